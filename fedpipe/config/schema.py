@@ -1,0 +1,162 @@
+"""Every setting of a run, its unit, its range and its default.
+
+`params.yaml` is parsed into these models; `docs/params.md` is generated from them. They are frozen and refuse unknown keys.
+Knows nothing of files (that is `load.py`) and imports nothing heavy.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class Group(BaseModel):
+    """Base of the groups: strict types, no unknown keys, no change after creation."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class DataConfig(Group):
+    """Where the examples come from and how they become clients."""
+
+    source: Literal["mnist5k", "emnist", "synthetic"] = Field(
+        "mnist5k",
+        description="Source of the examples. `mnist5k`: 5,000 real digits, embedded; `emnist`: real writers, downloaded by TFF; "
+        "`synthetic`: TFF's two artificial clients, for smoke tests.",
+    )
+    partition: Literal["dirichlet", "natural"] = Field(
+        "dirichlet",
+        description="How examples are given to clients. `dirichlet`: label skew, for sources without clients of their own "
+        "(mnist5k); `natural`: the source's own clients (emnist, synthetic).",
+    )
+    clients: PositiveInt | None = Field(
+        100,
+        description="Number of clients. `dirichlet` makes as many; `natural` takes the first ones in the order of their ids, or "
+        "all with `null`.",
+    )
+    alpha: PositiveFloat = Field(
+        1.0, description="Concentration of the Dirichlet over labels, above 0: small is skewed, large is even. `dirichlet` only."
+    )
+    seed: int = Field(1, ge=0, description="Seed of partition and splits. Another value makes other shards.")
+    invert: bool = Field(
+        False, description="Turn ink = 1.0 into background = 1.0, or the reverse. Off: each source keeps its own convention."
+    )
+    test_fraction: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="Fraction of each client's examples that becomes its test split, rounded up. `emnist` and `synthetic` bring "
+        "their own test split and ignore it.",
+    )
+    central_test_examples: PositiveInt = Field(
+        1000, description="Examples of the central test set, drawn from all clients' test splits pooled; all of them if fewer."
+    )
+    cache_dir: str | None = Field(
+        None, description="Folder for downloaded sources (`emnist`), relative to the project; `null` is the user's cache."
+    )
+
+
+class CohortConfig(Group):
+    """Which clients take part in a round."""
+
+    size: PositiveInt = Field(10, description="Clients per round.")
+    strategy: Literal["fixed", "uniform"] = Field(
+        "fixed", description="`fixed`: the same clients each round; `uniform`: each round draws anew, without replacement."
+    )
+
+
+class ModelConfig(Group):
+    """What is trained."""
+
+    name: Literal["softmax"] = Field("softmax", description="Architecture. `softmax`: multinomial logistic regression from zero.")
+
+
+class AlgorithmConfig(Group):
+    """How clients' work becomes the next server state."""
+
+    name: Literal["fedavg_reference"] = Field(
+        "fedavg_reference",
+        description="Algorithm. `fedavg_reference`: the tutorial's Federated Averaging, unweighted, in TFF's own primitives.",
+    )
+
+
+class ClientConfig(Group):
+    """Client work: what each client of a cohort does in a round."""
+
+    batch_size: PositiveInt = Field(20, description="Examples per gradient step; the last batch of an epoch may be smaller.")
+    epochs: PositiveInt = Field(1, description="Passes over the client's training examples per round.")
+    learning_rate: PositiveFloat = Field(0.01, description="Step size of the client's SGD, above 0.")
+
+
+class ServerConfig(Group):
+    """The server's update from the aggregated client work."""
+
+    optimizer: Literal["sgd"] = Field("sgd", description="Server optimizer, applied to the mean of the clients' updates.")
+    learning_rate: PositiveFloat = Field(1.0, description="Step size of the server optimizer; SGD with 1 takes the clients' mean.")
+
+
+class EvalConfig(Group):
+    """When the server's weights are evaluated on the central test set."""
+
+    every: PositiveInt = Field(1, description="Rounds between evaluations; round 0 and the last round are always evaluated.")
+
+
+class RuntimeConfig(Group):
+    """The TFF runtime: changes how fast and how safely a run goes."""
+
+    isolation: Literal["auto", "required", "off"] = Field(
+        "auto",
+        description="Own network namespace for the TFF worker. `auto`: where the kernel allows, with a warning where not; "
+        "`required`: an error where not.",
+    )
+    start_timeout_seconds: PositiveFloat = Field(60.0, description="Seconds until a started TFF worker must answer.")
+    round_timeout_seconds: PositiveFloat = Field(600.0, description="Seconds that one round may take before its worker is given up.")
+    max_restarts: int = Field(2, ge=0, description="How often in a run a lost worker is replaced and its round repeated.")
+
+
+class TrackingConfig(Group):
+    """What is recorded, and under which name."""
+
+    experiment: Name = Field("fedpipe", description="MLflow experiment of the run.")
+    save_every: PositiveInt = Field(5, description="Rounds between saved server weights; round 0, the best and the last are kept too.")
+
+
+class Config(Group):
+    """All settings of one run."""
+
+    seed: int = Field(1, ge=0, description="Seed of all draws of training (cohorts, shuffles, initial weights).")
+    rounds: PositiveInt = Field(15, description="Rounds of training.")
+    data: DataConfig = Field(default_factory=DataConfig, description=DataConfig.__doc__)
+    cohort: CohortConfig = Field(default_factory=CohortConfig, description=CohortConfig.__doc__)
+    model: ModelConfig = Field(default_factory=ModelConfig, description=ModelConfig.__doc__)
+    algorithm: AlgorithmConfig = Field(default_factory=AlgorithmConfig, description=AlgorithmConfig.__doc__)
+    client: ClientConfig = Field(default_factory=ClientConfig, description=ClientConfig.__doc__)
+    server: ServerConfig = Field(default_factory=ServerConfig, description=ServerConfig.__doc__)
+    eval: EvalConfig = Field(default_factory=EvalConfig, description=EvalConfig.__doc__)
+    runtime: RuntimeConfig = Field(default_factory=RuntimeConfig, description=RuntimeConfig.__doc__)
+    tracking: TrackingConfig = Field(default_factory=TrackingConfig, description=TrackingConfig.__doc__)
+
+    @model_validator(mode="after")
+    def _refuse_what_would_be_ignored(self) -> "Config":
+        if (self.data.source == "mnist5k") != (self.data.partition == "dirichlet"):
+            fitting = "dirichlet" if self.data.source == "mnist5k" else "natural"
+            raise ValueError(
+                f"data.source={self.data.source} needs data.partition={fitting}, found {self.data.partition}. Set data.partition={fitting}."
+            )
+        if self.data.partition == "dirichlet" and self.data.clients is None:
+            raise ValueError("data.clients is null, but data.partition=dirichlet must know how many clients to make. Set a number.")
+        if self.data.clients is not None and self.cohort.size > self.data.clients:
+            raise ValueError(
+                f"cohort.size={self.cohort.size} is larger than the population, data.clients={self.data.clients}. "
+                "Lower cohort.size or raise data.clients."
+            )
+        if self.algorithm.name == "fedavg_reference" and self.server.learning_rate != 1.0:
+            raise ValueError(
+                f"server.learning_rate={self.server.learning_rate} is set but algorithm.name=fedavg_reference ignores it: its server "
+                "takes the clients' mean. Remove it."
+            )
+        return self

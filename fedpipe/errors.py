@@ -1,0 +1,56 @@
+"""The tree of errors that fedpipe raises on purpose.
+
+Every message says what was expected, what was found, where, and what to do next. The command line prints the message on
+one line and exits with `exit_code`; a traceback is shown with `--debug` alone. Imports nothing of fedpipe.
+"""
+
+from collections.abc import Iterable
+
+
+class FedpipeError(Exception):
+    """Base of all errors that a user can mend; the command line exits with `exit_code`."""
+
+    exit_code = 2
+
+
+class ConfigError(FedpipeError):
+    """A params file or an override is not valid."""
+
+
+class DataError(FedpipeError):
+    """A source, a shard or a manifest is missing, damaged or does not fit the settings."""
+
+
+class PlanError(FedpipeError):
+    """The cohort plan cannot be drawn, or does not fit the population."""
+
+
+class ModelError(FedpipeError):
+    """A model does not fit its data, or its weights cannot be read."""
+
+
+class RoundError(FedpipeError):
+    """A round could not be completed; the message names the round and the clients."""
+
+
+class WorkerError(FedpipeError):
+    """The TFF worker did not start, died, or did not answer in time."""
+
+
+class TrackingError(FedpipeError):
+    """The MLflow store cannot be reached or written."""
+
+
+class EnvironmentProblem(FedpipeError):
+    """A program, a right or a resource that fedpipe needs is not there."""
+
+
+def shorten(items: Iterable[object], limit: int = 10) -> str:
+    """Return the items joined by commas, cut at `limit` with the count of what was left out.
+
+    >>> shorten(["a", "b", "c"], limit=2)
+    'a, b (+1)'
+    """
+    listed = [str(item) for item in items]
+    text = ", ".join(listed[:limit])
+    return f"{text} (+{len(listed) - limit})" if len(listed) > limit else text

@@ -1,0 +1,113 @@
+"""Frozen values that travel between the layers. Plain Python and NumPy: no TensorFlow, no MLflow, no Prefect."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Weights = Mapping[str, npt.NDArray[np.float32]]
+"""A model's absolute weights by tensor name, in the model's own order. A difference of two is an update, never `Weights`."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Some labelled examples, as the shards hold them.
+
+    Attributes:
+        x: uint8 or float32 [n, *feature_shape]; uint8 pixels are 0..255 and become floats (`/ 255`) in the computation.
+        y: int32 [n], class numbers from 0.
+    """
+
+    x: npt.NDArray[np.generic]
+    y: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True)
+class CohortPlan:
+    """The clients of every round, drawn before the first: a pure function of client ids, settings and seed.
+
+    Attributes:
+        strategy: name of the sampling strategy.
+        seed: the run's seed that the draw started from.
+        cohorts: `cohorts[i]` holds the client ids of round `i + 1`.
+    """
+
+    strategy: str
+    seed: int
+    cohorts: tuple[tuple[str, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.cohorts)
+
+    def cohort(self, round_num: int) -> tuple[str, ...]:
+        """Return the client ids of round `round_num`, counted from 1. Raises IndexError outside 1..rounds."""
+        if not 1 <= round_num <= len(self.cohorts):
+            raise IndexError(f"round {round_num} is outside 1..{len(self.cohorts)}")
+        return self.cohorts[round_num - 1]
+
+    def to_json(self) -> str:
+        """Return the plan as JSON that is the same for the same plan; `from_json` reads it back."""
+        body = {"strategy": self.strategy, "seed": self.seed, "cohorts": [list(c) for c in self.cohorts]}
+        return json.dumps(body, indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "CohortPlan":
+        """Return the plan that `to_json` wrote. Raises ValueError, KeyError or TypeError on anything else."""
+        body = json.loads(text)
+        return cls(str(body["strategy"]), int(body["seed"]), tuple(tuple(map(str, c)) for c in body["cohorts"]))
+
+
+@dataclass(frozen=True)
+class RoundReport:
+    """What one round did; round 0 is the initial state, with evaluation metrics alone.
+
+    Attributes:
+        round_num: 0 for the initial state, then 1..rounds.
+        cohort: ids of the clients that were asked.
+        failed: ids of those that did not report; the others did.
+        metrics: values by `split/metric` key, for example `train/loss` (nats per example) and `test/accuracy` (fraction).
+        examples: training examples that the reporting clients processed, each epoch counted.
+        seconds: wall time of the round without its evaluation.
+        weights: the server's weights after the round.
+    """
+
+    round_num: int
+    cohort: tuple[str, ...]
+    failed: tuple[str, ...]
+    metrics: Mapping[str, float]
+    examples: int
+    seconds: float
+    weights: Weights = field(repr=False, compare=False)
+
+    def all_metrics(self) -> dict[str, float]:
+        """Return `metrics` and, from round 1 on, the round's own figures under `round/`."""
+        merged = dict(self.metrics)
+        if self.round_num:
+            merged["round/seconds"] = self.seconds
+            merged["round/clients"] = float(len(self.cohort) - len(self.failed))
+            merged["round/examples"] = float(self.examples)
+        return merged
+
+
+class RoundSink(Protocol):
+    """Receives each round's report, in order, once. A sink that fails raises: nothing is swallowed."""
+
+    def round_done(self, report: RoundReport) -> None:
+        """Take the report of one round."""
+
+
+def weights_sha256(weights: Weights) -> str:
+    """Return the SHA-256 (hex) of the weights: of each tensor its name, dtype, shape and little-endian bytes, in order."""
+    digest = hashlib.sha256()
+    for name, value in weights.items():
+        little = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
+        digest.update(f"{name}:{little.dtype.str}:{little.shape}:".encode())
+        digest.update(little.tobytes())
+    return digest.hexdigest()
