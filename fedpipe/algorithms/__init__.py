@@ -1,0 +1,1 @@
+"""Federated algorithms in TFF, one readable file each."""

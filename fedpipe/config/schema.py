@@ -28,15 +28,15 @@ class DataConfig(Group):
         description="Source of the examples. `mnist5k`: 5,000 real digits, embedded; `emnist`: real writers, downloaded by TFF; "
         "`synthetic`: TFF's two artificial clients, for smoke tests.",
     )
-    partition: Literal["dirichlet", "natural"] = Field(
-        "dirichlet",
-        description="How examples are given to clients. `dirichlet`: label skew, for sources without clients of their own "
-        "(mnist5k); `natural`: the source's own clients (emnist, synthetic).",
+    partition: Literal["auto", "dirichlet", "natural"] = Field(
+        "auto",
+        description="How examples are given to clients. `dirichlet`: label skew; `natural`: the source's own clients; `auto`: "
+        "natural where the source has clients (emnist, synthetic), else dirichlet (mnist5k).",
     )
     clients: PositiveInt | None = Field(
         100,
-        description="Number of clients. `dirichlet` makes as many; `natural` takes the first ones in the order of their ids, or "
-        "all with `null`.",
+        description="Number of clients. `dirichlet` makes as many; `natural` takes at most so many, the first in the order of "
+        "their ids, or all with `null`.",
     )
     alpha: PositiveFloat = Field(
         1.0, description="Concentration of the Dirichlet over labels, above 0: small is skewed, large is even. `dirichlet` only."
@@ -142,13 +142,14 @@ class Config(Group):
 
     @model_validator(mode="after")
     def _refuse_what_would_be_ignored(self) -> "Config":
-        if (self.data.source == "mnist5k") != (self.data.partition == "dirichlet"):
-            fitting = "dirichlet" if self.data.source == "mnist5k" else "natural"
+        fitting = "dirichlet" if self.data.source == "mnist5k" else "natural"
+        if self.data.partition not in ("auto", fitting):
             raise ValueError(
-                f"data.source={self.data.source} needs data.partition={fitting}, found {self.data.partition}. Set data.partition={fitting}."
+                f"data.source={self.data.source} needs data.partition={fitting} or auto, found {self.data.partition}. "
+                f"Set data.partition={fitting}."
             )
-        if self.data.partition == "dirichlet" and self.data.clients is None:
-            raise ValueError("data.clients is null, but data.partition=dirichlet must know how many clients to make. Set a number.")
+        if fitting == "dirichlet" and self.data.clients is None:
+            raise ValueError("data.clients is null, but the dirichlet partition must know how many clients to make. Set a number.")
         if self.data.clients is not None and self.cohort.size > self.data.clients:
             raise ValueError(
                 f"cohort.size={self.cohort.size} is larger than the population, data.clients={self.data.clients}. "

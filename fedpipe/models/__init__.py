@@ -1,0 +1,1 @@
+"""Named architectures: what goes in, the loss, the metrics, the initial weights."""

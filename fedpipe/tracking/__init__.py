@@ -1,0 +1,1 @@
+"""What is recorded of a run. The only importer of MLflow."""
