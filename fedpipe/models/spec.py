@@ -1,0 +1,36 @@
+"""What fedpipe knows of a model: pure functions of its weights.
+
+A model is its initial weights and a function from weights and features to logits. Everything else follows from these two:
+client work differentiates them, evaluation counts with them, the export wraps them. TensorFlow is imported when a function
+runs, so that naming a model costs nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fedpipe.types import Weights
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One architecture, sized for its data.
+
+    Attributes:
+        name: as in `model.name`.
+        feature_shape: shape of one example's features, for example (28, 28).
+        num_classes: number of classes; labels are 0..num_classes - 1.
+        tensor_names: name of each weight tensor, in the order of all weights.
+        initial_weights: seed -> float32 weights by name; the same seed gives the same bits.
+        logits: (weights in the order of `tensor_names`, float32 [n, *feature_shape]) -> float32 [n, num_classes], in
+            TensorFlow ops; pure and differentiable.
+        keras: () -> an uncompiled `tf.keras.Model` of the same function, whose weights are the initial ones of seed 0.
+    """
+
+    name: str
+    feature_shape: tuple[int, ...]
+    num_classes: int
+    tensor_names: tuple[str, ...]
+    initial_weights: Callable[[int], Weights]
+    logits: Callable[[Sequence[Any], Any], Any]
+    keras: Callable[[], Any]
