@@ -1,0 +1,80 @@
+"""Weights as files: safetensors, which holds tensors and text and can run no code, unlike a pickle.
+
+Checkpoints, the tracking store and the evaluation all read and write weights here, so that a file from one is valid for the
+others. safetensors sorts tensors by size and name; the model's own order is kept in the file's metadata.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from fedpipe.errors import ModelError
+from fedpipe.types import Weights, weights_sha256
+
+_FORMAT = "fedpipe-weights-1"
+
+
+def save_weights(path: Path, weights: Weights) -> str:
+    """Write float32 `weights` to `path` and return their SHA-256 (hex), which is that of `fedpipe.types.weights_sha256`.
+
+    The file appears under its name complete or not at all: it is written under a temporary name in the same folder, synced,
+    then renamed.
+
+    Raises:
+        ModelError: a tensor is not float32, or the file cannot be written.
+    """
+    from safetensors.numpy import save
+
+    for name, value in weights.items():
+        if value.dtype != np.float32:
+            raise ModelError(f"{path.name}: expected float32 weights, found {value.dtype} in tensor '{name}'. Convert it first.")
+    sha256 = weights_sha256(weights)
+    metadata = {"format": _FORMAT, "order": json.dumps(list(weights)), "sha256": sha256}
+    content = save({name: np.asarray(value, order="C") for name, value in weights.items()}, metadata)
+    try:
+        _write_atomically(path, content)
+    except OSError as err:
+        raise ModelError(f"{path}: cannot write the weights: {err.strerror or err}. Check that the folder is there and has room.") from err
+    return sha256
+
+
+def load_weights(path: Path) -> Weights:
+    """Return the weights that `save_weights` wrote to `path`, in the model's own order.
+
+    Raises:
+        ModelError: the file is missing, is no safetensors file of fedpipe, or its content does not have the SHA-256 it names.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != _FORMAT:
+                raise ModelError(
+                    f"{path}: expected weights of format {_FORMAT}, found {metadata.get('format')!r}. Name a file that fedpipe wrote."
+                )
+            weights = {name: file.get_tensor(name) for name in json.loads(metadata["order"])}
+    except FileNotFoundError as err:
+        raise ModelError(f"{path}: expected a file of weights, found none. Train first, or name another file.") from err
+    except (SafetensorError, OSError, ValueError, KeyError) as err:
+        raise ModelError(f"{path}: damaged weights, they cannot be read: {err}. Restore the file or train again.") from err
+    found, expected = weights_sha256(weights), metadata.get("sha256")
+    if found != expected:
+        raise ModelError(f"{path}: damaged weights: expected sha256 {expected}, found {found}. Restore the file or train again.")
+    return weights
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
