@@ -14,7 +14,8 @@ import numpy as np
 from fedpipe.errors import ModelError
 from fedpipe.types import Weights, weights_sha256
 
-_FORMAT = "fedpipe-weights-1"
+_KEY = "fedpipe"
+_FORMAT = "weights-1"
 
 
 def save_weights(path: Path, weights: Weights) -> str:
@@ -32,7 +33,8 @@ def save_weights(path: Path, weights: Weights) -> str:
         if value.dtype != np.float32:
             raise ModelError(f"{path.name}: expected float32 weights, found {value.dtype} in tensor '{name}'. Convert it first.")
     sha256 = weights_sha256(weights)
-    metadata = {"format": _FORMAT, "order": json.dumps(list(weights)), "sha256": sha256}
+    # One key: safetensors writes several in random order, and the same weights must give the same file.
+    metadata = {_KEY: json.dumps({"format": _FORMAT, "order": list(weights), "sha256": sha256})}
     content = save({name: np.asarray(value, order="C") for name, value in weights.items()}, metadata)
     try:
         _write_atomically(path, content)
@@ -51,12 +53,12 @@ def load_weights(path: Path) -> Weights:
 
     try:
         with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
+            metadata = json.loads((file.metadata() or {}).get(_KEY, "{}"))
             if metadata.get("format") != _FORMAT:
                 raise ModelError(
-                    f"{path}: expected weights of format {_FORMAT}, found {metadata.get('format')!r}. Name a file that fedpipe wrote."
+                    f"{path}: expected fedpipe's format {_FORMAT}, found {metadata.get('format')!r}. Name a file that fedpipe wrote."
                 )
-            weights = {name: file.get_tensor(name) for name in json.loads(metadata["order"])}
+            weights = {name: file.get_tensor(name) for name in metadata["order"]}
     except FileNotFoundError as err:
         raise ModelError(f"{path}: expected a file of weights, found none. Train first, or name another file.") from err
     except (SafetensorError, OSError, ValueError, KeyError) as err:
