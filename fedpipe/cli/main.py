@@ -1,0 +1,80 @@
+"""The entry point: the commands, and how an error ends a program."""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import click
+import typer
+
+from fedpipe import __version__
+from fedpipe.cli import doctor, pipeline, run, serve
+from fedpipe.errors import FedpipeError
+
+app = typer.Typer(
+    name="fedpipe",
+    help="Federated learning runs that can be trusted, compared and repeated.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+run.register(app)
+pipeline.register(app)
+serve.register(app)
+doctor.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fedpipe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error; may stand anywhere.")] = False,
+) -> None:
+    """Federated learning runs that can be trusted, compared and repeated."""
+
+
+def main() -> NoReturn:
+    """Run the command in `sys.argv` and exit: 0, 2 for bad input, 1 for a defect, 130 and 143 for an interrupt.
+
+    An error that a user can mend is one line on stderr, with no traceback unless `--debug` is given.
+    """
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    # TensorFlow's old wrapt cannot save dicts and tuples with a newer typing-extensions; it reads this when it is imported.
+    os.environ.setdefault("WRAPT_DISABLE_EXTENSIONS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = app(args=arguments, prog_name="fedpipe", standalone_mode=False)
+    except click.exceptions.Exit as err:
+        code = err.exit_code
+    except click.ClickException as err:
+        err.show()
+        code = err.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        code = _say("interrupted", 130)
+    except FedpipeError as err:
+        if debug:
+            raise
+        code = _say(" ".join(str(err).split()), err.exit_code)
+    except Exception as err:
+        if debug:
+            raise
+        code = _say(f"{type(err).__name__}: {' '.join(str(err).split())} (a defect of fedpipe? --debug shows where)", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(message: str, code: int) -> int:
+    print(f"fedpipe: {message}", file=sys.stderr)
+    return code
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signature of a handler
+    raise SystemExit(128 + number)

@@ -1,0 +1,78 @@
+"""`fedpipe prepare`, `train` and `evaluate`: what the stages of `dvc.yaml` run, one step each, without Prefect."""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from fedpipe.cli.options import Json, Overrides, ParamsFile, Quiet
+
+
+def _load(params: Path | None, overrides: list[str] | None) -> tuple[Any, Any]:
+    from fedpipe.config import load_config
+    from fedpipe.steps.project import find_project
+
+    project = find_project(Path.cwd())
+    return project, load_config(params.resolve() if params else project.params, overrides or ())
+
+
+def prepare(params: ParamsFile = None, set_: Overrides = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Make the client shards in data/shards (DVC's stage `prepare`)."""
+    project, config = _load(params, set_)
+    from fedpipe.steps.data import prepare as prepare_step
+
+    manifest = prepare_step(config.data, project.shards, project)
+    if as_json:
+        print(json.dumps(manifest.model_dump(mode="json")))
+    elif not quiet:
+        typer.echo(f"data/shards: {len(manifest.files)} files of source {manifest.source} {manifest.source_version}", err=True)
+
+
+def train(params: ParamsFile = None, set_: Overrides = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Run the rounds on data/shards and leave weights and curves in outputs/train (DVC's stage `train`)."""
+    project, config = _load(params, set_)
+    from fedpipe.cli.progress import RoundBar
+    from fedpipe.steps.data import load_data
+    from fedpipe.steps.sample import sample_clients
+    from fedpipe.steps.summary import new_run_name
+    from fedpipe.steps.train import train as train_step
+
+    name = new_run_name()
+    data = load_data(config, project)
+    plan = sample_clients(config, data, project, name)
+    with RoundBar(config.rounds, quiet or as_json) as bar:
+        trained = train_step(config, data, plan, project, name, sinks=[bar])
+    out = project.outputs / "train"
+    out.mkdir(parents=True, exist_ok=True)
+    for path in (trained.initial_weights, trained.final_weights, trained.rounds_table, plan.path):
+        shutil.copy2(path, out)
+    (out / "run.json").write_text(json.dumps(asdict(trained), indent=1) + "\n", encoding="utf-8")
+    if as_json:
+        print(json.dumps(asdict(trained)))
+
+
+def evaluate(params: ParamsFile = None, set_: Overrides = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Evaluate the weights in outputs/train, complete their MLflow run (DVC's stage `evaluate`)."""
+    project, config = _load(params, set_)
+    from fedpipe.steps.data import load_data
+    from fedpipe.steps.evaluate import evaluate as evaluate_step
+    from fedpipe.steps.record import read_trained, record
+
+    data = load_data(config, project)
+    trained = read_trained(project.outputs / "train")
+    evaluated = evaluate_step(config, data, trained, project.outputs / "evaluate")
+    record(config, data, trained, evaluated, project)
+    if as_json:
+        print(json.dumps(asdict(evaluated)))
+    elif not quiet:
+        before, after = evaluated.initial["test/accuracy"], evaluated.final["test/accuracy"]
+        typer.echo(f"accuracy on the central test set: {before:.4f} before, {after:.4f} after", err=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (prepare, train, evaluate):
+        app.command()(command)

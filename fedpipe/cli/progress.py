@@ -1,0 +1,77 @@
+"""The progress bar and the tables of a run, on stderr: stdout belongs to results."""
+
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from fedpipe.types import RoundReport
+
+console = Console(stderr=True)
+
+
+class RoundBar:
+    """A `RoundSink` that shows round, test loss, test accuracy and clients per second."""
+
+    def __init__(self, rounds: int, quiet: bool) -> None:
+        """Take the number of rounds; a quiet bar shows nothing."""
+        self._progress = Progress(
+            TextColumn("round"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("loss {task.fields[loss]}  accuracy {task.fields[accuracy]}  {task.fields[rate]} clients/s"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=quiet,
+        )
+        self._task = self._progress.add_task("rounds", total=rounds, loss="-", accuracy="-", rate="-")
+        self._last = time.perf_counter()
+
+    def __enter__(self) -> "RoundBar":
+        """Show the bar."""
+        self._progress.start()
+        return self
+
+    def round_done(self, report: RoundReport) -> None:
+        """Move to this round."""
+        now, before = time.perf_counter(), self._last
+        self._last = now
+        fields: dict[str, Any] = {}
+        if "test/loss" in report.metrics:
+            fields = {"loss": f"{report.metrics['test/loss']:.4f}", "accuracy": f"{report.metrics['test/accuracy']:.4f}"}
+        if report.round_num:
+            fields["rate"] = f"{len(report.cohort) / max(now - before, 1e-9):.0f}"
+        self._progress.update(self._task, completed=report.round_num, **fields)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Leave the bar as it stands."""
+        self._progress.stop()
+
+
+def show_summary(summary: dict[str, Any], open_with: str) -> None:
+    """Print the table of a finished run: before, after, where it is, and the command that opens it."""
+    table = Table(show_header=True, header_style="bold", title=f"{summary['rounds']} rounds, run {summary['run_id']}", title_justify="left")
+    table.add_column("central test set")
+    table.add_column("loss", justify="right")
+    table.add_column("accuracy", justify="right")
+    for label, key in (("before", "initial"), ("after", "final")):
+        figures = summary[key]
+        table.add_row(label, f"{figures['test/loss']:.4f}", f"{figures['test/accuracy']:.4f}")
+    console.print(table)
+    commit = "this run has no commit: no git repository here" if summary["git_commit"] == "none" else f"commit {summary['git_commit'][:12]}"
+    console.print(f"data {summary['data_md5'][:12]}   {commit}   weights sha256 {summary['weights_sha256'][:12]}", highlight=False)
+    console.print(f"files  {summary['run_dir']}", highlight=False)
+    console.print(f"MLflow {summary['url']}   opens with: {open_with}", highlight=False)
+
+
+def show_timings(seconds: dict[str, float]) -> None:
+    """Print where the wall time went."""
+    table = Table(title="where the seconds go", title_justify="left")
+    table.add_column("phase")
+    table.add_column("seconds", justify="right")
+    for phase, value in seconds.items():
+        table.add_row(phase, f"{value:.2f}")
+    console.print(table)

@@ -1,0 +1,79 @@
+"""Step `load_data`: the shards that the settings ask for are there, verified, and known by DVC's md5."""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from filelock import FileLock
+
+from fedpipe.config import Config, DataConfig
+from fedpipe.steps import dvc
+from fedpipe.steps.project import Project
+from fedpipe.steps.refs import DataRef
+
+if TYPE_CHECKING:
+    from fedpipe.data.manifest import Manifest
+
+
+def load_data(config: Config, project: Project) -> DataRef:
+    """Bring the shards up to date, verify them against their manifest, and return where they are and their md5.
+
+    Three cases. The settings are those of `params.yaml`: DVC's stage `prepare` owns the shards and is brought up to date.
+    DVC itself runs this process: the shards are verified, DVC has made them. The settings under `data` are overridden: the
+    shards go to a folder of their own, named by the settings, and `params.yaml`'s shards stay as they are.
+
+    Raises:
+        DataError: the source cannot be read, or the shards do not match their manifest.
+    """
+    from fedpipe.data.digest import dvc_md5
+    from fedpipe.data.population import Population
+
+    start = time.perf_counter()
+    project.private.mkdir(parents=True, exist_ok=True)
+    if dvc.inside_dvc():
+        path, how = project.shards, "verified; DVC runs this stage"
+    else:
+        # One run at a time brings shards up to date; DVC's own lock would refuse the second at once.
+        with FileLock(project.private / "prepare.lock"):
+            path, how = _bring_up_to_date(config, project)
+    Population.open(path)
+    return DataRef(str(path), dvc_md5(path), how, time.perf_counter() - start)
+
+
+def _bring_up_to_date(config: Config, project: Project) -> tuple[Path, str]:
+    if config.data != _data_of_params(project):
+        path = project.private / "shards" / _key(config.data)
+        if path.is_dir():
+            return path, "outside the stage of dvc.yaml, whose settings differ; made by an earlier run"
+        prepare(config.data, path, project)
+        return path, "outside the stage of dvc.yaml, whose settings differ; prepared now"
+    if dvc.stage_is_current(project.root, "prepare"):
+        return project.shards, "up to date by dvc.lock"
+    dvc.repro(project.root, "prepare")
+    return project.shards, "brought up to date by dvc repro"
+
+
+def prepare(config: DataConfig, out: Path, project: Project) -> "Manifest":
+    """Make the shards of `config` in the folder `out`, replacing it wholly. What DVC's stage `prepare` runs."""
+    from fedpipe.data.prepare import prepare_shards
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return prepare_shards(config, out, project.root)
+
+
+def _data_of_params(project: Project) -> DataConfig | None:
+    if not (project.root / "dvc.yaml").is_file():
+        return None
+    values = yaml.safe_load(project.params.read_text(encoding="utf-8")) or {}
+    return DataConfig.model_validate(values.get("data") or {})
+
+
+def _key(config: DataConfig) -> str:
+    from fedpipe.data.digest import dvc_md5
+
+    code = dvc_md5(Path(__file__).parents[1] / "data")
+    text = json.dumps({"settings": config.model_dump(), "code": code}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,70 @@
+"""Runs DVC, and asks whether a stage is up to date. DVC owns files that are made from files.
+
+DVC is started as a program: it takes its own locks and leaves this process as it was. Starting it costs seconds, so the usual
+case, "nothing changed", is answered here from `dvc.lock` alone, by the same comparison that DVC makes.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fedpipe.data.digest import dvc_md5
+from fedpipe.errors import DataError
+
+_TIMEOUT_SECONDS = 3600
+
+
+def inside_dvc() -> bool:
+    """Return whether DVC runs this process as a stage: it holds its lock then, and must not be called again."""
+    return "DVC_STAGE" in os.environ
+
+
+def stage_is_current(root: Path, stage: str) -> bool:
+    """Return whether all that `stage` reads and makes is what `dvc.lock` says: command, settings, dependencies, outputs."""
+    try:
+        definition = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
+        locked = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))["stages"][stage]
+        params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    except (FileNotFoundError, KeyError, TypeError):
+        return False
+    if locked.get("cmd") != definition["cmd"]:
+        return False
+    names = definition.get("params", [])
+    if locked.get("params", {}).get("params.yaml", {}) != {name: params.get(name) for name in names}:
+        return False
+    return all(
+        {entry["path"]: entry["md5"] for entry in locked.get(kind, [])} == {path: _md5(root / path) for path in definition.get(kind, [])}
+        for kind in ("deps", "outs")
+    )
+
+
+def repro(root: Path, stage: str) -> None:
+    """Bring `stage` up to date with `dvc repro`, as its user would.
+
+    Raises:
+        DataError: DVC failed; the message holds the end of what it said.
+    """
+    if not (root / ".git").exists() and (root / ".dvc").is_dir():
+        # A tarball has no git; DVC works without when it is told so, here and not in the tracked config.
+        _dvc(root, "config", "--local", "core.no_scm", "true")
+    _dvc(root, "repro", "--quiet", stage)
+
+
+def _dvc(root: Path, *arguments: str) -> None:
+    scripts = Path(sys.executable).parent
+    environment = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}", "DVC_NO_ANALYTICS": "true"}
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(
+        command, cwd=root, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
+    )
+    if done.returncode:
+        said = " ".join((done.stderr or done.stdout).split())[-600:]
+        raise DataError(f"`dvc {' '.join(arguments)}` failed with exit code {done.returncode}: {said}")
+
+
+def _md5(path: Path) -> Any:
+    return dvc_md5(path) if path.exists() else None

@@ -1,0 +1,120 @@
+"""Step `train`: federated rounds on the engine, each reported to MLflow and to whoever else listens."""
+
+import json
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedpipe.config import Config, flatten
+from fedpipe.steps.files import write_atomic
+from fedpipe.steps.project import Project
+from fedpipe.steps.refs import DataRef, PlanRef, TrainRef
+from fedpipe.steps.runtime import borrow_runtime
+from fedpipe.steps.sample import read_plan
+from fedpipe.types import RoundSink, Weights, weights_sha256
+
+if TYPE_CHECKING:
+    from fedpipe.data.population import Population
+    from fedpipe.tracking.run import TrackedRun
+
+
+def train(
+    config: Config,
+    data: DataRef,
+    plan: PlanRef,
+    project: Project,
+    run_name: str,
+    tags: Mapping[str, str] | None = None,
+    sinks: Sequence[RoundSink] = (),
+) -> TrainRef:
+    """Run all rounds of the plan; return where the weights are and under which MLflow run.
+
+    The MLflow run, its params, tags and data are written before the first round. A run that fails is marked as failed.
+
+    Args:
+        config: the settings.
+        data: the shards, verified.
+        plan: the cohorts; the run's files go to its `run_dir`.
+        project: where the store and the caches are.
+        run_name: name of the MLflow run.
+        tags: what the caller adds to the run's tags, such as the Prefect flow run.
+        sinks: take each round's report after MLflow has.
+
+    Raises:
+        RoundError, WorkerError, TrackingError: see there.
+    """
+    from fedpipe.algorithms.registry import build_algorithm
+    from fedpipe.data.population import Population
+    from fedpipe.engine.loop import run_rounds
+    from fedpipe.models import build_model
+    from fedpipe.models.evaluate import Evaluator
+    from fedpipe.steps.recorder import Recorder
+
+    start = time.perf_counter()
+    run_dir = Path(plan.run_dir)
+    cohorts = read_plan(plan)
+    population = Population.open(Path(data.path), verify=False)
+    recorder = Recorder(run_dir)
+    with borrow_runtime(config.runtime, run_dir / "worker.log") as runtime:
+        model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes)
+        algorithm = build_algorithm(config, model, population, project.client_cache)
+        evaluator = Evaluator(model, population.central_test())
+
+        def evaluate(weights: Weights) -> dict[str, float]:
+            result = evaluator.evaluate(weights)
+            return {"test/loss": result.loss, "test/accuracy": result.accuracy}
+
+        facts = {"fedpipe.plan_sha256": plan.sha256, **algorithm.info, **(tags or {})}
+        with _tracked(config, data, population, project, run_name, facts) as run:
+            run.log_file(Path(plan.path), "plan")
+            result = run_rounds(algorithm, runtime, cohorts, evaluate, config.eval.every, [run, recorder, *sinks])
+            run.set_tags(runtime.info)
+            run.training_done()
+            recorder.finish()
+    ref = TrainRef(
+        run_id=run.run_id,
+        run_dir=str(run_dir),
+        initial_weights=str(recorder.initial_weights),
+        final_weights=str(recorder.final_weights),
+        rounds_table=str(recorder.rounds_table),
+        weights_sha256=weights_sha256(result.final.weights),
+        seconds=time.perf_counter() - start,
+        round_median_seconds=statistics.median(result.round_seconds),
+    )
+    write_atomic(run_dir / "run.json", json.dumps(asdict(ref), indent=1) + "\n")
+    return ref
+
+
+@contextmanager
+def _tracked(
+    config: Config, data: DataRef, population: "Population", project: Project, run_name: str, tags: Mapping[str, str]
+) -> "Iterator[TrackedRun]":
+    """Give a new MLflow run that holds its lineage; mark it as failed, or killed, if the block does not come to its end."""
+    from fedpipe.tracking.environment import environment_tags
+    from fedpipe.tracking.run import DataRecord, TrackedRun
+    from fedpipe.tracking.store import open_store
+
+    manifest, clients = population.manifest, population.client_ids()
+    run = TrackedRun.start(
+        open_store(project.root, config.tracking.experiment),
+        name=run_name,
+        params=flatten(config),
+        tags={**environment_tags(project.root), **tags},
+        data=DataRecord(
+            name=config.data.source,
+            path=str(Path(data.path).relative_to(project.root)),
+            md5=data.md5,
+            source=f"{manifest.source} {manifest.source_version}",
+            counts={"clients": len(clients), "train_examples": sum(map(population.num_examples, clients))},
+        ),
+        save_every=config.tracking.save_every,
+    )
+    try:
+        yield run
+    except BaseException as err:
+        run.fail(f"{type(err).__name__}: {err}", killed=not isinstance(err, Exception))
+        raise

@@ -1,0 +1,48 @@
+"""What Prefect's page of a run shows: a progress bar that moves each round, a table of rounds, a link to the MLflow run."""
+
+from types import TracebackType
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import create_link_artifact, create_progress_artifact, create_table_artifact, update_progress_artifact
+
+from fedpipe.steps.refs import RecordRef
+from fedpipe.types import RoundReport
+
+
+class RoundArtifacts:
+    """A `RoundSink`: moves a progress artifact each round, and at the end, also of a failed training, writes the table."""
+
+    def __init__(self, rounds: int) -> None:
+        """Take the number of rounds that make 100 %."""
+        self._rounds = rounds
+        self._progress: UUID | None = None
+        self._rows: list[dict[str, Any]] = []
+
+    def __enter__(self) -> "RoundArtifacts":
+        """Create the progress artifact at 0 %."""
+        artifact = create_progress_artifact(progress=0.0, key="rounds", description=f"0 of {self._rounds} rounds")
+        self._progress = artifact if isinstance(artifact, UUID) else None
+        return self
+
+    def round_done(self, report: RoundReport) -> None:
+        """Move the bar to this round and keep its row."""
+        row = {"round": report.round_num} | {key: round(value, 4) for key, value in report.all_metrics().items()}
+        self._rows.append(row)
+        if self._progress is not None and report.round_num:
+            update_progress_artifact(self._progress, progress=100.0 * report.round_num / self._rounds)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Write the table of the rounds that were reported."""
+        if self._rows:
+            create_table_artifact(table=self._rows, key="rounds-table", description="Each round's metrics")
+
+
+def link_to_mlflow(recorded: RecordRef) -> None:
+    """Add a link from this task run to the MLflow run."""
+    create_link_artifact(
+        link=recorded.url,
+        link_text=f"MLflow run {recorded.run_id}",
+        key="mlflow-run",
+        description=f"MLflow run `{recorded.run_id}`. Open the store with `{recorded.open_with}`.",
+    )

@@ -1,0 +1,77 @@
+"""Runs the training flow in this process with everything that can overlap overlapped.
+
+The TFF worker and Prefect's temporary server are processes of their own: they boot while this one imports TensorFlow.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fedpipe.config import load_config
+from fedpipe.steps.project import Project
+from fedpipe.steps.runtime import early_runtime
+from fedpipe.steps.summary import new_run_name
+from fedpipe.types import RoundSink
+
+
+class Timings:
+    """Wall seconds by phase, in order, for `--timings`."""
+
+    def __init__(self) -> None:
+        """Start with no phase."""
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the time of the block under `name`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def launch(
+    project: Project,
+    params: Path,
+    overrides: Sequence[str] = (),
+    name: str | None = None,
+    sinks: Sequence[RoundSink] = (),
+    timings: Timings | None = None,
+) -> dict[str, Any]:
+    """Run `federated_training` here and return its summary.
+
+    Args:
+        project: where to run; becomes the working directory, as a Prefect worker would set it.
+        params: the params file.
+        overrides: settings laid over it.
+        name: name of the run.
+        sinks: take each round's report.
+        timings: counts where the seconds go.
+
+    Raises:
+        FedpipeError: bad input, before anything is started; or what a step raised.
+    """
+    timings = timings or Timings()
+    config = load_config(params, overrides)
+    run_name = name or new_run_name()
+    run_dir = project.run_dir(run_name)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    os.chdir(project.root)
+    with early_runtime(config.runtime, run_dir / "worker.log"):
+        with timings.phase("import prefect"):
+            from flows.server import prefect_api
+        with prefect_api(run_dir / "prefect-server.log") as server:
+            with timings.phase("import tensorflow, tff"):
+                import tensorflow_federated  # noqa: F401
+            with timings.phase("import mlflow and the flow"):
+                from flows.listeners import listening
+                from flows.train import federated_training
+            with timings.phase("wait for prefect's server"):
+                if server is not None:
+                    server.wait()
+            with timings.phase("flow"), listening(*sinks):
+                return federated_training(str(params), list(overrides), run_name)

@@ -1,0 +1,95 @@
+"""Prefect's temporary server, started while TensorFlow loads.
+
+Where no Prefect API is configured, Prefect starts a server of its own at the first call and waits for it: seven seconds of
+another process. Started here first, it boots while this process imports. It is the same program with the same flags; it ends
+with this process, however that ends, and it listens on 127.0.0.1 alone.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+
+from fedpipe.errors import EnvironmentProblem
+
+_START_TIMEOUT_SECONDS = 120
+_STOP_TIMEOUT_SECONDS = 5
+_PR_SET_PDEATHSIG = 1
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process when the thread that started it ends: the main thread, so the whole run."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+class TemporaryServer:
+    """A Prefect server process that is on its way."""
+
+    def __init__(self, log_path: Path) -> None:
+        """Start it; `wait` says when it answers. Its output goes to `log_path`."""
+        import prefect
+
+        self._log_path = log_path
+        self._port = _free_port()
+        self.api_url = f"http://127.0.0.1:{self._port}/api"
+        environment = os.environ | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+        command = [sys.executable, "-m", "uvicorn", "--app-dir", str(Path(prefect.__file__).parent.parent)]
+        command += ["--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(self._port)]
+        command += ["--log-level", "error", "--lifespan", "on"]
+        with log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, preexec_fn=_end_with_parent
+            )
+
+    def wait(self) -> None:
+        """Return when the server answers. Raises EnvironmentProblem if it ends or does not answer in time."""
+        limit = time.monotonic() + _START_TIMEOUT_SECONDS
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        while time.monotonic() < limit and self._process.poll() is None:
+            try:
+                with opener.open(f"{self.api_url}/health", timeout=5):
+                    return
+            except (URLError, OSError):
+                time.sleep(0.05)
+        raise EnvironmentProblem(
+            f"Prefect's temporary server did not start. Its log: {self._log_path}. Or set PREFECT_API_URL to a server."
+        )
+
+    def close(self) -> None:
+        """End the server; returns when it is gone."""
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+@contextmanager
+def prefect_api(log_path: Path) -> Iterator[TemporaryServer | None]:
+    """Point Prefect at an API for the block: the configured one, or else a temporary server, which is given to wait for."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    if PREFECT_API_URL.value():
+        yield None
+        return
+    server = TemporaryServer(log_path)
+    try:
+        with temporary_settings({PREFECT_API_URL: server.api_url}):
+            yield server
+    finally:
+        server.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

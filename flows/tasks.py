@@ -1,0 +1,69 @@
+"""One thin task per step. Tasks take and return references: paths, ids and digests, never tensors.
+
+Only `load_data` retries: it alone reads what may be away for a moment, a download or a DVC remote. Nothing is cached by
+Prefect: DVC knows what is up to date, and a training runs when it is asked for.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from fedpipe.config import Config
+from fedpipe.steps.data import load_data as load_data_step
+from fedpipe.steps.evaluate import evaluate as evaluate_step
+from fedpipe.steps.project import Project
+from fedpipe.steps.record import record as record_step
+from fedpipe.steps.refs import DataRef, EvalRef, PlanRef, RecordRef, TrainRef
+from fedpipe.steps.sample import sample_clients as sample_clients_step
+from fedpipe.steps.train import train as train_step
+from flows.artifacts import RoundArtifacts, link_to_mlflow
+from flows.listeners import current_listeners
+
+
+def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
+    """Return whether a failed `load_data` is worth another try: a lost connection is, a wrong setting is not."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, OSError) or isinstance(getattr(error, "__cause__", None), OSError)
+
+
+@task(name="load_data", retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=_may_pass, cache_policy=NO_CACHE)
+def load_data(config: Config, project: Project) -> DataRef:
+    """Bring the shards up to date through DVC."""
+    return load_data_step(config, project)
+
+
+@task(name="sample_clients", cache_policy=NO_CACHE)
+def sample_clients(config: Config, data: DataRef, project: Project, run_name: str) -> PlanRef:
+    """Draw the cohort of every round."""
+    return sample_clients_step(config, data, project, run_name)
+
+
+@task(name="train", cache_policy=NO_CACHE)
+def train(
+    config: Config,
+    data: DataRef,
+    plan: PlanRef,
+    project: Project,
+    run_name: str,
+    tags: Mapping[str, str],
+) -> TrainRef:
+    """Run the rounds; Prefect's page of the run shows a progress bar and a table of rounds."""
+    with RoundArtifacts(config.rounds) as artifacts:
+        return train_step(config, data, plan, project, run_name, tags, [artifacts, *current_listeners()])
+
+
+@task(name="evaluate", cache_policy=NO_CACHE)
+def evaluate(config: Config, data: DataRef, trained: TrainRef) -> EvalRef:
+    """Evaluate the weights before and after on the central test set."""
+    return evaluate_step(config, data, trained, Path(trained.run_dir))
+
+
+@task(name="record", cache_policy=NO_CACHE)
+def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef, project: Project) -> RecordRef:
+    """Complete the MLflow run: final model, pictures, figures; link it from Prefect's page."""
+    recorded = record_step(config, data, trained, evaluated, project)
+    link_to_mlflow(recorded)
+    return recorded
