@@ -1,0 +1,202 @@
+"""The TFF execution context on fedpipe's own workers.
+
+Built from TFF's public classes. What is not public is imported here and nowhere else in the engine: the conversion of
+arguments and results that TFF's own contexts use.
+
+Differences from TFF's contexts: executors are closed when they leave the cache, so a worker's memory stays flat when cohort
+sizes vary; each worker has an event loop in a thread of its own, so that several workers really run at once (TFF's executor
+blocks its loop) and a caller may or may not have a loop itself; partial results are merged in the workers' order, not in the
+order of arrival, so that the same run gives the same bits.
+"""
+
+import asyncio
+import concurrent.futures
+import functools
+import itertools
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import grpc
+import tensorflow_federated as tff
+from tensorflow_federated.python.core.environments.tensorflow_frontend import tensorflow_computation
+
+from fedpipe.errors import ConfigError
+
+MESSAGE_BYTES = 2_000_000_000  # protobuf's own limit is 2 GiB
+CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MESSAGE_BYTES),
+    ("grpc.enable_http_proxy", 0),  # with http_proxy set, gRPC would send even 127.0.0.1 there and hang
+    ("grpc.use_local_subchannel_pool", 1),  # a new worker's channel must not inherit the back-off of the lost one's
+)
+OPEN_EXECUTORS = 4
+COMPILED_COMPUTATIONS = 64
+
+_compile_lock = threading.Lock()
+
+
+def open_channel(target: str, *interceptors: grpc.UnaryUnaryClientInterceptor) -> tuple[grpc.Channel, grpc.Channel]:
+    """Return a channel to `target`, and the same channel as seen through the interceptors. Close the first one."""
+    channel = grpc.insecure_channel(target, CHANNEL_OPTIONS)
+    return channel, grpc.intercept_channel(channel, *interceptors)
+
+
+@functools.lru_cache(COMPILED_COMPUTATIONS)
+def _compile_native(computation: Any) -> Any:
+    return tff.backends.native.desugar_and_transform_to_native(computation)
+
+
+def compile_native(computation: Any) -> Any:
+    """Return the computation in the form that a worker runs; compiled once, for all workers and their successors."""
+    with _compile_lock:
+        return _compile_native(computation)
+
+
+@functools.lru_cache(COMPILED_COMPUTATIONS)
+def compile_mergeable(computation: Any) -> Any:
+    """Return the computation as partial aggregation, merge and remainder. Raises ConfigError where it has no such form."""
+    try:
+        return tff.backends.native.compile_to_mergeable_comp_form(computation)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"runtime.workers: expected an algorithm whose aggregations do not depend on one another, this one cannot be spread "
+            f"over workers ({str(error).splitlines()[0]}). Set runtime.workers to 1."
+        ) from error
+
+
+class ExecutorCache(tff.framework.ExecutorFactory):  # type: ignore[misc]  # TFF ships no types
+    """Makes a worker's executors, one per number of clients, and keeps the `OPEN_EXECUTORS` last used ones open."""
+
+    def __init__(self, stub: Any) -> None:
+        """Take the `tff.framework.RemoteExecutorStub` of the worker."""
+        self._stub = stub
+        self._executors: OrderedDict[int, Any] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return the number of open executors."""
+        return len(self._executors)
+
+    def create_executor(self, cardinalities: Any) -> Any:
+        """Return an open executor for the cardinalities; no clients where they name none."""
+        clients = cardinalities.get(tff.CLIENTS, 0)
+        if clients not in self._executors:
+            executor = tff.framework.RemoteExecutor(self._stub, stream_structs=False)
+            executor.set_cardinalities({tff.CLIENTS: clients})
+            self._executors[clients] = executor
+            while len(self._executors) > OPEN_EXECUTORS:
+                self._executors.popitem(last=False)[1].close()
+        self._executors.move_to_end(clients)
+        return self._executors[clients]
+
+    def clean_up_executor(self, cardinalities: Any) -> None:
+        """Close the executor for the cardinalities, after an error in it."""
+        executor = self._executors.pop(cardinalities.get(tff.CLIENTS, 0), None)
+        if executor is not None:
+            executor.close()
+
+
+class Lane:
+    """One worker's side of the context: its executors, and the thread in which calls to it are made and block."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        """Call through `channel`; the thread starts."""
+        self.executors = ExecutorCache(tff.framework.RemoteExecutorGrpcStub(channel))
+        self._context = tff.framework.AsyncExecutionContext(
+            executor_fn=self.executors,
+            compiler_fn=compile_native,
+            transform_args=tensorflow_computation.transform_args,
+            transform_result=tensorflow_computation.transform_result,
+        )
+        self._loop = asyncio.new_event_loop()
+        # A daemon: a round that a SIGINT gave up must not hold the interpreter.
+        threading.Thread(target=self._run, name="fedpipe-worker-calls", daemon=True).start()
+
+    def submit(self, computation: Any, argument: Any) -> "concurrent.futures.Future[Any]":
+        """Start one computation on the worker."""
+        call: Coroutine[Any, Any, Any] = self._context.invoke(computation, argument)
+        return asyncio.run_coroutine_threadsafe(call, self._loop)
+
+    def stop(self) -> None:
+        """End the thread, after the call that it may be in. Does not wait for it."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _run(self) -> None:
+        self._loop.run_forever()
+        self._loop.close()
+
+
+class WorkersContext(tff.framework.SyncContext):  # type: ignore[misc]  # TFF ships no types
+    """Runs TFF computations on one worker, or spreads a computation's clients over several."""
+
+    def __init__(self, channels: Sequence[grpc.Channel]) -> None:
+        """Use one worker per channel."""
+        self.lanes = tuple(Lane(channel) for channel in channels)
+
+    def invoke(self, comp: Any, arg: Any) -> Any:
+        """Return `comp(arg)`, as `tff.framework.SyncContext` has it."""
+        if len(self.lanes) > 1 and takes_clients_gives_server(comp.type_signature):
+            return self._invoke_spread(compile_mergeable(comp), arg)
+        return self.lanes[0].submit(comp, arg).result()
+
+    def stop(self) -> None:
+        """End the threads. Does not close the channels."""
+        for lane in self.lanes:
+            lane.stop()
+
+    def _invoke_spread(self, form: Any, arg: Any) -> Any:
+        """Run each worker's share of the clients, merge the shares' results in order, finish on the first worker."""
+        shares = share_out(arg, form.up_to_merge.type_signature.parameter, len(self.lanes))
+        calls = [lane.submit(form.up_to_merge, share) for lane, share in zip(self.lanes, shares, strict=False)]
+        for call in concurrent.futures.wait(calls, return_when=concurrent.futures.FIRST_EXCEPTION).done:
+            call.result()
+        first = self.lanes[0].submit
+        pair: Callable[..., Any] = tff.structure.Struct.unnamed
+        merged = functools.reduce(lambda left, right: first(form.merge, pair(left, right)).result(), (call.result() for call in calls))
+        return first(form.after_merge, pair(shares[0], merged)).result()
+
+
+def at_clients(value_type: Any) -> bool:
+    """Return whether a TFF type is placed at the clients, with a value for each of them."""
+    return isinstance(value_type, tff.FederatedType) and value_type.placement is tff.CLIENTS and not value_type.all_equal
+
+
+def takes_clients_gives_server(signature: Any) -> bool:
+    """Return whether a computation's clients can be shared out: their values come in, and none goes out."""
+    if signature.parameter is None or tff.types.contains(signature.result, lambda inner: getattr(inner, "placement", None) is tff.CLIENTS):
+        return False
+    return bool(tff.types.contains(signature.parameter, at_clients))
+
+
+def share_out(value: Any, value_type: Any, shares: int) -> list[Any]:
+    """Return the argument `value` once per share, each with its part of the clients, in order; all else is in every share.
+
+    The parts differ by one client at most; there are fewer than `shares` if there are fewer clients, and one if there is none.
+    (TFF's own partition gives every worker the same clients if the argument's last element is not placed at clients.)
+    """
+    clients = _count_clients(value, value_type)
+    shares = max(1, min(shares, clients))
+    bounds = [clients * index // shares for index in range(shares + 1)]
+    return [_take(value, value_type, slice(*pair)) for pair in itertools.pairwise(bounds)]
+
+
+def _elements(value: Any, value_type: Any) -> list[tuple[str | None, Any, Any]]:
+    names_and_types = tff.structure.iter_elements(value_type)
+    return [(name, inner, kind) for (name, kind), inner in zip(names_and_types, tff.structure.from_container(value), strict=True)]
+
+
+def _count_clients(value: Any, value_type: Any) -> int:
+    if at_clients(value_type):
+        return len(value)
+    if isinstance(value_type, tff.StructType):
+        return max((_count_clients(inner, kind) for _, inner, kind in _elements(value, value_type)), default=0)
+    return 0
+
+
+def _take(value: Any, value_type: Any, part: slice) -> Any:
+    if at_clients(value_type):
+        return value[part]
+    if isinstance(value_type, tff.StructType):
+        return tff.structure.Struct([(name, _take(inner, kind, part)) for name, inner, kind in _elements(value, value_type)])
+    return value

@@ -1,0 +1,198 @@
+"""The runtime of a run: its TFF workers from the first start to the last end, and calls on them that cannot hang for ever.
+
+Light to import: `start` needs neither TensorFlow nor TFF, so that the workers start while these load; `call` imports them.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+
+from fedpipe.engine.worker import Worker
+from fedpipe.errors import WorkerError
+
+if TYPE_CHECKING:
+    import grpc
+
+    from fedpipe.config.schema import RuntimeConfig
+    from fedpipe.engine.context import WorkersContext
+    from fedpipe.engine.guard import Guard, WorkerFault
+
+Result = TypeVar("Result")
+
+logger = logging.getLogger("fedpipe.engine")
+
+
+@dataclass(frozen=True)
+class _Connection:
+    """What belongs to one generation of workers; a new one is made after a fault, because TFF caches a worker's executors."""
+
+    channels: "tuple[grpc.Channel, ...]"
+    guards: "tuple[Guard, ...]"
+    context: "WorkersContext"
+
+    def close(self) -> None:
+        for channel in self.channels:
+            channel.close()
+        self.context.stop()
+
+
+class Runtime:
+    """Owns the TFF workers of one run. Safe to use from many threads; calls run one after another, as on one TFF context.
+
+    Example:
+        with Runtime(config.runtime, Path("worker.log")) as runtime:
+            state = runtime.call(process.initialize, what="initial state")
+    """
+
+    def __init__(self, config: "RuntimeConfig", log_path: Path) -> None:
+        """Take the settings, and the file to which all workers' output is appended. Nothing is started."""
+        self._config, self._log_path = config, log_path
+        self._workers: list[Worker] = []
+        self._connection: _Connection | None = None
+        self._restarts = 0
+        self._isolation = "not started"
+        self._closed = ""  # why no call is possible any more
+        self._caller: int | None = None  # thread that is in `call`
+        self._call_lock = threading.Lock()
+        self._workers_lock = threading.Lock()  # short: `close` must not wait for a call
+
+    @property
+    def info(self) -> dict[str, str]:
+        """Return what the run should record: `isolation` (`isolated`, `open`, or `not started`), `workers`, `restarts`."""
+        return {"isolation": self._isolation, "workers": str(self._config.workers), "restarts": str(self._restarts)}
+
+    def start(self) -> None:
+        """Start the workers and return at once. Does nothing if they are started. Raises WorkerError once it is closed or gave up."""
+        with self._workers_lock:
+            if self._closed:
+                raise WorkerError(f"expected a TFF runtime in use, this one {self._closed}. Make a new one.")
+            while len(self._workers) < self._config.workers:
+                self._workers.append(Worker(self._config.isolation, self._log_path))
+
+    def call(self, fn: Callable[..., Result], *args: Any, what: str = "a TFF call") -> Result:
+        """Return `fn(*args)`, computed with the workers as TFF's execution context in this thread.
+
+        Args:
+            fn: calls TFF computations in this thread; a pure function of its arguments, for it is repeated after a fault.
+            args: its arguments.
+            what: what is being done, for messages: `round 3`.
+
+        Raises:
+            WorkerError: the workers did not start, or faults used up `runtime.max_restarts`.
+            Exception: whatever `fn` raises for reasons of its own, unchanged.
+        """
+        if self._caller == threading.get_ident():  # fn itself calls: same context, same deadline
+            return fn(*args)
+        with self._call_lock:
+            self._caller = threading.get_ident()
+            try:
+                return self._call_until_done(fn, args, what)
+            finally:
+                self._caller = None
+
+    def close(self) -> None:
+        """End the workers and return when they are gone; a call in another thread fails. A second call does nothing."""
+        with self._workers_lock:
+            self._closed = self._closed or "was closed"
+        self._discard()
+
+    def __enter__(self) -> Self:
+        """Return the runtime itself, not started."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close."""
+        self.close()
+
+    def _call_until_done(self, fn: Callable[..., Result], args: tuple[Any, ...], what: str) -> Result:
+        from fedpipe.engine.guard import WorkerFault
+
+        while True:
+            try:
+                return self._call_once(fn, args)
+            except WorkerFault as fault:
+                self._discard()
+                self._count_restart(what, fault)
+            except Exception:
+                raise  # the caller's own, or a start that failed: no fault of a running worker
+            except BaseException:
+                self._discard()  # given up (SIGINT, cancelled): the worker would go on computing for nobody
+                raise
+
+    def _call_once(self, fn: Callable[..., Result], args: tuple[Any, ...]) -> Result:
+        import tensorflow_federated as tff
+
+        connection = self._connect()
+        deadline = time.monotonic() + self._config.round_timeout_seconds
+        for guard in connection.guards:
+            guard.deadline = deadline
+        try:
+            with tff.framework.get_context_stack().install(connection.context):
+                return fn(*args)
+        finally:
+            for guard in connection.guards:
+                guard.deadline = None
+
+    def _connect(self) -> _Connection:
+        """Return the connection to live workers. Raises WorkerLost if one ended since the last call."""
+        from fedpipe.engine.context import WorkersContext, open_channel
+        from fedpipe.engine.guard import Guard, WorkerLost
+
+        self.start()
+        if self._connection is None:
+            try:
+                for worker in self._workers:
+                    worker.wait_ready(self._config.start_timeout_seconds)
+            except WorkerError:
+                self._discard()
+                raise
+            self._isolation = "isolated" if all(worker.isolated for worker in self._workers) else "open"
+            guards = tuple(Guard(worker) for worker in self._workers)
+            opened = [open_channel(worker.target, guard) for worker, guard in zip(self._workers, guards, strict=True)]
+            context = WorkersContext([guarded for _, guarded in opened])
+            self._connection = _Connection(tuple(channel for channel, _ in opened), guards, context)
+        for worker in self._workers:
+            if not worker.alive():
+                raise WorkerLost(f"the TFF worker ended {worker.how_it_ended()}")
+        return self._connection
+
+    def _discard(self) -> None:
+        """End all workers, the healthy ones too: they may be busy with their share of the round."""
+        with self._workers_lock:
+            workers, self._workers = self._workers, []
+            connection, self._connection = self._connection, None
+        for worker in workers:
+            worker.begin_close()
+        for worker in workers:
+            worker.close()
+        if connection is not None:
+            connection.close()
+
+    def _count_restart(self, what: str, fault: "WorkerFault") -> None:
+        """Allow one more repetition, or raise WorkerError."""
+        if self._closed:
+            raise WorkerError(f"{what}: the TFF runtime {self._closed} before it was done.") from fault
+        if self._restarts >= self._config.max_restarts:
+            self._give_up(what, fault)
+        self._restarts += 1
+        logger.warning("%s: %s; restart %d of %d, repeating.", what, fault, self._restarts, self._config.max_restarts)
+
+    def _give_up(self, what: str, fault: "WorkerFault") -> NoReturn:
+        from fedpipe.engine.guard import RoundTimeout
+
+        config = self._config
+        self._closed = f"gave up at {what}"
+        used = f"runtime.max_restarts={config.max_restarts} used up"
+        if isinstance(fault, RoundTimeout):
+            raise WorkerError(
+                f"{what}: expected an end within runtime.round_timeout_seconds={config.round_timeout_seconds:g}, "
+                f"{fault}; {used}. Raise the limit or see {self._log_path}."
+            ) from fault
+        raise WorkerError(
+            f"{what}: expected a TFF worker that lives, {fault}; {used}. Out of memory? See {self._log_path}, or make the cohort smaller."
+        ) from fault
