@@ -1,0 +1,143 @@
+"""Client work: what one client does in a round, as plain TensorFlow ops on the client's resident bytes.
+
+    bytes --split--> x, y --epochs of batches: gradient, client optimizer step--> update, update weight, sums
+
+Why not `tf.data` and Keras, as TFF's own client work has it: on a small model nine tenths of a round would go into building
+a dataset iterator per client and into metric objects. Here a client's bytes arrive in one piece, a `tf.while_loop` takes
+slices of them, and metrics are four sums. The same function runs inside a TFF computation and, eagerly, outside of one.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from fedpipe.models import ModelSpec
+from fedpipe.models.evaluate import to_float
+
+SUMS = OrderedDict(loss=tf.float32, correct=tf.int64, examples=tf.int64, steps=tf.int64)
+"""What a client measures, and its dtypes. All are sums, so that clients merge by adding in any order."""
+
+
+class ClientResult(NamedTuple):
+    """What one client returns.
+
+    Attributes:
+        update: trained minus initial weights, one float32 tensor for each of the model's.
+        update_weight: float32, the client's weight in a weighted mean.
+        sums: by the names of `SUMS`: cross-entropy (nats) and correct predictions over all examples processed, each batch
+            under the weights before its step; examples processed, each epoch counted; gradient steps.
+    """
+
+    update: list[Any]
+    update_weight: Any
+    sums: "OrderedDict[str, Any]"
+
+
+@dataclass(frozen=True)
+class ClientWork:
+    """The settings of client work, and the work itself.
+
+    Attributes:
+        model: its `logits` are differentiated; the loss is the mean cross-entropy of a batch.
+        optimizer: a `tff.learning.optimizers.Optimizer`, started afresh each round.
+        feature_dtype: dtype of the resident features, uint8 or float32.
+        batch_size: examples per step; the last batch of an epoch may be smaller and is kept.
+        epochs: passes over the client's examples.
+        max_steps: limit of gradient steps in a round, or `None`.
+        shuffle: draw the order of examples anew each epoch, from the client's seed alone.
+        weighting: the update weight: the client's number of `examples`, or 1 (`uniform`).
+        by_value: `data` holds the client's bytes themselves instead of the path of a file that the worker can read.
+    """
+
+    model: ModelSpec
+    optimizer: Any
+    feature_dtype: np.dtype[Any]
+    batch_size: int
+    epochs: int = 1
+    max_steps: int | None = None
+    shuffle: bool = False
+    weighting: Literal["examples", "uniform"] = "uniform"
+    by_value: bool = False
+
+    def __call__(self, weights: Sequence[Any], data: Any, count: Any, seed: Any) -> ClientResult:
+        """Train from `weights` on one client's examples.
+
+        Args:
+            weights: the server's weights, in the model's order.
+            data: string scalar: path of the client's resident file, or its bytes.
+            count: int64 scalar: number of examples in it.
+            seed: int64 scalar: the client's seed in this round.
+        """
+        weights = list(weights)
+        x, y = self._examples(data, count)
+        steps_per_epoch = (count + self.batch_size - 1) // self.batch_size
+        steps = steps_per_epoch * self.epochs
+        if self.max_steps is not None:
+            steps = tf.minimum(steps, tf.constant(self.max_steps, tf.int64))
+        orders = self._orders(count, seed) if self.shuffle else None
+
+        def step(i: Any, current: list[Any], state: Any, sums: "OrderedDict[str, Any]") -> Any:
+            start = (i % steps_per_epoch if self.epochs > 1 else i) * self.batch_size
+            stop = start + self.batch_size  # a slice that reaches past the end is cut there: the last, partial batch
+            if orders is None:
+                batch_x, batch_y = x[start:stop], y[start:stop]
+            else:
+                chosen = orders[i // steps_per_epoch, start:stop]
+                batch_x, batch_y = tf.gather(x, chosen), tf.gather(y, chosen)
+            gradients, measured = self._gradients(current, batch_x, batch_y)
+            state, current = self.optimizer.next(state, current, gradients)
+            return i + 1, current, state, add(sums, measured)
+
+        specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in weights]
+        state = tf.nest.map_structure(tf.convert_to_tensor, self.optimizer.initialize(specs))
+        start = (tf.constant(0, tf.int64), weights, state, zero_sums())
+        _, trained, _, sums = tf.while_loop(lambda i, *_: i < steps, step, start, parallel_iterations=1)
+        update_weight = tf.cast(count, tf.float32) if self.weighting == "examples" else tf.constant(1.0)
+        return ClientResult([new - old for new, old in zip(trained, weights, strict=True)], update_weight, sums)
+
+    def _examples(self, data: Any, count: Any) -> tuple[Any, Any]:
+        """Return float32 features [count, *shape] and int32 labels [count] from bytes as `data.resident` lays them out."""
+        raw = tf.io.decode_raw(data if self.by_value else tf.io.read_file(data), tf.uint8)
+        shape, size = self.model.feature_shape, self.feature_dtype.itemsize
+        end_x = count * (prod(shape) * size)
+        x, y = raw[:end_x], raw[end_x : end_x + 4 * count]
+        if size > 1:
+            x = tf.bitcast(tf.reshape(x, (-1, size)), tf.as_dtype(self.feature_dtype))
+        x = tf.reshape(x, tf.stack([count, *shape]))
+        return to_float(tf.ensure_shape(x, (None, *shape))), tf.bitcast(tf.reshape(y, (-1, 4)), tf.int32)
+
+    def _orders(self, count: Any, seed: Any) -> Any:
+        """Return int32 [epochs, count]: an order of the examples for each epoch, a pure function of the seed."""
+        shape = tf.stack([tf.constant(self.epochs, tf.int64), count])
+        keys = tf.random.stateless_uniform(shape, tf.stack([seed, 0]), minval=None, maxval=None, dtype=tf.int64)
+        return tf.argsort(keys, axis=1, stable=True)
+
+    def _gradients(self, weights: list[Any], x: Any, y: Any) -> tuple[list[Any], "OrderedDict[str, Any]"]:
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            logits = self.model.logits(weights, x)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits)
+            loss = tf.reduce_mean(losses)
+        hits = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), y)
+        measured = OrderedDict(
+            loss=tf.reduce_sum(losses),
+            correct=tf.math.count_nonzero(hits),
+            examples=tf.size(y, out_type=tf.int64),
+            steps=tf.constant(1, tf.int64),
+        )
+        return tape.gradient(loss, weights), measured
+
+
+def zero_sums() -> "OrderedDict[str, Any]":
+    """Return the sums of no client."""
+    return OrderedDict((name, tf.zeros((), dtype)) for name, dtype in SUMS.items())
+
+
+def add(left: "OrderedDict[str, Any]", right: "OrderedDict[str, Any]") -> "OrderedDict[str, Any]":
+    """Return the sums of two sets of examples that have none in common."""
+    return OrderedDict((name, left[name] + right[name]) for name in SUMS)

@@ -1,0 +1,109 @@
+"""Joins client work, an aggregation and a server optimizer into one learning process.
+
+                       +---------------------------- server state ----------------------------+
+                       |  weights              optimizer state              aggregator state  |
+                       +-----|-----------------------|-------------------------------|--------+
+                         broadcast                   |                               |
+    refs@CLIENTS --+         |                       |                               |
+    data, count,   |         v                       |                               v
+    seed           +--> client work --- update, update weight -----------------> aggregator
+                             |                       |                               | one update
+                             |                       +------> server optimizer <-----+
+                           sums                                      |
+                             v                                       v
+                          metrics                            next server state
+
+TFF's own composer cannot be used: its client work takes sequences of examples (`tff.SequenceType`), and making those is
+what costs (see `client_work`). Everything else is TFF's: placements, aggregators, optimizers, the iterative process.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fedpipe.algorithms.aggregation import Aggregation
+from fedpipe.algorithms.client_work import ClientWork
+from fedpipe.algorithms.groups import group_work
+
+_REF = (("data", np.str_), ("count", np.int64), ("seed", np.int64))
+"""A client's ref: where its examples are (a path), how many, and its seed in this round. A few bytes, whatever the data."""
+
+
+def compose(
+    work: ClientWork,
+    aggregation: Aggregation,
+    server_optimizer: Any,
+    initial_weights: Sequence[npt.NDArray[np.float32]],
+    grouped: bool,
+) -> tff.templates.IterativeProcess:
+    """Return the learning process.
+
+    `initialize: ( -> state@SERVER)`; `next: (<state@SERVER, refs@CLIENTS> -> <state@SERVER, metrics@SERVER>)` with
+
+    - state: `<weights=<float32[...], ...>, optimizer=..., aggregator=...>`;
+    - refs: `<data=string, count=int64, seed=int64>` for each client, or, grouped, `<data=string[?], count=int64[?],
+      seed=int64[?]>` for each group of clients;
+    - metrics: `<clients=<loss, correct, examples, steps>, aggregator=...>`: sums over the cohort, and what the aggregator
+      measures.
+
+    Args:
+        work: the client work.
+        aggregation: joins the updates; grouped needs one with partial sums.
+        server_optimizer: a `tff.learning.optimizers.Optimizer`; takes the negated aggregate as gradient, so that SGD with
+            rate 1 adds it.
+        initial_weights: the weights of round 0, in the model's order.
+        grouped: whether a CLIENTS value is a group of clients (see `groups`).
+
+    Raises:
+        ValueError: grouped, but the aggregation must see each client.
+    """
+    if grouped and aggregation.partial is None:
+        raise ValueError(f"aggregation {aggregation.name}: expected partial sums for groups, but it must see each client")
+
+    @tff.tensorflow.computation
+    def server_init() -> Any:
+        weights = [tf.constant(tensor) for tensor in initial_weights]
+        specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in weights]
+        return OrderedDict(weights=weights, optimizer=server_optimizer.initialize(specs))
+
+    weights_type = server_init.type_signature.result["weights"]
+    optimizer_type = server_init.type_signature.result["optimizer"]
+    ref_type = tff.types.to_type(OrderedDict((name, tff.TensorType(dtype, [None] if grouped else [])) for name, dtype in _REF))
+
+    @tff.tensorflow.computation(weights_type, ref_type)
+    def client_work(weights: Any, ref: Any) -> Any:
+        if grouped:
+            return group_work(work, weights, ref, aggregation.weighted)
+        return work(weights, ref["data"], ref["count"], ref["seed"])
+
+    update_type, update_weight_type = client_work.type_signature.result[0], client_work.type_signature.result[1]
+    factory = aggregation.partial if grouped else aggregation.each
+    aggregator = factory.create(update_type, update_weight_type) if aggregation.weighted else factory.create(update_type)
+
+    @tff.tensorflow.computation(optimizer_type, weights_type, update_type)
+    def server_update(state: Any, weights: Any, update: Any) -> Any:
+        return server_optimizer.next(state, weights, [-tensor for tensor in update])
+
+    @tff.federated_computation
+    def initialize() -> Any:
+        server = tff.federated_eval(server_init, tff.SERVER)
+        state = OrderedDict(weights=server.weights, optimizer=server.optimizer, aggregator=aggregator.initialize())
+        return tff.federated_zip(state)
+
+    @tff.federated_computation(initialize.type_signature.result, tff.FederatedType(ref_type, tff.CLIENTS))
+    def next_fn(state: Any, refs: Any) -> Any:
+        weights_at_clients = tff.federated_broadcast(state.weights)
+        update, update_weight, sums = tff.federated_map(client_work, (weights_at_clients, refs))
+        updates = (update, update_weight) if aggregation.weighted else (update,)
+        aggregated = aggregator.next(state.aggregator, *updates)
+        optimizer, weights = tff.federated_map(server_update, (state.optimizer, state.weights, aggregated.result))
+        next_state = OrderedDict(weights=weights, optimizer=optimizer, aggregator=aggregated.state)
+        metrics = OrderedDict(clients=tff.federated_sum(sums), aggregator=aggregated.measurements)
+        return tff.federated_zip(next_state), tff.federated_zip(metrics)
+
+    return tff.templates.IterativeProcess(initialize, next_fn)

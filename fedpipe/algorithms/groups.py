@@ -1,0 +1,69 @@
+"""Groups of clients: the one clever part of the engine.
+
+TFF runs each CLIENTS value as a computation of its own: a session, a copy of the weights in, an update out. For a small
+model that costs more than the client's arithmetic. So, where the aggregator is a plain mean or sum, a CLIENTS value is not
+a client but a **group** of clients: one computation loops over the group's clients and returns their summed updates and
+summed weights. There is a group for each core, so all cores work.
+
+    cohort c1..c7, two cores     group 1: c3 c1 c6     -> sum of n_k d_k, sum of n_k --+
+                                 group 2: c5 c2 c7 c4  -> sum of n_k d_k, sum of n_k --+-> sum / sum = the mean over all seven
+
+It is the same mean: every client still starts from the server's weights and trains on its own examples alone. What differs
+is the order of the additions, so another number of groups gives other last bits (not other digits); the run records it.
+A clipped or noised aggregate must see each client: there the composer uses one value per client.
+"""
+
+import heapq
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from fedpipe.algorithms.client_work import ClientWork, add, zero_sums
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def balance(counts: Mapping[str, int], groups: int) -> list[list[str]]:
+    """Return `groups` lists of client ids with about equally many examples each; some are empty if clients are fewer.
+
+    The largest client first, each to the group with the fewest examples so far (Graham 1969: at most a third above the
+    best). Ties go by client id and by group number, so the result does not depend on the order of the cohort.
+
+    >>> balance({"a": 1, "b": 400, "c": 20, "d": 19}, 2)
+    [['b'], ['c', 'd', 'a']]
+    """
+    loads = [(0, number) for number in range(groups)]
+    members: list[list[str]] = [[] for _ in range(groups)]
+    for client_id in sorted(counts, key=lambda client: (-counts[client], client)):
+        load, number = heapq.heappop(loads)
+        members[number].append(client_id)
+        heapq.heappush(loads, (load + counts[client_id], number))
+    return members
+
+
+def group_work(work: ClientWork, weights: Sequence[Any], refs: Mapping[str, Any], weighted: bool) -> Any:
+    """Return a group's sum of updates (times their update weights, if `weighted`), its sum of update weights, its sums.
+
+    Args:
+        work: the client work.
+        weights: the server's weights; every client of the group starts from them.
+        refs: `data`, `count` and `seed` of the group's clients, a vector each; empty vectors give zeros.
+        weighted: whether updates count by their update weight.
+    """
+    weights = list(weights)
+    clients = tf.size(refs["count"])
+
+    def client(i: Any, total: list[Any], total_weight: Any, sums: Any) -> Any:
+        result = work(weights, refs["data"][i], refs["count"][i], refs["seed"][i])
+        update = [tensor * result.update_weight for tensor in result.update] if weighted else result.update
+        total = [left + right for left, right in zip(total, update, strict=True)]
+        return i + 1, total, total_weight + result.update_weight, add(sums, result.sums)
+
+    start = (0, [tf.zeros_like(tensor) for tensor in weights], 0.0, zero_sums())
+    _, total, total_weight, sums = tf.while_loop(lambda i, *_: i < clients, client, start, parallel_iterations=1)
+    return total, total_weight, sums

@@ -1,0 +1,28 @@
+"""Named optimizers, for clients and server alike, from `tff.learning.optimizers`."""
+
+from typing import Any
+
+import tensorflow_federated as tff
+
+DEFAULT_MOMENTUM = 0.9
+
+
+def build_optimizer(name: str, learning_rate: float, momentum: float | None = None) -> Any:
+    """Return the `tff.learning.optimizers.Optimizer` called `name`.
+
+    Args:
+        name: sgd, momentum, adam, adagrad or yogi. All but the first two keep TFF's own constants (adam: 0.9, 0.999, 1e-7;
+            adagrad: 0.1, 1e-7; yogi: 0.9, 0.999, 1e-3, 1e-6), which are those of Reddi et al. 2021 (arXiv 2003.00295) or near.
+        learning_rate: step size, above 0.
+        momentum: velocity kept from step to step, v = momentum v + g, in [0, 1); `None` is 0.9. `momentum` alone reads it.
+    """
+    optimizers = tff.learning.optimizers
+    if name == "momentum":
+        return optimizers.build_sgdm(learning_rate, DEFAULT_MOMENTUM if momentum is None else momentum)
+    builders = {
+        "sgd": optimizers.build_sgdm,
+        "adam": optimizers.build_adam,
+        "adagrad": optimizers.build_adagrad,
+        "yogi": optimizers.build_yogi,
+    }
+    return builders[name](learning_rate)

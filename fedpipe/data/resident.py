@@ -1,0 +1,218 @@
+"""Resident data: clients' examples as files that a TFF worker reads by itself, in one piece.
+
+DVC's packed shards are what is tracked; these files are a cache derived from them, made for the clients that a run samples,
+when it first needs them. Without it each round would send every client's examples through Python and gRPC: at 200 clients
+that is most of the round.
+
+A file is x, then y, then a check: `x.tobytes()` (uint8 stays uint8: a quarter of float32), `y` as int32, little-endian, and
+the SHA-256 of both. It is found by content: `ROOT/<key of the shards>/<SHA-256 of the client id>`, so other data are other
+files, two runs share what is equal, and a client id never becomes a path. Its mtime is when it was last used.
+
+Two processes may make the same file at once: each writes its own temporary file and renames it; what a kill or a power cut
+leaves behind fails the check and is made again.
+"""
+
+import hashlib
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from fedpipe.errors import DataError, EnvironmentProblem
+from fedpipe.types import Examples
+
+_LAYOUT = "fedpipe-resident-1"
+_CHECK_BYTES = hashlib.sha256().digest_size
+_TOUCH_SECONDS = 60.0
+_TEMPORARY = ".making-"
+_OWN_NAME = re.compile(rf"[0-9a-f]{{64}}|{re.escape(_TEMPORARY)}.+")
+
+
+class ClientExamples(Protocol):
+    """What the cache asks of a population."""
+
+    def examples(self, client_id: str) -> Examples:
+        """Return the client's training examples."""
+
+    def num_examples(self, client_id: str) -> int:
+        """Return how many they are, without reading them."""
+
+
+@dataclass(frozen=True)
+class ResidentClient:
+    """One client's file.
+
+    Attributes:
+        path: absolute path.
+        count: number of examples in it.
+        size_bytes: size of the whole file.
+    """
+
+    path: str
+    count: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class CacheUsage:
+    """What a cache folder holds."""
+
+    files: int
+    size_bytes: int
+
+
+class ResidentCache:
+    """The resident files of one population."""
+
+    def __init__(
+        self,
+        root: Path,
+        population: ClientExamples,
+        shard_sha256s: Iterable[str],
+        max_bytes: int,
+        keep_seconds: float = 3600.0,
+    ) -> None:
+        """Name the cache; nothing is read or written yet.
+
+        Args:
+            root: folder of all resident files, of any data.
+            population: where the examples come from.
+            shard_sha256s: the SHA-256 of each shard that they come from, in any order.
+            max_bytes: size that `root` is brought back to when new files were made, the least recently used going first.
+            keep_seconds: a file used within this time is never removed, in whichever run, even above `max_bytes`: a round
+                that was handed a path must find it. Longer than any round.
+        """
+        parts = "\n".join([_LAYOUT, *sorted(shard_sha256s)])
+        self._root, self._folder = root, root.resolve() / hashlib.sha256(parts.encode()).hexdigest()
+        self._population, self._max_bytes, self._keep_seconds = population, max_bytes, keep_seconds
+        self._verified: dict[str, ResidentClient] = {}
+        self._root_bytes: int | None = None
+
+    def clients(self, client_ids: Sequence[str]) -> list[ResidentClient]:
+        """Return the clients' files, in their order; those that are missing or damaged are made.
+
+        A file's check is computed once per process, its size is looked at each time.
+
+        Raises:
+            DataError: the population does not have the client, or its examples are not uint8 or float32 with int32 labels.
+            EnvironmentProblem: the files cannot be written.
+        """
+        try:
+            found = [self._usable(client_id) for client_id in client_ids]
+            made = [client or self._make(client_id) for client_id, client in zip(client_ids, found, strict=True)]
+            self._hold_limit(made, sum(new.size_bytes for new, old in zip(made, found, strict=True) if old is None))
+        except OSError as err:
+            raise EnvironmentProblem(
+                f"resident data: expected to write below {self._root}, found {err}. Free space, or choose another cache folder."
+            ) from err
+        return made
+
+    def _hold_limit(self, needed: Sequence[ResidentClient], new_bytes: int) -> None:
+        """Evict if what this process measured at first and has added since is above the limit."""
+        if not new_bytes:
+            return
+        if self._root_bytes is not None:
+            self._root_bytes += new_bytes
+        if self._root_bytes is None or self._root_bytes > self._max_bytes:
+            spared = {client.path for client in needed}
+            self._root_bytes = _evict(self._root.resolve(), self._max_bytes, self._keep_seconds, spared)
+
+    def _path(self, client_id: str) -> Path:
+        return self._folder / hashlib.sha256(client_id.encode()).hexdigest()
+
+    def _usable(self, client_id: str) -> ResidentClient | None:
+        """Return the client's file if it can be used as it is."""
+        client = self._verified.get(client_id)
+        path = client.path if client else str(self._path(client_id))
+        try:
+            status = os.stat(path)
+            if client is None:
+                client = self._verify(client_id, Path(path))
+            if client is None or status.st_size != client.size_bytes:
+                return None
+            if time.time() - status.st_mtime > _TOUCH_SECONDS:
+                os.utime(path)
+        except FileNotFoundError:
+            return None
+        self._verified[client_id] = client
+        return client
+
+    def _verify(self, client_id: str, path: Path) -> ResidentClient | None:
+        body = path.read_bytes()
+        if hashlib.sha256(memoryview(body)[:-_CHECK_BYTES]).digest() != body[-_CHECK_BYTES:]:
+            return None
+        return ResidentClient(str(path), self._population.num_examples(client_id), len(body))
+
+    def _make(self, client_id: str) -> ResidentClient:
+        examples = self._population.examples(client_id)
+        body = to_bytes(examples, client_id)
+        path = self._path(client_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(body)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        client = ResidentClient(str(path), len(examples), len(body))
+        self._verified[client_id] = client
+        return client
+
+
+def to_bytes(examples: Examples, client_id: str) -> bytes:
+    """Return x, y and their SHA-256 as one string of bytes. Raises DataError if the dtypes or lengths do not fit."""
+    x, y = examples.x, examples.y
+    if x.dtype not in (np.uint8, np.float32) or y.dtype != np.int32 or len(x) != len(y):
+        raise DataError(
+            f"client {client_id}: expected uint8 or float32 features and as many int32 labels, found {x.dtype} of {len(x)} and "
+            f"{y.dtype} of {len(y)}. Prepare the data again."
+        )
+    body = np.ascontiguousarray(x).tobytes() + np.ascontiguousarray(y).tobytes()
+    return body + hashlib.sha256(body).digest()
+
+
+def usage(root: Path) -> CacheUsage:
+    """Return how many files the cache folder holds and their size; a folder that does not exist is empty."""
+    sizes = [status.st_size for _, status in _files(root)]
+    return CacheUsage(len(sizes), sum(sizes))
+
+
+def clear(root: Path) -> CacheUsage:
+    """Remove all resident files and return what there was. A run that is using them makes them again in its next round."""
+    files = _files(root)
+    for path, _ in files:
+        path.unlink(missing_ok=True)
+    return CacheUsage(len(files), sum(status.st_size for _, status in files))
+
+
+def _files(root: Path) -> list[tuple[Path, os.stat_result]]:
+    """Return the files that a cache made below `root`; whatever else lies there is not ours."""
+    found = []
+    for path in root.glob("*/*"):
+        if _OWN_NAME.fullmatch(path.name) and _OWN_NAME.fullmatch(path.parent.name):
+            try:
+                found.append((path, path.stat()))
+            except FileNotFoundError:  # another process removed or renamed it meanwhile
+                continue
+    return found
+
+
+def _evict(root: Path, max_bytes: int, keep_seconds: float, spared: Set[str]) -> int:
+    """Remove the least recently used files above the limit, and what a killed process left; return the size that remains."""
+    files = sorted(_files(root), key=lambda item: item[1].st_mtime)
+    total = sum(status.st_size for _, status in files)
+    now = time.time()
+    for path, status in files:
+        surplus = total > max_bytes or path.name.startswith(_TEMPORARY)
+        if surplus and now - status.st_mtime >= keep_seconds and str(path) not in spared:
+            path.unlink(missing_ok=True)
+            total -= status.st_size
+    return total
