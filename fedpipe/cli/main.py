@@ -6,7 +6,6 @@ import sys
 from types import FrameType
 from typing import Annotated, NoReturn
 
-import click
 import typer
 
 from fedpipe import __version__
@@ -53,12 +52,11 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         code = app(args=arguments, prog_name="fedpipe", standalone_mode=False)
-    except click.exceptions.Exit as err:
+    except typer.Exit as err:
         code = err.exit_code
-    except click.ClickException as err:
-        err.show()
-        code = err.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except typer.exceptions.TyperException as err:
+        code = _say(f"{err.format_message().rstrip('.')}. See `fedpipe --help`.", err.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
         code = _say("interrupted", 130)
     except FedpipeError as err:
         if debug:

@@ -72,7 +72,7 @@ def train(
         with _tracked(config, data, population, project, run_name, facts) as run:
             run.log_file(Path(plan.path), "plan")
             result = run_rounds(algorithm, runtime, cohorts, evaluate, config.eval.every, [run, recorder, *sinks])
-            run.set_tags(runtime.info)
+            run.set_tags({f"runtime.{key}": value for key, value in runtime.info.items()})
             run.training_done()
             recorder.finish()
     ref = TrainRef(

@@ -1,0 +1,104 @@
+"""From a params file to settings: what is valid, and what is refused with which words."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fedpipe.config import Config, flatten, load_config
+from fedpipe.config.load import known_keys
+from fedpipe.config.reference import reference
+from fedpipe.errors import ConfigError
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Path:
+    path = tmp_path / "params.yaml"
+    path.write_text("rounds: 3\nclient:\n  batch_size: 5\n")
+    return path
+
+
+def test_file_is_laid_over_the_defaults(params: Path) -> None:
+    config = load_config(params)
+    assert (config.rounds, config.client.batch_size, config.client.learning_rate) == (3, 5, 0.01)
+
+
+def test_overrides_are_laid_over_the_file(params: Path) -> None:
+    config = load_config(params, ["client.batch_size=7", "data.invert=true", "data.source=emnist", "data.clients=null"])
+    assert (config.client.batch_size, config.data.invert, config.data.clients) == (7, True, None)
+
+
+def test_an_override_needs_no_group_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("")
+    assert load_config(tmp_path / "params.yaml", ["cohort.size=3"]).cohort.size == 3
+
+
+def test_shipped_params_hold_every_setting_at_its_default() -> None:
+    shipped = yaml.safe_load((ROOT / "params.yaml").read_text())
+    flat = {f"{g}.{k}" if isinstance(v, dict) else g for g, v in shipped.items() for k in (v if isinstance(v, dict) else [g])}
+    assert flat == set(known_keys())
+    assert load_config(ROOT / "params.yaml") == Config()
+
+
+def test_reference_is_current() -> None:
+    assert (ROOT / "docs" / "params.md").read_text() == reference(), (
+        "run: uv run python -m fedpipe.config.reference > docs/params.md"
+    )
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Config().rounds = 3  # type: ignore[misc]
+
+
+def test_flatten_names_groups() -> None:
+    assert flatten(Config())["client.learning_rate"] == 0.01
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("server.learnig_rate=1", r"unknown key 'server.learnig_rate'; did you mean 'server.learning_rate'\?"),
+        ("learning_rate=1", r"unknown key 'learning_rate'; did you mean '\w+.learning_rate'\?"),
+        ("client.batch_size=0", r"'client.batch_size': input should be greater than or equal to 1, found 0"),
+        ("client.batch_size=twenty", r"'client.batch_size': input should be a valid integer, found 'twenty'"),
+        ("client.batch_size=20.5", r"'client.batch_size': input should be a valid integer, found 20.5"),
+        ("client.learning_rate=-0.1", r"'client.learning_rate': input should be greater than 0, found -0.1"),
+        ("client.learning_rate=.nan", r"'client.learning_rate': input should be"),
+        ("cohort.size=0", r"'cohort.size': input should be greater than or equal to 1, found 0"),
+        ("cohort.size=101", r"cohort.size=101 is larger than the population, data.clients=100"),
+        ("data.clients=0", r"'data.clients': input should be greater than or equal to 1, found 0"),
+        ("data.source=mnist", r"'data.source': input should be 'mnist5k', 'emnist' or 'synthetic', found 'mnist'"),
+        ("data.partition=natural", r"data.source=mnist5k needs data.partition=dirichlet or auto, found natural"),
+        ("rounds", r"expected KEY=VALUE"),
+        ("rounds=[1", r"not valid YAML"),
+        ("client=3", r"unknown key 'client'"),
+    ],
+)
+def test_bad_override_is_refused(params: Path, override: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_config(params, [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("rounds: [", r"params.yaml: not valid YAML"),
+        ("- rounds", r"params.yaml: expected a mapping of settings, found list"),
+        ("cleint:\n  batch_size: 3", r"params.yaml: unknown key 'cleint'; did you mean 'client'\?"),
+        ("client: 3", r"'client': input should be"),
+        ("rounds: !!python/object/apply:os.getcwd []", r"not valid YAML"),
+    ],
+)
+def test_bad_file_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        load_config(path)
+
+
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere.yaml: no such params file"):
+        load_config(tmp_path / "nowhere.yaml")

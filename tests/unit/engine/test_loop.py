@@ -1,0 +1,87 @@
+"""The round loop on an algorithm that can be followed by hand: each round adds the number of its clients to one weight."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedpipe.algorithms.base import RoundResult
+from fedpipe.engine.loop import run_rounds
+from fedpipe.errors import RoundError
+from fedpipe.types import CohortPlan, RoundReport, Weights
+
+PLAN = CohortPlan("fixed", 1, (("a", "b"), ("a",), ("b", "c", "d")))
+
+
+class Counting:
+    info: dict[str, str] = {}  # noqa: RUF012 - the protocol's property
+
+    def initialize(self) -> float:
+        return 0.0
+
+    def next(self, state: float, round_num: int, cohort: tuple[str, ...]) -> RoundResult:
+        return RoundResult(state + len(cohort), {"train/loss": float(round_num)}, examples=10 * len(cohort))
+
+    def weights(self, state: float) -> Weights:
+        return {"w": np.array([state], np.float32)}
+
+
+class Direct:
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def call(self, fn: Callable[..., Any], *args: Any, what: str) -> Any:
+        self.asked.append(what)
+        return fn(*args)
+
+
+class Keeper:
+    def __init__(self) -> None:
+        self.reports: list[RoundReport] = []
+
+    def round_done(self, report: RoundReport) -> None:
+        self.reports.append(report)
+
+
+def evaluate(weights: Weights) -> dict[str, float]:
+    return {"test/loss": float(weights["w"][0])}
+
+
+def test_rounds_in_order_from_the_initial_state() -> None:
+    keeper, runtime = Keeper(), Direct()
+    result = run_rounds(Counting(), runtime, PLAN, evaluate, eval_every=1, sinks=[keeper])
+    assert runtime.asked == ["the initial state", "round 1", "round 2", "round 3"]
+    assert [r.round_num for r in keeper.reports] == [0, 1, 2, 3]
+    assert [float(r.weights["w"][0]) for r in keeper.reports] == [0, 2, 3, 6]
+    assert [r.examples for r in keeper.reports] == [0, 20, 10, 30]
+    assert [r.cohort for r in keeper.reports] == [(), *PLAN.cohorts]
+    assert (result.initial, result.final) == (keeper.reports[0], keeper.reports[3])
+    assert len(result.round_seconds) == 3
+
+
+def test_evaluates_first_every_k_and_last() -> None:
+    keeper = Keeper()
+    run_rounds(Counting(), Direct(), PLAN, evaluate, eval_every=2, sinks=[keeper])
+    assert ["test/loss" in r.metrics for r in keeper.reports] == [True, False, True, True]
+
+
+def test_a_sink_that_fails_ends_the_run() -> None:
+    class Broken:
+        def round_done(self, report: RoundReport) -> None:
+            if report.round_num == 2:
+                raise OSError("disk full")
+
+    keeper = Keeper()
+    with pytest.raises(OSError, match="disk full"):
+        run_rounds(Counting(), Direct(), PLAN, evaluate, eval_every=1, sinks=[keeper, Broken()])
+    assert [r.round_num for r in keeper.reports] == [0, 1, 2]
+
+
+def test_weights_that_are_not_finite_end_the_run() -> None:
+    class Diverging(Counting):
+        def weights(self, state: float) -> Weights:
+            return {"w": np.array([np.nan if state == 3 else state], np.float32)}
+
+    with pytest.raises(RoundError, match=r"round 2: expected finite server weights, found NaN or infinity in w"):
+        run_rounds(Diverging(), Direct(), PLAN, evaluate, eval_every=1, sinks=[])
