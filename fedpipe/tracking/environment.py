@@ -1,0 +1,65 @@
+"""What a run was made with: the commit, the versions, the machine. Facts for the run's tags; asks git, imports nothing heavy."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from fedpipe import __version__
+
+PACKAGES = ("tensorflow", "tensorflow-federated", "numpy", "mlflow", "prefect", "dvc")
+NO_COMMIT = "none"
+_GIT_SECONDS = 10
+
+
+def environment_tags(project: Path) -> dict[str, str]:
+    """Return the tags that say what code and machine a run of `project` uses; takes some 10 ms.
+
+    - `git.commit`, `git.branch`, `git.dirty` ("true" when `git status` shows anything). Without a commit, `git.commit` is
+      "none" and `git.note` says why; nothing fails, for a run from a tarball is a run.
+    - `mlflow.source.git.commit`, which the MLflow UI shows as the run's version.
+    - `version.<package>` for fedpipe, Python and the main packages.
+    - `host.cpu` (model), `host.cpus` (that this process may use), `host.os`.
+    """
+    versions = {f"version.{name}": metadata.version(name) for name in PACKAGES}
+    return {
+        **git_tags(project),
+        "version.fedpipe": __version__,
+        "version.python": platform.python_version(),
+        **versions,
+        "host.cpu": cpu_model(),
+        "host.cpus": str(len(os.sched_getaffinity(0))),
+        "host.os": f"{platform.system()} {platform.release()}",
+    }
+
+
+def git_tags(project: Path) -> dict[str, str]:
+    """Return commit, branch and dirty flag of the git work tree that `project` is in; see `environment_tags`."""
+    # Without optional locks: `git status` would otherwise write the index under the hands of the user's own git.
+    command = ["git", "--no-optional-locks", "-C", str(project), "status", "--porcelain=v2", "--branch"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_GIT_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as err:
+        return {"git.commit": NO_COMMIT, "git.note": f"git did not answer: {err}"}
+    if done.returncode:
+        return {"git.commit": NO_COMMIT, "git.note": " ".join(done.stderr.split())[:300]}
+    lines = done.stdout.splitlines()
+    header = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
+    dirty = any(not line.startswith("# ") for line in lines)
+    tags = {"git.branch": header.get("branch.head", ""), "git.dirty": str(dirty).lower()}
+    commit = header.get("branch.oid", "")
+    if not commit or commit == "(initial)":
+        return {**tags, "git.commit": NO_COMMIT, "git.note": "the repository has no commit yet"}
+    return {**tags, "git.commit": commit, "mlflow.source.git.commit": commit}
+
+
+def cpu_model() -> str:
+    """Return the CPU's model name as the kernel gives it, or the architecture where it gives none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or f"{platform.machine()} ({sys.platform})"

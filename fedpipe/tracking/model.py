@@ -1,0 +1,108 @@
+"""The trained model as an MLflow model: a TensorFlow SavedModel that anyone can load, without fedpipe and without a pickle.
+
+`mlflow.pyfunc.load_model(f"models:/{model_id}").predict(x)` takes float32 [n, *feature_shape], pixels already in 0..1, and
+gives class probabilities, float32 [n, num_classes]. It also loads with `MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false`.
+"""
+
+import platform
+from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fedpipe.errors import ModelError
+from fedpipe.models import ModelSpec
+from fedpipe.models.evaluate import to_float
+from fedpipe.tracking.run import TrackedRun
+from fedpipe.types import Weights, weights_sha256
+
+
+def log_model(
+    run: TrackedRun, model: ModelSpec, weights: Weights, example: npt.NDArray[np.generic], round_num: int, name: str = "model"
+) -> str:
+    """Write `model` with `weights` to the store as an output of `run` and return its MLflow model id; takes about 1 s.
+
+    Args:
+        run: the run that trained it.
+        model: the architecture.
+        weights: of all tensors of the model.
+        example: uint8 or float32 [n, *feature_shape], n at least 1: kept with the model as its input example.
+        round_num: the round whose weights they are.
+        name: the model's name; `runs:/<run_id>/<name>` finds it.
+
+    Raises:
+        ModelError: the weights are not those of the architecture.
+        TrackingError: the store does not take it. The model is then marked as failed there.
+    """
+    if tuple(weights) != model.tensor_names:
+        raise ModelError(
+            f"model '{model.name}': expected tensors {', '.join(model.tensor_names)}, found {', '.join(weights)}. "
+            "Give the weights of the same model."
+        )
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+
+    store, client = run.store, run.store.client
+    doing = f"write the model '{name}' of run {run.run_id}"
+    tags = {"weights_sha256": weights_sha256(weights), "architecture": model.name}
+    with store.guard(doing):
+        logged = client.create_logged_model(store.experiment_id, name, run.run_id, tags=tags, model_type="classifier")
+    about = Model(artifact_path=logged.artifact_location, model_uuid=logged.model_id, run_id=run.run_id, model_id=logged.model_id)
+    status: Literal["READY", "FAILED"] = "FAILED"
+    try:
+        with TemporaryDirectory() as folder:
+            _save(Path(folder) / "model", about, model, weights, example)
+            with store.guard(doing):
+                client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
+        status = "READY"
+    finally:
+        with store.guard(doing):
+            client.finalize_logged_model(logged.model_id, status)
+    with store.guard(doing):
+        client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=round_num)])
+    return str(logged.model_id)
+
+
+def _save(path: Path, about: Any, model: ModelSpec, weights: Weights, example: npt.NDArray[np.generic]) -> None:
+    import mlflow.tensorflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    float32 = np.dtype(np.float32)
+    signature = ModelSignature(
+        Schema([TensorSpec(float32, (-1, *model.feature_shape))]), Schema([TensorSpec(float32, (-1, model.num_classes))])
+    )
+    # Said in full: MLflow would otherwise load the model in another process to see what it imports, and look for a pip.
+    requirements = [f"{package}=={metadata.version(package)}" for package in ("mlflow", "tensorflow", "numpy")]
+    environment = {
+        "name": "mlflow-env",
+        "channels": ["conda-forge"],
+        "dependencies": [f"python={platform.python_version()}", "pip", {"pip": requirements}],
+    }
+    mlflow.tensorflow.save_model(
+        _classifier(model, weights),
+        str(path),
+        mlflow_model=about,
+        signature=signature,
+        input_example=to_float(example).numpy(),
+        conda_env=environment,
+    )
+
+
+def _classifier(model: ModelSpec, weights: Weights) -> Any:
+    import tensorflow as tf
+
+    class Classifier(tf.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            # A list: TF 2.14's wrappers of dicts and tuples do not save with newer versions of wrapt.
+            self.tensors = [tf.Variable(weights[name], name=name, trainable=False) for name in model.tensor_names]
+
+        @tf.function(input_signature=[tf.TensorSpec((None, *model.feature_shape), tf.float32, name="features")])  # type: ignore[untyped-decorator]
+        def __call__(self, features: Any) -> Any:
+            return tf.nn.softmax(model.logits(self.tensors, features))
+
+    return Classifier()

@@ -1,0 +1,246 @@
+"""One training as one MLflow run: its lineage before the first round, then one batch of metrics per round.
+
+What a run leaves, by name:
+    params          every setting, by dotted key
+    tags            what the caller gives, and `dvc.data_md5`, `weights.*`, `fedpipe.status_reason`
+    inputs          the data set, digest = DVC's md5: `NAME` in training, `NAME-test` in testing
+    metrics         `train/loss`, `test/accuracy`, `round/seconds`, ... with step = round; `final/...` once
+    weights/        `round_0000.safetensors`, ..., `best.safetensors`, `last.safetensors`, and `index.json`
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from fedpipe.errors import TrackingError
+from fedpipe.models.weights_io import save_weights
+from fedpipe.tracking.snapshots import BEST_BY, Snapshot, SnapshotPolicy, index_entry
+from fedpipe.tracking.store import Store
+from fedpipe.types import RoundReport
+
+# MLflow's limits (mlflow.utils.validation), which a server enforces with an error and a client by cutting in silence.
+_MAX_PARAM = 6000
+_MAX_TAG = 8000
+_MAX_DIGEST = 36
+_MAX_BATCH = 100
+UI_PORT = 5000
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """The data set of a run, as lineage.
+
+    Attributes:
+        name: name of the data set, for example `mnist5k`.
+        path: where it is, relative to the project.
+        md5: DVC's md5 of it; of a folder it ends in `.dir`.
+        source: what it was made from.
+        counts: how many of what, for example `{"clients": 100, "train_examples": 4000}`.
+    """
+
+    name: str
+    path: str
+    md5: str
+    source: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+class TrackedRun:
+    """A run in the store; a `RoundSink`. Every method raises TrackingError when the store does not take what it is given."""
+
+    def __init__(self, store: Store, run_id: str, policy: SnapshotPolicy | None) -> None:
+        """Use `start` or `attach`. Without a `policy` the run takes no rounds."""
+        self._store, self._policy, self.run_id = store, policy, run_id
+        self._index: dict[str, Mapping[str, Any]] = {}
+        self._training_done = policy is None
+
+    @classmethod
+    def start(
+        cls, store: Store, *, name: str, params: Mapping[str, Any], tags: Mapping[str, str], data: DataRecord, save_every: int
+    ) -> "TrackedRun":
+        """Create the run called `name` with its params, tags and data set; return it, ready for round 0.
+
+        Args:
+            store: an open store.
+            name: the run's name; need not be unique.
+            params: the settings by dotted key. A value above MLflow's 6,000 characters is cut and ends in its SHA-256; the
+                whole is in the artifact `long_params.json`.
+            tags: more tags.
+            data: the data set, written as inputs of the run.
+            save_every: rounds between saved weights, at least 1.
+        """
+        with store.guard(f"create the run '{name}'"):
+            created = store.client.create_run(store.experiment_id, run_name=name, tags={"mlflow.source.name": "fedpipe"})
+        run = cls(store, created.info.run_id, SnapshotPolicy(save_every))
+        try:
+            run._log_lineage(params, tags, data)
+        except BaseException as err:
+            run.fail(f"{type(err).__name__}: {err}")
+            raise
+        return run
+
+    @classmethod
+    def attach(cls, store: Store, run_id: str) -> "TrackedRun":
+        """Return the run `run_id`, that another process may have started, to add files, tags and final metrics to it."""
+        with store.guard(f"find the run {run_id}"):
+            store.client.get_run(run_id)
+        return cls(store, run_id, None)
+
+    @property
+    def store(self) -> Store:
+        """Return the store that the run is in."""
+        return self._store
+
+    @property
+    def url(self) -> str:
+        """Return the run's address in the MLflow UI: on its server, or where `fedpipe ui` will show a local store."""
+        base = self._store.label.rstrip("/") if self._store.is_server else f"http://127.0.0.1:{UI_PORT}"
+        return f"{base}/#/experiments/{self._store.experiment_id}/runs/{self.run_id}"
+
+    def round_done(self, report: RoundReport) -> None:
+        """Write the round's metrics, one batch with step = round, and its weights where they are kept (see SnapshotPolicy).
+
+        Raises:
+            TrackingError: also if the rounds do not rise: a step is written once.
+        """
+        last = self._policy.last if self._policy else None
+        if self._policy is None or self._training_done or (last and report.round_num <= last.round_num):
+            expected = "no more rounds" if last is None or self._training_done else f"a round after {last.round_num}"
+            raise TrackingError(f"run {self.run_id}: expected {expected}, found round {report.round_num}. Start a new run.")
+        self._log_metrics(report.all_metrics(), report.round_num)
+        if self._policy.take(report):
+            self._save(f"round_{report.round_num:04d}", self._policy.last)
+
+    def training_done(self) -> None:
+        """Write the best and the last weights. `finish` and `fail` do it too; a second call does nothing."""
+        if self._policy is None or self._training_done:
+            return
+        self._save("best", self._policy.best)
+        self._save("last", self._policy.last)
+        tags = {}
+        for name, snapshot in (("best", self._policy.best), ("last", self._policy.last)):
+            if snapshot is not None:
+                tags[f"weights.{name}_round"] = str(snapshot.round_num)
+                tags[f"weights.{name}_sha256"] = self._index[f"{name}.safetensors"]["sha256"]
+        self.set_tags(tags)
+        self._training_done = True
+
+    def log_final_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Write the result of the run under `final/<key>`, apart from the rounds' keys: a step is written once."""
+        self._log_metrics({f"final/{key}": value for key, value in metrics.items()}, 0)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags; a value above MLflow's 8,000 characters is cut and ends in its SHA-256."""
+        from mlflow.entities import RunTag
+
+        with self._store.guard(f"write tags of run {self.run_id}"):
+            for batch in _batches(RunTag(key, _fit(value, _MAX_TAG)) for key, value in tags.items()):
+                self._store.client.log_batch(self.run_id, tags=batch)
+
+    def log_file(self, path: Path, artifact_path: str | None = None) -> None:
+        """Copy the file at `path` to the run's artifacts, into the folder `artifact_path`."""
+        with self._store.guard(f"write '{path.name}' to run {self.run_id}"):
+            self._store.client.log_artifact(self.run_id, str(path), artifact_path)
+
+    def log_figure(self, figure: Any, name: str) -> None:
+        """Write a matplotlib figure as the artifact `name`, whose ending says the format, for example `plots/loss.png`."""
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / Path(name).name
+            figure.savefig(path)
+            parent = str(Path(name).parent)
+            self.log_file(path, None if parent == "." else parent)
+
+    def finish(self) -> None:
+        """Write what is still to be written and mark the run as finished."""
+        self.training_done()
+        self._terminate("FINISHED")
+
+    def fail(self, reason: str, killed: bool = False) -> None:
+        """Mark the run as failed, or as killed (by a signal), with the tag `fedpipe.status_reason`; keep what weights there are.
+
+        Raises:
+            TrackingError: the store does not take it; the message ends in `reason`, which would otherwise be lost.
+        """
+        reason = " ".join(reason.split())
+        try:
+            try:
+                self.training_done()
+                self.set_tags({"fedpipe.status_reason": reason})
+            finally:
+                self._terminate("KILLED" if killed else "FAILED")
+        except TrackingError as err:
+            raise TrackingError(f"{err} The run itself failed with: {reason}") from err
+
+    def _log_lineage(self, params: Mapping[str, Any], tags: Mapping[str, str], data: DataRecord) -> None:
+        from mlflow.entities import Param
+
+        texts = {key: str(value) for key, value in params.items()}
+        with self._store.guard(f"write params of run {self.run_id}"):
+            for batch in _batches(Param(key, _fit(text, _MAX_PARAM)) for key, text in texts.items()):
+                self._store.client.log_batch(self.run_id, params=batch)
+        long = {key: text for key, text in texts.items() if len(text) > _MAX_PARAM}
+        if long:
+            self._log_json(long, "long_params.json")
+        self.set_tags({"dvc.data_md5": data.md5, **tags})
+        with self._store.guard(f"write the data set of run {self.run_id}"):
+            self._store.client.log_inputs(self.run_id, datasets=_dataset_inputs(data))
+
+    def _log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        with self._store.guard(f"write metrics of round {step} to run {self.run_id}"):
+            self._store.client.log_batch(self.run_id, metrics=[Metric(key, float(value), now, step) for key, value in metrics.items()])
+
+    def _save(self, name: str, snapshot: Snapshot | None) -> None:
+        if snapshot is None:
+            return
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / f"{name}.safetensors"
+            sha256 = save_weights(path, snapshot.weights)
+            self._index[path.name] = index_entry(snapshot.round_num, snapshot.score, sha256)
+            self.log_file(path, "weights")
+        self._log_json({"best_by": f"{BEST_BY}, a record only: the test set chose it", "files": self._index}, "weights/index.json")
+
+    def _log_json(self, value: Any, name: str) -> None:
+        with self._store.guard(f"write '{name}' to run {self.run_id}"):
+            self._store.client.log_text(self.run_id, json.dumps(value, indent=1) + "\n", name)
+
+    def _terminate(self, status: str) -> None:
+        with self._store.guard(f"end run {self.run_id}"):
+            self._store.client.set_terminated(self.run_id, status)
+
+
+def _dataset_inputs(data: DataRecord) -> list[Any]:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    # `uri` alone is what MLflow's local source reads; the rest is for people. Digests above 36 characters are refused.
+    source = json.dumps({"uri": data.path, "md5": data.md5, "made_from": data.source})
+    profile = json.dumps(dict(data.counts))
+    # MLflow keeps one input per name and digest, so the two contexts of one data set need two names.
+    return [
+        DatasetInput(
+            Dataset(data.name + suffix, data.md5[:_MAX_DIGEST], "local", source, profile=profile),
+            [InputTag("mlflow.data.context", context)],
+        )
+        for suffix, context in (("", "training"), ("-test", "testing"))
+    ]
+
+
+def _fit(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    end = f"... [cut; sha256 {hashlib.sha256(text.encode()).hexdigest()}]"
+    return text[: limit - len(end)] + end
+
+
+def _batches(items: Iterable[Any]) -> Iterable[list[Any]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, _MAX_BATCH)):
+        yield batch

@@ -1,0 +1,51 @@
+"""Which rounds' weights a run keeps. The policy alone: files and stores are the business of `run.py`."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fedpipe.types import RoundReport, Weights
+
+BEST_BY = "test/accuracy"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The weights after one round, and what they scored there (`score` is None without evaluation, or where it was no number)."""
+
+    round_num: int
+    score: float | None
+    weights: Weights
+
+
+class SnapshotPolicy:
+    """Chooses the weights to keep: round 0, every `save_every` rounds, the best and the last.
+
+    The best is the earliest round with the highest `test/accuracy`. It is a record and no more: chosen on the test set, its
+    accuracy there says too much of it. Results are reported for the last round.
+    """
+
+    def __init__(self, save_every: int) -> None:
+        """Start before round 0. `save_every`: rounds, at least 1."""
+        self._save_every = save_every
+        self.best: Snapshot | None = None
+        self.last: Snapshot | None = None
+
+    def take(self, report: RoundReport) -> bool:
+        """Note the report's weights as last, and best where they are; return whether the round is kept in its own right.
+
+        The weights are held, not copied: whoever makes a report must not write into its arrays again.
+        """
+        score = report.metrics.get(BEST_BY)
+        if score is not None and math.isnan(score):
+            score = None  # A diverged model is not the best, and JSON has no NaN.
+        self.last = Snapshot(report.round_num, score, report.weights)
+        if score is not None and (self.best is None or self.best.score is None or score > self.best.score):
+            self.best = self.last
+        return report.round_num % self._save_every == 0
+
+
+def index_entry(round_num: int, score: float | None, sha256: str) -> Mapping[str, Any]:
+    """Return what `weights/index.json` says of one file."""
+    return {"round": round_num, BEST_BY: score, "sha256": sha256}

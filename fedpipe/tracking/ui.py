@@ -1,0 +1,35 @@
+"""How to start the MLflow UI on the project's store, for this machine alone."""
+
+import os
+import sys
+from pathlib import Path
+
+from fedpipe.errors import TrackingError
+from fedpipe.tracking.run import UI_PORT
+from fedpipe.tracking.store import mask, prepare_environment, tracking_uri
+
+
+def ui_command(project: Path, port: int = UI_PORT) -> list[str]:
+    """Return the command that serves the UI on http://127.0.0.1:`port`; run it with `ui_environment`.
+
+    MLflow's own protections against foreign pages and host names stay on. One worker process: one person looks.
+
+    Raises:
+        TrackingError: the store is a server, which has its own UI.
+    """
+    uri = tracking_uri(project)
+    if not uri.partition(":")[0].lower().startswith(("sqlite", "postgresql", "mysql", "mssql")):
+        raise TrackingError(f"{mask(uri)}: the store is no database that a UI could be started on. Open its own address in a browser.")
+    artifacts = (project.resolve() / "mlartifacts").as_uri()
+    where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    return [sys.executable, "-m", "mlflow", "server", *where, "--artifacts-destination", artifacts]
+
+
+def ui_environment(project: Path) -> dict[str, str]:
+    """Return the environment for `ui_command`: the store (not in the command, where other users could read a password) and no telemetry.
+
+    MLflow's background jobs, which judge language models, are off: they are three more processes that fedpipe has no use for.
+    """
+    prepare_environment()
+    jobs = os.environ.get("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+    return {**os.environ, "MLFLOW_BACKEND_STORE_URI": tracking_uri(project), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": jobs}
