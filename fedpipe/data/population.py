@@ -1,0 +1,195 @@
+"""The population: a lazy, verified view of the clients in the shards.
+
+The manifest's counts are the index: they give each client's rows, so that a client is read by its row groups alone. Opening
+costs the files' checksums; pyarrow is imported with the first read.
+"""
+
+import hashlib
+import threading
+from bisect import bisect_left
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedpipe.data.manifest import Manifest, ShardFile, Split, read_manifest
+from fedpipe.data.shards import shard_schema
+from fedpipe.errors import DataError, shorten
+from fedpipe.types import Examples
+
+_GROUPS_KEPT = 4
+"""Row groups kept decoded (0.8 MB each): clients read in order decode each group once."""
+
+
+class Population:
+    """The clients of a folder of shards. May be shared by threads."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        """Index the clients of `manifest`, whose shards lie in `path`; nothing is read. Use `open`."""
+        self.path, self.manifest = path, manifest
+        self._splits = {split: _SplitReader(path, split, manifest) for split in ("train", "test")}
+
+    @classmethod
+    def open(cls, path: Path, verify: bool = True) -> "Population":
+        """Return the population of the shards in the folder `path`.
+
+        Args:
+            path: folder that `prepare_shards` made.
+            verify: compare every file's SHA-256 with the manifest's; without it a damaged file shows when it is read.
+
+        Raises:
+            DataError: there are no shards, the manifest is not valid, or a file is missing or not the manifest's.
+        """
+        manifest = read_manifest(path)
+        for file in manifest.files:
+            _check_file(path / file.name, file, verify)
+        return cls(path, manifest)
+
+    def client_ids(self, split: Split = "train") -> tuple[str, ...]:
+        """Return the ids of all clients of a split, sorted; in `test`, clients without test examples are not among them."""
+        return self._splits[split].client_ids
+
+    def num_examples(self, client_id: str, split: Split = "train") -> int:
+        """Return the number of a client's examples. Raises DataError for a client that the split does not have."""
+        start, end = self._splits[split].rows(client_id)
+        return end - start
+
+    def examples(self, client_id: str, split: Split = "train") -> Examples:
+        """Return a client's examples: x uint8 or float32 [n, *feature_shape], y int32 [n], in the shards' order.
+
+        Raises:
+            DataError: the split does not have the client, or its file is damaged or not the manifest's.
+        """
+        return self._splits[split].read(client_id)
+
+    def central_test(self) -> Examples:
+        """Return the central test set: the marked examples of the test split, in the shards' order.
+
+        Raises:
+            DataError: a file is damaged, or marks another number of examples than the manifest says.
+        """
+        found = self._splits["test"].read_marked()
+        if len(found) != self.manifest.central_test_examples:
+            raise DataError(
+                f"{self.path}: expected {self.manifest.central_test_examples} central test examples, found {len(found)}. "
+                "Run `fedpipe prepare`."
+            )
+        return found
+
+
+class _SplitReader:
+    """Reads the rows of one split by client."""
+
+    def __init__(self, folder: Path, split: Split, manifest: Manifest) -> None:
+        counts = sorted((client_id, sum(labels)) for client_id, labels in manifest.label_counts[split].items())
+        self.client_ids = tuple(client_id for client_id, count in counts if count)
+        self._split: Split = split
+        self._starts = np.cumsum([0, *(count for _, count in counts if count)])
+        self._files = [file for file in manifest.files if file.split == split]
+        self._file_starts = np.cumsum([0, *(file.rows for file in self._files)])
+        self._folder, self._shape, self._dtype = folder, manifest.feature_shape, np.dtype(manifest.feature_dtype).newbyteorder("<")
+        self._lock = threading.Lock()
+        self._file = lru_cache(maxsize=None)(self._open_file)
+        self._group = lru_cache(maxsize=_GROUPS_KEPT)(self._read_group)
+
+    def rows(self, client_id: str) -> tuple[int, int]:
+        """Return the client's first row in the split and the row after its last."""
+        index = bisect_left(self.client_ids, client_id)
+        if index == len(self.client_ids) or self.client_ids[index] != client_id:
+            raise DataError(
+                f"client {client_id!r}: expected one of the {len(self.client_ids)} clients of the {self._split} split, "
+                f"{shorten(self.client_ids, 3)}, found no such client in {self._folder}."
+            )
+        return int(self._starts[index]), int(self._starts[index + 1])
+
+    def read(self, client_id: str) -> Examples:
+        """Return the client's examples."""
+        start, end = self.rows(client_id)
+        number = int(np.searchsorted(self._file_starts, start, side="right")) - 1
+        start, end = start - int(self._file_starts[number]), end - int(self._file_starts[number])
+        with self._lock:
+            _, group_starts = self._file(number)
+            first = int(np.searchsorted(group_starts, start, side="right")) - 1
+            last = int(np.searchsorted(group_starts, end, side="left"))
+            parts = []
+            for group in range(first, last):
+                table, base = self._group(number, group), int(group_starts[group])
+                parts.append(table.slice(max(start - base, 0), min(end, int(group_starts[group + 1])) - max(start, base)))
+        for part in parts:
+            found = set(part["client_id"].to_pylist())
+            if found != {client_id}:
+                raise self._unfit(number, f"rows of {client_id} from {start} to {end}", f"rows of {shorten(sorted(map(str, found)), 3)}")
+        return self._join(parts)
+
+    def read_marked(self) -> Examples:
+        """Return the examples of the central test set."""
+        parts = []
+        with self._lock:
+            for number in range(len(self._files)):
+                _, group_starts = self._file(number)
+                for group in range(len(group_starts) - 1):
+                    table = self._group(number, group)
+                    parts.append(table.filter(table["central_test"]))
+        return self._join(parts)
+
+    def _join(self, tables: list[Any]) -> Examples:
+        return Examples(_column(tables, "x", self._dtype, self._shape), _column(tables, "y", np.dtype("<i4"), ()))
+
+    def _open_file(self, number: int) -> tuple[Any, npt.NDArray[np.int64]]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        entry = self._files[number]
+        path = self._folder / entry.name
+        try:
+            file = pq.ParquetFile(path)
+        except (pa.ArrowException, OSError) as err:
+            raise self._unfit(number, "a Parquet file", " ".join(str(err).split())) from err
+        expected = shard_schema(self._split, self._dtype.itemsize * int(np.prod(self._shape)))
+        if not file.schema_arrow.equals(expected):
+            raise self._unfit(number, f"columns {_columns(expected)}", _columns(file.schema_arrow))
+        if file.metadata.num_rows != entry.rows:
+            raise self._unfit(number, f"{entry.rows} rows", f"{file.metadata.num_rows}")
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        return file, np.cumsum([0, *sizes])
+
+    def _read_group(self, number: int, group: int) -> Any:
+        import pyarrow as pa
+
+        columns = ["client_id", "x", "y", *(["central_test"] if self._split == "test" else [])]
+        try:
+            return self._file(number)[0].read_row_group(group, columns=columns, use_threads=False)
+        except (pa.ArrowException, OSError) as err:
+            raise self._unfit(number, f"row group {group}", " ".join(str(err).split())) from err
+
+    def _unfit(self, number: int, expected: str, found: str) -> DataError:
+        return DataError(f"{self._folder / self._files[number].name}: expected {expected}, found {found}. Run `fedpipe prepare`.")
+
+
+def _check_file(path: Path, entry: ShardFile, verify: bool) -> None:
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest() if verify and size == entry.bytes else None
+    except OSError as err:
+        raise DataError(f"{path}: expected the shard of the manifest, found {err.strerror or err}. Run `fedpipe prepare`.") from err
+    if size != entry.bytes:
+        raise DataError(f"{path}: expected {entry.bytes} bytes with sha256 {entry.sha256}, found {size} bytes. Run `fedpipe prepare`.")
+    if found is not None and found != entry.sha256:
+        raise DataError(f"{path}: expected sha256 {entry.sha256}, found {found}. Run `fedpipe prepare`.")
+
+
+def _column(tables: list[Any], name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Return a column of fixed-size values of all tables as one array [n, *shape] of its own, in native byte order."""
+    size = int(np.prod(shape, dtype=np.int64))
+    parts = [np.zeros(0, dtype)]
+    for chunk in (chunk for table in tables for chunk in table[name].chunks if len(chunk)):
+        parts.append(np.frombuffer(chunk.buffers()[1], dtype, len(chunk) * size, chunk.offset * size * dtype.itemsize))
+    values: npt.NDArray[Any] = np.concatenate(parts)
+    return values.astype(dtype.newbyteorder("="), copy=False).reshape(-1, *shape)
+
+
+def _columns(schema: Any) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)

@@ -1,0 +1,76 @@
+"""Replacing a folder wholly: whoever looks, and whatever is killed when, finds the old contents or the new ones."""
+
+import ctypes
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+@contextmanager
+def replaced_folder(out: Path) -> Iterator[Path]:
+    """Give an empty folder to fill; it becomes `out` when the block ends, and vanishes if the block raises.
+
+    The new folder lies beside `out`, is written through to the disk and then exchanged with it in one step
+    (`renameat2(RENAME_EXCHANGE)`). Writers of folders in the same place wait for each other; what a killed one left behind is
+    removed by the next. Where the file system cannot exchange, the old folder is moved away first, and a kill just then
+    leaves it under the name `.NAME.old`, with no `out`.
+
+    Raises:
+        OSError: something cannot be made, written or renamed.
+    """
+    out = out.resolve()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    new, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
+    parent = os.open(out.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(parent, fcntl.LOCK_EX)
+        _remove(new, old)
+        new.mkdir()
+        try:
+            yield new
+            _sync(new)
+            _swap(new, out, old)
+            os.fsync(parent)
+        finally:
+            _remove(new, old)
+    finally:
+        os.close(parent)
+
+
+def _swap(new: Path, out: Path, old: Path) -> None:
+    if not out.exists():
+        new.rename(out)
+    elif not _exchange(new, out):
+        out.rename(old)
+        try:
+            new.rename(out)
+        except BaseException:
+            old.rename(out)
+            raise
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Return whether the kernel and the file system exchanged the two names."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    return renameat2 is not None and renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
+
+
+def _sync(folder: Path) -> None:
+    for path in (*sorted(folder.iterdir()), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _remove(*folders: Path) -> None:
+    for folder in folders:
+        if folder.exists():
+            shutil.rmtree(folder)

