@@ -8,47 +8,23 @@ What a run leaves, by name:
     weights/        `round_0000.safetensors`, ..., `best.safetensors`, `last.safetensors`, and `index.json`
 """
 
-import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from fedpipe.errors import TrackingError
 from fedpipe.models.weights_io import save_weights
+from fedpipe.tracking.records import MAX_PARAM, MAX_TAG, DataRecord, batches, dataset_inputs, fit
 from fedpipe.tracking.snapshots import BEST_BY, Snapshot, SnapshotPolicy, index_entry
 from fedpipe.tracking.store import Store
 from fedpipe.types import RoundReport
 
-# MLflow's limits (mlflow.utils.validation), which a server enforces with an error and a client by cutting in silence.
-_MAX_PARAM = 6000
-_MAX_TAG = 8000
-_MAX_DIGEST = 36
-_MAX_BATCH = 100
+__all__ = ["UI_PORT", "DataRecord", "TrackedRun"]
+
 UI_PORT = 5000
-
-
-@dataclass(frozen=True)
-class DataRecord:
-    """The data set of a run, as lineage.
-
-    Attributes:
-        name: name of the data set, for example `mnist5k`.
-        path: where it is, relative to the project.
-        md5: DVC's md5 of it; of a folder it ends in `.dir`.
-        source: what it was made from.
-        counts: how many of what, for example `{"clients": 100, "train_examples": 4000}`.
-    """
-
-    name: str
-    path: str
-    md5: str
-    source: str
-    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 class TrackedRun:
@@ -140,7 +116,7 @@ class TrackedRun:
         from mlflow.entities import RunTag
 
         with self._store.guard(f"write tags of run {self.run_id}"):
-            for batch in _batches(RunTag(key, _fit(value, _MAX_TAG)) for key, value in tags.items()):
+            for batch in batches(RunTag(key, fit(value, MAX_TAG)) for key, value in tags.items()):
                 self._store.client.log_batch(self.run_id, tags=batch)
 
     def log_file(self, path: Path, artifact_path: str | None = None) -> None:
@@ -182,14 +158,14 @@ class TrackedRun:
 
         texts = {key: str(value) for key, value in params.items()}
         with self._store.guard(f"write params of run {self.run_id}"):
-            for batch in _batches(Param(key, _fit(text, _MAX_PARAM)) for key, text in texts.items()):
+            for batch in batches(Param(key, fit(text, MAX_PARAM)) for key, text in texts.items()):
                 self._store.client.log_batch(self.run_id, params=batch)
-        long = {key: text for key, text in texts.items() if len(text) > _MAX_PARAM}
+        long = {key: text for key, text in texts.items() if len(text) > MAX_PARAM}
         if long:
             self._log_json(long, "long_params.json")
         self.set_tags({"dvc.data_md5": data.md5, **tags})
         with self._store.guard(f"write the data set of run {self.run_id}"):
-            self._store.client.log_inputs(self.run_id, datasets=_dataset_inputs(data))
+            self._store.client.log_inputs(self.run_id, datasets=dataset_inputs(data))
 
     def _log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         from mlflow.entities import Metric
@@ -215,32 +191,3 @@ class TrackedRun:
     def _terminate(self, status: str) -> None:
         with self._store.guard(f"end run {self.run_id}"):
             self._store.client.set_terminated(self.run_id, status)
-
-
-def _dataset_inputs(data: DataRecord) -> list[Any]:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    # `uri` alone is what MLflow's local source reads; the rest is for people. Digests above 36 characters are refused.
-    source = json.dumps({"uri": data.path, "md5": data.md5, "made_from": data.source})
-    profile = json.dumps(dict(data.counts))
-    # MLflow keeps one input per name and digest, so the two contexts of one data set need two names.
-    return [
-        DatasetInput(
-            Dataset(data.name + suffix, data.md5[:_MAX_DIGEST], "local", source, profile=profile),
-            [InputTag("mlflow.data.context", context)],
-        )
-        for suffix, context in (("", "training"), ("-test", "testing"))
-    ]
-
-
-def _fit(text: str, limit: int) -> str:
-    if len(text) <= limit:
-        return text
-    end = f"... [cut; sha256 {hashlib.sha256(text.encode()).hexdigest()}]"
-    return text[: limit - len(end)] + end
-
-
-def _batches(items: Iterable[Any]) -> Iterable[list[Any]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, _MAX_BATCH)):
-        yield batch

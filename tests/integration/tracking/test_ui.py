@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from fedpipe.errors import TrackingError
+from fedpipe.tracking.run import DataRecord, TrackedRun
+from fedpipe.tracking.store import open_store
 from fedpipe.tracking.ui import ui_command, ui_environment
 
 
@@ -20,37 +22,70 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def get(url, process):
+def get(url, process=None):
     deadline = time.monotonic() + 120
     while True:
         try:
             with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310
                 return answer.read()
         except (urllib.error.URLError, ConnectionError):
-            assert process.poll() is None, "the UI ended"
+            if process is None or process.poll() is not None:
+                raise
             assert time.monotonic() < deadline, "the UI did not answer"
             time.sleep(0.2)
 
 
-def test_the_ui_shows_the_projects_runs_to_this_machine_alone(start, project, monkeypatch, tmp_path):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    run = start()
-    run.log_final_metrics({"test/accuracy": 0.5})
-    run.finish()
-    port = free_port()
-    with open(tmp_path / "ui.log", "wb") as log:
-        process = subprocess.Popen(ui_command(project, port), env=ui_environment(project), stdout=log, stderr=log, cwd=tmp_path)
+@pytest.fixture(scope="module")
+def server(store, project, tmp_path_factory):  # noqa: ARG001 - the store must be there
+    """The UI on the project's store; gives its address."""
+    folder, port = tmp_path_factory.mktemp("ui"), free_port()
+    with pytest.MonkeyPatch.context() as patch, open(folder / "ui.log", "wb") as log:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        command, environment = ui_command(project, port), ui_environment(project)
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
     try:
-        body = json.loads(get(f"http://127.0.0.1:{port}/api/2.0/mlflow/runs/get?run_id={run.run_id}", process))
-        assert body["run"]["data"]["metrics"][0]["key"] == "final/test/accuracy"
-        assert b"<html" in get(f"http://127.0.0.1:{port}/", process).lower()
-        listening = Path("/proc/net/tcp").read_text()
-        addresses = {line.split()[1] for line in listening.splitlines()[1:] if line.split()[3] == "0A"}
-        assert {address for address in addresses if address.endswith(f":{port:04X}")} == {f"0100007F:{port:04X}"}
+        get(f"http://127.0.0.1:{port}/health", process)
+        yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(60)
-    assert not (tmp_path / "mlruns").exists()
+    assert not (folder / "mlruns").exists()
+
+
+def test_the_ui_shows_the_projects_runs(start, server):
+    run = start()
+    run.log_final_metrics({"test/accuracy": 0.5})
+    run.finish()
+    body = json.loads(get(f"{server}/api/2.0/mlflow/runs/get?run_id={run.run_id}"))
+    assert body["run"]["data"]["metrics"][0]["key"] == "final/test/accuracy"
+    assert b"<html" in get(server).lower()
+
+
+def test_the_ui_listens_on_this_machine_alone(server):
+    port = f"{int(server.rpartition(':')[2]):04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    listening = {row[1] for row in rows if row[3] == "0A" and row[1].endswith(f":{port}")}
+    assert listening == {f"0100007F:{port}"}
+
+
+def test_a_run_can_be_written_through_a_server(server, tmp_path, report, monkeypatch, capfd):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    store = open_store(tmp_path, "over http")
+    many = {f"key{i}": str(i) for i in range(150)}
+    run = TrackedRun.start(
+        store, name="n", params=many | {"long": "x" * 7000}, tags=many, data=DataRecord("d", "p", "m", "s"), save_every=1
+    )
+    run.round_done(report(0, accuracy=0.5))
+    run.finish()
+    found = store.client.get_run(run.run_id)
+    assert found.info.status == "FINISHED"
+    assert len(found.data.params) == 151
+    assert found.data.metrics == {"test/loss": 2.0, "test/accuracy": 0.5}
+    kept = sorted(file.path for file in store.client.list_artifacts(run.run_id, "weights"))
+    assert kept == [f"weights/{name}" for name in ("best.safetensors", "index.json", "last.safetensors", "round_0000.safetensors")]
+    assert run.url == f"{server}/#/experiments/{store.experiment_id}/runs/{run.run_id}"
+    assert not (tmp_path / "mlartifacts").exists()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_the_store_is_in_the_environment_and_not_in_the_command(project, monkeypatch):

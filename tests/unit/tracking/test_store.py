@@ -38,7 +38,7 @@ def test_what_the_user_set_is_kept(monkeypatch):
 
 
 def test_importing_tracking_and_report_imports_nothing_heavy():
-    modules = "environment, model, run, snapshots, store, ui"
+    modules = "environment, model, records, run, snapshots, store, ui"
     script = (
         f"import sys; from fedpipe.tracking import {modules}; from fedpipe.report import plots, tables; "
         "heavy = {'mlflow', 'tensorflow', 'matplotlib', 'pandas', 'sqlalchemy'} & set(sys.modules); assert not heavy, heavy"
