@@ -21,7 +21,7 @@ def learning_curves(rows: Sequence[Row]) -> "Figure":
     """Return loss (nats per example) and accuracy (fraction), train and test, by round.
 
     Args:
-        rows: one per round, as `report.tables.round_row` makes them; a round without a metric is passed over.
+        rows: one per round, with metrics by key such as `train/loss`; a round without a metric is passed over.
     """
     figure = _figure(10.0, 3.8)
     loss, accuracy = figure.subplots(1, 2)
@@ -66,7 +66,7 @@ def _curves(axes: "Axes", rows: Sequence[Row], metric: str, label: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for split in ("train", "test"):
-        points = [(row["round"], row[f"{split}_{metric}"]) for row in rows if f"{split}_{metric}" in row]
+        points = [(row["round"], row[f"{split}/{metric}"]) for row in rows if f"{split}/{metric}" in row]
         if points:
             marker = "o" if len(points) <= 40 else None
             rounds, values = zip(*points, strict=True)

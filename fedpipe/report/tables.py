@@ -7,28 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from fedpipe.types import RoundReport
-
 Row = Mapping[str, float]
-"""One round: `round`, and the metrics by column name, such as `train_loss`."""
-
-
-def round_row(report: RoundReport) -> dict[str, float]:
-    """Return the report's metrics as a row, `train/loss` under `train_loss`. Times are left out: they differ in every run."""
-    return {"round": report.round_num} | {key.replace("/", "_"): float(value) for key, value in report.metrics.items()}
+"""One round: `round` and its metrics by key, such as `train/loss`."""
 
 
 def rounds_csv(rows: Sequence[Row]) -> str:
     """Return one line per round: `round` first, then every metric in alphabetical order; empty where a round has none.
 
-    Numbers are written so that reading them gives the same float again.
+    The column of `train/loss` is `train_loss`. Numbers are written so that reading them gives the same float again.
 
-    >>> rounds_csv([{"round": 0, "test_loss": 2.5}, {"round": 1, "test_loss": 2.0, "train_loss": 0.1}])
+    >>> rounds_csv([{"round": 0, "test/loss": 2.5}, {"round": 1, "test/loss": 2.0, "train/loss": 0.1}])
     'round,test_loss,train_loss\\n0,2.5,\\n1,2.0,0.1\\n'
     """
-    columns = sorted({name for row in rows for name in row} - {"round"})
-    lines = ([str(int(row["round"])), *(repr(float(row[name])) if name in row else "" for name in columns)] for row in rows)
-    return _csv(["round", *columns], lines)
+    keys = sorted({key for row in rows for key in row} - {"round"})
+    lines = ([str(int(row["round"])), *(repr(float(row[key])) if key in row else "" for key in keys)] for row in rows)
+    return _csv(["round", *(key.replace("/", "_") for key in keys)], lines)
 
 
 def confusion_csv(matrix: npt.NDArray[np.int64]) -> str:

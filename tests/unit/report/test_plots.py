@@ -7,9 +7,9 @@ import pytest
 from fedpipe.report.plots import confusion_matrix, learning_curves
 
 ROWS = [
-    {"round": 0, "test_loss": 2.5, "test_accuracy": 0.1},
-    {"round": 1, "train_loss": 2.0, "train_accuracy": 0.3},
-    {"round": 2, "train_loss": 1.5, "train_accuracy": 0.4, "test_loss": 1.75, "test_accuracy": 0.35},
+    {"round": 0, "test/loss": 2.5, "test/accuracy": 0.1},
+    {"round": 1, "train/loss": 2.0, "train/accuracy": 0.3},
+    {"round": 2, "train/loss": 1.5, "train/accuracy": 0.4, "test/loss": 1.75, "test/accuracy": 0.35},
 ]
 
 
