@@ -28,10 +28,6 @@ class RoundTimeout(WorkerFault):
     """The worker did not finish the round in time."""
 
 
-class WorkerRefused(grpc.RpcError):  # type: ignore[misc]  # grpc ships no types
-    """The computation failed in the worker with FAILED_PRECONDITION, which TFF would repeat for ever."""
-
-
 class _CallDetails(NamedTuple):
     """What gRPC asks of an interceptor's changed call details; grpc's own class holds none of these fields."""
 
@@ -61,7 +57,8 @@ class Guard(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]  # grpc shi
         Raises:
             WorkerLost: the worker is not there, before or during the call.
             RoundTimeout: the deadline has passed, before or during the call.
-            WorkerRefused: see there. Every other status stays with the call, as gRPC has it.
+
+        Every other status stays with the call: a computation that fails is the caller's own error.
         """
         if not self._worker.alive():
             raise WorkerLost(f"the TFF worker ended {self._worker.how_it_ended()}")
@@ -75,6 +72,4 @@ class Guard(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]  # grpc shi
                 raise WorkerLost(f"the connection to the TFF worker broke ({call.details()})")
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise RoundTimeout(f"the TFF worker did not answer {details.method.rsplit('/', 1)[-1]}")
-            case grpc.StatusCode.FAILED_PRECONDITION:
-                raise WorkerRefused(f"the TFF worker refused a computation: {call.details()}")
         return call

@@ -66,6 +66,11 @@ class Runtime:
         """Return what the run should record: `isolation` (`isolated`, `open`, or `not started`), `workers`, `restarts`."""
         return {"isolation": self._isolation, "workers": str(self._config.workers), "restarts": str(self._restarts)}
 
+    @property
+    def workers(self) -> tuple[Worker, ...]:
+        """Return the workers that are started now; after a fault there are others."""
+        return tuple(self._workers)
+
     def start(self) -> None:
         """Start the workers and return at once. Does nothing if they are started. Raises WorkerError once it is closed or gave up."""
         with self._workers_lock:

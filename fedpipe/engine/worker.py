@@ -26,7 +26,7 @@ Isolation = Literal["auto", "required", "off"]
 logger = logging.getLogger("fedpipe.engine")
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 2.0
 SOCKET_PATH_BYTES = 107  # sockaddr_un holds 108 with the final zero
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TF_CPP_MIN_LOG_LEVEL")
 """All that a worker sees of the run's environment: names, not a prefix, because other tools keep secrets under `TF_` too."""
