@@ -59,7 +59,7 @@ def test_no_worker_outlives_its_run(how: str, tmp_path: Path, running: Callable[
         if how == "forked_child_stays":
             assert running(pids["forked"])  # so it was not the pipe's end that ended the worker
     finally:
-        if pids["forked"] and how != "forked_child_exits_first":
+        if pids["forked"]:
             os.kill(pids["forked"], signal.SIGKILL)
     if how == "sigkill_while_starting":
         assert "Traceback" not in (tmp_path / "worker.log").read_text()
