@@ -107,7 +107,7 @@ def weights_sha256(weights: Weights) -> str:
     """Return the SHA-256 (hex) of the weights: of each tensor its name, dtype, shape and little-endian bytes, in order."""
     digest = hashlib.sha256()
     for name, value in weights.items():
-        little = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
+        little = np.asarray(value, dtype=value.dtype.newbyteorder("<"), order="C")
         digest.update(f"{name}:{little.dtype.str}:{little.shape}:".encode())
         digest.update(little.tobytes())
     return digest.hexdigest()

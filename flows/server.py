@@ -24,6 +24,19 @@ _START_TIMEOUT_SECONDS = 120
 _STOP_TIMEOUT_SECONDS = 5
 _PR_SET_PDEATHSIG = 1
 
+# What a server for one run in this process never does: schedules, deployments, clean-up of others' runs. They take start-up
+# time and write to the database meanwhile.
+_SERVICES_NOT_NEEDED = (
+    "CANCELLATION_CLEANUP",
+    "CLEANUP_RECONCILER",
+    "FOREMAN",
+    "LATE_RUNS",
+    "PAUSE_EXPIRATIONS",
+    "REPOSSESSOR",
+    "SCHEDULER",
+    "TRIGGERS",
+)
+
 
 def _end_with_parent() -> None:
     """Have the kernel end this process when the thread that started it ends: the main thread, so the whole run."""
@@ -41,6 +54,8 @@ class TemporaryServer:
         self._port = _free_port()
         self.api_url = f"http://127.0.0.1:{self._port}/api"
         environment = os.environ | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+        environment |= {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in _SERVICES_NOT_NEEDED}
+        environment.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
         command = [sys.executable, "-m", "uvicorn", "--app-dir", str(Path(prefect.__file__).parent.parent)]
         command += ["--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(self._port)]
         command += ["--log-level", "error", "--lifespan", "on"]
@@ -64,7 +79,13 @@ class TemporaryServer:
         )
 
     def close(self) -> None:
-        """End the server; returns when it is gone."""
+        """End the server, once it has what Prefect's client still holds back; returns when it is gone."""
+        from prefect.events.worker import EventsWorker
+        from prefect.logging.handlers import APILogHandler
+
+        # Task runs reach the server as events, sent by threads: without this the last of them would be lost.
+        EventsWorker.drain_all(timeout=_STOP_TIMEOUT_SECONDS)
+        APILogHandler().flush()
         self._process.terminate()
         try:
             self._process.wait(_STOP_TIMEOUT_SECONDS)

@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,12 @@ def copy_project(target: Path, git: bool = True) -> Path:
             identity = ["-c", "user.name=Tester", "-c", "user.email=tester@example.org"]
             subprocess.run(["git", "-C", str(target), *identity, *command], check=True)
     return target
+
+
+@pytest.fixture(scope="session")
+def clone() -> Callable[..., Path]:
+    """Return `copy_project`."""
+    return copy_project
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The entry point: the commands, and how an error ends a program."""
 
+import logging
 import os
 import signal
 import sys
@@ -48,7 +49,9 @@ def main() -> NoReturn:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     # TensorFlow's old wrapt cannot save dicts and tuples with a newer typing-extensions; it reads this when it is imported.
     os.environ.setdefault("WRAPT_DISABLE_EXTENSIONS", "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # 3: TensorFlow's CPU build reports missing CUDA plug-ins as errors.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _show_warnings()
     signal.signal(signal.SIGTERM, _terminated)
     try:
         code = app(args=arguments, prog_name="fedpipe", standalone_mode=False)
@@ -67,6 +70,13 @@ def main() -> NoReturn:
             raise
         code = _say(f"{type(err).__name__}: {' '.join(str(err).split())} (a defect of fedpipe? --debug shows where)", 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show_warnings() -> None:
+    """Show warnings of all loggers on stderr, once. A library that finds no handler would install one that shows everything."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    logging.basicConfig(handlers=[handler], format="%(levelname)s %(name)s: %(message)s")
 
 
 def _say(message: str, code: int) -> int:

@@ -53,7 +53,7 @@ class RoundBar:
 
 def show_summary(summary: dict[str, Any], open_with: str) -> None:
     """Print the table of a finished run: before, after, where it is, and the command that opens it."""
-    table = Table(show_header=True, header_style="bold", title=f"{summary['rounds']} rounds, run {summary['run_id']}", title_justify="left")
+    table = Table(show_header=True, header_style="bold", title=f"{summary['rounds']} rounds", title_justify="left")
     table.add_column("central test set")
     table.add_column("loss", justify="right")
     table.add_column("accuracy", justify="right")
@@ -62,9 +62,13 @@ def show_summary(summary: dict[str, Any], open_with: str) -> None:
         table.add_row(label, f"{figures['test/loss']:.4f}", f"{figures['test/accuracy']:.4f}")
     console.print(table)
     commit = "this run has no commit: no git repository here" if summary["git_commit"] == "none" else f"commit {summary['git_commit'][:12]}"
-    console.print(f"data {summary['data_md5'][:12]}   {commit}   weights sha256 {summary['weights_sha256'][:12]}", highlight=False)
-    console.print(f"files  {summary['run_dir']}", highlight=False)
-    console.print(f"MLflow {summary['url']}   opens with: {open_with}", highlight=False)
+    lines = [
+        f"data   {summary['data_md5'][:12]}   {commit}   weights sha256 {summary['weights_sha256'][:12]}",
+        f"files  {summary['run_dir']}",
+        f"MLflow {summary['url']}",
+        f"       opens with: {open_with}",
+    ]
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 
 def show_timings(seconds: dict[str, float]) -> None:

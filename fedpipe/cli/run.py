@@ -30,8 +30,8 @@ def run(
     project = find_project(Path.cwd())
     file = params.resolve() if params else project.params
     config = load_config(file, set_ or ())
-    # Prefect's own log lines would run through the progress bar; warnings and errors still show.
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+    # Prefect's own log lines would run through the progress bar; its warnings reach stderr through the root logger.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     from flows.launch import Timings, launch
 
     spent = Timings()

@@ -12,12 +12,12 @@ def ui(
 ) -> None:
     """Open the MLflow UI on this project's store, on 127.0.0.1; ends with Ctrl-C."""
     from fedpipe.steps.project import find_project
-    from fedpipe.tracking.ui import ui_command
+    from fedpipe.tracking.ui import ui_command, ui_environment
 
     project = find_project(Path.cwd())
     command = ui_command(project.root, port)
     typer.echo(f"MLflow UI: http://127.0.0.1:{port}", err=True)
-    os.execvp(command[0], command)  # noqa: S606 - the UI takes this process's place, so that Ctrl-C and signals reach it
+    os.execvpe(command[0], command, ui_environment(project.root))  # noqa: S606 - the UI takes this process's place, so that Ctrl-C and signals reach it
 
 
 def serve() -> None:

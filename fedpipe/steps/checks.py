@@ -117,7 +117,9 @@ def _writable(name: str, folder: Path) -> Check:
 def _store(project: Project) -> Check:
     from fedpipe.tracking.store import open_store
 
-    return _tried("mlflow store", lambda: open_store(project.root, "fedpipe").uri, "set MLFLOW_TRACKING_URI to a store that can be written")
+    return _tried(
+        "mlflow store", lambda: open_store(project.root, "fedpipe").label, "set MLFLOW_TRACKING_URI to a store that can be written"
+    )
 
 
 def _tried(name: str, try_it: Callable[[], str], mend: str) -> Check:

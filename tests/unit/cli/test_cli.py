@@ -12,7 +12,13 @@ COMMANDS = ["run", "prepare", "train", "evaluate", "ui", "serve", "doctor"]
 
 def fedpipe(*arguments: str, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "fedpipe", *arguments], cwd=cwd, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False
+        [sys.executable, "-m", "fedpipe", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        check=False,
     )
 
 

@@ -43,9 +43,7 @@ def test_shipped_params_hold_every_setting_at_its_default() -> None:
 
 
 def test_reference_is_current() -> None:
-    assert (ROOT / "docs" / "params.md").read_text() == reference(), (
-        "run: uv run python -m fedpipe.config.reference > docs/params.md"
-    )
+    assert (ROOT / "docs" / "params.md").read_text() == reference(), "run: uv run python -m fedpipe.config.reference > docs/params.md"
 
 
 def test_settings_cannot_be_changed() -> None:
