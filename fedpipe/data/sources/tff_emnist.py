@@ -150,9 +150,8 @@ def _refuse_cut_short(path: Path) -> None:
     page = int.from_bytes(header[16:18], "big")
     expected = (65536 if page == 1 else page) * int.from_bytes(header[28:32], "big")
     if not header.startswith(b"SQLite format 3\0") or found < expected:
-        raise DataError(
-            f"data.source=emnist: expected a SQLite file of {expected} bytes at {path}, found {found} bytes. Delete it and prepare again."
-        )
+        wanted = f"a SQLite file of {expected} bytes" if header.startswith(b"SQLite") else "a SQLite file"
+        raise DataError(f"data.source=emnist: expected {wanted} at {path}, found {found} bytes. Delete it and prepare again.")
 
 
 def _one_line(err: Exception) -> str:

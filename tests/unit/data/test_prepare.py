@@ -1,0 +1,140 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from fedpipe.config import DataConfig
+from fedpipe.data.manifest import read_manifest
+from fedpipe.data.population import Population
+from fedpipe.data.prepare import prepare_shards
+from fedpipe.data.sources.mnist5k import load_mnist5k
+from fedpipe.errors import DataError
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def table(folder: Path, split: str) -> Any:
+    return pq.read_table(folder / f"{split}-00000.parquet")
+
+
+def test_the_same_settings_give_the_same_bytes(shards: Path, tmp_path: Path) -> None:
+    prepare_shards(DataConfig(), tmp_path / "elsewhere", tmp_path)
+    assert files(tmp_path / "elsewhere") == files(shards)
+    assert sorted(files(shards)) == ["manifest.json", "test-00000.parquet", "train-00000.parquet"]
+
+
+@pytest.mark.parametrize("changed", [{"seed": 2}, {"alpha": 0.5}, {"clients": 99}, {"invert": True}, {"test_fraction": 0.3}])
+def test_other_settings_give_other_shards(shards: Path, tmp_path: Path, changed: dict[str, Any]) -> None:
+    prepare_shards(DataConfig.model_validate(changed), tmp_path / "shards", tmp_path)
+    assert files(tmp_path / "shards")["train-00000.parquet"] != files(shards)["train-00000.parquet"]
+
+
+def test_every_example_of_the_source_is_in_one_split_unchanged(shards: Path, tmp_path: Path) -> None:
+    source = load_mnist5k(DataConfig(), tmp_path)
+    rows = [table(shards, split)["source_row"].to_numpy() for split in ("train", "test")]
+    assert sorted(np.concatenate(rows).tolist()) == list(range(5000))
+    for split, source_rows in zip(("train", "test"), rows, strict=True):
+        stored = table(shards, split)
+        assert stored["x"].to_pylist() == [source.x[row].tobytes() for row in source_rows]
+        assert stored["y"].to_pylist() == source.y[source_rows].tolist()
+
+
+def test_the_manifest_counts_what_the_files_hold(shards: Path) -> None:
+    manifest = read_manifest(shards)
+    for split in ("train", "test"):
+        stored = table(shards, split).to_pydict()
+        assert stored["client_id"] == sorted(stored["client_id"])
+        counts = {client_id: [0] * 10 for client_id in manifest.label_counts[split]}
+        for client_id, label in zip(stored["client_id"], stored["y"], strict=True):
+            counts[client_id][label] += 1
+        assert counts == {client_id: list(labels) for client_id, labels in manifest.label_counts[split].items()}
+    assert sum(table(shards, "test")["central_test"].to_pylist()) == 1000
+    assert len(manifest.label_counts["train"]) == 100
+    assert manifest.files[0].sha256 != manifest.files[1].sha256
+
+
+def test_a_client_trains_on_shuffled_labels(shards: Path) -> None:
+    # The source is sorted by label; batches in that order would hold one label each.
+    population = Population.open(shards)
+    assert any(np.diff(population.examples("c000").y) < 0)
+
+
+def test_invert_flips_pixels_and_says_so(shards: Path, tmp_path: Path) -> None:
+    manifest = prepare_shards(DataConfig(invert=True), tmp_path / "shards", tmp_path)
+    assert (manifest.pixel_convention, manifest.inverted) == ("background=1.0", True)
+    plain, inverted = Population.open(shards), Population.open(tmp_path / "shards")
+    np.testing.assert_array_equal(inverted.central_test().x, 255 - plain.central_test().x)
+    np.testing.assert_array_equal(inverted.examples("c007").y, plain.examples("c007").y)
+
+
+def test_more_central_examples_than_test_examples_takes_all(tmp_path: Path) -> None:
+    manifest = prepare_shards(DataConfig(central_test_examples=5000, clients=7), tmp_path / "shards", tmp_path)
+    assert manifest.central_test_examples == manifest.examples("test")
+
+
+def test_the_smallest_clients_have_one_example_in_each_split(tmp_path: Path) -> None:
+    prepare_shards(DataConfig(clients=2500), tmp_path / "shards", tmp_path)
+    population = Population.open(tmp_path / "shards")
+    assert {population.num_examples(client_id) for client_id in population.client_ids()} == {1}
+    assert {population.num_examples(client_id, "test") for client_id in population.client_ids("test")} == {1}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"clients": 2501}, r"^data\.clients=2501: expected at least 2 examples a client"),
+        ({"clients": None}, r"^data\.clients=null: expected a number"),
+        ({"alpha": 1e-9}, r"^data\.alpha=1e-09: expected a value between"),
+    ],
+)
+def test_settings_that_do_not_fit_leave_the_old_shards(own_shards: Path, changed: dict[str, Any], message: str) -> None:
+    before = files(own_shards)
+    with pytest.raises(DataError, match=message):
+        prepare_shards(DataConfig.model_validate(changed), own_shards, own_shards.parent)
+    assert files(own_shards) == before
+    assert os.listdir(own_shards.parent) == ["shards"]
+
+
+def test_old_shards_are_replaced_even_if_damaged(own_shards: Path, shards: Path) -> None:
+    (own_shards / "manifest.json").unlink()
+    (own_shards / "train-00007.parquet").write_bytes(b"left over")
+    prepare_shards(DataConfig(), own_shards, own_shards.parent)
+    assert files(own_shards) == files(shards)
+
+
+def test_a_folder_of_something_else_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(DataError, match=r"expected shards or nothing, found thesis\.tex, which would be lost"):
+        prepare_shards(DataConfig(), tmp_path, tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("out", ["file", "file/shards", "locked/shards"])
+def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path, out: str) -> None:
+    (tmp_path / "file").write_text("a file")
+    (tmp_path / "locked").mkdir(mode=0o500)
+    if out.startswith("locked") and os.access(tmp_path / "locked", os.W_OK):
+        pytest.skip("this user may write everywhere")
+    with pytest.raises(DataError, match=rf"^{tmp_path / out}: expected .* found .*(Not a directory|Permission denied)") as caught:
+        prepare_shards(DataConfig(), tmp_path / out, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert sorted(os.listdir(tmp_path)) == ["file", "locked"]
+
+
+def test_embedded_digits_need_no_heavy_import(tmp_path: Path) -> None:
+    script = (
+        "import sys, pathlib; from fedpipe.config import DataConfig; from fedpipe.data.prepare import prepare_shards\n"
+        "from fedpipe.data.population import Population\n"
+        "out = pathlib.Path(sys.argv[1]) / 'shards'; prepare_shards(DataConfig(), out, out)\n"
+        "population = Population.open(out); population.examples('c000'); population.central_test()\n"
+        "print([name for name in ('tensorflow', 'tensorflow_federated', 'pandas', 'mlxtend', 'dvc', 'mlflow') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"
