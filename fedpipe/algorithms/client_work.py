@@ -81,7 +81,7 @@ class ClientWork:
             steps = tf.minimum(steps, tf.constant(self.max_steps, tf.int64))
         orders = self._orders(count, seed) if self.shuffle else None
 
-        def step(i: Any, current: list[Any], state: Any, sums: "OrderedDict[str, Any]") -> Any:
+        def step(i: Any, current: list[Any], state: Any, loss: Any, correct: Any) -> Any:
             start = (i % steps_per_epoch if self.epochs > 1 else i) * self.batch_size
             stop = start + self.batch_size  # a slice that reaches past the end is cut there: the last, partial batch
             if orders is None:
@@ -89,16 +89,20 @@ class ClientWork:
             else:
                 chosen = orders[i // steps_per_epoch, start:stop]
                 batch_x, batch_y = tf.gather(x, chosen), tf.gather(y, chosen)
-            gradients, measured = self._gradients(current, batch_x, batch_y)
+            gradients, batch_loss, batch_correct = self._gradients(current, batch_x, batch_y)
             state, current = self.optimizer.next(state, current, gradients)
-            return i + 1, current, state, add(sums, measured)
+            return i + 1, current, state, loss + batch_loss, correct + batch_correct
 
         specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in weights]
         state = tf.nest.map_structure(tf.convert_to_tensor, self.optimizer.initialize(specs))
-        start = (tf.constant(0, tf.int64), weights, state, zero_sums())
-        _, trained, _, sums = tf.while_loop(lambda i, *_: i < steps, step, start, parallel_iterations=1)
+        start = (tf.constant(0, tf.int64), weights, state, tf.constant(0.0), tf.constant(0, tf.int64))
+        _, trained, _, loss, correct = tf.while_loop(lambda i, *_: i < steps, step, start, parallel_iterations=1)
+        update = [new - old for new, old in zip(trained, weights, strict=True)]
         update_weight = tf.cast(count, tf.float32) if self.weighting == "examples" else tf.constant(1.0)
-        return ClientResult([new - old for new, old in zip(trained, weights, strict=True)], update_weight, sums)
+        # Of the steps that end no epoch each has a whole batch: counted here, not in the loop, where each op costs.
+        whole_epochs = steps // tf.maximum(steps_per_epoch, 1)
+        examples = whole_epochs * count + (steps - whole_epochs * steps_per_epoch) * self.batch_size
+        return ClientResult(update, update_weight, OrderedDict(loss=loss, correct=correct, examples=examples, steps=steps))
 
     def _examples(self, data: Any, count: Any) -> tuple[Any, Any]:
         """Return float32 features [count, *shape] and int32 labels [count] from bytes as `data.resident` lays them out."""
@@ -117,20 +121,15 @@ class ClientWork:
         keys = tf.random.stateless_uniform(shape, tf.stack([seed, 0]), minval=None, maxval=None, dtype=tf.int64)
         return tf.argsort(keys, axis=1, stable=True)
 
-    def _gradients(self, weights: list[Any], x: Any, y: Any) -> tuple[list[Any], "OrderedDict[str, Any]"]:
+    def _gradients(self, weights: list[Any], x: Any, y: Any) -> tuple[list[Any], Any, Any]:
+        """Return the gradients of the batch's mean loss, the sum of its losses and its number of correct predictions."""
         with tf.GradientTape() as tape:
             tape.watch(weights)
             logits = self.model.logits(weights, x)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits)
             loss = tf.reduce_mean(losses)
         hits = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), y)
-        measured = OrderedDict(
-            loss=tf.reduce_sum(losses),
-            correct=tf.math.count_nonzero(hits),
-            examples=tf.size(y, out_type=tf.int64),
-            steps=tf.constant(1, tf.int64),
-        )
-        return tape.gradient(loss, weights), measured
+        return tape.gradient(loss, weights), tf.reduce_sum(losses), tf.math.count_nonzero(hits)
 
 
 def zero_sums() -> "OrderedDict[str, Any]":

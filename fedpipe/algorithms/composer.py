@@ -46,7 +46,7 @@ def compose(
     `initialize: ( -> state@SERVER)`; `next: (<state@SERVER, refs@CLIENTS> -> <state@SERVER, metrics@SERVER>)` with
 
     - state: `<weights=<float32[...], ...>, optimizer=..., aggregator=...>`;
-    - refs: `<data=string, count=int64, seed=int64>` for each client, or, grouped, `<data=string[?], count=int64[?],
+    - refs: `<data=str, count=int64, seed=int64>` for each client, or, grouped, `<data=str[?], count=int64[?],
       seed=int64[?]>` for each group of clients;
     - metrics: `<clients=<loss, correct, examples, steps>, aggregator=...>`: sums over the cohort, and what the aggregator
       measures.

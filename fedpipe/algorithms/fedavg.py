@@ -16,7 +16,7 @@ computation), `data.resident` (workers read the examples themselves).
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -28,21 +28,12 @@ from fedpipe.algorithms.composer import compose
 from fedpipe.algorithms.groups import balance, usable_cores
 from fedpipe.algorithms.optimizers import build_optimizer
 from fedpipe.config import Config
-from fedpipe.data.resident import ClientExamples, ResidentCache, ResidentClient
+from fedpipe.data.population import Population
+from fedpipe.data.resident import ResidentCache, ResidentClient
 from fedpipe.errors import ConfigError, RoundError, shorten
 from fedpipe.models import ModelSpec
 from fedpipe.seeding import derive_seed
 from fedpipe.types import Weights
-
-
-class Population(ClientExamples, Protocol):
-    """What building the algorithm asks of a population."""
-
-    def client_ids(self) -> tuple[str, ...]:
-        """Return all client ids."""
-
-    def shard_sha256s(self) -> tuple[str, ...]:
-        """Return the SHA-256 (hex) of each shard file that the training examples come from."""
 
 
 class FedAvg:
@@ -61,12 +52,16 @@ class FedAvg:
             ConfigError: `runtime.groups` is set, but the aggregation must see each client.
         """
         self._work, self._cache, self._seed = work, cache, config.seed
-        self._groups, self.info = _arrangement(config.runtime.groups, aggregation)
+        self._groups, self._arrangement = _arrangement(config.runtime.groups, aggregation)
         optimizer = build_optimizer(config.server.optimizer, config.server.learning_rate, config.server.momentum)
         initial = list(work.model.initial_weights(config.seed).values())
         self.process = compose(work, aggregation, optimizer, initial, grouped=self._groups is not None)
 
-    info: Mapping[str, str]
+    @property
+    def info(self) -> Mapping[str, str]:
+        """Return the aggregator, the arrangement of clients with its reason, the number of groups, and how data travel."""
+        data = "sent with each round" if self._work.by_value else "resident files, read by the worker"
+        return {**self._arrangement, "algorithm.data": data}
 
     def initialize(self) -> Any:
         """Return the server state of round 0."""
@@ -121,12 +116,19 @@ class FedAvg:
 
 def build_fedavg(config: Config, model: ModelSpec, population: Population, cache_dir: Path) -> FedAvg:
     """Return the algorithm for a run's settings, a model and a population; resident files go below `cache_dir`."""
+    manifest = population.manifest
+    shards = [file.sha256 for file in manifest.files if file.split == "train"]
+    cache = ResidentCache(cache_dir, population, shards, config.runtime.cache_max_bytes)
+    return FedAvg(config, build_client_work(config, model, np.dtype(manifest.feature_dtype)), mean(), cache)
+
+
+def build_client_work(config: Config, model: ModelSpec, feature_dtype: np.dtype[Any]) -> ClientWork:
+    """Return the client work of a run's settings, for features of a dtype (uint8 or float32)."""
     client = config.client
-    first = population.examples(population.client_ids()[0])
-    work = ClientWork(
+    return ClientWork(
         model,
         build_optimizer(client.optimizer, client.learning_rate, client.momentum),
-        first.x.dtype,
+        feature_dtype,
         client.batch_size,
         client.epochs,
         client.max_steps,
@@ -134,8 +136,6 @@ def build_fedavg(config: Config, model: ModelSpec, population: Population, cache
         client.weighting,
         by_value=config.runtime.examples == "by_value",
     )
-    cache = ResidentCache(cache_dir, population, population.shard_sha256s(), config.runtime.cache_max_bytes)
-    return FedAvg(config, work, mean(), cache)
 
 
 def _arrangement(groups: int | None, aggregation: Aggregation) -> tuple[int | None, Mapping[str, str]]:

@@ -31,6 +31,8 @@ _LAYOUT = "fedpipe-resident-1"
 _CHECK_BYTES = hashlib.sha256().digest_size
 _TOUCH_SECONDS = 60.0
 _TEMPORARY = ".making-"
+_ABANDONED_SECONDS = 3600.0
+"""Age at which a temporary file is one that a killed process left, not one that another process is writing."""
 _OWN_NAME = re.compile(rf"[0-9a-f]{{64}}|{re.escape(_TEMPORARY)}.+")
 
 
@@ -186,10 +188,14 @@ def usage(root: Path) -> CacheUsage:
 
 
 def clear(root: Path) -> CacheUsage:
-    """Remove all resident files and return what there was. A run that is using them makes them again in its next round."""
+    """Remove all resident files and return what there was.
+
+    A run that goes on meanwhile makes its files again in its next round; a round that was just handed them fails.
+    """
     files = _files(root)
-    for path, _ in files:
-        path.unlink(missing_ok=True)
+    for path, status in files:
+        if not _in_making(path, status):
+            path.unlink(missing_ok=True)
     return CacheUsage(len(files), sum(status.st_size for _, status in files))
 
 
@@ -212,7 +218,12 @@ def _evict(root: Path, max_bytes: int, keep_seconds: float, spared: Set[str]) ->
     now = time.time()
     for path, status in files:
         surplus = total > max_bytes or path.name.startswith(_TEMPORARY)
-        if surplus and now - status.st_mtime >= keep_seconds and str(path) not in spared:
+        unused = now - status.st_mtime >= keep_seconds and str(path) not in spared and not _in_making(path, status)
+        if surplus and unused:
             path.unlink(missing_ok=True)
             total -= status.st_size
     return total
+
+
+def _in_making(path: Path, status: os.stat_result) -> bool:
+    return path.name.startswith(_TEMPORARY) and time.time() - status.st_mtime < _ABANDONED_SECONDS

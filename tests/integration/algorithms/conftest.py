@@ -1,0 +1,124 @@
+"""Populations in memory, the oracle in NumPy, and `FedAvg` on them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pytest
+
+from fedpipe.algorithms.aggregation import Aggregation, mean
+from fedpipe.algorithms.fedavg import FedAvg, build_client_work
+from fedpipe.config import Config
+from fedpipe.data.resident import ResidentCache
+from fedpipe.engine.runtime import Runtime
+from fedpipe.models import ModelSpec, build_model
+from fedpipe.seeding import generator
+from fedpipe.types import Examples, Weights
+
+SIZES = {"one": 1, "nineteen": 19, "twenty": 20, "twenty-one": 21, "four hundred": 400}
+
+
+class Clients:
+    """Random digits: `sizes[client_id]` examples for each client."""
+
+    def __init__(self, sizes: Mapping[str, int], dtype: type = np.uint8) -> None:
+        self.data = {}
+        for client_id, size in sizes.items():
+            draw = generator(1, "digits", client_id)
+            x = draw.integers(0, 256, (size, 28, 28), dtype=np.uint8)
+            y = draw.integers(0, 10, size).astype(np.int32)
+            self.data[client_id] = Examples(x if dtype is np.uint8 else (x / 255).astype(dtype), y)
+
+    def examples(self, client_id: str) -> Examples:
+        return self.data[client_id]
+
+    def num_examples(self, client_id: str) -> int:
+        return len(self.data[client_id])
+
+
+class Built:
+    """A `FedAvg` on a worker."""
+
+    def __init__(self, algorithm: FedAvg, runtime: Runtime) -> None:
+        self.algorithm, self._runtime = algorithm, runtime
+
+    def rounds(self, cohorts: Sequence[Sequence[str]]) -> tuple[Weights, list[Any]]:
+        """Run a round for each cohort; return the last weights and every round's result."""
+        state, results = self._runtime.call(self.algorithm.initialize), []
+        for number, cohort in enumerate(cohorts, start=1):
+            results.append(self._runtime.call(self.algorithm.next, state, number, tuple(cohort)))
+            state = results[-1].state
+        return self.algorithm.weights(state), results
+
+
+class Builder(Protocol):
+    def __call__(self, clients: Clients, settings: Mapping[str, Any] | None = None, aggregation: Aggregation | None = None) -> Built: ...
+
+
+@pytest.fixture
+def build(tff_runtime: Runtime, tmp_path: Path, softmax: ModelSpec) -> Builder:
+    """Return a function that builds `FedAvg` from clients, settings that differ from the defaults, and an aggregation."""
+
+    def make(clients: Clients, settings: Mapping[str, Any] | None = None, aggregation: Aggregation | None = None) -> Built:
+        config = Config.model_validate({"runtime": {"groups": 2 if aggregation is None else None}} | dict(settings or {}))
+        dtype = next(iter(clients.data.values())).x.dtype
+        cache = ResidentCache(tmp_path, clients, [str(dtype)], max_bytes=10**9)
+        return Built(FedAvg(config, build_client_work(config, softmax, dtype), aggregation or mean(), cache), tff_runtime)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def softmax() -> ModelSpec:
+    return build_model(Config(), (28, 28), 10)
+
+
+@pytest.fixture(scope="session")
+def make_clients() -> type[Clients]:
+    return Clients
+
+
+@pytest.fixture(scope="session")
+def mixed_clients() -> Clients:
+    """Clients of 1, 19, 20, 21 and 400 examples: below, at and above one batch of 20, and many batches."""
+    return Clients(SIZES)
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Callable[..., Weights]:
+    return numpy_fedavg
+
+
+def numpy_fedavg(
+    clients: Clients,
+    cohorts: Sequence[Sequence[str]],
+    rate: float = 0.01,
+    epochs: int = 1,
+    max_steps: int | None = None,
+    weighted: bool = False,
+) -> Weights:
+    """FedAvg on softmax regression in float64, batches of 20: the mean of the clients' weights, each round."""
+    server = [np.zeros((784, 10)), np.zeros(10)]
+    for cohort in cohorts:
+        trained = [numpy_client(clients.examples(client_id), server, rate, epochs, max_steps) for client_id in cohort]
+        shares = [len(clients.examples(client_id)) if weighted else 1 for client_id in cohort]
+        server = [np.average([weights[i] for weights in trained], axis=0, weights=shares) for i in (0, 1)]
+    return {"kernel": server[0], "bias": server[1]}
+
+
+def numpy_client(examples: Examples, server: list[Any], rate: float, epochs: int, max_steps: int | None) -> list[Any]:
+    """SGD: the gradient of the mean cross-entropy is x^T (p - onehot) / n."""
+    (w, b), steps = server, 0
+    x = examples.x.reshape(len(examples), 784) / (255.0 if examples.x.dtype == np.uint8 else 1.0)
+    for _ in range(epochs):
+        for start in range(0, len(examples), 20):
+            if steps == max_steps:
+                return [w, b]
+            xb, yb = x[start : start + 20], examples.y[start : start + 20]
+            z = xb @ w + b
+            p = np.exp(z - z.max(1, keepdims=True))
+            p /= p.sum(1, keepdims=True)
+            p[np.arange(len(yb)), yb] -= 1
+            w, b, steps = w - rate * xb.T @ p / len(yb), b - rate * p.mean(0), steps + 1
+    return [w, b]
