@@ -130,9 +130,9 @@ class Runtime:
                 raise
 
     def _call_once(self, fn: Callable[..., Result], args: tuple[Any, ...]) -> Result:
+        connection = self._connect()
         import tensorflow_federated as tff
 
-        connection = self._connect()
         deadline = time.monotonic() + self._config.round_timeout_seconds
         for guard in connection.guards:
             guard.deadline = deadline
@@ -145,23 +145,26 @@ class Runtime:
 
     def _connect(self) -> _Connection:
         """Return the connection to live workers. Raises WorkerLost if one ended since the last call."""
-        from fedpipe.engine.context import WorkersContext, open_channel
         from fedpipe.engine.guard import Guard, WorkerLost
 
         self.start()
+        workers = self.workers  # `close` may empty the list meanwhile
         if self._connection is None:
             try:
-                for worker in self._workers:
+                for worker in workers:
                     worker.wait_ready(self._config.start_timeout_seconds)
             except WorkerError:
                 self._discard()
                 raise
-            self._isolation = "isolated" if all(worker.isolated for worker in self._workers) else "open"
-            guards = tuple(Guard(worker) for worker in self._workers)
-            opened = [open_channel(worker.target, guard) for worker, guard in zip(self._workers, guards, strict=True)]
+            # Not before: this imports TFF, and a worker that cannot start should say so at once.
+            from fedpipe.engine.context import WorkersContext, open_channel
+
+            self._isolation = "isolated" if all(worker.isolated for worker in workers) else "open"
+            guards = tuple(Guard(worker) for worker in workers)
+            opened = [open_channel(worker.target, guard) for worker, guard in zip(workers, guards, strict=True)]
             context = WorkersContext([guarded for _, guarded in opened])
             self._connection = _Connection(tuple(channel for channel, _ in opened), guards, context)
-        for worker in self._workers:
+        for worker in workers:
             if not worker.alive():
                 raise WorkerLost(f"the TFF worker ended {worker.how_it_ended()}")
         return self._connection

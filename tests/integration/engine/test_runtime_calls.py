@@ -71,6 +71,25 @@ def test_several_workers_give_the_mean_of_one(make_runtime: Make, clients: int) 
         assert (float(total), float(passed)) == (sum(weights), 0.5)
 
 
+def test_several_workers_work_at_once(make_runtime: Make, tmp_path: Path) -> None:
+    import tensorflow as tf
+    import tensorflow_federated as tff
+
+    for client in (0, 1):
+        (tmp_path / f"{client}").write_text("")
+
+    @tff.tensorflow.computation(np.int32)
+    def meet(client: Any) -> Any:
+        own, other = (tf.strings.join([f"{tmp_path}/", tf.strings.as_string(number)]) for number in (client, 1 - client))
+        with tf.control_dependencies([tf.io.write_file(own, "here")]):
+            turns = tf.while_loop(lambda _: tf.equal(tf.strings.length(tf.io.read_file(other)), 0), lambda i: [i * 0], [client])
+        return turns[0] * 0 + 1
+
+    met = tff.federated_computation(lambda ids: tff.federated_sum(tff.federated_map(meet, ids)), tff.FederatedType(np.int32, tff.CLIENTS))
+    runtime = make_runtime(workers=2, round_timeout_seconds=60.0, max_restarts=0)
+    assert int(runtime.call(met, [0, 1])) == 2  # each worker has one client, and each client waits for the other
+
+
 def test_several_workers_run_what_has_no_clients_to_share(make_runtime: Make) -> None:
     import tensorflow_federated as tff
 
