@@ -39,8 +39,11 @@ class DataConfig(Group):
         description="Number of clients. `dirichlet` makes as many; `natural` takes at most so many, the first in the order of "
         "their ids, or all with `null`.",
     )
-    alpha: PositiveFloat = Field(
-        1.0, description="Concentration of the Dirichlet over labels, above 0: small is skewed, large is even. `dirichlet` only."
+    alpha: float = Field(
+        1.0,
+        ge=1e-4,
+        le=1e9,
+        description="Concentration of the Dirichlet over labels: small is skewed, large is even. `dirichlet` only.",
     )
     seed: int = Field(1, ge=0, description="Seed of partition and splits. Another value makes other shards.")
     invert: bool = Field(
@@ -50,8 +53,8 @@ class DataConfig(Group):
         0.2,
         gt=0,
         lt=1,
-        description="Fraction of each client's examples that becomes its test split, rounded up. `emnist` and `synthetic` bring "
-        "their own test split and ignore it.",
+        description="Fraction of each client's examples that becomes its test split, rounded up. `emnist` brings its own "
+        "test split and ignores it.",
     )
     central_test_examples: PositiveInt = Field(
         1000, description="Examples of the central test set, drawn from all clients' test splits pooled; all of them if fewer."
