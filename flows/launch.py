@@ -67,7 +67,12 @@ def launch(
         with prefect_api(run_dir / "prefect-server.log") as server:
             with timings.phase("import tensorflow, tff"):
                 import tensorflow_federated  # noqa: F401
-            with timings.phase("import mlflow and the flow"):
+            with timings.phase("open the mlflow store"):
+                # Here already: a store that cannot be written is said before a flow run is made.
+                from fedpipe.tracking.store import open_store
+
+                open_store(project.root, config.tracking.experiment)
+            with timings.phase("import the flow"):
                 from flows.listeners import listening
                 from flows.train import federated_training
             with timings.phase("wait for prefect's server"):

@@ -28,6 +28,7 @@ from fedpipe.algorithms.composer import compose
 from fedpipe.algorithms.groups import balance, usable_cores
 from fedpipe.algorithms.optimizers import build_optimizer
 from fedpipe.config import Config
+from fedpipe.config.schema import RuntimeConfig
 from fedpipe.data.population import Population
 from fedpipe.data.resident import ResidentCache, ResidentClient
 from fedpipe.errors import ConfigError, RoundError, shorten
@@ -52,7 +53,7 @@ class FedAvg:
             ConfigError: `runtime.groups` is set, but the aggregation must see each client.
         """
         self._work, self._cache, self._seed = work, cache, config.seed
-        self._groups, self._arrangement = _arrangement(config.runtime.groups, aggregation)
+        self._groups, self._arrangement = _arrangement(config.runtime, aggregation)
         optimizer = build_optimizer(config.server.optimizer, config.server.learning_rate, config.server.momentum)
         initial = list(work.model.initial_weights(config.seed).values())
         self.process = compose(work, aggregation, optimizer, initial, grouped=self._groups is not None)
@@ -138,8 +139,9 @@ def build_client_work(config: Config, model: ModelSpec, feature_dtype: np.dtype[
     )
 
 
-def _arrangement(groups: int | None, aggregation: Aggregation) -> tuple[int | None, Mapping[str, str]]:
+def _arrangement(runtime: RuntimeConfig, aggregation: Aggregation) -> tuple[int | None, Mapping[str, str]]:
     """Return the number of groups, `None` for one value per client, and the choice with its reason for the record."""
+    groups = runtime.groups
     if aggregation.partial is None:
         if groups is not None:
             raise ConfigError(
@@ -147,8 +149,8 @@ def _arrangement(groups: int | None, aggregation: Aggregation) -> tuple[int | No
             )
         chosen, reason = None, f"one value per client: {aggregation.name} must see each client's update"
     else:
-        chosen = groups or usable_cores()
-        why = "set by runtime.groups" if groups else "one for each usable core"
+        chosen = groups or max(usable_cores(), runtime.workers)
+        why = "set by runtime.groups" if groups else "one for each usable core, at least one for each worker"
         reason = f"groups of clients: {aggregation.name} of updates can be computed from partial sums; {why}"
     return chosen, {"algorithm.aggregator": aggregation.name, "algorithm.groups": str(chosen or "none"), "algorithm.arrangement": reason}
 

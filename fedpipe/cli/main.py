@@ -51,7 +51,7 @@ def main() -> NoReturn:
     os.environ.setdefault("WRAPT_DISABLE_EXTENSIONS", "1")
     # 3: TensorFlow's CPU build reports missing CUDA plug-ins as errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    _show_warnings()
+    _show_warnings(debug)
     signal.signal(signal.SIGTERM, _terminated)
     try:
         code = app(args=arguments, prog_name="fedpipe", standalone_mode=False)
@@ -72,10 +72,15 @@ def main() -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _show_warnings() -> None:
-    """Show warnings of all loggers on stderr, once. A library that finds no handler would install one that shows everything."""
+def _show_warnings(debug: bool) -> None:
+    """Show warnings of all loggers on stderr, once. A library that finds no handler would install one that shows everything.
+
+    Prefect logs an exception of a flow with its traceback; the error line says it already, so that is for `debug` alone.
+    """
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
+    if not debug:
+        handler.addFilter(lambda record: not record.name.startswith("prefect"))
     logging.basicConfig(handlers=[handler], format="%(levelname)s %(name)s: %(message)s")
 
 

@@ -152,7 +152,7 @@ class RuntimeConfig(Group):
     groups: PositiveInt | None = Field(
         None,
         description="Groups in which a round's clients are computed where the aggregator allows it; `null` is one for each usable "
-        "core. Part of the result: another number gives other last bits.",
+        "core, and at least one for each worker. Part of the result: another number gives other last bits.",
     )
     examples: Literal["resident", "by_value"] = Field(
         "resident",
