@@ -164,6 +164,11 @@ class RuntimeConfig(Group):
         description="Size of the cache of resident files, in bytes; the least recently used go first, but none that was used "
         "within the last hour.",
     )
+    debug: bool = Field(
+        False,
+        description="Run clients one by one in this process, without a worker: breakpoints and prints in client work are reached, "
+        "errors name round, client and step. Slow.",
+    )
     start_timeout_seconds: PositiveFloat = Field(60.0, description="Seconds until a started TFF worker must answer.")
     round_timeout_seconds: PositiveFloat = Field(600.0, description="Seconds that one round may take before its worker is given up.")
     max_restarts: int = Field(2, ge=0, description="How often in a run a lost worker is replaced and its round repeated.")
@@ -218,7 +223,7 @@ class Config(Group):
 
     def _refuse_what_the_reference_ignores(self) -> None:
         read = {"client": {"batch_size", "epochs", "learning_rate"}, "server": set[str](), "runtime": set(RuntimeConfig.model_fields)}
-        read["runtime"] -= {"groups", "examples", "cache_max_bytes"}
+        read["runtime"] -= {"groups", "examples", "cache_max_bytes", "debug"}
         for group, names in read.items():
             settings = getattr(self, group)
             for name, field in type(settings).model_fields.items():
