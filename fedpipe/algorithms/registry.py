@@ -21,6 +21,10 @@ def build_algorithm(config: Config, model: ModelSpec, population: Any, cache_dir
         from fedpipe.algorithms.fedavg_reference import build_reference
 
         return build_reference(config, model, population, cache_dir)
+    if config.runtime.debug:
+        from fedpipe.algorithms.fedavg_debug import build_fedavg_debug
+
+        return build_fedavg_debug(config, model, population, cache_dir)
     from fedpipe.algorithms.fedavg import build_fedavg
 
     return build_fedavg(config, model, population, cache_dir)

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fedpipe import __version__
-from fedpipe.cli import doctor, pipeline, run, serve
+from fedpipe.cli import cache, doctor, pipeline, run, serve
 from fedpipe.errors import FedpipeError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 run.register(app)
 pipeline.register(app)
 serve.register(app)
+cache.register(app)
 doctor.register(app)
 
 

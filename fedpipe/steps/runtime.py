@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fedpipe.config.schema import RuntimeConfig
 
 if TYPE_CHECKING:
+    from fedpipe.engine.in_process import InProcess
     from fedpipe.engine.runtime import Runtime
 
 _lock = threading.Lock()
@@ -26,6 +27,9 @@ def early_runtime(config: RuntimeConfig, log_path: Path) -> Iterator[None]:
     global _early
     from fedpipe.engine.runtime import Runtime
 
+    if config.debug:
+        yield
+        return
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with Runtime(config, log_path) as runtime:
         runtime.start()
@@ -39,11 +43,19 @@ def early_runtime(config: RuntimeConfig, log_path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def borrow_runtime(config: RuntimeConfig, log_path: Path) -> "Iterator[Runtime]":
-    """Give the runtime that was started early with these settings, once; else start one that ends with the block."""
+def borrow_runtime(config: RuntimeConfig, log_path: Path) -> "Iterator[Runtime | InProcess]":
+    """Give the runtime that was started early with these settings, once; else start one that ends with the block.
+
+    With `runtime.debug` nothing is started: calls run in this process.
+    """
     global _early
     from fedpipe.engine.runtime import Runtime
 
+    if config.debug:
+        from fedpipe.engine.in_process import InProcess
+
+        yield InProcess()
+        return
     with _lock:
         ready = _early[1] if _early is not None and _early[0] == config else None
         _early = None if ready is not None else _early

@@ -1,0 +1,30 @@
+"""`fedpipe cache`: the resident client files, derived from the shards; what they take and how to be rid of them."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedpipe.cli.options import Json
+
+
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all files; a run makes what it needs again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show or clear the cache of resident client data."""
+    from fedpipe.data import resident
+    from fedpipe.steps.project import find_project
+
+    root = find_project(Path.cwd()).client_cache
+    found = resident.clear(root) if clear else resident.usage(root)
+    if as_json:
+        print(json.dumps({"path": str(root), "files": found.files, "size_bytes": found.size_bytes, "cleared": clear}))
+    else:
+        typer.echo(f"{root}: {found.files} files, {found.size_bytes / 2**20:.1f} MiB{' removed' if clear else ''}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(cache)

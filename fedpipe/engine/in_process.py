@@ -1,0 +1,17 @@
+"""The runtime of `runtime.debug`: none. Calls run here, in the caller's thread, so that a debugger reaches them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+class InProcess:
+    """Runs every call directly; takes the place of `Runtime` for algorithms that make no TFF calls."""
+
+    @property
+    def info(self) -> Mapping[str, str]:
+        """Return what the run should record."""
+        return {"isolation": "debug: no worker", "workers": "0", "restarts": "0"}
+
+    def call(self, fn: Callable[..., Any], *args: Any, what: str = "") -> Any:  # noqa: ARG002 - errors name it themselves
+        """Return fn(*args)."""
+        return fn(*args)
