@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -178,3 +179,12 @@ def test_interrupt_marks_the_run(user: Any) -> None:
         code = process.wait(60)
     assert code == 143, (user.home / "log").read_text()
     assert client.get_run(runs[0].info.run_id).info.status == "KILLED"
+
+
+def test_the_readme_shows_this_run(trained: Trained) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    shown = dict(re.findall(r"│ (before|after) +│ ([\d.]+ │ +[\d.]+) │", readme))
+    for row, key in (("before", "initial"), ("after", "final")):
+        loss, accuracy = map(float, shown[row].split("│"))
+        assert (loss, accuracy) == pytest.approx((trained[1][key]["test/loss"], trained[1][key]["test/accuracy"]), abs=2e-3)
+    assert trained[1]["data_md5"].startswith(re.findall(r"^data +(\w+)", readme, re.MULTILINE)[0])
