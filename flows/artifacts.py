@@ -1,9 +1,11 @@
 """What Prefect's page of a run shows: a progress bar that moves each round, a table of rounds, a link to the MLflow run."""
 
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 from uuid import UUID
 
+from prefect import get_client
 from prefect.artifacts import create_link_artifact, create_progress_artifact, create_table_artifact, update_progress_artifact
 
 from fedpipe.steps.refs import RecordRef
@@ -30,12 +32,21 @@ class RoundArtifacts:
         row = {"round": report.round_num} | {key: round(value, 4) for key, value in report.all_metrics().items()}
         self._rows.append(row)
         if self._progress is not None and report.round_num:
-            update_progress_artifact(self._progress, progress=100.0 * report.round_num / self._rounds)
+            update_progress_artifact(
+                self._progress, 100.0 * report.round_num / self._rounds, f"{report.round_num} of {self._rounds} rounds"
+            )
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Write the table of the rounds that were reported."""
         if self._rows:
             create_table_artifact(table=self._rows, key="rounds-table", description="Each round's metrics")
+
+
+def tag_run(flow_run_id: str, names: Iterable[str]) -> None:
+    """Add tags to a flow run, whoever started it: Prefect gives the tags of a flow's own block to its tasks alone."""
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(UUID(flow_run_id))
+        client.update_flow_run(run.id, tags=sorted({*run.tags, *names}))
 
 
 def link_to_mlflow(recorded: RecordRef) -> None:

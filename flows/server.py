@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
+from urllib.request import getproxies_environment
 
 from fedpipe.errors import EnvironmentProblem
 
@@ -96,18 +97,49 @@ class TemporaryServer:
 
 @contextmanager
 def prefect_api(log_path: Path) -> Iterator[TemporaryServer | None]:
-    """Point Prefect at an API for the block: the configured one, or else a temporary server, which is given to wait for."""
+    """Point Prefect at an API for the block: the configured one, or else a temporary server, which is given to wait for.
+
+    Raises:
+        EnvironmentProblem: the configured one does not answer.
+    """
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    if PREFECT_API_URL.value():
+    url = PREFECT_API_URL.value()
+    if url:
+        require_server(url)
         yield None
         return
+    _reach_this_machine_directly()
     server = TemporaryServer(log_path)
     try:
         with temporary_settings({PREFECT_API_URL: server.api_url}):
             yield server
     finally:
         server.close()
+
+
+def require_server(url: str) -> None:
+    """Ask the configured server whether it is there: now, and not after TensorFlow's import.
+
+    Raises:
+        EnvironmentProblem: it does not answer.
+    """
+    from prefect.client.orchestration import get_client
+
+    problem = get_client(sync_client=True).api_healthcheck()
+    if problem is not None:
+        raise EnvironmentProblem(
+            f"PREFECT_API_URL={url}: expected a Prefect server, but it does not answer: {problem}. Start it with "
+            "`uv run prefect server start`, or unset PREFECT_API_URL: `fedpipe run` then has a server of its own."
+        )
+
+
+def _reach_this_machine_directly() -> None:
+    """Except 127.0.0.1 from the proxy that the environment names, if any: Prefect's clients would ask it for the temporary server."""
+    proxies = getproxies_environment()
+    if proxies:
+        exceptions = [*filter(None, proxies.get("no", "").split(",")), "127.0.0.1"]
+        os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(dict.fromkeys(exceptions))
 
 
 def _free_port() -> int:

@@ -15,6 +15,7 @@ from fedpipe.config import load_config
 from fedpipe.steps.project import find_project
 from fedpipe.steps.record import failing_with_its_run
 from fedpipe.steps.summary import new_run_name, summarize
+from flows.artifacts import tag_run
 from flows.tasks import evaluate, load_data, record, sample_clients, train
 
 
@@ -41,7 +42,9 @@ def federated_training(params: str = "params.yaml", overrides: list[str] | None 
     run_name = name or str(flow_run.name)
     ids = {"prefect.flow_run_id": str(flow_run.id), "prefect.flow_run_name": str(flow_run.name)}
 
-    with tags(config.algorithm.name, config.model.name, config.data.source):
+    labels = (config.algorithm.name, config.model.name, config.data.source)
+    tag_run(ids["prefect.flow_run_id"], ("fedpipe", *labels))
+    with tags(*labels):
         data = load_data(config, project)
         plan = sample_clients(config, data, project, run_name)
         trained = train(config, data, plan, project, run_name, ids)
