@@ -19,7 +19,7 @@ class RoundBar:
     def __init__(self, rounds: int, quiet: bool) -> None:
         """Take the number of rounds; a quiet bar shows nothing."""
         self._progress = Progress(
-            TextColumn("round"),
+            TextColumn("{task.description}"),
             MofNCompleteColumn(),
             BarColumn(),
             TextColumn("loss {task.fields[loss]}  accuracy {task.fields[accuracy]}  {task.fields[rate]} clients/s"),
@@ -27,7 +27,7 @@ class RoundBar:
             console=console,
             disable=quiet,
         )
-        self._task = self._progress.add_task("rounds", total=rounds, loss="-", accuracy="-", rate="-")
+        self._task = self._progress.add_task("starting", total=rounds, start=False, loss="-", accuracy="-", rate="-")
         self._last = time.perf_counter()
 
     def __enter__(self) -> "RoundBar":
@@ -37,6 +37,8 @@ class RoundBar:
 
     def round_done(self, report: RoundReport) -> None:
         """Move to this round."""
+        if report.round_num == 0:  # what came before is start-up, not rounds
+            self._progress.start_task(self._task)
         now, before = time.perf_counter(), self._last
         self._last = now
         fields: dict[str, Any] = {}
@@ -44,7 +46,7 @@ class RoundBar:
             fields = {"loss": f"{report.metrics['test/loss']:.4f}", "accuracy": f"{report.metrics['test/accuracy']:.4f}"}
         if report.round_num:
             fields["rate"] = f"{len(report.cohort) / max(now - before, 1e-9):.0f}"
-        self._progress.update(self._task, completed=report.round_num, **fields)
+        self._progress.update(self._task, completed=report.round_num, description="round", **fields)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Leave the bar as it stands."""

@@ -188,3 +188,29 @@ def test_the_readme_shows_this_run(trained: Trained) -> None:
         loss, accuracy = map(float, shown[row].split("│"))
         assert (loss, accuracy) == pytest.approx((trained[1][key]["test/loss"], trained[1][key]["test/accuracy"]), abs=2e-3)
     assert trained[1]["data_md5"].startswith(re.findall(r"^data +(\w+)", readme, re.MULTILINE)[0])
+
+
+def test_cache_is_shown_and_cleared(make_user: Any) -> None:
+    user = make_user()
+    user.train("-S", "rounds=2", "-S", "cohort.size=4")
+    assert json.loads(user.run("fedpipe", "cache", "--json").stdout)["files"] == 4
+    assert json.loads(user.run("fedpipe", "cache", "--clear", "--json").stdout)["files"] == 4
+    assert json.loads(user.run("fedpipe", "cache", "--json").stdout) | {"path": ""} == {
+        "path": "",
+        "files": 0,
+        "size_bytes": 0,
+        "cleared": False,
+    }
+
+
+def test_doctor_finds_this_machine_fit(trained: Trained) -> None:
+    checks = {c["name"]: c for c in json.loads(trained[0].run("fedpipe", "doctor", "--json").stdout)}
+    assert {"python", "cpu", "tff worker", "git", "dvc", "mlflow store", "prefect", "tensorflow"} <= set(checks)
+    assert [c for c in checks.values() if not c["ok"]] == []
+
+
+def test_doctor_exits_1_where_the_main_job_could_not_run(trained: Trained) -> None:
+    store = f"sqlite:///{trained[0].home}/stdout/mlflow.db"  # stdout is a file, not a folder
+    said = trained[0].run("fedpipe", "doctor", code=1, MLFLOW_TRACKING_URI=store).stdout
+    assert "FAIL mlflow store" in said
+    assert "set MLFLOW_TRACKING_URI" in said
