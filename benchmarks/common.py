@@ -128,10 +128,11 @@ class System:
     def close(self) -> None:
         """End the system and everything it started."""
         below = _tree(self._process.pid)
-        self._file.close()
-        self._socket.close()  # the line's end is the signal to stop
         try:
+            self._socket.sendall(b'{"do": "end"}\n')
             self._process.wait(END_TIMEOUT_SECONDS)
+        except OSError:  # it has ended
+            self._process.wait()
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -140,6 +141,8 @@ class System:
                 process.kill()
             except psutil.NoSuchProcess:
                 continue
+        self._file.close()
+        self._socket.close()
         try:
             os.killpg(self._process.pid, signal.SIGKILL)  # what was started and orphaned before
         except ProcessLookupError:

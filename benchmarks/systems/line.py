@@ -12,7 +12,10 @@ module imports the standard library and NumPy alone: systems run in other projec
 
 import json
 import os
+import select
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,8 +75,9 @@ class Line:
     """The connection to the benchmark."""
 
     def __init__(self) -> None:
-        """Take over the inherited socket."""
+        """Take over the inherited socket, and watch it: a benchmark that was killed leaves no system behind."""
         self._socket = socket.socket(fileno=int(os.environ[LINE]))
+        threading.Thread(target=self._end_with_benchmark, daemon=True).start()
         self._file = self._socket.makefile("r", encoding="utf-8")
         self._left, self._seconds, self._started, self._greeted = 0, [0.0][:0], 0.0, False
 
@@ -96,7 +100,7 @@ class Line:
             self._greeted = True
             self._send({"ready": True})
         while not self._left:
-            request = json.loads(self._file.readline() or '{"do": "end"}')
+            request = json.loads(self._file.readline() or '{"do": "end"}')  # empty: the benchmark is gone
             if request["do"] == "rounds":
                 self._left, self._seconds = request["count"], []
             elif request["do"] == "accuracy":
@@ -112,6 +116,13 @@ class Line:
 
     def _send(self, message: dict[str, Any]) -> None:
         self._socket.sendall(json.dumps(message).encode() + b"\n")
+
+    def _end_with_benchmark(self) -> None:
+        """End this process and what it started, in the middle of a round too, when the other end of the line is closed."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLRDHUP)
+        poll.poll()
+        os.killpg(os.getpgrp(), signal.SIGKILL)  # the benchmark made this process the leader of a group
 
     def _end(self) -> NoReturn:
         raise SystemExit(0)
