@@ -4,6 +4,15 @@ import asyncio
 import signal
 from typing import Any
 
+from prefect import get_client
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.runner import Runner
 from prefect.settings import PREFECT_API_URL
 
@@ -13,10 +22,19 @@ from flows.train import federated_training
 
 
 class EndingRunner(Runner):
-    """A runner that cancels its runs when it is told to end; Prefect's own goes on until they are through."""
+    """A runner that cancels its run when it is told to end; Prefect's own goes on until it is through."""
+
+    async def cancel_all(self) -> None:
+        """Cancel the run, if one is on; one that is through while its process still ends would be called cancelled by Prefect."""
+        states = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING]))
+        served = DeploymentFilter(name=DeploymentFilterName(any_=[self.name]))
+        async with get_client() as client:
+            on = await client.read_flow_runs(flow_run_filter=FlowRunFilter(state=states), deployment_filter=served)
+        if on:
+            await super().cancel_all()
 
     def handle_sigterm(self, *_args: Any, **_more: Any) -> None:
-        """Cancel what runs, each with its TFF worker, and stop serving."""
+        """Stop serving, and cancel the run with its TFF worker."""
         if not self.started:
             raise KeyboardInterrupt
         self.execute_in_background(self.astop)

@@ -1,0 +1,203 @@
+"""A Prefect server of one's own: the deployment with a worker, `fedpipe serve`, and `fedpipe run` with PREFECT_API_URL set."""
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+TASKS = ["load_data", "sample_clients", "train", "evaluate", "record"]
+POOL = ["prefect", "work-pool", "create", "--type", "process", "fedpipe"]
+ONE_ROUND = 'overrides=["rounds=1"]'
+
+
+class Server:
+    """A running server, and someone with a clone who uses it."""
+
+    def __init__(self, user: Any, url: str) -> None:
+        self.user, self.url = user, url
+        # Asked each second for what is due; the default, each ten, is for machines that wait for hours.
+        self.settings = {"PREFECT_API_URL": url, "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
+
+    def call(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """GET, or with a body POST; return the JSON of the answer."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}{path}", data, {"Content-Type": "application/json"})  # noqa: S310 - own server
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def run(self, *command: str) -> str:
+        return str(self.user.run(*command, **self.settings).stdout)
+
+    def flow_run(self, name: str) -> dict[str, Any] | None:
+        found = self.call("/flow_runs/filter", {"flow_runs": {"name": {"any_": [name]}}})
+        return found[0] if found else None
+
+    def start_served(self, overrides: list[str], name: str) -> None:
+        deployment = self.call("/deployments/name/federated-training/served")
+        self.call(f"/deployments/{deployment['id']}/create_flow_run", {"parameters": {"overrides": overrides, "name": name}})
+
+    def of_run(self, kind: str, flow_run_id: str) -> list[Any]:
+        found: list[Any] = self.call(f"/{kind}/filter", {"flow_runs": {"id": {"any_": [flow_run_id]}}})
+        return found
+
+
+def wait_for(what: str, found: Callable[[], Any], process: "subprocess.Popen[bytes]", log: Path) -> Any:
+    limit = time.monotonic() + 150
+    while time.monotonic() < limit and process.poll() is None:
+        try:
+            if answer := found():
+                return answer
+        except OSError:
+            pass
+        time.sleep(0.2)
+    raise AssertionError(f"{what}: not seen; exit code {process.poll()}\n{log.read_text()}")
+
+
+@contextmanager
+def program(log: Path, *command: str, env: dict[str, str]) -> "Iterator[subprocess.Popen[bytes]]":
+    """A program in its own session, that ends with the tests, however they end."""
+    libc = ctypes.CDLL(None)
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command,
+            env=env,
+            cwd=log.parents[1] / "project",
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            preexec_fn=lambda: libc.prctl(1, signal.SIGKILL, 0, 0, 0),  # 1: PR_SET_PDEATHSIG
+        )
+    try:
+        yield process
+    finally:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(process.pid, number)
+                process.wait(20)
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                continue
+
+
+@pytest.fixture(scope="module")
+def server(make_user: Any) -> Iterator[Server]:
+    user = make_user()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = user.home / "server.log"
+    # Its database is not where a temporary server of the user would have one.
+    env = user.environment() | {"PREFECT_HOME": str(user.home / "server"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    with program(log, "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui", env=env) as process:
+        there = Server(user, f"http://127.0.0.1:{port}/api")
+        wait_for("health", lambda: there.call("/health"), process, log)
+        yield there
+
+
+@contextmanager
+def served(server: Server) -> "Iterator[tuple[subprocess.Popen[bytes], Path]]":
+    log = server.user.home / "serve.log"
+    with program(log, "fedpipe", "serve", env=server.user.environment() | server.settings) as process:
+        wait_for("serving", lambda: b"Serving" in log.read_bytes(), process, log)
+        yield process, log
+
+
+def check_pages(server: Server, name: str) -> None:
+    """What Prefect's page of a run shows, and the MLflow run that it links to."""
+    run = server.flow_run(name)
+    assert run is not None
+    assert run["state_type"] == "COMPLETED", run["state"]["message"]
+    assert {"fedpipe", "fedavg", "softmax", "mnist5k"} == set(run["tags"])
+    tasks = sorted(server.of_run("task_runs", run["id"]), key=lambda task: str(task["start_time"]))
+    assert [(task["name"].rpartition("-")[0], task["state_type"]) for task in tasks] == [(task, "COMPLETED") for task in TASKS]
+    artifacts = {artifact["key"]: artifact for artifact in server.of_run("artifacts", run["id"])}
+    assert (artifacts["rounds"]["type"], artifacts["rounds"]["data"]) == ("progress", 100)
+    assert artifacts["rounds"]["description"] == "1 of 1 rounds"
+    assert [row["round"] for row in json.loads(artifacts["rounds-table"]["data"])] == [0, 1]
+    store = MlflowClient(tracking_uri=f"sqlite:///{server.user.project}/mlflow.db")
+    recorded = store.search_runs(["1"], f"tags.`prefect.flow_run_id` = '{run['id']}'")
+    assert [(one.info.run_name, one.info.status) for one in recorded] == [(name, "FINISHED")]
+    assert recorded[0].info.run_id in artifacts["mlflow-run"]["data"]
+
+
+def none_left(server: Server) -> None:
+    """No process works in the project's folder but the server, nor does a TFF worker of it."""
+
+    def left() -> list[list[str]]:
+        found = [p.info for p in psutil.process_iter(["cwd", "cmdline"]) if p.info["cwd"] == str(server.user.project)]
+        return [info["cmdline"] for info in found if info["cmdline"][2:4] != ["server", "start"]]
+
+    limit = time.monotonic() + 10
+    while left() and time.monotonic() < limit:
+        time.sleep(0.1)
+    assert left() == []
+
+
+def test_a_worker_runs_the_deployment(server: Server) -> None:
+    server.run(*POOL)
+    # PWD is what the caller left there: another folder, when no shell has changed it.
+    elsewhere = server.settings | {"PWD": "/"}
+    server.user.run("prefect", "deploy", "--all", **elsewhere)
+    said = server.run("prefect", "deployment", "run", "federated-training/train", "-p", ONE_ROUND, "-p", "name=deployed")
+    assert "Created flow run" in said
+    server.run("prefect", "worker", "start", "--pool", "fedpipe", "--run-once")
+    check_pages(server, "deployed")
+    none_left(server)
+
+
+def test_run_uses_the_configured_server(server: Server) -> None:
+    summary = server.user.train("--name", "direct", "-S", "rounds=1", **server.settings)
+    run = server.flow_run("direct")
+    assert run is not None
+    assert run["id"] == summary["flow_run_id"]
+    check_pages(server, "direct")
+    assert not (Path(summary["run_dir"]) / "prefect-server.log").exists()
+    assert not (server.user.home / ".prefect" / "prefect.db").exists()
+
+
+def test_serve_runs_its_deployment(server: Server) -> None:
+    with served(server) as (process, log):
+        server.start_served(["rounds=1"], "served")
+        wait_for("end of run", lambda: (server.flow_run("served") or {"end_time": None})["end_time"], process, log)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, log.read_text()
+    check_pages(server, "served")
+    none_left(server)
+
+
+@pytest.mark.slow
+def test_serve_ends_its_run_when_it_ends(server: Server) -> None:
+    with served(server) as (process, log):
+        server.start_served(["rounds=100000"], "endless")
+        first = server.user.project / ".fedpipe" / "runs" / "endless" / "initial.safetensors"
+        wait_for("round 0", first.exists, process, log)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0, log.read_text()
+    run = server.flow_run("endless")
+    assert run is not None
+    assert run["state_type"] == "CANCELLED"
+    none_left(server)
+
+
+@pytest.mark.parametrize("command", ["run", "serve"])
+def test_a_server_that_is_away(user: Any, command: str) -> None:
+    done = user.run("fedpipe", command, code=2, PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith("fedpipe: PREFECT_API_URL=http://127.0.0.1:9/api: expected a Prefect server")
+    assert not (user.project / "mlflow.db").exists()
+
+
+def test_serve_needs_a_server(user: Any) -> None:
+    assert "PREFECT_API_URL is not set" in user.run("fedpipe", "serve", code=2).stderr
