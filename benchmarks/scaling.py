@@ -15,7 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import WORKS, BenchmarkError, System, console, machine, make_job, module_command, show_json, show_table
+from benchmarks.common import (
+    WORKS,
+    BenchmarkError,
+    System,
+    console,
+    end_what_was_started,
+    machine,
+    make_job,
+    module_command,
+    show_json,
+    show_table,
+)
 
 COHORTS = (10, 30, 100, 300, 1000)
 TURNS, ROUNDS_A_TURN = 8, 3
@@ -59,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the result to stdout as one line of JSON")
     parser.add_argument("--repeats", type=int, default=TURNS, help=f"turns of each cohort size, {ROUNDS_A_TURN} rounds each")
     options = parser.parse_args(arguments)
+    end_what_was_started()
     about = machine()
     try:
         seconds = measure(COHORTS, options.repeats)
