@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 os.environ.setdefault("WRAPT_DISABLE_EXTENSIONS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 if TYPE_CHECKING:
     from fedpipe.engine.runtime import Runtime
