@@ -1,0 +1,37 @@
+"""The benchmarks' short form: a regression of the engine's speed fails here, under half of each bar."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.timeout(900)
+def test_rounds_reach_half_of_each_bar(tmp_path: Path) -> None:
+    out, err = tmp_path / "stdout", tmp_path / "stderr"
+    with out.open("w") as stdout, err.open("w") as stderr:  # files, never pipes: see docs/benchmarks.md
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.rounds", "--short", "--check-fraction", "0.5", "--json"],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            timeout=850,
+            check=False,
+        )
+    assert done.returncode == 0, err.read_text()
+    lines = out.read_text().splitlines()
+    assert len(lines) == 1
+    result = json.loads(lines[0])
+    assert set(result) == {"A", "B", "C", "machine"}
+    for work in "ABC":
+        figures = result[work]
+        assert {"seconds", "first_round_seconds", "memory_mb", "ratio_to_tutorial", "ratio_to_floor"} <= set(figures)
+        assert {"fedpipe", "tutorial"} <= set(figures["seconds"])
+        assert figures["ratio_to_tutorial"] == figures["seconds"]["tutorial"] / figures["seconds"]["fedpipe"]
+    assert result["B"]["ratio_to_floor"] == result["B"]["seconds"]["fedpipe"] / result["B"]["seconds"]["numpy"]
+    assert result["machine"]["cores"] >= 1
