@@ -1,0 +1,78 @@
+"""Writes the README's performance section from the benchmarks' own JSON: `python -m benchmarks.readme FOLDER`.
+
+FOLDER holds `rounds.json`, `scaling.json`, `endtoend.json` and, if it was run, `peers.json`, as `--json` printed them.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- performance -->", "<!-- /performance -->"
+WORKS = {"A": "A: softmax, cohort 10", "B": "B: softmax, cohort 200", "C": "C: CNN (1.66 M parameters), cohort 10"}
+
+
+def section(results: dict[str, dict[str, Any]]) -> str:
+    """Return the section as Markdown from the benchmarks' results by name; `peers` may be missing."""
+    rounds, scaling, endtoend = results["rounds"], results["scaling"], results["endtoend"]
+    machine = rounds["machine"]
+    lines = [
+        "## How fast",
+        "",
+        f"Seconds per round (median; clients of 100 examples, batch 20, one epoch), each row measured in one run, systems in turn, on "
+        f"{machine['cores']} cores of {machine['cpu']}:",
+        "",
+        "| work | fedpipe | tutorial-style TFF | TFF's `build_weighted_fed_avg` | floor (NumPy; PyTorch) | tutorial / fedpipe |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for work, label in WORKS.items():
+        seconds = rounds[work]["seconds"]
+        cells = [
+            seconds.get("fedpipe"),
+            seconds.get("tutorial"),
+            seconds.get("weighted_fed_avg"),
+            seconds.get("numpy", seconds.get("torch")),
+        ]
+        lines.append(f"| {label} | {' | '.join(map(_seconds, cells))} | {rounds[work]['ratio_to_tutorial']:.1f} |")
+    if "peers" in results:
+        lines += ["", *_peers(results["peers"])]
+    lines += [
+        "",
+        f"A client of a cohort of 1,000 takes {scaling['per_client_1000_over_100']:.2f} times what one of 100 does. `fedpipe run`, with "
+        f"Prefect, DVC, MLflow and 15 rounds, takes {endtoend['fedpipe_seconds']:.1f} s; the tutorial as a bare script, with nothing recorded, "
+        f"{endtoend['tutorial_seconds']:.1f} s (median ratio of {len(endtoend['pairs'])} pairs: {endtoend['ratio']:.2f}).",
+        "",
+        "Made by `uv run python -m benchmarks.rounds --json`, `scaling`, `endtoend` and `peers`, and `python -m benchmarks.readme`;",
+        "what is compared with what: [docs/benchmarks.md](docs/benchmarks.md).",
+    ]
+    return "\n".join(lines)
+
+
+def with_section(readme: str, text: str) -> str:
+    """Return the README with `text` between its markers."""
+    return re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{text}\n{END}", readme, flags=re.DOTALL)
+
+
+def _peers(peers: dict[str, Any]) -> list[str]:
+    names = [name for name in peers["A"]["seconds"] if name != "fedpipe"]
+    lines = [
+        "Other frameworks, in one run of their own:",
+        "",
+        f"| work | fedpipe | {' | '.join(names)} |",
+        "| --- |" + " ---: |" * (len(names) + 1),
+    ]
+    for work, label in WORKS.items():
+        lines.append(f"| {label} | {' | '.join(_seconds(peers[work]['seconds'].get(name)) for name in ['fedpipe', *names])} |")
+    return lines
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    found = {path.stem: json.loads(path.read_text().splitlines()[-1]) for path in sorted(folder.glob("*.json"))}
+    README.write_text(with_section(README.read_text(), section(found)))
