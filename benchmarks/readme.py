@@ -41,7 +41,7 @@ def section(results: dict[str, dict[str, Any]]) -> str:
     lines += [
         "",
         f"A client of a cohort of 1,000 takes {scaling['per_client_1000_over_100']:.2f} times what one of 100 does. `fedpipe run`, with "
-        f"Prefect, DVC, MLflow and 15 rounds, takes {endtoend['fedpipe_seconds']:.1f} s; the tutorial as a bare script, with nothing recorded, "
+        f"Prefect, DVC, MLflow and 15 rounds, takes {endtoend['fedpipe_seconds']:.1f} s; the tutorial as a bare script, nothing recorded, "
         f"{endtoend['tutorial_seconds']:.1f} s (median ratio of {len(endtoend['pairs'])} pairs: {endtoend['ratio']:.2f}).",
         "",
         "Made by `uv run python -m benchmarks.rounds --json`, `scaling`, `endtoend` and `peers`, and `python -m benchmarks.readme`;",

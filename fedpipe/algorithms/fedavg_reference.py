@@ -113,9 +113,8 @@ def build_process(spec: ModelSpec, learning_rate: float, seed: int = 0) -> Refer
 
     @tff.tensorflow.computation
     def server_init() -> Any:
-        model = model_fn()
-        tf.nest.map_structure(lambda mine, value: mine.assign(value), model.trainable_variables, initial)
-        return model.trainable_variables
+        # Through the `tf.function`: outside of one nothing orders the assignment before the read.
+        return server_update(model_fn(), initial)
 
     weights_type = server_init.type_signature.result
     dataset_type = tff.SequenceType(tff.types.tensorflow_to_type(batch_spec(spec)))

@@ -157,24 +157,20 @@ def test_a_worker_runs_the_deployment(server: Server) -> None:
     none_left(server)
 
 
-def test_run_uses_the_configured_server(server: Server) -> None:
-    summary = server.user.train("--name", "direct", "-S", "rounds=1", **server.settings)
-    run = server.flow_run("direct")
-    assert run is not None
-    assert run["id"] == summary["flow_run_id"]
-    check_pages(server, "direct")
-    assert not (Path(summary["run_dir"]) / "prefect-server.log").exists()
-    assert not (server.user.home / ".prefect" / "prefect.db").exists()
-
-
-def test_serve_runs_its_deployment(server: Server) -> None:
+def test_serve_and_run_use_the_server_at_the_same_time(server: Server) -> None:
     with served(server) as (process, log):
         server.start_served(["rounds=1"], "served")
+        summary = server.user.train("--name", "direct", "-S", "rounds=1", **server.settings)
         wait_for("end of run", lambda: (server.flow_run("served") or {"end_time": None})["end_time"], process, log)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, log.read_text()
+        assert process.wait(60) == 0, log.read_text()
     check_pages(server, "served")
+    check_pages(server, "direct")
     none_left(server)
+    assert (server.flow_run("direct") or {})["id"] == summary["flow_run_id"]
+    # No temporary server was started, by its log and by its database.
+    assert not (Path(summary["run_dir"]) / "prefect-server.log").exists()
+    assert not (server.user.home / ".prefect" / "prefect.db").exists()
 
 
 @pytest.mark.slow
