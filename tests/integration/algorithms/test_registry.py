@@ -21,18 +21,24 @@ def population(tmp_path_factory: pytest.TempPathFactory) -> Population:
     return Population.open(project / "shards")
 
 
-def test_default_settings_give_the_same_weights_by_either_name(population: Population, tff_runtime: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("model_name", "tolerance"), [("softmax", 1e-6), ("cnn", 1e-5)])
+def test_default_settings_give_the_same_weights_by_either_name(
+    model_name: str, tolerance: float, population: Population, tff_runtime: Any, tmp_path: Path
+) -> None:
     weights = {}
     cohort = population.client_ids()[:3]
     for name in ("fedavg", "fedavg_reference"):
-        config = Config.model_validate({"algorithm": {"name": name}})
+        config = Config.model_validate({"algorithm": {"name": name}, "model": {"name": model_name}})
         model = build_model(config, population.manifest.feature_shape, population.manifest.num_classes)
         algorithm = build_algorithm(config, model, population, tmp_path)
-        result = tff_runtime.call(algorithm.next, tff_runtime.call(algorithm.initialize), 1, cohort)
+        state = tff_runtime.call(algorithm.initialize)
+        for tensor, value in model.initial_weights(config.seed).items():
+            np.testing.assert_array_equal(algorithm.weights(state)[tensor], value)
+        result = tff_runtime.call(algorithm.next, state, 1, cohort)
         assert result.examples == sum(population.num_examples(client_id) for client_id in cohort)
         weights[name] = algorithm.weights(result.state)
     for tensor, value in weights["fedavg_reference"].items():
-        np.testing.assert_allclose(weights["fedavg"][tensor], value, atol=1e-6)
+        np.testing.assert_allclose(weights["fedavg"][tensor], value, atol=tolerance)
     assert usage(tmp_path).files == len(cohort), "the clients that a run samples, and no other, are in the cache"
 
 
