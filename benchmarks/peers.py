@@ -6,6 +6,7 @@ reason. `python -m benchmarks.peers --json`; docs/benchmarks.md says how to read
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -172,6 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--venvs", type=Path, metavar="DIR", help="folder of the peers' venvs, kept (default: a temporary one)")
     options = parser.parse_args(arguments)
     works = [WORKS[key] for key in options.work.split(",")]
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # an end that ends the peers' processes too
     skipped: dict[str, str] = {}
     results: dict[str, Any] = {work.key: result_of({}) for work in works}
     with ExitStack() as stack:

@@ -7,6 +7,7 @@ without the present one's polling).
 
 import os
 
+import ray
 from flwr.client import NumPyClient
 from flwr.common import ndarrays_to_parameters, parameters_to_ndarrays
 from flwr.server import ServerConfig
@@ -20,14 +21,15 @@ MANY_ROUNDS = 1_000_000
 
 
 def wait(line, arrays):
-    """Wait for the next round. When there is none, end at once: Ray's processes are ended with this one by the benchmark."""
+    """Wait for the next round. When there is none, end Ray and this process, whatever Flower's threads are waiting for."""
     try:
         line.step(lambda: flower_clients.accuracy(arrays))
     except SystemExit:
+        ray.shutdown()
         os._exit(0)
 
 
-def run_messages(line, clients, ray, resources):
+def run_messages(line, clients, ray_settings, resources):
     """Run rounds with Flower's message interface."""
     from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
     from flwr.clientapp import ClientApp
@@ -52,11 +54,11 @@ def run_messages(line, clients, ray, resources):
         strategy = Rounds(fraction_train=1.0, fraction_evaluate=0.0, min_train_nodes=clients, min_available_nodes=clients)
         strategy.start(grid=grid, initial_arrays=ArrayRecord(numpy_ndarrays=flower_clients.initial_arrays()), num_rounds=MANY_ROUNDS)
 
-    config = {"init_args": ray, "client_resources": resources}
+    config = {"init_args": ray_settings, "client_resources": resources}
     run_simulation(server_app, client_app, num_supernodes=clients, backend_config=config)
 
 
-def run_numpy_clients(line, clients, ray, resources):
+def run_numpy_clients(line, clients, ray_settings, resources):
     """Run rounds with Flower's older interface."""
 
     class Client(NumPyClient):
@@ -85,20 +87,20 @@ def run_numpy_clients(line, clients, ray, resources):
         client_resources=resources,
         config=ServerConfig(num_rounds=MANY_ROUNDS),
         strategy=strategy,
-        ray_init_args=ray,
+        ray_init_args=ray_settings,
     )
 
 
 def main():
     """Run rounds for as long as they are asked for."""
     line, cores = Line(), len(os.sched_getaffinity(0))
-    ray = {
+    ray_settings = {
         "num_cpus": cores,
         "include_dashboard": False,
         "_temp_dir": os.path.join(os.environ[FOLDER], f"ray-{os.environ['FLOWER_API'][0]}"),
     }
     run = {"message": run_messages, "numpy_client": run_numpy_clients}[os.environ["FLOWER_API"]]
-    run(line, len(read_job().x), ray, {"num_cpus": 1, "num_gpus": 0.0})
+    run(line, len(read_job().x), ray_settings, {"num_cpus": 1, "num_gpus": 0.0})
 
 
 if __name__ == "__main__":
