@@ -175,7 +175,8 @@ class System:
         return answer
 
     def _failed(self, reason: str) -> BenchmarkError:
-        tail = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+        said = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else f"({self.log} is gone)"
+        tail = said.splitlines()[-15:]
         return BenchmarkError(f"{self.name}: {reason}. The end of its output:\n" + "\n".join(tail))
 
 

@@ -63,6 +63,8 @@ def launch(
     os.chdir(project.root)
     with early_runtime(config.runtime, run_dir / "worker.log"):
         with timings.phase("import prefect"):
+            import prefect.settings  # noqa: F401 - the next line needs it; imported here to be counted
+
             from flows.server import prefect_api
         with prefect_api(run_dir / "prefect-server.log") as server:
             with timings.phase("import tensorflow, tff"):
