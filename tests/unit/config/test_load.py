@@ -67,6 +67,7 @@ def test_flatten_names_groups() -> None:
         ("client.learning_rate=.nan", r"'client.learning_rate': input should be"),
         ("cohort.size=0", r"'cohort.size': input should be greater than or equal to 1, found 0"),
         ("cohort.size=101", r"cohort.size=101 is larger than the population, data.clients=100"),
+        ("data.alpha=1.0e-9", r"'data.alpha': input should be greater than or equal to 0.0001, found 1e-09"),
         ("data.clients=0", r"'data.clients': input should be greater than or equal to 1, found 0"),
         ("data.source=mnist", r"'data.source': input should be 'mnist5k', 'emnist' or 'synthetic', found 'mnist'"),
         ("data.partition=natural", r"data.source=mnist5k needs data.partition=dirichlet or auto, found natural"),
