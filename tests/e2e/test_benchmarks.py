@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_rounds_reach_half_of_each_bar(tmp_path: Path) -> None:
     out, err = tmp_path / "stdout", tmp_path / "stderr"
