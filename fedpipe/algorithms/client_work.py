@@ -122,14 +122,18 @@ class ClientWork:
         return tf.argsort(keys, axis=1, stable=True)
 
     def _gradients(self, weights: list[Any], x: Any, y: Any) -> tuple[list[Any], Any, Any]:
-        """Return the gradients of the batch's mean loss, the sum of its losses and its number of correct predictions."""
+        """Return the gradients of the batch's mean loss, the sum of its losses and its number of correct predictions.
+
+        The op that computes the losses also returns their gradient by the logits; taking that, not differentiating the mean,
+        and counting in floats (exact below 2**24) saves a dozen ops a step, each of which costs as much as a small product.
+        """
         with tf.GradientTape() as tape:
             tape.watch(weights)
             logits = self.model.logits(weights, x)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits)
-            loss = tf.reduce_mean(losses)
-        hits = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), y)
-        return tape.gradient(loss, weights), tf.reduce_sum(losses), tf.math.count_nonzero(hits)
+        losses, by_logits = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=y)
+        gradients = tape.gradient(logits, weights, output_gradients=by_logits / tf.cast(tf.size(y), tf.float32))
+        hits = tf.cast(tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), y), tf.float32)
+        return gradients, tf.reduce_sum(losses), tf.cast(tf.reduce_sum(hits), tf.int64)
 
 
 def zero_sums() -> "OrderedDict[str, Any]":

@@ -1,25 +1,31 @@
 """The TFF execution context on fedpipe's own workers.
 
 Built from TFF's public classes. What is not public is imported here and nowhere else in the engine: the conversion of
-arguments and results that TFF's own contexts use.
+arguments and results that TFF's own contexts use, and the switch of its tracing.
 
-Differences from TFF's contexts: executors are closed when they leave the cache, so a worker's memory stays flat when cohort
-sizes vary; each worker has an event loop in a thread of its own, so that several workers really run at once (TFF's executor
-blocks its loop) and a caller may or may not have a loop itself; partial results are merged in the workers' order, not in the
-order of arrival, so that the same run gives the same bits.
+Differences from TFF's contexts: a call is three messages (argument, call, result) where TFF sends six, because a computation
+stays with the worker that has it and an argument travels in one piece; nothing is traced, which TFF does for every step of
+every call, to a log that nobody reads (both together: a quarter of a round of ten small clients); executors are closed when
+they leave the cache, so a worker's memory stays flat when cohort sizes vary; each worker has an event loop in a thread of its
+own, so that several workers really run at once (TFF's executor blocks its loop) and a caller may or may not have a loop itself;
+partial results are merged in the workers' order, not in the order of arrival, so that the same run gives the same bits.
 """
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
 import tensorflow_federated as tff
+import tree
+from tensorflow_federated.python.common_libs import tracing
 from tensorflow_federated.python.core.environments.tensorflow_frontend import tensorflow_computation
+from tensorflow_federated.python.core.impl.executors import cardinalities_utils
 
 from fedpipe.engine.spread import compile_mergeable, share_out, takes_clients_gives_server
 
@@ -33,7 +39,9 @@ CHANNEL_OPTIONS = (
 OPEN_EXECUTORS = 4
 COMPILED_COMPUTATIONS = 64
 
+tracing.set_tracing_providers([])
 _compile_lock = threading.Lock()
+_compiled: OrderedDict[int, tuple[Any, Any]] = OrderedDict()
 
 
 class UnwatchedChannel:
@@ -56,34 +64,71 @@ def open_channel(target: str, *interceptors: grpc.UnaryUnaryClientInterceptor) -
     return channel, grpc.intercept_channel(channel, *interceptors)
 
 
-@functools.lru_cache(COMPILED_COMPUTATIONS)
-def _compile_native(computation: Any) -> Any:
-    return tff.backends.native.desugar_and_transform_to_native(computation)
-
-
 def compile_native(computation: Any) -> Any:
-    """Return the computation in the form that a worker runs; compiled once, for all workers and their successors."""
+    """Return the computation in the form that a worker runs; compiled once, for all workers and their successors.
+
+    Found again by identity: to hash or compare a TFF computation is to serialize it.
+    """
     with _compile_lock:
-        return _compile_native(computation)
+        if id(computation) not in _compiled:
+            _compiled[id(computation)] = (computation, tff.backends.native.desugar_and_transform_to_native(computation))
+            if len(_compiled) > COMPILED_COMPUTATIONS:
+                _compiled.popitem(last=False)
+        return _compiled[id(computation)][1]
 
 
-class ExecutorCache(tff.framework.ExecutorFactory):  # type: ignore[misc]  # TFF ships no types
+class WorkerStub(tff.framework.RemoteExecutorGrpcStub):  # type: ignore[misc]  # TFF ships no types
+    """TFF's stub, whose clean-up cannot fail: values are also disposed of at the interpreter's end, when the worker is gone."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        """Call through `channel`."""
+        super().__init__(UnwatchedChannel(channel))
+
+    def dispose(self, request: Any) -> None:
+        """Free values of the worker. A worker that is lost has none; the round's next call says that it is lost."""
+        with contextlib.suppress(grpc.RpcError):
+            super().dispose(request)
+
+
+class KeepingExecutor(tff.framework.RemoteExecutor):  # type: ignore[misc]  # TFF ships no types
+    """A remote executor that sends each compiled computation once."""
+
+    def __init__(self, stub: Any) -> None:
+        """Take the `tff.framework.RemoteExecutorStub` of the worker."""
+        super().__init__(stub, stream_structs=False)
+        self._sent: dict[int, tuple[Any, Any]] = {}
+
+    async def send_computation(self, computation: Any) -> Any:
+        """Return the worker's value of a compiled computation."""
+        if id(computation) not in self._sent:
+            if len(self._sent) >= COMPILED_COMPUTATIONS:
+                self._sent.clear()
+            self._sent[id(computation)] = (computation, await self.create_value(computation, computation.type_signature))
+        return self._sent[id(computation)][1]
+
+    def close(self) -> None:
+        """Close, and forget what the worker had."""
+        self._sent.clear()
+        super().close()
+
+
+class ExecutorCache:
     """Makes a worker's executors, one per number of clients, and keeps the `OPEN_EXECUTORS` last used ones open."""
 
     def __init__(self, stub: Any) -> None:
         """Take the `tff.framework.RemoteExecutorStub` of the worker."""
         self._stub = stub
-        self._executors: OrderedDict[int, Any] = OrderedDict()
+        self._executors: OrderedDict[int, KeepingExecutor] = OrderedDict()
 
     def __len__(self) -> int:
         """Return the number of open executors."""
         return len(self._executors)
 
-    def create_executor(self, cardinalities: Any) -> Any:
+    def create_executor(self, cardinalities: Any) -> KeepingExecutor:
         """Return an open executor for the cardinalities; no clients where they name none."""
         clients = cardinalities.get(tff.CLIENTS, 0)
         if clients not in self._executors:
-            executor = tff.framework.RemoteExecutor(self._stub, stream_structs=False)
+            executor = KeepingExecutor(self._stub)
             executor.set_cardinalities({tff.CLIENTS: clients})
             self._executors[clients] = executor
             while len(self._executors) > OPEN_EXECUTORS:
@@ -98,26 +143,39 @@ class ExecutorCache(tff.framework.ExecutorFactory):  # type: ignore[misc]  # TFF
             executor.close()
 
 
+def _unwrapped(value: Any) -> Any:
+    """Return TFF's own struct as Python's containers; None, which leaves the rest as it is, for anything else."""
+    return tff.structure.to_odict_or_tuple(value) if isinstance(value, tff.structure.Struct) else None
+
+
 class Lane:
     """One worker's side of the context: its executors, and the thread in which calls to it are made and block."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         """Call through `channel`; the thread starts."""
-        self.executors = ExecutorCache(tff.framework.RemoteExecutorGrpcStub(UnwatchedChannel(channel)))
-        self._context = tff.framework.AsyncExecutionContext(
-            executor_fn=self.executors,
-            compiler_fn=compile_native,
-            transform_args=tensorflow_computation.transform_args,
-            transform_result=tensorflow_computation.transform_result,
-        )
+        self.executors = ExecutorCache(WorkerStub(channel))
         self._loop = asyncio.new_event_loop()
         # A daemon: a round that a SIGINT gave up must not hold the interpreter.
         threading.Thread(target=self._run, name="fedpipe-worker-calls", daemon=True).start()
 
     def submit(self, computation: Any, argument: Any) -> "concurrent.futures.Future[Any]":
         """Start one computation on the worker."""
-        call: Coroutine[Any, Any, Any] = self._context.invoke(computation, argument)
-        return asyncio.run_coroutine_threadsafe(call, self._loop)
+        return asyncio.run_coroutine_threadsafe(self._invoke(computation, argument), self._loop)
+
+    async def _invoke(self, computation: Any, argument: Any) -> Any:
+        compiled = compile_native(computation)
+        parameter, result_type = computation.type_signature.parameter, computation.type_signature.result
+        argument = tensorflow_computation.transform_args(tree.traverse(_unwrapped, argument))
+        cardinalities = {} if parameter is None else cardinalities_utils.infer_cardinalities(argument, parameter)
+        executor = self.executors.create_executor(cardinalities)
+        try:
+            function = await executor.send_computation(compiled)
+            value = None if parameter is None else await executor.create_value(argument, parameter)
+            result = await (await executor.create_call(function, value)).compute()
+        except Exception:
+            self.executors.clean_up_executor(cardinalities)
+            raise
+        return tensorflow_computation.transform_result(tff.types.type_to_py_container(result, result_type))
 
     def stop(self) -> None:
         """End the thread, after the call that it may be in. Does not wait for it."""
