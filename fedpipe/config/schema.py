@@ -4,15 +4,22 @@
 Knows nothing of files (that is `load.py`) and imports nothing heavy.
 """
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+SOURCE_NAMES = (
+    *("mnist5k", "synthetic", "emnist", "emnist62", "cifar100"),  # what ships, and what TFF downloads
+    *("parquet", "csv", "npz", "images", "sqlite", "leaf"),  # the user's own, read from data.path
+)
 
 
 class Group(BaseModel):
@@ -24,19 +31,29 @@ class Group(BaseModel):
 class DataConfig(Group):
     """Where the examples come from and how they become clients."""
 
-    source: Literal["mnist5k", "emnist", "synthetic"] = Field(
+    source: Name = Field(
         "mnist5k",
-        description="Source of the examples. `mnist5k`: 5,000 real digits, embedded; `emnist`: real writers, downloaded by TFF; "
-        "`synthetic`: TFF's two artificial clients, for smoke tests.",
+        description="Source of the examples; `fedpipe sources` lists them with what each needs. Or `mypackage.module:function`, a "
+        "source of your own (docs/sources.md).",
     )
-    partition: Literal["auto", "dirichlet", "natural"] = Field(
+    path: Name | None = Field(
+        None, description="File or folder of the sources that read the user's own (`parquet`, `csv`, ...), relative to the project."
+    )
+    client_column: Name | None = Field(
+        "client",
+        description="Column (`parquet`, `csv`) or array (`npz`) that names each example's client; `null`: there are no clients, "
+        "`partition` makes them.",
+    )
+    label_column: Name = Field("label", description="Column (`parquet`, `csv`) or array (`npz`) with each example's label.")
+    partition: Literal["auto", "natural", "iid", "dirichlet", "pathological", "quantity"] = Field(
         "auto",
-        description="How examples are given to clients. `dirichlet`: label skew; `natural`: the source's own clients; `auto`: "
-        "natural where the source has clients (emnist, synthetic), else dirichlet (mnist5k).",
+        description="How examples are given to clients. `natural`: the source's own clients; `iid`: at random, equal sizes; "
+        "`dirichlet`: label skew; `pathological`: few labels a client; `quantity`: log-normal sizes; `auto`: natural where the source "
+        "has clients, else dirichlet.",
     )
     clients: PositiveInt | None = Field(
         100,
-        description="Number of clients. `dirichlet` makes as many; `natural` takes at most so many, the first in the order of "
+        description="Number of clients. A partition makes as many; `natural` takes at most so many, the first in the order of "
         "their ids, or all with `null`.",
     )
     alpha: float = Field(
@@ -44,6 +61,10 @@ class DataConfig(Group):
         ge=1e-4,
         le=1e9,
         description="Concentration of the Dirichlet over labels: small is skewed, large is even. `dirichlet` only.",
+    )
+    labels_per_client: PositiveInt = Field(2, description="Labels that each client has. `pathological` only.")
+    sigma: float = Field(
+        1.0, ge=0, le=5, description="Standard deviation of the logarithm of clients' sizes; 0 is equal sizes. `quantity` only."
     )
     seed: int = Field(1, ge=0, description="Seed of partition and splits. Another value makes other shards.")
     invert: bool = Field(
@@ -53,15 +74,41 @@ class DataConfig(Group):
         0.2,
         gt=0,
         lt=1,
-        description="Fraction of each client's examples that becomes its test split, rounded up. `emnist` brings its own "
-        "test split and ignores it.",
+        description="Fraction of each client's examples that becomes its test split, rounded up. A source that brings its own "
+        "test split (`emnist`) ignores it.",
+    )
+    validation_fraction: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Fraction of each client's training examples that becomes its validation split, rounded up; 0 makes none. "
+        "Taken from the training split, whoever made that.",
+    )
+    held_out_fraction: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Fraction of the clients, rounded down, that never train: what a model is worth to clients it has not seen.",
     )
     central_test_examples: PositiveInt = Field(
         1000, description="Examples of the central test set, drawn from all clients' test splits pooled; all of them if fewer."
     )
+    shard_rows: Annotated[int, Field(ge=100, le=10_000_000)] = Field(
+        65_536, description="Examples per file of the shards, about; a file holds whole clients."
+    )
+    memory_limit_mb: Annotated[int, Field(ge=64)] = Field(
+        1024, description="Memory that preparing the shards may add, in MB. A source that cannot keep within it is refused."
+    )
     cache_dir: str | None = Field(
         None, description="Folder for downloaded sources (`emnist`), relative to the project; `null` is the user's cache."
     )
+
+    @field_validator("source")
+    @classmethod
+    def _known_source(cls, source: str) -> str:
+        if source not in SOURCE_NAMES and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", source, re.ASCII):
+            raise ValueError(f"data.source: expected one of {', '.join(SOURCE_NAMES)}, or mypackage.module:function, found {source!r}")
+        return source
 
 
 class CohortConfig(Group):
@@ -198,14 +245,11 @@ class Config(Group):
 
     @model_validator(mode="after")
     def _refuse_what_would_be_ignored(self) -> "Config":
-        fitting = "dirichlet" if self.data.source == "mnist5k" else "natural"
-        if self.data.partition not in ("auto", fitting):
-            raise ValueError(
-                f"data.source={self.data.source} needs data.partition={fitting} or auto, found {self.data.partition}. "
-                f"Set data.partition={fitting}."
-            )
-        if fitting == "dirichlet" and self.data.clients is None:
-            raise ValueError("data.clients is null, but the dirichlet partition must know how many clients to make. Set a number.")
+        made = self.data.partition not in ("auto", "natural")
+        if self.data.source == "mnist5k" and self.data.partition == "natural":
+            raise ValueError("data.source=mnist5k has no clients of its own, found data.partition=natural. Set data.partition=dirichlet.")
+        if (made or self.data.source == "mnist5k") and self.data.clients is None:
+            raise ValueError(f"data.clients is null, but data.partition={self.data.partition} must know how many to make. Set a number.")
         if self.data.clients is not None and self.cohort.size > self.data.clients:
             raise ValueError(
                 f"cohort.size={self.cohort.size} is larger than the population, data.clients={self.data.clients}. "

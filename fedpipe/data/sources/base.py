@@ -1,6 +1,6 @@
-"""What every source gives: examples as columns, with or without clients of their own."""
+"""What every source gives: batches of examples as columns, with or without clients of their own."""
 
-import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,47 +11,34 @@ PixelConvention = Literal["ink=1.0", "background=1.0"]
 
 
 @dataclass(frozen=True)
-class NaturalClients:
-    """The clients and the test split that a source brings itself.
+class Batch:
+    """Some examples of a source, in the source's order. All columns have n rows.
 
     Attributes:
-        client_ids: sorted.
-        owner: int32 [n], for each example the index of its client in `client_ids`.
-        is_test: bool [n], or None where the source has clients and no test split.
+        x: uint8 (0..255, divided by 255 before a model sees them) or float32 (used as they are) [n, *feature_shape]; the
+            dtype and the shape are the same in all batches.
+        y: labels [n]: integers from 0, or strings. Of one kind in all batches.
+        clients: the id of each example's client, n strings; None in all batches if the source has no clients.
+        is_test: bool [n], whether the source has the example in its test split; None in all batches if it has no split.
     """
 
-    client_ids: tuple[str, ...]
-    owner: npt.NDArray[np.int32]
-    is_test: npt.NDArray[np.bool_] | None
+    x: npt.NDArray[np.generic]
+    y: npt.NDArray[np.generic] | Sequence[str]
+    clients: Sequence[str] | None = None
+    is_test: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
-class SourceData:
-    """All examples of a source; example `i` of each array is the same example, and `i` is its `source_row` in the shards.
+class Source:
+    """A source, opened. What a user's own source function returns: `function(config: DataConfig, project: Path) -> Source`.
 
     Attributes:
-        pixel_convention: what 1.0 means, as the source has it.
-        num_classes: labels are 0..num_classes - 1.
-        x: uint8 (0..255, to be divided by 255) or float32 (used as they are) [n, *feature_shape].
-        y: int32 [n].
-        natural: the source's own clients, or None for a pool to be partitioned.
+        batches: gives all examples from the first, the same ones in the same order at each call; batches of some
+            thousand examples keep memory small. Raises DataError where the source is damaged.
+        num_classes: labels are 0..num_classes - 1; None: found from the labels (strings get a vocabulary, sorted).
+        pixel_convention: what 1.0 means; None where the features are no drawings.
     """
 
-    pixel_convention: PixelConvention
-    num_classes: int
-    x: npt.NDArray[np.generic]
-    y: npt.NDArray[np.int32]
-    natural: NaturalClients | None = None
-
-    def sha256(self) -> str:
-        """Return the SHA-256 (hex) of the examples' little-endian bytes and, if natural, of their clients and test split."""
-        digest = hashlib.sha256()
-        for values in (self.x, self.y):
-            little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
-            digest.update(f"{little.dtype.str}:{little.shape}:".encode())
-            digest.update(little.data)
-        if self.natural is not None:
-            digest.update("\0".join(self.natural.client_ids).encode())
-            digest.update(self.natural.owner.astype("<i4").tobytes())
-            digest.update(b"" if self.natural.is_test is None else self.natural.is_test.tobytes())
-        return digest.hexdigest()
+    batches: Callable[[], Iterable[Batch]]
+    num_classes: int | None = None
+    pixel_convention: PixelConvention | None = None
