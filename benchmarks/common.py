@@ -72,11 +72,11 @@ def make_job(model: str, cohort: int, learning_rate: float, folder: Path) -> Job
     from fedpipe.seeding import generator
 
     config = Config.model_validate({"model": {"name": model}})
-    digits = SOURCES["mnist5k"](config.data, ROOT)
+    (digits,) = SOURCES["mnist5k"](config.data, ROOT).batches()
     order = generator(1, "benchmark", "test").permutation(len(digits.y))
     test, rest = order[:TEST_EXAMPLES], order[TEST_EXAMPLES:]
     rows = np.stack([generator(1, "benchmark", k).choice(rest, EXAMPLES_PER_CLIENT, replace=False) for k in range(cohort)])
-    weights = build_model(config, digits.x.shape[1:], digits.num_classes).initial_weights(1)
+    weights = build_model(config, digits.x.shape[1:], 10).initial_weights(1)
     job = Job(model, learning_rate, BATCH_SIZE, digits.x[rows], digits.y[rows], digits.x[test], digits.y[test], dict(weights))
     folder.mkdir(parents=True, exist_ok=True)
     write_job(folder, job)

@@ -39,6 +39,12 @@ class Algorithm(Protocol):
     def initialize(self) -> Any:
         """Return the server state of round 0."""
 
+    def expect(self, cohort: tuple[str, ...]) -> None:
+        """Take the cohort of the round after the one that `next` is now asked for, so that its data can be brought meanwhile.
+
+        A hint: results do not depend on it, and it returns at once.
+        """
+
     def next(self, state: Any, round_num: int, cohort: tuple[str, ...]) -> RoundResult:
         """Return the state after round `round_num` with the clients `cohort`; a pure function of its arguments."""
 

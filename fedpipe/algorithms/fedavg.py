@@ -68,6 +68,10 @@ class FedAvg:
         """Return the server state of round 0."""
         return self.process.initialize()
 
+    def expect(self, cohort: tuple[str, ...]) -> None:
+        """Have the cohort's resident files made in the background."""
+        self._cache.prefetch(cohort)
+
     def next(self, state: Any, round_num: int, cohort: tuple[str, ...]) -> RoundResult:
         """Run one round.
 

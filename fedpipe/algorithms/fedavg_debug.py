@@ -52,6 +52,9 @@ class FedAvgInProcess:
         weights = [tf.constant(tensor) for tensor in self._model.initial_weights(self._seed).values()]
         return weights, self._optimizer.initialize([tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in weights])
 
+    def expect(self, cohort: tuple[str, ...]) -> None:
+        """Do nothing: one thing after the other."""
+
     def next(self, state: Any, round_num: int, cohort: tuple[str, ...]) -> RoundResult:
         """Run one round.
 

@@ -181,6 +181,9 @@ class FedAvgReference:
         """Return the initial weights at the server."""
         return self.process.learning.initialize()
 
+    def expect(self, cohort: tuple[str, ...]) -> None:
+        """Do nothing: datasets are made in the round, as in the tutorial."""
+
     def next(self, state: Any, round_num: int, cohort: tuple[str, ...]) -> RoundResult:  # noqa: ARG002 - no draw depends on it
         """Run one round. `train/*` are of the weights that the round starts from, on one pass over the cohort's examples."""
         passes = [self._dataset(client_id, 1) for client_id in cohort]

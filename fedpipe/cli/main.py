@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fedpipe import __version__
-from fedpipe.cli import cache, doctor, pipeline, run, serve
+from fedpipe.cli import cache, data, doctor, pipeline, run, serve
 from fedpipe.errors import FedpipeError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ run.register(app)
 pipeline.register(app)
 serve.register(app)
 cache.register(app)
+data.register(app)
 doctor.register(app)
 
 

@@ -2,16 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fedpipe.errors import DataError
 
 MANIFEST_NAME = "manifest.json"
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 
-Split = Literal["train", "test"]
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 Count = Annotated[int, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -20,11 +21,20 @@ class _Part(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
-class ShardFile(_Part):
-    """One Parquet file."""
+class IndexFile(_Part):
+    """The file of the index (`data.index`)."""
 
-    name: Annotated[str, Field(pattern=r"^(train|test)-\d{5}\.parquet$")]
-    split: Split
+    name: Literal["clients.parquet"]
+    rows: Annotated[int, Field(ge=1)]
+    bytes: Annotated[int, Field(ge=1)]
+    sha256: Sha256
+
+
+class ShardFile(_Part):
+    """One Parquet file of examples; `central` is the central test set, a copy of some of the test split."""
+
+    name: Annotated[str, Field(pattern=r"^(train|validation|test|central)-\d{5}\.parquet$")]
+    split: Literal["train", "validation", "test", "central"]
     rows: Annotated[int, Field(ge=1)]
     bytes: Annotated[int, Field(ge=1)]
     sha256: Sha256
@@ -36,68 +46,76 @@ class Manifest(_Part):
     Attributes:
         schema_version: version of this manifest and of the shards' layout.
         source: name of the source.
-        source_version: "sha256:..." of the examples that were taken from the source (`SourceData.sha256`).
-        pixel_convention: what 1.0 means in these shards, after `inverted` was applied.
+        source_version: "sha256:..." of the examples that were taken from the source (`Pool.sha256`).
+        pixel_convention: what 1.0 means in these shards, after `inverted` was applied; None where features are no drawings.
         inverted: whether the source's convention was turned into the other.
-        partition: `dirichlet` or `natural`.
-        alpha: of the Dirichlet; None where natural.
+        partition: how clients came to their examples.
+        alpha, labels_per_client, sigma: of the partition that has them; else None.
         seed: `data.seed`.
         test_fraction: of each client's examples; None where the source brings its own test split.
+        validation_fraction: of each client's training examples.
+        held_out_fraction: of the clients.
         feature_shape: shape of one example's features.
         feature_dtype: dtype of the features in the shards.
         num_classes: labels are 0..num_classes - 1.
-        central_test_examples: how many of the test examples are marked as the central test set.
-        label_counts: split -> client id -> number of examples of each label.
+        vocabulary: names of the labels in the order of their numbers; None where the source has numbers.
+        clients: number of clients.
+        held_out_clients: how many of them never train.
+        examples: number of examples by split.
+        central_test_examples: how many of the test examples are in the central test set too.
+        forgotten: ids of clients whose examples were left out on request; no client of that name is in the shards.
+        index: the file of the clients and their counts.
         files: in the order of their rows.
         written_by: the Parquet writer and its version, which is part of the files' bytes.
     """
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     source: str
     source_version: str
-    pixel_convention: Literal["ink=1.0", "background=1.0"]
+    pixel_convention: Literal["ink=1.0", "background=1.0"] | None
     inverted: bool
-    partition: Literal["dirichlet", "natural"]
+    partition: Literal["natural", "iid", "dirichlet", "pathological", "quantity"]
     alpha: float | None
+    labels_per_client: int | None
+    sigma: float | None
     seed: int
     test_fraction: float | None
+    validation_fraction: float
+    held_out_fraction: float
     feature_shape: tuple[Annotated[int, Field(ge=1)], ...]
     feature_dtype: Literal["uint8", "float32"]
     num_classes: Annotated[int, Field(ge=1)]
+    vocabulary: tuple[str, ...] | None
+    clients: Annotated[int, Field(ge=1)]
+    held_out_clients: Count
+    examples: dict[Split, Count]
     central_test_examples: Count
-    label_counts: dict[Split, dict[str, tuple[Count, ...]]]
+    forgotten: tuple[str, ...]
+    index: IndexFile
     files: tuple[ShardFile, ...]
     written_by: str
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Manifest":
-        for split in ("train", "test"):
-            counts = self.label_counts.get(split)
-            if counts is None:
-                raise ValueError(f"label_counts has no split {split}")
-            wrong = next((client_id for client_id, labels in counts.items() if len(labels) != self.num_classes), None)
-            if wrong is not None:
-                raise ValueError(f"label_counts.{split}.{wrong} has {len(counts[wrong])} labels, num_classes is {self.num_classes}")
-            counted, in_files = self.examples(split), sum(file.rows for file in self.files if file.split == split)
-            if counted != in_files:
-                raise ValueError(f"label_counts.{split} add up to {counted} examples, the files of that split to {in_files} rows")
-        if self.central_test_examples > self.examples("test"):
-            raise ValueError(f"{self.central_test_examples} central test examples of {self.examples('test')} test examples")
+        wanted = {**self.examples, "central": self.central_test_examples}
+        for split in (*SPLITS, "central"):
+            in_files = sum(file.rows for file in self.files if file.split == split)
+            if wanted.get(split) != in_files:
+                raise ValueError(f"{wanted.get(split)} examples of split {split}, its files have {in_files} rows")
+        if self.central_test_examples > self.examples["test"]:
+            raise ValueError(f"{self.central_test_examples} central test examples of {self.examples['test']} test examples")
+        if self.index.rows != self.clients:
+            raise ValueError(f"{self.clients} clients, their index has {self.index.rows} rows")
+        if self.vocabulary is not None and len(self.vocabulary) != self.num_classes:
+            raise ValueError(f"{self.num_classes} classes, the vocabulary has {len(self.vocabulary)} names")
         return self
 
-    def examples(self, split: Split) -> int:
-        """Return the number of examples of a split."""
-        return sum(map(sum, self.label_counts[split].values()))
-
     def to_json(self) -> str:
-        """Return the manifest as JSON, the same text for the same manifest: keys sorted, one line a file and a client."""
+        """Return the manifest as JSON, the same text for the same manifest: keys sorted, one line a key and a file."""
         body = self.model_dump(mode="json")
-        files, counts = body.pop("files"), body.pop("label_counts")
+        files = body.pop("files")
         lines = [f"{_json(key)}: {_json(value)}" for key, value in body.items()]
         lines.append('"files": [\n  ' + ",\n  ".join(map(_json, files)) + "\n ]")
-        lines.append(
-            '"label_counts": {\n  ' + ",\n  ".join(f"{_json(split)}: {_lines(counts[split])}" for split in sorted(counts)) + "\n }"
-        )
         return "{\n " + ",\n ".join(sorted(lines)) + "\n}\n"
 
 
@@ -123,7 +141,3 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=True)
-
-
-def _lines(counts: dict[str, list[int]]) -> str:
-    return "{\n   " + ",\n   ".join(f"{_json(client_id)}: {_json(counts[client_id])}" for client_id in sorted(counts)) + "\n  }"

@@ -1,54 +1,52 @@
-"""How a pool of examples is given to clients: label skew by a Dirichlet. Pure functions of labels, settings and seed."""
+"""How a pool of examples is given to clients. Pure functions of labels, settings and seed; the laws are in `partitions/`."""
+
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from fedpipe.config import DataConfig
+from fedpipe.data.partitions.dirichlet import dirichlet_partition
+from fedpipe.data.partitions.pathological import pathological_partition
+from fedpipe.data.partitions.sizes import MIN_EXAMPLES, iid_partition, quantity_partition
 from fedpipe.errors import DataError
-from fedpipe.seeding import generator
 
-MIN_EXAMPLES = 2
-"""Examples that every client gets: one to train with, one to test with."""
+__all__ = [
+    "MIN_EXAMPLES",
+    "Method",
+    "client_names",
+    "dirichlet_partition",
+    "iid_partition",
+    "partition_pool",
+    "pathological_partition",
+    "quantity_partition",
+]
 
-MIN_ALPHA, MAX_ALPHA = 1e-4, 1e9
-"""What `dirichlet_partition` draws with. Nothing is gained beyond, and NumPy's sampler never returns for 1e-300."""
+Method = Literal["iid", "dirichlet", "pathological", "quantity"]
 
 
-def dirichlet_partition(y: npt.NDArray[np.int32], clients: int, alpha: float, seed: int) -> npt.NDArray[np.int32]:
-    """Return for each example the number of its client, 0..clients - 1; every client has at least two.
-
-    For each label, shares p ~ Dirichlet(alpha, ..., alpha) over the clients; the label's examples, in a random order, are cut
-    at round(n * (p_1 + ... + p_k)). So a client's mix of labels is about Dirichlet(alpha) and clients differ in size; as
-    alpha grows every client gets the same number of each label. Then, while a client has fewer than two examples, it takes a
-    random one from the client that has most.
+def partition_pool(y: npt.NDArray[np.int32], config: DataConfig, method: Method) -> npt.NDArray[np.int32]:
+    """Return int32 [n]: for each example the number of its client, 0..data.clients - 1; every client has at least two.
 
     Args:
         y: int32 [n], labels.
-        clients: number of clients, at least 1.
-        alpha: concentration, from `MIN_ALPHA` to `MAX_ALPHA`.
-        seed: seed of the partition.
+        config: `clients`, `seed` and the setting that `method` reads: `alpha`, `labels_per_client` or `sigma`.
+        method: the law; `data.partition` with `auto` and `natural` resolved.
 
     Raises:
-        DataError: there are fewer than two examples a client, or `alpha` is out of its range.
-
-    Source: Yurochkin et al. 2019, "Bayesian Nonparametric Federated Learning of Neural Networks", section 4. They do not fill
-    up small clients.
+        DataError: `data.clients` is null, or the examples do not allow the partition.
     """
-    if len(y) < MIN_EXAMPLES * clients:
-        raise DataError(
-            f"data.clients={clients}: expected at least {MIN_EXAMPLES} examples a client, found {len(y)} examples in all. "
-            f"Set data.clients to {len(y) // MIN_EXAMPLES} or less."
-        )
-    if not MIN_ALPHA <= alpha <= MAX_ALPHA:
-        raise DataError(f"data.alpha={alpha}: expected a value between {MIN_ALPHA} and {MAX_ALPHA}. Below all is skew, above all is even.")
-    owner = np.zeros(len(y), np.int32)
-    for label in np.unique(y):
-        rng = generator(seed, "partition", int(label))
-        rows = rng.permutation(np.flatnonzero(y == label))
-        shares = rng.dirichlet(np.full(clients, alpha))
-        ends = np.rint(np.cumsum(shares) * len(rows)).astype(np.int64)
-        ends[-1] = len(rows)
-        owner[rows] = np.repeat(np.arange(clients, dtype=np.int32), np.diff(ends, prepend=0))
-    return _filled_up(owner, clients, seed)
+    if config.clients is None:
+        raise DataError(f"data.clients=null: expected a number, as data.partition={method} makes the clients. Set one.")
+    match method:
+        case "iid":
+            return iid_partition(len(y), config.clients, config.seed)
+        case "dirichlet":
+            return dirichlet_partition(y, config.clients, config.alpha, config.seed)
+        case "pathological":
+            return pathological_partition(y, config.clients, config.labels_per_client, config.seed)
+        case "quantity":
+            return quantity_partition(len(y), config.clients, config.sigma, config.seed)
 
 
 def client_names(clients: int) -> tuple[str, ...]:
@@ -59,15 +57,3 @@ def client_names(clients: int) -> tuple[str, ...]:
     """
     width = max(3, len(str(clients - 1)))
     return tuple(f"c{number:0{width}d}" for number in range(clients))
-
-
-def _filled_up(owner: npt.NDArray[np.int32], clients: int, seed: int) -> npt.NDArray[np.int32]:
-    rng = generator(seed, "partition", "fill")
-    sizes = np.bincount(owner, minlength=clients)
-    for poor in np.flatnonzero(sizes < MIN_EXAMPLES):
-        while sizes[poor] < MIN_EXAMPLES:
-            rich = int(np.argmax(sizes))
-            owner[rng.choice(np.flatnonzero(owner == rich))] = poor
-            sizes[rich] -= 1
-            sizes[poor] += 1
-    return owner

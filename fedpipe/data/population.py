@@ -1,35 +1,48 @@
 """The population: a lazy, verified view of the clients in the shards.
 
-The manifest's counts are the index: they give each client's rows, so that a client is read by its row groups alone. Opening
-costs the files' checksums; pyarrow is imported with the first read.
+The index's counts give each client's rows, so that a client is read by its row groups alone. Opening costs the index and the
+files' checksums; of the examples nothing is read before a client is asked for.
 """
 
 import hashlib
 import threading
-from bisect import bisect_left
 from functools import lru_cache
+from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from fedpipe.data.manifest import Manifest, ShardFile, Split, read_manifest
+from fedpipe.data.index import ClientIndex, read_index
+from fedpipe.data.manifest import SPLITS, IndexFile, Manifest, ShardFile, Split, read_manifest
 from fedpipe.data.shards import shard_schema
 from fedpipe.errors import DataError, shorten
 from fedpipe.types import Examples
 
-_GROUPS_KEPT = 4
-"""Row groups kept decoded (0.8 MB each): clients read in order decode each group once."""
+_GROUPS_KEPT = 16
+"""Row groups kept decoded (80 kB each): clients read in order decode each group once."""
 
 
 class Population:
     """The clients of a folder of shards. May be shared by threads."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
-        """Index the clients of `manifest`, whose shards lie in `path`; nothing is read. Use `open`."""
-        self.path, self.manifest = path, manifest
-        self._splits = {split: _SplitReader(path, split, manifest) for split in ("train", "test")}
+    def __init__(self, path: Path, manifest: Manifest, index: ClientIndex) -> None:
+        """Take what describes the shards in `path`; nothing is read. Use `open`.
+
+        Raises:
+            DataError: manifest and index do not agree.
+        """
+        self.path, self.manifest, self.index = path, manifest, index
+        for split in SPLITS:
+            counted = int(index.label_counts[split].sum())
+            if counted != manifest.examples[split]:
+                raise DataError(
+                    f"{path / manifest.index.name}: expected {manifest.examples[split]} {split} examples, found {counted}. "
+                    "Run `fedpipe prepare`."
+                )
+        self._splits = {split: _SplitReader(path, split, manifest, index) for split in SPLITS}
+        self._central = _SplitReader(path, "central", manifest, None)
 
     @classmethod
     def open(cls, path: Path, verify: bool = True) -> "Population":
@@ -43,13 +56,19 @@ class Population:
             DataError: there are no shards, the manifest is not valid, or a file is missing or not the manifest's.
         """
         manifest = read_manifest(path)
+        _check_file(path / manifest.index.name, manifest.index, verify=True)
         for file in manifest.files:
             _check_file(path / file.name, file, verify)
-        return cls(path, manifest)
+        return cls(path, manifest, read_index(path / manifest.index.name, manifest.num_classes))
 
     def client_ids(self, split: Split = "train") -> tuple[str, ...]:
-        """Return the ids of all clients of a split, sorted; in `test`, clients without test examples are not among them."""
+        """Return the ids of the clients that have examples in a split, sorted; held-out clients are among them."""
         return self._splits[split].client_ids
+
+    def participating(self) -> tuple[str, ...]:
+        """Return the ids of the clients that may train, sorted: those with training examples that are not held out."""
+        trains = (self.index.counts("train") > 0) & ~self.index.held_out
+        return tuple(compress(self.index.client_ids, trains.tolist()))
 
     def num_examples(self, client_id: str, split: Split = "train") -> int:
         """Return the number of a client's examples. Raises DataError for a client that the split does not have."""
@@ -65,12 +84,12 @@ class Population:
         return self._splits[split].read(client_id)
 
     def central_test(self) -> Examples:
-        """Return the central test set: the marked examples of the test split, in the shards' order.
+        """Return the central test set, in the shards' order.
 
         Raises:
-            DataError: a file is damaged, or marks another number of examples than the manifest says.
+            DataError: a file is damaged, or holds another number of examples than the manifest says.
         """
-        found = self._splits["test"].read_marked()
+        found = self._central.read_all()
         if len(found) != self.manifest.central_test_examples:
             raise DataError(
                 f"{self.path}: expected {self.manifest.central_test_examples} central test examples, found {len(found)}. "
@@ -82,11 +101,11 @@ class Population:
 class _SplitReader:
     """Reads the rows of one split by client."""
 
-    def __init__(self, folder: Path, split: Split, manifest: Manifest) -> None:
-        counts = sorted((client_id, sum(labels)) for client_id, labels in manifest.label_counts[split].items())
-        self.client_ids = tuple(client_id for client_id, count in counts if count)
-        self._split: Split = split
-        self._starts = np.cumsum([0, *(count for _, count in counts if count)])
+    def __init__(self, folder: Path, split: Literal[Split, "central"], manifest: Manifest, index: ClientIndex | None) -> None:
+        self._split, self._index = split, index
+        counts = index.counts(split) if index is not None and split != "central" else np.zeros(0, np.int64)
+        self.client_ids = tuple(compress(index.client_ids, counts.tolist())) if index is not None else ()
+        self._starts = np.concatenate([[0], np.cumsum(counts)])
         self._files = [file for file in manifest.files if file.split == split]
         self._file_starts = np.cumsum([0, *(file.rows for file in self._files)])
         self._folder, self._shape, self._dtype = folder, manifest.feature_shape, np.dtype(manifest.feature_dtype).newbyteorder("<")
@@ -96,13 +115,13 @@ class _SplitReader:
 
     def rows(self, client_id: str) -> tuple[int, int]:
         """Return the client's first row in the split and the row after its last."""
-        index = bisect_left(self.client_ids, client_id)
-        if index == len(self.client_ids) or self.client_ids[index] != client_id:
+        position = self._index.position(client_id) if self._index is not None else None
+        if position is None or self._starts[position] == self._starts[position + 1]:
             raise DataError(
                 f"client {client_id!r}: expected one of the {len(self.client_ids)} clients of the {self._split} split, "
                 f"{shorten(self.client_ids, 3)}, found no such client in {self._folder}."
             )
-        return int(self._starts[index]), int(self._starts[index + 1])
+        return int(self._starts[position]), int(self._starts[position + 1])
 
     def read(self, client_id: str) -> Examples:
         """Return the client's examples."""
@@ -123,16 +142,12 @@ class _SplitReader:
                 raise self._unfit(number, f"rows of {client_id} from {start} to {end}", f"rows of {shorten(sorted(map(str, found)), 3)}")
         return self._join(parts)
 
-    def read_marked(self) -> Examples:
-        """Return the examples of the central test set."""
-        parts = []
+    def read_all(self) -> Examples:
+        """Return all examples of the split."""
         with self._lock:
-            for number in range(len(self._files)):
-                _, group_starts = self._file(number)
-                for group in range(len(group_starts) - 1):
-                    table = self._group(number, group)
-                    parts.append(table.filter(table["central_test"]))
-        return self._join(parts)
+            return self._join(
+                [self._group(number, group) for number in range(len(self._files)) for group in range(len(self._file(number)[1]) - 1)]
+            )
 
     def _join(self, tables: list[Any]) -> Examples:
         return Examples(_column(tables, "x", self._dtype, self._shape), _column(tables, "y", np.dtype("<i4"), ()))
@@ -147,7 +162,7 @@ class _SplitReader:
             file = pq.ParquetFile(path)
         except (pa.ArrowException, OSError) as err:
             raise self._unfit(number, "a Parquet file", " ".join(str(err).split())) from err
-        expected = shard_schema(self._split, self._dtype.itemsize * int(np.prod(self._shape)))
+        expected = shard_schema(self._dtype.itemsize * int(np.prod(self._shape)))
         if not file.schema_arrow.equals(expected):
             raise self._unfit(number, f"columns {_columns(expected)}", _columns(file.schema_arrow))
         if file.metadata.num_rows != entry.rows:
@@ -158,9 +173,8 @@ class _SplitReader:
     def _read_group(self, number: int, group: int) -> Any:
         import pyarrow as pa
 
-        columns = ["client_id", "x", "y", *(["central_test"] if self._split == "test" else [])]
         try:
-            return self._file(number)[0].read_row_group(group, columns=columns, use_threads=False)
+            return self._file(number)[0].read_row_group(group, columns=["client_id", "x", "y"], use_threads=False)
         except (pa.ArrowException, OSError) as err:
             raise self._unfit(number, f"row group {group}", " ".join(str(err).split())) from err
 
@@ -168,7 +182,7 @@ class _SplitReader:
         return DataError(f"{self._folder / self._files[number].name}: expected {expected}, found {found}. Run `fedpipe prepare`.")
 
 
-def _check_file(path: Path, entry: ShardFile, verify: bool) -> None:
+def _check_file(path: Path, entry: ShardFile | IndexFile, verify: bool) -> None:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

@@ -1,24 +1,38 @@
-"""From a source to the shards: load, give to clients, split, write. docs/data.md says the same in words, for users."""
+"""From a source to the shards: read, give to clients, split, write. docs/data.md says the same in words, for users."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fedpipe.config import DataConfig
-from fedpipe.data.manifest import MANIFEST_NAME, SCHEMA_VERSION, Manifest, ShardFile, Split
-from fedpipe.data.partition import client_names, dirichlet_partition
+from fedpipe.data.index import INDEX_NAME, ClientIndex, write_index
+from fedpipe.data.manifest import MANIFEST_NAME, SCHEMA_VERSION, SPLITS, IndexFile, Manifest, ShardFile, Split
+from fedpipe.data.partition import client_names, partition_pool
+from fedpipe.data.pool import Pool, read_pool
 from fedpipe.data.replace import replaced_folder
 from fedpipe.data.shards import SplitRows, write_split
-from fedpipe.data.sources import SOURCES, PixelConvention, SourceData
-from fedpipe.data.splits import Rows, draw_central, keep_split, split_clients
+from fedpipe.data.sources import PixelConvention, open_source
+from fedpipe.data.splits import Rows, draw_central, held_out, keep_split, split_clients, split_off
 from fedpipe.errors import DataError, shorten
 
-_OTHER_CONVENTION: dict[PixelConvention, PixelConvention] = {"ink=1.0": "background=1.0", "background=1.0": "ink=1.0"}
+_OTHER_CONVENTION: dict[PixelConvention | None, PixelConvention] = {"ink=1.0": "background=1.0", "background=1.0": "ink=1.0"}
 
 
-def prepare_shards(config: DataConfig, out: Path, project: Path) -> Manifest:
+@dataclass(frozen=True)
+class _Clients:
+    """Who has which example: int32 owner [n], -1 for an example that nobody has."""
+
+    client_ids: tuple[str, ...]
+    owner: npt.NDArray[np.int32]
+    natural: bool
+
+
+def prepare_shards(config: DataConfig, out: Path, project: Path, forgotten: Collection[str] = ()) -> Manifest:
     """Write the shards and the manifest of `config` into the folder `out`, and return the manifest.
 
     `out` is replaced wholly, in one step: a failure or a kill leaves it as it was. The same settings, source and pyarrow give
@@ -27,101 +41,134 @@ def prepare_shards(config: DataConfig, out: Path, project: Path) -> Manifest:
     Args:
         config: the settings under `data`.
         out: folder to make or replace; a folder that holds anything but shards is refused.
-        project: folder that `data.cache_dir` is relative to.
+        project: folder that `data.path` and `data.cache_dir` are relative to.
+        forgotten: ids of clients whose examples are left out.
 
     Raises:
         DataError: the source cannot be read or does not fit the settings, or `out` cannot be written.
     """
     _refuse_foreign(out)
-    source = SOURCES[config.source](config, project)
-    client_ids, owner = _clients(config, source)
-    train, test = _splits(config, source, client_ids, owner)
-    _refuse_unusable(config, source, client_ids, owner[train], len(test))
-    central = draw_central(len(test), config.central_test_examples, config.seed)
-    parts: dict[Split, SplitRows] = {
-        "train": _rows(config, source, client_ids, owner, train, None),
-        "test": _rows(config, source, client_ids, owner, test, central),
-    }
+    where = f"data.source={config.source}"
+    source = open_source(config, project)
     try:
         with replaced_folder(out) as folder:
-            files = [file for split, rows in parts.items() for file in write_split(folder, split, rows)]
-            manifest = _manifest(config, source, parts, int(central.sum()), files)
+            pool = read_pool(source, where, folder, config.memory_limit_mb)
+            clients = _forget(_clients(config, pool), forgotten)
+            splits = _splits(config, pool, clients)
+            _refuse_unusable(where, clients, splits)
+            central = draw_central(len(splits["test"]), config.central_test_examples, config.seed)
+            files = []
+            for name, rows in (*splits.items(), ("central", splits["test"][central])):
+                part = SplitRows(clients.client_ids, clients.owner[rows], pool.y[rows], rows, lambda some: _features(config, pool, some))
+                files += write_split(folder, name, part, config.shard_rows)
+            counts = {name: _label_counts(pool, clients, rows) for name, rows in splits.items()}
+            index = ClientIndex(clients.client_ids, held_out(clients.client_ids, config.held_out_fraction, config.seed), counts)
+            write_index(folder / INDEX_NAME, index)
+            manifest = _manifest(config, pool, clients, index, splits, int(central.sum()), sorted(forgotten), files, folder)
             (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="ascii")
     except OSError as err:
         raise DataError(f"{out}: expected to write shards there, found {err}. Free the place or choose another folder.") from err
     return manifest
 
 
-def _clients(config: DataConfig, source: SourceData) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
-    if source.natural is not None:
-        return source.natural.client_ids, source.natural.owner
+def _clients(config: DataConfig, pool: Pool) -> _Clients:
+    if config.partition in ("auto", "natural") and pool.client_ids is not None and pool.owner is not None:
+        ids = pool.client_ids[: config.clients]
+        return _Clients(ids, np.where(pool.owner < len(ids), pool.owner, np.int32(-1)), True)
+    if config.partition == "natural":
+        raise DataError(f"data.partition=natural: expected clients, data.source={config.source} has none. Set another partition.")
     if config.clients is None:
         raise DataError(f"data.clients=null: expected a number, as data.source={config.source} has no clients of its own. Set one.")
-    return client_names(config.clients), dirichlet_partition(source.y, config.clients, config.alpha, config.seed)
+    method = "dirichlet" if config.partition == "auto" else config.partition
+    return _Clients(client_names(config.clients), partition_pool(pool.y, config, method), False)
 
 
-def _splits(config: DataConfig, source: SourceData, client_ids: Sequence[str], owner: npt.NDArray[np.int32]) -> tuple[Rows, Rows]:
-    if source.natural is not None and source.natural.is_test is not None:
-        return keep_split(owner, source.natural.is_test)
-    return split_clients(owner, client_ids, config.test_fraction, config.seed)
+def _forget(clients: _Clients, forgotten: Collection[str]) -> _Clients:
+    """Leave out the forgotten clients and their examples; every other client keeps its own."""
+    kept = np.array([client_id not in forgotten for client_id in clients.client_ids], np.bool_)
+    if kept.all():
+        return clients
+    number = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
+    owner = np.where(clients.owner >= 0, number[clients.owner], np.int32(-1))
+    return _Clients(tuple(np.array(clients.client_ids, object)[kept]), owner, clients.natural)
 
 
-def _rows(
+def _splits(config: DataConfig, pool: Pool, clients: _Clients) -> dict[Split, Rows]:
+    """Return the rows of each split, client by client."""
+    owned = np.flatnonzero(clients.owner >= 0)
+    if pool.is_test is not None:
+        train, test = keep_split(clients.owner[owned], pool.is_test[owned])
+    else:
+        train, test = split_clients(clients.owner[owned], clients.client_ids, config.test_fraction, config.seed)
+    train, test = owned[train], owned[test]
+    train, validation = split_off(clients.owner, train, clients.client_ids, config.validation_fraction, config.seed, "validation")
+    return {"train": train, "validation": validation, "test": test}
+
+
+def _features(config: DataConfig, pool: Pool, rows: Rows) -> npt.NDArray[Any]:
+    x = pool.x.take(rows)
+    return np.subtract(x.dtype.type(255 if x.dtype == np.uint8 else 1), x) if config.invert else x
+
+
+def _label_counts(pool: Pool, clients: _Clients, rows: Rows) -> npt.NDArray[np.int32]:
+    size = len(clients.client_ids) * pool.num_classes
+    counts = np.bincount(clients.owner[rows].astype(np.int64) * pool.num_classes + pool.y[rows], minlength=size)
+    return counts.astype(np.int32).reshape(-1, pool.num_classes)
+
+
+def _manifest(
     config: DataConfig,
-    source: SourceData,
-    client_ids: tuple[str, ...],
-    owner: npt.NDArray[np.int32],
-    rows: Rows,
-    central: npt.NDArray[np.bool_] | None,
-) -> SplitRows:
-    x = source.x[rows]
-    if config.invert:
-        x = np.subtract(x.dtype.type(255 if x.dtype == np.uint8 else 1), x)
-    return SplitRows(client_ids, owner[rows], x, source.y[rows], rows, central)
-
-
-def _manifest(config: DataConfig, source: SourceData, parts: dict[Split, SplitRows], central: int, files: Sequence[ShardFile]) -> Manifest:
+    pool: Pool,
+    clients: _Clients,
+    index: ClientIndex,
+    splits: dict[Split, Rows],
+    central: int,
+    forgotten: Sequence[str],
+    files: Sequence[ShardFile],
+    folder: Path,
+) -> Manifest:
     import pyarrow as pa
 
-    natural = source.natural is not None
-    own_split = source.natural is not None and source.natural.is_test is not None
+    body = (folder / INDEX_NAME).read_bytes()
+    partition = "natural" if clients.natural else "dirichlet" if config.partition in ("auto", "natural") else config.partition
     return Manifest(
         schema_version=SCHEMA_VERSION,
         source=config.source,
-        source_version=f"sha256:{source.sha256()}",
-        pixel_convention=_OTHER_CONVENTION[source.pixel_convention] if config.invert else source.pixel_convention,
+        source_version=f"sha256:{pool.sha256}",
+        pixel_convention=_OTHER_CONVENTION.get(pool.pixel_convention) if config.invert else pool.pixel_convention,
         inverted=config.invert,
-        partition="natural" if natural else "dirichlet",
-        alpha=None if natural else config.alpha,
+        partition=partition,
+        alpha=config.alpha if partition == "dirichlet" else None,
+        labels_per_client=config.labels_per_client if partition == "pathological" else None,
+        sigma=config.sigma if partition == "quantity" else None,
         seed=config.seed,
-        test_fraction=None if own_split else config.test_fraction,
-        feature_shape=source.x.shape[1:],
-        feature_dtype="uint8" if source.x.dtype == np.uint8 else "float32",
-        num_classes=source.num_classes,
+        test_fraction=None if pool.is_test is not None else config.test_fraction,
+        validation_fraction=config.validation_fraction,
+        held_out_fraction=config.held_out_fraction,
+        feature_shape=pool.x.shape,
+        feature_dtype="uint8" if pool.x.dtype == np.uint8 else "float32",
+        num_classes=pool.num_classes,
+        vocabulary=pool.vocabulary,
+        clients=len(clients.client_ids),
+        held_out_clients=int(index.held_out.sum()),
+        examples={split: len(splits[split]) for split in SPLITS},
         central_test_examples=central,
-        label_counts={split: _label_counts(rows, source.num_classes) for split, rows in parts.items()},
+        forgotten=tuple(forgotten),
+        index=IndexFile(name=INDEX_NAME, rows=len(clients.client_ids), bytes=len(body), sha256=hashlib.sha256(body).hexdigest()),
         files=tuple(files),
         written_by=f"pyarrow {pa.__version__}",
     )
 
 
-def _label_counts(rows: SplitRows, num_classes: int) -> dict[str, tuple[int, ...]]:
-    counts = np.bincount(rows.owner * num_classes + rows.y, minlength=len(rows.client_ids) * num_classes)
-    by_client = counts.reshape(-1, num_classes).tolist()
-    return {client_id: tuple(labels) for client_id, labels in zip(rows.client_ids, by_client, strict=True)}
-
-
-def _refuse_unusable(
-    config: DataConfig, source: SourceData, client_ids: Sequence[str], train_owner: npt.NDArray[np.int32], tests: int
-) -> None:
-    where = f"data.source={config.source}"
-    if not client_ids or not tests:
-        raise DataError(f"{where}: expected clients with test examples, found {len(client_ids)} clients and {tests} test examples.")
-    if source.y.min() < 0 or source.y.max() >= source.num_classes:
-        raise DataError(f"{where}: expected labels 0..{source.num_classes - 1}, found {source.y.min()}..{source.y.max()}.")
-    empty = np.flatnonzero(np.bincount(train_owner, minlength=len(client_ids)) == 0)
+def _refuse_unusable(where: str, clients: _Clients, splits: dict[Split, Rows]) -> None:
+    tests = len(splits["test"])
+    if not clients.client_ids or not tests:
+        raise DataError(f"{where}: expected clients with test examples, found {len(clients.client_ids)} clients and {tests} test examples.")
+    empty = np.flatnonzero(np.bincount(clients.owner[splits["train"]], minlength=len(clients.client_ids)) == 0)
     if len(empty):
-        raise DataError(f"{where}: expected training examples of every client, found none of {shorten(client_ids[i] for i in empty)}.")
+        raise DataError(
+            f"{where}: expected training examples of every client, found none of {shorten(clients.client_ids[i] for i in empty)}."
+        )
 
 
 def _refuse_foreign(out: Path) -> None:

@@ -16,8 +16,10 @@ import hashlib
 import os
 import re
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Sequence, Set
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -95,6 +97,18 @@ class ResidentCache:
         self._population, self._max_bytes, self._keep_seconds = population, max_bytes, keep_seconds
         self._verified: dict[str, ResidentClient] = {}
         self._root_bytes: int | None = None
+        self._limit_lock = threading.Lock()
+        self._background: ThreadPoolExecutor | None = None
+        self._expected: Future[list[ResidentClient]] | None = None
+
+    def prefetch(self, client_ids: Sequence[str]) -> None:
+        """Have the clients' files made in a background thread, while a round computes, and return at once.
+
+        An error there is not lost: the round that needs the files tries again and raises it.
+        """
+        if self._background is None:
+            self._background = ThreadPoolExecutor(1, thread_name_prefix="fedpipe-prefetch")
+        self._expected = self._background.submit(self._bring, tuple(client_ids))
 
     def clients(self, client_ids: Sequence[str]) -> list[ResidentClient]:
         """Return the clients' files, in their order; those that are missing or damaged are made.
@@ -105,6 +119,12 @@ class ResidentCache:
             DataError: the population does not have the client, or its examples are not uint8 or float32 with int32 labels.
             EnvironmentProblem: the files cannot be written.
         """
+        expected, self._expected = self._expected, None
+        if expected is not None:
+            wait([expected])  # what it made is found below; what it could not make is tried again there
+        return self._bring(client_ids)
+
+    def _bring(self, client_ids: Sequence[str]) -> list[ResidentClient]:
         try:
             found = [self._usable(client_id) for client_id in client_ids]
             made = [client or self._make(client_id) for client_id, client in zip(client_ids, found, strict=True)]
@@ -119,11 +139,12 @@ class ResidentCache:
         """Evict if what this process measured at first and has added since is above the limit."""
         if not new_bytes:
             return
-        if self._root_bytes is not None:
-            self._root_bytes += new_bytes
-        if self._root_bytes is None or self._root_bytes > self._max_bytes:
-            spared = {client.path for client in needed}
-            self._root_bytes = _evict(self._root.resolve(), self._max_bytes, self._keep_seconds, spared)
+        with self._limit_lock:
+            if self._root_bytes is not None:
+                self._root_bytes += new_bytes
+            if self._root_bytes is None or self._root_bytes > self._max_bytes:
+                spared = {client.path for client in needed}
+                self._root_bytes = _evict(self._root.resolve(), self._max_bytes, self._keep_seconds, spared)
 
     def _path(self, client_id: str) -> Path:
         return self._folder / hashlib.sha256(client_id.encode()).hexdigest()

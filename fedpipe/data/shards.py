@@ -5,66 +5,67 @@ Built from buffers throughout: `pyarrow.array` on lists or strings imports panda
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from fedpipe.data.manifest import ShardFile, Split
+from fedpipe.seeding import derive_seed
 
-ROWS_PER_FILE = 65_536
-"""Most rows of a file, unless one client has more: 51 MB of 28x28 pixels before compression. Few files even for all of EMNIST
-(six for train), none too large to be sent again when a push or a pull breaks off."""
-
-ROWS_PER_GROUP = 1_000
-"""Rows of a Parquet row group: what reading one client decodes, 0.8 MB of 28x28 pixels."""
+GROUP_BYTES = 80_000
+"""Features in a Parquet row group, about: what reading one client decodes. A hundred 28x28 pixels in 0.3 ms."""
 
 
 @dataclass(frozen=True)
 class SplitRows:
-    """The rows of one split, sorted by client.
+    """The rows of one split, sorted by client; the features are fetched file by file.
 
     Attributes:
-        client_ids: sorted ids of the split's clients.
+        client_ids: sorted ids of all clients.
         owner: int32 [n], ascending: for each row the index of its client.
-        x: [n, *feature_shape], uint8 or float32.
         y: int32 [n].
         source_row: int64 [n], number of the example in the source.
-        central: bool [n], whether the row is in the central test set; None in the train split.
+        features: gives the features [k, *shape] of k source rows.
     """
 
     client_ids: tuple[str, ...]
     owner: npt.NDArray[np.int32]
-    x: npt.NDArray[np.generic]
     y: npt.NDArray[np.int32]
     source_row: npt.NDArray[np.int64]
-    central: npt.NDArray[np.bool_] | None = None
+    features: Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]]
 
 
-def shard_schema(split: Split, feature_bytes: int) -> Any:
-    """Return the Arrow schema of a split's files; `feature_bytes` is the size of one example's features."""
+def shard_schema(feature_bytes: int) -> Any:
+    """Return the Arrow schema of the files; `feature_bytes` is the size of one example's features."""
     import pyarrow as pa
 
     columns = [("client_id", pa.string()), ("x", pa.binary(feature_bytes)), ("y", pa.int32()), ("source_row", pa.int64())]
-    if split == "test":
-        columns.append(("central_test", pa.bool_()))
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns])
 
 
-def write_split(folder: Path, split: Split, rows: SplitRows) -> list[ShardFile]:
-    """Write the rows into `folder` as `train-00000.parquet` and so on, whole clients in each, and return the files' entries."""
+def write_split(folder: Path, split: Literal[Split, "central"], rows: SplitRows, most: int) -> list[ShardFile]:
+    """Write the rows into `folder` as `train-00000.parquet` and so on, whole clients in each, and return the files' entries.
+
+    Args:
+        folder: where to write.
+        split: names the files.
+        rows: the rows; their features are in memory one file at a time.
+        most: most rows of a file, unless one client has more.
+    """
     import pyarrow.parquet as pq
 
     files = []
-    for number, (start, end) in enumerate(file_bounds(np.bincount(rows.owner, minlength=len(rows.client_ids)))):
+    for number, (start, end) in enumerate(file_bounds(rows.client_ids, np.bincount(rows.owner, minlength=len(rows.client_ids)), most)):
         path = folder / f"{split}-{number:05d}.parquet"
+        table = _table(rows, slice(start, end))
         pq.write_table(
-            _table(split, rows, slice(start, end)),
+            table,
             path,
-            row_group_size=ROWS_PER_GROUP,
+            row_group_size=group_rows(table.schema.field("x").type.byte_width),
             version="2.6",
             data_page_version="1.0",
             compression="zstd",
@@ -78,15 +79,22 @@ def write_split(folder: Path, split: Split, rows: SplitRows) -> list[ShardFile]:
     return files
 
 
-def file_bounds(counts: npt.NDArray[np.int64], most: int = ROWS_PER_FILE) -> Iterator[tuple[int, int]]:
-    """Yield first row and end of each file: as many whole clients as fit into `most` rows, at least one.
+def group_rows(feature_bytes: int) -> int:
+    """Return the rows of a row group: a hundred 28x28 pixels, at least 50 and at most 10,000."""
+    return max(50, min(10_000, GROUP_BYTES // feature_bytes))
 
-    >>> list(file_bounds(np.array([3, 3, 5, 11, 0, 1]), most=10))
-    [(0, 6), (6, 11), (11, 22), (22, 23)]
+
+def file_bounds(client_ids: Sequence[str], counts: npt.NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:
+    """Yield first row and end of each file: whole clients, at most `most` rows unless one client has more.
+
+    A file ends at `most` rows, or, once it is a quarter full, before a client whose id's hash says so. That a client begins a
+    file follows from its id alone, as in content-defined chunking: where clients come or go, the files around them change and
+    the boundaries after that are the old ones again, so that DVC stores and sends only those files.
     """
     start = end = 0
-    for count in counts.tolist():
-        if end > start and end + count - start > most:
+    for client_id, count in zip(client_ids, counts.tolist(), strict=True):
+        full = end + count - start > most
+        if end > start and count and (full or (end - start >= most // 4 and _begins_file(client_id, count, most))):
             yield start, end
             start = end
         end += count
@@ -94,17 +102,21 @@ def file_bounds(counts: npt.NDArray[np.int64], most: int = ROWS_PER_FILE) -> Ite
         yield start, end
 
 
-def _table(split: Split, rows: SplitRows, part: slice) -> Any:
+def _begins_file(client_id: str, count: int, most: int) -> bool:
+    """Return true for a share of clients that makes files of about three quarters of `most` rows."""
+    return derive_seed(0, "file", client_id) % most < 2 * count
+
+
+def _table(rows: SplitRows, part: slice) -> Any:
     import pyarrow as pa
 
-    x = np.ascontiguousarray(rows.x[part], dtype=rows.x.dtype.newbyteorder("<"))
-    schema = shard_schema(split, x[0].nbytes)
+    source_row = np.ascontiguousarray(rows.source_row[part])
+    x = rows.features(source_row)
+    x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("<"))
+    schema = shard_schema(x[0].nbytes)
     columns = [_strings(rows.client_ids, rows.owner[part])]
-    for field, values in zip(list(schema)[1:4], (x, rows.y[part], rows.source_row[part]), strict=True):
-        columns.append(pa.Array.from_buffers(field.type, len(x), [None, pa.py_buffer(np.ascontiguousarray(values))]))
-    if rows.central is not None:
-        bits = np.packbits(rows.central[part], bitorder="little")
-        columns.append(pa.Array.from_buffers(pa.bool_(), len(x), [None, pa.py_buffer(bits)]))
+    for field, values in zip(list(schema)[1:], (x, np.ascontiguousarray(rows.y[part], "<i4"), source_row), strict=True):
+        columns.append(pa.Array.from_buffers(field.type, len(x), [None, pa.py_buffer(values)]))
     return pa.Table.from_arrays(columns, schema=schema)
 
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from fedpipe.seeding import generator
+from fedpipe.seeding import derive_seed, generator
 
 Rows = npt.NDArray[np.int64]
 
@@ -37,6 +37,41 @@ def keep_split(owner: npt.NDArray[np.int32], is_test: npt.NDArray[np.bool_]) -> 
     """Return the rows of train and of test as the source has them, client by client, each client's in the source's order."""
     order = np.argsort(owner, kind="stable")
     return order[~is_test[order]], order[is_test[order]]
+
+
+def split_off(
+    owner: npt.NDArray[np.int32], rows: Rows, client_ids: Sequence[str], fraction: float, seed: int, name: str
+) -> tuple[Rows, Rows]:
+    """Return the rows that stay and those that are split off, each client by client.
+
+    Args:
+        owner: int32 [n], for each example of the pool the index of its client.
+        rows: examples of the pool, client by client.
+        client_ids: sorted ids.
+        fraction: of each client's rows, rounded up, but at least one stays; 0 takes none.
+        seed: seed of the split.
+        name: of the split, so that splits are drawn apart.
+    """
+    if not fraction:
+        return rows, rows[:0]
+    taken = np.zeros(len(rows), np.bool_)
+    starts = np.cumsum([0, *np.bincount(owner[rows], minlength=len(client_ids))])
+    for client_id, start, end in zip(client_ids, starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+        if end > start:
+            chosen = generator(seed, name, client_id).permutation(end - start)[: test_count(end - start, fraction)]
+            taken[start + chosen] = True
+    return rows[~taken], rows[taken]
+
+
+def held_out(client_ids: Sequence[str], fraction: float, seed: int) -> npt.NDArray[np.bool_]:
+    """Return bool [clients]: which clients never train; the fraction of them, rounded down.
+
+    The clients with the smallest seeded hashes: a client that is added or forgotten changes the choice of one other at most.
+    """
+    chosen = np.zeros(len(client_ids), np.bool_)
+    keys = [derive_seed(seed, "held_out", client_id) for client_id in client_ids] if fraction else []
+    chosen[np.argsort(keys, kind="stable")[: math.floor(Fraction(str(fraction)) * len(client_ids))].astype(np.int64)] = True
+    return chosen
 
 
 def test_count(examples: int, test_fraction: float) -> int:

@@ -61,6 +61,8 @@ def run_rounds(
     report, seconds = initial, []
     for round_num in range(1, len(plan) + 1):
         cohort = plan.cohort(round_num)
+        if round_num < len(plan):
+            algorithm.expect(plan.cohort(round_num + 1))
         start = time.perf_counter()
         result = runtime.call(algorithm.next, state, round_num, cohort, what=f"round {round_num}")
         seconds.append(time.perf_counter() - start)

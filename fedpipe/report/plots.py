@@ -23,7 +23,7 @@ def learning_curves(rows: Sequence[Row]) -> "Figure":
     Args:
         rows: one per round, with metrics by key such as `train/loss`; a round without a metric is passed over.
     """
-    figure = _figure(10.0, 3.8)
+    figure = blank_figure(10.0, 3.8)
     loss, accuracy = figure.subplots(1, 2)
     _curves(loss, rows, "loss", "cross-entropy (nats)")
     _curves(accuracy, rows, "accuracy", "accuracy (fraction)")
@@ -40,7 +40,7 @@ def confusion_matrix(matrix: npt.NDArray[np.int64]) -> "Figure":
         matrix: int [classes, classes]; row = label, column = prediction.
     """
     classes, total = len(matrix), int(matrix.sum())
-    figure = _figure(max(3.5, 1.8 + 0.46 * classes), max(3.2, 1.3 + 0.46 * classes))
+    figure = blank_figure(max(3.5, 1.8 + 0.46 * classes), max(3.2, 1.3 + 0.46 * classes))
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -56,7 +56,7 @@ def confusion_matrix(matrix: npt.NDArray[np.int64]) -> "Figure":
     return figure
 
 
-def _figure(width: float, height: float) -> "Figure":
+def blank_figure(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")

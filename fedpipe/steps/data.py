@@ -10,6 +10,7 @@ import yaml
 from filelock import FileLock
 
 from fedpipe.config import Config, DataConfig
+from fedpipe.errors import ConfigError
 from fedpipe.steps import dvc
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef
@@ -45,11 +46,16 @@ def load_data(config: Config, project: Project) -> DataRef:
 
 def _bring_up_to_date(config: Config, project: Project) -> tuple[Path, str]:
     if config.data != _data_of_params(project):
-        path = project.private / "shards" / _key(config.data)
+        path = project.private / "shards" / _key(config.data, project)
         if path.is_dir():
             return path, "outside the stage of dvc.yaml, whose settings differ; made by an earlier run"
         prepare(config.data, path, project)
         return path, "outside the stage of dvc.yaml, whose settings differ; prepared now"
+    if config.data.path is not None and not dvc.depends_on(project.root, "prepare", config.data.path):
+        raise ConfigError(
+            f"data.path={config.data.path}: expected it among the deps of the stage prepare in {project.root / 'dvc.yaml'}, so that "
+            f"DVC sees it change, found it is not. Add the line `- {config.data.path}` there."
+        )
     if dvc.stage_is_current(project.root, "prepare"):
         return project.shards, "up to date by dvc.lock"
     dvc.repro(project.root, "prepare")
@@ -58,10 +64,11 @@ def _bring_up_to_date(config: Config, project: Project) -> tuple[Path, str]:
 
 def prepare(config: DataConfig, out: Path, project: Project) -> "Manifest":
     """Make the shards of `config` in the folder `out`, replacing it wholly. What DVC's stage `prepare` runs."""
+    from fedpipe.data.forgotten import read_forgotten
     from fedpipe.data.prepare import prepare_shards
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    return prepare_shards(config, out, project.root)
+    return prepare_shards(config, out, project.root, read_forgotten(project.root))
 
 
 def _data_of_params(project: Project) -> DataConfig | None:
@@ -71,9 +78,18 @@ def _data_of_params(project: Project) -> DataConfig | None:
     return DataConfig.model_validate(values.get("data") or {})
 
 
-def _key(config: DataConfig) -> str:
+def _key(config: DataConfig, project: Project) -> str:
+    """Return a name for what settings, code, the user's own files and the list of the forgotten make."""
     from fedpipe.data.digest import dvc_md5
+    from fedpipe.data.forgotten import read_forgotten
 
     code = dvc_md5(Path(__file__).parents[1] / "data")
-    text = json.dumps({"settings": config.model_dump(), "code": code}, sort_keys=True)
+    own = project.root / Path(config.path).expanduser() if config.path else None
+    parts = {
+        "settings": config.model_dump(),
+        "code": code,
+        "own": dvc_md5(own) if own and own.exists() else None,
+        "forgotten": sorted(read_forgotten(project.root)),
+    }
+    text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

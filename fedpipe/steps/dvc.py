@@ -42,6 +42,13 @@ def stage_is_current(root: Path, stage: str) -> bool:
     )
 
 
+def depends_on(root: Path, stage: str, path: str) -> bool:
+    """Return whether `path` is a dependency of the stage, as it stands in `dvc.yaml`."""
+    definition = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
+    deps = definition.get("stages", {}).get(stage, {}).get("deps", [])
+    return Path(path) in {Path(dep) for dep in deps if isinstance(dep, str)}
+
+
 def repro(root: Path, stage: str) -> None:
     """Bring `stage` up to date with `dvc repro`, as its user would.
 

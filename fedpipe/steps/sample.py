@@ -12,7 +12,7 @@ from fedpipe.types import CohortPlan
 
 
 def sample_clients(config: Config, data: DataRef, project: Project, run_name: str) -> PlanRef:
-    """Draw the plan over the clients of `data`'s training split and write it to the run's folder.
+    """Draw the plan over the clients of `data` that may train and write it to the run's folder.
 
     Raises:
         PlanError: a cohort is larger than the population.
@@ -20,7 +20,7 @@ def sample_clients(config: Config, data: DataRef, project: Project, run_name: st
     from fedpipe.data.cohorts import plan_cohorts
     from fedpipe.data.population import Population
 
-    clients = Population.open(Path(data.path), verify=False).client_ids()
+    clients = Population.open(Path(data.path), verify=False).participating()
     text = plan_cohorts(clients, config.cohort, config.rounds, config.seed).to_json()
     run_dir = project.run_dir(run_name)
     path = run_dir / "cohorts.json"

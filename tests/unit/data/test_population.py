@@ -17,7 +17,7 @@ def accept(folder: Path, name: str, **changes: Any) -> None:
     """Make the manifest say of the file `name` what it is now."""
     manifest = json.loads((folder / "manifest.json").read_text())
     content = (folder / name).read_bytes()
-    entry = next(file for file in manifest["files"] if file["name"] == name)
+    entry = next(file for file in [*manifest["files"], manifest["index"]] if file["name"] == name)
     entry.update(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), **changes)
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
@@ -45,13 +45,35 @@ def test_the_order_of_reading_does_not_matter(shards: Path) -> None:
         np.testing.assert_array_equal(one.examples(client_id).x, other.examples(client_id).x)
 
 
-def test_the_central_test_set_is_the_marked_rows(shards: Path) -> None:
-    stored = pq.read_table(shards / "test-00000.parquet").to_pydict()
+def test_the_central_test_set_is_its_file(shards: Path) -> None:
+    stored = pq.read_table(shards / "central-00000.parquet").to_pydict()
     central = Population.open(shards).central_test()
-    marked = [i for i, mark in enumerate(stored["central_test"]) if mark]
     assert central.x.shape == (1000, 28, 28)
-    assert [image.tobytes() for image in central.x] == [stored["x"][i] for i in marked]
-    assert central.y.tolist() == [stored["y"][i] for i in marked]
+    assert [image.tobytes() for image in central.x] == stored["x"]
+    assert central.y.tolist() == stored["y"]
+
+
+def test_an_index_of_other_clients_is_refused(own_shards: Path) -> None:
+    path = own_shards / "clients.parquet"
+    pq.write_table(pq.read_table(path).slice(1), path, store_schema=False)
+    with pytest.raises(DataError, match=rf"^{path}: expected \d+ bytes with sha256"):
+        Population.open(own_shards)
+    accept(own_shards, path.name)
+    with pytest.raises(DataError, match=r"clients\.parquet: expected 3964 train examples, found \d+"):
+        Population.open(own_shards)
+
+
+def test_an_index_that_is_no_index_is_refused(own_shards: Path) -> None:
+    path = own_shards / "clients.parquet"
+    for table in (pq.read_table(path).drop_columns(["held_out"]), pq.read_table(path).drop_columns(["validation"])):
+        pq.write_table(table, path, store_schema=False)
+        accept(own_shards, path.name)
+        with pytest.raises(DataError, match=r"clients\.parquet: expected the index of the clients, found "):
+            Population.open(own_shards)
+    path.write_bytes(b"no parquet")
+    accept(own_shards, path.name)
+    with pytest.raises(DataError, match=r"clients\.parquet: expected the index of the clients, found "):
+        Population.open(own_shards)
 
 
 def test_threads_may_share_a_population(shards: Path) -> None:
@@ -162,10 +184,3 @@ def test_another_number_of_rows_is_refused(own_shards: Path) -> None:
     accept(own_shards, path.name)
     with pytest.raises(DataError, match=r"train-00000\.parquet: expected \d+ rows, found \d+"):
         Population.open(own_shards).examples("c000")
-
-
-def test_another_number_of_marked_rows_is_refused(own_shards: Path) -> None:
-    manifest = json.loads((own_shards / "manifest.json").read_text())
-    (own_shards / "manifest.json").write_text(json.dumps(manifest | {"central_test_examples": 999}))
-    with pytest.raises(DataError, match=r"expected 999 central test examples, found 1000"):
-        Population.open(own_shards).central_test()

@@ -20,6 +20,9 @@ class Counting:
     def initialize(self) -> float:
         return 0.0
 
+    def expect(self, cohort: tuple[str, ...]) -> None:
+        self.expected = [*getattr(self, "expected", []), cohort]
+
     def next(self, state: float, round_num: int, cohort: tuple[str, ...]) -> RoundResult:
         return RoundResult(state + len(cohort), {"train/loss": float(round_num)}, examples=10 * len(cohort))
 
@@ -50,7 +53,9 @@ def evaluate(weights: Weights) -> dict[str, float]:
 
 def test_rounds_in_order_from_the_initial_state() -> None:
     keeper, runtime = Keeper(), Direct()
-    result = run_rounds(Counting(), runtime, PLAN, evaluate, eval_every=1, sinks=[keeper])
+    algorithm = Counting()
+    result = run_rounds(algorithm, runtime, PLAN, evaluate, eval_every=1, sinks=[keeper])
+    assert algorithm.expected == list(PLAN.cohorts[1:])
     assert runtime.asked == ["the initial state", "round 1", "round 2", "round 3"]
     assert [r.round_num for r in keeper.reports] == [0, 1, 2, 3]
     assert [float(r.weights["w"][0]) for r in keeper.reports] == [0, 2, 3, 6]

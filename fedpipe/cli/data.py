@@ -1,0 +1,91 @@
+"""`fedpipe sources`, `describe` and `forget`: what can be read, what was made of it, and leaving."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedpipe.cli.options import Json, Quiet
+
+
+def sources(as_json: Json = False) -> None:
+    """List the sources of examples and what each needs."""
+    from fedpipe.data.sources import NEEDS
+
+    if as_json:
+        print(json.dumps(NEEDS))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("data.source", "what it is and needs")
+    for name, needs in NEEDS.items():
+        table.add_row(name, needs)
+    table.add_row("mypackage.module:function", "a source of your own: docs/sources.md")
+    Console().print(table)
+
+
+def describe(
+    pictures: Annotated[Path | None, typer.Option(help="Folder for two pictures: client sizes, and labels by client.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what data/shards hold: clients, examples, sizes, skew."""
+    from fedpipe.data.population import Population
+    from fedpipe.data.skew import describe as figures_of
+    from fedpipe.steps.describe import write_pictures
+    from fedpipe.steps.project import find_project
+
+    population = Population.open(find_project(Path.cwd()).shards, verify=False)
+    figures, manifest = asdict(figures_of(population.index)), population.manifest
+    drawn = [str(path) for path in write_pictures(population, pictures)] if pictures else []
+    about = {
+        "source": manifest.source,
+        "partition": manifest.partition,
+        "feature_shape": list(manifest.feature_shape),
+        "feature_dtype": manifest.feature_dtype,
+        "labels": manifest.vocabulary or manifest.num_classes,
+        "forgotten": len(manifest.forgotten),
+    }
+    if as_json:
+        print(json.dumps({**about, **figures, "client_ids": population.index.client_ids, "pictures": drawn}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("what", "value", title="data/shards")
+    for name, value in {**about, **figures}.items():
+        if name != "histogram":
+            table.add_row(name, f"{value:.3f}" if isinstance(value, float) else str(value))
+    widest = max(clients for _, _, clients in figures["histogram"])
+    for start, end, clients in figures["histogram"]:
+        table.add_row(f"{start:.0f} to {end:.0f} examples", f"{'#' * round(40 * clients / widest)} {clients}")
+    Console().print(table)
+    for path in drawn:
+        typer.echo(path, err=True)
+
+
+def forget(
+    client_ids: Annotated[list[str], typer.Argument(help="Ids of the clients to leave out.")], as_json: Json = False, quiet: Quiet = False
+) -> None:
+    """Make a new version of the shards without some clients, and leave them out of every later one."""
+    from fedpipe.steps.forget import forget as forget_step
+    from fedpipe.steps.project import find_project
+
+    done = forget_step(find_project(Path.cwd()), client_ids)
+    if as_json:
+        print(json.dumps(asdict(done)))
+    elif not quiet:
+        typer.echo(
+            f"data/shards: {done.examples} examples of {len(done.client_ids)} clients are gone, {done.clients_left} clients are left; "
+            f"{len(done.files_changed)} of {done.files} files changed. Commit forgotten.json and dvc.lock; `dvc push` sends the new "
+            "version, `dvc gc` removes the old one.",
+            err=True,
+        )
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (sources, describe, forget):
+        app.command()(command)

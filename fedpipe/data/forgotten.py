@@ -1,0 +1,35 @@
+"""The list of clients that asked to be forgotten: `forgotten.json` in the project, in git, a dependency of the stage `prepare`.
+
+So the list survives the shards, and every new version of them leaves these clients out.
+"""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+from fedpipe.errors import DataError
+
+FORGOTTEN_NAME = "forgotten.json"
+
+
+def read_forgotten(project: Path) -> frozenset[str]:
+    """Return the ids in the project's list; none where there is no list.
+
+    Raises:
+        DataError: the file cannot be read or is no list of ids.
+    """
+    path = project / FORGOTTEN_NAME
+    try:
+        ids = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return frozenset()
+    except (OSError, ValueError) as err:
+        raise DataError(f"{path}: expected a JSON list of client ids, found {' '.join(str(err).split())}. Mend it.") from err
+    if not isinstance(ids, list) or not all(isinstance(one, str) and one for one in ids):
+        raise DataError(f"{path}: expected a JSON list of client ids, found something else. Mend it.")
+    return frozenset(ids)
+
+
+def forgotten_json(client_ids: Collection[str]) -> str:
+    """Return the list as text: sorted, one id a line, so that git shows who was added."""
+    return json.dumps(sorted(client_ids), indent=0, ensure_ascii=True) + "\n"

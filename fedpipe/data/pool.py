@@ -1,0 +1,178 @@
+"""The pool: all examples of a source, features on disk and everything else in memory.
+
+A source gives batches; to sort them by client takes two passes. The first, here, writes the features to a file without a name,
+which vanishes with the process however it ends, and keeps nine bytes an example (client, label, test mark). The second,
+`prepare`, takes the features of one shard at a time. So memory does not grow with the features, whatever their size.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedpipe.data.sources.base import Batch, PixelConvention, Source
+from fedpipe.errors import DataError, shorten
+
+ROW_BYTES = 64
+"""Memory that preparation needs for an example besides its features: columns, their sorted copies, the order."""
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """The features of all examples, in a file.
+
+    Attributes:
+        file: the open file, which has no name.
+        dtype: uint8 or float32.
+        shape: shape of one example's features.
+        count: number of examples.
+    """
+
+    file: IO[bytes]
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    count: int
+
+    def take(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Return the features of `rows` [n, *shape], in their order.
+
+        Read, not mapped: of a mapped file the kernel counts sixteen pages for each that is touched as this process's memory.
+        """
+        order = np.argsort(rows, kind="stable")
+        ordered = rows[order]
+        values = np.empty((len(rows), *self.shape), self.dtype)
+        size = values[:1].nbytes
+        bytes_of = memoryview(values.reshape(-1).view(np.uint8))
+        starts = np.flatnonzero(np.diff(ordered, prepend=-2) != 1)
+        for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True):
+            read = os.preadv(self.file.fileno(), [bytes_of[start * size : end * size]], int(ordered[start]) * size)
+            if read != (end - start) * size:
+                raise OSError(f"the scratch file ended after {read} of {(end - start) * size} bytes")
+        result = np.empty_like(values)
+        result[order] = values
+        return result
+
+
+@dataclass(frozen=True)
+class Pool:
+    """All examples of a source; example `i` of each column is the same example, and `i` is its `source_row` in the shards.
+
+    Attributes:
+        x: the features.
+        y: int32 [n], 0..num_classes - 1.
+        num_classes: number of labels.
+        vocabulary: the labels' names in the order of their numbers, or None where the source has numbers.
+        client_ids: sorted ids of the source's own clients, or None.
+        owner: int32 [n], for each example the index of its client in `client_ids`, or None.
+        is_test: bool [n], the source's own test split, or None.
+        pixel_convention: what 1.0 means, or None.
+        sha256: of features, labels, clients and test split.
+    """
+
+    x: StoredRows
+    y: npt.NDArray[np.int32]
+    num_classes: int
+    vocabulary: tuple[str, ...] | None
+    client_ids: tuple[str, ...] | None
+    owner: npt.NDArray[np.int32] | None
+    is_test: npt.NDArray[np.bool_] | None
+    pixel_convention: PixelConvention | None
+    sha256: str
+
+
+class _Codes:
+    """Numbers names in the order in which they come; `finish` gives them in sorted order, with the numbers to match."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._parts: list[npt.NDArray[np.int32]] = []
+
+    def add(self, names: Sequence[str]) -> None:
+        numbers = self._numbers
+        self._parts.append(np.fromiter((numbers.setdefault(name, len(numbers)) for name in names), np.int32, len(names)))
+
+    def finish(self) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
+        names = tuple(sorted(self._numbers))
+        rank = np.empty(len(names), np.int32)
+        rank[[self._numbers[name] for name in names]] = np.arange(len(names), dtype=np.int32)
+        return names, rank[np.concatenate(self._parts)]
+
+
+def read_pool(source: Source, where: str, scratch: Path, memory_limit_mb: int) -> Pool:
+    """Read all batches of a source.
+
+    Args:
+        source: the source.
+        where: its name, for errors.
+        scratch: folder for the features' file.
+        memory_limit_mb: refuse a source whose columns alone would pass it.
+
+    Raises:
+        DataError: the source is empty or damaged, its batches do not agree, or it has too many examples for the memory limit.
+        OSError: the features cannot be written.
+    """
+    file = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - it lives as long as the pool
+    first: Batch | None = None
+    digest, count = hashlib.sha256(), 0
+    clients, labels, numbers, tests = _Codes(), _Codes(), [], []
+    for batch in source.batches():
+        first = first or batch
+        _refuse_disagreement(batch, first, where, count)
+        features = np.ascontiguousarray(batch.x, dtype=batch.x.dtype.newbyteorder("<"))
+        file.write(features.data)
+        digest.update(features.data)
+        if _has_names(batch):
+            labels.add([str(label) for label in batch.y])
+        else:
+            numbers.append(np.asarray(batch.y).astype(np.int32))
+        if batch.clients is not None:
+            clients.add(batch.clients)
+        if batch.is_test is not None:
+            tests.append(batch.is_test)
+        count += len(batch.x)
+        if count * ROW_BYTES > memory_limit_mb * 1_000_000:
+            raise DataError(
+                f"{where}: expected at most {memory_limit_mb * 1_000_000 // ROW_BYTES} examples under data.memory_limit_mb="
+                f"{memory_limit_mb}, found more. Raise data.memory_limit_mb."
+            )
+    if first is None or not count:
+        raise DataError(f"{where}: expected examples, found none.")
+    file.flush()
+    vocabulary, y = labels.finish() if _has_names(first) else (None, np.concatenate(numbers))
+    client_ids, owner = clients.finish() if first.clients is not None else (None, None)
+    is_test = np.concatenate(tests) if first.is_test is not None else None
+    num_classes = source.num_classes or (len(vocabulary) if vocabulary else int(y.max()) + 1)
+    if y.min() < 0 or y.max() >= num_classes:
+        raise DataError(f"{where}: expected labels 0..{num_classes - 1}, found {y.min()}..{y.max()}.")
+    shape = first.x.shape[1:]
+    for part in (f"{first.x.dtype.name}:{(count, *shape)}:{vocabulary}:{client_ids}:".encode(), y, owner, is_test):
+        digest.update(part if isinstance(part, bytes) else b"none" if part is None else np.ascontiguousarray(part).data)
+    rows = StoredRows(file, first.x.dtype.newbyteorder("<"), shape, count)
+    return Pool(rows, y, num_classes, vocabulary, client_ids, owner, is_test, source.pixel_convention, digest.hexdigest())
+
+
+def _has_names(batch: Batch) -> bool:
+    return not (isinstance(batch.y, np.ndarray) and np.issubdtype(batch.y.dtype, np.integer))
+
+
+def _refuse_disagreement(batch: Batch, first: Batch, where: str, row: int) -> None:
+    """Refuse a batch whose columns are not what the first one's are, or differ in length."""
+    if batch.x.dtype not in (np.uint8, np.float32) or 0 in batch.x.shape[1:]:
+        raise DataError(f"{where}: expected uint8 or float32 features with values, found {batch.x.dtype} {batch.x.shape[1:]} at row {row}.")
+    kinds = [
+        (one.x.dtype.name, one.x.shape[1:], "names" if _has_names(one) else "numbers", one.clients is None, one.is_test is None)
+        for one in (first, batch)
+    ]
+    if kinds[0] != kinds[1]:
+        names = ("feature dtype", "feature shape", "labels", "no clients", "no test split")
+        differing = [f"{name} {b} after {a}" for name, a, b in zip(names, *kinds, strict=True) if a != b]
+        raise DataError(f"{where}: expected all examples alike, found {shorten(differing)} from row {row} on.")
+    lengths = {len(column) for column in (batch.x, batch.y, batch.clients, batch.is_test) if column is not None}
+    if len(lengths) != 1:
+        raise DataError(f"{where}: expected columns of one length, found {sorted(lengths)} from row {row} on.")

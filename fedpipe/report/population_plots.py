@@ -1,0 +1,55 @@
+"""Pictures of a population: how many examples clients have, and which labels."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedpipe.data.skew import PopulationFigures
+from fedpipe.report.plots import blank_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_CLIENTS = 200
+"""Clients that a heat map can show; of more, as many are taken at even steps through the sorted ids."""
+
+
+def client_sizes(figures: PopulationFigures) -> "Figure":
+    """Return the histogram of training examples a client."""
+    figure = blank_figure(6.0, 3.6)
+    axes = figure.subplots()
+    starts = [start for start, _, _ in figures.histogram]
+    widths = [end - start for start, end, _ in figures.histogram]
+    axes.bar(starts, [clients for _, _, clients in figures.histogram], width=widths, align="edge", color="#7a8ca3", edgecolor="white")
+    axes.set(xlabel="training examples", ylabel="clients")
+    axes.set_title(f"{figures.clients} clients, median {figures.size_median:g}, Gini {figures.size_gini:.2f}")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def label_heat_map(
+    label_counts: npt.NDArray[np.int32], client_ids: Sequence[str], names: Sequence[str], figures: PopulationFigures
+) -> "Figure":
+    """Return the share of each label at each client.
+
+    Args:
+        label_counts: int [clients, classes] of the training split.
+        client_ids: of the rows.
+        names: of the labels.
+        figures: for the title.
+    """
+    chosen = np.unique(np.linspace(0, len(client_ids) - 1, min(MOST_CLIENTS, len(client_ids))).astype(int))
+    counts = label_counts[chosen]
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = blank_figure(max(4.0, 1.6 + 0.3 * len(names)), max(3.6, 1.4 + 0.045 * len(chosen)))
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=max(shares.max(), 1e-9), aspect="auto", interpolation="nearest")
+    axes.set(xlabel="label", ylabel=f"client ({len(chosen)} of {len(client_ids)})")
+    axes.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0)
+    axes.set_yticks([])
+    axes.set_title(f"mean distance from the mix of all: {figures.label_tv_mean:.2f}")
+    bar: Any = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the client's examples")
+    bar.outline.set_visible(False)
+    return figure

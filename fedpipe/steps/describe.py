@@ -1,0 +1,63 @@
+"""Step `describe`: what the shards hold, as figures, tables for DVC's plots, and pictures."""
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedpipe.steps.files import write_atomic
+
+if TYPE_CHECKING:
+    from fedpipe.data.population import Population
+
+_TABLE_CLIENTS = 100
+"""Clients in the table of labels, taken at even steps: what DVC's heat map can show."""
+_TABLE_ROWS = 10_000
+"""Rows of that table, about: DVC's heat map counts rows; of more examples each count is scaled down alike."""
+
+
+def write_tables(population: "Population", out: Path) -> None:
+    """Write `sizes.csv` (the histogram of client sizes) and `labels.csv` (client and label of an example a row).
+
+    Args:
+        population: the clients.
+        out: folder, made if it is not there.
+    """
+    from fedpipe.data.skew import describe
+
+    figures, index = describe(population.index), population.index
+    sizes = [["examples", "clients"], *([f"{start:g}-{end:g}", clients] for start, end, clients in figures.histogram)]
+    names = label_names(population)
+    step = -(-len(index.client_ids) // _TABLE_CLIENTS)
+    counts = index.label_counts["train"][::step]
+    thinned = np.ceil(counts * min(1.0, _TABLE_ROWS / max(1, counts.sum()))).astype(int)
+    rows_of = zip(index.client_ids[::step], thinned.tolist(), strict=True)
+    labels = [["client", "label"], *([client, names[i]] for client, row in rows_of for i, n in enumerate(row) for _ in range(n))]
+    for name, rows in (("sizes.csv", sizes), ("labels.csv", labels)):
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        write_atomic(out / name, text.getvalue())
+
+
+def write_pictures(population: "Population", out: Path) -> list[Path]:
+    """Write `client_sizes.png` and `label_skew.png` into the folder `out` and return their paths."""
+    from fedpipe.data.skew import describe
+    from fedpipe.report.population_plots import client_sizes, label_heat_map
+
+    figures, index = describe(population.index), population.index
+    out.mkdir(parents=True, exist_ok=True)
+    drawn = {
+        out / "client_sizes.png": client_sizes(figures),
+        out / "label_skew.png": label_heat_map(index.label_counts["train"], index.client_ids, label_names(population), figures),
+    }
+    for path, figure in drawn.items():
+        figure.savefig(path, dpi=120)
+    return list(drawn)
+
+
+def label_names(population: "Population") -> tuple[str, ...]:
+    """Return the labels' names: the vocabulary, or their numbers."""
+    manifest = population.manifest
+    return manifest.vocabulary or tuple(map(str, range(manifest.num_classes)))
