@@ -9,6 +9,7 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def train(clients: int, folder: Path) -> dict[str, float]:
     """Run rounds of uniform cohorts as the flow does; memory is of this process and its worker, sampled after each round."""
     import os
 
-    from fedpipe.algorithms.registry import build_algorithm
+    from fedpipe.data.bring import brought_ahead
     from fedpipe.data.cohorts import plan_cohorts
     from fedpipe.data.population import Population
     from fedpipe.engine.loop import run_rounds
@@ -73,10 +74,17 @@ def train(clients: int, folder: Path) -> dict[str, float]:
     config, memory = settings(clients), Memory()
     population = Population.open(folder, verify=False)
     plan = plan_cohorts(population.participating(), config.cohort, ROUNDS + WARM_UP, config.seed)
-    with tempfile.TemporaryDirectory() as name, Runtime(config.runtime, Path(name) / "worker.log") as runtime:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        here = Path(name)
+        (here / "plan.json").write_text(plan.to_json())
+        most = config.runtime.cache_max_bytes
+        stack.enter_context(brought_ahead(folder, plan, here / "plan.json", here / "clients", most, here / "bring.log"))
+        runtime = stack.enter_context(Runtime(config.runtime, here / "worker.log"))
         runtime.start()
+        from fedpipe.algorithms.registry import build_algorithm  # TensorFlow is imported after the worker has started, as in a run
+
         model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes)
-        algorithm = build_algorithm(config, model, population, Path(name) / "clients")
+        algorithm = build_algorithm(config, model, population, here / "clients")
         result = run_rounds(algorithm, runtime, plan, lambda _: {}, ROUNDS, [memory])
     return {"round_seconds": statistics.median(result.round_seconds[WARM_UP:]), "train_peak_mb": memory.peak}
 

@@ -122,13 +122,7 @@ class FedAvg:
 def build_fedavg(config: Config, model: ModelSpec, population: Population, cache_dir: Path) -> FedAvg:
     """Return the algorithm for a run's settings, a model and a population; resident files go below `cache_dir`."""
     work = build_client_work(config, model, np.dtype(population.manifest.feature_dtype))
-    return FedAvg(config, work, mean(), resident_cache(config, population, cache_dir))
-
-
-def resident_cache(config: Config, population: Population, cache_dir: Path) -> ResidentCache:
-    """Return the cache of a population's training examples, keyed by the content of its shards."""
-    shards = [file.sha256 for file in population.manifest.files if file.split == "train"]
-    return ResidentCache(cache_dir, population, shards, config.runtime.cache_max_bytes)
+    return FedAvg(config, work, mean(), ResidentCache.of(population, cache_dir, config.runtime.cache_max_bytes))
 
 
 def build_client_work(config: Config, model: ModelSpec, feature_dtype: np.dtype[Any]) -> ClientWork:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from fedpipe.algorithms.base import RoundResult
 from fedpipe.algorithms.client_work import ClientResult, ClientWork, add, zero_sums
-from fedpipe.algorithms.fedavg import build_client_work, resident_cache
+from fedpipe.algorithms.fedavg import build_client_work
 from fedpipe.algorithms.optimizers import build_optimizer
 from fedpipe.config import Config
 from fedpipe.data.population import Population
@@ -103,4 +103,4 @@ class FedAvgInProcess:
 def build_fedavg_debug(config: Config, model: ModelSpec, population: Population, cache_dir: Path) -> FedAvgInProcess:
     """Return the algorithm for a run's settings, a model and a population; as `build_fedavg`."""
     work = build_client_work(config, model, np.dtype(population.manifest.feature_dtype))
-    return FedAvgInProcess(config, work, resident_cache(config, population, cache_dir))
+    return FedAvgInProcess(config, work, ResidentCache.of(population, cache_dir, config.runtime.cache_max_bytes))

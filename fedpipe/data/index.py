@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from fedpipe.data.manifest import SPLITS, Split
 from fedpipe.errors import DataError
 
 # As in `shards`: pyarrow's conversions of lists and to NumPy import pandas, a third of a second; buffers do not.
-INDEX_NAME = "clients.parquet"
+INDEX_NAME: Final = "clients.parquet"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +80,8 @@ def read_index(path: Path, num_classes: int) -> ClientIndex:
         counts = {split: _counts(table[split], len(ids), num_classes) for split in SPLITS}
     except (pa.ArrowException, OSError, KeyError, ValueError) as err:
         raise DataError(f"{path}: expected the index of the clients, found {' '.join(str(err).split())}. Run `fedpipe prepare`.") from err
+    del table
+    pa.default_memory_pool().release_unused()  # what decoding took: several times what is kept
     return ClientIndex(ids, held_out, counts)
 
 

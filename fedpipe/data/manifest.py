@@ -12,6 +12,7 @@ MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION: Literal[2] = 2
 
 Split = Literal["train", "validation", "test"]
+ShardSplit = Literal["train", "validation", "test", "central"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 Count = Annotated[int, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -34,7 +35,7 @@ class ShardFile(_Part):
     """One Parquet file of examples; `central` is the central test set, a copy of some of the test split."""
 
     name: Annotated[str, Field(pattern=r"^(train|validation|test|central)-\d{5}\.parquet$")]
-    split: Literal["train", "validation", "test", "central"]
+    split: ShardSplit
     rows: Annotated[int, Field(ge=1)]
     bytes: Annotated[int, Field(ge=1)]
     sha256: Sha256
@@ -97,11 +98,11 @@ class Manifest(_Part):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Manifest":
-        wanted = {**self.examples, "central": self.central_test_examples}
-        for split in (*SPLITS, "central"):
+        wanted = [(str(split), self.examples.get(split)) for split in SPLITS] + [("central", self.central_test_examples)]
+        for split, count in wanted:
             in_files = sum(file.rows for file in self.files if file.split == split)
-            if wanted.get(split) != in_files:
-                raise ValueError(f"{wanted.get(split)} examples of split {split}, its files have {in_files} rows")
+            if count != in_files:
+                raise ValueError(f"{count} examples of split {split}, its files have {in_files} rows")
         if self.central_test_examples > self.examples["test"]:
             raise ValueError(f"{self.central_test_examples} central test examples of {self.examples['test']} test examples")
         if self.index.rows != self.clients:

@@ -48,7 +48,7 @@ class StoredRows:
         ordered = rows[order]
         values = np.empty((len(rows), *self.shape), self.dtype)
         size = values[:1].nbytes
-        bytes_of = memoryview(values.reshape(-1).view(np.uint8))
+        bytes_of = values.reshape(-1).view(np.uint8).data
         starts = np.flatnonzero(np.diff(ordered, prepend=-2) != 1)
         for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True):
             read = os.preadv(self.file.fileno(), [bytes_of[start * size : end * size]], int(ordered[start]) * size)

@@ -9,19 +9,19 @@ import threading
 from functools import lru_cache
 from itertools import compress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fedpipe.data.index import ClientIndex, read_index
-from fedpipe.data.manifest import SPLITS, IndexFile, Manifest, ShardFile, Split, read_manifest
+from fedpipe.data.manifest import SPLITS, IndexFile, Manifest, ShardFile, ShardSplit, Split, read_manifest
 from fedpipe.data.shards import shard_schema
 from fedpipe.errors import DataError, shorten
 from fedpipe.types import Examples
 
-_GROUPS_KEPT = 16
-"""Row groups kept decoded (80 kB each): clients read in order decode each group once."""
+_GROUPS_KEPT = 8
+"""Row groups kept decoded (160 kB each): clients read in order decode each group once."""
 
 
 class Population:
@@ -101,7 +101,7 @@ class Population:
 class _SplitReader:
     """Reads the rows of one split by client."""
 
-    def __init__(self, folder: Path, split: Literal[Split, "central"], manifest: Manifest, index: ClientIndex | None) -> None:
+    def __init__(self, folder: Path, split: ShardSplit, manifest: Manifest, index: ClientIndex | None) -> None:
         self._split, self._index = split, index
         counts = index.counts(split) if index is not None and split != "central" else np.zeros(0, np.int64)
         self.client_ids = tuple(compress(index.client_ids, counts.tolist())) if index is not None else ()

@@ -4,14 +4,14 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from fedpipe.config import DataConfig
 from fedpipe.data.index import INDEX_NAME, ClientIndex, write_index
-from fedpipe.data.manifest import MANIFEST_NAME, SCHEMA_VERSION, SPLITS, IndexFile, Manifest, ShardFile, Split
+from fedpipe.data.manifest import MANIFEST_NAME, SCHEMA_VERSION, SPLITS, IndexFile, Manifest, ShardFile, ShardSplit, Split
 from fedpipe.data.partition import client_names, partition_pool
 from fedpipe.data.pool import Pool, read_pool
 from fedpipe.data.replace import replaced_folder
@@ -29,7 +29,7 @@ class _Clients:
 
     client_ids: tuple[str, ...]
     owner: npt.NDArray[np.int32]
-    natural: bool
+    partition: Literal["natural", "iid", "dirichlet", "pathological", "quantity"]
 
 
 def prepare_shards(config: DataConfig, out: Path, project: Path, forgotten: Collection[str] = ()) -> Manifest:
@@ -58,7 +58,8 @@ def prepare_shards(config: DataConfig, out: Path, project: Path, forgotten: Coll
             _refuse_unusable(where, clients, splits)
             central = draw_central(len(splits["test"]), config.central_test_examples, config.seed)
             files = []
-            for name, rows in (*splits.items(), ("central", splits["test"][central])):
+            parts: dict[ShardSplit, Rows] = {**splits, "central": splits["test"][central]}  # type: ignore[dict-item]  # a Split is one
+            for name, rows in parts.items():
                 part = SplitRows(clients.client_ids, clients.owner[rows], pool.y[rows], rows, lambda some: _features(config, pool, some))
                 files += write_split(folder, name, part, config.shard_rows)
             counts = {name: _label_counts(pool, clients, rows) for name, rows in splits.items()}
@@ -74,13 +75,13 @@ def prepare_shards(config: DataConfig, out: Path, project: Path, forgotten: Coll
 def _clients(config: DataConfig, pool: Pool) -> _Clients:
     if config.partition in ("auto", "natural") and pool.client_ids is not None and pool.owner is not None:
         ids = pool.client_ids[: config.clients]
-        return _Clients(ids, np.where(pool.owner < len(ids), pool.owner, np.int32(-1)), True)
+        return _Clients(ids, np.where(pool.owner < len(ids), pool.owner, np.int32(-1)), "natural")
     if config.partition == "natural":
         raise DataError(f"data.partition=natural: expected clients, data.source={config.source} has none. Set another partition.")
     if config.clients is None:
         raise DataError(f"data.clients=null: expected a number, as data.source={config.source} has no clients of its own. Set one.")
     method = "dirichlet" if config.partition == "auto" else config.partition
-    return _Clients(client_names(config.clients), partition_pool(pool.y, config, method), False)
+    return _Clients(client_names(config.clients), partition_pool(pool.y, config, method), method)
 
 
 def _forget(clients: _Clients, forgotten: Collection[str]) -> _Clients:
@@ -90,7 +91,7 @@ def _forget(clients: _Clients, forgotten: Collection[str]) -> _Clients:
         return clients
     number = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
     owner = np.where(clients.owner >= 0, number[clients.owner], np.int32(-1))
-    return _Clients(tuple(np.array(clients.client_ids, object)[kept]), owner, clients.natural)
+    return _Clients(tuple(np.array(clients.client_ids, object)[kept]), owner, clients.partition)
 
 
 def _splits(config: DataConfig, pool: Pool, clients: _Clients) -> dict[Split, Rows]:
@@ -130,17 +131,16 @@ def _manifest(
     import pyarrow as pa
 
     body = (folder / INDEX_NAME).read_bytes()
-    partition = "natural" if clients.natural else "dirichlet" if config.partition in ("auto", "natural") else config.partition
     return Manifest(
         schema_version=SCHEMA_VERSION,
         source=config.source,
         source_version=f"sha256:{pool.sha256}",
         pixel_convention=_OTHER_CONVENTION.get(pool.pixel_convention) if config.invert else pool.pixel_convention,
         inverted=config.invert,
-        partition=partition,
-        alpha=config.alpha if partition == "dirichlet" else None,
-        labels_per_client=config.labels_per_client if partition == "pathological" else None,
-        sigma=config.sigma if partition == "quantity" else None,
+        partition=clients.partition,
+        alpha=config.alpha if clients.partition == "dirichlet" else None,
+        labels_per_client=config.labels_per_client if clients.partition == "pathological" else None,
+        sigma=config.sigma if clients.partition == "quantity" else None,
         seed=config.seed,
         test_fraction=None if pool.is_test is not None else config.test_fraction,
         validation_fraction=config.validation_fraction,

@@ -26,6 +26,7 @@ from typing import Protocol
 
 import numpy as np
 
+from fedpipe.data.population import Population
 from fedpipe.errors import DataError, EnvironmentProblem
 from fedpipe.types import Examples
 
@@ -100,6 +101,11 @@ class ResidentCache:
         self._limit_lock = threading.Lock()
         self._background: ThreadPoolExecutor | None = None
         self._expected: Future[list[ResidentClient]] | None = None
+
+    @classmethod
+    def of(cls, population: Population, root: Path, max_bytes: int) -> "ResidentCache":
+        """Return the cache of a population's training examples, keyed by the content of its shards; files go below `root`."""
+        return cls(root, population, [file.sha256 for file in population.manifest.files if file.split == "train"], max_bytes)
 
     def prefetch(self, client_ids: Sequence[str]) -> None:
         """Have the clients' files made in a background thread, while a round computes, and return at once.

@@ -57,6 +57,7 @@ def confusion_matrix(matrix: npt.NDArray[np.int64]) -> "Figure":
 
 
 def blank_figure(width: float, height: float) -> "Figure":
+    """Return an empty white figure of a size in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")

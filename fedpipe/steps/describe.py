@@ -3,7 +3,7 @@
 import csv
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,13 +28,16 @@ def write_tables(population: "Population", out: Path) -> None:
     from fedpipe.data.skew import describe
 
     figures, index = describe(population.index), population.index
-    sizes = [["examples", "clients"], *([f"{start:g}-{end:g}", clients] for start, end, clients in figures.histogram)]
+    sizes: list[list[Any]] = [["examples", "clients"], *([f"{start:g}-{end:g}", clients] for start, end, clients in figures.histogram)]
     names = label_names(population)
     step = -(-len(index.client_ids) // _TABLE_CLIENTS)
     counts = index.label_counts["train"][::step]
     thinned = np.ceil(counts * min(1.0, _TABLE_ROWS / max(1, counts.sum()))).astype(int)
     rows_of = zip(index.client_ids[::step], thinned.tolist(), strict=True)
-    labels = [["client", "label"], *([client, names[i]] for client, row in rows_of for i, n in enumerate(row) for _ in range(n))]
+    labels: list[list[Any]] = [
+        ["client", "label"],
+        *([client, names[i]] for client, row in rows_of for i, n in enumerate(row) for _ in range(n)),
+    ]
     for name, rows in (("sizes.csv", sizes), ("labels.csv", labels)):
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)

@@ -49,6 +49,7 @@ def train(
         RoundError, WorkerError, TrackingError: see there.
     """
     from fedpipe.algorithms.registry import build_algorithm
+    from fedpipe.data.bring import brought_ahead
     from fedpipe.data.population import Population
     from fedpipe.engine.loop import run_rounds
     from fedpipe.models import build_model
@@ -61,7 +62,10 @@ def train(
     population = Population.open(Path(data.path), verify=False)
     _refuse_strangers(cohorts, population)
     recorder = Recorder(run_dir)
-    with borrow_runtime(config.runtime, run_dir / "worker.log") as runtime:
+    ahead = brought_ahead(
+        Path(data.path), cohorts, Path(plan.path), project.client_cache, config.runtime.cache_max_bytes, run_dir / "bring.log"
+    )
+    with ahead, borrow_runtime(config.runtime, run_dir / "worker.log") as runtime:
         model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes)
         algorithm = build_algorithm(config, model, population, project.client_cache)
         evaluator = Evaluator(model, population.central_test())
@@ -98,12 +102,10 @@ def _refuse_strangers(plan: CohortPlan, population: "Population") -> None:
     strangers = planned - set(population.participating())
     if forgotten:
         raise PlanError(
-            f"cohort plan: expected clients that may train, found forgotten ones: {shorten(sorted(forgotten))}. Draw a new plan: start a new run."
+            f"cohort plan: expected clients that may train, found forgotten ones: {shorten(sorted(forgotten))}. Start a new run."
         )
     if strangers:
-        raise PlanError(
-            f"cohort plan: expected clients that may train, found others: {shorten(sorted(strangers))}. Draw a new plan: start a new run."
-        )
+        raise PlanError(f"cohort plan: expected clients that may train, found others: {shorten(sorted(strangers))}. Start a new run.")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ REFUSED_AT_ONCE = [
     ("cohort.size=101", "cohort.size=101 is larger than the population"),
     ("client.batch_size=0", "'client.batch_size': input should be greater than or equal to 1"),
     ("client.learning_rate=-1", "'client.learning_rate': input should be greater than 0"),
-    ("data.source=nowhere", "'data.source': input should be"),
+    ("data.source=nowhere", "data.source: expected one of mnist5k"),
 ]
 
 

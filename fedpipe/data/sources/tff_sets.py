@@ -114,7 +114,7 @@ def _pixels(batches: Iterator[Batch]) -> Iterator[Batch]:
         yield Batch(converted, batch.y, batch.clients, batch.is_test)
 
 
-def exact_uint8(x: npt.NDArray[np.float32]) -> npt.NDArray[np.generic]:
+def exact_uint8(x: npt.NDArray[Any]) -> npt.NDArray[np.generic]:
     """Return float32 `x` as uint8 k if each value is float32(k / 255) to the last bit; else `x` itself.
 
     >>> exact_uint8(np.array([0, 1, 51 / 255], np.float32)), exact_uint8(np.array([4 / 9], np.float32)).dtype

@@ -1,0 +1,74 @@
+"""Brings resident files ahead of the rounds, in a process of its own.
+
+A run over a large population meets new clients in every round, and to decode one from the shards takes longer than to train on
+it. The plan is known before the first round, so a second process works through it from the moment the plan is there, most of
+all while TensorFlow is imported, when a core is idle. It has the lowest priority and stops at half of the cache's size. What it
+did not make, or could not, the round makes itself.
+
+Run as `python -m fedpipe.data.bring SHARDS PLAN CACHE MAX_BYTES`; it ends when its stdin does, so it does not outlive the run.
+"""
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fedpipe.data.population import Population
+from fedpipe.data.resident import ResidentCache
+from fedpipe.types import CohortPlan
+
+FEW_CLIENTS = 200
+"""Planned clients up to which a second process is not worth its start."""
+_END_SECONDS = 10.0
+_NICE = 19
+
+
+@contextmanager
+def brought_ahead(shards: Path, plan: CohortPlan, plan_path: Path, cache: Path, max_bytes: int, log: Path) -> Iterator[None]:
+    """Bring the plan's clients while the block runs; plans of few clients start nothing.
+
+    Args:
+        shards: folder of the shards.
+        plan: the plan.
+        plan_path: its file.
+        cache: folder of all resident files.
+        max_bytes: size that the cache may have.
+        log: file for the process's errors.
+    """
+    if len({client_id for cohort in plan.cohorts for client_id in cohort}) <= FEW_CLIENTS:
+        yield
+        return
+    command = [sys.executable, "-m", "fedpipe.data.bring", *map(str, (shards, plan_path, cache, max_bytes))]
+    with log.open("ab") as errors:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=errors, stderr=errors, start_new_session=True)
+    try:
+        yield
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def bring(shards: Path, plan: CohortPlan, cache: Path, max_bytes: int) -> int:
+    """Make the files of the plan's clients, round by round, until stdin ends or half of `max_bytes` is used; return how many bytes."""
+    population = Population.open(shards, verify=False)
+    resident = ResidentCache.of(population, cache, max_bytes)
+    used = 0
+    for cohort in plan.cohorts:
+        if used > max_bytes // 2 or select.select([sys.stdin], [], [], 0)[0]:
+            break
+        used += sum(client.size_bytes for client in resident.clients(cohort))
+    return used
+
+
+if __name__ == "__main__":
+    os.nice(_NICE)
+    folder, plan_file, root, most = sys.argv[1:]
+    bring(Path(folder), CohortPlan.from_json(Path(plan_file).read_text(encoding="utf-8")), Path(root), int(most))

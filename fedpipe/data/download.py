@@ -1,0 +1,267 @@
+"""Downloads that cannot hurt: what has the target's name is whole, and a later change of it is noticed.
+
+A download goes to `.NAME.part` beside the target and gets the name only when its length and SHA-256 are right and it is on the
+disk; `.NAME.part.json` holds what a resumed download needs; `NAME.sha256` (as `sha256sum` writes it) stays beside the target.
+"""
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from fedpipe.errors import DataError
+
+if TYPE_CHECKING:
+    from requests import Response
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes that are there and the bytes of the whole, None if the server does not say."""
+
+_TRIES = 3
+_TIMEOUT_SECONDS = 60
+_CHUNK_BYTES = 1 << 18
+_SYNC_BYTES = 1 << 24
+
+
+class DownloadError(DataError):
+    """A file could not be downloaded; `reason` is one line without advice, for callers that have better."""
+
+    def __init__(self, url: str, target: Path, reason: str) -> None:
+        """Make the message: what failed, which file to put where, what needs no network."""
+        self.reason = reason
+        super().__init__(
+            f"expected {target}, and {url} could not be downloaded: {reason}. Put the file there by hand, or use "
+            f"data.source=mnist5k or data.source=synthetic, which need no network."
+        )
+
+
+class _TryAgainError(Exception):
+    """What may be better at the next try."""
+
+
+def download(
+    url: str,
+    target: Path,
+    sha256: str | None,
+    size: int | None,
+    progress: Progress | None = None,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
+    """Make `target` from `url` and return its SHA-256 (hex); a target that is there is checked and kept.
+
+    Of several processes one downloads, the others wait and use its file. A download that broke off or was killed is resumed
+    where the server allows ranges and has the same version still (ETag or Last-Modified). Broken connections, short bodies
+    and the server's own errors (429, 5xx) are tried again after 1 and 2 seconds; proxies are those of the environment.
+
+    Args:
+        url: http or https.
+        target: file to make; its folder is made if need be.
+        sha256: what the file must have (hex), None if it is not known.
+        size: bytes that the file must have, None if it is not known.
+        progress: called as bytes arrive.
+        sleep: waits between tries, in seconds.
+
+    Raises:
+        DownloadError: it failed, or length or SHA-256 are not the expected ones; then nothing of it is kept.
+        DataError: a target that was there is not the expected file, or nothing can be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_name(f".{target.name}.lock")):
+            if target.exists():
+                return _checked(target, sha256)
+            part = target.with_name(f".{target.name}.part")
+            digest = _tried(url, target, part, size, progress, sleep)
+            found = part.stat().st_size
+            if (size is not None and found != size) or (sha256 is not None and digest != sha256.lower()):
+                _forget(part)
+                wanted = f"sha256 {sha256 or 'of any value'} and {'any number of' if size is None else size} bytes"
+                raise DownloadError(url, target, f"expected {wanted}, found sha256 {digest} and {found} bytes")
+            publish(part, target, digest)
+            _forget(part)
+            return digest
+    except OSError as err:
+        raise DataError(f"{target}: expected to write it there, found {err}. Free the place or choose another folder.") from err
+
+
+def verify_cached(target: Path) -> None:
+    """Return if `target` has the SHA-256 that is noted beside it.
+
+    Raises:
+        DataError: it has another (it was altered or cut short), or one of the two files cannot be read.
+    """
+    note = _note(target)
+    try:
+        expected, found, size = note.read_text("utf-8").split(maxsplit=1)[0], file_sha256(target), target.stat().st_size
+    except (OSError, ValueError, IndexError) as err:
+        raise DataError(f"{target}: expected the file and its SHA-256 in {note}, found {err}. Delete both and prepare again.") from err
+    if found != expected:
+        raise DataError(
+            f"{target}: expected sha256 {expected}, noted in {note.name} when it was made, found {found} ({size} bytes): it was altered "
+            f"or cut short since. Delete both and prepare again."
+        )
+
+
+def is_noted(target: Path) -> bool:
+    """Return whether a SHA-256 is noted beside `target`; it is not for files that were put there by hand."""
+    return _note(target).exists()
+
+
+def publish(temporary: Path, target: Path, sha256: str) -> None:
+    """Rename a whole file to `target`, both in one folder, and note its SHA-256; both are on the disk before it returns."""
+    _fsync(temporary)
+    os.replace(temporary, target)
+    _note(target).write_text(f"{sha256}  {target.name}\n", "utf-8")
+    _fsync(_note(target))
+    _fsync(target.parent)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _checked(target: Path, sha256: str | None) -> str:
+    if is_noted(target):
+        verify_cached(target)
+    digest = file_sha256(target)
+    if sha256 is not None and digest != sha256.lower():
+        raise DataError(f"{target}: expected sha256 {sha256}, found {digest}. Delete it and prepare again.")
+    return digest
+
+
+def _tried(url: str, target: Path, part: Path, size: int | None, progress: Progress | None, sleep: Callable[[float], None]) -> str:
+    from requests import RequestException
+    from requests.exceptions import ChunkedEncodingError, ConnectionError, Timeout
+
+    reason: Exception = _TryAgainError("not tried")
+    for attempt in range(_TRIES):
+        if attempt:
+            sleep(2.0 ** (attempt - 1))
+        try:
+            return _transfer(url, part, size, progress)
+        except (_TryAgainError, ConnectionError, Timeout, ChunkedEncodingError) as err:
+            reason = err
+        except RequestException as err:  # a wrong address, 404, ...: no better the next time
+            raise DownloadError(url, target, _one_line(err)) from err
+    raise DownloadError(url, target, f"{_one_line(reason)} (tried {_TRIES} times)") from reason
+
+
+def _transfer(url: str, part: Path, size: int | None, progress: Progress | None) -> str:
+    """Get what is missing of `part`, and return the SHA-256 of the whole."""
+    import requests
+
+    state = _resumable(url, part)
+    start = int(state["synced"]) if state else 0
+    headers = {"Accept-Encoding": "identity"}  # else lengths and ranges would be those of a compressed body
+    if state:
+        headers |= {"Range": f"bytes={start}-", "If-Range": state["validator"]}
+    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response:
+        if response.status_code in (416, 429) or response.status_code >= 500:
+            if response.status_code == 416:
+                _forget(part)
+            raise _TryAgainError(f"the server answered {response.status_code} {response.reason}")
+        response.raise_for_status()
+        if response.status_code == 206:
+            found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+            expected = (start, state.get("total"), state["validator"]) if state else None
+            if found is None or expected != (int(found[1]), int(found[2]), _validator(response)):
+                _forget(part)
+                raise _TryAgainError("the server sent a part that does not fit what is there")
+            total: int | None = int(found[2])
+        elif response.status_code == 200:
+            start, total = 0, _length(response)
+        else:
+            raise _TryAgainError(f"the server answered {response.status_code} {response.reason}")
+        if total is None and size is None and response.headers.get("Transfer-Encoding") != "chunked":
+            raise requests.RequestException("the server does not say how long the file is, so none could tell whether it is whole")
+        state = {"url": url, "validator": _validator(response), "total": total}
+        return _receive(response, part, start, state, size if total is None else total, progress)
+
+
+def _receive(response: "Response", part: Path, start: int, state: dict[str, Any], total: int | None, progress: Progress | None) -> str:
+    with part.open("r+b" if start else "w+b") as file:
+        file.truncate(start)
+        digest = hashlib.file_digest(file, "sha256")
+        received = synced = file.seek(start)
+        try:
+            for chunk in response.iter_content(_CHUNK_BYTES):
+                file.write(chunk)
+                digest.update(chunk)
+                received += len(chunk)
+                if progress is not None:
+                    progress(received, total)
+                if total is not None and received > total:
+                    break
+                if received - synced >= _SYNC_BYTES:
+                    synced = _save_state(file, part, state)
+        finally:
+            _save_state(file, part, state)
+    if total is not None and received != total:
+        if received > total:
+            _forget(part)
+        raise _TryAgainError(f"expected {total} bytes, the server sent {received}")
+    return digest.hexdigest()
+
+
+def _resumable(url: str, part: Path) -> dict[str, Any] | None:
+    """Return what is known of a broken-off download, None if it cannot be resumed."""
+    try:
+        state = json.loads(_state(part).read_text("utf-8"))
+        usable = state["url"] == url and isinstance(state["validator"], str) and 0 < state["synced"] <= part.stat().st_size
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # killed before or while it was written: start again
+    return dict(state) if usable and (state["total"] is None or state["synced"] < state["total"]) else None
+
+
+def _save_state(file: Any, part: Path, state: dict[str, Any]) -> int:
+    """Note how many bytes are on the disk: after a power cut the part's length says nothing."""
+    file.flush()
+    os.fsync(file.fileno())
+    synced = int(file.tell())
+    _state(part).write_text(json.dumps({**state, "synced": synced}), "utf-8")
+    return synced
+
+
+def _validator(response: "Response") -> str | None:
+    """Return what names this version of the file: RFC 9110 allows no weak ETag (W/) with ranges."""
+    etag = response.headers.get("ETag")
+    return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
+
+
+def _length(response: "Response") -> int | None:
+    text = response.headers.get("Content-Length", "")
+    return int(text) if text.isdecimal() else None
+
+
+def _state(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")
+
+
+def _note(target: Path) -> Path:
+    return target.with_name(f"{target.name}.sha256")
+
+
+def _forget(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _state(part).unlink(missing_ok=True)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _one_line(err: Exception) -> str:
+    return f"{type(err).__name__.strip('_')}: {' '.join(str(err).split())}"[:300]

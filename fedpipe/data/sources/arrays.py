@@ -1,0 +1,83 @@
+"""Source `npz`: NumPy arrays in one file, `x`, the labels, the clients and, if there is one, `is_test`. No pickle is read."""
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedpipe.config import DataConfig
+from fedpipe.data.sources.base import Batch, Source
+from fedpipe.data.sources.checks import BATCH_ROWS, check_features, check_ids, check_labels, own_path, unreadable
+from fedpipe.errors import DataError, shorten
+
+FEATURES, TESTS = "x", "is_test"
+
+
+def open_npz(config: DataConfig, project: Path) -> Source:
+    """Return the examples of an NPZ file: `x` [n, ...], `data.label_column` [n], `data.client_column` [n], `is_test` bool [n].
+
+    The arrays are read whole: a file that unpacks to more than `data.memory_limit_mb` is refused before it is unpacked.
+
+    Raises:
+        DataError: the file is not there, is no NPZ file, lacks an array, or is too large.
+    """
+    path = own_path(config, project)
+    return Source(lambda: _batches(config, path))
+
+
+def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
+    arrays = _read(config, path)
+    x, y = arrays[FEATURES], arrays[config.label_column]
+    clients = arrays[config.client_column] if config.client_column else None
+    tests = arrays.get(TESTS)
+    lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+    if len(set(lengths.values())) != 1:
+        raise DataError(f"{path}: expected arrays of one length, found {lengths}. Save them again.")
+    if tests is not None and tests.dtype != np.bool_:
+        raise DataError(f"{path}: expected {TESTS} to be bool, found {tests.dtype}. Save it again.")
+    for start in range(0, len(x), BATCH_ROWS):
+        part = slice(start, start + BATCH_ROWS)
+        yield Batch(
+            check_features(x[part], path, start),
+            check_labels(y[part], path, start),
+            None if clients is None else check_ids(clients[part].tolist(), path, start),
+            None if tests is None else tests[part],
+        )
+
+
+def _read(config: DataConfig, path: Path) -> dict[str, Any]:
+    wanted = [FEATURES, config.label_column, *([config.client_column] if config.client_column else [])]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > config.memory_limit_mb * 1_000_000:
+            raise DataError(
+                f"{path}: expected arrays of at most data.memory_limit_mb={config.memory_limit_mb}, found {size / 1e6:.0f} MB when "
+                "unpacked. Raise the limit, or use parquet, which is read in parts."
+            )
+        with np.load(path, allow_pickle=False) as file:
+            missing = [name for name in wanted if name not in file.files]
+            if missing:
+                raise DataError(
+                    f"{path}: expected the arrays {shorten(wanted)}, found {shorten(file.files)}. Name yours in data.client_column and "
+                    "data.label_column."
+                )
+            return {name: file[name] for name in [*wanted, *([TESTS] if TESTS in file.files else [])]}
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        zipfile.BadZipFile,
+        NotImplementedError,
+        SyntaxError,
+        MemoryError,
+        RuntimeError,
+    ) as err:
+        raise unreadable(path, "an NPZ file without pickled objects", err) from err
+    except Exception as err:  # zlib.error, lzma.LZMAError, tokenize.TokenError: what a damaged member makes of NumPy's reader
+        if isinstance(err, DataError):
+            raise
+        raise unreadable(path, "an NPZ file", err) from err

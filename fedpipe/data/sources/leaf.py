@@ -1,0 +1,108 @@
+"""Source `leaf`: the JSON files of LEAF (Caldas et al. 2018, "LEAF: A Benchmark for Federated Settings", arXiv 1812.01097)."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedpipe.config import DataConfig
+from fedpipe.data.sources.base import Batch, Source
+from fedpipe.data.sources.checks import check_features, check_ids, check_labels, own_path, unreadable
+from fedpipe.errors import DataError, shorten
+
+_JSON_FACTOR = 8
+"""Memory of parsed JSON over the size of its text, about: a Python float for some four characters."""
+
+
+def open_leaf(config: DataConfig, project: Path) -> Source:
+    """Return the users of a file `{users, num_samples, user_data: {user: {x, y}}}`, of a folder of such files, or of a folder with
+    `train/*.json` and `test/*.json`, which gives the test split.
+
+    A file is parsed whole: one that would take more than `data.memory_limit_mb` is refused.
+
+    Raises:
+        DataError: nothing is there, a file is not LEAF's, or its counts do not agree.
+    """
+    path = own_path(config, project)
+    return Source(lambda: _batches(config, path))
+
+
+def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
+    split = path.is_dir() and (path / "train").is_dir() and (path / "test").is_dir()
+    files: list[tuple[Path, bool | None]] = (
+        [(file, name == "test") for name in ("train", "test") for file in sorted((path / name).glob("*.json"))]
+        if split
+        else [(file, None) for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+    )
+    if not files:
+        raise DataError(f"{path}: expected LEAF's *.json, or train/*.json and test/*.json, found none. Correct data.path.")
+    seen: set[tuple[str, bool | None]] = set()
+    for file, is_test in files:
+        body = _parse(config, file)
+        for user, data in body.items():
+            if (user, is_test) in seen:
+                raise DataError(f"{file}: expected each user in one file, found {user[:50]!r} twice. Merge the files.")
+            seen.add((user, is_test))
+            if data["y"]:
+                yield _batch(file, user, data, is_test)
+
+
+def _batch(file: Path, user: str, data: dict[str, Any], is_test: bool | None) -> Batch:
+    where = Path(f"{file} (user {user[:50]!r})")
+    try:
+        x = np.asarray(data["x"])
+    except ValueError as err:
+        raise DataError(f"{where}: expected examples of one shape, found several. Correct them.") from err
+    if x.ndim == 1:
+        x = x.reshape(-1, 1)
+    count = len(data["y"])
+    clients = check_ids([user] * count, where, 0)
+    y = check_labels(data["y"], where, 0)
+    return Batch(check_features(_as_float(x), where, 0), y, clients, None if is_test is None else np.full(count, is_test))
+
+
+def _as_float(x: Any) -> Any:
+    """Return numbers as float64, and whatever else as it is: `check_features` names it."""
+    return x.astype(np.float64) if x.dtype.kind in "iuf" else x
+
+
+def _parse(config: DataConfig, file: Path) -> dict[str, dict[str, Any]]:
+    limit = config.memory_limit_mb * 1_000_000 // _JSON_FACTOR
+    try:
+        if file.stat().st_size > limit:
+            raise DataError(
+                f"{file}: expected at most {limit / 1e6:.0f} MB of JSON under data.memory_limit_mb={config.memory_limit_mb}, found "
+                f"{file.stat().st_size / 1e6:.0f} MB. Raise the limit or split the file."
+            )
+        body = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_no_twins)
+    except (OSError, ValueError, RecursionError) as err:
+        raise unreadable(file, "LEAF's JSON", err) from err
+    ok = isinstance(body, dict) and isinstance(body.get("users"), list) and isinstance(body.get("user_data"), dict)
+    samples = body.get("num_samples") if ok else None
+    if not ok or not isinstance(samples, list):
+        raise DataError(f"{file}: expected LEAF's keys users, num_samples and user_data, found something else. Correct data.path.")
+    users, data = body["users"], body["user_data"]
+    if not all(isinstance(user, str) for user in users) or len(set(users)) != len(users) or set(users) != set(data):
+        twice = [user for user in users if not isinstance(user, str) or users.count(user) > 1] if len(users) < 10_000 else []
+        raise DataError(
+            f"{file}: expected users and user_data to name the same users once, found otherwise: {shorten(map(str, twice), 3)}."
+        )
+    for user, count in zip(users, samples, strict=False):
+        part = data[user]
+        if not isinstance(part, dict) or not all(isinstance(part.get(name), list) for name in ("x", "y")):
+            raise DataError(f"{file}: expected lists x and y of user {user[:50]!r}, found something else. Correct it.")
+        if not len(part["x"]) == len(part["y"]) == count:
+            found = f"x of {len(part['x'])} and y of {len(part['y'])}"
+            raise DataError(f"{file}: expected num_samples={count} examples of user {user[:50]!r}, found {found}. Correct it.")
+    if len(samples) != len(users):
+        raise DataError(f"{file}: expected a number in num_samples for each of {len(users)} users, found {len(samples)}. Correct it.")
+    return dict(data)
+
+
+def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    body = dict(pairs)
+    if len(body) != len(pairs):
+        raise ValueError("a key occurs twice in one object")
+    return body

@@ -1,0 +1,30 @@
+"""The sources that read users' own files, by name."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fedpipe.config import DataConfig
+from fedpipe.data.sources.arrays import open_npz
+from fedpipe.data.sources.base import Source
+from fedpipe.data.sources.image_folder import open_images
+from fedpipe.data.sources.leaf import open_leaf
+from fedpipe.data.sources.sqlite_file import open_sqlite
+from fedpipe.data.sources.tabular import open_csv, open_parquet
+
+OWN_SOURCES: dict[str, Callable[[DataConfig, Path], Source]] = {
+    "parquet": open_parquet,
+    "csv": open_csv,
+    "npz": open_npz,
+    "images": open_images,
+    "sqlite": open_sqlite,
+    "leaf": open_leaf,
+}
+
+NEEDS = {
+    "parquet": "a Parquet file at data.path: a row an example; data.client_column, data.label_column, the others are features",
+    "csv": "a CSV file at data.path with a header, otherwise as parquet",
+    "npz": "a NumPy file at data.path: arrays x, data.label_column, data.client_column and, if wanted, is_test",
+    "images": "a folder at data.path: client/label/*.png (or jpg, bmp), all of one size",
+    "sqlite": "a file at data.path in TFF's SQLite format of client data",
+    "leaf": "LEAF's JSON at data.path: a file, a folder of files, or a folder with train/ and test/",
+}

@@ -1,0 +1,81 @@
+"""Source `sqlite`: a file in TFF's SQLite format of client data (`tff.simulation.datasets.load_and_parse_sql_client_data`).
+
+Table `examples(split_name, client_id, serialized_example_proto)`, each proto a `tf.train.Example`. Splits whose name ends in
+`test` are the test split, all others train. TensorFlow is imported to parse the protos.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedpipe.config import DataConfig
+from fedpipe.data.sources.base import Batch, Source
+from fedpipe.data.sources.checks import BATCH_ROWS, check_features, check_ids, check_labels, own_path, unreadable
+from fedpipe.data.tff_files import refuse_cut_short
+from fedpipe.errors import DataError
+
+
+def open_sqlite(config: DataConfig, project: Path) -> Source:
+    """Return the examples of the file: the label is the feature `data.label_column`, all others are joined to a vector.
+
+    Raises:
+        DataError: the file is not there, is cut short, or is not in TFF's format.
+    """
+    path = own_path(config, project)
+    refuse_cut_short("sqlite", path)
+    return Source(lambda: _batches(config, path))
+
+
+def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
+    row = 0
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            names = [name for (name,) in connection.execute("SELECT DISTINCT split_name FROM examples ORDER BY split_name")]
+            tests = [str(name).endswith("test") for name in names]
+            query = "SELECT client_id, serialized_example_proto FROM examples WHERE split_name IS ? ORDER BY rowid"
+            for name, is_test in zip(names, tests, strict=True):
+                cursor = connection.execute(query, (name,))
+                while rows := cursor.fetchmany(BATCH_ROWS):
+                    yield _batch(config, path, rows, row, is_test if len(set(tests)) == 2 else None)
+                    row += len(rows)
+        finally:
+            connection.close()
+    except (sqlite3.Error, OSError) as err:
+        raise unreadable(path, "a SQLite file of TFF's client data", err) from err
+
+
+def _batch(config: DataConfig, path: Path, rows: list[Any], first: int, is_test: bool | None) -> Batch:
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    examples = []
+    for row, (_, proto) in enumerate(rows, first):
+        try:
+            examples.append(_values(tf.train.Example.FromString(proto)))
+        except (DecodeError, TypeError) as err:
+            raise DataError(f"{path}: expected a tf.train.Example at row {row}, found other bytes. Make the file again.") from err
+        if examples[-1].keys() != examples[0].keys() or config.label_column not in examples[-1]:
+            raise DataError(
+                f"{path}: expected the feature {config.label_column} and the same others in each example, found {sorted(examples[-1])} at "
+                f"row {row}. Name yours in data.label_column."
+            )
+    labels = [example.pop(config.label_column) for example in examples]
+    vectors = [[value for name in sorted(example) for value in example[name]] for example in examples]
+    if len({len(vector) for vector in vectors}) != 1 or any(len(label) != 1 for label in labels):
+        raise DataError(f"{path}: expected one label and features of one length in each example, found others from row {first} on.")
+    if not all(isinstance(value, int | float) for value in vectors[0]):
+        raise DataError(f"{path}: expected features that are numbers, found texts from row {first} on. Encode them.")
+    x = check_features(np.array(vectors, np.float64), path, first)
+    y = check_labels([label[0].decode("utf-8", "replace") if isinstance(label[0], bytes) else label[0] for label in labels], path, first)
+    return Batch(x, y, check_ids([client for client, _ in rows], path, first), None if is_test is None else np.full(len(rows), is_test))
+
+
+def _values(example: Any) -> dict[str, list[Any]]:
+    """Return the values of each feature, whatever their kind."""
+    return {
+        name: list(getattr(feature, feature.WhichOneof("kind") or "float_list").value) for name, feature in example.features.feature.items()
+    }

@@ -1,0 +1,119 @@
+"""Sources `parquet` and `csv`: one row an example, one column the client, one the label, the others the features.
+
+Read in batches by pyarrow. An optional column `split` holds train or test.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedpipe.config import DataConfig
+from fedpipe.data.sources.base import Batch, Source
+from fedpipe.data.sources.checks import BATCH_ROWS, check_features, check_ids, check_labels, check_tests, own_path, unreadable
+from fedpipe.errors import DataError, shorten
+
+SPLIT_COLUMN = "split"
+
+
+def open_parquet(config: DataConfig, project: Path) -> Source:
+    """Return the rows of a Parquet file.
+
+    Raises:
+        DataError: the file is not there, is no Parquet file, or lacks a column.
+    """
+    path = own_path(config, project)
+
+    def tables() -> Iterator[Any]:
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(BATCH_ROWS, use_threads=False)
+
+    return Source(lambda: _batches(config, path, "a Parquet file", tables))
+
+
+def open_csv(config: DataConfig, project: Path) -> Source:
+    """Return the rows of a CSV file with a header; the client column is text whatever it looks like, so `007` stays `007`.
+
+    Raises:
+        DataError: the file is not there, is no CSV file, or lacks a column.
+    """
+    path = own_path(config, project)
+
+    def tables() -> Iterator[Any]:
+        import pyarrow as pa
+        import pyarrow.csv as pc
+
+        texts = {SPLIT_COLUMN: pa.string()} | ({config.client_column: pa.string()} if config.client_column else {})
+        options = pc.ConvertOptions(column_types=texts, strings_can_be_null=False)
+        with pc.open_csv(path, pc.ReadOptions(use_threads=False), convert_options=options) as file:
+            for batch in file:
+                for start in range(0, batch.num_rows, BATCH_ROWS):
+                    yield batch.slice(start, BATCH_ROWS)
+
+    return Source(lambda: _batches(config, path, "a CSV file with a header", tables))
+
+
+def _batches(config: DataConfig, path: Path, what: str, tables: Callable[[], Iterator[Any]]) -> Iterator[Batch]:
+    import pyarrow as pa
+
+    row = 0
+    try:
+        for table in tables():
+            if table.num_rows:
+                yield _batch(config, path, table, row)
+            row += table.num_rows
+    except (pa.ArrowException, OSError, UnicodeError) as err:
+        raise unreadable(path, what, err) from err
+
+
+def _batch(config: DataConfig, path: Path, table: Any, row: int) -> Batch:
+    names = table.schema.names
+    twice = sorted({name for name in names if names.count(name) > 1})
+    wanted = [config.label_column, *([config.client_column] if config.client_column else [])]
+    missing = [name for name in wanted if name not in names]
+    if twice or missing:
+        problem = f"the column {shorten(twice)} twice" if twice else f"no column {shorten(missing)} among {shorten(names)}"
+        raise DataError(
+            f"{path}: expected each of data.client_column={config.client_column} and data.label_column={config.label_column} once, "
+            f"found {problem}. Name your columns there."
+        )
+    given = {*wanted, SPLIT_COLUMN}
+    x = _features(path, [(name, table.column(name)) for name in names if name not in given], row)
+    clients = check_ids(table.column(config.client_column).to_pylist(), path, row) if config.client_column else None
+    marks = check_tests(table.column(SPLIT_COLUMN).to_pylist(), path, row) if SPLIT_COLUMN in names else None
+    return Batch(x, check_labels(table.column(config.label_column).to_pylist(), path, row), clients, marks)
+
+
+def _features(path: Path, columns: list[tuple[str, Any]], row: int) -> npt.NDArray[Any]:
+    """Return a vector for each row: from a column of numbers each, or from one column of lists of one length."""
+    import pyarrow as pa
+
+    if not columns:
+        raise DataError(f"{path}: expected columns of features beside client and label, found none. Add them.")
+    missing = next((name for name, column in columns if column.null_count), None)
+    if missing is not None:
+        raise DataError(f"{path}: expected a value in every row, found none in the column {missing} from row {row} on. Fill or drop it.")
+    if len(columns) == 1 and (pa.types.is_list(columns[0][1].type) or pa.types.is_fixed_size_list(columns[0][1].type)):
+        lists = columns[0][1].to_pylist()
+        lengths = {len(one) for one in lists}
+        if len(lengths) != 1 or any(value is None for one in lists for value in one):
+            raise DataError(
+                f"{path}: expected lists of one length without gaps in {columns[0][0]}, found lengths {shorten(sorted(lengths), 3)}."
+            )
+        kept = np.uint8 if pa.types.is_uint8(columns[0][1].type.value_type) else np.float64
+        return check_features(np.array(lists, kept), path, row)
+    others = [f"{name} ({column.type})" for name, column in columns if not _is_number(column.type)]
+    if others:
+        raise DataError(f"{path}: expected features that are numbers, found {shorten(others, 3)}. Drop or encode these columns.")
+    x = np.stack([np.asarray(column.to_numpy(zero_copy_only=False)) for _, column in columns], axis=1)
+    return check_features(x, path, row)
+
+
+def _is_number(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))

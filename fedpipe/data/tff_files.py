@@ -1,0 +1,108 @@
+"""The files behind TFF's data sets, fetched and checked before TFF's loader sees them: it trusts whatever has their name.
+
+`tff.simulation.datasets.download.get_compressed_file` unpacks straight to the final name, with no lock and no check. A file in
+the place where it looks is used without a download, so fetching the file first is all that is needed.
+"""
+
+import hashlib
+import lzma
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+
+from fedpipe.data.download import DownloadError, Progress, download, is_noted, publish, verify_cached
+from fedpipe.errors import DataError
+
+BASE_URL = "https://storage.googleapis.com/tff-datasets-public"
+"""Where TFF 0.87 downloads from. It publishes neither lengths nor checksums."""
+
+FILES: Mapping[str, str] = {"emnist": "emnist_all.sqlite", "cifar100": "cifar100.sqlite"}
+"""Name of each data set's file in the cache; at `BASE_URL` it is compressed, with `.lzma` at the end. `emnist` has the letters too."""
+
+_CHUNK_BYTES = 1 << 20
+
+
+def fetch(name: Literal["emnist", "cifar100"], cache_dir: Path, progress: Progress | None = None, base_url: str | None = None) -> Path:
+    """Return the SQLite file of a data set in `cache_dir`; if it is not there it is downloaded and unpacked first.
+
+    A file that is there is checked: its length against its own header, and its SHA-256 if fedpipe made it (a file that was
+    put there by hand has none noted). The folder need not be writable then.
+
+    Args:
+        name: data set of TFF.
+        cache_dir: folder of downloaded files; TFF's own is `~/.tff`.
+        progress: called as compressed bytes arrive.
+        base_url: address to use in place of `BASE_URL`, such as a mirror's.
+
+    Raises:
+        DataError: the file is damaged, or is not there and cannot be made.
+    """
+    path = cache_dir / FILES[name]
+    if not path.exists():
+        url = f"{(base_url or BASE_URL).rstrip('/')}/{path.name}.lzma"
+        try:
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_name(f".{path.name}.lock")):
+                if not path.exists():
+                    _make(name, path, url, progress)
+        except DownloadError as err:
+            raise _not_made(name, path, url, err.reason) from err
+        except OSError as err:
+            raise _not_made(name, path, url, str(err)) from err
+    refuse_cut_short(name, path)
+    if is_noted(path):
+        verify_cached(path)
+    return path
+
+
+def refuse_cut_short(name: str, path: Path) -> None:
+    """Compare the length with the number of pages in the header (SQLite file format, 1.3); a whole check would take minutes.
+
+    Raises:
+        DataError: it is no SQLite file, or shorter than its header says.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+        found = path.stat().st_size
+    except OSError as err:
+        raise DataError(f"data.source={name}: cannot read {path}: {err}.") from err
+    page = int.from_bytes(header[16:18], "big")
+    expected = (65536 if page == 1 else page) * int.from_bytes(header[28:32], "big")
+    if not header.startswith(b"SQLite format 3\0") or found < expected:
+        wanted = f"a SQLite file of {expected} bytes" if header.startswith(b"SQLite") else "a SQLite file"
+        raise DataError(f"data.source={name}: expected {wanted} at {path}, found {found} bytes. Delete it and prepare again.")
+
+
+def _make(name: str, path: Path, url: str, progress: Progress | None) -> None:
+    packed, part = path.with_name(f"{path.name}.lzma"), path.with_name(f".{path.name}.part")
+    download(url, packed, None, None, progress)
+    try:
+        digest = _unpack(packed, part)
+        refuse_cut_short(name, part)
+        publish(part, path, digest)
+    except (lzma.LZMAError, EOFError, DataError) as err:
+        raise _not_made(name, path, url, f"it does not unpack to a SQLite file: {' '.join(str(err).split())}") from err
+    finally:
+        # Kept neither when it was good, as it has done its work, nor when it was not, as the next call shall not use it.
+        for left in (part, packed, packed.with_name(f"{packed.name}.sha256")):
+            left.unlink(missing_ok=True)
+
+
+def _unpack(packed: Path, part: Path) -> str:
+    """Unpack a file without holding it in memory, and return the SHA-256 (hex) of what came out."""
+    digest = hashlib.sha256()
+    with lzma.open(packed) as source, part.open("wb") as out:
+        while chunk := source.read(_CHUNK_BYTES):
+            out.write(chunk)
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _not_made(name: str, path: Path, url: str, reason: str) -> DataError:
+    return DataError(
+        f"data.source={name}: expected {path}, and it could not be downloaded: {reason}. Unpack {url} (`xz -dc`) to that file, or use "
+        f"data.source=mnist5k or data.source=synthetic, which need no network."
+    )
