@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from fedpipe.algorithms.aggregation import Aggregation, mean
 from fedpipe.algorithms.base import RoundResult
@@ -113,7 +112,7 @@ class FedAvg:
         data = [Path(clients[i].path).read_bytes() if self._work.by_value else clients[i].path for i in ids]
         seeds = [derive_seed(self._seed, "client", round_num, i) for i in ids]
         return OrderedDict(
-            data=tf.reshape(tf.constant(data, tf.string), shape),
+            data=np.array(data, np.object_).reshape(shape),
             count=np.array([clients[i].count for i in ids], np.int64).reshape(shape),
             seed=np.array(seeds, np.int64).reshape(shape),
         )
