@@ -13,6 +13,7 @@ What makes it fast is said where it stands: `client_work` (no dataset iterators)
 computation), `data.resident` (workers read the examples themselves).
 """
 
+import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -109,7 +110,7 @@ class FedAvg:
         return [self._ref(round_num, ids, clients, (len(ids),)) for ids in members]
 
     def _ref(self, round_num: int, ids: list[str], clients: Mapping[str, ResidentClient], shape: tuple[int, ...]) -> Any:
-        data = [Path(clients[i].path).read_bytes() if self._work.by_value else clients[i].path for i in ids]
+        data = [Path(clients[i].path).read_bytes() if self._work.by_value else os.fsencode(clients[i].path) for i in ids]
         seeds = [derive_seed(self._seed, "client", round_num, i) for i in ids]
         return OrderedDict(
             data=np.array(data, np.object_).reshape(shape),

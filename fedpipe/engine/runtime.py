@@ -38,7 +38,6 @@ class _Connection:
     def close(self) -> None:
         for channel in self.channels:
             channel.close()
-        self.context.stop()
 
 
 class Runtime:
@@ -160,10 +159,9 @@ class Runtime:
             from fedpipe.engine.context import WorkersContext, open_channel
 
             self._isolation = "isolated" if all(worker.isolated for worker in workers) else "open"
-            guards = tuple(Guard(worker) for worker in workers)
-            opened = [open_channel(worker.target, guard) for worker, guard in zip(workers, guards, strict=True)]
-            context = WorkersContext([guarded for _, guarded in opened])
-            self._connection = _Connection(tuple(channel for channel, _ in opened), guards, context)
+            channels = tuple(open_channel(worker.target) for worker in workers)
+            guards = tuple(Guard(worker, channel) for worker, channel in zip(workers, channels, strict=True))
+            self._connection = _Connection(channels, guards, WorkersContext(guards))
         for worker in workers:
             if not worker.alive():
                 raise WorkerLost(f"the TFF worker ended {worker.how_it_ended()}")

@@ -1,0 +1,179 @@
+"""One call of a TFF computation on a worker: three messages (argument, call, result) of TFF's executor protocol.
+
+TFF's `RemoteExecutor` speaks the same protocol, as coroutines that trace and check every element of every value: in a round of
+ten small clients that takes as long as half of their arithmetic. Here a value becomes a message by its type, without detours, and
+a computation is sent once. Whatever is not a tensor, a struct or a federated value of these goes the way of
+`tff.framework.serialize_value`.
+
+This is the one file of the engine that imports what TFF does not make public: the protocol's messages, and the switch of tracing.
+"""
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+import numpy as np
+import tensorflow_federated as tff
+from tensorflow_federated.proto.v0 import array_pb2, computation_pb2, executor_pb2
+from tensorflow_federated.python.common_libs import tracing
+from tensorflow_federated.python.core.impl.types import dtype_utils, type_serialization
+
+from fedpipe.engine.guard import Guard
+
+KEPT_COMPUTATIONS = 64
+_DISPOSE_AT = 20
+"""Values that the worker may hold for nobody before it is told so: a message each time would cost a tenth of a small round."""
+
+tracing.set_tracing_providers([])
+
+
+class RemoteCalls:
+    """Calls computations on one worker, for one number of clients."""
+
+    def __init__(self, guard: Guard, clients: int) -> None:
+        """Open an executor of the worker. Raises what the guard does."""
+        self._stub, self._sent = tff.framework.RemoteExecutorGrpcStub(guard), OrderedDict[int, tuple[Any, Any]]()
+        at_clients = executor_pb2.Cardinality(placement=computation_pb2.Placement(uri=tff.CLIENTS.uri), cardinality=clients)
+        self._executor = self._stub.get_executor(executor_pb2.GetExecutorRequest(cardinalities=[at_clients])).executor
+        self._unused: list[Any] = []
+
+    def call(self, compiled: Any, parameter: Any, result: Any, argument: Any) -> Any:
+        """Return the result of a compiled computation.
+
+        Args:
+            compiled: the computation as the worker runs it; found again by identity.
+            parameter: TFF type of its argument, None if it takes none.
+            result: TFF type of its result, which names Python's containers.
+            argument: its argument.
+
+        Raises:
+            TypeError: the argument does not fit its type.
+            grpc.RpcError: of the guard, or the worker's own: the computation failed.
+        """
+        function, sent = self._send_computation(compiled), None
+        if parameter is not None:
+            sent = self._create(to_message(argument, parameter))
+        request = executor_pb2.CreateCallRequest(executor=self._executor, function_ref=function, argument_ref=sent)
+        value = self._stub.create_call(request).value_ref
+        computed = self._stub.compute(executor_pb2.ComputeRequest(executor=self._executor, value_ref=value)).value
+        self._dispose(sent, value)
+        return from_message(computed, result)
+
+    def close(self) -> None:
+        """Free all that the worker keeps for these calls. A worker that is lost keeps nothing."""
+        self._sent.clear()
+        with contextlib.suppress(grpc.RpcError):
+            self._stub.dispose_executor(executor_pb2.DisposeExecutorRequest(executor=self._executor))
+
+    def _send_computation(self, compiled: Any) -> Any:
+        if id(compiled) not in self._sent:
+            message = executor_pb2.Value(computation=tff.framework.serialize_computation(compiled))
+            self._sent[id(compiled)] = (compiled, self._create(message))
+            if len(self._sent) > KEPT_COMPUTATIONS:
+                self._dispose(self._sent.popitem(last=False)[1][1])
+        return self._sent[id(compiled)][1]
+
+    def _create(self, message: Any) -> Any:
+        return self._stub.create_value(executor_pb2.CreateValueRequest(executor=self._executor, value=message)).value_ref
+
+    def _dispose(self, *values: Any) -> None:
+        self._unused += [value for value in values if value is not None]
+        if len(self._unused) >= _DISPOSE_AT:
+            self._stub.dispose(executor_pb2.DisposeRequest(executor=self._executor, value_ref=self._unused))
+            self._unused = []
+
+
+def to_message(value: Any, kind: Any) -> Any:
+    """Return a value of a TFF type as the protocol has it. Raises TypeError where it is not of that type."""
+    if isinstance(kind, tff.TensorType):
+        return executor_pb2.Value(array=_array(value, kind))
+    if isinstance(kind, tff.StructType):
+        names = [name for name, _ in tff.structure.iter_elements(kind)]
+        values = _elements(value, names)
+        if len(values) != len(names):
+            raise TypeError(f"expected {len(names)} elements for {kind.compact_representation()}, found {len(values)}")
+        inner = [to_message(one, type_of) for one, type_of in zip(values, kind, strict=True)]
+        elements = [executor_pb2.Value.Struct.Element(name=name, value=one) for name, one in zip(names, inner, strict=True)]
+        return executor_pb2.Value(struct=executor_pb2.Value.Struct(element=elements))
+    if isinstance(kind, tff.FederatedType):
+        members = [to_message(one, kind.member) for one in ([value] if kind.all_equal else value)]
+        return executor_pb2.Value(federated=executor_pb2.Value.Federated(type=_federated_type(kind), value=members))
+    message, _ = tff.framework.serialize_value(value, kind)
+    return message
+
+
+def from_message(message: Any, kind: Any) -> Any:
+    """Return the value of a TFF type in a message: NumPy arrays in the Python containers that the type names."""
+    if isinstance(kind, tff.TensorType) and message.array.content:
+        shape = tuple(message.array.shape.dim)
+        return np.frombuffer(message.array.content, kind.dtype).reshape(shape)
+    if isinstance(kind, tff.StructType):
+        names = [name for name, _ in tff.structure.iter_elements(kind)]
+        inner = [from_message(one.value, type_of) for one, type_of in zip(message.struct.element, kind, strict=True)]
+        container = getattr(kind, "python_container", None)
+        if container in (list, tuple):
+            return container(inner)
+        if container is OrderedDict:
+            return OrderedDict(zip(names, inner, strict=True))
+        return tff.types.type_to_py_container(tff.structure.Struct(list(zip(names, inner, strict=True))), kind)
+    if isinstance(kind, tff.FederatedType):
+        members = [from_message(one, kind.member) for one in message.federated.value[: 1 if kind.all_equal else None]]
+        return members[0] if kind.all_equal else members
+    value, _ = tff.framework.deserialize_value(message, kind)
+    return value
+
+
+def count_clients(value: Any, kind: Any) -> int:
+    """Return the number of values at the clients in an argument, 0 where its type names none. Raises ValueError if they differ."""
+    if isinstance(kind, tff.FederatedType):
+        return 0 if kind.all_equal or kind.placement is not tff.CLIENTS else len(value)
+    if not isinstance(kind, tff.StructType):
+        return 0
+    values = _elements(value, [name for name, _ in tff.structure.iter_elements(kind)])
+    counts = {count_clients(one, type_of) for one, type_of in zip(values, kind, strict=True)} - {0}
+    if len(counts) > 1:
+        raise ValueError(f"expected one number of clients in an argument, found {sorted(counts)}")
+    return counts.pop() if counts else 0
+
+
+def _elements(value: Any, names: list[str | None]) -> list[Any]:
+    """Return the elements of a container in the order of their names."""
+    if isinstance(value, Mapping):
+        return [value[name] for name in names] if set(names) == set(value) else list(value.values())
+    if isinstance(value, list | tuple):
+        return list(value)
+    return list(tff.structure.from_container(value))
+
+
+def _array(value: Any, kind: Any) -> Any:
+    """Return a tensor: strings and scalars as a list, which TFF wants of them, all else as bytes."""
+    value, wanted = value.numpy() if hasattr(value, "numpy") else value, kind.dtype.type
+    texts = wanted is np.str_
+    found = np.asarray(value, np.object_ if texts else None)
+    shape = kind.shape
+    fits = shape is None or (len(shape) == found.ndim and all(size in (None, n) for size, n in zip(shape, found.shape, strict=True)))
+    if not fits or not (texts or np.can_cast(found.dtype, wanted, "same_kind")):
+        raise TypeError(f"expected a tensor of type {kind.compact_representation()}, found {found.dtype}{list(found.shape)}")
+    if not texts and found.ndim:
+        content = np.ascontiguousarray(found, wanted).tobytes()
+        return array_pb2.Array(dtype=dtype_utils.to_proto(wanted), shape=array_pb2.ArrayShape(dim=found.shape), content=content)
+    if not texts:
+        message, _ = tff.framework.serialize_value(wanted(found), kind)
+        return message.array
+    items = [one.encode() if isinstance(one, str) else one for one in found.ravel().tolist()]
+    strings = array_pb2.Array.BytesList(value=items)
+    return array_pb2.Array(dtype=dtype_utils.to_proto(wanted), shape=array_pb2.ArrayShape(dim=found.shape), string_list=strings)
+
+
+_federated_types: dict[int, tuple[Any, Any]] = {}
+
+
+def _federated_type(kind: Any) -> Any:
+    """Return a federated type's message; made once, as types live as long as their computations."""
+    if id(kind) not in _federated_types:
+        if len(_federated_types) >= KEPT_COMPUTATIONS:
+            _federated_types.clear()
+        _federated_types[id(kind)] = (kind, type_serialization.serialize_type(kind).federated)
+    return _federated_types[id(kind)][1]
