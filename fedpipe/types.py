@@ -18,7 +18,8 @@ class Examples:
     """Some labelled examples, as the shards hold them.
 
     Attributes:
-        x: uint8 or float32 [n, *feature_shape]; uint8 pixels are 0..255 and become floats (`/ 255`) in the computation.
+        x: uint8, float32 or int32 [n, *feature_shape]; uint8 pixels are 0..255 and become floats (`/ 255`) in the computation;
+            int32 are tokens, and 0 pads a sequence of variable length.
         y: int32 [n], class numbers from 0.
     """
 

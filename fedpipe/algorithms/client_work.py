@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from fedpipe.models import ModelSpec
-from fedpipe.models.evaluate import to_float
+from fedpipe.models.evaluate import to_input
 
 SUMS = OrderedDict(loss=tf.float32, correct=tf.int64, examples=tf.int64, steps=tf.int64)
 """What a client measures, and its dtypes. All are sums, so that clients merge by adding in any order."""
@@ -45,13 +45,14 @@ class ClientWork:
     Attributes:
         model: its `logits` are differentiated; the loss is the mean cross-entropy of a batch.
         optimizer: a `tff.learning.optimizers.Optimizer`, started afresh each round.
-        feature_dtype: dtype of the resident features, uint8 or float32.
+        feature_dtype: dtype of the resident features, uint8, float32 or int32.
         batch_size: examples per step; the last batch of an epoch may be smaller and is kept.
         epochs: passes over the client's examples.
         max_steps: limit of gradient steps in a round, or `None`.
         shuffle: draw the order of examples anew each epoch, from the client's seed alone.
         weighting: the update weight: the client's number of `examples`, or 1 (`uniform`).
         by_value: `data` holds the client's bytes themselves instead of the path of a file that the worker can read.
+        variable_length: features are sequences that end in padding: each batch is cut to its longest.
     """
 
     model: ModelSpec
@@ -63,6 +64,7 @@ class ClientWork:
     shuffle: bool = False
     weighting: Literal["examples", "uniform"] = "uniform"
     by_value: bool = False
+    variable_length: bool = False
 
     def __call__(self, weights: Sequence[Any], data: Any, count: Any, seed: Any) -> ClientResult:
         """Train from `weights` on one client's examples.
@@ -89,6 +91,8 @@ class ClientWork:
             else:
                 chosen = orders[i // steps_per_epoch, start:stop]
                 batch_x, batch_y = tf.gather(x, chosen), tf.gather(y, chosen)
+            if self.variable_length:
+                batch_x = without_padding(batch_x)
             gradients, batch_loss, batch_correct = self._gradients(current, batch_x, batch_y)
             state, current = self.optimizer.next(state, current, gradients)
             return i + 1, current, state, loss + batch_loss, correct + batch_correct
@@ -105,7 +109,7 @@ class ClientWork:
         return ClientResult(update, update_weight, OrderedDict(loss=loss, correct=correct, examples=examples, steps=steps))
 
     def _examples(self, data: Any, count: Any) -> tuple[Any, Any]:
-        """Return float32 features [count, *shape] and int32 labels [count] from bytes as `data.resident` lays them out."""
+        """Return features [count, *shape] as the model takes them and int32 labels [count] from bytes as `data.resident` lays them out."""
         raw = tf.io.decode_raw(data if self.by_value else tf.io.read_file(data), tf.uint8)
         shape, size = self.model.feature_shape, self.feature_dtype.itemsize
         end_x = count * (prod(shape) * size)
@@ -113,7 +117,7 @@ class ClientWork:
         if size > 1:
             x = tf.bitcast(tf.reshape(x, (-1, size)), tf.as_dtype(self.feature_dtype))
         x = tf.reshape(x, tf.stack([count, *shape]))
-        return to_float(tf.ensure_shape(x, (None, *shape))), tf.bitcast(tf.reshape(y, (-1, 4)), tf.int32)
+        return to_input(tf.ensure_shape(x, (None, *shape))), tf.bitcast(tf.reshape(y, (-1, 4)), tf.int32)
 
     def _orders(self, count: Any, seed: Any) -> Any:
         """Return int32 [epochs, count]: an order of the examples for each epoch, a pure function of the seed."""
@@ -134,6 +138,12 @@ class ClientWork:
         gradients = tape.gradient(logits, weights, output_gradients=by_logits / tf.cast(tf.size(y), tf.float32))
         hits = tf.cast(tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), y), tf.float32)
         return gradients, tf.reduce_sum(losses), tf.cast(tf.reduce_sum(hits), tf.int64)
+
+
+def without_padding(x: Any) -> Any:
+    """Return int32 sequences [n, length] cut to the longest: to the last column that is not all zeros, at least one column."""
+    used = tf.reduce_max(tf.where(tf.not_equal(x, 0), tf.range(1, tf.shape(x)[1] + 1), 0))
+    return x[:, : tf.maximum(used, 1)]
 
 
 def zero_sums() -> "OrderedDict[str, Any]":

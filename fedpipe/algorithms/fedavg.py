@@ -121,12 +121,12 @@ class FedAvg:
 
 def build_fedavg(config: Config, model: ModelSpec, population: Population, cache_dir: Path) -> FedAvg:
     """Return the algorithm for a run's settings, a model and a population; resident files go below `cache_dir`."""
-    work = build_client_work(config, model, np.dtype(population.manifest.feature_dtype))
+    work = build_client_work(config, model, np.dtype(population.manifest.feature_dtype), population.manifest.variable_length)
     return FedAvg(config, work, mean(), ResidentCache.of(population, cache_dir, config.runtime.cache_max_bytes))
 
 
-def build_client_work(config: Config, model: ModelSpec, feature_dtype: np.dtype[Any]) -> ClientWork:
-    """Return the client work of a run's settings, for features of a dtype (uint8 or float32)."""
+def build_client_work(config: Config, model: ModelSpec, feature_dtype: np.dtype[Any], variable_length: bool = False) -> ClientWork:
+    """Return the client work of a run's settings, for features of a dtype (uint8, float32 or int32)."""
     client = config.client
     return ClientWork(
         model,
@@ -138,6 +138,7 @@ def build_client_work(config: Config, model: ModelSpec, feature_dtype: np.dtype[
         client.shuffle,
         client.weighting,
         by_value=config.runtime.examples == "by_value",
+        variable_length=variable_length,
     )
 
 

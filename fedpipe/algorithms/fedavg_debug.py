@@ -102,5 +102,5 @@ class FedAvgInProcess:
 
 def build_fedavg_debug(config: Config, model: ModelSpec, population: Population, cache_dir: Path) -> FedAvgInProcess:
     """Return the algorithm for a run's settings, a model and a population; as `build_fedavg`."""
-    work = build_client_work(config, model, np.dtype(population.manifest.feature_dtype))
+    work = build_client_work(config, model, np.dtype(population.manifest.feature_dtype), population.manifest.variable_length)
     return FedAvgInProcess(config, work, ResidentCache.of(population, cache_dir, config.runtime.cache_max_bytes))

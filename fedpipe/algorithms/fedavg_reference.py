@@ -20,7 +20,7 @@ import tensorflow_federated as tff
 from fedpipe.algorithms.base import RoundResult
 from fedpipe.config import Config
 from fedpipe.models import ModelSpec
-from fedpipe.models.evaluate import to_float
+from fedpipe.models.evaluate import to_input
 from fedpipe.types import Examples, Weights
 
 # --- The model ---------------------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ class FedAvgReference:
 
     def _dataset(self, client_id: str, epochs: int) -> tf.data.Dataset:
         examples = self._population.examples(client_id)
-        x = tf.reshape(to_float(examples.x), (-1, *self._features))
+        x = tf.reshape(to_input(examples.x), (-1, *self._features))
         y = tf.reshape(examples.y, (-1, 1))
         return tf.data.Dataset.from_tensor_slices((x, y)).batch(self._client.batch_size).repeat(epochs)
 

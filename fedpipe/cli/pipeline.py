@@ -22,11 +22,17 @@ def _load(params: Path | None, overrides: list[str] | None) -> tuple[Any, Any]:
 def prepare(params: ParamsFile = None, set_: Overrides = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Make the client shards in data/shards (DVC's stage `prepare`)."""
     project, config = _load(params, set_)
+    from rich.console import Console
+
+    from fedpipe.cli.downloads import DownloadBar
+    from fedpipe.data.download import watched
     from fedpipe.data.population import Population
     from fedpipe.steps.data import prepare as prepare_step
     from fedpipe.steps.describe import write_tables
 
-    manifest = prepare_step(config.data, project.shards, project)
+    bar = DownloadBar(Console(stderr=True), quiet or as_json)
+    with bar.progress, watched(bar):
+        manifest = prepare_step(config.data, project.shards, project)
     write_tables(Population.open(project.shards, verify=False), project.outputs / "prepare")
     if as_json:
         print(json.dumps(manifest.model_dump(mode="json")))

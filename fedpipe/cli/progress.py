@@ -4,17 +4,19 @@ import time
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from fedpipe.cli.downloads import DownloadBar
 from fedpipe.types import RoundReport
 
 console = Console(stderr=True)
 
 
 class RoundBar:
-    """A `RoundSink` that shows round, test loss, test accuracy and clients per second."""
+    """A `RoundSink` that shows round, test loss, test accuracy and clients per second; above it a download, if there is one."""
 
     def __init__(self, rounds: int, quiet: bool) -> None:
         """Take the number of rounds; a quiet bar shows nothing."""
@@ -27,12 +29,15 @@ class RoundBar:
             console=console,
             disable=quiet,
         )
+        self.downloads = DownloadBar(console, quiet)
+        self._live = None if quiet else Live(Group(self.downloads.progress, self._progress), console=console, refresh_per_second=10)
         self._task = self._progress.add_task("starting", total=rounds, start=False, loss="-", accuracy="-", rate="-")
         self._last = time.perf_counter()
 
     def __enter__(self) -> "RoundBar":
         """Show the bar."""
-        self._progress.start()
+        if self._live is not None:
+            self._live.start()
         return self
 
     def round_done(self, report: RoundReport) -> None:
@@ -50,7 +55,8 @@ class RoundBar:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Leave the bar as it stands."""
-        self._progress.stop()
+        if self._live is not None:
+            self._live.stop()
 
 
 def show_summary(summary: dict[str, Any], open_with: str) -> None:

@@ -32,11 +32,12 @@ def run(
     config = load_config(file, set_ or ())
     # Prefect's own log lines would run through the progress bar; its warnings reach stderr through the root logger.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    from fedpipe.data.download import watched
     from flows.launch import Timings, launch
 
     spent = Timings()
     # Whatever a library prints goes to stderr: stdout carries the result alone.
-    with contextlib.redirect_stdout(sys.stderr), RoundBar(config.rounds, quiet or as_json) as bar:
+    with contextlib.redirect_stdout(sys.stderr), RoundBar(config.rounds, quiet or as_json) as bar, watched(bar.downloads):
         summary = launch(project, file, set_ or (), name, (bar,), spent)
     summary["seconds"]["total"] = time.perf_counter() - start
     if not (quiet or as_json):

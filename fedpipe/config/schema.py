@@ -17,7 +17,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 SOURCE_NAMES = (
-    *("mnist5k", "synthetic", "emnist", "emnist62", "cifar100"),  # what ships, and what TFF downloads
+    *("mnist5k", "synthetic", "emnist", "emnist62", "cifar100", "shakespeare"),  # what ships, and what TFF downloads
     *("parquet", "csv", "npz", "images", "sqlite", "leaf"),  # the user's own, read from data.path
 )
 
@@ -45,6 +45,11 @@ class DataConfig(Group):
         "`partition` makes them.",
     )
     label_column: Name = Field("label", description="Column (`parquet`, `csv`) or array (`npz`) with each example's label.")
+    feature_dtype: Literal["auto", "uint8", "int32", "float32"] = Field(
+        "auto",
+        description="What the features of your own files are. `uint8`: 0..255, divided by 255 before a model sees them; `int32`: "
+        "tokens; `float32`: numbers as they are; `auto`: uint8 as uint8, whole numbers in lists and arrays as int32, else float32.",
+    )
     partition: Literal["auto", "natural", "iid", "dirichlet", "pathological", "quantity"] = Field(
         "auto",
         description="How examples are given to clients. `natural`: the source's own clients; `iid`: at random, equal sizes; "

@@ -9,7 +9,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes of the whole, None if the server does not say."""
+
+_watchers: list[Progress] = []
 
 _TRIES = 3
 _TIMEOUT_SECONDS = 60
@@ -65,7 +68,7 @@ def download(
         target: file to make; its folder is made if need be.
         sha256: what the file must have (hex), None if it is not known.
         size: bytes that the file must have, None if it is not known.
-        progress: called as bytes arrive.
+        progress: called as bytes arrive; see also `watched`.
         sleep: waits between tries, in seconds.
 
     Raises:
@@ -78,7 +81,7 @@ def download(
             if target.exists():
                 return _checked(target, sha256)
             part = target.with_name(f".{target.name}.part")
-            digest = _tried(url, target, part, size, progress, sleep)
+            digest = _tried(url, target, part, size, progress or (_watchers[-1] if _watchers else None), sleep)
             found = part.stat().st_size
             if (size is not None and found != size) or (sha256 is not None and digest != sha256.lower()):
                 _forget(part)
@@ -89,6 +92,16 @@ def download(
             return digest
     except OSError as err:
         raise DataError(f"{target}: expected to write it there, found {err}. Free the place or choose another folder.") from err
+
+
+@contextmanager
+def watched(progress: Progress) -> Iterator[None]:
+    """Let `progress` see every download of this process within the block, unless the download names another."""
+    _watchers.append(progress)
+    try:
+        yield
+    finally:
+        _watchers.remove(progress)
 
 
 def verify_cached(target: Path) -> None:

@@ -58,6 +58,7 @@ class Manifest(_Part):
         held_out_fraction: of the clients.
         feature_shape: shape of one example's features.
         feature_dtype: dtype of the features in the shards.
+        variable_length: whether features are sequences of differing length, padded with 0 to the longest, `feature_shape`.
         num_classes: labels are 0..num_classes - 1.
         vocabulary: names of the labels in the order of their numbers; None where the source has numbers.
         clients: number of clients.
@@ -84,7 +85,8 @@ class Manifest(_Part):
     validation_fraction: float
     held_out_fraction: float
     feature_shape: tuple[Annotated[int, Field(ge=1)], ...]
-    feature_dtype: Literal["uint8", "float32"]
+    feature_dtype: Literal["uint8", "int32", "float32"]
+    variable_length: bool
     num_classes: Annotated[int, Field(ge=1)]
     vocabulary: tuple[str, ...] | None
     clients: Annotated[int, Field(ge=1)]

@@ -29,21 +29,25 @@ class StoredRows:
 
     Attributes:
         file: the open file, which has no name.
-        dtype: uint8 or float32.
-        shape: shape of one example's features.
+        dtype: uint8, int32 or float32.
+        shape: shape of one example's features; of sequences the longest one's.
         count: number of examples.
+        lengths: int64 [count] of sequences of variable length, else None.
     """
 
     file: IO[bytes]
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     count: int
+    lengths: npt.NDArray[np.int64] | None = None
 
     def take(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """Return the features of `rows` [n, *shape], in their order.
+        """Return the features of `rows` [n, *shape], in their order; shorter sequences end in zeros.
 
         Read, not mapped: of a mapped file the kernel counts sixteen pages for each that is touched as this process's memory.
         """
+        if self.lengths is not None:
+            return self._take_sequences(rows, self.lengths)
         order = np.argsort(rows, kind="stable")
         ordered = rows[order]
         values = np.empty((len(rows), *self.shape), self.dtype)
@@ -56,6 +60,17 @@ class StoredRows:
                 raise OSError(f"the scratch file ended after {read} of {(end - start) * size} bytes")
         result = np.empty_like(values)
         result[order] = values
+        return result
+
+    def _take_sequences(self, rows: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        size, result = self.dtype.itemsize, np.zeros((len(rows), *self.shape), self.dtype)
+        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]) * size
+        for place, row in enumerate(rows.tolist()):
+            wanted = int(lengths[row]) * size
+            body = os.pread(self.file.fileno(), wanted, int(starts[row]))
+            if len(body) != wanted:
+                raise OSError(f"the scratch file ended after {len(body)} of {wanted} bytes")
+            result[place, : lengths[row]] = np.frombuffer(body, self.dtype)
         return result
 
 
@@ -120,11 +135,14 @@ def read_pool(source: Source, where: str, scratch: Path, memory_limit_mb: int) -
     file = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - it lives as long as the pool
     first: Batch | None = None
     digest, count = hashlib.sha256(), 0
-    clients, labels, numbers, tests = _Codes(), _Codes(), [], []
+    clients, labels, numbers, tests, lengths = _Codes(), _Codes(), [], [], []
     for batch in source.batches():
         first = first or batch
         _refuse_disagreement(batch, first, where, count)
-        features = np.ascontiguousarray(batch.x, dtype=batch.x.dtype.newbyteorder("<"))
+        if isinstance(batch.x, list):
+            lengths.append(np.array([len(one) for one in batch.x], np.int64))
+        joined = np.concatenate(batch.x) if isinstance(batch.x, list) else batch.x
+        features = np.ascontiguousarray(joined, dtype=joined.dtype.newbyteorder("<"))
         file.write(features.data)
         digest.update(features.data)
         if _has_names(batch):
@@ -150,10 +168,14 @@ def read_pool(source: Source, where: str, scratch: Path, memory_limit_mb: int) -
     num_classes = source.num_classes or (len(vocabulary) if vocabulary else int(y.max()) + 1)
     if y.min() < 0 or y.max() >= num_classes:
         raise DataError(f"{where}: expected labels 0..{num_classes - 1}, found {y.min()}..{y.max()}.")
-    shape = first.x.shape[1:]
-    for part in (f"{first.x.dtype.name}:{(count, *shape)}:{vocabulary}:{client_ids}:".encode(), y, owner, is_test):
+    sizes = np.concatenate(lengths) if lengths else None
+    dtype, shape = _features_of(first)
+    shape = shape if sizes is None else (int(sizes.max()),)
+    for part in (f"{dtype.name}:{(count, *shape)}:{vocabulary}:{client_ids}:".encode(), y, owner, is_test):
         digest.update(part if isinstance(part, bytes) else b"none" if part is None else np.ascontiguousarray(part).data)
-    rows = StoredRows(file, first.x.dtype.newbyteorder("<"), shape, count)
+    if sizes is not None:
+        digest.update(sizes.astype("<i8").data)
+    rows = StoredRows(file, dtype.newbyteorder("<"), shape, count, sizes)
     return Pool(rows, y, num_classes, vocabulary, client_ids, owner, is_test, source.pixel_convention, digest.hexdigest())
 
 
@@ -161,12 +183,21 @@ def _has_names(batch: Batch) -> bool:
     return not (isinstance(batch.y, np.ndarray) and np.issubdtype(batch.y.dtype, np.integer))
 
 
+def _features_of(batch: Batch) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Return dtype and shape of an example's features; -1 stands for a variable length."""
+    if isinstance(batch.x, list):
+        kinds = {one.dtype if one.ndim == 1 and len(one) else np.dtype(object) for one in batch.x}
+        return (kinds.pop() if len(kinds) == 1 else np.dtype(object)), (-1,)
+    return batch.x.dtype, batch.x.shape[1:]
+
+
 def _refuse_disagreement(batch: Batch, first: Batch, where: str, row: int) -> None:
     """Refuse a batch whose columns are not what the first one's are, or differ in length."""
-    if batch.x.dtype not in (np.uint8, np.float32) or 0 in batch.x.shape[1:]:
-        raise DataError(f"{where}: expected uint8 or float32 features with values, found {batch.x.dtype} {batch.x.shape[1:]} at row {row}.")
+    dtype, shape = _features_of(batch)
+    if dtype not in (np.uint8, np.int32, np.float32) or 0 in shape:
+        raise DataError(f"{where}: expected uint8, int32 or float32 features with values, found {dtype} {shape} at row {row}.")
     kinds = [
-        (one.x.dtype.name, one.x.shape[1:], "names" if _has_names(one) else "numbers", one.clients is None, one.is_test is None)
+        (*map(str, _features_of(one)), "names" if _has_names(one) else "numbers", one.clients is None, one.is_test is None)
         for one in (first, batch)
     ]
     if kinds[0] != kinds[1]:

@@ -20,6 +20,7 @@ from fedpipe.data.sources import PixelConvention, open_source
 from fedpipe.data.splits import Rows, draw_central, held_out, keep_split, split_clients, split_off
 from fedpipe.errors import DataError, shorten
 
+_DTYPES: dict[str, Literal["uint8", "int32", "float32"]] = {"uint8": "uint8", "int32": "int32", "float32": "float32"}
 _OTHER_CONVENTION: dict[PixelConvention | None, PixelConvention] = {"ink=1.0": "background=1.0", "background=1.0": "ink=1.0"}
 
 
@@ -53,6 +54,8 @@ def prepare_shards(config: DataConfig, out: Path, project: Path, forgotten: Coll
     try:
         with replaced_folder(out) as folder:
             pool = read_pool(source, where, folder, config.memory_limit_mb)
+            if config.invert and pool.x.dtype == np.int32:
+                raise DataError(f"data.invert=true: expected features that are drawings, {where} has int32 tokens. Set it to false.")
             clients = _forget(_clients(config, pool), forgotten)
             splits = _splits(config, pool, clients)
             _refuse_unusable(where, clients, splits)
@@ -146,7 +149,8 @@ def _manifest(
         validation_fraction=config.validation_fraction,
         held_out_fraction=config.held_out_fraction,
         feature_shape=pool.x.shape,
-        feature_dtype="uint8" if pool.x.dtype == np.uint8 else "float32",
+        feature_dtype=_DTYPES[pool.x.dtype.name],
+        variable_length=pool.x.lengths is not None,
         num_classes=pool.num_classes,
         vocabulary=pool.vocabulary,
         clients=len(clients.client_ids),

@@ -122,7 +122,7 @@ class ResidentCache:
         A file's check is computed once per process, its size is looked at each time.
 
         Raises:
-            DataError: the population does not have the client, or its examples are not uint8 or float32 with int32 labels.
+            DataError: the population does not have the client, or its examples are not uint8, int32 or float32 with int32 labels.
             EnvironmentProblem: the files cannot be written.
         """
         expected, self._expected = self._expected, None
@@ -199,9 +199,9 @@ class ResidentCache:
 def to_bytes(examples: Examples, client_id: str) -> bytes:
     """Return x, y and their SHA-256 as one string of bytes. Raises DataError if the dtypes or lengths do not fit."""
     x, y = examples.x, examples.y
-    if x.dtype not in (np.uint8, np.float32) or y.dtype != np.int32 or len(x) != len(y):
+    if x.dtype not in (np.uint8, np.int32, np.float32) or y.dtype != np.int32 or len(x) != len(y):
         raise DataError(
-            f"client {client_id}: expected uint8 or float32 features and as many int32 labels, found {x.dtype} of {len(x)} and "
+            f"client {client_id}: expected uint8, int32 or float32 features and as many int32 labels, found {x.dtype} of {len(x)} and "
             f"{y.dtype} of {len(y)}. Prepare the data again."
         )
     body = np.ascontiguousarray(x).tobytes() + np.ascontiguousarray(y).tobytes()

@@ -18,13 +18,15 @@ from fedpipe.errors import DataError
 BASE_URL = "https://storage.googleapis.com/tff-datasets-public"
 """Where TFF 0.87 downloads from. It publishes neither lengths nor checksums."""
 
-FILES: Mapping[str, str] = {"emnist": "emnist_all.sqlite", "cifar100": "cifar100.sqlite"}
+FILES: Mapping[str, str] = {"emnist": "emnist_all.sqlite", "cifar100": "cifar100.sqlite", "shakespeare": "shakespeare.sqlite"}
 """Name of each data set's file in the cache; at `BASE_URL` it is compressed, with `.lzma` at the end. `emnist` has the letters too."""
 
 _CHUNK_BYTES = 1 << 20
 
 
-def fetch(name: Literal["emnist", "cifar100"], cache_dir: Path, progress: Progress | None = None, base_url: str | None = None) -> Path:
+def fetch(
+    name: Literal["emnist", "cifar100", "shakespeare"], cache_dir: Path, progress: Progress | None = None, base_url: str | None = None
+) -> Path:
     """Return the SQLite file of a data set in `cache_dir`; if it is not there it is downloaded and unpacked first.
 
     A file that is there is checked: its length against its own header, and its SHA-256 if fedpipe made it (a file that was

@@ -11,11 +11,11 @@ from fedpipe.models.spec import ModelSpec
 from fedpipe.types import Examples, Weights
 
 
-def to_float(x: Any) -> Any:
-    """Return features as float32: uint8 is divided by 255, floats pass. The one place where pixels become numbers."""
+def to_input(x: Any) -> Any:
+    """Return features as a model takes them: uint8 divided by 255, float32 and int32 as they are. Here pixels become numbers."""
     import tensorflow as tf
 
-    return tf.cast(x, tf.float32) / 255.0 if x.dtype in (tf.uint8, np.uint8) else tf.cast(x, tf.float32)
+    return tf.cast(x, tf.float32) / 255.0 if x.dtype in (tf.uint8, np.uint8) else tf.convert_to_tensor(x)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Evaluator:
         self._model, self._examples, self._batch_size = model, examples, batch_size
 
         def step(weights: Any, x: Any, y: Any) -> Any:
-            logits = model.logits(weights, to_float(x))
+            logits = model.logits(weights, to_input(x))
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits)
             return tf.reduce_sum(tf.cast(losses, tf.float64)), tf.argmax(logits, axis=-1, output_type=tf.int32)
 

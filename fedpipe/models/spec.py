@@ -22,8 +22,9 @@ class ModelSpec:
         num_classes: number of classes; labels are 0..num_classes - 1.
         tensor_names: name of each weight tensor, in the order of all weights.
         initial_weights: seed -> float32 weights by name; the same seed gives the same bits.
-        logits: (weights in the order of `tensor_names`, float32 [n, *feature_shape]) -> float32 [n, num_classes], in
-            TensorFlow ops; pure and differentiable.
+        logits: (weights in the order of `tensor_names`, features [n, *feature_shape]) -> float32 [n, num_classes], in
+            TensorFlow ops; pure and differentiable. Features are float32, or int32 tokens if `takes` has them; of sequences of
+            variable length a batch has its own longest one's length, and 0 pads.
         keras: () -> an uncompiled `tf.keras.Model` of the same function, whose weights are the initial ones of seed 0.
     """
 

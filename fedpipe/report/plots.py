@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _COLORS = {"train": "#7a8ca3", "test": "#d1495b"}
 _LABELS = {"train": "train (cohort, while training)", "test": "test (central set)"}
 _INK = "#333333"
+_WRITTEN_CLASSES = 20
 
 
 def learning_curves(rows: Sequence[Row]) -> "Figure":
@@ -33,21 +34,27 @@ def learning_curves(rows: Sequence[Row]) -> "Figure":
     return figure
 
 
-def confusion_matrix(matrix: npt.NDArray[np.int64]) -> "Figure":
-    """Return the confusion matrix with its counts; colour is the fraction of the row.
+def confusion_matrix(matrix: npt.NDArray[np.int64], names: Sequence[str] | None = None) -> "Figure":
+    """Return the confusion matrix; colour is the fraction of the row. Up to 20 classes have their counts written in.
 
     Args:
         matrix: int [classes, classes]; row = label, column = prediction.
+        names: of the classes; their numbers if not given.
     """
     classes, total = len(matrix), int(matrix.sum())
-    figure = blank_figure(max(3.5, 1.8 + 0.46 * classes), max(3.2, 1.3 + 0.46 * classes))
+    few, labels = classes <= _WRITTEN_CLASSES, list(names or map(str, range(classes)))
+    cell = 0.46 if few else 0.14
+    figure = blank_figure(max(3.5, 1.8 + cell * classes), max(3.2, 1.3 + cell * classes))
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for actual, predicted in np.argwhere(matrix):
+    for actual, predicted in np.argwhere(matrix) if few else ():
         color = "white" if shares[actual, predicted] > 0.5 else _INK
         axes.text(predicted, actual, f"{matrix[actual, predicted]}", ha="center", va="center", color=color, fontsize=8.5)
-    axes.set(xticks=range(classes), yticks=range(classes), xlabel="predicted", ylabel="actual")
+    size = 10 if few else 6
+    axes.set_xticks(range(classes), labels, rotation=90 if max(map(len, labels)) > 2 else 0, fontsize=size)
+    axes.set_yticks(range(classes), labels, fontsize=size)
+    axes.set(xlabel="predicted", ylabel="actual")
     axes.set_title(f"{int(np.trace(matrix))} of {total} right", color=_INK)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

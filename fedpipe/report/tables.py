@@ -24,17 +24,19 @@ def rounds_csv(rows: Sequence[Row]) -> str:
     return _csv(["round", *(key.replace("/", "_") for key in keys)], lines)
 
 
-def confusion_csv(matrix: npt.NDArray[np.int64]) -> str:
+def confusion_csv(matrix: npt.NDArray[np.int64], names: Sequence[str] | None = None) -> str:
     """Return one line `actual,predicted` per example, which DVC's template `confusion` counts.
 
     Args:
         matrix: int [classes, classes], counts; row = label, column = prediction.
+        names: of the classes; their numbers if not given.
 
     >>> confusion_csv(np.array([[1, 0], [2, 1]]))
     'actual,predicted\\n0,0\\n1,0\\n1,0\\n1,1\\n'
     """
+    labels = names or [str(number) for number in range(len(matrix))]
     pairs = ((a, p, matrix[a, p]) for a, p in np.ndindex(*matrix.shape))
-    return _csv(["actual", "predicted"], ((str(a), str(p)) for a, p, count in pairs for _ in range(int(count))))
+    return _csv(["actual", "predicted"], ((labels[a], labels[p]) for a, p, count in pairs for _ in range(int(count))))
 
 
 def _csv(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

@@ -28,9 +28,11 @@ def load_data(config: Config, project: Project) -> DataRef:
 
     Raises:
         DataError: the source cannot be read, or the shards do not match their manifest.
+        ModelError: the model does not take the features that the shards hold.
     """
     from fedpipe.data.digest import dvc_md5
     from fedpipe.data.population import Population
+    from fedpipe.models import check_input
 
     start = time.perf_counter()
     project.private.mkdir(parents=True, exist_ok=True)
@@ -40,11 +42,13 @@ def load_data(config: Config, project: Project) -> DataRef:
         # One run at a time brings shards up to date; DVC's own lock would refuse the second at once.
         with FileLock(project.private / "prepare.lock"):
             path, how = _bring_up_to_date(config, project)
-    Population.open(path)
+    check_input(config, Population.open(path).manifest)
     return DataRef(str(path), dvc_md5(path), how, time.perf_counter() - start)
 
 
 def _bring_up_to_date(config: Config, project: Project) -> tuple[Path, str]:
+    from fedpipe.data.sources import bring_files
+
     if config.data != _data_of_params(project):
         path = project.private / "shards" / _key(config.data, project)
         if path.is_dir():
@@ -58,6 +62,7 @@ def _bring_up_to_date(config: Config, project: Project) -> tuple[Path, str]:
         )
     if dvc.stage_is_current(project.root, "prepare"):
         return project.shards, "up to date by dvc.lock"
+    bring_files(config.data, project.root)  # here and not under DVC, which would hide its progress
     dvc.repro(project.root, "prepare")
     return project.shards, "brought up to date by dvc repro"
 

@@ -21,6 +21,7 @@ def evaluate(config: Config, data: DataRef, trained: TrainRef, out: Path) -> Eva
     from fedpipe.models.evaluate import Evaluator
     from fedpipe.models.weights_io import load_weights
     from fedpipe.report.tables import confusion_csv
+    from fedpipe.steps.describe import label_names
 
     start = time.perf_counter()
     population = Population.open(Path(data.path), verify=False)
@@ -32,7 +33,7 @@ def evaluate(config: Config, data: DataRef, trained: TrainRef, out: Path) -> Eva
         name: {"test/loss": result.loss, "test/accuracy": result.accuracy} for name, result in (("initial", before), ("final", after))
     }
     write_atomic(out / "metrics.json", json.dumps(figures, indent=1) + "\n")
-    write_atomic(out / "confusion.csv", confusion_csv(after.confusion))
+    write_atomic(out / "confusion.csv", confusion_csv(after.confusion, label_names(population)))
     seconds = time.perf_counter() - start
     return EvalRef(
         metrics=str(out / "metrics.json"),

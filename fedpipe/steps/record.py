@@ -24,6 +24,7 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
     from fedpipe.models import build_model
     from fedpipe.models.weights_io import load_weights
     from fedpipe.report.plots import confusion_matrix, learning_curves
+    from fedpipe.steps.describe import label_names, write_pictures
     from fedpipe.tracking.model import log_model
     from fedpipe.tracking.run import TrackedRun
     from fedpipe.tracking.store import open_store
@@ -35,9 +36,11 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
     model_id = log_model(run, model, load_weights(Path(trained.final_weights)), example, round_num=config.rounds)
     rounds = Path(trained.rounds_table)
     run.log_figure(learning_curves(_rows(rounds)), "plots/learning_curves.png")
-    run.log_figure(confusion_matrix(np.array(evaluated.confusion)), "plots/confusion_matrix.png")
+    run.log_figure(confusion_matrix(np.array(evaluated.confusion), label_names(population)), "plots/confusion_matrix.png")
     for path in (rounds, Path(evaluated.metrics), Path(evaluated.confusion_table), Path(data.path) / "manifest.json"):
         run.log_file(path, "tables")
+    for picture in write_pictures(population, Path(trained.run_dir) / "population"):
+        run.log_file(picture, "plots")
     worker_log = Path(trained.run_dir) / "worker.log"
     if worker_log.exists():
         run.log_file(worker_log, "logs")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fedpipe.errors import ModelError
 from fedpipe.models import ModelSpec
-from fedpipe.models.evaluate import to_float
+from fedpipe.models.evaluate import to_input
 from fedpipe.tracking.run import TrackedRun
 from fedpipe.types import Weights, weights_sha256
 
@@ -87,7 +87,7 @@ def _save(path: Path, about: Any, model: ModelSpec, weights: Weights, example: n
         str(path),
         mlflow_model=about,
         signature=signature,
-        input_example=to_float(example).numpy(),
+        input_example=to_input(example).numpy(),
         conda_env=environment,
     )
 

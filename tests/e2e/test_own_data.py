@@ -29,7 +29,7 @@ def write_csv(folder: Path) -> dict[str, str]:
         writer.writerow(["client", "label", *(f"p{i}" for i in range(784))])
         for pixels, label, client in zip(x.reshape(len(x), -1).tolist(), y.tolist(), clients, strict=True):
             writer.writerow([client, f"digit {label}", *pixels])
-    return {"source": "csv", "path": "mine.csv"}
+    return {"source": "csv", "path": "mine.csv", "feature_dtype": "uint8"}
 
 
 def write_images(folder: Path) -> dict[str, str]:
@@ -99,5 +99,18 @@ def test_describe_and_forget(make_user: Any) -> None:
 
 def test_sources_lists_every_source(user: Any) -> None:
     listed = json.loads(user.run("fedpipe", "sources", "--json").stdout)
-    assert {"mnist5k", "synthetic", "emnist", "emnist62", "cifar100", "parquet", "csv", "npz", "images", "sqlite", "leaf"} == set(listed)
+    assert {
+        "mnist5k",
+        "synthetic",
+        "emnist",
+        "emnist62",
+        "cifar100",
+        "shakespeare",
+        "parquet",
+        "csv",
+        "npz",
+        "images",
+        "sqlite",
+        "leaf",
+    } == set(listed)
     assert all(listed.values())

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from fedpipe.config import DataConfig
-from fedpipe.data.sources import mnist5k, own, tff_sets
+from fedpipe.data.sources import mnist5k, own, shakespeare, tff_sets
 from fedpipe.data.sources.base import Batch, PixelConvention, Source
 from fedpipe.data.sources.custom import open_custom
+from fedpipe.data.tff_files import fetch
 
-__all__ = ["NEEDS", "SOURCES", "Batch", "PixelConvention", "Source", "open_source"]
+__all__ = ["NEEDS", "SOURCES", "Batch", "PixelConvention", "Source", "bring_files", "open_source"]
 
 SOURCES: dict[str, Callable[[DataConfig, Path], Source]] = {
     "mnist5k": mnist5k.open_mnist5k,
@@ -16,12 +18,27 @@ SOURCES: dict[str, Callable[[DataConfig, Path], Source]] = {
     "emnist": tff_sets.open_emnist,
     "emnist62": tff_sets.open_emnist62,
     "cifar100": tff_sets.open_cifar100,
+    "shakespeare": shakespeare.open_shakespeare,
     **own.OWN_SOURCES,
 }
 """Opener by `data.source`: (settings, project folder) -> source. Raises DataError where the source cannot be read."""
 
-NEEDS: dict[str, str] = {**mnist5k.NEEDS, **tff_sets.NEEDS, **own.NEEDS}
+NEEDS: dict[str, str] = {**mnist5k.NEEDS, **tff_sets.NEEDS, **shakespeare.NEEDS, **own.NEEDS}
 """What each source is and needs, a line each."""
+
+
+_DOWNLOADS: dict[str, Literal["emnist", "cifar100", "shakespeare"]] = {
+    "emnist": "emnist",
+    "emnist62": "emnist",
+    "cifar100": "cifar100",
+    "shakespeare": "shakespeare",
+}
+
+
+def bring_files(config: DataConfig, project: Path) -> None:
+    """Download what the source needs, if it needs anything and it is not there. Raises DataError where it cannot be had."""
+    if config.source in _DOWNLOADS:
+        fetch(_DOWNLOADS[config.source], tff_sets.cache_dir(config, project))
 
 
 def open_source(config: DataConfig, project: Path) -> Source:

@@ -40,7 +40,7 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
     for start in range(0, len(x), BATCH_ROWS):
         part = slice(start, start + BATCH_ROWS)
         yield Batch(
-            check_features(x[part], path, start),
+            check_features(x[part], path, start, config.feature_dtype, tokens=True),
             check_labels(y[part], path, start),
             None if clients is None else check_ids(clients[part].tolist(), path, start),
             None if tests is None else tests[part],

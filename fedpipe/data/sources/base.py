@@ -15,14 +15,15 @@ class Batch:
     """Some examples of a source, in the source's order. All columns have n rows.
 
     Attributes:
-        x: uint8 (0..255, divided by 255 before a model sees them) or float32 (used as they are) [n, *feature_shape]; the
-            dtype and the shape are the same in all batches.
+        x: uint8 (0..255, divided by 255 before a model sees them), float32 (used as they are) or int32 (tokens)
+            [n, *feature_shape]; dtype and shape are the same in all batches. Or, for sequences of variable length, a list of n
+            arrays int32 [length], tokens from 1: they are padded with 0 to the longest.
         y: labels [n]: integers from 0, or strings. Of one kind in all batches.
         clients: the id of each example's client, n strings; None in all batches if the source has no clients.
         is_test: bool [n], whether the source has the example in its test split; None in all batches if it has no split.
     """
 
-    x: npt.NDArray[np.generic]
+    x: npt.NDArray[np.generic] | list[npt.NDArray[np.int32]]
     y: npt.NDArray[np.generic] | Sequence[str]
     clients: Sequence[str] | None = None
     is_test: npt.NDArray[np.bool_] | None = None

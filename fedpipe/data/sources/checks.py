@@ -12,6 +12,7 @@ from fedpipe.errors import DataError
 
 BATCH_ROWS = 4096
 MOST_ID_CHARACTERS = 1000
+_MOST_INT32 = np.iinfo(np.int32).max
 
 
 def own_path(config: DataConfig, project: Path) -> Path:
@@ -66,16 +67,24 @@ def check_labels(labels: Sequence[Any] | npt.NDArray[Any], path: Path, first_row
     )
 
 
-def check_features(x: npt.NDArray[Any], path: Path, first_row: int) -> npt.NDArray[Any]:
-    """Return features as uint8 or float32; other numbers become float32.
+def check_features(x: npt.NDArray[Any], path: Path, first_row: int, wanted: str = "auto", tokens: bool = False) -> npt.NDArray[Any]:
+    """Return features as `data.feature_dtype` wants them; with `auto` uint8 stays, and other numbers become float32.
+
+    Args:
+        x: numbers [n, ...].
+        path: file, for errors.
+        first_row: number of the first of them, for errors.
+        wanted: `data.feature_dtype`.
+        tokens: with `auto`, whole numbers become int32.
 
     Raises:
-        DataError: they are no numbers, or NaN, infinite, or too large for a float32.
+        DataError: they are no numbers, or NaN, infinite, or do not fit the dtype.
     """
     if x.dtype.kind not in "biuf" or x.ndim < 2 or 0 in x.shape[1:]:
         raise DataError(f"{path}: expected features that are numbers, found {x.dtype} of shape {x.shape[1:]} from row {first_row} on.")
-    if x.dtype == np.uint8:
-        return x
+    kind = wanted if wanted != "auto" else "uint8" if x.dtype == np.uint8 else "int32" if tokens and x.dtype.kind in "iu" else "float32"
+    if kind != "float32":
+        return _whole(x, np.dtype(kind), path, first_row)
     with np.errstate(over="ignore"):
         values = x.astype(np.float32)
     broken = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
@@ -85,6 +94,42 @@ def check_features(x: npt.NDArray[Any], path: Path, first_row: int) -> npt.NDArr
             "Correct or remove it."
         )
     return values
+
+
+def check_sequences(rows: Sequence[Any], path: Path, first_row: int) -> list[npt.NDArray[np.int32]]:
+    """Return sequences of differing length as int32 tokens; a text becomes its UTF-8 bytes, each plus one.
+
+    Raises:
+        DataError: one is empty, or holds anything but whole numbers from 1: 0 pads.
+    """
+    found = []
+    for row, one in enumerate(rows, first_row):
+        values = np.frombuffer(one.encode(), np.uint8).astype(np.int32) + 1 if isinstance(one, str) else np.asarray(one)
+        if values.ndim != 1 or not len(values) or values.dtype.kind not in "iu" or values.min() < 1 or values.max() > _MOST_INT32:
+            raise DataError(
+                f"{path}: expected a sequence of whole numbers from 1 (0 pads), found {values.dtype} of shape {values.shape} or a number "
+                f"below 1 at row {row}. Correct it."
+            )
+        found.append(values.astype(np.int32))
+    return found
+
+
+def _whole(x: npt.NDArray[Any], dtype: np.dtype[Any], path: Path, first_row: int) -> npt.NDArray[Any]:
+    if x.dtype == dtype:
+        return x
+    limits = np.iinfo(dtype)
+    fits = (
+        np.isfinite(x) & (x >= limits.min) & (x <= limits.max) & (x == np.trunc(x))
+        if x.dtype.kind == "f"
+        else ((x >= limits.min) & (x <= limits.max))
+    )
+    broken = np.flatnonzero(~fits.reshape(len(x), -1).all(axis=1))
+    if len(broken):
+        raise DataError(
+            f"{path}: expected features that fit {dtype}, found others at row {first_row + int(broken[0])}. Correct them, or set "
+            "data.feature_dtype."
+        )
+    return x.astype(dtype)
 
 
 def check_tests(marks: Sequence[Any], path: Path, first_row: int) -> npt.NDArray[np.bool_]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source
-from fedpipe.data.sources.checks import check_features, check_ids, check_labels, own_path, unreadable
+from fedpipe.data.sources.checks import check_features, check_ids, check_labels, check_sequences, own_path, unreadable
 from fedpipe.errors import DataError, shorten
 
 _JSON_FACTOR = 8
@@ -46,26 +46,28 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
                 raise DataError(f"{file}: expected each user in one file, found {user[:50]!r} twice. Merge the files.")
             seen.add((user, is_test))
             if data["y"]:
-                yield _batch(file, user, data, is_test)
+                yield _batch(config, file, user, data, is_test)
 
 
-def _batch(file: Path, user: str, data: dict[str, Any], is_test: bool | None) -> Batch:
+def _batch(config: DataConfig, file: Path, user: str, data: dict[str, Any], is_test: bool | None) -> Batch:
     where = Path(f"{file} (user {user[:50]!r})")
-    try:
-        x = np.asarray(data["x"])
-    except ValueError as err:
-        raise DataError(f"{where}: expected examples of one shape, found several. Correct them.") from err
-    if x.ndim == 1:
-        x = x.reshape(-1, 1)
     count = len(data["y"])
     clients = check_ids([user] * count, where, 0)
     y = check_labels(data["y"], where, 0)
-    return Batch(check_features(_as_float(x), where, 0), y, clients, None if is_test is None else np.full(count, is_test))
+    return Batch(_features(config, data["x"], where), y, clients, None if is_test is None else np.full(count, is_test))
 
 
-def _as_float(x: Any) -> Any:
-    """Return numbers as float64, and whatever else as it is: `check_features` names it."""
-    return x.astype(np.float64) if x.dtype.kind in "iuf" else x
+def _features(config: DataConfig, values: list[Any], where: Path) -> Any:
+    """Return a user's features: texts (LEAF's Shakespeare) as sequences, numbers as vectors."""
+    if all(isinstance(one, str) for one in values):
+        return check_sequences(values, where, 0)
+    try:
+        x = np.asarray(values)
+    except ValueError as err:
+        raise DataError(f"{where}: expected examples of one shape, found several. Correct them.") from err
+    x = x.reshape(-1, 1) if x.ndim == 1 else x
+    # JSON writes 0.0 as 0 in one user's file and 0.5 in another's: without the setting all numbers are floats.
+    return check_features(x.astype(np.float64) if x.dtype.kind in "iuf" else x, where, 0, config.feature_dtype)
 
 
 def _parse(config: DataConfig, file: Path) -> dict[str, dict[str, Any]]:

@@ -69,7 +69,7 @@ def _batch(config: DataConfig, path: Path, rows: list[Any], first: int, is_test:
         raise DataError(f"{path}: expected one label and features of one length in each example, found others from row {first} on.")
     if not all(isinstance(value, int | float) for value in vectors[0]):
         raise DataError(f"{path}: expected features that are numbers, found texts from row {first} on. Encode them.")
-    x = check_features(np.array(vectors, np.float64), path, first)
+    x = check_features(np.array(vectors, np.float64), path, first, config.feature_dtype)
     y = check_labels([label[0].decode("utf-8", "replace") if isinstance(label[0], bytes) else label[0] for label in labels], path, first)
     return Batch(x, y, check_ids([client for client, _ in rows], path, first), None if is_test is None else np.full(len(rows), is_test))
 

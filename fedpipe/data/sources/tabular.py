@@ -12,7 +12,16 @@ import numpy.typing as npt
 
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source
-from fedpipe.data.sources.checks import BATCH_ROWS, check_features, check_ids, check_labels, check_tests, own_path, unreadable
+from fedpipe.data.sources.checks import (
+    BATCH_ROWS,
+    check_features,
+    check_ids,
+    check_labels,
+    check_sequences,
+    check_tests,
+    own_path,
+    unreadable,
+)
 from fedpipe.errors import DataError, shorten
 
 SPLIT_COLUMN = "split"
@@ -82,14 +91,15 @@ def _batch(config: DataConfig, path: Path, table: Any, row: int) -> Batch:
             f"found {problem}. Name your columns there."
         )
     given = {*wanted, SPLIT_COLUMN}
-    x = _features(path, [(name, table.column(name)) for name in names if name not in given], row)
+    x = _features(config, path, [(name, table.column(name)) for name in names if name not in given], row)
     clients = check_ids(table.column(config.client_column).to_pylist(), path, row) if config.client_column else None
     marks = check_tests(table.column(SPLIT_COLUMN).to_pylist(), path, row) if SPLIT_COLUMN in names else None
     return Batch(x, check_labels(table.column(config.label_column).to_pylist(), path, row), clients, marks)
 
 
-def _features(path: Path, columns: list[tuple[str, Any]], row: int) -> npt.NDArray[Any]:
-    """Return a vector for each row: from a column of numbers each, or from one column of lists of one length."""
+def _features(config: DataConfig, path: Path, columns: list[tuple[str, Any]], row: int) -> npt.NDArray[Any] | list[npt.NDArray[np.int32]]:
+    """Return a vector for each row, from a column of numbers each or from one column of lists (fixed size) or a sequence for each
+    row, from one column of lists or of texts."""
     import pyarrow as pa
 
     if not columns:
@@ -98,19 +108,40 @@ def _features(path: Path, columns: list[tuple[str, Any]], row: int) -> npt.NDArr
     if missing is not None:
         raise DataError(f"{path}: expected a value in every row, found none in the column {missing} from row {row} on. Fill or drop it.")
     if len(columns) == 1 and (pa.types.is_list(columns[0][1].type) or pa.types.is_fixed_size_list(columns[0][1].type)):
-        lists = columns[0][1].to_pylist()
-        lengths = {len(one) for one in lists}
-        if len(lengths) != 1 or any(value is None for one in lists for value in one):
-            raise DataError(
-                f"{path}: expected lists of one length without gaps in {columns[0][0]}, found lengths {shorten(sorted(lengths), 3)}."
-            )
-        kept = np.uint8 if pa.types.is_uint8(columns[0][1].type.value_type) else np.float64
-        return check_features(np.array(lists, kept), path, row)
+        return _lists(config, path, *columns[0], row)
+    if len(columns) == 1 and _is_text(columns[0][1].type):
+        return check_sequences(columns[0][1].to_pylist(), path, row)
     others = [f"{name} ({column.type})" for name, column in columns if not _is_number(column.type)]
     if others:
         raise DataError(f"{path}: expected features that are numbers, found {shorten(others, 3)}. Drop or encode these columns.")
     x = np.stack([np.asarray(column.to_numpy(zero_copy_only=False)) for _, column in columns], axis=1)
-    return check_features(x, path, row)
+    return check_features(x, path, row, config.feature_dtype)
+
+
+def _lists(config: DataConfig, path: Path, name: str, column: Any, row: int) -> npt.NDArray[Any] | list[npt.NDArray[np.int32]]:
+    """Return a column of lists: of whole numbers in lists of variable size as sequences, of anything else as vectors of one length."""
+    import pyarrow as pa
+
+    inner, lists = column.type.value_type, column.to_pylist()
+    if not _is_number(inner) or any(value is None for one in lists for value in one):
+        raise DataError(f"{path}: expected lists of numbers without gaps in {name}, found {column.type} or a gap from row {row} on.")
+    whole = pa.types.is_integer(inner)
+    if whole and not pa.types.is_uint8(inner) and pa.types.is_list(column.type) and config.feature_dtype in ("auto", "int32"):
+        return check_sequences(lists, path, row)
+    lengths = {len(one) for one in lists}
+    if len(lengths) != 1:
+        raise DataError(
+            f"{path}: expected lists of one length in {name}, found lengths {shorten(sorted(lengths), 3)}; whole numbers (tokens) may "
+            "differ in length, others may not. Pad them."
+        )
+    kept = np.uint8 if pa.types.is_uint8(inner) else np.int64 if whole else np.float64
+    return check_features(np.array(lists, kept), path, row, config.feature_dtype, tokens=True)
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _is_number(kind: Any) -> bool:

@@ -7,6 +7,7 @@ clients are read through one `tf.data` pipeline, as one pipeline a client costs 
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,9 @@ def cache_dir(config: DataConfig, project: Path) -> Path:
 
 
 def _both_splits(name: str, path: Path, clients: int | None, feature: str, **options: bool) -> Iterator[Batch]:
-    import tensorflow as tf
     import tensorflow_federated as tff
 
-    try:
+    with damaged_is_an_error(name, path):
         train, test = getattr(tff.simulation.datasets, name).load_data(cache_dir=str(path.parent), **options)
         ids = sorted(train.client_ids)[:clients]
         tested = set(test.client_ids)
@@ -83,6 +83,16 @@ def _both_splits(name: str, path: Path, clients: int | None, feature: str, **opt
             yield from _read(test, [client_id for client_id in ids if client_id in tested], feature, True)
 
         yield from _pixels(both())
+
+
+@contextmanager
+def damaged_is_an_error(name: str, path: Path) -> Iterator[None]:
+    """Turn what a damaged file makes of TFF's loader into one error that names the file."""
+    import tensorflow as tf
+    import tensorflow_federated as tff
+
+    try:
+        yield
     except (tf.errors.OpError, sqlite3.Error, ValueError, tff.simulation.datasets.sql_client_data.DatabaseFormatError) as err:
         raise DataError(f"data.source={name}: {path} is damaged or not {name}: {_one_line(err)}. Delete it and prepare again.") from err
 

@@ -10,6 +10,7 @@ import pytest
 from fedpipe.config import DataConfig
 from fedpipe.data.population import Population
 from fedpipe.data.prepare import prepare_shards
+from fedpipe.data.sources.shakespeare import CHARACTERS
 from fedpipe.errors import DataError
 
 Pixels = Callable[[np.ndarray], np.ndarray]
@@ -99,8 +100,8 @@ def test_a_damaged_emnist_file_is_one_clear_error(tmp_path: Path) -> None:
     damaged = {
         whole[:-4096]: rf"expected a SQLite file of {len(whole)} bytes at {path}, found {len(whole) - 4096} bytes",
         b"<html>not found</html>": rf"expected a SQLite file at {path}, found 22 bytes",
-        whole[:4096] + bytes(len(whole) - 4096): rf"{path} is damaged or no EMNIST",
-        other.read_bytes(): rf"{path} is damaged or no EMNIST",
+        whole[:4096] + bytes(len(whole) - 4096): rf"{path} is damaged or not emnist",
+        other.read_bytes(): rf"{path} is damaged or not emnist",
     }
     for content, message in damaged.items():
         path.write_bytes(content)
@@ -116,7 +117,7 @@ def test_a_failed_download_says_which_file_to_put_where(tmp_path: Path, monkeypa
     with pytest.raises(DataError, match=message) as caught:
         prepare_shards(config(), tmp_path / "shards", tmp_path)
     assert "\n" not in str(caught.value)
-    assert os.listdir(tmp_path / "cache") == []
+    assert all(name.endswith(".lock") for name in os.listdir(tmp_path / "cache"))
     assert not (tmp_path / "shards").exists()
 
 
@@ -133,3 +134,31 @@ def test_synthetic_has_two_clients_with_a_split_each(tmp_path: Path) -> None:
     x = population.examples("synthetic1").x
     np.testing.assert_array_equal(np.rint(x * 9).astype(np.float32) / np.float32(9), x)
     assert (manifest.partition, manifest.test_fraction, manifest.pixel_convention) == ("natural", 0.2, "background=1.0")
+
+
+def test_shakespeare_predicts_the_next_character(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    (tmp_path / "cache").mkdir()
+    rows = [("train", "LEAR", b"Hark!"), ("test", "LEAR", b"When?"), ("train", "EMILIA", b"d" * 100), ("test", "EMILIA", b"Never.")]
+    with sqlite3.connect(tmp_path / "cache" / "shakespeare.sqlite") as connection:
+        connection.execute("CREATE TABLE examples (split_name TEXT, client_id TEXT, serialized_example_proto BLOB)")
+        connection.execute("CREATE TABLE client_metadata (client_id TEXT, split_name TEXT, num_examples INTEGER)")
+        for split, client, text in rows:
+            feature = {"snippets": tf.train.Feature(bytes_list=tf.train.BytesList(value=[text]))}
+            proto = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+            connection.execute("INSERT INTO examples VALUES (?, ?, ?)", (split, client, proto))
+            connection.execute("INSERT INTO client_metadata VALUES (?, ?, 1)", (client, split))
+    connection.close()
+    settings = DataConfig(source="shakespeare", clients=None, cache_dir="cache")
+    manifest = prepare_shards(settings, tmp_path / "shards", tmp_path)
+    assert (manifest.feature_dtype, manifest.feature_shape, manifest.num_classes) == ("int32", (80,), 88)
+    population = Population.open(tmp_path / "shards")
+    assert population.client_ids() == ("EMILIA", "LEAR")
+    # 100 characters: a window of 80 predicts the 81st, one of 19 the 100th. `d` is the first of the vocabulary.
+    found = population.examples("EMILIA")
+    assert [(int((x == 1).sum()), int((x == 0).sum())) for x in found.x] == [(80, 0), (19, 61)]
+    assert found.y.tolist() == [1, 1]
+    (hark,) = population.examples("LEAR").x
+    assert [CHARACTERS[token - 1] for token in hark[:4]] == list("Hark")
+    assert CHARACTERS[population.examples("LEAR").y[0] - 1] == "!"
