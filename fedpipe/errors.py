@@ -37,6 +37,10 @@ class WorkerError(FedpipeError):
     """The TFF worker did not start, died, or did not answer in time."""
 
 
+class CheckpointError(FedpipeError):
+    """A checkpoint cannot be written, or belongs to another run."""
+
+
 class TrackingError(FedpipeError):
     """The MLflow store cannot be reached or written."""
 

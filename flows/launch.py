@@ -12,6 +12,7 @@ from typing import Any
 
 from fedpipe.config import load_config
 from fedpipe.steps.project import Project
+from fedpipe.steps.run_state import RunState, begin, running
 from fedpipe.steps.runtime import early_runtime
 from fedpipe.steps.summary import new_run_name
 from fedpipe.types import RoundSink
@@ -41,6 +42,7 @@ def launch(
     name: str | None = None,
     sinks: Sequence[RoundSink] = (),
     timings: Timings | None = None,
+    resumed: RunState | None = None,
 ) -> dict[str, Any]:
     """Run `federated_training` here and return its summary.
 
@@ -51,17 +53,17 @@ def launch(
         name: name of the run.
         sinks: take each round's report.
         timings: counts where the seconds go.
+        resumed: the run to go on with; `params` are then its own.
 
     Raises:
         FedpipeError: bad input, before anything is started; or what a step raised.
     """
     timings = timings or Timings()
     config = load_config(params, overrides)
-    run_name = name or new_run_name()
-    run_dir = project.run_dir(run_name)
-    run_dir.mkdir(parents=True, exist_ok=True)
+    run = resumed or begin(project, name or new_run_name(), config, "run")
+    run_name, run_dir = run.name, run.folder
     os.chdir(project.root)
-    with early_runtime(config.runtime, run_dir / "worker.log"):
+    with running(run), early_runtime(config.runtime, run_dir / "worker.log"):
         with timings.phase("import prefect"):
             import prefect.settings  # noqa: F401 - the next line needs it; imported here to be counted
 

@@ -36,9 +36,9 @@ def load_data(config: Config, project: Project) -> DataRef:
 
 
 @task(name="sample_clients", cache_policy=NO_CACHE)
-def sample_clients(config: Config, data: DataRef, project: Project, run_name: str) -> PlanRef:
+def sample_clients(config: Config, data: DataRef, run_dir: Path) -> PlanRef:
     """Draw the cohort of every round."""
-    return sample_clients_step(config, data, project, run_name)
+    return sample_clients_step(config, data, run_dir)
 
 
 @task(name="train", cache_policy=NO_CACHE)

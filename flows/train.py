@@ -14,6 +14,7 @@ from prefect.runtime import flow_run
 from fedpipe.config import load_config
 from fedpipe.steps.project import find_project
 from fedpipe.steps.record import failing_with_its_run
+from fedpipe.steps.run_state import FINISHED, run_of_flow
 from fedpipe.steps.summary import new_run_name, summarize
 from flows.artifacts import tag_run
 from flows.tasks import evaluate, load_data, record, sample_clients, train
@@ -44,15 +45,17 @@ def federated_training(params: str = "params.yaml", overrides: list[str] | None 
 
     labels = (config.algorithm.name, config.model.name, config.data.source)
     tag_run(ids["prefect.flow_run_id"], ("fedpipe", *labels))
-    with tags(*labels):
+    with tags(*labels), run_of_flow(project, run_name, config, ids["prefect.flow_run_id"]) as run:
         data = load_data(config, project)
-        plan = sample_clients(config, data, project, run_name)
+        plan = sample_clients(config, data, run.folder)
         trained = train(config, data, plan, project, run_name, ids)
         with failing_with_its_run(config, trained, project):
             evaluated = evaluate(config, data, trained)
             recorded = record(config, data, trained, evaluated, project)
-
-    return summarize(config, project, data, trained, evaluated, recorded, ids["prefect.flow_run_id"], time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        summary = summarize(config, project, data, trained, evaluated, recorded, ids["prefect.flow_run_id"], seconds)
+        run.update(status=FINISHED, summary=summary)
+    return summary
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fedpipe import __version__
-from fedpipe.cli import cache, data, doctor, pipeline, run, serve
+from fedpipe.cli import cache, data, doctor, pipeline, resume, run, serve
 from fedpipe.errors import FedpipeError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 run.register(app)
 pipeline.register(app)
+resume.register(app)
 serve.register(app)
 cache.register(app)
 data.register(app)

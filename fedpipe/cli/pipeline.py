@@ -45,15 +45,19 @@ def train(params: ParamsFile = None, set_: Overrides = None, as_json: Json = Fal
     project, config = _load(params, set_)
     from fedpipe.cli.progress import RoundBar
     from fedpipe.steps.data import load_data
+    from fedpipe.steps.resume import run_of_stage
+    from fedpipe.steps.run_state import FINISHED, running
     from fedpipe.steps.sample import sample_clients
     from fedpipe.steps.summary import new_run_name
     from fedpipe.steps.train import train as train_step
 
     name = new_run_name()
     data = load_data(config, project)
-    plan = sample_clients(config, data, project, name)
-    with RoundBar(config.rounds, quiet or as_json) as bar:
-        trained = train_step(config, data, plan, project, name, sinks=[bar])
+    run = run_of_stage(project, name, config, data.md5)
+    with running(run), RoundBar(config.rounds, quiet or as_json) as bar:
+        plan = sample_clients(config, data, run.folder)
+        trained = train_step(config, data, plan, project, run.name, sinks=[bar])
+        run.update(status=FINISHED)
     out = project.outputs / "train"
     out.mkdir(parents=True, exist_ok=True)
     for path in (trained.initial_weights, trained.final_weights, trained.rounds_table, plan.path):

@@ -13,6 +13,11 @@ import typer
 from fedpipe.cli.options import Json, Overrides, ParamsFile, Quiet
 
 
+def quiet_prefect() -> None:
+    """Keep Prefect's log lines from running through the progress bar; its warnings reach stderr through the root logger."""
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+
+
 def run(
     params: ParamsFile = None,
     set_: Overrides = None,
@@ -30,8 +35,7 @@ def run(
     project = find_project(Path.cwd())
     file = params.resolve() if params else project.params
     config = load_config(file, set_ or ())
-    # Prefect's own log lines would run through the progress bar; its warnings reach stderr through the root logger.
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    quiet_prefect()
     from fedpipe.data.download import watched
     from flows.launch import Timings, launch
 

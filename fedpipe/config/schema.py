@@ -223,6 +223,10 @@ class RuntimeConfig(Group):
     )
     start_timeout_seconds: PositiveFloat = Field(60.0, description="Seconds until a started TFF worker must answer.")
     round_timeout_seconds: PositiveFloat = Field(600.0, description="Seconds that one round may take before its worker is given up.")
+    checkpoint_every: PositiveInt = Field(
+        1, description="Rounds between checkpoints, from which an interrupted run goes on; round 0 and the last are saved too."
+    )
+    checkpoints_keep: PositiveInt = Field(3, description="How many of the last checkpoints to keep, besides the first and the best.")
     max_restarts: int = Field(2, ge=0, description="How often in a run a lost worker is replaced and its round repeated.")
 
 
@@ -230,6 +234,11 @@ class TrackingConfig(Group):
     """What is recorded, and under which name."""
 
     experiment: Name = Field("fedpipe", description="MLflow experiment of the run.")
+    wait_seconds: PositiveFloat = Field(
+        60.0,
+        description="Seconds without progress that the end of a run waits for a store that is away; then its records stay in a journal "
+        "for `fedpipe sync`.",
+    )
     save_every: PositiveInt = Field(5, description="Rounds between saved server weights; round 0, the best and the last are kept too.")
 
 

@@ -1,7 +1,10 @@
 """The one round loop. Every algorithm runs through it; whoever wants to know of rounds is a `RoundSink`.
 
-    round 0   initialize -> evaluate -> report
-    round r   next(state, r, cohort of r) -> check -> evaluate, every k rounds and at the last -> report
+    round 0   initialize -> evaluate -> report -> save
+    round r   next(state, r, cohort of r) -> check -> evaluate, every k rounds and at the last -> report -> save
+
+A run that goes on starts from its last checkpoint: it sends that round's report again, since it is not known whether the sinks had
+it, and goes on with the next round. A sink passes over what it has.
 
 It imports neither TFF nor a store: the algorithm brings the computations, the runtime runs them, sinks take the reports.
 """
@@ -14,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fedpipe.algorithms.base import Algorithm
+from fedpipe.engine.checkpoint import Checkpoint, Checkpoints, restore
 from fedpipe.errors import RoundError
 from fedpipe.types import CohortPlan, RoundReport, RoundSink, Weights
 
@@ -30,17 +34,22 @@ class Caller(Protocol):
 
 @dataclass(frozen=True)
 class LoopResult:
-    """The reports of the first and the last state, and the wall seconds of each round without its evaluation."""
+    """The last report, and the wall seconds of each round that was run here, without its evaluation."""
 
-    initial: RoundReport
     final: RoundReport
     round_seconds: tuple[float, ...]
 
 
 def run_rounds(
-    algorithm: Algorithm, runtime: Caller, plan: CohortPlan, evaluate: Evaluate, eval_every: int, sinks: Sequence[RoundSink]
+    algorithm: Algorithm,
+    runtime: Caller,
+    plan: CohortPlan,
+    evaluate: Evaluate,
+    eval_every: int,
+    sinks: Sequence[RoundSink],
+    checkpoints: Checkpoints | None = None,
 ) -> LoopResult:
-    """Run all rounds of the plan and return the first and the last report.
+    """Run all rounds of the plan that are not done yet and return the last report.
 
     Args:
         algorithm: the algorithm, bound to its model and population.
@@ -49,17 +58,26 @@ def run_rounds(
         evaluate: evaluates the server's weights at round 0, each `eval_every` rounds, and the last.
         eval_every: rounds between evaluations, at least 1.
         sinks: take each report, in order; the first that raises ends the run.
+        checkpoints: the run's; the newest is where it goes on.
 
     Raises:
         RoundError: a round made weights that are not finite, or the algorithm could not complete it.
         WorkerError: the worker was lost more often than the runtime may replace it.
+        CheckpointError: a checkpoint could not be written, or is not this run's.
     """
     state = runtime.call(algorithm.initialize, what="the initial state")
-    weights = algorithm.weights(state)
-    initial = RoundReport(0, (), (), evaluate(weights), examples=0, seconds=0.0, weights=weights)
-    _send(initial, sinks)
-    report, seconds = initial, []
-    for round_num in range(1, len(plan) + 1):
+    found = checkpoints.latest() if checkpoints else None
+    if found is not None:
+        state = restore(state, found.leaves)
+        report = _report_of(found, plan, algorithm.weights(state))
+    else:
+        weights = algorithm.weights(state)
+        report = RoundReport(0, (), (), evaluate(weights), examples=0, seconds=0.0, weights=weights)
+    _send(report, sinks)
+    if checkpoints and found is None:
+        checkpoints.save(state, report, last=False)
+    seconds = []
+    for round_num in range(report.round_num + 1, len(plan) + 1):
         cohort = plan.cohort(round_num)
         if round_num < len(plan):
             algorithm.expect(plan.cohort(round_num + 1))
@@ -74,7 +92,15 @@ def run_rounds(
             metrics |= evaluate(weights)
         report = RoundReport(round_num, cohort, result.failed, metrics, result.examples, seconds[-1], weights)
         _send(report, sinks)
-    return LoopResult(initial, report, tuple(seconds))
+        if checkpoints:
+            checkpoints.save(state, report, last=round_num == len(plan))
+    return LoopResult(report, tuple(seconds))
+
+
+def _report_of(checkpoint: Checkpoint, plan: CohortPlan, weights: Weights) -> RoundReport:
+    kept, number = checkpoint.report, checkpoint.round_num
+    cohort = plan.cohort(number) if number else ()
+    return RoundReport(number, cohort, tuple(kept["failed"]), kept["metrics"], kept["examples"], kept["seconds"], weights)
 
 
 def _send(report: RoundReport, sinks: Sequence[RoundSink]) -> None:

@@ -6,12 +6,11 @@ from pathlib import Path
 from fedpipe.config import Config
 from fedpipe.errors import PlanError
 from fedpipe.steps.files import write_atomic
-from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef, PlanRef
 from fedpipe.types import CohortPlan
 
 
-def sample_clients(config: Config, data: DataRef, project: Project, run_name: str) -> PlanRef:
+def sample_clients(config: Config, data: DataRef, run_dir: Path) -> PlanRef:
     """Draw the plan over the clients of `data` that may train and write it to the run's folder.
 
     Raises:
@@ -22,7 +21,6 @@ def sample_clients(config: Config, data: DataRef, project: Project, run_name: st
 
     clients = Population.open(Path(data.path), verify=False).participating()
     text = plan_cohorts(clients, config.cohort, config.rounds, config.seed).to_json()
-    run_dir = project.run_dir(run_name)
     path = run_dir / "cohorts.json"
     write_atomic(path, text)
     return PlanRef(str(path), hashlib.sha256(text.encode()).hexdigest(), str(run_dir))

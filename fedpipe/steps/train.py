@@ -1,13 +1,13 @@
 """Step `train`: federated rounds on the engine, each reported to MLflow and to whoever else listens."""
 
+import hashlib
 import json
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import Config, flatten
 from fedpipe.errors import PlanError, shorten
@@ -20,7 +20,6 @@ from fedpipe.types import CohortPlan, RoundSink, Weights, weights_sha256
 
 if TYPE_CHECKING:
     from fedpipe.data.population import Population
-    from fedpipe.tracking.run import TrackedRun
 
 
 def train(
@@ -32,9 +31,10 @@ def train(
     tags: Mapping[str, str] | None = None,
     sinks: Sequence[RoundSink] = (),
 ) -> TrainRef:
-    """Run all rounds of the plan; return where the weights are and under which MLflow run.
+    """Run all rounds of the plan that are not done yet; return where the weights are and under which MLflow run.
 
-    The MLflow run, its params, tags and data are written before the first round. A run that fails is marked as failed.
+    The MLflow run, its params, tags and data are written before the first round. A run that fails is marked as failed. Where the run's
+    folder has checkpoints and an MLflow run, an earlier try was interrupted and this one goes on with them.
 
     Args:
         config: the settings.
@@ -46,15 +46,18 @@ def train(
         sinks: take each round's report after MLflow has.
 
     Raises:
-        RoundError, WorkerError, TrackingError: see there.
+        RoundError, WorkerError, TrackingError, CheckpointError: see there.
+        DataError: the run was started with other data.
     """
     from fedpipe.algorithms.registry import build_algorithm
     from fedpipe.data.bring import brought_ahead
     from fedpipe.data.population import Population
+    from fedpipe.engine.checkpoint import Checkpoints
     from fedpipe.engine.loop import run_rounds
     from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator
     from fedpipe.steps.recorder import Recorder
+    from fedpipe.steps.tracked import tracked
 
     start = time.perf_counter()
     run_dir = Path(plan.run_dir)
@@ -62,6 +65,8 @@ def train(
     population = Population.open(Path(data.path), verify=False)
     _refuse_strangers(cohorts, population)
     recorder = Recorder(run_dir)
+    identity = {"settings": _sha256(flatten(config)), "plan": plan.sha256, "data": data.md5}
+    checkpoints = Checkpoints(run_dir / "checkpoints", identity, config.runtime.checkpoint_every, config.runtime.checkpoints_keep)
     ahead = brought_ahead(
         Path(data.path), cohorts, Path(plan.path), project.client_cache, config.runtime.cache_max_bytes, run_dir / "bring.log"
     )
@@ -75,12 +80,13 @@ def train(
             return {"test/loss": result.loss, "test/accuracy": result.accuracy}
 
         facts = {"fedpipe.plan_sha256": plan.sha256, **algorithm.info, **(tags or {})}
-        with _tracked(config, data, population, project, run_name, facts) as run:
+        with tracked(config, data, population, project, run_name, facts, run_dir) as run:
             run.log_file(Path(plan.path), "plan")
-            result = run_rounds(algorithm, runtime, cohorts, evaluate, config.eval.every, [run, recorder, *sinks])
+            result = run_rounds(algorithm, runtime, cohorts, evaluate, config.eval.every, [run, recorder, *sinks], checkpoints)
             run.set_tags({f"runtime.{key}": value for key, value in runtime.info.items()})
             run.training_done()
             recorder.finish()
+            run.flush(config.tracking.wait_seconds)
     ref = TrainRef(
         run_id=run.run_id,
         run_dir=str(run_dir),
@@ -89,10 +95,14 @@ def train(
         rounds_table=str(recorder.rounds_table),
         weights_sha256=weights_sha256(result.final.weights),
         seconds=time.perf_counter() - start,
-        round_median_seconds=statistics.median(result.round_seconds),
+        round_median_seconds=statistics.median(result.round_seconds or [result.final.seconds]),
     )
     write_atomic(run_dir / "run.json", json.dumps(asdict(ref), indent=1) + "\n")
     return ref
+
+
+def _sha256(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _refuse_strangers(plan: CohortPlan, population: "Population") -> None:
@@ -106,34 +116,3 @@ def _refuse_strangers(plan: CohortPlan, population: "Population") -> None:
         )
     if strangers:
         raise PlanError(f"cohort plan: expected clients that may train, found others: {shorten(sorted(strangers))}. Start a new run.")
-
-
-@contextmanager
-def _tracked(
-    config: Config, data: DataRef, population: "Population", project: Project, run_name: str, tags: Mapping[str, str]
-) -> "Iterator[TrackedRun]":
-    """Give a new MLflow run that holds its lineage; mark it as failed, or killed, if the block does not come to its end."""
-    from fedpipe.tracking.environment import environment_tags
-    from fedpipe.tracking.run import DataRecord, TrackedRun
-    from fedpipe.tracking.store import open_store
-
-    manifest, clients = population.manifest, population.participating()
-    run = TrackedRun.start(
-        open_store(project.root, config.tracking.experiment),
-        name=run_name,
-        params=flatten(config),
-        tags={**environment_tags(project.root), **tags},
-        data=DataRecord(
-            name=config.data.source,
-            path=str(Path(data.path).relative_to(project.root)),
-            md5=data.md5,
-            source=f"{manifest.source} {manifest.source_version}",
-            counts={"clients": len(clients), "train_examples": sum(map(population.num_examples, clients))},
-        ),
-        save_every=config.tracking.save_every,
-    )
-    try:
-        yield run
-    except BaseException as err:
-        run.fail(f"{type(err).__name__}: {err}", killed=not isinstance(err, Exception))
-        raise

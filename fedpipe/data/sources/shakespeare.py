@@ -57,7 +57,7 @@ def windows_of(snippet: bytes) -> list[tuple[Any, int]]:
     """Return (int32 tokens [80], the next character's token) for each window of a snippet.
 
     >>> [(x.tolist().count(0), y) for x, y in windows_of(b"d" * 81 + b"hl")]
-    [(0, 1), (79, 3)]
+    [(0, 1), (78, 3)]
     """
     tokens = _TOKENS[np.frombuffer(snippet, np.uint8)]
     found = []

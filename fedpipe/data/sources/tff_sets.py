@@ -115,7 +115,7 @@ def _pixels(batches: Iterator[Batch]) -> Iterator[Batch]:
     """Turn float32 features into uint8 where the first batch shows that they are pixels; the others must then be too."""
     convert: Callable[[npt.NDArray[Any]], npt.NDArray[np.generic]] | None = None
     for batch in batches:
-        x = batch.x
+        x = np.asarray(batch.x)
         if convert is None:
             convert = exact_uint8 if exact_uint8(x).dtype == np.uint8 and x.dtype != np.uint8 else np.asarray
         converted = convert(x)

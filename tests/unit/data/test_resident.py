@@ -160,7 +160,7 @@ def test_examples_of_other_dtypes_are_refused(tmp_path: Path) -> None:
         def examples(self, client_id: str) -> Examples:  # noqa: ARG002
             return Examples(np.zeros((3, 4)), np.zeros(3, np.int32))
 
-    with pytest.raises(DataError, match=r"client a: expected uint8 or float32 features .* found float64 of 3"):
+    with pytest.raises(DataError, match=r"client a: expected uint8, int32 or float32 features .* found float64 of 3"):
         cache(tmp_path, Doubles()).clients(["a"])
 
 

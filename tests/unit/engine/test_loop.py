@@ -61,7 +61,7 @@ def test_rounds_in_order_from_the_initial_state() -> None:
     assert [float(r.weights["w"][0]) for r in keeper.reports] == [0, 2, 3, 6]
     assert [r.examples for r in keeper.reports] == [0, 20, 10, 30]
     assert [r.cohort for r in keeper.reports] == [(), *PLAN.cohorts]
-    assert (result.initial, result.final) == (keeper.reports[0], keeper.reports[3])
+    assert result.final == keeper.reports[3]
     assert len(result.round_seconds) == 3
 
 

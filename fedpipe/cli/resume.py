@@ -1,0 +1,65 @@
+"""`fedpipe resume` and `fedpipe sync`: what an interruption left, brought to its end."""
+
+import contextlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedpipe.cli.options import Json, Quiet
+
+
+def resume(
+    run_id: Annotated[
+        str | None, typer.Argument(help="MLflow run id or name of the run. Default: the newest one here that was interrupted.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with a run that was interrupted, from its last checkpoint; the result is that of a run without interruption."""
+    start = time.perf_counter()
+    from fedpipe.steps.project import find_project
+    from fedpipe.steps.resume import find_interrupted, own_params
+
+    project = find_project(Path.cwd())
+    state = find_interrupted(project, run_id)
+    if state is None or state.finished:
+        typer.echo("nothing to resume" if state is None else f"nothing to resume: run {state.name} is finished", err=True)
+        if as_json:
+            print(json.dumps(state.values.get("summary", {}) if state else {}))
+        return
+    from fedpipe.cli.progress import RoundBar, show_summary
+    from fedpipe.cli.run import quiet_prefect
+    from flows.launch import launch
+
+    quiet_prefect()
+    with contextlib.redirect_stdout(sys.stderr), RoundBar(state.config.rounds, quiet or as_json) as bar:
+        summary = launch(project, own_params(state), sinks=(bar,), resumed=state)
+    summary["seconds"]["total"] = time.perf_counter() - start
+    if as_json:
+        print(json.dumps(summary))
+    elif not quiet:
+        show_summary(summary, "uv run fedpipe ui")
+
+
+def sync(as_json: Json = False, quiet: Quiet = False) -> None:
+    """Send to MLflow what runs of this project could not send while the store was away."""
+    from fedpipe.steps.project import find_project
+    from fedpipe.steps.resume import send_journals
+
+    sent = send_journals(find_project(Path.cwd()))
+    if as_json:
+        print(json.dumps({"sent": sent}))
+    elif not quiet:
+        for name, records in sent.items():
+            typer.echo(f"{name}: {records} records sent", err=True)
+        typer.echo("all journals are sent" if sent else "nothing to send", err=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (resume, sync):
+        app.command()(command)

@@ -1,0 +1,208 @@
+"""Checkpoints: all that is carried from round to round, on disk, whole or not at all.
+
+A file is safetensors (the leaves of the server state by path; no pickle) with one JSON in its metadata: the round, its report and
+what the run is (settings, plan, data). Its name ends in the SHA-256 of its bytes, so a damaged file is known by its name. Which
+files are kept is a policy apart from writing them: the first, the best and the last few.
+
+Files are written in a background thread, so that a small round does not wait for the disk; a save that failed stops the run at the
+next one.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedpipe.errors import CheckpointError
+from fedpipe.types import RoundReport
+
+SCHEMA = "checkpoint-1"
+BEST_BY = "test/accuracy"
+_KEY = "fedpipe"
+_NAME = re.compile(r"round_(\d{6,})_([0-9a-f]{64})\.safetensors")
+
+logger = logging.getLogger("fedpipe.engine")
+
+Leaves = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after a round.
+
+    Attributes:
+        round_num: the round.
+        leaves: of the server state, by path.
+        report: what the round reported, without cohort and weights: the plan and the state have these.
+    """
+
+    round_num: int
+    leaves: Leaves
+    report: Mapping[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one run, in a folder of their own."""
+
+    def __init__(self, folder: Path, identity: Mapping[str, str], every: int, keep: int) -> None:
+        """Name the folder; nothing is read or written yet.
+
+        Args:
+            folder: made with the first save.
+            identity: what the run is, such as digests of its settings, its plan and its data; a checkpoint of another is refused.
+            every: rounds between checkpoints, at least 1; round 0 and the last are always saved.
+            keep: how many of the last to keep, at least 1, besides the first and the best.
+        """
+        self._folder, self._identity, self._every, self._keep = folder, dict(identity), every, keep
+        self._writer: ThreadPoolExecutor | None = None
+        self._pending: Future[None] | None = None
+        self._best: tuple[float, int] | None = None
+
+    def save(self, state: Any, report: RoundReport, last: bool) -> None:
+        """Have the state after a round written, if it is its turn; returns before it is on the disk.
+
+        Raises:
+            CheckpointError: this or the save before it failed.
+        """
+        if report.round_num % self._every and not last:
+            return
+        self.flush()
+        kept = {"failed": list(report.failed), "metrics": dict(report.metrics), "examples": report.examples, "seconds": report.seconds}
+        leaves = flatten(state)  # here: the state may be the caller's to change once this returns
+        score = report.metrics.get(BEST_BY)
+        if score is not None and np.isfinite(score) and (self._best is None or score > self._best[0]):
+            self._best = (score, report.round_num)
+        if self._writer is None:
+            self._writer = ThreadPoolExecutor(1, thread_name_prefix="fedpipe-checkpoint")
+        self._pending = self._writer.submit(self._write, report.round_num, leaves, kept)
+        if last:
+            self.flush()
+
+    def flush(self) -> None:
+        """Wait until what was to be saved is on the disk. Raises CheckpointError if it is not."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def latest(self) -> Checkpoint | None:
+        """Return the newest checkpoint that is sound, None if there is none; damaged ones are skipped with a warning.
+
+        Raises:
+            CheckpointError: it belongs to other settings, another plan or other data.
+        """
+        for round_num, path in sorted(self._files().items(), reverse=True):
+            try:
+                found, identity = _read(path)
+            except (OSError, ValueError, KeyError, TypeError) as err:
+                logger.warning("%s: a damaged checkpoint is skipped: %s", path, " ".join(str(err).split()))
+                continue
+            different = sorted(key for key in self._identity if identity.get(key) != self._identity[key])
+            if different:
+                changes = ", ".join(f"{key} {identity.get(key)} then, {self._identity[key]} now" for key in different)
+                raise CheckpointError(f"{path.parent}: expected checkpoints of this run, found others: {changes}. Start a new run.")
+            score = found.report["metrics"].get(BEST_BY)
+            self._best = self._best or (None if score is None else (score, round_num))
+            return found
+        return None
+
+    def _files(self) -> dict[int, Path]:
+        names = os.listdir(self._folder) if self._folder.is_dir() else []
+        return {int(match[1]): self._folder / match[0] for name in names if (match := _NAME.fullmatch(name))}
+
+    def _write(self, round_num: int, leaves: Leaves, report: Mapping[str, Any]) -> None:
+        from safetensors.numpy import save
+
+        about = {"schema": SCHEMA, "round": round_num, "identity": self._identity, "report": report}
+        body = save({name: np.asarray(value, order="C") for name, value in leaves.items()}, {_KEY: json.dumps(about)})
+        path = self._folder / f"round_{round_num:06d}_{hashlib.sha256(body).hexdigest()}.safetensors"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            old = self._files()
+            _write_durably(path, body)
+            for number in self._surplus({*old, round_num}):
+                old[number].unlink(missing_ok=True)
+        except OSError as err:
+            raise CheckpointError(
+                f"{self._folder}: expected to write the checkpoint of round {round_num}, found {err}. Make room, then `fedpipe resume`."
+            ) from err
+
+    def _surplus(self, rounds: set[int]) -> set[int]:
+        kept = {min(rounds), *sorted(rounds)[-self._keep :], *([self._best[1]] if self._best else [])}
+        return rounds - kept
+
+
+def flatten(state: Any, path: str = "") -> dict[str, npt.NDArray[Any]]:
+    """Return the leaves of a state of mappings, sequences and arrays, by path.
+
+    >>> flatten({"weights": [np.float32(1)], "aggregator": ()})
+    {'weights/0': array(1., dtype=float32)}
+    """
+    if isinstance(state, Mapping):
+        items: Any = state.items()
+    elif isinstance(state, list | tuple):
+        items = enumerate(state)
+    else:
+        return {path: np.array(state)}
+    return {key: leaf for name, inner in items for key, leaf in flatten(inner, f"{path}/{name}" if path else str(name)).items()}
+
+
+def restore(template: Any, leaves: Leaves, path: str = "") -> Any:
+    """Return the state with the containers of `template` and the leaves that `flatten` gave.
+
+    Raises:
+        CheckpointError: a leaf is missing, or has another dtype or shape than the template's.
+    """
+    if isinstance(template, Mapping):
+        return type(template)((name, restore(inner, leaves, f"{path}/{name}" if path else str(name))) for name, inner in template.items())  # type: ignore[call-arg]
+    if isinstance(template, list | tuple):
+        return type(template)(restore(inner, leaves, f"{path}/{i}" if path else str(i)) for i, inner in enumerate(template))
+    wanted, found = np.asarray(template), leaves.get(path)
+    if found is None or found.dtype != wanted.dtype or found.shape != wanted.shape:
+        have = "nothing" if found is None else f"{found.dtype}{list(found.shape)}"
+        raise CheckpointError(f"checkpoint: expected {wanted.dtype}{list(wanted.shape)} at {path!r}, found {have}. Start a new run.")
+    return found
+
+
+def _read(path: Path) -> tuple[Checkpoint, Mapping[str, str]]:
+    from safetensors.numpy import load
+
+    body = path.read_bytes()
+    match = _NAME.fullmatch(path.name)
+    if match is None or hashlib.sha256(body).hexdigest() != match[2]:
+        raise ValueError("its bytes do not have the SHA-256 of its name")
+    header = json.loads(body[8 : 8 + int.from_bytes(body[:8], "little")])
+    about = json.loads(header["__metadata__"][_KEY])
+    if about["schema"] != SCHEMA:
+        raise ValueError(f"expected schema {SCHEMA}, found {about['schema']}")
+    return Checkpoint(int(about["round"]), load(body), about["report"]), about["identity"]
+
+
+def _write_durably(path: Path, body: bytes) -> None:
+    """Write under a temporary name, sync, rename, sync the folder."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".making-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,74 @@
+"""Finds the run to go on with, and sends journals that are left."""
+
+from pathlib import Path
+
+import yaml
+
+from fedpipe.config import Config, flatten
+from fedpipe.errors import ConfigError, shorten
+from fedpipe.steps.files import write_atomic
+from fedpipe.steps.project import Project
+from fedpipe.steps.run_state import RunState, all_states, begin
+
+
+def find_interrupted(project: Project, wanted: str | None) -> RunState | None:
+    """Return the run called `wanted`, or the newest one that was interrupted; None if there is none.
+
+    Args:
+        project: where to look.
+        wanted: MLflow run id, name, or folder of a run; finished ones are found too.
+
+    Raises:
+        ConfigError: there is no such run here, it is still going on, or DVC owns it.
+    """
+    states = all_states(project)
+    if wanted is None:
+        return next((state for state in states if state.values["entry"] == "run" and not state.finished and not state.is_alive()), None)
+    found = next((state for state in states if wanted in (state.values.get("mlflow_run_id"), state.folder.name, state.name)), None)
+    if found is None:
+        raise ConfigError(f"run {wanted}: expected a run of this project, found {shorten([s.folder.name for s in states], 3) or 'none'}.")
+    if found.values["entry"] == "dvc" and not found.finished:
+        raise ConfigError(f"run {wanted}: DVC's stage train started it, and DVC goes on with it: run `dvc repro`.")
+    if found.is_alive():
+        raise ConfigError(f"run {wanted}: expected a run that was interrupted, found it still going on. Wait for its end.")
+    return found
+
+
+def own_params(state: RunState) -> Path:
+    """Return a params file with the settings that the run was started with."""
+    path = state.folder / "params.yaml"
+    write_atomic(path, yaml.safe_dump(state.config.model_dump(mode="json"), sort_keys=False))
+    return path
+
+
+def run_of_stage(project: Project, name: str, config: Config, data_md5: str) -> RunState:
+    """Return the run that DVC's stage `train` goes on with: one of its own that was interrupted, with these settings and data, or a
+    new one called `name`."""
+    for state in all_states(project):
+        same = state.values["entry"] == "dvc" and state.values.get("data_md5", data_md5) == data_md5
+        if same and not state.finished and flatten(state.config) == flatten(config) and not state.is_alive():
+            return state
+    return begin(project, name, config, "dvc")
+
+
+def send_journals(project: Project) -> dict[str, int]:
+    """Send what is left in the journals of runs that are over; return the number of records by run.
+
+    Raises:
+        TrackingError: the store is still away, or does not take a record.
+    """
+    from fedpipe.tracking.journal import Journal, unsent
+    from fedpipe.tracking.store import open_store
+
+    sent = {}
+    for state in reversed(all_states(project)):
+        left = 0 if state.is_alive() else unsent(state.folder)
+        if left and "mlflow_run_id" in state.values:
+            with state.alive():
+                journal = Journal(open_store(project.root, state.config.tracking.experiment), state.values["mlflow_run_id"], state.folder)
+                try:
+                    journal.flush(state.config.tracking.wait_seconds)
+                finally:
+                    journal.close()
+            sent[state.name] = left
+    return sent

@@ -1,0 +1,158 @@
+"""What a run's folder says of the run: enough to go on after a crash, whatever died.
+
+`.fedpipe/runs/NAME/` is outside of DVC's outs, which DVC deletes before it runs a stage. `run_state.json` is written before anything
+else; a lock on the folder, which the kernel lifts when its process ends however it ends, says whether the run is still going.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from fedpipe.config import Config, flatten
+from fedpipe.errors import ConfigError
+from fedpipe.steps.files import write_atomic
+from fedpipe.steps.project import Project
+
+STATE_NAME = "run_state.json"
+FINISHED = "finished"
+
+
+class RunState:
+    """One run's folder and what is known of the run. The values are JSON."""
+
+    def __init__(self, folder: Path, values: dict[str, Any]) -> None:
+        """Use `begin` or `read`."""
+        self.folder, self.values = folder, values
+
+    @property
+    def name(self) -> str:
+        """Return the run's name."""
+        return str(self.values["name"])
+
+    @property
+    def config(self) -> Config:
+        """Return the settings that the run was started with."""
+        return Config.model_validate(self.values["config"])
+
+    @property
+    def finished(self) -> bool:
+        """Return whether nothing is left to do."""
+        return bool(self.values["status"] == FINISHED)
+
+    def update(self, **values: Any) -> None:
+        """Note more values, on the disk before this returns."""
+        self.values |= values
+        write_atomic(self.folder / STATE_NAME, json.dumps(self.values, indent=1) + "\n")
+
+    def is_alive(self) -> bool:
+        """Return whether a process holds the run."""
+        try:
+            with FileLock(self.folder / "lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """Hold the run while the block runs. Raises ConfigError if another process does."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as err:
+            raise ConfigError(f"run {self.name}: expected a run that was interrupted, found it still going on. Wait for its end.") from err
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def begin(project: Project, name: str, config: Config, entry: str) -> RunState:
+    """Return the state of a new run in a folder of its own: `NAME`, or `NAME-2`, ... where that is taken.
+
+    Args:
+        project: where.
+        name: of the run; other runs may have the same.
+        config: its settings.
+        entry: what started it: `run` or `dvc`.
+    """
+    number = 1
+    while True:
+        folder = project.run_dir(name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:
+            number += 1
+    values = {"name": name, "entry": entry, "status": "started", "begun": time.time(), "config": config.model_dump(mode="json")}
+    state = RunState(folder, values)
+    state.update()
+    return state
+
+
+def read_state(folder: Path) -> RunState | None:
+    """Return what a folder says of its run, None if it says nothing."""
+    try:
+        return RunState(folder, dict(json.loads((folder / STATE_NAME).read_text(encoding="utf-8"))))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as err:
+        raise ConfigError(f"{folder / STATE_NAME}: expected the state of a run, cannot read it: {err}. Start a new run.") from err
+
+
+def all_states(project: Project) -> list[RunState]:
+    """Return the runs of the project, the newest first."""
+    root = project.private / "runs"
+    folders = list(root.iterdir()) if root.is_dir() else []
+    states = [state for folder in folders if (state := read_state(folder)) is not None]
+    return sorted(states, key=lambda state: float(state.values.get("begun", 0)), reverse=True)
+
+
+def refuse_changes(state: RunState, config: Config) -> None:
+    """Raise ConfigError, with the difference, if the settings are not those that the run was started with."""
+    then, now = flatten(state.config), flatten(config)
+    changed = [f"{key}={then.get(key)} then, {now.get(key)} now" for key in sorted(then | now) if then.get(key) != now.get(key)]
+    if changed:
+        raise ConfigError(f"run {state.name}: expected the settings that it was started with, found {'; '.join(changed)}. Start a new run.")
+
+
+_current: ContextVar[RunState | None] = ContextVar("run_state", default=None)
+
+
+@contextmanager
+def running(state: RunState) -> Iterator[None]:
+    """Make `state` the run of the block, and hold it."""
+    with state.alive():
+        token = _current.set(state)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+
+def current_run() -> RunState | None:
+    """Return the run whose block this code runs in."""
+    return _current.get()
+
+
+@contextmanager
+def run_of_flow(project: Project, name: str, config: Config, flow_run_id: str) -> Iterator[RunState]:
+    """Give the run of a flow run, held by this process: the one that is going on here, that of an earlier try of the same flow run, or
+    a new one."""
+    run = current_run()
+    if run is not None:
+        run.update(flow_run_id=flow_run_id)
+        yield run
+        return
+    earlier = (state for state in all_states(project) if state.values.get("flow_run_id") == flow_run_id and not state.finished)
+    run = next(earlier, None) or begin(project, name, config, "run")
+    with running(run):
+        refuse_changes(run, config)
+        run.update(flow_run_id=flow_run_id)
+        yield run

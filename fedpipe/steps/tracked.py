@@ -1,0 +1,78 @@
+"""The MLflow run of a training: a new one, or that of an earlier try; marked as failed or killed if the training does not end."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedpipe.config import Config, flatten
+from fedpipe.errors import DataError
+from fedpipe.steps.project import Project
+from fedpipe.steps.refs import DataRef
+from fedpipe.steps.run_state import current_run
+
+if TYPE_CHECKING:
+    from fedpipe.data.population import Population
+    from fedpipe.tracking.journaled import JournaledRun
+    from fedpipe.tracking.store import Store
+
+_FAILED_SECONDS = 5.0
+"""How long a run that failed waits for its store: a run that is told to end has ten seconds for all of it."""
+
+
+@contextmanager
+def tracked(
+    config: Config, data: DataRef, population: "Population", project: Project, run_name: str, tags: Mapping[str, str], run_dir: Path
+) -> "Iterator[JournaledRun]":
+    """Give the MLflow run with its lineage; mark it as failed, or killed, if the block does not come to its end.
+
+    Raises:
+        DataError: the run was started with other data.
+        TrackingError: the store cannot be reached or written.
+    """
+    from fedpipe.tracking.journaled import JournaledRun
+    from fedpipe.tracking.store import open_store
+
+    state, store = current_run(), open_store(project.root, config.tracking.experiment)
+    run_id = state.values.get("mlflow_run_id") if state else None
+    if run_id is None:
+        run_id = _start(store, config, data, population, project, run_name, tags)
+        if state:
+            state.update(mlflow_run_id=run_id, data_md5=data.md5, status="training")
+    elif state and state.values["data_md5"] != data.md5:
+        raise DataError(
+            f"run {state.name}: expected the data that it was started with, md5 {state.values['data_md5']}, found {data.md5}. Bring these "
+            "back (`dvc checkout`), or start a new run."
+        )
+    run = JournaledRun(store, run_id, run_dir, config.tracking.save_every)
+    try:
+        yield run
+    except BaseException as err:
+        run.fail(f"{type(err).__name__}: {err}", not isinstance(err, Exception), _FAILED_SECONDS)
+        raise
+    finally:
+        run.close()
+
+
+def _start(
+    store: "Store", config: Config, data: DataRef, population: "Population", project: Project, run_name: str, tags: Mapping[str, str]
+) -> str:
+    from fedpipe.tracking.environment import environment_tags
+    from fedpipe.tracking.run import DataRecord, TrackedRun
+
+    manifest, clients = population.manifest, population.participating()
+    run = TrackedRun.start(
+        store,
+        name=run_name,
+        params=flatten(config),
+        tags={**environment_tags(project.root), **tags},
+        data=DataRecord(
+            name=config.data.source,
+            path=str(Path(data.path).relative_to(project.root)),
+            md5=data.md5,
+            source=f"{manifest.source} {manifest.source_version}",
+            counts={"clients": len(clients), "train_examples": sum(map(population.num_examples, clients))},
+        ),
+        save_every=config.tracking.save_every,
+    )
+    return run.run_id

@@ -1,0 +1,175 @@
+"""What a run has to say to MLflow, on disk first and then sent: in order, each record once, whatever happens to the store.
+
+A record is a line of JSON in `journal.jsonl`, on the disk before the round goes on; a thread sends the lines and notes in
+`journal.sent` how many the store has confirmed. A store that is away for a minute holds up nobody; one that is away at the end leaves
+a journal that `fedpipe sync` sends. A line that was sent but not noted, because the process died in between, is sent again: metrics
+keep their timestamp, which makes the second sending the same row of MLflow's database, and tags and files replace themselves.
+"""
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fedpipe.errors import TrackingError
+from fedpipe.tracking.records import MAX_TAG, batches, fit
+from fedpipe.tracking.store import Store
+
+JOURNAL_NAME, SENT_NAME = "journal.jsonl", "journal.sent"
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.2, 10.0
+
+
+class Journal:
+    """The journal of one run. `add` may be called by one thread; the sender is another."""
+
+    def __init__(self, store: Store, run_id: str, folder: Path) -> None:
+        """Open or make the journal in the run's folder; what is not sent yet is sent from now on."""
+        self._store, self._run_id, self.path = store, run_id, folder / JOURNAL_NAME
+        self._sent_path = folder / SENT_NAME
+        folder.mkdir(parents=True, exist_ok=True)
+        self._records = read_records(self.path)
+        self._sent = _read_sent(self._sent_path)
+        self._file = self.path.open("r+b" if self.path.exists() else "w+b")
+        self._file.seek(sum(len(line) for line in map(_line, self._records)))
+        self._file.truncate()  # a line that a kill cut short
+        self._changed = threading.Condition()
+        self._error: Exception | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._send_all, name="fedpipe-journal", daemon=True)
+        self._thread.start()
+
+    @property
+    def last_step(self) -> int | None:
+        """Return the last round whose metrics are in the journal, None if there is none."""
+        steps = [int(record["step"]) for record in self._records if record["kind"] == "metrics" and not record.get("final")]
+        return max(steps, default=None)
+
+    def metrics(self, values: Mapping[str, float], step: int, final: bool = False) -> None:
+        """Add a round's metrics; `final` marks those of the whole run, which have no round."""
+        self._add({"kind": "metrics", "step": step, "time": int(time.time() * 1000), "values": dict(values), "final": final})
+
+    def tags(self, tags: Mapping[str, str]) -> None:
+        """Add tags; a value above MLflow's 8,000 characters is cut and ends in its SHA-256."""
+        self._add({"kind": "tags", "tags": {key: fit(value, MAX_TAG) for key, value in tags.items()}})
+
+    def file(self, path: Path, artifact_path: str | None) -> None:
+        """Add a file, which must stay where it is until it is sent."""
+        self._add({"kind": "file", "path": str(path.resolve()), "to": artifact_path})
+
+    def end(self, status: str) -> None:
+        """Add the run's end: FINISHED, FAILED or KILLED."""
+        self._add({"kind": "end", "status": status})
+
+    def flush(self, seconds: float) -> None:
+        """Return when all is sent.
+
+        Raises:
+            TrackingError: nothing more was sent for so many seconds, or the store refuses a record.
+        """
+        with self._changed:
+            sent, since = self._sent, time.monotonic()
+            while self._sent < len(self._records):
+                if self._sent != sent:
+                    sent, since = self._sent, time.monotonic()
+                left = since + seconds - time.monotonic()
+                if left <= 0:
+                    count = len(self._records) - self._sent
+                    raise TrackingError(
+                        f"{self._store.label}: {count} records of run {self._run_id} are not sent: {self._error}. "
+                        f"They are kept in {self.path}. When the store is back: `fedpipe sync`."
+                    ) from self._error
+                self._changed.wait(left)
+
+    def close(self) -> None:
+        """Stop sending. What is not sent stays in the journal."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._file.close()
+
+    def _add(self, record: dict[str, Any]) -> None:
+        self._file.write(_line(record))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        with self._changed:
+            self._records.append(record)
+            self._changed.notify_all()
+
+    def _send_all(self) -> None:
+        wait = _FIRST_WAIT_SECONDS
+        while True:
+            with self._changed:
+                while not self._closed and self._sent >= len(self._records):
+                    self._changed.wait()
+                if self._closed:
+                    return
+                record = self._records[self._sent]
+            try:
+                send(self._store, self._run_id, record)
+            except Exception as err:  # whatever it is, the record is kept, and `flush` raises it
+                with self._changed:
+                    self._error = err
+                    self._changed.wait_for(lambda: self._closed, wait)
+                wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+                continue
+            wait = _FIRST_WAIT_SECONDS
+            with self._changed:
+                self._sent += 1
+                self._error = None
+                _note_sent(self._sent_path, self._sent)
+                self._changed.notify_all()
+
+
+def send(store: Store, run_id: str, record: Mapping[str, Any]) -> None:
+    """Send one record. Raises TrackingError if the store does not take it."""
+    from mlflow.entities import Metric, RunTag
+
+    with store.guard(f"write to run {run_id}"):
+        match record["kind"]:
+            case "metrics":
+                values = [Metric(key, float(value), record["time"], record["step"]) for key, value in record["values"].items()]
+                store.client.log_batch(run_id, metrics=values)
+            case "tags":
+                for batch in batches(RunTag(key, value) for key, value in record["tags"].items()):
+                    store.client.log_batch(run_id, tags=batch)
+            case "file":
+                store.client.log_artifact(run_id, record["path"], record["to"])
+            case "end":
+                store.client.set_terminated(run_id, record["status"])
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Return the whole lines of a journal; none if it is not there. Raises TrackingError if one of them is no record."""
+    try:
+        body = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    try:
+        return [dict(json.loads(line)) for line in body[: body.rfind(b"\n") + 1].splitlines()]
+    except ValueError as err:
+        raise TrackingError(f"{path}: expected lines of JSON, found something else: {err}. The journal is damaged.") from err
+
+
+def unsent(folder: Path) -> int:
+    """Return how many records of the run in `folder` the store has not confirmed."""
+    return len(read_records(folder / JOURNAL_NAME)) - _read_sent(folder / SENT_NAME)
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    return json.dumps(record).encode() + b"\n"
+
+
+def _read_sent(path: Path) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        return int(path.read_text(encoding="ascii"))
+    return 0  # all are sent again, which changes nothing
+
+
+def _note_sent(path: Path, sent: int) -> None:
+    temporary = path.with_suffix(".new")
+    temporary.write_text(str(sent), encoding="ascii")
+    temporary.replace(path)

@@ -1,0 +1,129 @@
+"""A training as the rounds see it: a `RoundSink` that writes to the run's journal and never waits for the store.
+
+What is logged is that of `run.TrackedRun`, which starts the run and completes it; here it is by way of the disk, so that rounds go on
+while the store is away, and a run that is resumed logs each round once.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fedpipe.errors import ModelError, TrackingError
+from fedpipe.models.weights_io import load_weights, save_weights
+from fedpipe.tracking.journal import Journal, read_records
+from fedpipe.tracking.snapshots import BEST_BY, Snapshot, SnapshotPolicy, index_entry
+from fedpipe.tracking.store import Store
+from fedpipe.types import RoundReport
+
+logger = logging.getLogger("fedpipe.tracking")
+
+
+class JournaledRun:
+    """The rounds of one run, by way of its journal."""
+
+    def __init__(self, store: Store, run_id: str, folder: Path, save_every: int) -> None:
+        """Go on with the run where its journal ends.
+
+        Args:
+            store: an open store.
+            run_id: a run in it, with its lineage.
+            folder: the run's folder; files that are logged stay there.
+            save_every: rounds between saved weights, at least 1.
+        """
+        self.run_id, self._weights = run_id, folder / "weights"
+        self._weights.mkdir(parents=True, exist_ok=True)
+        self._journal = Journal(store, run_id, folder)
+        self._policy = SnapshotPolicy(save_every)
+        self._index: dict[str, Any] = {}
+        last = self._journal.last_step
+        self._done = -1 if last is None else last
+        if last is not None:
+            store.client.update_run(run_id, status="RUNNING")
+            self._index = _read_index(self._weights)
+            self._policy.best = _best_so_far(self._journal.path, self._weights)
+
+    def round_done(self, report: RoundReport) -> None:
+        """Journal the round's metrics and keep its weights where the policy says so; a round that is journaled is passed over."""
+        best = self._policy.best
+        kept = self._policy.take(report)
+        if report.round_num <= self._done:
+            if best is not None and best.round_num == report.round_num:
+                self._policy.best = best
+            return
+        # The best weights first: if the process dies in between, the round is run again and they are the same.
+        if self._policy.best is not best and self._policy.best is not None:
+            save_weights(self._weights / "best.safetensors", self._policy.best.weights)
+        if kept:
+            self._save(f"round_{report.round_num:04d}", self._policy.last)
+        self._journal.metrics(report.all_metrics(), report.round_num)
+        self._done = report.round_num
+
+    def training_done(self) -> None:
+        """Journal the best and the last weights and what they are."""
+        tags = {}
+        for name, snapshot in (("best", self._policy.best), ("last", self._policy.last)):
+            if snapshot is not None:
+                self._save(name, snapshot)
+                tags[f"weights.{name}_round"] = str(snapshot.round_num)
+                tags[f"weights.{name}_sha256"] = self._index[f"{name}.safetensors"]["sha256"]
+        self.set_tags(tags)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Journal tags."""
+        self._journal.tags(tags)
+
+    def log_file(self, path: Path, artifact_path: str | None = None) -> None:
+        """Journal a file, which must stay where it is."""
+        self._journal.file(path, artifact_path)
+
+    def flush(self, seconds: float) -> None:
+        """Wait until the store has all of it. Raises TrackingError if it does not get further for so many seconds."""
+        self._journal.flush(seconds)
+
+    def fail(self, reason: str, killed: bool, seconds: float) -> None:
+        """Journal that the run failed, or was killed, and wait a little for the store; what is not sent stays for `fedpipe sync`."""
+        self._journal.tags({"fedpipe.status_reason": " ".join(reason.split())})
+        self._journal.end("KILLED" if killed else "FAILED")
+        try:
+            self._journal.flush(seconds)
+        except TrackingError as err:
+            logger.warning("%s", err)
+
+    def close(self) -> None:
+        """Stop sending."""
+        self._journal.close()
+
+    def _save(self, name: str, snapshot: Snapshot | None) -> None:
+        if snapshot is None:
+            return
+        path = self._weights / f"{name}.safetensors"
+        self._index[path.name] = index_entry(snapshot.round_num, snapshot.score, save_weights(path, snapshot.weights))
+        body = {"best_by": f"{BEST_BY}, a record only: the test set chose it", "files": self._index}
+        (self._weights / "index.json").write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+        self._journal.file(path, "weights")
+        self._journal.file(self._weights / "index.json", "weights")
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / "index.json").read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError):
+        return {}  # it names files for people; those of later rounds come in as they are saved
+
+
+def _best_so_far(journal: Path, folder: Path) -> Snapshot | None:
+    """Return the best round in a journal with its weights, as `SnapshotPolicy` chooses it."""
+    best: tuple[float, int] | None = None
+    for record in read_records(journal):
+        score = record["values"].get(BEST_BY) if record["kind"] == "metrics" and not record["final"] else None
+        if score is not None and score == score and (best is None or score > best[0]):
+            best = (score, record["step"])
+    if best is None:
+        return None
+    try:
+        return Snapshot(best[1], best[0], load_weights(folder / "best.safetensors"))
+    except ModelError as err:
+        logger.warning("the weights of the best round so far, %d, are lost: %s", best[1], err)
+        return None
