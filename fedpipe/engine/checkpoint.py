@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,7 @@ class Checkpoint:
     Attributes:
         round_num: the round.
         leaves: of the server state, by path.
-        report: what the round reported, without cohort and weights: the plan and the state have these.
+        report: what the round reported, without cohort and weights: the plan and the state have these; and `best`, score and round.
     """
 
     round_num: int
@@ -78,16 +79,35 @@ class Checkpoints:
         if report.round_num % self._every and not last:
             return
         self.flush()
-        kept = {"failed": list(report.failed), "metrics": dict(report.metrics), "examples": report.examples, "seconds": report.seconds}
         leaves = flatten(state)  # here: the state may be the caller's to change once this returns
         score = report.metrics.get(BEST_BY)
         if score is not None and np.isfinite(score) and (self._best is None or score > self._best[0]):
             self._best = (score, report.round_num)
+        kept = {
+            "failed": list(report.failed),
+            "metrics": dict(report.metrics),
+            "examples": report.examples,
+            "seconds": report.seconds,
+            "best": self._best,
+        }
         if self._writer is None:
             self._writer = ThreadPoolExecutor(1, thread_name_prefix="fedpipe-checkpoint")
         self._pending = self._writer.submit(self._write, report.round_num, leaves, kept)
         if last:
             self.flush()
+
+    def __enter__(self) -> Self:
+        """Return the checkpoints themselves."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Wait for the last save. Where the block failed its own error goes on, and that of the save is a warning."""
+        try:
+            self.flush()
+        except CheckpointError as err:
+            if error is None:
+                raise
+            logger.warning("%s", err)
 
     def flush(self) -> None:
         """Wait until what was to be saved is on the disk. Raises CheckpointError if it is not."""
@@ -101,7 +121,7 @@ class Checkpoints:
         Raises:
             CheckpointError: it belongs to other settings, another plan or other data.
         """
-        for round_num, path in sorted(self._files().items(), reverse=True):
+        for _, path in sorted(self._files().items(), reverse=True):
             try:
                 found, identity = _read(path)
             except (OSError, ValueError, KeyError, TypeError) as err:
@@ -111,8 +131,8 @@ class Checkpoints:
             if different:
                 changes = ", ".join(f"{key} {identity.get(key)} then, {self._identity[key]} now" for key in different)
                 raise CheckpointError(f"{path.parent}: expected checkpoints of this run, found others: {changes}. Start a new run.")
-            score = found.report["metrics"].get(BEST_BY)
-            self._best = self._best or (None if score is None else (score, round_num))
+            best = found.report["best"]
+            self._best = (float(best[0]), int(best[1])) if best else None
             return found
         return None
 

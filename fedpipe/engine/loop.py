@@ -11,6 +11,7 @@ It imports neither TFF nor a store: the algorithm brings the computations, the r
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -77,23 +78,24 @@ def run_rounds(
     if checkpoints and found is None:
         checkpoints.save(state, report, last=False)
     seconds = []
-    for round_num in range(report.round_num + 1, len(plan) + 1):
-        cohort = plan.cohort(round_num)
-        if round_num < len(plan):
-            algorithm.expect(plan.cohort(round_num + 1))
-        start = time.perf_counter()
-        result = runtime.call(algorithm.next, state, round_num, cohort, what=f"round {round_num}")
-        seconds.append(time.perf_counter() - start)
-        state = result.state
-        weights = algorithm.weights(state)
-        _refuse_not_finite(weights, round_num)
-        metrics = dict(result.metrics)
-        if round_num % eval_every == 0 or round_num == len(plan):
-            metrics |= evaluate(weights)
-        report = RoundReport(round_num, cohort, result.failed, metrics, result.examples, seconds[-1], weights)
-        _send(report, sinks)
-        if checkpoints:
-            checkpoints.save(state, report, last=round_num == len(plan))
+    with checkpoints or nullcontext():  # what is being saved when a round is given up is saved
+        for round_num in range(report.round_num + 1, len(plan) + 1):
+            cohort = plan.cohort(round_num)
+            if round_num < len(plan):
+                algorithm.expect(plan.cohort(round_num + 1))
+            start = time.perf_counter()
+            result = runtime.call(algorithm.next, state, round_num, cohort, what=f"round {round_num}")
+            seconds.append(time.perf_counter() - start)
+            state = result.state
+            weights = algorithm.weights(state)
+            _refuse_not_finite(weights, round_num)
+            metrics = dict(result.metrics)
+            if round_num % eval_every == 0 or round_num == len(plan):
+                metrics |= evaluate(weights)
+            report = RoundReport(round_num, cohort, result.failed, metrics, result.examples, seconds[-1], weights)
+            _send(report, sinks)
+            if checkpoints:
+                checkpoints.save(state, report, last=round_num == len(plan))
     return LoopResult(report, tuple(seconds))
 
 

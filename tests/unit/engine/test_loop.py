@@ -1,12 +1,14 @@
 """The round loop on an algorithm that can be followed by hand: each round adds the number of its clients to one weight."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fedpipe.algorithms.base import RoundResult
+from fedpipe.engine.checkpoint import Checkpoints
 from fedpipe.engine.loop import run_rounds
 from fedpipe.errors import RoundError
 from fedpipe.types import CohortPlan, RoundReport, Weights
@@ -90,3 +92,30 @@ def test_weights_that_are_not_finite_end_the_run() -> None:
 
     with pytest.raises(RoundError, match=r"round 2: expected finite server weights, found NaN or infinity in w"):
         run_rounds(Diverging(), Direct(), PLAN, evaluate, eval_every=1, sinks=[])
+
+
+@pytest.mark.parametrize("broken_at", [1, 2, 3])
+def test_a_run_that_goes_on_ends_as_one_without_interruption(tmp_path: Path, broken_at: int) -> None:
+    """Counting's state is a number; the sinks see the round of the checkpoint again, and every later one once."""
+
+    class Killed(Keeper):
+        def round_done(self, report: RoundReport) -> None:
+            if report.round_num == broken_at:
+                raise KeyboardInterrupt
+            super().round_done(report)
+
+    def checkpoints() -> Checkpoints:
+        return Checkpoints(tmp_path, {"plan": "x"}, every=1, keep=2)
+
+    whole, first, second = Keeper(), Killed(), Keeper()
+    expected = run_rounds(Counting(), Direct(), PLAN, evaluate, 1, [whole])
+    with pytest.raises(KeyboardInterrupt):
+        run_rounds(Counting(), Direct(), PLAN, evaluate, 1, [first], checkpoints())
+    found = run_rounds(Counting(), Direct(), PLAN, evaluate, 1, [second], checkpoints())
+    assert float(found.final.weights["w"][0]) == float(expected.final.weights["w"][0])
+    assert [r.round_num for r in first.reports] == list(range(broken_at))
+    assert [r.round_num for r in second.reports] == list(range(broken_at - 1, 4))
+    assert found.final.metrics == expected.final.metrics
+    again, runtime = Keeper(), Direct()
+    run_rounds(Counting(), runtime, PLAN, evaluate, 1, [again], checkpoints())
+    assert ([r.round_num for r in again.reports], runtime.asked) == ([3], ["the initial state"])

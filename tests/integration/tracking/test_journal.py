@@ -1,0 +1,151 @@
+"""The journal and the run behind it, against real stores: SQLite, and a server that goes away and comes back."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedpipe.errors import TrackingError
+from fedpipe.tracking.journal import Journal, read_records, unsent
+from fedpipe.tracking.journaled import JournaledRun
+from fedpipe.tracking.run import DataRecord, TrackedRun
+from fedpipe.tracking.store import open_store
+
+DATA = DataRecord("d", "p", "m", "s")
+
+
+@pytest.fixture
+def run_id(store: Any) -> str:
+    return TrackedRun.start(store, name="journaled", params={}, tags={}, data=DATA, save_every=1).run_id
+
+
+def history(store: Any, run_id: str, key: str) -> list[tuple[int, float]]:
+    return [(metric.step, metric.value) for metric in store.client.get_metric_history(run_id, key)]
+
+
+def test_records_arrive_in_order_and_once(store: Any, run_id: str, tmp_path: Path) -> None:
+    journal = Journal(store, run_id, tmp_path)
+    for step in range(20):
+        journal.metrics({"train/loss": float(step)}, step)
+    (tmp_path / "note.txt").write_text("hello")
+    journal.file(tmp_path / "note.txt", "notes")
+    journal.tags({"who": "me"})
+    journal.flush(30)
+    journal.close()
+    assert history(store, run_id, "train/loss") == [(step, float(step)) for step in range(20)]
+    assert store.client.get_run(run_id).data.tags["who"] == "me"
+    assert [file.path for file in store.client.list_artifacts(run_id, "notes")] == ["notes/note.txt"]
+    assert unsent(tmp_path) == 0
+
+
+def test_what_was_sent_but_not_noted_is_the_same_when_sent_again(store: Any, run_id: str, tmp_path: Path) -> None:
+    journal = Journal(store, run_id, tmp_path)
+    journal.metrics({"train/loss": 1.0, "odd": float("nan")}, 0)
+    journal.metrics({"train/loss": 2.0}, 1)
+    journal.flush(30)
+    journal.close()
+    (tmp_path / "journal.sent").write_text("0")
+    again = Journal(store, run_id, tmp_path)
+    again.flush(30)
+    again.close()
+    assert history(store, run_id, "train/loss") == [(0, 1.0), (1, 2.0)]
+
+
+def test_a_line_that_a_kill_cut_short_is_gone_and_the_rest_stays(store: Any, run_id: str, tmp_path: Path) -> None:
+    journal = Journal(store, run_id, tmp_path)
+    journal.metrics({"a": 1.0}, 0)
+    journal.flush(30)
+    journal.close()
+    with journal.path.open("ab") as file:
+        file.write(b'{"kind": "metr')
+    again = Journal(store, run_id, tmp_path)
+    assert again.last_step == 0
+    again.metrics({"a": 2.0}, 1)
+    again.flush(30)
+    again.close()
+    assert [record["step"] for record in read_records(journal.path)] == [0, 1]
+    assert history(store, run_id, "a") == [(0, 1.0), (1, 2.0)]
+
+
+@pytest.mark.parametrize("killed_after", [0, 2, 4])
+def test_a_run_that_goes_on_is_that_of_one_without_interruption(
+    store: Any, run_id: str, tmp_path: Path, report: Any, killed_after: int
+) -> None:
+    accuracies = [0.1, 0.5, 0.9, 0.3, 0.2, 0.4]
+    first = JournaledRun(store, run_id, tmp_path, save_every=2)
+    for number in range(killed_after + 1):
+        first.round_done(report(number, accuracies[number]))
+    first.close()  # as a kill: no end, and perhaps not all was sent
+    second = JournaledRun(store, run_id, tmp_path, save_every=2)
+    for number in range(killed_after, 6):  # the round of the checkpoint again, then the next ones
+        second.round_done(report(number, accuracies[number]))
+    second.training_done()
+    second.flush(30)
+    second.close()
+    assert [step for step, _ in history(store, run_id, "test/accuracy")] == list(range(6))
+    tags = store.client.get_run(run_id).data.tags
+    assert (tags["weights.best_round"], tags["weights.last_round"]) == ("2", "5")
+    index = json.loads((tmp_path / "weights" / "index.json").read_text())["files"]
+    assert {name: entry["round"] for name, entry in index.items()} == {
+        "round_0000.safetensors": 0,
+        "round_0002.safetensors": 2,
+        "round_0004.safetensors": 4,
+        "best.safetensors": 2,
+        "last.safetensors": 5,
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def server(folder: Path, port: int) -> Iterator[None]:
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/db", "--artifacts-destination", str(folder / "artifacts")]
+    with (folder / "server.log").open("a") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, cwd=folder)
+    try:
+        limit = time.monotonic() + 100
+        while time.monotonic() < limit:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert process.poll() is None, (folder / "server.log").read_text()
+            time.sleep(0.2)
+        yield
+    finally:
+        os.killpg(process.pid, 9)
+        process.wait()
+
+
+def test_rounds_go_on_while_the_server_is_away_and_all_arrives_once(tmp_path: Path, report: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with server(tmp_path, port):
+        store = open_store(tmp_path, "away")
+        run_id = TrackedRun.start(store, name="r", params={}, tags={}, data=DATA, save_every=1).run_id
+        run = JournaledRun(store, run_id, tmp_path / "run", save_every=1)
+        run.round_done(report(0, 0.1))
+        run.flush(60)
+    for number in range(1, 6):
+        run.round_done(report(number, 0.5))
+    with pytest.raises(TrackingError, match=r"records of run .* are not sent: .*kept in .*journal\.jsonl.*fedpipe sync"):
+        run.flush(1)
+    assert unsent(tmp_path / "run") > 0
+    with server(tmp_path, port):
+        run.flush(60)
+        assert [step for step, _ in history(store, run_id, "test/accuracy")] == list(range(6))
+    run.close()
+    assert unsent(tmp_path / "run") == 0
