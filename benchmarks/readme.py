@@ -1,6 +1,7 @@
 """Writes the README's performance section from the benchmarks' own JSON: `python -m benchmarks.readme FOLDER`.
 
-FOLDER holds `rounds.json`, `scaling.json`, `endtoend.json` and, if it was run, `peers.json`, as `--json` printed them.
+FOLDER holds `rounds.json`, `scaling.json`, `endtoend.json` and, if they were run, `peers.json` and `population.json`, as `--json`
+printed them.
 """
 
 import json
@@ -15,7 +16,7 @@ WORKS = {"A": "A: softmax, cohort 10", "B": "B: softmax, cohort 200", "C": "C: C
 
 
 def section(results: dict[str, dict[str, Any]]) -> str:
-    """Return the section as Markdown from the benchmarks' results by name; `peers` may be missing."""
+    """Return the section as Markdown from the benchmarks' results by name; `peers` and `population` may be missing."""
     rounds, scaling, endtoend = results["rounds"], results["scaling"], results["endtoend"]
     machine = rounds["machine"]
     lines = [
@@ -38,13 +39,16 @@ def section(results: dict[str, dict[str, Any]]) -> str:
         lines.append(f"| {label} | {' | '.join(map(_seconds, cells))} | {rounds[work]['ratio_to_tutorial']:.1f} |")
     if "peers" in results:
         lines += ["", *_peers(results["peers"])]
+    if "population" in results:
+        lines += ["", *_population(results["population"])]
     lines += [
         "",
         f"A client of a cohort of 1,000 takes {scaling['per_client_1000_over_100']:.2f} times what one of 100 does. `fedpipe run`, with "
         f"Prefect, DVC, MLflow and 15 rounds, takes {endtoend['fedpipe_seconds']:.1f} s; the tutorial as a bare script, nothing recorded, "
         f"{endtoend['tutorial_seconds']:.1f} s (median ratio of {len(endtoend['pairs'])} pairs: {endtoend['ratio']:.2f}).",
         "",
-        "Made by `uv run python -m benchmarks.rounds --json`, `scaling`, `endtoend` and `peers`, and `python -m benchmarks.readme`;",
+        "Made by `uv run python -m benchmarks.rounds --json`, `peers`, `population`, `scaling` and `endtoend`, and `python -m",
+        "benchmarks.readme` from what they printed;",
         "what is compared with what: [docs/benchmarks.md](docs/benchmarks.md).",
     ]
     return "\n".join(lines)
@@ -68,8 +72,27 @@ def _peers(peers: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _population(population: dict[str, Any]) -> list[str]:
+    names = {
+        "prepare_seconds": "prepare (s)",
+        "prepare_peak_mb": "its memory (MB)",
+        "open_seconds": "open (s)",
+        "round_seconds": "round (s)",
+        "train_peak_mb": "memory while training (MB)",
+    }
+    lines = [
+        "Populations of 20 examples a client, rounds of 50 new clients each, memory of all processes together:",
+        "",
+        f"| clients | {' | '.join(names.values())} |",
+        "| ---: |" + " ---: |" * len(names),
+    ]
+    sizes = sorted((key for key in population if key.isdecimal()), key=int)
+    lines += [f"| {int(size):,} | {' | '.join(_seconds(population[size][name]) for name in names)} |" for size in sizes]
+    return lines
+
+
 def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+    return "-" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

@@ -97,6 +97,7 @@ class ResidentCache:
         self._root, self._folder = root, root.resolve() / hashlib.sha256(parts.encode()).hexdigest()
         self._population, self._max_bytes, self._keep_seconds = population, max_bytes, keep_seconds
         self._verified: dict[str, ResidentClient] = {}
+        self._born = time.time()
         self._root_bytes: int | None = None
         self._limit_lock = threading.Lock()
         self._background: ThreadPoolExecutor | None = None
@@ -119,7 +120,8 @@ class ResidentCache:
     def clients(self, client_ids: Sequence[str]) -> list[ResidentClient]:
         """Return the clients' files, in their order; those that are missing or damaged are made.
 
-        A file's check is computed once per process, its size is looked at each time.
+        A file's check is computed once per process, its size is looked at each time. Of a file that is younger than this object the
+        check is not computed: who made or used it since has done so, and what a power cut spoils is older.
 
         Raises:
             DataError: the population does not have the client, or its examples are not uint8, int32 or float32 with int32 labels.
@@ -161,7 +163,9 @@ class ResidentCache:
         path = client.path if client else str(self._path(client_id))
         try:
             status = os.stat(path)
-            if client is None:
+            if client is None and status.st_mtime > self._born:
+                client = ResidentClient(path, self._population.num_examples(client_id), status.st_size)
+            elif client is None:
                 client = self._verify(client_id, Path(path))
             if client is None or status.st_size != client.size_bytes:
                 return None

@@ -3,10 +3,13 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.readme import BEGIN, END, section, with_section  # noqa: E402 - benchmarks are no installed package
+from benchmarks.readme import BEGIN, END, WORKS, section, with_section  # noqa: E402 - benchmarks are no installed package
+from benchmarks.rounds import missed_bars  # noqa: E402
 
 
 def example() -> dict[str, dict[str, object]]:
@@ -29,3 +32,30 @@ def test_figures_go_where_they_belong() -> None:
 
 def test_only_the_section_is_replaced() -> None:
     assert with_section(f"before\n{BEGIN}\nold\n{END}\nafter", "new") == f"before\n{BEGIN}\nnew\n{END}\nafter"
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("| \n").split("|")]
+
+
+def test_the_readmes_figures_hang_together_and_reach_the_bars() -> None:
+    """The section is written by the script; a figure that was typed by hand would not fit the others."""
+    text = (ROOT / "README.md").read_text().split(BEGIN)[1].split(END)[0]
+    rows = {line[2]: cells(line) for line in text.splitlines() if line.startswith(("| A: ", "| B: ", "| C: "))}
+    first = text.split("Other frameworks")[0]
+    for work, label in WORKS.items():
+        (line,) = [line for line in first.splitlines() if line.startswith(f"| {label} |")]
+        _, fedpipe, tutorial, _, floor, ratio = cells(line)
+        assert float(ratio) == pytest.approx(float(tutorial) / float(fedpipe), rel=0.01)
+        found = {"ratio_to_tutorial": float(tutorial) / float(fedpipe), "ratio_to_floor": float(fedpipe) / float(floor)}
+        assert missed_bars({work: found}, fraction=0.99) == []
+    assert set(rows) == set(WORKS)
+    for line in text.split("Other frameworks")[1].splitlines():
+        if line.startswith(("| A: ", "| B: ", "| C: ")):
+            _, fedpipe, *peers = cells(line)
+            assert all(float(fedpipe) < float(peer) for peer in peers if peer != "-"), "fedpipe is first"
+    sizes = {int(cells(line)[0].replace(",", "")): list(map(float, cells(line)[1:])) for line in text.splitlines() if line[2:3].isdigit()}
+    few, middle, most = (sizes[size] for size in (100, 10_000, 100_000))
+    assert most[3] / few[3] <= 1.16
+    assert most[4] - few[4] < 150
+    assert most[0] / middle[0] < 12.1
