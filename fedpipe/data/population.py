@@ -21,7 +21,7 @@ from fedpipe.errors import DataError, shorten
 from fedpipe.types import Examples
 
 _GROUPS_KEPT = 8
-"""Row groups kept decoded (80 kB each): clients read in order decode each group once."""
+"""Row groups kept decoded (160 kB each): clients read in order decode each group once."""
 
 
 class Population:
