@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from fedpipe.algorithms.base import RoundResult
 from fedpipe.algorithms.client_work import ClientResult, ClientWork, add, zero_sums
+from fedpipe.algorithms.failures import NOT_FINITE, not_finite, readable, require_reports
 from fedpipe.algorithms.fedavg import build_client_work
 from fedpipe.algorithms.optimizers import build_optimizer
 from fedpipe.config import Config
@@ -39,6 +40,7 @@ class FedAvgInProcess:
         """Take the client work; its model's logits are wrapped, to know the step that fails."""
         self._steps = _Steps()
         self._cache, self._seed, self._model = cache, config.seed, work.model
+        self._least = config.cohort.min_reports
         self._work = replace(work, model=replace(work.model, logits=self._counted_logits))
         self._optimizer = build_optimizer(config.server.optimizer, config.server.learning_rate, config.server.momentum)
 
@@ -59,15 +61,21 @@ class FedAvgInProcess:
         """Run one round.
 
         Raises:
-            RoundError: client work failed; the message names round, client and step, the cause is the original error.
+            RoundError: client work raised an error; the message names round, client and step, the cause is the original error. Or
+                fewer than `cohort.min_reports` clients reported.
         """
         weights, optimizer_state = state
         total = [tf.zeros_like(tensor) for tensor in weights]
         total_weight, sums = tf.constant(0.0), zero_sums()
-        for client_id, client in zip(cohort, self._cache.clients(cohort), strict=True):
+        clients, failed = readable(self._cache, cohort)
+        for client_id, client in clients.items():
             result = self._client(weights, round_num, client_id, client)
+            if int(not_finite([*result.update, result.sums["loss"]])):
+                failed[client_id] = NOT_FINITE
+                continue
             total = [left + result.update_weight * right for left, right in zip(total, result.update, strict=True)]
             total_weight, sums = total_weight + result.update_weight, add(sums, result.sums)
+        require_reports(round_num, len(cohort), failed, self._least)
         if not float(total_weight):
             raise RoundError(f"round {round_num}: expected training examples at the cohort's clients, found none. Raise cohort.size.")
         gradient = [-tensor / total_weight for tensor in total]
@@ -78,7 +86,7 @@ class FedAvgInProcess:
             "train/accuracy": int(sums["correct"]) / examples,
             "train/steps": float(sums["steps"]),
         }
-        return RoundResult((weights, optimizer_state), metrics, examples)
+        return RoundResult((weights, optimizer_state), metrics, examples, tuple(sorted(failed)))
 
     def weights(self, state: Any) -> Weights:
         """Return the server's weights by name."""

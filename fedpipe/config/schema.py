@@ -123,6 +123,11 @@ class CohortConfig(Group):
     strategy: Literal["fixed", "uniform"] = Field(
         "fixed", description="`fixed`: the same clients each round; `uniform`: each round draws anew, without replacement."
     )
+    min_reports: PositiveInt = Field(
+        1,
+        description="Clients of a round that must report, at most `cohort.size`. One whose data cannot be read, or whose update is not "
+        "finite, is named and left out; with fewer reports than this the run stops.",
+    )
 
 
 class ModelConfig(Group):
@@ -228,6 +233,11 @@ class RuntimeConfig(Group):
     )
     checkpoints_keep: PositiveInt = Field(3, description="How many of the last checkpoints to keep, besides the first and the best.")
     max_restarts: int = Field(2, ge=0, description="How often in a run a lost worker is replaced and its round repeated.")
+    worker_memory_limit_mb: Annotated[int, Field(ge=64)] | None = Field(
+        None,
+        description="Resident memory of a TFF worker, in MB, above which it is replaced by a new one after the round; `null` is no "
+        "limit. Results do not change.",
+    )
 
 
 class TrackingConfig(Group):
@@ -269,6 +279,11 @@ class Config(Group):
                 f"cohort.size={self.cohort.size} is larger than the population, data.clients={self.data.clients}. "
                 "Lower cohort.size or raise data.clients."
             )
+        if self.cohort.min_reports > self.cohort.size:
+            raise ValueError(
+                f"cohort.min_reports={self.cohort.min_reports} can never be reached with cohort.size={self.cohort.size}. "
+                "Lower cohort.min_reports or raise cohort.size."
+            )
         for side, settings in (("client", self.client), ("server", self.server)):
             if settings.momentum is not None and settings.optimizer != "momentum":
                 raise ValueError(
@@ -281,6 +296,7 @@ class Config(Group):
 
     def _refuse_what_the_reference_ignores(self) -> None:
         read = {"client": {"batch_size", "epochs", "learning_rate"}, "server": set[str](), "runtime": set(RuntimeConfig.model_fields)}
+        read["cohort"] = {"size", "strategy"}
         read["runtime"] -= {"groups", "examples", "cache_max_bytes", "debug"}
         for group, names in read.items():
             settings = getattr(self, group)
