@@ -6,7 +6,7 @@
                          broadcast                   |                               |
     refs@CLIENTS --+         |                       |                               |
     data, count,   |         v                       |                               v
-    seed           +--> client work --- update, update weight -----------------> aggregator
+    seed, rate     +--> client work --- update, update weight -----------------> aggregator
                              |                       |                               | one update
                              |                       +------> server optimizer <-----+
                            sums                                      |
@@ -30,8 +30,8 @@ from fedpipe.algorithms.aggregation import Aggregation
 from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.groups import group_work
 
-_REF = (("data", np.str_), ("count", np.int64), ("seed", np.int64))
-"""A client's ref: where its examples are (a path), how many, and its seed in this round. A few bytes, whatever the data."""
+_REF = (("data", np.str_), ("count", np.int64), ("seed", np.int64), ("rate", np.float32))
+"""A client's ref: where its examples are (a path), how many, its seed and learning rate in this round. A few bytes, whatever the data."""
 
 
 def compose(
@@ -46,8 +46,8 @@ def compose(
     `initialize: ( -> state@SERVER)`; `next: (<state@SERVER, refs@CLIENTS> -> <state@SERVER, metrics@SERVER>)` with
 
     - state: `<weights=<float32[...], ...>, optimizer=..., aggregator=...>`;
-    - refs: `<data=str, count=int64, seed=int64>` for each client, or, grouped, `<data=str[?], count=int64[?],
-      seed=int64[?]>` for each group of clients;
+    - refs: `<data=str, count=int64, seed=int64, rate=float32>` for each client, or, grouped, vectors of these for each group of
+      clients;
     - metrics: `<clients=<loss, correct, examples, steps>, aggregator=...>`: sums over the cohort, and what the aggregator
       measures.
 
@@ -77,7 +77,7 @@ def compose(
     def client_work(weights: Any, ref: Any) -> Any:
         if grouped:
             return group_work(work, weights, ref, aggregation.weighted)
-        return work(weights, ref["data"], ref["count"], ref["seed"])
+        return work(weights, ref["data"], ref["count"], ref["seed"], ref["rate"])
 
     if grouped:
         return _compose_groups(server_init, client_work, ref_type, aggregation, server_optimizer)
