@@ -93,6 +93,7 @@ class RoundReport:
         if self.round_num:
             merged["round/seconds"] = self.seconds
             merged["round/clients"] = float(len(self.cohort) - len(self.failed))
+            merged["round/failed"] = float(len(self.failed))
             merged["round/examples"] = float(self.examples)
         return merged
 

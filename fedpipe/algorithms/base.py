@@ -17,10 +17,10 @@ class RoundResult:
 
     Attributes:
         state: the next server state.
-        metrics: `train/loss` (nats per example), `train/accuracy` (fraction) over the cohort's training examples, and what
-            else the algorithm measures.
+        metrics: `train/loss` (nats per example), `train/accuracy` (fraction) over the training examples of the clients that
+            reported, and what else the algorithm measures.
         examples: training examples processed, each epoch counted.
-        failed: ids of clients that did not report.
+        failed: ids of clients that did not report, sorted: their data could not be read, or their update was not finite.
     """
 
     state: Any

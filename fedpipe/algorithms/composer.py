@@ -28,6 +28,7 @@ import tensorflow_federated as tff
 
 from fedpipe.algorithms.aggregation import Aggregation
 from fedpipe.algorithms.client_work import ClientWork
+from fedpipe.algorithms.failures import not_finite
 from fedpipe.algorithms.groups import group_work
 
 _REF = (("data", np.str_), ("count", np.int64), ("seed", np.int64), ("rate", np.float32))
@@ -48,8 +49,8 @@ def compose(
     - state: `<weights=<float32[...], ...>, optimizer=..., aggregator=...>`;
     - refs: `<data=str, count=int64, seed=int64, rate=float32>` for each client, or, grouped, vectors of these for each group of
       clients;
-    - metrics: `<clients=<loss, correct, examples, steps>, aggregator=...>`: sums over the cohort, and what the aggregator
-      measures.
+    - metrics: `<clients=<loss, correct, examples, steps, failed>, aggregator=...>`: sums over the cohort, and what the aggregator
+      measures. If `failed` is not 0 a client's update or loss was not finite, and the result is not to be used.
 
     Args:
         work: the client work.
@@ -76,8 +77,10 @@ def compose(
     @tff.tensorflow.computation(weights_type, ref_type)
     def client_work(weights: Any, ref: Any) -> Any:
         if grouped:
-            return group_work(work, weights, ref, aggregation.weighted)
-        return work(weights, ref["data"], ref["count"], ref["seed"], ref["rate"])
+            update, update_weight, sums = group_work(work, weights, ref, aggregation.weighted)
+        else:
+            update, update_weight, sums = work(weights, ref["data"], ref["count"], ref["seed"], ref["rate"])
+        return update, update_weight, OrderedDict(**sums, failed=not_finite([*update, sums["loss"]]))
 
     if grouped:
         return _compose_groups(server_init, client_work, ref_type, aggregation, server_optimizer)

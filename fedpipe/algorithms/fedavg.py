@@ -25,6 +25,7 @@ from fedpipe.algorithms.aggregation import Aggregation
 from fedpipe.algorithms.base import RoundResult
 from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.composer import compose
+from fedpipe.algorithms.failures import NOT_FINITE, build_finder, readable, require_reports
 from fedpipe.algorithms.groups import balance, usable_cores
 from fedpipe.algorithms.optimizers import build_server_optimizer
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
@@ -46,7 +47,7 @@ class FedAvg:
         """Build the computations.
 
         Args:
-            config: its `seed`, `rounds`, `client`'s and `server`'s rates, and `runtime.groups` are read.
+            config: its `seed`, `rounds`, `client`'s and `server`'s rates, `cohort.min_reports` and `runtime.groups` are read.
             work: what a client does.
             aggregation: how updates are joined; decides whether clients may be grouped.
             cache: where the clients' files are.
@@ -58,8 +59,10 @@ class FedAvg:
         self._config, self._work, self._cache, self._seed = config, work, cache, config.seed
         self._groups, self._arrangement = _arrangement(config.runtime, aggregation)
         optimizer = server_optimizer or build_server_optimizer(config.server)
-        initial = list(work.model.initial_weights(config.seed).values())
-        self.process = compose(work, aggregation, optimizer, initial, grouped=self._groups is not None)
+        self._least = config.cohort.min_reports
+        self._finder: Any = None  # built when a client fails
+        self._initial = list(work.model.initial_weights(config.seed).values())
+        self.process = compose(work, aggregation, optimizer, self._initial, grouped=self._groups is not None)
 
     @property
     def info(self) -> Mapping[str, str]:
@@ -76,22 +79,31 @@ class FedAvg:
         self._cache.prefetch(cohort)
 
     def next(self, state: Any, round_num: int, cohort: tuple[str, ...]) -> RoundResult:
-        """Run one round.
+        """Run one round; clients that fail take no part (see `failures`).
 
         `train/loss` and `train/accuracy` are over all examples processed, each batch under the client's weights before its
         step; `train/steps` is the cohort's number of gradient steps; `aggregator/*` is what the aggregator measures.
 
         Raises:
-            RoundError: the cohort has no examples, so that the mean update is undefined.
+            RoundError: fewer than `cohort.min_reports` clients reported, or they have no examples, so that the mean update is undefined.
         """
-        clients = dict(zip(cohort, self._cache.clients(cohort), strict=True))
+        clients, failed = readable(self._cache, cohort)
+        require_reports(round_num, len(cohort), failed, self._least)
         if not sum(client.count for client in clients.values()):
             raise RoundError(
                 f"round {round_num}: expected training examples at the cohort's clients, found none at {shorten(cohort)}. "
                 "Raise cohort.size, or sample clients that have examples."
             )
         rates = rates_of_round(self._config, round_num)
-        state, measured = self.process.next(with_server_rate(state, rates.server), self._refs(round_num, rates.client, clients))
+        state = with_server_rate(state, rates.server)
+        next_state, measured = self.process.next(state, self._refs(round_num, rates.client, clients))
+        if int(measured["clients"]["failed"]):
+            broken = self._broken(state, round_num, rates.client, clients)
+            if broken:  # else the sum of finite updates is too large: the loop refuses the weights
+                failed |= dict.fromkeys(broken, NOT_FINITE)
+                require_reports(round_num, len(cohort), failed, self._least)
+                clients = {client_id: client for client_id, client in clients.items() if client_id not in failed}
+                next_state, measured = self.process.next(state, self._refs(round_num, rates.client, clients))
         sums = measured["clients"]
         examples = int(sums["examples"])
         metrics = {
@@ -100,11 +112,19 @@ class FedAvg:
             "train/steps": float(sums["steps"]),
         }
         metrics |= rate_metrics(self._config, rates)
-        return RoundResult(state, metrics | _scalars(measured["aggregator"], "aggregator"), examples)
+        return RoundResult(next_state, metrics | _scalars(measured["aggregator"], "aggregator"), examples, tuple(sorted(failed)))
 
     def weights(self, state: Any) -> Weights:
         """Return the server's weights by name."""
         return dict(zip(self._work.model.tensor_names, map(np.asarray, state["weights"]), strict=True))
+
+    def _broken(self, state: Any, round_num: int, rate: float, clients: Mapping[str, ResidentClient]) -> list[str]:
+        """Return the clients whose update or loss is not finite."""
+        if self._finder is None:
+            self._finder = build_finder(self._work, self._initial)
+        ids = sorted(clients)
+        flags = self._finder(list(state["weights"]), self._ref(round_num, rate, ids, clients, (len(ids),)))
+        return [client_id for client_id, flag in zip(ids, flags, strict=True) if flag]
 
     def _refs(self, round_num: int, rate: float, clients: Mapping[str, ResidentClient]) -> list[Any]:
         """Return what the CLIENTS are given: a ref each, or for each group the refs of its clients as vectors."""

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from fedpipe.algorithms.base import RoundResult
 from fedpipe.algorithms.client_work import ClientResult, ClientWork, add, zero_sums
+from fedpipe.algorithms.failures import NOT_FINITE, not_finite, readable, require_reports
 from fedpipe.algorithms.optimizers import build_server_optimizer
 from fedpipe.algorithms.schedules import rate_metrics, rates_of_round
 from fedpipe.config import Config
@@ -37,6 +38,7 @@ class FedAvgInProcess:
         """Take the client work, whose model's logits are wrapped, to know the step that fails; the optimizer as `FedAvg` does."""
         self._steps = _Steps()
         self._config, self._cache, self._seed, self._model = config, cache, config.seed, work.model
+        self._least = config.cohort.min_reports
         self._work = replace(work, model=replace(work.model, logits=self._counted_logits))
         self._optimizer = server_optimizer or build_server_optimizer(config.server)
 
@@ -57,7 +59,8 @@ class FedAvgInProcess:
         """Run one round.
 
         Raises:
-            RoundError: client work failed; the message names round, client and step, the cause is the original error.
+            RoundError: client work raised an error; the message names round, client and step, the cause is the original error. Or
+                fewer than `cohort.min_reports` clients reported.
         """
         weights, optimizer_state = state
         rates = rates_of_round(self._config, round_num)
@@ -65,10 +68,15 @@ class FedAvgInProcess:
             optimizer_state = optimizer_state | {"learning_rate": rates.server}
         total = [tf.zeros_like(tensor) for tensor in weights]
         total_weight, sums = tf.constant(0.0), zero_sums()
-        for client_id, client in zip(cohort, self._cache.clients(cohort), strict=True):
+        clients, failed = readable(self._cache, cohort)
+        for client_id, client in clients.items():
             result = self._client(weights, round_num, rates.client, client_id, client)
+            if int(not_finite([*result.update, result.sums["loss"]])):
+                failed[client_id] = NOT_FINITE
+                continue
             total = [left + result.update_weight * right for left, right in zip(total, result.update, strict=True)]
             total_weight, sums = total_weight + result.update_weight, add(sums, result.sums)
+        require_reports(round_num, len(cohort), failed, self._least)
         if not float(total_weight):
             raise RoundError(f"round {round_num}: expected training examples at the cohort's clients, found none. Raise cohort.size.")
         gradient = [-tensor / total_weight for tensor in total]
@@ -80,7 +88,7 @@ class FedAvgInProcess:
             "train/steps": float(sums["steps"]),
         }
         metrics |= rate_metrics(self._config, rates)
-        return RoundResult((weights, optimizer_state), metrics, examples)
+        return RoundResult((weights, optimizer_state), metrics, examples, tuple(sorted(failed)))
 
     def weights(self, state: Any) -> Weights:
         """Return the server's weights by name."""

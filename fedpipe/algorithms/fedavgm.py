@@ -8,8 +8,6 @@ Source: Hsu et al. 2019, "Measuring the Effects of Non-Identical Data Distributi
 The paper's server learning rate is 1. `server.momentum` is 0.9 unless set.
 """
 
-from dataclasses import replace
-
 from fedpipe.algorithms.optimizers import build_optimizer
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
 
@@ -17,4 +15,4 @@ from fedpipe.algorithms.recipe import Recipe, Run, averaging
 def build(run: Run) -> Recipe:
     """Return FedAvg with SGD with momentum at the server."""
     server = run.config.server
-    return replace(averaging(run), server_optimizer=build_optimizer("momentum", server.learning_rate, server.momentum))
+    return averaging(run, build_optimizer("momentum", server.learning_rate, server.momentum))

@@ -13,8 +13,6 @@ The optimizers are TFF's, which differ from the algorithm as printed: Adam and Y
 do; Adam's v starts at 0; Adagrad divides by sqrt(v + tau^2), which is at most sqrt(v) + tau and at least that over sqrt(2).
 """
 
-from dataclasses import replace
-
 from fedpipe.algorithms.optimizers import build_optimizer
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
 
@@ -28,7 +26,7 @@ def build_fedadagrad(run: Run) -> Recipe:
     server = run.config.server
     square = (server.epsilon or TAU) ** 2
     optimizer = build_optimizer("adagrad", server.learning_rate, epsilon=square, initial_preconditioner_value=square)
-    return replace(averaging(run), server_optimizer=optimizer)
+    return averaging(run, optimizer)
 
 
 def build_fedadam(run: Run) -> Recipe:
@@ -47,4 +45,4 @@ def _with_means(run: Run, name: str, **constants: float) -> Recipe:
     beta_2 = BETA_2 if server.beta_2 is None else server.beta_2
     epsilon = server.epsilon or TAU
     optimizer = build_optimizer(name, server.learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, **constants)
-    return replace(averaging(run), server_optimizer=optimizer)
+    return averaging(run, optimizer)

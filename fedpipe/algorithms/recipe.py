@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fedpipe.algorithms.aggregation import Aggregation, mean
+from fedpipe.algorithms.aggregation import Aggregation, build_aggregation
 from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.optimizers import build_optimizer, build_server_optimizer
 from fedpipe.config import Config
@@ -50,11 +50,14 @@ class Recipe:
     server_optimizer: Any
 
 
-def averaging(run: Run) -> Recipe:
-    """Return the recipe of generalized Federated Averaging with all that the settings say; the others start from it."""
+def averaging(run: Run, server_optimizer: Any = None) -> Recipe:
+    """Return the recipe of generalized Federated Averaging with all that the settings say; the others start from it.
+
+    `server_optimizer` takes the place of the one that `server.optimizer` names.
+    """
     manifest = run.population.manifest
     work = build_client_work(run.config, run.model, np.dtype(manifest.feature_dtype), manifest.variable_length)
-    return Recipe(work, mean(), build_server_optimizer(run.config.server))
+    return Recipe(work, build_aggregation(run.config.aggregator), server_optimizer or build_server_optimizer(run.config.server))
 
 
 def build_client_work(config: Config, model: ModelSpec, feature_dtype: np.dtype[Any], variable_length: bool = False) -> ClientWork:

@@ -45,7 +45,15 @@ ALGORITHMS: dict[str, NamedAlgorithm] = {
     "fedavg_reference": NamedAlgorithm(
         "fedpipe.algorithms.fedavg_reference:build_reference",
         "the same as TFF's tutorial writes it, unweighted, to read and to compare with",
-        ignores=("client.*", "server.*", "runtime.groups", "runtime.examples", "runtime.cache_max_bytes", "runtime.debug"),
+        ignores=(
+            "cohort.min_reports",
+            "client.*",
+            "server.*",
+            "runtime.groups",
+            "runtime.examples",
+            "runtime.cache_max_bytes",
+            "runtime.debug",
+        ),
         reads=("client.batch_size", "client.epochs", "client.learning_rate"),
         because="its clients take plain SGD steps, its server the unweighted mean of their weights",
     ),

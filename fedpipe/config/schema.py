@@ -126,6 +126,11 @@ class CohortConfig(Group):
     strategy: Literal["fixed", "uniform"] = Field(
         "fixed", description="`fixed`: the same clients each round; `uniform`: each round draws anew, without replacement."
     )
+    min_reports: PositiveInt = Field(
+        1,
+        description="Clients of a round that must report, at most `cohort.size`. One whose data cannot be read, or whose update is not "
+        "finite, is named and left out; with fewer reports than this the run stops.",
+    )
 
 
 class ModelConfig(Group):
@@ -235,6 +240,29 @@ class ServerConfig(Scheduled):
     )
 
 
+class AggregatorConfig(Group):
+    """How the clients' updates become one."""
+
+    name: Literal["mean", "median", "trimmed_mean", "krum"] = Field(
+        "mean",
+        description="`mean`: by `client.weighting`; `median` and `trimmed_mean`: of each coordinate (Yin et al. 2018); `krum`: the one "
+        "update nearest to the others (Blanchard et al. 2017). All but the first bear with wrong updates and count every client alike.",
+    )
+    trim_fraction: Annotated[float, Field(ge=0, lt=0.5)] = Field(
+        0.1,
+        description="Fraction of the cohort that is left out at either end, in each coordinate, from 0 to below 0.5. `trimmed_mean` only.",
+    )
+    byzantine: int = Field(
+        1, ge=0, description="Clients of a cohort that may be wrong; the cohort has to have more than 2 byzantine + 2. `krum` only."
+    )
+    clipping: bool = Field(
+        False, description="Clip each update's norm at an adaptive bound near the usual (TFF's robust aggregator). `mean` only."
+    )
+    zeroing: bool = Field(
+        False, description="Make an update zero that has a value far above the usual (TFF's robust aggregator). `mean` only."
+    )
+
+
 class EvalConfig(Group):
     """When the server's weights are evaluated on the central test set."""
 
@@ -302,6 +330,7 @@ class Config(Group):
     algorithm: AlgorithmConfig = Field(default_factory=AlgorithmConfig, description=AlgorithmConfig.__doc__)
     client: ClientConfig = Field(default_factory=ClientConfig, description=ClientConfig.__doc__)
     server: ServerConfig = Field(default_factory=ServerConfig, description=ServerConfig.__doc__)
+    aggregator: AggregatorConfig = Field(default_factory=AggregatorConfig, description=AggregatorConfig.__doc__)
     eval: EvalConfig = Field(default_factory=EvalConfig, description=EvalConfig.__doc__)
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig, description=RuntimeConfig.__doc__)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig, description=TrackingConfig.__doc__)
@@ -318,8 +347,14 @@ class Config(Group):
                 f"cohort.size={self.cohort.size} is larger than the population, data.clients={self.data.clients}. "
                 "Lower cohort.size or raise data.clients."
             )
+        if self.cohort.min_reports > self.cohort.size:
+            raise ValueError(
+                f"cohort.min_reports={self.cohort.min_reports} can never be reached with cohort.size={self.cohort.size}. "
+                "Lower cohort.min_reports or raise cohort.size."
+            )
         self._refuse_what_the_optimizers_ignore()
         self._refuse_what_the_schedules_ignore()
+        self._refuse_what_the_aggregator_ignores()
         self._refuse_what_the_algorithm_ignores()
         return self
 
@@ -349,11 +384,33 @@ class Config(Group):
                     said = f"algorithm.name={self.algorithm.name}" if optimizer else f"{side}.optimizer={chosen}"
                     raise ValueError(f"{side}.{key}={value} is set but {said} ignores it. Remove it or choose {' or '.join(readers)}.")
 
+    def _refuse_what_the_aggregator_ignores(self) -> None:
+        chosen, readers = self.aggregator, {"trim_fraction": "trimmed_mean", "byzantine": "krum", "clipping": "mean", "zeroing": "mean"}
+        for key, reader in readers.items():
+            value = getattr(chosen, key)
+            if chosen.name != reader and value != AggregatorConfig.model_fields[key].default:
+                raise ValueError(
+                    f"aggregator.{key}={value} is set but aggregator.name={chosen.name} ignores it. Remove it or choose {reader}."
+                )
+        if chosen.name != "mean" and self.client.weighting != "uniform":
+            raise ValueError(
+                f"client.weighting={self.client.weighting} is set but aggregator.name={chosen.name} counts every client alike. "
+                "Remove it or choose mean."
+            )
+        if chosen.name == "krum" and min(self.cohort.size, self.cohort.min_reports) <= 2 * chosen.byzantine + 2:
+            raise ValueError(
+                f"aggregator.name=krum with byzantine={chosen.byzantine}: expected more than {2 * chosen.byzantine + 2} reports, "
+                f"found cohort.min_reports={self.cohort.min_reports} of cohort.size={self.cohort.size}. Raise cohort.min_reports or lower "
+                "byzantine."
+            )
+        if self.runtime.debug and (chosen.name != "mean" or chosen.clipping or chosen.zeroing):
+            raise ValueError("runtime.debug=True takes the plain mean, found another. Remove the settings of aggregator, or runtime.debug.")
+
     def _refuse_what_the_algorithm_ignores(self) -> None:
         named = ALGORITHMS.get(self.algorithm.name)
         if named is None:
             return
-        for group in ("algorithm", "client", "server", "runtime"):
+        for group in ("cohort", "algorithm", "client", "server", "aggregator", "runtime"):
             settings = getattr(self, group)
             for name, field in type(settings).model_fields.items():
                 value = getattr(settings, name)

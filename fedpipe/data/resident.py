@@ -171,7 +171,7 @@ class ResidentCache:
                 return None
             if time.time() - status.st_mtime > _TOUCH_SECONDS:
                 os.utime(path)
-        except FileNotFoundError:
+        except OSError:  # missing, or not to be read: it is made anew
             return None
         self._verified[client_id] = client
         return client

@@ -29,7 +29,8 @@ class Recorder:
         if report.round_num == 0:
             save_weights(self.initial_weights, report.weights)
         # The round's own figures, such as its seconds, differ from run to run; this table is the same for the same run.
-        self._rows[report.round_num] = {"round": report.round_num, **report.metrics}
+        failed = {"round/failed": float(len(report.failed))} if report.round_num else {}
+        self._rows[report.round_num] = {"round": report.round_num, **report.metrics, **failed}
         with self._lines.open("a", encoding="utf-8") as file:
             file.write(json.dumps(self._rows[report.round_num]) + "\n")
 

@@ -23,7 +23,13 @@ def test_plan_counts_rounds_from_one(round_num: int) -> None:
 
 def test_report_adds_the_rounds_own_figures() -> None:
     report = RoundReport(2, ("a", "b", "c"), ("b",), {"train/loss": 0.5}, examples=40, seconds=0.25, weights={})
-    assert report.all_metrics() == {"train/loss": 0.5, "round/seconds": 0.25, "round/clients": 2.0, "round/examples": 40.0}
+    assert report.all_metrics() == {
+        "train/loss": 0.5,
+        "round/seconds": 0.25,
+        "round/clients": 2.0,
+        "round/failed": 1.0,
+        "round/examples": 40.0,
+    }
 
 
 def test_round_zero_has_evaluation_alone() -> None:

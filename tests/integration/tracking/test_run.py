@@ -61,6 +61,7 @@ def test_each_metric_has_exactly_one_value_per_round(start, report):
     assert history("train/loss") == [(1, 1.0), (2, 0.5)]
     # Three clients asked, the first failed.
     assert history("round/clients") == [(1, 2.0), (2, 2.0)]
+    assert history("round/failed") == [(1, 1.0), (2, 1.0)]
     assert history("round/examples") == [(1, 40.0), (2, 80.0)]
     assert history("round/seconds") == [(1, 0.25), (2, 0.25)]
     assert stored(run).info.status == "FINISHED"

@@ -1,0 +1,91 @@
+"""Clients that cannot report in a round: who they are, why, and whether the round may go on without them.
+
+A client fails if its examples cannot be read, which shows before the round, or if its update or its loss is not finite, which
+shows in it. A round in which someone failed is computed again, from the same state, with the others alone: nothing of a failed
+client reaches an aggregate, whatever the aggregator, and the result has the bits of a round that never asked for it.
+
+A NaN or infinity stays in every sum that it enters, so a round of groups knows by one look at each group's sums that someone
+failed, and costs no more for it. Who it was is asked only then.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fedpipe.algorithms.client_work import ClientWork
+from fedpipe.data.resident import ResidentCache, ResidentClient
+from fedpipe.errors import DataError, RoundError, shorten
+
+NOT_FINITE = "its update or loss is not finite"
+_NAMED = 5
+
+logger = logging.getLogger("fedpipe.algorithms")
+
+
+def readable(cache: ResidentCache, cohort: Sequence[str]) -> tuple[dict[str, ResidentClient], dict[str, str]]:
+    """Return the clients whose examples can be read, in the order of the cohort, and of the others why not.
+
+    Raises:
+        EnvironmentProblem: the cache cannot be written; that is no client's fault.
+    """
+    try:
+        return dict(zip(cohort, cache.clients(cohort), strict=True)), {}
+    except DataError:
+        pass  # one of them: each is asked for alone
+    found, failed = {}, {}
+    for client_id in cohort:
+        try:
+            (found[client_id],) = cache.clients([client_id])
+        except DataError as err:
+            failed[client_id] = str(err)
+    return found, failed
+
+
+def require_reports(round_num: int, asked: int, failed: Mapping[str, str], least: int) -> None:
+    """Warn of the clients that failed. Raises RoundError if fewer than `least` of those `asked` are left."""
+    if not failed:
+        return
+    missing = shorten((f"{client_id} ({why.rstrip('.')})" for client_id, why in sorted(failed.items())), _NAMED)
+    if asked - len(failed) < least:
+        mend = "Lower client.learning_rate" if NOT_FINITE in failed.values() else "Mend the data"
+        raise RoundError(
+            f"round {round_num}: expected at least cohort.min_reports={least} reports, got {asked - len(failed)} of {asked}; "
+            f"missing: {missing}. {mend}, or lower cohort.min_reports."
+        )
+    logger.warning("round %d: %d of %d clients failed and take no part: %s.", round_num, len(failed), asked, missing)
+
+
+def not_finite(tensors: Sequence[Any]) -> Any:
+    """Return int64 1 if any of the tensors holds a NaN or infinity, else 0."""
+    finite = tf.stack([tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tensors])
+    return tf.cast(tf.logical_not(tf.reduce_all(finite)), tf.int64)
+
+
+def build_finder(work: ClientWork, initial_weights: Sequence[Any]) -> Any:
+    """Return the TFF computation (weights, refs of clients as vectors) -> int64 [clients]: 1 for each that is `not_finite`.
+
+    It repeats the clients' work, which is a pure function of weights, examples and seed, one after the other.
+    """
+    weights_type = [tff.TensorType(np.float32, tensor.shape) for tensor in initial_weights]
+    refs_type = {
+        "data": tff.TensorType(np.str_, [None]),
+        "count": tff.TensorType(np.int64, [None]),
+        "seed": tff.TensorType(np.int64, [None]),
+        "rate": tff.TensorType(np.float32, [None]),
+    }
+
+    @tff.tensorflow.computation(weights_type, tff.types.to_type(refs_type))
+    def find(weights: Any, refs: Any) -> Any:
+        def client(i: Any, flags: Any) -> Any:
+            result = work(list(weights), refs["data"][i], refs["count"][i], refs["seed"][i], refs["rate"][i])
+            return i + 1, flags.write(i, not_finite([*result.update, result.sums["loss"]]))
+
+        clients = tf.size(refs["count"])
+        flags = tf.TensorArray(tf.int64, clients, element_shape=())
+        return tf.while_loop(lambda i, _: i < clients, client, (0, flags), parallel_iterations=1)[1].stack()
+
+    return find

@@ -1,0 +1,124 @@
+"""Clients that fail: named, left out, and the round has the bits of a round without them, in every arrangement."""
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import tensorflow_federated as tff
+
+from fedpipe.algorithms.aggregation import each_client, sum_of_updates
+from fedpipe.algorithms.fedavg import FedAvg
+from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
+from fedpipe.algorithms.recipe import build_client_work
+from fedpipe.config import Config, DataConfig, parse_config
+from fedpipe.config.schema import RuntimeConfig
+from fedpipe.data.population import Population
+from fedpipe.data.prepare import prepare_shards
+from fedpipe.data.resident import ResidentCache
+from fedpipe.engine.runtime import Runtime
+from fedpipe.errors import ConfigError, RoundError
+from fedpipe.types import Examples, Weights
+
+CLIPPED = tff.aggregators.clipping_factory(
+    tff.aggregators.PrivateQuantileEstimationProcess.no_noise(1.0, 0.5, 0.2), tff.aggregators.MeanFactory()
+)
+AGGREGATIONS = {
+    "groups": None,
+    "sum in groups": sum_of_updates(),
+    "mean per client": each_client("mean per client", tff.aggregators.MeanFactory()),
+    "adaptive clipping": each_client("adaptive clipping", CLIPPED),
+}
+SOUND = ("a", "c", "d", "e")
+
+
+@pytest.fixture(scope="module")
+def clients(make_clients: Any) -> Any:
+    """Five clients; the features of b are so large that its second step overflows, those of c are only large."""
+    made = make_clients({"a": 30, "b": 45, "c": 20, "d": 1, "e": 100}, np.float32)
+    made.data["b"] = Examples(made.data["b"].x * np.float32(1e38), made.data["b"].y)
+    made.data["c"] = Examples(made.data["c"].x * np.float32(1e6), made.data["c"].y)
+    return made
+
+
+def same(left: Weights, right: Weights) -> bool:
+    return all(np.array_equal(left[name], right[name]) for name in right)
+
+
+@pytest.mark.parametrize("name", AGGREGATIONS)
+def test_an_update_that_overflows_is_named_and_takes_no_part(build: Any, clients: Any, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    settings = {"client": {"epochs": 2, "shuffle": True, "weighting": "examples"}, "server": {"optimizer": "momentum"}}
+    without, expected = build(clients, settings, AGGREGATIONS[name]).rounds([SOUND] * 2)
+    with caplog.at_level(logging.WARNING, "fedpipe.algorithms"):
+        weights, results = build(clients, settings, AGGREGATIONS[name]).rounds([("e", "d", "c", "b", "a")] * 2)
+    assert same(weights, without)
+    assert [result.failed for result in results] == [("b",)] * 2
+    assert [result.metrics for result in results] == [result.metrics for result in expected]
+    assert results[0].examples == 2 * (30 + 20 + 1 + 100)
+    assert caplog.messages[0] == "round 1: 1 of 5 clients failed and take no part: b (its update or loss is not finite)."
+
+
+def test_too_few_reports_stop_the_round_and_say_who_is_missing_and_why(build: Any, clients: Any) -> None:
+    built = build(clients, {"cohort": {"min_reports": 2}})
+    with pytest.raises(
+        RoundError,
+        match=r"^round 1: expected at least cohort\.min_reports=2 reports, got 1 of 2; missing: b \(its update or loss is not finite\)\. "
+        r"Lower client\.learning_rate, or lower cohort\.min_reports\.$",
+    ):
+        built.rounds([("a", "b")])
+    assert built.rounds([("a", "b", "d")])[1][0].failed == ("b",)
+
+
+def test_several_workers_and_debug_leave_out_the_same_client(build: Any, clients: Any, softmax: Any, tmp_path: Path) -> None:
+    without, _ = build(clients).rounds([SOUND])
+    config = Config(runtime=RuntimeConfig(workers=2))
+    work = build_client_work(config, softmax, np.dtype(np.float32))
+    cache = ResidentCache(tmp_path / "two", clients, ["two"], max_bytes=10**9)
+    algorithm = FedAvg(config, work, each_client("mean per client", tff.aggregators.MeanFactory()), cache)
+    with Runtime(config.runtime, tmp_path / "worker.log") as runtime:
+        result = runtime.call(algorithm.next, runtime.call(algorithm.initialize), 1, (*SOUND, "b"))
+    debug = FedAvgInProcess(config, work, cache)
+    in_process = debug.next(debug.initialize(), 1, (*SOUND, "b"))
+    assert result.failed == in_process.failed == ("b",)
+    for weights in (algorithm.weights(result.state), debug.weights(in_process.state)):
+        for name, value in weights.items():
+            np.testing.assert_allclose(value, without[name], rtol=1e-4, atol=1e-6)
+    with pytest.raises(RoundError, match=r"got 0 of 1; missing: b"):
+        debug.next(debug.initialize(), 1, ("b",))
+
+
+def test_clients_in_a_damaged_row_group_are_named_and_the_others_train(tff_runtime: Any, softmax: Any, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    prepare_shards(DataConfig(), shards, tmp_path)
+    (path,) = shards.glob("train-*.parquet")
+    file = pq.ParquetFile(path)
+    group = file.metadata.row_group(3)
+    hit = set(file.read_row_group(3, columns=["client_id"])["client_id"].to_pylist())
+    column = next(group.column(i) for i in range(group.num_columns) if group.column(i).path_in_schema.startswith("x"))
+    start = min(filter(None, (column.dictionary_page_offset, column.data_page_offset)))
+    body = bytearray(path.read_bytes())
+    body[start : start + 16] = b"\xff" * 16
+    path.write_bytes(body)
+
+    population = Population.open(shards, verify=False)
+    cohort = population.participating()
+    assert 0 < len(hit) < len(cohort)
+    work = build_client_work(Config(), softmax, np.dtype(np.uint8))
+    aggregation = each_client("mean per client", tff.aggregators.MeanFactory())
+    algorithm = FedAvg(Config(), work, aggregation, ResidentCache.of(population, tmp_path / "cache", 10**9))
+    result = tff_runtime.call(algorithm.next, tff_runtime.call(algorithm.initialize), 1, cohort)
+    assert set(result.failed) == hit & set(cohort)
+    config = Config.model_validate({"cohort": {"size": 10, "min_reports": 10}})
+    strict = FedAvg(config, work, aggregation, ResidentCache.of(population, tmp_path / "other", 10**9))
+    with pytest.raises(RoundError, match=rf"missing: {re.escape(min(result.failed))} \(.*row group 3.*Mend the data, or lower cohort"):
+        tff_runtime.call(strict.next, tff_runtime.call(strict.initialize), 1, cohort[:3] + result.failed)
+
+
+def test_settings_that_cannot_hold_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"cohort\.min_reports=11 can never be reached with cohort\.size=10"):
+        parse_config({"cohort": {"min_reports": 11}}, "test")
+    with pytest.raises(ConfigError, match=r"cohort\.min_reports=2 is set but algorithm\.name=fedavg_reference ignores it"):
+        parse_config({"cohort": {"min_reports": 2}, "algorithm": {"name": "fedavg_reference"}}, "test")
