@@ -13,7 +13,8 @@ import numpy as np
 from benchmarks.systems.line import Job, Line, read_job
 from benchmarks.systems.with_tensorflow import evaluator_of, model_of
 from fedpipe.algorithms.aggregation import mean
-from fedpipe.algorithms.fedavg import FedAvg, build_client_work
+from fedpipe.algorithms.fedavg import FedAvg
+from fedpipe.algorithms.recipe import build_client_work
 from fedpipe.config import Config
 from fedpipe.data.resident import ResidentCache
 from fedpipe.engine.loop import run_rounds

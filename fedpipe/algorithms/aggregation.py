@@ -10,6 +10,9 @@ from typing import Any
 
 import tensorflow_federated as tff
 
+from fedpipe.algorithms.robust import StackedFactory, krum, median, trimmed_mean
+from fedpipe.config.schema import AggregatorConfig
+
 
 @dataclass(frozen=True)
 class Aggregation:
@@ -45,3 +48,22 @@ def sum_of_updates() -> Aggregation:
 def each_client(name: str, factory: Any) -> Aggregation:
     """Return an aggregation by any weighted or unweighted TFF factory that must see each client's update."""
     return Aggregation(name, factory)
+
+
+def build_aggregation(config: AggregatorConfig) -> Aggregation:
+    """Return the aggregation that the settings name.
+
+    Clipping and zeroing are TFF's `robust_aggregator`: adaptive, zeroing first; norms above the estimated 0.8 quantile are clipped, updates
+    with a value far above the largest usual are made zero (Andrew et al. 2021, arXiv 1905.03871, for the estimate).
+    """
+    if config.name == "median":
+        return each_client("median", StackedFactory(median))
+    if config.name == "trimmed_mean":
+        return each_client("trimmed mean", StackedFactory(trimmed_mean(config.trim_fraction)))
+    if config.name == "krum":
+        return each_client("Krum", StackedFactory(krum(config.byzantine)))
+    if config.clipping or config.zeroing:
+        parts = [part for part, chosen in (("zeroing", config.zeroing), ("clipping", config.clipping)) if chosen]
+        robust = tff.learning.robust_aggregator(zeroing=config.zeroing, clipping=config.clipping, weighted=True)
+        return each_client(f"mean with {' and '.join(parts)}", robust)
+    return mean()

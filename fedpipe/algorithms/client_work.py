@@ -8,7 +8,7 @@ slices of them, and metrics are four sums. The same function runs inside a TFF c
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal, NamedTuple
@@ -21,6 +21,9 @@ from fedpipe.models.evaluate import to_input
 
 SUMS = OrderedDict(loss=tf.float32, correct=tf.int64, examples=tf.int64, steps=tf.int64)
 """What a client measures, and its dtypes. All are sums, so that clients merge by adding in any order."""
+
+LocalGradient = Callable[[list[Any], list[Any], list[Any]], list[Any]]
+"""(a batch's gradients, the client's weights, the server's weights it started from) -> the gradients of the step, in TensorFlow ops."""
 
 
 class ClientResult(NamedTuple):
@@ -53,6 +56,7 @@ class ClientWork:
         weighting: the update weight: the client's number of `examples`, or 1 (`uniform`).
         by_value: `data` holds the client's bytes themselves instead of the path of a file that the worker can read.
         variable_length: features are sequences that end in padding: each batch is cut to its longest.
+        local_gradient: what an algorithm makes of each batch's gradient before the optimizer takes it; `None` leaves it.
     """
 
     model: ModelSpec
@@ -65,8 +69,9 @@ class ClientWork:
     weighting: Literal["examples", "uniform"] = "uniform"
     by_value: bool = False
     variable_length: bool = False
+    local_gradient: LocalGradient | None = None
 
-    def __call__(self, weights: Sequence[Any], data: Any, count: Any, seed: Any) -> ClientResult:
+    def __call__(self, weights: Sequence[Any], data: Any, count: Any, seed: Any, rate: Any = None) -> ClientResult:
         """Train from `weights` on one client's examples.
 
         Args:
@@ -74,6 +79,7 @@ class ClientWork:
             data: string scalar: path of the client's resident file, or its bytes.
             count: int64 scalar: number of examples in it.
             seed: int64 scalar: the client's seed in this round.
+            rate: float32 scalar: the learning rate in this round; `None` is the optimizer's own.
         """
         weights = list(weights)
         x, y = self._examples(data, count)
@@ -94,11 +100,15 @@ class ClientWork:
             if self.variable_length:
                 batch_x = without_padding(batch_x)
             gradients, batch_loss, batch_correct = self._gradients(current, batch_x, batch_y)
+            if self.local_gradient is not None:
+                gradients = self.local_gradient(gradients, current, weights)
             state, current = self.optimizer.next(state, current, gradients)
             return i + 1, current, state, loss + batch_loss, correct + batch_correct
 
         specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in weights]
         state = tf.nest.map_structure(tf.convert_to_tensor, self.optimizer.initialize(specs))
+        if rate is not None:
+            state["learning_rate"] = rate
         start = (tf.constant(0, tf.int64), weights, state, tf.constant(0.0), tf.constant(0, tf.int64))
         _, trained, _, loss, correct = tf.while_loop(lambda i, *_: i < steps, step, start, parallel_iterations=1)
         update = [new - old for new, old in zip(trained, weights, strict=True)]

@@ -6,7 +6,7 @@
                          broadcast                   |                               |
     refs@CLIENTS --+         |                       |                               |
     data, count,   |         v                       |                               v
-    seed           +--> client work --- update, update weight -----------------> aggregator
+    seed, rate     +--> client work --- update, update weight -----------------> aggregator
                              |                       |                               | one update
                              |                       +------> server optimizer <-----+
                            sums                                      |
@@ -31,8 +31,8 @@ from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.failures import not_finite
 from fedpipe.algorithms.groups import group_work
 
-_REF = (("data", np.str_), ("count", np.int64), ("seed", np.int64))
-"""A client's ref: where its examples are (a path), how many, and its seed in this round. A few bytes, whatever the data."""
+_REF = (("data", np.str_), ("count", np.int64), ("seed", np.int64), ("rate", np.float32))
+"""A client's ref: where its examples are (a path), how many, its seed and learning rate in this round. A few bytes, whatever the data."""
 
 
 def compose(
@@ -47,8 +47,8 @@ def compose(
     `initialize: ( -> state@SERVER)`; `next: (<state@SERVER, refs@CLIENTS> -> <state@SERVER, metrics@SERVER>)` with
 
     - state: `<weights=<float32[...], ...>, optimizer=..., aggregator=...>`;
-    - refs: `<data=str, count=int64, seed=int64>` for each client, or, grouped, `<data=str[?], count=int64[?],
-      seed=int64[?]>` for each group of clients;
+    - refs: `<data=str, count=int64, seed=int64, rate=float32>` for each client, or, grouped, vectors of these for each group of
+      clients;
     - metrics: `<clients=<loss, correct, examples, steps, failed>, aggregator=...>`: sums over the cohort, and what the aggregator
       measures. If `failed` is not 0 a client's update or loss was not finite, and the result is not to be used.
 
@@ -79,7 +79,7 @@ def compose(
         if grouped:
             update, update_weight, sums = group_work(work, weights, ref, aggregation.weighted)
         else:
-            update, update_weight, sums = work(weights, ref["data"], ref["count"], ref["seed"])
+            update, update_weight, sums = work(weights, ref["data"], ref["count"], ref["seed"], ref["rate"])
         return update, update_weight, OrderedDict(**sums, failed=not_finite([*update, sums["loss"]]))
 
     if grouped:

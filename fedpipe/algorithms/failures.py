@@ -75,12 +75,13 @@ def build_finder(work: ClientWork, initial_weights: Sequence[Any]) -> Any:
         "data": tff.TensorType(np.str_, [None]),
         "count": tff.TensorType(np.int64, [None]),
         "seed": tff.TensorType(np.int64, [None]),
+        "rate": tff.TensorType(np.float32, [None]),
     }
 
     @tff.tensorflow.computation(weights_type, tff.types.to_type(refs_type))
     def find(weights: Any, refs: Any) -> Any:
         def client(i: Any, flags: Any) -> Any:
-            result = work(list(weights), refs["data"][i], refs["count"][i], refs["seed"][i])
+            result = work(list(weights), refs["data"][i], refs["count"][i], refs["seed"][i], refs["rate"][i])
             return i + 1, flags.write(i, not_finite([*result.update, result.sums["loss"]]))
 
         clients = tf.size(refs["count"])

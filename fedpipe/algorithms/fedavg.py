@@ -21,41 +21,44 @@ from typing import Any
 
 import numpy as np
 
-from fedpipe.algorithms.aggregation import Aggregation, mean
+from fedpipe.algorithms.aggregation import Aggregation
 from fedpipe.algorithms.base import RoundResult
 from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.composer import compose
 from fedpipe.algorithms.failures import NOT_FINITE, build_finder, readable, require_reports
 from fedpipe.algorithms.groups import balance, usable_cores
-from fedpipe.algorithms.optimizers import build_optimizer
+from fedpipe.algorithms.optimizers import build_server_optimizer
+from fedpipe.algorithms.recipe import Recipe, Run, averaging
+from fedpipe.algorithms.schedules import rate_metrics, rates_of_round, with_server_rate
 from fedpipe.config import Config
 from fedpipe.config.schema import RuntimeConfig
-from fedpipe.data.population import Population
 from fedpipe.data.resident import ResidentCache, ResidentClient
 from fedpipe.errors import ConfigError, RoundError, shorten
-from fedpipe.models import ModelSpec
 from fedpipe.seeding import derive_seed
 from fedpipe.types import Weights
 
 
 class FedAvg:
-    """The learning process, bound to a population: an `Algorithm` for the round loop."""
+    """A composed learning process, bound to a population: an `Algorithm` for the round loop. Every `Recipe` becomes one."""
 
-    def __init__(self, config: Config, work: ClientWork, aggregation: Aggregation, cache: ResidentCache) -> None:
+    def __init__(
+        self, config: Config, work: ClientWork, aggregation: Aggregation, cache: ResidentCache, server_optimizer: Any = None
+    ) -> None:
         """Build the computations.
 
         Args:
-            config: its `seed`, `server`, `cohort.min_reports` and `runtime.groups` are read.
+            config: its `seed`, `rounds`, `client`'s and `server`'s rates, `cohort.min_reports` and `runtime.groups` are read.
             work: what a client does.
             aggregation: how updates are joined; decides whether clients may be grouped.
             cache: where the clients' files are.
+            server_optimizer: takes the negated aggregate as gradient; `None` is the one of `config.server`.
 
         Raises:
             ConfigError: `runtime.groups` is set, but the aggregation must see each client.
         """
-        self._work, self._cache, self._seed = work, cache, config.seed
+        self._config, self._work, self._cache, self._seed = config, work, cache, config.seed
         self._groups, self._arrangement = _arrangement(config.runtime, aggregation)
-        optimizer = build_optimizer(config.server.optimizer, config.server.learning_rate, config.server.momentum)
+        optimizer = server_optimizer or build_server_optimizer(config.server)
         self._least = config.cohort.min_reports
         self._finder: Any = None  # built when a client fails
         self._initial = list(work.model.initial_weights(config.seed).values())
@@ -91,14 +94,16 @@ class FedAvg:
                 f"round {round_num}: expected training examples at the cohort's clients, found none at {shorten(cohort)}. "
                 "Raise cohort.size, or sample clients that have examples."
             )
-        next_state, measured = self.process.next(state, self._refs(round_num, clients))
+        rates = rates_of_round(self._config, round_num)
+        state = with_server_rate(state, rates.server)
+        next_state, measured = self.process.next(state, self._refs(round_num, rates.client, clients))
         if int(measured["clients"]["failed"]):
-            broken = self._broken(state, round_num, clients)
+            broken = self._broken(state, round_num, rates.client, clients)
             if broken:  # else the sum of finite updates is too large: the loop refuses the weights
                 failed |= dict.fromkeys(broken, NOT_FINITE)
                 require_reports(round_num, len(cohort), failed, self._least)
                 clients = {client_id: client for client_id, client in clients.items() if client_id not in failed}
-                next_state, measured = self.process.next(state, self._refs(round_num, clients))
+                next_state, measured = self.process.next(state, self._refs(round_num, rates.client, clients))
         sums = measured["clients"]
         examples = int(sums["examples"])
         metrics = {
@@ -106,59 +111,43 @@ class FedAvg:
             "train/accuracy": int(sums["correct"]) / examples,
             "train/steps": float(sums["steps"]),
         }
+        metrics |= rate_metrics(self._config, rates)
         return RoundResult(next_state, metrics | _scalars(measured["aggregator"], "aggregator"), examples, tuple(sorted(failed)))
 
     def weights(self, state: Any) -> Weights:
         """Return the server's weights by name."""
         return dict(zip(self._work.model.tensor_names, map(np.asarray, state["weights"]), strict=True))
 
-    def _broken(self, state: Any, round_num: int, clients: Mapping[str, ResidentClient]) -> list[str]:
+    def _broken(self, state: Any, round_num: int, rate: float, clients: Mapping[str, ResidentClient]) -> list[str]:
         """Return the clients whose update or loss is not finite."""
         if self._finder is None:
             self._finder = build_finder(self._work, self._initial)
         ids = sorted(clients)
-        flags = self._finder(list(state["weights"]), self._ref(round_num, ids, clients, (len(ids),)))
+        flags = self._finder(list(state["weights"]), self._ref(round_num, rate, ids, clients, (len(ids),)))
         return [client_id for client_id, flag in zip(ids, flags, strict=True) if flag]
 
-    def _refs(self, round_num: int, clients: Mapping[str, ResidentClient]) -> list[Any]:
+    def _refs(self, round_num: int, rate: float, clients: Mapping[str, ResidentClient]) -> list[Any]:
         """Return what the CLIENTS are given: a ref each, or for each group the refs of its clients as vectors."""
         if self._groups is None:
-            return [self._ref(round_num, [client_id], clients, ()) for client_id in sorted(clients)]
+            return [self._ref(round_num, rate, [client_id], clients, ()) for client_id in sorted(clients)]
         counts = {client_id: client.count for client_id, client in clients.items()}
         members = balance(counts, self._groups)
-        return [self._ref(round_num, ids, clients, (len(ids),)) for ids in members]
+        return [self._ref(round_num, rate, ids, clients, (len(ids),)) for ids in members]
 
-    def _ref(self, round_num: int, ids: list[str], clients: Mapping[str, ResidentClient], shape: tuple[int, ...]) -> Any:
+    def _ref(self, round_num: int, rate: float, ids: list[str], clients: Mapping[str, ResidentClient], shape: tuple[int, ...]) -> Any:
         data = [Path(clients[i].path).read_bytes() if self._work.by_value else os.fsencode(clients[i].path) for i in ids]
         seeds = [derive_seed(self._seed, "client", round_num, i) for i in ids]
         return OrderedDict(
             data=np.array(data, np.object_).reshape(shape),
             count=np.array([clients[i].count for i in ids], np.int64).reshape(shape),
             seed=np.array(seeds, np.int64).reshape(shape),
+            rate=np.full(shape, rate, np.float32),
         )
 
 
-def build_fedavg(config: Config, model: ModelSpec, population: Population, cache_dir: Path) -> FedAvg:
-    """Return the algorithm for a run's settings, a model and a population; resident files go below `cache_dir`."""
-    work = build_client_work(config, model, np.dtype(population.manifest.feature_dtype), population.manifest.variable_length)
-    return FedAvg(config, work, mean(), ResidentCache.of(population, cache_dir, config.runtime.cache_max_bytes))
-
-
-def build_client_work(config: Config, model: ModelSpec, feature_dtype: np.dtype[Any], variable_length: bool = False) -> ClientWork:
-    """Return the client work of a run's settings, for features of a dtype (uint8, float32 or int32)."""
-    client = config.client
-    return ClientWork(
-        model,
-        build_optimizer(client.optimizer, client.learning_rate, client.momentum),
-        feature_dtype,
-        client.batch_size,
-        client.epochs,
-        client.max_steps,
-        client.shuffle,
-        client.weighting,
-        by_value=config.runtime.examples == "by_value",
-        variable_length=variable_length,
-    )
+def build(run: Run) -> Recipe:
+    """Return the recipe of Federated Averaging, as the settings say."""
+    return averaging(run)
 
 
 def _arrangement(runtime: RuntimeConfig, aggregation: Aggregation) -> tuple[int | None, Mapping[str, str]]:

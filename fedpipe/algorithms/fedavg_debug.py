@@ -1,4 +1,4 @@
-"""`fedavg` for debugging: the same client work and server step, run eagerly in this process, client after client.
+"""Recipes that take the mean, such as `fedavg`, for debugging: the same parts, run eagerly in this process, client after client.
 
 No TFF worker and no graph: a `breakpoint()` or a `print` in a model or in client work is reached, and an error says round,
 client and step. Ten to a hundred times slower; the weights are those of the fast way to about 1e-6.
@@ -15,13 +15,11 @@ import tensorflow as tf
 from fedpipe.algorithms.base import RoundResult
 from fedpipe.algorithms.client_work import ClientResult, ClientWork, add, zero_sums
 from fedpipe.algorithms.failures import NOT_FINITE, not_finite, readable, require_reports
-from fedpipe.algorithms.fedavg import build_client_work
-from fedpipe.algorithms.optimizers import build_optimizer
+from fedpipe.algorithms.optimizers import build_server_optimizer
+from fedpipe.algorithms.schedules import rate_metrics, rates_of_round
 from fedpipe.config import Config
-from fedpipe.data.population import Population
 from fedpipe.data.resident import ResidentCache, ResidentClient
 from fedpipe.errors import FedpipeError, RoundError
-from fedpipe.models import ModelSpec
 from fedpipe.seeding import derive_seed
 from fedpipe.types import Weights
 
@@ -36,13 +34,13 @@ class _Steps:
 class FedAvgInProcess:
     """An `Algorithm` that needs no runtime; its state is weights and server optimizer state."""
 
-    def __init__(self, config: Config, work: ClientWork, cache: ResidentCache) -> None:
-        """Take the client work; its model's logits are wrapped, to know the step that fails."""
+    def __init__(self, config: Config, work: ClientWork, cache: ResidentCache, server_optimizer: Any = None) -> None:
+        """Take the client work, whose model's logits are wrapped, to know the step that fails; the optimizer as `FedAvg` does."""
         self._steps = _Steps()
-        self._cache, self._seed, self._model = cache, config.seed, work.model
+        self._config, self._cache, self._seed, self._model = config, cache, config.seed, work.model
         self._least = config.cohort.min_reports
         self._work = replace(work, model=replace(work.model, logits=self._counted_logits))
-        self._optimizer = build_optimizer(config.server.optimizer, config.server.learning_rate, config.server.momentum)
+        self._optimizer = server_optimizer or build_server_optimizer(config.server)
 
     @property
     def info(self) -> Mapping[str, str]:
@@ -65,11 +63,14 @@ class FedAvgInProcess:
                 fewer than `cohort.min_reports` clients reported.
         """
         weights, optimizer_state = state
+        rates = rates_of_round(self._config, round_num)
+        if rates.server is not None:
+            optimizer_state = optimizer_state | {"learning_rate": rates.server}
         total = [tf.zeros_like(tensor) for tensor in weights]
         total_weight, sums = tf.constant(0.0), zero_sums()
         clients, failed = readable(self._cache, cohort)
         for client_id, client in clients.items():
-            result = self._client(weights, round_num, client_id, client)
+            result = self._client(weights, round_num, rates.client, client_id, client)
             if int(not_finite([*result.update, result.sums["loss"]])):
                 failed[client_id] = NOT_FINITE
                 continue
@@ -86,18 +87,19 @@ class FedAvgInProcess:
             "train/accuracy": int(sums["correct"]) / examples,
             "train/steps": float(sums["steps"]),
         }
+        metrics |= rate_metrics(self._config, rates)
         return RoundResult((weights, optimizer_state), metrics, examples, tuple(sorted(failed)))
 
     def weights(self, state: Any) -> Weights:
         """Return the server's weights by name."""
         return dict(zip(self._model.tensor_names, map(np.asarray, state[0]), strict=True))
 
-    def _client(self, weights: Sequence[Any], round_num: int, client_id: str, client: ResidentClient) -> ClientResult:
+    def _client(self, weights: Sequence[Any], round_num: int, rate: float, client_id: str, client: ResidentClient) -> ClientResult:
         self._steps.taken = 0
         data = Path(client.path).read_bytes() if self._work.by_value else client.path
         seed = tf.constant(derive_seed(self._seed, "client", round_num, client_id), tf.int64)
         try:
-            return self._work(weights, tf.constant(data), tf.constant(client.count, tf.int64), seed)
+            return self._work(weights, tf.constant(data), tf.constant(client.count, tf.int64), seed, tf.constant(rate))
         except FedpipeError:
             raise
         except Exception as err:
@@ -106,9 +108,3 @@ class FedAvgInProcess:
     def _counted_logits(self, weights: Sequence[Any], x: Any) -> Any:
         self._steps.taken += 1
         return self._model.logits(weights, x)
-
-
-def build_fedavg_debug(config: Config, model: ModelSpec, population: Population, cache_dir: Path) -> FedAvgInProcess:
-    """Return the algorithm for a run's settings, a model and a population; as `build_fedavg`."""
-    work = build_client_work(config, model, np.dtype(population.manifest.feature_dtype), population.manifest.variable_length)
-    return FedAvgInProcess(config, work, ResidentCache.of(population, cache_dir, config.runtime.cache_max_bytes))

@@ -10,7 +10,6 @@ Algorithm 1; as in the tutorial, and unlike the paper, the mean over clients is 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +17,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedpipe.algorithms.base import RoundResult
+from fedpipe.algorithms.recipe import Run
 from fedpipe.config import Config
 from fedpipe.models import ModelSpec
 from fedpipe.models.evaluate import to_input
@@ -206,6 +206,6 @@ class FedAvgReference:
         return tf.data.Dataset.from_tensor_slices((x, y)).batch(self._client.batch_size).repeat(epochs)
 
 
-def build_reference(config: Config, model: ModelSpec, population: ClientExamples, cache_dir: Path) -> FedAvgReference:  # noqa: ARG001
-    """Return the reference algorithm; it needs no cache, `cache_dir` is what every builder is given."""
-    return FedAvgReference(model, config, population)
+def build_reference(run: Run) -> FedAvgReference:
+    """Return the reference algorithm; it needs no cache."""
+    return FedAvgReference(run.model, run.config, run.population)

@@ -52,14 +52,14 @@ def group_work(work: ClientWork, weights: Sequence[Any], refs: Mapping[str, Any]
     Args:
         work: the client work.
         weights: the server's weights; every client of the group starts from them.
-        refs: `data`, `count` and `seed` of the group's clients, a vector each; empty vectors give zeros.
+        refs: `data`, `count`, `seed` and `rate` of the group's clients, a vector each; empty vectors give zeros.
         weighted: whether updates count by their update weight.
     """
     weights = list(weights)
     clients = tf.size(refs["count"])
 
     def client(i: Any, total: list[Any], total_weight: Any, sums: Any) -> Any:
-        result = work(weights, refs["data"][i], refs["count"][i], refs["seed"][i])
+        result = work(weights, refs["data"][i], refs["count"][i], refs["seed"][i], refs["rate"][i])
         update = [tensor * result.update_weight for tensor in result.update] if weighted else result.update
         total = [left + right for left, right in zip(total, update, strict=True)]
         return i + 1, total, total_weight + result.update_weight, add(sums, result.sums)

@@ -4,10 +4,12 @@ from typing import Any
 
 import tensorflow_federated as tff
 
+from fedpipe.config.schema import ServerConfig
+
 DEFAULT_MOMENTUM = 0.9
 
 
-def build_optimizer(name: str, learning_rate: float, momentum: float | None = None) -> Any:
+def build_optimizer(name: str, learning_rate: float, momentum: float | None = None, **constants: float | None) -> Any:
     """Return the `tff.learning.optimizers.Optimizer` called `name`.
 
     Args:
@@ -15,6 +17,7 @@ def build_optimizer(name: str, learning_rate: float, momentum: float | None = No
             adagrad: 0.1, 1e-7; yogi: 0.9, 0.999, 1e-3, 1e-6), which are those of Reddi et al. 2021 (arXiv 2003.00295) or near.
         learning_rate: step size, above 0.
         momentum: velocity kept from step to step, v = momentum v + g, in [0, 1); `None` is 0.9. `momentum` alone reads it.
+        constants: by the names that TFF gives them, such as `beta_1`, `epsilon`, `initial_preconditioner_value`; `None` is TFF's.
     """
     optimizers = tff.learning.optimizers
     if name == "momentum":
@@ -25,4 +28,10 @@ def build_optimizer(name: str, learning_rate: float, momentum: float | None = No
         "adagrad": optimizers.build_adagrad,
         "yogi": optimizers.build_yogi,
     }
-    return builders[name](learning_rate)
+    return builders[name](learning_rate, **{key: value for key, value in constants.items() if value is not None})
+
+
+def build_server_optimizer(config: ServerConfig) -> Any:
+    """Return the optimizer that `server.optimizer` names, with the constants that are set."""
+    constants = {"beta_1": config.beta_1, "beta_2": config.beta_2, "epsilon": config.epsilon}
+    return build_optimizer(config.optimizer, config.learning_rate, config.momentum, **constants)

@@ -1,14 +1,18 @@
-"""The named algorithms. Each is imported when it is asked for."""
+"""From `algorithm.name` to an algorithm: the named ones of `fedpipe.config.algorithms`, and a user's own. Imported when asked for."""
 
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
 from fedpipe.algorithms.base import Algorithm
 from fedpipe.config import Config
+from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.errors import ConfigError, FedpipeError
 from fedpipe.models import ModelSpec
 
 
-def build_algorithm(config: Config, model: ModelSpec, population: Any, cache_dir: Path) -> Algorithm:
+def build_algorithm(config: Config, model: ModelSpec, population: Any, cache_dir: Path, project: Path | None = None) -> Algorithm:
     """Return the algorithm `config.algorithm.name`, bound to its model and population.
 
     Args:
@@ -16,15 +20,60 @@ def build_algorithm(config: Config, model: ModelSpec, population: Any, cache_dir
         model: what is trained.
         population: the clients and their training examples; each algorithm's module says what it asks of it.
         cache_dir: folder for resident client files.
+        project: folder that is put on the path for an algorithm of the user's own.
+
+    Raises:
+        ConfigError: the user's own cannot be imported, raises, or returns something else; or a setting does not go with the algorithm.
     """
-    if config.algorithm.name == "fedavg_reference":
-        from fedpipe.algorithms.fedavg_reference import build_reference
+    from fedpipe.algorithms.recipe import Recipe, Run
 
-        return build_reference(config, model, population, cache_dir)
+    run = Run(config, model, population, cache_dir)
+    named = ALGORITHMS.get(config.algorithm.name)
+    built = load(named.where)(run) if named else _build_own(run, project)
+    if not isinstance(built, Recipe):
+        return built  # type: ignore[no-any-return] # a whole algorithm
+    from fedpipe.data.resident import ResidentCache
+
+    cache = ResidentCache.of(population, cache_dir, config.runtime.cache_max_bytes)
     if config.runtime.debug:
-        from fedpipe.algorithms.fedavg_debug import build_fedavg_debug
+        from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
 
-        return build_fedavg_debug(config, model, population, cache_dir)
-    from fedpipe.algorithms.fedavg import build_fedavg
+        return FedAvgInProcess(config, built.work, cache, built.server_optimizer)
+    from fedpipe.algorithms.fedavg import FedAvg
 
-    return build_fedavg(config, model, population, cache_dir)
+    return FedAvg(config, built.work, built.aggregation, cache, built.server_optimizer)
+
+
+def load(where: str) -> Any:
+    """Return the function that `module:function` names."""
+    module, _, name = where.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _build_own(run: Any, project: Path | None) -> Any:
+    """Return what the user's function returns: a `Recipe`, or an `Algorithm`. The contract: docs/algorithms.md."""
+    from fedpipe.algorithms.recipe import Recipe
+
+    name = run.config.algorithm.name
+    if project is not None and str(project.resolve()) not in sys.path:
+        sys.path.insert(0, str(project.resolve()))
+    try:
+        built = load(name)(run)
+    except FedpipeError:
+        raise
+    except Exception as err:
+        said = " ".join(str(err).split())[:300]
+        raise ConfigError(
+            f"algorithm.name={name}: expected a function that builds an algorithm, it raised {type(err).__name__}: {said}."
+        ) from err
+    if isinstance(built, Recipe):
+        return built
+    missing = [part for part in ("info", "initialize", "expect", "next", "weights") if not hasattr(built, part)]
+    if missing:
+        raise ConfigError(
+            f"algorithm.name={name}: expected a fedpipe.algorithms.recipe.Recipe or an Algorithm, found {type(built).__name__} "
+            f"without {', '.join(missing)}. See docs/algorithms.md."
+        )
+    if run.config.runtime.debug:
+        raise ConfigError(f"runtime.debug=True is set but algorithm.name={name} is no Recipe and cannot run in this process. Remove it.")
+    return built

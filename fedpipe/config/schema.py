@@ -9,11 +9,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from fedpipe.config.algorithms import ALGORITHMS, ServerOptimizer
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+_OWN_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
 
 
 SOURCE_NAMES = (
@@ -111,7 +114,7 @@ class DataConfig(Group):
     @field_validator("source")
     @classmethod
     def _known_source(cls, source: str) -> str:
-        if source not in SOURCE_NAMES and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", source, re.ASCII):
+        if source not in SOURCE_NAMES and not _OWN_FUNCTION.fullmatch(source):
             raise ValueError(f"data.source: expected one of {', '.join(SOURCE_NAMES)}, or mypackage.module:function, found {source!r}")
         return source
 
@@ -143,14 +146,46 @@ class ModelConfig(Group):
 class AlgorithmConfig(Group):
     """How clients' work becomes the next server state."""
 
-    name: Literal["fedavg", "fedavg_reference"] = Field(
+    name: Name = Field(
         "fedavg",
-        description="Algorithm. `fedavg`: Federated Averaging, fast; `fedavg_reference`: the tutorial's, unweighted, in TFF's own "
-        "primitives, to read and to compare with. With the default settings both give the same weights.",
+        description="Algorithm; docs/algorithms.md has each with its paper. `fedavg`, `fedprox`, `fedsgd`, `fedavgm`, `fedadagrad`, "
+        "`fedadam`, `fedyogi`; `fedavg_reference`: the tutorial's, in TFF's own primitives, to read and to compare with; or "
+        "`mypackage.module:build`, one of your own.",
+    )
+    mu: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None,
+        description="Strength of the term mu/2 |w - w_server|^2 in each client's loss, at least 0; `null` is 0.01. `fedprox` only.",
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _known_algorithm(cls, name: str) -> str:
+        if name not in ALGORITHMS and not _OWN_FUNCTION.fullmatch(name):
+            raise ValueError(f"algorithm.name: expected one of {', '.join(ALGORITHMS)}, or mypackage.module:function, found {name!r}")
+        return name
+
+
+class Scheduled(Group):
+    """A learning rate by round: what client work and server have in common."""
+
+    schedule: Literal["constant", "exponential", "cosine"] = Field(
+        "constant",
+        description="Learning rate by round, after the warm-up. `exponential`: times `decay_rate` every `decay_rounds` rounds; "
+        "`cosine`: from `learning_rate` down to `final_fraction` of it, over the run's rounds.",
+    )
+    warmup_rounds: int = Field(0, ge=0, description="Rounds in which the learning rate rises in equal steps to its full value; 0 is none.")
+    decay_rate: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="Factor above 0, to 1; `null` is 0.99. `schedule: exponential` only."
+    )
+    decay_rounds: PositiveInt | None = Field(
+        None, description="Rounds in which the rate falls by `decay_rate`; `null` is 1. `schedule: exponential` only."
+    )
+    final_fraction: Fraction | None = Field(
+        None, description="Fraction of the learning rate that the cosine ends at; `null` is 0. `schedule: cosine` only."
     )
 
 
-class ClientConfig(Group):
+class ClientConfig(Scheduled):
     """Client work: what each client of a cohort does in a round."""
 
     batch_size: PositiveInt = Field(20, description="Examples per gradient step; the last batch of an epoch may be smaller.")
@@ -177,17 +212,54 @@ class ClientConfig(Group):
     )
 
 
-class ServerConfig(Group):
+class ServerConfig(Scheduled):
     """The server's update from the aggregated client work."""
 
-    optimizer: Literal["sgd", "momentum", "adam", "adagrad", "yogi"] = Field(
+    optimizer: ServerOptimizer = Field(
         "sgd",
         description="Server optimizer, applied to the mean of the clients' updates (Reddi et al. 2021). Its other constants are "
-        "TFF's: adam 0.9, 0.999, 1e-7; adagrad 0.1, 1e-7; yogi 0.9, 0.999, 1e-3, 1e-6.",
+        "TFF's: adam 0.9, 0.999, 1e-7; adagrad 0.1, 1e-7; yogi 0.9, 0.999, 1e-3, 1e-6. `fedavgm`, `fedadagrad`, `fedadam` and `fedyogi` "
+        "bring their own.",
     )
     learning_rate: PositiveFloat = Field(1.0, description="Step size of the server optimizer; SGD with 1 takes the clients' mean.")
     momentum: Momentum | None = Field(
         None, description="Velocity kept from round to round, from 0 to below 1; `null` is 0.9. `server.optimizer: momentum` only."
+    )
+    beta_1: Momentum | None = Field(
+        None, description="Decay of the mean of gradients, from 0 to below 1; `null` is 0.9. `adam` and `yogi` only."
+    )
+    beta_2: Momentum | None = Field(
+        None,
+        description="Decay of the mean of squared gradients, from 0 to below 1; `null` is TFF's 0.999, in `fedadam` and `fedyogi` the "
+        "paper's 0.99. `adam` and `yogi` only.",
+    )
+    epsilon: PositiveFloat | None = Field(
+        None,
+        description="Degree of adaptivity, added to the root of the mean square, above 0: the paper's tau. `null` is TFF's constant, "
+        "in `fedadagrad`, `fedadam` and `fedyogi` 1e-3. `adam`, `adagrad` and `yogi` only.",
+    )
+
+
+class AggregatorConfig(Group):
+    """How the clients' updates become one."""
+
+    name: Literal["mean", "median", "trimmed_mean", "krum"] = Field(
+        "mean",
+        description="`mean`: by `client.weighting`; `median` and `trimmed_mean`: of each coordinate (Yin et al. 2018); `krum`: the one "
+        "update nearest to the others (Blanchard et al. 2017). All but the first bear with wrong updates and count every client alike.",
+    )
+    trim_fraction: Annotated[float, Field(ge=0, lt=0.5)] = Field(
+        0.1,
+        description="Fraction of the cohort that is left out at either end, in each coordinate, from 0 to below 0.5. `trimmed_mean` only.",
+    )
+    byzantine: int = Field(
+        1, ge=0, description="Clients of a cohort that may be wrong; the cohort has to have more than 2 byzantine + 2. `krum` only."
+    )
+    clipping: bool = Field(
+        False, description="Clip each update's norm at an adaptive bound near the usual (TFF's robust aggregator). `mean` only."
+    )
+    zeroing: bool = Field(
+        False, description="Make an update zero that has a value far above the usual (TFF's robust aggregator). `mean` only."
     )
 
 
@@ -263,6 +335,7 @@ class Config(Group):
     algorithm: AlgorithmConfig = Field(default_factory=AlgorithmConfig, description=AlgorithmConfig.__doc__)
     client: ClientConfig = Field(default_factory=ClientConfig, description=ClientConfig.__doc__)
     server: ServerConfig = Field(default_factory=ServerConfig, description=ServerConfig.__doc__)
+    aggregator: AggregatorConfig = Field(default_factory=AggregatorConfig, description=AggregatorConfig.__doc__)
     eval: EvalConfig = Field(default_factory=EvalConfig, description=EvalConfig.__doc__)
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig, description=RuntimeConfig.__doc__)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig, description=TrackingConfig.__doc__)
@@ -284,26 +357,81 @@ class Config(Group):
                 f"cohort.min_reports={self.cohort.min_reports} can never be reached with cohort.size={self.cohort.size}. "
                 "Lower cohort.min_reports or raise cohort.size."
             )
-        for side, settings in (("client", self.client), ("server", self.server)):
-            if settings.momentum is not None and settings.optimizer != "momentum":
-                raise ValueError(
-                    f"{side}.momentum={settings.momentum} is set but {side}.optimizer={settings.optimizer} ignores it. Remove it or "
-                    "choose momentum."
-                )
-        if self.algorithm.name == "fedavg_reference":
-            self._refuse_what_the_reference_ignores()
+        self._refuse_what_the_optimizers_ignore()
+        self._refuse_what_the_schedules_ignore()
+        self._refuse_what_the_aggregator_ignores()
+        self._refuse_what_the_algorithm_ignores()
         return self
 
-    def _refuse_what_the_reference_ignores(self) -> None:
-        read = {"client": {"batch_size", "epochs", "learning_rate"}, "server": set[str](), "runtime": set(RuntimeConfig.model_fields)}
-        read["cohort"] = {"size", "strategy"}
-        read["runtime"] -= {"groups", "examples", "cache_max_bytes", "debug"}
-        for group, names in read.items():
+    def _refuse_what_the_schedules_ignore(self) -> None:
+        readers = {"decay_rate": "exponential", "decay_rounds": "exponential", "final_fraction": "cosine"}
+        for side, settings in (("client", self.client), ("server", self.server)):
+            for key, reader in readers.items():
+                value = getattr(settings, key)
+                if value is not None and settings.schedule != reader:
+                    raise ValueError(
+                        f"{side}.{key}={value} is set but {side}.schedule={settings.schedule} ignores it. Remove it or choose {reader}."
+                    )
+            if settings.warmup_rounds >= self.rounds:
+                raise ValueError(
+                    f"{side}.warmup_rounds={settings.warmup_rounds} is not below rounds={self.rounds}: the full rate would not be "
+                    "reached. Lower it or raise rounds."
+                )
+
+    def _refuse_what_the_optimizers_ignore(self) -> None:
+        named = ALGORITHMS.get(self.algorithm.name)
+        brought = named.server_optimizer if named else None
+        for side, settings, optimizer in (("client", self.client, None), ("server", self.server, brought)):
+            chosen = optimizer or settings.optimizer
+            for key, readers in _READ_BY.items():
+                value = getattr(settings, key, None)
+                if value is not None and chosen not in readers:
+                    said = f"algorithm.name={self.algorithm.name}" if optimizer else f"{side}.optimizer={chosen}"
+                    raise ValueError(f"{side}.{key}={value} is set but {said} ignores it. Remove it or choose {' or '.join(readers)}.")
+
+    def _refuse_what_the_aggregator_ignores(self) -> None:
+        chosen, readers = self.aggregator, {"trim_fraction": "trimmed_mean", "byzantine": "krum", "clipping": "mean", "zeroing": "mean"}
+        for key, reader in readers.items():
+            value = getattr(chosen, key)
+            if chosen.name != reader and value != AggregatorConfig.model_fields[key].default:
+                raise ValueError(
+                    f"aggregator.{key}={value} is set but aggregator.name={chosen.name} ignores it. Remove it or choose {reader}."
+                )
+        if chosen.name != "mean" and self.client.weighting != "uniform":
+            raise ValueError(
+                f"client.weighting={self.client.weighting} is set but aggregator.name={chosen.name} counts every client alike. "
+                "Remove it or choose mean."
+            )
+        if chosen.name == "krum" and min(self.cohort.size, self.cohort.min_reports) <= 2 * chosen.byzantine + 2:
+            raise ValueError(
+                f"aggregator.name=krum with byzantine={chosen.byzantine}: expected more than {2 * chosen.byzantine + 2} reports, "
+                f"found cohort.min_reports={self.cohort.min_reports} of cohort.size={self.cohort.size}. Raise cohort.min_reports or lower "
+                "byzantine."
+            )
+        if self.runtime.debug and (chosen.name != "mean" or chosen.clipping or chosen.zeroing):
+            raise ValueError("runtime.debug=True takes the plain mean, found another. Remove the settings of aggregator, or runtime.debug.")
+
+    def _refuse_what_the_algorithm_ignores(self) -> None:
+        named = ALGORITHMS.get(self.algorithm.name)
+        if named is None:
+            return
+        for group in ("cohort", "algorithm", "client", "server", "aggregator", "runtime"):
             settings = getattr(self, group)
             for name, field in type(settings).model_fields.items():
                 value = getattr(settings, name)
-                if name not in names and value != field.default:
+                if named.ignored(f"{group}.{name}") and value != field.default:
+                    because = f": {named.because}" if named.because and group != "algorithm" else ""
+                    others = [other for other, entry in ALGORITHMS.items() if not entry.ignored(f"{group}.{name}")]
                     raise ValueError(
-                        f"{group}.{name}={value} is set but algorithm.name=fedavg_reference ignores it: its clients take plain SGD "
-                        "steps, its server the unweighted mean of their weights. Remove it or choose algorithm.name=fedavg."
+                        f"{group}.{name}={value} is set but algorithm.name={self.algorithm.name} ignores it{because}. "
+                        f"Remove it or choose algorithm.name={others[0]}."
                     )
+
+
+_READ_BY = {
+    "momentum": ("momentum",),
+    "beta_1": ("adam", "yogi"),
+    "beta_2": ("adam", "yogi"),
+    "epsilon": ("adam", "adagrad", "yogi"),
+}
+"""The optimizers that read each constant."""

@@ -72,7 +72,7 @@ def train(
     )
     with ahead, borrow_runtime(config.runtime, run_dir / "worker.log") as runtime:
         model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes)
-        algorithm = build_algorithm(config, model, population, project.client_cache)
+        algorithm = build_algorithm(config, model, population, project.client_cache, project.root)
         evaluator = Evaluator(model, population.central_test())
 
         def evaluate(weights: Weights) -> dict[str, float]:

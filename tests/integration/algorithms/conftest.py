@@ -2,14 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
 import pytest
 
 from fedpipe.algorithms.aggregation import Aggregation, mean
-from fedpipe.algorithms.fedavg import FedAvg, build_client_work
+from fedpipe.algorithms.fedavg import FedAvg
+from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
+from fedpipe.algorithms.recipe import Recipe, Run, build_client_work
+from fedpipe.algorithms.registry import load
 from fedpipe.config import Config
+from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.data.resident import ResidentCache
 from fedpipe.engine.runtime import Runtime
 from fedpipe.models import ModelSpec, build_model
@@ -67,6 +72,46 @@ def build(tff_runtime: Runtime, tmp_path: Path, softmax: ModelSpec) -> Builder:
         return Built(FedAvg(config, build_client_work(config, softmax, dtype), aggregation or mean(), cache), tff_runtime)
 
     return make
+
+
+@pytest.fixture
+def recipe(softmax: ModelSpec, tmp_path: Path) -> Callable[..., tuple[Config, Recipe]]:
+    """Return a function from the name of an algorithm and other settings to the settings and the recipe."""
+    population: Any = SimpleNamespace(manifest=SimpleNamespace(feature_dtype="uint8", variable_length=False))
+
+    def make(name: str, settings: Mapping[str, Any] | None = None) -> tuple[Config, Recipe]:
+        values = {"runtime": {"groups": 2}} | dict(settings or {})
+        config = Config.model_validate(values | {"algorithm": {"name": name, **values.get("algorithm", {})}})
+        return config, load(ALGORITHMS[name].where)(Run(config, softmax, population, tmp_path))
+
+    return make
+
+
+@pytest.fixture
+def make(recipe: Any, tmp_path: Path) -> Callable[..., Any]:
+    """Return a function that builds a named algorithm from its recipe, on clients; as `kind`, or as `FedAvg`."""
+
+    def algorithm(name: str, clients: Clients, settings: Mapping[str, Any] | None = None, kind: Any = None) -> Any:
+        config, built = recipe(name, settings)
+        cache = ResidentCache(tmp_path, clients, [str(id(clients))], max_bytes=10**9)
+        if kind is FedAvgInProcess:
+            return FedAvgInProcess(config, built.work, cache, built.server_optimizer)
+        return FedAvg(config, built.work, built.aggregation, cache, built.server_optimizer)
+
+    return algorithm
+
+
+@pytest.fixture
+def after(tff_runtime: Runtime) -> Callable[..., Any]:
+    """Return a function that runs rounds and returns the state after them."""
+
+    def run(algorithm: Any, rounds: int, cohort: tuple[str, ...], state: Any = None, first: int = 1, call: Any = tff_runtime.call) -> Any:
+        state = call(algorithm.initialize) if state is None else state
+        for number in range(first, first + rounds):
+            state = call(algorithm.next, state, number, cohort).state
+        return state
+
+    return run
 
 
 @pytest.fixture(scope="session")

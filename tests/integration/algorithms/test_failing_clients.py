@@ -11,8 +11,9 @@ import pytest
 import tensorflow_federated as tff
 
 from fedpipe.algorithms.aggregation import each_client, sum_of_updates
-from fedpipe.algorithms.fedavg import FedAvg, build_client_work
+from fedpipe.algorithms.fedavg import FedAvg
 from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
+from fedpipe.algorithms.recipe import build_client_work
 from fedpipe.config import Config, DataConfig, parse_config
 from fedpipe.config.schema import RuntimeConfig
 from fedpipe.data.population import Population

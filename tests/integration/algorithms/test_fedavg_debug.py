@@ -9,8 +9,8 @@ import numpy as np
 import psutil
 import pytest
 
-from fedpipe.algorithms.fedavg import build_client_work
 from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
+from fedpipe.algorithms.recipe import build_client_work
 from fedpipe.config import Config, parse_config
 from fedpipe.data.resident import ResidentCache
 from fedpipe.engine.in_process import InProcess

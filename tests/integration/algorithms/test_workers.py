@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from fedpipe.algorithms.aggregation import Aggregation, mean
-from fedpipe.algorithms.fedavg import FedAvg, build_client_work
+from fedpipe.algorithms.fedavg import FedAvg
+from fedpipe.algorithms.recipe import build_client_work
 from fedpipe.config import Config
 from fedpipe.config.schema import RuntimeConfig
 from fedpipe.data.resident import ResidentCache

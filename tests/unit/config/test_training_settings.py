@@ -31,3 +31,32 @@ def test_what_the_reference_ignores(group: str, name: str, value: Any) -> None:
     Config.model_validate({group: {name: value}})
     with pytest.raises(ValidationError, match=rf"{group}\.{name}={value} is set but algorithm\.name=fedavg_reference ignores it"):
         Config.model_validate({"algorithm": {"name": "fedavg_reference"}, group: {name: value}})
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"algorithm": {"mu": 0.1}}, r"algorithm\.mu=0\.1 is set but algorithm\.name=fedavg ignores it\. .* algorithm\.name=fedprox"),
+        (
+            {"algorithm": {"name": "fedsgd"}, "client": {"epochs": 2}},
+            r"client\.epochs=2 .*fedsgd ignores it: each client takes one SGD step",
+        ),
+        ({"algorithm": {"name": "fedadam"}, "server": {"optimizer": "yogi"}}, r"server\.optimizer=yogi .* its server optimizer is adam"),
+        (
+            {"algorithm": {"name": "fedadam"}, "server": {"momentum": 0.5}},
+            r"server\.momentum=0\.5 is set but algorithm\.name=fedadam ignores",
+        ),
+        ({"server": {"optimizer": "adagrad", "beta_1": 0.5}}, r"server\.beta_1=0\.5 is set but server\.optimizer=adagrad ignores"),
+        ({"server": {"epsilon": 0.5}}, r"server\.epsilon=0\.5 .* choose adam or adagrad or yogi"),
+        ({"algorithm": {"name": "fedavgg"}}, r"algorithm\.name: expected one of fedavg, .* or mypackage.module:function, found 'fedavgg'"),
+    ],
+)
+def test_what_an_algorithm_does_not_read(settings: Any, words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Config.model_validate(settings)
+
+
+def test_what_an_algorithm_brings_may_be_set() -> None:
+    Config.model_validate({"algorithm": {"name": "fedavgm"}, "server": {"momentum": 0.5}})
+    Config.model_validate({"algorithm": {"name": "fedyogi"}, "server": {"epsilon": 0.1, "beta_2": 0.9}})
+    Config.model_validate({"algorithm": {"name": "mine.own:build", "mu": 0.1}})

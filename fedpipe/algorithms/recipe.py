@@ -1,0 +1,77 @@
+"""An algorithm as three parts, which the composer joins: what a client does, how updates are joined, what the server does with them.
+
+Most algorithms of the literature are FedAvg with one part changed, and their file says that one part. A recipe runs in both arrangements
+(groups of clients, one value per client) and, with `runtime.debug`, in this process.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedpipe.algorithms.aggregation import Aggregation, build_aggregation
+from fedpipe.algorithms.client_work import ClientWork
+from fedpipe.algorithms.optimizers import build_optimizer, build_server_optimizer
+from fedpipe.config import Config
+from fedpipe.data.population import Population
+from fedpipe.models import ModelSpec
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an algorithm is built for.
+
+    Attributes:
+        config: the run's settings.
+        model: what is trained.
+        population: the clients and their training examples.
+        cache_dir: folder for resident client files.
+    """
+
+    config: Config
+    model: ModelSpec
+    population: Population
+    cache_dir: Path
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An algorithm's three parts; change one with `dataclasses.replace`.
+
+    Attributes:
+        work: what a client does.
+        aggregation: how updates are joined; decides whether clients may be grouped.
+        server_optimizer: a `tff.learning.optimizers.Optimizer`; its gradient is the negated aggregate.
+    """
+
+    work: ClientWork
+    aggregation: Aggregation
+    server_optimizer: Any
+
+
+def averaging(run: Run, server_optimizer: Any = None) -> Recipe:
+    """Return the recipe of generalized Federated Averaging with all that the settings say; the others start from it.
+
+    `server_optimizer` takes the place of the one that `server.optimizer` names.
+    """
+    manifest = run.population.manifest
+    work = build_client_work(run.config, run.model, np.dtype(manifest.feature_dtype), manifest.variable_length)
+    return Recipe(work, build_aggregation(run.config.aggregator), server_optimizer or build_server_optimizer(run.config.server))
+
+
+def build_client_work(config: Config, model: ModelSpec, feature_dtype: np.dtype[Any], variable_length: bool = False) -> ClientWork:
+    """Return the client work of a run's settings, for features of a dtype (uint8, float32 or int32)."""
+    client = config.client
+    return ClientWork(
+        model,
+        build_optimizer(client.optimizer, client.learning_rate, client.momentum),
+        feature_dtype,
+        client.batch_size,
+        client.epochs,
+        client.max_steps,
+        client.shuffle,
+        client.weighting,
+        by_value=config.runtime.examples == "by_value",
+        variable_length=variable_length,
+    )

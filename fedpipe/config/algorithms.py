@@ -1,0 +1,99 @@
+"""The named algorithms: where each is, and which settings it reads. A new algorithm joins with an entry here.
+
+The table is light, so that a params file is checked before TensorFlow is imported; the files that it names are imported when a run
+needs them (`fedpipe.algorithms.registry`). A user's own, `mypackage.module:build`, needs no entry: every setting is taken.
+"""
+
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Literal
+
+ServerOptimizer = Literal["sgd", "momentum", "adam", "adagrad", "yogi"]
+
+
+@dataclass(frozen=True)
+class NamedAlgorithm:
+    """An algorithm as the settings see it.
+
+    Attributes:
+        where: `module:function` that builds it.
+        summary: one line for docs: what it is, and its paper.
+        server_optimizer: the server optimizer that the algorithm brings; `None`: `server.optimizer` chooses.
+        own: settings of the group `algorithm` that it reads.
+        ignores: patterns of other settings that it does not read; setting one is an error.
+        reads: exceptions to `ignores`.
+        because: why it ignores them; ends the error.
+    """
+
+    where: str
+    summary: str
+    server_optimizer: ServerOptimizer | None = None
+    own: tuple[str, ...] = ()
+    ignores: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    because: str = ""
+
+    def ignored(self, key: str) -> bool:
+        """Return whether the setting called `key`, such as `client.shuffle`, has no effect."""
+        if key.startswith("algorithm."):
+            return key not in ("algorithm.name", *self.own)
+        return key not in self.reads and any(fnmatch(key, pattern) for pattern in self.ignores)
+
+
+ALGORITHMS: dict[str, NamedAlgorithm] = {
+    "fedavg": NamedAlgorithm("fedpipe.algorithms.fedavg:build", "Federated Averaging (McMahan et al. 2017, arXiv 1602.05629, Algorithm 1)"),
+    "fedavg_reference": NamedAlgorithm(
+        "fedpipe.algorithms.fedavg_reference:build_reference",
+        "the same as TFF's tutorial writes it, unweighted, to read and to compare with",
+        ignores=(
+            "cohort.min_reports",
+            "client.*",
+            "server.*",
+            "runtime.groups",
+            "runtime.examples",
+            "runtime.cache_max_bytes",
+            "runtime.debug",
+        ),
+        reads=("client.batch_size", "client.epochs", "client.learning_rate"),
+        because="its clients take plain SGD steps, its server the unweighted mean of their weights",
+    ),
+    "fedprox": NamedAlgorithm(
+        "fedpipe.algorithms.fedprox:build",
+        "clients are held near the server's weights (Li et al. 2020, arXiv 1812.06127, Algorithm 2)",
+        own=("algorithm.mu",),
+    ),
+    "fedsgd": NamedAlgorithm(
+        "fedpipe.algorithms.fedsgd:build",
+        "one step on each client's whole data (McMahan et al. 2017, arXiv 1602.05629, section 2)",
+        ignores=("client.batch_size", "client.epochs", "client.max_steps", "client.shuffle", "client.optimizer"),
+        because="each client takes one SGD step on all its examples",
+    ),
+    "fedavgm": NamedAlgorithm(
+        "fedpipe.algorithms.fedavgm:build",
+        "server momentum (Hsu et al. 2019, arXiv 1909.06335, section 4.3)",
+        server_optimizer="momentum",
+        ignores=("server.optimizer",),
+        because="its server optimizer is momentum",
+    ),
+    "fedadagrad": NamedAlgorithm(
+        "fedpipe.algorithms.fedopt:build_fedadagrad",
+        "server Adagrad (Reddi et al. 2021, arXiv 2003.00295, Algorithm 2)",
+        server_optimizer="adagrad",
+        ignores=("server.optimizer",),
+        because="its server optimizer is adagrad",
+    ),
+    "fedadam": NamedAlgorithm(
+        "fedpipe.algorithms.fedopt:build_fedadam",
+        "server Adam (Reddi et al. 2021, arXiv 2003.00295, Algorithm 2)",
+        server_optimizer="adam",
+        ignores=("server.optimizer",),
+        because="its server optimizer is adam",
+    ),
+    "fedyogi": NamedAlgorithm(
+        "fedpipe.algorithms.fedopt:build_fedyogi",
+        "server Yogi (Reddi et al. 2021, arXiv 2003.00295, Algorithm 2)",
+        server_optimizer="yogi",
+        ignores=("server.optimizer",),
+        because="its server optimizer is yogi",
+    ),
+}

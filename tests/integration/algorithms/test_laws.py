@@ -1,0 +1,58 @@
+"""The laws of every algorithm that is a recipe; a new one joins with its entry in `fedpipe.config.algorithms`."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
+from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.engine.checkpoint import flatten, restore
+from fedpipe.types import weights_sha256
+
+RECIPES = [name for name in ALGORITHMS if name != "fedavg_reference"]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_order_of_clients_resumes_and_the_debug_way_change_nothing(name: str, make: Any, mixed_clients: Any, after: Any) -> None:
+    cohort = tuple(mixed_clients.data)
+    settings = {"client": {"learning_rate": 0.05, "weighting": "examples"}, "server": {"learning_rate": 0.1}}
+    algorithm = make(name, mixed_clients, settings)
+    five = after(algorithm, 5, cohort)
+    two = after(algorithm, 2, cohort[::-1])
+    kept, again = flatten(two), make(name, mixed_clients, settings)
+    resumed = restore(after(again, 0, ()), kept)
+    resumed = after(again, 3, cohort, resumed, first=3)
+    assert weights_sha256(again.weights(resumed)) == weights_sha256(algorithm.weights(five))
+    debug = make(name, mixed_clients, settings, FedAvgInProcess)
+    eager = debug.weights(after(debug, 2, cohort, call=lambda fn, *args: fn(*args)))
+    for tensor, value in algorithm.weights(two).items():
+        np.testing.assert_allclose(eager[tensor], value, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_one_client_with_one_full_batch_is_the_server_optimizer_on_centralized_sgd(
+    name: str, make: Any, recipe: Any, make_clients: Any, oracle: Any, softmax: Any, after: Any
+) -> None:
+    clients, rate = make_clients({"only": 20}), 0.037  # a batch holds 20; no update is tau exactly, where Yogi's sign jumps
+    algorithm = make(name, clients, {"client": {"learning_rate": rate}})
+    weights = algorithm.weights(after(algorithm, 1, ("only",)))
+    step = [np.float32(value) for value in oracle(clients, [("only",)], rate=rate).values()]  # from zero: the update of centralized SGD
+    zero, optimizer = [tf.zeros_like(tensor) for tensor in step], recipe(name)[1].server_optimizer
+    state = optimizer.initialize([tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in step])
+    _, expected = optimizer.next(state, zero, [-tf.constant(tensor) for tensor in step])
+    for tensor, value in zip(softmax.tensor_names, expected, strict=True):
+        np.testing.assert_allclose(weights[tensor], value, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_equal_sizes_count_alike(name: str, make: Any, make_clients: Any, after: Any) -> None:
+    clients = make_clients({"a": 16, "b": 16, "c": 16})  # 16: products with it are exact
+    weights = [
+        algorithm.weights(after(algorithm, 2, ("a", "b", "c")))
+        for weighting in ("examples", "uniform")
+        for algorithm in [make(name, clients, {"client": {"weighting": weighting}})]
+    ]
+    for tensor, value in weights[0].items():
+        np.testing.assert_allclose(weights[1][tensor], value, rtol=1e-4, atol=1e-6)
