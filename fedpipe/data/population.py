@@ -21,13 +21,13 @@ from fedpipe.errors import DataError, shorten
 from fedpipe.types import Examples
 
 _GROUPS_KEPT = 8
-"""Row groups kept decoded (160 kB each): clients read in order decode each group once."""
+"""Row groups kept decoded (80 kB each): clients read in order decode each group once."""
 
 
 class Population:
     """The clients of a folder of shards. May be shared by threads."""
 
-    def __init__(self, path: Path, manifest: Manifest, index: ClientIndex) -> None:
+    def __init__(self, path: Path, manifest: Manifest, index: ClientIndex, open_files: int | None = None) -> None:
         """Take what describes the shards in `path`; nothing is read. Use `open`.
 
         Raises:
@@ -41,16 +41,18 @@ class Population:
                     f"{path / manifest.index.name}: expected {manifest.examples[split]} {split} examples, found {counted}. "
                     "Run `fedpipe prepare`."
                 )
-        self._splits = {split: _SplitReader(path, split, manifest, index) for split in SPLITS}
-        self._central = _SplitReader(path, "central", manifest, None)
+        self._splits = {split: _SplitReader(path, split, manifest, index, open_files) for split in SPLITS}
+        self._central = _SplitReader(path, "central", manifest, None, open_files)
 
     @classmethod
-    def open(cls, path: Path, verify: bool = True) -> "Population":
+    def open(cls, path: Path, verify: bool = True, open_files: int | None = None) -> "Population":
         """Return the population of the shards in the folder `path`.
 
         Args:
             path: folder that `prepare_shards` made.
             verify: compare every file's SHA-256 with the manifest's; without it a damaged file shows when it is read.
+            open_files: files of a split whose metadata are kept, about a megabyte each; all with None. A few are enough for who reads
+                clients in the order of their ids.
 
         Raises:
             DataError: there are no shards, the manifest is not valid, or a file is missing or not the manifest's.
@@ -59,7 +61,7 @@ class Population:
         _check_file(path / manifest.index.name, manifest.index, verify=True)
         for file in manifest.files:
             _check_file(path / file.name, file, verify)
-        return cls(path, manifest, read_index(path / manifest.index.name, manifest.num_classes))
+        return cls(path, manifest, read_index(path / manifest.index.name, manifest.num_classes), open_files)
 
     def client_ids(self, split: Split = "train") -> tuple[str, ...]:
         """Return the ids of the clients that have examples in a split, sorted; held-out clients are among them."""
@@ -101,7 +103,7 @@ class Population:
 class _SplitReader:
     """Reads the rows of one split by client."""
 
-    def __init__(self, folder: Path, split: ShardSplit, manifest: Manifest, index: ClientIndex | None) -> None:
+    def __init__(self, folder: Path, split: ShardSplit, manifest: Manifest, index: ClientIndex | None, open_files: int | None) -> None:
         self._split, self._index = split, index
         counts = index.counts(split) if index is not None and split != "central" else np.zeros(0, np.int64)
         self.client_ids = tuple(compress(index.client_ids, counts.tolist())) if index is not None else ()
@@ -110,7 +112,7 @@ class _SplitReader:
         self._file_starts = np.cumsum([0, *(file.rows for file in self._files)])
         self._folder, self._shape, self._dtype = folder, manifest.feature_shape, np.dtype(manifest.feature_dtype).newbyteorder("<")
         self._lock = threading.Lock()
-        self._file = lru_cache(maxsize=None)(self._open_file)
+        self._file = lru_cache(maxsize=open_files)(self._open_file)
         self._group = lru_cache(maxsize=_GROUPS_KEPT)(self._read_group)
 
     def rows(self, client_id: str) -> tuple[int, int]:

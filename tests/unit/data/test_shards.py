@@ -86,7 +86,7 @@ def test_an_index_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_one_client_is_read_by_its_row_groups_alone(shards: Path) -> None:
-    # 20 row groups of about 200; c000's rows lie in the first.
+    # 40 row groups of about 100; c000's rows lie in the first.
     population = Population.open(shards)
     assert population.num_examples("c000") < 100
     population.examples("c000")
