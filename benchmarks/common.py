@@ -108,6 +108,11 @@ class System:
             )
         self._socket, self._file = ours, ours.makefile("r", encoding="utf-8")
 
+    @property
+    def pid(self) -> int:
+        """Return the id of the system's process."""
+        return self._process.pid
+
     def wait_ready(self) -> "str | None":
         """Return `None` when the system waits for its first round, or its reason why it cannot run here."""
         return self._answer("ready", START_TIMEOUT_SECONDS).get("skip")

@@ -305,6 +305,11 @@ class RuntimeConfig(Group):
     )
     checkpoints_keep: PositiveInt = Field(3, description="How many of the last checkpoints to keep, besides the first and the best.")
     max_restarts: int = Field(2, ge=0, description="How often in a run a lost worker is replaced and its round repeated.")
+    worker_memory_limit_mb: Annotated[int, Field(ge=64)] | None = Field(
+        None,
+        description="Resident memory of a TFF worker, in MB, above which it is replaced by a new one after the round; `null` is no "
+        "limit. Results do not change.",
+    )
 
 
 class TrackingConfig(Group):

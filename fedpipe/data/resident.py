@@ -36,6 +36,7 @@ _TOUCH_SECONDS = 60.0
 _TEMPORARY = ".making-"
 _ABANDONED_SECONDS = 3600.0
 """Age at which a temporary file is one that a killed process left, not one that another process is writing."""
+_STARTED = time.time()
 _OWN_NAME = re.compile(rf"[0-9a-f]{{64}}|{re.escape(_TEMPORARY)}.+")
 
 
@@ -97,7 +98,6 @@ class ResidentCache:
         self._root, self._folder = root, root.resolve() / hashlib.sha256(parts.encode()).hexdigest()
         self._population, self._max_bytes, self._keep_seconds = population, max_bytes, keep_seconds
         self._verified: dict[str, ResidentClient] = {}
-        self._born = time.time()
         self._root_bytes: int | None = None
         self._limit_lock = threading.Lock()
         self._background: ThreadPoolExecutor | None = None
@@ -109,19 +109,23 @@ class ResidentCache:
         return cls(root, population, [file.sha256 for file in population.manifest.files if file.split == "train"], max_bytes)
 
     def prefetch(self, client_ids: Sequence[str]) -> None:
-        """Have the clients' files made in a background thread, while a round computes, and return at once.
+        """Have files that are missing made in a background thread, while a round computes, and return at once.
 
-        An error there is not lost: the round that needs the files tries again and raises it.
+        An error there is not lost: the round that needs the files tries again and raises it. Whether files are there is asked here,
+        shortly: a thread that asks holds the interpreter for milliseconds when the round's results arrive.
         """
+        missing = [one for one in client_ids if one not in self._verified and not os.path.exists(self._path(one))]
+        if not missing:
+            return
         if self._background is None:
             self._background = ThreadPoolExecutor(1, thread_name_prefix="fedpipe-prefetch")
-        self._expected = self._background.submit(self._bring, tuple(client_ids))
+        self._expected = self._background.submit(self._bring, missing)
 
     def clients(self, client_ids: Sequence[str]) -> list[ResidentClient]:
         """Return the clients' files, in their order; those that are missing or damaged are made.
 
-        A file's check is computed once per process, its size is looked at each time. Of a file that is younger than this object the
-        check is not computed: who made or used it since has done so, and what a power cut spoils is older.
+        A file's check is computed once per process, its size is looked at each time. Of a file that is younger than this process's use
+        of resident files the check is not computed: who made or used it since has done so, and what a power cut spoils is older.
 
         Raises:
             DataError: the population does not have the client, or its examples are not uint8, int32 or float32 with int32 labels.
@@ -154,16 +158,16 @@ class ResidentCache:
                 spared = {client.path for client in needed}
                 self._root_bytes = _evict(self._root.resolve(), self._max_bytes, self._keep_seconds, spared)
 
-    def _path(self, client_id: str) -> Path:
-        return self._folder / hashlib.sha256(client_id.encode()).hexdigest()
+    def _path(self, client_id: str) -> str:
+        return f"{self._folder}/{hashlib.sha256(client_id.encode()).hexdigest()}"
 
     def _usable(self, client_id: str) -> ResidentClient | None:
         """Return the client's file if it can be used as it is."""
         client = self._verified.get(client_id)
-        path = client.path if client else str(self._path(client_id))
+        path = client.path if client else self._path(client_id)
         try:
             status = os.stat(path)
-            if client is None and status.st_mtime > self._born:
+            if client is None and status.st_mtime > _STARTED:
                 client = ResidentClient(path, self._population.num_examples(client_id), status.st_size)
             elif client is None:
                 client = self._verify(client_id, Path(path))
@@ -186,8 +190,8 @@ class ResidentCache:
         examples = self._population.examples(client_id)
         body = to_bytes(examples, client_id)
         path = self._path(client_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=self._folder)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(body)
@@ -195,7 +199,7 @@ class ResidentCache:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        client = ResidentClient(str(path), len(examples), len(body))
+        client = ResidentClient(path, len(examples), len(body))
         self._verified[client_id] = client
         return client
 

@@ -10,7 +10,7 @@ class InProcess:
     @property
     def info(self) -> Mapping[str, str]:
         """Return what the run should record."""
-        return {"isolation": "debug: no worker", "workers": "0", "restarts": "0"}
+        return {"isolation": "debug: no worker", "workers": "0", "restarts": "0", "recycled": "0"}
 
     def call(self, fn: Callable[..., Any], *args: Any, what: str = "") -> Any:  # noqa: ARG002 - errors name it themselves
         """Return fn(*args)."""

@@ -53,7 +53,7 @@ class Runtime:
         self._config, self._log_path = config, log_path
         self._workers: list[Worker] = []
         self._connection: _Connection | None = None
-        self._restarts = 0
+        self._restarts = self._recycled = 0
         self._isolation = "not started"
         self._closed = ""  # why no call is possible any more
         self._caller: int | None = None  # thread that is in `call`
@@ -62,8 +62,10 @@ class Runtime:
 
     @property
     def info(self) -> dict[str, str]:
-        """Return what the run should record: `isolation` (`isolated`, `open`, or `not started`), `workers`, `restarts`."""
-        return {"isolation": self._isolation, "workers": str(self._config.workers), "restarts": str(self._restarts)}
+        """Return what the run should record: `isolation` (`isolated`, `open`, or `not started`), `workers`; `restarts` after
+        faults, and how often workers were `recycled` because of their memory."""
+        counts = {"restarts": str(self._restarts), "recycled": str(self._recycled)}
+        return {"isolation": self._isolation, "workers": str(self._config.workers), **counts}
 
     @property
     def workers(self) -> tuple[Worker, ...]:
@@ -118,7 +120,9 @@ class Runtime:
 
         while True:
             try:
-                return self._call_once(fn, args)
+                result = self._call_once(fn, args)
+                self._recycle_if_grown(what)
+                return result
             except WorkerFault as fault:
                 self._discard()
                 self._count_restart(what, fault)
@@ -141,6 +145,22 @@ class Runtime:
         finally:
             for guard in connection.guards:
                 guard.deadline = None
+
+    def _recycle_if_grown(self, what: str) -> None:
+        """Replace all workers if one has outgrown its limit; the new ones start while the caller does what comes between rounds."""
+        limit = self._config.worker_memory_limit_mb
+        if limit is None:
+            return
+        memory = max((worker.memory_mb() for worker in self.workers), default=0.0)
+        if memory <= limit:
+            return
+        level = logging.INFO if self._recycled else logging.WARNING  # one that is recycled each round would say so each round
+        message = "after %s: a TFF worker of %.0f MB, over runtime.worker_memory_limit_mb=%d, is replaced."
+        logger.log(level, message, what, memory, limit)
+        self._discard()
+        if not self._closed:  # by another thread; then this call, which is done, was the last
+            self._recycled += 1
+            self.start()
 
     def _connect(self) -> _Connection:
         """Return the connection to live workers. Raises WorkerLost if one ended since the last call."""

@@ -140,6 +140,14 @@ class Worker:
         """Return whether the worker still runs."""
         return self._process.poll() is None
 
+    def memory_mb(self) -> float:
+        """Return the worker's resident memory in MB (10**6 bytes); 0 if it is not started or gone."""
+        try:
+            pages = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1] if self.pid else "0"
+        except (FileNotFoundError, ProcessLookupError):
+            return 0.0
+        return int(pages) * os.sysconf("SC_PAGESIZE") / 1e6
+
     def how_it_ended(self) -> str:
         """Return how a worker that is no longer alive ended, for an error message."""
         while self._read(0.0):

@@ -117,13 +117,13 @@ def test_varying_cohort_sizes_keep_few_executors_open(make_runtime: Make, mean: 
 
 def test_info_and_the_context_manager(make_runtime: Make, mean: Mean, running: Callable[[int], bool], tmp_path: Path) -> None:
     runtime = make_runtime(workers=2, isolation="off")
-    assert runtime.info == {"isolation": "not started", "workers": "2", "restarts": "0"}
+    assert runtime.info == {"isolation": "not started", "workers": "2", "restarts": "0", "recycled": "0"}
     with runtime:
         runtime.call(mean, 5)
         workers = runtime.workers
         assert len(workers) == 2
     assert [worker.pid for worker in workers if running(worker.pid)] == []
-    assert runtime.info == {"isolation": "open", "workers": "2", "restarts": "0"}
+    assert runtime.info == {"isolation": "open", "workers": "2", "restarts": "0", "recycled": "0"}
     assert (tmp_path / "logs" / "worker.log").exists()
     with pytest.raises(WorkerError, match="expected a TFF runtime in use, this one was closed"):
         runtime.call(mean, 5)
