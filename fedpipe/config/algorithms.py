@@ -49,6 +49,7 @@ ALGORITHMS: dict[str, NamedAlgorithm] = {
             "cohort.min_reports",
             "client.*",
             "server.*",
+            "aggregator.*",
             "runtime.groups",
             "runtime.examples",
             "runtime.cache_max_bytes",

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 import tensorflow_federated as tff
 
-from fedpipe.algorithms.aggregation import Aggregation, each_client, sum_of_updates
+from fedpipe.algorithms.aggregation import Aggregation, build_aggregation, each_client, sum_of_updates
+from fedpipe.algorithms.robust import StackedFactory, trimmed_mean
+from fedpipe.config import Config
+from fedpipe.config.schema import AggregatorConfig
+from fedpipe.types import weights_sha256
 
 COHORT = ("one", "nineteen", "twenty")
 MEAN_IN_EFFECT = {
@@ -38,3 +42,63 @@ def test_the_sum_is_the_mean_times_the_clients(build: Any, mixed_clients: Any, o
     weights, _ = build(mixed_clients, {"client": {"weighting": "examples"}}, aggregation).rounds([COHORT])
     for tensor, value in oracle(mixed_clients, [COHORT]).items():
         np.testing.assert_allclose(weights[tensor], 3 * value, atol=1e-6)
+
+
+SIX = {"a": 20, "b": 20, "c": 20, "d": 20, "e": 20, "f": 20}
+
+
+def updates_of(clients: Any, oracle: Any, rate: float) -> dict[str, Any]:
+    """The oracle's update of each client from zero weights, stacked in the order of their ids."""
+    each = [oracle(clients, [(client,)], rate=rate) for client in sorted(clients.data)]
+    return {name: np.stack([update[name] for update in each]) for name in each[0]}
+
+
+def numpy_trimmed(stack: Any, cut: int) -> Any:
+    return np.sort(stack, axis=0)[cut : len(stack) - cut].mean(axis=0)
+
+
+def numpy_krum(updates: Any, byzantine: int) -> int:
+    points = np.concatenate([stack.reshape(len(stack), -1) for stack in updates.values()], axis=1)
+    squares = ((points[:, None] - points[None]) ** 2).sum(axis=2)
+    scores = np.sort(squares, axis=1)[:, 1 : len(points) - byzantine - 1].sum(axis=1)
+    return int(scores.argmin())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"name": "median"}, {"name": "trimmed_mean", "trim_fraction": 0.2}, {"name": "trimmed_mean", "trim_fraction": 0.34}, {"name": "krum"}],
+    ids=["median", "trimmed 1", "trimmed 2", "krum"],
+)
+def test_robust_aggregates_equal_numpy(build: Any, make_clients: Any, oracle: Any, settings: dict[str, Any]) -> None:
+    # One of six is wrong by far: its examples are 20 times as bright. 0.2 of 6 cuts one at either end, 0.34 two.
+    clients = make_clients(SIX, np.float32)
+    clients.data["c"] = type(clients.data["c"])(20 * clients.data["c"].x, clients.data["c"].y)
+    aggregation = build_aggregation(Config.model_validate({"aggregator": settings, "cohort": {"min_reports": 6}}).aggregator)
+    weights, results = build(clients, aggregation=aggregation).rounds([tuple(SIX)])
+    updates = updates_of(clients, oracle, 0.01)
+    for name, stack in updates.items():
+        expected = {
+            "median": np.median(stack, axis=0),
+            "trimmed_mean": numpy_trimmed(stack, 1 if settings.get("trim_fraction") == 0.2 else 2),
+            "krum": stack[numpy_krum(updates, 1)],
+        }[settings["name"]]
+        np.testing.assert_allclose(weights[name], expected, atol=1e-6)
+    assert results[0].examples == 120
+
+
+def test_trimming_nothing_is_the_mean_in_any_order(build: Any, mixed_clients: Any, oracle: Any) -> None:
+    built = build(mixed_clients, aggregation=each_client("trimmed mean", StackedFactory(trimmed_mean(0.0))))
+    weights, _ = built.rounds([COHORT] * 2)
+    for tensor, value in oracle(mixed_clients, [COHORT] * 2).items():
+        np.testing.assert_allclose(weights[tensor], value, atol=1e-6)
+    assert weights_sha256(weights) == weights_sha256(built.rounds([COHORT[::-1]] * 2)[0])
+
+
+def test_zeroing_and_clipping_report_what_they_do(build: Any, mixed_clients: Any, oracle: Any) -> None:
+    aggregation = build_aggregation(AggregatorConfig(clipping=True, zeroing=True))
+    weights, results = build(mixed_clients, aggregation=aggregation).rounds([COHORT])
+    measured = {key: value for key, value in results[0].metrics.items() if key.startswith("aggregator/")}
+    # The clip starts at norm 1 and zeroing at 10, far above these updates: the first round is the mean.
+    assert {key.split("/")[-1] for key in measured} >= {"clipped_count", "zeroed_count", "clipping_norm", "zeroing_norm"}, measured
+    for tensor, value in oracle(mixed_clients, [COHORT]).items():
+        np.testing.assert_allclose(weights[tensor], value, atol=1e-6)

@@ -60,3 +60,25 @@ def test_what_an_algorithm_brings_may_be_set() -> None:
     Config.model_validate({"algorithm": {"name": "fedavgm"}, "server": {"momentum": 0.5}})
     Config.model_validate({"algorithm": {"name": "fedyogi"}, "server": {"epsilon": 0.1, "beta_2": 0.9}})
     Config.model_validate({"algorithm": {"name": "mine.own:build", "mu": 0.1}})
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"aggregator": {"byzantine": 2}}, r"aggregator\.byzantine=2 is set but aggregator\.name=mean ignores it\. .* choose krum"),
+        ({"aggregator": {"name": "median", "clipping": True}}, r"aggregator\.clipping=True .* aggregator\.name=median ignores it"),
+        (
+            {"aggregator": {"name": "median"}, "client": {"weighting": "examples"}},
+            r"weighting=examples .* counts every client alike",
+        ),
+        ({"aggregator": {"name": "krum", "byzantine": 4}, "cohort": {"min_reports": 10}}, r"expected more than 10 reports, found .*=10"),
+        ({"aggregator": {"name": "median"}, "runtime": {"debug": True}}, r"runtime\.debug=True takes the plain mean, found another"),
+        (
+            {"algorithm": {"name": "fedavg_reference"}, "aggregator": {"name": "median"}},
+            r"name=median .*fedavg_reference ignores",
+        ),
+    ],
+)
+def test_what_an_aggregator_does_not_go_with(settings: Any, words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Config.model_validate(settings)
