@@ -117,9 +117,9 @@ class System:
         """Return `None` when the system waits for its first round, or its reason why it cannot run here."""
         return self._answer("ready", START_TIMEOUT_SECONDS).get("skip")
 
-    def rounds(self, count: int = 1) -> list[float]:
-        """Run rounds and return the wall seconds of each."""
-        seconds: list[float] = self._ask({"do": "rounds", "count": count}, count * ROUND_TIMEOUT_SECONDS)["seconds"]
+    def rounds(self, count: int = 1, timeout: "float | None" = None) -> list[float]:
+        """Run rounds and return the wall seconds of each. Raises BenchmarkError after `timeout` seconds for all of them."""
+        seconds: list[float] = self._ask({"do": "rounds", "count": count}, timeout or count * ROUND_TIMEOUT_SECONDS)["seconds"]
         return seconds
 
     def accuracy(self) -> float:

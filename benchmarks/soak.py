@@ -33,7 +33,7 @@ _MOST_AT_ONCE = 50
 
 
 def memory_of(pid: int) -> dict[str, float]:
-    """Return the proportional set size, in MB, of a system's process (`parent`) and of the TFF workers below it (`worker`).
+    """Return the resident memory, in MB, of a system's process (`parent`) and of the TFF workers below it (`worker`).
 
     Raises:
         BenchmarkError: it has no TFF worker below it.
@@ -46,7 +46,8 @@ def memory_of(pid: int) -> dict[str, float]:
 
 
 def _megabytes(process: psutil.Process) -> float:
-    return float(process.memory_full_info().pss / 1e6)
+    # Not the proportional size, which changes when other processes with the same libraries start and end.
+    return float(process.memory_info().rss / 1e6)
 
 
 def soak(name: str, rounds: int, folder: Path) -> dict[str, dict[str, float]]:
@@ -95,16 +96,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     growth = {name: growth_of(found) for name, found in memory.items()}
     rows = [
-        [f"{name}, {part}", *(f"{sizes[part]:.1f}" for sizes in found.values()), f"{100 * growth[name][part]:.1f} %"]
+        [f"{name}, {part}", *(f"{sizes[part]:.1f}" for sizes in found.values()), f"{growth[name][part]:.1%}"]
         for name, found in memory.items()
         for part in growth[name]
     ]
     show_table(f"memory in MB, {work.title}", ["after round", *memory["fedpipe"], "growth"], rows)
     missed = [part for part, fraction in growth["fedpipe"].items() if fraction >= MOST_GROWTH]
     for part in missed:
-        console.print(
-            f"fedpipe's {part} grew by {100 * growth['fedpipe'][part]:.1f} %, the bar is under {100 * MOST_GROWTH:g} %", style="red"
-        )
+        console.print(f"fedpipe's {part} grew by {growth['fedpipe'][part]:.1%}, the bar is under {MOST_GROWTH:.0%}", style="red")
     if options.json:
         result: dict[str, Any] = {"memory_mb": memory, "bar": MOST_GROWTH, "machine": about}
         show_json({**result, "growth": growth["fedpipe"], "stock": {"growth": growth.get("stock")}})

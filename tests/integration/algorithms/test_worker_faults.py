@@ -83,14 +83,12 @@ def undisturbed() -> dict[str, str]:
 FAULTS = {
     "killed between rounds": (signal.SIGKILL, False, {}),
     "killed in a round": (signal.SIGKILL, True, {}),
-    "stopped between rounds": (signal.SIGSTOP, False, {"round_timeout_seconds": 4.0}),
     "stopped in a round": (signal.SIGSTOP, True, {"round_timeout_seconds": 4.0}),
+    "stopped between rounds": (signal.SIGSTOP, False, {"round_timeout_seconds": 4.0}),
 }
 
 
-@pytest.mark.parametrize(
-    "fault", [pytest.param(name, marks=[pytest.mark.slow] if name == "stopped between rounds" else []) for name in FAULTS]
-)
+@pytest.mark.parametrize("fault", [*list(FAULTS)[:-1], pytest.param(list(FAULTS)[-1], marks=pytest.mark.slow)])
 def test_a_round_whose_worker_is_lost_is_repeated_to_the_same_bits(
     rounds: Any, undisturbed: dict[str, str], fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:

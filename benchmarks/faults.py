@@ -1,0 +1,118 @@
+"""What happens to a run when something fails: the faults are made for real in a scratch clone, and what is lost is counted.
+
+`python -m benchmarks.faults --json`; docs/benchmarks.md says how to read it. The cases are in `benchmarks/faults_cases/`.
+"""
+
+import argparse
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import BenchmarkError, console, end_what_was_started, machine, show_json, show_table
+from benchmarks.faults_cases.clone import Clone, Outcome, failed
+from benchmarks.faults_cases.kills import killed, told_to_end
+from benchmarks.faults_cases.machine import NotHere, damaged_client_file, disk_full, no_network, read_only_home
+from benchmarks.faults_cases.stock import stock_faults
+from benchmarks.faults_cases.stores import database_locked, five_at_once, server_away, server_gone
+from benchmarks.faults_cases.workers import FAULTS, worker_fault
+
+KILLS, SHORT_KILLS, AWAY_SECONDS = 20, 2, 60.0
+GROUPS = ("kills", "signals", "workers", "stores", "machine", "stock")
+SHORT_GROUPS = ("kills", "workers")
+
+
+def cases(clone: Clone, folder: Path, groups: Sequence[str], kills: int, seed: int) -> "Iterator[Iterator[Outcome]]":
+    """Return the cases of the groups, each as an iterator over its outcomes; nothing is made before it is asked for."""
+    if "kills" in groups:
+        yield killed(clone, kills, seed)
+    if "signals" in groups:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            yield _one(number.name, lambda number=number: told_to_end(clone, number))  # type: ignore[misc]
+    if "workers" in groups:
+        for fault in FAULTS:
+            yield _one(f"worker {fault}", lambda fault=fault: worker_fault(clone, fault))  # type: ignore[misc]
+    if "stores" in groups:
+        yield _one("MLflow server away for a while", lambda: server_away(clone, folder / "away", AWAY_SECONDS))
+        yield _one("MLflow server gone for good", lambda: server_gone(clone, folder / "gone"))
+        yield _one("SQLite store locked", lambda: database_locked(clone))
+        yield _one("five runs at once", lambda: five_at_once(clone, folder / "five"))
+    if "machine" in groups:
+        yield _one("damaged client files", lambda: damaged_client_file(clone))
+        yield _one("no network", lambda: no_network(clone))
+        yield _one("home read-only", lambda: read_only_home(clone, folder / "home-read-only"))
+        yield _one("disk full", lambda: disk_full(clone))
+
+
+def _one(name: str, make: Callable[[], Outcome]) -> Iterator[Outcome]:
+    try:
+        yield make()
+    except NotHere as err:
+        console.print(f"{name}: left out: {err}", markup=False)
+    except (BenchmarkError, OSError, KeyError, ValueError) as err:
+        yield failed(name, err)
+
+
+def totals(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """Return the counts over all faults.
+
+    >>> totals([Outcome("one", True, weights_equal=True), Outcome("two", False, steps_lost=3)])
+    {'made': 2, 'survived': 1, 'steps_lost': 3, 'steps_doubled': 0, 'orphans': 0, 'weights_equal': 1}
+    """
+    return {
+        "made": len(outcomes),
+        "survived": sum(one.survived for one in outcomes),
+        "steps_lost": sum(one.steps_lost for one in outcomes),
+        "steps_doubled": sum(one.steps_doubled for one in outcomes),
+        "orphans": sum(one.orphans for one in outcomes),
+        "weights_equal": sum(one.weights_equal for one in outcomes),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return 1 if a fault was not survived, 2 if it could not be run."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print the result to stdout as one line of JSON")
+    parser.add_argument("--only", metavar="GROUPS", help=f"which of {','.join(GROUPS)} (default: all)")
+    parser.add_argument("--kills", type=int, help=f"kills at random moments (default: {KILLS})")
+    parser.add_argument("--seed", type=int, default=1, help="of the random moments")
+    parser.add_argument("--short", action="store_true", help=f"{SHORT_KILLS} kills and the worker faults alone")
+    options = parser.parse_args(arguments)
+    groups = options.only.split(",") if options.only else SHORT_GROUPS if options.short else GROUPS
+    unknown = set(groups) - set(GROUPS)
+    if unknown:
+        parser.error(f"--only: expected some of {', '.join(GROUPS)}, found {', '.join(sorted(unknown))}")
+    kills = options.kills if options.kills is not None else SHORT_KILLS if options.short else KILLS
+    end_what_was_started()
+    about, outcomes = machine(), []
+    stock: dict[str, Any] = {}
+    try:
+        with tempfile.TemporaryDirectory(prefix="fedpipe-faults-") as name:
+            folder = Path(name)
+            if set(groups) - {"stock"}:
+                for case in cases(Clone(folder / "clone"), folder, groups, kills, options.seed):
+                    for outcome in case:
+                        outcomes.append(outcome)
+                        console.print(
+                            f"{outcome.fault}: {'survived' if outcome.survived else 'NOT SURVIVED'}. {outcome.note}", markup=False
+                        )
+            if "stock" in groups:
+                (folder / "stock").mkdir()
+                stock = stock_faults(folder / "stock")
+    except BenchmarkError as err:
+        console.print(str(err), markup=False, style="red")
+        return 2
+    counts = totals(outcomes)
+    show_table("all faults", list(counts), [[str(count) for count in counts.values()]])
+    for fault, what in stock.items():
+        console.print(f"stock TFF, worker {fault}: {what['note']}, {what['seconds']:.1f} s", markup=False)
+    if options.json:
+        show_json({"faults": [asdict(one) for one in outcomes], "machine": about, **counts, "stock": stock})
+    return 0 if counts["survived"] == counts["made"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
