@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from fedpipe.algorithms.aggregation import mean
-from fedpipe.algorithms.fedavg import FedAvg, build_client_work
+from fedpipe.algorithms.fedavg import FedAvg
+from fedpipe.algorithms.recipe import build_client_work
 from fedpipe.config import Config
 from fedpipe.data.resident import ResidentCache
 from fedpipe.engine.loop import run_rounds
