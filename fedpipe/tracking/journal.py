@@ -119,8 +119,7 @@ class Journal:
             wait = _FIRST_WAIT_SECONDS
             with self._changed:
                 self._sent += 1
-                self._error = None
-                _note_sent(self._sent_path, self._sent)
+                self._error = _noted(self._sent_path, self._sent)
                 self._changed.notify_all()
 
 
@@ -169,7 +168,12 @@ def _read_sent(path: Path) -> int:
     return 0  # all are sent again, which changes nothing
 
 
-def _note_sent(path: Path, sent: int) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.write_text(str(sent), encoding="ascii")
-    temporary.replace(path)
+def _noted(path: Path, sent: int) -> OSError | None:
+    """Note how much is sent; return what kept that from the disk. A note that is behind has records sent again, which changes nothing."""
+    try:
+        temporary = path.with_suffix(".new")
+        temporary.write_text(str(sent), encoding="ascii")
+        temporary.replace(path)
+    except OSError as err:
+        return err
+    return None

@@ -149,3 +149,14 @@ def test_rounds_go_on_while_the_server_is_away_and_all_arrives_once(tmp_path: Pa
         assert [step for step, _ in history(store, run_id, "test/accuracy")] == list(range(6))
     run.close()
     assert unsent(tmp_path / "run") == 0
+
+
+def test_a_note_that_cannot_be_written_stops_nothing(store: Any, run_id: str, tmp_path: Path) -> None:
+    (tmp_path / "journal.new").mkdir()  # in the way of the note, as a full disk would be
+    journal = Journal(store, run_id, tmp_path)
+    for step in range(3):
+        journal.metrics({"a": float(step)}, step)
+    journal.flush(30)
+    journal.close()
+    assert history(store, run_id, "a") == [(0, 0.0), (1, 1.0), (2, 2.0)]
+    assert unsent(tmp_path) == 3
