@@ -16,6 +16,7 @@ from fedpipe.steps.run_state import RunState, begin, running
 from fedpipe.steps.runtime import early_runtime
 from fedpipe.steps.summary import new_run_name
 from fedpipe.types import RoundSink
+from flows.home import use_writable_home
 
 
 class Timings:
@@ -63,6 +64,7 @@ def launch(
     run = resumed or begin(project, name or new_run_name(), config, "run")
     run_name, run_dir = run.name, run.folder
     os.chdir(project.root)
+    use_writable_home(project)
     with running(run), early_runtime(config.runtime, run_dir / "worker.log"):
         with timings.phase("import prefect"):
             import prefect.settings  # noqa: F401 - the next line needs it; imported here to be counted

@@ -203,4 +203,4 @@ def strike(pid: int, number: int) -> None:
 
 def failed(fault: str, error: Exception) -> Outcome:
     """Return the outcome of a fault that was made and not survived."""
-    return replace(Outcome(fault, False), note=" ".join(str(error).split())[:1000])
+    return replace(Outcome(fault, False), note=" ".join(str(error).split())[:3000])

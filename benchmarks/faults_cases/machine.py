@@ -48,7 +48,8 @@ def disk_full(clone: Clone) -> Outcome:
             said = clone.said
         filler.unlink()
         if code != 2 or "Traceback" in said:
-            return Outcome(name, False, note=f"expected exit code 2 and no traceback, found {code}: {said[-500:]}")
+            where = max(said.find("Traceback") - 300, 0)
+            return Outcome(name, False, note=f"expected exit code 2 and no traceback, found {code}: {said[where : where + 3000]}")
         return clone.judge(name, clone.resume(), said.strip().splitlines()[-1][-300:])
 
 
