@@ -57,6 +57,8 @@ class RoundBar:
         """Leave the bar as it stands."""
         if self._live is not None:
             self._live.stop()
+            if not console.is_interactive:  # Rich leaves the line open where nobody watches; what comes next has its own
+                console.line()
 
 
 def show_summary(summary: dict[str, Any], open_with: str) -> None:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from fedpipe.algorithms.registry import build_algorithm
 from fedpipe.config import Config, load_config
 from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.schema import AggregatorConfig
 from fedpipe.data.population import Population
 from fedpipe.data.prepare import prepare_shards
 from fedpipe.errors import ConfigError
@@ -36,7 +37,13 @@ def one_round(config: Config, population: Population, folder: Path, call: Any, c
 
 
 def test_the_table_is_the_registry() -> None:
-    assert re.findall(r"^\| `(\w+)` \| (.*) \|$", DOC, re.MULTILINE) == [(name, entry.summary) for name, entry in ALGORITHMS.items()]
+    table = DOC.partition("| `algorithm.name` |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.MULTILINE) == [(name, entry.summary) for name, entry in ALGORITHMS.items()]
+
+
+def test_the_table_of_aggregators_is_complete() -> None:
+    table = DOC.partition("| `aggregator.name` |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(get_args(AggregatorConfig.model_fields["name"].annotation))
 
 
 def test_the_worked_algorithm_clips_each_step(tmp_path: Path, population: Population, tff_runtime: Any) -> None:
