@@ -58,9 +58,9 @@ class User:
 
 @pytest.fixture(scope="session")
 def make_user(tmp_path_factory: pytest.TempPathFactory, clone: Callable[..., Path]) -> Callable[..., User]:
-    def make(git: bool = True) -> User:
+    def make(git: bool = True, home: Path | None = None) -> User:
         folder = tmp_path_factory.mktemp("user")
-        return User(clone(folder / "project", git=git), folder / "home")
+        return User(clone(folder / "project", git=git), home or folder / "home")
 
     return make
 
