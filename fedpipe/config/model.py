@@ -16,8 +16,8 @@ class ModelConfig(Group):
         "softmax",
         description="Architecture; docs/models.md has each with its paper. `softmax`: multinomial logistic regression from zero; `mlp`: "
         "two hidden layers of 200; `cnn`: two 5x5 convolutions, dense 512; `cnn_dropout`: two 3x3 convolutions, dropout, dense 128; "
-        "`lstm`: two layers of 256, for sequences of tokens; `resnet18_gn`: ResNet-18 with group normalization; or `mypackage.module:function`, "
-        "one of your own.",
+        "`lstm`: two layers of 256, for sequences of tokens; `resnet18_gn`: ResNet-18 with group normalization; or "
+        "`mypackage.module:function`, one of your own.",
     )
     tokens: PositiveInt | None = Field(
         None,

@@ -69,3 +69,14 @@ def test_each_client_has_its_row_and_both_kinds_their_figures(evaluated: Any) ->
     store = MlflowClient(tracking_uri=f"sqlite:///{user.project}/mlflow.db")
     files = {file.path for folder in ("plots", "tables") for file in store.list_artifacts(summary["run_id"], folder)}
     assert {"plots/client_accuracies.png", "plots/reliability.png", "tables/clients.parquet", "tables/labels.csv"} <= files
+
+
+@pytest.mark.slow
+def test_texts_of_any_length_train_from_a_file_to_a_model(user: Any) -> None:
+    lines = [f"{client},{word},{word * (1 + number % 6)}" for client in "abcdef" for word in ("to be", "or not") for number in range(30)]
+    (user.project / "lines.csv").write_text("client,label,text\n" + "\n".join(lines) + "\n")
+    settings = ("data.source=csv", "data.path=lines.csv", "data.clients=null", "model.name=lstm", "model.tokens=257", "cohort.size=6")
+    overrides = [part for one in (*settings, "client.learning_rate=0.5", "rounds=6") for part in ("-S", one)]
+    summary = user.train(*overrides)
+    assert summary["final"]["test/accuracy"] == 1.0
+    assert summary["initial"]["test/loss"] == pytest.approx(0.693, abs=0.1)
