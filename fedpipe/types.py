@@ -50,6 +50,13 @@ class Turnout:
     available: int
     seconds: float | None
 
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> "Turnout":
+        """Return the value that `dataclasses.asdict` made into JSON."""
+        reported, dropped, late, surplus = (tuple(map(str, body[name])) for name in ("reported", "dropped", "late", "surplus"))
+        seconds = None if body["seconds"] is None else float(body["seconds"])
+        return cls(reported, dropped, late, surplus, int(body["available"]), seconds)
+
     @property
     def asked(self) -> int:
         """Return how many clients the round asked."""
@@ -109,10 +116,7 @@ class CohortPlan:
     def from_json(cls, text: str) -> "CohortPlan":
         """Return the plan that `to_json` wrote. Raises ValueError, KeyError or TypeError on anything else."""
         body = json.loads(text)
-        turnouts = tuple(
-            Turnout(**{key: tuple(value) if isinstance(value, list) else value for key, value in one.items()})
-            for one in body.get("turnouts", ())
-        )
+        turnouts = tuple(map(Turnout.from_json, body.get("turnouts", ())))
         return cls(str(body["strategy"]), int(body["seed"]), tuple(tuple(map(str, c)) for c in body["cohorts"]), turnouts)
 
 

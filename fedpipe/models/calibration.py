@@ -42,11 +42,10 @@ class Calibration:
 def calibrate(confidences: npt.NDArray[np.float32], hits: npt.NDArray[np.bool_]) -> Calibration:
     """Return the calibration of predictions with these confidences, in (0, 1], of which these are right.
 
-    >>> calibrate(np.array([0.9, 0.9], np.float32), np.array([True, False])).error
+    >>> round(calibrate(np.array([0.9, 0.9], np.float32), np.array([True, False])).error, 6)
     0.4
     """
     values = confidences.astype(np.float64)
     bins = np.clip(np.ceil(values * BINS).astype(np.int64) - 1, 0, BINS - 1)
-    return Calibration(
-        np.bincount(bins, minlength=BINS), np.bincount(bins[hits], minlength=BINS), np.bincount(bins, values, minlength=BINS).round(12)
-    )
+    confidence: npt.NDArray[np.float64] = np.bincount(bins, values, minlength=BINS).astype(np.float64)
+    return Calibration(np.bincount(bins, minlength=BINS), np.bincount(bins[hits], minlength=BINS), confidence)

@@ -42,7 +42,8 @@ class Predictions:
     @property
     def hits(self) -> npt.NDArray[np.bool_]:
         """Return which are right."""
-        return self.predicted == self.labels
+        hits: npt.NDArray[np.bool_] = self.predicted == self.labels
+        return hits
 
 
 class Predictor:

@@ -57,7 +57,7 @@ def check_input(config: Config, manifest: Manifest, project: Path | None = None)
         ModelError: it cannot; both sides are named.
     """
     name, shape = config.model.name, tuple(manifest.feature_shape)
-    takes = ("int32",) if name == "lstm" else ("uint8", "float32")
+    takes: tuple[str, ...] = ("int32",) if name == "lstm" else ("uint8", "float32")
     if name not in MODEL_NAMES:
         takes = build_model(config, shape, manifest.num_classes, project).takes
     tokens = "int32" in takes

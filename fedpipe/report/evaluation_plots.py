@@ -25,11 +25,11 @@ def client_accuracies(groups: Mapping[str, Floats], gains: Floats | None = None)
         gains: float64 [clients], accuracy after personalization less that before.
     """
     figure = blank_figure(6.4 if gains is None else 10.0, 3.8)
-    axes = np.atleast_1d(figure.subplots(1, 1 if gains is None else 2))
+    axes = figure.subplots(1, 1 if gains is None else 2, squeeze=False)[0]
     for name, values in groups.items():
         label = f"{name}: mean {values.mean():.3f}, 10th percentile {np.percentile(values, 10):.3f}"
         shares = np.full(len(values), 1 / len(values))
-        axes[0].hist(values, _BINS, (0, 1), weights=shares, color=_COLORS[name], alpha=0.75, label=label, edgecolor="white")
+        axes[0].hist(values, _BINS, range=(0, 1), weights=shares, color=_COLORS[name], alpha=0.75, label=label, edgecolor="white")
     axes[0].set(xlabel="accuracy on the client's test examples", ylabel="fraction of the clients", xlim=(0, 1))
     axes[0].set_title(f"{sum(map(len, groups.values()))} clients", loc="left")
     axes[0].legend(frameon=False, loc="upper left", fontsize=8.5)

@@ -44,8 +44,8 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
     clients = Path(evaluated.clients_table)
     if clients.exists():
         run.log_figure(client_accuracies(*read_accuracies(clients)), "plots/client_accuracies.png")
-    tables = (evaluated.metrics, evaluated.confusion_table, evaluated.labels_table, evaluated.reliability_table, clients)
-    for path in (rounds, *map(Path, tables), Path(data.path) / "manifest.json"):
+    tables = (evaluated.metrics, evaluated.confusion_table, evaluated.labels_table, evaluated.reliability_table)
+    for path in (rounds, *map(Path, tables), clients, Path(data.path) / "manifest.json"):
         if path.exists():
             run.log_file(path, "tables")
     for picture in write_pictures(population, Path(trained.run_dir) / "population"):

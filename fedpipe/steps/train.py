@@ -87,7 +87,7 @@ def train(
         facts = {"fedpipe.plan_sha256": plan.sha256, **algorithm.info, **(tags or {})}
         with tracked(config, data, population, project, run_name, facts, run_dir) as run:
             run.log_file(Path(plan.path), "plan")
-            to = [run, recorder, *sinks]
+            to: list[RoundSink] = [run, recorder, *sinks]
             result = run_rounds(algorithm, runtime, cohorts, evaluate, config.eval.every, to, checkpoints, recorder.is_last)
             run.set_tags({f"runtime.{key}": value for key, value in runtime.info.items()} | _early_stop(recorder, len(cohorts)))
             run.training_done()
