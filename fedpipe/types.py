@@ -3,8 +3,8 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,18 +31,53 @@ class Examples:
 
 
 @dataclass(frozen=True)
+class Turnout:
+    """What became of the clients that a round asked, where that is simulated.
+
+    Attributes:
+        reported: ids of those whose reports are taken, sorted.
+        dropped: of those that do not report.
+        late: of those that report after the deadline.
+        surplus: of those that report after enough others.
+        available: number of clients that could have been asked.
+        seconds: simulated seconds of the round; None where no time is simulated.
+    """
+
+    reported: tuple[str, ...]
+    dropped: tuple[str, ...]
+    late: tuple[str, ...]
+    surplus: tuple[str, ...]
+    available: int
+    seconds: float | None
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> "Turnout":
+        """Return the value that `dataclasses.asdict` made into JSON."""
+        reported, dropped, late, surplus = (tuple(map(str, body[name])) for name in ("reported", "dropped", "late", "surplus"))
+        seconds = None if body["seconds"] is None else float(body["seconds"])
+        return cls(reported, dropped, late, surplus, int(body["available"]), seconds)
+
+    @property
+    def asked(self) -> int:
+        """Return how many clients the round asked."""
+        return len(self.reported) + len(self.dropped) + len(self.late) + len(self.surplus)
+
+
+@dataclass(frozen=True)
 class CohortPlan:
     """The clients of every round, drawn before the first: a pure function of client ids, settings and seed.
 
     Attributes:
         strategy: name of the sampling strategy.
         seed: the run's seed that the draw started from.
-        cohorts: `cohorts[i]` holds the client ids of round `i + 1`.
+        cohorts: `cohorts[i]` holds the client ids of round `i + 1`, whose work is computed; none of a round that is skipped.
+        turnouts: `turnouts[i]` says what became of everyone that round `i + 1` asked; empty where all report in all rounds.
     """
 
     strategy: str
     seed: int
     cohorts: tuple[tuple[str, ...], ...]
+    turnouts: tuple[Turnout, ...] = ()
 
     def __len__(self) -> int:
         return len(self.cohorts)
@@ -53,16 +88,47 @@ class CohortPlan:
             raise IndexError(f"round {round_num} is outside 1..{len(self.cohorts)}")
         return self.cohorts[round_num - 1]
 
+    def metrics(self, round_num: int, skipped: bool | None = None) -> dict[str, float]:
+        """Return what the plan says of round `round_num` under `cohort/`; nothing where all clients report in all rounds.
+
+        `skipped`: whether the round was; if not given, a round with an empty cohort is.
+        """
+        if not self.turnouts or not round_num:
+            return {}
+        turnout = self.turnouts[round_num - 1]
+        counts = {"dropped": turnout.dropped, "late": turnout.late, "surplus": turnout.surplus}
+        found = {"cohort/available": float(turnout.available), "cohort/asked": float(turnout.asked)}
+        found |= {f"cohort/{name}": float(len(clients)) for name, clients in counts.items()}
+        found["cohort/skipped"] = float(not self.cohort(round_num) if skipped is None else skipped)
+        if turnout.seconds is not None:
+            found["cohort/simulated_seconds"] = turnout.seconds
+            found["cohort/simulated_seconds_total"] = sum(earlier.seconds or 0.0 for earlier in self.turnouts[:round_num])
+        return found
+
     def to_json(self) -> str:
         """Return the plan as JSON that is the same for the same plan; `from_json` reads it back."""
-        body = {"strategy": self.strategy, "seed": self.seed, "cohorts": [list(c) for c in self.cohorts]}
+        body: dict[str, Any] = {"strategy": self.strategy, "seed": self.seed, "cohorts": [list(c) for c in self.cohorts]}
+        if self.turnouts:
+            body["turnouts"] = [asdict(turnout) for turnout in self.turnouts]
         return json.dumps(body, indent=1, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "CohortPlan":
         """Return the plan that `to_json` wrote. Raises ValueError, KeyError or TypeError on anything else."""
         body = json.loads(text)
-        return cls(str(body["strategy"]), int(body["seed"]), tuple(tuple(map(str, c)) for c in body["cohorts"]))
+        turnouts = tuple(map(Turnout.from_json, body.get("turnouts", ())))
+        return cls(str(body["strategy"]), int(body["seed"]), tuple(tuple(map(str, c)) for c in body["cohorts"]), turnouts)
+
+
+VALIDATION_SCORE, TEST_SCORE = "validation/accuracy", "test/accuracy"
+
+
+def best_by(metrics: Mapping[str, float]) -> str:
+    """Return the metric by which a run's best round is known: of the validation examples where there are any.
+
+    Else it is the test set's, and the best is a record and no more: chosen there, its accuracy there says too much of it.
+    """
+    return VALIDATION_SCORE if VALIDATION_SCORE in metrics else TEST_SCORE
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,10 @@ class RoundResult:
 
 
 class Algorithm(Protocol):
-    """One federated algorithm, bound to its model and its population."""
+    """One federated algorithm, bound to its model and its population.
+
+    One that also has the attribute `takes_empty_cohorts`, true, is asked for rounds in which nobody reports; others are not.
+    """
 
     @property
     def info(self) -> Mapping[str, str]:

@@ -19,7 +19,7 @@ import tensorflow as tf
 from fedpipe.models import ModelSpec
 from fedpipe.models.evaluate import to_input
 
-SUMS = OrderedDict(loss=tf.float32, correct=tf.int64, examples=tf.int64, steps=tf.int64)
+SUMS = OrderedDict(loss=tf.float32, correct=tf.int64, examples=tf.int64, steps=tf.int64, predictions=tf.int64)
 """What a client measures, and its dtypes. All are sums, so that clients merge by adding in any order."""
 
 LocalGradient = Callable[[list[Any], list[Any], list[Any]], list[Any]]
@@ -33,7 +33,8 @@ class ClientResult(NamedTuple):
         update: trained minus initial weights, one float32 tensor for each of the model's.
         update_weight: float32, the client's weight in a weighted mean.
         sums: by the names of `SUMS`: cross-entropy (nats) and correct predictions over all examples processed, each batch
-            under the weights before its step; examples processed, each epoch counted; gradient steps.
+            under the weights before its step; examples processed, each epoch counted; gradient steps; predictions, which are the
+            examples, or the tokens where each is followed by a prediction.
     """
 
     update: list[Any]
@@ -46,7 +47,7 @@ class ClientWork:
     """The settings of client work, and the work itself.
 
     Attributes:
-        model: its `logits` are differentiated; the loss is the mean cross-entropy of a batch.
+        model: its logits are differentiated; the loss is the mean cross-entropy of a batch, over its predictions.
         optimizer: a `tff.learning.optimizers.Optimizer`, started afresh each round.
         feature_dtype: dtype of the resident features, uint8, float32 or int32.
         batch_size: examples per step; the last batch of an epoch may be smaller and is kept.
@@ -89,7 +90,7 @@ class ClientWork:
             steps = tf.minimum(steps, tf.constant(self.max_steps, tf.int64))
         orders = self._orders(count, seed) if self.shuffle else None
 
-        def step(i: Any, current: list[Any], state: Any, loss: Any, correct: Any) -> Any:
+        def step(i: Any, current: list[Any], state: Any, counts: list[Any]) -> Any:
             start = (i % steps_per_epoch if self.epochs > 1 else i) * self.batch_size
             stop = start + self.batch_size  # a slice that reaches past the end is cut there: the last, partial batch
             if orders is None:
@@ -99,24 +100,31 @@ class ClientWork:
                 batch_x, batch_y = tf.gather(x, chosen), tf.gather(y, chosen)
             if self.variable_length:
                 batch_x = without_padding(batch_x)
-            gradients, batch_loss, batch_correct = self._gradients(current, batch_x, batch_y)
+            gradients, batch_counts = self._gradients(current, batch_x, batch_y, seed, i)
             if self.local_gradient is not None:
                 gradients = self.local_gradient(gradients, current, weights)
             state, current = self.optimizer.next(state, current, gradients)
-            return i + 1, current, state, loss + batch_loss, correct + batch_correct
+            return i + 1, current, state, [sum_ + count for sum_, count in zip(counts, batch_counts, strict=True)]
 
         specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in weights]
         state = tf.nest.map_structure(tf.convert_to_tensor, self.optimizer.initialize(specs))
         if rate is not None:
             state["learning_rate"] = rate
-        start = (tf.constant(0, tf.int64), weights, state, tf.constant(0.0), tf.constant(0, tf.int64))
-        _, trained, _, loss, correct = tf.while_loop(lambda i, *_: i < steps, step, start, parallel_iterations=1)
+        counts = [tf.zeros((), SUMS[name]) for name in self._counted]
+        start = (tf.constant(0, tf.int64), weights, state, counts)
+        _, trained, _, counts = tf.while_loop(lambda i, *_: i < steps, step, start, parallel_iterations=1)
         update = [new - old for new, old in zip(trained, weights, strict=True)]
         update_weight = tf.cast(count, tf.float32) if self.weighting == "examples" else tf.constant(1.0)
         # Of the steps that end no epoch each has a whole batch: counted here, not in the loop, where each op costs.
         whole_epochs = steps // tf.maximum(steps_per_epoch, 1)
         examples = whole_epochs * count + (steps - whole_epochs * steps_per_epoch) * self.batch_size
-        return ClientResult(update, update_weight, OrderedDict(loss=loss, correct=correct, examples=examples, steps=steps))
+        sums = OrderedDict(examples=examples, steps=steps, predictions=examples) | dict(zip(self._counted, counts, strict=True))
+        return ClientResult(update, update_weight, OrderedDict((name, sums[name]) for name in SUMS))
+
+    @property
+    def _counted(self) -> tuple[str, ...]:
+        """Return the sums that are counted step by step."""
+        return ("loss", "correct") if self.model.targets is None else ("loss", "correct", "predictions")
 
     def _examples(self, data: Any, count: Any) -> tuple[Any, Any]:
         """Return features [count, *shape] as the model takes them and int32 labels [count] from bytes as `data.resident` lays them out."""
@@ -135,19 +143,42 @@ class ClientWork:
         keys = tf.random.stateless_uniform(shape, tf.stack([seed, 0]), minval=None, maxval=None, dtype=tf.int64)
         return tf.argsort(keys, axis=1, stable=True)
 
-    def _gradients(self, weights: list[Any], x: Any, y: Any) -> tuple[list[Any], Any, Any]:
-        """Return the gradients of the batch's mean loss, the sum of its losses and its number of correct predictions.
+    def _gradients(self, weights: list[Any], x: Any, y: Any, seed: Any, step: Any) -> tuple[list[Any], list[Any]]:
+        """Return the gradients of the batch's mean loss and its part of what is counted: losses, correct predictions, predictions.
 
         The op that computes the losses also returns their gradient by the logits; taking that, not differentiating the mean,
         and counting in floats (exact below 2**24) saves a dozen ops a step, each of which costs as much as a small product.
         """
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            logits = self.model.logits(weights, x)
+            if self.model.train_logits is None:
+                logits = self.model.logits(weights, x)
+            else:
+                logits = self.model.train_logits(weights, x, tf.stack([seed, step + 1]))  # 0 draws the orders
+        if self.model.targets is not None:
+            return self._masked_gradients(tape, weights, logits, *self.model.targets(x, y))
         losses, by_logits = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=y)
-        gradients = tape.gradient(logits, weights, output_gradients=by_logits / tf.cast(tf.size(y), tf.float32))
+        gradients = _dense(tape.gradient(logits, weights, output_gradients=by_logits / tf.cast(tf.size(y), tf.float32)))
         hits = tf.cast(tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), y), tf.float32)
-        return gradients, tf.reduce_sum(losses), tf.cast(tf.reduce_sum(hits), tf.int64)
+        return gradients, [tf.reduce_sum(losses), tf.cast(tf.reduce_sum(hits), tf.int64)]
+
+    @staticmethod
+    def _masked_gradients(tape: Any, weights: list[Any], logits: Any, labels: Any, real: Any) -> tuple[list[Any], list[Any]]:
+        """Return the same for logits [n, length, classes], over the predictions that are `real` alone."""
+        flat, counts = tf.reshape(logits, (-1, logits.shape[-1])), tf.cast(tf.reshape(real, [-1]), tf.float32)
+        labels = tf.reshape(labels, [-1])
+        losses, by_logits = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=flat, labels=labels)
+        predictions = tf.reduce_sum(counts)
+        by_logits = by_logits * counts[:, tf.newaxis] / tf.maximum(predictions, 1.0)
+        gradients = _dense(tape.gradient(logits, weights, output_gradients=tf.reshape(by_logits, tf.shape(logits))))
+        hits = tf.cast(tf.equal(tf.argmax(flat, axis=-1, output_type=tf.int32), labels), tf.float32) * counts
+        sums = [tf.reduce_sum(losses * counts), tf.cast(tf.reduce_sum(hits), tf.int64), tf.cast(predictions, tf.int64)]
+        return gradients, sums
+
+
+def _dense(gradients: Sequence[Any]) -> list[Any]:
+    """Return the gradients as tensors: that of an embedding comes as the rows that were used."""
+    return [tf.convert_to_tensor(gradient) for gradient in gradients]
 
 
 def without_padding(x: Any) -> Any:

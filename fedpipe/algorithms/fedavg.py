@@ -81,7 +81,7 @@ class FedAvg:
     def next(self, state: Any, round_num: int, cohort: tuple[str, ...]) -> RoundResult:
         """Run one round; clients that fail take no part (see `failures`).
 
-        `train/loss` and `train/accuracy` are over all examples processed, each batch under the client's weights before its
+        `train/loss` and `train/accuracy` are over all predictions that were made, each batch under the client's weights before its
         step; `train/steps` is the cohort's number of gradient steps; `aggregator/*` is what the aggregator measures.
 
         Raises:
@@ -107,8 +107,8 @@ class FedAvg:
         sums = measured["clients"]
         examples = int(sums["examples"])
         metrics = {
-            "train/loss": float(sums["loss"]) / examples,
-            "train/accuracy": int(sums["correct"]) / examples,
+            "train/loss": float(sums["loss"]) / int(sums["predictions"]),
+            "train/accuracy": int(sums["correct"]) / int(sums["predictions"]),
             "train/steps": float(sums["steps"]),
         }
         metrics |= rate_metrics(self._config, rates)

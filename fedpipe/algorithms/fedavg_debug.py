@@ -39,7 +39,8 @@ class FedAvgInProcess:
         self._steps = _Steps()
         self._config, self._cache, self._seed, self._model = config, cache, config.seed, work.model
         self._least = config.cohort.min_reports
-        self._work = replace(work, model=replace(work.model, logits=self._counted_logits))
+        train_logits = None if work.model.train_logits is None else self._counted_train_logits
+        self._work = replace(work, model=replace(work.model, logits=self._counted_logits, train_logits=train_logits))
         self._optimizer = server_optimizer or build_server_optimizer(config.server)
 
     @property
@@ -83,8 +84,8 @@ class FedAvgInProcess:
         optimizer_state, weights = self._optimizer.next(optimizer_state, weights, gradient)
         examples = int(sums["examples"])
         metrics = {
-            "train/loss": float(sums["loss"]) / examples,
-            "train/accuracy": int(sums["correct"]) / examples,
+            "train/loss": float(sums["loss"]) / int(sums["predictions"]),
+            "train/accuracy": int(sums["correct"]) / int(sums["predictions"]),
             "train/steps": float(sums["steps"]),
         }
         metrics |= rate_metrics(self._config, rates)
@@ -104,6 +105,10 @@ class FedAvgInProcess:
             raise
         except Exception as err:
             raise RoundError(f"round {round_num}, client {client_id}, step {self._steps.taken}: {type(err).__name__}: {err}") from err
+
+    def _counted_train_logits(self, weights: Sequence[Any], x: Any, seed: Any) -> Any:
+        self._steps.taken += 1
+        return self._model.train_logits(weights, x, seed) if self._model.train_logits else None
 
     def _counted_logits(self, weights: Sequence[Any], x: Any) -> Any:
         self._steps.taken += 1

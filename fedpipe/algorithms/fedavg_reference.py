@@ -19,6 +19,7 @@ import tensorflow_federated as tff
 from fedpipe.algorithms.base import RoundResult
 from fedpipe.algorithms.recipe import Run
 from fedpipe.config import Config
+from fedpipe.errors import ConfigError
 from fedpipe.models import ModelSpec
 from fedpipe.models.evaluate import to_input
 from fedpipe.types import Examples, Weights
@@ -27,7 +28,15 @@ from fedpipe.types import Examples, Weights
 
 
 def create_keras_model(spec: ModelSpec) -> tf.keras.Model:
-    """Return the Keras model: for softmax regression, 784 inputs, a dense layer that starts at zero, and a softmax."""
+    """Return the Keras model: for softmax regression, 784 inputs, a dense layer that starts at zero, and a softmax.
+
+    Raises:
+        ConfigError: the model has none, because Keras' dropout is not drawn from a seed, or its features are tokens.
+    """
+    if spec.keras is None:
+        raise ConfigError(
+            f"algorithm.name=fedavg_reference: expected a model with a Keras form, model.name={spec.name} has none. Choose fedavg."
+        )
     return spec.keras()
 
 

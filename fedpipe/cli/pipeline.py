@@ -60,8 +60,9 @@ def train(params: ParamsFile = None, set_: Overrides = None, as_json: Json = Fal
         run.update(status=FINISHED)
     out = project.outputs / "train"
     out.mkdir(parents=True, exist_ok=True)
-    for path in (trained.initial_weights, trained.final_weights, trained.rounds_table, plan.path):
-        shutil.copy2(path, out)
+    for path in (trained.initial_weights, trained.final_weights, trained.best_weights, trained.rounds_table, plan.path):
+        if path is not None:
+            shutil.copy2(path, out)
     (out / "run.json").write_text(json.dumps(asdict(trained), indent=1) + "\n", encoding="utf-8")
     if as_json:
         print(json.dumps(asdict(trained)))

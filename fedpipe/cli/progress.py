@@ -67,8 +67,10 @@ def show_summary(summary: dict[str, Any], open_with: str) -> None:
     table.add_column("central test set")
     table.add_column("loss", justify="right")
     table.add_column("accuracy", justify="right")
-    for label, key in (("before", "initial"), ("after", "final")):
-        figures = summary[key]
+    rows = [("before", summary["initial"]), ("after", summary["final"])]
+    if summary.get("best"):
+        rows.append((f"round {summary['best_round']}, which validation chose", summary["best"]))
+    for label, figures in rows:
         table.add_row(label, f"{figures['test/loss']:.4f}", f"{figures['test/accuracy']:.4f}")
     console.print(table)
     commit = "this run has no commit: no git repository here" if summary["git_commit"] == "none" else f"commit {summary['git_commit'][:12]}"

@@ -4,31 +4,20 @@
 Knows nothing of files (that is `load.py`) and imports nothing heavy.
 """
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fedpipe.config.algorithms import ALGORITHMS, ServerOptimizer
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-PositiveInt = Annotated[int, Field(ge=1)]
-Momentum = Annotated[float, Field(ge=0, lt=1)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-_OWN_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
-
+from fedpipe.config.base import OWN_FUNCTION, Fraction, Group, Momentum, Name, PositiveFloat, PositiveInt
+from fedpipe.config.cohort import CohortConfig as CohortConfig
+from fedpipe.config.evaluation import EvalConfig as EvalConfig
+from fedpipe.config.model import ModelConfig as ModelConfig
 
 SOURCE_NAMES = (
     *("mnist5k", "synthetic", "emnist", "emnist62", "cifar100", "shakespeare"),  # what ships, and what TFF downloads
     *("parquet", "csv", "npz", "images", "sqlite", "leaf"),  # the user's own, read from data.path
 )
-
-
-class Group(BaseModel):
-    """Base of the groups: strict types, no unknown keys, no change after creation."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
 class DataConfig(Group):
@@ -114,33 +103,9 @@ class DataConfig(Group):
     @field_validator("source")
     @classmethod
     def _known_source(cls, source: str) -> str:
-        if source not in SOURCE_NAMES and not _OWN_FUNCTION.fullmatch(source):
+        if source not in SOURCE_NAMES and not OWN_FUNCTION.fullmatch(source):
             raise ValueError(f"data.source: expected one of {', '.join(SOURCE_NAMES)}, or mypackage.module:function, found {source!r}")
         return source
-
-
-class CohortConfig(Group):
-    """Which clients take part in a round."""
-
-    size: PositiveInt = Field(10, description="Clients per round.")
-    strategy: Literal["fixed", "uniform"] = Field(
-        "fixed", description="`fixed`: the same clients each round; `uniform`: each round draws anew, without replacement."
-    )
-    min_reports: PositiveInt = Field(
-        1,
-        description="Clients of a round that must report, at most `cohort.size`. One whose data cannot be read, or whose update is not "
-        "finite, is named and left out; with fewer reports than this the run stops.",
-    )
-
-
-class ModelConfig(Group):
-    """What is trained."""
-
-    name: Literal["softmax", "cnn"] = Field(
-        "softmax",
-        description="Architecture. `softmax`: multinomial logistic regression from zero; `cnn`: two 5x5 convolutions (32, 64 "
-        "channels), two max-pools, dense 512, as in McMahan et al. 2017; 1,663,370 parameters on digits.",
-    )
 
 
 class AlgorithmConfig(Group):
@@ -160,7 +125,7 @@ class AlgorithmConfig(Group):
     @field_validator("name")
     @classmethod
     def _known_algorithm(cls, name: str) -> str:
-        if name not in ALGORITHMS and not _OWN_FUNCTION.fullmatch(name):
+        if name not in ALGORITHMS and not OWN_FUNCTION.fullmatch(name):
             raise ValueError(f"algorithm.name: expected one of {', '.join(ALGORITHMS)}, or mypackage.module:function, found {name!r}")
         return name
 
@@ -263,12 +228,6 @@ class AggregatorConfig(Group):
     )
 
 
-class EvalConfig(Group):
-    """When the server's weights are evaluated on the central test set."""
-
-    every: PositiveInt = Field(1, description="Rounds between evaluations; round 0 and the last round are always evaluated.")
-
-
 class RuntimeConfig(Group):
     """The TFF runtime: changes how fast and how safely a run goes."""
 
@@ -356,6 +315,11 @@ class Config(Group):
             raise ValueError(
                 f"cohort.min_reports={self.cohort.min_reports} can never be reached with cohort.size={self.cohort.size}. "
                 "Lower cohort.min_reports or raise cohort.size."
+            )
+        if self.eval.patience is not None and not self.data.validation_fraction:
+            raise ValueError(
+                f"eval.patience={self.eval.patience} needs validation examples, found data.validation_fraction=0: the test set must not "
+                "choose. Set data.validation_fraction, 0.2 for example, or remove eval.patience."
             )
         self._refuse_what_the_optimizers_ignore()
         self._refuse_what_the_schedules_ignore()

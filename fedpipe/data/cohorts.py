@@ -1,28 +1,36 @@
-"""The clients of every round, drawn before the first: a pure function of client ids, settings and seed."""
+"""The clients of every round, planned before the first: a pure function of client ids, settings and seed."""
 
 from collections.abc import Sequence
 from itertools import pairwise
 
-from fedpipe.config.schema import CohortConfig
+import numpy as np
+
+from fedpipe.config.cohort import CohortConfig
+from fedpipe.data.samplers import ask
+from fedpipe.data.turnout import availability, clients_to_ask, is_simulated, turn_out
 from fedpipe.errors import PlanError, shorten
-from fedpipe.seeding import generator
 from fedpipe.types import CohortPlan
 
 
-def plan_cohorts(client_ids: Sequence[str], config: CohortConfig, rounds: int, seed: int) -> CohortPlan:
-    """Return the cohorts of rounds 1..rounds, each sorted, drawn without replacement.
+def plan_cohorts(
+    client_ids: Sequence[str], config: CohortConfig, rounds: int, seed: int, examples: Sequence[int] | None = None
+) -> CohortPlan:
+    """Return the cohorts of rounds 1..rounds, each sorted, each client once in a round at most.
 
-    The draw of a round depends on the ids, the cohort's size, the seed and the round alone: not on the order of `client_ids`,
-    and not on the other rounds. `uniform` draws anew each round; `fixed` takes the draw of round 1 for every round.
+    The draw of a round depends on the ids, the settings, the seed and the round alone: not on the order of `client_ids`, not on the
+    number of rounds. Of the rounds before it depends with `min_separation` only. Where drop-outs, latency, days or `poisson` make
+    cohorts vary, the plan also says what became of everyone that was asked; a round that would have fewer reports than
+    `cohort.min_reports` has an empty cohort: it is skipped.
 
     Args:
         client_ids: the population; each id once.
-        config: `cohort.size` and `cohort.strategy`.
+        config: the settings under `cohort`.
         rounds: number of rounds, at least 1.
         seed: the run's seed.
+        examples: training examples of each client, in the order of `client_ids`; `weighted` alone needs them.
 
     Raises:
-        PlanError: the cohort is larger than the population, or an id occurs twice.
+        PlanError: more clients are to be asked than there are, `separation_rounds` is too large for them, or an id occurs twice.
 
     >>> plan = plan_cohorts(["a", "b", "c"], CohortConfig(size=2, strategy="fixed"), rounds=3, seed=1)
     >>> len(plan), plan.cohort(1) == plan.cohort(3)
@@ -32,16 +40,29 @@ def plan_cohorts(client_ids: Sequence[str], config: CohortConfig, rounds: int, s
     twice = {one for one, other in pairwise(population) if one == other}
     if twice:
         raise PlanError(f"cohorts: expected each client id once, found twice: {shorten(sorted(twice))}.")
-    if config.size > len(population):
+    count = clients_to_ask(config)
+    if count > len(population):
+        more = "" if count == config.size else f" with over_selection_fraction={config.over_selection_fraction}"
         raise PlanError(
-            f"cohort.size={config.size}: expected at most the population, found {len(population)} clients. "
-            f"Lower cohort.size to {len(population)} or less, or prepare more clients (data.clients)."
+            f"cohort.size={config.size}{more}: expected at most the population, found {len(population)} clients. "
+            f"Lower cohort.size to {int(len(population) / (1 + config.over_selection_fraction))} or less, or prepare more clients "
+            "(data.clients)."
         )
-
-    def draw(round_num: int) -> tuple[str, ...]:
-        rng = generator(seed, "cohort", round_num)
-        return tuple(population[i] for i in sorted(rng.choice(len(population), config.size, replace=False, shuffle=False).tolist()))
-
-    if config.strategy == "fixed":
-        return CohortPlan(config.strategy, seed, (draw(1),) * rounds)
-    return CohortPlan(config.strategy, seed, tuple(draw(round_num) for round_num in range(1, rounds + 1)))
+    sizes = None
+    if examples is not None:
+        by_client = dict(zip(client_ids, examples, strict=True))
+        sizes = np.array([by_client[client_id] for client_id in population], np.int64)
+    available = availability(config, population, seed)
+    asked = ask(config, count, len(population), sizes, rounds, seed, available)
+    if not is_simulated(config):
+        fixed: dict[bytes, tuple[str, ...]] = {}  # a cohort that comes again is one object: `fixed` has one for all rounds
+        cohorts = (fixed.setdefault(who.tobytes(), tuple(population[i] for i in who.tolist())) for who in asked)
+        return CohortPlan(config.strategy, seed, tuple(cohorts))
+    turnouts = []
+    for round_num, who in enumerate(asked, start=1):
+        mask = available(round_num)
+        could = len(population) if mask is None else int(mask.sum())
+        turnouts.append(turn_out(config, [population[i] for i in who.tolist()], could, round_num, seed))
+    reported = (turnout.reported for turnout in turnouts)
+    kept = tuple(clients if len(clients) >= config.min_reports else () for clients in reported)
+    return CohortPlan(config.strategy, seed, kept, tuple(turnouts))

@@ -26,10 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fedpipe.errors import CheckpointError
-from fedpipe.types import RoundReport
+from fedpipe.types import RoundReport, best_by
 
 SCHEMA = "checkpoint-1"
-BEST_BY = "test/accuracy"
 _KEY = "fedpipe"
 _NAME = re.compile(r"round_(\d{6,})_([0-9a-f]{64})\.safetensors")
 
@@ -80,7 +79,7 @@ class Checkpoints:
             return
         self.flush()
         leaves = flatten(state)  # here: the state may be the caller's to change once this returns
-        score = report.metrics.get(BEST_BY)
+        score = report.metrics.get(best_by(report.metrics))
         if score is not None and np.isfinite(score) and (self._best is None or score > self._best[0]):
             self._best = (score, report.round_num)
         kept = {

@@ -2,6 +2,8 @@
 
     round 0   initialize -> evaluate -> report -> save
     round r   next(state, r, cohort of r) -> check -> evaluate, every k rounds and at the last -> report -> save
+              a round whose cohort is empty is skipped: the state stays, and is reported and saved; an algorithm whose
+              `takes_empty_cohorts` is true is asked for such a round too
 
 A run that goes on starts from its last checkpoint: it sends that round's report again, since it is not known whether the sinks had
 it, and goes on with the next round. A sink passes over what it has.
@@ -9,6 +11,7 @@ it, and goes on with the next round. A sink passes over what it has.
 It imports neither TFF nor a store: the algorithm brings the computations, the runtime runs them, sinks take the reports.
 """
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -17,10 +20,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fedpipe.algorithms.base import Algorithm
+from fedpipe.algorithms.base import Algorithm, RoundResult
 from fedpipe.engine.checkpoint import Checkpoint, Checkpoints, restore
 from fedpipe.errors import RoundError
 from fedpipe.types import CohortPlan, RoundReport, RoundSink, Weights
+
+logger = logging.getLogger("fedpipe.engine")
 
 Evaluate = Callable[[Weights], dict[str, float]]
 """Takes the server's weights, returns metrics such as `test/loss` and `test/accuracy`."""
@@ -49,8 +54,9 @@ def run_rounds(
     eval_every: int,
     sinks: Sequence[RoundSink],
     checkpoints: Checkpoints | None = None,
+    stop: Callable[[RoundReport], bool] | None = None,
 ) -> LoopResult:
-    """Run all rounds of the plan that are not done yet and return the last report.
+    """Run all rounds of the plan that are not done yet, or up to where `stop` says so, and return the last report.
 
     Args:
         algorithm: the algorithm, bound to its model and population.
@@ -60,6 +66,7 @@ def run_rounds(
         eval_every: rounds between evaluations, at least 1.
         sinks: take each report, in order; the first that raises ends the run.
         checkpoints: the run's; the newest is where it goes on.
+        stop: asked after each report, once the sinks have it, whether this round is the last; a function of the reports so far.
 
     Raises:
         RoundError: a round made weights that are not finite, or the algorithm could not complete it.
@@ -77,26 +84,45 @@ def run_rounds(
     _send(report, sinks)
     if checkpoints and found is None:
         checkpoints.save(state, report, last=False)
-    seconds = []
+    seconds: list[float] = []
+    if stop is not None and stop(report):
+        return LoopResult(report, ())
     with checkpoints or nullcontext():  # what is being saved when a round is given up is saved
         for round_num in range(report.round_num + 1, len(plan) + 1):
-            cohort = plan.cohort(round_num)
-            if round_num < len(plan):
+            if round_num < len(plan) and plan.cohort(round_num + 1):
                 algorithm.expect(plan.cohort(round_num + 1))
+            skipped = not plan.cohort(round_num) and not getattr(algorithm, "takes_empty_cohorts", False)
             start = time.perf_counter()
-            result = runtime.call(algorithm.next, state, round_num, cohort, what=f"round {round_num}")
-            seconds.append(time.perf_counter() - start)
-            state = result.state
-            weights = algorithm.weights(state)
+            if skipped:
+                result, took = _skipped(plan, state, round_num), 0.0
+            else:
+                result = runtime.call(algorithm.next, state, round_num, plan.cohort(round_num), what=f"round {round_num}")
+                took = time.perf_counter() - start
+                seconds.append(took)
+            state, weights = result.state, algorithm.weights(result.state)
             _refuse_not_finite(weights, round_num)
-            metrics = dict(result.metrics)
+            metrics = plan.metrics(round_num, skipped) | dict(result.metrics)
             if round_num % eval_every == 0 or round_num == len(plan):
                 metrics |= evaluate(weights)
-            report = RoundReport(round_num, cohort, result.failed, metrics, result.examples, seconds[-1], weights)
+            report = RoundReport(round_num, plan.cohort(round_num), result.failed, metrics, result.examples, took, weights)
             _send(report, sinks)
+            is_last = round_num == len(plan) or (stop is not None and stop(report))
             if checkpoints:
-                checkpoints.save(state, report, last=round_num == len(plan))
+                checkpoints.save(state, report, last=is_last)
+            if is_last:
+                break
     return LoopResult(report, tuple(seconds))
+
+
+def _skipped(plan: CohortPlan, state: Any, round_num: int) -> RoundResult:
+    """Return the result of a round in which too few clients report: the state as it was, said in a warning."""
+    if plan.turnouts:
+        turnout = plan.turnouts[round_num - 1]
+        logger.warning(
+            "round %d: skipped, the weights stay: %d clients asked, %d would report, fewer than cohort.min_reports.",
+            *(round_num, turnout.asked, len(turnout.reported)),
+        )
+    return RoundResult(state, {}, examples=0)
 
 
 def _report_of(checkpoint: Checkpoint, plan: CohortPlan, weights: Weights) -> RoundReport:

@@ -6,15 +6,11 @@ with a bias and a ReLU after each layer but the last: 832 + 51,264 + 1,606,144 +
 """
 
 from collections.abc import Sequence
-from math import prod, sqrt
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from fedpipe.errors import ModelError
+from fedpipe.models.initial import glorot_weights
 from fedpipe.models.spec import ModelSpec
-from fedpipe.seeding import generator
 from fedpipe.types import Weights
 
 _CHANNELS, _HIDDEN, _KERNEL = (32, 64), 512, 5
@@ -36,7 +32,7 @@ def cnn(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
         )
     height, width, depth = (*feature_shape, 1)[:3]
     flat = (height // 4) * (width // 4) * _CHANNELS[1]
-    shapes = {
+    shapes: dict[str, tuple[int, ...]] = {
         "conv1/kernel": (_KERNEL, _KERNEL, depth, _CHANNELS[0]),
         "conv1/bias": (_CHANNELS[0],),
         "conv2/kernel": (_KERNEL, _KERNEL, *_CHANNELS),
@@ -48,7 +44,7 @@ def cnn(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
     }
 
     def initial_weights(seed: int) -> Weights:
-        return {name: _initial(seed, name, shape) for name, shape in shapes.items()}
+        return glorot_weights(seed, shapes)
 
     def logits(weights: Sequence[Any], x: Any) -> Any:
         import tensorflow as tf
@@ -84,11 +80,3 @@ def cnn(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
         return model
 
     return ModelSpec("cnn", feature_shape, num_classes, tuple(shapes), initial_weights, logits, keras)
-
-
-def _initial(seed: int, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    if name.endswith("/bias"):
-        return np.zeros(shape, np.float32)
-    field = prod(shape[:-2])
-    limit = sqrt(6.0 / (field * (shape[-2] + shape[-1])))
-    return generator(seed, "weights", name).uniform(-limit, limit, shape).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Centralized evaluation: a model's weights on pooled examples, in this process, in TensorFlow."""
+"""Evaluation: what a model's weights predict for examples, in this process, in TensorFlow; and what that is worth on pooled examples."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,8 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fedpipe.errors import ModelError
+from fedpipe.models.calibration import Calibration, calibrate
 from fedpipe.models.spec import ModelSpec
 from fedpipe.types import Examples, Weights
+
+_BATCH, _BATCH_OF_SEQUENCES = 1000, 100
 
 
 def to_input(x: Any) -> Any:
@@ -19,48 +22,116 @@ def to_input(x: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """The result of one evaluation.
+class Predictions:
+    """Predictions for examples, one each, or one for each of their tokens; all arrays [predictions].
 
     Attributes:
-        loss: mean cross-entropy in nats per example.
-        accuracy: fraction of examples whose largest logit is the label's.
+        rows: int64, number of the example.
+        labels: int32.
+        predicted: int32, the class of the largest logit.
+        losses: float32, cross-entropy in nats.
+        confidences: float32, the largest probability.
+    """
+
+    rows: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int32]
+    predicted: npt.NDArray[np.int32]
+    losses: npt.NDArray[np.float32]
+    confidences: npt.NDArray[np.float32]
+
+    @property
+    def hits(self) -> npt.NDArray[np.bool_]:
+        """Return which are right."""
+        hits: npt.NDArray[np.bool_] = self.predicted == self.labels
+        return hits
+
+
+class Predictor:
+    """A model, its graph traced once; weights and examples are given to each call."""
+
+    def __init__(self, model: ModelSpec, batch_size: int | None = None) -> None:
+        """Take the model; `batch_size` examples at a time, 1,000 or 100 sequences if not given."""
+        import tensorflow as tf
+
+        self.model, self._batch_size = model, batch_size or (_BATCH_OF_SEQUENCES if model.tokens else _BATCH)
+
+        def step(weights: Any, x: Any, y: Any) -> Any:
+            features = to_input(x)
+            logits = model.logits(weights, features)
+            labels, real = y, tf.ones_like(y, tf.bool)
+            if model.targets is not None:
+                labels, real = model.targets(features, y)
+            labels, flat = tf.reshape(labels, [-1]), tf.reshape(logits, (-1, model.num_classes))
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=flat)
+            confidences = tf.exp(tf.reduce_max(flat, axis=-1) - tf.reduce_logsumexp(flat, axis=-1))
+            return real, labels, tf.argmax(flat, axis=-1, output_type=tf.int32), losses, confidences
+
+        self._step = tf.function(step, reduce_retracing=True)
+
+    def predict(self, weights: Weights, examples: Examples) -> Predictions:
+        """Return the predictions for the examples, in their order.
+
+        Raises:
+            ModelError: a token is not among the model's.
+        """
+        tensors, parts = [weights[name] for name in self.model.tensor_names], []
+        for start in range(0, len(examples), self._batch_size):
+            x, y = examples.x[start : start + self._batch_size], examples.y[start : start + self._batch_size]
+            if self.model.tokens is not None:
+                x = _used(x, self.model.tokens)
+            real, *columns = (column.numpy() for column in self._step(tensors, x, y))
+            rows = start + np.nonzero(real)[0]
+            parts.append((rows, *(column[real.reshape(-1)] for column in columns)))
+        if not parts:
+            empty = np.zeros(0, np.int32)
+            return Predictions(empty.astype(np.int64), empty, empty, empty.astype(np.float32), empty.astype(np.float32))
+        return Predictions(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of one evaluation on pooled examples.
+
+    Attributes:
+        loss: mean cross-entropy in nats per prediction.
+        accuracy: fraction of predictions that are the label.
         confusion: int64 [classes, classes]; row = label, column = prediction.
+        calibration: confidence and accuracy.
     """
 
     loss: float
     accuracy: float
     confusion: npt.NDArray[np.int64]
+    calibration: Calibration
+
+    def metrics(self, split: str) -> dict[str, float]:
+        """Return the figures by key, such as `test/accuracy`."""
+        return {f"{split}/loss": self.loss, f"{split}/accuracy": self.accuracy, f"{split}/calibration_error": self.calibration.error}
 
 
 class Evaluator:
     """Evaluates weights on a fixed set of examples; the graph is traced once."""
 
-    def __init__(self, model: ModelSpec, examples: Examples, batch_size: int = 1000) -> None:
+    def __init__(self, model: ModelSpec, examples: Examples, batch_size: int | None = None) -> None:
         """Take the examples; they are evaluated `batch_size` at a time. Raises ModelError if there are none."""
         if not len(examples):
             raise ModelError("evaluation: expected at least one example, found none. Raise data.central_test_examples.")
-        import tensorflow as tf
-
-        self._model, self._examples, self._batch_size = model, examples, batch_size
-
-        def step(weights: Any, x: Any, y: Any) -> Any:
-            logits = model.logits(weights, to_input(x))
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits)
-            return tf.reduce_sum(tf.cast(losses, tf.float64)), tf.argmax(logits, axis=-1, output_type=tf.int32)
-
-        self._step = tf.function(step, reduce_retracing=True)
+        self._predictor, self._examples = Predictor(model, batch_size), examples
 
     def evaluate(self, weights: Weights) -> Evaluation:
-        """Return loss, accuracy and confusion matrix of `weights`."""
-        tensors = [weights[name] for name in self._model.tensor_names]
-        classes = self._model.num_classes
-        confusion = np.zeros((classes, classes), np.int64)
-        total = 0.0
-        for start in range(0, len(self._examples), self._batch_size):
-            x, y = self._examples.x[start : start + self._batch_size], self._examples.y[start : start + self._batch_size]
-            loss, predicted = self._step(tensors, x, y)
-            total += float(loss)
-            np.add.at(confusion, (y, predicted.numpy()), 1)
-        count = len(self._examples)
-        return Evaluation(total / count, float(np.trace(confusion)) / count, confusion)
+        """Return loss, accuracy, confusion matrix and calibration of `weights`."""
+        found = self._predictor.predict(weights, self._examples)
+        classes, hits = self._predictor.model.num_classes, found.hits
+        confusion = np.bincount(found.labels.astype(np.int64) * classes + found.predicted, minlength=classes**2)
+        losses = found.losses.astype(np.float64)
+        calibration = calibrate(found.confidences, hits)
+        return Evaluation(float(losses.mean()), float(hits.mean()), confusion.reshape(classes, classes), calibration)
+
+
+def _used(x: npt.NDArray[Any], tokens: int) -> npt.NDArray[Any]:
+    """Return tokens cut to the longest sequence. Raises ModelError for a token that the model does not have."""
+    most = int(x.max(initial=0))
+    if most >= tokens:
+        raise ModelError(f"evaluation: expected tokens from 0 to {tokens - 1}, found {most}. Set model.tokens to {most + 1} or more.")
+    used = np.flatnonzero(x.any(axis=0))
+    return x[:, : int(used[-1]) + 1 if len(used) else 1]

@@ -1,37 +1,72 @@
-"""The named models, and what features each takes."""
+"""The named models, what features each takes, and a user's own."""
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from fedpipe.config import Config
+from fedpipe.config.model import MODEL_NAMES
 from fedpipe.data.manifest import Manifest
 from fedpipe.errors import ModelError
 from fedpipe.models.cnn import cnn
+from fedpipe.models.cnn_dropout import cnn_dropout
+from fedpipe.models.lstm import lstm
+from fedpipe.models.mlp import mlp
+from fedpipe.models.resnet import resnet18_gn
 from fedpipe.models.softmax import softmax
 from fedpipe.models.spec import ModelSpec
 
-_NUMBERS = ("uint8", "float32")
-TAKES: dict[str, tuple[str, ...]] = {"softmax": _NUMBERS, "cnn": _NUMBERS}
-"""dtypes of the features that each model takes; its builder refuses shapes that it cannot take."""
-
-MODELS: dict[str, Callable[[tuple[int, ...], int], ModelSpec]] = {"softmax": softmax, "cnn": cnn}
-
-
-def build_model(config: Config, feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
-    """Return the model `config.model.name`, sized for the data's features and classes."""
-    return MODELS[config.model.name](feature_shape, num_classes)
+MODELS: dict[str, Callable[[tuple[int, ...], int], ModelSpec]] = {
+    "softmax": softmax,
+    "mlp": mlp,
+    "cnn": cnn,
+    "cnn_dropout": cnn_dropout,
+    "resnet18_gn": resnet18_gn,
+}
+"""By name; `lstm` has settings of its own."""
 
 
-def check_input(config: Config, manifest: Manifest) -> None:
-    """Return if the model can take the features that the shards hold; nothing is built or trained for that.
+def build_model(config: Config, feature_shape: tuple[int, ...], num_classes: int, project: Path | None = None) -> ModelSpec:
+    """Return the model `config.model.name`, sized for the data's features and classes.
+
+    Args:
+        config: the settings under `model` are read.
+        feature_shape: of one example.
+        num_classes: number of labels.
+        project: folder that is put on the path for a model of the user's own.
+
+    Raises:
+        ModelError: the model does not take such features; or the user's own cannot be imported, raises, or is not what it should be.
+    """
+    chosen = config.model
+    if chosen.name == "lstm":
+        return lstm(feature_shape, num_classes, chosen.tokens, chosen.positions)
+    if chosen.name in MODELS:
+        return MODELS[chosen.name](feature_shape, num_classes)
+    from fedpipe.models.own import build_own
+
+    if project is not None and str(project.resolve()) not in sys.path:
+        sys.path.insert(0, str(project.resolve()))
+    return build_own(chosen.name, feature_shape, num_classes)
+
+
+def check_input(config: Config, manifest: Manifest, project: Path | None = None) -> None:
+    """Return if the model can take the features that the shards hold; nothing is trained for that.
 
     Raises:
         ModelError: it cannot; both sides are named.
     """
-    name, shape = config.model.name, list(manifest.feature_shape)
-    if manifest.feature_dtype not in TAKES[name] or manifest.variable_length:
+    name, shape = config.model.name, tuple(manifest.feature_shape)
+    takes: tuple[str, ...] = ("int32",) if name == "lstm" else ("uint8", "float32")
+    if name not in MODEL_NAMES:
+        takes = build_model(config, shape, manifest.num_classes, project).takes
+    tokens = "int32" in takes
+    if manifest.feature_dtype not in takes or (manifest.variable_length and not tokens):
         kind = "sequences of up to" if manifest.variable_length else "features of shape"
+        wanted = "int32 tokens" if tokens else f"{' or '.join(takes)} features of one shape"
+        mend = "or set data.feature_dtype=int32 if these are tokens" if tokens else "or set data.feature_dtype if these are no tokens"
         raise ModelError(
-            f"model.name={name}: expected {' or '.join(TAKES[name])} features of one shape, data.source={manifest.source} has "
-            f"{manifest.feature_dtype} {kind} {shape}. Choose a model that takes them, or set data.feature_dtype if these are no tokens."
+            f"model.name={name}: expected {wanted}, data.source={manifest.source} has {manifest.feature_dtype} {kind} {list(shape)}. "
+            f"Choose a model that takes them, {mend}."
         )
-    build_model(config, tuple(manifest.feature_shape), manifest.num_classes)
+    build_model(config, shape, manifest.num_classes, project)

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLORS = {"train": "#7a8ca3", "test": "#d1495b"}
-_LABELS = {"train": "train (cohort, while training)", "test": "test (central set)"}
+_COLORS = {"train": "#7a8ca3", "validation": "#edae49", "test": "#d1495b"}
+_LABELS = {"train": "train (cohort, while training)", "validation": "validation (pooled)", "test": "test (central set)"}
 _INK = "#333333"
 _WRITTEN_CLASSES = 20
 
 
 def learning_curves(rows: Sequence[Row]) -> "Figure":
-    """Return loss (nats per example) and accuracy (fraction), train and test, by round.
+    """Return loss (nats per example) and accuracy (fraction), train, validation and test, by round.
 
     Args:
         rows: one per round, with metrics by key such as `train/loss`; a round without a metric is passed over.
@@ -30,7 +30,7 @@ def learning_curves(rows: Sequence[Row]) -> "Figure":
     _curves(accuracy, rows, "accuracy", "accuracy (fraction)")
     handles, labels = accuracy.get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(handles), frameon=False)
     return figure
 
 
@@ -73,7 +73,7 @@ def blank_figure(width: float, height: float) -> "Figure":
 def _curves(axes: "Axes", rows: Sequence[Row], metric: str, label: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    for split in ("train", "test"):
+    for split in _COLORS:
         points = [(row["round"], row[f"{split}/{metric}"]) for row in rows if f"{split}/{metric}" in row]
         if points:
             marker = "o" if len(points) <= 40 else None

@@ -1,16 +1,22 @@
-"""Step `evaluate`: the weights before and after training on the central test set, in this process."""
+"""Step `evaluate`: what the weights are worth on the central test set and for each client, in this process. It chooses nothing."""
 
 import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fedpipe.config import Config
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.refs import DataRef, EvalRef, TrainRef
 
+if TYPE_CHECKING:
+    from fedpipe.data.population import Population
+    from fedpipe.models.evaluate import Predictor
+    from fedpipe.types import Weights
+
 
 def evaluate(config: Config, data: DataRef, trained: TrainRef, out: Path) -> EvalRef:
-    """Evaluate both weights and write `metrics.json` and `confusion.csv` to the folder `out`.
+    """Evaluate the initial, final and best weights and write figures and tables to the folder `out`.
 
     Raises:
         ModelError: a weights file is damaged or does not fit the model.
@@ -18,8 +24,9 @@ def evaluate(config: Config, data: DataRef, trained: TrainRef, out: Path) -> Eva
     """
     from fedpipe.data.population import Population
     from fedpipe.models import build_model
-    from fedpipe.models.evaluate import Evaluator
+    from fedpipe.models.evaluate import Evaluator, Predictor
     from fedpipe.models.weights_io import load_weights
+    from fedpipe.report.evaluation_tables import labels_csv, reliability_csv
     from fedpipe.report.tables import confusion_csv
     from fedpipe.steps.describe import label_names
 
@@ -27,19 +34,58 @@ def evaluate(config: Config, data: DataRef, trained: TrainRef, out: Path) -> Eva
     population = Population.open(Path(data.path), verify=False)
     model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes)
     evaluator = Evaluator(model, population.central_test())
-    before = evaluator.evaluate(load_weights(Path(trained.initial_weights)))
-    after = evaluator.evaluate(load_weights(Path(trained.final_weights)))
-    figures = {
-        name: {"test/loss": result.loss, "test/accuracy": result.accuracy} for name, result in (("initial", before), ("final", after))
-    }
+    files = {"initial": trained.initial_weights, "final": trained.final_weights, "best": trained.best_weights}
+    weights = {name: load_weights(Path(file)) for name, file in files.items() if file is not None}
+    results = {name: evaluator.evaluate(values) for name, values in weights.items()}
+    figures = {name: result.metrics("test") for name, result in results.items()}
+    chosen = "best" if "best" in results else "final"
+    figures[chosen] |= _of_clients(config, Predictor(model), weights[chosen], population, out / "clients.parquet")
+    confusion, names = results[chosen].confusion, label_names(population)
     write_atomic(out / "metrics.json", json.dumps(figures, indent=1) + "\n")
-    write_atomic(out / "confusion.csv", confusion_csv(after.confusion, label_names(population)))
-    seconds = time.perf_counter() - start
+    write_atomic(out / "confusion.csv", confusion_csv(confusion, names))
+    write_atomic(out / "labels.csv", labels_csv(confusion, names))
+    write_atomic(out / "reliability.csv", reliability_csv(results[chosen].calibration))
     return EvalRef(
         metrics=str(out / "metrics.json"),
         confusion_table=str(out / "confusion.csv"),
-        confusion=after.confusion.tolist(),
+        confusion=confusion.tolist(),
+        labels_table=str(out / "labels.csv"),
+        reliability_table=str(out / "reliability.csv"),
+        clients_table=str(out / "clients.parquet"),
         initial=figures["initial"],
         final=figures["final"],
-        seconds=seconds,
+        best=figures.get("best"),
+        seconds=time.perf_counter() - start,
     )
+
+
+def _of_clients(config: Config, predictor: "Predictor", weights: "Weights", population: "Population", table: Path) -> dict[str, float]:
+    """Return the figures of federated evaluation and of personalization; write the table of clients.
+
+    At most `eval.clients` of each kind are read, whatever the population.
+    """
+    import numpy as np
+
+    from fedpipe.models.federated import choose_clients, evaluate_clients, spread, worst_decile
+    from fedpipe.report.evaluation_tables import write_clients
+
+    chosen = [choose_clients(population.index, "test", held_out, config.eval.clients, config.seed) for held_out in (False, True)]
+    participating, held_out = (evaluate_clients(predictor, weights, population, clients) for clients in chosen)
+    figures = participating.metrics("participating") | held_out.metrics("held_out")
+    after = None
+    if config.eval.personalize_steps:
+        from fedpipe.algorithms.personalize import personalized_accuracies
+
+        after = personalized_accuracies(config, predictor, weights, population, [*chosen[0], *chosen[1]])
+        gains = after - np.concatenate([participating.accuracies, held_out.accuracies])
+        known = ~np.isnan(after)
+        if known.any():
+            found = {
+                **spread("accuracy", after[known]),
+                "accuracy_worst_decile": worst_decile(after[known]),
+                **spread("gain", gains[known]),
+            }
+            found["improved_fraction"] = float((gains[known] > 0).mean())
+            figures |= {f"personalized/{name}": value for name, value in found.items()}
+    write_clients(table, participating, held_out, after)
+    return figures

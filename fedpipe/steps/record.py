@@ -23,6 +23,8 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
     from fedpipe.data.population import Population
     from fedpipe.models import build_model
     from fedpipe.models.weights_io import load_weights
+    from fedpipe.report.evaluation_plots import client_accuracies, reliability_diagram
+    from fedpipe.report.evaluation_tables import read_accuracies, read_reliability
     from fedpipe.report.plots import confusion_matrix, learning_curves
     from fedpipe.steps.describe import label_names, write_pictures
     from fedpipe.tracking.model import log_model
@@ -31,20 +33,29 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
 
     run = TrackedRun.attach(open_store(project.root, config.tracking.experiment), trained.run_id)
     population = Population.open(Path(data.path), verify=False)
-    model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes)
+    model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes, project.root)
     example = population.central_test().x[:2]
-    model_id = log_model(run, model, load_weights(Path(trained.final_weights)), example, round_num=config.rounds)
+    chosen = trained.rounds if trained.best_round is None else trained.best_round
+    model_id = log_model(run, model, load_weights(Path(trained.chosen)), example, round_num=chosen)
     rounds = Path(trained.rounds_table)
     run.log_figure(learning_curves(_rows(rounds)), "plots/learning_curves.png")
     run.log_figure(confusion_matrix(np.array(evaluated.confusion), label_names(population)), "plots/confusion_matrix.png")
-    for path in (rounds, Path(evaluated.metrics), Path(evaluated.confusion_table), Path(data.path) / "manifest.json"):
-        run.log_file(path, "tables")
+    run.log_figure(reliability_diagram(*read_reliability(Path(evaluated.reliability_table))), "plots/reliability.png")
+    clients = Path(evaluated.clients_table)
+    if clients.exists():
+        run.log_figure(client_accuracies(*read_accuracies(clients)), "plots/client_accuracies.png")
+    tables = (evaluated.metrics, evaluated.confusion_table, evaluated.labels_table, evaluated.reliability_table)
+    for path in (rounds, *map(Path, tables), clients, Path(data.path) / "manifest.json"):
+        if path.exists():
+            run.log_file(path, "tables")
     for picture in write_pictures(population, Path(trained.run_dir) / "population"):
         run.log_file(picture, "plots")
     worker_log = Path(trained.run_dir) / "worker.log"
     if worker_log.exists():
         run.log_file(worker_log, "logs")
     run.log_final_metrics(evaluated.final)
+    if evaluated.best is not None:
+        run.log_final_metrics(evaluated.best, "best")
     run.finish()
     return RecordRef(trained.run_id, run.url, "uv run fedpipe ui", f"models:/{model_id}")
 
@@ -71,8 +82,8 @@ def read_trained(folder: Path) -> TrainRef:
     """
     try:
         values = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        for key in ("initial_weights", "final_weights", "rounds_table"):
-            values[key] = str(folder / Path(values[key]).name)
+        for key in ("initial_weights", "final_weights", "best_weights", "rounds_table"):
+            values[key] = values[key] and str(folder / Path(values[key]).name)
         return TrainRef(**values)
     except (OSError, ValueError, TypeError, KeyError) as err:
         raise DataError(f"{folder}: expected a finished training, cannot read its run.json: {err}. Run `fedpipe train` first.") from err

@@ -42,6 +42,9 @@ class TrainRef:
         weights_sha256: of the final weights.
         seconds: wall time of the training, starts included.
         round_median_seconds: median wall time of a round, without evaluation.
+        rounds: rounds that were trained: fewer than the settings say where validation ended it.
+        best_weights: file of the weights that the validation examples chose; None where there are none.
+        best_round: the round of these.
     """
 
     run_id: str
@@ -52,26 +55,44 @@ class TrainRef:
     weights_sha256: str
     seconds: float
     round_median_seconds: float
+    rounds: int
+    best_weights: str | None
+    best_round: int | None
+
+    @property
+    def chosen(self) -> str:
+        """Return the file of the weights that the run's result is: the best where validation chose, else the last."""
+        return self.best_weights or self.final_weights
 
 
 @dataclass(frozen=True)
 class EvalRef:
-    """A finished evaluation of the initial and the final weights on the central test set.
+    """A finished evaluation of the initial, the final and, where validation chose, the best weights.
+
+    What is said of each client, each label and each confidence is of the chosen weights: the best, or else the final ones.
 
     Attributes:
-        metrics: JSON file with `initial` and `final`, each with `test/loss` and `test/accuracy`.
-        confusion_table: CSV file of the final weights' confusion, in the form of DVC's template.
-        confusion: the final weights' counts; row = label, column = prediction.
+        metrics: JSON file with `initial`, `final` and, where validation chose, `best`, each with `test/loss` and `test/accuracy`.
+        confusion_table: CSV file of the confusion on the central test set, in the form of DVC's template.
+        confusion: its counts; row = label, column = prediction.
+        labels_table: CSV file, examples and accuracy of each label there.
+        reliability_table: CSV file, mean confidence and accuracy of the predictions in each bin of confidence there.
+        clients_table: Parquet file, a row a client that was evaluated.
         initial: the figures before training.
         final: the figures after.
+        best: the figures of the best weights, or None.
         seconds: wall time.
     """
 
     metrics: str
     confusion_table: str
     confusion: list[list[int]]
+    labels_table: str
+    reliability_table: str
+    clients_table: str
     initial: dict[str, float]
     final: dict[str, float]
+    best: dict[str, float] | None
     seconds: float
 
 

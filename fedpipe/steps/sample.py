@@ -19,8 +19,10 @@ def sample_clients(config: Config, data: DataRef, run_dir: Path) -> PlanRef:
     from fedpipe.data.cohorts import plan_cohorts
     from fedpipe.data.population import Population
 
-    clients = Population.open(Path(data.path), verify=False).participating()
-    text = plan_cohorts(clients, config.cohort, config.rounds, config.seed).to_json()
+    population = Population.open(Path(data.path), verify=False)
+    clients = population.participating()
+    examples = [population.num_examples(client_id) for client_id in clients] if config.cohort.strategy == "weighted" else None
+    text = plan_cohorts(clients, config.cohort, config.rounds, config.seed, examples).to_json()
     path = run_dir / "cohorts.json"
     write_atomic(path, text)
     return PlanRef(str(path), hashlib.sha256(text.encode()).hexdigest(), str(run_dir))

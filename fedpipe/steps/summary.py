@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from fedpipe.config import Config
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef, EvalRef, RecordRef, TrainRef
 
@@ -14,7 +13,6 @@ def new_run_name() -> str:
 
 
 def summarize(
-    config: Config,
     project: Project,
     data: DataRef,
     trained: TrainRef,
@@ -31,9 +29,11 @@ def summarize(
         "flow_run_id": flow_run_id,
         "data_md5": data.md5,
         "git_commit": environment_tags(project.root)["git.commit"],
-        "rounds": config.rounds,
+        "rounds": trained.rounds,
+        "best_round": trained.best_round,
         "initial": evaluated.initial,
         "final": evaluated.final,
+        "best": evaluated.best,
         "weights_sha256": trained.weights_sha256,
         "seconds": {
             "prepare": data.seconds,

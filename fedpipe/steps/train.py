@@ -20,6 +20,7 @@ from fedpipe.types import CohortPlan, RoundSink, Weights, weights_sha256
 
 if TYPE_CHECKING:
     from fedpipe.data.population import Population
+    from fedpipe.steps.recorder import Recorder
 
 
 def train(
@@ -56,6 +57,7 @@ def train(
     from fedpipe.engine.loop import run_rounds
     from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator
+    from fedpipe.models.federated import choose_clients, pooled
     from fedpipe.steps.recorder import Recorder
     from fedpipe.steps.tracked import tracked
 
@@ -64,26 +66,30 @@ def train(
     cohorts = read_plan(plan)
     population = Population.open(Path(data.path), verify=False)
     _refuse_strangers(cohorts, population)
-    recorder = Recorder(run_dir)
+    recorder = Recorder(run_dir, config.eval.patience)
     identity = {"settings": _sha256(flatten(config)), "plan": plan.sha256, "data": data.md5}
     checkpoints = Checkpoints(run_dir / "checkpoints", identity, config.runtime.checkpoint_every, config.runtime.checkpoints_keep)
     ahead = brought_ahead(
         Path(data.path), cohorts, Path(plan.path), project.client_cache, config.runtime.cache_max_bytes, run_dir / "bring.log"
     )
     with ahead, borrow_runtime(config.runtime, run_dir / "worker.log") as runtime:
-        model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes)
+        model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes, project.root)
         algorithm = build_algorithm(config, model, population, project.client_cache, project.root)
-        evaluator = Evaluator(model, population.central_test())
+        evaluators = {"test": Evaluator(model, population.central_test())}
+        validated = choose_clients(population.index, "validation", held_out=False, most=config.eval.clients, seed=config.seed)
+        if validated:
+            evaluators["validation"] = Evaluator(model, pooled(population, validated, "validation"))
 
         def evaluate(weights: Weights) -> dict[str, float]:
-            result = evaluator.evaluate(weights)
-            return {"test/loss": result.loss, "test/accuracy": result.accuracy}
+            results = {split: evaluator.evaluate(weights).metrics(split) for split, evaluator in evaluators.items()}
+            return {key: value for metrics in results.values() for key, value in metrics.items()}
 
         facts = {"fedpipe.plan_sha256": plan.sha256, **algorithm.info, **(tags or {})}
         with tracked(config, data, population, project, run_name, facts, run_dir) as run:
             run.log_file(Path(plan.path), "plan")
-            result = run_rounds(algorithm, runtime, cohorts, evaluate, config.eval.every, [run, recorder, *sinks], checkpoints)
-            run.set_tags({f"runtime.{key}": value for key, value in runtime.info.items()})
+            to: list[RoundSink] = [run, recorder, *sinks]
+            result = run_rounds(algorithm, runtime, cohorts, evaluate, config.eval.every, to, checkpoints, recorder.is_last)
+            run.set_tags({f"runtime.{key}": value for key, value in runtime.info.items()} | _early_stop(recorder, len(cohorts)))
             run.training_done()
             recorder.finish()
             run.flush(config.tracking.wait_seconds)
@@ -96,9 +102,18 @@ def train(
         weights_sha256=weights_sha256(result.final.weights),
         seconds=time.perf_counter() - start,
         round_median_seconds=statistics.median(result.round_seconds or [result.final.seconds]),
+        rounds=result.final.round_num,
+        best_weights=None if recorder.best_round is None else str(recorder.best_weights),
+        best_round=recorder.best_round,
     )
     write_atomic(run_dir / "run.json", json.dumps(asdict(ref), indent=1) + "\n")
     return ref
+
+
+def _early_stop(recorder: "Recorder", planned: int) -> dict[str, str]:
+    if recorder.last_round == planned:
+        return {}
+    return {"fedpipe.stopped_early": f"after round {recorder.last_round} of {planned}: no better validation since {recorder.best_round}"}
 
 
 def _sha256(value: Mapping[str, Any]) -> str:
@@ -108,6 +123,7 @@ def _sha256(value: Mapping[str, Any]) -> str:
 def _refuse_strangers(plan: CohortPlan, population: "Population") -> None:
     """Refuse a plan that was drawn from other data: it may name clients that are gone."""
     planned = {client_id for cohort in plan.cohorts for client_id in cohort}
+    planned |= {client_id for turnout in plan.turnouts for client_id in (*turnout.dropped, *turnout.late, *turnout.surplus)}
     forgotten = planned & set(population.manifest.forgotten)
     strangers = planned - set(population.participating())
     if forgotten:

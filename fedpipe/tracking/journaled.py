@@ -13,9 +13,9 @@ from typing import Any
 from fedpipe.errors import ModelError, TrackingError
 from fedpipe.models.weights_io import load_weights, save_weights
 from fedpipe.tracking.journal import Journal, read_records
-from fedpipe.tracking.snapshots import BEST_BY, Snapshot, SnapshotPolicy, index_entry
+from fedpipe.tracking.snapshots import Snapshot, SnapshotPolicy, index_body, index_entry
 from fedpipe.tracking.store import Store
-from fedpipe.types import RoundReport
+from fedpipe.types import RoundReport, best_by
 
 logger = logging.getLogger("fedpipe.tracking")
 
@@ -99,8 +99,8 @@ class JournaledRun:
         if snapshot is None:
             return
         path = self._weights / f"{name}.safetensors"
-        self._index[path.name] = index_entry(snapshot.round_num, snapshot.score, save_weights(path, snapshot.weights))
-        body = {"best_by": f"{BEST_BY}, a record only: the test set chose it", "files": self._index}
+        self._index[path.name] = index_entry(snapshot, save_weights(path, snapshot.weights))
+        body = index_body(self._index, self._policy.best)
         (self._weights / "index.json").write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
         self._journal.file(path, "weights")
         self._journal.file(self._weights / "index.json", "weights")
@@ -115,15 +115,17 @@ def _read_index(folder: Path) -> dict[str, Any]:
 
 def _best_so_far(journal: Path, folder: Path) -> Snapshot | None:
     """Return the best round in a journal with its weights, as `SnapshotPolicy` chooses it."""
-    best: tuple[float, int] | None = None
+    best: tuple[float, int, str] | None = None
     for record in read_records(journal):
-        score = record["values"].get(BEST_BY) if record["kind"] == "metrics" and not record["final"] else None
+        values = record["values"] if record["kind"] == "metrics" and not record["final"] else {}
+        name = best_by(values)
+        score = values.get(name)
         if score is not None and score == score and (best is None or score > best[0]):
-            best = (score, record["step"])
+            best = (score, record["step"], name)
     if best is None:
         return None
     try:
-        return Snapshot(best[1], best[0], load_weights(folder / "best.safetensors"))
+        return Snapshot(best[1], best[0], load_weights(folder / "best.safetensors"), best[2])
     except ModelError as err:
         logger.warning("the weights of the best round so far, %d, are lost: %s", best[1], err)
         return None

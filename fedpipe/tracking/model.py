@@ -1,7 +1,8 @@
 """The trained model as an MLflow model: a TensorFlow SavedModel that anyone can load, without fedpipe and without a pickle.
 
-`mlflow.pyfunc.load_model(f"models:/{model_id}").predict(x)` takes float32 [n, *feature_shape], pixels already in 0..1, and
-gives class probabilities, float32 [n, num_classes]. It also loads with `MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false`.
+`mlflow.pyfunc.load_model(f"models:/{model_id}").predict(x)` takes float32 [n, *feature_shape], pixels already in 0..1, or int32 tokens
+[n, length], padded with 0, and gives class probabilities, float32 [n, num_classes], or [n, length, num_classes] where each token is
+followed by a prediction. It also loads with `MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false`.
 """
 
 import platform
@@ -29,7 +30,7 @@ def log_model(
         run: the run that trained it.
         model: the architecture.
         weights: of all tensors of the model.
-        example: uint8 or float32 [n, *feature_shape], n at least 1: kept with the model as its input example.
+        example: uint8, float32 or int32 [n, *feature_shape], n at least 1: kept with the model as its input example.
         round_num: the round whose weights they are.
         name: the model's name; `runs:/<run_id>/<name>` finds it.
 
@@ -71,10 +72,9 @@ def _save(path: Path, about: Any, model: ModelSpec, weights: Weights, example: n
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    float32 = np.dtype(np.float32)
-    signature = ModelSignature(
-        Schema([TensorSpec(float32, (-1, *model.feature_shape))]), Schema([TensorSpec(float32, (-1, model.num_classes))])
-    )
+    float32, shape = np.dtype(np.float32), (-1, model.num_classes) if model.targets is None else (-1, -1, model.num_classes)
+    features = TensorSpec(np.dtype(np.int32 if model.tokens else np.float32), (-1, *(size or -1 for size in _feature_shape(model))))
+    signature = ModelSignature(Schema([features]), Schema([TensorSpec(float32, shape)]))
     # Said in full: MLflow would otherwise load the model in another process to see what it imports, and look for a pip.
     requirements = [f"{package}=={metadata.version(package)}" for package in ("mlflow", "tensorflow", "numpy")]
     environment = {
@@ -95,14 +95,21 @@ def _save(path: Path, about: Any, model: ModelSpec, weights: Weights, example: n
 def _classifier(model: ModelSpec, weights: Weights) -> Any:
     import tensorflow as tf
 
+    features = tf.TensorSpec((None, *_feature_shape(model)), tf.int32 if model.tokens else tf.float32, name="features")
+
     class Classifier(tf.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             # A list: TF 2.14's wrappers of dicts and tuples do not save with newer versions of wrapt.
             self.tensors = [tf.Variable(weights[name], name=name, trainable=False) for name in model.tensor_names]
 
-        @tf.function(input_signature=[tf.TensorSpec((None, *model.feature_shape), tf.float32, name="features")])  # type: ignore[untyped-decorator]
+        @tf.function(input_signature=[features])  # type: ignore[untyped-decorator]
         def __call__(self, features: Any) -> Any:
             return tf.nn.softmax(model.logits(self.tensors, features))
 
     return Classifier()
+
+
+def _feature_shape(model: ModelSpec) -> tuple[int | None, ...]:
+    """Return the shape of the features; of tokens the length is free: None."""
+    return (None,) if model.tokens else model.feature_shape

@@ -4,7 +4,7 @@ What a run leaves, by name:
     params          every setting, by dotted key
     tags            what the caller gives, and `dvc.data_md5`, `weights.*`, `fedpipe.status_reason`
     inputs          the data set, digest = DVC's md5: `NAME` in training, `NAME-test` in testing
-    metrics         `train/loss`, `test/accuracy`, `round/seconds`, ... with step = round; `final/...` once
+    metrics         `train/loss`, `test/accuracy`, `round/seconds`, ... with step = round; `final/...`, `best/...` once
     weights/        `round_0000.safetensors`, ..., `best.safetensors`, `last.safetensors`, and `index.json`
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 from fedpipe.errors import TrackingError
 from fedpipe.models.weights_io import save_weights
 from fedpipe.tracking.records import MAX_PARAM, MAX_TAG, DataRecord, batches, dataset_inputs, fit
-from fedpipe.tracking.snapshots import BEST_BY, Snapshot, SnapshotPolicy, index_entry
+from fedpipe.tracking.snapshots import Snapshot, SnapshotPolicy, index_body, index_entry
 from fedpipe.tracking.store import Store
 from fedpipe.types import RoundReport
 
@@ -107,9 +107,12 @@ class TrackedRun:
         self.set_tags(tags)
         self._training_done = True
 
-    def log_final_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Write the result of the run under `final/<key>`, apart from the rounds' keys: a step is written once."""
-        self._log_metrics({f"final/{key}": value for key, value in metrics.items()}, 0)
+    def log_final_metrics(self, metrics: Mapping[str, float], which: str = "final") -> None:
+        """Write the result of the run under `final/<key>`, apart from the rounds' keys: a step is written once.
+
+        `which` is `final`, or `best`: the result of the round that the validation examples chose.
+        """
+        self._log_metrics({f"{which}/{key}": value for key, value in metrics.items()}, 0)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; a value above MLflow's 8,000 characters is cut and ends in its SHA-256."""
@@ -180,9 +183,9 @@ class TrackedRun:
         with TemporaryDirectory() as folder:
             path = Path(folder) / f"{name}.safetensors"
             sha256 = save_weights(path, snapshot.weights)
-            self._index[path.name] = index_entry(snapshot.round_num, snapshot.score, sha256)
+            self._index[path.name] = index_entry(snapshot, sha256)
             self.log_file(path, "weights")
-        self._log_json({"best_by": f"{BEST_BY}, a record only: the test set chose it", "files": self._index}, "weights/index.json")
+        self._log_json(index_body(self._index, self._policy.best if self._policy else None), "weights/index.json")
 
     def _log_json(self, value: Any, name: str) -> None:
         with self._store.guard(f"write '{name}' to run {self.run_id}"):

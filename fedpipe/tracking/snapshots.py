@@ -5,9 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fedpipe.types import RoundReport, Weights
-
-BEST_BY = "test/accuracy"
+from fedpipe.types import TEST_SCORE, RoundReport, Weights, best_by
 
 
 @dataclass(frozen=True)
@@ -17,13 +15,14 @@ class Snapshot:
     round_num: int
     score: float | None
     weights: Weights
+    score_name: str = TEST_SCORE
 
 
 class SnapshotPolicy:
     """Chooses the weights to keep: round 0, every `save_every` rounds, the best and the last.
 
-    The best is the earliest round with the highest `test/accuracy`. It is a record and no more: chosen on the test set, its
-    accuracy there says too much of it. Results are reported for the last round.
+    The best is the earliest round with the highest `validation/accuracy`, and results are reported for it. Without validation examples it
+    is that of the highest `test/accuracy`: a record and no more, results are reported for the last round.
     """
 
     def __init__(self, save_every: int) -> None:
@@ -37,15 +36,23 @@ class SnapshotPolicy:
 
         The weights are held, not copied: whoever makes a report must not write into its arrays again.
         """
-        score = report.metrics.get(BEST_BY)
+        name = best_by(report.metrics)
+        score = report.metrics.get(name)
         if score is not None and math.isnan(score):
             score = None  # A diverged model is not the best, and JSON has no NaN.
-        self.last = Snapshot(report.round_num, score, report.weights)
+        self.last = Snapshot(report.round_num, score, report.weights, name)
         if score is not None and (self.best is None or self.best.score is None or score > self.best.score):
             self.best = self.last
         return report.round_num % self._save_every == 0
 
 
-def index_entry(round_num: int, score: float | None, sha256: str) -> Mapping[str, Any]:
+def index_entry(snapshot: Snapshot, sha256: str) -> Mapping[str, Any]:
     """Return what `weights/index.json` says of one file."""
-    return {"round": round_num, BEST_BY: score, "sha256": sha256}
+    return {"round": snapshot.round_num, snapshot.score_name: snapshot.score, "sha256": sha256}
+
+
+def index_body(files: Mapping[str, Any], best: Snapshot | None) -> Mapping[str, Any]:
+    """Return `weights/index.json`: the files, and what made the best one the best."""
+    name = best.score_name if best else TEST_SCORE
+    why = ", a record only: the test set chose it" if name == TEST_SCORE else ""
+    return {"best_by": name + why, "files": files}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fedpipe.errors import ModelError
+from fedpipe.models.lstm import lstm
 from fedpipe.models.softmax import softmax
 from fedpipe.tracking.model import log_model
 from fedpipe.types import weights_sha256
@@ -65,3 +66,18 @@ def test_weights_that_do_not_fit_are_refused_before_anything_is_written(start):
     with pytest.raises(ModelError, match=r"expected tensors kernel, bias, found kernel"):
         log_model(run, softmax((2,), 3), {"kernel": WEIGHTS["kernel"]}, np.zeros((1, 2), np.float32), round_num=1)
     assert run.store.client.get_run(run.run_id).outputs.model_outputs == []
+
+
+def test_a_model_of_tokens_takes_sequences_of_any_length(start, monkeypatch):
+    import mlflow
+
+    run, model = start(), lstm((9,), 4, tokens=7)
+    weights = model.initial_weights(1)
+    model_id = log_model(run, model, weights, np.ones((2, 9), np.int32), round_num=1)
+    run.finish()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", run.store.uri)
+    mlflow.set_tracking_uri(run.store.uri)
+    x = np.array([[3, 5, 0]], np.int32)
+    found = mlflow.pyfunc.load_model(f"models:/{model_id}").predict(x)
+    logits = np.asarray(model.logits(list(weights.values()), x))
+    np.testing.assert_allclose(found, np.exp(logits) / np.exp(logits).sum(), rtol=1e-5)

@@ -65,7 +65,7 @@ def test_no_examples_no_update() -> None:
     result = run(two_classes(weighting="examples"), WHITE[:0], [])
     assert not np.any(result.update[0])
     assert float(result.update_weight) == 0.0
-    assert [float(value) for value in result.sums.values()] == [0, 0, 0, 0]
+    assert [float(value) for value in result.sums.values()] == [0, 0, 0, 0, 0]
 
 
 def test_momentum_carries_half_of_the_first_step() -> None:

@@ -56,6 +56,12 @@ def test_what_an_algorithm_does_not_read(settings: Any, words: str) -> None:
         Config.model_validate(settings)
 
 
+def test_patience_needs_validation_examples() -> None:
+    Config.model_validate({"eval": {"patience": 3}, "data": {"validation_fraction": 0.2}})
+    with pytest.raises(ValidationError, match=r"eval\.patience=3 needs validation examples, found data\.validation_fraction=0"):
+        Config.model_validate({"eval": {"patience": 3}})
+
+
 def test_what_an_algorithm_brings_may_be_set() -> None:
     Config.model_validate({"algorithm": {"name": "fedavgm"}, "server": {"momentum": 0.5}})
     Config.model_validate({"algorithm": {"name": "fedyogi"}, "server": {"epsilon": 0.1, "beta_2": 0.9}})

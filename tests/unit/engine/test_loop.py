@@ -11,7 +11,7 @@ from fedpipe.algorithms.base import RoundResult
 from fedpipe.engine.checkpoint import Checkpoints
 from fedpipe.engine.loop import run_rounds
 from fedpipe.errors import RoundError
-from fedpipe.types import CohortPlan, RoundReport, Weights
+from fedpipe.types import CohortPlan, RoundReport, Turnout, Weights
 
 PLAN = CohortPlan("fixed", 1, (("a", "b"), ("a",), ("b", "c", "d")))
 
@@ -71,6 +71,37 @@ def test_evaluates_first_every_k_and_last() -> None:
     keeper = Keeper()
     run_rounds(Counting(), Direct(), PLAN, evaluate, eval_every=2, sinks=[keeper])
     assert ["test/loss" in r.metrics for r in keeper.reports] == [True, False, True, True]
+
+
+def test_a_round_without_reports_is_skipped_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    turnouts = (Turnout(("a", "b"), (), (), (), 9, 2.0), Turnout(("a",), ("c",), (), (), 9, 3.0), Turnout(("d",), (), (), (), 9, 1.0))
+    plan = CohortPlan("poisson", 1, (("a", "b"), (), ("d",)), turnouts)
+    keeper, runtime, algorithm = Keeper(), Direct(), Counting()
+    result = run_rounds(algorithm, runtime, plan, evaluate, eval_every=1, sinks=[keeper])
+    assert runtime.asked == ["the initial state", "round 1", "round 3"]
+    assert algorithm.expected == [("d",)]
+    assert [float(r.weights["w"][0]) for r in keeper.reports] == [0, 2, 2, 3]
+    skipped = keeper.reports[2]
+    assert (skipped.cohort, skipped.examples, skipped.metrics["test/loss"]) == ((), 0, 2.0)
+    assert {key: skipped.metrics[f"cohort/{key}"] for key in ("asked", "dropped", "skipped", "simulated_seconds_total")} == {
+        "asked": 2.0,
+        "dropped": 1.0,
+        "skipped": 1.0,
+        "simulated_seconds_total": 5.0,
+    }
+    assert len(result.round_seconds) == 2
+    assert "round 2: skipped, the weights stay: 2 clients asked, 1 would report, fewer than cohort.min_reports." in caplog.text
+
+
+def test_stop_ends_the_run_with_a_checkpoint_and_resuming_it_does_nothing(tmp_path: Path) -> None:
+    def checkpoints() -> Checkpoints:
+        return Checkpoints(tmp_path, {"plan": "x"}, every=5, keep=2)
+
+    for asked in (["the initial state", "round 1", "round 2"], ["the initial state"]):
+        keeper, runtime = Keeper(), Direct()
+        result = run_rounds(Counting(), runtime, PLAN, evaluate, 1, [keeper], checkpoints(), lambda report: report.round_num == 2)
+        assert runtime.asked == asked
+        assert (result.final.round_num, float(result.final.weights["w"][0])) == (2, 3.0)
 
 
 def test_a_sink_that_fails_ends_the_run() -> None:

@@ -1,0 +1,56 @@
+"""Personalization: what a model gains when each client goes on training it, for some steps, on its own examples alone.
+
+Fine-tuning, as Wang et al. 2019 (arXiv 1910.10252) evaluate it: from the server's weights, with the client's optimizer, rate and batches
+of the settings; the client's test examples say what came of it. Nothing goes back to the server.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from fedpipe.algorithms.recipe import build_client_work
+from fedpipe.config import Config
+from fedpipe.data.population import Population
+from fedpipe.data.resident import to_bytes
+from fedpipe.models.evaluate import Predictor
+from fedpipe.models.federated import evaluate_clients
+from fedpipe.seeding import derive_seed
+from fedpipe.types import Weights
+
+
+def personalized_accuracies(
+    config: Config, predictor: Predictor, weights: Weights, population: Population, client_ids: Sequence[str]
+) -> npt.NDArray[np.float64]:
+    """Return float64 [clients], the test accuracy of each client after `eval.personalize_steps` steps; NaN for one that has nothing to
+    train on.
+
+    Args:
+        config: settings under `client`, `eval.personalize_steps` and `seed`.
+        predictor: of the model.
+        weights: from which each client starts.
+        population: the clients.
+        client_ids: whose; each has test examples.
+    """
+    model, manifest, steps = predictor.model, population.manifest, config.eval.personalize_steps
+    work = build_client_work(config, model, np.dtype(manifest.feature_dtype), manifest.variable_length)
+    work = replace(work, epochs=steps, max_steps=steps, by_value=True, local_gradient=None)
+    start = [tf.constant(weights[name]) for name in model.tensor_names]
+
+    def fine_tuned(start: Any, data: Any, count: Any, seed: Any) -> Any:
+        return [old + change for old, change in zip(start, work(start, data, count, seed).update, strict=True)]
+
+    train = tf.function(fine_tuned)
+    trainable = set(population.client_ids("train"))
+    found = np.full(len(client_ids), np.nan)
+    for number, client_id in enumerate(client_ids):
+        if client_id in trainable:
+            examples = population.examples(client_id, "train")
+            seed = tf.constant(derive_seed(config.seed, "personalize", client_id), tf.int64)
+            tensors = train(start, tf.constant(to_bytes(examples, client_id)), tf.constant(len(examples), tf.int64), seed)
+            own = dict(zip(model.tensor_names, (tensor.numpy() for tensor in tensors), strict=True))
+            found[number] = evaluate_clients(predictor, own, population, [client_id]).accuracies[0]
+    return found

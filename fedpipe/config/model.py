@@ -1,0 +1,45 @@
+"""The settings of the model: its name, and what the models of sequences want to know."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from fedpipe.config.base import OWN_FUNCTION, Group, Name, PositiveInt
+
+MODEL_NAMES = ("softmax", "mlp", "cnn", "cnn_dropout", "lstm", "resnet18_gn")
+
+
+class ModelConfig(Group):
+    """What is trained."""
+
+    name: Name = Field(
+        "softmax",
+        description="Architecture; docs/models.md has each with its paper. `softmax`: multinomial logistic regression from zero; `mlp`: "
+        "two hidden layers of 200; `cnn`: two 5x5 convolutions, dense 512; `cnn_dropout`: two 3x3 convolutions, dropout, dense 128; "
+        "`lstm`: two layers of 256, for sequences of tokens; `resnet18_gn`: ResNet-18 with group normalization; or "
+        "`mypackage.module:function`, one of your own.",
+    )
+    tokens: PositiveInt | None = Field(
+        None,
+        description="Number of different tokens, the padding 0 included; `null`: as many as labels, which are tokens then. `lstm` only.",
+    )
+    positions: Literal["last", "all"] = Field(
+        "last",
+        description="What is predicted. `last`: the example's label, from the whole sequence; `all`: after each token the next one, the "
+        "label after the last, as McMahan et al. 2017 have it; loss and accuracy are over the tokens, without padding. `lstm` only.",
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _known_model(cls, name: str) -> str:
+        if name not in MODEL_NAMES and not OWN_FUNCTION.fullmatch(name):
+            raise ValueError(f"model.name: expected one of {', '.join(MODEL_NAMES)}, or mypackage.module:function, found {name!r}")
+        return name
+
+    @model_validator(mode="after")
+    def _refuse_what_would_be_ignored(self) -> "ModelConfig":
+        for key in ("tokens", "positions"):
+            value = getattr(self, key)
+            if self.name != "lstm" and value != type(self).model_fields[key].default:
+                raise ValueError(f"model.{key}={value} is set but model.name={self.name} ignores it. Remove it or choose lstm.")
+        return self

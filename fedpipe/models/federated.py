@@ -1,0 +1,136 @@
+"""Federated evaluation: how good a model is for each client, and how that is spread over them.
+
+A mean over all examples says little of the clients that fare worst: the figures here are those of the literature on fairness (Li et al.
+2020, arXiv 1905.10497: the worst tenth of the clients, the spread) beside the mean over clients and the mean over examples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fedpipe.data.index import ClientIndex
+from fedpipe.data.manifest import Split
+from fedpipe.models.evaluate import Predictor
+from fedpipe.seeding import generator
+from fedpipe.types import Examples, Weights
+
+_AT_ONCE = 1000
+"""Examples that are predicted together: of many small clients at once."""
+
+
+class ClientExamples(Protocol):
+    """What the evaluation asks of a population."""
+
+    def examples(self, client_id: str, split: Split) -> Examples:
+        """Return the client's examples of a split."""
+
+
+@dataclass(frozen=True)
+class ClientScores:
+    """What a model is worth to each of some clients.
+
+    Attributes:
+        client_ids: whose.
+        predictions: int64 [clients], examples, or tokens where each is followed by a prediction.
+        losses: float64 [clients], mean cross-entropy in nats.
+        accuracies: float64 [clients], fraction that is right.
+    """
+
+    client_ids: tuple[str, ...]
+    predictions: npt.NDArray[np.int64]
+    losses: npt.NDArray[np.float64]
+    accuracies: npt.NDArray[np.float64]
+
+    def metrics(self, group: str) -> dict[str, float]:
+        """Return the figures of a group of clients by key, such as `participating/accuracy_mean`; none if there are no clients."""
+        if not self.client_ids:
+            return {}
+        weights = self.predictions / self.predictions.sum()
+        figures = {
+            "clients": float(len(self.client_ids)),
+            "loss": float(self.losses @ weights),
+            "loss_mean": float(self.losses.mean()),
+            "accuracy": float(self.accuracies @ weights),
+            **spread("accuracy", self.accuracies),
+            "accuracy_worst_decile": worst_decile(self.accuracies),
+        }
+        return {f"{group}/{name}": value for name, value in figures.items()}
+
+
+def spread(name: str, values: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Return mean, standard deviation and the 10th, 50th and 90th percentile of one value a client.
+
+    >>> spread("x", np.array([0.0, 1.0]))
+    {'x_mean': 0.5, 'x_std': 0.5, 'x_p10': 0.1, 'x_p50': 0.5, 'x_p90': 0.9}
+    """
+    low, middle, high = (float(value) for value in np.percentile(values, (10, 50, 90)))
+    figures = {"mean": float(values.mean()), "std": float(values.std()), "p10": low, "p50": middle, "p90": high}
+    return {f"{name}_{key}": value for key, value in figures.items()}
+
+
+def worst_decile(values: npt.NDArray[np.float64]) -> float:
+    """Return the mean of the lowest tenth of the values, rounded up to whole clients.
+
+    >>> worst_decile(np.arange(11.0))
+    0.5
+    """
+    return float(np.sort(values)[: -(-len(values) // 10)].mean())
+
+
+def choose_clients(index: ClientIndex, split: Split, held_out: bool, most: int, seed: int) -> tuple[str, ...]:
+    """Return the clients that have examples in a split and are held out or not, sorted; of more than `most` as many, drawn by name.
+
+    Args:
+        index: of the population; nothing else of it is read.
+        split: whose examples count.
+        held_out: which of the two kinds.
+        most: limit.
+        seed: the run's.
+    """
+    found = np.flatnonzero((index.counts(split) > 0) & (index.held_out == held_out))
+    if len(found) > most:
+        rng = generator(seed, "evaluation", split, int(held_out))
+        found = np.sort(found[rng.choice(len(found), most, replace=False, shuffle=False)])
+    return tuple(index.client_ids[i] for i in found.tolist())
+
+
+def evaluate_clients(
+    predictor: Predictor, weights: Weights, population: ClientExamples, client_ids: Sequence[str], split: Split = "test"
+) -> ClientScores:
+    """Return what the weights are worth to each client, on its examples of a split; it has at least one.
+
+    Raises:
+        DataError: a client's examples cannot be read.
+        ModelError: the model does not take them.
+    """
+    sums = np.zeros((3, len(client_ids)))
+    waiting: list[Examples] = []
+    owners: list[npt.NDArray[np.int64]] = []
+
+    def flush() -> None:
+        pooled = Examples(np.concatenate([one.x for one in waiting]), np.concatenate([one.y for one in waiting]))
+        found, owner = predictor.predict(weights, pooled), np.concatenate(owners)
+        clients = owner[found.rows]
+        for row, values in enumerate((None, found.losses.astype(np.float64), found.hits.astype(np.float64))):
+            sums[row] += np.bincount(clients, values, minlength=len(client_ids))
+        waiting.clear()
+        owners.clear()
+
+    for number, client_id in enumerate(client_ids):
+        waiting.append(population.examples(client_id, split))
+        owners.append(np.full(len(waiting[-1]), number))
+        if sum(map(len, waiting)) >= _AT_ONCE:
+            flush()
+    if waiting:
+        flush()
+    counts = np.maximum(sums[0], 1)
+    return ClientScores(tuple(client_ids), sums[0].astype(np.int64), sums[1] / counts, sums[2] / counts)
+
+
+def pooled(population: ClientExamples, client_ids: Sequence[str], split: Split) -> Examples:
+    """Return the examples of a split of all these clients together."""
+    parts = [population.examples(client_id, split) for client_id in client_ids]
+    return Examples(np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts]))
