@@ -23,11 +23,13 @@ class Aggregation:
         each: the factory that sees every client's update.
         partial: (sum over the cohort of its updates, times their update weights if `weighted`; sum of the update weights) ->
             the same aggregate, in TensorFlow ops; `None` if it cannot be computed from these.
+        private: whether it is the mechanism that `privacy` names.
     """
 
     name: str
     each: Any
     partial: Callable[[list[Any], Any], list[Any]] | None = None
+    private: bool = False
 
     @property
     def weighted(self) -> bool:

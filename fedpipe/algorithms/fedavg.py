@@ -59,7 +59,7 @@ class FedAvg:
         self._config, self._work, self._cache, self._seed = config, work, cache, config.seed
         self._groups, self._arrangement = _arrangement(config.runtime, aggregation)
         optimizer = server_optimizer or build_server_optimizer(config.server)
-        self._least = config.cohort.min_reports
+        self._least, self._private = config.cohort.min_reports, aggregation.private
         self._finder: Any = None  # built when a client fails
         self._initial = list(work.model.initial_weights(config.seed).values())
         self.process = compose(work, aggregation, optimizer, self._initial, grouped=self._groups is not None)
@@ -89,7 +89,8 @@ class FedAvg:
         """
         clients, failed = readable(self._cache, cohort)
         require_reports(round_num, len(cohort), failed, self._least)
-        if not sum(client.count for client in clients.values()):
+        # A private round without clients is a round of noise: to leave it out would tell that nobody was sampled.
+        if not sum(client.count for client in clients.values()) and not self._private:
             raise RoundError(
                 f"round {round_num}: expected training examples at the cohort's clients, found none at {shorten(cohort)}. "
                 "Raise cohort.size, or sample clients that have examples."
@@ -106,12 +107,8 @@ class FedAvg:
                 next_state, measured = self.process.next(state, self._refs(round_num, rates.client, clients))
         sums = measured["clients"]
         examples = int(sums["examples"])
-        metrics = {
-            "train/loss": float(sums["loss"]) / examples,
-            "train/accuracy": int(sums["correct"]) / examples,
-            "train/steps": float(sums["steps"]),
-        }
-        metrics |= rate_metrics(self._config, rates)
+        metrics = {"train/loss": float(sums["loss"]) / examples, "train/accuracy": int(sums["correct"]) / examples} if examples else {}
+        metrics |= {"train/steps": float(sums["steps"]), **rate_metrics(self._config, rates)}
         return RoundResult(next_state, metrics | _scalars(measured["aggregator"], "aggregator"), examples, tuple(sorted(failed)))
 
     def weights(self, state: Any) -> Weights:

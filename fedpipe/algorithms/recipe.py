@@ -57,7 +57,13 @@ def averaging(run: Run, server_optimizer: Any = None) -> Recipe:
     """
     manifest = run.population.manifest
     work = build_client_work(run.config, run.model, np.dtype(manifest.feature_dtype), manifest.variable_length)
-    return Recipe(work, build_aggregation(run.config.aggregator), server_optimizer or build_server_optimizer(run.config.server))
+    if run.config.privacy.on:
+        from fedpipe.algorithms.private import private_mean  # TensorFlow Privacy takes half a second
+
+        aggregation = private_mean(run.config, [tensor.shape for tensor in run.model.initial_weights(run.config.seed).values()])
+    else:
+        aggregation = build_aggregation(run.config.aggregator)
+    return Recipe(work, aggregation, server_optimizer or build_server_optimizer(run.config.server))
 
 
 def build_client_work(config: Config, model: ModelSpec, feature_dtype: np.dtype[Any], variable_length: bool = False) -> ClientWork:

@@ -30,6 +30,11 @@ def build_algorithm(config: Config, model: ModelSpec, population: Any, cache_dir
     run = Run(config, model, population, cache_dir)
     named = ALGORITHMS.get(config.algorithm.name)
     built = load(named.where)(run) if named else _build_own(run, project)
+    if config.privacy.on and not (isinstance(built, Recipe) and built.aggregation.private):
+        raise ConfigError(
+            f"algorithm.name={config.algorithm.name}: expected a Recipe with the aggregation of `averaging(run)`, which is what "
+            f"privacy.mechanism={config.privacy.mechanism} makes private, found another. Keep that part, or set privacy.mechanism=none."
+        )
     if not isinstance(built, Recipe):
         return built  # type: ignore[no-any-return] # a whole algorithm
     from fedpipe.data.resident import ResidentCache

@@ -50,6 +50,7 @@ ALGORITHMS: dict[str, NamedAlgorithm] = {
             "client.*",
             "server.*",
             "aggregator.*",
+            "privacy.*",
             "runtime.groups",
             "runtime.examples",
             "runtime.cache_max_bytes",

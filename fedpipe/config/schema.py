@@ -4,31 +4,19 @@
 Knows nothing of files (that is `load.py`) and imports nothing heavy.
 """
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fedpipe.config.algorithms import ALGORITHMS, ServerOptimizer
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-PositiveInt = Annotated[int, Field(ge=1)]
-Momentum = Annotated[float, Field(ge=0, lt=1)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-_OWN_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
+from fedpipe.config.base import OWN_FUNCTION, Fraction, Group, Momentum, Name, PositiveFloat, PositiveInt
+from fedpipe.config.privacy import PrivacyConfig, problem_of
 
 
 SOURCE_NAMES = (
     *("mnist5k", "synthetic", "emnist", "emnist62", "cifar100", "shakespeare"),  # what ships, and what TFF downloads
     *("parquet", "csv", "npz", "images", "sqlite", "leaf"),  # the user's own, read from data.path
 )
-
-
-class Group(BaseModel):
-    """Base of the groups: strict types, no unknown keys, no change after creation."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
 class DataConfig(Group):
@@ -114,7 +102,7 @@ class DataConfig(Group):
     @field_validator("source")
     @classmethod
     def _known_source(cls, source: str) -> str:
-        if source not in SOURCE_NAMES and not _OWN_FUNCTION.fullmatch(source):
+        if source not in SOURCE_NAMES and not OWN_FUNCTION.fullmatch(source):
             raise ValueError(f"data.source: expected one of {', '.join(SOURCE_NAMES)}, or mypackage.module:function, found {source!r}")
         return source
 
@@ -160,7 +148,7 @@ class AlgorithmConfig(Group):
     @field_validator("name")
     @classmethod
     def _known_algorithm(cls, name: str) -> str:
-        if name not in ALGORITHMS and not _OWN_FUNCTION.fullmatch(name):
+        if name not in ALGORITHMS and not OWN_FUNCTION.fullmatch(name):
             raise ValueError(f"algorithm.name: expected one of {', '.join(ALGORITHMS)}, or mypackage.module:function, found {name!r}")
         return name
 
@@ -336,6 +324,7 @@ class Config(Group):
     client: ClientConfig = Field(default_factory=ClientConfig, description=ClientConfig.__doc__)
     server: ServerConfig = Field(default_factory=ServerConfig, description=ServerConfig.__doc__)
     aggregator: AggregatorConfig = Field(default_factory=AggregatorConfig, description=AggregatorConfig.__doc__)
+    privacy: PrivacyConfig = Field(default_factory=PrivacyConfig, description=PrivacyConfig.__doc__)
     eval: EvalConfig = Field(default_factory=EvalConfig, description=EvalConfig.__doc__)
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig, description=RuntimeConfig.__doc__)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig, description=TrackingConfig.__doc__)
@@ -361,6 +350,10 @@ class Config(Group):
         self._refuse_what_the_schedules_ignore()
         self._refuse_what_the_aggregator_ignores()
         self._refuse_what_the_algorithm_ignores()
+        plain, debug = self.aggregator == AggregatorConfig(), self.runtime.debug
+        problem = problem_of(self.privacy, self.cohort.strategy, self.client.weighting, plain, debug)
+        if problem:
+            raise ValueError(problem)
         return self
 
     def _refuse_what_the_schedules_ignore(self) -> None:
@@ -415,7 +408,7 @@ class Config(Group):
         named = ALGORITHMS.get(self.algorithm.name)
         if named is None:
             return
-        for group in ("cohort", "algorithm", "client", "server", "aggregator", "runtime"):
+        for group in ("cohort", "algorithm", "client", "server", "aggregator", "privacy", "runtime"):
             settings = getattr(self, group)
             for name, field in type(settings).model_fields.items():
                 value = getattr(settings, name)

@@ -186,9 +186,12 @@ def restore(template: Any, leaves: Leaves, path: str = "") -> Any:
     if isinstance(template, Mapping):
         return type(template)((name, restore(inner, leaves, f"{path}/{name}" if path else str(name))) for name, inner in template.items())  # type: ignore[call-arg]
     if isinstance(template, list | tuple):
-        return type(template)(restore(inner, leaves, f"{path}/{i}" if path else str(i)) for i, inner in enumerate(template))
+        items = [restore(inner, leaves, f"{path}/{i}" if path else str(i)) for i, inner in enumerate(template)]
+        return type(template)(*items) if hasattr(template, "_fields") else type(template)(items)  # a named tuple takes them one by one
     wanted, found = np.asarray(template), leaves.get(path)
-    if found is None or found.dtype != wanted.dtype or found.shape != wanted.shape:
+    # What an aggregator keeps, such as the levels of a tree of noise, may grow from round to round.
+    cut = 1 if path.startswith("aggregator/") else 0
+    if found is None or found.dtype != wanted.dtype or found.ndim != wanted.ndim or found.shape[cut:] != wanted.shape[cut:]:
         have = "nothing" if found is None else f"{found.dtype}{list(found.shape)}"
         raise CheckpointError(f"checkpoint: expected {wanted.dtype}{list(wanted.shape)} at {path!r}, found {have}. Start a new run.")
     return found

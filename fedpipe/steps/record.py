@@ -33,7 +33,7 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
     population = Population.open(Path(data.path), verify=False)
     model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes)
     example = population.central_test().x[:2]
-    model_id = log_model(run, model, load_weights(Path(trained.final_weights)), example, round_num=config.rounds)
+    model_id = log_model(run, model, load_weights(Path(trained.final_weights)), example, round_num=trained.rounds)
     rounds = Path(trained.rounds_table)
     run.log_figure(learning_curves(_rows(rounds)), "plots/learning_curves.png")
     run.log_figure(confusion_matrix(np.array(evaluated.confusion), label_names(population)), "plots/confusion_matrix.png")

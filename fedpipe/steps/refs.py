@@ -1,6 +1,7 @@
 """What steps hand to each other: references (paths, ids, digests), never data. All are JSON-able."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class TrainRef:
         weights_sha256: of the final weights.
         seconds: wall time of the training, starts included.
         round_median_seconds: median wall time of a round, without evaluation.
+        rounds: how many rounds were run; fewer than `rounds` of the settings where a budget ended the training.
+        privacy: epsilon, delta and what they assume; `None` without privacy.
     """
 
     run_id: str
@@ -52,6 +55,8 @@ class TrainRef:
     weights_sha256: str
     seconds: float
     round_median_seconds: float
+    rounds: int
+    privacy: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def summarize(
         "flow_run_id": flow_run_id,
         "data_md5": data.md5,
         "git_commit": environment_tags(project.root)["git.commit"],
-        "rounds": config.rounds,
+        "rounds": trained.rounds,
         "initial": evaluated.initial,
         "final": evaluated.final,
         "weights_sha256": trained.weights_sha256,
@@ -45,4 +45,4 @@ def summarize(
         "url": recorded.url,
         "model_uri": recorded.model_uri,
         "run_dir": trained.run_dir,
-    }
+    } | ({"privacy": trained.privacy} if trained.privacy else {})

@@ -56,6 +56,7 @@ def train(
     from fedpipe.engine.loop import run_rounds
     from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator
+    from fedpipe.steps.privacy import accounted, account_of
     from fedpipe.steps.recorder import Recorder
     from fedpipe.steps.tracked import tracked
 
@@ -67,12 +68,14 @@ def train(
     recorder = Recorder(run_dir)
     identity = {"settings": _sha256(flatten(config)), "plan": plan.sha256, "data": data.md5}
     checkpoints = Checkpoints(run_dir / "checkpoints", identity, config.runtime.checkpoint_every, config.runtime.checkpoints_keep)
+    accountant, cohorts = account_of(config, len(population.participating()), cohorts)
     ahead = brought_ahead(
         Path(data.path), cohorts, Path(plan.path), project.client_cache, config.runtime.cache_max_bytes, run_dir / "bring.log"
     )
     with ahead, borrow_runtime(config.runtime, run_dir / "worker.log") as runtime:
         model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes)
-        algorithm = build_algorithm(config, model, population, project.client_cache, project.root)
+        settings = accountant.config if accountant else config
+        algorithm = accounted(build_algorithm(settings, model, population, project.client_cache, project.root), accountant)
         evaluator = Evaluator(model, population.central_test())
 
         def evaluate(weights: Weights) -> dict[str, float]:
@@ -96,6 +99,8 @@ def train(
         weights_sha256=weights_sha256(result.final.weights),
         seconds=time.perf_counter() - start,
         round_median_seconds=statistics.median(result.round_seconds or [result.final.seconds]),
+        rounds=result.final.round_num,
+        privacy=accountant.summary if accountant else None,
     )
     write_atomic(run_dir / "run.json", json.dumps(asdict(ref), indent=1) + "\n")
     return ref

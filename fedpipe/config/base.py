@@ -1,0 +1,20 @@
+"""What the groups of settings have in common: strict, frozen models, and the types of their values."""
+
+import re
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+OWN_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
+"""`mypackage.module:function`: something of the user's own."""
+
+
+class Group(BaseModel):
+    """Base of the groups: strict types, no unknown keys, no change after creation."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
