@@ -64,7 +64,14 @@ class SeededAdaptiveSum(tfp.QuantileAdaptiveClipSumQuery):  # type: ignore[misc]
     """
 
     def __init__(
-        self, clip_norm: float, noise_multiplier: float, quantile: float, learning_rate: float, count_stddev: float, clients: float, seed: int
+        self,
+        clip_norm: float,
+        noise_multiplier: float,
+        quantile: float,
+        learning_rate: float,
+        count_stddev: float,
+        clients: float,
+        seed: int,
     ) -> None:
         """Take what the parent takes, and the run's seed. `noise_multiplier` is that of the sum alone; `clip_norm` is the first clip."""
         super().__init__(clip_norm, noise_multiplier, quantile, learning_rate, count_stddev, clients)

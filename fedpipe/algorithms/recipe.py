@@ -4,6 +4,7 @@ Most algorithms of the literature are FedAvg with one part changed, and their fi
 (groups of clients, one value per client) and, with `runtime.debug`, in this process.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,13 @@ class Recipe:
         work: what a client does.
         aggregation: how updates are joined; decides whether clients may be grouped.
         server_optimizer: a `tff.learning.optimizers.Optimizer`; its gradient is the negated aggregate.
+        algorithm: what runs the parts, where clients keep something from round to round; `None` is `FedAvg`, whose arguments it takes.
     """
 
     work: ClientWork
     aggregation: Aggregation
     server_optimizer: Any
+    algorithm: Callable[..., Any] | None = None
 
 
 def averaging(run: Run, server_optimizer: Any = None) -> Recipe:

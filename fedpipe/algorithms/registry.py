@@ -41,12 +41,17 @@ def build_algorithm(config: Config, model: ModelSpec, population: Any, cache_dir
 
     cache = ResidentCache.of(population, cache_dir, config.runtime.cache_max_bytes)
     if config.runtime.debug:
+        if built.algorithm is not None:
+            raise ConfigError(
+                f"runtime.debug=True is set but algorithm.name={config.algorithm.name} cannot run in this process. Remove it."
+            )
         from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
 
         return FedAvgInProcess(config, built.work, cache, built.server_optimizer)
     from fedpipe.algorithms.fedavg import FedAvg
 
-    return FedAvg(config, built.work, built.aggregation, cache, built.server_optimizer)
+    kind = built.algorithm or FedAvg
+    return kind(config, built.work, built.aggregation, cache, built.server_optimizer)  # type: ignore[no-any-return]
 
 
 def load(where: str) -> Any:

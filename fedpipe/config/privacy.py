@@ -27,7 +27,8 @@ class PrivacyConfig(Group):
         None, description="Standard deviation of the noise on the sum of updates, over the clip. This or `epsilon`; 0 is no noise."
     )
     epsilon: PositiveFloat | None = Field(
-        None, description="Target: the noise is calibrated so that all rounds together have at most this epsilon. This or `noise_multiplier`."
+        None,
+        description="Target: the noise is calibrated so that all rounds together have at most this epsilon. This or `noise_multiplier`.",
     )
     delta: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="The delta that epsilon is reported for, above 0 and below 1: below 1 / number of clients."
@@ -80,7 +81,9 @@ def problem_of(privacy: PrivacyConfig, strategy: str, weighting: str, plain_mean
         return f"privacy.max_epsilon={privacy.max_epsilon} is set but {because}. Remove it."
     fitting = TREE_STRATEGIES if privacy.mechanism == "tree" else GAUSSIAN_STRATEGIES
     if strategy not in fitting:
-        return f"{name}: expected cohort.strategy to be one that its accountant covers ({', '.join(fitting)}), found {strategy}. Choose one."
+        return (
+            f"{name}: expected cohort.strategy to be one that its accountant covers ({', '.join(fitting)}), found {strategy}. Choose one."
+        )
     if weighting != "uniform":
         return f"client.weighting={weighting} is set but {name} counts every client alike. Remove it or choose privacy.mechanism=none."
     if not plain_mean:

@@ -137,7 +137,7 @@ class AlgorithmConfig(Group):
     name: Name = Field(
         "fedavg",
         description="Algorithm; docs/algorithms.md has each with its paper. `fedavg`, `fedprox`, `fedsgd`, `fedavgm`, `fedadagrad`, "
-        "`fedadam`, `fedyogi`; `fedavg_reference`: the tutorial's, in TFF's own primitives, to read and to compare with; or "
+        "`fedadam`, `fedyogi`, `mimelite`, `scaffold`, `fednova`; the baselines `centralized` and `local_only`; `fedavg_reference`: the tutorial's, in TFF's own primitives, to read and to compare with; or "
         "`mypackage.module:build`, one of your own.",
     )
     mu: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
@@ -245,6 +245,13 @@ class AggregatorConfig(Group):
     )
     clipping: bool = Field(
         False, description="Clip each update's norm at an adaptive bound near the usual (TFF's robust aggregator). `mean` only."
+    )
+    secure: bool = Field(
+        False,
+        description="Sum the updates by TFF's secure aggregation, as integers, in simulation: no cryptography protects anyone. `mean` only.",
+    )
+    compression_bits: Annotated[int, Field(ge=1, le=16)] | None = Field(
+        None, description="Bits of each coordinate that a client sends, of tensors above 1,000 coordinates; `null` is float32. `mean` only."
     )
     zeroing: bool = Field(
         False, description="Make an update zero that has a value far above the usual (TFF's robust aggregator). `mean` only."
@@ -383,7 +390,8 @@ class Config(Group):
                     raise ValueError(f"{side}.{key}={value} is set but {said} ignores it. Remove it or choose {' or '.join(readers)}.")
 
     def _refuse_what_the_aggregator_ignores(self) -> None:
-        chosen, readers = self.aggregator, {"trim_fraction": "trimmed_mean", "byzantine": "krum", "clipping": "mean", "zeroing": "mean"}
+        chosen, readers = self.aggregator, {"trim_fraction": "trimmed_mean", "byzantine": "krum"}
+        readers |= dict.fromkeys(("clipping", "zeroing", "secure", "compression_bits"), "mean")
         for key, reader in readers.items():
             value = getattr(chosen, key)
             if chosen.name != reader and value != AggregatorConfig.model_fields[key].default:
@@ -401,7 +409,10 @@ class Config(Group):
                 f"found cohort.min_reports={self.cohort.min_reports} of cohort.size={self.cohort.size}. Raise cohort.min_reports or lower "
                 "byzantine."
             )
-        if self.runtime.debug and (chosen.name != "mean" or chosen.clipping or chosen.zeroing):
+        if chosen.compression_bits is not None and (chosen.clipping or chosen.zeroing or chosen.secure):
+            other = next(key for key in ("clipping", "zeroing", "secure") if getattr(chosen, key))
+            raise ValueError(f"aggregator.compression_bits={chosen.compression_bits} does not go with {other}=True. Remove one of them.")
+        if self.runtime.debug and chosen != AggregatorConfig():
             raise ValueError("runtime.debug=True takes the plain mean, found another. Remove the settings of aggregator, or runtime.debug.")
 
     def _refuse_what_the_algorithm_ignores(self) -> None:
