@@ -31,7 +31,7 @@ class Examples:
 
 
 class PerClient(dict[str, list[npt.NDArray[Any]]]):
-    """What clients keep from round to round, by id: a list of arrays each, alike in dtypes and shapes. One that is not in it has `first`."""
+    """What clients keep from round to round, by id: a list of arrays each, alike in dtypes and shapes. One not in it has `first`."""
 
     def __init__(self, first: list[npt.NDArray[Any]], kept: Mapping[str, list[npt.NDArray[Any]]] | None = None) -> None:
         """Take what a client has before its first round, and what those have that had one."""

@@ -53,7 +53,7 @@ def federated_training(params: str = "params.yaml", overrides: list[str] | None 
             evaluated = evaluate(config, data, trained)
             recorded = record(config, data, trained, evaluated, project)
         seconds = time.perf_counter() - start
-        summary = summarize(config, project, data, trained, evaluated, recorded, ids["prefect.flow_run_id"], seconds)
+        summary = summarize(project, data, trained, evaluated, recorded, ids["prefect.flow_run_id"], seconds)
         run.update(status=FINISHED, summary=summary)
     return summary
 

@@ -105,7 +105,7 @@ class Accountant:
             "privacy.neighbours": NEIGHBOURS[self.relation],
             "privacy.sampling": sampling.format(size=cohort.size, clients=self.clients, strategy=cohort.strategy),
             "privacy.accountant": "Renyi, dp-accounting",
-            "privacy.covers": "the server's weights, if seed and plan are secret; metrics under train/, the plan and failed clients are not",
+            "privacy.covers": "the server's weights, if seed and plan are secret; metrics under train/, plan and failed clients are not",
         }
 
     @property

@@ -12,7 +12,6 @@ from fedpipe.config.algorithms import ALGORITHMS, ServerOptimizer
 from fedpipe.config.base import OWN_FUNCTION, Fraction, Group, Momentum, Name, PositiveFloat, PositiveInt
 from fedpipe.config.privacy import PrivacyConfig, problem_of
 
-
 SOURCE_NAMES = (
     *("mnist5k", "synthetic", "emnist", "emnist62", "cifar100", "shakespeare"),  # what ships, and what TFF downloads
     *("parquet", "csv", "npz", "images", "sqlite", "leaf"),  # the user's own, read from data.path
@@ -137,7 +136,8 @@ class AlgorithmConfig(Group):
     name: Name = Field(
         "fedavg",
         description="Algorithm; docs/algorithms.md has each with its paper. `fedavg`, `fedprox`, `fedsgd`, `fedavgm`, `fedadagrad`, "
-        "`fedadam`, `fedyogi`, `mimelite`, `scaffold`, `fednova`; the baselines `centralized` and `local_only`; `fedavg_reference`: the tutorial's, in TFF's own primitives, to read and to compare with; or "
+        "`fedadam`, `fedyogi`, `mimelite`, `scaffold`, `fednova`; the baselines `centralized` and `local_only`; "
+        "`fedavg_reference`: the tutorial's, in TFF's own primitives, to read and to compare with; or "
         "`mypackage.module:build`, one of your own.",
     )
     mu: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
@@ -248,7 +248,7 @@ class AggregatorConfig(Group):
     )
     secure: bool = Field(
         False,
-        description="Sum the updates by TFF's secure aggregation, as integers, in simulation: no cryptography protects anyone. `mean` only.",
+        description="Sum the updates by TFF's secure aggregation, as integers, simulated: no cryptography protects anyone. `mean` only.",
     )
     compression_bits: Annotated[int, Field(ge=1, le=16)] | None = Field(
         None, description="Bits of each coordinate that a client sends, of tensors above 1,000 coordinates; `null` is float32. `mean` only."

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from fedpipe.config import Config
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef, EvalRef, RecordRef, TrainRef
 
@@ -14,7 +13,6 @@ def new_run_name() -> str:
 
 
 def summarize(
-    config: Config,
     project: Project,
     data: DataRef,
     trained: TrainRef,

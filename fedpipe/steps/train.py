@@ -56,7 +56,7 @@ def train(
     from fedpipe.engine.loop import run_rounds
     from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator
-    from fedpipe.steps.privacy import accounted, account_of
+    from fedpipe.steps.privacy import account_of, accounted
     from fedpipe.steps.recorder import Recorder
     from fedpipe.steps.tracked import tracked
 
