@@ -2,7 +2,8 @@
 
 The digits of `mnist5k` over 100 clients with label skew, and with `--data DIR` the first 100 writers of EMNIST's digits, whose files are
 in DIR. All algorithms process the same number of examples: as many rounds, clients, epochs and examples a client; `fedsgd` alone has one
-epoch a round, its one step. Accuracy is on the central test set after the last round. `python -m benchmarks.accuracy --json`; docs/benchmarks.md says how to read it.
+epoch a round, its one step. Accuracy is on the central test set after the last round. `python -m benchmarks.accuracy --json`;
+docs/benchmarks.md says how to read it.
 """
 
 import argparse
