@@ -18,7 +18,7 @@ import logging
 import math
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import dp_accounting
@@ -39,7 +39,7 @@ SAMPLING = {
     "poisson": "Poisson: each client with probability {size}/{clients}, independently",
     "uniform": "uniform: {size} of {clients} clients without replacement, each round anew",
 }
-_TOLERANCE = 1e-4
+_TOLERANCE, _MOST_NOISE = 2e-4, 2.0**20
 
 logger = logging.getLogger("fedpipe.privacy")
 
@@ -208,21 +208,30 @@ def _with_noise(config: Config, noise_multiplier: float) -> Config:
 
 
 def _calibrate(config: Config, clients: int, plan: CohortPlan) -> float:
-    """Return the least noise multiplier, to 1e-4, whose epsilon after the last round is at most `privacy.epsilon`."""
-
-    def epsilon(noise: float) -> float:
-        return Accountant(_with_noise(config, noise), clients, plan).epsilon(len(plan))
+    """Return the least noise multiplier, to a thousandth or so, whose epsilon after the last round is at most `privacy.epsilon`."""
+    from scipy.optimize import brentq
 
     target = config.privacy.epsilon or 0.0
-    low, high = 0.0, 1.0
-    while epsilon(high) > target:
-        low, high = high, 2 * high
-        if high > 2**20:
+
+    @cache
+    def excess(noise: float) -> float:  # each costs up to a second
+        epsilon = Accountant(_with_noise(config, noise), clients, plan).epsilon(len(plan))
+        return math.log(epsilon / target) if epsilon else -math.inf
+
+    high = 1.0
+    while excess(high) > 0:
+        high *= 2
+        if high > _MOST_NOISE:
             raise ConfigError(f"privacy.epsilon={target}: expected noise that gives it in {len(plan)} rounds, found none. Raise it.")
-    while high - low > _TOLERANCE * high:
-        middle = (low + high) / 2
-        low, high = (low, middle) if epsilon(middle) <= target else (middle, high)
-    return high
+    low = high / 2
+    while low > 1 / _MOST_NOISE and excess(low) <= 0:
+        low, high = low / 2, low
+    if excess(low) <= 0:
+        return low
+    noise = float(brentq(excess, low, high, xtol=_TOLERANCE * high, rtol=_TOLERANCE))
+    while excess(noise) > 0:
+        noise *= 1 + _TOLERANCE
+    return noise
 
 
 def _refuse_two_rounds_of_a_tree(plan: CohortPlan, rounds: int) -> None:

@@ -98,4 +98,5 @@ def _zeros(value_type: Any) -> Any:
     """Return zeros, or empty texts, of a TFF type, by name."""
     if isinstance(value_type, tff.TensorType):
         return tf.zeros(value_type.shape, value_type.dtype)
-    return OrderedDict((name, _zeros(inner)) for name, inner in tff.structure.iter_elements(value_type))
+    elements = [(name, _zeros(inner)) for name, inner in tff.structure.iter_elements(value_type)]
+    return OrderedDict(elements) if all(name for name, _ in elements) else tuple(value for _, value in elements)
