@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from fedpipe.algorithms.accountant import Accountant
 from fedpipe.algorithms.base import Algorithm, RoundResult
@@ -16,6 +16,7 @@ class Accounted:
 
     algorithm: Algorithm
     accountant: Accountant
+    takes_empty_cohorts: ClassVar[bool] = True  # a round without clients is a round of noise; to skip it would tell that it had none
 
     @property
     def info(self) -> Mapping[str, str]:

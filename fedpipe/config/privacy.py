@@ -8,7 +8,10 @@ from fedpipe.config.base import Group, PositiveFloat, PositiveInt
 
 TREE_STRATEGIES = ("fixed", "shuffled", "min_separation")
 """Sampling strategies whose rounds of a client are known beforehand: what accounting without sampling asks for."""
-GAUSSIAN_STRATEGIES = ("poisson", "uniform", *TREE_STRATEGIES)
+_SAMPLED = ("poisson", "uniform")
+GAUSSIAN_STRATEGIES = (*_SAMPLED, *TREE_STRATEGIES)
+_UNEVEN = ("over_selection_fraction", "latency_median_seconds", "day_rounds")
+"""Settings of `cohort` that make some clients likelier than others to be in a round."""
 
 
 class PrivacyConfig(Group):
@@ -51,12 +54,12 @@ class PrivacyConfig(Group):
         return self.mechanism != "none"
 
 
-def problem_of(privacy: PrivacyConfig, strategy: str, weighting: str, plain_mean: bool, debug: bool) -> str | None:
+def problem_of(privacy: PrivacyConfig, cohort: Group, weighting: str, plain_mean: bool, debug: bool) -> str | None:
     """Return what is wrong with the settings of privacy beside the others, `None` if nothing.
 
     Args:
         privacy: the group.
-        strategy: `cohort.strategy`.
+        cohort: the group `cohort`.
         weighting: `client.weighting`.
         plain_mean: whether the settings of `aggregator` are those of the plain mean.
         debug: `runtime.debug`.
@@ -79,10 +82,22 @@ def problem_of(privacy: PrivacyConfig, strategy: str, weighting: str, plain_mean
     if privacy.max_epsilon is not None and privacy.noise_multiplier in (None, 0.0):
         because = "privacy.epsilon is the budget" if privacy.noise_multiplier is None else "without noise there is no privacy to budget"
         return f"privacy.max_epsilon={privacy.max_epsilon} is set but {because}. Remove it."
+    strategy, least = getattr(cohort, "strategy", ""), getattr(cohort, "min_reports", 1)
     fitting = TREE_STRATEGIES if privacy.mechanism == "tree" else GAUSSIAN_STRATEGIES
     if strategy not in fitting:
         return (
             f"{name}: expected cohort.strategy to be one that its accountant covers ({', '.join(fitting)}), found {strategy}. Choose one."
+        )
+    uneven = next((key for key in _UNEVEN if getattr(cohort, key, None)), None)
+    if uneven is not None and strategy in _SAMPLED:
+        return (
+            f"{name} with cohort.strategy={strategy}: expected clients that are all as likely to report, but cohort.{uneven} makes some "
+            "likelier, which the accountant does not cover. Remove it or choose cohort.strategy=shuffled."
+        )
+    if strategy == "poisson" and least > 1:
+        return (
+            f"cohort.min_reports={least} is set but {name} with cohort.strategy=poisson takes every round, however many report: to skip one "
+            "would tell how many were sampled. Remove it."
         )
     if weighting != "uniform":
         return f"client.weighting={weighting} is set but {name} counts every client alike. Remove it or choose privacy.mechanism=none."

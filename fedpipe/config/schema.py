@@ -358,7 +358,7 @@ class Config(Group):
         self._refuse_what_the_aggregator_ignores()
         self._refuse_what_the_algorithm_ignores()
         plain, debug = self.aggregator == AggregatorConfig(), self.runtime.debug
-        problem = problem_of(self.privacy, self.cohort.strategy, self.client.weighting, plain, debug)
+        problem = problem_of(self.privacy, self.cohort, self.client.weighting, plain, debug)
         if problem:
             raise ValueError(problem)
         return self
