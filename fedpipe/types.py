@@ -30,6 +30,23 @@ class Examples:
         return len(self.y)
 
 
+class PerClient(dict[str, list[npt.NDArray[Any]]]):
+    """What clients keep from round to round, by id: a list of arrays each, alike in dtypes and shapes. One not in it has `first`."""
+
+    def __init__(self, first: list[npt.NDArray[Any]], kept: Mapping[str, list[npt.NDArray[Any]]] | None = None) -> None:
+        """Take what a client has before its first round, and what those have that had one."""
+        super().__init__(kept or {})
+        self.first = first
+
+    def of(self, client_id: str) -> list[npt.NDArray[Any]]:
+        """Return what the client has."""
+        return self.get(client_id, self.first)
+
+    def updated(self, changes: Mapping[str, list[npt.NDArray[Any]]]) -> "PerClient":
+        """Return the same with what these clients have now."""
+        return PerClient(self.first, {**self, **changes})
+
+
 @dataclass(frozen=True)
 class Turnout:
     """What became of the clients that a round asked, where that is simulated.

@@ -4,14 +4,17 @@ A mean and a sum can be computed from the sums of groups of clients; a clipped m
 they must see each client's update. Nobody can tell that from a factory's outside, so it is stated here where it is chosen.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import tensorflow_federated as tff
 
 from fedpipe.algorithms.robust import StackedFactory, krum, median, trimmed_mean
 from fedpipe.config.schema import AggregatorConfig
+
+COMPRESSED_ABOVE = 1000
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,26 @@ class Aggregation:
         each: the factory that sees every client's update.
         partial: (sum over the cohort of its updates, times their update weights if `weighted`; sum of the update weights) ->
             the same aggregate, in TensorFlow ops; `None` if it cannot be computed from these.
+        private: whether it is the mechanism that `privacy` names.
+        secure: whether it asks for secure sums, which are simulated here (see `secure`).
+        bits: bits that a client sends of each coordinate of a tensor above `COMPRESSED_ABOVE` coordinates.
     """
 
     name: str
     each: Any
     partial: Callable[[list[Any], Any], list[Any]] | None = None
+    private: bool = False
+    secure: bool = False
+    bits: int = 32
+
+    def bytes_of(self, tensors: Iterable[tuple[int, ...]]) -> int:
+        """Return the bytes of one client's update, given the shapes of its tensors; a quantized tensor sends its range as well.
+
+        >>> mean().bytes_of([(784, 10), (10,)])
+        31400
+        """
+        sizes = [prod(shape) for shape in tensors]
+        return sum((size * self.bits + 7) // 8 + 8 if self.bits < 32 and size > COMPRESSED_ABOVE else 4 * size for size in sizes)
 
     @property
     def weighted(self) -> bool:
@@ -54,7 +72,9 @@ def build_aggregation(config: AggregatorConfig) -> Aggregation:
     """Return the aggregation that the settings name.
 
     Clipping and zeroing are TFF's `robust_aggregator`: adaptive, zeroing first; norms above the estimated 0.8 quantile are clipped, updates
-    with a value far above the largest usual are made zero (Andrew et al. 2021, arXiv 1905.03871, for the estimate).
+    with a value far above the largest usual are made zero (Andrew et al. 2021, arXiv 1905.03871, for the estimate). With `secure` they are
+    part of TFF's `secure_aggregator`. Compression is uniform quantization between a tensor's least and largest value (Suresh et al. 2017,
+    arXiv 1611.00429, section 2).
     """
     if config.name == "median":
         return each_client("median", StackedFactory(median))
@@ -62,6 +82,13 @@ def build_aggregation(config: AggregatorConfig) -> Aggregation:
         return each_client("trimmed mean", StackedFactory(trimmed_mean(config.trim_fraction)))
     if config.name == "krum":
         return each_client("Krum", StackedFactory(krum(config.byzantine)))
+    if config.compression_bits is not None:
+        # Rounded to the nearest, not at random: TFF's random rounding has no seed.
+        encoded = tff.aggregators.EncodedSumFactory.quantize_above_threshold(config.compression_bits, COMPRESSED_ABOVE, stochastic=False)
+        return Aggregation(f"mean, {config.compression_bits} bits", tff.aggregators.MeanFactory(encoded), bits=config.compression_bits)
+    if config.secure:
+        secure = tff.learning.secure_aggregator(zeroing=config.zeroing, clipping=config.clipping, weighted=True)
+        return Aggregation("mean by secure sums (simulated)", secure, secure=True)
     if config.clipping or config.zeroing:
         parts = [part for part, chosen in (("zeroing", config.zeroing), ("clipping", config.clipping)) if chosen]
         robust = tff.learning.robust_aggregator(zeroing=config.zeroing, clipping=config.clipping, weighted=True)

@@ -9,9 +9,9 @@ slices of them, and metrics are four sums. The same function runs inside a TFF c
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import prod
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import tensorflow as tf
@@ -30,7 +30,7 @@ class ClientResult(NamedTuple):
     """What one client returns.
 
     Attributes:
-        update: trained minus initial weights, one float32 tensor for each of the model's.
+        update: trained minus initial weights, one float32 tensor for each of the model's; an algorithm may add tensors at the end.
         update_weight: float32, the client's weight in a weighted mean.
         sums: by the names of `SUMS`: cross-entropy (nats) and correct predictions over all examples processed, each batch
             under the weights before its step; examples processed, each epoch counted; gradient steps; predictions, which are the
@@ -72,7 +72,21 @@ class ClientWork:
     variable_length: bool = False
     local_gradient: LocalGradient | None = None
 
-    def __call__(self, weights: Sequence[Any], data: Any, count: Any, seed: Any, rate: Any = None) -> ClientResult:
+    reads_server: ClassVar[bool] = False
+    """Whether the server's optimizer state is sent with its weights."""
+    pools: ClassVar[bool] = False
+    """Whether the clients of a group are taken as one, with the examples of all."""
+
+    @classmethod
+    def of(cls, work: "ClientWork", **changes: Any) -> Self:
+        """Return work of this kind with the settings of `work`, but for `changes`."""
+        return cls(**{field.name: getattr(work, field.name) for field in fields(work)} | changes)
+
+    def zero_update(self, weights: Sequence[Any]) -> list[Any]:
+        """Return the update of no client, in the structure of `ClientResult.update`."""
+        return [tf.zeros_like(tensor) for tensor in weights]
+
+    def __call__(self, weights: Sequence[Any], data: Any, count: Any, seed: Any, rate: Any = None, server: Any = None) -> ClientResult:
         """Train from `weights` on one client's examples.
 
         Args:
@@ -81,7 +95,9 @@ class ClientWork:
             count: int64 scalar: number of examples in it.
             seed: int64 scalar: the client's seed in this round.
             rate: float32 scalar: the learning rate in this round; `None` is the optimizer's own.
+            server: the server's optimizer state, where `reads_server`.
         """
+        del server
         weights = list(weights)
         x, y = self._examples(data, count)
         steps_per_epoch = (count + self.batch_size - 1) // self.batch_size
@@ -128,10 +144,16 @@ class ClientWork:
 
     def _examples(self, data: Any, count: Any) -> tuple[Any, Any]:
         """Return features [count, *shape] as the model takes them and int32 labels [count] from bytes as `data.resident` lays them out."""
+        return self._decoded(*self._bytes(data, count), count)
+
+    def _bytes(self, data: Any, count: Any) -> tuple[Any, Any]:
+        """Return the bytes of a client's features and of its labels, uint8 each."""
         raw = tf.io.decode_raw(data if self.by_value else tf.io.read_file(data), tf.uint8)
+        end_x = count * (prod(self.model.feature_shape) * self.feature_dtype.itemsize)
+        return raw[:end_x], raw[end_x : end_x + 4 * count]
+
+    def _decoded(self, x: Any, y: Any, count: Any) -> tuple[Any, Any]:
         shape, size = self.model.feature_shape, self.feature_dtype.itemsize
-        end_x = count * (prod(shape) * size)
-        x, y = raw[:end_x], raw[end_x : end_x + 4 * count]
         if size > 1:
             x = tf.bitcast(tf.reshape(x, (-1, size)), tf.as_dtype(self.feature_dtype))
         x = tf.reshape(x, tf.stack([count, *shape]))

@@ -30,6 +30,7 @@ from fedpipe.algorithms.aggregation import Aggregation
 from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.failures import not_finite
 from fedpipe.algorithms.groups import group_work
+from fedpipe.algorithms.sending import broadcast, type_sent, unpack
 
 _REF = (("data", np.str_), ("count", np.int64), ("seed", np.int64), ("rate", np.float32))
 """A client's ref: where its examples are (a path), how many, its seed and learning rate in this round. A few bytes, whatever the data."""
@@ -74,16 +75,19 @@ def compose(
     optimizer_type = server_init.type_signature.result["optimizer"]
     ref_type = tff.types.to_type(OrderedDict((name, tff.TensorType(dtype, [None] if grouped else [])) for name, dtype in _REF))
 
-    @tff.tensorflow.computation(weights_type, ref_type)
-    def client_work(weights: Any, ref: Any) -> Any:
+    sent_type = type_sent(work, weights_type, optimizer_type)
+
+    @tff.tensorflow.computation(sent_type, ref_type)
+    def client_work(sent: Any, ref: Any) -> Any:
+        weights, server = unpack(work, sent)
         if grouped:
-            update, update_weight, sums = group_work(work, weights, ref, aggregation.weighted)
+            update, update_weight, sums = group_work(work, weights, ref, aggregation.weighted, server)
         else:
-            update, update_weight, sums = work(weights, ref["data"], ref["count"], ref["seed"], ref["rate"])
+            update, update_weight, sums = work(weights, ref["data"], ref["count"], ref["seed"], ref["rate"], server)
         return update, update_weight, OrderedDict(**sums, failed=not_finite([*update, sums["loss"]]))
 
     if grouped:
-        return _compose_groups(server_init, client_work, ref_type, aggregation, server_optimizer)
+        return _compose_groups(server_init, client_work, ref_type, aggregation, server_optimizer, work)
     update_type, update_weight_type = client_work.type_signature.result[0], client_work.type_signature.result[1]
     factory = aggregation.each
     aggregator = factory.create(update_type, update_weight_type) if aggregation.weighted else factory.create(update_type)
@@ -100,8 +104,7 @@ def compose(
 
     @tff.federated_computation(initialize.type_signature.result, tff.FederatedType(ref_type, tff.CLIENTS))
     def next_fn(state: Any, refs: Any) -> Any:
-        weights_at_clients = tff.federated_broadcast(state.weights)
-        update, update_weight, sums = tff.federated_map(client_work, (weights_at_clients, refs))
+        update, update_weight, sums = tff.federated_map(client_work, (broadcast(work, state), refs))
         updates = (update, update_weight) if aggregation.weighted else (update,)
         aggregated = aggregator.next(state.aggregator, *updates)
         optimizer, weights = tff.federated_map(server_update, (state.optimizer, state.weights, aggregated.result))
@@ -113,7 +116,7 @@ def compose(
 
 
 def _compose_groups(
-    server_init: Any, client_work: Any, ref_type: Any, aggregation: Aggregation, server_optimizer: Any
+    server_init: Any, client_work: Any, ref_type: Any, aggregation: Aggregation, server_optimizer: Any, work: ClientWork
 ) -> tff.templates.IterativeProcess:
     """Return the process over groups of clients: all they return is summed at once, and the server does all it does at once.
 
@@ -145,8 +148,7 @@ def _compose_groups(
 
     @tff.federated_computation(tff.FederatedType(state_type, tff.SERVER), tff.FederatedType(ref_type, tff.CLIENTS))
     def next_fn(state: Any, refs: Any) -> Any:
-        weights_at_clients = tff.federated_broadcast(state.weights)
-        total = tff.federated_sum(tff.federated_map(client_work, (weights_at_clients, refs)))
+        total = tff.federated_sum(tff.federated_map(client_work, (broadcast(work, state), refs)))
         done = tff.federated_map(server_update, (state, total))
         return done[0], done[1]
 

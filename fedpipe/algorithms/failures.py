@@ -17,6 +17,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedpipe.algorithms.client_work import ClientWork
+from fedpipe.algorithms.sending import type_sent, unpack
 from fedpipe.data.resident import ResidentCache, ResidentClient
 from fedpipe.errors import DataError, RoundError, shorten
 
@@ -65,12 +66,15 @@ def not_finite(tensors: Sequence[Any]) -> Any:
     return tf.cast(tf.logical_not(tf.reduce_all(finite)), tf.int64)
 
 
-def build_finder(work: ClientWork, initial_weights: Sequence[Any]) -> Any:
-    """Return the TFF computation (weights, refs of clients as vectors) -> int64 [clients]: 1 for each that is `not_finite`.
+def build_finder(work: ClientWork, state_type: Any) -> Any:
+    """Return the TFF computation (what the server sends, refs of clients as vectors) -> int64 [clients]: 1 for each `not_finite`.
 
-    It repeats the clients' work, which is a pure function of weights, examples and seed, one after the other.
+    It repeats the clients' work, which is a pure function of what is sent, examples and seed, one after the other.
+
+    Args:
+        work: the client work.
+        state_type: TFF type of the server state; `weights` and `optimizer` are read.
     """
-    weights_type = [tff.TensorType(np.float32, tensor.shape) for tensor in initial_weights]
     refs_type = {
         "data": tff.TensorType(np.str_, [None]),
         "count": tff.TensorType(np.int64, [None]),
@@ -78,10 +82,12 @@ def build_finder(work: ClientWork, initial_weights: Sequence[Any]) -> Any:
         "rate": tff.TensorType(np.float32, [None]),
     }
 
-    @tff.tensorflow.computation(weights_type, tff.types.to_type(refs_type))
-    def find(weights: Any, refs: Any) -> Any:
+    @tff.tensorflow.computation(type_sent(work, state_type["weights"], state_type["optimizer"]), tff.types.to_type(refs_type))
+    def find(sent: Any, refs: Any) -> Any:
+        weights, server = unpack(work, sent)
+
         def client(i: Any, flags: Any) -> Any:
-            result = work(list(weights), refs["data"][i], refs["count"][i], refs["seed"][i], refs["rate"][i])
+            result = work(list(weights), refs["data"][i], refs["count"][i], refs["seed"][i], refs["rate"][i], server)
             return i + 1, flags.write(i, not_finite([*result.update, result.sums["loss"]]))
 
         clients = tf.size(refs["count"])

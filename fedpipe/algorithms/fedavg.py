@@ -16,10 +16,12 @@ computation), `data.resident` (workers read the examples themselves).
 import os
 from collections import OrderedDict
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow_federated as tff
 
 from fedpipe.algorithms.aggregation import Aggregation
 from fedpipe.algorithms.base import RoundResult
@@ -30,6 +32,7 @@ from fedpipe.algorithms.groups import balance, usable_cores
 from fedpipe.algorithms.optimizers import build_server_optimizer
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
 from fedpipe.algorithms.schedules import rate_metrics, rates_of_round, with_server_rate
+from fedpipe.algorithms.secure import SIMULATED, simulated
 from fedpipe.config import Config
 from fedpipe.config.schema import RuntimeConfig
 from fedpipe.data.resident import ResidentCache, ResidentClient
@@ -57,18 +60,20 @@ class FedAvg:
             ConfigError: `runtime.groups` is set, but the aggregation must see each client.
         """
         self._config, self._work, self._cache, self._seed = config, work, cache, config.seed
-        self._groups, self._arrangement = _arrangement(config.runtime, aggregation)
-        optimizer = server_optimizer or build_server_optimizer(config.server)
-        self._least = config.cohort.min_reports
+        self._groups, self._arrangement = _arrangement(config.runtime, aggregation, work.pools)
+        self._aggregation, self._optimizer = aggregation, server_optimizer or build_server_optimizer(config.server)
+        self._least, self._private = config.cohort.min_reports, aggregation.private
         self._finder: Any = None  # built when a client fails
         self._initial = list(work.model.initial_weights(config.seed).values())
-        self.process = compose(work, aggregation, optimizer, self._initial, grouped=self._groups is not None)
+        self.process = self._compose()
+        self._traffic = self._bytes_each()
 
     @property
     def info(self) -> Mapping[str, str]:
         """Return the aggregator, the arrangement of clients with its reason, the number of groups, and how data travel."""
         data = "sent with each round" if self._work.by_value else "resident files, read by the worker"
-        return {**self._arrangement, "algorithm.data": data}
+        secure = {"aggregator.secure": SIMULATED} if self._aggregation.secure else {}
+        return {**self._arrangement, **secure, "algorithm.data": data}
 
     def initialize(self) -> Any:
         """Return the server state of round 0."""
@@ -82,48 +87,75 @@ class FedAvg:
         """Run one round; clients that fail take no part (see `failures`).
 
         `train/loss` and `train/accuracy` are over all predictions that were made, each batch under the client's weights before its
-        step; `train/steps` is the cohort's number of gradient steps; `aggregator/*` is what the aggregator measures.
+        step; `train/steps` is the cohort's number of gradient steps; `traffic/*` is what clients and server would send each other;
+        `aggregator/*` is what the aggregator measures.
 
         Raises:
             RoundError: fewer than `cohort.min_reports` clients reported, or they have no examples, so that the mean update is undefined.
         """
         clients, failed = readable(self._cache, cohort)
         require_reports(round_num, len(cohort), failed, self._least)
-        if not sum(client.count for client in clients.values()):
+        # A private round without clients is a round of noise: to leave it out would tell that nobody was sampled.
+        if not sum(client.count for client in clients.values()) and not self._private:
             raise RoundError(
                 f"round {round_num}: expected training examples at the cohort's clients, found none at {shorten(cohort)}. "
                 "Raise cohort.size, or sample clients that have examples."
             )
         rates = rates_of_round(self._config, round_num)
         state = with_server_rate(state, rates.server)
-        next_state, measured = self.process.next(state, self._refs(round_num, rates.client, clients))
+        next_state, measured = self._round(state, round_num, rates.client, clients)
         if int(measured["clients"]["failed"]):
             broken = self._broken(state, round_num, rates.client, clients)
             if broken:  # else the sum of finite updates is too large: the loop refuses the weights
                 failed |= dict.fromkeys(broken, NOT_FINITE)
                 require_reports(round_num, len(cohort), failed, self._least)
                 clients = {client_id: client for client_id, client in clients.items() if client_id not in failed}
-                next_state, measured = self.process.next(state, self._refs(round_num, rates.client, clients))
+                next_state, measured = self._round(state, round_num, rates.client, clients)
         sums = measured["clients"]
         examples = int(sums["examples"])
-        metrics = {
-            "train/loss": float(sums["loss"]) / int(sums["predictions"]),
-            "train/accuracy": int(sums["correct"]) / int(sums["predictions"]),
-            "train/steps": float(sums["steps"]),
-        }
-        metrics |= rate_metrics(self._config, rates)
+        predictions = int(sums["predictions"])
+        metrics = {}
+        if predictions:
+            metrics = {"train/loss": float(sums["loss"]) / predictions, "train/accuracy": int(sums["correct"]) / predictions}
+        metrics |= {"train/steps": float(sums["steps"]), **rate_metrics(self._config, rates)}
+        if self._traffic is not None:
+            up, down = self._traffic
+            metrics |= {"traffic/up_bytes": float(up * len(clients)), "traffic/down_bytes": float(down * len(clients))}
         return RoundResult(next_state, metrics | _scalars(measured["aggregator"], "aggregator"), examples, tuple(sorted(failed)))
 
     def weights(self, state: Any) -> Weights:
         """Return the server's weights by name."""
         return dict(zip(self._work.model.tensor_names, map(np.asarray, state["weights"]), strict=True))
 
+    def _compose(self) -> Any:
+        process = compose(self._work, self._aggregation, self._optimizer, self._initial, grouped=self._groups is not None)
+        if self._aggregation.secure:
+            return simulated(process)
+        return process
+
+    def _bytes_each(self) -> tuple[int, int] | None:
+        """Return the bytes that a client would send and be sent in a round, without framing; None where nothing is exchanged."""
+        if self._work.pools:
+            return None
+        state, update = self.process.initialize.type_signature.result.member, self._work.zero_update(self._initial)
+        sent = tff.structure.flatten(state["optimizer"]) if self._work.reads_server else []
+        down = [*(tensor.shape for tensor in self._initial), *(kind.shape for kind in sent)]
+        return self._aggregation.bytes_of([tuple(tensor.shape) for tensor in update]), 4 * sum(map(prod, down))
+
+    def _round(self, state: Any, round_num: int, rate: float, clients: Mapping[str, ResidentClient]) -> tuple[Any, Any]:
+        """Return the next state and what was measured, with clients whose examples can be read."""
+        next_state, measured = self.process.next(state, self._refs(round_num, rate, clients))
+        return next_state, measured
+
     def _broken(self, state: Any, round_num: int, rate: float, clients: Mapping[str, ResidentClient]) -> list[str]:
-        """Return the clients whose update or loss is not finite."""
+        """Return the clients whose update or loss is not finite; of a pool nobody can tell."""
+        if self._work.pools:
+            return []
         if self._finder is None:
-            self._finder = build_finder(self._work, self._initial)
+            self._finder = build_finder(self._work, self.process.initialize.type_signature.result.member)
         ids = sorted(clients)
-        flags = self._finder(list(state["weights"]), self._ref(round_num, rate, ids, clients, (len(ids),)))
+        sent = (list(state["weights"]), state["optimizer"]) if self._work.reads_server else list(state["weights"])
+        flags = self._finder(sent, self._ref(round_num, rate, ids, clients, (len(ids),)))
         return [client_id for client_id, flag in zip(ids, flags, strict=True) if flag]
 
     def _refs(self, round_num: int, rate: float, clients: Mapping[str, ResidentClient]) -> list[Any]:
@@ -150,10 +182,12 @@ def build(run: Run) -> Recipe:
     return averaging(run)
 
 
-def _arrangement(runtime: RuntimeConfig, aggregation: Aggregation) -> tuple[int | None, Mapping[str, str]]:
+def _arrangement(runtime: RuntimeConfig, aggregation: Aggregation, pools: bool) -> tuple[int | None, Mapping[str, str]]:
     """Return the number of groups, `None` for one value per client, and the choice with its reason for the record."""
     groups = runtime.groups
-    if aggregation.partial is None:
+    if pools:
+        chosen, reason = 1, "one group: all examples in one pool"
+    elif aggregation.partial is None:
         if groups is not None:
             raise ConfigError(
                 f"runtime.groups={groups} is set but the aggregator {aggregation.name} must see each client's update. Remove it."

@@ -67,11 +67,11 @@ class FedAvgInProcess:
         rates = rates_of_round(self._config, round_num)
         if rates.server is not None:
             optimizer_state = optimizer_state | {"learning_rate": rates.server}
-        total = [tf.zeros_like(tensor) for tensor in weights]
+        total = self._work.zero_update(weights)
         total_weight, sums = tf.constant(0.0), zero_sums()
         clients, failed = readable(self._cache, cohort)
         for client_id, client in clients.items():
-            result = self._client(weights, round_num, rates.client, client_id, client)
+            result = self._client(weights, optimizer_state, round_num, rates.client, client_id, client)
             if int(not_finite([*result.update, result.sums["loss"]])):
                 failed[client_id] = NOT_FINITE
                 continue
@@ -95,12 +95,14 @@ class FedAvgInProcess:
         """Return the server's weights by name."""
         return dict(zip(self._model.tensor_names, map(np.asarray, state[0]), strict=True))
 
-    def _client(self, weights: Sequence[Any], round_num: int, rate: float, client_id: str, client: ResidentClient) -> ClientResult:
+    def _client(
+        self, weights: Sequence[Any], server: Any, round_num: int, rate: float, client_id: str, client: ResidentClient
+    ) -> ClientResult:
         self._steps.taken = 0
         data = Path(client.path).read_bytes() if self._work.by_value else client.path
         seed = tf.constant(derive_seed(self._seed, "client", round_num, client_id), tf.int64)
         try:
-            return self._work(weights, tf.constant(data), tf.constant(client.count, tf.int64), seed, tf.constant(rate))
+            return self._work(weights, tf.constant(data), tf.constant(client.count, tf.int64), seed, tf.constant(rate), server)
         except FedpipeError:
             raise
         except Exception as err:

@@ -20,7 +20,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fedpipe.algorithms.client_work import ClientWork, add, zero_sums
+from fedpipe.algorithms.client_work import ClientResult, ClientWork, add, zero_sums
 
 
 def usable_cores() -> int:
@@ -46,7 +46,7 @@ def balance(counts: Mapping[str, int], groups: int) -> list[list[str]]:
     return members
 
 
-def group_work(work: ClientWork, weights: Sequence[Any], refs: Mapping[str, Any], weighted: bool) -> Any:
+def group_work(work: ClientWork, weights: Sequence[Any], refs: Mapping[str, Any], weighted: bool, server: Any = None) -> Any:
     """Return a group's sum of updates (times their update weights, if `weighted`), its sum of update weights, its sums.
 
     Args:
@@ -54,16 +54,24 @@ def group_work(work: ClientWork, weights: Sequence[Any], refs: Mapping[str, Any]
         weights: the server's weights; every client of the group starts from them.
         refs: `data`, `count`, `seed` and `rate` of the group's clients, a vector each; empty vectors give zeros.
         weighted: whether updates count by their update weight.
+        server: the server's optimizer state, where the work reads it.
     """
     weights = list(weights)
     clients = tf.size(refs["count"])
+    if work.pools:
+        pool = work(weights, (refs["data"], refs["count"]), tf.reduce_sum(refs["count"]), refs["seed"][0], refs["rate"][0])
+        return _times_weight(pool, weighted), pool.update_weight, pool.sums
 
     def client(i: Any, total: list[Any], total_weight: Any, sums: Any) -> Any:
-        result = work(weights, refs["data"][i], refs["count"][i], refs["seed"][i], refs["rate"][i])
-        update = [tensor * result.update_weight for tensor in result.update] if weighted else result.update
+        result = work(weights, refs["data"][i], refs["count"][i], refs["seed"][i], refs["rate"][i], server)
+        update = _times_weight(result, weighted)
         total = [left + right for left, right in zip(total, update, strict=True)]
         return i + 1, total, total_weight + result.update_weight, add(sums, result.sums)
 
-    start = (0, [tf.zeros_like(tensor) for tensor in weights], 0.0, zero_sums())
+    start = (0, work.zero_update(weights), 0.0, zero_sums())
     _, total, total_weight, sums = tf.while_loop(lambda i, *_: i < clients, client, start, parallel_iterations=1)
     return total, total_weight, sums
+
+
+def _times_weight(result: ClientResult, weighted: bool) -> list[Any]:
+    return [tensor * result.update_weight for tensor in result.update] if weighted else result.update

@@ -4,6 +4,7 @@ Most algorithms of the literature are FedAvg with one part changed, and their fi
 (groups of clients, one value per client) and, with `runtime.debug`, in this process.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,13 @@ class Recipe:
         work: what a client does.
         aggregation: how updates are joined; decides whether clients may be grouped.
         server_optimizer: a `tff.learning.optimizers.Optimizer`; its gradient is the negated aggregate.
+        algorithm: what runs the parts, where clients keep something from round to round; `None` is `FedAvg`, whose arguments it takes.
     """
 
     work: ClientWork
     aggregation: Aggregation
     server_optimizer: Any
+    algorithm: Callable[..., Any] | None = None
 
 
 def averaging(run: Run, server_optimizer: Any = None) -> Recipe:
@@ -57,7 +60,13 @@ def averaging(run: Run, server_optimizer: Any = None) -> Recipe:
     """
     manifest = run.population.manifest
     work = build_client_work(run.config, run.model, np.dtype(manifest.feature_dtype), manifest.variable_length)
-    return Recipe(work, build_aggregation(run.config.aggregator), server_optimizer or build_server_optimizer(run.config.server))
+    if run.config.privacy.on:
+        from fedpipe.algorithms.private import private_mean  # TensorFlow Privacy takes half a second
+
+        aggregation = private_mean(run.config, [tensor.shape for tensor in run.model.initial_weights(run.config.seed).values()])
+    else:
+        aggregation = build_aggregation(run.config.aggregator)
+    return Recipe(work, aggregation, server_optimizer or build_server_optimizer(run.config.server))
 
 
 def build_client_work(config: Config, model: ModelSpec, feature_dtype: np.dtype[Any], variable_length: bool = False) -> ClientWork:

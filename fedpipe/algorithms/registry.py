@@ -30,18 +30,28 @@ def build_algorithm(config: Config, model: ModelSpec, population: Any, cache_dir
     run = Run(config, model, population, cache_dir)
     named = ALGORITHMS.get(config.algorithm.name)
     built = load(named.where)(run) if named else _build_own(run, project)
+    if config.privacy.on and not (isinstance(built, Recipe) and built.aggregation.private):
+        raise ConfigError(
+            f"algorithm.name={config.algorithm.name}: expected a Recipe with the aggregation of `averaging(run)`, which is what "
+            f"privacy.mechanism={config.privacy.mechanism} makes private, found another. Keep that part, or set privacy.mechanism=none."
+        )
     if not isinstance(built, Recipe):
         return built  # type: ignore[no-any-return] # a whole algorithm
     from fedpipe.data.resident import ResidentCache
 
     cache = ResidentCache.of(population, cache_dir, config.runtime.cache_max_bytes)
     if config.runtime.debug:
+        if built.algorithm is not None:
+            raise ConfigError(
+                f"runtime.debug=True is set but algorithm.name={config.algorithm.name} cannot run in this process. Remove it."
+            )
         from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
 
         return FedAvgInProcess(config, built.work, cache, built.server_optimizer)
     from fedpipe.algorithms.fedavg import FedAvg
 
-    return FedAvg(config, built.work, built.aggregation, cache, built.server_optimizer)
+    kind = built.algorithm or FedAvg
+    return kind(config, built.work, built.aggregation, cache, built.server_optimizer)  # type: ignore[no-any-return]
 
 
 def load(where: str) -> Any:

@@ -69,24 +69,6 @@ class StackedFactory(tff.aggregators.UnweightedAggregationFactory):  # type: ign
 
     def create(self, value_type: Any) -> Any:
         """Return the aggregation process for updates of a type; it has no state and measures nothing."""
-        specs = [(element.dtype, list(element.shape)) for element in value_type.children()]
-        stack_type = tff.types.to_type([tff.TensorType(dtype, [None, *shape]) for dtype, shape in specs])
-
-        @tff.tensorflow.computation
-        def nothing() -> Any:
-            return [tf.zeros([0, *shape], dtype) for dtype, shape in specs]
-
-        @tff.tensorflow.computation(stack_type, value_type)
-        def accumulate(stack: Any, update: Any) -> Any:
-            return [tf.concat([many, one[tf.newaxis]], axis=0) for many, one in zip(stack, update, strict=True)]
-
-        @tff.tensorflow.computation(stack_type, stack_type)
-        def merge(left: Any, right: Any) -> Any:
-            return [tf.concat(pair, axis=0) for pair in zip(left, right, strict=True)]
-
-        @tff.tensorflow.computation(stack_type)
-        def report(stack: Any) -> Any:
-            return self._aggregate(list(stack))
 
         @tff.federated_computation
         def initialize() -> Any:
@@ -94,7 +76,37 @@ class StackedFactory(tff.aggregators.UnweightedAggregationFactory):  # type: ign
 
         @tff.federated_computation(initialize.type_signature.result, tff.FederatedType(value_type, tff.CLIENTS))
         def next_fn(state: Any, updates: Any) -> Any:
-            aggregate = tff.federated_aggregate(updates, nothing(), accumulate, merge, report)
+            aggregate = gather(updates, value_type, self._aggregate)
             return tff.templates.MeasuredProcessOutput(state, aggregate, tff.federated_value((), tff.SERVER))
 
         return tff.templates.AggregationProcess(initialize, next_fn)
+
+
+def gather(values: Any, value_type: Any, report: Callable[[Stack], Any] = list) -> Any:
+    """Return at the server `report` of the clients' values, stacked in the order of the clients; inside a federated computation.
+
+    Args:
+        values: a list of tensors at each client.
+        value_type: its TFF type.
+        report: takes [clients, *shape] for each tensor.
+    """
+    specs = [(element.dtype, list(element.shape)) for element in value_type.children()]
+    stack_type = tff.types.to_type([tff.TensorType(dtype, [None, *shape]) for dtype, shape in specs])
+
+    @tff.tensorflow.computation
+    def nothing() -> Any:
+        return [tf.zeros([0, *shape], dtype) for dtype, shape in specs]
+
+    @tff.tensorflow.computation(stack_type, value_type)
+    def accumulate(stack: Any, value: Any) -> Any:
+        return [tf.concat([many, one[tf.newaxis]], axis=0) for many, one in zip(stack, value, strict=True)]
+
+    @tff.tensorflow.computation(stack_type, stack_type)
+    def merge(left: Any, right: Any) -> Any:
+        return [tf.concat(pair, axis=0) for pair in zip(left, right, strict=True)]
+
+    @tff.tensorflow.computation(stack_type)
+    def finish(stack: Any) -> Any:
+        return report(list(stack))
+
+    return tff.federated_aggregate(values, nothing(), accumulate, merge, finish)

@@ -80,6 +80,12 @@ def show_summary(summary: dict[str, Any], open_with: str) -> None:
         f"MLflow {summary['url']}",
         f"       opens with: {open_with}",
     ]
+    if "privacy" in summary:
+        private = summary["privacy"]
+        epsilon = "infinite" if private["epsilon"] is None else f"{private['epsilon']:.4g}"
+        lines.insert(
+            0, f"privacy epsilon {epsilon} for delta {private['delta']}; neighbours: {private['neighbours']}; {private['sampling']}"
+        )
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 

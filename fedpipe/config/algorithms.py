@@ -50,6 +50,7 @@ ALGORITHMS: dict[str, NamedAlgorithm] = {
             "client.*",
             "server.*",
             "aggregator.*",
+            "privacy.*",
             "runtime.groups",
             "runtime.examples",
             "runtime.cache_max_bytes",
@@ -96,5 +97,38 @@ ALGORITHMS: dict[str, NamedAlgorithm] = {
         server_optimizer="yogi",
         ignores=("server.optimizer",),
         because="its server optimizer is yogi",
+    ),
+    "mimelite": NamedAlgorithm(
+        "fedpipe.algorithms.mimelite:build",
+        "clients step with the server's momentum (Karimireddy et al. 2021, arXiv 2008.03606, Algorithm 1; TFF's MimeLite)",
+        ignores=("privacy.*",),
+        because="its clients send a gradient beside the update, which the noise would have to cover as well",
+    ),
+    "scaffold": NamedAlgorithm(
+        "fedpipe.algorithms.scaffold:build",
+        "control variates against the clients' differences (Karimireddy et al. 2020, arXiv 1910.06378, Algorithm 1, option II)",
+        ignores=("client.optimizer", "privacy.*", "aggregator.secure", "runtime.groups", "runtime.debug"),
+        because="its clients take SGD steps and keep control variates, each a value of its own that is not private",
+    ),
+    "fednova": NamedAlgorithm(
+        "fedpipe.algorithms.fednova:build",
+        "updates are normalized by the client's steps (Wang et al. 2020, arXiv 2007.07481, equation 9)",
+        ignores=("privacy.*",),
+        because="its clients send the number of their steps beside the update, which the noise would have to cover as well",
+    ),
+    "centralized": NamedAlgorithm(
+        "fedpipe.algorithms.centralized:build",
+        "baseline: SGD on the pooled examples of the round's clients",
+        ignores=(
+            *("client.weighting", "client.shuffle", "server.*", "aggregator.*"),
+            *("privacy.*", "runtime.groups", "runtime.debug"),
+        ),
+        because="it trains on the pooled examples, shuffled; nothing is joined",
+    ),
+    "local_only": NamedAlgorithm(
+        "fedpipe.algorithms.local_only:build",
+        "baseline: each client trains a model of its own, nothing is exchanged",
+        ignores=("client.weighting", "server.*", "aggregator.*", "privacy.*", "runtime.groups", "runtime.debug"),
+        because="its clients exchange nothing",
     ),
 }

@@ -13,6 +13,7 @@ from fedpipe.config.base import OWN_FUNCTION, Fraction, Group, Momentum, Name, P
 from fedpipe.config.cohort import CohortConfig as CohortConfig
 from fedpipe.config.evaluation import EvalConfig as EvalConfig
 from fedpipe.config.model import ModelConfig as ModelConfig
+from fedpipe.config.privacy import PrivacyConfig, problem_of
 
 SOURCE_NAMES = (
     *("mnist5k", "synthetic", "emnist", "emnist62", "cifar100", "shakespeare"),  # what ships, and what TFF downloads
@@ -114,7 +115,8 @@ class AlgorithmConfig(Group):
     name: Name = Field(
         "fedavg",
         description="Algorithm; docs/algorithms.md has each with its paper. `fedavg`, `fedprox`, `fedsgd`, `fedavgm`, `fedadagrad`, "
-        "`fedadam`, `fedyogi`; `fedavg_reference`: the tutorial's, in TFF's own primitives, to read and to compare with; or "
+        "`fedadam`, `fedyogi`, `mimelite`, `scaffold`, `fednova`; the baselines `centralized` and `local_only`; "
+        "`fedavg_reference`: the tutorial's, in TFF's own primitives, to read and to compare with; or "
         "`mypackage.module:build`, one of your own.",
     )
     mu: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
@@ -223,6 +225,13 @@ class AggregatorConfig(Group):
     clipping: bool = Field(
         False, description="Clip each update's norm at an adaptive bound near the usual (TFF's robust aggregator). `mean` only."
     )
+    secure: bool = Field(
+        False,
+        description="Sum the updates by TFF's secure aggregation, as integers, simulated: no cryptography protects anyone. `mean` only.",
+    )
+    compression_bits: Annotated[int, Field(ge=1, le=16)] | None = Field(
+        None, description="Bits of each coordinate that a client sends, of tensors above 1,000 coordinates; `null` is float32. `mean` only."
+    )
     zeroing: bool = Field(
         False, description="Make an update zero that has a value far above the usual (TFF's robust aggregator). `mean` only."
     )
@@ -295,6 +304,7 @@ class Config(Group):
     client: ClientConfig = Field(default_factory=ClientConfig, description=ClientConfig.__doc__)
     server: ServerConfig = Field(default_factory=ServerConfig, description=ServerConfig.__doc__)
     aggregator: AggregatorConfig = Field(default_factory=AggregatorConfig, description=AggregatorConfig.__doc__)
+    privacy: PrivacyConfig = Field(default_factory=PrivacyConfig, description=PrivacyConfig.__doc__)
     eval: EvalConfig = Field(default_factory=EvalConfig, description=EvalConfig.__doc__)
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig, description=RuntimeConfig.__doc__)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig, description=TrackingConfig.__doc__)
@@ -325,6 +335,10 @@ class Config(Group):
         self._refuse_what_the_schedules_ignore()
         self._refuse_what_the_aggregator_ignores()
         self._refuse_what_the_algorithm_ignores()
+        plain, debug = self.aggregator == AggregatorConfig(), self.runtime.debug
+        problem = problem_of(self.privacy, self.cohort, self.client.weighting, plain, debug)
+        if problem:
+            raise ValueError(problem)
         return self
 
     def _refuse_what_the_schedules_ignore(self) -> None:
@@ -354,7 +368,8 @@ class Config(Group):
                     raise ValueError(f"{side}.{key}={value} is set but {said} ignores it. Remove it or choose {' or '.join(readers)}.")
 
     def _refuse_what_the_aggregator_ignores(self) -> None:
-        chosen, readers = self.aggregator, {"trim_fraction": "trimmed_mean", "byzantine": "krum", "clipping": "mean", "zeroing": "mean"}
+        chosen, readers = self.aggregator, {"trim_fraction": "trimmed_mean", "byzantine": "krum"}
+        readers |= dict.fromkeys(("clipping", "zeroing", "secure", "compression_bits"), "mean")
         for key, reader in readers.items():
             value = getattr(chosen, key)
             if chosen.name != reader and value != AggregatorConfig.model_fields[key].default:
@@ -372,14 +387,17 @@ class Config(Group):
                 f"found cohort.min_reports={self.cohort.min_reports} of cohort.size={self.cohort.size}. Raise cohort.min_reports or lower "
                 "byzantine."
             )
-        if self.runtime.debug and (chosen.name != "mean" or chosen.clipping or chosen.zeroing):
+        if chosen.compression_bits is not None and (chosen.clipping or chosen.zeroing or chosen.secure):
+            other = next(key for key in ("clipping", "zeroing", "secure") if getattr(chosen, key))
+            raise ValueError(f"aggregator.compression_bits={chosen.compression_bits} does not go with {other}=True. Remove one of them.")
+        if self.runtime.debug and chosen != AggregatorConfig():
             raise ValueError("runtime.debug=True takes the plain mean, found another. Remove the settings of aggregator, or runtime.debug.")
 
     def _refuse_what_the_algorithm_ignores(self) -> None:
         named = ALGORITHMS.get(self.algorithm.name)
         if named is None:
             return
-        for group in ("cohort", "algorithm", "client", "server", "aggregator", "runtime"):
+        for group in ("cohort", "algorithm", "client", "server", "aggregator", "privacy", "runtime"):
             settings = getattr(self, group)
             for name, field in type(settings).model_fields.items():
                 value = getattr(settings, name)

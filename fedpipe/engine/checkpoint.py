@@ -21,12 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote, unquote
 
 import numpy as np
 import numpy.typing as npt
 
 from fedpipe.errors import CheckpointError
-from fedpipe.types import RoundReport, best_by
+from fedpipe.types import PerClient, RoundReport, best_by
 
 SCHEMA = "checkpoint-1"
 _KEY = "fedpipe"
@@ -167,8 +168,10 @@ def flatten(state: Any, path: str = "") -> dict[str, npt.NDArray[Any]]:
     >>> flatten({"weights": [np.float32(1)], "aggregator": ()})
     {'weights/0': array(1., dtype=float32)}
     """
-    if isinstance(state, Mapping):
-        items: Any = state.items()
+    if isinstance(state, PerClient):
+        items: Any = ((quote(client_id, safe=""), kept) for client_id, kept in state.items())
+    elif isinstance(state, Mapping):
+        items = state.items()
     elif isinstance(state, list | tuple):
         items = enumerate(state)
     else:
@@ -182,12 +185,18 @@ def restore(template: Any, leaves: Leaves, path: str = "") -> Any:
     Raises:
         CheckpointError: a leaf is missing, or has another dtype or shape than the template's.
     """
+    if isinstance(template, PerClient):
+        names = sorted({name[len(path) + 1 :].split("/")[0] for name in leaves if name.startswith(f"{path}/")})
+        return PerClient(template.first, {unquote(name): restore(template.first, leaves, f"{path}/{name}") for name in names})
     if isinstance(template, Mapping):
         return type(template)((name, restore(inner, leaves, f"{path}/{name}" if path else str(name))) for name, inner in template.items())  # type: ignore[call-arg]
     if isinstance(template, list | tuple):
-        return type(template)(restore(inner, leaves, f"{path}/{i}" if path else str(i)) for i, inner in enumerate(template))
+        items = [restore(inner, leaves, f"{path}/{i}" if path else str(i)) for i, inner in enumerate(template)]
+        return type(template)(*items) if hasattr(template, "_fields") else type(template)(items)  # a named tuple takes them one by one
     wanted, found = np.asarray(template), leaves.get(path)
-    if found is None or found.dtype != wanted.dtype or found.shape != wanted.shape:
+    # What an aggregator keeps, such as the levels of a tree of noise, may grow from round to round.
+    cut = 1 if path.startswith("aggregator/") else 0
+    if found is None or found.dtype != wanted.dtype or found.ndim != wanted.ndim or found.shape[cut:] != wanted.shape[cut:]:
         have = "nothing" if found is None else f"{found.dtype}{list(found.shape)}"
         raise CheckpointError(f"checkpoint: expected {wanted.dtype}{list(wanted.shape)} at {path!r}, found {have}. Start a new run.")
     return found

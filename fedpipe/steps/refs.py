@@ -1,6 +1,7 @@
 """What steps hand to each other: references (paths, ids, digests), never data. All are JSON-able."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,10 @@ class TrainRef:
         weights_sha256: of the final weights.
         seconds: wall time of the training, starts included.
         round_median_seconds: median wall time of a round, without evaluation.
-        rounds: rounds that were trained: fewer than the settings say where validation ended it.
+        rounds: rounds that were trained: fewer than the settings say where validation or a budget ended it.
         best_weights: file of the weights that the validation examples chose; None where there are none.
         best_round: the round of these.
+        privacy: epsilon, delta and what they assume; None without privacy.
     """
 
     run_id: str
@@ -58,6 +60,7 @@ class TrainRef:
     rounds: int
     best_weights: str | None
     best_round: int | None
+    privacy: dict[str, Any] | None = None
 
     @property
     def chosen(self) -> str:

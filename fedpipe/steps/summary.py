@@ -45,4 +45,4 @@ def summarize(
         "url": recorded.url,
         "model_uri": recorded.model_uri,
         "run_dir": trained.run_dir,
-    }
+    } | ({"privacy": trained.privacy} if trained.privacy else {})

@@ -58,6 +58,7 @@ def train(
     from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator
     from fedpipe.models.federated import choose_clients, pooled
+    from fedpipe.steps.privacy import account_of, accounted
     from fedpipe.steps.recorder import Recorder
     from fedpipe.steps.tracked import tracked
 
@@ -69,12 +70,14 @@ def train(
     recorder = Recorder(run_dir, config.eval.patience)
     identity = {"settings": _sha256(flatten(config)), "plan": plan.sha256, "data": data.md5}
     checkpoints = Checkpoints(run_dir / "checkpoints", identity, config.runtime.checkpoint_every, config.runtime.checkpoints_keep)
+    accountant, cohorts = account_of(config, len(population.participating()), cohorts)
     ahead = brought_ahead(
         Path(data.path), cohorts, Path(plan.path), project.client_cache, config.runtime.cache_max_bytes, run_dir / "bring.log"
     )
     with ahead, borrow_runtime(config.runtime, run_dir / "worker.log") as runtime:
         model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes, project.root)
-        algorithm = build_algorithm(config, model, population, project.client_cache, project.root)
+        settings = accountant.config if accountant else config
+        algorithm = accounted(build_algorithm(settings, model, population, project.client_cache, project.root), accountant)
         evaluators = {"test": Evaluator(model, population.central_test())}
         validated = choose_clients(population.index, "validation", held_out=False, most=config.eval.clients, seed=config.seed)
         if validated:
@@ -105,6 +108,7 @@ def train(
         rounds=result.final.round_num,
         best_weights=None if recorder.best_round is None else str(recorder.best_weights),
         best_round=recorder.best_round,
+        privacy=accountant.summary if accountant else None,
     )
     write_atomic(run_dir / "run.json", json.dumps(asdict(ref), indent=1) + "\n")
     return ref

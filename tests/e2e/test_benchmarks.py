@@ -36,3 +36,21 @@ def test_rounds_reach_half_of_each_bar(tmp_path: Path) -> None:
         assert figures["ratio_to_tutorial"] == figures["seconds"]["tutorial"] / figures["seconds"]["fedpipe"]
     assert result["B"]["ratio_to_floor"] == result["B"]["seconds"]["fedpipe"] / result["B"]["seconds"]["numpy"]
     assert result["machine"]["cores"] >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "keys"), [("accuracy", {"mnist5k", "points_below_centralized", "machine"}), ("cost", {"softmax", "machine"})]
+)
+def test_comparisons_of_algorithms_run_in_short(module: str, keys: set[str], tmp_path: Path) -> None:
+    out, err = tmp_path / "stdout", tmp_path / "stderr"
+    with out.open("w") as stdout, err.open("w") as stderr:
+        command = [sys.executable, "-m", f"benchmarks.{module}", "--short", "--json"]
+        done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, timeout=250, check=False)
+    assert done.returncode == 0, err.read_text()
+    result = json.loads(out.read_text())
+    assert set(result) == keys
+    if module == "accuracy":
+        assert all(0 <= found["accuracy_mean"] <= 1 for found in result["mnist5k"]["softmax"].values())
+    else:
+        assert result["softmax"]["fedavg"]["relative"] == 1.0

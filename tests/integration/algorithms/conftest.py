@@ -77,10 +77,15 @@ def build(tff_runtime: Runtime, tmp_path: Path, softmax: ModelSpec) -> Builder:
 @pytest.fixture
 def recipe(softmax: ModelSpec, tmp_path: Path) -> Callable[..., tuple[Config, Recipe]]:
     """Return a function from the name of an algorithm and other settings to the settings and the recipe."""
-    population: Any = SimpleNamespace(manifest=SimpleNamespace(feature_dtype="uint8", variable_length=False))
 
-    def make(name: str, settings: Mapping[str, Any] | None = None) -> tuple[Config, Recipe]:
-        values = {"runtime": {"groups": 2}} | dict(settings or {})
+    def make(name: str, settings: Mapping[str, Any] | None = None, clients: Any = None) -> tuple[Config, Recipe]:
+        population: Any = SimpleNamespace(
+            manifest=SimpleNamespace(feature_dtype="uint8", variable_length=False),
+            participating=lambda: sorted(clients.data if clients else SIZES),
+            examples=lambda client_id, _split: clients.examples(client_id),  # they are tested on what they train on
+            central_test=lambda: next(iter((clients or Clients(SIZES)).data.values())),
+        )
+        values = ({} if ALGORITHMS[name].ignored("runtime.groups") else {"runtime": {"groups": 2}}) | dict(settings or {})
         config = Config.model_validate(values | {"algorithm": {"name": name, **values.get("algorithm", {})}})
         return config, load(ALGORITHMS[name].where)(Run(config, softmax, population, tmp_path))
 
@@ -92,11 +97,11 @@ def make(recipe: Any, tmp_path: Path) -> Callable[..., Any]:
     """Return a function that builds a named algorithm from its recipe, on clients; as `kind`, or as `FedAvg`."""
 
     def algorithm(name: str, clients: Clients, settings: Mapping[str, Any] | None = None, kind: Any = None) -> Any:
-        config, built = recipe(name, settings)
+        config, built = recipe(name, settings, clients)
         cache = ResidentCache(tmp_path, clients, [str(id(clients))], max_bytes=10**9)
         if kind is FedAvgInProcess:
             return FedAvgInProcess(config, built.work, cache, built.server_optimizer)
-        return FedAvg(config, built.work, built.aggregation, cache, built.server_optimizer)
+        return (built.algorithm or FedAvg)(config, built.work, built.aggregation, cache, built.server_optimizer)
 
     return algorithm
 

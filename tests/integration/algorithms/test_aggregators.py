@@ -102,3 +102,27 @@ def test_zeroing_and_clipping_report_what_they_do(build: Any, mixed_clients: Any
     assert {key.split("/")[-1] for key in measured} >= {"clipped_count", "zeroed_count", "clipping_norm", "zeroing_norm"}, measured
     for tensor, value in oracle(mixed_clients, [COHORT]).items():
         np.testing.assert_allclose(weights[tensor], value, atol=1e-6)
+
+
+def test_quantized_updates_are_near_the_mean_and_a_quarter_of_the_bytes(build: Any, mixed_clients: Any, oracle: Any) -> None:
+    weights, results = build(mixed_clients, aggregation=build_aggregation(AggregatorConfig(compression_bits=8))).rounds([COHORT])
+    for client_bits, bound in (
+        ("kernel", 0.5 / 255),
+        ("bias", 1e-6),
+    ):  # rounded to the nearest of 256 values; small tensors are as they are
+        expected = oracle(mixed_clients, [COHORT])[client_bits]
+        spread = sum(np.ptp(oracle(mixed_clients, [(client,)])[client_bits]) for client in COHORT) / len(COHORT)
+        assert np.abs(weights[client_bits] - expected).max() <= bound * max(spread, 1) + 1e-7
+    assert np.abs(weights["kernel"] - oracle(mixed_clients, [COHORT])["kernel"]).max() > 1e-6, "nothing was rounded"
+    assert results[0].metrics["traffic/up_bytes"] == len(COHORT) * (7840 + 8 + 40)
+    assert results[0].metrics["traffic/down_bytes"] == len(COHORT) * 31400
+    plain = build(mixed_clients).rounds([COHORT])[1][0].metrics
+    assert plain["traffic/up_bytes"] == plain["traffic/down_bytes"] == len(COHORT) * 31400
+
+
+def test_secure_sums_are_the_mean_of_integers_and_say_that_they_are_simulated(build: Any, mixed_clients: Any, oracle: Any) -> None:
+    built = build(mixed_clients, {"client": {"weighting": "examples"}}, build_aggregation(AggregatorConfig(secure=True)))
+    weights, _ = built.rounds([COHORT])
+    for name, value in oracle(mixed_clients, [COHORT], weighted=True).items():
+        np.testing.assert_allclose(weights[name], value, atol=1e-5)
+    assert built.algorithm.info["aggregator.secure"].startswith("simulated")

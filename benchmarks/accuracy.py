@@ -1,0 +1,148 @@
+"""Accuracy of each algorithm at sensible settings, beside the baselines `centralized` and `local_only`, over three seeds.
+
+The digits of `mnist5k` over 100 clients with label skew, and with `--data DIR` the first 100 writers of EMNIST's digits, whose files are
+in DIR. All algorithms process the same number of examples: as many rounds, clients, epochs and examples a client; `fedsgd` alone has one
+epoch a round, its one step. Accuracy is on the central test set after the last round. `python -m benchmarks.accuracy --json`;
+docs/benchmarks.md says how to read it.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import console, end_what_was_started, machine, show_json, show_table
+
+SEEDS = (1, 2, 3)
+COMMON: Mapping[str, Any] = {
+    "rounds": 100,
+    "cohort.strategy": "uniform",
+    "cohort.size": 20,
+    "client.batch_size": 10,
+    "client.epochs": 2,
+    "client.shuffle": True,
+    "client.weighting": "examples",
+}
+RATES = {"softmax": 0.05, "cnn": 0.05}
+"""Client learning rates of all algorithms, but for those that say another."""
+
+OWN: Mapping[str, Mapping[str, Any]] = {
+    "fedavg": {},
+    "fedprox": {"algorithm.mu": 0.01},
+    "fedsgd": {"client.learning_rate": 0.3},
+    "fedavgm": {"server.learning_rate": 0.3, "server.momentum": 0.7},
+    "fedadagrad": {"server.learning_rate": 0.03},
+    "fedadam": {"server.learning_rate": 0.003},
+    "fedyogi": {"server.learning_rate": 0.003},
+    "mimelite": {"client.optimizer": "momentum", "client.momentum": 0.5, "client.learning_rate": 0.03},
+    "scaffold": {},
+    "fednova": {},
+    "centralized": {},
+    "local_only": {},
+}
+"""What each algorithm has that is its own: the settings that made the table."""
+
+BAR_POINTS = 0.5
+"""The bar: `fedavg` on the CNN may be so many points of accuracy below `centralized` with as many epochs."""
+
+
+def config_of(algorithm: str, model: str, data: Mapping[str, Any], seed: int, rounds: int) -> Any:
+    """Return the settings of one training."""
+    from benchmarks.training import settings
+    from fedpipe.config.algorithms import ALGORITHMS
+
+    common = {**data, **COMMON, "rounds": rounds, "client.learning_rate": RATES[model], **OWN[algorithm]}
+    if algorithm == "local_only":  # every client trains in every round, in so many fewer rounds: as many epochs for each of them
+        clients = data["data.clients"]
+        common |= {"cohort.strategy": "fixed", "cohort.size": clients, "rounds": max(rounds * COMMON["cohort.size"] // clients, 1)}
+    read = {key: value for key, value in common.items() if not ALGORITHMS[algorithm].ignored(key)}
+    return settings(read, {"seed": seed, "model.name": model, "algorithm.name": algorithm, "eval.every": rounds})
+
+
+def accuracy_of(algorithm: str, metrics: Mapping[str, float]) -> float:
+    """Return the accuracy on the central test set: of the server's weights, or of each client's model, the mean over the clients."""
+    return metrics["local/central_accuracy" if algorithm == "local_only" else "test/accuracy"]
+
+
+def measure(
+    bench: Any, data: Mapping[str, Any], models: Sequence[str], algorithms: Sequence[str], seeds: Sequence[int], rounds: int
+) -> Any:
+    """Return for each model and algorithm mean and spread of the accuracy, and the settings that made them."""
+    from fedpipe.config import flatten
+
+    found: dict[str, dict[str, Any]] = {}
+    for model in models:
+        found[model] = {}
+        for algorithm in algorithms:
+            configs = [config_of(algorithm, model, data, seed, rounds) for seed in seeds]
+            values = []
+            for config in configs:
+                values.append(accuracy_of(algorithm, bench.train(config)))
+                console.print(f"{model}, {algorithm}, seed {config.seed}: {values[-1]:.4f}", style="dim")
+            plain, own = flatten(type(configs[0])()), flatten(configs[0])
+            found[model][algorithm] = {
+                "accuracy_mean": statistics.mean(values),
+                "accuracy_std": statistics.stdev(values) if len(values) > 1 else 0.0,
+                "accuracies": values,
+                "settings": {key: value for key, value in own.items() if value != plain[key] and key != "seed"},
+            }
+    return found
+
+
+def points_below(found: Mapping[str, Any]) -> float | None:
+    """Return by how many points `fedavg` is below `centralized` on the CNN; None if they were not both run."""
+    cnn = found.get("cnn", {})
+    if not {"fedavg", "centralized"} <= set(cnn):
+        return None
+    return float(100 * (cnn["centralized"]["accuracy_mean"] - cnn["fedavg"]["accuracy_mean"]))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return 1 if the bar is missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print the result to stdout as one line of JSON")
+    parser.add_argument("--short", action="store_true", help="softmax alone, three rounds, one seed: whether it runs")
+    parser.add_argument(
+        "--data", metavar="DIR", help="folder with EMNIST's files, as data.cache_dir: its 100 first writers are measured too"
+    )
+    parser.add_argument("--models", default="softmax,cnn")
+    parser.add_argument("--algorithms", default=",".join(OWN))
+    parser.add_argument("--rounds", type=int, default=COMMON["rounds"])
+    parser.add_argument("--seeds", type=int, default=len(SEEDS))
+    options = parser.parse_args(arguments)
+    end_what_was_started()
+    about = machine()
+    from benchmarks.training import Bench, settings
+    from fedpipe.engine.runtime import Runtime
+
+    rounds, seeds = (3, SEEDS[:1]) if options.short else (options.rounds, SEEDS[: options.seeds])
+    models = ["softmax"] if options.short else options.models.split(",")
+    populations: dict[str, dict[str, Any]] = {"mnist5k": {"data.source": "mnist5k", "data.clients": 100}}
+    if options.data:
+        populations["emnist"] = {"data.source": "emnist", "data.clients": 100, "data.cache_dir": str(Path(options.data).resolve())}
+    result: dict[str, Any] = {}
+    for name, data in populations.items():
+        config = settings(data)
+        with (
+            tempfile.TemporaryDirectory(prefix="fedpipe-accuracy-") as folder,
+            Runtime(config.runtime, Path(folder) / "worker.log") as runtime,
+        ):
+            runtime.start()
+            bench = Bench.prepare(config, runtime, Path(folder))
+            result[name] = measure(bench, data, models, options.algorithms.split(","), seeds, rounds)
+        for model, by_algorithm in result[name].items():
+            rows = [[a, f"{100 * f['accuracy_mean']:.2f}", f"{100 * f['accuracy_std']:.2f}"] for a, f in by_algorithm.items()]
+            show_table(f"{name}, {model}: {rounds} rounds, {len(seeds)} seeds", ["algorithm", "accuracy %", "standard deviation"], rows)
+    gaps = {name: gap for name, found in result.items() if (gap := points_below(found)) is not None}
+    for name, gap in gaps.items():
+        console.print(f"{name}: fedavg on the CNN is {gap:.2f} points below centralized (bar: at most {BAR_POINTS})")
+    if options.json:
+        show_json({**result, "points_below_centralized": gaps, "machine": about})
+    return int(any(gap > BAR_POINTS for gap in gaps.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Writes the tables of costs and accuracies from the benchmarks' own JSON: `python -m benchmarks.tables FOLDER`.
+
+FOLDER holds `cost.json`, for docs/algorithms.md, and `accuracy.json`, for the README, or one of them, as `--json` printed them.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+DATA = {"mnist5k": "5,000 digits", "emnist": "100 writers"}
+
+
+def cost_section(result: Mapping[str, Any]) -> str:
+    """Return the table of what a round costs over `fedavg`'s, as Markdown."""
+    machine = result["machine"]
+    lines = [
+        f"What a round takes over one of `fedavg`; all measured in one run, in turns, on {machine['cores']} cores of {machine['cpu']}: "
+        "ten clients of 100 examples, batch 20, one epoch. In brackets seconds.",
+        "",
+        "| | softmax | CNN |",
+        "| --- | ---: | ---: |",
+    ]
+    for name in result["softmax"]:
+        cells = [result[model][name] for model in ("softmax", "cnn")]
+        lines.append(f"| `{name}` | " + " | ".join(f"{cell['relative']:.2f} ({cell['seconds']:.3g})" for cell in cells) + " |")
+    return "\n".join([*lines, "", "Made by `uv run python -m benchmarks.cost --json` and `python -m benchmarks.tables`."])
+
+
+def accuracy_section(result: Mapping[str, Any]) -> str:
+    """Return the table of accuracies with the settings that made it, as Markdown."""
+    columns = [(data, model) for data in DATA if data in result for model in result[data]]
+    first = result[columns[0][0]][columns[0][1]]
+    seeds = len(next(iter(first.values()))["accuracies"])
+    common, own = common_and_own({(d, m): {a: f["settings"] for a, f in result[d][m].items()} for d, m in columns})
+    lines = [
+        f"Accuracy on the central test set in percent, mean and standard deviation of {seeds} seeds, all with equally many epochs, but "
+        "`fedsgd`, whose round is one:",
+        "",
+        f"| `algorithm.name` | {' | '.join(f'{DATA[data]}, {model}' for data, model in columns)} | its own settings |",
+        f"| --- |{' ---: |' * len(columns)} --- |",
+    ]
+    for algorithm in first:
+        figures = [result[data][model][algorithm] for data, model in columns]
+        cells = [f"{100 * found['accuracy_mean']:.2f} ± {100 * found['accuracy_std']:.2f}" for found in figures]
+        lines.append(f"| `{algorithm}` | {' | '.join(cells)} | {own[algorithm]} |")
+    return "\n".join([*lines, "", f"All others: {common}. `local_only`: the mean of each client's model.",
+                      "Made by `uv run python -m benchmarks.accuracy --json` and `python -m benchmarks.tables`."])  # fmt: skip
+
+
+def common_and_own(settings: Mapping[Any, Mapping[str, Mapping[str, Any]]]) -> tuple[str, dict[str, str]]:
+    """Return the settings that `fedavg` has, and for each algorithm those that differ from them, as text."""
+
+    def text(values: Mapping[str, Any]) -> str:
+        return ", ".join(f"`{key}={value}`" for key, value in values.items() if not key.startswith(("data.", "model.", "algorithm.name")))
+
+    first = next(iter(settings.values()))
+    base = first["fedavg"]
+    changed = {name: {key: value for key, value in own.items() if base.get(key) != value} for name, own in first.items()}
+    return text(base), {name: text(own) for name, own in changed.items()}
+
+
+def with_section(document: str, name: str, text: str) -> str:
+    """Return the document with `text` between the markers called `name`. Raises ValueError if it has none."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if begin not in document:
+        raise ValueError(f"expected the marker {begin}, found none")
+    return re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n{text}\n{end}", document, flags=re.DOTALL)
+
+
+SECTIONS = {"cost": (ROOT / "docs" / "algorithms.md", cost_section), "accuracy": (ROOT / "README.md", accuracy_section)}
+
+
+if __name__ == "__main__":
+    for name, (path, write) in SECTIONS.items():
+        source = Path(sys.argv[1]) / f"{name}.json"
+        if source.exists():
+            path.write_text(with_section(path.read_text(), name, write(json.loads(source.read_text().splitlines()[-1]))))

@@ -1,0 +1,246 @@
+"""Epsilon by round: a pure function of the settings, the number of clients and the plan, known before the first round.
+
+What is protected is a client: all its examples, in all rounds. By `cohort.strategy`, with z the noise multiplier:
+
+    poisson          add or remove a client; a round is a Gaussian mechanism on a Poisson sample, q = cohort.size / clients
+    uniform          replace a client by another: its update may move the sum by 2 clip_norm, so the Gaussian has z / 2; a sample of
+                     cohort.size without replacement (Wang, Balle and Kasiviswanathan 2019, arXiv 1808.00087, Theorem 27)
+    fixed, shuffled, replace a client's updates by zero (Kairouz et al. 2021, arXiv 2103.00039, Definition 1.1); no amplification:
+    min_separation   as many Gaussian mechanisms as the client with most rounds has had in the plan
+
+`tree` is the last relation too: a tree of s rounds, none of which a client has two of, is ceil(log2(s + 1)) Gaussian mechanisms
+(arXiv 2103.00039, Appendix D). `adaptive` is `gaussian` to the accountant: its z pays for the noisy count of clipped updates as well
+(Andrew et al. 2021, arXiv 1905.03871, Theorem 1). Composition is in Renyi divergences, by `dp_accounting`; a little above what is
+true, never below.
+"""
+
+import logging
+import math
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from typing import Any
+
+import dp_accounting
+import numpy as np
+from dp_accounting.rdp.rdp_privacy_accountant import compute_epsilon
+
+from fedpipe.config import Config
+from fedpipe.errors import ConfigError, PlanError, shorten
+from fedpipe.types import CohortPlan
+
+Relation = dp_accounting.NeighboringRelation
+NEIGHBOURS = {
+    Relation.ADD_OR_REMOVE_ONE: "add or remove one client",
+    Relation.REPLACE_ONE: "replace one client by another",
+    Relation.REPLACE_SPECIAL: "replace one client's updates by zero",
+}
+SAMPLING = {
+    "poisson": "Poisson: each client with probability {size}/{clients}, independently",
+    "uniform": "uniform: {size} of {clients} clients without replacement, each round anew",
+}
+_TOLERANCE, _MOST_NOISE = 2e-4, 2.0**20
+
+logger = logging.getLogger("fedpipe.privacy")
+
+
+@dataclass(frozen=True)
+class Accountant:
+    """The accountant of one run.
+
+    Attributes:
+        config: the settings, with `privacy.noise_multiplier` known.
+        clients: number of clients that may be sampled.
+        plan: the cohort of every round.
+    """
+
+    config: Config
+    clients: int
+    plan: CohortPlan
+
+    @property
+    def relation(self) -> Any:
+        """Return dp_accounting's name of the neighbouring relation."""
+        if self.config.privacy.mechanism == "tree":
+            return Relation.REPLACE_SPECIAL
+        strategies = {"poisson": Relation.ADD_OR_REMOVE_ONE, "uniform": Relation.REPLACE_ONE}
+        return strategies.get(self.config.cohort.strategy, Relation.REPLACE_SPECIAL)
+
+    def event(self, round_num: int) -> Any:
+        """Return all that rounds 1..`round_num` released, as a `dp_accounting.DpEvent`."""
+        unit, count = self._unit(round_num)
+        return dp_accounting.SelfComposedDpEvent(unit, count)
+
+    def epsilon(self, round_num: int) -> float:
+        """Return epsilon after round `round_num`, for `privacy.delta`; 0 before the first, infinite without noise."""
+        if round_num == 0:
+            return 0.0
+        if not self.config.privacy.noise_multiplier:
+            return math.inf
+        unit, count = self._unit(round_num)
+        orders, divergences = self._divergences(unit)
+        return float(compute_epsilon(orders, divergences * count, self.config.privacy.delta)[0])
+
+    def rounds_within(self, budget: float) -> int:
+        """Return how many rounds of the plan have an epsilon of at most `budget`."""
+        low, high = 0, len(self.plan)  # epsilon never falls from round to round
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.epsilon(middle) <= budget else (low, middle - 1)
+        return low
+
+    @property
+    def info(self) -> dict[str, str]:
+        """Return what the run's page says of its privacy."""
+        privacy, cohort = self.config.privacy, self.config.cohort
+        sampling = SAMPLING.get(cohort.strategy, "none: rounds of a client are known beforehand ({strategy})")
+        if privacy.mechanism == "tree":
+            sampling = "none: at most one round of a client in each tree ({strategy})"
+        end = self.epsilon(len(self.plan))
+        return {
+            "privacy.mechanism": privacy.mechanism,
+            "privacy.noise_multiplier": repr(privacy.noise_multiplier),
+            "privacy.epsilon": "infinite" if math.isinf(end) else repr(end),
+            "privacy.delta": repr(privacy.delta),
+            "privacy.neighbours": NEIGHBOURS[self.relation],
+            "privacy.sampling": sampling.format(size=cohort.size, clients=self.clients, strategy=cohort.strategy),
+            "privacy.accountant": "Renyi, dp-accounting",
+            "privacy.covers": "the server's weights, if seed and plan are secret; metrics under train/, plan and failed clients are not",
+        }
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Return the same in short, for the run's summary; `epsilon` is None without noise."""
+        end, info = self.epsilon(len(self.plan)), self.info
+        short = {key: info[f"privacy.{key}"] for key in ("mechanism", "neighbours", "sampling")}
+        numbers = {"noise_multiplier": self.config.privacy.noise_multiplier, "delta": self.config.privacy.delta}
+        return {"epsilon": None if math.isinf(end) else end, **numbers, **short}
+
+    def _unit(self, round_num: int) -> tuple[Any, int]:
+        """Return an event, and how often rounds 1..`round_num` have it."""
+        privacy, cohort = self.config.privacy, self.config.cohort
+        noise = float(privacy.noise_multiplier or 0.0)
+        if privacy.mechanism == "tree":
+            steps = min(round_num, privacy.restart_rounds or len(self.plan))
+            return dp_accounting.SingleEpochTreeAggregationDpEvent(noise, steps), self._most_rounds[round_num - 1]
+        if cohort.strategy == "poisson":
+            return dp_accounting.PoissonSampledDpEvent(cohort.size / self.clients, dp_accounting.GaussianDpEvent(noise)), round_num
+        if cohort.strategy == "uniform":
+            halved, asked = dp_accounting.GaussianDpEvent(noise / 2), max(map(len, self.plan.cohorts))
+            return dp_accounting.SampledWithoutReplacementDpEvent(self.clients, asked, halved), round_num
+        return dp_accounting.GaussianDpEvent(noise), self._most_rounds[round_num - 1]
+
+    @cached_property
+    def _most_rounds(self) -> list[int]:
+        """Return for each round how many rounds, up to it, the client has that has most."""
+        seen: Counter[str] = Counter()
+        most, found = 0, []
+        for cohort in self.plan.cohorts:
+            seen.update(cohort)
+            most = max([most, *(seen[client] for client in cohort)])
+            found.append(most)
+        return found
+
+    @cached_property
+    def _known(self) -> dict[Any, tuple[Any, Any]]:
+        return {}
+
+    def _divergences(self, unit: Any) -> tuple[Any, Any]:
+        """Return the Renyi orders and the event's divergences; computed once, since composition adds them up."""
+        if unit not in self._known:
+            accountant = dp_accounting.rdp.RdpAccountant(neighboring_relation=self.relation).compose(unit)
+            self._known[unit] = np.array(accountant.orders), np.array(accountant.rdp)
+        return self._known[unit]
+
+
+def account(config: Config, clients: int, plan: CohortPlan) -> Accountant:
+    """Return the accountant of a private run, its noise calibrated if `privacy.epsilon` asks for it.
+
+    Args:
+        config: the settings.
+        clients: number of clients that may be sampled.
+        plan: the cohort of every round.
+
+    Raises:
+        PlanError: a client has two rounds of one tree.
+        ConfigError: no noise gives `privacy.epsilon`, or delta is too large to mean anything.
+    """
+    privacy = config.privacy
+    if privacy.delta is not None and privacy.delta * clients >= 1:
+        raise ConfigError(
+            f"privacy.delta={privacy.delta}: expected less than 1 / {clients} clients, else to publish a client at random would count as "
+            "private. Lower it."
+        )
+    if privacy.mechanism == "tree":
+        _refuse_two_rounds_of_a_tree(plan, privacy.restart_rounds or len(plan))
+    if privacy.noise_multiplier is not None:
+        return Accountant(config, clients, plan)
+    accountant = Accountant(_with_noise(config, _calibrate(config, clients, plan)), clients, plan)
+    logger.info("privacy: epsilon %s needs noise multiplier %.6g.", privacy.epsilon, accountant.config.privacy.noise_multiplier)
+    return accountant
+
+
+def within_budget(accountant: Accountant) -> CohortPlan:
+    """Return the rounds of the plan that the budget allows, with a warning if these are not all.
+
+    Raises:
+        ConfigError: not even one round is within it.
+    """
+    plan, budget = accountant.plan, accountant.config.privacy.max_epsilon
+    if budget is None or accountant.epsilon(len(plan)) <= budget:
+        return plan
+    rounds = accountant.rounds_within(budget)
+    if not rounds:
+        raise ConfigError(
+            f"privacy.max_epsilon={budget}: expected at least one round within it, the first has epsilon {accountant.epsilon(1):.4g}. "
+            "Raise privacy.noise_multiplier or privacy.max_epsilon."
+        )
+    logger.warning(
+        "privacy: the budget max_epsilon=%s is reached: training ends after round %d of %d, with epsilon %.4g.",
+        *(budget, rounds, len(plan), accountant.epsilon(rounds)),
+    )
+    return replace(plan, cohorts=plan.cohorts[:rounds], turnouts=plan.turnouts[:rounds])
+
+
+def _with_noise(config: Config, noise_multiplier: float) -> Config:
+    known = {"noise_multiplier": noise_multiplier, "max_epsilon": config.privacy.epsilon}
+    return config.model_copy(update={"privacy": config.privacy.model_copy(update=known)})
+
+
+def _calibrate(config: Config, clients: int, plan: CohortPlan) -> float:
+    """Return the least noise multiplier, to a thousandth or so, whose epsilon after the last round is at most `privacy.epsilon`."""
+    from scipy.optimize import brentq
+
+    target = config.privacy.epsilon or 0.0
+
+    @cache
+    def excess(noise: float) -> float:  # each costs up to a second
+        epsilon = Accountant(_with_noise(config, noise), clients, plan).epsilon(len(plan))
+        return math.log(epsilon / target) if epsilon else -math.inf
+
+    high = 1.0
+    while excess(high) > 0:
+        high *= 2
+        if high > _MOST_NOISE:
+            raise ConfigError(f"privacy.epsilon={target}: expected noise that gives it in {len(plan)} rounds, found none. Raise it.")
+    low = high / 2
+    while low > 1 / _MOST_NOISE and excess(low) <= 0:
+        low, high = low / 2, low
+    if excess(low) <= 0:
+        return low
+    noise = float(brentq(excess, low, high, xtol=_TOLERANCE * high, rtol=_TOLERANCE))
+    while excess(noise) > 0:
+        noise *= 1 + _TOLERANCE
+    return noise
+
+
+def _refuse_two_rounds_of_a_tree(plan: CohortPlan, rounds: int) -> None:
+    for start in range(0, len(plan), rounds):
+        seen = Counter(client for cohort in plan.cohorts[start : start + rounds] for client in cohort)
+        twice = sorted(client for client, times in seen.items() if times > 1)
+        if twice:
+            raise PlanError(
+                f"privacy.mechanism=tree: expected each client at most once in the rounds of a tree, found in rounds {start + 1} to "
+                f"{min(start + rounds, len(plan))} more of {shorten(twice, 3)}. Lower privacy.restart_rounds, or choose "
+                "cohort.strategy=shuffled."
+            )

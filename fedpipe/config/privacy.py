@@ -1,0 +1,108 @@
+"""The group `privacy`: client-level differential privacy, and which other settings it goes with."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fedpipe.config.base import Group, PositiveFloat, PositiveInt
+
+TREE_STRATEGIES = ("fixed", "shuffled", "min_separation")
+"""Sampling strategies whose rounds of a client are known beforehand: what accounting without sampling asks for."""
+_SAMPLED = ("poisson", "uniform")
+GAUSSIAN_STRATEGIES = (*_SAMPLED, *TREE_STRATEGIES)
+_UNEVEN = ("over_selection_fraction", "latency_median_seconds", "day_rounds")
+"""Settings of `cohort` that make some clients likelier than others to be in a round."""
+
+
+class PrivacyConfig(Group):
+    """Differential privacy of the server's weights, for each client as a whole."""
+
+    mechanism: Literal["none", "gaussian", "adaptive", "tree"] = Field(
+        "none",
+        description="`gaussian`: each client's update is clipped to `clip_norm`, Gaussian noise is added to the sum; `adaptive`: the same, "
+        "with a clip that follows a quantile of the norms; `tree`: noise in a tree over the rounds (DP-FTRL).",
+    )
+    clip_norm: PositiveFloat | None = Field(
+        None,
+        description="L2 norm at which each client's update is clipped. `adaptive`: where the clip starts; `null` is 0.1 there.",
+    )
+    noise_multiplier: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None, description="Standard deviation of the noise on the sum of updates, over the clip. This or `epsilon`; 0 is no noise."
+    )
+    epsilon: PositiveFloat | None = Field(
+        None,
+        description="Target: the noise is calibrated so that all rounds together have at most this epsilon. This or `noise_multiplier`.",
+    )
+    delta: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="The delta that epsilon is reported for, above 0 and below 1: below 1 / number of clients."
+    )
+    max_epsilon: PositiveFloat | None = Field(
+        None, description="Budget: the training stops before a round whose epsilon would be above it; `null` is none."
+    )
+    target_quantile: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="Fraction of the updates that should be below the clip; `null` is 0.5. `adaptive` only."
+    )
+    restart_rounds: PositiveInt | None = Field(
+        None,
+        description="Rounds after which the tree starts anew; no client may take part twice in between. `null`: one tree for all "
+        "rounds. `tree` only.",
+    )
+
+    @property
+    def on(self) -> bool:
+        """Return whether there is a mechanism."""
+        return self.mechanism != "none"
+
+
+def problem_of(privacy: PrivacyConfig, cohort: Group, weighting: str, plain_mean: bool, debug: bool) -> str | None:
+    """Return what is wrong with the settings of privacy beside the others, `None` if nothing.
+
+    Args:
+        privacy: the group.
+        cohort: the group `cohort`.
+        weighting: `client.weighting`.
+        plain_mean: whether the settings of `aggregator` are those of the plain mean.
+        debug: `runtime.debug`.
+    """
+    if not privacy.on:
+        return next((f"privacy.{key}={value} is set but privacy.mechanism=none ignores it. Remove it or choose gaussian."
+                     for key, value in privacy if key != "mechanism" and value is not None), None)  # fmt: skip
+    name = f"privacy.mechanism={privacy.mechanism}"
+    for key, reader in (("target_quantile", "adaptive"), ("restart_rounds", "tree")):
+        value = getattr(privacy, key)
+        if value is not None and privacy.mechanism != reader:
+            return f"privacy.{key}={value} is set but {name} ignores it. Remove it or choose {reader}."
+    if privacy.clip_norm is None and privacy.mechanism != "adaptive":
+        return f"{name}: expected privacy.clip_norm, found null. Set the norm at which a client's update is clipped."
+    if (privacy.noise_multiplier is None) == (privacy.epsilon is None):
+        found = "neither" if privacy.epsilon is None else "both"
+        return f"{name}: expected one of privacy.noise_multiplier and privacy.epsilon, found {found}. Set one."
+    if privacy.delta is None:
+        return f"{name}: expected privacy.delta, found null. Set one well below 1 / number of clients, such as 1e-5."
+    if privacy.max_epsilon is not None and privacy.noise_multiplier in (None, 0.0):
+        because = "privacy.epsilon is the budget" if privacy.noise_multiplier is None else "without noise there is no privacy to budget"
+        return f"privacy.max_epsilon={privacy.max_epsilon} is set but {because}. Remove it."
+    strategy, least = getattr(cohort, "strategy", ""), getattr(cohort, "min_reports", 1)
+    fitting = TREE_STRATEGIES if privacy.mechanism == "tree" else GAUSSIAN_STRATEGIES
+    if strategy not in fitting:
+        return (
+            f"{name}: expected cohort.strategy to be one that its accountant covers ({', '.join(fitting)}), found {strategy}. Choose one."
+        )
+    uneven = next((key for key in _UNEVEN if getattr(cohort, key, None)), None)
+    if uneven is not None and strategy in _SAMPLED:
+        return (
+            f"{name} with cohort.strategy={strategy}: expected clients that are all as likely to report, but cohort.{uneven} makes some "
+            "likelier, which the accountant does not cover. Remove it or choose cohort.strategy=shuffled."
+        )
+    if strategy == "poisson" and least > 1:
+        return (
+            f"cohort.min_reports={least} is set but {name} with cohort.strategy=poisson takes every round, however many report: to skip one "
+            "would tell how many were sampled. Remove it."
+        )
+    if weighting != "uniform":
+        return f"client.weighting={weighting} is set but {name} counts every client alike. Remove it or choose privacy.mechanism=none."
+    if not plain_mean:
+        return f"{name} clips and joins updates itself, found other settings of aggregator. Remove them or choose privacy.mechanism=none."
+    if debug:
+        return f"runtime.debug=True takes the plain mean, found {name}. Remove one of them."
+    return None

@@ -1,0 +1,62 @@
+"""The tables of costs and accuracies are what the script makes of the benchmarks' JSON."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.accuracy import BAR_POINTS, OWN, config_of, points_below  # noqa: E402 - benchmarks are no installed package
+from benchmarks.cost import VARIANTS  # noqa: E402
+from benchmarks.tables import accuracy_section, cost_section, with_section  # noqa: E402
+from fedpipe.config.algorithms import ALGORITHMS  # noqa: E402
+
+MACHINE = {"cores": 2, "cpu": "a CPU"}
+DIGITS = {"data.source": "mnist5k", "data.clients": 100}
+
+
+def test_all_algorithms_are_measured() -> None:
+    named = set(ALGORITHMS) - {"fedavg_reference"}
+    assert set(OWN) == named
+    assert {str(own.get("algorithm.name", "fedavg")) for own in VARIANTS.values()} == named
+
+
+@pytest.mark.parametrize("algorithm", OWN)
+def test_all_algorithms_take_as_many_epochs(algorithm: str) -> None:
+    config = config_of(algorithm, "softmax", DIGITS, seed=1, rounds=100)
+    epochs = config.client.epochs if algorithm != "fedsgd" else 2  # its step is one epoch, see docs/benchmarks.md
+    assert config.rounds * config.cohort.size * epochs / 100 == 40
+
+
+def test_costs_go_where_they_belong() -> None:
+    result: dict[str, Any] = {"softmax": {"fedavg": {"seconds": 0.01, "relative": 1.0}, "scaffold": {"seconds": 0.0312, "relative": 3.12}}}
+    text = cost_section({**result, "cnn": result["softmax"], "machine": MACHINE})
+    assert "| `scaffold` | 3.12 (0.0312) | 3.12 (0.0312) |" in text
+    assert "2 cores of a CPU" in text
+
+
+def test_accuracies_stand_beside_the_settings_that_made_them() -> None:
+    settings = {"rounds": 100, "client.learning_rate": 0.1, "algorithm.name": "fedavg"}
+    found = {"accuracy_mean": 0.91234, "accuracy_std": 0.00123, "accuracies": [0.9, 0.91, 0.92], "settings": settings}
+    other = found | {"settings": settings | {"algorithm.name": "fedprox", "algorithm.mu": 0.01}}
+    text = accuracy_section({"mnist5k": {"softmax": {"fedavg": found, "fedprox": other}}, "machine": MACHINE})
+    assert "| `fedprox` | 91.23 ± 0.12 | `algorithm.mu=0.01` |" in text
+    assert "All others: `rounds=100`, `client.learning_rate=0.1`." in text
+
+
+def test_the_bar_is_about_the_cnn() -> None:
+    def cnn(fedavg: float) -> dict[str, Any]:
+        return {"cnn": {"fedavg": {"accuracy_mean": fedavg}, "centralized": {"accuracy_mean": 0.97}}}
+
+    assert points_below(cnn(0.966)) == pytest.approx(0.4)
+    assert points_below(cnn(0.96)) > BAR_POINTS  # type: ignore[operator]
+    assert points_below({"softmax": {}}) is None
+
+
+def test_only_the_section_is_replaced() -> None:
+    assert with_section("a\n<!-- cost -->\nold\n<!-- /cost -->\nb", "cost", "new") == "a\n<!-- cost -->\nnew\n<!-- /cost -->\nb"
+    with pytest.raises(ValueError, match="expected the marker <!-- accuracy -->"):
+        with_section("a", "accuracy", "new")
