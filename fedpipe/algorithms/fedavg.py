@@ -19,13 +19,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 
 from fedpipe.algorithms.aggregation import Aggregation
 from fedpipe.algorithms.base import RoundResult
 from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.composer import compose
-from fedpipe.algorithms.failures import NOT_FINITE, build_finder, readable, require_reports
+from fedpipe.algorithms.failures import NOT_FINITE, build_finder, failing, readable, require_reports
 from fedpipe.algorithms.groups import balance, usable_cores
 from fedpipe.algorithms.optimizers import build_server_optimizer
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
@@ -96,14 +97,14 @@ class FedAvg:
             )
         rates = rates_of_round(self._config, round_num)
         state = with_server_rate(state, rates.server)
-        next_state, measured = self.process.next(state, self._refs(round_num, rates.client, clients))
-        if int(measured["clients"]["failed"]):
-            broken = self._broken(state, round_num, rates.client, clients)
-            if broken:  # else the sum of finite updates is too large: the loop refuses the weights
-                failed |= dict.fromkeys(broken, NOT_FINITE)
-                require_reports(round_num, len(cohort), failed, self._least)
-                clients = {client_id: client for client_id, client in clients.items() if client_id not in failed}
-                next_state, measured = self.process.next(state, self._refs(round_num, rates.client, clients))
+        while True:
+            next_state, measured, broken = self._try(state, round_num, rates.client, clients)
+            if not broken:
+                break
+            failed |= broken
+            require_reports(round_num, len(cohort), failed, self._least)
+            clients, gone = readable(self._cache, [client_id for client_id in clients if client_id not in failed])
+            failed |= gone
         sums = measured["clients"]
         examples = int(sums["examples"])
         metrics = {
@@ -118,13 +119,43 @@ class FedAvg:
         """Return the server's weights by name."""
         return dict(zip(self._work.model.tensor_names, map(np.asarray, state["weights"]), strict=True))
 
-    def _broken(self, state: Any, round_num: int, rate: float, clients: Mapping[str, ResidentClient]) -> list[str]:
-        """Return the clients whose update or loss is not finite."""
+    def _try(
+        self, state: Any, round_num: int, rate: float, clients: Mapping[str, ResidentClient], again: bool = True
+    ) -> tuple[Any, Any, dict[str, str]]:
+        """Return the next state, what was measured, and of the clients that failed why; then the first two are not to be used.
+
+        Args:
+            state: the server's.
+            round_num: the round.
+            rate: the clients' learning rate in it.
+            clients: who takes part.
+            again: whether resident files that vanish under the round, as when the cache is cleared, are made again, and the round tried
+                again.
+
+        Raises:
+            RoundError: client work fails at every client.
+        """
+        try:
+            next_state, measured = self.process.next(state, self._refs(round_num, rate, clients))
+        except (grpc.RpcError, FileNotFoundError) as err:
+            if again and not all(os.path.exists(client.path) for client in clients.values()):
+                found, gone = readable(self._cache, sorted(clients))
+                return (None, None, gone) if gone else self._try(state, round_num, rate, found, again=False)
+            if not isinstance(err, grpc.Call):  # a lost worker, say: nothing of the computation
+                raise
+            return None, None, failing(err, round_num, lambda ids: self._flags(state, round_num, rate, ids, clients), sorted(clients))
+        if not int(measured["clients"]["failed"]):
+            return next_state, measured, {}
+        ids = sorted(clients)
+        flags = self._flags(state, round_num, rate, ids, clients)
+        # If it is nobody, the sum of finite updates is too large, and the loop refuses the weights.
+        return next_state, measured, {client_id: NOT_FINITE for client_id, flag in zip(ids, flags, strict=True) if flag}
+
+    def _flags(self, state: Any, round_num: int, rate: float, ids: list[str], clients: Mapping[str, ResidentClient]) -> Any:
+        """Return for each of the clients whether its update or loss is not finite."""
         if self._finder is None:
             self._finder = build_finder(self._work, self._initial)
-        ids = sorted(clients)
-        flags = self._finder(list(state["weights"]), self._ref(round_num, rate, ids, clients, (len(ids),)))
-        return [client_id for client_id, flag in zip(ids, flags, strict=True) if flag]
+        return self._finder(list(state["weights"]), self._ref(round_num, rate, ids, clients, (len(ids),)))
 
     def _refs(self, round_num: int, rate: float, clients: Mapping[str, ResidentClient]) -> list[Any]:
         """Return what the CLIENTS are given: a ref each, or for each group the refs of its clients as vectors."""
