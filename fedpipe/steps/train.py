@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import Config, flatten
 from fedpipe.errors import PlanError, shorten
+from fedpipe.steps.exact import bit_exact
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef, PlanRef, TrainRef
@@ -79,7 +80,12 @@ def train(
             result = evaluator.evaluate(weights)
             return {"test/loss": result.loss, "test/accuracy": result.accuracy}
 
-        facts = {"fedpipe.plan_sha256": plan.sha256, **algorithm.info, **(tags or {})}
+        facts = {
+            "fedpipe.plan_sha256": plan.sha256,
+            "fedpipe.bit_exact": bit_exact(config, algorithm.info),
+            **algorithm.info,
+            **(tags or {}),
+        }
         with tracked(config, data, population, project, run_name, facts, run_dir) as run:
             run.log_file(Path(plan.path), "plan")
             result = run_rounds(algorithm, runtime, cohorts, evaluate, config.eval.every, [run, recorder, *sinks], checkpoints)

@@ -118,7 +118,7 @@ def test_sigint_marks_the_run_and_it_goes_on(uninterrupted: Any) -> None:
     check(user, resumed(user, state["mlflow_run_id"]), expected)
 
 
-def test_other_data_are_refused(uninterrupted: Any) -> None:
+def test_other_settings_and_other_data_are_refused_with_the_difference(uninterrupted: Any) -> None:
     user, _, _ = uninterrupted
     before = set((user.project / ".fedpipe" / "runs").iterdir())
     process = start(user, "fedpipe", "run", "-S", "rounds=3000")
@@ -126,6 +126,12 @@ def test_other_data_are_refused(uninterrupted: Any) -> None:
     while rounds_of(user, before) < 3 and process.poll() is None and time.monotonic() < limit:
         time.sleep(0.05)
     kill(process)
+    params = user.project / "params.yaml"
+    text = params.read_text()
+    params.write_text(text.replace("learning_rate: 0.01", "learning_rate: 0.02"))
+    changed = user.run("fedpipe", "resume", code=2).stderr
+    assert "expected the settings that it was started with, found client.learning_rate=0.01 then, 0.02 now. Put these back" in changed
+    params.write_text(text)
     state_path = newest_run(user) / "run_state.json"
     state = json.loads(state_path.read_text())
     state_path.write_text(json.dumps(state | {"data_md5": "0" * 32 + ".dir"}))
