@@ -16,16 +16,16 @@ def bit_exact(config: Config, info: Mapping[str, str]) -> str:
         info: what the algorithm says of itself; `algorithm.groups` is read.
 
     >>> bit_exact(Config(), {"algorithm.groups": "2"})
-    'yes, with as many cores: runtime.groups is not set and was 2, one for each core. Set it for the same bits on any number of cores.'
+    'yes, with as many cores (runtime.groups is not set and was 2; set it for the same bits on any number of cores)'
     """
     if config.algorithm.name not in ALGORITHMS:
-        return f"not known: algorithm.name={config.algorithm.name} is no algorithm of fedpipe's."
-    if config.runtime.debug:
-        return "yes, with as many cores: runtime.debug computes in the run's process, where TensorFlow has a thread for each core."
-    groups = info.get("algorithm.groups", "none")
-    if config.runtime.groups is None and groups != "none":
-        return (
-            f"yes, with as many cores: runtime.groups is not set and was {groups}, one for each core. "
-            "Set it for the same bits on any number of cores."
-        )
-    return "yes"
+        return f"not known: algorithm.name={config.algorithm.name} is no algorithm of fedpipe's"
+    runtime, groups = config.runtime, info.get("algorithm.groups", "none")
+    conditions = []
+    if runtime.debug:
+        conditions.append("as many cores (runtime.debug computes in the run's process, where TensorFlow has a thread for each)")
+    elif runtime.groups is None and groups != "none":
+        conditions.append(f"as many cores (runtime.groups is not set and was {groups}; set it for the same bits on any number of cores)")
+    if runtime.workers > 1:
+        conditions.append(f"runtime.workers={runtime.workers} (the sums of several workers are added in another order than those of one)")
+    return f"yes, with {' and '.join(conditions)}" if conditions else "yes"

@@ -179,15 +179,14 @@ def test_the_reference_leaves_out_the_same_clients(clients: Any, softmax: Any, t
             found: Examples = clients.examples(client_id)
             return found
 
-    def one_round(settings: Any, cohort: tuple[str, ...]) -> Any:
-        algorithm = FedAvgReference(softmax, parse_config({"algorithm": {"name": "fedavg_reference"}, **settings}, "test"), Some())
-        return algorithm, tff_runtime.call(algorithm.next, tff_runtime.call(algorithm.initialize), 1, cohort)
-
     # Two passes: the second step of b overflows.
-    algorithm, without = one_round({"client": {"epochs": 2}}, ("a", "c", "e"))
-    _, result = one_round({"client": {"epochs": 2}}, ("a", "b", "c", "d", "e"))
+    settings = {"algorithm": {"name": "fedavg_reference"}, "client": {"epochs": 2}, "cohort": {"min_reports": 2}}
+    algorithm = FedAvgReference(softmax, parse_config(settings, "test"), Some())
+    state = tff_runtime.call(algorithm.initialize)
+    without = tff_runtime.call(algorithm.next, state, 1, ("a", "c", "e"))
+    result = tff_runtime.call(algorithm.next, state, 1, ("a", "b", "c", "d", "e"))
     assert result.failed == ("b", "d")
     assert result.metrics == without.metrics
     assert same(algorithm.weights(result.state), algorithm.weights(without.state))
     with pytest.raises(RoundError, match=r"min_reports=2 reports, got 1 of 2; missing: d \(client d: planted\)\. Mend the data"):
-        one_round({"cohort": {"min_reports": 2}}, ("a", "d"))
+        tff_runtime.call(algorithm.next, state, 1, ("a", "d"))
