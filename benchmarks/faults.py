@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import BenchmarkError, console, end_what_was_started, machine, show_json, show_table
+from benchmarks.faults_cases.cancel import cancelled
+from benchmarks.faults_cases.clients import failing_clients
 from benchmarks.faults_cases.clone import Clone, Outcome, failed
+from benchmarks.faults_cases.disks import artifacts_full, checkpoints_full, shards_full
 from benchmarks.faults_cases.kills import killed, told_to_end
-from benchmarks.faults_cases.machine import NotHere, damaged_client_file, disk_full, no_network, read_only_home
+from benchmarks.faults_cases.machine import NotHere, clock_jumps, damaged_client_file, no_network, read_only_home
 from benchmarks.faults_cases.stock import stock_faults
 from benchmarks.faults_cases.stores import database_locked, five_at_once, server_away, server_gone
-from benchmarks.faults_cases.workers import FAULTS, worker_fault
+from benchmarks.faults_cases.workers import FAULTS, worker_fault, worker_then_run
 
-KILLS, SHORT_KILLS, AWAY_SECONDS = 20, 2, 60.0
-GROUPS = ("kills", "signals", "workers", "stores", "machine", "stock")
-SHORT_GROUPS = ("kills", "workers")
+KILLS, AWAY_SECONDS = 20, 60.0
+SHORT_ROUNDS = 10
+GROUPS = ("kills", "signals", "workers", "stores", "disk", "clients", "machine", "stock")
 
 
 def cases(clone: Clone, folder: Path, groups: Sequence[str], kills: int, seed: int) -> "Iterator[Iterator[Outcome]]":
@@ -32,6 +35,7 @@ def cases(clone: Clone, folder: Path, groups: Sequence[str], kills: int, seed: i
     if "signals" in groups:
         for number in (signal.SIGINT, signal.SIGTERM):
             yield _one(number.name, lambda number=number: told_to_end(clone, number))  # type: ignore[misc]
+        yield _one("cancelled in Prefect", lambda: cancelled(clone, folder / "cancel"))
     if "workers" in groups:
         for fault in FAULTS:
             yield _one(f"worker {fault}", lambda fault=fault: worker_fault(clone, fault))  # type: ignore[misc]
@@ -40,11 +44,26 @@ def cases(clone: Clone, folder: Path, groups: Sequence[str], kills: int, seed: i
         yield _one("MLflow server gone for good", lambda: server_gone(clone, folder / "gone"))
         yield _one("SQLite store locked", lambda: database_locked(clone))
         yield _one("five runs at once", lambda: five_at_once(clone, folder / "five"))
+    if "disk" in groups:
+        yield _one("disk full: checkpoints", lambda: checkpoints_full(clone))
+        yield _one("disk full: artifacts", lambda: artifacts_full(clone))
+        yield _one("disk full: shards", lambda: shards_full(clone))
+    if "clients" in groups:
+        yield _one("failing clients", lambda: failing_clients(clone))
     if "machine" in groups:
         yield _one("damaged client files", lambda: damaged_client_file(clone))
         yield _one("no network", lambda: no_network(clone))
         yield _one("home read-only", lambda: read_only_home(clone, folder / "home-read-only"))
-        yield _one("disk full", lambda: disk_full(clone))
+        yield _one("clock jumps", lambda: clock_jumps(clone, folder / "clock"))
+
+
+def made(folder: Path, groups: Sequence[str], kills: int, seed: int) -> Iterator[Outcome]:
+    """Make the faults of the groups in a clone, and return what became of each as it is known."""
+    if set(groups) - {"stock"}:
+        clone = Clone(folder / "clone")
+        clone.undisturbed()
+        for case in cases(clone, folder, groups, kills, seed):
+            yield from case
 
 
 def _one(name: str, make: Callable[[], Outcome]) -> Iterator[Outcome]:
@@ -54,6 +73,11 @@ def _one(name: str, make: Callable[[], Outcome]) -> Iterator[Outcome]:
         console.print(f"{name}: left out: {err}", markup=False)
     except (BenchmarkError, OSError, KeyError, ValueError) as err:
         yield failed(name, err)
+
+
+def short(folder: Path) -> Iterator[Outcome]:
+    """Make two faults in one run, beside the undisturbed one: for the time that a test has."""
+    yield from worker_then_run(Clone(folder / "clone", SHORT_ROUNDS))
 
 
 def totals(outcomes: Sequence[Outcome]) -> dict[str, int]:
@@ -79,26 +103,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", metavar="GROUPS", help=f"which of {','.join(GROUPS)} (default: all)")
     parser.add_argument("--kills", type=int, help=f"kills at random moments (default: {KILLS})")
     parser.add_argument("--seed", type=int, default=1, help="of the random moments")
-    parser.add_argument("--short", action="store_true", help=f"{SHORT_KILLS} kills and the worker faults alone")
+    parser.add_argument("--short", action="store_true", help="a worker and then the whole run are killed, nothing else")
     options = parser.parse_args(arguments)
-    groups = options.only.split(",") if options.only else SHORT_GROUPS if options.short else GROUPS
+    groups = options.only.split(",") if options.only else () if options.short else GROUPS
     unknown = set(groups) - set(GROUPS)
     if unknown:
         parser.error(f"--only: expected some of {', '.join(GROUPS)}, found {', '.join(sorted(unknown))}")
-    kills = options.kills if options.kills is not None else SHORT_KILLS if options.short else KILLS
+    kills = options.kills if options.kills is not None else KILLS
     end_what_was_started()
     about, outcomes = machine(), []
     stock: dict[str, Any] = {}
     try:
         with tempfile.TemporaryDirectory(prefix="fedpipe-faults-") as name:
             folder = Path(name)
-            if set(groups) - {"stock"}:
-                for case in cases(Clone(folder / "clone"), folder, groups, kills, options.seed):
-                    for outcome in case:
-                        outcomes.append(outcome)
-                        console.print(
-                            f"{outcome.fault}: {'survived' if outcome.survived else 'NOT SURVIVED'}. {outcome.note}", markup=False
-                        )
+            for outcome in short(folder) if options.short else made(folder, groups, kills, options.seed):
+                outcomes.append(outcome)
+                console.print(f"{outcome.fault}: {'survived' if outcome.survived else 'NOT SURVIVED'}. {outcome.note}", markup=False)
             if "stock" in groups:
                 (folder / "stock").mkdir()
                 stock = stock_faults(folder / "stock")

@@ -6,7 +6,7 @@ The TFF worker and Prefect's temporary server are processes of their own: they b
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def launch(
     """
     timings = timings or Timings()
     config = load_config(params, overrides)
-    run = resumed or begin(project, name or new_run_name(), config, "run")
+    run = resumed or begin(project, name or new_run_name(), config, "run", params=str(params.resolve()), overrides=list(overrides))
     run_name, run_dir = run.name, run.folder
     os.chdir(project.root)
     use_writable_home(project)
@@ -79,10 +79,13 @@ def launch(
 
                 open_store(project.root, config.tracking.experiment)
             with timings.phase("import the flow"):
+                from flows.cancel import ending_when_cancelled
                 from flows.listeners import listening
                 from flows.train import federated_training
             with timings.phase("wait for prefect's server"):
                 if server is not None:
                     server.wait()
-            with timings.phase("flow"), listening(*sinks):
+            # Nobody knows of a temporary server, so nobody cancels a run there.
+            cancellable = ending_when_cancelled(run) if server is None else nullcontext()
+            with timings.phase("flow"), listening(*sinks), cancellable:
                 return federated_training(str(params), list(overrides), run_name)

@@ -14,10 +14,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import getproxies_environment
+
+from filelock import FileLock, Timeout
 
 from fedpipe.errors import EnvironmentProblem
 
@@ -44,6 +46,39 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+class _FirstStart:
+    """Lets one server at a time make the tables of Prefect's database, which all of a user's servers share: two at once fail.
+
+    Held from the start of a server until it answers; afterwards, and for later versions that have been here, nobody waits.
+    """
+
+    def __init__(self) -> None:
+        from prefect import __version__
+        from prefect.settings import PREFECT_HOME
+
+        home = Path(PREFECT_HOME.value())
+        self._mark = home / f".fedpipe-tables-{__version__}"
+        self._lock = FileLock(home / ".fedpipe-tables.lock", timeout=_START_TIMEOUT_SECONDS)
+        if self._done(home):
+            return
+        with suppress(OSError, Timeout):  # a home that cannot be written: Prefect says so itself
+            home.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+            if self._done(home):
+                self._lock.release()
+
+    def _done(self, home: Path) -> bool:
+        return self._mark.exists() and (home / "prefect.db").exists()
+
+    def over(self, done: bool) -> None:
+        """Let others start; if `done`, they need not wait any more."""
+        if self._lock.is_locked:
+            with suppress(OSError):
+                if done:
+                    self._mark.touch()
+            self._lock.release()
+
+
 class TemporaryServer:
     """A Prefect server process that is on its way."""
 
@@ -52,6 +87,7 @@ class TemporaryServer:
         import prefect
 
         self._log_path = log_path
+        self._first = _FirstStart()
         self._port = _free_port()
         self.api_url = f"http://127.0.0.1:{self._port}/api"
         environment = os.environ | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
@@ -72,11 +108,15 @@ class TemporaryServer:
         while time.monotonic() < limit and self._process.poll() is None:
             try:
                 with opener.open(f"{self.api_url}/health", timeout=5):
+                    self._first.over(done=True)
                     return
             except (URLError, OSError):
                 time.sleep(0.05)
+        self._first.over(done=False)
+        said = [line for line in self._log_path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         raise EnvironmentProblem(
-            f"Prefect's temporary server did not start. Its log: {self._log_path}. Or set PREFECT_API_URL to a server."
+            f"Prefect's temporary server did not start: {' '.join(said[-1].split())[:300] if said else 'it said nothing'}. "
+            f"Its log: {self._log_path}. Or set PREFECT_API_URL to a server."
         )
 
     def close(self) -> None:
@@ -87,6 +127,7 @@ class TemporaryServer:
         # Task runs reach the server as events, sent by threads: without this the last of them would be lost.
         EventsWorker.drain_all(timeout=_STOP_TIMEOUT_SECONDS)
         APILogHandler().flush()
+        self._first.over(done=False)
         self._process.terminate()
         try:
             self._process.wait(_STOP_TIMEOUT_SECONDS)

@@ -45,7 +45,8 @@ def federated_training(params: str = "params.yaml", overrides: list[str] | None 
 
     labels = (config.algorithm.name, config.model.name, config.data.source)
     tag_run(ids["prefect.flow_run_id"], ("fedpipe", *labels))
-    with tags(*labels), run_of_flow(project, run_name, config, ids["prefect.flow_run_id"]) as run:
+    asked = {"params": str(project.root / params), "overrides": list(overrides or ())}
+    with tags(*labels), run_of_flow(project, run_name, config, ids["prefect.flow_run_id"], **asked) as run:
         data = load_data(config, project)
         plan = sample_clients(config, data, run.folder)
         trained = train(config, data, plan, project, run_name, ids)

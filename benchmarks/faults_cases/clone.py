@@ -16,15 +16,8 @@ import psutil
 from benchmarks.common import BenchmarkError
 from benchmarks.endtoend import User
 
-ROUNDS = 30
-SETTINGS = (
-    f"rounds={ROUNDS}",
-    "cohort.strategy=uniform",
-    "client.shuffle=true",
-    "client.epochs=60",
-    "server.optimizer=adam",
-    "server.learning_rate=0.01",
-)
+ROUNDS, EPOCHS = 30, 60
+SETTINGS = ("cohort.strategy=uniform", "client.shuffle=true", "server.optimizer=adam", "server.learning_rate=0.01")
 LIMIT_SECONDS, GONE_SECONDS = 300.0, 15.0
 
 
@@ -37,7 +30,7 @@ class Outcome:
         survived: whether all that was promised happened.
         steps_lost: of the run's metrics, steps that the store does not have.
         steps_doubled: steps that it has more than once.
-        orphans: TFF workers and supervisors that outlived the run.
+        orphans: processes that outlived the run.
         weights_equal: whether the final weights are those of the undisturbed run, to the bit.
         note: what else there is to say.
     """
@@ -50,21 +43,35 @@ class Outcome:
     weights_equal: bool = False
     note: str = ""
 
+    def with_orphans(self, count: int) -> "Outcome":
+        """Return the outcome with more processes that outlived the run."""
+        return replace(self, orphans=self.orphans + count, survived=self.survived and not count)
+
 
 class Clone(User):
-    """A clone with the undisturbed run's summary in `expected`."""
+    """A clone; `expected` is the undisturbed run's summary, once `undisturbed` has made it."""
 
-    def __init__(self, folder: Path) -> None:
-        """Copy the project and make the undisturbed run."""
+    def __init__(self, folder: Path, rounds: int = ROUNDS, epochs: int = EPOCHS) -> None:
+        """Copy the project, which is not used before; `rounds` and the clients' `epochs` are those of its runs."""
         folder.mkdir(parents=True, exist_ok=True)
         super().__init__(folder, uv=False)
-        self._program = str(self._python.with_name("fedpipe"))
-        self.run_command = [self._program, "run", "--json", *(part for setting in SETTINGS for part in ("-S", setting))]
-        self.timed([self._program, "run", "--json", "-S", "rounds=1"], "a first run")  # what a first run makes is there
-        self.seconds, output = self.timed(self.run_command, "the undisturbed run")
-        self.expected: dict[str, Any] = json.loads(output)
+        self.rounds = rounds
+        self.program = str(self._python.with_name("fedpipe"))
+        settings = (f"rounds={rounds}", f"client.epochs={epochs}", *SETTINGS)
+        self.run_command = [self.program, "run", "--json", *(part for setting in settings for part in ("-S", setting))]
+        self.expected: dict[str, Any] = {}
+        self.seconds = 0.0
         self._before: set[Path] = set()
-        self._family: list[psutil.Process] = []
+
+    def undisturbed(self) -> None:
+        """Make the undisturbed run, after a short one that leaves what a first run leaves."""
+        self.timed([self.program, "run", "--json", "-S", "rounds=1"], "a first run")
+        self.seconds, output = self.timed(self.run_command, "the undisturbed run")
+        self.expected = json.loads(output)
+
+    def read_expected(self, output: Path) -> None:
+        """Take the undisturbed run's summary from the file of its output."""
+        self.expected = json.loads(output.read_text(encoding="utf-8"))
 
     @property
     def database(self) -> Path:
@@ -77,11 +84,21 @@ class Clone(User):
         return (self._home / "stderr").read_text(encoding="utf-8", errors="replace")
 
     @property
+    def last_line(self) -> str:
+        """Return the last line of `said`, which is the error of a program that failed."""
+        return self.said.strip().splitlines()[-1][-400:] if self.said.strip() else ""
+
+    @property
     def answered(self) -> dict[str, Any]:
         """Return the JSON that the last started program wrote to stdout, empty if there is none."""
         lines = (self._home / "stdout").read_text(encoding="utf-8").splitlines()
         answer: dict[str, Any] = json.loads(lines[-1]) if lines else {}
         return answer
+
+    @property
+    def newest_run(self) -> Path | None:
+        """Return the folder of the run that was started last, None before it is there."""
+        return next(iter(self._runs() - self._before), None)
 
     def start(
         self, stdout: IO[str], stderr: IO[str], command: Sequence[str] = (), environment: Mapping[str, str] | None = None
@@ -106,51 +123,44 @@ class Clone(User):
         try:
             yield process
         finally:
-            self.note_family(process)
             if process.poll() is None:
                 process.kill()
                 process.wait()
 
     def wait_for(self, process: "subprocess.Popen[bytes]", rounds: int) -> None:
         """Return when the run that was started has done `rounds` rounds. Raises BenchmarkError if it ends before."""
-        self.until(lambda: self.rounds_done() >= rounds or process.poll() is not None, f"round {rounds} of the run")
+        self.until(lambda: self.rounds_done() > rounds or process.poll() is not None, f"round {rounds} of the run")
         if process.poll() is not None:
             raise BenchmarkError(f"expected a run that goes on, it ended with {process.returncode}:\n{self.said[-2000:]}")
-        self.note_family(process)
 
     def rounds_done(self) -> int:
-        """Return how many rounds the newest run's journal holds."""
-        new = [folder / "journal.jsonl" for folder in self._runs() - self._before]
-        return sum(path.read_text(encoding="utf-8").count('"kind": "metrics"') for path in new if path.exists())
+        """Return how many rounds the newest run's journal holds, the initial state among them."""
+        path = self.newest_run / "journal.jsonl" if self.newest_run else None
+        return path.read_text(encoding="utf-8").count('"kind": "metrics"') if path and path.exists() else 0
 
-    def worker(self) -> int:
-        """Return the process id of the run's TFF worker."""
-        for process in self._family:
-            if process.is_running() and "worker_binary" in " ".join(process.cmdline()[:1]):
-                return process.pid
+    def worker(self, process: "subprocess.Popen[bytes]") -> int:
+        """Return the process id of a run's TFF worker."""
+        for child in psutil.Process(process.pid).children(recursive=True):
+            if "worker_binary" in " ".join(child.cmdline()[:1]):
+                return child.pid
         raise BenchmarkError("expected a TFF worker below the run, found none")
-
-    def note_family(self, process: "subprocess.Popen[bytes]") -> None:
-        """Remember the processes below the run, to see later whether one outlived it."""
-        if process.poll() is None:
-            self._family = psutil.Process(process.pid).children(recursive=True)
 
     def resume(self, **environment: str) -> dict[str, Any]:
         """Return what `fedpipe resume --json` says."""
-        with (self._home / "stdout").open("w") as stdout, (self._home / "stderr").open("w") as stderr:
-            command = [self._program, "resume", "--json"]
-            code = self.start(stdout, stderr, command, environment).wait(LIMIT_SECONDS)
+        code = self.command("resume", "--json", **environment)
         if code:
             raise BenchmarkError(f"fedpipe resume ended with {code}:\n{self.said[-2000:]}")
         return self.answered
 
-    def sync(self, **environment: str) -> int:
-        """Return the exit code of `fedpipe sync`."""
+    def command(self, *arguments: str, **environment: str) -> int:
+        """Return the exit code of a fedpipe command; `said` and `answered` have the rest."""
         with (self._home / "stdout").open("w") as stdout, (self._home / "stderr").open("w") as stderr:
-            return self.start(stdout, stderr, [self._program, "sync", "--quiet"], environment).wait(LIMIT_SECONDS)
+            return self.start(stdout, stderr, [self.program, *arguments], environment).wait(LIMIT_SECONDS)
 
     def judge(self, fault: str, summary: dict[str, Any], note: str = "", database: Path | None = None) -> Outcome:
         """Return what became of a run: its steps in the store, its weights, its processes."""
+        if not summary:
+            return Outcome(fault, False, note=f"{note}; there was no summary: {self.said[-800:]}")
         lost, doubled = self._steps(summary["run_id"], database or self.database)
         equal = summary["weights_sha256"] == self.expected["weights_sha256"]
         orphans = self.orphans()
@@ -158,23 +168,27 @@ class Clone(User):
         return Outcome(fault, survived, lost, doubled, orphans, equal, note)
 
     def orphans(self) -> int:
-        """Return how many TFF workers and supervisors of the run live on, after giving them time to end."""
-        mine = [process for process in self._family if _is_tff(process)]
-        _, alive = psutil.wait_procs(mine, timeout=GONE_SECONDS)
-        self._family = []
-        return len(alive)
+        """Return how many processes still work in the project, after giving them time to end."""
+        limit = time.monotonic() + GONE_SECONDS
+        while (left := self._working_here()) and time.monotonic() < limit:
+            time.sleep(0.1)
+        return len(left)
 
-    def until(self, condition: Callable[[], bool], what: str) -> None:
+    def until(self, condition: Callable[[], bool], what: str, pause_seconds: float = 0.01) -> None:
         """Wait for a condition. Raises BenchmarkError after a time."""
         limit = time.monotonic() + LIMIT_SECONDS
         while not condition():
             if time.monotonic() > limit:
                 raise BenchmarkError(f"waited {LIMIT_SECONDS:g} s for {what}:\n{self.said[-2000:]}")
-            time.sleep(0.01)
+            time.sleep(pause_seconds)
+
+    def _working_here(self) -> list[psutil.Process]:
+        here = str(self.project.resolve())
+        return [found for found in psutil.process_iter(["cwd", "status"]) if found.info["cwd"] == here and found.info["status"] != "zombie"]
 
     def _runs(self) -> set[Path]:
         folder = self.project / ".fedpipe" / "runs"
-        return set(folder.iterdir()) if folder.is_dir() else set()
+        return {path for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else set()
 
     def _steps(self, run_id: str, database: Path) -> tuple[int, int]:
         """Return how many steps of the metrics that every round has are missing, and how many of any metric are there twice."""
@@ -182,15 +196,9 @@ class Clone(User):
             rows = store.execute("SELECT key, step, COUNT(*) FROM metrics WHERE run_uuid = ? GROUP BY key, step", (run_id,)).fetchall()
         store.close()
         found = {(key, step) for key, step, _ in rows}
-        wanted = {("test/loss", step) for step in range(ROUNDS + 1)} | {("train/loss", step) for step in range(1, ROUNDS + 1)}
+        wanted = {("test/loss", step) for step in range(self.rounds + 1)} | {("train/loss", step) for step in range(1, self.rounds + 1)}
+        wanted |= {("final/test/loss", 0)}
         return len(wanted - found), sum(count - 1 for _, _, count in rows)
-
-
-def _is_tff(process: psutil.Process) -> bool:
-    try:
-        return any(word in part for part in process.cmdline() for word in ("worker_binary", "supervisor.py"))
-    except psutil.NoSuchProcess:
-        return False
 
 
 def strike(pid: int, number: int) -> None:

@@ -1,6 +1,8 @@
-"""The machine fails: the disk is full, the home directory is read-only, there is no network; a client's cached data are damaged."""
+"""The machine fails: the clock jumps, the home directory is read-only, there is no network; a client's cached data are damaged."""
 
 import os
+import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +12,9 @@ from pathlib import Path
 from benchmarks.common import BenchmarkError
 from benchmarks.faults_cases.clone import LIMIT_SECONDS, Clone, Outcome
 
-SMALL_DISK_MB = 64
+DAY_SECONDS = 86_400
+JUMPS = {4: DAY_SECONDS, 10: -3 * DAY_SECONDS, 16: 0}
+"""Round -> seconds by which the wall clock is off from then on: a day ahead, two days back, right again."""
 _LOOPBACK_ALONE = """
 import fcntl, os, socket, struct, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
@@ -20,7 +24,7 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 
 class NotHere(Exception):
-    """The fault cannot be made with the rights that this process has."""
+    """The fault cannot be made with the rights or the programs that are here."""
 
 
 @contextmanager
@@ -36,21 +40,25 @@ def mounted(where: Path, options: str) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(where)], check=False)
 
 
-def disk_full(clone: Clone) -> Outcome:
-    """The disk of the runs' files is full in the middle of a run; `fedpipe resume` when there is room."""
-    name, runs = "disk full", clone.project / ".fedpipe" / "runs"
-    with mounted(runs, f"size={SMALL_DISK_MB}m"):
-        filler = runs / "filler"
-        with clone.running() as process:
-            clone.wait_for(process, 5)
-            _fill(filler)
-            code = process.wait(LIMIT_SECONDS)
-            said = clone.said
-        filler.unlink()
-        if code != 2 or "Traceback" in said:
-            where = max(said.find("Traceback") - 300, 0)
-            return Outcome(name, False, note=f"expected exit code 2 and no traceback, found {code}: {said[where : where + 3000]}")
-        return clone.judge(name, clone.resume(), said.strip().splitlines()[-1][-300:])
+def clock_jumps(clone: Clone, folder: Path) -> Outcome:
+    """The wall clock of the run and all it starts jumps forth and back; the TFF worker's is left alone."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        raise NotHere("no C compiler")
+    folder.mkdir(parents=True, exist_ok=True)
+    library, seconds = folder / "clock.so", folder / "seconds"
+    source = Path(__file__).with_name("clock.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True)
+    seconds.write_bytes(struct.pack("q", 0))
+    with clone.running(LD_PRELOAD=str(library), CLOCK_SECONDS=str(seconds)) as process:
+        for rounds, moved in JUMPS.items():
+            clone.wait_for(process, rounds)
+            with seconds.open("r+b") as file:  # in place: the run has this file mapped
+                file.write(struct.pack("q", moved))
+        code = process.wait(LIMIT_SECONDS)
+    if code:
+        return Outcome("clock jumps", False, note=f"the run ended with {code}: {clone.said[-800:]}")
+    return clone.judge("clock jumps", clone.answered, "a day ahead, three days back, right again")
 
 
 def read_only_home(clone: Clone, folder: Path) -> Outcome:
@@ -68,7 +76,7 @@ def no_network(clone: Clone) -> Outcome:
 
 def damaged_client_file(clone: Clone) -> Outcome:
     """All cached client files have a changed byte: they are known by their check and made again."""
-    files = [path for path in clone.project.glob(".fedpipe/**/*") if path.is_file() and len(path.name) == 64]
+    files = [path for path in clone.project.glob(".fedpipe/cache/clients/*/*") if path.is_file() and len(path.name) == 64]
     if not files:
         raise BenchmarkError("expected cached client files below .fedpipe, found none")
     for path in files:
@@ -85,12 +93,3 @@ def _undisturbed(clone: Clone, name: str, wrapper: tuple[str, ...], note: str = 
     if code:
         return Outcome(name, False, note=f"the run ended with {code}: {clone.said[-800:]}")
     return clone.judge(name, clone.answered, note)
-
-
-def _fill(path: Path) -> None:
-    with path.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            return  # full

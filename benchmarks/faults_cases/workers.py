@@ -1,6 +1,7 @@
-"""The TFF worker is killed or stopped; the run goes on by itself."""
+"""The TFF worker is killed or stopped; the run goes on by itself. And the short form: a worker, then the whole run."""
 
 import signal
+import subprocess
 import time
 
 import psutil
@@ -17,24 +18,61 @@ def worker_fault(clone: Clone, fault: str) -> Outcome:
     name = f"worker {fault}"
     with clone.running("-S", f"runtime.round_timeout_seconds={ROUND_TIMEOUT_SECONDS}") as process:
         clone.wait_for(process, 5)
-        worker = clone.worker()
-        if fault == "killed between rounds":
-            strike(process.pid, signal.SIGSTOP)  # so that nothing more is asked of the worker
-            wait_idle(worker)
-            strike(worker, signal.SIGKILL)
-            strike(process.pid, signal.SIGCONT)
-        else:
-            wait_busy(worker)
-            strike(worker, signal.SIGKILL if fault == "killed in a round" else signal.SIGSTOP)
+        make(fault, clone.worker(process), process)
         start = time.monotonic()
         code = process.wait(LIMIT_SECONDS)
     if code:
         return Outcome(name, False, note=f"the run ended with {code}: {clone.said[-500:]}")
-    restarts = clone.said.count("restart 1 of")
-    outcome = clone.judge(name, clone.answered, f"the run's end came {time.monotonic() - start:.1f} s after the fault")
-    if not restarts:
+    if "restart 1 of" not in clone.said:
         raise BenchmarkError(f"{name}: expected a restart in the log, found none: the fault was not made")
-    return outcome
+    return clone.judge(name, clone.answered, f"the run's end came {time.monotonic() - start:.1f} s after the fault")
+
+
+def make(fault: str, worker: int, process: "subprocess.Popen[bytes]") -> None:
+    """Kill or stop a worker: while the run asks nothing of it, or while it computes."""
+    if fault == "killed between rounds":
+        strike(process.pid, signal.SIGSTOP)  # so that nothing more is asked of the worker
+        wait_idle(worker)
+        strike(worker, signal.SIGKILL)
+        strike(process.pid, signal.SIGCONT)
+    else:
+        wait_busy(worker)
+        strike(worker, signal.SIGKILL if fault == "killed in a round" else signal.SIGSTOP)
+
+
+def worker_then_run(clone: Clone) -> tuple[Outcome, Outcome]:
+    """The short form, two faults in one run: its worker is killed in a round, then all of it is; `fedpipe resume`.
+
+    The undisturbed run, which they are compared with, goes on beside them.
+    """
+    undisturbed = clone.project.parent / "undisturbed"
+    with undisturbed.open("w") as out, undisturbed.with_suffix(".err").open("w") as err:
+        other = clone.start(out, err)
+    try:
+        clone.until(lambda: clone.newest_run is not None or other.poll() is not None, "the undisturbed run's folder")
+        with clone.running() as process:
+            clone.wait_for(process, 2)
+            make("killed in a round", clone.worker(process), process)
+            clone.until(lambda: "restart 1 of" in clone.said or process.poll() is not None, "a new worker")
+            clone.wait_for(process, clone.rounds_done() + 1)
+            done = clone.rounds_done()
+            process.kill()
+            process.wait()
+        if other.wait(LIMIT_SECONDS):
+            raise BenchmarkError(
+                f"the undisturbed run ended with {other.returncode}: {undisturbed.with_suffix('.err').read_text()[-1500:]}"
+            )
+    finally:
+        other.kill()
+        other.wait()
+    clone.read_expected(undisturbed)
+    orphans = clone.orphans()
+    note = f"{done} rounds were done, round 0 among them"
+    second = clone.judge("SIGKILL of the run in a round", clone.resume(), note).with_orphans(orphans)
+    first = Outcome(
+        "worker killed in a round", second.survived, weights_equal=second.weights_equal, note="and the run went on with another"
+    )
+    return first, second
 
 
 def cpu_seconds(pid: int) -> float:

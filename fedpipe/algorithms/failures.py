@@ -1,17 +1,18 @@
 """Clients that cannot report in a round: who they are, why, and whether the round may go on without them.
 
-A client fails if its examples cannot be read, which shows before the round, or if its update or its loss is not finite, which
-shows in it. A round in which someone failed is computed again, from the same state, with the others alone: nothing of a failed
-client reaches an aggregate, whatever the aggregator, and the result has the bits of a round that never asked for it.
+A client fails if its examples cannot be read, which shows before the round, or if its computation fails or its update or its loss is
+not finite, which shows in it. A round in which someone failed is computed again, from the same state, with the others alone: nothing of
+a failed client reaches an aggregate, whatever the aggregator, and the result has the bits of a round that never asked for it.
 
 A NaN or infinity stays in every sum that it enters, so a round of groups knows by one look at each group's sums that someone
 failed, and costs no more for it. Who it was is asked only then.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import grpc
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -58,6 +59,43 @@ def require_reports(round_num: int, asked: int, failed: Mapping[str, str], least
             f"missing: {missing}. {mend}, or lower cohort.min_reports."
         )
     logger.warning("round %d: %d of %d clients failed and take no part: %s.", round_num, len(failed), asked, missing)
+
+
+def failing(error: grpc.RpcError, round_num: int, run: Callable[[list[str]], Any], clients: Sequence[str]) -> dict[str, str]:
+    """Return the clients at which the computation of a round failed, and why, by running each alone.
+
+    Args:
+        error: what the round raised.
+        round_num: the round.
+        run: runs the client work of some clients.
+        clients: who took part.
+
+    Raises:
+        RoundError: it fails at every client: the computation is wrong, not the data.
+        RpcError: it fails at no client alone; or the worker was lost.
+    """
+    failed = {}
+    for client_id in clients:
+        try:
+            run([client_id])
+        except grpc.RpcError as err:
+            if not isinstance(err, grpc.Call):
+                raise
+            failed[client_id] = _said(err)
+    if not failed:
+        raise error
+    if len(failed) == len(clients) > 1:
+        raise RoundError(
+            f"round {round_num}: expected client work that runs, found that it fails at all {len(clients)} clients: {_said(error)}. "
+            "runtime.debug=true shows where."
+        ) from error
+    return failed
+
+
+def _said(error: Any) -> str:
+    """Return the first line of what a computation said, without the names of TensorFlow's nodes."""
+    lines = str(error.details()).split("\\n")[0].splitlines()
+    return " ".join(lines[0].split())[:300] if lines else "it said nothing"
 
 
 def not_finite(tensors: Sequence[Any]) -> Any:

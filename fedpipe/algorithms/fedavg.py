@@ -20,6 +20,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import tensorflow_federated as tff
 
@@ -27,7 +28,7 @@ from fedpipe.algorithms.aggregation import Aggregation
 from fedpipe.algorithms.base import RoundResult
 from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.composer import compose
-from fedpipe.algorithms.failures import NOT_FINITE, build_finder, readable, require_reports
+from fedpipe.algorithms.failures import NOT_FINITE, build_finder, failing, readable, require_reports
 from fedpipe.algorithms.groups import balance, usable_cores
 from fedpipe.algorithms.optimizers import build_server_optimizer
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
@@ -103,14 +104,14 @@ class FedAvg:
             )
         rates = rates_of_round(self._config, round_num)
         state = with_server_rate(state, rates.server)
-        next_state, measured = self._round(state, round_num, rates.client, clients)
-        if int(measured["clients"]["failed"]):
-            broken = self._broken(state, round_num, rates.client, clients)
-            if broken:  # else the sum of finite updates is too large: the loop refuses the weights
-                failed |= dict.fromkeys(broken, NOT_FINITE)
-                require_reports(round_num, len(cohort), failed, self._least)
-                clients = {client_id: client for client_id, client in clients.items() if client_id not in failed}
-                next_state, measured = self._round(state, round_num, rates.client, clients)
+        while True:
+            next_state, measured, broken = self._try(state, round_num, rates.client, clients)
+            if not broken:
+                break
+            failed |= broken
+            require_reports(round_num, len(cohort), failed, self._least)
+            clients, gone = readable(self._cache, [client_id for client_id in clients if client_id not in failed])
+            failed |= gone
         sums = measured["clients"]
         examples = int(sums["examples"])
         predictions = int(sums["predictions"])
@@ -141,6 +142,37 @@ class FedAvg:
         sent = tff.structure.flatten(state["optimizer"]) if self._work.reads_server else []
         down = [*(tensor.shape for tensor in self._initial), *(kind.shape for kind in sent)]
         return self._aggregation.bytes_of([tuple(tensor.shape) for tensor in update]), 4 * sum(map(prod, down))
+
+    def _try(
+        self, state: Any, round_num: int, rate: float, clients: Mapping[str, ResidentClient], again: bool = True
+    ) -> tuple[Any, Any, dict[str, str]]:
+        """Return the next state, what was measured, and of the clients that failed why; then the first two are not to be used.
+
+        Args:
+            state: the server's.
+            round_num: the round.
+            rate: the clients' learning rate in it.
+            clients: who takes part.
+            again: whether resident files that vanish under the round, as when the cache is cleared, are made again, and the round tried
+                again.
+
+        Raises:
+            RoundError: client work fails at every client.
+        """
+        try:
+            next_state, measured = self._round(state, round_num, rate, clients)
+        except (grpc.RpcError, FileNotFoundError) as err:
+            if again and not all(os.path.exists(client.path) for client in clients.values()):
+                found, gone = readable(self._cache, sorted(clients))
+                return (None, None, gone) if gone else self._try(state, round_num, rate, found, again=False)
+            if not isinstance(err, grpc.Call):  # a lost worker, say: nothing of the computation
+                raise
+            alone = lambda ids: self._broken(state, round_num, rate, {client_id: clients[client_id] for client_id in ids})  # noqa: E731
+            return None, None, failing(err, round_num, alone, sorted(clients))
+        if not int(measured["clients"]["failed"]):
+            return next_state, measured, {}
+        # If it is nobody, the sum of finite updates is too large, and the loop refuses the weights.
+        return next_state, measured, dict.fromkeys(self._broken(state, round_num, rate, clients), NOT_FINITE)
 
     def _round(self, state: Any, round_num: int, rate: float, clients: Mapping[str, ResidentClient]) -> tuple[Any, Any]:
         """Return the next state and what was measured, with clients whose examples can be read."""

@@ -17,9 +17,10 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedpipe.algorithms.base import RoundResult
+from fedpipe.algorithms.failures import NOT_FINITE, require_reports
 from fedpipe.algorithms.recipe import Run
 from fedpipe.config import Config
-from fedpipe.errors import ConfigError
+from fedpipe.errors import ConfigError, DataError
 from fedpipe.models import ModelSpec
 from fedpipe.models.evaluate import to_input
 from fedpipe.types import Examples, Weights
@@ -177,7 +178,7 @@ class FedAvgReference:
 
     def __init__(self, spec: ModelSpec, config: Config, population: ClientExamples) -> None:
         """Build the computations; client data is read when a round needs it."""
-        self._spec, self._population, self._client = spec, population, config.client
+        self._spec, self._population, self._client, self._least = spec, population, config.client, config.cohort.min_reports
         self._features = batch_spec(spec)[0].shape[1:]
         self.process = build_process(spec, config.client.learning_rate, config.seed)
 
@@ -193,26 +194,56 @@ class FedAvgReference:
     def expect(self, cohort: tuple[str, ...]) -> None:
         """Do nothing: datasets are made in the round, as in the tutorial."""
 
-    def next(self, state: Any, round_num: int, cohort: tuple[str, ...]) -> RoundResult:  # noqa: ARG002 - no draw depends on it
-        """Run one round. `train/*` are of the weights that the round starts from, on one pass over the cohort's examples."""
-        passes = [self._dataset(client_id, 1) for client_id in cohort]
-        sums = self.process.evaluation(state, passes)
-        epochs = self._client.epochs
-        datasets = passes if epochs == 1 else [self._dataset(client_id, epochs) for client_id in cohort]
-        state = self.process.learning.next(state, datasets)
-        examples = int(sums["examples"])
-        metrics = {"train/loss": float(sums["loss"]) / examples, "train/accuracy": float(sums["correct"]) / examples}
-        return RoundResult(state, metrics, examples * epochs)
+    def next(self, state: Any, round_num: int, cohort: tuple[str, ...]) -> RoundResult:
+        """Run one round. `train/*` are of the weights that the round starts from, on one pass over the cohort's examples.
+
+        Clients whose examples cannot be read, or whose weights or loss are not finite, take no part.
+
+        Raises:
+            RoundError: fewer than `cohort.min_reports` clients reported.
+        """
+        clients, failed = self._readable(cohort)
+        require_reports(round_num, len(cohort), failed, self._least)
+        next_state, sums = self._round(state, list(clients.values()))
+        if not _finite(next_state, sums):
+            for client_id, examples in clients.items():
+                if not _finite(*self._round(state, [examples])):
+                    failed[client_id] = NOT_FINITE
+            require_reports(round_num, len(cohort), failed, self._least)
+            next_state, sums = self._round(state, [examples for client_id, examples in clients.items() if client_id not in failed])
+        count = int(sums["examples"])
+        metrics = {"train/loss": float(sums["loss"]) / count, "train/accuracy": float(sums["correct"]) / count}
+        return RoundResult(next_state, metrics, count * self._client.epochs, tuple(sorted(failed)))
 
     def weights(self, state: Any) -> Weights:
         """Return the server's weights by name."""
         return dict(zip(self._spec.tensor_names, map(np.asarray, state), strict=True))
 
-    def _dataset(self, client_id: str, epochs: int) -> tf.data.Dataset:
-        examples = self._population.examples(client_id)
+    def _round(self, state: Any, clients: list[Examples]) -> tuple[Any, Any]:
+        """Return the next weights, and the sums of an evaluation of these ones."""
+        passes, epochs = [self._dataset(examples, 1) for examples in clients], self._client.epochs
+        sums = self.process.evaluation(state, passes)
+        datasets = passes if epochs == 1 else [self._dataset(examples, epochs) for examples in clients]
+        return self.process.learning.next(state, datasets), sums
+
+    def _readable(self, cohort: tuple[str, ...]) -> tuple[dict[str, Examples], dict[str, str]]:
+        """Return the examples of the clients that have some that can be read, and of the others why not."""
+        found, failed = {}, {}
+        for client_id in cohort:
+            try:
+                found[client_id] = self._population.examples(client_id)
+            except DataError as err:
+                failed[client_id] = str(err)
+        return found, failed
+
+    def _dataset(self, examples: Examples, epochs: int) -> tf.data.Dataset:
         x = tf.reshape(to_input(examples.x), (-1, *self._features))
         y = tf.reshape(examples.y, (-1, 1))
         return tf.data.Dataset.from_tensor_slices((x, y)).batch(self._client.batch_size).repeat(epochs)
+
+
+def _finite(weights: Any, sums: Any) -> bool:
+    return all(np.isfinite(value).all() for value in (*weights, sums["loss"]))
 
 
 def build_reference(run: Run) -> FedAvgReference:

@@ -1,5 +1,6 @@
 """The entry point: the commands, and how an error ends a program."""
 
+import errno
 import logging
 import os
 import signal
@@ -12,6 +13,9 @@ import typer
 from fedpipe import __version__
 from fedpipe.cli import cache, data, doctor, pipeline, resume, run, serve
 from fedpipe.errors import FedpipeError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""What the kernel says when a file system or a user's share of it is full."""
 
 app = typer.Typer(
     name="fedpipe",
@@ -71,7 +75,10 @@ def main() -> NoReturn:
     except Exception as err:
         if debug:
             raise
-        code = _say(f"{type(err).__name__}: {' '.join(str(err).split())} (a defect of fedpipe? --debug shows where)", 1)
+        if isinstance(err, OSError) and err.errno in _NO_ROOM:
+            code = _say(f"{err.filename or 'a file'}: expected room for it, found {err.strerror}. Make room, then `fedpipe resume`.", 2)
+        else:
+            code = _say(f"{type(err).__name__}: {' '.join(str(err).split())} (a defect of fedpipe? --debug shows where)", 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 

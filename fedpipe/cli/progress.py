@@ -42,7 +42,7 @@ class RoundBar:
 
     def round_done(self, report: RoundReport) -> None:
         """Move to this round."""
-        if report.round_num == 0:  # what came before is start-up, not rounds
+        if not self._progress.tasks[0].started:  # what came before is start-up, not rounds
             self._progress.start_task(self._task)
         now, before = time.perf_counter(), self._last
         self._last = now

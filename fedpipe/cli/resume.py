@@ -16,6 +16,9 @@ def resume(
     run_id: Annotated[
         str | None, typer.Argument(help="MLflow run id or name of the run. Default: the newest one here that was interrupted.")
     ] = None,
+    as_started: Annotated[
+        bool, typer.Option("--as-started", help="Use the settings that the run was started with, whatever the params file says now.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -23,6 +26,7 @@ def resume(
     start = time.perf_counter()
     from fedpipe.steps.project import find_project
     from fedpipe.steps.resume import find_interrupted, own_params
+    from fedpipe.steps.run_state import refuse_changes, settings_now
 
     project = find_project(Path.cwd())
     state = find_interrupted(project, run_id)
@@ -31,6 +35,9 @@ def resume(
         if as_json:
             print(json.dumps(state.values.get("summary", {}) if state else {}))
         return
+    now = None if as_started else settings_now(state)
+    if now is not None:
+        refuse_changes(state, now)
     from fedpipe.cli.progress import RoundBar, show_summary
     from fedpipe.cli.run import quiet_prefect
     from flows.launch import launch

@@ -24,7 +24,11 @@ def serve() -> None:
     """Serve the training deployment from this process: runs started in Prefect's UI or API execute here."""
     from fedpipe.steps.project import find_project
 
-    os.chdir(find_project(Path.cwd()).root)
+    project = find_project(Path.cwd())
+    os.chdir(project.root)
+    from flows.home import use_writable_home
+
+    use_writable_home(project)
     from flows.serve import serve_deployments
 
     serve_deployments()

@@ -46,7 +46,6 @@ ALGORITHMS: dict[str, NamedAlgorithm] = {
         "fedpipe.algorithms.fedavg_reference:build_reference",
         "the same as TFF's tutorial writes it, unweighted, to read and to compare with",
         ignores=(
-            "cohort.min_reports",
             "client.*",
             "server.*",
             "aggregator.*",

@@ -81,9 +81,15 @@ class Population:
         """Return a client's examples: x uint8 or float32 [n, *feature_shape], y int32 [n], in the shards' order.
 
         Raises:
-            DataError: the split does not have the client, or its file is damaged or not the manifest's.
+            DataError: the split does not have the client, its file is damaged or not the manifest's, or a label is no class.
         """
-        return self._splits[split].read(client_id)
+        found = self._splits[split].read(client_id)
+        if len(found) and not 0 <= found.y.min() <= found.y.max() < self.manifest.num_classes:
+            raise DataError(
+                f"client {client_id!r}: expected labels 0..{self.manifest.num_classes - 1}, found {found.y.min()}..{found.y.max()} in "
+                f"{self.path}. Run `fedpipe prepare`."
+            )
+        return found
 
     def central_test(self) -> Examples:
         """Return the central test set, in the shards' order.

@@ -30,7 +30,7 @@ from fedpipe.errors import CheckpointError
 from fedpipe.types import PerClient, RoundReport, best_by
 
 SCHEMA = "checkpoint-1"
-_KEY = "fedpipe"
+_KEY, _MAKING = "fedpipe", ".making-"
 _NAME = re.compile(r"round_(\d{6,})_([0-9a-f]{64})\.safetensors")
 
 logger = logging.getLogger("fedpipe.engine")
@@ -121,7 +121,9 @@ class Checkpoints:
         Raises:
             CheckpointError: it belongs to other settings, another plan or other data.
         """
-        for _, path in sorted(self._files().items(), reverse=True):
+        for path in self._folder.glob(f"{_MAKING}*"):  # a kill left it
+            path.unlink(missing_ok=True)
+        for _, path in sorted(self._files(), reverse=True):
             try:
                 found, identity = _read(path)
             except (OSError, ValueError, KeyError, TypeError) as err:
@@ -136,9 +138,9 @@ class Checkpoints:
             return found
         return None
 
-    def _files(self) -> dict[int, Path]:
+    def _files(self) -> list[tuple[int, Path]]:
         names = os.listdir(self._folder) if self._folder.is_dir() else []
-        return {int(match[1]): self._folder / match[0] for name in names if (match := _NAME.fullmatch(name))}
+        return [(int(match[1]), self._folder / match[0]) for name in names if (match := _NAME.fullmatch(name))]
 
     def _write(self, round_num: int, leaves: Leaves, report: Mapping[str, Any]) -> None:
         from safetensors.numpy import save
@@ -150,8 +152,11 @@ class Checkpoints:
             self._folder.mkdir(parents=True, exist_ok=True)
             old = self._files()
             _write_durably(path, body)
-            for number in self._surplus({*old, round_num}):
-                old[number].unlink(missing_ok=True)
+            surplus = self._surplus({round_num, *(number for number, _ in old)})
+            for number, earlier in old:
+                # The same round again, with other figures such as its seconds: the earlier file was damaged.
+                if number in surplus or (number == round_num and earlier != path):
+                    earlier.unlink(missing_ok=True)
         except OSError as err:
             raise CheckpointError(
                 f"{self._folder}: expected to write the checkpoint of round {round_num}, found {err}. Make room, then `fedpipe resume`."
@@ -218,7 +223,7 @@ def _read(path: Path) -> tuple[Checkpoint, Mapping[str, str]]:
 
 def _write_durably(path: Path, body: bytes) -> None:
     """Write under a temporary name, sync, rename, sync the folder."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".making-")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_MAKING)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(body)

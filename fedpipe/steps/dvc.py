@@ -14,6 +14,7 @@ import yaml
 
 from fedpipe.data.digest import dvc_md5
 from fedpipe.errors import DataError
+from fedpipe.steps.kept import run_kept
 
 _TIMEOUT_SECONDS = 3600
 
@@ -65,9 +66,10 @@ def _dvc(root: Path, *arguments: str) -> None:
     scripts = Path(sys.executable).parent
     environment = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}", "DVC_NO_ANALYTICS": "true"}
     command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(
-        command, cwd=root, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
-    )
+    try:
+        done = run_kept(command, root, environment, _TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired as err:
+        raise DataError(f"`dvc {' '.join(arguments)}`: expected an end within {_TIMEOUT_SECONDS} s, it had none. Run it by hand.") from err
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())[-600:]
         raise DataError(f"`dvc {' '.join(arguments)}` failed with exit code {done.returncode}: {said}")

@@ -6,7 +6,11 @@ from pathlib import Path
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write `text` to `path` through a temporary file in the same folder, made durable and then renamed."""
+    """Write `text` to `path` through a temporary file in the same folder, made durable and then renamed.
+
+    Raises:
+        OSError: it cannot be written; `filename` is always set.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -18,6 +22,8 @@ def write_atomic(path: Path, text: str) -> None:
         os.umask(umask)
         Path(temporary).chmod(0o666 & ~umask)
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException as err:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(err, OSError) and err.filename is None:  # a full disk says no name
+            err.filename = str(path)
         raise

@@ -46,9 +46,16 @@ def run_of_stage(project: Project, name: str, config: Config, data_md5: str) -> 
     new one called `name`."""
     for state in all_states(project):
         same = state.values["entry"] == "dvc" and state.values.get("data_md5", data_md5) == data_md5
-        if same and not state.finished and flatten(state.config) == flatten(config) and not state.is_alive():
+        if same and not state.finished and _same_settings(state, config) and not state.is_alive():
             return state
     return begin(project, name, config, "dvc")
+
+
+def _same_settings(state: RunState, config: Config) -> bool:
+    try:
+        return flatten(state.config) == flatten(config)
+    except ConfigError:  # those of another version
+        return False
 
 
 def send_journals(project: Project) -> dict[str, int]:

@@ -5,7 +5,9 @@ else; a lock on the folder, which the kernel lifts when its process ends however
 """
 
 import json
+import logging
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,13 +16,15 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from fedpipe.config import Config, flatten
+from fedpipe.config import Config, flatten, load_config, parse_config
 from fedpipe.errors import ConfigError
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.project import Project
 
 STATE_NAME = "run_state.json"
 FINISHED = "finished"
+
+logger = logging.getLogger("fedpipe.steps")
 
 
 class RunState:
@@ -37,8 +41,8 @@ class RunState:
 
     @property
     def config(self) -> Config:
-        """Return the settings that the run was started with."""
-        return Config.model_validate(self.values["config"])
+        """Return the settings that the run was started with. Raises ConfigError if this version does not know them."""
+        return parse_config(self.values["config"], str(self.folder / STATE_NAME))
 
     @property
     def finished(self) -> bool:
@@ -62,7 +66,7 @@ class RunState:
     def alive(self) -> Iterator[None]:
         """Hold the run while the block runs. Raises ConfigError if another process does."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / "lock", timeout=0)
+        lock = FileLock(self.folder / "lock", timeout=1)  # who asks `is_alive` holds it for a moment
         try:
             lock.acquire()
         except Timeout as err:
@@ -73,7 +77,7 @@ class RunState:
             lock.release()
 
 
-def begin(project: Project, name: str, config: Config, entry: str) -> RunState:
+def begin(project: Project, name: str, config: Config, entry: str, **asked: Any) -> RunState:
     """Return the state of a new run in a folder of its own: `NAME`, or `NAME-2`, ... where that is taken.
 
     Args:
@@ -81,6 +85,7 @@ def begin(project: Project, name: str, config: Config, entry: str) -> RunState:
         name: of the run; other runs may have the same.
         config: its settings.
         entry: what started it: `run` or `dvc`.
+        asked: more values; `params` and `overrides` say where the settings came from.
     """
     number = 1
     while True:
@@ -90,20 +95,21 @@ def begin(project: Project, name: str, config: Config, entry: str) -> RunState:
             break
         except FileExistsError:
             number += 1
-    values = {"name": name, "entry": entry, "status": "started", "begun": time.time(), "config": config.model_dump(mode="json")}
-    state = RunState(folder, values)
+    about = {"name": name, "entry": entry, "status": "started", "begun": time.time(), "key": uuid.uuid4().hex}
+    state = RunState(folder, about | {"config": config.model_dump(mode="json"), **asked})
     state.update()
     return state
 
 
 def read_state(folder: Path) -> RunState | None:
-    """Return what a folder says of its run, None if it says nothing."""
+    """Return what a folder says of its run, None if it says nothing; what cannot be read is passed over with a warning."""
     try:
         return RunState(folder, dict(json.loads((folder / STATE_NAME).read_text(encoding="utf-8"))))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as err:
-        raise ConfigError(f"{folder / STATE_NAME}: expected the state of a run, cannot read it: {err}. Start a new run.") from err
+        logger.warning("%s: expected the state of a run, cannot read it: %s. That run cannot go on.", folder / STATE_NAME, err)
+        return None
 
 
 def all_states(project: Project) -> list[RunState]:
@@ -119,7 +125,20 @@ def refuse_changes(state: RunState, config: Config) -> None:
     then, now = flatten(state.config), flatten(config)
     changed = [f"{key}={then.get(key)} then, {now.get(key)} now" for key in sorted(then | now) if then.get(key) != now.get(key)]
     if changed:
-        raise ConfigError(f"run {state.name}: expected the settings that it was started with, found {'; '.join(changed)}. Start a new run.")
+        raise ConfigError(
+            f"run {state.name}: expected the settings that it was started with, found {'; '.join(changed)}. Put these back, or start a new "
+            "run; `fedpipe resume --as-started` goes on with those of then."
+        )
+
+
+def settings_now(state: RunState) -> Config | None:
+    """Return what the params file and the overrides that the run was started with say now; None if the file is gone or not known.
+
+    Raises:
+        ConfigError: the file holds no valid settings.
+    """
+    params = Path(state.values.get("params") or "")
+    return load_config(params, state.values.get("overrides") or ()) if params.is_file() else None
 
 
 _current: ContextVar[RunState | None] = ContextVar("run_state", default=None)
@@ -142,7 +161,7 @@ def current_run() -> RunState | None:
 
 
 @contextmanager
-def run_of_flow(project: Project, name: str, config: Config, flow_run_id: str) -> Iterator[RunState]:
+def run_of_flow(project: Project, name: str, config: Config, flow_run_id: str, **asked: Any) -> Iterator[RunState]:
     """Give the run of a flow run, held by this process: the one that is going on here, that of an earlier try of the same flow run, or
     a new one."""
     run = current_run()
@@ -151,7 +170,7 @@ def run_of_flow(project: Project, name: str, config: Config, flow_run_id: str) -
         yield run
         return
     earlier = (state for state in all_states(project) if state.values.get("flow_run_id") == flow_run_id and not state.finished)
-    run = next(earlier, None) or begin(project, name, config, "run")
+    run = next(earlier, None) or begin(project, name, config, "run", **asked)
     with running(run):
         refuse_changes(run, config)
         run.update(flow_run_id=flow_run_id)

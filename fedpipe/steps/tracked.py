@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fedpipe.tracking.journaled import JournaledRun
     from fedpipe.tracking.store import Store
 
+STARTING = "starting"
 _FAILED_SECONDS = 5.0
 """How long a run that failed waits for its store: a run that is told to end has ten seconds for all of it."""
 
@@ -36,7 +37,11 @@ def tracked(
     state, store = current_run(), open_store(project.root, config.tracking.experiment)
     run_id = state.values.get("mlflow_run_id") if state else None
     if run_id is None:
-        run_id = _start(store, config, data, population, project, run_name, tags)
+        begun = bool(state and state.values["status"] == STARTING)  # killed just here: the store may have the run
+        if state:
+            state.update(status=STARTING)
+        key = state.values.get("key") if state else None
+        run_id = _start(store, config, data, population, project, run_name, tags, key, begun)
         if state:
             state.update(mlflow_run_id=run_id, data_md5=data.md5, status="training")
     elif state and state.values["data_md5"] != data.md5:
@@ -55,7 +60,15 @@ def tracked(
 
 
 def _start(
-    store: "Store", config: Config, data: DataRef, population: "Population", project: Project, run_name: str, tags: Mapping[str, str]
+    store: "Store",
+    config: Config,
+    data: DataRef,
+    population: "Population",
+    project: Project,
+    run_name: str,
+    tags: Mapping[str, str],
+    key: str | None,
+    begun: bool,
 ) -> str:
     from fedpipe.tracking.environment import environment_tags
     from fedpipe.tracking.run import DataRecord, TrackedRun
@@ -74,5 +87,7 @@ def _start(
             counts={"clients": len(clients), "train_examples": sum(map(population.num_examples, clients))},
         ),
         save_every=config.tracking.save_every,
+        key=key,
+        begun=begun,
     )
     return run.run_id

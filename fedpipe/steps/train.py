@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import Config, flatten
 from fedpipe.errors import PlanError, shorten
+from fedpipe.steps.exact import bit_exact
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef, PlanRef, TrainRef
@@ -87,7 +88,12 @@ def train(
             results = {split: evaluator.evaluate(weights).metrics(split) for split, evaluator in evaluators.items()}
             return {key: value for metrics in results.values() for key, value in metrics.items()}
 
-        facts = {"fedpipe.plan_sha256": plan.sha256, **algorithm.info, **(tags or {})}
+        facts = {
+            "fedpipe.plan_sha256": plan.sha256,
+            "fedpipe.bit_exact": bit_exact(config, algorithm.info),
+            **algorithm.info,
+            **(tags or {}),
+        }
         with tracked(config, data, population, project, run_name, facts, run_dir) as run:
             run.log_file(Path(plan.path), "plan")
             to: list[RoundSink] = [run, recorder, *sinks]

@@ -33,7 +33,8 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self._records = read_records(self.path)
         self._sent = _read_sent(self._sent_path)
-        self._file = self.path.open("r+b" if self.path.exists() else "w+b")
+        # Unbuffered: what the disk refuses is gone, and is not written again behind everyone's back when the file is closed.
+        self._file = self.path.open("r+b" if self.path.exists() else "w+b", buffering=0)
         self._file.seek(sum(len(line) for line in map(_line, self._records)))
         self._file.truncate()  # a line that a kill cut short
         self._changed = threading.Condition()
@@ -79,8 +80,9 @@ class Journal:
                 if left <= 0:
                     count = len(self._records) - self._sent
                     raise TrackingError(
-                        f"{self._store.label}: {count} records of run {self._run_id} are not sent: {self._error}. "
-                        f"They are kept in {self.path}. When the store is back: `fedpipe sync`."
+                        f"{self._store.label}: {count} records of run {self._run_id} are not sent: "
+                        f"{self._error or f'no answer for {seconds:g} s.'} They are kept in {self.path}. When the store is back: "
+                        "`fedpipe sync`, then `fedpipe resume`."
                     ) from self._error
                 self._changed.wait(left)
 
@@ -92,9 +94,19 @@ class Journal:
         self._file.close()
 
     def _add(self, record: dict[str, Any]) -> None:
-        self._file.write(_line(record))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        end = self._file.tell()
+        try:
+            left = memoryview(_line(record))
+            while left:
+                left = left[self._file.write(left) :]
+            os.fsync(self._file.fileno())
+        except OSError as err:
+            with contextlib.suppress(OSError):  # the next to open the journal cuts it as well
+                self._file.seek(end)
+                self._file.truncate()
+            raise TrackingError(
+                f"{self.path}: expected to write a record, found {err.strerror}. Make room, then `fedpipe resume`."
+            ) from err
         with self._changed:
             self._records.append(record)
             self._changed.notify_all()

@@ -4,6 +4,7 @@ What is logged is that of `run.TrackedRun`, which starts the run and completes i
 while the store is away, and a run that is resumed logs each round once.
 """
 
+import contextlib
 import json
 import logging
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from typing import Any
 
 from fedpipe.errors import ModelError, TrackingError
 from fedpipe.models.weights_io import load_weights, save_weights
-from fedpipe.tracking.journal import Journal, read_records
+from fedpipe.tracking.journal import Journal, read_records, send
 from fedpipe.tracking.snapshots import Snapshot, SnapshotPolicy, index_body, index_entry
 from fedpipe.tracking.store import Store
 from fedpipe.types import RoundReport, best_by
@@ -32,7 +33,7 @@ class JournaledRun:
             folder: the run's folder; files that are logged stay there.
             save_every: rounds between saved weights, at least 1.
         """
-        self.run_id, self._weights = run_id, folder / "weights"
+        self._store, self.run_id, self._weights = store, run_id, folder / "weights"
         self._weights.mkdir(parents=True, exist_ok=True)
         self._journal = Journal(store, run_id, folder)
         self._policy = SnapshotPolicy(save_every)
@@ -83,9 +84,19 @@ class JournaledRun:
         self._journal.flush(seconds)
 
     def fail(self, reason: str, killed: bool, seconds: float) -> None:
-        """Journal that the run failed, or was killed, and wait a little for the store; what is not sent stays for `fedpipe sync`."""
-        self._journal.tags({"fedpipe.status_reason": " ".join(reason.split())})
-        self._journal.end("KILLED" if killed else "FAILED")
+        """Journal that the run failed, or was killed, and wait a little for the store; what is not sent stays for `fedpipe sync`.
+
+        What keeps the journal from being written, such as a full disk, is a warning: the reason of the failure is the error.
+        """
+        status = "KILLED" if killed else "FAILED"
+        try:
+            self._journal.tags({"fedpipe.status_reason": " ".join(reason.split())})
+            self._journal.end(status)
+        except TrackingError as err:
+            logger.warning("%s", err)
+            with contextlib.suppress(TrackingError):  # it may be on the same disk
+                send(self._store, self.run_id, {"kind": "end", "status": status})
+            return
         try:
             self._journal.flush(seconds)
         except TrackingError as err:
@@ -101,9 +112,11 @@ class JournaledRun:
         path = self._weights / f"{name}.safetensors"
         self._index[path.name] = index_entry(snapshot, save_weights(path, snapshot.weights))
         body = index_body(self._index, self._policy.best)
-        (self._weights / "index.json").write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+        index, new = self._weights / "index.json", self._weights / ".index.json.new"
+        new.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+        new.replace(index)
         self._journal.file(path, "weights")
-        self._journal.file(self._weights / "index.json", "weights")
+        self._journal.file(index, "weights")
 
 
 def _read_index(folder: Path) -> dict[str, Any]:

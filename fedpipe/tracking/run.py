@@ -11,6 +11,7 @@ What a run leaves, by name:
 import json
 import time
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,6 +26,7 @@ from fedpipe.types import RoundReport
 __all__ = ["UI_PORT", "DataRecord", "TrackedRun"]
 
 UI_PORT = 5000
+_REASON, _KEY = "fedpipe.status_reason", "fedpipe.run_key"
 
 
 class TrackedRun:
@@ -38,7 +40,16 @@ class TrackedRun:
 
     @classmethod
     def start(
-        cls, store: Store, *, name: str, params: Mapping[str, Any], tags: Mapping[str, str], data: DataRecord, save_every: int
+        cls,
+        store: Store,
+        *,
+        name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        data: DataRecord,
+        save_every: int,
+        key: str | None = None,
+        begun: bool = False,
     ) -> "TrackedRun":
         """Create the run called `name` with its params, tags and data set; return it, ready for round 0.
 
@@ -50,10 +61,15 @@ class TrackedRun:
             tags: more tags.
             data: the data set, written as inputs of the run.
             save_every: rounds between saved weights, at least 1.
+            key: hexadecimal, this run's alone; kept as a tag.
+            begun: an earlier try may have come this far and died before it knew the run's id: the run with the key is taken, if there is
+                one.
         """
+        own = {"mlflow.source.name": "fedpipe"} | ({_KEY: key} if key else {})
         with store.guard(f"create the run '{name}'"):
-            created = store.client.create_run(store.experiment_id, run_name=name, tags={"mlflow.source.name": "fedpipe"})
-        run = cls(store, created.info.run_id, SnapshotPolicy(save_every))
+            found = store.client.search_runs([store.experiment_id], f"tags.`{_KEY}` = '{key}'") if begun and key else []
+            run_id = found[0].info.run_id if found else store.client.create_run(store.experiment_id, run_name=name, tags=own).info.run_id
+        run = cls(store, run_id, SnapshotPolicy(save_every))
         try:
             run._log_lineage(params, tags, data)
         except BaseException as err:
@@ -110,9 +126,15 @@ class TrackedRun:
     def log_final_metrics(self, metrics: Mapping[str, float], which: str = "final") -> None:
         """Write the result of the run under `final/<key>`, apart from the rounds' keys: a step is written once.
 
+        What the run has already is passed over: the process may have been killed after it and the run completed again.
         `which` is `final`, or `best`: the result of the round that the validation examples chose.
         """
-        self._log_metrics({f"{which}/{key}": value for key, value in metrics.items()}, 0)
+        with self._store.guard(f"read metrics of run {self.run_id}"):
+            there = self._store.client.get_run(self.run_id).data.metrics
+        found = {f"{which}/{key}": value for key, value in metrics.items()}
+        # MLflow gives back another NaN and its largest number for an infinity.
+        new = {key: value for key, value in found.items() if key not in there or (isfinite(value) and value != there[key])}
+        self._log_metrics(new, 0)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; a value above MLflow's 8,000 characters is cut and ends in its SHA-256."""
@@ -136,8 +158,11 @@ class TrackedRun:
             self.log_file(path, None if parent == "." else parent)
 
     def finish(self) -> None:
-        """Write what is still to be written and mark the run as finished."""
+        """Write what is still to be written and mark the run as finished; why an earlier try of it ended is no longer its status."""
         self.training_done()
+        with self._store.guard(f"end run {self.run_id}"):
+            if _REASON in self._store.client.get_run(self.run_id).data.tags:
+                self._store.client.delete_tag(self.run_id, _REASON)
         self._terminate("FINISHED")
 
     def fail(self, reason: str, killed: bool = False) -> None:
@@ -150,7 +175,7 @@ class TrackedRun:
         try:
             try:
                 self.training_done()
-                self.set_tags({"fedpipe.status_reason": reason})
+                self.set_tags({_REASON: reason})
             finally:
                 self._terminate("KILLED" if killed else "FAILED")
         except TrackingError as err:

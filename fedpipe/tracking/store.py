@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from filelock import FileLock, Timeout
+
 from fedpipe.errors import TrackingError
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 _SERVER = re.compile(r"^https?://", re.IGNORECASE)
 _DATABASE = re.compile(r"^(sqlite|postgresql|mysql|mssql)(\+\w+)?:", re.IGNORECASE)
-_PROBE_SECONDS = 5
+_PROBE_SECONDS, _MIGRATION_SECONDS = 5, 120
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ def open_store(project: Path, experiment: str) -> Store:
 
         client = MlflowClient(tracking_uri=uri)
         artifacts = (project.resolve() / "mlartifacts").as_uri() if _DATABASE.match(uri) else None
-        experiment_id, location = _find_experiment(client, experiment, artifacts)
+        with _one_at_a_time(uri):
+            experiment_id, location = _find_experiment(client, experiment, artifacts)
     _check_artifacts(uri, location)
     return Store(uri, experiment, experiment_id, client)
 
@@ -176,13 +179,27 @@ def _check_artifacts(uri: str, location: str) -> None:
 
 
 @contextmanager
+def _one_at_a_time(uri: str) -> Iterator[None]:
+    """Keep several runs from making the tables of a new SQLite store at the same time: MLflow's migrations do not bear it."""
+    path = uri.partition(":///")[2].partition("?")[0]
+    if not uri.lower().startswith("sqlite") or not path or path == ":memory:":
+        yield
+        return
+    try:
+        with FileLock(f"{unquote(path)}.lock", timeout=_MIGRATION_SECONDS):
+            yield
+    except Timeout as err:
+        raise OSError(f"another run has made its tables for {_MIGRATION_SECONDS} s") from err
+
+
+@contextmanager
 def _guard(uri: str, doing: str) -> Iterator[None]:
     try:
         yield
     except Exception as err:
         # ImportError: the driver of a database that is not installed. requests' errors are OSErrors.
         known = isinstance(err, OSError | ValueError | ImportError)
-        if not known and type(err).__module__.partition(".")[0] not in ("mlflow", "sqlalchemy", "http"):
+        if not known and type(err).__module__.partition(".")[0] not in ("mlflow", "sqlalchemy", "alembic", "http"):
             raise
         reason = textwrap.shorten(mask(str(err)).partition("(Background on this error")[0], 300, placeholder=" ...").rstrip(". ")
         raise TrackingError(

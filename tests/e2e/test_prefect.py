@@ -173,6 +173,82 @@ def test_serve_and_run_use_the_server_at_the_same_time(server: Server) -> None:
     assert not (server.user.home / ".prefect" / "prefect.db").exists()
 
 
+def cancel(server: Server, process: "subprocess.Popen[bytes]", log: Path, name: str) -> dict[str, Any]:
+    """Cancel the flow run when it trains, wait for its end in Prefect and in MLflow; return the run's state on disk."""
+    folder = server.user.project / ".fedpipe" / "runs" / name
+    wait_for("rounds", lambda: (folder / "journal.jsonl").read_text().count('"metrics"') > 3, process, log)
+    state: dict[str, Any] = json.loads((folder / "run_state.json").read_text())
+    start = time.monotonic()
+    server.call(f"/flow_runs/{state['flow_run_id']}/set_state", {"state": {"type": "CANCELLING"}})
+    store = MlflowClient(tracking_uri=f"sqlite:///{server.user.project}/mlflow.db")
+    while store.get_run(state["mlflow_run_id"]).info.status == "RUNNING" and time.monotonic() - start < 30:
+        time.sleep(0.05)
+    assert store.get_run(state["mlflow_run_id"]).info.status == "KILLED", log.read_text()
+    assert time.monotonic() - start < 10
+    return state
+
+
+def test_a_run_that_is_cancelled_ends_and_goes_on_when_it_is_resumed(server: Server) -> None:
+    log = server.user.home / "cancelled.log"
+    command = ["fedpipe", "run", "--name", "cancelled", "-S", "rounds=2000"]
+    with program(log, *command, env=server.user.environment() | server.settings) as process:
+        state = cancel(server, process, log, "cancelled")
+        assert process.wait(10) == 143, log.read_text()
+    assert (server.flow_run("cancelled") or {})["state_type"] == "CANCELLED"
+    none_left(server)
+    path = server.user.project / ".fedpipe" / "runs" / "cancelled" / "run_state.json"
+    done = len(list((path.parent / "checkpoints").glob("*.safetensors")))
+    assert done >= 2
+    assert json.loads(path.read_text())["mlflow_run_id"] == state["mlflow_run_id"]
+
+
+RETRIED = """
+import os, signal, sys, threading, time
+import psutil
+from flows.train import federated_training
+
+def kill_the_worker():
+    journal = "{journal}"
+    while not (os.path.exists(journal) and open(journal).read().count('"metrics"') > 5):
+        time.sleep(0.01)
+    for child in psutil.Process().children(recursive=True):
+        if "worker_binary" in child.cmdline()[0]:
+            child.kill()
+
+threading.Thread(target=kill_the_worker, daemon=True).start()
+federated_training.with_options(retries=1)(name="retried", overrides=["rounds=300", "runtime.max_restarts=0"])
+"""
+
+
+@pytest.mark.slow
+def test_a_retry_of_the_flow_goes_on_from_the_checkpoint(server: Server) -> None:
+    folder = server.user.project / ".fedpipe" / "runs" / "retried"
+    said = server.user.run("python", "-c", RETRIED.format(journal=folder / "journal.jsonl"), **server.settings).stderr
+    assert "runtime.max_restarts=0 used up" in said  # the first try failed
+    run = server.flow_run("retried")
+    assert run is not None
+    assert (run["state_type"], run["run_count"]) == ("COMPLETED", 2)
+    state = json.loads((folder / "run_state.json").read_text())
+    store = MlflowClient(tracking_uri=f"sqlite:///{server.user.project}/mlflow.db")
+    recorded = store.search_runs(["1"], f"tags.`prefect.flow_run_id` = '{run['id']}'")
+    assert [(one.info.run_id, one.info.status) for one in recorded] == [(state["mlflow_run_id"], "FINISHED")]
+    assert [metric.step for metric in store.get_metric_history(state["mlflow_run_id"], "train/loss")] == list(range(1, 301))
+    undisturbed = server.user.train("-S", "rounds=300", **server.settings)
+    assert state["summary"]["weights_sha256"] == undisturbed["weights_sha256"]
+
+
+@pytest.mark.slow
+def test_a_served_run_that_is_cancelled_ends_in_time(server: Server) -> None:
+    with served(server) as (process, log):
+        server.start_served(["rounds=2000"], "served and cancelled")
+        state = cancel(server, process, log, "served and cancelled")
+        wait_for("the end", lambda: (server.flow_run("served and cancelled") or {})["state_type"] == "CANCELLED", process, log)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0, log.read_text()
+    none_left(server)
+    assert state["status"] == "training"
+
+
 @pytest.mark.slow
 def test_serve_ends_its_run_when_it_ends(server: Server) -> None:
     with served(server) as (process, log):

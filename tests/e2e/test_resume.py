@@ -92,6 +92,12 @@ def test_a_killed_run_goes_on_to_the_same_bits_and_with_the_same_data_alone(unin
     while rounds_of(user, before) <= at_round and process.poll() is None and time.monotonic() < limit:
         time.sleep(0.01)
     kill(process)
+    params = user.project / "params.yaml"
+    text = params.read_text()
+    params.write_text(text.replace("learning_rate: 0.01", "learning_rate: 0.02"))
+    changed = user.run("fedpipe", "resume", code=2).stderr
+    assert "expected the settings that it was started with, found client.learning_rate=0.01 then, 0.02 now. Put these back" in changed
+    params.write_text(text)
     state_path = newest_run(user) / "run_state.json"
     state = state_path.read_text()
     state_path.write_text(json.dumps(json.loads(state) | {"data_md5": "0" * 32 + ".dir"}))

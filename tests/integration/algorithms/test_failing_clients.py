@@ -13,6 +13,7 @@ import tensorflow_federated as tff
 from fedpipe.algorithms.aggregation import each_client, sum_of_updates
 from fedpipe.algorithms.fedavg import FedAvg
 from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
+from fedpipe.algorithms.fedavg_reference import FedAvgReference
 from fedpipe.algorithms.recipe import build_client_work
 from fedpipe.config import Config, DataConfig, parse_config
 from fedpipe.config.schema import RuntimeConfig
@@ -20,7 +21,7 @@ from fedpipe.data.population import Population
 from fedpipe.data.prepare import prepare_shards
 from fedpipe.data.resident import ResidentCache
 from fedpipe.engine.runtime import Runtime
-from fedpipe.errors import ConfigError, RoundError
+from fedpipe.errors import ConfigError, DataError, RoundError
 from fedpipe.types import Examples, Weights
 
 CLIPPED = tff.aggregators.clipping_factory(
@@ -120,5 +121,72 @@ def test_clients_in_a_damaged_row_group_are_named_and_the_others_train(tff_runti
 def test_settings_that_cannot_hold_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"cohort\.min_reports=11 can never be reached with cohort\.size=10"):
         parse_config({"cohort": {"min_reports": 11}}, "test")
-    with pytest.raises(ConfigError, match=r"cohort\.min_reports=2 is set but algorithm\.name=fedavg_reference ignores it"):
-        parse_config({"cohort": {"min_reports": 2}, "algorithm": {"name": "fedavg_reference"}}, "test")
+    parse_config({"cohort": {"min_reports": 2}, "algorithm": {"name": "fedavg_reference"}}, "test")  # it reads it too
+
+
+def test_a_label_that_is_no_class_fails_its_client_and_no_other(
+    build: Any, make_clients: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Not through a population, which looks at labels when it reads them: the computation itself fails, and only the worker knows why.
+    sizes = {"a": 30, "b": 45, "d": 25}
+    without, _ = build(make_clients({name: size for name, size in sizes.items() if name != "b"})).rounds([("a", "d")] * 2)
+    made = make_clients(sizes)
+    made.data["b"].y[3] = 10
+    with caplog.at_level(logging.WARNING, "fedpipe.algorithms"):
+        weights, results = build(made).rounds([("a", "b", "d")] * 2)
+    assert same(weights, without)
+    assert [result.failed for result in results] == [("b",)] * 2
+    assert re.search(r"round 1: 1 of 3 clients failed and take no part: b \(.*label value of 10 .*valid range", caplog.messages[0])
+    for name in ("a", "d"):
+        made.data[name].y[0] = -1
+    for path in tmp_path.glob("*/*"):
+        path.unlink()
+    with pytest.raises(RoundError, match=r"^round 1: expected client work that runs, found that it fails at all 3 clients: .*label value"):
+        build(made).rounds([("a", "b", "d")])
+
+
+@pytest.mark.parametrize("examples", ["resident", "by_value"])
+def test_a_resident_file_that_vanishes_under_a_round_is_made_again(
+    clients: Any, softmax: Any, tff_runtime: Any, tmp_path: Path, examples: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = parse_config({"runtime": {"groups": 2, "examples": examples}}, "test")
+    cache = ResidentCache(tmp_path, clients, ["vanishing"], max_bytes=10**9)
+    algorithm = FedAvg(config, build_client_work(config, softmax, np.dtype(np.float32)), AGGREGATIONS["sum in groups"], cache)
+    state = tff_runtime.call(algorithm.initialize)
+    expected = algorithm.weights(tff_runtime.call(algorithm.next, state, 1, SOUND).state)
+    refs, calls = algorithm._refs, []
+
+    def clear_before_the_first(*arguments: Any) -> Any:  # after the round was handed its files, as `fedpipe cache clear` might
+        if not calls:
+            for path in tmp_path.glob("*/*"):
+                path.unlink()
+        calls.append(arguments)
+        return refs(*arguments)
+
+    monkeypatch.setattr(algorithm, "_refs", clear_before_the_first)
+    result = tff_runtime.call(algorithm.next, state, 1, SOUND)
+    assert (len(calls), result.failed) == (2, ())
+    assert same(algorithm.weights(result.state), expected)
+
+
+def test_the_reference_leaves_out_the_same_clients(clients: Any, softmax: Any, tff_runtime: Any) -> None:
+    class Some:
+        """Five clients; of d nothing can be read."""
+
+        def examples(self, client_id: str) -> Examples:
+            if client_id == "d":
+                raise DataError("client d: planted.")
+            found: Examples = clients.examples(client_id)
+            return found
+
+    # Two passes: the second step of b overflows.
+    settings = {"algorithm": {"name": "fedavg_reference"}, "client": {"epochs": 2}, "cohort": {"min_reports": 2}}
+    algorithm = FedAvgReference(softmax, parse_config(settings, "test"), Some())
+    state = tff_runtime.call(algorithm.initialize)
+    without = tff_runtime.call(algorithm.next, state, 1, ("a", "c", "e"))
+    result = tff_runtime.call(algorithm.next, state, 1, ("a", "b", "c", "d", "e"))
+    assert result.failed == ("b", "d")
+    assert result.metrics == without.metrics
+    assert same(algorithm.weights(result.state), algorithm.weights(without.state))
+    with pytest.raises(RoundError, match=r"min_reports=2 reports, got 1 of 2; missing: d \(client d: planted\)\. Mend the data"):
+        tff_runtime.call(algorithm.next, state, 1, ("a", "d"))

