@@ -14,6 +14,7 @@ import yaml
 
 from fedpipe.data.digest import dvc_md5
 from fedpipe.errors import DataError
+from fedpipe.redact import hide
 
 _TIMEOUT_SECONDS = 3600
 
@@ -69,7 +70,7 @@ def _dvc(root: Path, *arguments: str) -> None:
         command, cwd=root, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
     )
     if done.returncode:
-        said = " ".join((done.stderr or done.stdout).split())[-600:]
+        said = hide(" ".join((done.stderr or done.stdout).split()))[-600:]  # hidden first: half a password is none that could be found
         raise DataError(f"`dvc {' '.join(arguments)}` failed with exit code {done.returncode}: {said}")
 
 
