@@ -1,17 +1,21 @@
 """Downloads from a real server that fails in real ways."""
 
 import hashlib
+import io
 import lzma
 import multiprocessing
 import os
 import random
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from fedpipe.cli.downloads import DownloadBar
 from fedpipe.data.download import DownloadError, download, verify_cached, watched
 from fedpipe.data.tff_files import _unpack, fetch
 from fedpipe.errors import DataError
@@ -190,3 +194,16 @@ def test_what_says_that_it_is_larger_than_the_disk_is_not_unpacked(serve: Serve,
     with pytest.raises(DataError, match=r"expected a SQLite file, found 140737488322560 bytes of it, and \d+ bytes free"):
         fetch("emnist", tmp_path / "cache", base_url=serve(lzma.compress(huge)).url)
     assert left(tmp_path / "cache") == set()
+
+
+def test_the_bar_shows_bytes_rate_and_time_left_and_goes_on_after_a_break(serve: Serve, tmp_path: Path) -> None:
+    site, screen = serve(BODY), io.StringIO()
+    site.break_after = [600_000]
+    bar = DownloadBar(Console(file=screen, force_terminal=True, width=100), quiet=False)
+    with bar.progress, watched(bar):
+        get(site, tmp_path / "file")
+    (task,) = bar.progress.tasks
+    assert (task.completed, task.total, task.finished) == (len(BODY), len(BODY), True)
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).strip().splitlines()[-1]
+    assert re.search(r"1\.0/1\.0 MB +[\d.,]+ [kMG]?B/s +0:00:00", last), last
+    assert len(site.requests) == 2
