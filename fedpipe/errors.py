@@ -1,16 +1,22 @@
 """The tree of errors that fedpipe raises on purpose.
 
 Every message says what was expected, what was found, where, and what to do next. The command line prints the message on
-one line and exits with `exit_code`; a traceback is shown with `--debug` alone. Imports nothing of fedpipe.
+one line and exits with `exit_code`; a traceback is shown with `--debug` alone. Passwords and tokens are hidden in every message.
 """
 
 from collections.abc import Iterable
+
+from fedpipe.redact import hide
 
 
 class FedpipeError(Exception):
     """Base of all errors that a user can mend; the command line exits with `exit_code`."""
 
     exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        """Take the message; whoever reads it, secrets in it are hidden from here on."""
+        super().__init__(hide(message))
 
 
 class ConfigError(FedpipeError):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fedpipe.config import load_config
+from fedpipe.redact import hide
 from fedpipe.steps.project import Project
 from fedpipe.steps.run_state import RunState, begin, running
 from fedpipe.steps.runtime import early_runtime
@@ -61,7 +62,8 @@ def launch(
     """
     timings = timings or Timings()
     config = load_config(params, overrides)
-    run = resumed or begin(project, name or new_run_name(), config, "run", params=str(params.resolve()), overrides=list(overrides))
+    asked = {"params": str(params.resolve()), "overrides": list(overrides)}
+    run = resumed or begin(project, hide(name or new_run_name()), config, "run", **asked)
     run_name, run_dir = run.name, run.folder
     os.chdir(project.root)
     use_writable_home(project)
@@ -69,7 +71,10 @@ def launch(
         with timings.phase("import prefect"):
             import prefect.settings  # noqa: F401 - the next line needs it; imported here to be counted
 
+            from flows.open_ports import warn_of_open_ports
             from flows.server import prefect_api
+
+            warn_of_open_ports()
         with prefect_api(run_dir / "prefect-server.log") as server:
             with timings.phase("import tensorflow, tff"):
                 import tensorflow_federated  # noqa: F401

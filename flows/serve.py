@@ -17,6 +17,7 @@ from prefect.runner import Runner
 from prefect.settings import PREFECT_API_URL
 
 from fedpipe.errors import EnvironmentProblem
+from flows.open_ports import warn_of_open_ports
 from flows.server import require_server
 from flows.train import federated_training
 
@@ -54,8 +55,12 @@ def serve_deployments() -> None:
             "PREFECT_API_URL=http://127.0.0.1:4200/api."
         )
     require_server(url)
+    warn_of_open_ports()
     runner = EndingRunner(name="served", limit=1)
-    runner.add_flow(federated_training, name="served", tags=["fedpipe"])
+    # Simple: Prefect would otherwise store the address of the git remote, with the token that it may hold.
+    simple: Any = "prefect:simple"
+    deployment: Any = federated_training.to_deployment("served", tags=["fedpipe"], version_type=simple)
+    runner.add_deployment(deployment)
     print("Serving federated-training/served. Start a run: uv run prefect deployment run federated-training/served", flush=True)
     signal.signal(signal.SIGINT, runner.handle_sigterm)
     asyncio.run(runner.start())

@@ -12,6 +12,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from fedpipe.config import Config
+from fedpipe.outlets import scrubbed
 from fedpipe.steps.data import load_data as load_data_step
 from fedpipe.steps.evaluate import evaluate as evaluate_step
 from fedpipe.steps.project import Project
@@ -22,6 +23,9 @@ from fedpipe.steps.train import train as train_step
 from flows.artifacts import RoundArtifacts, link_to_mlflow
 from flows.listeners import current_listeners
 
+_KEPT: Any = {"cache_policy": NO_CACHE, "persist_result": False}
+"""Prefect would keep results as pickles, if it were told to by its settings."""
+
 
 def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
     """Return whether a failed `load_data` is worth another try: a lost connection is, a wrong setting is not."""
@@ -29,19 +33,21 @@ def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
     return isinstance(error, OSError) or isinstance(getattr(error, "__cause__", None), OSError)
 
 
-@task(name="load_data", retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=_may_pass, cache_policy=NO_CACHE)
+@task(name="load_data", retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=_may_pass, **_KEPT)
 def load_data(config: Config, project: Project) -> DataRef:
     """Bring the shards up to date through DVC."""
-    return load_data_step(config, project)
+    with scrubbed():
+        return load_data_step(config, project)
 
 
-@task(name="sample_clients", cache_policy=NO_CACHE)
+@task(name="sample_clients", **_KEPT)
 def sample_clients(config: Config, data: DataRef, run_dir: Path) -> PlanRef:
     """Draw the cohort of every round."""
-    return sample_clients_step(config, data, run_dir)
+    with scrubbed():
+        return sample_clients_step(config, data, run_dir)
 
 
-@task(name="train", cache_policy=NO_CACHE)
+@task(name="train", **_KEPT)
 def train(
     config: Config,
     data: DataRef,
@@ -51,19 +57,21 @@ def train(
     tags: Mapping[str, str],
 ) -> TrainRef:
     """Run the rounds; Prefect's page of the run shows a progress bar and a table of rounds."""
-    with RoundArtifacts(config.rounds) as artifacts:
+    with scrubbed(), RoundArtifacts(config.rounds) as artifacts:
         return train_step(config, data, plan, project, run_name, tags, [artifacts, *current_listeners()])
 
 
-@task(name="evaluate", cache_policy=NO_CACHE)
+@task(name="evaluate", **_KEPT)
 def evaluate(config: Config, data: DataRef, trained: TrainRef) -> EvalRef:
     """Evaluate the weights before and after on the central test set."""
-    return evaluate_step(config, data, trained, Path(trained.run_dir))
+    with scrubbed():
+        return evaluate_step(config, data, trained, Path(trained.run_dir))
 
 
-@task(name="record", cache_policy=NO_CACHE)
+@task(name="record", **_KEPT)
 def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef, project: Project) -> RecordRef:
     """Complete the MLflow run: final model, pictures, figures; link it from Prefect's page."""
-    recorded = record_step(config, data, trained, evaluated, project)
-    link_to_mlflow(recorded)
-    return recorded
+    with scrubbed():
+        recorded = record_step(config, data, trained, evaluated, project)
+        link_to_mlflow(recorded)
+        return recorded

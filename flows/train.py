@@ -12,6 +12,8 @@ from prefect import flow, tags
 from prefect.runtime import flow_run
 
 from fedpipe.config import load_config
+from fedpipe.outlets import scrubbed, watch_outlets
+from fedpipe.redact import hide
 from fedpipe.steps.project import find_project
 from fedpipe.steps.record import failing_with_its_run
 from fedpipe.steps.run_state import FINISHED, run_of_flow
@@ -22,10 +24,10 @@ from flows.tasks import evaluate, load_data, record, sample_clients, train
 
 def _name_of_run() -> str:
     """Return the name that the caller gave, or a new one: flow run and MLflow run have the same."""
-    return str(flow_run.parameters.get("name") or new_run_name())
+    return hide(str(flow_run.parameters.get("name") or new_run_name()))
 
 
-@flow(name="federated-training", flow_run_name=_name_of_run)
+@flow(name="federated-training", flow_run_name=_name_of_run, persist_result=False)
 def federated_training(params: str = "params.yaml", overrides: list[str] | None = None, name: str | None = None) -> dict[str, Any]:
     """Run one federated training, from data to recorded model.
 
@@ -38,15 +40,16 @@ def federated_training(params: str = "params.yaml", overrides: list[str] | None 
         The summary of the run, as `fedpipe run --json` prints it.
     """
     start = time.perf_counter()
+    watch_outlets()  # in a Prefect worker's process nobody has before
     project = find_project(Path.cwd())
     config = load_config(project.root / params, overrides or ())
-    run_name = name or str(flow_run.name)
+    run_name = hide(name or str(flow_run.name))
     ids = {"prefect.flow_run_id": str(flow_run.id), "prefect.flow_run_name": str(flow_run.name)}
 
     labels = (config.algorithm.name, config.model.name, config.data.source)
     tag_run(ids["prefect.flow_run_id"], ("fedpipe", *labels))
     asked = {"params": str(project.root / params), "overrides": list(overrides or ())}
-    with tags(*labels), run_of_flow(project, run_name, config, ids["prefect.flow_run_id"], **asked) as run:
+    with scrubbed(), tags(*labels), run_of_flow(project, run_name, config, ids["prefect.flow_run_id"], **asked) as run:
         data = load_data(config, project)
         plan = sample_clients(config, data, run.folder)
         trained = train(config, data, plan, project, run_name, ids)

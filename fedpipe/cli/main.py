@@ -13,6 +13,8 @@ import typer
 from fedpipe import __version__
 from fedpipe.cli import cache, data, doctor, pipeline, resume, run, serve
 from fedpipe.errors import FedpipeError
+from fedpipe.outlets import watch_outlets
+from fedpipe.redact import hide
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """What the kernel says when a file system or a user's share of it is full."""
@@ -58,6 +60,7 @@ def main() -> NoReturn:
     os.environ.setdefault("WRAPT_DISABLE_EXTENSIONS", "1")
     # 3: TensorFlow's CPU build reports missing CUDA plug-ins as errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    watch_outlets()
     _show_warnings(debug)
     signal.signal(signal.SIGTERM, _terminated)
     try:
@@ -95,7 +98,7 @@ def _show_warnings(debug: bool) -> None:
 
 
 def _say(message: str, code: int) -> int:
-    print(f"fedpipe: {message}", file=sys.stderr)
+    print(f"fedpipe: {hide(message)}", file=sys.stderr)
     return code
 
 

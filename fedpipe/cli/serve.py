@@ -1,5 +1,6 @@
 """`fedpipe ui` and `fedpipe serve`: pages to look at, and a process that runs deployments."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Annotated
@@ -8,15 +9,23 @@ import typer
 
 
 def ui(
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="TCP port on 127.0.0.1.")] = 5000,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="TCP port.")] = 5000,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on. Others than 127.0.0.1 let other machines in.")] = "127.0.0.1",
 ) -> None:
-    """Open the MLflow UI on this project's store, on 127.0.0.1; ends with Ctrl-C."""
+    """Open the MLflow UI on this project's store, on 127.0.0.1 unless told otherwise; ends with Ctrl-C."""
     from fedpipe.steps.project import find_project
     from fedpipe.tracking.ui import ui_command, ui_environment
 
     project = find_project(Path.cwd())
-    command = ui_command(project.root, port)
-    typer.echo(f"MLflow UI: http://127.0.0.1:{port}", err=True)
+    command = ui_command(project.root, port, host)
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        logging.getLogger("fedpipe.cli").warning(
+            "--host %s: whoever reaches port %d there can read, change and delete all runs, without a password. Leave it at 127.0.0.1, and "
+            "let others in through ssh -L or a proxy that asks who they are.",
+            host,
+            port,
+        )
+    typer.echo(f"MLflow UI: http://{f'[{host}]' if ':' in host else host}:{port}", err=True)
     os.execvpe(command[0], command, ui_environment(project.root))  # noqa: S606 - the UI takes this process's place, so that Ctrl-C and signals reach it
 
 

@@ -14,14 +14,15 @@ from pydantic import BaseModel, ValidationError
 
 from fedpipe.config.schema import Config
 from fedpipe.errors import ConfigError
+from fedpipe.redact import hide
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     """Return the settings of the YAML file at `path`, with overrides such as `client.learning_rate=0.05` laid over them.
 
     Raises:
-        ConfigError: the file is missing or no YAML mapping, a key is unknown, a value has the wrong type or range, or a
-            setting contradicts another.
+        ConfigError: the file is missing or no YAML mapping, a key is unknown, a value has the wrong type or range or holds a
+            password, or a setting contradicts another.
     """
     values = read_params(path)
     for override in overrides:
@@ -49,10 +50,12 @@ def read_params(path: Path) -> dict[str, Any]:
 def parse_config(values: Mapping[str, Any], where: str) -> Config:
     """Return `values` as a `Config`; `where` names their origin in errors. Raises ConfigError."""
     try:
-        return Config.model_validate(values)
+        config = Config.model_validate(values)
     except ValidationError as err:
         problems = [_explain(error) for error in err.errors()]
         raise ConfigError(f"{where}: {'; '.join(problems)}") from err
+    _refuse_secrets(config, where)
+    return config
 
 
 def flatten(config: BaseModel, prefix: str = "") -> dict[str, Any]:
@@ -90,6 +93,17 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
             raise ConfigError(f"-S {override}: '{group}' holds {inner!r} in the params file, expected a mapping.")
         place = inner
     place[last] = value
+
+
+def _refuse_secrets(config: Config, where: str) -> None:
+    """Refuse a setting that holds a password or a token: settings are recorded, in MLflow, Prefect, DVC and the run's folder."""
+    usual = flatten(Config())
+    for key, value in flatten(config).items():
+        if isinstance(value, str | list | tuple | dict) and value != usual[key] and hide(str(value)) != str(value):
+            raise ConfigError(
+                f"{where}: '{key}': expected a setting without a password or token, found {hide(str(value))}. Settings are recorded with "
+                "the run: keep secrets in the environment."
+            )
 
 
 def _nearest(key: str) -> str:

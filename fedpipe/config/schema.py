@@ -279,6 +279,11 @@ class RuntimeConfig(Group):
         "limit. Results do not change.",
     )
 
+    @field_validator("isolation", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, isolation: object) -> object:
+        return "off" if isolation is False else isolation  # YAML reads `off` as false
+
 
 class TrackingConfig(Group):
     """What is recorded, and under which name."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from fedpipe.errors import DataError
+from fedpipe.redact import hide
 
 if TYPE_CHECKING:
     from requests import Response
@@ -277,4 +278,4 @@ def _fsync(path: Path) -> None:
 
 
 def _one_line(err: Exception) -> str:
-    return f"{type(err).__name__.strip('_')}: {' '.join(str(err).split())}"[:300]
+    return hide(f"{type(err).__name__.strip('_')}: {' '.join(str(err).split())}")[:300]

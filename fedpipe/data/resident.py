@@ -15,7 +15,6 @@ leaves behind fails the check and is made again.
 import hashlib
 import os
 import re
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Sequence, Set
@@ -28,6 +27,7 @@ import numpy as np
 
 from fedpipe.data.population import Population
 from fedpipe.errors import DataError, EnvironmentProblem
+from fedpipe.newfile import new_file
 from fedpipe.types import Examples
 
 _LAYOUT = "fedpipe-resident-1"
@@ -191,7 +191,7 @@ class ResidentCache:
         body = to_bytes(examples, client_id)
         path = self._path(client_id)
         self._folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=self._folder)
+        handle, temporary = new_file(self._folder, _TEMPORARY)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(body)

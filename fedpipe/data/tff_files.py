@@ -6,6 +6,7 @@ the place where it looks is used without a download, so fetching the file first 
 
 import hashlib
 import lzma
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -71,11 +72,19 @@ def refuse_cut_short(name: str, path: Path) -> None:
         found = path.stat().st_size
     except OSError as err:
         raise DataError(f"data.source={name}: cannot read {path}: {err}.") from err
-    page = int.from_bytes(header[16:18], "big")
-    expected = (65536 if page == 1 else page) * int.from_bytes(header[28:32], "big")
-    if not header.startswith(b"SQLite format 3\0") or found < expected:
-        wanted = f"a SQLite file of {expected} bytes" if header.startswith(b"SQLite") else "a SQLite file"
+    expected = _whole_size(header)
+    if expected is None or found < expected:
+        wanted = "a SQLite file" if expected is None else f"a SQLite file of {expected} bytes"
         raise DataError(f"data.source={name}: expected {wanted} at {path}, found {found} bytes. Delete it and prepare again.")
+
+
+def _whole_size(header: bytes) -> int | None:
+    """Return the size in bytes that the first 100 bytes of a SQLite file say, 0 if they do not say it, None if they are of another kind."""
+    if not header.startswith(b"SQLite format 3\0"):
+        return None
+    page = int.from_bytes(header[16:18], "big")
+    said = header[24:28] == header[92:96]  # else an old SQLite wrote last and did not keep the number of pages
+    return (65536 if page == 1 else page) * int.from_bytes(header[28:32], "big") if said else 0
 
 
 def _make(name: str, path: Path, url: str, progress: Progress | None) -> None:
@@ -94,10 +103,25 @@ def _make(name: str, path: Path, url: str, progress: Progress | None) -> None:
 
 
 def _unpack(packed: Path, part: Path) -> str:
-    """Unpack a file without holding it in memory, and return the SHA-256 (hex) of what came out."""
-    digest = hashlib.sha256()
+    """Unpack a file without holding it in memory, and return the SHA-256 (hex) of what came out.
+
+    A few kilobytes can unpack to many gigabytes. So the SQLite header, which comes first, says how much is taken, and must fit the disk.
+
+    Raises:
+        DataError: it is no SQLite file, larger than it says itself, or larger than the disk's free space.
+    """
+    digest, written, most = hashlib.sha256(), 0, 0
     with lzma.open(packed) as source, part.open("wb") as out:
         while chunk := source.read(_CHUNK_BYTES):
+            if not written:
+                size, free = _whole_size(chunk[:100]), shutil.disk_usage(part.parent).free
+                if size is None or size > free:
+                    found = "another kind of file" if size is None else f"{size} bytes of it, and {free} bytes free"
+                    raise DataError(f"expected a SQLite file, found {found}")
+                most = size or free
+            written += len(chunk)
+            if written > most:
+                raise DataError(f"expected a SQLite file of {most} bytes, found more")
             out.write(chunk)
             digest.update(chunk)
     return digest.hexdigest()

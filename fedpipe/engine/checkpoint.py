@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedpipe.errors import CheckpointError
+from fedpipe.newfile import new_file
 from fedpipe.types import PerClient, RoundReport, best_by
 
 SCHEMA = "checkpoint-1"
@@ -223,7 +223,7 @@ def _read(path: Path) -> tuple[Checkpoint, Mapping[str, str]]:
 
 def _write_durably(path: Path, body: bytes) -> None:
     """Write under a temporary name, sync, rename, sync the folder."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_MAKING)
+    handle, temporary = new_file(path.parent, _MAKING)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(body)

@@ -6,12 +6,12 @@ others. safetensors sorts tensors by size and name; the model's own order is kep
 
 import json
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from fedpipe.errors import ModelError
+from fedpipe.newfile import new_file
 from fedpipe.types import Weights, weights_sha256
 
 _KEY = "fedpipe"
@@ -70,7 +70,7 @@ def load_weights(path: Path) -> Weights:
 
 
 def _write_atomically(path: Path, content: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, temporary = new_file(path.parent, f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

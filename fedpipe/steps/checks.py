@@ -7,11 +7,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fedpipe.config import load_config
 from fedpipe.config.schema import RuntimeConfig
 from fedpipe.errors import FedpipeError
+from fedpipe.redact import hide
 from fedpipe.steps.project import Project
 
 _LIMIT_SECONDS = 60
@@ -39,8 +41,9 @@ class Check:
 
 def run_checks(project: Project) -> list[Check]:
     """Return all findings for this machine and this project."""
-    checks = [_python(), _cpu(), *_versions(), _worker(), _git(project), _dvc(project)]
-    return [*checks, _writable("project folder", project.root), _store(project), _disk(project)]
+    checks = [_python(), _cpu(), *_versions(), *_worker(project), _git(project), _dvc(project)]
+    checks += [_writable("project folder", project.root), _store(project), _disk(project)]
+    return [replace(check, found=hide(check.found)) for check in checks]
 
 
 def _python() -> Check:
@@ -67,7 +70,7 @@ def _versions() -> list[Check]:
     return checks
 
 
-def _worker() -> Check:
+def _worker(project: Project) -> list[Check]:
     from fedpipe.engine.worker import Worker
 
     limit = RuntimeConfig().start_timeout_seconds
@@ -76,14 +79,22 @@ def _worker() -> Check:
             worker = Worker("auto", Path(folder) / "worker.log")
             try:
                 worker.wait_ready(limit)
-                where = (
-                    "isolated in its own network namespace" if worker.isolated else "not isolated: the kernel refuses a network namespace"
-                )
-                return Check("tff worker", True, True, f"answers; {where}", "")
+                return [Check("tff worker", True, True, "answers", ""), _isolation(project, worker.isolated)]
             finally:
                 worker.close()
         except (FedpipeError, OSError) as err:
-            return Check("tff worker", False, True, str(err), "see docs/runtime.md")
+            return [Check("tff worker", False, True, str(err), "see docs/runtime.md")]
+
+
+def _isolation(project: Project, isolated: bool) -> Check:
+    """Say where the worker lives; the main job needs isolation where the project's settings require it."""
+    try:
+        wanted = load_config(project.params).runtime.isolation
+    except FedpipeError:
+        wanted = "auto"  # `fedpipe run` says what is wrong with the file
+    found = "own network namespace" if isolated else "none: the kernel refuses a network namespace, so others reach the worker"
+    mend = "allow user namespaces (`sysctl user.max_user_namespaces`, `user.max_net_namespaces`; Docker's default profile forbids them)"
+    return Check("isolation", isolated or wanted == "off", wanted == "required", f"{found} (runtime.isolation={wanted})", mend)
 
 
 def _git(project: Project) -> Check:

@@ -14,6 +14,7 @@ import yaml
 
 from fedpipe.data.digest import dvc_md5
 from fedpipe.errors import DataError
+from fedpipe.redact import hide
 from fedpipe.steps.kept import run_kept
 
 _TIMEOUT_SECONDS = 3600
@@ -71,7 +72,7 @@ def _dvc(root: Path, *arguments: str) -> None:
     except subprocess.TimeoutExpired as err:
         raise DataError(f"`dvc {' '.join(arguments)}`: expected an end within {_TIMEOUT_SECONDS} s, it had none. Run it by hand.") from err
     if done.returncode:
-        said = " ".join((done.stderr or done.stdout).split())[-600:]
+        said = hide(" ".join((done.stderr or done.stdout).split()))[-600:]  # hidden first: half a password is none that could be found
         raise DataError(f"`dvc {' '.join(arguments)}` failed with exit code {done.returncode}: {said}")
 
 

@@ -1,8 +1,9 @@
 """Writes small files whole or not at all."""
 
 import os
-import tempfile
 from pathlib import Path
+
+from fedpipe.newfile import new_file
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -12,15 +13,12 @@ def write_atomic(path: Path, text: str) -> None:
         OSError: it cannot be written; `filename` is always set.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = new_file(path.parent, f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
         Path(temporary).replace(path)
     except BaseException as err:
         Path(temporary).unlink(missing_ok=True)

@@ -6,6 +6,7 @@ else; a lock on the folder, which the kernel lifts when its process ends however
 
 import json
 import logging
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -78,7 +79,8 @@ class RunState:
 
 
 def begin(project: Project, name: str, config: Config, entry: str, **asked: Any) -> RunState:
-    """Return the state of a new run in a folder of its own: `NAME`, or `NAME-2`, ... where that is taken.
+    """Return the state of a new run in a folder of its own: `NAME`, or `NAME-2`, ... where that is taken; characters
+    that a path cannot hold become `_`.
 
     Args:
         project: where.
@@ -87,9 +89,9 @@ def begin(project: Project, name: str, config: Config, entry: str, **asked: Any)
         entry: what started it: `run` or `dvc`.
         asked: more values; `params` and `overrides` say where the settings came from.
     """
-    number = 1
+    number, plain = 1, _folder_name(name)
     while True:
-        folder = project.run_dir(name if number == 1 else f"{name}-{number}")
+        folder = project.run_dir(plain if number == 1 else f"{plain}-{number}")
         try:
             folder.mkdir(parents=True)
             break
@@ -99,6 +101,11 @@ def begin(project: Project, name: str, config: Config, entry: str, **asked: Any)
     state = RunState(folder, about | {"config": config.model_dump(mode="json"), **asked})
     state.update()
     return state
+
+
+def _folder_name(name: str) -> str:
+    """Return a name for a run's folder: a run may be called `../x` or have a name of a thousand characters."""
+    return re.sub(r"[^\w.+=@ -]", "_", name).lstrip(".")[:100] or "run"
 
 
 def read_state(folder: Path) -> RunState | None:

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from fedpipe import __version__
+from fedpipe.redact import hide
 
 PACKAGES = ("tensorflow", "tensorflow-federated", "numpy", "mlflow", "prefect", "dvc")
 NO_COMMIT = "none"
@@ -44,7 +45,7 @@ def git_tags(project: Path) -> dict[str, str]:
     except (OSError, subprocess.TimeoutExpired) as err:
         return {"git.commit": NO_COMMIT, "git.note": f"git did not answer: {err}"}
     if done.returncode:
-        return {"git.commit": NO_COMMIT, "git.note": " ".join(done.stderr.split())[:300]}
+        return {"git.commit": NO_COMMIT, "git.note": hide(" ".join(done.stderr.split()))[:300]}
     lines = done.stdout.splitlines()
     header = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
     dirty = any(not line.startswith("# ") for line in lines)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fedpipe.errors import TrackingError
+from fedpipe.redact import hide
 from fedpipe.tracking.records import MAX_TAG, batches, fit
 from fedpipe.tracking.store import Store
 
@@ -55,7 +56,7 @@ class Journal:
 
     def tags(self, tags: Mapping[str, str]) -> None:
         """Add tags; a value above MLflow's 8,000 characters is cut and ends in its SHA-256."""
-        self._add({"kind": "tags", "tags": {key: fit(value, MAX_TAG) for key, value in tags.items()}})
+        self._add({"kind": "tags", "tags": {key: fit(hide(value), MAX_TAG) for key, value in tags.items()}})
 
     def file(self, path: Path, artifact_path: str | None) -> None:
         """Add a file, which must stay where it is until it is sent."""

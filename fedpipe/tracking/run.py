@@ -18,14 +18,15 @@ from typing import Any
 
 from fedpipe.errors import TrackingError
 from fedpipe.models.weights_io import save_weights
+from fedpipe.redact import hide
 from fedpipe.tracking.records import MAX_PARAM, MAX_TAG, DataRecord, batches, dataset_inputs, fit
 from fedpipe.tracking.snapshots import Snapshot, SnapshotPolicy, index_body, index_entry
 from fedpipe.tracking.store import Store
 from fedpipe.types import RoundReport
 
-__all__ = ["UI_PORT", "DataRecord", "TrackedRun"]
+__all__ = ["UI_HOST", "UI_PORT", "DataRecord", "TrackedRun"]
 
-UI_PORT = 5000
+UI_HOST, UI_PORT = "127.0.0.1", 5000
 _REASON, _KEY = "fedpipe.status_reason", "fedpipe.run_key"
 
 
@@ -92,7 +93,7 @@ class TrackedRun:
     @property
     def url(self) -> str:
         """Return the run's address in the MLflow UI: on its server, or where `fedpipe ui` will show a local store."""
-        base = self._store.label.rstrip("/") if self._store.is_server else f"http://127.0.0.1:{UI_PORT}"
+        base = self._store.label.rstrip("/") if self._store.is_server else f"http://{UI_HOST}:{UI_PORT}"
         return f"{base}/#/experiments/{self._store.experiment_id}/runs/{self.run_id}"
 
     def round_done(self, report: RoundReport) -> None:
@@ -141,7 +142,7 @@ class TrackedRun:
         from mlflow.entities import RunTag
 
         with self._store.guard(f"write tags of run {self.run_id}"):
-            for batch in batches(RunTag(key, fit(value, MAX_TAG)) for key, value in tags.items()):
+            for batch in batches(RunTag(key, fit(hide(value), MAX_TAG)) for key, value in tags.items()):
                 self._store.client.log_batch(self.run_id, tags=batch)
 
     def log_file(self, path: Path, artifact_path: str | None = None) -> None:
@@ -184,7 +185,7 @@ class TrackedRun:
     def _log_lineage(self, params: Mapping[str, Any], tags: Mapping[str, str], data: DataRecord) -> None:
         from mlflow.entities import Param
 
-        texts = {key: str(value) for key, value in params.items()}
+        texts = {key: hide(str(value)) for key, value in params.items()}
         with self._store.guard(f"write params of run {self.run_id}"):
             for batch in batches(Param(key, fit(text, MAX_PARAM)) for key, text in texts.items()):
                 self._store.client.log_batch(self.run_id, params=batch)

@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 from filelock import FileLock, Timeout
 
 from fedpipe.errors import TrackingError
+from fedpipe.redact import hide
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -99,6 +100,9 @@ def open_store(project: Path, experiment: str) -> Store:
     """
     uri = tracking_uri(project)
     prepare_environment()
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        with _guard(uri, "make the store"):
+            (project / "mlflow.db").touch()  # SQLite would make it 0644 whatever the umask; an empty file is an empty database
     _probe(uri)
     with _guard(uri, "open the store"):
         from mlflow import MlflowClient
@@ -117,8 +121,7 @@ def mask(uri: str) -> str:
     >>> mask("postgresql://ann:s3cret@db.example.org/runs")
     'postgresql://ann:***@db.example.org/runs'
     """
-    uri = re.sub(r"://([^:/@\s]*):[^\s]*@", r"://\1:***@", uri)
-    return re.sub(r"([?&][^=&]*(?:password|token|secret)[^=&]*)=[^&\s]*", r"\1=***", uri, flags=re.IGNORECASE)
+    return hide(uri)
 
 
 def _find_experiment(client: "MlflowClient", name: str, artifacts: str | None) -> tuple[str, str]:

@@ -1,16 +1,16 @@
-"""How to start the MLflow UI on the project's store, for this machine alone."""
+"""How to start the MLflow UI on the project's store, for this machine alone unless told otherwise."""
 
 import os
 import sys
 from pathlib import Path
 
 from fedpipe.errors import TrackingError
-from fedpipe.tracking.run import UI_PORT
+from fedpipe.tracking.run import UI_HOST, UI_PORT
 from fedpipe.tracking.store import mask, prepare_environment, tracking_uri
 
 
-def ui_command(project: Path, port: int = UI_PORT) -> list[str]:
-    """Return the command that serves the UI on http://127.0.0.1:`port`; run it with `ui_environment`.
+def ui_command(project: Path, port: int = UI_PORT, host: str = UI_HOST) -> list[str]:
+    """Return the command that serves the UI on http://`host`:`port`; run it with `ui_environment`.
 
     MLflow's own protections against foreign pages and host names stay on. One worker process: one person looks.
 
@@ -21,7 +21,7 @@ def ui_command(project: Path, port: int = UI_PORT) -> list[str]:
     if not uri.partition(":")[0].lower().startswith(("sqlite", "postgresql", "mysql", "mssql")):
         raise TrackingError(f"{mask(uri)}: the store is no database that a UI could be started on. Open its own address in a browser.")
     artifacts = (project.resolve() / "mlartifacts").as_uri()
-    where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    where = ["--host", host, "--port", str(port), "--workers", "1"]
     return [sys.executable, "-m", "mlflow", "server", *where, "--artifacts-destination", artifacts]
 
 

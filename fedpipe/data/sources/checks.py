@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from fedpipe.config import DataConfig
 from fedpipe.errors import DataError
+from fedpipe.redact import hide
 
 BATCH_ROWS = 4096
 MOST_ID_CHARACTERS = 1000
@@ -27,7 +28,7 @@ def own_path(config: DataConfig, project: Path) -> Path:
 
 def unreadable(path: Path, what: str, err: Exception) -> DataError:
     """Return the error that `path` is not `what`, for an exception of the library that read it."""
-    return DataError(f"{path}: expected {what}, found {type(err).__name__}: {' '.join(str(err).split())[:300]}. Mend or replace it.")
+    return DataError(f"{path}: expected {what}, found {type(err).__name__}: {hide(' '.join(str(err).split()))[:300]}. Mend or replace it.")
 
 
 def check_ids(ids: Sequence[Any], path: Path, first_row: int) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source
 from fedpipe.errors import DataError
+from fedpipe.redact import hide
 
 
 def open_custom(config: DataConfig, project: Path) -> Source:
@@ -43,5 +44,5 @@ def _batches(config: DataConfig, source: Source) -> Iterable[Batch]:
 
 
 def _failed(config: DataConfig, err: Exception) -> DataError:
-    said = " ".join(str(err).split())[:300]
+    said = hide(" ".join(str(err).split()))[:300]
     return DataError(f"data.source={config.source}: expected a function that gives a source, it raised {type(err).__name__}: {said}.")

@@ -13,37 +13,39 @@ from fedpipe.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 _BATCH_IMAGES = 1024
+_BATCH_SHARE = 0.125
+"""Part of `data.memory_limit_mb` that a batch of images may take: it is held as a list, as an array and as bytes."""
 
 
 def open_images(config: DataConfig, project: Path) -> Source:
     """Return the images below `data.path`: grey ones as uint8 [h, w], colour ones as uint8 [h, w, 3], all of one size and kind.
 
     Clients and labels are the names of the folders (labels are numbers if all of them are); examples come in the order of the
-    sorted names. A symbolic link that leads out of the folder is refused.
+    sorted names. A symbolic link that leads out of the folder is refused, and so is an image that is too large to unpack: what it
+    says of its size is read first.
 
     Raises:
-        DataError: the folder is not there or empty, or an image cannot be read or is of another size.
+        DataError: the folder is not there or empty, or an image cannot be read, is of another size, or too large for
+            `data.memory_limit_mb`.
     """
     path = own_path(config, project)
     if not path.is_dir():
         raise DataError(f"{path}: expected a folder client/label/*.png, found a file. Correct data.path.")
-    return Source(lambda: _batches(path))
+    return Source(lambda: _batches(path, int(config.memory_limit_mb * 1_000_000 * _BATCH_SHARE)))
 
 
-def _batches(root: Path) -> Iterator[Batch]:
+def _batches(root: Path, batch_bytes: int) -> Iterator[Batch]:
     files = sorted(file for file in root.glob("*/*/*") if file.suffix.lower() in SUFFIXES)
     if not files:
         raise DataError(f"{root}: expected images as client/label/*.png, found none. Correct data.path or the folders.")
     labels = sorted({file.parent.name for file in files})
     numbers = all(label.isascii() and label.isdecimal() for label in labels)
-    inside, first = root.resolve(), None
-    for start in range(0, len(files), _BATCH_IMAGES):
-        images, part = [], files[start : start + _BATCH_IMAGES]
+    first = _read(files[0], root, batch_bytes)
+    step = max(1, min(_BATCH_IMAGES, batch_bytes // max(first.nbytes, 1)))
+    for start in range(0, len(files), step):
+        images, part = [], files[start : start + step]
         for file in part:
-            if not file.resolve().is_relative_to(inside):
-                raise DataError(f"{file}: expected an image inside {root}, found a link that leads out of it. Copy the image there.")
-            image = _read(file)
-            first = image if first is None else first
+            image = _read(file, root, batch_bytes)
             if image.shape != first.shape:
                 raise DataError(f"{file}: expected an image like the first, {first.shape}, found {image.shape}. Resize or convert it.")
             images.append(image)
@@ -52,14 +54,29 @@ def _batches(root: Path) -> Iterator[Batch]:
         yield Batch(np.stack(images), y, check_ids([file.parent.parent.name for file in part], root, start))
 
 
-def _read(file: Path) -> Any:
+def _read(file: Path, root: Path, most_bytes: int) -> Any:
+    """Return one image as an array of uint8 [h, w] or [h, w, 3]."""
     from PIL import Image
 
     try:
+        inside = file.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # a link to itself
+        inside = False
+    if not inside:
+        raise DataError(f"{file}: expected an image inside {root}, found a link that leads out of it. Copy the image there.")
+    try:
         with Image.open(file) as image:
+            size = image.width * image.height * 3
+            if size > most_bytes:
+                raise DataError(
+                    f"{file}: expected an image of at most {most_bytes / 1e6:.0f} MB when unpacked, found {image.width} x {image.height}, "
+                    f"{size / 1e6:.0f} MB. Resize it, or raise data.memory_limit_mb."
+                )
             grey = image.mode in ("1", "L", "LA", "I;16", "I")
             if image.mode in ("I;16", "I", "F"):
                 raise DataError(f"{file}: expected 8 bits a channel, found mode {image.mode}. Convert the image.")
             return np.asarray(image.convert("L" if grey else "RGB"))
-    except (OSError, ValueError, SyntaxError, EOFError, TypeError, Image.DecompressionBombError) as err:
+    except DataError:
+        raise
+    except Exception as err:  # OSError, SyntaxError, struct.error, zlib.error, DecompressionBombError: what a damaged image makes of Pillow
         raise unreadable(file, "an image", err) from err

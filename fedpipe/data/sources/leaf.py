@@ -40,6 +40,8 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
         raise DataError(f"{path}: expected LEAF's *.json, or train/*.json and test/*.json, found none. Correct data.path.")
     seen: set[tuple[str, bool | None]] = set()
     for file, is_test in files:
+        if path.is_dir() and not file.resolve().is_relative_to(path.resolve()):
+            raise DataError(f"{file}: expected a file inside {path}, found a link that leads out of it. Copy the file there.")
         body = _parse(config, file)
         for user, data in body.items():
             if (user, is_test) in seen:

@@ -18,6 +18,7 @@ from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source
 from fedpipe.data.tff_files import fetch
 from fedpipe.errors import DataError
+from fedpipe.redact import hide
 
 NEEDS = {
     "synthetic": "TFF's two artificial clients of 28x28 images, for smoke tests; no network",
@@ -141,4 +142,4 @@ def _to_float(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
 
 
 def _one_line(err: Exception) -> str:
-    return f"{type(err).__name__}: {' '.join(str(err).split())}"[:300]
+    return hide(f"{type(err).__name__}: {' '.join(str(err).split())}")[:300]

@@ -1,19 +1,23 @@
 """Downloads from a real server that fails in real ways."""
 
 import hashlib
+import io
 import lzma
 import multiprocessing
 import os
 import random
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from fedpipe.cli.downloads import DownloadBar
 from fedpipe.data.download import DownloadError, download, verify_cached, watched
-from fedpipe.data.tff_files import fetch
+from fedpipe.data.tff_files import _unpack, fetch
 from fedpipe.errors import DataError
 
 BODY = random.Random(1).randbytes(1_000_000)  # noqa: S311 - it only has to be incompressible
@@ -168,3 +172,38 @@ def test_what_does_not_unpack_is_not_kept(serve: Serve, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not unpack to a SQLite file"):
         fetch("cifar100", tmp_path, base_url=serve(b"<html>moved</html>").url)
     assert left(tmp_path) == set()
+
+
+def test_what_unpacks_to_more_than_it_says_is_stopped_there(serve: Serve, tmp_path: Path) -> None:
+    """A bomb: 60 MB of zeros behind a header that says 8 kB, in 9 kB."""
+    header = sqlite_file(tmp_path / "made.sqlite")[:100]
+    bomb = lzma.compress(header[:28] + (2).to_bytes(4, "big") + header[32:] + bytes(60_000_000), preset=0)
+    assert len(bomb) < 20_000
+    with pytest.raises(DataError, match=r"expected a SQLite file of 8192 bytes, found more"):
+        fetch("emnist", tmp_path / "cache", base_url=serve(bomb).url)
+    assert left(tmp_path / "cache") == set()
+    (tmp_path / "packed").write_bytes(bomb)
+    with pytest.raises(DataError, match="found more"):
+        _unpack(tmp_path / "packed", tmp_path / "part")
+    assert (tmp_path / "part").stat().st_size <= 1 << 20
+
+
+def test_what_says_that_it_is_larger_than_the_disk_is_not_unpacked(serve: Serve, tmp_path: Path) -> None:
+    whole = sqlite_file(tmp_path / "made.sqlite")
+    huge = whole[:16] + (32768).to_bytes(2, "big") + whole[18:28] + (2**32 - 1).to_bytes(4, "big") + whole[32:]
+    with pytest.raises(DataError, match=r"expected a SQLite file, found 140737488322560 bytes of it, and \d+ bytes free"):
+        fetch("emnist", tmp_path / "cache", base_url=serve(lzma.compress(huge)).url)
+    assert left(tmp_path / "cache") == set()
+
+
+def test_the_bar_shows_bytes_rate_and_time_left_and_goes_on_after_a_break(serve: Serve, tmp_path: Path) -> None:
+    site, screen = serve(BODY), io.StringIO()
+    site.break_after = [600_000]
+    bar = DownloadBar(Console(file=screen, force_terminal=True, width=100), quiet=False)
+    with bar.progress, watched(bar):
+        get(site, tmp_path / "file")
+    (task,) = bar.progress.tasks
+    assert (task.completed, task.total, task.finished) == (len(BODY), len(BODY), True)
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).strip().splitlines()[-1]
+    assert re.search(r"1\.0/1\.0 MB +[\d.,]+ [kMG]?B/s +0:00:00", last), last
+    assert len(site.requests) == 2

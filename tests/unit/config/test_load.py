@@ -35,6 +35,13 @@ def test_an_override_needs_no_group_in_the_file(tmp_path: Path) -> None:
     assert load_config(tmp_path / "params.yaml", ["cohort.size=3"]).cohort.size == 3
 
 
+def test_isolation_can_be_switched_off_as_the_documentation_writes_it(params: Path) -> None:
+    """YAML reads `off` as false."""
+    assert load_config(params, ["runtime.isolation=off"]).runtime.isolation == "off"
+    params.write_text("runtime:\n  isolation: off\n")
+    assert load_config(params).runtime.isolation == "off"
+
+
 def test_shipped_params_hold_every_setting_at_its_default() -> None:
     shipped = yaml.safe_load((ROOT / "params.yaml").read_text())
     flat = {f"{g}.{k}" if isinstance(v, dict) else g for g, v in shipped.items() for k in (v if isinstance(v, dict) else [g])}

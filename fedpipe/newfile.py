@@ -1,0 +1,15 @@
+"""New files under names of their own whose mode follows the user's umask: those of `tempfile` are 0600 whatever it says."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def new_file(folder: Path, prefix: str) -> tuple[int, str]:
+    """Create an empty file `prefix...` in `folder`; return its descriptor, open for writing, and its path, as `tempfile.mkstemp` does."""
+    while True:
+        path = folder / f"{prefix}{secrets.token_hex(8)}"
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), str(path)
+        except FileExistsError:
+            continue
