@@ -12,6 +12,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from fedpipe.config import Config
+from fedpipe.steps.chain import read_chain
 from fedpipe.steps.data import load_data as load_data_step
 from fedpipe.steps.evaluate import evaluate as evaluate_step
 from fedpipe.steps.project import Project
@@ -19,7 +20,7 @@ from fedpipe.steps.record import record as record_step
 from fedpipe.steps.refs import DataRef, EvalRef, PlanRef, RecordRef, TrainRef
 from fedpipe.steps.sample import sample_clients as sample_clients_step
 from fedpipe.steps.train import train as train_step
-from flows.artifacts import RoundArtifacts, link_to_mlflow
+from flows.artifacts import RoundArtifacts, link_to_mlflow, show_chain
 from flows.listeners import current_listeners
 
 
@@ -66,4 +67,5 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
     """Complete the MLflow run: final model, pictures, figures; link it from Prefect's page."""
     recorded = record_step(config, data, trained, evaluated, project)
     link_to_mlflow(recorded)
+    show_chain(read_chain(Path(trained.run_dir)), recorded.url)
     return recorded

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import Config, flatten
 from fedpipe.errors import PlanError, shorten
+from fedpipe.steps.chain import LINEAGE, write_chain
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef, PlanRef, TrainRef
@@ -56,6 +57,7 @@ def train(
     from fedpipe.engine.loop import run_rounds
     from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator
+    from fedpipe.steps.history import History, logged
     from fedpipe.steps.recorder import Recorder
     from fedpipe.steps.tracked import tracked
 
@@ -82,9 +84,12 @@ def train(
         facts = {"fedpipe.plan_sha256": plan.sha256, **algorithm.info, **(tags or {})}
         with tracked(config, data, population, project, run_name, facts, run_dir) as run:
             run.log_file(Path(plan.path), "plan")
-            result = run_rounds(algorithm, runtime, cohorts, evaluate, config.eval.every, [run, recorder, *sinks], checkpoints)
+            history = History(run_dir / LINEAGE, cohorts, config.client, population.num_examples)
+            with logged(history, run):
+                result = run_rounds(algorithm, runtime, cohorts, evaluate, config.eval.every, [run, recorder, history, *sinks], checkpoints)
             run.set_tags({f"runtime.{key}": value for key, value in runtime.info.items()})
             run.training_done()
+            run.log_file(write_chain(run_dir / LINEAGE, run.run_id, run.store.label, weights_sha256(result.final.weights)), LINEAGE)
             recorder.finish()
             run.flush(config.tracking.wait_seconds)
     ref = TrainRef(

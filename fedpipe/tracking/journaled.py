@@ -32,7 +32,7 @@ class JournaledRun:
             folder: the run's folder; files that are logged stay there.
             save_every: rounds between saved weights, at least 1.
         """
-        self.run_id, self._weights = run_id, folder / "weights"
+        self._store, self.run_id, self._weights = store, run_id, folder / "weights"
         self._weights.mkdir(parents=True, exist_ok=True)
         self._journal = Journal(store, run_id, folder)
         self._policy = SnapshotPolicy(save_every)
@@ -43,6 +43,11 @@ class JournaledRun:
             store.client.update_run(run_id, status="RUNNING")
             self._index = _read_index(self._weights)
             self._policy.best = _best_so_far(self._journal.path, self._weights)
+
+    @property
+    def store(self) -> Store:
+        """Return the store that the run is in."""
+        return self._store
 
     def round_done(self, report: RoundReport) -> None:
         """Journal the round's metrics and keep its weights where the policy says so; a round that is journaled is passed over."""
