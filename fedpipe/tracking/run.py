@@ -19,12 +19,10 @@ from fedpipe.errors import TrackingError
 from fedpipe.models.weights_io import save_weights
 from fedpipe.tracking.records import MAX_PARAM, MAX_TAG, DataRecord, batches, dataset_inputs, fit
 from fedpipe.tracking.snapshots import BEST_BY, Snapshot, SnapshotPolicy, index_entry
-from fedpipe.tracking.store import Store
+from fedpipe.tracking.store import UI_PORT, Store, run_url
 from fedpipe.types import RoundReport
 
 __all__ = ["UI_PORT", "DataRecord", "TrackedRun"]
-
-UI_PORT = 5000
 
 
 class TrackedRun:
@@ -76,8 +74,7 @@ class TrackedRun:
     @property
     def url(self) -> str:
         """Return the run's address in the MLflow UI: on its server, or where `fedpipe ui` will show a local store."""
-        base = self._store.label.rstrip("/") if self._store.is_server else f"http://127.0.0.1:{UI_PORT}"
-        return f"{base}/#/experiments/{self._store.experiment_id}/runs/{self.run_id}"
+        return run_url(self._store, self._store.experiment_id, self.run_id)
 
     def round_done(self, report: RoundReport) -> None:
         """Write the round's metrics, one batch with step = round, and its weights where they are kept (see SnapshotPolicy).
