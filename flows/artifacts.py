@@ -1,12 +1,18 @@
 """What Prefect's page of a run shows: a progress bar that moves each round, a table of rounds, a link to the MLflow run."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 from uuid import UUID
 
 from prefect import get_client
-from prefect.artifacts import create_link_artifact, create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 
 from fedpipe.steps.refs import RecordRef
 from fedpipe.types import RoundReport
@@ -57,3 +63,17 @@ def link_to_mlflow(recorded: RecordRef) -> None:
         key="mlflow-run",
         description=f"MLflow run `{recorded.run_id}`. Open the store with `{recorded.open_with}`.",
     )
+
+
+def show_chain(chain: Mapping[str, Any], url: str) -> None:
+    """Add the chain from commit to MLflow run, `lineage.json`, as a page of this task run."""
+    git, dvc = chain["git"], chain["dvc"]
+    rows = {
+        "git commit": f"`{git['commit']}`" + (" with uncommitted changes" if git["dirty"] else ""),
+        "data (DVC md5)": f"`{dvc['data_md5']}`" + ("" if dvc["data_in_lock"] else ", not in dvc.lock"),
+        "Prefect flow run": f"{chain['prefect']['flow_run_name']} `{chain['prefect']['flow_run_id']}`",
+        "MLflow run": f"[{chain['mlflow']['run_id']}]({url})",
+        "weights (SHA-256)": f"`{chain['weights_sha256']}`",
+    }
+    table = "\n".join(["| link | id |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items())])
+    create_markdown_artifact(f"{table}\n\n`uv run fedpipe lineage {chain['mlflow']['run_id']}` shows the same.\n", key="lineage")

@@ -40,6 +40,8 @@ _SERVICES_NOT_NEEDED = (
     "TRIGGERS",
 )
 
+LOCAL_UI = "http://127.0.0.1:4200"
+
 
 def _end_with_parent() -> None:
     """Have the kernel end this process when the thread that started it ends: the main thread, so the whole run."""
@@ -143,7 +145,7 @@ def prefect_api(log_path: Path) -> Iterator[TemporaryServer | None]:
     Raises:
         EnvironmentProblem: the configured one does not answer.
     """
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 
     url = PREFECT_API_URL.value()
     if url:
@@ -153,7 +155,8 @@ def prefect_api(log_path: Path) -> Iterator[TemporaryServer | None]:
     _reach_this_machine_directly()
     server = TemporaryServer(log_path)
     try:
-        with temporary_settings({PREFECT_API_URL: server.api_url}):
+        # Its pages are those that `prefect server start` shows of the same database.
+        with temporary_settings({PREFECT_API_URL: server.api_url, PREFECT_UI_URL: LOCAL_UI}):
             yield server
     finally:
         server.close()

@@ -13,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 
 from fedpipe.config import Config
 from fedpipe.outlets import scrubbed
+from fedpipe.steps.chain import read_chain
 from fedpipe.steps.data import load_data as load_data_step
 from fedpipe.steps.evaluate import evaluate as evaluate_step
 from fedpipe.steps.project import Project
@@ -20,7 +21,7 @@ from fedpipe.steps.record import record as record_step
 from fedpipe.steps.refs import DataRef, EvalRef, PlanRef, RecordRef, TrainRef
 from fedpipe.steps.sample import sample_clients as sample_clients_step
 from fedpipe.steps.train import train as train_step
-from flows.artifacts import RoundArtifacts, link_to_mlflow
+from flows.artifacts import RoundArtifacts, link_to_mlflow, show_chain
 from flows.listeners import current_listeners
 
 _KEPT: Any = {"cache_policy": NO_CACHE, "persist_result": False}
@@ -74,4 +75,5 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
     with scrubbed():
         recorded = record_step(config, data, trained, evaluated, project)
         link_to_mlflow(recorded)
+        show_chain(read_chain(Path(trained.run_dir)), recorded.url)
         return recorded

@@ -44,7 +44,11 @@ def federated_training(params: str = "params.yaml", overrides: list[str] | None 
     project = find_project(Path.cwd())
     config = load_config(project.root / params, overrides or ())
     run_name = hide(name or str(flow_run.name))
-    ids = {"prefect.flow_run_id": str(flow_run.id), "prefect.flow_run_name": str(flow_run.name)}
+    ids = {
+        "prefect.flow_run_id": str(flow_run.id),
+        "prefect.flow_run_name": str(flow_run.name),
+        "prefect.url": str(flow_run.ui_url),
+    }
 
     labels = (config.algorithm.name, config.model.name, config.data.source)
     tag_run(ids["prefect.flow_run_id"], ("fedpipe", *labels))

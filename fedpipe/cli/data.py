@@ -67,13 +67,16 @@ def describe(
 
 
 def forget(
-    client_ids: Annotated[list[str], typer.Argument(help="Ids of the clients to leave out.")], as_json: Json = False, quiet: Quiet = False
+    client_ids: Annotated[list[str], typer.Argument(help="Ids of the clients to leave out.")],
+    reason: Annotated[str, typer.Option(help="Why; a tag of the registered models that trained on their data.")] = "asked to be forgotten",
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Make a new version of the shards without some clients, and leave them out of every later one."""
+    """Make a new version of the shards without some clients, leave them out of every later one, tag the models that saw them."""
     from fedpipe.steps.forget import forget as forget_step
     from fedpipe.steps.project import find_project
 
-    done = forget_step(find_project(Path.cwd()), client_ids)
+    done = forget_step(find_project(Path.cwd()), client_ids, reason)
     if as_json:
         print(json.dumps(asdict(done)))
     elif not quiet:
@@ -83,6 +86,8 @@ def forget(
             "version, `dvc gc` removes the old one.",
             err=True,
         )
+        if done.versions_marked:
+            typer.echo(f"models that trained on their data, now tagged so: {', '.join(done.versions_marked)}", err=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fedpipe import __version__
-from fedpipe.cli import cache, data, doctor, pipeline, resume, run, serve
+from fedpipe.cli import cache, data, doctor, lineage, pipeline, resume, run, serve
 from fedpipe.errors import FedpipeError
 from fedpipe.outlets import watch_outlets
 from fedpipe.redact import hide
@@ -32,6 +32,7 @@ resume.register(app)
 serve.register(app)
 cache.register(app)
 data.register(app)
+lineage.register(app)
 doctor.register(app)
 
 

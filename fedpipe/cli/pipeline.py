@@ -44,6 +44,7 @@ def train(params: ParamsFile = None, set_: Overrides = None, as_json: Json = Fal
     """Run the rounds on data/shards and leave weights and curves in outputs/train (DVC's stage `train`)."""
     project, config = _load(params, set_)
     from fedpipe.cli.progress import RoundBar
+    from fedpipe.steps.chain import CHAIN_NAME, LINEAGE
     from fedpipe.steps.data import load_data
     from fedpipe.steps.resume import run_of_stage
     from fedpipe.steps.run_state import FINISHED, running
@@ -60,7 +61,8 @@ def train(params: ParamsFile = None, set_: Overrides = None, as_json: Json = Fal
         run.update(status=FINISHED)
     out = project.outputs / "train"
     out.mkdir(parents=True, exist_ok=True)
-    for path in (trained.initial_weights, trained.final_weights, trained.best_weights, trained.rounds_table, plan.path):
+    lineage = run.folder / LINEAGE / CHAIN_NAME
+    for path in (trained.initial_weights, trained.final_weights, trained.best_weights, trained.rounds_table, plan.path, lineage):
         if path is not None:
             shutil.copy2(path, out)
     (out / "run.json").write_text(json.dumps(asdict(trained), indent=1) + "\n", encoding="utf-8")

@@ -44,6 +44,15 @@ def stage_is_current(root: Path, stage: str) -> bool:
     )
 
 
+def locked_md5(root: Path, stage: str, out: str) -> str | None:
+    """Return the md5 that `dvc.lock` names for an output of a stage, None if it names none."""
+    try:
+        locked = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))["stages"][stage]["outs"]
+    except (OSError, KeyError, TypeError, yaml.YAMLError):
+        return None
+    return next((str(entry["md5"]) for entry in locked if entry["path"] == out), None)
+
+
 def depends_on(root: Path, stage: str, path: str) -> bool:
     """Return whether `path` is a dependency of the stage, as it stands in `dvc.yaml`."""
     definition = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))

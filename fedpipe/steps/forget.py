@@ -1,13 +1,14 @@
-"""Step `forget`: a new version of the shards without some clients."""
+"""Step `forget`: a new version of the shards without some clients, and a tag for the models that saw them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from filelock import FileLock
 
-from fedpipe.errors import DataError, shorten
+from fedpipe.errors import DataError, TrackingError, shorten
 from fedpipe.steps import dvc
 from fedpipe.steps.files import write_atomic
+from fedpipe.steps.lineage import mark_versions
 from fedpipe.steps.project import Project
 
 
@@ -22,6 +23,7 @@ class Forgotten:
         files_changed: names of the files that the new version changed, added or removed.
         files: number of files of the new version.
         md5_before, md5_after: DVC's md5 of the shards.
+        versions_marked: registered model versions that had trained on their data, and are tagged so.
     """
 
     client_ids: tuple[str, ...]
@@ -31,17 +33,20 @@ class Forgotten:
     files: int
     md5_before: str
     md5_after: str
+    versions_marked: tuple[str, ...]
 
 
-def forget(project: Project, client_ids: Sequence[str]) -> Forgotten:
-    """Add the clients to `forgotten.json` and bring the shards up to date through DVC's stage `prepare`.
+def forget(project: Project, client_ids: Sequence[str], reason: str) -> Forgotten:
+    """Add the clients to `forgotten.json`, bring the shards up to date through DVC's stage `prepare`, tag the models that saw them.
 
     Args:
         project: the project; its shards must be there, so that a mistyped id is seen.
         client_ids: who is to be forgotten.
+        reason: why, for the tags.
 
     Raises:
         DataError: an id is not in the shards, or the stage fails; then the list is as it was.
+        TrackingError: the shards are new, but the models could not be tagged; forgetting the same clients again does it.
     """
     from fedpipe.data.digest import dvc_md5
     from fedpipe.data.forgotten import FORGOTTEN_NAME, forgotten_json, read_forgotten
@@ -71,4 +76,8 @@ def forget(project: Project, client_ids: Sequence[str]) -> Forgotten:
     new = {file.name: file.sha256 for file in after.manifest.files}
     changed = tuple(sorted(name for name in old | new if old.get(name) != new.get(name)))
     left = after.manifest.clients
-    return Forgotten(tuple(sorted(set(client_ids))), examples, left, changed, len(new), md5_before, dvc_md5(project.shards))
+    try:
+        marked = tuple(mark_versions(project, sorted(set(client_ids)), reason))
+    except TrackingError as err:
+        raise TrackingError(f"{err} The shards are without them already; forget the same clients again to tag the models.") from err
+    return Forgotten(tuple(sorted(set(client_ids))), examples, left, changed, len(new), md5_before, dvc_md5(project.shards), marked)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedpipe.config import Config, flatten
 from fedpipe.errors import DataError
+from fedpipe.steps.chain import LINEAGE, lineage_tags, note, origin_files, write_origin
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef
 from fedpipe.steps.run_state import current_run
@@ -31,17 +32,21 @@ def tracked(
         DataError: the run was started with other data.
         TrackingError: the store cannot be reached or written.
     """
+    from fedpipe.tracking.environment import environment_tags
     from fedpipe.tracking.journaled import JournaledRun
     from fedpipe.tracking.store import open_store
 
     state, store = current_run(), open_store(project.root, config.tracking.experiment)
     run_id = state.values.get("mlflow_run_id") if state else None
     if run_id is None:
+        facts = {**environment_tags(project.root), **lineage_tags(config, data, population.manifest, project), **tags}
+        facts = write_origin(run_dir / LINEAGE, config, project, facts)
         begun = bool(state and state.values["status"] == STARTING)  # killed just here: the store may have the run
         if state:
             state.update(status=STARTING)
         key = state.values.get("key") if state else None
-        run_id = _start(store, config, data, population, project, run_name, tags, key, begun)
+        facts |= {"mlflow.note.content": note(facts)}
+        run_id = _start(store, config, data, population, project, run_name, facts, key, begun)
         if state:
             state.update(mlflow_run_id=run_id, data_md5=data.md5, status="training")
     elif state and state.values["data_md5"] != data.md5:
@@ -51,6 +56,8 @@ def tracked(
         )
     run = JournaledRun(store, run_id, run_dir, config.tracking.save_every)
     try:
+        for path in origin_files(run_dir / LINEAGE):
+            run.log_file(path, LINEAGE)
         yield run
     except BaseException as err:
         run.fail(f"{type(err).__name__}: {err}", not isinstance(err, Exception), _FAILED_SECONDS)
@@ -70,7 +77,6 @@ def _start(
     key: str | None,
     begun: bool,
 ) -> str:
-    from fedpipe.tracking.environment import environment_tags
     from fedpipe.tracking.run import DataRecord, TrackedRun
 
     manifest, clients = population.manifest, population.participating()
@@ -78,7 +84,7 @@ def _start(
         store,
         name=run_name,
         params=flatten(config),
-        tags={**environment_tags(project.root), **tags},
+        tags=tags,
         data=DataRecord(
             name=config.data.source,
             path=str(Path(data.path).relative_to(project.root)),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import Config, flatten
 from fedpipe.errors import PlanError, shorten
+from fedpipe.steps.chain import LINEAGE, write_chain
 from fedpipe.steps.exact import bit_exact
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.project import Project
@@ -59,6 +60,7 @@ def train(
     from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator
     from fedpipe.models.federated import choose_clients, pooled
+    from fedpipe.steps.history import History, logged
     from fedpipe.steps.privacy import account_of, accounted
     from fedpipe.steps.recorder import Recorder
     from fedpipe.steps.tracked import tracked
@@ -96,10 +98,13 @@ def train(
         }
         with tracked(config, data, population, project, run_name, facts, run_dir) as run:
             run.log_file(Path(plan.path), "plan")
-            to: list[RoundSink] = [run, recorder, *sinks]
-            result = run_rounds(algorithm, runtime, cohorts, evaluate, config.eval.every, to, checkpoints, recorder.is_last)
+            history = History(run_dir / LINEAGE, cohorts, config.client, population.num_examples)
+            to: list[RoundSink] = [run, recorder, history, *sinks]
+            with logged(history, run):
+                result = run_rounds(algorithm, runtime, cohorts, evaluate, config.eval.every, to, checkpoints, recorder.is_last)
             run.set_tags({f"runtime.{key}": value for key, value in runtime.info.items()} | _early_stop(recorder, len(cohorts)))
             run.training_done()
+            run.log_file(write_chain(run_dir / LINEAGE, run.run_id, run.store.label, weights_sha256(result.final.weights)), LINEAGE)
             recorder.finish()
             run.flush(config.tracking.wait_seconds)
     ref = TrainRef(

@@ -45,6 +45,11 @@ class JournaledRun:
             self._index = _read_index(self._weights)
             self._policy.best = _best_so_far(self._journal.path, self._weights)
 
+    @property
+    def store(self) -> Store:
+        """Return the store that the run is in."""
+        return self._store
+
     def round_done(self, report: RoundReport) -> None:
         """Journal the round's metrics and keep its weights where the policy says so; a round that is journaled is passed over."""
         best = self._policy.best

@@ -17,6 +17,7 @@ MAX_PARAM = 6000
 MAX_TAG = 8000
 MAX_DIGEST = 36
 MAX_BATCH = 100
+MAX_VERSION_TAG = 5000
 
 
 @dataclass(frozen=True)

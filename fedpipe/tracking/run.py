@@ -21,12 +21,11 @@ from fedpipe.models.weights_io import save_weights
 from fedpipe.redact import hide
 from fedpipe.tracking.records import MAX_PARAM, MAX_TAG, DataRecord, batches, dataset_inputs, fit
 from fedpipe.tracking.snapshots import Snapshot, SnapshotPolicy, index_body, index_entry
-from fedpipe.tracking.store import Store
+from fedpipe.tracking.store import Store, run_url
 from fedpipe.types import RoundReport
 
-__all__ = ["UI_HOST", "UI_PORT", "DataRecord", "TrackedRun"]
+__all__ = ["DataRecord", "TrackedRun"]
 
-UI_HOST, UI_PORT = "127.0.0.1", 5000
 _REASON, _KEY = "fedpipe.status_reason", "fedpipe.run_key"
 
 
@@ -93,8 +92,7 @@ class TrackedRun:
     @property
     def url(self) -> str:
         """Return the run's address in the MLflow UI: on its server, or where `fedpipe ui` will show a local store."""
-        base = self._store.label.rstrip("/") if self._store.is_server else f"http://{UI_HOST}:{UI_PORT}"
-        return f"{base}/#/experiments/{self._store.experiment_id}/runs/{self.run_id}"
+        return run_url(self._store, self._store.experiment_id, self.run_id)
 
     def round_done(self, report: RoundReport) -> None:
         """Write the round's metrics, one batch with step = round, and its weights where they are kept (see SnapshotPolicy).

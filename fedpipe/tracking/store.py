@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _SERVER = re.compile(r"^https?://", re.IGNORECASE)
 _DATABASE = re.compile(r"^(sqlite|postgresql|mysql|mssql)(\+\w+)?:", re.IGNORECASE)
 _PROBE_SECONDS, _MIGRATION_SECONDS = 5, 120
+UI_HOST, UI_PORT = "127.0.0.1", 5000
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,36 @@ def open_store(project: Path, experiment: str) -> Store:
             experiment_id, location = _find_experiment(client, experiment, artifacts)
     _check_artifacts(uri, location)
     return Store(uri, experiment, experiment_id, client)
+
+
+def has_store(project: Path) -> bool:
+    """Return whether there is a store to read: one that is named, or the project's SQLite file."""
+    uri = tracking_uri(project)
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
+
+
+def read_store(project: Path) -> Store:
+    """Return the project's store for reading what is in it: all experiments, nothing is created.
+
+    Raises:
+        TrackingError: it cannot be reached, or is an SQLite file that is not there.
+    """
+    uri = tracking_uri(project)
+    prepare_environment()
+    if not has_store(project):
+        raise TrackingError(f"{mask(uri)}: expected an MLflow store with runs, found no such file. Run first, or set MLFLOW_TRACKING_URI.")
+    if _SERVER.match(uri):
+        _probe(uri)
+    with _guard(uri, "open the store"):
+        from mlflow import MlflowClient
+
+        return Store(uri, "", "", MlflowClient(tracking_uri=uri))
+
+
+def run_url(store: Store, experiment_id: str, run_id: str) -> str:
+    """Return a run's address in the MLflow UI: on its server, or where `fedpipe ui` will show a local store."""
+    base = store.label.rstrip("/") if store.is_server else f"http://{UI_HOST}:{UI_PORT}"
+    return f"{base}/#/experiments/{experiment_id}/runs/{run_id}"
 
 
 def mask(uri: str) -> str:

@@ -5,8 +5,7 @@ import sys
 from pathlib import Path
 
 from fedpipe.errors import TrackingError
-from fedpipe.tracking.run import UI_HOST, UI_PORT
-from fedpipe.tracking.store import mask, prepare_environment, tracking_uri
+from fedpipe.tracking.store import UI_HOST, UI_PORT, mask, prepare_environment, tracking_uri
 
 
 def ui_command(project: Path, port: int = UI_PORT, host: str = UI_HOST) -> list[str]:

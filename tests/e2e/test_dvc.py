@@ -1,11 +1,13 @@
 """The DAG of files as a DVC user drives it: what reruns when what changes, what compares, what a remote restores."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 from fedpipe.data.digest import dvc_md5
 
@@ -61,6 +63,10 @@ def test_experiment(person: Any) -> None:
     person.run("dvc", "exp", "run", "--name", "faster", "-S", "client.learning_rate=0.1")
     table = person.run("dvc", "exp", "show", "--csv", "--no-pager").stdout
     assert "faster" in table
+    chain = json.loads((person.project / "outputs" / "train" / "lineage.json").read_text())
+    assert chain["dvc"]["experiment"] == "faster"
+    run = MlflowClient(tracking_uri=f"sqlite:///{person.project}/mlflow.db").get_run(chain["mlflow"]["run_id"])
+    assert (run.data.tags["dvc.experiment"], run.data.params["client.learning_rate"]) == ("faster", "0.1")
     person.run("git", "checkout", "--quiet", ".")
     person.run("dvc", "checkout", "--quiet")
 

@@ -13,6 +13,8 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
+from fedpipe.tracking.participation import read_clients
+
 ROUNDS = 60
 SETTINGS = [f"rounds={ROUNDS}", "cohort.strategy=uniform", "client.shuffle=true", "server.optimizer=adam", "server.learning_rate=0.01"]
 OPTIONS = [part for setting in SETTINGS for part in ("-S", setting)]
@@ -72,6 +74,9 @@ def check(user: Any, summary: dict[str, Any], expected: dict[str, Any]) -> None:
             assert steps == list(range(ROUNDS + 1)), key
         else:
             assert steps == list(range(1, ROUNDS + 1)), key
+    table = read_clients(Path(client.download_artifacts(summary["run_id"], "lineage/clients.parquet")))
+    assert {row.round_num for row in table} == set(range(1, ROUNDS + 1))
+    assert len({(row.round_num, row.client_id) for row in table}) == len(table) == 10 * ROUNDS
     names = {file.path for file in client.list_artifacts(summary["run_id"], "weights")}
     assert {"weights/best.safetensors", "weights/last.safetensors", "weights/index.json", "weights/round_0000.safetensors"} <= names
 

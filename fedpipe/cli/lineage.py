@@ -1,0 +1,111 @@
+"""`fedpipe lineage`: where a run or a model comes from, and where a client's data went."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fedpipe.cli.options import Json
+from fedpipe.errors import ConfigError
+
+_SHORT = 12
+
+
+def lineage(
+    wanted: Annotated[
+        str | None, typer.Argument(metavar="RUN|MODEL@ALIAS", help="A run's id or name, or a registered model: NAME@ALIAS, NAME/VERSION.")
+    ] = None,
+    client: Annotated[str | None, typer.Option("--client", metavar="ID", help="Show what trained on this client's data instead.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the chain from the commit to the model, or all runs and models that trained on a client's data."""
+    if (wanted is None) == (client is None):
+        found = "neither" if wanted is None else "both"
+        raise ConfigError(f"lineage: expected a run or model, or --client ID, found {found}. For example `fedpipe lineage --client c003`.")
+    from fedpipe.steps.lineage import client_lineage, run_lineage
+    from fedpipe.steps.project import find_project
+
+    project = find_project(Path.cwd())
+    answer = run_lineage(project, wanted) if wanted is not None else client_lineage(project, str(client))
+    if as_json:
+        print(json.dumps(answer))
+    elif wanted is not None:
+        _show_chain(answer)
+    else:
+        _show_client(answer)
+
+
+def _show_chain(chain: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.tree import Tree
+
+    git, dvc, prefect, run = chain["git"], chain["dvc"], chain["prefect"], chain["mlflow"]
+    dirty = ", with uncommitted changes" if git["dirty"] else ""
+    tree = Tree(f"git commit {git['commit']} ({git['branch']}){dirty}")
+    if git["patch"]:
+        tree.add(f"the changes: lineage/dirty.patch, {git['patch']}")
+    place = "in dvc.lock" if dvc["data_in_lock"] else "not in dvc.lock: made by overridden settings, or not committed"
+    data = tree.add(f"data {chain['data']['source']}, DVC md5 {dvc['data_md5']} ({place})")
+    if dvc["experiment"]:
+        data = data.add(f"DVC experiment {dvc['experiment']}")
+    flow = data
+    if prefect["flow_run_id"]:
+        flow = data.add(f"Prefect flow run {prefect['flow_run_name']}, {prefect['flow_run_id']}")
+        if prefect["url"]:
+            flow.add(str(prefect["url"]))
+    node = flow.add(f"MLflow run {run['name']}, {run['run_id']} ({run['status']}, {_day(run['start_time'])})")
+    node.add(str(run["url"]))
+    node.add(f"{chain['algorithm']} on {chain['model']}, {chain['rounds']} rounds, weights sha256 {str(chain['weights_sha256'])[:_SHORT]}")
+    if chain["final"]:
+        node.add("final: " + ", ".join(f"{key} {value:.4f}" for key, value in sorted(chain["final"].items())))
+    for version in chain["versions"]:
+        node.add(f"model {_label(version)}" + _marks(version))
+    if not chain["versions"]:
+        node.add("no registered model version")
+    Console(markup=False, highlight=False).print(tree, soft_wrap=True)
+
+
+def _show_client(answer: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(markup=False, highlight=False)
+    runs, versions = answer["runs"], answer["versions"]
+    if not runs:
+        console.print(f"no run in the store asked a client {answer['client']}")
+        return
+    table = Table(
+        "run", "name", "began", "data", "rounds", "failed", "examples", "share", title=f"client {answer['client']}: {len(runs)} runs"
+    )
+    for one in runs:
+        which = f"{one['data']} {one['data_md5'][:8]}" + ("" if one["here"] else " (other clients' data)")
+        counted = ["?", "?"] if one["share"] is None else [str(one["examples"]), f"{one['share']:.2%}"]
+        table.add_row(
+            *(one["run_id"][:_SHORT], one["name"], _day(one["start_time"]), which),
+            *(f"{one['rounds']}: {one['spans']}" if one["rounds"] else "0", str(one["failed"]), *counted),
+        )
+    console.print(table)
+    for version in versions:
+        console.print(f"model {_label(version)}, run {version['run_id'][:_SHORT]}" + _marks(version), soft_wrap=True)
+    if not versions:
+        console.print("no registered model version trained on its data")
+
+
+def _label(version: dict[str, Any]) -> str:
+    return f"{version['name']}/{version['version']}" + "".join(f" @{alias}" for alias in version["aliases"])
+
+
+def _marks(version: dict[str, Any]) -> str:
+    clients = version["tags"].get("fedpipe.forgotten_clients")
+    return f", trained on forgotten clients {', '.join(json.loads(clients))}" if clients else ""
+
+
+def _day(milliseconds: int) -> str:
+    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(lineage)

@@ -1,0 +1,121 @@
+"""Answers to: where does this come from, and where did this client's data go?"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fedpipe.config import load_config
+from fedpipe.errors import DataError
+from fedpipe.steps.chain import chain_of_tags, population_key
+from fedpipe.steps.project import Project
+
+INDEX_NAME = "lineage.sqlite"
+FORGOTTEN_TAG, REASON_TAG = "fedpipe.forgotten_clients", "fedpipe.forgotten_reason"
+
+
+def run_lineage(project: Project, wanted: str) -> dict[str, Any]:
+    """Return the chain of the run that `wanted` names (see `tracking.lookup.find_run`), with its model versions; JSON-able.
+
+    Raises:
+        TrackingError: the store cannot be read, or has no such run.
+    """
+    from fedpipe.tracking.lookup import find_run, model_versions
+    from fedpipe.tracking.store import read_store, run_url
+
+    store = read_store(project.root)
+    run = find_run(store, wanted)
+    info, tags = run.info, run.data.tags
+    versions = [one for one in model_versions(store) if one.run_id == info.run_id]
+    return {
+        **chain_of_tags(tags),
+        "mlflow": {
+            "run_id": info.run_id,
+            "name": info.run_name,
+            "status": info.status,
+            "start_time": info.start_time,
+            "store": store.label,
+            "url": run_url(store, info.experiment_id, info.run_id),
+        },
+        "data": {"source": run.data.params.get("data.source"), "population": tags.get("data.population")},
+        "weights_sha256": tags.get("weights.last_sha256"),
+        "rounds": int(tags["weights.last_round"]) if "weights.last_round" in tags else None,
+        "algorithm": run.data.params.get("algorithm.name"),
+        "model": run.data.params.get("model.name"),
+        "final": {key.removeprefix("final/"): value for key, value in run.data.metrics.items() if key.startswith("final/")},
+        "versions": [asdict(one) for one in versions],
+    }
+
+
+def client_lineage(project: Project, client_id: str) -> dict[str, Any]:
+    """Return the runs and the registered model versions that trained on a client's data; JSON-able.
+
+    `here` says of a run whether its clients are those of this project's data: the same id elsewhere may be someone else.
+
+    Raises:
+        TrackingError: the store cannot be read, or the index not be written.
+    """
+    from fedpipe.tracking.client_runs import runs_of_client
+    from fedpipe.tracking.lookup import model_versions
+    from fedpipe.tracking.store import read_store
+
+    store = read_store(project.root)
+    here = _population(project)
+    runs = runs_of_client(store, project.private / INDEX_NAME, client_id)
+    by_run = {run.run_id: run for run in runs}
+    versions = [one for one in model_versions(store) if one.run_id in by_run and by_run[one.run_id].rounds]
+    return {
+        "client": client_id,
+        "population": here,
+        "runs": [{**asdict(run), "here": run.population == here} for run in runs],
+        "versions": [
+            {
+                **asdict(one),
+                "rounds": by_run[one.run_id].rounds,
+                "share": by_run[one.run_id].share,
+                "here": by_run[one.run_id].population == here,
+            }
+            for one in versions
+        ],
+    }
+
+
+def mark_versions(project: Project, client_ids: Sequence[str], reason: str) -> list[str]:
+    """Tag every registered model version that trained on the data of these clients; return them as `NAME/VERSION`.
+
+    The tag `fedpipe.forgotten_clients` is a JSON list, to which later calls add; `fedpipe.forgotten_reason` is the last reason. Of clients
+    with the same ids in other data nothing is said. A project without runs has nothing to tag.
+
+    Raises:
+        TrackingError: the store cannot be read or written.
+    """
+    from fedpipe.tracking.records import MAX_VERSION_TAG, fit
+    from fedpipe.tracking.store import has_store, read_store
+
+    if not has_store(project.root):
+        return []
+    found: dict[tuple[str, str], set[str]] = {}
+    for client_id in client_ids:
+        for version in client_lineage(project, client_id)["versions"]:
+            if version["here"]:
+                key = (version["name"], version["version"])
+                found.setdefault(key, set(json.loads(version["tags"].get(FORGOTTEN_TAG, "[]")))).add(client_id)
+    store = read_store(project.root)
+    for (name, number), clients in found.items():
+        with store.guard(f"tag version {number} of model {name}"):
+            store.client.set_model_version_tag(name, number, FORGOTTEN_TAG, json.dumps(sorted(clients)))
+            store.client.set_model_version_tag(name, number, REASON_TAG, fit(reason, MAX_VERSION_TAG))
+    return [f"{name}/{number}" for name, number in found]
+
+
+def _population(project: Project) -> str | None:
+    """Return the key of this project's clients, None where there are no shards."""
+    from fedpipe.data.manifest import MANIFEST_NAME, read_manifest
+
+    if not Path(project.shards / MANIFEST_NAME).exists():
+        return None
+    try:
+        return population_key(load_config(project.params).data, read_manifest(project.shards).partition)
+    except DataError:
+        return None

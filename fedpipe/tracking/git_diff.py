@@ -1,0 +1,82 @@
+"""What a dirty work tree has that its commit has not, as one patch that `git apply` takes: changed, new and deleted files, binary ones too.
+
+The user's index and objects stay as they are: new files are added to a copy of the index, and git's objects for them go to a folder
+that is thrown away. Files that git ignores are left out, and new ones whose name says that they hold a secret.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+MAX_BYTES = 10 * 2**20
+"""Of changed files together, and of the patch: a data set beside the code is not a change of the code."""
+SECRET_NAMES = (".env", ".env.*", "*.pem", "*.key", "*.p12", "id_rsa*", "id_ed25519*", ".netrc", ".pypirc", "credentials*", "*.secret")
+_GIT_SECONDS = 60
+
+
+class DiffLeftOut(Exception):
+    """The work tree's changes cannot be kept; the text says why. The run goes on without."""
+
+
+def dirty_patch(project: Path) -> bytes:
+    """Return the patch from HEAD to the work tree that `project` is in; empty where there is no difference, or no git.
+
+    Raises:
+        DiffLeftOut: the changes are larger than `MAX_BYTES`, or git fails.
+    """
+    try:
+        root = Path(os.fsdecode(_git(project, "rev-parse", "--show-toplevel")).strip())
+        git_dir = root / os.fsdecode(_git(root, "rev-parse", "--git-dir")).strip()
+        objects = root / os.fsdecode(_git(root, "rev-parse", "--git-path", "objects")).strip()
+        _git(root, "rev-parse", "--verify", "HEAD")
+    except DiffLeftOut:
+        return b""  # no git, or no commit: `git.note` says so
+    changed = _paths(_git(root, "diff", "--name-only", "-z", "HEAD"))
+    new = [path for path in _paths(_git(root, "ls-files", "--others", "--exclude-standard", "-z")) if not _is_secret(path)]
+    size = sum((root / path).lstat().st_size for path in {*changed, *new} if (root / path).is_file())
+    if size > MAX_BYTES:
+        raise DiffLeftOut(f"changed and new files have {size} bytes, more than {MAX_BYTES}")
+    with tempfile.TemporaryDirectory(prefix="fedpipe-diff-") as folder:
+        index = Path(folder) / "index"
+        if (git_dir / "index").exists():
+            shutil.copy2(git_dir / "index", index)
+        (Path(folder) / "objects").mkdir()
+        scratch = {
+            "GIT_INDEX_FILE": str(index),
+            "GIT_OBJECT_DIRECTORY": str(Path(folder) / "objects"),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(objects),
+        }
+        if new:
+            _git(root, "add", "--pathspec-from-file=-", "--pathspec-file-nul", environment=scratch, said=b"\0".join(map(os.fsencode, new)))
+        # Against HEAD and not the index, so that what is staged counts as well; config of the user's that shapes a diff is overruled.
+        flags = ("--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv")
+        plain = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false")
+        patch = _git(root, *plain, "diff", *flags, "HEAD", environment=scratch)
+    if len(patch) > MAX_BYTES:
+        raise DiffLeftOut(f"the patch has {len(patch)} bytes, more than {MAX_BYTES}")
+    return patch
+
+
+def _is_secret(path: str) -> bool:
+    return any(fnmatchcase(Path(path).name.lower(), pattern) for pattern in SECRET_NAMES)
+
+
+def _paths(listed: bytes) -> list[str]:
+    return [os.fsdecode(path) for path in listed.split(b"\0") if path]
+
+
+def _git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, said: bytes = b"") -> bytes:
+    command = ["git", "--no-optional-locks", "--literal-pathspecs", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(
+            command, input=said, capture_output=True, env={**os.environ, **(environment or {})}, timeout=_GIT_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as err:
+        raise DiffLeftOut(f"git did not answer: {err}") from err
+    if done.returncode:
+        raise DiffLeftOut(f"`git {arguments[0]}` failed: {' '.join(done.stderr.decode(errors='replace').split())[:300]}")
+    return done.stdout

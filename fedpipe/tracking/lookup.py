@@ -1,0 +1,139 @@
+"""Finds runs and registered model versions in a store, and which belongs to which."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fedpipe.errors import TrackingError
+from fedpipe.tracking.store import Store
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A registered version of a model.
+
+    Attributes:
+        name: of the registered model.
+        version: its number.
+        run_id: the run that trained it; empty if it does not say.
+        aliases: such as `champion`.
+        tags: the version's.
+    """
+
+    name: str
+    version: str
+    run_id: str
+    aliases: tuple[str, ...]
+    tags: dict[str, str]
+
+    @property
+    def label(self) -> str:
+        """Return `NAME/VERSION`, with its aliases."""
+        return f"{self.name}/{self.version}" + "".join(f" @{alias}" for alias in self.aliases)
+
+
+def find_run(store: Store, wanted: str) -> "Run":
+    """Return the run that `wanted` names: a run id, a run's name (the newest of that name), `MODEL@ALIAS` or `MODEL/VERSION`.
+
+    Raises:
+        TrackingError: there is none, or the model's version does not say which run trained it.
+    """
+    with store.guard(f"find {wanted}"):
+        version = _version_named(store, wanted)
+        if version is not None:
+            if not version.run_id:
+                raise TrackingError(f"{version.label}: expected a version that names its run, found none. Name the run itself.")
+            return store.client.get_run(version.run_id)
+        run = _or_none(lambda: store.client.get_run(wanted))
+        if run is not None:
+            return run  # type: ignore[no-any-return]
+        if "'" not in wanted:
+            named = store.client.search_runs(
+                experiment_ids(store), f"attributes.run_name = '{wanted}'", max_results=1, order_by=["attributes.start_time DESC"]
+            )
+            if named:
+                return named[0]
+    raise TrackingError(
+        f"{store.label}: expected a run's id or name, MODEL@ALIAS or MODEL/VERSION, found nothing called '{wanted}'. "
+        "`fedpipe ui` shows what there is; MLFLOW_TRACKING_URI names another store."
+    )
+
+
+def model_versions(store: Store) -> list[ModelVersion]:
+    """Return all registered versions, by name and number."""
+    with store.guard("list the registered models"):
+        aliases: dict[tuple[str, str], list[str]] = {}
+        for model in pages(lambda token: store.client.search_registered_models(max_results=_PAGE, page_token=token)):
+            for alias, number in model.aliases.items():
+                aliases.setdefault((model.name, str(number)), []).append(alias)
+        found = list(pages(lambda token: store.client.search_model_versions(max_results=_PAGE, page_token=token)))
+        versions = [
+            ModelVersion(
+                one.name,
+                str(one.version),
+                _run_of(store, one),
+                tuple(sorted(aliases.get((one.name, str(one.version)), ()))),
+                dict(one.tags),
+            )
+            for one in found
+        ]
+    return sorted(versions, key=lambda one: (one.name, int(one.version)))
+
+
+def experiment_ids(store: Store) -> list[str]:
+    """Return the ids of all experiments, deleted ones too: what was trained there was trained."""
+    from mlflow.entities import ViewType
+
+    listed = pages(lambda token: store.client.search_experiments(ViewType.ALL, max_results=_PAGE, page_token=token))
+    return [experiment.experiment_id for experiment in listed]
+
+
+def pages(ask: Callable[[str | None], Any]) -> Iterator[Any]:
+    """Yield the items of all pages of an answer."""
+    token: str | None = None
+    while True:
+        page = ask(token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _version_named(store: Store, wanted: str) -> ModelVersion | None:
+    name, at, alias = wanted.partition("@")
+    if not at:
+        name, slash, number = wanted.rpartition("/")
+        if not (slash and number.isdigit()):
+            return None
+        found = _or_none(lambda: store.client.get_model_version(name, number))
+    else:
+        found = _or_none(lambda: store.client.get_model_version_by_alias(name, alias))
+    if found is None:
+        return None
+    return ModelVersion(found.name, str(found.version), _run_of(store, found), (alias,) if at else (), dict(found.tags))
+
+
+def _run_of(store: Store, version: Any) -> str:
+    """Return the run that a version names, itself or by way of the logged model that it was made from."""
+    if version.run_id:
+        return str(version.run_id)
+    model_id = getattr(version, "model_id", None)
+    logged = _or_none(lambda: store.client.get_logged_model(model_id)) if model_id else None
+    return str(logged.source_run_id or "") if logged is not None else ""
+
+
+def _or_none(ask: Callable[[], Any]) -> Any:
+    """Return what is asked for, None if the store says that it does not exist."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ask()
+    except MlflowException as err:
+        if err.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise

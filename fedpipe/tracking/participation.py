@@ -1,0 +1,105 @@
+"""What each client did in a run: a row for each client and round, as Parquet, and the sums that questions are asked about.
+
+    round     int32    1..rounds
+    client_id string
+    status    string   `reported` or `failed`; only those that reported changed the weights
+    examples  int64    training examples that it processed in the round, each epoch counted; 0 where it did not report
+
+It is written when a training ends, however it ends, and lies beside the run as `lineage/clients.parquet`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from fedpipe.errors import TrackingError
+
+CLIENTS_NAME = "clients.parquet"
+REPORTED, FAILED = "reported", "failed"
+
+
+class ClientRound(NamedTuple):
+    """What one client did in one round."""
+
+    round_num: int
+    client_id: str
+    status: str
+    examples: int
+
+
+@dataclass(frozen=True)
+class ClientTotal:
+    """What one client did in a run.
+
+    Attributes:
+        client_id: the client.
+        rounds: rounds in which it reported, rising.
+        failed: rounds in which it was asked and did not report.
+        examples: training examples that it processed in all rounds.
+    """
+
+    client_id: str
+    rounds: tuple[int, ...]
+    failed: int
+    examples: int
+
+
+def write_clients(path: Path, rows: Iterable[ClientRound]) -> None:
+    """Write the rows to `path`: the same bytes for the same rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    numbers, clients, statuses, examples = [list(column) for column in zip(*sorted(rows), strict=True)] or [[], [], [], []]
+    fields = [("round", pa.int32()), ("client_id", pa.string()), ("status", pa.string()), ("examples", pa.int64())]
+    schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in fields])
+    table = pa.table([numbers, clients, statuses, examples], schema=schema)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    pq.write_table(table, temporary, version="2.6", data_page_version="1.0", compression="zstd", store_schema=False)
+    temporary.replace(path)
+
+
+def read_clients(path: Path) -> list[ClientRound]:
+    """Return the rows of a file. Raises TrackingError if it is none of these."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(path).read(use_threads=False)
+        columns = [table[name].to_pylist() for name in ("round", "client_id", "status", "examples")]
+    except (pa.ArrowException, OSError, KeyError) as err:
+        raise TrackingError(f"{path}: expected the table of a run's clients, found {' '.join(str(err).split())}.") from err
+    return [ClientRound(*row) for row in zip(*columns, strict=True)]
+
+
+def totals(rows: Iterable[ClientRound]) -> list[ClientTotal]:
+    """Return what each client did in all, by client id.
+
+    >>> totals([ClientRound(1, "a", "reported", 40), ClientRound(2, "a", "failed", 0), ClientRound(3, "a", "reported", 40)])
+    [ClientTotal(client_id='a', rounds=(1, 3), failed=1, examples=80)]
+    """
+    found: dict[str, tuple[list[int], list[int]]] = {}
+    for row in rows:
+        rounds, sums = found.setdefault(row.client_id, ([], [0, 0]))
+        if row.status == REPORTED:
+            rounds.append(row.round_num)
+        else:
+            sums[0] += 1
+        sums[1] += row.examples
+    return [ClientTotal(client_id, tuple(sorted(rounds)), *sums) for client_id, (rounds, sums) in sorted(found.items())]
+
+
+def spans(rounds: Sequence[int]) -> str:
+    """Return rising numbers in short.
+
+    >>> spans([1, 2, 3, 7, 9, 10])
+    '1-3, 7, 9-10'
+    """
+    parts: list[list[int]] = []
+    for number in rounds:
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in parts)
