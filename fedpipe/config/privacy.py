@@ -96,8 +96,8 @@ def problem_of(privacy: PrivacyConfig, cohort: Group, weighting: str, plain_mean
         )
     if strategy == "poisson" and least > 1:
         return (
-            f"cohort.min_reports={least} is set but {name} with cohort.strategy=poisson takes every round, however many report: to skip one "
-            "would tell how many were sampled. Remove it."
+            f"cohort.min_reports={least} is set but {name} with cohort.strategy=poisson takes every round, however many report: to skip "
+            "one would tell how many were sampled. Remove it."
         )
     if weighting != "uniform":
         return f"client.weighting={weighting} is set but {name} counts every client alike. Remove it or choose privacy.mechanism=none."
