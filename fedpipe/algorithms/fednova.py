@@ -69,6 +69,6 @@ def build(run: Run) -> Recipe:
     if client.optimizer == "adam":
         raise ConfigError("client.optimizer=adam: expected sgd or momentum, whose steps algorithm.name=fednova can count. Choose one.")
     momentum = 0.0 if client.optimizer == "sgd" else DEFAULT_MOMENTUM if client.momentum is None else client.momentum
-    kind = type("NovaWork", (NovaWork,), {"momentum": momentum})
+    kind: Any = type("NovaWork", (NovaWork,), {"momentum": momentum})
     plain = averaging(run)
     return replace(plain, work=kind.of(plain.work), server_optimizer=NovaServer(plain.server_optimizer))

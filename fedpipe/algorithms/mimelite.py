@@ -36,14 +36,14 @@ class MimeWork(ClientWork):
         """Train with the state that the server sent, and compute the gradient of all examples at the server's weights."""
         plain = ClientWork.of(self, optimizer=_Held(self.optimizer, server[BASE]))
         result = plain(weights, data, count, seed, rate)
-        return result._replace(update=[*result.update, *self._full_gradient(list(weights), data, count)])
+        return result._replace(update=[*result.update, *self._full_gradient(list(weights), data, count, seed)])
 
-    def _full_gradient(self, weights: list[Any], data: Any, count: Any) -> list[Any]:
+    def _full_gradient(self, weights: list[Any], data: Any, count: Any, seed: Any) -> list[Any]:
         x, y = self._examples(data, count)
 
         def add_batch(start: Any, total: list[Any]) -> Any:
             batch_x, batch_y = x[start : start + self.batch_size], y[start : start + self.batch_size]
-            gradients, _, _ = self._gradients(weights, batch_x, batch_y)
+            gradients, _ = self._gradients(weights, batch_x, batch_y, seed, -2 - start)  # no step's draws of what is dropped
             here = tf.cast(tf.shape(batch_y)[0], tf.float32)
             return start + self.batch_size, [left + here * right for left, right in zip(total, gradients, strict=True)]
 
