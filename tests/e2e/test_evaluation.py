@@ -11,8 +11,8 @@ import pytest
 from mlflow import MlflowClient
 
 SETTINGS = (
-    *("data.validation_fraction=0.2", "data.held_out_fraction=0.1", "rounds=12", "eval.patience=2", "eval.personalize_steps=3"),
-    *("cohort.strategy=poisson", "cohort.size=4", "cohort.min_reports=3", "cohort.dropout_fraction=0.2"),
+    *("data.validation_fraction=0.2", "data.held_out_fraction=0.1", "rounds=12", "eval.patience=4", "eval.personalize_steps=3"),
+    *("cohort.strategy=poisson", "cohort.size=6", "cohort.min_reports=3", "cohort.dropout_fraction=0.2"),
     *("cohort.latency_median_seconds=10", "cohort.round_deadline_seconds=20", "client.learning_rate=0.2"),
 )
 
@@ -31,7 +31,7 @@ def test_validation_chooses_and_stops(evaluated: Any) -> None:
     scores = [float(row["validation_accuracy"]) for row in rows]
     best = scores.index(max(scores))
     assert (summary["best_round"], summary["rounds"]) == (best, len(rows) - 1)
-    assert summary["rounds"] == min(12, best + 2)
+    assert summary["rounds"] == min(12, best + 4)
     store = MlflowClient(tracking_uri=f"sqlite:///{user.project}/mlflow.db")
     run = store.get_run(summary["run_id"])
     assert run.data.tags["weights.best_round"] == str(best)

@@ -23,7 +23,7 @@ CASES = [
     ({"name": "cnn_dropout"}, (8, 8), "uint8"),
     ({"name": "lstm", "tokens": 30}, (7,), "int32"),
     ({"name": "lstm", "positions": "all"}, (7,), "int32"),
-    ({"name": "resnet18_gn"}, (8, 8, 3), "uint8"),
+    pytest.param({"name": "resnet18_gn"}, (8, 8, 3), "uint8", marks=pytest.mark.slow),
 ]
 
 

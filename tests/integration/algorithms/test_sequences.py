@@ -25,16 +25,20 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Population:
 
 def test_variable_length_trains_and_its_loss_falls(texts: Population, tff_runtime: Any, tmp_path: Path) -> None:
     config = Config.model_validate(
-        {"model": {"name": "lstm", "tokens": 257}, "client": {"learning_rate": 0.5, "epochs": 2}, "data": {"source": "csv", "path": "x"}}
+        {
+            "model": {"name": "lstm", "tokens": 257},
+            "client": {"optimizer": "adam", "learning_rate": 0.005, "epochs": 4, "batch_size": 8},
+            "data": {"source": "csv", "path": "lines.csv"},
+        }
     )
     assert texts.manifest.variable_length
     check_input(config, texts.manifest)
     model = build_model(config, texts.manifest.feature_shape, texts.manifest.num_classes)
     algorithm = build_algorithm(config, model, texts, tmp_path)
     state, losses = tff_runtime.call(algorithm.initialize), []
-    for round_num in range(1, 7):
-        result = tff_runtime.call(algorithm.next, state, round_num, texts.client_ids())
+    for round_num in range(1, 4):
+        result = tff_runtime.call(algorithm.next, state, round_num, texts.client_ids()[:2])
         state = result.state
         losses.append(result.metrics["train/loss"])
-    assert losses[0] == pytest.approx(0.69, abs=0.1)  # ln 2: two labels, nothing known
-    assert losses[-1] < 0.6 * losses[0]
+    assert losses[0] < 0.75  # ln 2 = 0.69: two labels, nothing known
+    assert losses[-1] < 0.5 * losses[0]

@@ -95,8 +95,8 @@ def test_dropout_follows_from_the_seed_and_keeps_the_mean() -> None:
     draws = [model.train_logits(weights, x, tf.constant([seed, step], tf.int64)).numpy() for seed in (1, 2) for step in (1, 2)]
     np.testing.assert_array_equal(draws[0], model.train_logits(weights, x, tf.constant([1, 1], tf.int64)))
     assert len({draw.tobytes() for draw in draws}) == 4, "another client or another step draws anew"
-    # 0.25 and 0.5 of the units are dropped and the rest scaled: the sum over the last layer's inputs is kept on average.
-    linear = [*weights[:6], np.ones((128, 4), np.float32), np.zeros(4, np.float32)]
+    # 0.25 and 0.5 of the units are dropped and the rest scaled: where no ReLU cuts, what comes out is kept on average.
+    linear = [*map(np.abs, weights[:6]), np.ones((128, 4), np.float32), np.zeros(4, np.float32)]
     many = model.train_logits(linear, np.repeat(x[:1], 2000, axis=0), tf.constant([9, 1], tf.int64)).numpy()
     np.testing.assert_allclose(many[:, 0].mean(), model.logits(linear, x[:1])[0, 0], rtol=0.1)
     assert many[:, 0].std() > 0, "each example draws its own units"
