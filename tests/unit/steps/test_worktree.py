@@ -63,10 +63,13 @@ def test_dvc_finds_the_same_remote_and_the_same_cache(repository):
 
 def test_what_cannot_be_is_said_and_nothing_is_left(repository, tmp_path):
     project, (first, second) = repository
-    with pytest.raises(ConfigError, match="found it is not there. Run `git fetch --all`"), worktree_of(project, "1" * 40, None):
+    with pytest.raises(ConfigError, match=r"found it is not there\. Run `git fetch --all`"), worktree_of(project, "1" * 40, None):
         pass
     (tmp_path / "patch").write_text("--- a/project/gone\n+++ b/project/gone\n@@ -1 +1 @@\n-a\n+b\n")
-    with pytest.raises(ConfigError, match=f"expected changes that fit commit {second}"), worktree_of(project, second, tmp_path / "patch"):
+    with (
+        pytest.raises(ConfigError, match=f"expected the run's changes to fit its commit {second}"),
+        worktree_of(project, second, tmp_path / "patch"),
+    ):
         pass
     with pytest.raises(ZeroDivisionError), worktree_of(project, first, None):
         raise ZeroDivisionError
