@@ -1,4 +1,4 @@
-"""`fedpipe lineage`: where a run or a model comes from, and where a client's data went."""
+"""`fedpipe lineage` and `reproduce`: where a run or a model comes from, where a client's data went, and a run made again."""
 
 import json
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fedpipe.cli.options import Json
+from fedpipe.cli.options import Json, Quiet
 from fedpipe.errors import ConfigError
 
 _SHORT = 12
@@ -35,6 +35,30 @@ def lineage(
         _show_chain(answer)
     else:
         _show_client(answer)
+
+
+def reproduce(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id or name, or a registered model: NAME@ALIAS, NAME/VERSION.")],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a recorded run again from its commit, data and settings, and compare the weights of every round; exit code 1 if they differ."""
+    from fedpipe.steps.project import find_project
+    from fedpipe.steps.reproduce import reproduce as reproduce_step
+
+    done = reproduce_step(find_project(Path.cwd()), run, lambda line: None if quiet or as_json else typer.echo(line, err=True))
+    if as_json:
+        print(done.to_json())
+    elif not quiet:
+        if done.environment:
+            typer.echo("what differs in the environment, then and now:", err=True)
+        for key, (then, now) in done.environment.items():
+            typer.echo(f"  {key}: {then}, {now}", err=True)
+        for note in done.notes:
+            typer.echo(f"note: {note}", err=True)
+        typer.echo(f"{done.rounds} rounds compared, data {done.data['how']}: {done.difference}", err=True)
+    if done.result != "identical":
+        raise typer.Exit(1)
 
 
 def _show_chain(chain: dict[str, Any]) -> None:
@@ -107,5 +131,6 @@ def _day(milliseconds: int) -> str:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command()(lineage)
+    app.command()(reproduce)

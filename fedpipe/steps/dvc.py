@@ -72,6 +72,15 @@ def repro(root: Path, stage: str) -> None:
     _dvc(root, "repro", "--quiet", stage)
 
 
+def pull(root: Path, target: str) -> None:
+    """Bring `target` in the version that `dvc.lock` names, from DVC's cache or its remote.
+
+    Raises:
+        DataError: neither has it, or DVC failed.
+    """
+    _dvc(root, "pull", "--quiet", target)
+
+
 def _dvc(root: Path, *arguments: str) -> None:
     scripts = Path(sys.executable).parent
     environment = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}", "DVC_NO_ANALYTICS": "true"}

@@ -14,11 +14,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
 from fedpipe.errors import TrackingError
+from fedpipe.tracking.artifacts import read_artifact
 from fedpipe.tracking.lookup import experiment_ids, pages
 from fedpipe.tracking.participation import CLIENTS_NAME, REPORTED, ClientRound, read_clients, spans, totals
 from fedpipe.tracking.store import Store
@@ -154,31 +154,15 @@ def _runs(store: Store, ended_since: int | None) -> "Iterator[Run]":
 def _rows(store: Store, run: "Run", scratch: Path) -> tuple[str, list[ClientRound]]:
     if "fedpipe.plan_sha256" not in run.data.tags:
         return "none", []
-    table = _artifact(store, run, TABLE, scratch)
+    table = read_artifact(store, run, TABLE, scratch)
     if table is not None:
         return "recorded", read_clients(table)
-    plan = _artifact(store, run, PLAN, scratch)
+    plan = read_artifact(store, run, PLAN, scratch)
     if plan is None:
         return "none", []
     cohorts = CohortPlan.from_json(plan.read_text(encoding="utf-8"))
     done = range(1, min(_last_round(store, run), len(cohorts)) + 1)
     return "plan", [ClientRound(number, one, REPORTED, 0) for number in done for one in cohorts.cohort(number)]
-
-
-def _artifact(store: Store, run: "Run", name: str, scratch: Path) -> Path | None:
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-
-    uri = str(run.info.artifact_uri)
-    if uri.startswith("file://"):
-        path = Path(unquote(urlsplit(uri).path)) / name
-        return path if path.exists() else None
-    try:
-        return Path(download_artifacts(f"{uri}/{name}", dst_path=str(scratch), tracking_uri=store.uri))
-    except (MlflowException, OSError) as err:
-        if isinstance(err, ConnectionError):
-            raise
-        return None  # it left none
 
 
 def _last_round(store: Store, run: "Run") -> int:

@@ -57,3 +57,38 @@ def test_the_settings_are_kept_as_a_params_file(trained: Trained, store: MlflowC
     params = yaml.safe_load(artifact(store, trained[2]["run_id"], "params.yaml").read_text())
     assert params["client"]["learning_rate"] == 0.05
     assert params["rounds"] == 5
+
+
+def test_the_chain_is_shown(trained: Trained) -> None:
+    user, first, _ = trained
+    said = user.run("fedpipe", "lineage", "first").stdout
+    lines = [line.strip("│├└─ ") for line in said.splitlines()]
+    order = [f"git commit {first['git_commit']}", f"data mnist5k, DVC md5 {first['data_md5']} (in dvc.lock)", "Prefect flow run first"]
+    places = [next(i for i, line in enumerate(lines) if line.startswith(part)) for part in [*order, f"MLflow run first, {first['run_id']}"]]
+    assert places == sorted(places)
+    assert "no registered model version" in said
+    found = json.loads(user.run("fedpipe", "lineage", first["run_id"], "--json").stdout)
+    assert (found["mlflow"]["run_id"], found["prefect"]["flow_run_id"]) == (first["run_id"], first["flow_run_id"])
+    assert (found["weights_sha256"], found["rounds"], found["versions"]) == (first["weights_sha256"], 15, [])
+    assert found["final"]["test/accuracy"] == first["final"]["test/accuracy"]
+
+
+def test_a_client_is_found_in_the_runs_that_trained_on_it(trained: Trained, store: MlflowClient) -> None:
+    user, first, second = trained
+    rows = read_clients(artifact(store, first["run_id"], "clients.parquet"))
+    client = rows[0].client_id  # the cohort is fixed: it is in each round of both runs
+    answer = json.loads(user.run("fedpipe", "lineage", "--client", client, "--json").stdout)
+    runs = {run["run_id"]: run for run in answer["runs"]}
+    assert {first["run_id"], second["run_id"]} <= set(runs)
+    one = runs[first["run_id"]]
+    share = sum(row.examples for row in rows if row.client_id == client) / sum(row.examples for row in rows)
+    assert (one["rounds"], one["spans"], one["share"], one["here"]) == (15, "1-15", share, True)
+    assert runs[second["run_id"]]["rounds"] == 5
+    assert "no run in the store asked a client nobody" in user.run("fedpipe", "lineage", "--client", "nobody").stdout
+
+
+def test_what_is_not_there_is_said(trained: Trained) -> None:
+    user = trained[0]
+    assert "found nothing called 'nobody'" in user.run("fedpipe", "lineage", "nobody", code=2).stderr
+    assert "expected a run or model, or --client ID, found neither" in user.run("fedpipe", "lineage", code=2).stderr
+    assert "found nothing called 'nobody'" in user.run("fedpipe", "reproduce", "nobody", code=2).stderr
