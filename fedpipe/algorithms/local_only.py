@@ -71,7 +71,7 @@ class LocalOnly(WithMemory):
             scores["central"].append(self._score(model, self._central))
             if len(own):
                 scores["test"].append(self._score(model, own))
-        metrics = {}
+        metrics: dict[str, float] = {}
         for name, found in scores.items():
             if found:
                 loss, accuracy = np.mean(found, axis=0)

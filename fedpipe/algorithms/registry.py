@@ -51,7 +51,7 @@ def build_algorithm(config: Config, model: ModelSpec, population: Any, cache_dir
     from fedpipe.algorithms.fedavg import FedAvg
 
     kind = built.algorithm or FedAvg
-    return kind(config, built.work, built.aggregation, cache, built.server_optimizer)  # type: ignore[no-any-return]
+    return kind(config, built.work, built.aggregation, cache, built.server_optimizer)
 
 
 def load(where: str) -> Any:
