@@ -27,7 +27,7 @@ class User:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_", "DVC_"))}
         return kept | {"HOME": str(self.home), "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}", "DVC_NO_ANALYTICS": "true"}
 
-    def run(self, *command: str, timeout: int = 240, code: int = 0, **environment: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, *command: str, timeout: int = 290, code: int = 0, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run a program and check its exit code."""
         out, err = self.home / "stdout", self.home / "stderr"
         with out.open("w") as stdout, err.open("w") as stderr:
@@ -58,9 +58,9 @@ class User:
 
 @pytest.fixture(scope="session")
 def make_user(tmp_path_factory: pytest.TempPathFactory, clone: Callable[..., Path]) -> Callable[..., User]:
-    def make(git: bool = True) -> User:
+    def make(git: bool = True, home: Path | None = None) -> User:
         folder = tmp_path_factory.mktemp("user")
-        return User(clone(folder / "project", git=git), folder / "home")
+        return User(clone(folder / "project", git=git), home or folder / "home")
 
     return make
 

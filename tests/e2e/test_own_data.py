@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedpipe.data.digest import dvc_md5
+
 CLIENTS, EXAMPLES = 6, 30
 
 
@@ -59,7 +61,6 @@ def test_a_users_own_data_from_file_to_run(user: Any, write: Any) -> None:
     options = [part for override in overrides for part in ("-S", override)]
     summary = user.train(*options, "-S", "client.learning_rate=0.1")
     assert summary["final"]["test/loss"] < summary["initial"]["test/loss"]
-    assert user.train(*options, "-S", "client.learning_rate=0.1")["weights_sha256"] == summary["weights_sha256"]
 
 
 def test_a_file_in_params_must_be_known_to_dvc(user: Any) -> None:
@@ -70,10 +71,11 @@ def test_a_file_in_params_must_be_known_to_dvc(user: Any) -> None:
     done = user.run("fedpipe", "run", "--json", code=2)
     assert "Add the line `- mine.csv` there" in done.stderr
     stages.write_text(stages.read_text().replace("      - forgotten.json\n", "      - forgotten.json\n      - mine.csv\n"))
-    first = user.train()
+    user.run("dvc", "repro", "--quiet", "prepare")
+    first = dvc_md5(user.project / "data" / "shards")
     lines = (user.project / "mine.csv").read_text().splitlines(keepends=True)
     (user.project / "mine.csv").write_text("".join(lines[:-1]))
-    assert user.train()["data_md5"] != first["data_md5"]
+    assert user.train()["data_md5"] != first
 
 
 def test_describe_and_forget(make_user: Any) -> None:

@@ -125,42 +125,59 @@ def test_prefect_shows_progress_rounds_and_link(trained: Trained, prefect: sqlit
     assert first["run_id"] in artifacts["mlflow-run"][1]
 
 
-def test_same_settings_same_bits(trained: Trained) -> None:
+def test_cache_is_shown_and_cleared(trained: Trained) -> None:
+    user = trained[0]
+    assert json.loads(user.run("fedpipe", "cache", "--json").stdout)["files"] == 10  # both runs: the same ten clients
+    assert json.loads(user.run("fedpipe", "cache", "--clear", "--json").stdout)["files"] == 10
+    assert json.loads(user.run("fedpipe", "cache", "--json").stdout) | {"path": ""} == {
+        "path": "",
+        "files": 0,
+        "size_bytes": 0,
+        "cleared": False,
+    }
+
+
+def test_same_settings_same_bits(trained: Trained) -> None:  # with a cache that was just cleared
     user, first, _ = trained
     assert user.train("--name", "again")["weights_sha256"] == first["weights_sha256"]
 
 
-def test_a_run_without_git_says_so(make_user: Any) -> None:
-    user = make_user(git=False)
+def test_a_run_without_git_says_so(trained: Trained, make_user: Any) -> None:
+    user = make_user(git=False, home=trained[0].home)
     done = user.run("fedpipe", "run", "-S", "rounds=1")
     assert "this run has no commit" in done.stderr
     assert "before" in done.stderr
     assert "after" in done.stderr
 
 
-def test_module_runs_the_same_flow(user: Any) -> None:
+def test_module_runs_the_same_flow(trained: Trained) -> None:
+    user = trained[0]
     params = user.project / "params.yaml"
-    params.write_text(params.read_text().replace("rounds: 15", "rounds: 2"))
+    text = params.read_text()
+    params.write_text(text.replace("rounds: 15", "rounds: 2"))
     summary = json.loads(user.run("python", "-m", "flows.train").stdout.splitlines()[-1])
+    params.write_text(text)
     assert summary["rounds"] == 2
     assert summary["flow_run_id"]
 
 
-def test_synthetic_source(user: Any) -> None:
+def test_synthetic_source(trained: Trained) -> None:
+    user = trained[0]
     summary = user.train("-S", "data.source=synthetic", "-S", "cohort.size=2", "-S", "rounds=2")
     assert summary["initial"]["test/loss"] == pytest.approx(math.log(10), abs=1e-6)
     assert summary["final"]["test/loss"] != summary["initial"]["test/loss"]
     assert user.git_status() == ""
 
 
-def test_interrupt_marks_the_run(user: Any) -> None:
+def test_sigterm_marks_the_run(trained: Trained) -> None:
     import signal
     import subprocess
     import time
 
+    user = trained[0]
     with (user.home / "log").open("w") as log:
         process = subprocess.Popen(
-            ["fedpipe", "run", "-S", "rounds=5000"],
+            ["fedpipe", "run", "--name", "long", "-S", "rounds=5000"],
             cwd=user.project,
             env=user.environment(),
             stdout=log,
@@ -174,7 +191,7 @@ def test_interrupt_marks_the_run(user: Any) -> None:
             time.sleep(1)
             if (user.project / "mlflow.db").exists() and (user.project / "mlartifacts").exists():
                 experiment = client.get_experiment_by_name("fedpipe")
-                runs = list(client.search_runs([experiment.experiment_id])) if experiment else []
+                runs = list(client.search_runs([experiment.experiment_id], "tags.mlflow.runName = 'long'")) if experiment else []
         process.send_signal(signal.SIGTERM)
         code = process.wait(60)
     assert code == 143, (user.home / "log").read_text()
@@ -188,19 +205,6 @@ def test_the_readme_shows_this_run(trained: Trained) -> None:
         loss, accuracy = map(float, shown[row].split("│"))
         assert (loss, accuracy) == pytest.approx((trained[1][key]["test/loss"], trained[1][key]["test/accuracy"]), abs=2e-3)
     assert trained[1]["data_md5"].startswith(re.findall(r"^data +(\w+)", readme, re.MULTILINE)[0])
-
-
-def test_cache_is_shown_and_cleared(make_user: Any) -> None:
-    user = make_user()
-    user.train("-S", "rounds=2", "-S", "cohort.size=4")
-    assert json.loads(user.run("fedpipe", "cache", "--json").stdout)["files"] == 4
-    assert json.loads(user.run("fedpipe", "cache", "--clear", "--json").stdout)["files"] == 4
-    assert json.loads(user.run("fedpipe", "cache", "--json").stdout) | {"path": ""} == {
-        "path": "",
-        "files": 0,
-        "size_bytes": 0,
-        "cleared": False,
-    }
 
 
 def test_doctor_finds_this_machine_fit(trained: Trained) -> None:

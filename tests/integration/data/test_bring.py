@@ -34,7 +34,8 @@ def plan_of(shards: Path, folder: Path, clients: int) -> CohortPlan:
 
 
 def bringers() -> list[int]:
-    return [process.pid for process in psutil.process_iter(["cmdline"]) if "fedpipe.data.bring" in (process.info["cmdline"] or [])]
+    """Return what this process has started, by pid: other tests may run beside it."""
+    return [process.pid for process in psutil.Process().children(recursive=True) if "fedpipe.data.bring" in process.cmdline()]
 
 
 def test_all_planned_clients_are_brought_and_they_are_sound(shards: Path, tmp_path: Path) -> None:

@@ -58,3 +58,4 @@ def test_the_readmes_figures_hang_together_and_reach_the_bars() -> None:
     assert sorted(sizes) == [100, 10_000, 100_000]
     assert sizes[100_000][4] - sizes[100][4] < 150
     assert sizes[100_000][0] / sizes[10_000][0] < 12.1
+    assert sizes[100_000][3] <= 1.15 * sizes[100][3]
