@@ -119,13 +119,14 @@ class Accountant:
     def _unit(self, round_num: int) -> tuple[Any, int]:
         """Return an event, and how often rounds 1..`round_num` have it."""
         privacy, cohort = self.config.privacy, self.config.cohort
+        strategy: str = cohort.strategy
         noise = float(privacy.noise_multiplier or 0.0)
         if privacy.mechanism == "tree":
             steps = min(round_num, privacy.restart_rounds or len(self.plan))
             return dp_accounting.SingleEpochTreeAggregationDpEvent(noise, steps), self._most_rounds[round_num - 1]
-        if cohort.strategy == "poisson":
+        if strategy == "poisson":
             return dp_accounting.PoissonSampledDpEvent(cohort.size / self.clients, dp_accounting.GaussianDpEvent(noise)), round_num
-        if cohort.strategy == "uniform":
+        if strategy == "uniform":
             halved, asked = dp_accounting.GaussianDpEvent(noise / 2), max(map(len, self.plan.cohorts))
             return dp_accounting.SampledWithoutReplacementDpEvent(self.clients, asked, halved), round_num
         return dp_accounting.GaussianDpEvent(noise), self._most_rounds[round_num - 1]

@@ -10,7 +10,7 @@ For SGD a_k is the number of steps, for momentum m it is (t - m (1 - m^t) / (1 -
 examples, or 1 / clients (`client.weighting`). Clients with equally many steps make it `fedavg`.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tensorflow as tf
@@ -21,10 +21,11 @@ from fedpipe.algorithms.recipe import Recipe, Run, averaging
 from fedpipe.errors import ConfigError
 
 
+@dataclass(frozen=True)
 class NovaWork(ClientWork):
-    """Client work whose update is d_k, with a_k behind it."""
+    """Client work whose update is d_k, with a_k behind it. `momentum` is that of the optimizer, 0 for SGD."""
 
-    momentum = 0.0
+    momentum: float = 0.0
 
     def zero_update(self, weights: Any) -> list[Any]:
         """Return zeros for d_k and a_k."""
@@ -69,6 +70,5 @@ def build(run: Run) -> Recipe:
     if client.optimizer == "adam":
         raise ConfigError("client.optimizer=adam: expected sgd or momentum, whose steps algorithm.name=fednova can count. Choose one.")
     momentum = 0.0 if client.optimizer == "sgd" else DEFAULT_MOMENTUM if client.momentum is None else client.momentum
-    kind: Any = type("NovaWork", (NovaWork,), {"momentum": momentum})
     plain = averaging(run)
-    return replace(plain, work=kind.of(plain.work), server_optimizer=NovaServer(plain.server_optimizer))
+    return replace(plain, work=NovaWork.of(plain.work, momentum=momentum), server_optimizer=NovaServer(plain.server_optimizer))

@@ -50,6 +50,7 @@ def test_weights_of_each_round_and_tensor(tmp_path):
     history = open_history(tmp_path)
     history.round_done(report(0))
     history.round_done(report(1))
+    history.flush()
     first, second = map(json.loads, history.weights_path.read_text().splitlines())
     assert second["sha256"] == weights_sha256(report(1).weights)
     assert first["tensors"]["bias"] == second["tensors"]["bias"]
@@ -60,6 +61,7 @@ def test_a_killed_run_goes_on_with_each_round_once(tmp_path):
     history = open_history(tmp_path)
     history.round_done(report(0))
     history.round_done(report(1, failed=("a",)))
+    history.flush()
     with history.weights_path.open("a") as file:
         file.write('{"round": 2, "sha')  # killed in the middle of a line
     again = open_history(tmp_path)
@@ -70,6 +72,14 @@ def test_a_killed_run_goes_on_with_each_round_once(tmp_path):
     rows = read_clients(again.clients_path)
     assert len({(row.round_num, row.client_id) for row in rows}) == len(rows) == 6
     assert rows[0] == ClientRound(1, "a", "failed", 0)
+
+
+def test_a_line_that_cannot_be_written_stops_the_next_round(tmp_path):
+    history = open_history(tmp_path)
+    history.weights_path.mkdir()
+    history.round_done(report(0))
+    with pytest.raises(IsADirectoryError):
+        history.round_done(report(1))
 
 
 def test_where_an_algorithm_counts_in_its_own_way_what_clients_hold_is_given(tmp_path):
