@@ -101,7 +101,7 @@ def test_adaptive_servers_step_along_the_mean_update(build: Any, mixed_clients: 
 
 def test_next_has_the_type_that_it_promises(build: Any, mixed_clients: Any) -> None:
     state = "state=<weights=<float32[784,10],float32[10]>,optimizer=<learning_rate=float32>,aggregator=<>>@SERVER"
-    clients = "clients=<loss=float32,correct=int64,examples=int64,steps=int64,failed=int64>"
+    clients = "clients=<loss=float32,correct=int64,examples=int64,steps=int64,predictions=int64,failed=int64>"
     result = f"<{state.removeprefix('state=')},<{clients},aggregator=<total_weight=float32>>@SERVER>"
     refs = "refs={<data=str[?],count=int64[?],seed=int64[?],rate=float32[?]>}@CLIENTS"
     assert str(build(mixed_clients).algorithm.process.next.type_signature) == f"(<{state},{refs}> -> {result})"
