@@ -1,5 +1,6 @@
 """The entry point: the commands, and how an error ends a program."""
 
+import contextlib
 import errno
 import logging
 import os
@@ -67,7 +68,11 @@ def main() -> NoReturn:
     except typer.exceptions.TyperException as err:
         code = _say(f"{err.format_message().rstrip('.')}. See `fedpipe --help`.", err.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        code = _say("interrupted", 130)
+        _leave(_say("interrupted", 130))
+    except SystemExit as err:
+        if err.code == 128 + signal.SIGTERM:
+            _leave(_say("told to end", 128 + signal.SIGTERM))
+        raise
     except FedpipeError as err:
         if debug:
             raise
@@ -80,6 +85,15 @@ def main() -> NoReturn:
         else:
             code = _say(f"{type(err).__name__}: {' '.join(str(err).split())} (a defect of fedpipe? --debug shows where)", 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process now. All that a run holds is closed; threads of libraries may still be sending, and Python would wait for them."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _show_warnings(debug: bool) -> None:
