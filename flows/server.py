@@ -164,8 +164,9 @@ def prefect_api(log_path: Path) -> Iterator[TemporaryServer | None]:
         require_server(url)
         try:
             yield None
-        finally:
-            send_what_is_held_back(_HURRY_SECONDS)
+        except BaseException as err:
+            send_what_is_held_back(_STOP_TIMEOUT_SECONDS if isinstance(err, Exception) else _HURRY_SECONDS)
+            raise
         return
     _reach_this_machine_directly()
     server = TemporaryServer(log_path)
