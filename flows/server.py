@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from fedpipe.errors import EnvironmentProblem
 
 _START_TIMEOUT_SECONDS = 120
-_STOP_TIMEOUT_SECONDS = 5
+_STOP_TIMEOUT_SECONDS, _HURRY_SECONDS = 5, 1
 _PR_SET_PDEATHSIG = 1
 
 # What a server for one run in this process never does: schedules, deployments, clean-up of others' runs. They take start-up
@@ -121,21 +121,35 @@ class TemporaryServer:
             f"Its log: {self._log_path}. Or set PREFECT_API_URL to a server."
         )
 
-    def close(self) -> None:
-        """End the server, once it has what Prefect's client still holds back; returns when it is gone."""
-        from prefect.events.worker import EventsWorker
-        from prefect.logging.handlers import APILogHandler
+    def close(self, hurry: bool = False) -> None:
+        """End the server, once it has what Prefect's client still holds back; returns when it is gone.
 
-        # Task runs reach the server as events, sent by threads: without this the last of them would be lost.
-        EventsWorker.drain_all(timeout=_STOP_TIMEOUT_SECONDS)
-        APILogHandler().flush()
+        In a hurry it is killed, which its database bears: a run that was told to end has ten seconds for all of it.
+        """
+        if not hurry:
+            send_what_is_held_back(_STOP_TIMEOUT_SECONDS)
         self._first.over(done=False)
-        self._process.terminate()
+        if hurry:
+            self._process.kill()
+        else:
+            self._process.terminate()
         try:
             self._process.wait(_STOP_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def send_what_is_held_back(seconds: float) -> None:
+    """Wait for the threads that send Prefect's events and log lines, at most so long for each.
+
+    Task runs reach the server as events: without this the last of them would be lost.
+    """
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for sender in (EventsWorker, APILogWorker):
+        sender.drain_all(timeout=seconds)
 
 
 @contextmanager
@@ -150,7 +164,11 @@ def prefect_api(log_path: Path) -> Iterator[TemporaryServer | None]:
     url = PREFECT_API_URL.value()
     if url:
         require_server(url)
-        yield None
+        try:
+            yield None
+        except BaseException as err:
+            send_what_is_held_back(_STOP_TIMEOUT_SECONDS if isinstance(err, Exception) else _HURRY_SECONDS)
+            raise
         return
     _reach_this_machine_directly()
     server = TemporaryServer(log_path)
@@ -158,8 +176,10 @@ def prefect_api(log_path: Path) -> Iterator[TemporaryServer | None]:
         # Its pages are those that `prefect server start` shows of the same database.
         with temporary_settings({PREFECT_API_URL: server.api_url, PREFECT_UI_URL: LOCAL_UI}):
             yield server
-    finally:
-        server.close()
+    except BaseException as err:
+        server.close(hurry=not isinstance(err, Exception))
+        raise
+    server.close()
 
 
 def require_server(url: str) -> None:

@@ -1,5 +1,6 @@
 """The entry point: the commands, and how an error ends a program."""
 
+import contextlib
 import errno
 import logging
 import os
@@ -18,6 +19,8 @@ from fedpipe.redact import hide
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """What the kernel says when a file system or a user's share of it is full."""
+
+_INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 app = typer.Typer(
     name="fedpipe",
@@ -66,12 +69,18 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         code = app(args=arguments, prog_name="fedpipe", standalone_mode=False)
+        if code == _INTERRUPTED:  # typer's answer to Ctrl-C
+            _say("interrupted", code)
     except typer.Exit as err:
         code = err.exit_code
     except typer.exceptions.TyperException as err:
         code = _say(f"{err.format_message().rstrip('.')}. See `fedpipe --help`.", err.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        code = _say("interrupted", 130)
+        code = _say("interrupted", _INTERRUPTED)
+    except SystemExit as err:
+        if err.code != _TERMINATED:
+            raise
+        code = _say("told to end", _TERMINATED)
     except FedpipeError as err:
         if debug:
             raise
@@ -83,7 +92,18 @@ def main() -> NoReturn:
             code = _say(f"{err.filename or 'a file'}: expected room for it, found {err.strerror}. Make room, then `fedpipe resume`.", 2)
         else:
             code = _say(f"{type(err).__name__}: {' '.join(str(err).split())} (a defect of fedpipe? --debug shows where)", 1)
-    sys.exit(code if isinstance(code, int) else 0)
+    if not isinstance(code, int) or code == 0:
+        sys.exit(0)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process now. All that a run holds is closed; Python would wait for threads of libraries that are still sending, and some
+    libraries' objects complain when they are taken down after an error."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _show_warnings(debug: bool) -> None:
