@@ -69,10 +69,12 @@ def main() -> NoReturn:
         code = _say("interrupted", 130)
     except FedpipeError as err:
         if debug:
+            watch_outlets()  # typer puts its own hook in the place of ours
             raise
         code = _say(" ".join(str(err).split()), err.exit_code)
     except Exception as err:
         if debug:
+            watch_outlets()  # typer puts its own hook in the place of ours
             raise
         code = _say(f"{type(err).__name__}: {' '.join(str(err).split())} (a defect of fedpipe? --debug shows where)", 1)
     sys.exit(code if isinstance(code, int) else 0)
