@@ -15,9 +15,9 @@ SHORTEST = 6
 """Characters from which a value of the environment is looked for by itself; a shorter one is in texts that mean other things."""
 
 _WORDS = r"password|passwd|passphrase|pwd|secret|token(?!s|iz)|api_?key|access_?key|private_?key|signature|credential|auth(?!or)"
-# A password ends at the last @ of the same URI; `host:5000/...` is a port and no password.
-_PASSWORD = re.compile(r"://([^:/@\s\"<>]*):(?!\d{1,5}[/?#])((?:(?!://)[^\s\"<>])*)@")
-_LONE_TOKEN = re.compile(r"(https?://)[^\s:/@\"<>]+@", re.IGNORECASE)
+# A password ends at the last @ of the same URI; `host:5000/...` is a port and no password. One slash: a URI that was taken for a path.
+_PASSWORD = re.compile(r"(:/{1,2}[^:/@\s\"<>]*):(?!\d{1,5}[/?#])((?:(?!:/)[^\s\"<>])*)@")
+_LONE_TOKEN = re.compile(r"(https?:/{1,2})[^\s:/@\"<>]+@", re.IGNORECASE)
 _NAMED = re.compile(rf"((?:^|(?<=[\s?&;,'\"(\[{{]))[\w.\-]*(?:{_WORDS})[\w.\-]*=)[^\s&;,'\"<>)\]}}]+", re.IGNORECASE)
 _HEADER = re.compile(r"(authorization['\"]?\s*[:=]\s*['\"]?(?:bearer|basic)\s+)[^\s'\"]+", re.IGNORECASE)
 _SECRET_NAME = re.compile(
@@ -39,8 +39,8 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     listed = sorted(filter(None, secrets), key=len, reverse=True)
     if listed:
         text = re.sub("|".join(map(re.escape, listed)), MASK, text)
-    if "://" in text:
-        text = _LONE_TOKEN.sub(rf"\1{MASK}@", _PASSWORD.sub(rf"://\1:{MASK}@", text))
+    if ":/" in text:
+        text = _LONE_TOKEN.sub(rf"\1{MASK}@", _PASSWORD.sub(rf"\1:{MASK}@", text))
     return _HEADER.sub(rf"\1{MASK}", _NAMED.sub(rf"\1{MASK}", text))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fedpipe.config import load_config
+from fedpipe.outlets import watch_outlets
 from fedpipe.redact import hide
 from fedpipe.steps.project import Project
 from fedpipe.steps.run_state import RunState, begin, running
@@ -60,6 +61,7 @@ def launch(
     Raises:
         FedpipeError: bad input, before anything is started; or what a step raised.
     """
+    watch_outlets()
     timings = timings or Timings()
     config = load_config(params, overrides)
     asked = {"params": str(params.resolve()), "overrides": list(overrides)}

@@ -83,10 +83,12 @@ def main() -> NoReturn:
         code = _say("told to end", _TERMINATED)
     except FedpipeError as err:
         if debug:
+            watch_outlets()  # typer puts its own hook in the place of ours
             raise
         code = _say(" ".join(str(err).split()), err.exit_code)
     except Exception as err:
         if debug:
+            watch_outlets()  # typer puts its own hook in the place of ours
             raise
         if isinstance(err, OSError) and err.errno in _NO_ROOM:
             code = _say(f"{err.filename or 'a file'}: expected room for it, found {err.strerror}. Make room, then `fedpipe resume`.", 2)

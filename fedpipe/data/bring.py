@@ -18,6 +18,7 @@ from pathlib import Path
 
 from fedpipe.data.population import Population
 from fedpipe.data.resident import ResidentCache
+from fedpipe.outlets import watch_outlets
 from fedpipe.types import CohortPlan
 
 FEW_CLIENTS = 200
@@ -75,6 +76,7 @@ def bring(shards: Path, plan: CohortPlan, cache: Path, max_bytes: int) -> int:
 
 
 if __name__ == "__main__":
+    watch_outlets()
     os.nice(_NICE)
     folder, plan_file, root, most = sys.argv[1:]
     bring(Path(folder), CohortPlan.from_json(Path(plan_file).read_text(encoding="utf-8")), Path(root), int(most))

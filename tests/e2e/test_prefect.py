@@ -5,11 +5,12 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,7 @@ def program(log: Path, *command: str, env: dict[str, str]) -> "Iterator[subproce
 @pytest.fixture(scope="module")
 def server(make_user: Any) -> Iterator[Server]:
     user = make_user()
+    user.run("git", "remote", "add", "origin", "https://ann:planted-remote@127.0.0.1:9/project.git")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -145,6 +147,18 @@ def none_left(server: Server) -> None:
     assert left() == []
 
 
+def listening(pid: int) -> set[str]:
+    """Return the addresses on which a process and those that it started listen; the TFF worker's network is its own."""
+    process, found = psutil.Process(pid), set()
+    for one in [process, *process.children(recursive=True)]:
+        try:
+            if one.name() != "worker_binary":
+                found |= {str(there.laddr.ip) for there in one.net_connections("inet") if there.status == psutil.CONN_LISTEN}
+        except psutil.NoSuchProcess:  # it has ended meanwhile
+            continue
+    return found
+
+
 def test_a_worker_runs_the_deployment(server: Server) -> None:
     server.run(*POOL)
     # PWD is what the caller left there: another folder, when no shell has changed it.
@@ -161,7 +175,9 @@ def test_serve_and_run_use_the_server_at_the_same_time(server: Server) -> None:
     with served(server) as (process, log):
         server.start_served(["rounds=1"], "served")
         summary = server.user.train("--name", "direct", "-S", "rounds=1", **server.settings)
+        addresses = listening(process.pid)
         wait_for("end of run", lambda: (server.flow_run("served") or {"end_time": None})["end_time"], process, log)
+        assert addresses | listening(process.pid) <= {"127.0.0.1", "::1"}
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0, log.read_text()
     check_pages(server, "served")
@@ -171,6 +187,14 @@ def test_serve_and_run_use_the_server_at_the_same_time(server: Server) -> None:
     # No temporary server was started, by its log and by its database.
     assert not (Path(summary["run_dir"]) / "prefect-server.log").exists()
     assert not (server.user.home / ".prefect" / "prefect.db").exists()
+
+
+def test_the_server_knows_no_token_of_the_git_remote(server: Server) -> None:
+    """Prefect would keep the remote's address with each deployment of the two tests above."""
+    with closing(sqlite3.connect(f"file:{server.user.home}/server/prefect.db?mode=ro", uri=True)) as store:
+        kept = list(store.iterdump())
+    assert sum('INSERT INTO "deployment"' in line for line in kept) == 2
+    assert [line for line in kept if "planted" in line] == []
 
 
 def cancel(server: Server, process: "subprocess.Popen[bytes]", log: Path, name: str) -> dict[str, Any]:

@@ -28,6 +28,9 @@ words = st.text(st.sampled_from("abcdefgh .,;()/-_0123456789"), max_size=80)
         ("a://u:p@h,b://v:q@i", "a://u:***@h,b://v:***@i"),
         ("-S tracking.token=abc: unknown key", "-S tracking.token=*** unknown key"),
         ("Authorization: Bearer eyJhbGciOi.x.y", "Authorization: Bearer ***"),
+        ("/home/ann/http:/ann:p@ss@host/params.yaml: no such file", "/home/ann/http:/ann:***@host/params.yaml: no such file"),
+        ("https:/token@host/x", "https:/***@host/x"),
+        ("input_value='http://ann:pw@host', input_type=str]", "input_value='http://ann:***@host', input_type=str]"),
         ("host=db password=pw dbname=x", "host=db password=*** dbname=x"),
     ],
 )

@@ -58,7 +58,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
 
 def test_a_file_that_is_no_database_is_refused_and_untouched(tmp_path, monkeypatch):
     (tmp_path / "mlflow.db").write_text("no database " * 100)
-    refused(tmp_path, monkeypatch, None, r"cannot make the store: .*file is not a database")
+    refused(tmp_path, monkeypatch, None, r"cannot reach the store: .*file is not a database")
     assert (tmp_path / "mlflow.db").read_text() == "no database " * 100
 
 
