@@ -7,6 +7,7 @@ docs/benchmarks.md says how to read it.
 """
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -114,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=len(SEEDS))
     options = parser.parse_args(arguments)
     end_what_was_started()
+    for name, value in (("WRAPT_DISABLE_EXTENSIONS", "1"), ("TF_CPP_MIN_LOG_LEVEL", "3")):  # before TensorFlow is imported
+        os.environ.setdefault(name, value)
     about = machine()
     from benchmarks.training import Bench, settings
     from fedpipe.engine.runtime import Runtime

@@ -5,6 +5,7 @@ Work A and C of `benchmarks.rounds`: ten clients of 100 examples, batch 20, one 
 """
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -84,6 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--turns", type=int, default=TURNS)
     options = parser.parse_args(arguments)
     end_what_was_started()
+    for name, value in (("WRAPT_DISABLE_EXTENSIONS", "1"), ("TF_CPP_MIN_LOG_LEVEL", "3")):  # before TensorFlow is imported
+        os.environ.setdefault(name, value)
     about = machine()
     models = ("softmax",) if options.short else ("softmax", "cnn")
     variants = ("fedavg", "scaffold", "privacy.mechanism: gaussian") if options.short else tuple(VARIANTS)

@@ -37,6 +37,8 @@ def accuracy_section(result: Mapping[str, Any]) -> str:
     seeds = len(next(iter(first.values()))["accuracies"])
     common, own = common_and_own({(d, m): {a: f["settings"] for a, f in result[d][m].items()} for d, m in columns})
     lines = [
+        "## How accurate",
+        "",
         f"Accuracy on the central test set in percent, mean and standard deviation of {seeds} seeds, all with equally many epochs, but "
         "`fedsgd`, whose round is one:",
         "",

@@ -60,3 +60,27 @@ def test_only_the_section_is_replaced() -> None:
     assert with_section("a\n<!-- cost -->\nold\n<!-- /cost -->\nb", "cost", "new") == "a\n<!-- cost -->\nnew\n<!-- /cost -->\nb"
     with pytest.raises(ValueError, match="expected the marker <!-- accuracy -->"):
         with_section("a", "accuracy", "new")
+
+
+def rows_of(document: str, name: str) -> dict[str, list[str]]:
+    """Return the cells of each row of a section's table that starts with a name in backticks."""
+    text = document.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0]
+    cells = [[cell.strip() for cell in line.strip("| ").split("|")] for line in text.splitlines() if line.startswith("| `")]
+    return {first.strip("`"): rest for first, *rest in cells}
+
+
+def test_the_documents_figures_hang_together() -> None:
+    """They are written by the script; a figure that was typed by hand would not fit the others. Before the first run there are none."""
+    costs = rows_of((ROOT / "docs" / "algorithms.md").read_text(), "cost")
+    if costs:
+        assert list(costs) == list(VARIANTS)
+        found = {name: [tuple(map(float, cell.rstrip(")").split(" ("))) for cell in cells] for name, cells in costs.items()}
+        for cells in found.values():
+            for (relative, seconds), (_, base) in zip(cells, found["fedavg"], strict=True):
+                assert relative == pytest.approx(seconds / base, rel=0.02)
+    accuracies = rows_of((ROOT / "README.md").read_text(), "accuracy")
+    accuracies.pop("algorithm.name", None)  # the table's head
+    if accuracies:
+        assert list(accuracies) == list(OWN)
+        cnn = {name: float(cells[1].split(" ± ")[0]) for name, cells in accuracies.items()}
+        assert cnn["centralized"] - cnn["fedavg"] <= BAR_POINTS + 0.01
