@@ -33,10 +33,8 @@ def test_a_client_trains_on_from_the_servers_weights_for_so_many_steps(populatio
     found = personalized_accuracies(config, Predictor(model), weights, population, [client])
     examples = population.examples(client)
     work = replace(build_client_work(config, model, np.dtype("uint8")), by_value=True, epochs=20, max_steps=steps)
-    zero = tf.constant(0, tf.int64)
-    done = work(
-        list(map(tf.constant, weights.values())), tf.constant(to_bytes(examples, client)), tf.constant(len(examples), tf.int64), zero
-    )
+    body, count, zero = to_bytes(examples, client), tf.constant(len(examples), tf.int64), tf.constant(0, tf.int64)
+    done = work(list(map(tf.constant, weights.values())), tf.constant(body), count, zero)
     assert int(done.sums["steps"]) == steps
     own = {name: weights[name] + change.numpy() for name, change in zip(weights, done.update, strict=True)}
     assert found.tolist() == [Evaluator(model, population.examples(client, "test")).evaluate(own).accuracy]
