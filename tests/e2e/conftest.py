@@ -27,7 +27,7 @@ class User:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_", "DVC_"))}
         return kept | {"HOME": str(self.home), "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}", "DVC_NO_ANALYTICS": "true"}
 
-    def run(self, *command: str, timeout: int = 240, code: int = 0, **environment: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, *command: str, timeout: int = 290, code: int = 0, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run a program and check its exit code."""
         out, err = self.home / "stdout", self.home / "stderr"
         with out.open("w") as stdout, err.open("w") as stderr:
