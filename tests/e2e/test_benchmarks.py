@@ -36,3 +36,23 @@ def test_rounds_reach_half_of_each_bar(tmp_path: Path) -> None:
         assert figures["ratio_to_tutorial"] == figures["seconds"]["tutorial"] / figures["seconds"]["fedpipe"]
     assert result["B"]["ratio_to_floor"] == result["B"]["seconds"]["fedpipe"] / result["B"]["seconds"]["numpy"]
     assert result["machine"]["cores"] >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_lineage_reproduces_a_run_and_finds_the_models_of_a_client(tmp_path: Path) -> None:
+    out, err = tmp_path / "stdout", tmp_path / "stderr"
+    with out.open("w") as stdout, err.open("w") as stderr:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.lineage", "--runs", "30", "--json"],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            timeout=1100,
+            check=False,
+        )
+    assert done.returncode == 0, err.read_text()
+    result = json.loads(out.read_text())
+    assert (result["reproduced"], result["models_found"], result["models_marked"]) == ("identical", 2, 2)
+    assert result["index_seconds_30_runs"] > 0
