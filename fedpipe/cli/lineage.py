@@ -10,7 +10,7 @@ import typer
 from fedpipe.cli.options import Json, Quiet
 from fedpipe.errors import ConfigError
 
-_SHORT = 12
+_SHORT, _WIDE = 12, 1000
 
 
 def lineage(
@@ -88,7 +88,7 @@ def _show_chain(chain: dict[str, Any]) -> None:
         node.add(f"model {_label(version)}" + _marks(version))
     if not chain["versions"]:
         node.add("no registered model version")
-    Console(markup=False, highlight=False).print(tree, soft_wrap=True)
+    Console(markup=False, highlight=False, width=_WIDE).print(tree)  # ids are for copying: never cut
 
 
 def _show_client(answer: dict[str, Any]) -> None:

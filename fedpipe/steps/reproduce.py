@@ -23,7 +23,7 @@ from fedpipe.steps.history import WEIGHTS_NAME
 from fedpipe.steps.project import Project
 from fedpipe.steps.worktree import file_at, worktree_of
 
-_COMPARED = ("version.", "host.", "algorithm.")
+_COMPARED = ("version.", "host.", "algorithm.groups", "algorithm.aggregator", "algorithm.data")
 _END_SECONDS = 30
 
 

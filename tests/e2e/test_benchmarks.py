@@ -54,3 +54,23 @@ def test_comparisons_of_algorithms_run_in_short(module: str, keys: set[str], tmp
         assert all(0 <= found["accuracy_mean"] <= 1 for found in result["mnist5k"]["softmax"].values())
     else:
         assert result["softmax"]["fedavg"]["relative"] == 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_lineage_reproduces_a_run_and_finds_the_models_of_a_client(tmp_path: Path) -> None:
+    out, err = tmp_path / "stdout", tmp_path / "stderr"
+    with out.open("w") as stdout, err.open("w") as stderr:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.lineage", "--runs", "30", "--json"],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            timeout=1100,
+            check=False,
+        )
+    assert done.returncode == 0, err.read_text()
+    result = json.loads(out.read_text())
+    assert (result["reproduced"], result["models_found"], result["models_marked"]) == ("identical", 2, 2)
+    assert result["index_seconds_30_runs"] > 0

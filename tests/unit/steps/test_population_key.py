@@ -9,7 +9,7 @@ def test_made_clients_are_the_work_of_their_settings():
     assert population_key(DataConfig(alpha=0.5), "dirichlet") != key
     assert population_key(DataConfig(seed=2), "dirichlet") != key
     assert population_key(DataConfig(partition="dirichlet"), "dirichlet") == key, "auto and what it came to are the same"
-    assert population_key(DataConfig(test_fraction=0.5, shard_rows=100), "dirichlet") == key, (
+    assert population_key(DataConfig(test_fraction=0.5, shard_rows=1000), "dirichlet") == key, (
         "how their examples are split is not who they are"
     )
 
