@@ -1,6 +1,6 @@
 """Accuracy of each algorithm at sensible settings, beside the baselines `centralized` and `local_only`, over three seeds.
 
-The digits of `mnist5k` over 100 clients with label skew, and with `--data DIR` the first 100 writers of EMNIST's digits, whose files are
+The digits of `mnist5k` over 20 clients with label skew, and with `--data DIR` the first 100 writers of EMNIST's digits, whose files are
 in DIR. All algorithms process the same number of examples: as many rounds, clients, epochs and examples a client; `fedsgd` alone has one
 epoch a round, its one step. Accuracy is on the central test set after the last round. `python -m benchmarks.accuracy --json`;
 docs/benchmarks.md says how to read it.
@@ -19,21 +19,21 @@ from benchmarks.common import console, end_what_was_started, machine, show_json,
 
 SEEDS = (1, 2, 3)
 COMMON: Mapping[str, Any] = {
-    "rounds": 100,
+    "rounds": 80,
     "cohort.strategy": "uniform",
-    "cohort.size": 20,
-    "client.batch_size": 10,
+    "cohort.size": 5,
+    "client.batch_size": 20,
     "client.epochs": 2,
     "client.shuffle": True,
     "client.weighting": "examples",
 }
-RATES = {"softmax": 0.05, "cnn": 0.05}
+RATES = {"softmax": 0.05, "cnn": 0.1}
 """Client learning rates of all algorithms, but for those that say another."""
 
 OWN: Mapping[str, Mapping[str, Any]] = {
     "fedavg": {},
     "fedprox": {"algorithm.mu": 0.01},
-    "fedsgd": {"client.learning_rate": 0.3},
+    "fedsgd": {"client.learning_rate": 0.2},
     "fedavgm": {"server.learning_rate": 0.3, "server.momentum": 0.7},
     "fedadagrad": {"server.learning_rate": 0.03},
     "fedadam": {"server.learning_rate": 0.003},
@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     rounds, seeds = (3, SEEDS[:1]) if options.short else (options.rounds, SEEDS[: options.seeds])
     models = ["softmax"] if options.short else options.models.split(",")
-    populations: dict[str, dict[str, Any]] = {"mnist5k": {"data.source": "mnist5k", "data.clients": 100}}
+    populations: dict[str, dict[str, Any]] = {"mnist5k": {"data.source": "mnist5k", "data.clients": 20}}
     if options.data:
         populations["emnist"] = {"data.source": "emnist", "data.clients": 100, "data.cache_dir": str(Path(options.data).resolve())}
     result: dict[str, Any] = {}
