@@ -10,7 +10,6 @@ The server's weights, which `test/accuracy` and the run's final model are of, ar
 but it says what averaging once at the end would give (Zhang, Duchi and Wainwright 2013, JMLR 14: one-shot averaging).
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -23,12 +22,8 @@ from fedpipe.algorithms.memory import Tensors, WithMemory
 from fedpipe.algorithms.optimizers import build_optimizer
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
 from fedpipe.data.population import Population
-from fedpipe.models import ModelSpec
-from fedpipe.models.evaluate import to_input
+from fedpipe.models.evaluate import Predictor
 from fedpipe.types import Examples, Weights
-
-Score = Callable[[Tensors, Examples], tuple[float, float]]
-"""(a model's tensors, examples) -> loss in nats per example, accuracy."""
 
 
 class LocalOnly(WithMemory):
@@ -37,7 +32,7 @@ class LocalOnly(WithMemory):
     def __init__(self, *args: Any, population: Population, **named: Any) -> None:
         """Take what `WithMemory` does, and the clients' test splits."""
         super().__init__(*args, **named)
-        self._population, self._central, self._score = population, population.central_test(), build_score(self._work.model)
+        self._population, self._central, self._predictor = population, population.central_test(), Predictor(self._work.model)
 
     def _first(self) -> Tensors:
         return [np.asarray(tensor) for tensor in self._initial]
@@ -78,23 +73,10 @@ class LocalOnly(WithMemory):
                 metrics |= {f"local/{name}_loss": float(loss), f"local/{name}_accuracy": float(accuracy)}
         return metrics
 
-
-def build_score(model: ModelSpec) -> Score:
-    """Return the function that scores a model's tensors; its graph is traced once for all sizes."""
-    import tensorflow as tf
-
-    @tf.function(reduce_retracing=True)
-    def step(tensors: Any, x: Any, y: Any) -> Any:
-        logits = model.logits(tensors, to_input(x))
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits)
-        hits = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), y)
-        return tf.reduce_mean(losses), tf.reduce_mean(tf.cast(hits, tf.float32))
-
-    def score(tensors: Tensors, examples: Examples) -> tuple[float, float]:
-        loss, accuracy = step(list(tensors), tf.constant(examples.x), tf.constant(examples.y))
-        return float(loss), float(accuracy)
-
-    return score
+    def _score(self, model: Tensors, examples: Examples) -> tuple[float, float]:
+        """Return loss in nats per prediction and accuracy of a model's tensors."""
+        found = self._predictor.predict(dict(zip(self._work.model.tensor_names, model, strict=True)), examples)
+        return float(found.losses.mean()), float(found.hits.mean())
 
 
 def build(run: Run) -> Recipe:
