@@ -47,7 +47,7 @@ class Watch:
     """Looks at a user's processes while they run: who listens where, and what the TFF worker is given."""
 
     def __init__(self, home: Path) -> None:
-        self.home, self.listening, self.worker_environments = str(home), set[tuple[str, str]](), list[bytes]()
+        self.home, self.listening, self.worker_environments = str(home), set[tuple[int, str]](), list[bytes]()
         self.own_namespaces = set[bool]()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look_on)
@@ -76,7 +76,7 @@ class Watch:
         elif (process.info["environ"] or {}).get("HOME") == self.home:
             for one in process.net_connections("inet"):
                 if one.status == psutil.CONN_LISTEN:
-                    self.listening.add((name, one.laddr.ip))
+                    self.listening.add((one.laddr.port, one.laddr.ip))
 
 
 def namespaces_allowed() -> bool:
@@ -198,7 +198,7 @@ def test_the_worker_is_given_no_secret_and_its_own_network(planted: Any) -> None
 def test_all_that_is_served_is_for_this_machine_alone(planted: Any) -> None:
     """`fedpipe ui` and Prefect's temporary server; the TFF worker has its own network."""
     _, watch, _ = planted
-    assert len({name for name, _ in watch.listening}) >= 1
+    assert len({port for port, _ in watch.listening}) >= 2
     assert {address for _, address in watch.listening} == {"127.0.0.1"}
 
 
