@@ -85,12 +85,14 @@ def models_of_a_client(clone: Scratch, first: dict[str, Any]) -> tuple[int, list
 
 def many_runs(folder: Path, count: int) -> None:
     """Make a project in `folder` whose store has so many runs, each with the params, tags, metrics and table of clients of a real one."""
+    from fedpipe.tracking.store import open_store, prepare_environment
+
+    prepare_environment()
     from mlflow.entities import Metric, Param, RunTag
 
     from fedpipe.config import flatten, load_config
     from fedpipe.seeding import generator
     from fedpipe.tracking.participation import REPORTED, ClientRound, write_clients
-    from fedpipe.tracking.store import open_store
 
     folder.mkdir(parents=True)
     shutil.copy2(ROOT / "params.yaml", folder)
@@ -124,6 +126,9 @@ def measure_many(folder: Path, clone: Scratch, count: int) -> dict[str, float]:
 
 
 def _client(uri: str) -> Any:
+    from fedpipe.tracking.store import prepare_environment
+
+    prepare_environment()
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri)

@@ -73,19 +73,19 @@ def test_a_dirty_run_with_data_of_its_own_is_reproduced(origin: Any, other: Any)
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_what_differs_is_named(origin: Any, other: Any) -> None:
+def test_what_differs_is_named(origin: Any, other: Any, tmp_path: Path) -> None:
     user, summary = origin
     client = MlflowClient(tracking_uri=f"sqlite:///{user.project}/mlflow.db")
-    path = Path(client.download_artifacts(summary["run_id"], "lineage/weights.jsonl"))
-    kept = path.read_text()
+    path = tmp_path / "weights.jsonl"
+    kept = Path(client.download_artifacts(summary["run_id"], "lineage/weights.jsonl", str(tmp_path))).read_text()
     lines = [json.loads(line) for line in kept.splitlines()]
     for line in lines[3:]:  # as if the original had gone another way from round 3 on
         line["sha256"] = "0" * 64
         line["tensors"]["bias"] = "0" * 64
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    client.log_artifact(summary["run_id"], str(path), "lineage")
     client.set_tag(summary["run_id"], "version.numpy", "0.1")
     said = reproduce(origin, other, summary["run_id"], code=1)
-    path.write_text(kept)
     difference = said["difference"]
     assert (said["result"], difference["round_num"], difference["tensors"]) == ("differs", 3, ["bias"])
     assert (difference["at_round"], difference["max_abs"]) == (4, 0.0)  # the weights themselves are the same
