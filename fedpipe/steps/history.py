@@ -92,6 +92,10 @@ class History:
                 examples = {one: self._held(one) for one in examples}
             yield from (ClientRound(number, one, REPORTED, count) for one, count in examples.items())
             yield from (ClientRound(number, one, FAILED, 0) for one in failed)
+            if self._plan.turnouts:
+                turnout = self._plan.turnouts[number - 1]
+                for status, absent in (("dropped", turnout.dropped), ("late", turnout.late), ("surplus", turnout.surplus)):
+                    yield from (ClientRound(number, one, status, 0) for one in absent)
 
 
 @contextmanager

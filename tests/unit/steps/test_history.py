@@ -8,7 +8,7 @@ import pytest
 from fedpipe.config.schema import ClientConfig
 from fedpipe.steps.history import History, processed
 from fedpipe.tracking.participation import ClientRound, ClientTotal, read_clients, totals
-from fedpipe.types import CohortPlan, RoundReport, weights_sha256
+from fedpipe.types import CohortPlan, RoundReport, Turnout, weights_sha256
 
 HELD = {"a": 50, "b": 30, "c": 10}
 PLAN = CohortPlan("uniform", 1, (("a", "b"), ("b", "c"), ("a", "c")))
@@ -44,6 +44,16 @@ def test_each_client_of_each_round(tmp_path):
         ClientTotal("b", (1,), 1, 60),
         ClientTotal("c", (2, 3), 0, 40),
     ]
+
+
+def test_who_was_asked_and_did_not_take_part(tmp_path):
+    turnout = Turnout(("a",), ("b",), ("c",), ("d",), 4, 2.0)
+    history = History(tmp_path, CohortPlan("uniform", 1, (("a",),), (turnout,)), CLIENT, HELD.__getitem__)
+    history.round_done(RoundReport(1, ("a",), (), {}, 100, 0.1, {"bias": np.zeros(3, np.float32)}))
+    history.write_clients()
+    found = [(each.client_id, each.status, each.examples) for each in read_clients(history.clients_path)]
+    assert found == [("a", "reported", 100), ("b", "dropped", 0), ("c", "late", 0), ("d", "surplus", 0)]
+    assert [(total.client_id, total.rounds) for total in totals(read_clients(history.clients_path)) if total.examples] == [("a", (1,))]
 
 
 def test_weights_of_each_round_and_tensor(tmp_path):
