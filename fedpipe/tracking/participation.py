@@ -2,7 +2,7 @@
 
     round     int32    1..rounds
     client_id string
-    status    string   `reported` or `failed`; only those that reported changed the weights
+    status    string   `reported`, `failed`, `dropped`, `late` or `surplus`; only those that reported changed the weights
     examples  int64    training examples that it processed in the round, each epoch counted; 0 where it did not report
 
 It is written when a training ends, however it ends, and lies beside the run as `lineage/clients.parquet`.
