@@ -10,6 +10,8 @@ from mlflow import MlflowClient
 
 from fedpipe.tracking.participation import read_clients
 
+pytestmark = pytest.mark.slow
+
 Trained = tuple[Any, dict[str, Any], dict[str, Any]]
 
 

@@ -54,8 +54,14 @@ def write_leaf(folder: Path) -> dict[str, str]:
     return {"source": "leaf", "path": "leaf.json"}
 
 
+@pytest.fixture(scope="module")
+def someone(make_user: Any) -> Any:
+    return make_user()
+
+
 @pytest.mark.parametrize("write", [write_csv, write_images, write_leaf])
-def test_a_users_own_data_from_file_to_run(user: Any, write: Any) -> None:
+def test_a_users_own_data_from_file_to_run(someone: Any, write: Any) -> None:
+    user = someone
     data = write(user.project)
     overrides = [f"data.{key}={value}" for key, value in data.items()] + ["data.clients=null", "cohort.size=3", "rounds=3"]
     options = [part for override in overrides for part in ("-S", override)]
@@ -78,8 +84,8 @@ def test_a_file_in_params_must_be_known_to_dvc(user: Any) -> None:
     assert user.train()["data_md5"] != first
 
 
-def test_describe_and_forget(make_user: Any) -> None:
-    user = make_user()
+def test_describe_and_forget(someone: Any) -> None:
+    user = someone
     user.run("fedpipe", "prepare", "--quiet")
     user.run("dvc", "repro", "--quiet", "prepare")
     before = json.loads(user.run("fedpipe", "describe", "--json", "--pictures", "pictures").stdout)

@@ -212,6 +212,7 @@ def cancel(server: Server, process: "subprocess.Popen[bytes]", log: Path, name: 
     return state
 
 
+@pytest.mark.slow
 def test_a_run_that_is_cancelled_ends_and_goes_on_when_it_is_resumed(server: Server) -> None:
     log = server.user.home / "cancelled.log"
     command = ["fedpipe", "run", "--name", "cancelled", "-S", "rounds=2000"]

@@ -43,6 +43,8 @@ def reproduce(origin: Any, other: Any, run_id: str, code: int = 0) -> dict[str, 
     return said
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_run_is_reproduced_to_the_bit_from_remote_and_store(origin: Any, other: Any) -> None:
     summary = origin[1]
     said = reproduce(origin, other, summary["run_id"])

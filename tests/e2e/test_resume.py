@@ -124,6 +124,7 @@ def test_nothing_to_resume_and_what_is_finished_stays(uninterrupted: Any) -> Non
     assert "expected a run of this project" in user.run("fedpipe", "resume", "nobody", code=2).stderr
 
 
+@pytest.mark.slow
 def test_sigint_marks_the_run_and_it_goes_on(uninterrupted: Any) -> None:
     user, expected, _ = uninterrupted
     before = set((user.project / ".fedpipe" / "runs").iterdir())
