@@ -5,6 +5,7 @@ what was found.
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,22 @@ from pydantic import BaseModel, ValidationError
 from fedpipe.config.schema import Config
 from fedpipe.errors import ConfigError
 from fedpipe.redact import hide
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, to which `1e-4` is a number, as it is in YAML 1.2 and to DVC; in YAML 1.1 it is a text."""
+
+
+_Loader.yaml_implicit_resolvers = {first: list(found) for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+
+
+def _parsed(text: str) -> Any:
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
@@ -33,7 +50,7 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
 def read_params(path: Path) -> dict[str, Any]:
     """Return the mapping in the YAML file at `path`. Raises ConfigError if it cannot be read or is none."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = _parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError as err:
         raise ConfigError(f"{path}: no such params file. Name one with --params, or run in a fedpipe project.") from err
     except (OSError, UnicodeDecodeError) as err:
@@ -82,7 +99,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     if key not in known_keys():
         raise ConfigError(f"-S {override}: unknown key '{key}'{_nearest(key)}")
     try:
-        value = yaml.safe_load(text)
+        value = _parsed(text)
     except yaml.YAMLError as err:
         raise ConfigError(f"-S {override}: the value is not valid YAML.") from err
     *groups, last = key.split(".")

@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
 from filelock import FileLock
 
 from fedpipe.config import Config, DataConfig
+from fedpipe.config.load import read_params
 from fedpipe.errors import ConfigError
 from fedpipe.steps import dvc
 from fedpipe.steps.project import Project
@@ -79,8 +79,7 @@ def prepare(config: DataConfig, out: Path, project: Project) -> "Manifest":
 def _data_of_params(project: Project) -> DataConfig | None:
     if not (project.root / "dvc.yaml").is_file():
         return None
-    values = yaml.safe_load(project.params.read_text(encoding="utf-8")) or {}
-    return DataConfig.model_validate(values.get("data") or {})
+    return DataConfig.model_validate(read_params(project.params).get("data") or {})
 
 
 def _key(config: DataConfig, project: Project) -> str:

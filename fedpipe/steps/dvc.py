@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from fedpipe.config.load import read_params
 from fedpipe.data.digest import dvc_md5
 from fedpipe.errors import DataError
 from fedpipe.redact import hide
@@ -30,7 +31,7 @@ def stage_is_current(root: Path, stage: str) -> bool:
     try:
         definition = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
         locked = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))["stages"][stage]
-        params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+        params = read_params(root / "params.yaml")
     except (FileNotFoundError, KeyError, TypeError):
         return False
     if locked.get("cmd") != definition["cmd"]:

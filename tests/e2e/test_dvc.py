@@ -54,6 +54,10 @@ def test_what_reruns_and_what_compares(person: Any) -> None:
     assert "Loss by round" in page
     assert "Confusion on the central test set" in page
     commit(person)
+
+
+@pytest.mark.slow
+def test_other_data_rerun_all(person: Any) -> None:
     set_param(person, "  seed: 1", "  seed: 2")
     assert stages_run(person) == ["prepare", "train", "evaluate"]
     commit(person)
@@ -85,6 +89,7 @@ def test_remote_restores_the_same_md5(person: Any) -> None:
     assert before == locked
 
 
+@pytest.mark.slow
 def test_damaged_shards_are_made_again(person: Any) -> None:
     shards = Path(person.project / "data" / "shards")
     before = dvc_md5(shards)

@@ -88,7 +88,8 @@ def resumed(user: Any, *arguments: str) -> dict[str, Any]:
     return summary
 
 
-@pytest.mark.parametrize("at_round", [pytest.param(0, marks=pytest.mark.slow), 23])
+@pytest.mark.slow
+@pytest.mark.parametrize("at_round", [0, 23])
 def test_a_killed_run_goes_on_to_the_same_bits_and_with_the_same_data_alone(uninterrupted: Any, at_round: int) -> None:
     user, expected, _ = uninterrupted
     before = set((user.project / ".fedpipe" / "runs").iterdir())
@@ -116,6 +117,7 @@ def test_a_killed_run_goes_on_to_the_same_bits_and_with_the_same_data_alone(unin
     check(user, json.loads(done.stdout), expected)
 
 
+@pytest.mark.slow
 def test_nothing_to_resume_and_what_is_finished_stays(uninterrupted: Any) -> None:
     user, expected, _ = uninterrupted
     done = user.run("fedpipe", "resume", "--json", expected["run_id"])

@@ -150,6 +150,7 @@ def test_a_run_without_git_says_so(trained: Trained, make_user: Any) -> None:
     assert "after" in done.stderr
 
 
+@pytest.mark.slow
 def test_module_runs_the_same_flow(trained: Trained) -> None:
     user = trained[0]
     params = user.project / "params.yaml"
@@ -161,6 +162,7 @@ def test_module_runs_the_same_flow(trained: Trained) -> None:
     assert summary["flow_run_id"]
 
 
+@pytest.mark.slow
 def test_synthetic_source(trained: Trained) -> None:
     user = trained[0]
     summary = user.train("-S", "data.source=synthetic", "-S", "cohort.size=2", "-S", "rounds=2")

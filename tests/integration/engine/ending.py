@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import sys
 import threading
@@ -74,6 +75,7 @@ def end(how: str, worker: Worker) -> None:
 
 
 def main(how: str, directory: Path) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if how == "starting_thread_ends":
         worker = start_in_a_thread_that_ends(directory)
     elif how == "sigkill_while_starting":

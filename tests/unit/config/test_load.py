@@ -108,3 +108,10 @@ def test_bad_file_is_refused(tmp_path: Path, text: str, words: str) -> None:
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere.yaml: no such params file"):
         load_config(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-4", 1e-4), ("1.e-4", 1e-4), ("+2E3", 2000.0), ("0.01", 0.01)])
+def test_numbers_are_those_of_yaml_1_2(params: Path, text: str, value: float) -> None:
+    assert load_config(params, [f"client.learning_rate={text}"]).client.learning_rate == value
+    params.write_text(f"client:\n  learning_rate: {text}\n")
+    assert load_config(params).client.learning_rate == value
