@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages of the code and complete the navigation."""
-    code = _reference(config) if config.plugins["mkdocstrings"].config.enabled else {}
+    code = _reference() if config.plugins["mkdocstrings"].config.enabled else {}
     for name, text in code.items():
         files.append(File.generated(config, f"reference/{name}.md", content=text))
     pages = sorted(file.src_uri for file in files.documentation_pages())
@@ -48,7 +48,7 @@ def _completed(nav: list[Any], pages: list[str]) -> list[Any]:
     return [*nav, {"More": rest}] if rest else nav
 
 
-def _reference(config: MkDocsConfig) -> dict[str, str]:
+def _reference() -> dict[str, str]:
     """Return a page for each package: what its `__init__` says, then its modules."""
     pages = {}
     for package in sorted(path.parent for name in PACKAGES for path in (ROOT / name).rglob("__init__.py")):
