@@ -168,8 +168,8 @@ def _commit(folder: Path) -> tuple[str | None, list[str]]:
     _run(folder, "git", "add", "--all")
     try:
         _run(folder, "git", "-c", f"core.hooksPath={os.devnull}", "commit", "--quiet", "--message", "A new fedpipe project")
-    except EnvironmentProblem:  # most often: git knows no name and address yet
-        return None, ["git could not commit: `git config --global user.name` and `user.email` first, then `git commit` in the new folder"]
+    except EnvironmentProblem as err:  # most often: git knows no name and address yet, and says how to tell it
+        return None, [f"not committed: {err} Then commit in the new folder."]
     return _run(folder, "git", "rev-parse", "HEAD").strip(), []
 
 
