@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,19 @@ def origin() -> Origin:
     except importlib.metadata.PackageNotFoundError:  # run from a folder that is not installed
         return _folder(Path(fedpipe.__file__).resolve().parents[1], True)
     return origin_of(json.loads(text) if text else None)
+
+
+def installed_versions() -> list[str]:
+    """Return the versions of the packages that fedpipe asks for, as they are installed here: `["dvc==3.67.1", ...]`.
+
+    A new project that resolved them anew would get newer ones, which nobody has tried with this fedpipe.
+    """
+    try:
+        asked = importlib.metadata.requires("fedpipe") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    names = {re.split(r"[^\w.-]", one)[0] for one in asked if "extra ==" not in one}
+    return [f"{name}=={importlib.metadata.version(name)}" for name in sorted(names)]
 
 
 def origin_of(direct: dict[str, Any] | None) -> Origin:

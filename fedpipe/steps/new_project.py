@@ -20,7 +20,7 @@ from fedpipe.config import Config, parse_config
 from fedpipe.config.write import as_params
 from fedpipe.errors import ConfigError, EnvironmentProblem, shorten
 from fedpipe.redact import hide
-from fedpipe.steps.installed import Origin, origin
+from fedpipe.steps.installed import Origin, origin, installed_versions
 
 _TEMPLATES = Path(fedpipe.__file__).with_name("templates")
 _SUFFIX, _DOT = ".template", "dot-"
@@ -115,6 +115,7 @@ def _write_files(folder: Path, name: str, place: Origin) -> set[str]:
         "source": place.to_toml(),
         "origin": place.words,
         "packages": ", ".join(packages),
+        "constraints": "".join(f'    "{one}",\n' for one in installed_versions()),
     }
     texts = {
         path.relative_to(_TEMPLATES).as_posix().removesuffix(_SUFFIX).replace(_DOT, "."): path.read_text(encoding="utf-8")

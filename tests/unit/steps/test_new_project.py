@@ -1,6 +1,8 @@
 """A new project says what fedpipe's own files say, and is made whole or not at all."""
 
+import importlib.metadata
 import os
+import re
 import subprocess
 import tomllib
 from pathlib import Path
@@ -35,6 +37,9 @@ def test_packages_are_those_of_fedpipe(tmp_path: Path, place: Origin) -> None:
     project, stages = written(tmp_path, place)
     for key in ("environments", "override-dependencies", "compile-bytecode"):
         assert project["tool"]["uv"][key] == ours["tool"]["uv"][key]
+    names = {re.split("[=<>]", one)[0] for one in ours["project"]["dependencies"]}
+    installed = {one: importlib.metadata.version(one) for one in names}
+    assert sorted(project["tool"]["uv"]["constraint-dependencies"]) == sorted(f"{name}=={version}" for name, version in installed.items())
     assert project["project"]["requires-python"] == ours["project"]["requires-python"]
     assert project["project"]["dependencies"] == [f"fedpipe=={ours['project']['version']}"]
     assert project["tool"]["uv"].get("sources", {}) == ({"fedpipe": place.source} if place.source else {})
