@@ -20,7 +20,7 @@ from fedpipe.config import Config, parse_config
 from fedpipe.config.write import as_params
 from fedpipe.errors import ConfigError, EnvironmentProblem, shorten
 from fedpipe.redact import hide
-from fedpipe.steps.installed import Origin, origin, installed_versions
+from fedpipe.steps.installed import Origin, installed_versions, origin
 
 _TEMPLATES = Path(fedpipe.__file__).with_name("templates")
 _SUFFIX, _DOT = ".template", "dot-"
