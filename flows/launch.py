@@ -45,8 +45,8 @@ def launch(
     name: str | None = None,
     sinks: Sequence[RoundSink] = (),
     timings: Timings | None = None,
-    resumed: RunState | None = None,
     flow: Callable[[str, list[str], str], dict[str, Any]] | None = None,
+    resumed: RunState | None = None,
 ) -> dict[str, Any]:
     """Run `federated_training`, or a flow around it, here and return its summary.
 
@@ -57,8 +57,8 @@ def launch(
         name: name of the run.
         sinks: take each round's report.
         timings: counts where the seconds go.
-        resumed: the run to go on with; `params` are then its own.
         flow: a flow of the user's own that takes params file, overrides and name, and calls `federated_training` with them.
+        resumed: the run to go on with; `params` are then its own.
 
     Raises:
         FedpipeError: bad input, before anything is started; or what a step raised.
