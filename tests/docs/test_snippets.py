@@ -6,6 +6,7 @@ Which commands are run, and which are only parsed and why, is said at `not_run_h
 import ast
 import doctest
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -99,11 +100,11 @@ def test_sessions_say_what_they_show(text: str, tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("text", blocks("yaml"))
-def test_yaml_is_settings_or_says_which_file_it_is(text: str) -> None:
+def test_yaml_is_settings_or_says_what_else_it_is(text: str) -> None:
     values = yaml.safe_load(text)
     assert isinstance(values, dict)
-    name = re.match(r"# ([\w/.-]+\.yaml)\b", text)
-    if name is None or name[1] == "params.yaml":
+    of_another_file = re.match(r"# (?!params\.yaml)[\w/.-]+\.yaml\b", text) or "space" in values  # sweeps: tests/docs/test_sweeps.py
+    if not of_another_file:
         parse_config(values, "a snippet")
 
 
@@ -136,6 +137,8 @@ def _fedpipe(words: list[str]) -> None:
     if words[1:] or not any(parameter.required for parameter in command.params):
         command.make_context(words[0], list(words[1:]))  # parses and runs nothing
     params = words[words.index("--params") + 1] if "--params" in words else "params.yaml"
+    if params.startswith("params/sweep_"):  # what a sweep writes
+        return
     load_config(ROOT / params, [words[i + 1] for i, word in enumerate(words) if word == "-S"])
 
 
@@ -146,7 +149,10 @@ def _dvc(words: list[str]) -> None:
         return
     arguments = get_main_parser().parse_args(words)
     if words[:2] == ["exp", "run"]:
-        load_config(ROOT / "params.yaml", arguments.set_param or [])
+        # A queue takes several values of a setting: `key=1,2`.
+        listed = [one.partition("=")[::2] for one in arguments.set_param or []]
+        for values in itertools.product(*(value.split(",") if arguments.queue else [value] for _, value in listed)):
+            load_config(ROOT / "params.yaml", [f"{key}={value}" for (key, _), value in zip(listed, values, strict=True)])
 
 
 def _prefect(words: list[str]) -> None:
@@ -189,6 +195,7 @@ def not_run_here(command: str) -> str | None:
     for words, why in {
         "data.path=": "wants a file of the reader's: tests/e2e/test_own_data.py brings such files",
         "data.source=shakespeare": "downloads",
+        "params/sweep_": "wants a sweep's result: tests/e2e/test_sweep.py",
         "params/": "downloads: tests/docs/test_algorithms.py trains a round with each of these settings",
         "sensors:": "wants the page's module: tests/docs/test_sources.py",
         "narrow:": "wants the page's module: tests/docs/test_models.py",

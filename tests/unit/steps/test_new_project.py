@@ -65,7 +65,8 @@ def test_deployment_is_that_of_fedpipe_but_for_the_flow(tmp_path: Path) -> None:
     ours = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     written(tmp_path, PLACES[0])
     theirs = yaml.safe_load((tmp_path / "prefect.yaml").read_text())
-    assert (theirs["build"], theirs["pull"]) == (ours["build"], ours["pull"])
+    assert theirs["pull"] == ours["pull"]
+    assert all(step in theirs["build"] for step in ours["build"])
     (ours_train,) = [one for one in ours["deployments"] if one["name"] == "train"]
     assert theirs["deployments"][0]["work_pool"]["job_variables"] == ours_train["work_pool"]["job_variables"]
     assert theirs["deployments"][0]["entrypoint"] == "own/flow.py:training"
