@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from fedpipe.steps.dvc import stage_is_current
+
 IDENTITY = {f"GIT_{who}_{what}": "t@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 NOBODY = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "user.useConfigOnly", "GIT_CONFIG_VALUE_0": "true"}
@@ -59,6 +61,7 @@ def test_every_command_of_its_readme(person: Any) -> None:
     assert "Stage 'prepare' didn't change" in stages
     assert "Running stage 'train'" in stages
     assert "Running stage" not in person.run("dvc", "repro").stdout
+    assert stage_is_current(person.project, "prepare")  # fedpipe reads dvc.lock as DVC does
     own = json.loads(person.run("python", "-m", "own.flow").stdout.splitlines()[-1])
     assert own["data_md5"] == run["data_md5"]
     same = person.run("fedpipe", "reproduce", "first").stdout + person.run("fedpipe", "lineage", "first").stdout
