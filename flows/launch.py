@@ -5,7 +5,7 @@ The TFF worker and Prefect's temporary server are processes of their own: they b
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,10 @@ def launch(
     name: str | None = None,
     sinks: Sequence[RoundSink] = (),
     timings: Timings | None = None,
+    flow: Callable[[str, list[str], str], dict[str, Any]] | None = None,
     resumed: RunState | None = None,
 ) -> dict[str, Any]:
-    """Run `federated_training` here and return its summary.
+    """Run `federated_training`, or a flow around it, here and return its summary.
 
     Args:
         project: where to run; becomes the working directory, as a Prefect worker would set it.
@@ -56,12 +57,16 @@ def launch(
         name: name of the run.
         sinks: take each round's report.
         timings: counts where the seconds go.
+        flow: a flow of the user's own that takes params file, overrides and name, and calls `federated_training` with them.
         resumed: the run to go on with; `params` are then its own.
 
     Raises:
         FedpipeError: bad input, before anything is started; or what a step raised.
     """
     watch_outlets()
+    # As the command line does; without it a program of the user's own could not save models.
+    os.environ.setdefault("WRAPT_DISABLE_EXTENSIONS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     timings = timings or Timings()
     config = load_config(params, overrides)
     asked = {"params": str(params.resolve()), "overrides": list(overrides)}
@@ -95,4 +100,4 @@ def launch(
             # Nobody knows of a temporary server, so nobody cancels a run there.
             cancellable = ending_when_cancelled(run) if server is None else nullcontext()
             with timings.phase("flow"), listening(*sinks), cancellable:
-                return federated_training(str(params), list(overrides), run_name)
+                return (flow or federated_training)(str(params), list(overrides), run_name)
