@@ -14,6 +14,7 @@ from fedpipe.config import load_config
 from fedpipe.outlets import watch_outlets
 from fedpipe.redact import hide
 from fedpipe.steps.project import Project
+from fedpipe.steps.retrain import RETRAIN_OF
 from fedpipe.steps.run_state import RunState, begin, running
 from fedpipe.steps.runtime import early_runtime
 from fedpipe.steps.summary import new_run_name
@@ -46,6 +47,7 @@ def launch(
     sinks: Sequence[RoundSink] = (),
     timings: Timings | None = None,
     resumed: RunState | None = None,
+    retrain_of: str | None = None,
 ) -> dict[str, Any]:
     """Run `federated_training` here and return its summary.
 
@@ -57,6 +59,7 @@ def launch(
         sinks: take each round's report.
         timings: counts where the seconds go.
         resumed: the run to go on with; `params` are then its own.
+        retrain_of: the registered version, `NAME/VERSION`, that this run replaces; part of its lineage.
 
     Raises:
         FedpipeError: bad input, before anything is started; or what a step raised.
@@ -64,7 +67,9 @@ def launch(
     watch_outlets()
     timings = timings or Timings()
     config = load_config(params, overrides)
-    asked = {"params": str(params.resolve()), "overrides": list(overrides)}
+    asked: dict[str, Any] = {"params": str(params.resolve()), "overrides": list(overrides)}
+    if retrain_of is not None:
+        asked[RETRAIN_OF] = retrain_of
     run = resumed or begin(project, hide(name or new_run_name()), config, "run", **asked)
     run_name, run_dir = run.name, run.folder
     os.chdir(project.root)
