@@ -62,8 +62,8 @@ class SavedClassifier:
 
     def __init__(self, module: Any, where: str) -> None:
         """Use `load`. Raises ModelError if the module is no such function."""
-        functions = getattr(vars(module).get("__call__"), "concrete_functions", None) or []
-        inputs = functions[0].structured_input_signature[0] if len(functions) == 1 else ()
+        functions: list[Any] = getattr(vars(module).get("__call__"), "concrete_functions", None) or []
+        inputs: tuple[Any, ...] = functions[0].structured_input_signature[0] if len(functions) == 1 else ()
         if len(inputs) != 1 or inputs[0].dtype.name not in ("float32", "int32"):
             raise ModelError(f"{where}: expected a SavedModel of one function of features, found another. Name a model that fedpipe made.")
         self._module, self.where = module, where
