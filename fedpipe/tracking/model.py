@@ -100,7 +100,7 @@ def _save(path: Path, described: Any, model: ModelSpec, weights: Weights, exampl
         "dependencies": [f"python={platform.python_version()}", "pip", {"pip": requirements}],
     }
     mlflow.tensorflow.save_model(
-        _classifier(model, weights),
+        classifier(model, weights),
         str(path),
         mlflow_model=described,
         signature=signature,
@@ -109,7 +109,8 @@ def _save(path: Path, described: Any, model: ModelSpec, weights: Weights, exampl
     )
 
 
-def _classifier(model: ModelSpec, weights: Weights) -> Any:
+def classifier(model: ModelSpec, weights: Weights) -> Any:
+    """Return the model with its weights as a TensorFlow module of one function, from features to probabilities."""
     import tensorflow as tf
 
     features = tf.TensorSpec((None, *_feature_shape(model)), tf.int32 if model.tokens else tf.float32, name="features")
