@@ -90,26 +90,25 @@ class Reader:
 
     def _table(self, file: Path) -> Iterator[Part]:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        from fedpipe.data.sources.checks import BATCH_ROWS, unreadable
+        from fedpipe.data.sources.checks import unreadable
+        from fedpipe.data.sources.parquet_file import parquet_batches
         from fedpipe.data.sources.tabular import SPLIT_COLUMN, features_of
 
         given = {self._config.label_column, self._config.client_column, SPLIT_COLUMN}
         row = 0
         try:
-            with pq.ParquetFile(file) as table:
-                for batch in table.iter_batches(BATCH_ROWS, use_threads=False):
-                    names = batch.schema.names
-                    if names == _SHARD_COLUMNS and pa.types.is_fixed_size_binary(batch.schema.field("x").type):
-                        x = self._numbers(self._of_shard(file, batch.column("x")), inverted=False)  # what prepared them has done it
-                    else:
-                        columns = [(name, batch.column(name)) for name in names if name not in given]
-                        found = features_of(self._config, file, columns, row)
-                        x = self._sequences(found, file, row) if self._tokens else self._rows(np.asarray(found), file, row)
-                    if batch.num_rows:
-                        yield Part(file, row, x)
-                    row += batch.num_rows
+            for batch in parquet_batches(file, self._config.memory_limit_mb * 1_000_000):
+                names = batch.schema.names
+                if names == _SHARD_COLUMNS and pa.types.is_fixed_size_binary(batch.schema.field("x").type):
+                    x = self._numbers(self._of_shard(file, batch.column("x")), inverted=False)  # what prepared them has done it
+                else:
+                    columns = [(name, batch.column(name)) for name in names if name not in given]
+                    found = features_of(self._config, file, columns, row)
+                    x = self._sequences(found, file, row) if self._tokens else self._rows(found, file, row)
+                if batch.num_rows:
+                    yield Part(file, row, x)
+                row += batch.num_rows
         except (pa.ArrowException, OSError, UnicodeError) as err:
             raise unreadable(file, "a Parquet file", err) from err
 
@@ -122,10 +121,10 @@ class Reader:
         body = np.frombuffer(column.buffers()[1], dtype, len(column) * width, column.offset * column.type.byte_width)
         return body.reshape(len(column), *(size or width for size in self._shape))
 
-    def _rows(self, x: npt.NDArray[Any], file: Path, row: int) -> npt.NDArray[np.float32]:
+    def _rows(self, x: npt.NDArray[Any] | list[npt.NDArray[np.int32]], file: Path, row: int) -> npt.NDArray[Any]:
         sizes = [size for size in self._shape if size is not None]
-        if x.dtype == object or x.ndim != 2 or x.shape[1] != prod(sizes):
-            found = "sequences of tokens" if x.dtype == object or x.dtype == np.int32 else f"{x.shape[1]}"
+        if isinstance(x, list) or x.dtype == np.int32 or x.shape[1] != prod(sizes):
+            found = str(x.shape[1]) if isinstance(x, np.ndarray) and x.dtype != np.int32 else "texts or tokens"
             raise DataError(
                 f"{file}: expected {prod(sizes)} numbers in a row, for features of {_size(self._shape)}, found {found} from row {row} on. "
                 f"Columns that are no features: {shorten(sorted(self._ignored()))}."
