@@ -179,6 +179,10 @@ def test_the_champion_is_trained_again_without_a_client(registered: Any, store: 
     assert len(rows) == len(taken)
     kept = [yaml.safe_load(Path(store.download_artifacts(one, "lineage/params.yaml")).read_text()) for one in (first["run_id"], run_id)]
     assert kept[0] == kept[1]
+    shown = user.run("fedpipe", "lineage", "digits@champion").stdout
+    assert "model digits/3 @champion, retrained from digits/1" in shown
+    shown = user.run("fedpipe", "lineage", "digits/1").stdout
+    assert f"model digits/1, trained on forgotten clients {client}, replaced by digits/3" in shown
     again = json.loads(user.run("fedpipe", "forget", client, "--retrain", "--model", "digits", "--json").stdout)
     assert (again["champions"], again["retrained"]) == ([], None)
 
