@@ -22,7 +22,10 @@ from PIL import Image
 from fedpipe.data.population import Population
 from fedpipe.tracking.participation import read_clients
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+LONG = 800
+"""Seconds that a training may take on a machine that does other things too."""
 
 SETTINGS = {
     "validation_fraction: 0.0": "validation_fraction: 0.2",
@@ -41,8 +44,8 @@ def registered(make_user: Callable[..., Any]) -> tuple[Any, dict[str, Any], dict
         assert params.count(before) == 1
         params = params.replace(before, after)
     (user.project / "params.yaml").write_text(params)
-    first = user.train("--name", "good", *OPTIONS, "client.learning_rate=0.1")
-    second = user.train("--name", "worse", *OPTIONS, "client.learning_rate=0.0001")
+    first = user.train("--name", "good", *OPTIONS, "client.learning_rate=0.1", timeout=LONG)
+    second = user.train("--name", "worse", *OPTIONS, "client.learning_rate=0.0001", timeout=LONG)
     return user, first, second
 
 
@@ -165,7 +168,7 @@ def test_the_champion_is_trained_again_without_a_client(registered: Any, store: 
     assert "expected a champion of the registered model 'letters', found none" in nobody
     assert json.loads((user.project / "forgotten.json").read_text()) == [], "what cannot be retrained forgets nobody"
 
-    done = json.loads(user.run("fedpipe", "forget", client, "--retrain", "--json").stdout)
+    done = json.loads(user.run("fedpipe", "forget", client, "--retrain", "--json", timeout=LONG).stdout)
     assert done["champions"] == ["digits/1"]
     new = done["retrained"]["registered"]
     assert (new["version"], new["alias"], new["champion_before"]) == ("3", "champion", "1")
@@ -207,7 +210,7 @@ def open_url(request: Any) -> Any:
 
 
 def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    limit = time.monotonic() + 240
+    limit = time.monotonic() + LONG
     while time.monotonic() < limit and process.poll() is None:
         try:
             open_url(url).close()
