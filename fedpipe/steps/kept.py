@@ -63,9 +63,11 @@ def kept_command(command: Sequence[str]) -> list[str]:
 
 def main(command: list[str]) -> int:
     """Run a command in a process group of its own until it ends or stdin does; return its exit code, 128 and more for a signal."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # until there is someone to pass it on to
     child = os.fork()
     if child == 0:
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
             os.setpgid(0, 0)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
@@ -76,6 +78,7 @@ def main(command: list[str]) -> int:
     with contextlib.suppress(OSError):  # the child has done it and become the program
         os.setpgid(child, child)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     poll = select.poll()
     poll.register(0, select.POLLIN | select.POLLHUP)
     while True:

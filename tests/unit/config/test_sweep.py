@@ -26,7 +26,7 @@ def written(folder: Path, **values: Any) -> Path:
 
 def test_the_sweep_that_ships_is_valid() -> None:
     sweep = load_sweep(ROOT / "sweep.yaml")
-    assert (sweep.name, sweep.children, sweep.better) == ("sweep", 8, "maximize")
+    assert (sweep.name, sweep.children, sweep.better) == ("digits", 8, "maximize")
     check_space(sweep, load_config(ROOT / sweep.params, sweep.overrides), "sweep.yaml")
 
 
