@@ -77,7 +77,10 @@ def parallel_coordinates(rows: Sequence[Mapping[str, Any]], keys: Sequence[str],
     for place, axis in enumerate([*settings, judged]):
         axes.axvline(place, color=_INK, linewidth=0.8, zorder=0)
         for height, text in axis.ticks:
-            axes.annotate(text, (place, height), (4, 0), textcoords="offset points", va="center", fontsize=7.5, color=_INK)
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85}  # lines run through where the words are
+            axes.annotate(
+                text, (place, height), (4, 0), textcoords="offset points", va="center", fontsize=7.5, color=_INK, bbox=box, zorder=5
+            )
     axes.set_xticks(range(len(keys) + 1), [*keys, metric], fontsize=8.5)
     axes.set_yticks([])
     axes.set(xlim=(-0.15, len(keys) + 0.35), ylim=(-0.06, 1.06))

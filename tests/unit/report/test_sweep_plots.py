@@ -21,7 +21,7 @@ def test_a_line_crosses_each_axis_at_the_childs_value():
     # Rates span a factor of 100, so 0.1 is half-way; adam before sgd; 0.4 to 0.8 is the metric's axis.
     assert [[round(y, 9) for y in ys] for _, ys in lines(figure)] == [[0.5, 0.0], [0.0, 0.0, 0.0], [0.5, 1.0, 0.5], [1.0, 1.0, 1.0]]
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == [*KEYS, "validation/accuracy"]
-    assert figure.axes[0].get_title(loc="left") == "4 children, 1 without a metric (dashed)"
+    assert figure.axes[0].get_title(loc="left") == "4 children, 1 without a metric (dashed), the best in red"
 
 
 def test_the_best_line_is_the_thick_one_on_top():
