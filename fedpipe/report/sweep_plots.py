@@ -87,9 +87,12 @@ def parallel_coordinates(rows: Sequence[Mapping[str, Any]], keys: Sequence[str],
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     without = len(rows) - len(values)
-    axes.set_title(
-        f"{len(rows)} children, {without} without a metric (dashed)" if without else f"{len(rows)} children", loc="left", color=_INK
-    )
+    said = [
+        f"{len(rows)} children",
+        *([f"{without} without a metric (dashed)"] if without else []),
+        *(["the best in red"] if values else []),
+    ]
+    axes.set_title(", ".join(said), loc="left", color=_INK, fontsize=10)
     if len(set(values)) > 1:
         bar: Any = figure.colorbar(ScalarMappable(norm, colors), ax=axes, shrink=0.8, label=metric)
         bar.outline.set_visible(False)
