@@ -1,7 +1,6 @@
 """A sweep of eight children that is killed half-way and goes on: what has finished is not run again, what was begun goes on."""
 
 import json
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -39,12 +38,16 @@ def killed_sweep(clone: Clone) -> dict[str, Any]:
     (clone.project / "killed.yaml").write_text(yaml.safe_dump(SWEEP), encoding="utf-8")
     process = clone.begin("sweep", "killed.yaml", "--json")
     limit = time.monotonic() + LIMIT_SECONDS
-    while len(_finished(clone)) < CHILDREN // 2:
-        if process.poll() is not None or time.monotonic() > limit:
-            raise BenchmarkError(f"expected a sweep that goes on, it ended with {process.poll()} after {len(_finished(clone))} children")
-        time.sleep(0.5)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    try:
+        while len(_finished(clone)) < CHILDREN // 2:
+            if process.poll() is not None or time.monotonic() > limit:
+                raise BenchmarkError(
+                    f"expected a sweep that goes on, it ended with {process.poll()} after {len(_finished(clone))} children"
+                )
+            time.sleep(0.5)
+    finally:
+        process.kill()
+        process.wait()
     before, orphans = _finished(clone), _left(clone)
     begun = len(list((clone.project / ".fedpipe" / "runs").glob(f"{NAME}-*")))
     seconds, summary = clone.ask("sweep", "killed.yaml")
