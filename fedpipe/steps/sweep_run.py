@@ -43,7 +43,6 @@ class Children:
         self._project, self._sweep, self._base, self._state = project, sweep, base, state
         self._where, self._watcher = where, watcher
         self.search = Search(sweep, state.journal)
-        self._pruned: dict[int, str] = {}
         self._retried: set[int] = set()
         self._left: dict[int, str] = {}
 
@@ -74,7 +73,7 @@ class Children:
         most = most_children(sweep.cores_per_child, sweep.memory_per_child_mb, sweep.max_parallel)
         with Pool(self._project, most, sweep.cores_per_child, sweep.memory_per_child_mb) as pool:
             while True:
-                while pool.has_room():
+                while pool.has_room() and not self._left:  # what stopped one child, such as a full disk, would stop the next
                     drawn = queue.pop(0) if queue else search.draw()
                     if drawn is None:
                         break
