@@ -209,6 +209,7 @@ def test_the_same_space_in_dvcs_queue(make_user: Any) -> None:
     assert {run.info.status for run in runs} == {"FINISHED"}
     found = {(run.data.params["client.learning_rate"], run.data.params["client.epochs"]) for run in runs}
     assert found == {("0.01", "1"), ("0.01", "2"), ("0.1", "1"), ("0.1", "2")}
+    user.run("dvc", "queue", "stop")  # its worker would wait for more
     user.run("dvc", "exp", "apply", "rate-1")
     assert json.loads((user.project / "outputs" / "train" / "lineage.json").read_text())["dvc"]["experiment"] == "rate-1"
     none_left(user)
