@@ -55,7 +55,7 @@ class Server:
 
 
 def wait_for(what: str, found: Callable[[], Any], process: "subprocess.Popen[bytes]", log: Path) -> Any:
-    limit = time.monotonic() + 150
+    limit = time.monotonic() + 300
     while time.monotonic() < limit and process.poll() is None:
         try:
             if answer := found():
