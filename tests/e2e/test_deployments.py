@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from tests.e2e.test_prefect import POOL, Server, none_left, program, wait_for
 from tests.e2e.test_prefect import server as server  # a server of this file's own
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SWEEP = {
     "search": "grid",
@@ -72,7 +72,7 @@ def test_what_the_server_knows_of_the_deployments(deployed: Server) -> None:
 
 def test_a_worker_runs_the_sweep_and_then_the_evaluation_of_its_best_child(deployed: Server) -> None:
     run_id = start(deployed, "federated-sweep/sweep", sweep="rates.yaml")
-    deployed.run("prefect", "worker", "start", "--pool", "fedpipe", "--run-once")
+    work_once(deployed)
     run = deployed.call(f"/flow_runs/{run_id}")
     assert run["state_type"] == "COMPLETED", run["state"]["message"]
     assert {"fedpipe", "sweep"} == set(run["tags"])
@@ -87,7 +87,7 @@ def test_a_worker_runs_the_sweep_and_then_the_evaluation_of_its_best_child(deplo
     best = parent.data.tags["fedpipe.sweep_best"]
 
     evaluation = start(deployed, "federated-evaluation/evaluate", run=best)
-    deployed.run("prefect", "worker", "start", "--pool", "fedpipe", "--run-once")
+    work_once(deployed)
     run = deployed.call(f"/flow_runs/{evaluation}")
     assert run["state_type"] == "COMPLETED", run["state"]["message"]
     artifacts = {artifact["key"]: artifact for artifact in deployed.of_run("artifacts", evaluation)}
@@ -96,6 +96,10 @@ def test_a_worker_runs_the_sweep_and_then_the_evaluation_of_its_best_child(deplo
     assert rows["best"]["test/accuracy"] == round(store.get_run(best).data.metrics["best/test/accuracy"], 4)
     assert [file.path for file in store.list_artifacts(best, "evaluations")] == [f"evaluations/{run['name']}"]
     none_left(deployed)
+
+
+def work_once(server: Server) -> None:
+    server.user.run("prefect", "worker", "start", "--pool", "fedpipe", "--run-once", timeout=900, **server.settings)
 
 
 @pytest.fixture

@@ -17,6 +17,9 @@ from fedpipe.config import load_config
 from fedpipe.tracking.store import Store
 from fedpipe.tracking.sweeps import read_sweep
 
+LONG = 900
+"""Seconds that several trainings may take on a machine that has other work."""
+
 OVERRIDES = ["data.validation_fraction=0.2", "cohort.strategy=uniform"]
 RATES = {"search": "grid", "overrides": [*OVERRIDES, "rounds=3"], "space": {"client.learning_rate": {"choices": [0.1, 0.01]}}}
 
@@ -54,7 +57,7 @@ def none_left(user: Any) -> None:
 
 
 def wait_until(condition: Any, process: "subprocess.Popen[bytes]", user: Any) -> None:
-    limit = time.monotonic() + 240
+    limit = time.monotonic() + LONG
     while not condition():
         assert process.poll() is None, (user.home / "err").read_text()
         assert time.monotonic() < limit
@@ -119,11 +122,12 @@ def test_what_is_refused_starts_nothing(user: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)
 def test_a_killed_sweep_goes_on_with_what_has_no_end_and_to_the_same_bits(make_user: Any) -> None:
     user = make_user()
     write(user, "calm", space={"client.learning_rate": {"choices": [0.1, 0.01, 0.03]}}, overrides=[*OVERRIDES, "rounds=60"], max_parallel=2)
     (user.project / "struck.yaml").write_text((user.project / "calm.yaml").read_text())
-    calm = json.loads(user.run("fedpipe", "sweep", "calm.yaml", "--json").stdout)
+    calm = json.loads(user.run("fedpipe", "sweep", "calm.yaml", "--json", timeout=LONG).stdout)
     process = start(user, "fedpipe", "sweep", "struck.yaml", "--json")
     wait_until(lambda: rounds_done(user, "struck-002") > 20, process, user)
     process.send_signal(signal.SIGKILL)
@@ -132,7 +136,7 @@ def test_a_killed_sweep_goes_on_with_what_has_no_end_and_to_the_same_bits(make_u
     parent = json.loads((user.project / ".fedpipe" / "sweeps" / "struck" / "sweep.json").read_text())["mlflow_run_id"]
     finished = {run.info.run_id: run.info.end_time for run in children(user, parent) if run.info.status == "FINISHED"}
     assert finished
-    summary = json.loads(user.run("fedpipe", "sweep", "struck.yaml", "--json").stdout)
+    summary = json.loads(user.run("fedpipe", "sweep", "struck.yaml", "--json", timeout=LONG).stdout)
     nested = children(user, parent)
     assert summary["run_id"] == parent
     assert [run.data.tags["fedpipe.sweep_child"] for run in nested] == ["0", "1", "2"]  # none twice
@@ -152,6 +156,7 @@ def test_a_killed_sweep_goes_on_with_what_has_no_end_and_to_the_same_bits(make_u
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)
 def test_ctrl_c_ends_the_children_and_their_runs_say_so(make_user: Any) -> None:
     user = make_user()
     write(user, "rates", overrides=[*OVERRIDES, "rounds=2000"])
@@ -167,6 +172,7 @@ def test_ctrl_c_ends_the_children_and_their_runs_say_so(make_user: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)
 def test_hopeless_children_are_pruned_and_failing_ones_are_failed(make_user: Any) -> None:
     user = make_user()
     write(
@@ -178,7 +184,7 @@ def test_hopeless_children_are_pruned_and_failing_ones_are_failed(make_user: Any
         max_parallel=1,
         seed=5,  # its order is that of the choices
     )
-    summary = json.loads(user.run("fedpipe", "sweep", "rates.yaml", "--json").stdout)
+    summary = json.loads(user.run("fedpipe", "sweep", "rates.yaml", "--json", timeout=LONG).stdout)
     by_rate = {child["params"]["client.learning_rate"]: child for child in summary["children"]}
     assert by_rate[0.1]["state"] == "finished"
     assert by_rate[1e30]["state"] == "failed"
@@ -194,6 +200,7 @@ def test_hopeless_children_are_pruned_and_failing_ones_are_failed(make_user: Any
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)
 def test_the_same_space_in_dvcs_queue(make_user: Any) -> None:
     """The commands of docs/sweeps.md."""
     user = make_user()
@@ -202,7 +209,7 @@ def test_the_same_space_in_dvcs_queue(make_user: Any) -> None:
     assert user.git_status() == ""
     space = ["-S", "client.learning_rate=0.01,0.1", "-S", "client.epochs=1,2", "-S", "rounds=5"]
     user.run("dvc", "exp", "run", "--queue", "--name", "rate", *space, **store)
-    user.run("dvc", "exp", "run", "--run-all", **store)
+    user.run("dvc", "exp", "run", "--run-all", timeout=LONG, **store)
     table = user.run("dvc", "exp", "show", "--csv", "--no-pager").stdout
     assert all(f"rate-{number}" in table for number in range(1, 5))
     runs = store_of(user).search_runs(["1"], "tags.`dvc.experiment` LIKE 'rate-%'")
