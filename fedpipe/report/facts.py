@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from markupsafe import Markup
 
 from fedpipe.report.mistakes import Mistake
 from fedpipe.report.population_table import PopulationTable
@@ -30,11 +29,20 @@ class ClientAccuracy:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of the report that something else draws, such as a sweep's: a heading and HTML that is already escaped."""
+class Sweep:
+    """The children of a sweep, whose parent run this is.
 
-    title: str
-    body: Markup
+    Attributes:
+        metric: what they were judged by.
+        direction: `maximize` or `minimize`.
+        keys: the settings that were searched.
+        children: each with `number`, `name`, `run_id`, `state`, `value` (None where it has none) and `params` by key.
+    """
+
+    metric: str
+    direction: str
+    keys: tuple[str, ...]
+    children: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class RunFacts:
         clients: a row for each client and round.
         seconds: wall time by phase.
         missing: why a part is not known, by its name.
-        parts: more parts of the page.
+        sweep: the children, where the run is the parent of a sweep and has no rounds of its own.
     """
 
     run_id: str
@@ -80,7 +88,7 @@ class RunFacts:
     clients: Sequence[ClientRound] | None = None
     seconds: Mapping[str, float] | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
-    parts: Sequence[Part] = ()
+    sweep: Sweep | None = None
 
     @property
     def chosen(self) -> str:
@@ -102,6 +110,8 @@ class RunFacts:
     @property
     def missing_parts(self) -> dict[str, str]:
         """Return why parts of the report are missing, by their names."""
+        if self.sweep is not None:
+            return {}
         parts = {
             ROUNDS: self.rounds,
             ACCURACIES: self.accuracies,

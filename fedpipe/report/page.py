@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fedpipe import __version__
-from fedpipe.report import cards, charts, client_cards, facts
+from fedpipe.report import cards, charts, client_cards, facts, sweep_cards
 from fedpipe.report.facts import RunFacts, differing
 from fedpipe.report.svg import Chart
 
@@ -22,6 +22,7 @@ def render(runs: Sequence[RunFacts]) -> str:
     names = labels(runs)
     settings = [(key, [run.params.get(key) for run in runs]) for key in sorted({key for run in runs for key in run.params})]
     machines = [cards.environment(run) for run in runs]
+    sections = [_sections(run, name) for run, name in zip(runs, names, strict=True)]
     return environment.get_template("report.html").render(
         version=__version__,
         names=names,
@@ -32,8 +33,10 @@ def render(runs: Sequence[RunFacts]) -> str:
         environment=[(key, [machine.get(key) for machine in machines]) for key in sorted({key for one in machines for key in one})],
         summary=_side_by_side([cards.summary(run) for run in runs]),
         curves=cards.run_curves(runs[0]) if len(runs) == 1 else _compared_curves(runs, names),
-        runs=[_sections(run) for run in runs],
-        same_data=len(runs) > 1 and len({run.tags.get("dvc.data_md5") for run in runs}) == 1 and runs[0].population is not None,
+        runs=sections,
+        sweeps=[one for one in sections if one["sweep"]],
+        trained=[one for one in sections if not one["sweep"]],
+        same_data=_same_data([run for run in runs if run.sweep is None]),
     )
 
 
@@ -51,8 +54,9 @@ _PARTS: tuple[tuple[str, str, Callable[[RunFacts], Any]], ...] = (
 )
 
 
-def _sections(run: RunFacts) -> dict[str, Any]:
-    drawn: dict[str, Any] = {"chain": cards.chain(run), "rounds": cards.round_table(run), "timing": cards.timing(run), "parts": run.parts}
+def _sections(run: RunFacts, name: str) -> dict[str, Any]:
+    drawn: dict[str, Any] = {"name": name, "chain": cards.chain(run), "rounds": cards.round_table(run), "timing": cards.timing(run)}
+    drawn["sweep"] = sweep_cards.sweep(run)
     for key, part, draw in _PARTS:
         body = draw(run)
         drawn[key] = {"body": body, "missing": None if body else run.why_missing(part)}
@@ -60,6 +64,11 @@ def _sections(run: RunFacts) -> dict[str, Any]:
     drawn["no_pictures"] = run.missing.get(facts.MISTAKES)
     drawn["no_timing"] = run.missing.get(facts.TIMING)
     return drawn
+
+
+def _same_data(runs: Sequence[RunFacts]) -> bool:
+    """Return whether the first run's population may stand for that of all."""
+    return len(runs) > 1 and len({run.tags.get("dvc.data_md5") for run in runs}) == 1 and runs[0].population is not None
 
 
 def _tiles(run: RunFacts) -> list[tuple[str, str, str]]:

@@ -47,7 +47,8 @@ def read_confusion(path: Path, names: Sequence[str]) -> npt.NDArray[np.int64]:
     matrix = np.zeros((len(names), len(names)), np.int64)
     with path.open(encoding="utf-8", newline="") as file:
         lines = csv.reader(file)
-        next(lines, None)
+        if next(lines, None) != ["actual", "predicted"]:
+            raise ValueError("expected the columns actual, predicted")
         for (actual, predicted), count in Counter(map(tuple, lines)).items():
             matrix[numbers[actual], numbers[predicted]] = count
     return matrix

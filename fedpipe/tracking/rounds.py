@@ -7,11 +7,11 @@ from fedpipe.tracking.store import Store
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-_ONCE = ("final/", "best/")
+_ONCE = ("final/", "best/", "sweep/")
 
 
 def rounds_of(store: Store, run: "Run") -> list[dict[str, float]]:
-    """Return a row a round: `round` and its metrics by key, such as `train/loss`; without what is recorded once, at the end.
+    """Return a row a round: `round` and its metrics by key, such as `train/loss`; without what is recorded once, at its end.
 
     Raises:
         TrackingError: the store does not answer.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedpipe.report.facts import ClientAccuracy
+from fedpipe.report.facts import ClientAccuracy, Sweep
 from fedpipe.report.mistakes import Mistake
 from fedpipe.report.page import labels, render
 from fedpipe.report.population_table import PopulationTable
@@ -174,6 +174,25 @@ def test_what_is_missing_is_named_with_its_reason() -> None:
     assert [part for part in why_not if f"Missing: {part}" not in text] == []
     assert set(run.missing_parts) == {"learning curves", "accuracy of each client", "confusion", "population", "participation", "timing"}
     assert run_facts().missing_parts == {}
+
+
+def test_a_sweep_shows_its_children_the_best_first_and_no_rounds_of_its_own() -> None:
+    children = [
+        {"number": 0, "name": "child-0", "state": "finished", "value": 0.7, "params": {"client.learning_rate": 0.01}},
+        {"number": 1, "name": HOSTILE, "state": "pruned", "value": None, "params": {"client.learning_rate": None}},
+        {"number": 2, "name": "child-2", "state": "finished", "value": 0.9, "params": {"client.learning_rate": 0.1}},
+    ]
+    sweep = Sweep("validation/accuracy", "maximize", ("client.learning_rate",), children)
+    parent = run_facts("search", "d" * 32, sweep=sweep, rounds=(), population=None, accuracies=None)
+    html = render([parent])
+    page = Page(html)
+    assert [attributes["id"] for attributes in page.all("section")] == ["summary", "chain", "sweep", "environment", "settings"]
+    assert "3 children: 2 finished, 1 pruned; judged by validation/accuracy, maximize" in page.text
+    assert re.findall(r'<th scope="row">(child-\d)', html) == ["child-2", "child-0"]
+    assert parent.missing_parts == {}
+    assert "<script" not in html
+    both = [attributes["id"] for attributes in Page(render([parent, run_facts()])).all("section")]
+    assert both[:5] == ["differs", "summary", "chain", "sweep", "curves"]
 
 
 def test_the_same_runs_give_the_same_page() -> None:
