@@ -71,7 +71,7 @@ def histogram(title: str, groups: Mapping[str, Floats], x_label: str, limits: tu
         parts.append(element("line", f"mean {series_class(index)}", f"{name}: mean {mean:.3f}", x1=x, x2=x, y1=frame.top, y2=frame.y(0)))
         legend.append((series_class(index), f"{name} ({len(values)}): mean {mean:.3f}, 10th percentile {low:.3f}"))
         said.append(legend[-1][1])
-    return Chart(title, picture(frame.width, frame.height, f"{title}. {'; '.join(said)}", parts), tuple(legend))
+    return Chart(title, picture(frame.width, frame.height, f"{title}. {'; '.join(said)}", parts), tuple(legend), filled=True)
 
 
 def bars(title: str, starts: Sequence[float], ends: Sequence[float], heights: Sequence[float], x_label: str, y_label: str) -> Chart:

@@ -34,7 +34,7 @@ def confusion(title: str, matrix: npt.NDArray[np.int64], names: Sequence[str]) -
             x, y = left + guess * cell, 4 + actual * cell
             said = f"{names[actual]} taken for {names[guess]}: {count}" if actual != guess else f"{names[actual]} right: {count}"
             parts.append(element("rect", "heat", said, x=x, y=y, width=cell, height=cell, fill_opacity=max(share, 0.04)))
-            parts.append(text(x + cell / 2, y + cell / 2 + 4, str(count), "middle", "count strong" if share > 0.5 else "count"))
+            parts.append(text(x + cell / 2, y + cell / 2 + 4, str(count), "middle", "count"))
         for index, name in enumerate(names):
             shown = _cut(name)
             parts.append(text(left - 6, 4 + (index + 0.5) * cell + 4, shown, "end"))
@@ -102,7 +102,7 @@ def participation(title: str, done: Mapping[str, Sequence[int]], missed: Mapping
     parts.append(_beside(4 + size / 2, "client"))
     legend = [("s0", "reported")] + ([("s1", "asked, did not report")] if any(missed.values()) else [])
     said = f"{title}: {len(clients)} clients in {rounds} rounds; the table below has the figures"
-    return Chart(title, picture(556, size + 50, said, parts), tuple(legend))
+    return Chart(title, picture(556, size + 50, said, parts), tuple(legend), filled=True)
 
 
 def _below(x: float, y: float, words: str, turned: bool) -> Markup:

@@ -21,11 +21,13 @@ class Chart:
         title: what it shows.
         svg: the picture; its text for those who do not see it is in it.
         legend: CSS classes and name of each series.
+        filled: whether series are areas; lines otherwise.
     """
 
     title: str
     svg: Markup
     legend: tuple[tuple[str, str], ...] = ()
+    filled: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Frame:
 
 def picture(width: float, height: float, described: str, parts: Iterable[Markup]) -> Markup:
     """Return the picture; `described` is read to those who do not see it."""
-    head = Markup('<svg class="chart" viewBox="0 0 {} {}" style="max-width:{}px" role="img" aria-label="{}">')
+    head = Markup('<svg class="chart" viewBox="0 0 {} {}" style="width:{}px" role="img" aria-label="{}">')
     return head.format(short(width), short(height), short(width), described) + joined(parts) + Markup("</svg>")
 
 
