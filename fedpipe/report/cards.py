@@ -1,6 +1,5 @@
 """What the report says of one run in each of its sections, ready for the template: text, charts, tables. Nothing here is HTML yet."""
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -47,12 +46,17 @@ def summary(run: RunFacts) -> list[tuple[str, str]]:
 
 def privacy(tags: Mapping[str, str]) -> str:
     """Return epsilon, delta and what they assume."""
-    epsilon = tags["privacy.epsilon"]
-    with contextlib.suppress(ValueError):  # "infinite" stays as it is
-        epsilon = number(float(epsilon))
-    text = f"epsilon {epsilon} for delta {tags.get('privacy.delta', '?')}"
+    text = f"epsilon {epsilon(tags)} for delta {tags.get('privacy.delta', '?')}"
     assumed = [tags[key] for key in ("privacy.neighbours", "privacy.sampling") if key in tags]
     return f"{text}; {'; '.join(assumed)}" if assumed else text
+
+
+def epsilon(tags: Mapping[str, str]) -> str:
+    """Return the epsilon of a private run in short; without noise it is the word `infinite`."""
+    try:
+        return number(float(tags["privacy.epsilon"]))
+    except ValueError:
+        return tags["privacy.epsilon"]
 
 
 def chain(run: RunFacts) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from fedpipe.report.tables import Row
 from fedpipe.tracking.participation import ClientRound
 
 ROUNDS, ACCURACIES, CONFUSION, MISTAKES = "learning curves", "accuracy of each client", "confusion", "pictures of mistakes"
-POPULATION, CLIENTS, TIMING = "population", "participation", "timing"
+POPULATION, CLIENTS, TIMING, SWEEP = "population", "participation", "timing", "sweep"
 """Names of the parts that may be missing."""
 
 
@@ -121,7 +121,7 @@ class RunFacts:
             TIMING: self.seconds,
         }
         found = {part: self.why_missing(part) for part, value in parts.items() if not value}
-        return found | ({MISTAKES: self.missing[MISTAKES]} if MISTAKES in self.missing else {})
+        return found | {part: self.missing[part] for part in (MISTAKES, SWEEP) if part in self.missing}
 
 
 def differing(runs: Sequence[RunFacts]) -> list[tuple[str, list[str | None]]]:

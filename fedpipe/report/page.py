@@ -84,7 +84,7 @@ def _tiles(run: RunFacts) -> list[tuple[str, str, str]]:
     if run.rounds:
         found.append(("rounds", f"{run.rounds[-1]['round']:g}", f"of {run.params.get('rounds', '?')}"))
     if "privacy.epsilon" in run.tags:
-        found.append(("epsilon", cards.privacy(run.tags).split(" ")[1], f"for delta {run.tags.get('privacy.delta', '?')}"))
+        found.append(("epsilon", cards.epsilon(run.tags), f"for delta {run.tags.get('privacy.delta', '?')}"))
     if run.end_ms is not None:
         found.append(("took", cards.duration((run.end_ms - run.start_ms) / 1000), "MLflow run"))
     return found

@@ -1,8 +1,9 @@
-"""What the report says of a sweep: a table of its children, the best first."""
+"""What the report says of a sweep: its picture, and a table of its children, the best first."""
 
 from typing import Any
 
 from fedpipe.report.facts import RunFacts
+from fedpipe.report.parallel import parallel_coordinates, words
 from fedpipe.report.svg import number
 
 _ROWS = 200
@@ -10,7 +11,7 @@ _ROWS = 200
 
 
 def sweep(run: RunFacts) -> dict[str, Any] | None:
-    """Return the table of the children; None of a run that is no sweep's parent."""
+    """Return the picture and the table of the children; None of a run that is no sweep's parent."""
     found = run.sweep
     if found is None:
         return None
@@ -21,15 +22,12 @@ def sweep(run: RunFacts) -> dict[str, Any] | None:
             str(one["name"] or one["number"]),
             str(one["state"]),
             "" if one["value"] is None else number(float(one["value"])),
-            *(_value(one["params"].get(key)) for key in found.keys),
+            *(words(one["params"].get(key)) for key in found.keys),
         ]
         for one in ranked[:_ROWS]
     ]
     states = sorted({str(one["state"]) for one in found.children})
     counts = [f"{sum(one['state'] == state for one in found.children)} {state}" for state in states]
     said = f"{len(found.children)} children: {', '.join(counts)}; judged by {found.metric}, {found.direction}"
-    return {"said": said, "columns": ["child", "state", found.metric, *found.keys], "rows": rows, "of": len(found.children)}
-
-
-def _value(value: Any) -> str:
-    return number(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    columns = ["child", "state", found.metric, *found.keys]
+    return {"said": said, "columns": columns, "rows": rows, "of": len(found.children), "chart": parallel_coordinates(found)}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fedpipe.errors import FedpipeError
 from fedpipe.report import facts
 from fedpipe.report.evaluation_tables import read_client_rows
-from fedpipe.report.facts import ClientAccuracy, RunFacts
+from fedpipe.report.facts import ClientAccuracy, RunFacts, Sweep
 from fedpipe.report.mistakes import read_mistakes
 from fedpipe.report.population_table import read_population
 from fedpipe.report.tables import read_confusion, read_labels
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 MISTAKES_NAME, POPULATION_NAME, TIMING_NAME = "mistakes.parquet", "population.json", "timing.json"
+SPACE_TAG = "fedpipe.sweep_space"
 _TABLES = {
     facts.ACCURACIES: "tables/clients.parquet",
     facts.CONFUSION: "tables/confusion.csv",
@@ -59,7 +60,9 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
             missing[part] = f"{name} cannot be read: {type(err).__name__}: {' '.join(str(err).split())[:300]}"
         return None
 
-    rounds = rounds_of(store, run)
+    rounds, sweep = rounds_of(store, run), None
+    if SPACE_TAG in run.data.tags:
+        sweep = read(facts.SWEEP, lambda path: _sweep(path, run), "sweep/children.json")
     if not rounds:
         missing[facts.ROUNDS] = f"The run, {info.status.lower()}, has no metrics of any round in {store.label}."
     labels = read(facts.CONFUSION, read_labels, "tables/labels.csv") or []
@@ -86,6 +89,7 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
         population=read(facts.POPULATION, read_population),
         clients=read(facts.CLIENTS, read_clients),
         seconds=read(facts.TIMING, _seconds),
+        sweep=sweep,
         missing=missing,
     )
 
@@ -109,6 +113,13 @@ def _accuracies(path: Path) -> list[ClientAccuracy]:
         ClientAccuracy(row["client_id"], row["held_out"], row["predictions"], row["accuracy"], row.get("gain"))
         for row in read_client_rows(path)
     ]
+
+
+def _sweep(path: Path, run: "Run") -> Sweep:
+    params, keys = run.data.params, tuple(map(str, json.loads(run.data.tags[SPACE_TAG])))
+    names, listed = ("number", "name", "state", "value", "params"), json.loads(path.read_text(encoding="utf-8"))
+    children = [{name: child[name] for name in names} for child in listed]
+    return Sweep(params["sweep.metric"], params["sweep.direction"], keys, children)
 
 
 def _seconds(path: Path) -> dict[str, float]:
