@@ -80,7 +80,7 @@ def _tiles(run: RunFacts) -> list[tuple[str, str, str]]:
             found.append((name, f"{value:.4f}", f"before training {before:.4f}" if before is not None else ""))
     worst, mean = run.result("participating/accuracy_worst_decile"), run.result("participating/accuracy_mean")
     if worst is not None and mean is not None:
-        found.append(("accuracy, worst tenth of clients", f"{worst:.4f}", f"mean over clients {mean:.4f}"))
+        found.append(("worst tenth of the clients", f"{worst:.4f}", f"accuracy; mean over clients {mean:.4f}"))
     if run.rounds:
         found.append(("rounds", f"{run.rounds[-1]['round']:g}", f"of {run.params.get('rounds', '?')}"))
     if "privacy.epsilon" in run.tags:

