@@ -106,7 +106,17 @@ def _leave(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
+    _remove_generated_code()
     os._exit(code)
+
+
+def _remove_generated_code() -> None:
+    """Remove the sources that TensorFlow's AutoGraph wrote to the folder of temporary files; else it does so when Python ends."""
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None)
+        if name.startswith("__autograph_generated_file") and path:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
 
 def _show_warnings(debug: bool) -> None:

@@ -29,10 +29,11 @@ def uninterrupted(make_user: Any) -> tuple[Any, dict[str, Any], float]:
     return user, user.train(*OPTIONS), time.monotonic() - start
 
 
-def start(user: Any, *command: str) -> "subprocess.Popen[bytes]":
+def start(user: Any, *command: str, **environment: str) -> "subprocess.Popen[bytes]":
+    env = user.environment() | environment
     with (user.home / "killed").open("w") as log:
         return subprocess.Popen(
-            command, cwd=user.project, env=user.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command, cwd=user.project, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
 
 
@@ -130,12 +131,14 @@ def test_nothing_to_resume_and_what_is_finished_stays(uninterrupted: Any) -> Non
 def test_sigint_marks_the_run_and_it_goes_on(uninterrupted: Any) -> None:
     user, expected, _ = uninterrupted
     before = set((user.project / ".fedpipe" / "runs").iterdir())
-    process = start(user, "fedpipe", "run", "--json", *OPTIONS)
+    (user.home / "tmp").mkdir()
+    process = start(user, "fedpipe", "run", "--json", *OPTIONS, TMPDIR=str(user.home / "tmp"))
     limit = time.monotonic() + 120
     while rounds_of(user, before) < 5 and process.poll() is None and time.monotonic() < limit:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(30) == 130, (user.home / "killed").read_text()
+    assert not list((user.home / "tmp").glob("*.py")), "code that TensorFlow generated"
     state = json.loads((newest_run(user) / "run_state.json").read_text())
     client = MlflowClient(tracking_uri=f"sqlite:///{user.project}/mlflow.db")
     assert client.get_run(state["mlflow_run_id"]).info.status == "KILLED"

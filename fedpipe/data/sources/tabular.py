@@ -22,6 +22,7 @@ from fedpipe.data.sources.checks import (
     own_path,
     unreadable,
 )
+from fedpipe.data.sources.parquet_file import parquet_batches
 from fedpipe.errors import DataError, shorten
 
 SPLIT_COLUMN = "split"
@@ -31,17 +32,11 @@ def open_parquet(config: DataConfig, project: Path) -> Source:
     """Return the rows of a Parquet file.
 
     Raises:
-        DataError: the file is not there, is no Parquet file, or lacks a column.
+        DataError: the file is not there, is no Parquet file, lacks a column, or has row groups too large for `data.memory_limit_mb`.
     """
     path = own_path(config, project)
-
-    def tables() -> Iterator[Any]:
-        import pyarrow.parquet as pq
-
-        with pq.ParquetFile(path) as file:
-            yield from file.iter_batches(BATCH_ROWS, use_threads=False)
-
-    return Source(lambda: _batches(config, path, "a Parquet file", tables))
+    limit = config.memory_limit_mb * 1_000_000
+    return Source(lambda: _batches(config, path, "a Parquet file", lambda: parquet_batches(path, limit)))
 
 
 def open_csv(config: DataConfig, project: Path) -> Source:
@@ -100,14 +95,13 @@ def _batch(config: DataConfig, path: Path, table: Any, row: int) -> Batch:
 def _features(config: DataConfig, path: Path, columns: list[tuple[str, Any]], row: int) -> npt.NDArray[Any] | list[npt.NDArray[np.int32]]:
     """Return a vector for each row, from a column of numbers each or from one column of lists (fixed size) or a sequence for each
     row, from one column of lists or of texts."""
-    import pyarrow as pa
 
     if not columns:
         raise DataError(f"{path}: expected columns of features beside client and label, found none. Add them.")
     missing = next((name for name, column in columns if column.null_count), None)
     if missing is not None:
         raise DataError(f"{path}: expected a value in every row, found none in the column {missing} from row {row} on. Fill or drop it.")
-    if len(columns) == 1 and (pa.types.is_list(columns[0][1].type) or pa.types.is_fixed_size_list(columns[0][1].type)):
+    if len(columns) == 1 and _is_list(columns[0][1].type):
         return _lists(config, path, *columns[0], row)
     if len(columns) == 1 and _is_text(columns[0][1].type):
         return check_sequences(columns[0][1].to_pylist(), path, row)
@@ -121,21 +115,35 @@ def _features(config: DataConfig, path: Path, columns: list[tuple[str, Any]], ro
 def _lists(config: DataConfig, path: Path, name: str, column: Any, row: int) -> npt.NDArray[Any] | list[npt.NDArray[np.int32]]:
     """Return a column of lists: of whole numbers in lists of variable size as sequences, of anything else as vectors of one length."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    inner, lists = column.type.value_type, column.to_pylist()
-    if not _is_number(inner) or any(value is None for one in lists for value in one):
+    inner, values = column.type.value_type, column.flatten()
+    if not _is_number(inner) or values.null_count:
         raise DataError(f"{path}: expected lists of numbers without gaps in {name}, found {column.type} or a gap from row {row} on.")
     whole = pa.types.is_integer(inner)
-    if whole and not pa.types.is_uint8(inner) and pa.types.is_list(column.type) and config.feature_dtype in ("auto", "int32"):
-        return check_sequences(lists, path, row)
-    lengths = {len(one) for one in lists}
+    sizes = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+    flat = values.to_numpy(zero_copy_only=False)
+    if (
+        whole
+        and not pa.types.is_uint8(inner)
+        and not pa.types.is_fixed_size_list(column.type)
+        and config.feature_dtype in ("auto", "int32")
+    ):
+        return check_sequences(np.split(flat, np.cumsum(sizes)[:-1]), path, row)
+    lengths = sorted(set(sizes.tolist()))
     if len(lengths) != 1:
         raise DataError(
-            f"{path}: expected lists of one length in {name}, found lengths {shorten(sorted(lengths), 3)}; whole numbers (tokens) may "
+            f"{path}: expected lists of one length in {name}, found lengths {shorten(lengths, 3)}; whole numbers (tokens) may "
             "differ in length, others may not. Pad them."
         )
     kept = np.uint8 if pa.types.is_uint8(inner) else np.int64 if whole else np.float64
-    return check_features(np.array(lists, kept), path, row, config.feature_dtype, tokens=True)
+    return check_features(flat.reshape(len(column), lengths[0]).astype(kept), path, row, config.feature_dtype, tokens=True)
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _is_text(kind: Any) -> bool:

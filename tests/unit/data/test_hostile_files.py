@@ -275,3 +275,59 @@ def test_a_database_in_which_a_view_takes_the_table_s_place(tmp_path: Path) -> N
         )
     connection.close()
     assert "SQLite file of TFF's client data" in refusal(lambda: read(tmp_path, "sqlite", "f.sqlite"))
+
+
+def parquet(folder: Path, x: Any, rows: int = 1, row_group_size: int | None = None) -> Path:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = x if isinstance(x, dict) else {"x": x}
+    table = pa.table({"client": ["a"] * rows, "label": [0] * rows, **columns})
+    pq.write_table(table, folder / "p.parquet", compression="zstd", row_group_size=row_group_size)
+    return folder / "p.parquet"
+
+
+def test_parquet_of_a_kilobyte_that_decodes_to_more_than_the_limit(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    count = 10_000_000
+    made = parquet(tmp_path, pa.ListArray.from_arrays([0, count], pa.array(np.ones(count, np.int64))))
+    assert made.stat().st_size < 5000
+    said = refusal(lambda: read(tmp_path, "parquet", "p.parquet", memory_limit_mb=64))
+    assert "row groups of at most 32 MB" in said
+    assert "may take 80 MB" in said
+
+
+def test_parquet_with_a_long_text_in_every_row_is_read_in_small_parts(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    rows, characters = 3000, 100_000  # 300 MB, spelled out
+    words = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), ["q" * characters])
+    assert parquet(tmp_path, words, rows).stat().st_size < 100_000
+    config = DataConfig(source="parquet", path="p.parquet", clients=None, memory_limit_mb=64)
+    taken = pa.total_allocated_bytes()
+    sizes = []
+    for batch in open_source(config, tmp_path).batches():
+        sizes.append(len(batch.x))
+        assert pa.total_allocated_bytes() - taken < 10_000_000
+        assert all(len(one) == characters for one in batch.x)
+    assert sum(sizes) == rows
+    assert max(sizes) <= 10
+
+
+@pytest.mark.parametrize("limit", [64, 1024])
+def test_wide_parquet_rows_come_in_batches_of_fewer_rows(tmp_path: Path, limit: int) -> None:
+    import pyarrow as pa
+
+    rows, width = 600, 5000
+    x = np.arange(rows * width, dtype=np.float32).reshape(rows, width)
+    parquet(tmp_path, pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), width), rows)
+    config = DataConfig(source="parquet", path="p.parquet", clients=None, memory_limit_mb=limit)
+    batches = [np.asarray(batch.x) for batch in open_source(config, tmp_path).batches()]
+    assert (len(batches[0]) < 60) == (limit == 64)  # 20 kB a row, and a 64th of the limit a batch
+    np.testing.assert_array_equal(np.concatenate(batches), x)
+
+
+def test_texts_inside_of_lists_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    parquet(tmp_path, [["a", "b"]])
+    assert "found texts in" in refusal(lambda: read(tmp_path, "parquet", "p.parquet"))
