@@ -7,7 +7,7 @@ import numpy as np
 
 from fedpipe.report import charts, grids
 from fedpipe.report.facts import ClientAccuracy, RunFacts
-from fedpipe.report.mistakes import worst_pairs
+from fedpipe.report.mistakes import EACH, worst_pairs
 from fedpipe.report.png import data_uri, png
 from fedpipe.tracking.participation import REPORTED, spans, totals
 
@@ -41,7 +41,7 @@ def confusion(run: RunFacts) -> dict[str, Any] | None:
     pairs = []
     for actual, guess, count in worst_pairs(run.confusion):
         names = (run.labels[actual], run.labels[guess])
-        shown = [one for one in run.mistakes if (one.actual, one.predicted) == names]
+        shown = [one for one in run.mistakes if (one.actual, one.predicted) == names][:EACH]
         images = [
             {"src": data_uri(png(one.pixels)), "alt": f"{names[0]} taken for {names[1]}, confidence {one.confidence:.2f}"} for one in shown
         ]

@@ -101,6 +101,6 @@ def test_on_paper(reports: Any, open_page: Callable[..., Any], tmp_path: Path) -
 
 
 def test_its_picture(reports: Any, open_page: Callable[..., Any], keep_picture: Callable[[str, bytes], None]) -> None:
-    page = open_page(reports["both"], 1240, 1150).page
-    assert page.locator("figure").count() >= 12
+    page = open_page(reports["one"], 1240, 1400).page
+    assert page.locator("figure").count() >= 8
     keep_picture("report", page.screenshot())
