@@ -8,9 +8,11 @@ import pytest
 pytestmark = pytest.mark.browser
 
 
-def test_a_run_shows_its_artifacts(site: Any, open_page: Callable[..., Any], keep_picture: Callable[[str, bytes], None]) -> None:
+def test_a_run_shows_its_artifacts(
+    site: Any, prefect_ui: str, open_page: Callable[..., Any], keep_picture: Callable[[str, bytes], None]
+) -> None:
     run = site.runs[1]
-    watched = open_page(f"{site.prefect}/runs/flow-run/{run['flow_run_id']}?tab=Artifacts", 1400, 900)
+    watched = open_page(f"{prefect_ui}/runs/flow-run/{run['flow_run_id']}?tab=Artifacts", 1400, 900)
     page = watched.page
     page.get_by_text("rate-0.05").first.wait_for()
     page.get_by_text("15 of 15 rounds").first.wait_for()
