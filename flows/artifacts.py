@@ -99,4 +99,8 @@ def show_chain(chain: Mapping[str, Any], url: str) -> None:
         "weights (SHA-256)": f"`{chain['weights_sha256']}`",
     }
     table = "\n".join(["| link | id |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items())])
-    create_markdown_artifact(f"{table}\n\n`uv run fedpipe lineage {chain['mlflow']['run_id']}` shows the same.\n", key="lineage")
+    create_markdown_artifact(
+        f"{table}\n\n`uv run fedpipe lineage {chain['mlflow']['run_id']}` shows the same.\n",
+        key="lineage",
+        description="Where the model comes from: commit, data, flow run, MLflow run, weights",
+    )

@@ -4,12 +4,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import load_config
 from fedpipe.errors import DataError
 from fedpipe.steps.chain import chain_of_tags, population_key
 from fedpipe.steps.project import Project
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from fedpipe.tracking.store import Store
 
 INDEX_NAME = "lineage.sqlite"
 FORGOTTEN_TAG, REASON_TAG = "fedpipe.forgotten_clients", "fedpipe.forgotten_reason"
@@ -21,11 +26,18 @@ def run_lineage(project: Project, wanted: str) -> dict[str, Any]:
     Raises:
         TrackingError: the store cannot be read, or has no such run.
     """
-    from fedpipe.tracking.lookup import find_run, model_versions
-    from fedpipe.tracking.store import read_store, run_url
+    from fedpipe.tracking.lookup import find_run
+    from fedpipe.tracking.store import read_store
 
     store = read_store(project.root)
-    run = find_run(store, wanted)
+    return chain_of_run(store, find_run(store, wanted))
+
+
+def chain_of_run(store: "Store", run: "Run") -> dict[str, Any]:
+    """Return the chain of a run, with its model versions; JSON-able. Raises TrackingError if the store does not answer."""
+    from fedpipe.tracking.lookup import model_versions
+    from fedpipe.tracking.store import run_url
+
     info, tags = run.info, run.data.tags
     versions = [one for one in model_versions(store) if one.run_id == info.run_id]
     return {

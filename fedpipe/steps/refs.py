@@ -81,6 +81,7 @@ class EvalRef:
         labels_table: CSV file, examples and accuracy of each label there.
         reliability_table: CSV file, mean confidence and accuracy of the predictions in each bin of confidence there.
         clients_table: Parquet file, a row a client that was evaluated.
+        mistakes_table: Parquet file, pictures of the pairs that are confused most often; not there where features are no pictures.
         initial: the figures before training.
         final: the figures after.
         best: the figures of the best weights, or None.
@@ -93,6 +94,7 @@ class EvalRef:
     labels_table: str
     reliability_table: str
     clients_table: str
+    mistakes_table: str
     initial: dict[str, float]
     final: dict[str, float]
     best: dict[str, float] | None
