@@ -74,14 +74,17 @@ def show_registered(registered: RegisteredRef) -> None:
         moved = f"stays with {name}/{before}"
     else:
         moved = f"moves from {name}/{before} to {name}/{registered.version}" if before else f"is given to {name}/{registered.version}"
-    measured = "not measured" if registered.champion_accuracy is None else f"{registered.champion_accuracy:.4f}"
+    mine, other = (
+        "not measured" if accuracy is None else f"{accuracy:.4f}"
+        for accuracy in (registered.validation_accuracy, registered.champion_accuracy)
+    )
     rows = {
         "version": f"{name}/{registered.version}",
         "alias": f"`{registered.alias}`",
         "alias `champion`": moved,
         "reason": registered.reason,
-        "validation/accuracy": f"{registered.validation_accuracy:.4f}",
-        "the champion's before, on the same examples": measured if before else "there was none",
+        "validation/accuracy": mine,
+        "the champion's before, on the same examples": other if before else "there was none",
         "tracking.min_improvement": f"{registered.min_improvement:g}",
     }
     table = "\n".join(["| what | value |", "| --- | --- |", *(f"| {key} | {value} |" for key, value in rows.items())])

@@ -110,7 +110,7 @@ class RegisteredRef:
         version: its number.
         alias: `champion` or `challenger`: what this version is now.
         champion_before: number of the version that was champion before, None if there was none.
-        validation_accuracy: of this version, on the run's validation examples; a fraction.
+        validation_accuracy: of this version, on the run's validation examples; a fraction. None where it was no number.
         champion_accuracy: of the champion before, on the same examples; None where it was not measured.
         min_improvement: `tracking.min_improvement`.
         reason: why, in words.
@@ -120,7 +120,7 @@ class RegisteredRef:
     version: str
     alias: str
     champion_before: str | None
-    validation_accuracy: float
+    validation_accuracy: float | None
     champion_accuracy: float | None
     min_improvement: float
     reason: str

