@@ -22,6 +22,9 @@ from fedpipe.steps.kept import kept_command
 from fedpipe.steps.project import Project
 
 LOG_NAME = "child.log"
+CHILD = (sys.executable, "-P", "-m", "fedpipe", "sweep-child")
+"""What runs a child; its arguments are the run's folder and `--line DESCRIPTOR`."""
+
 _END_SECONDS, _POLL_SECONDS = 9.0, 0.2
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -90,7 +93,7 @@ class Pool:
     def start(self, number: int, folder: Path) -> None:
         """Start the child whose run is in `folder`; its output goes to a file there."""
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-P", "-m", "fedpipe", "sweep-child", str(folder), "--line", str(theirs.fileno())]
+        command = [*CHILD, str(folder), "--line", str(theirs.fileno())]
         with theirs, (folder / LOG_NAME).open("ab") as log:
             process = subprocess.Popen(
                 kept_command(command),
