@@ -15,7 +15,7 @@ from fedpipe.report.population_table import PopulationTable
 from fedpipe.tracking.participation import ClientRound
 from tests.unit.report.reports import HOSTILE, run_facts
 
-_VOID = {"meta", "link", "img", "br"}
+_VOID = {"meta", "link", "img", "br", "col"}
 
 
 class Page(HTMLParser):
