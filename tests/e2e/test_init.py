@@ -33,7 +33,7 @@ def person(make_user: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_it_passes_its_own_tests(person: Any) -> None:
-    assert "3 passed" in person.run("pytest", "-q", "-p", "no:cacheprovider").stdout
+    assert "3 passed" in person.run("pytest", "-q", "-p", "no:cacheprovider", timeout=550).stdout
     assert person.git_status() == ""
 
 
