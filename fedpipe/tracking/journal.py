@@ -95,22 +95,26 @@ class Journal:
         self._file.close()
 
     def _add(self, record: dict[str, Any]) -> None:
+        """Write a record and have it sent; if that is interrupted, by Ctrl-C for one, it is in neither the file nor the list."""
         end = self._file.tell()
         try:
             left = memoryview(_line(record))
             while left:
                 left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
-        except OSError as err:
-            with contextlib.suppress(OSError):  # the next to open the journal cuts it as well
-                self._file.seek(end)
-                self._file.truncate()
+            with self._changed:
+                self._records.append(record)
+                self._changed.notify_all()
+        except BaseException as err:
+            if not self._records or self._records[-1] is not record:
+                with contextlib.suppress(OSError):  # the next to open the journal cuts it as well
+                    self._file.seek(end)
+                    self._file.truncate()
+            if not isinstance(err, OSError):
+                raise
             raise TrackingError(
                 f"{self.path}: expected to write a record, found {err.strerror}. Make room, then `fedpipe resume`."
             ) from err
-        with self._changed:
-            self._records.append(record)
-            self._changed.notify_all()
 
     def _send_all(self) -> None:
         wait = _FIRST_WAIT_SECONDS

@@ -59,6 +59,32 @@ def test_what_was_sent_but_not_noted_is_the_same_when_sent_again(store: Any, run
     assert history(store, run_id, "train/loss") == [(0, 1.0), (1, 2.0)]
 
 
+def test_a_record_that_ctrl_c_interrupts_is_not_half_there(
+    store: Any, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(store, run_id, tmp_path)
+    journal.metrics({"train/loss": 0.0}, 0)
+
+    def interrupted(_descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:  # the moment between the disk and the list cannot be met from outside
+        patch.setattr(os, "fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            journal.metrics({"train/loss": 1.0}, 1)
+    journal.end("KILLED")  # as the run says when it gives up
+    journal.flush(30)
+    journal.close()
+    assert [record["kind"] for record in read_records(tmp_path / "journal.jsonl")] == ["metrics", "end"]
+    assert unsent(tmp_path) == 0
+    again = Journal(store, run_id, tmp_path)
+    assert again.last_step == 0
+    again.metrics({"train/loss": 1.0}, 1)
+    again.flush(30)
+    again.close()
+    assert history(store, run_id, "train/loss") == [(0, 0.0), (1, 1.0)]
+
+
 def test_a_line_that_a_kill_cut_short_is_gone_and_the_rest_stays(store: Any, run_id: str, tmp_path: Path) -> None:
     journal = Journal(store, run_id, tmp_path)
     journal.metrics({"a": 1.0}, 0)
