@@ -105,5 +105,5 @@ def show_chain(chain: Mapping[str, Any], url: str) -> None:
     create_markdown_artifact(
         f"{table}\n\n`uv run fedpipe lineage {chain['mlflow']['run_id']}` shows the same.\n",
         key="lineage",
-        description="Where the model comes from: commit, data, flow run, MLflow run, weights",
+        description="Where the model comes from",
     )
