@@ -46,23 +46,26 @@ def accuracy_section(result: Mapping[str, Any]) -> str:
         f"| --- |{' ---: |' * len(columns)} --- |",
     ]
     for algorithm in first:
-        figures = [result[data][model][algorithm] for data, model in columns]
-        cells = [f"{100 * found['accuracy_mean']:.2f} ± {100 * found['accuracy_std']:.2f}" for found in figures]
+        figures = [result[data][model].get(algorithm) for data, model in columns]
+        cells = [f"{100 * one['accuracy_mean']:.2f} ± {100 * one['accuracy_std']:.2f}" if one else "not measured" for one in figures]
         lines.append(f"| `{algorithm}` | {' | '.join(cells)} | {own[algorithm]} |")
-    return "\n".join([*lines, "", f"All others: {common}. `local_only`: the mean of each client's model.",
+    base = {model: result[data][model]["fedavg"]["settings"] for data, model in columns if "fedavg" in result[data][model]}
+    differs = {model: {k: v for k, v in values.items() if first["fedavg"]["settings"].get(k) != v} for model, values in base.items()}
+    of_models = "".join(f" {model}: {_text(values)}." for model, values in differs.items() if _text(values))
+    return "\n".join([*lines, "", f"All others: {common}.{of_models} `local_only`: the mean of each client's model.",
                       "Made by `uv run python -m benchmarks.accuracy --json` and `python -m benchmarks.tables`."])  # fmt: skip
 
 
 def common_and_own(settings: Mapping[Any, Mapping[str, Mapping[str, Any]]]) -> tuple[str, dict[str, str]]:
     """Return the settings that `fedavg` has, and for each algorithm those that differ from them, as text."""
-
-    def text(values: Mapping[str, Any]) -> str:
-        return ", ".join(f"`{key}={value}`" for key, value in values.items() if not key.startswith(("data.", "model.", "algorithm.name")))
-
     first = next(iter(settings.values()))
     base = first["fedavg"]
     changed = {name: {key: value for key, value in own.items() if base.get(key) != value} for name, own in first.items()}
-    return text(base), {name: text(own) for name, own in changed.items()}
+    return _text(base), {name: _text(own) for name, own in changed.items()}
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{key}={value}`" for key, value in values.items() if not key.startswith(("data.", "model.", "algorithm.name")))
 
 
 def with_section(document: str, name: str, text: str) -> str:
