@@ -14,6 +14,7 @@ from fedpipe.config import load_config
 from fedpipe.outlets import watch_outlets
 from fedpipe.redact import hide
 from fedpipe.steps.project import Project
+from fedpipe.steps.retrain import RETRAIN_OF
 from fedpipe.steps.run_state import RunState, begin, running
 from fedpipe.steps.runtime import early_runtime
 from fedpipe.steps.summary import new_run_name
@@ -47,6 +48,7 @@ def launch(
     timings: Timings | None = None,
     flow: Callable[[str, list[str], str], dict[str, Any]] | None = None,
     resumed: RunState | None = None,
+    retrain_of: str | None = None,
 ) -> dict[str, Any]:
     """Run `federated_training`, or a flow around it, here and return its summary.
 
@@ -59,6 +61,7 @@ def launch(
         timings: counts where the seconds go.
         flow: a flow of the user's own that takes params file, overrides and name, and calls `federated_training` with them.
         resumed: the run to go on with; `params` are then its own.
+        retrain_of: the registered version, `NAME/VERSION`, that this run replaces; part of its lineage.
 
     Raises:
         FedpipeError: bad input, before anything is started; or what a step raised.
@@ -69,7 +72,9 @@ def launch(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     timings = timings or Timings()
     config = load_config(params, overrides)
-    asked = {"params": str(params.resolve()), "overrides": list(overrides)}
+    asked: dict[str, Any] = {"params": str(params.resolve()), "overrides": list(overrides)}
+    if retrain_of is not None:
+        asked[RETRAIN_OF] = retrain_of
     run = resumed or begin(project, hide(name or new_run_name()), config, "run", **asked)
     run_name, run_dir = run.name, run.folder
     os.chdir(project.root)

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +81,14 @@ def read_accuracies(path: Path) -> tuple[dict[str, Floats], Floats | None]:
     if "gain" in table.column_names:
         gains = np.array([value for value in table["gain"].to_pylist() if value is not None], np.float64)
     return {name: values for name, values in groups.items() if len(values)}, gains
+
+
+def read_client_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of the table that `write_clients` wrote, by column."""
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = pq.ParquetFile(path).read(use_threads=False).to_pylist()
+    return rows
 
 
 def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -2,7 +2,9 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +39,25 @@ def confusion_csv(matrix: npt.NDArray[np.int64], names: Sequence[str] | None = N
     labels = names or [str(number) for number in range(len(matrix))]
     pairs = ((a, p, matrix[a, p]) for a, p in np.ndindex(*matrix.shape))
     return _csv(["actual", "predicted"], ((labels[a], labels[p]) for a, p, count in pairs for _ in range(int(count))))
+
+
+def read_confusion(path: Path, names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Return the matrix of the table that `confusion_csv` wrote with these names. Raises ValueError or KeyError on anything else."""
+    numbers = {name: index for index, name in enumerate(names)}
+    matrix = np.zeros((len(names), len(names)), np.int64)
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = csv.reader(file)
+        if next(lines, None) != ["actual", "predicted"]:
+            raise ValueError("expected the columns actual, predicted")
+        for (actual, predicted), count in Counter(map(tuple, lines)).items():
+            matrix[numbers[actual], numbers[predicted]] = count
+    return matrix
+
+
+def read_labels(path: Path) -> list[str]:
+    """Return the names of the labels, in their order, from the table with a line a label."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [row["label"] for row in csv.DictReader(file)]
 
 
 def _csv(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

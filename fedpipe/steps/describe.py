@@ -60,6 +60,16 @@ def write_pictures(population: "Population", out: Path) -> list[Path]:
     return list(drawn)
 
 
+def write_population(population: "Population", path: Path) -> Path:
+    """Write what a report shows of the population, as JSON, and return the path."""
+    from fedpipe.data.skew import describe
+    from fedpipe.report.population_table import population_json
+
+    index = population.index
+    write_atomic(path, population_json(describe(index), index.label_counts["train"], label_names(population)))
+    return path
+
+
 def label_names(population: "Population") -> tuple[str, ...]:
     """Return the labels' names: the vocabulary, or their numbers."""
     manifest = population.manifest

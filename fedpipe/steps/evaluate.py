@@ -27,24 +27,28 @@ def evaluate(config: Config, data: DataRef, trained: TrainRef, out: Path) -> Eva
     from fedpipe.models.evaluate import Evaluator, Predictor
     from fedpipe.models.weights_io import load_weights
     from fedpipe.report.evaluation_tables import labels_csv, reliability_csv
+    from fedpipe.report.mistakes import write_mistakes
     from fedpipe.report.tables import confusion_csv
     from fedpipe.steps.describe import label_names
 
     start = time.perf_counter()
     population = Population.open(Path(data.path), verify=False)
     model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes)
-    evaluator = Evaluator(model, population.central_test())
+    central = population.central_test()
+    evaluator = Evaluator(model, central)
     files = {"initial": trained.initial_weights, "final": trained.final_weights, "best": trained.best_weights}
     weights = {name: load_weights(Path(file)) for name, file in files.items() if file is not None}
     results = {name: evaluator.evaluate(values) for name, values in weights.items()}
     figures = {name: result.metrics("test") for name, result in results.items()}
     chosen = "best" if "best" in results else "final"
-    figures[chosen] |= _of_clients(config, Predictor(model), weights[chosen], population, out / "clients.parquet")
+    predictor = Predictor(model)
+    figures[chosen] |= _of_clients(config, predictor, weights[chosen], population, out / "clients.parquet")
     confusion, names = results[chosen].confusion, label_names(population)
     write_atomic(out / "metrics.json", json.dumps(figures, indent=1) + "\n")
     write_atomic(out / "confusion.csv", confusion_csv(confusion, names))
     write_atomic(out / "labels.csv", labels_csv(confusion, names))
     write_atomic(out / "reliability.csv", reliability_csv(results[chosen].calibration))
+    write_mistakes(out / "mistakes.parquet", central, predictor.predict(weights[chosen], central), names)
     return EvalRef(
         metrics=str(out / "metrics.json"),
         confusion_table=str(out / "confusion.csv"),
@@ -52,6 +56,7 @@ def evaluate(config: Config, data: DataRef, trained: TrainRef, out: Path) -> Eva
         labels_table=str(out / "labels.csv"),
         reliability_table=str(out / "reliability.csv"),
         clients_table=str(out / "clients.parquet"),
+        mistakes_table=str(out / "mistakes.parquet"),
         initial=figures["initial"],
         final=figures["final"],
         best=figures.get("best"),

@@ -4,12 +4,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import load_config
 from fedpipe.errors import DataError
 from fedpipe.steps.chain import chain_of_tags, population_key
 from fedpipe.steps.project import Project
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from fedpipe.tracking.store import Store
 
 INDEX_NAME = "lineage.sqlite"
 FORGOTTEN_TAG, REASON_TAG = "fedpipe.forgotten_clients", "fedpipe.forgotten_reason"
@@ -21,11 +26,18 @@ def run_lineage(project: Project, wanted: str) -> dict[str, Any]:
     Raises:
         TrackingError: the store cannot be read, or has no such run.
     """
-    from fedpipe.tracking.lookup import find_run, model_versions
-    from fedpipe.tracking.store import read_store, run_url
+    from fedpipe.tracking.lookup import find_run
+    from fedpipe.tracking.store import read_store
 
     store = read_store(project.root)
-    run = find_run(store, wanted)
+    return chain_of_run(store, find_run(store, wanted))
+
+
+def chain_of_run(store: "Store", run: "Run") -> dict[str, Any]:
+    """Return the chain of a run, with its model versions; JSON-able. Raises TrackingError if the store does not answer."""
+    from fedpipe.tracking.lookup import model_versions
+    from fedpipe.tracking.store import run_url
+
     info, tags = run.info, run.data.tags
     versions = [one for one in model_versions(store) if one.run_id == info.run_id]
     return {
@@ -107,6 +119,22 @@ def mark_versions(project: Project, client_ids: Sequence[str], reason: str) -> l
             store.client.set_model_version_tag(name, number, FORGOTTEN_TAG, json.dumps(sorted(clients)))
             store.client.set_model_version_tag(name, number, REASON_TAG, fit(reason, MAX_VERSION_TAG))
     return [f"{name}/{number}" for name, number in found]
+
+
+def forgotten_champions(project: Project) -> list[str]:
+    """Return the versions, as `NAME/VERSION`, that are champion and trained on clients that are forgotten since.
+
+    Raises:
+        TrackingError: the store cannot be read.
+    """
+    from fedpipe.tracking.lookup import model_versions
+    from fedpipe.tracking.registry import CHAMPION
+    from fedpipe.tracking.store import has_store, read_store
+
+    if not has_store(project.root):
+        return []
+    versions = model_versions(read_store(project.root))
+    return [f"{one.name}/{one.version}" for one in versions if CHAMPION in one.aliases and FORGOTTEN_TAG in one.tags]
 
 
 def _population(project: Project) -> str | None:

@@ -1,4 +1,4 @@
-"""The README's picture is there, is small, and is the one binary file in git. `docs/pictures/compare_runs.py` makes it."""
+"""The README's pictures are there, are small, and are the only binary files in git. The tests marked `browser` make them."""
 
 import subprocess
 from pathlib import Path
@@ -6,19 +6,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PICTURE = "docs/pictures/compare_runs.png"
+PICTURES = ["docs/pictures/compare_runs.png", "docs/pictures/prefect_run.png", "docs/pictures/report.png"]
 
 
-def test_the_picture_is_a_small_png() -> None:
-    data = (ROOT / PICTURE).read_bytes()
+@pytest.mark.parametrize("picture", PICTURES)
+def test_the_picture_is_a_small_png_that_the_readme_shows(picture: str) -> None:
+    data = (ROOT / picture).read_bytes()
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     assert data.rstrip().endswith(b"IEND\xaeB`\x82")
     assert len(data) < 300_000
+    assert f"]({picture})" in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only git knows which files are tracked")
-def test_it_is_the_only_binary_file_in_git() -> None:
+def test_they_are_the_only_binary_files_in_git() -> None:
     listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=True).stdout
     files = [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
     # git's own rule: a file with a zero byte near its start is binary.
-    assert [name for name in files if b"\0" in (ROOT / name).read_bytes()[:8000]] == [PICTURE]
+    assert [name for name in files if b"\0" in (ROOT / name).read_bytes()[:8000]] == PICTURES

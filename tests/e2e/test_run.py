@@ -107,6 +107,16 @@ def test_pictures_and_plan_are_artifacts(trained: Trained, store: MlflowClient) 
     assert {"plots/learning_curves.png", "plots/confusion_matrix.png", "plan/cohorts.json"} <= files
 
 
+def test_each_run_has_its_report_and_two_are_compared(trained: Trained, store: MlflowClient) -> None:
+    user, first, second = trained
+    kept = Path(store.download_artifacts(first["run_id"], "report.html")).read_text()
+    assert f"{first['final']['test/accuracy']:.4f}" in kept
+    assert "Missing:" not in kept
+    about = json.loads(user.run("fedpipe", "report", "first", "second", "--json").stdout)
+    assert about["differs"].keys() == {"client.learning_rate", "rounds", "tracking.save_every"}
+    assert [(run["run_id"], run["missing"]) for run in about["runs"]] == [(first["run_id"], {}), (second["run_id"], {})]
+
+
 def test_prefect_shows_the_run(trained: Trained, prefect: sqlite3.Connection) -> None:
     first = trained[1]
     flows = prefect.execute("select id, state_type, tags from flow_run where name = 'first'").fetchall()
