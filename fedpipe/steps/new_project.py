@@ -92,7 +92,7 @@ def settings(name: str) -> Config:
         "model": {"name": "own.model:build"},
         "algorithm": {"name": "own.algorithm:build"},
         "client": {"learning_rate": 0.1},
-        "tracking": {"experiment": name},
+        "tracking": {"experiment": name, "model_name": name},
     }
     return parse_config(own, "the settings of a new project")
 
