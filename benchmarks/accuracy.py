@@ -19,9 +19,9 @@ from benchmarks.common import console, end_what_was_started, machine, show_json,
 
 SEEDS = (1, 2, 3)
 COMMON: Mapping[str, Any] = {
-    "rounds": 80,
+    "rounds": 100,
     "cohort.strategy": "uniform",
-    "cohort.size": 5,
+    "cohort.size": 2,
     "client.batch_size": 20,
     "client.epochs": 2,
     "client.shuffle": True,

@@ -1,12 +1,14 @@
 """From a model back to what made it: a run repeated to the bit, the models that saw a client, and how long that takes over many runs.
 
 In a scratch clone: trains, pushes the data to a DVC remote, deletes them here, reproduces; registers three models, forgets a client of
-two of them. Then asks for a client in a store of 2,000 synthetic runs. `python -m benchmarks.lineage --json`; docs/benchmarks.md.
+two of them; sweeps eight children, kills the sweep half-way, and goes on with it. Then asks for a client in a store of 2,000 synthetic
+runs. `python -m benchmarks.lineage --json`; docs/benchmarks.md.
 """
 
 import argparse
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,6 +18,7 @@ from typing import Any
 
 from benchmarks.common import ROOT, BenchmarkError, console, end_what_was_started, machine, show_json, show_table
 from benchmarks.endtoend import User
+from benchmarks.killed_sweep import killed_sweep
 
 RUNS, SHORT_ROUNDS, MODEL = 2000, 3, "digits"
 CLIENTS, COHORT, ROUNDS = 100, 10, 15
@@ -38,6 +41,18 @@ class Scratch(User):
         seconds, output = self.timed([str(self._python.with_name("fedpipe")), *arguments, "--json"], f"fedpipe {arguments[0]}")
         answer: dict[str, Any] = json.loads(output.splitlines()[-1])
         return seconds, answer
+
+    def begin(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Start a `fedpipe` command and return at once; its output goes to files."""
+        with (self._home / "begun.out").open("w") as out, (self._home / "begun.err").open("w") as err:
+            return subprocess.Popen(
+                [str(self._python.with_name("fedpipe")), *arguments],
+                cwd=self.project,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
 
     def dvc(self, *arguments: str) -> None:
         """Run a `dvc` command."""
@@ -160,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return 2 if it could not be run, a run was not repeated or a model not found."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lineage", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the result to stdout as one line of JSON")
-    parser.add_argument("--only", choices=("chain", "many"), help="the run and its models, or the many runs (default: both)")
+    parser.add_argument("--only", choices=("chain", "sweep", "many"), help="the run and its models, the sweep, or the many runs")
     parser.add_argument("--runs", type=int, default=RUNS, help=f"synthetic runs (default: {RUNS})")
     options = parser.parse_args(arguments)
     end_what_was_started()
@@ -169,9 +184,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="fedpipe-lineage-") as name:
             clone = Scratch(Path(name) / "clone")
-            if options.only != "many":
+            if options.only in (None, "chain"):
                 result |= measure_chain(clone)
-            if options.only != "chain":
+            if options.only in (None, "sweep"):
+                result |= killed_sweep(clone)
+            if options.only in (None, "many"):
                 many = measure_many(Path(name) / "many", clone, options.runs)
                 result |= {f"{key}_{options.runs}_runs": value for key, value in many.items()}
     except BenchmarkError as err:

@@ -14,7 +14,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from fedpipe.steps.refs import RecordRef
+from fedpipe.steps.refs import RecordRef, RegisteredRef
 from fedpipe.types import RoundReport
 
 
@@ -63,6 +63,32 @@ def link_to_mlflow(recorded: RecordRef) -> None:
         key="mlflow-run",
         description=f"MLflow run `{recorded.run_id}`. Open the store with `{recorded.open_with}`.",
     )
+
+
+def show_registered(registered: RegisteredRef) -> None:
+    """Add what became of the run's model in the registry, and of the alias `champion`, as a page of this task run."""
+    name, before = registered.name, registered.champion_before
+    if registered.alias != "champion":
+        moved = f"stays with {name}/{before}" if before else "is given to no version"
+    elif before == registered.version:
+        moved = f"stays with {name}/{before}"
+    else:
+        moved = f"moves from {name}/{before} to {name}/{registered.version}" if before else f"is given to {name}/{registered.version}"
+    mine, other = (
+        "not measured" if accuracy is None else f"{accuracy:.4f}"
+        for accuracy in (registered.validation_accuracy, registered.champion_accuracy)
+    )
+    rows = {
+        "version": f"{name}/{registered.version}",
+        "alias": f"`{registered.alias}`",
+        "alias `champion`": moved,
+        "reason": registered.reason,
+        "validation/accuracy": mine,
+        "the champion's before, on the same examples": other if before else "there was none",
+        "tracking.min_improvement": f"{registered.min_improvement:g}",
+    }
+    table = "\n".join(["| what | value |", "| --- | --- |", *(f"| {key} | {value} |" for key, value in rows.items())])
+    create_markdown_artifact(f"{table}\n", key="registry", description=f"{name}/{registered.version} is {registered.alias}")
 
 
 def show_chain(chain: Mapping[str, Any], url: str) -> None:

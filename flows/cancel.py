@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Protocol
 from uuid import UUID
 
 from httpx import HTTPError
@@ -17,17 +18,21 @@ from prefect import get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled
 
-from fedpipe.steps.run_state import RunState
-
 EVERY_SECONDS = 2.0
 
 logger = logging.getLogger("flows")
 
 
+class Cancellable(Protocol):
+    """What a flow run belongs to: a run or a sweep. `values["flow_run_id"]` is there once Prefect has given it."""
+
+    values: dict[str, Any]
+
+
 class _Watch(threading.Thread):
     """Asks the server whether the run's flow run is cancelled, until it is or the block ends."""
 
-    def __init__(self, run: RunState) -> None:
+    def __init__(self, run: Cancellable) -> None:
         super().__init__(name="fedpipe-cancel", daemon=True)
         self._run, self._over = run, threading.Event()
         self.cancelled = False
@@ -67,7 +72,7 @@ class _Watch(threading.Thread):
 
 
 @contextmanager
-def ending_when_cancelled(run: RunState) -> Iterator[None]:
+def ending_when_cancelled(run: Cancellable) -> Iterator[None]:
     """End this process with SIGTERM when the flow run of `run` is cancelled while the block runs."""
     watch = _Watch(run)
     watch.start()

@@ -5,7 +5,7 @@ The TFF worker and Prefect's temporary server are processes of their own: they b
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from fedpipe.config import load_config
 from fedpipe.outlets import watch_outlets
 from fedpipe.redact import hide
 from fedpipe.steps.project import Project
+from fedpipe.steps.retrain import RETRAIN_OF
 from fedpipe.steps.run_state import RunState, begin, running
 from fedpipe.steps.runtime import early_runtime
 from fedpipe.steps.summary import new_run_name
@@ -45,9 +46,11 @@ def launch(
     name: str | None = None,
     sinks: Sequence[RoundSink] = (),
     timings: Timings | None = None,
+    flow: Callable[[str, list[str], str], dict[str, Any]] | None = None,
     resumed: RunState | None = None,
+    retrain_of: str | None = None,
 ) -> dict[str, Any]:
-    """Run `federated_training` here and return its summary.
+    """Run `federated_training`, or a flow around it, here and return its summary.
 
     Args:
         project: where to run; becomes the working directory, as a Prefect worker would set it.
@@ -56,15 +59,22 @@ def launch(
         name: name of the run.
         sinks: take each round's report.
         timings: counts where the seconds go.
+        flow: a flow of the user's own that takes params file, overrides and name, and calls `federated_training` with them.
         resumed: the run to go on with; `params` are then its own.
+        retrain_of: the registered version, `NAME/VERSION`, that this run replaces; part of its lineage.
 
     Raises:
         FedpipeError: bad input, before anything is started; or what a step raised.
     """
     watch_outlets()
+    # As the command line does; without it a program of the user's own could not save models.
+    os.environ.setdefault("WRAPT_DISABLE_EXTENSIONS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     timings = timings or Timings()
     config = load_config(params, overrides)
-    asked = {"params": str(params.resolve()), "overrides": list(overrides)}
+    asked: dict[str, Any] = {"params": str(params.resolve()), "overrides": list(overrides)}
+    if retrain_of is not None:
+        asked[RETRAIN_OF] = retrain_of
     run = resumed or begin(project, hide(name or new_run_name()), config, "run", **asked)
     run_name, run_dir = run.name, run.folder
     os.chdir(project.root)
@@ -95,4 +105,4 @@ def launch(
             # Nobody knows of a temporary server, so nobody cancels a run there.
             cancellable = ending_when_cancelled(run) if server is None else nullcontext()
             with timings.phase("flow"), listening(*sinks), cancellable:
-                return federated_training(str(params), list(overrides), run_name)
+                return (flow or federated_training)(str(params), list(overrides), run_name)

@@ -21,7 +21,7 @@ from fedpipe.steps.record import record as record_step
 from fedpipe.steps.refs import DataRef, EvalRef, PlanRef, RecordRef, TrainRef
 from fedpipe.steps.sample import sample_clients as sample_clients_step
 from fedpipe.steps.train import train as train_step
-from flows.artifacts import RoundArtifacts, link_to_mlflow, show_chain
+from flows.artifacts import RoundArtifacts, link_to_mlflow, show_chain, show_registered
 from flows.listeners import current_listeners
 
 _KEPT: Any = {"cache_policy": NO_CACHE, "persist_result": False}
@@ -71,9 +71,11 @@ def evaluate(config: Config, data: DataRef, trained: TrainRef) -> EvalRef:
 
 @task(name="record", **_KEPT)
 def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef, project: Project) -> RecordRef:
-    """Complete the MLflow run: final model, pictures, figures; link it from Prefect's page."""
+    """Complete the MLflow run: final model, pictures, figures, registry; link it from Prefect's page."""
     with scrubbed():
         recorded = record_step(config, data, trained, evaluated, project)
         link_to_mlflow(recorded)
         show_chain(read_chain(Path(trained.run_dir)), recorded.url)
+        if recorded.registered is not None:
+            show_registered(recorded.registered)
         return recorded

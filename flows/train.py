@@ -16,6 +16,7 @@ from fedpipe.outlets import scrubbed, watch_outlets
 from fedpipe.redact import hide
 from fedpipe.steps.project import find_project
 from fedpipe.steps.record import failing_with_its_run
+from fedpipe.steps.retrain import retrain_tags
 from fedpipe.steps.run_state import FINISHED, run_of_flow
 from fedpipe.steps.summary import new_run_name, summarize
 from flows.artifacts import tag_run
@@ -56,7 +57,7 @@ def federated_training(params: str = "params.yaml", overrides: list[str] | None 
     with scrubbed(), tags(*labels), run_of_flow(project, run_name, config, ids["prefect.flow_run_id"], **asked) as run:
         data = load_data(config, project)
         plan = sample_clients(config, data, run.folder)
-        trained = train(config, data, plan, project, run_name, ids)
+        trained = train(config, data, plan, project, run_name, ids | retrain_tags(run))
         with failing_with_its_run(config, trained, project):
             evaluated = evaluate(config, data, trained)
             recorded = record(config, data, trained, evaluated, project)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fedpipe.cli.options import Json, Quiet
+from fedpipe.errors import ConfigError
 
 
 def sources(as_json: Json = False) -> None:
@@ -69,17 +70,30 @@ def describe(
 def forget(
     client_ids: Annotated[list[str], typer.Argument(help="Ids of the clients to leave out.")],
     reason: Annotated[str, typer.Option(help="Why; a tag of the registered models that trained on their data.")] = "asked to be forgotten",
+    retrain: Annotated[bool, typer.Option("--retrain", help="Train the champion again without them, in its place.")] = False,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="NAME", help="Registered model of --retrain. Default: tracking.model_name.", show_default=False),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Make a new version of the shards without some clients, leave them out of every later one, tag the models that saw them."""
+    if model is not None and not retrain:
+        raise ConfigError(f"--model {model} is set but without --retrain nothing reads it. Add --retrain or remove it.")
     from fedpipe.steps.forget import forget as forget_step
     from fedpipe.steps.project import find_project
 
-    done = forget_step(find_project(Path.cwd()), client_ids, reason)
-    if as_json:
-        print(json.dumps(asdict(done)))
-    elif not quiet:
+    project = find_project(Path.cwd())
+    planned = None
+    if retrain:  # before anything is forgotten: what cannot be retrained is said first
+        from fedpipe.config import load_config
+        from fedpipe.steps.retrain import plan_retraining
+
+        planned = plan_retraining(project, model or load_config(project.params).tracking.model_name)
+    done = forget_step(project, client_ids, reason)
+    needed = planned is not None and planned.version in done.champions
+    if not as_json and not quiet:
         typer.echo(
             f"data/shards: {done.examples} examples of {len(done.client_ids)} clients are gone, {done.clients_left} clients are left; "
             f"{len(done.files_changed)} of {done.files} files changed. Commit forgotten.json and dvc.lock; `dvc push` sends the new "
@@ -88,6 +102,18 @@ def forget(
         )
         if done.versions_marked:
             typer.echo(f"models that trained on their data, now tagged so: {', '.join(done.versions_marked)}", err=True)
+        for version in done.champions:
+            if not (needed and planned and version == planned.version):
+                typer.echo(f"{version} is still champion and trained on forgotten clients: `fedpipe forget ID --retrain`", err=True)
+        if planned and not needed:
+            typer.echo(f"{planned.version} did not train on forgotten clients: it stays champion, nothing is retrained", err=True)
+    summary = None
+    if planned is not None and needed:
+        from fedpipe.cli.run import train_here
+
+        summary = train_here(project, planned.params, name=f"retrain {planned.version}", quiet=quiet or as_json, retrain_of=planned.version)
+    if as_json:
+        print(json.dumps(asdict(done) | ({"retrained": summary} if retrain else {})))
 
 
 def register(app: typer.Typer) -> None:

@@ -123,7 +123,10 @@ def _label(version: dict[str, Any]) -> str:
 
 def _marks(version: dict[str, Any]) -> str:
     clients = version["tags"].get("fedpipe.forgotten_clients")
-    return f", trained on forgotten clients {', '.join(json.loads(clients))}" if clients else ""
+    marks = [f"trained on forgotten clients {', '.join(json.loads(clients))}"] if clients else []
+    links = {"fedpipe.retrain_of": "retrained from", "fedpipe.replaced_by": "replaced by"}
+    marks += [f"{words} {version['tags'][tag]}" for tag, words in links.items() if tag in version["tags"]]
+    return "".join(f", {mark}" for mark in marks)
 
 
 def _day(milliseconds: int) -> str:

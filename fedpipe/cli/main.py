@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fedpipe import __version__
-from fedpipe.cli import cache, data, doctor, lineage, pipeline, report, resume, run, serve
+from fedpipe.cli import cache, data, doctor, init, lineage, models, pipeline, report, resume, run, serve, sweep
 from fedpipe.errors import FedpipeError
 from fedpipe.outlets import watch_outlets
 from fedpipe.redact import hide
@@ -36,8 +36,11 @@ serve.register(app)
 cache.register(app)
 data.register(app)
 lineage.register(app)
+models.register(app)
+sweep.register(app)
 report.register(app)
 doctor.register(app)
+init.register(app)
 
 
 def _print_version(wanted: bool) -> None:

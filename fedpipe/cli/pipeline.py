@@ -80,12 +80,14 @@ def evaluate(params: ParamsFile = None, set_: Overrides = None, as_json: Json = 
     data = load_data(config, project)
     trained = read_trained(project.outputs / "train")
     evaluated = evaluate_step(config, data, trained, project.outputs / "evaluate")
-    record(config, data, trained, evaluated, project)
+    registered = record(config, data, trained, evaluated, project).registered
     if as_json:
         print(json.dumps(asdict(evaluated)))
     elif not quiet:
         before, after = evaluated.initial["test/accuracy"], evaluated.final["test/accuracy"]
         typer.echo(f"accuracy on the central test set: {before:.4f} before, {after:.4f} after", err=True)
+        if registered is not None:
+            typer.echo(f"model {registered.name}/{registered.version} is {registered.alias}: {registered.reason}", err=True)
 
 
 def register(app: typer.Typer) -> None:

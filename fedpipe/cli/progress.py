@@ -86,6 +86,9 @@ def show_summary(summary: dict[str, Any], open_with: str) -> None:
         lines.insert(
             0, f"privacy epsilon {epsilon} for delta {private['delta']}; neighbours: {private['neighbours']}; {private['sampling']}"
         )
+    if "registered" in summary:
+        known = summary["registered"]
+        lines.append(f"model  {known['name']}/{known['version']} is {known['alias']}: {known['reason']}")
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 

@@ -5,12 +5,16 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fedpipe.cli.options import Json, Overrides, ParamsFile, Quiet
+
+if TYPE_CHECKING:
+    from fedpipe.steps.project import Project
 
 
 def quiet_prefect() -> None:
@@ -28,29 +32,55 @@ def run(
 ) -> None:
     """Run one federated training: data, cohorts, rounds, evaluation, record."""
     start = time.perf_counter()
-    from fedpipe.cli.progress import RoundBar, show_summary, show_timings
-    from fedpipe.config import load_config
     from fedpipe.steps.project import find_project
 
     project = find_project(Path.cwd())
-    file = params.resolve() if params else project.params
-    config = load_config(file, set_ or ())
+    summary = train_here(project, params.resolve() if params else project.params, set_ or (), name, quiet or as_json, timings, start)
+    if as_json:
+        print(json.dumps(summary))
+
+
+def train_here(
+    project: "Project",
+    params: Path,
+    overrides: Sequence[str] = (),
+    name: str | None = None,
+    quiet: bool = False,
+    timings: bool = False,
+    start: float | None = None,
+    retrain_of: str | None = None,
+) -> dict[str, Any]:
+    """Run one training with a progress bar and a table at its end, both on stderr, and return its summary.
+
+    Args:
+        project: where.
+        params: the params file; `overrides` are laid over it.
+        name: of the run.
+        quiet: no bar and no table.
+        timings: add where the seconds go, and show it.
+        start: when the command began, by `time.perf_counter`.
+        retrain_of: the registered version that the run replaces.
+    """
+    start = time.perf_counter() if start is None else start
+    from fedpipe.cli.progress import RoundBar, show_summary, show_timings
+    from fedpipe.config import load_config
+
+    config = load_config(params, overrides)
     quiet_prefect()
     from fedpipe.data.download import watched
     from flows.launch import Timings, launch
 
     spent = Timings()
     # Whatever a library prints goes to stderr: stdout carries the result alone.
-    with contextlib.redirect_stdout(sys.stderr), RoundBar(config.rounds, quiet or as_json) as bar, watched(bar.downloads):
-        summary = launch(project, file, set_ or (), name, (bar,), spent)
+    with contextlib.redirect_stdout(sys.stderr), RoundBar(config.rounds, quiet) as bar, watched(bar.downloads):
+        summary = launch(project, params, overrides, name, (bar,), spent, retrain_of=retrain_of)
     summary["seconds"]["total"] = time.perf_counter() - start
-    if not (quiet or as_json):
+    if not quiet:
         show_summary(summary, "uv run fedpipe ui")
     if timings:
         summary["timings"] = spent.seconds
         show_timings(spent.seconds)
-    if as_json:
-        print(json.dumps(summary))
+    return summary
 
 
 def register(app: typer.Typer) -> None:

@@ -97,7 +97,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise ConfigError(f"-S {override}: expected KEY=VALUE, for example -S client.learning_rate=0.05.")
     if key not in known_keys():
-        raise ConfigError(f"-S {override}: unknown key '{key}'{_nearest(key)}")
+        raise ConfigError(f"-S {override}: unknown key '{key}'{nearest(key)}")
     try:
         value = _parsed(text)
     except yaml.YAMLError as err:
@@ -123,7 +123,8 @@ def _refuse_secrets(config: Config, where: str) -> None:
             )
 
 
-def _nearest(key: str) -> str:
+def nearest(key: str) -> str:
+    """Return what an error about an unknown key goes on with: the setting that may have been meant."""
     keys = known_keys()
     names = keys + sorted({k.split(".")[0] for k in keys})
     close = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
@@ -135,7 +136,7 @@ def _nearest(key: str) -> str:
 def _explain(error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        return f"unknown key '{key}'{_nearest(key)}"
+        return f"unknown key '{key}'{nearest(key)}"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     expected = error["msg"][:1].lower() + error["msg"][1:]

@@ -14,6 +14,7 @@ from fedpipe.config.cohort import CohortConfig as CohortConfig
 from fedpipe.config.evaluation import EvalConfig as EvalConfig
 from fedpipe.config.model import ModelConfig as ModelConfig
 from fedpipe.config.privacy import PrivacyConfig, problem_of
+from fedpipe.config.tracking import TrackingConfig as TrackingConfig
 
 SOURCE_NAMES = (
     *("mnist5k", "synthetic", "emnist", "emnist62", "cifar100", "shakespeare"),  # what ships, and what TFF downloads
@@ -285,18 +286,6 @@ class RuntimeConfig(Group):
         return "off" if isolation is False else isolation  # YAML reads `off` as false
 
 
-class TrackingConfig(Group):
-    """What is recorded, and under which name."""
-
-    experiment: Name = Field("fedpipe", description="MLflow experiment of the run.")
-    wait_seconds: PositiveFloat = Field(
-        60.0,
-        description="Seconds without progress that the end of a run waits for a store that is away; then its records stay in a journal "
-        "for `fedpipe sync`.",
-    )
-    save_every: PositiveInt = Field(5, description="Rounds between saved server weights; round 0, the best and the last are kept too.")
-
-
 class Config(Group):
     """All settings of one run."""
 
@@ -335,6 +324,11 @@ class Config(Group):
             raise ValueError(
                 f"eval.patience={self.eval.patience} needs validation examples, found data.validation_fraction=0: the test set must not "
                 "choose. Set data.validation_fraction, 0.2 for example, or remove eval.patience."
+            )
+        if self.tracking.register and not self.data.validation_fraction:
+            raise ValueError(
+                "tracking.register=True needs validation examples, found data.validation_fraction=0: they choose the champion, the test "
+                "set must not. Set data.validation_fraction, 0.2 for example, or remove tracking.register."
             )
         self._refuse_what_the_optimizers_ignore()
         self._refuse_what_the_schedules_ignore()

@@ -47,7 +47,8 @@ def reliability_diagram(start: Floats, end: Floats, predictions: Floats, confide
     """Return the reliability diagram (Guo et al. 2017): accuracy by confidence, the diagonal is perfect; below, where predictions are.
 
     Args:
-        start, end: float64 [bins], of the bins of confidence.
+        start: float64 [bins], where each bin of confidence begins.
+        end: float64 [bins], where it ends.
         predictions: float64 [bins], how many are in each.
         confidence: float64 [bins], their mean confidence.
         accuracy: float64 [bins], the fraction of them that is right.

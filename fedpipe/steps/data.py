@@ -48,6 +48,7 @@ def load_data(config: Config, project: Project) -> DataRef:
 
 def _bring_up_to_date(config: Config, project: Project) -> tuple[Path, str]:
     from fedpipe.data.sources import bring_files
+    from fedpipe.data.sources.custom import module_file
 
     if config.data != _data_of_params(project):
         path = project.private / "shards" / _key(config.data, project)
@@ -55,11 +56,12 @@ def _bring_up_to_date(config: Config, project: Project) -> tuple[Path, str]:
             return path, "outside the stage of dvc.yaml, whose settings differ; made by an earlier run"
         prepare(config.data, path, project)
         return path, "outside the stage of dvc.yaml, whose settings differ; prepared now"
-    if config.data.path is not None and not dvc.depends_on(project.root, "prepare", config.data.path):
-        raise ConfigError(
-            f"data.path={config.data.path}: expected it among the deps of the stage prepare in {project.root / 'dvc.yaml'}, so that "
-            f"DVC sees it change, found it is not. Add the line `- {config.data.path}` there."
-        )
+    for setting, file in (("path", config.data.path), ("source", module_file(config.data.source, project.root))):
+        if file is not None and not dvc.depends_on(project.root, "prepare", file):
+            raise ConfigError(
+                f"data.{setting}={getattr(config.data, setting)}: expected {file} among the deps of the stage prepare in "
+                f"{project.root / 'dvc.yaml'}, so that DVC sees it change, found it is not. Add the line `- {file}` there."
+            )
     if dvc.stage_is_current(project.root, "prepare"):
         return project.shards, "up to date by dvc.lock"
     bring_files(config.data, project.root)  # here and not under DVC, which would hide its progress
@@ -86,6 +88,7 @@ def _key(config: DataConfig, project: Project) -> str:
     """Return a name for what settings, code, the user's own files and the list of the forgotten make."""
     from fedpipe.data.digest import dvc_md5
     from fedpipe.data.forgotten import read_forgotten
+    from fedpipe.data.sources.custom import module_file
 
     code = dvc_md5(Path(__file__).parents[1] / "data")
     own = project.root / Path(config.path).expanduser() if config.path else None
@@ -95,5 +98,8 @@ def _key(config: DataConfig, project: Project) -> str:
         "own": dvc_md5(own) if own and own.exists() else None,
         "forgotten": sorted(read_forgotten(project.root)),
     }
+    module = module_file(config.source, project.root)
+    if module is not None:
+        parts["module"] = dvc_md5(project.root / module)
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

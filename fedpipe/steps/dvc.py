@@ -7,6 +7,8 @@ case, "nothing changed", is answered here from `dvc.lock` alone, by the same com
 import os
 import subprocess
 import sys
+import tomllib
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +33,29 @@ def stage_is_current(root: Path, stage: str) -> bool:
     try:
         definition = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
         locked = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))["stages"][stage]
-        params = read_params(root / "params.yaml")
-    except (FileNotFoundError, KeyError, TypeError):
+        settings = _settings_of(root, definition.get("params", []))
+    except (FileNotFoundError, KeyError, TypeError, tomllib.TOMLDecodeError):
         return False
-    if locked.get("cmd") != definition["cmd"]:
-        return False
-    names = definition.get("params", [])
-    if locked.get("params", {}).get("params.yaml", {}) != {name: params.get(name) for name in names}:
+    if locked.get("cmd") != definition["cmd"] or locked.get("params", {}) != settings:
         return False
     return all(
         {entry["path"]: entry["md5"] for entry in locked.get(kind, [])} == {path: _md5(root / path) for path in definition.get(kind, [])}
         for kind in ("deps", "outs")
     )
+
+
+def _settings_of(root: Path, listed: list[str | dict[str, list[str]]]) -> dict[str, dict[str, Any]]:
+    """Return the values of a stage's params, by file and name: groups of `params.yaml`, and dotted names of TOML files."""
+    settings: dict[str, dict[str, Any]] = {}
+    groups = [name for name in listed if isinstance(name, str)]
+    if groups:
+        params = read_params(root / "params.yaml")
+        settings["params.yaml"] = {name: params.get(name) for name in groups}
+    for entry in listed:
+        for file, names in entry.items() if isinstance(entry, dict) else ():
+            values = tomllib.loads((root / file).read_text(encoding="utf-8"))
+            settings[file] = {name: reduce(lambda table, key: table[key], name.split("."), values) for name in names}
+    return settings
 
 
 def locked_md5(root: Path, stage: str, out: str) -> str | None:

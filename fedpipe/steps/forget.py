@@ -8,7 +8,7 @@ from filelock import FileLock
 from fedpipe.errors import DataError, TrackingError, shorten
 from fedpipe.steps import dvc
 from fedpipe.steps.files import write_atomic
-from fedpipe.steps.lineage import mark_versions
+from fedpipe.steps.lineage import forgotten_champions, mark_versions
 from fedpipe.steps.project import Project
 
 
@@ -24,6 +24,7 @@ class Forgotten:
         files: number of files of the new version.
         md5_before, md5_after: DVC's md5 of the shards.
         versions_marked: registered model versions that had trained on their data, and are tagged so.
+        champions: versions that are still champion though they trained on clients that are forgotten, now or before.
     """
 
     client_ids: tuple[str, ...]
@@ -34,6 +35,7 @@ class Forgotten:
     md5_before: str
     md5_after: str
     versions_marked: tuple[str, ...]
+    champions: tuple[str, ...]
 
 
 def forget(project: Project, client_ids: Sequence[str], reason: str) -> Forgotten:
@@ -78,6 +80,8 @@ def forget(project: Project, client_ids: Sequence[str], reason: str) -> Forgotte
     left = after.manifest.clients
     try:
         marked = tuple(mark_versions(project, sorted(set(client_ids)), reason))
+        champions = tuple(forgotten_champions(project))
     except TrackingError as err:
         raise TrackingError(f"{err} The shards are without them already; forget the same clients again to tag the models.") from err
-    return Forgotten(tuple(sorted(set(client_ids))), examples, left, changed, len(new), md5_before, dvc_md5(project.shards), marked)
+    md5_after = dvc_md5(project.shards)
+    return Forgotten(tuple(sorted(set(client_ids))), examples, left, changed, len(new), md5_before, md5_after, marked, champions)

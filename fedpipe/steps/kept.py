@@ -2,7 +2,8 @@
 
 Between the two stands this file as a small process of its own: nothing inside a process survives the SIGKILL of it, and a signal to the
 program alone would leave what the program has started, such as the stage that DVC runs. It holds the program in a process group and
-watches a pipe whose other end this process has open; the kernel closes that end with the process.
+watches a pipe whose other end this process has open; the kernel closes that end with the process. A SIGTERM to it goes on to the program,
+which may end in its own way.
 
 Run as `python -I -S kept.py COMMAND...`; standard library alone, so that it starts in hundredths of a second.
 """
@@ -32,7 +33,7 @@ def run_kept(
     try:
         theirs, ours = os.pipe()
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__, *command],
+            kept_command(command),
             cwd=cwd,
             env=dict(environment),
             stdin=theirs,
@@ -55,11 +56,18 @@ def run_kept(
                 os.close(end)
 
 
+def kept_command(command: Sequence[str]) -> list[str]:
+    """Return the command that keeps `command`, to be started with a pipe as its stdin."""
+    return [sys.executable, "-I", "-S", __file__, *command]
+
+
 def main(command: list[str]) -> int:
     """Run a command in a process group of its own until it ends or stdin does; return its exit code, 128 and more for a signal."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # until there is someone to pass it on to
     child = os.fork()
     if child == 0:
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
             os.setpgid(0, 0)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
@@ -69,6 +77,8 @@ def main(command: list[str]) -> int:
             os._exit(127)
     with contextlib.suppress(OSError):  # the child has done it and become the program
         os.setpgid(child, child)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     poll = select.poll()
     poll.register(0, select.POLLIN | select.POLLHUP)
     while True:

@@ -121,6 +121,22 @@ def mark_versions(project: Project, client_ids: Sequence[str], reason: str) -> l
     return [f"{name}/{number}" for name, number in found]
 
 
+def forgotten_champions(project: Project) -> list[str]:
+    """Return the versions, as `NAME/VERSION`, that are champion and trained on clients that are forgotten since.
+
+    Raises:
+        TrackingError: the store cannot be read.
+    """
+    from fedpipe.tracking.lookup import model_versions
+    from fedpipe.tracking.registry import CHAMPION
+    from fedpipe.tracking.store import has_store, read_store
+
+    if not has_store(project.root):
+        return []
+    versions = model_versions(read_store(project.root))
+    return [f"{one.name}/{one.version}" for one in versions if CHAMPION in one.aliases and FORGOTTEN_TAG in one.tags]
+
+
 def _population(project: Project) -> str | None:
     """Return the key of this project's clients, None where there are no shards."""
     from fedpipe.data.manifest import MANIFEST_NAME, read_manifest

@@ -56,4 +56,4 @@ def find_project(start: Path) -> Project:
     for folder in (here, *here.parents):
         if (folder / "params.yaml").is_file():
             return Project(folder)
-    raise ConfigError(f"{here}: no params.yaml here or in a folder above. Run fedpipe inside a clone of the project.")
+    raise ConfigError(f"{here}: no params.yaml here or in a folder above. Go to a project, or make one with `fedpipe init DIR`.")

@@ -14,6 +14,9 @@ from fedpipe.steps.files import write_atomic
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef, EvalRef, RecordRef, TrainRef
 
+_TRAINING = ("train/", "validation/")
+"""What was measured in training, and is said of the chosen round beside what the evaluation found."""
+
 
 def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef, project: Project) -> RecordRef:
     """Log what only the end of a run knows, and finish the run.
@@ -23,11 +26,13 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
     """
     from fedpipe.data.population import Population
     from fedpipe.models import build_model
+    from fedpipe.models.saved import InputFacts
     from fedpipe.models.weights_io import load_weights
     from fedpipe.report.evaluation_plots import client_accuracies, reliability_diagram
     from fedpipe.report.evaluation_tables import read_accuracies, read_reliability
     from fedpipe.report.plots import confusion_matrix, learning_curves
     from fedpipe.steps.describe import label_names, write_pictures, write_population
+    from fedpipe.steps.register import register
     from fedpipe.steps.report import log_report
     from fedpipe.steps.report_facts import POPULATION_NAME, TIMING_NAME
     from fedpipe.tracking.model import log_model
@@ -39,9 +44,11 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
     model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes, project.root)
     example = population.central_test().x[:2]
     chosen = trained.rounds if trained.best_round is None else trained.best_round
-    model_id = log_model(run, model, load_weights(Path(trained.chosen)), example, round_num=chosen)
+    about = InputFacts.of(population.manifest, model).to_json()
+    model_id = log_model(run, model, load_weights(Path(trained.chosen)), example, round_num=chosen, about=about)
     rounds = Path(trained.rounds_table)
-    run.log_figure(learning_curves(_rows(rounds)), "plots/learning_curves.png")
+    rows = _rows(rounds)
+    run.log_figure(learning_curves(rows), "plots/learning_curves.png")
     run.log_figure(confusion_matrix(np.array(evaluated.confusion), label_names(population)), "plots/confusion_matrix.png")
     run.log_figure(reliability_diagram(*read_reliability(Path(evaluated.reliability_table))), "plots/reliability.png")
     clients, run_dir = Path(evaluated.clients_table), Path(trained.run_dir)
@@ -63,12 +70,18 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
     worker_log = run_dir / "worker.log"
     if worker_log.exists():
         run.log_file(worker_log, "logs")
-    run.log_final_metrics(evaluated.final)
+    of_model = evaluated.final
+    run.log_final_metrics(evaluated.final, model_id=None if evaluated.best else model_id)
     if evaluated.best is not None:
-        run.log_final_metrics(evaluated.best, "best")
+        in_training = {key: value for row in rows if row["round"] == chosen for key, value in row.items() if key.startswith(_TRAINING)}
+        of_model = in_training | evaluated.best
+        run.log_final_metrics(of_model, "best", model_id=model_id)
+    registered = None
+    if config.tracking.register:
+        registered = register(config, population, model, run, model_id, of_model, run_dir, project)
     log_report(run, run_dir)
     run.finish()
-    return RecordRef(trained.run_id, run.url, "uv run fedpipe ui", f"models:/{model_id}")
+    return RecordRef(trained.run_id, run.url, "uv run fedpipe ui", f"models:/{model_id}", registered)
 
 
 @contextmanager

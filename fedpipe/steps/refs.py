@@ -102,6 +102,31 @@ class EvalRef:
 
 
 @dataclass(frozen=True)
+class RegisteredRef:
+    """A registered version of the run's model, and what became of the alias `champion`.
+
+    Attributes:
+        name: of the registered model.
+        version: its number.
+        alias: `champion` or `challenger`: what this version is now.
+        champion_before: number of the version that was champion before, None if there was none.
+        validation_accuracy: of this version, on the run's validation examples; a fraction. None where it was no number.
+        champion_accuracy: of the champion before, on the same examples; None where it was not measured.
+        min_improvement: `tracking.min_improvement`.
+        reason: why, in words.
+    """
+
+    name: str
+    version: str
+    alias: str
+    champion_before: str | None
+    validation_accuracy: float | None
+    champion_accuracy: float | None
+    min_improvement: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class RecordRef:
     """A complete MLflow run.
 
@@ -110,9 +135,11 @@ class RecordRef:
         url: its page in the MLflow UI.
         open_with: the command that serves that page, where the store is a file.
         model_uri: the final model, for `mlflow.pyfunc.load_model`.
+        registered: the registered version; None without `tracking.register`.
     """
 
     run_id: str
     url: str
     open_with: str
     model_uri: str
+    registered: RegisteredRef | None = None

@@ -8,7 +8,7 @@ from fedpipe.config import Config, flatten
 from fedpipe.errors import ConfigError, shorten
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.project import Project
-from fedpipe.steps.run_state import RunState, all_states, begin
+from fedpipe.steps.run_state import FINISHED, RunState, all_states, begin
 
 
 def find_interrupted(project: Project, wanted: str | None) -> RunState | None:
@@ -29,6 +29,8 @@ def find_interrupted(project: Project, wanted: str | None) -> RunState | None:
         raise ConfigError(f"run {wanted}: expected a run of this project, found {shorten([s.folder.name for s in states], 3) or 'none'}.")
     if found.values["entry"] == "dvc" and not found.finished:
         raise ConfigError(f"run {wanted}: DVC's stage train started it, and DVC goes on with it: run `dvc repro`.")
+    if found.values["entry"] == "sweep" and found.values["status"] not in (FINISHED, "pruned", "failed"):
+        raise ConfigError(f"run {wanted}: the sweep {found.values['sweep']} started it, and goes on with it: run `fedpipe sweep` again.")
     if found.is_alive():
         raise ConfigError(f"run {wanted}: expected a run that was interrupted, found it still going on. Wait for its end.")
     return found

@@ -1,5 +1,6 @@
 """What a finished run says of itself, and what it is called."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,4 +46,6 @@ def summarize(
         "url": recorded.url,
         "model_uri": recorded.model_uri,
         "run_dir": trained.run_dir,
-    } | ({"privacy": trained.privacy} if trained.privacy else {})
+        **({"privacy": trained.privacy} if trained.privacy else {}),
+        **({"registered": asdict(recorded.registered)} if recorded.registered else {}),
+    }

@@ -44,7 +44,7 @@ def find_run(store: Store, wanted: str) -> "Run":
         TrackingError: there is none, or the model's version does not say which run trained it.
     """
     with store.guard(f"find {wanted}"):
-        version = _version_named(store, wanted)
+        version = version_named(store, wanted)
         if version is not None:
             if not version.run_id:
                 raise TrackingError(f"{version.label}: expected a version that names its run, found none. Name the run itself.")
@@ -104,7 +104,8 @@ def pages(ask: Callable[[str | None], Any]) -> Iterator[Any]:
             return
 
 
-def _version_named(store: Store, wanted: str) -> ModelVersion | None:
+def version_named(store: Store, wanted: str) -> ModelVersion | None:
+    """Return the version called `MODEL@ALIAS` or `MODEL/VERSION`, None if there is none, or `wanted` is something else."""
     name, at, alias = wanted.partition("@")
     if not at:
         name, slash, number = wanted.rpartition("/")

@@ -6,6 +6,7 @@ followed by a prediction. It also loads with `MLFLOW_ALLOW_PICKLE_DESERIALIZATIO
 """
 
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,9 +21,18 @@ from fedpipe.models.evaluate import to_input
 from fedpipe.tracking.run import TrackedRun
 from fedpipe.types import Weights, weights_sha256
 
+ABOUT = "fedpipe"
+"""The key of the model's metadata under which lies what it takes beyond its signature."""
+
 
 def log_model(
-    run: TrackedRun, model: ModelSpec, weights: Weights, example: npt.NDArray[np.generic], round_num: int, name: str = "model"
+    run: TrackedRun,
+    model: ModelSpec,
+    weights: Weights,
+    example: npt.NDArray[np.generic],
+    round_num: int,
+    name: str = "model",
+    about: Mapping[str, Any] | None = None,
 ) -> str:
     """Write `model` with `weights` to the store as an output of `run` and return its MLflow model id; takes about 1 s.
 
@@ -33,6 +43,7 @@ def log_model(
         example: uint8, float32 or int32 [n, *feature_shape], n at least 1: kept with the model as its input example.
         round_num: the round whose weights they are.
         name: the model's name; `runs:/<run_id>/<name>` finds it.
+        about: JSON-able, kept with the model for whoever prepares its input (`models.saved.InputFacts`).
 
     Raises:
         ModelError: the weights are not those of the architecture.
@@ -51,11 +62,17 @@ def log_model(
     tags = {"weights_sha256": weights_sha256(weights), "architecture": model.name}
     with store.guard(doing):
         logged = client.create_logged_model(store.experiment_id, name, run.run_id, tags=tags, model_type="classifier")
-    about = Model(artifact_path=logged.artifact_location, model_uuid=logged.model_id, run_id=run.run_id, model_id=logged.model_id)
+    described = Model(
+        artifact_path=logged.artifact_location,
+        model_uuid=logged.model_id,
+        run_id=run.run_id,
+        model_id=logged.model_id,
+        metadata={ABOUT: dict(about)} if about else None,
+    )
     status: Literal["READY", "FAILED"] = "FAILED"
     try:
         with TemporaryDirectory() as folder:
-            _save(Path(folder) / "model", about, model, weights, example)
+            _save(Path(folder) / "model", described, model, weights, example)
             with store.guard(doing):
                 client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
         status = "READY"
@@ -67,7 +84,7 @@ def log_model(
     return str(logged.model_id)
 
 
-def _save(path: Path, about: Any, model: ModelSpec, weights: Weights, example: npt.NDArray[np.generic]) -> None:
+def _save(path: Path, described: Any, model: ModelSpec, weights: Weights, example: npt.NDArray[np.generic]) -> None:
     import mlflow.tensorflow
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
@@ -83,16 +100,17 @@ def _save(path: Path, about: Any, model: ModelSpec, weights: Weights, example: n
         "dependencies": [f"python={platform.python_version()}", "pip", {"pip": requirements}],
     }
     mlflow.tensorflow.save_model(
-        _classifier(model, weights),
+        classifier(model, weights),
         str(path),
-        mlflow_model=about,
+        mlflow_model=described,
         signature=signature,
         input_example=to_input(example).numpy(),
         conda_env=environment,
     )
 
 
-def _classifier(model: ModelSpec, weights: Weights) -> Any:
+def classifier(model: ModelSpec, weights: Weights) -> Any:
+    """Return the model with its weights as a TensorFlow module of one function, from features to probabilities."""
     import tensorflow as tf
 
     features = tf.TensorSpec((None, *_feature_shape(model)), tf.int32 if model.tokens else tf.float32, name="features")

@@ -122,18 +122,19 @@ class TrackedRun:
         self.set_tags(tags)
         self._training_done = True
 
-    def log_final_metrics(self, metrics: Mapping[str, float], which: str = "final") -> None:
+    def log_final_metrics(self, metrics: Mapping[str, float], which: str = "final", model_id: str | None = None) -> None:
         """Write the result of the run under `final/<key>`, apart from the rounds' keys: a step is written once.
 
         What the run has already is passed over: the process may have been killed after it and the run completed again.
-        `which` is `final`, or `best`: the result of the round that the validation examples chose.
+        `which` is `final`, or `best`: the result of the round that the validation examples chose. They are those of the logged model
+        `model_id` too, if it is given.
         """
         with self._store.guard(f"read metrics of run {self.run_id}"):
             there = self._store.client.get_run(self.run_id).data.metrics
         found = {f"{which}/{key}": value for key, value in metrics.items()}
         # MLflow gives back another NaN and its largest number for an infinity.
         new = {key: value for key, value in found.items() if key not in there or (isfinite(value) and value != there[key])}
-        self._log_metrics(new, 0)
+        self._log_metrics(new, 0, model_id)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; a value above MLflow's 8,000 characters is cut and ends in its SHA-256."""
@@ -194,12 +195,13 @@ class TrackedRun:
         with self._store.guard(f"write the data set of run {self.run_id}"):
             self._store.client.log_inputs(self.run_id, datasets=dataset_inputs(data))
 
-    def _log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+    def _log_metrics(self, metrics: Mapping[str, float], step: int, model_id: str | None = None) -> None:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
         with self._store.guard(f"write metrics of round {step} to run {self.run_id}"):
-            self._store.client.log_batch(self.run_id, metrics=[Metric(key, float(value), now, step) for key, value in metrics.items()])
+            written = [Metric(key, float(value), now, step, model_id=model_id) for key, value in metrics.items()]
+            self._store.client.log_batch(self.run_id, metrics=written)
 
     def _save(self, name: str, snapshot: Snapshot | None) -> None:
         if snapshot is None:

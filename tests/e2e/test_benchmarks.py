@@ -74,3 +74,4 @@ def test_lineage_reproduces_a_run_and_finds_the_models_of_a_client(tmp_path: Pat
     result = json.loads(out.read_text())
     assert (result["reproduced"], result["models_found"], result["models_marked"]) == ("identical", 2, 2)
     assert result["index_seconds_30_runs"] > 0
+    assert (result["children_finished"], result["children_repeated"], result["orphans"]) == (8, 0, 0)

@@ -76,7 +76,8 @@ def test_texts_of_any_length_train_from_a_file_to_a_model(user: Any) -> None:
     lines = [f"{client},{word},{word * (1 + number % 6)}" for client in "abcdef" for word in ("to be", "or not") for number in range(30)]
     (user.project / "lines.csv").write_text("client,label,text\n" + "\n".join(lines) + "\n")
     settings = ("data.source=csv", "data.path=lines.csv", "data.clients=null", "model.name=lstm", "model.tokens=257", "cohort.size=6")
-    overrides = [part for one in (*settings, "client.learning_rate=0.5", "rounds=6") for part in ("-S", one)]
+    learning = ("client.optimizer=adam", "client.learning_rate=0.01", "rounds=10")
+    overrides = [part for one in (*settings, *learning) for part in ("-S", one)]
     summary = user.train(*overrides)
     assert summary["final"]["test/accuracy"] == 1.0
     assert summary["initial"]["test/loss"] == pytest.approx(0.693, abs=0.1)

@@ -55,15 +55,24 @@ def _batches(root: Path, batch_bytes: int) -> Iterator[Batch]:
 
 
 def _read(file: Path, root: Path, most_bytes: int) -> Any:
-    """Return one image as an array of uint8 [h, w] or [h, w, 3]."""
-    from PIL import Image
-
+    """Return one image below `root` as an array of uint8 [h, w] or [h, w, 3]."""
     try:
         inside = file.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError):  # a link to itself
         inside = False
     if not inside:
         raise DataError(f"{file}: expected an image inside {root}, found a link that leads out of it. Copy the image there.")
+    return read_image(file, most_bytes)
+
+
+def read_image(file: Path, most_bytes: int) -> Any:
+    """Return one image as an array of uint8: [h, w] of a grey one, [h, w, 3] of one in colour.
+
+    Raises:
+        DataError: it cannot be read, has more than 8 bits a channel, or would be larger than `most_bytes` when unpacked.
+    """
+    from PIL import Image
+
     try:
         with Image.open(file) as image:
             size = image.width * image.height * 3

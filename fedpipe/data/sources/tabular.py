@@ -86,13 +86,13 @@ def _batch(config: DataConfig, path: Path, table: Any, row: int) -> Batch:
             f"found {problem}. Name your columns there."
         )
     given = {*wanted, SPLIT_COLUMN}
-    x = _features(config, path, [(name, table.column(name)) for name in names if name not in given], row)
+    x = features_of(config, path, [(name, table.column(name)) for name in names if name not in given], row)
     clients = check_ids(table.column(config.client_column).to_pylist(), path, row) if config.client_column else None
     marks = check_tests(table.column(SPLIT_COLUMN).to_pylist(), path, row) if SPLIT_COLUMN in names else None
     return Batch(x, check_labels(table.column(config.label_column).to_pylist(), path, row), clients, marks)
 
 
-def _features(config: DataConfig, path: Path, columns: list[tuple[str, Any]], row: int) -> npt.NDArray[Any] | list[npt.NDArray[np.int32]]:
+def features_of(config: DataConfig, path: Path, columns: list[tuple[str, Any]], row: int) -> npt.NDArray[Any] | list[npt.NDArray[np.int32]]:
     """Return a vector for each row, from a column of numbers each or from one column of lists (fixed size) or a sequence for each
     row, from one column of lists or of texts."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedpipe.steps.kept import run_kept
+from fedpipe.steps.kept import kept_command, run_kept
 
 HOLD = """
 import os, sys
@@ -56,3 +56,11 @@ def test_what_takes_too_long_is_ended(tmp_path: Path) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         run_kept(["sh", "-c", "echo $$ > program; sleep 60"], tmp_path, os.environ, 0.5)
     wait(lambda: gone(int((tmp_path / "program").read_text())), "it outlived its time")
+
+
+def test_sigterm_goes_on_to_the_program_which_ends_in_its_own_way(tmp_path: Path) -> None:
+    command = kept_command(["sh", "-c", "trap 'exit 7' TERM; echo > ready; while :; do sleep 0.05; done"])
+    process = subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE)
+    wait((tmp_path / "ready").exists, "the program did not start")
+    process.terminate()
+    assert process.wait(20) == 7

@@ -104,3 +104,33 @@ def test_a_server_has_its_own_ui(project, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ann:s3cret@mlflow.example.org")
     with pytest.raises(TrackingError, match=r"^https://ann:\*\*\*@mlflow\.example\.org: the store is no database"):
         ui_command(project)
+
+
+@pytest.mark.slow
+def test_a_model_is_registered_and_fetched_through_a_server(server, tmp_path, monkeypatch):
+    import numpy as np
+
+    from fedpipe.models.saved import SavedClassifier
+    from fedpipe.models.softmax import softmax
+    from fedpipe.tracking.fetch import fetch_model
+    from fedpipe.tracking.model import log_model
+    from fedpipe.tracking.registry import CHAMPION, champion_of, move_alias, register_version
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    store = open_store(tmp_path, "over http")
+    run = TrackedRun.start(store, name="n", params={}, tags={"git.commit": "f" * 40}, data=DataRecord("d", "p", "m", "s"), save_every=1)
+    weights = {"kernel": np.zeros((2, 3), np.float32), "bias": np.log(np.array([1, 2, 3], np.float32))}
+    about = {"feature_dtype": "float32", "labels": ["a", "b", "c"]}
+    model_id = log_model(run, softmax((2,), 3), weights, np.zeros((1, 2), np.float32), round_num=1, about=about)
+    run.log_final_metrics({"validation/accuracy": 0.5}, "best", model_id=model_id)
+    version = register_version(store, "over http", model_id, run.run_id, {"metric.validation/accuracy": "0.5"})
+    move_alias(store, CHAMPION, version)
+    assert champion_of(store, "over http").version == version.version == "1"
+    assert register_version(store, "over http", model_id, run.run_id, {}).version == "1"
+    for wanted in ("over http@champion", run.run_id):
+        (tmp_path / wanted[:4]).mkdir()
+        fetched = fetch_model(store, wanted, tmp_path / wanted[:4])
+        assert (fetched.run_id, fetched.facts.labels) == (run.run_id, ("a", "b", "c"))
+        found = SavedClassifier.load(fetched.saved_model).predict(np.ones((2, 2), np.float32))
+        np.testing.assert_allclose(found, [[1 / 6, 2 / 6, 3 / 6]] * 2, rtol=1e-6)
+    assert {one.key: one.value for one in store.client.get_logged_model(model_id).metrics} == {"best/validation/accuracy": 0.5}

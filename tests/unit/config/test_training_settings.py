@@ -88,3 +88,15 @@ def test_what_an_algorithm_brings_may_be_set() -> None:
 def test_what_an_aggregator_does_not_go_with(settings: Any, words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         Config.model_validate(settings)
+
+
+def test_a_champion_is_chosen_by_validation_examples() -> None:
+    Config.model_validate({"tracking": {"register": True}, "data": {"validation_fraction": 0.2}})
+    with pytest.raises(ValidationError, match=r"tracking\.register=True needs validation examples, found data\.validation_fraction=0"):
+        Config.model_validate({"tracking": {"register": True}})
+
+
+@pytest.mark.parametrize("name", ["a/b", "a:1", "digits@champion", " digits", "two  spaces"])
+def test_names_that_no_model_can_have(name: str) -> None:
+    with pytest.raises(ValidationError, match=r"tracking\.model_name: expected a name without"):
+        Config.model_validate({"tracking": {"model_name": name}})

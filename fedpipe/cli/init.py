@@ -1,0 +1,34 @@
+"""`fedpipe init`: a new project for the user's own work."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedpipe.cli.options import Json, Quiet
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the project: empty, or not there.")],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a new project: settings, stages, a flow, a source, a model, an algorithm and tests of your own."""
+    from fedpipe.steps.new_project import init_project
+
+    made = init_project(folder)
+    if as_json:
+        print(json.dumps(asdict(made)))
+    elif not quiet:
+        commit = f"commit {made.commit[:12]}" if made.commit else "no commit yet"
+        typer.echo(f"{made.path}: {len(made.files)} files, {commit}; fedpipe from {made.fedpipe}", err=True)
+        for note in made.notes:
+            typer.echo(note, err=True)
+        typer.echo(f"next: cd {folder} && uv sync && uv run pytest && uv run fedpipe run", err=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(init)

@@ -1,0 +1,82 @@
+"""`fedpipe predict` and `export`: a recorded model at work, and in the forms that other programs run."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedpipe.cli.options import Json, Quiet
+
+if TYPE_CHECKING:
+    from fedpipe.steps.predict import Answer
+
+_SHOWN = 100
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL@ALIAS|RUN", help="A registered model, NAME@ALIAS or NAME/VERSION, or a run's id or name.")
+]
+
+
+def predict(
+    model: Model,
+    files: Annotated[list[Path], typer.Argument(help="Images (PNG, JPEG, BMP) and Parquet files.")],
+    invert: Annotated[bool, typer.Option("--invert", help="Turn dark into light first: drawings of the other convention.")] = False,
+    as_json: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the labels alone, a line each.")] = False,
+) -> None:
+    """Show what a model says of images or of the rows of Parquet files."""
+    from fedpipe.steps.predict import predict as predict_step
+    from fedpipe.steps.project import find_project
+
+    answer = predict_step(find_project(Path.cwd()), model, files, invert)
+    if as_json:
+        print(json.dumps(answer.to_json()))
+    elif quiet:
+        for one in answer.predictions:
+            print(one.label)
+    else:
+        _show(answer)
+
+
+def export(
+    model: Model,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder (savedmodel) or file (tflite) to write; must not be there.")],
+    form: Annotated[str, typer.Option("--format", metavar="savedmodel|tflite", help="What to write.")],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a model as a SavedModel or for TensorFlow Lite, once what was written predicts the same within 1e-5."""
+    from fedpipe.steps.export import export as export_step
+    from fedpipe.steps.project import find_project
+
+    done = export_step(find_project(Path.cwd()), model, form, out)
+    if as_json:
+        print(json.dumps(asdict(done)))
+    elif not quiet:
+        typer.echo(
+            f"{done.path}: {done.model} as {done.format}, {done.size_bytes / 1e6:.2f} MB; {done.examples} examples predicted by both, "
+            f"probabilities differ by at most {done.max_difference:.1e}",
+            err=True,
+        )
+
+
+def _show(answer: "Answer") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("file", "row", "label", "probability", title=answer.model, title_justify="left")
+    for one in answer.predictions[:_SHOWN]:
+        table.add_row(one.file, "" if one.row is None else str(one.row), one.label, f"{one.probability:.4f}")
+    console = Console(markup=False, highlight=False)
+    console.print(table)
+    left = len(answer.predictions) - _SHOWN
+    if left > 0:
+        console.print(f"and {left} more; --json has all of them, --quiet their labels")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (predict, export):
+        app.command()(command)

@@ -1,0 +1,138 @@
+"""`fedpipe sweep`: many trainings with different settings, the best of which becomes a params file."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any
+
+import typer
+
+from fedpipe.cli.options import Json, Overrides, Quiet
+
+
+def sweep(
+    file: Annotated[Path, typer.Argument(help="The sweep's settings: docs/sweeps.md.")] = Path("sweep.yaml"),
+    set_: Overrides = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a sweep that was interrupted; do not start a new one.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File for the best child's settings. Default: params/sweep_NAME.yaml.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Search for settings: train with many, judged by validation examples. The same command goes on with a sweep that was interrupted."""
+    from fedpipe.cli.run import quiet_prefect
+    from fedpipe.steps.project import find_project
+    from fedpipe.steps.sweep import load
+
+    project = find_project(Path.cwd())
+    path = file.resolve()
+    load(project, path, set_ or ())  # before anything is started
+    quiet_prefect()
+    from flows.launch_sweep import launch_sweep
+
+    with contextlib.redirect_stdout(sys.stderr), SweepBars(quiet or as_json) as bars:
+        summary = launch_sweep(project, path, set_ or (), resume=resume, out=out.resolve() if out else None, watcher=bars)
+    if as_json:
+        print(json.dumps(summary))
+    elif not quiet:
+        show_sweep(summary)
+
+
+def sweep_child(
+    folder: Annotated[Path, typer.Argument(help="Folder of the child's run.")],
+    line: Annotated[int, typer.Option("--line", help="Descriptor of the socket to the sweep.")],
+) -> None:
+    """Run one child of a sweep; `fedpipe sweep` starts it."""
+    from fedpipe.steps.project import find_project
+    from fedpipe.steps.sweep_child import run_child
+
+    run_child(find_project(Path.cwd()), folder, line)
+
+
+class SweepBars:
+    """A `SweepWatcher`: a bar for the sweep, and one for each child that is running."""
+
+    def __init__(self, quiet: bool) -> None:
+        """Show nothing if `quiet`."""
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        from fedpipe.cli.progress import console
+
+        columns = (
+            TextColumn("{task.description}"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+        )
+        self._progress = Progress(*columns, console=console, disable=quiet)
+        self._whole = self._progress.add_task("children", total=None, note="")
+        self._tasks: dict[int, Any] = {}
+        self._counts: dict[str, int] = {}
+
+    def __enter__(self) -> "SweepBars":
+        """Show the bars."""
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Leave the bars as they stand."""
+        self._progress.stop()
+
+    def begun(self, name: str, children: int, ended: int) -> None:
+        """Show how many children there are."""
+        self._progress.update(self._whole, description=name, total=children, completed=ended, note=f"{ended} before" if ended else "")
+
+    def child_started(self, number: int, point: Mapping[str, Any], rounds: int) -> None:
+        """Add a bar."""
+        if number not in self._tasks:
+            note = ", ".join(f"{key.rpartition('.')[2]} {_short(value)}" for key, value in point.items())
+            self._tasks[number] = self._progress.add_task(f"child {number}", total=rounds, note=note)
+
+    def child_round(self, number: int, round_num: int, value: float) -> None:
+        """Move a bar."""
+        self._progress.update(self._tasks[number], completed=round_num, description=f"child {number}: {value:.4f}")
+
+    def child_ended(self, number: int, state: str, value: float | None) -> None:  # noqa: ARG002 - the signature of a watcher
+        """Remove a bar and count."""
+        if number in self._tasks:
+            self._progress.remove_task(self._tasks.pop(number))
+        self._counts[state] = self._counts.get(state, 0) + 1
+        note = ", ".join(f"{count} {name}" for name, count in self._counts.items())
+        self._progress.update(self._whole, advance=0 if state == "interrupted" else 1, note=note)
+
+
+def show_sweep(summary: dict[str, Any]) -> None:
+    """Print the table of children, the best first, and where the best one's settings are."""
+    from rich.table import Table
+
+    from fedpipe.cli.progress import console
+
+    table = Table(title=f"sweep {summary['name']}", title_justify="left")
+    for name in ("child", "state", summary["metric"]):
+        table.add_column(name, justify="right" if name != "state" else "left")
+    keys = list(summary["children"][0]["params"])
+    for key in keys:
+        table.add_column(key, justify="right")
+    sign = -1 if summary["direction"] == "maximize" else 1
+    ordered = sorted(summary["children"], key=lambda one: (one["value"] is None, sign * (one["value"] or 0.0), one["number"]))
+    for child in ordered:
+        value = "" if child["value"] is None else f"{child['value']:.4f}"
+        table.add_row(str(child["number"]), child["state"], value, *(_short(child["params"][key]) for key in keys))
+    console.print(table)
+    lines = [f"best    {summary['preset']}", f"        uv run fedpipe run --params {summary['preset']}", f"MLflow  {summary['url']}"]
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "null" if value is None else str(value)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(sweep)
+    app.command(hidden=True)(sweep_child)

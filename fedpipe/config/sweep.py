@@ -1,0 +1,142 @@
+"""A sweep's settings: which settings are tried, how they are searched, and what a child is judged by. Knows nothing of runs."""
+
+import difflib
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator, model_validator
+
+from fedpipe.config.base import Group, Name, PositiveInt
+from fedpipe.config.load import known_keys, nearest, read_params
+from fedpipe.config.sweep_space import Dimension, grid_values, number_of
+from fedpipe.errors import ConfigError
+
+METRICS = {"validation/accuracy": "maximize", "validation/loss": "minimize", "validation/calibration_error": "minimize"}
+"""What a child may be judged by, and which way is better."""
+
+MOST_CHILDREN = 10_000
+_NOT_SEARCHED = {
+    "data.": "children would be judged by other examples",
+    "eval.clients": "children would be judged by other examples",
+    "tracking.": "it changes no result",
+    "runtime.": "it changes no result, or its last bits alone",
+}
+
+SweepName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]{0,59}$")]
+
+
+class PruningConfig(Group):
+    """Ends a child early whose metric is worse than the median of the finished children at the same round."""
+
+    after_children: PositiveInt = Field(4, description="Finished children before any is pruned.")
+    after_rounds: int = Field(0, ge=0, description="Rounds of a child before it may be pruned.")
+    every_rounds: PositiveInt = Field(1, description="Rounds between two looks at a child.")
+
+
+class SweepConfig(Group):
+    """All settings of one sweep."""
+
+    name: SweepName | None = Field(None, description="Name of the sweep and of its folder; `null` is the file's, without its ending.")
+    search: Literal["grid", "random", "tpe"] = Field(
+        "tpe",
+        description="`grid`: every combination; `random`: drawn evenly; `tpe`: Optuna's tree-structured Parzen estimator, which draws "
+        "where earlier children did well.",
+    )
+    metric: Name = Field(
+        "validation/accuracy",
+        description="What children are judged by, at the round that validation chose: `validation/accuracy`, `validation/loss` or "
+        "`validation/calibration_error`.",
+    )
+    direction: Literal["maximize", "minimize"] | None = Field(None, description="Which way is better; `null` is the metric's own.")
+    trials: Annotated[int, Field(ge=1, le=MOST_CHILDREN)] | None = Field(
+        None, description="Number of children, pruned and failed ones included. Not for `grid`, which knows it."
+    )
+    seed: int = Field(1, ge=0, description="Seed of the search; that of the trainings is the params file's.")
+    pruning: PruningConfig | None = Field(None, description="When a child is ended early; `null` is never.")
+    max_parallel: PositiveInt | None = Field(None, description="Children at a time; `null`: as many as cores and memory allow.")
+    cores_per_child: PositiveInt = Field(1, description="Cores that a child uses. Where `runtime.groups` is `null`, it becomes this.")
+    memory_per_child_mb: Annotated[int, Field(ge=64)] = Field(
+        1200, description="Memory that a child is expected to need, in MB: as many are started as fit into what is free."
+    )
+    params: Name = Field("params.yaml", description="Params file under the children's settings, relative to the project.")
+    overrides: list[str] = Field(default_factory=list, description="Settings laid over it, such as `rounds=50`.")
+    space: dict[str, Dimension] = Field(min_length=1, description="Of each setting that is searched, its values, by dotted key.")
+
+    @field_validator("space")
+    @classmethod
+    def _known_settings(cls, space: dict[str, Dimension]) -> dict[str, Dimension]:
+        for key, dimension in space.items():
+            if key not in known_keys():
+                raise ValueError(f"space: unknown setting '{key}'{nearest(key)}")
+            for prefix, why in _NOT_SEARCHED.items():
+                if key.startswith(prefix):
+                    raise ValueError(f"space: expected settings of the training, found '{key}': {why}. Set it in overrides.")
+            if dimension.choices is None and number_of(key) is None:
+                raise ValueError(f"space: '{key}' is no number: expected choices, found a range.")
+            if (
+                dimension.min is not None
+                and number_of(key) is int
+                and not (dimension.min.is_integer() and float(dimension.max or 0).is_integer())
+            ):
+                raise ValueError(f"space: '{key}' is a whole number, found the range {dimension.min} to {dimension.max}.")
+        return space
+
+    @model_validator(mode="after")
+    def _refuse_what_cannot_be(self) -> "SweepConfig":
+        if self.metric not in METRICS:
+            test = " Test data never choose anything." if self.metric.startswith(("test", "final", "best")) else ""
+            raise ValueError(f"metric: expected one of {', '.join(METRICS)}, found '{self.metric}'.{test}")
+        if self.direction not in (None, METRICS[self.metric]):
+            raise ValueError(f"direction={self.direction}: {self.metric} is better the other way. Remove direction.")
+        if self.search == "grid":
+            if self.trials is not None:
+                raise ValueError(f"trials={self.trials} is set but search=grid runs every combination. Remove it or choose random.")
+            for key, dimension in self.space.items():
+                if dimension.choices is None and dimension.points is None and number_of(key) is not int:
+                    raise ValueError(f"space: '{key}': search=grid takes how many values of the range? Set points.")
+            if math.prod(len(grid_values(key, one)) for key, one in self.space.items()) > MOST_CHILDREN:
+                raise ValueError(f"search=grid: expected at most {MOST_CHILDREN} combinations. Choose random or tpe.")
+        elif self.trials is None:
+            raise ValueError(f"trials: search={self.search} needs the number of children. Set trials.")
+        for key, dimension in self.space.items():
+            if dimension.points is not None and self.search != "grid":
+                raise ValueError(f"space: '{key}': points={dimension.points} is set but search={self.search} ignores it. Remove it.")
+        return self
+
+    @property
+    def better(self) -> str:
+        """Return `maximize` or `minimize`."""
+        return METRICS[self.metric]
+
+    @property
+    def children(self) -> int:
+        """Return how many children the sweep has in the end."""
+        return self.trials or math.prod(len(grid_values(key, one)) for key, one in self.space.items())
+
+
+def load_sweep(path: Path) -> SweepConfig:
+    """Return the sweep in the YAML file at `path`, with its name.
+
+    Raises:
+        ConfigError: the file cannot be read, a key is unknown, a value does not fit, or the metric is of the test split.
+    """
+    values = read_params(path)
+    try:
+        sweep = SweepConfig.model_validate(values)
+        return sweep if sweep.name else SweepConfig.model_validate({**values, "name": path.stem})
+    except ValidationError as err:
+        raise ConfigError(f"{path.name}: {'; '.join(map(_explain, err.errors()))}") from err
+
+
+def _explain(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        models: dict[int, type[BaseModel]] = {1: SweepConfig, 2: PruningConfig}
+        model = models.get(len(error["loc"]), Dimension)
+        close = difflib.get_close_matches(str(error["loc"][-1]), list(model.model_fields), n=1)
+        return f"unknown key '{key}'" + (f"; did you mean '{close[0]}'?" if close else f". Known keys: {', '.join(model.model_fields)}.")
+    if error["type"] == "value_error":
+        text = str(error["ctx"]["error"])
+        return f"'{key}': {text}." if error["loc"] and error["loc"][0] == "space" and not text.startswith("space") else text
+    return f"'{key}': {error['msg'][:1].lower() + error['msg'][1:]}, found {error['input']!r}"

@@ -1,0 +1,21 @@
+"""Settings as the text of a params file, each group under what it is for."""
+
+import yaml
+
+from fedpipe.config.schema import Config
+
+
+def as_params(config: Config, head: str) -> str:
+    """Return the params file that parses to `config`, in the order of the schema.
+
+    Args:
+        config: the settings.
+        head: what stands first, as comment lines.
+    """
+    parts = ["".join(f"# {line}\n" for line in head.splitlines())]
+    for name, field in Config.model_fields.items():
+        value = config.model_dump(mode="json")[name]
+        if isinstance(value, dict):
+            parts.append(f"\n# {field.description}\n")
+        parts.append(yaml.safe_dump({name: value}, sort_keys=False, allow_unicode=True))
+    return "".join(parts)

@@ -1,0 +1,103 @@
+"""The picture of a sweep: each child a line across the settings that were searched, to what it was judged by."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fedpipe.report.plots import blank_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_INK, _FAINT, _BEST = "#333333", "#b8bec7", "#d1495b"
+_MOST_TICKS = 12
+_LOG_RATIO = 20.0
+"""A setting whose values span more than this is drawn by ratio."""
+
+
+class _Axis:
+    """One vertical axis: where a value is on it, from 0 to 1, and what is written beside it."""
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        present = [value for value in values if value is not None or None in values]
+        numbers = [float(value) for value in present if isinstance(value, int | float) and not isinstance(value, bool)]
+        self._choices: list[Any] | None = None
+        if not present or len(numbers) < len(present):
+            self._choices = sorted(set(present), key=lambda value: (value is None, str(value)))
+            self.ticks = [(self.at(choice), _written(choice)) for choice in self._choices[:_MOST_TICKS]]
+            return
+        low, high = min(numbers), max(numbers)
+        self._log = low > 0 and high / low > _LOG_RATIO
+        self._low, self._high = (math.log10(low), math.log10(high)) if self._log else (low, high)
+        distinct = sorted(set(numbers))
+        shown = distinct if len(distinct) <= 5 else [self._value(i / 4) for i in range(5)]
+        self.ticks = [(self.at(value), f"{value:.4g}") for value in shown]
+
+    def at(self, value: Any) -> float:
+        """Return where a value is."""
+        if self._choices is not None:
+            return 0.5 if len(self._choices) == 1 else self._choices.index(value) / (len(self._choices) - 1)
+        place = math.log10(value) if self._log else float(value)
+        return 0.5 if self._high == self._low else (place - self._low) / (self._high - self._low)
+
+    def _value(self, place: float) -> float:
+        found = self._low + place * (self._high - self._low)
+        return float(10**found) if self._log else found
+
+
+def parallel_coordinates(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], metric: str, direction: str) -> "Figure":
+    """Return the children of a sweep as lines; colour is the metric, the best is drawn thick, those without a metric dashed in grey.
+
+    Args:
+        rows: one per child, with `state`, `value` (None where it is not finished) and `params` by dotted key.
+        keys: the searched settings, in order: an axis each; the metric is the last.
+        metric: what children were judged by.
+        direction: `maximize` or `minimize`.
+    """
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    figure = blank_figure(max(5.0, 2.0 + 1.7 * len(keys)), 4.2)
+    axes = figure.subplots()
+    settings = [_Axis([row["params"][key] for row in rows]) for key in keys]
+    values = [row["value"] for row in rows if row["value"] is not None]
+    judged = _Axis(values)
+    norm = Normalize(min(values, default=0.0), max(values, default=1.0))
+    best = (max if direction == "maximize" else min)(values, default=None)
+    colors = colormaps["viridis" if direction == "maximize" else "viridis_r"]
+    for row in sorted(rows, key=lambda one: (one["value"] is not None, one["value"] == best)):
+        heights = [axis.at(row["params"][key]) for axis, key in zip(settings, keys, strict=True)]
+        if row["value"] is None:
+            axes.plot(range(len(keys)), heights, color=_FAINT, linewidth=1, linestyle="--", label=row["state"])
+            continue
+        is_best = row["value"] == best
+        color, width = (_BEST, 2.6) if is_best else (colors(norm(row["value"])), 1.3)
+        axes.plot(range(len(keys) + 1), [*heights, judged.at(row["value"])], color=color, linewidth=width, label="finished")
+    for place, axis in enumerate([*settings, judged]):
+        axes.axvline(place, color=_INK, linewidth=0.8, zorder=0)
+        for height, text in axis.ticks:
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85}  # lines run through where the words are
+            axes.annotate(
+                text, (place, height), (4, 0), textcoords="offset points", va="center", fontsize=7.5, color=_INK, bbox=box, zorder=5
+            )
+    axes.set_xticks(range(len(keys) + 1), [*keys, metric], fontsize=8.5)
+    axes.set_yticks([])
+    axes.set(xlim=(-0.15, len(keys) + 0.35), ylim=(-0.06, 1.06))
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    without = len(rows) - len(values)
+    said = [
+        f"{len(rows)} children",
+        *([f"{without} without a metric (dashed)"] if without else []),
+        *(["the best in red"] if values else []),
+    ]
+    axes.set_title(", ".join(said), loc="left", color=_INK, fontsize=10)
+    if len(set(values)) > 1:
+        bar: Any = figure.colorbar(ScalarMappable(norm, colors), ax=axes, shrink=0.8, label=metric)
+        bar.outline.set_visible(False)
+    return figure
+
+
+def _written(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

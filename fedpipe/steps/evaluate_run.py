@@ -1,0 +1,62 @@
+"""A finished run's weights evaluated again: on the data as they are now, without training."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fedpipe.errors import ConfigError, shorten
+from fedpipe.steps.project import Project
+from fedpipe.steps.run_state import RunState, all_states
+
+
+def finished_run(project: Project, wanted: str | None) -> RunState:
+    """Return the finished run called `wanted` (MLflow run id, name or folder), or the newest one.
+
+    Raises:
+        ConfigError: there is none, or it did not finish.
+    """
+    states = all_states(project)
+    if wanted is None:
+        found = next((state for state in states if state.finished), None)
+    else:
+        found = next((state for state in states if wanted in (state.values.get("mlflow_run_id"), state.folder.name, state.name)), None)
+    if found is None:
+        known = shorten([state.folder.name for state in states], 3) or "none"
+        raise ConfigError(f"run {wanted or ''}: expected a finished run of this project, found {known}. `fedpipe run` makes one.")
+    if not found.finished:
+        raise ConfigError(f"run {found.name}: expected a finished run, found one that was interrupted. `fedpipe resume` goes on with it.")
+    return found
+
+
+def evaluate_run(project: Project, wanted: str | None, name: str) -> dict[str, Any]:
+    """Evaluate the weights of a run on the data that its settings give now; return the figures, JSON-able.
+
+    The tables go to `.fedpipe/evaluations/NAME` and to the artifacts of the MLflow run, in `evaluations/NAME`.
+
+    Args:
+        project: where.
+        wanted: the run; see `finished_run`.
+        name: of this evaluation.
+
+    Raises:
+        ConfigError, DataError, ModelError, TrackingError: see there.
+    """
+    from fedpipe.steps.data import load_data
+    from fedpipe.steps.evaluate import evaluate
+    from fedpipe.steps.record import read_trained
+    from fedpipe.tracking.run import TrackedRun
+    from fedpipe.tracking.store import open_store
+
+    state = finished_run(project, wanted)
+    config = state.config
+    data = load_data(config, project)
+    trained = read_trained(state.folder)
+    evaluated = evaluate(config, data, trained, project.private / "evaluations" / name)
+    run = TrackedRun.attach(open_store(project.root, config.tracking.experiment), trained.run_id)
+    tables = (evaluated.metrics, evaluated.confusion_table, evaluated.labels_table, evaluated.reliability_table, evaluated.clients_table)
+    for path in map(Path, tables):
+        if path.exists():
+            run.log_file(path, f"evaluations/{name}")
+    kept = {key: value for key, value in asdict(evaluated).items() if key in ("initial", "final", "best")}
+    same = state.values.get("data_md5") == data.md5
+    return {"run": state.name, "run_id": trained.run_id, "url": run.url, "data_md5": data.md5, "same_data": same, **kept}

@@ -1,0 +1,100 @@
+"""A sweep: children with different settings, trained in processes beside each other, judged by validation examples; the best is a preset.
+
+    for each child, as many at a time as there is room for:
+      draw     the search gives it a point of the space; one that was begun and did not come to its end goes on instead
+      run      its process trains, and says the metric of each round; a child below the median of the others is ended
+      note     its end goes to the search's journal, then to its MLflow run
+    conclude   table, picture and the best child's settings go to the parent run; those are written as a params file
+
+What is known is on disk before the next step, so that a sweep that was killed goes on where it was; what has an end is not run again.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedpipe.config import Config, load_config
+from fedpipe.config.sweep import SweepConfig, load_sweep
+from fedpipe.config.sweep_children import check_space, child_config
+from fedpipe.steps.project import Project
+from fedpipe.steps.sweep_result import conclude, summary_of
+from fedpipe.steps.sweep_run import Children, SweepWatcher
+from fedpipe.steps.sweep_state import begin_sweep
+
+if TYPE_CHECKING:
+    from fedpipe.tracking.store import Store
+
+
+def load(project: Project, path: Path, overrides: Sequence[str] = ()) -> tuple[SweepConfig, Config]:
+    """Return a sweep and the settings under its children's, checked as far as they can be before any child is drawn.
+
+    Args:
+        project: where.
+        path: of the sweep's file.
+        overrides: more overrides, laid over the file's.
+
+    Raises:
+        ConfigError: see there.
+    """
+    sweep = load_sweep(path)
+    base = load_config(project.root / sweep.params, [*sweep.overrides, *overrides])
+    if base.runtime.groups is None:  # it belongs to the result, and would follow the machine's cores
+        groups = max(sweep.cores_per_child, base.runtime.workers)
+        base = child_config(base, {"runtime.groups": groups}, path.name)
+    check_space(sweep, base, path.name)
+    return sweep, base
+
+
+def run_sweep(
+    project: Project,
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    resume: bool = False,
+    out: Path | None = None,
+    watcher: SweepWatcher | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Run a sweep to its end, or what is left of it, and return its summary; JSON-able.
+
+    Args:
+        project: where.
+        path: of the sweep's file.
+        overrides: settings laid over those of the file.
+        resume: refuse to start a new sweep.
+        out: file for the best child's settings; `params/sweep_NAME.yaml` if not given.
+        watcher: is told how it goes.
+        tags: more tags of the parent run.
+
+    Raises:
+        ConfigError: the sweep is not valid, is going on, or was started with other settings.
+        EnvironmentProblem: children were interrupted, and can go on with the same command.
+        TrackingError, DataError: see there.
+    """
+    start = time.perf_counter()
+    sweep, base = load(project, path, overrides)
+    preset = out or project.root / "params" / f"sweep_{sweep.name}.yaml"
+    with begin_sweep(project, sweep, base, resume) as state:
+        children = Children(project, sweep, base, state, path.name, watcher)
+        ran: list[int] = []
+        if state.values.get("concluded") != sweep.children or not preset.exists():
+            children.open(tags or {})
+            with _failing_with_its_run(children.store, str(state.parent)):
+                ran = children.run()
+                conclude(children.search, project, children.store, state, sweep, preset)
+            state.update(concluded=sweep.children)
+        return summary_of(children.search, project, state.values, preset, sweep, ran, time.perf_counter() - start)
+
+
+@contextmanager
+def _failing_with_its_run(store: "Store", run_id: str) -> Iterator[None]:
+    """Mark the parent run as failed, or as killed, if the block does not come to its end."""
+    from fedpipe.tracking.run import TrackedRun
+
+    try:
+        yield
+    except BaseException as err:
+        TrackedRun.attach(store, run_id).fail(f"{type(err).__name__}: {err}", killed=not isinstance(err, Exception))
+        raise

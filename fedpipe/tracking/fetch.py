@@ -1,0 +1,116 @@
+"""A recorded model on this machine: that of a run, or a registered version; only the kind that fedpipe records is taken.
+
+MLflow's own loader runs whatever a model names as its loader, and unpickles. Here the model's description, which is YAML and loaded safely,
+says where its SavedModel lies, and nothing else of it is run.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from fedpipe.errors import TrackingError, shorten
+from fedpipe.models.saved import InputFacts
+from fedpipe.tracking.lookup import ModelVersion, find_run, model_versions, version_named
+from fedpipe.tracking.model import ABOUT
+from fedpipe.tracking.store import Store
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+
+@dataclass(frozen=True)
+class FetchedModel:
+    """A model's files.
+
+    Attributes:
+        label: how it is called: `NAME/VERSION @alias`, or `run ID`.
+        run_id: the run that trained it; empty if that is not known.
+        saved_model: folder of its SavedModel.
+        facts: how its input is prepared.
+        version: the registered version; None of a run's model.
+    """
+
+    label: str
+    run_id: str
+    saved_model: Path
+    facts: InputFacts
+    version: ModelVersion | None
+
+
+def fetch_model(store: Store, wanted: str, scratch: Path) -> FetchedModel:
+    """Return the model that `wanted` names, as `MODEL@ALIAS`, `MODEL/VERSION`, or the run that trained it; what is not on this machine is
+    fetched into `scratch`.
+
+    Raises:
+        TrackingError: the store has no such model, or it is of another kind than fedpipe records.
+    """
+    with store.guard(f"find {wanted}"):
+        version = version_named(store, wanted)
+        if version is not None:
+            uri = store.client.get_model_version_download_uri(version.name, version.version)
+            label, run_id = version.label, version.run_id
+        else:
+            if _names_a_version(wanted):
+                raise _unknown(store, wanted)
+            run = find_run(store, wanted)
+            uri, label, run_id = _model_of(store, run), f"run {run.info.run_id}", run.info.run_id
+    folder = _local(store, uri, label, scratch)
+    return _described(folder, label, run_id, version)
+
+
+def _names_a_version(wanted: str) -> bool:
+    name, slash, number = wanted.rpartition("/")
+    return "@" in wanted or bool(name and slash and number.isdigit())
+
+
+def _unknown(store: Store, wanted: str) -> TrackingError:
+    name = wanted.partition("@")[0] if "@" in wanted else wanted.rpartition("/")[0]
+    versions = model_versions(store)
+    there = [one.label for one in versions if one.name == name] or [one.label for one in versions]
+    return TrackingError(
+        f"{store.label}: expected a registered model '{wanted}', found {shorten(there) or 'no registered model'}. "
+        "Name one of these, or the run that trained it."
+    )
+
+
+def _model_of(store: Store, run: "Run") -> str:
+    outputs = run.outputs.model_outputs if run.outputs else []
+    if not outputs:
+        raise TrackingError(
+            f"run {run.info.run_id}: expected a run with a model, found none; its status is {run.info.status}. Bring it to its end "
+            "(`fedpipe resume`), or name another."
+        )
+    return str(store.client.get_logged_model(outputs[-1].model_id).artifact_location)
+
+
+def _local(store: Store, uri: str, label: str, scratch: Path) -> Path:
+    from mlflow.artifacts import download_artifacts
+
+    if uri.startswith("file://"):
+        path = Path(unquote(urlsplit(uri).path))
+        if not path.is_dir():
+            raise TrackingError(f"{label}: expected its files in {path}, found nothing there. Restore them, or train again.")
+        return path
+    with store.guard(f"fetch {label}"):
+        return Path(download_artifacts(uri, dst_path=str(scratch), tracking_uri=store.uri))
+
+
+def _described(folder: Path, label: str, run_id: str, version: ModelVersion | None) -> FetchedModel:
+    import yaml
+
+    try:
+        described: Any = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+        flavors = dict(described["flavors"])
+        inside = str(dict(flavors.get("tensorflow") or {}).get("saved_model_dir") or "")
+        about = dict(dict(described.get("metadata") or {}).get(ABOUT) or {})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as err:
+        said = " ".join(str(err).split())[:200]
+        raise TrackingError(f"{label}: expected a model with its description, cannot read {folder / 'MLmodel'}: {said}.") from err
+    path = (folder / inside).resolve()
+    if not inside or not path.is_relative_to(folder.resolve()) or not path.is_dir():
+        raise TrackingError(
+            f"{label}: expected a model that fedpipe recorded, a TensorFlow SavedModel, found one of {shorten(sorted(flavors))}. "
+            "Use MLflow itself for others."
+        )
+    return FetchedModel(label, run_id, path, InputFacts.read(about), version)

@@ -1,0 +1,62 @@
+"""MLflow's model registry: versions of a model, and the alias that says which one is in use."""
+
+import json
+from collections.abc import Mapping
+
+from fedpipe.tracking.lookup import ModelVersion, model_versions, version_named
+from fedpipe.tracking.records import MAX_VERSION_TAG, fit
+from fedpipe.tracking.store import Store
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+_LINEAGE = ("git.", "dvc.", "prefect.", "data.population", "fedpipe.plan_sha256", "fedpipe.bit_exact", "fedpipe.retrain_of")
+
+
+def register_version(store: Store, name: str, model_id: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
+    """Return the version of model `name` that holds the logged model of a run: a new one, or that of an earlier try of the same run.
+
+    The registered model is made where it is not there. The version has the run's lineage tags, and `tags`.
+
+    Raises:
+        TrackingError: the store does not take it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = store.client
+    earlier = next((one for one in reversed(model_versions(store)) if one.name == name and one.run_id == run_id), None)
+    if earlier is not None:
+        return earlier
+    with store.guard(f"register a version of model {name}"):
+        try:
+            client.create_registered_model(name)
+        except MlflowException as err:
+            if err.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        logged = client.get_logged_model(model_id)
+        # A server resolves `models:/ID` itself. Without one MLflow would look for it in its global store, which may be another.
+        source = f"models:/{model_id}" if store.is_server else str(logged.artifact_location)
+        run_tags = client.get_run(run_id).data.tags
+        lineage = {key: value for key, value in run_tags.items() if key.startswith(_LINEAGE)}
+        texts = {key: fit(value, MAX_VERSION_TAG) for key, value in {**lineage, **tags}.items() if value}
+        made = client.create_model_version(name, source, run_id, tags=texts, model_id=model_id)
+        # MLflow's pages link a run's model to its versions by this tag, which its global functions alone set.
+        client.set_logged_model_tags(model_id, {"mlflow.modelVersions": json.dumps([{"name": name, "version": int(made.version)}])})
+        return ModelVersion(name, str(made.version), run_id, (), texts)
+
+
+def champion_of(store: Store, name: str) -> ModelVersion | None:
+    """Return the version that is `champion`, None if none is."""
+    with store.guard(f"find the champion of model {name}"):
+        return version_named(store, f"{name}@{CHAMPION}")
+
+
+def move_alias(store: Store, alias: str, version: ModelVersion) -> None:
+    """Make `alias` that of a version, and no other's."""
+    with store.guard(f"make version {version.version} of model {version.name} the {alias}"):
+        store.client.set_registered_model_alias(version.name, alias, version.version)
+
+
+def tag_version(store: Store, version: ModelVersion, tags: Mapping[str, str]) -> None:
+    """Set tags of a version; a value above MLflow's limit is cut and ends in its SHA-256."""
+    with store.guard(f"tag version {version.version} of model {version.name}"):
+        for key, value in tags.items():
+            store.client.set_model_version_tag(version.name, version.version, key, fit(value, MAX_VERSION_TAG))

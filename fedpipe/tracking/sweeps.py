@@ -1,0 +1,159 @@
+"""A sweep in MLflow: a parent run, and its children nested under it.
+
+The parent has the sweep's settings as params (`sweep.search`, ...), the tag `fedpipe.sweep` with its name, and at the end `sweep/` among
+its artifacts: the table of children and the picture. A child is a run as any other, with the tags `mlflow.parentRunId`, `fedpipe.sweep`,
+`fedpipe.sweep_child` (its number) and, once it has ended, `fedpipe.sweep_state` and the metric `sweep/value`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fedpipe.errors import TrackingError
+from fedpipe.redact import hide
+from fedpipe.tracking.lookup import find_run, pages
+from fedpipe.tracking.records import MAX_PARAM, batches, fit
+from fedpipe.tracking.store import Store
+
+PARENT, SWEEP, CHILD, STATE, REASON = (
+    "mlflow.parentRunId",
+    "fedpipe.sweep",
+    "fedpipe.sweep_child",
+    "fedpipe.sweep_state",
+    "fedpipe.sweep_reason",
+)
+SPACE, METRIC, DIRECTION, VALUE = "fedpipe.sweep_space", "sweep.metric", "sweep.direction", "sweep/value"
+_KEY = "fedpipe.run_key"
+
+
+@dataclass(frozen=True)
+class SweepChild:
+    """One child of a sweep.
+
+    Attributes:
+        number: from 0, in the order in which they were drawn.
+        run_id: its MLflow run, empty if it failed before it had one.
+        name: of that run.
+        state: `finished`, `pruned`, `failed`, `running`, or `interrupted`: it can go on.
+        value: the sweep's metric at the round that validation chose; None where it is not finished.
+        params: its values of the settings that are searched, by dotted key.
+        reason: why it was pruned or failed; empty otherwise.
+    """
+
+    number: int
+    run_id: str
+    name: str
+    state: str
+    value: float | None
+    params: dict[str, Any]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class SweepView:
+    """A sweep as MLflow has it: its parent run, what children are judged by, and the children by number."""
+
+    name: str
+    run_id: str
+    metric: str
+    direction: str
+    keys: tuple[str, ...]
+    children: tuple[SweepChild, ...]
+
+    @property
+    def best(self) -> SweepChild | None:
+        """Return the best finished child, the first of equals."""
+        return best_child(self.children, self.direction)
+
+
+def best_child(children: "tuple[SweepChild, ...] | list[SweepChild]", direction: str) -> SweepChild | None:
+    """Return the child with the best value, the first of equals; None if none is finished."""
+    sign = 1 if direction == "maximize" else -1
+    finished = [(sign * child.value, -child.number, child) for child in children if child.state == "finished" and child.value is not None]
+    return max(finished, key=lambda one: one[:2])[2] if finished else None
+
+
+def start_sweep(store: Store, name: str, params: Mapping[str, Any], tags: Mapping[str, str], key: str) -> str:
+    """Return the id of the parent run with this key (hexadecimal), which is made if it is not there.
+
+    Raises:
+        TrackingError: the store cannot be written.
+    """
+    from mlflow.entities import Param, RunTag
+
+    with store.guard(f"create the run '{name}'"):
+        found = store.client.search_runs([store.experiment_id], f"tags.`{_KEY}` = '{key}'")
+        own = {"mlflow.source.name": "fedpipe", _KEY: key, SWEEP: name}
+        run_id = str(found[0].info.run_id if found else store.client.create_run(store.experiment_id, run_name=name, tags=own).info.run_id)
+        for batch in batches(Param(k, fit(hide(str(value)), MAX_PARAM)) for k, value in params.items()):
+            store.client.log_batch(run_id, params=batch)
+        for some in batches(RunTag(k, hide(value)) for k, value in tags.items()):
+            store.client.log_batch(run_id, tags=some)
+        store.client.update_run(run_id, status="RUNNING")
+    return run_id
+
+
+def reopen_sweep(store: Store, run_id: str) -> None:
+    """Mark the parent run as going on. Raises TrackingError if it is not there any more."""
+    with store.guard(f"go on with the sweep's run {run_id}"):
+        store.client.update_run(run_id, status="RUNNING")
+
+
+def child_tags(parent: str, sweep: str, number: int) -> dict[str, str]:
+    """Return the tags of a child's run."""
+    return {PARENT: parent, SWEEP: sweep, CHILD: str(number)}
+
+
+def note_child(store: Store, run_id: str, state: str, value: float | None, reason: str) -> None:
+    """Write to a child's run how it ended. Written again, it changes nothing."""
+    with store.guard(f"write the end of child {run_id}"):
+        store.client.set_tag(run_id, STATE, state)
+        if reason:
+            store.client.set_tag(run_id, REASON, fit(hide(reason), MAX_PARAM))
+        if value is not None and VALUE not in store.client.get_run(run_id).data.metrics:
+            store.client.log_metric(run_id, VALUE, value, step=0)
+
+
+def read_sweep(store: Store, wanted: str) -> SweepView:
+    """Return a sweep by the id or the name of its parent run, as it stands now.
+
+    Children that failed before they had a run, because their settings do not go together, are in the artifact
+    `sweep/children.json` alone.
+
+    Raises:
+        TrackingError: there is no such run, or it is no sweep's.
+    """
+    parent = find_run(store, wanted)
+    tags = parent.data.tags
+    if SPACE not in tags:
+        raise TrackingError(f"run {wanted}: expected the parent run of a sweep, found a run without the tag {SPACE}. See docs/sweeps.md.")
+    keys = tuple(json.loads(tags[SPACE]))
+    with store.guard(f"list the children of {wanted}"):
+        text = f"tags.`{PARENT}` = '{parent.info.run_id}'"
+        runs = list(pages(lambda token: store.client.search_runs([parent.info.experiment_id], text, page_token=token)))
+    children = [_child(run, keys) for run in runs if CHILD in run.data.tags]
+    params = parent.data.params
+    ordered = tuple(sorted(children, key=lambda child: child.number))
+    return SweepView(tags[SWEEP], parent.info.run_id, params[METRIC], params[DIRECTION], keys, ordered)
+
+
+def _child(run: Any, keys: tuple[str, ...]) -> SweepChild:
+    tags = run.data.tags
+    state = tags.get(STATE) or ("running" if run.info.status == "RUNNING" else "interrupted")
+    value = run.data.metrics.get(VALUE)
+    params = {key: _typed(run.data.params.get(key)) for key in keys}
+    return SweepChild(int(tags[CHILD]), run.info.run_id, run.info.run_name or "", state, value, params, tags.get(REASON, ""))
+
+
+def _typed(text: str | None) -> Any:
+    """Return a param, which MLflow keeps as text, as the number that it was."""
+    named = {"None": None, "True": True, "False": False, None: None}
+    if text in named:
+        return named[text]
+    for kind in (int, float):
+        try:
+            return kind(str(text))
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,39 @@
+"""The evaluation flow: a finished run's weights on the data as they are now. `prefect.yaml` deploys it, to be scheduled where data grow."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.runtime import flow_run
+
+from fedpipe.outlets import scrubbed, watch_outlets
+from fedpipe.steps.evaluate_run import evaluate_run
+from fedpipe.steps.project import find_project
+from flows.artifacts import tag_run
+
+
+@flow(name="federated-evaluation", persist_result=False)
+def federated_evaluation(run: str | None = None) -> dict[str, Any]:
+    """Evaluate a finished run of this project again, on the data that its settings give now.
+
+    Args:
+        run: MLflow run id or name; the newest finished run if not given.
+
+    Returns:
+        The figures before and after training, and whether the data are those that the run was trained with.
+    """
+    watch_outlets()
+    project = find_project(Path.cwd())
+    tag_run(str(flow_run.id), ("fedpipe", "evaluation"))
+    with scrubbed():
+        found = evaluate_run(project, run, re.sub(r"[^\w.-]", "_", str(flow_run.name)))
+        rows = [{"weights": name, **{key: round(value, 4) for key, value in found[name].items()}} for name in _which(found)]
+        create_table_artifact(table=rows, key="evaluation", description=f"Run {found['run']} on data {found['data_md5'][:12]}")
+        create_link_artifact(link=found["url"], link_text=f"MLflow run {found['run_id']}", key="mlflow-run", description=found["run"])
+    return found
+
+
+def _which(found: dict[str, Any]) -> list[str]:
+    return [name for name in ("initial", "final", "best") if found[name] is not None]

@@ -1,0 +1,129 @@
+"""The sweep as a flow: many trainings beside each other, whose best becomes a params file. `prefect.yaml` deploys it.
+
+Children are processes of this flow run, not flow runs: they share its cores and memory, and are gone when it is.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import flow
+from prefect.artifacts import create_link_artifact, create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.runtime import flow_run
+
+from fedpipe.outlets import scrubbed, watch_outlets
+from fedpipe.steps.project import find_project
+from fedpipe.steps.sweep import run_sweep
+from fedpipe.steps.sweep_run import SweepWatcher
+from flows.artifacts import tag_run
+
+
+@dataclass
+class SweepFlow:
+    """What whoever runs the flow in its own process gets to know of it: `flow_run_id`, once Prefect has given it."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+_watching: ContextVar[tuple[SweepFlow, SweepWatcher | None] | None] = ContextVar("watching", default=None)
+
+
+@contextmanager
+def watching(run: SweepFlow, watcher: SweepWatcher | None) -> Iterator[None]:
+    """Tell `run` and `watcher` of the sweep that is run within the block."""
+    token = _watching.set((run, watcher))
+    try:
+        yield
+    finally:
+        _watching.reset(token)
+
+
+@flow(name="federated-sweep", persist_result=False)
+def federated_sweep(
+    sweep: str = "sweep.yaml", overrides: list[str] | None = None, resume: bool = False, out: str | None = None
+) -> dict[str, Any]:
+    """Search for settings: train with many, judged by validation examples.
+
+    Args:
+        sweep: the sweep's file, relative to the project's folder.
+        overrides: settings laid over those of the file, such as `rounds=50`.
+        resume: go on with a sweep that was interrupted, and do not start a new one.
+        out: file for the best child's settings; `params/sweep_NAME.yaml` if not given.
+
+    Returns:
+        The summary of the sweep, as `fedpipe sweep --json` prints it.
+    """
+    watch_outlets()
+    project, run_id = find_project(Path.cwd()), str(flow_run.id)
+    about, watcher = _watching.get() or (SweepFlow(), None)
+    about.values["flow_run_id"] = run_id
+    tag_run(run_id, ("fedpipe", "sweep"))
+    tags = {"prefect.flow_run_id": run_id, "prefect.flow_run_name": str(flow_run.name), "prefect.url": str(flow_run.ui_url)}
+    with scrubbed(), SweepArtifacts(watcher) as artifacts:
+        path = project.root / sweep
+        summary = run_sweep(project, path, overrides or (), resume=resume, out=Path(out) if out else None, watcher=artifacts, tags=tags)
+        artifacts.show(summary)
+    return summary
+
+
+class SweepArtifacts:
+    """A `SweepWatcher`: Prefect's page of the run has a bar of children, and at the end their table and a link to MLflow."""
+
+    def __init__(self, other: SweepWatcher | None) -> None:
+        """Take another watcher, which is told all the same."""
+        self._other, self._progress = other, UUID(int=0)
+        self._children, self._ended = 1, 0
+
+    def __enter__(self) -> "SweepArtifacts":
+        """Make the bar, at 0 %."""
+        made = create_progress_artifact(progress=0.0, key="children", description="no child yet")
+        self._progress = made if isinstance(made, UUID) else self._progress
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the bar as it stands."""
+
+    def begun(self, name: str, children: int, ended: int) -> None:
+        """Set the bar to what is there."""
+        self._children, self._ended = children, ended
+        self._move()
+        if self._other:
+            self._other.begun(name, children, ended)
+
+    def child_started(self, number: int, point: Mapping[str, Any], rounds: int) -> None:
+        """Pass it on."""
+        if self._other:
+            self._other.child_started(number, point, rounds)
+
+    def child_round(self, number: int, round_num: int, value: float) -> None:
+        """Pass it on."""
+        if self._other:
+            self._other.child_round(number, round_num, value)
+
+    def child_ended(self, number: int, state: str, value: float | None) -> None:
+        """Move the bar."""
+        self._ended += state != "interrupted"
+        self._move()
+        if self._other:
+            self._other.child_ended(number, state, value)
+
+    def show(self, summary: Mapping[str, Any]) -> None:
+        """Add the table of children and the link to the parent run."""
+        rows = [
+            {"child": child["number"], "state": child["state"], summary["metric"]: child["value"], **child["params"]}
+            for child in summary["children"]
+        ]
+        create_table_artifact(table=rows, key="children-table", description=f"Sweep {summary['name']}: each child")
+        create_link_artifact(
+            link=summary["url"],
+            link_text=f"MLflow run {summary['run_id']}",
+            key="mlflow-run",
+            description=f"MLflow run `{summary['run_id']}`, with its children. Best settings: `{summary['preset']}`.",
+        )
+
+    def _move(self) -> None:
+        update_progress_artifact(self._progress, 100.0 * self._ended / self._children, f"{self._ended} of {self._children} children")

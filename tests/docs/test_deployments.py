@@ -1,0 +1,30 @@
+"""What docs/deployments.md says of the deployments is what `prefect.yaml` and the flows say."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+import yaml
+from prefect.utilities.callables import parameter_schema
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "deployments.md").read_text(encoding="utf-8")
+DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: one["name"])
+def test_each_deployment_has_a_form_whose_fields_are_explained(deployment: dict) -> None:
+    path, _, name = deployment["entrypoint"].partition(":")
+    flow = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
+    (row,) = [line for line in TEXT.splitlines() if line.startswith(f"| `{flow.name}/{deployment['name']}` |")]
+    fields = parameter_schema(flow).model_dump_for_openapi()["properties"]
+    assert all(f"`{field}`" in row for field in fields)
+    assert all(about["description"] and ("type" in about or "anyOf" in about) for about in fields.values())
+    assert set(deployment["parameters"]) <= set(fields)
+    assert (deployment["version"], deployment["version_type"], deployment["concurrency_limit"]) == (
+        "{{ commit.stdout }}",
+        "prefect:simple",
+        1,
+    )
+    assert "fedpipe" in deployment["tags"]
+    assert not any(schedule["active"] for schedule in deployment.get("schedules", []))
