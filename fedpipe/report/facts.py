@@ -111,7 +111,7 @@ class RunFacts:
     def missing_parts(self) -> dict[str, str]:
         """Return why parts of the report are missing, by their names."""
         if self.sweep is not None:
-            return {}
+            return {SWEEP: self.missing[SWEEP]} if SWEEP in self.missing else {}
         parts = {
             ROUNDS: self.rounds,
             ACCURACIES: self.accuracies,
@@ -121,7 +121,7 @@ class RunFacts:
             TIMING: self.seconds,
         }
         found = {part: self.why_missing(part) for part, value in parts.items() if not value}
-        return found | {part: self.missing[part] for part in (MISTAKES, SWEEP) if part in self.missing}
+        return found | ({MISTAKES: self.missing[MISTAKES]} if MISTAKES in self.missing else {})
 
 
 def differing(runs: Sequence[RunFacts]) -> list[tuple[str, list[str | None]]]:

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +19,7 @@ from fedpipe.steps.run_files import RunFiles
 from fedpipe.tracking.participation import CLIENTS_NAME, read_clients
 from fedpipe.tracking.rounds import rounds_of
 from fedpipe.tracking.store import run_url
+from fedpipe.tracking.sweeps import SPACE, read_sweep
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 MISTAKES_NAME, POPULATION_NAME, TIMING_NAME = "mistakes.parquet", "population.json", "timing.json"
-SPACE_TAG = "fedpipe.sweep_space"
 _TABLES = {
     facts.ACCURACIES: "tables/clients.parquet",
     facts.CONFUSION: "tables/confusion.csv",
@@ -61,8 +61,11 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
         return None
 
     rounds, sweep = rounds_of(store, run), None
-    if SPACE_TAG in run.data.tags:
-        sweep = read(facts.SWEEP, lambda path: _sweep(path, run), "sweep/children.json")
+    if SPACE in run.data.tags:
+        view = read_sweep(store, info.run_id)
+        # One that is going on has not listed its children yet; children that failed before they had a run are in that list alone.
+        listed = read(facts.SWEEP, _children, "sweep/children.json") if files.find("sweep/children.json") is not None else None
+        sweep = Sweep(view.metric, view.direction, view.keys, listed if listed is not None else [asdict(one) for one in view.children])
     if not rounds:
         missing[facts.ROUNDS] = f"The run, {info.status.lower()}, has no metrics of any round in {store.label}."
     labels = read(facts.CONFUSION, read_labels, "tables/labels.csv") or []
@@ -115,11 +118,9 @@ def _accuracies(path: Path) -> list[ClientAccuracy]:
     ]
 
 
-def _sweep(path: Path, run: "Run") -> Sweep:
-    params, keys = run.data.params, tuple(map(str, json.loads(run.data.tags[SPACE_TAG])))
-    names, listed = ("number", "name", "state", "value", "params"), json.loads(path.read_text(encoding="utf-8"))
-    children = [{name: child[name] for name in names} for child in listed]
-    return Sweep(params["sweep.metric"], params["sweep.direction"], keys, children)
+def _children(path: Path) -> list[dict[str, Any]]:
+    names = ("number", "name", "state", "value", "params")
+    return [{name: child[name] for name in names} for child in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def _seconds(path: Path) -> dict[str, float]:

