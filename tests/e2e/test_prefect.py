@@ -102,10 +102,15 @@ def server(make_user: Any) -> Iterator[Server]:
     log = user.home / "server.log"
     # Its database is not where a temporary server of the user would have one.
     env = user.environment() | {"PREFECT_HOME": str(user.home / "server"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    with program(log, "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui", env=env) as process:
+    with program(log, "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), env=env) as process:
         there = Server(user, f"http://127.0.0.1:{port}/api")
         wait_for("health", lambda: there.call("/health"), process, log)
         yield there
+
+
+def test_the_server_has_its_ui(server: Server) -> None:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(server.url.removesuffix("/api"), timeout=10) as answer:
+        assert "<title>Prefect" in answer.read().decode()
 
 
 @contextmanager
