@@ -69,7 +69,8 @@ def killed_sweep(clone: Clone) -> dict[str, Any]:
 
 
 def _finished(clone: Clone) -> dict[int, list[tuple[str, int]]]:
-    """Return, by child, the ids and end times of its finished MLflow runs."""
+    """Return, by child, the ids and end times of its finished MLflow runs, of children whose own state says that they finished too:
+    it does so last."""
     path = clone.project / ".fedpipe" / "sweeps" / NAME / "sweep.json"
     parent = json.loads(path.read_text(encoding="utf-8")).get("mlflow_run_id") if path.exists() else None
     if parent is None:
@@ -81,10 +82,13 @@ def _finished(clone: Clone) -> dict[int, list[tuple[str, int]]]:
 
     client = MlflowClient(tracking_uri=f"sqlite:///{clone.project}/mlflow.db")
     experiment = client.get_run(parent).info.experiment_id
+    states = [json.loads(path.read_text(encoding="utf-8")) for path in (clone.project / ".fedpipe" / "runs").glob("*/run_state.json")]
+    ended = {int(state["tags"]["fedpipe.sweep_child"]) for state in states if "tags" in state and state["status"] == "finished"}
     found: dict[int, list[tuple[str, int]]] = {}
     for run in client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'"):
-        if run.info.status == "FINISHED":
-            found.setdefault(int(run.data.tags["fedpipe.sweep_child"]), []).append((run.info.run_id, run.info.end_time))
+        number = int(run.data.tags["fedpipe.sweep_child"])
+        if run.info.status == "FINISHED" and number in ended:
+            found.setdefault(number, []).append((run.info.run_id, run.info.end_time))
     return found
 
 

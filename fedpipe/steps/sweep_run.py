@@ -77,9 +77,8 @@ class Children:
                     drawn = queue.pop(0) if queue else search.draw()
                     if drawn is None:
                         break
-                    if drawn not in ran:
+                    if self._start(drawn, pool) and drawn not in ran:
                         ran.append(drawn)
-                    self._start(drawn, pool)
                 if not pool.running:
                     break
                 for event in pool.events():
@@ -95,8 +94,8 @@ class Children:
             )
         return ran
 
-    def _start(self, number: int, pool: Pool) -> None:
-        """Start a child, or go on with it."""
+    def _start(self, number: int, pool: Pool) -> bool:
+        """Start a child, or go on with it; return whether there was need to."""
         point = self.search.point(number)
         state = self._run_of(number)
         if state is None:
@@ -106,7 +105,7 @@ class Children:
             except ConfigError as err:
                 self.search.fail(number, str(err))
                 self._end(number)
-                return
+                return False
             from fedpipe.tracking.sweeps import child_tags
 
             tags = child_tags(str(self._state.parent), str(self._sweep.name), number)
@@ -115,9 +114,10 @@ class Children:
             self.search.note_run(number, state.folder.name)
         if state.values["status"] in (FINISHED, PRUNED, FAILED):  # it ended, and this process's predecessor did not hear of it
             self._settle(number, state, 0)
-            return
+            return False
         pool.start(number, state.folder)
         self._tell("child_started", number, point, state.config.rounds)
+        return True
 
     def _round(self, event: Round, pool: Pool) -> None:
         why = self.search.report(event.number, event.round_num, event.value)
