@@ -99,7 +99,10 @@ def models_of_a_client(clone: Scratch, first: dict[str, Any]) -> tuple[int, list
 
 
 def many_runs(folder: Path, count: int) -> None:
-    """Make a project in `folder` whose store has so many runs, each with the params, tags, metrics and table of clients of a real one."""
+    """Make a project in `folder` whose store has so many runs, each with the params, tags, metrics and table of clients of a real one.
+
+    They ended five minutes apart: 2,000 runs are those of a week.
+    """
     from fedpipe.tracking.store import open_store, prepare_environment
 
     prepare_environment()
@@ -114,6 +117,7 @@ def many_runs(folder: Path, count: int) -> None:
     store = open_store(folder, "fedpipe")
     params = [Param(key, str(value)) for key, value in flatten(load_config(folder / "params.yaml")).items()]
     tags = {f"version.package{number}": "1.2.3" for number in range(25)} | {"fedpipe.plan_sha256": "0" * 64, "data.population": "0" * 16}
+    now = int(time.time() * 1000)
     for number in range(count):
         run_id = store.client.create_run(store.experiment_id, run_name=f"run {number}").info.run_id
         metrics = [Metric(f"final/metric{i}", 0.5, 1_700_000_000_000 + number, 0) for i in range(10)]
@@ -123,7 +127,7 @@ def many_runs(folder: Path, count: int) -> None:
         rows = [ClientRound(r, f"c{one:03d}", REPORTED, 40) for r, cohort in enumerate(cohorts, 1) for one in cohort]
         write_clients(folder / "clients.parquet", rows)
         store.client.log_artifact(run_id, str(folder / "clients.parquet"), "lineage")
-        store.client.set_terminated(run_id)
+        store.client.set_terminated(run_id, end_time=now - (count - number) * 300_000)
 
 
 def measure_many(folder: Path, clone: Scratch, count: int) -> dict[str, float]:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 SCHEMA = 1
 TABLE, PLAN = f"lineage/{CLIENTS_NAME}", "plan/cohorts.json"
 _PAGE = 500
-_SLACK_MS = 24 * 3600 * 1000
-"""Runs of several machines end by several clocks: what ended up to a day before the newest known end is looked at again."""
+_SLACK_MS = 3600 * 1000
+"""Runs of several machines end by several clocks: what ended up to an hour before the newest known end is looked at again."""
 _TABLES = """
 CREATE TABLE about (store TEXT NOT NULL);
 CREATE TABLE runs (number INTEGER PRIMARY KEY, run_id TEXT UNIQUE NOT NULL, state TEXT NOT NULL, end_time INTEGER,
