@@ -46,4 +46,5 @@ def main(folder: Path, line: int) -> None:
         state.update(status="finished", value=value)
 
 
-main(Path(sys.argv[1]), int(sys.argv[3]))
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[3]))
