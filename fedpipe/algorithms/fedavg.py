@@ -224,10 +224,17 @@ def _arrangement(runtime: RuntimeConfig, aggregation: Aggregation, pools: bool) 
             raise ConfigError(
                 f"runtime.groups={groups} is set but the aggregator {aggregation.name} must see each client's update. Remove it."
             )
+        if runtime.remote:
+            raise ConfigError(
+                f"runtime.remote is set but the aggregator {aggregation.name} must see each client's update: sums of groups, which is what "
+                "machines send, are not enough. Set runtime.remote: []."
+            )
         chosen, reason = None, f"one value per client: {aggregation.name} must see each client's update"
     else:
-        chosen = groups or max(usable_cores(), runtime.workers)
-        why = "set by runtime.groups" if groups else "one for each usable core, at least one for each worker"
+        chosen = runtime.set_groups or max(usable_cores(), runtime.workers)
+        why = "one for each usable core, at least one for each worker"
+        if runtime.set_groups:
+            why = "set by runtime.groups" if groups else "as many on any number of machines"
         reason = f"groups of clients: {aggregation.name} of updates can be computed from partial sums; {why}"
     return chosen, {"algorithm.aggregator": aggregation.name, "algorithm.groups": str(chosen or "none"), "algorithm.arrangement": reason}
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedpipe.config import Config, flatten
+from fedpipe.config import Config, flatten_result
 from fedpipe.errors import PlanError, shorten
 from fedpipe.steps.chain import LINEAGE, write_chain
 from fedpipe.steps.exact import bit_exact
@@ -71,7 +71,7 @@ def train(
     population = Population.open(Path(data.path), verify=False)
     _refuse_strangers(cohorts, population)
     recorder = Recorder(run_dir, config.eval.patience)
-    identity = {"settings": _sha256(flatten(config)), "plan": plan.sha256, "data": data.md5}
+    identity = {"settings": _sha256(flatten_result(config)), "plan": plan.sha256, "data": data.md5}
     checkpoints = Checkpoints(run_dir / "checkpoints", identity, config.runtime.checkpoint_every, config.runtime.checkpoints_keep)
     accountant, cohorts = account_of(config, len(population.participating()), cohorts)
     ahead = brought_ahead(
