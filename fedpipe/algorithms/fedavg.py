@@ -187,7 +187,7 @@ class FedAvg:
             self._finder = build_finder(self._work, self.process.initialize.type_signature.result.member)
         ids = sorted(clients)
         sent = (list(state["weights"]), state["optimizer"]) if self._work.reads_server else list(state["weights"])
-        flags = self._finder(sent, self._ref(round_num, rate, ids, clients, (len(ids),)))
+        flags = self._finder(sent, self._ref(round_num, rate, ids, clients, (len(ids),), here=True))
         return [client_id for client_id, flag in zip(ids, flags, strict=True) if flag]
 
     def _refs(self, round_num: int, rate: float, clients: Mapping[str, ResidentClient]) -> list[Any]:
@@ -198,8 +198,22 @@ class FedAvg:
         members = balance(counts, self._groups)
         return [self._ref(round_num, rate, ids, clients, (len(ids),)) for ids in members]
 
-    def _ref(self, round_num: int, rate: float, ids: list[str], clients: Mapping[str, ResidentClient], shape: tuple[int, ...]) -> Any:
-        data = [Path(clients[i].path).read_bytes() if self._work.by_value else os.fsencode(clients[i].path) for i in ids]
+    def _data(self, client: ResidentClient, here: bool) -> bytes:
+        """Return the client's bytes or where they are: on another machine below its own folder of resident files."""
+        if self._work.by_value:
+            return Path(client.path).read_bytes()
+        return os.fsencode(client.path if here or not self._config.runtime.remote else client.name)
+
+    def _ref(
+        self,
+        round_num: int,
+        rate: float,
+        ids: list[str],
+        clients: Mapping[str, ResidentClient],
+        shape: tuple[int, ...],
+        here: bool = False,
+    ) -> Any:
+        data = [self._data(clients[i], here) for i in ids]
         seeds = [derive_seed(self._seed, "client", round_num, i) for i in ids]
         return OrderedDict(
             data=np.array(data, np.object_).reshape(shape),

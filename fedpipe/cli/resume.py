@@ -21,7 +21,9 @@ def resume(
     ] = False,
     remote: Annotated[
         list[str] | None,
-        typer.Option("--remote", metavar="HOST:PORT", help="Machine to go on with, instead of those in the settings; `none`: this one. Repeatable."),
+        typer.Option(
+            "--remote", metavar="HOST:PORT", help="Machine to go on with, instead of those in the settings; `none`: this one. Repeatable."
+        ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,

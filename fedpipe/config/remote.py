@@ -57,7 +57,9 @@ def problem_of_remote(config: Any) -> str | None:
     if named is not None and named.ignored("runtime.groups"):
         return f"algorithm.name={config.algorithm.name} {whole}: it does not compute its clients in groups. {mend}"
     if config.privacy.on:
-        return f"privacy.mechanism={config.privacy.mechanism} {whole}: noise is added to what each client sends, not to sums of groups. {mend}"
+        return (
+            f"privacy.mechanism={config.privacy.mechanism} {whole}: noise is added to what each client sends, not to sums of groups. {mend}"
+        )
     if aggregator.name != "mean":
         return f"aggregator.name={aggregator.name} {whole}: it must see each client's update, not sums of groups. {mend}"
     for part in ("clipping", "zeroing", "secure", "compression_bits"):

@@ -16,6 +16,7 @@ from fedpipe.steps.exact import bit_exact
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef, PlanRef, TrainRef
+from fedpipe.steps.remote import machines_of
 from fedpipe.steps.runtime import borrow_runtime
 from fedpipe.steps.sample import read_plan
 from fedpipe.types import CohortPlan, RoundSink, Weights, weights_sha256
@@ -77,7 +78,10 @@ def train(
     ahead = brought_ahead(
         Path(data.path), cohorts, Path(plan.path), project.client_cache, config.runtime.cache_max_bytes, run_dir / "bring.log"
     )
+    machines = machines_of(config.runtime, project, run_name, data.md5)
     with ahead, borrow_runtime(config.runtime, run_dir / "worker.log") as runtime:
+        if machines is not None:
+            runtime.attach(machines)
         model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes, project.root)
         settings = accountant.config if accountant else config
         algorithm = accounted(build_algorithm(settings, model, population, project.client_cache, project.root), accountant)
