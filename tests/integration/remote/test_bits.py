@@ -1,0 +1,15 @@
+"""The bits of a run do not depend on how many machines compute it."""
+
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.parametrize("examples", ["resident", "by_value"])
+def test_one_two_and_three_machines_give_the_bits_of_none(runner: Any, three: Any, examples: str) -> None:
+    addresses = [worker.address for worker in three]
+    settings = {"runtime": {"examples": examples}}
+    here, _ = runner.weights([], **settings)
+    for count in (1, 2, 3) if examples == "resident" else (2,):
+        found, losses = runner.weights(addresses[:count], **settings)
+        assert (found, losses) == (here, [(), ()])
