@@ -1,7 +1,9 @@
 """`fedpipe worker`: this machine computes for runs on others; `fedpipe worker certs` makes the certificates that both sides need."""
 
 import logging
+import signal
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -38,10 +40,21 @@ def worker(
     shown, port = server.address
     logging.getLogger("fedpipe.worker").setLevel(logging.INFO)
     typer.echo(f"fedpipe worker: listening on {f'[{shown}]' if ':' in shown else shown}:{port}")
+    told: list[int] = []
+
+    def tell(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
+        told.append(number)
+        server.stop()
+
+    # Not by an exception, which is lost where it is raised while Python takes an object down.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, tell)
     try:
         server.serve()
     finally:
         server.close()
+    if told:
+        raise KeyboardInterrupt if told[0] == signal.SIGINT else SystemExit(128 + told[0])
 
 
 @worker_app.command()

@@ -105,10 +105,14 @@ class WorkerServer:
                 continue
             threading.Thread(target=self._connected, args=(connection,), daemon=True).start()
 
+    def stop(self) -> None:
+        """Have `serve` return; may be called by a signal's handler."""
+        with contextlib.suppress(OSError):  # a second signal
+            self._listener.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Listen no more and end the session."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        self.stop()
         self._listener.close()
         with self._lock:
             session = self._session
