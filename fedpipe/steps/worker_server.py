@@ -13,6 +13,7 @@ import secrets
 import socket
 import ssl
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from fedpipe.steps.worker_data import WorkerData
 
 _HANDSHAKE_SECONDS = 10.0
 _CONNECTIONS = 64
+_LINGER_SECONDS = 1.0
 
 logger = logging.getLogger("fedpipe.worker")
 
@@ -175,12 +177,13 @@ class WorkerServer:
             connection.settimeout(_HANDSHAKE_SECONDS)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = connection.getpeername()
-            try:
-                secure = self._context.wrap_socket(connection, server_side=True)
-            except (ssl.SSLError, OSError) as err:
-                logger.warning("%s: refused: %s", peer[0], getattr(err, "reason", None) or err)
-                return
-            with secure:
+            with self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False) as secure:
+                try:
+                    secure.do_handshake()
+                except OSError as err:
+                    logger.warning("%s: refused: %s", peer[0], getattr(err, "reason", None) or err)
+                    _linger(secure)
+                    return
                 if secure.selected_alpn_protocol() == GRPC:
                     self._join(secure)
                 else:
@@ -207,3 +210,13 @@ class WorkerServer:
         with plain:
             plain.connect(where)
             splice(secure, plain)
+
+
+def _linger(connection: socket.socket) -> None:
+    """Let the other side read why it is refused: a connection that is closed with unread bytes is reset, and what was said is lost."""
+    connection.settimeout(_LINGER_SECONDS)
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(connection, socket.SHUT_WR)
+        deadline = time.monotonic() + _LINGER_SECONDS
+        while time.monotonic() < deadline and socket.socket.recv(connection, 1 << 14):
+            pass

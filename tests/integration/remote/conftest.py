@@ -1,5 +1,6 @@
 """A run over real `fedpipe worker` processes on 127.0.0.1, each with a project and a copy of the data of its own."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -28,8 +29,11 @@ class WorkerProcess:
     def __init__(self, folder: Path, certificates: Path, listen: str = "127.0.0.1:0") -> None:
         self.folder, self.log = folder, folder / "log"
         command = [sys.executable, "-m", "fedpipe", "worker", "--listen", listen, "--certs", str(certificates)]
+        environment = os.environ | {"PYTHONFAULTHANDLER": "1"}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+            self.process = subprocess.Popen(
+                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=environment
+            )
         assert self.process.stdout is not None
         line = self.process.stdout.readline().decode()
         assert "listening on " in line, self.log.read_text()
@@ -48,7 +52,12 @@ class WorkerProcess:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
-        self.process.wait(20)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # it says where its threads are
+            self.process.wait(20)
+            pytest.fail(f"a worker does not end: {self.log.read_text()}")
         assert self.process.stdout is not None
         self.process.stdout.close()
 

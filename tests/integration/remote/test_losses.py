@@ -13,8 +13,8 @@ from fedpipe.engine import machine, machines, shares
 from fedpipe.errors import WorkerError
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Notice a loss sooner, and try again sooner, than a run over a real network should."""
     monkeypatch.setattr(machines, "AGAIN_SECONDS", 0.0)
     monkeypatch.setattr(machine, "SILENCE_SECONDS", 4.0)
@@ -40,7 +40,7 @@ def in_the_round(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return arrange
 
 
-def test_a_killed_and_a_stopped_worker_cost_a_round_nothing_but_time(runner: Any, start: Any, quick: None, in_the_round: Any) -> None:
+def test_a_killed_and_a_stopped_worker_cost_a_round_nothing_but_time(runner: Any, start: Any, in_the_round: Any) -> None:
     one, two, three = start(), start(), start()
     here, _ = runner.weights([], rounds=3)
     fates = {2: (two, signal.SIGKILL), 3: (three, signal.SIGSTOP)}
@@ -57,7 +57,7 @@ def test_a_killed_and_a_stopped_worker_cost_a_round_nothing_but_time(runner: Any
     assert three.address in [loss.partition(": ")[0] for loss in losses[2]]
 
 
-def test_a_tff_worker_that_dies_is_replaced_and_its_machine_joins_again(runner: Any, start: Any, quick: None, in_the_round: Any) -> None:
+def test_a_tff_worker_that_dies_is_replaced_and_its_machine_joins_again(runner: Any, start: Any, in_the_round: Any) -> None:
     one, two = start(), start()
     here, _ = runner.weights([], rounds=4)
 
@@ -75,7 +75,7 @@ def test_a_tff_worker_that_dies_is_replaced_and_its_machine_joins_again(runner: 
     assert losses[1][0].startswith(f"{two.address}: ")
 
 
-def test_none_left_names_each_machine(runner: Any, start: Any, quick: None) -> None:
+def test_none_left_names_each_machine(runner: Any, start: Any) -> None:
     one, two = start(), start()
 
     def between(round_num: int) -> None:
