@@ -30,7 +30,7 @@ LINK_BYTES = 125_000_000
 
 
 def constants(hosts: Mapping[str, Any], scaling: Mapping[str, Any]) -> dict[str, float]:
-    """Return `out` and `back` (bytes on the wire for each byte of the model), `ref` (bytes for each group), `fixed` and `client` (seconds)."""
+    """Return `out`, `back` (bytes on the wire for each of the model), `ref` (bytes for each group), `fixed` and `client` (seconds)."""
     softmax, size = hosts["rounds"]["softmax"], MODEL_BYTES["softmax"]
     counts = (1, 2, 3)
     sent = [softmax[str(count)]["sent_bytes"] for count in counts]
@@ -103,8 +103,8 @@ def section(hosts: Mapping[str, Any], scaling: Mapping[str, Any]) -> str:
     seconds = known["fixed"] + 10_000 * known["client"]
     lines += [
         "",
-        f"A cohort of 10,000 with softmax takes {seconds:.2f} s on {cores} cores, {seconds / 10:.2f} s of arithmetic on ten such machines. Its "
-        f"refs, 129 bytes of path, count, seed and rate for each client, are {10_000 * 160 / 1e6:.1f} MB.",
+        f"A cohort of 10,000 with softmax takes {seconds:.2f} s on {cores} cores, {seconds / 10:.2f} s of arithmetic on ten such machines. "
+        f"Its refs, 129 bytes of path, count, seed and rate for each client, are {10_000 * 160 / 1e6:.1f} MB.",
         "",
         "Made by `python -m benchmarks.hosts --json`, `python -m benchmarks.scaling --json` and `python -m benchmarks.scale`.",
     ]
