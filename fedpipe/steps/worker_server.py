@@ -31,6 +31,7 @@ from fedpipe.steps.worker_data import WorkerData
 _HANDSHAKE_SECONDS = 10.0
 _CONNECTIONS = 64
 _LINGER_SECONDS = 1.0
+_WAKE_SECONDS = 0.5
 
 logger = logging.getLogger("fedpipe.worker")
 
@@ -93,6 +94,8 @@ class WorkerServer:
             self._listener = socket.create_server((host, port), family=family, backlog=_CONNECTIONS)
         except OSError as err:
             raise EnvironmentProblem(f"--listen: expected to listen on {host} port {port}, found {err.strerror or err}.") from err
+        # The kernel may give a signal to another thread, and then nothing wakes this one but the end of the time.
+        self._listener.settimeout(_WAKE_SECONDS)
         self.address: tuple[str, int] = self._listener.getsockname()[:2]
 
     def serve(self) -> None:
@@ -100,6 +103,8 @@ class WorkerServer:
         while True:
             try:
                 connection, _ = self._listener.accept()
+            except TimeoutError:
+                continue
             except OSError:
                 return
             if not self._room.acquire(blocking=False):

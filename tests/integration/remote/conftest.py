@@ -113,6 +113,7 @@ class Runner:
         self.project, self.data = Project(folder), data
         (folder / "certs").symlink_to(certificates)
         self.population = Population.open(data)
+        self.machines: Any = None  # of the run that was opened last
 
     def config(self, remote: list[str], **settings: Any) -> Config:
         runtime = {"groups": GROUPS, "remote": remote} | settings.pop("runtime", {})
@@ -132,6 +133,7 @@ class Runner:
         machines = machines_of(config.runtime, self.project, name, dvc_md5(self.data))
         if machines is not None:
             runtime.attach(machines)
+        self.machines = machines
         return algorithm, runtime
 
     def weights(self, remote: list[str], rounds: int = 2, between: Callable[[int], None] | None = None, **settings: Any) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from fedpipe.errors import WorkerError
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Notice a loss sooner, and try again sooner, than a run over a real network should."""
     monkeypatch.setattr(machines, "AGAIN_SECONDS", 0.0)
-    monkeypatch.setattr(machine, "SILENCE_SECONDS", 4.0)
+    monkeypatch.setattr(machine, "SILENCE_SECONDS", 5.0)
     monkeypatch.setattr(shares, "LEAST_PATIENCE_SECONDS", 1.0)
 
 
@@ -40,48 +41,37 @@ def in_the_round(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return arrange
 
 
-def test_a_killed_and_a_stopped_worker_cost_a_round_nothing_but_time(runner: Any, start: Any, in_the_round: Any) -> None:
+def test_who_is_killed_who_loses_its_tff_worker_and_who_is_stopped_cost_a_run_nothing_but_time(
+    runner: Any, start: Any, in_the_round: Any
+) -> None:
     one, two, three = start(), start(), start()
-    here, _ = runner.weights([], rounds=3)
-    fates = {2: (two, signal.SIGKILL), 3: (three, signal.SIGSTOP)}
-
-    def between(round_num: int) -> None:
-        if round_num in fates:
-            worker, number = fates[round_num]
-            in_the_round(worker.address, lambda: worker.signal(number))
-
-    found, losses = runner.weights([worker.address for worker in (one, two, three)], rounds=3, between=between)
-    assert found == here
-    assert losses[0] == ()
-    assert [loss.partition(": ")[0] for loss in losses[1]] == [two.address]
-    assert three.address in [loss.partition(": ")[0] for loss in losses[2]]
-
-
-def test_a_tff_worker_that_dies_is_replaced_and_its_machine_joins_again(runner: Any, start: Any, in_the_round: Any) -> None:
-    one, two = start(), start()
-    here, _ = runner.weights([], rounds=4)
+    here, _ = runner.weights([], rounds=5)
 
     def between(round_num: int) -> None:
         if round_num == 2:
-            in_the_round(two.address, lambda: os.kill(two.tff_pid, signal.SIGKILL))
-        if round_num == 4:
+            in_the_round(two.address, lambda: two.signal(signal.SIGKILL))
+        if round_num == 3:
+            in_the_round(three.address, lambda: os.kill(three.tff_pid, signal.SIGKILL))
+        if round_num == 5:  # since round 4 it has been tried again
             deadline = time.monotonic() + 30
-            while time.monotonic() < deadline and "begins" not in two.log.read_text().partition("is over")[2]:
+            while not runner.machines.all[2].here:
+                assert time.monotonic() < deadline, three.log.read_text()
                 time.sleep(0.05)
+            in_the_round(three.address, lambda: three.signal(signal.SIGSTOP))
 
-    found, losses = runner.weights([one.address, two.address], rounds=4, between=between)
+    found, losses = runner.weights([worker.address for worker in (one, two, three)], rounds=5, between=between)
     assert found == here
-    assert [len(lost) for lost in losses] == [0, 1, 0, 0]
-    assert losses[1][0].startswith(f"{two.address}: ")
+    assert [[loss.partition(": ")[0] for loss in lost] for lost in losses] == [[], [two.address], [three.address], [], [three.address]]
 
 
-def test_none_left_names_each_machine(runner: Any, start: Any) -> None:
-    one, two = start(), start()
+def test_none_left_names_each_machine_with_its_reason(runner: Any, start: Any) -> None:
+    only = start()
 
     def between(round_num: int) -> None:
         if round_num == 2:
-            one.signal(signal.SIGKILL)
-            two.signal(signal.SIGKILL)
+            only.signal(signal.SIGKILL)
 
-    with pytest.raises(WorkerError, match=f"{one.address}: nothing listens there; {two.address}: nothing listens there"):
-        runner.weights([one.address, two.address], between=between)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        nobody = f"127.0.0.1:{taken.getsockname()[1]}"
+    with pytest.raises(WorkerError, match=f"{only.address}: nothing listens there; {nobody}: nothing listens there"):
+        runner.weights([only.address, nobody], between=between)
