@@ -33,7 +33,7 @@ def settings(remote: list[str], model: str, clients: int) -> Config:
             "cohort": {"size": clients},
             "data": {"clients": clients, "source": "mnist5k", "partition": "iid"},
             "model": {"name": model},
-            "client": {"learning_rate": 0.05},
+            "client": {"learning_rate": 0.05, "max_steps": 4},
             "runtime": {"groups": GROUPS, "remote": remote, "round_timeout_seconds": 120.0},
         }
     )

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -85,19 +86,19 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def start(tmp_path_factory: pytest.TempPathFactory, certificates: Path, data: Path) -> Iterator[Callable[..., WorkerProcess]]:
     """Return a function that starts a worker with a copy of the data."""
-    started: list[WorkerProcess] = []
+    stack = ExitStack()
 
     def make(certs: Path = certificates, with_data: bool = True, **named: Any) -> WorkerProcess:
         folder = tmp_path_factory.mktemp("machine")
         (folder / "params.yaml").write_text("seed: 1\n")
         if with_data:
             shutil.copytree(data, folder / "data" / "shards")
-        started.append(WorkerProcess(folder, certs, **named))
-        return started[-1]
+        worker = WorkerProcess(folder, certs, **named)
+        stack.callback(worker.stop)
+        return worker
 
-    yield make
-    for one in started:
-        one.stop()
+    with stack:
+        yield make
 
 
 @pytest.fixture(scope="session")
