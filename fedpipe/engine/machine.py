@@ -6,11 +6,12 @@ at once. `connect` begins anew, with a new TFF worker on the other side.
 
 import logging
 import os
+import secrets
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ class RemoteRun:
         data_md5: of the shards, which every machine has to have; None where examples are sent by value.
         start_seconds: limit of a TFF worker's start there.
         data_seconds: limit of bringing data there, once a session and of a share's clients.
+        instance: this process's run alone: a worker that has not yet seen the end of its last session lets it in again.
     """
 
     name: str
@@ -47,6 +49,7 @@ class RemoteRun:
     data_md5: str | None
     start_seconds: float
     data_seconds: float
+    instance: str = field(default_factory=lambda: secrets.token_hex(16))
 
 
 class Machine:
@@ -103,7 +106,7 @@ class Machine:
         beats = Control(self.address, context, run.start_seconds + SILENCE_SECONDS)
         try:
             me = f"{socket.gethostname()}, process {os.getpid()}"
-            wanted = {"run": run.name, "runner": me, "start_seconds": run.start_seconds}
+            wanted = {"run": run.name, "runner": me, "instance": run.instance, "start_seconds": run.start_seconds}
             session = str(beats.ask("POST", "/session", wanted)["session"])
             beats.limit(SILENCE_SECONDS)
             self._begin(beats, session)

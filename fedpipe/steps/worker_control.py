@@ -8,6 +8,7 @@ import hmac
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,23 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 1 << 24
 logger = logging.getLogger("fedpipe.worker")
+
+
+@dataclass(frozen=True)
+class Who:
+    """Who asks for a session.
+
+    Attributes:
+        run: name of the run.
+        runner: machine and process, for messages.
+        instance: the process's run alone.
+        certificate: the client's, as DER.
+    """
+
+    run: str
+    runner: str
+    instance: str
+    certificate: bytes
 
 
 class Control(BaseHTTPRequestHandler):
@@ -51,7 +69,8 @@ class Control(BaseHTTPRequestHandler):
         """Say nothing of single requests."""
 
     def _session(self, body: dict[str, Any]) -> dict[str, Any]:
-        self.held = self.server.begin(str(body["run"]), str(body["runner"]), float(body["start_seconds"]), self.connection)
+        who = Who(str(body["run"]), str(body["runner"]), str(body["instance"]), self.connection.getpeercert(binary_form=True) or b"")
+        self.held = self.server.begin(who, float(body["start_seconds"]))
         return {"session": self.held.token}
 
     def _beat(self, _: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from fedpipe.engine.tls import GRPC, server_context
 from fedpipe.engine.worker import Worker
 from fedpipe.errors import ConfigError, EnvironmentProblem, WorkerError
 from fedpipe.steps.project import Project
-from fedpipe.steps.worker_control import Control, same
+from fedpipe.steps.worker_control import Control, Who, same
 from fedpipe.steps.worker_data import WorkerData
 
 _HANDSHAKE_SECONDS = 10.0
@@ -41,10 +41,8 @@ class Session:
     """A run's use of this worker."""
 
     token: str
-    run: str
-    runner: str
+    who: Who
     worker: Worker
-    certificate: bytes
     project: Project
     cache_max_bytes: int
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -131,32 +129,35 @@ class WorkerServer:
     def hello(self) -> dict[str, Any]:
         """Return the facts of this side, and who uses it."""
         session = self._session
-        return {**facts(), "session": f"run {session.run} of {session.runner}" if session else ""}
+        return {**facts(), "session": f"run {session.who.run} of {session.who.runner}" if session else ""}
 
-    def begin(self, run: str, runner: str, start_seconds: float, connection: ssl.SSLSocket) -> Session:
-        """Return a new session, with a new TFF worker that is ready.
+    def begin(self, who: Who, start_seconds: float) -> Session:
+        """Return a new session, with a new TFF worker that is ready. It takes the place of one that the same run has lost.
 
         Raises:
             ConfigError: another run has the worker.
             WorkerError: the TFF worker does not start.
         """
         log = self._project.private / "worker.log"
+        before = self._session
+        if before is not None and before.who == who:
+            self.end(before, "the run begins another session")
         with self._lock:
             if self._session is not None:
+                taken = self._session.who
                 raise ConfigError(
-                    f"expected a worker that is free, this one is used by run {self._session.run} of {self._session.runner}. Wait for its "
-                    "end, or name another worker."
+                    f"expected a worker that is free, this one is used by run {taken.run} of {taken.runner}. Wait for its end, or name "
+                    "another worker."
                 )
             worker = Worker(self._runtime.isolation, log, self._project.client_cache)
-            certificate = connection.getpeercert(binary_form=True) or b""
             token, most = secrets.token_hex(16), self._runtime.cache_max_bytes
-            session = self._session = Session(token, run, runner, worker, certificate, self._project, most)
+            session = self._session = Session(token, who, worker, self._project, most)
         try:
             worker.wait_ready(start_seconds)
         except BaseException:
             self.end(session, "the TFF worker did not start")
             raise
-        logger.warning("run %s of %s begins.", run, runner)
+        logger.warning("run %s of %s begins.", who.run, who.runner)
         return session
 
     def end(self, session: Session, why: str) -> None:
@@ -166,7 +167,7 @@ class WorkerServer:
                 return
             session.worker.close()
             self._session = None
-        logger.warning("run %s of %s is over: %s.", session.run, session.runner, why)
+        logger.warning("run %s of %s is over: %s.", session.who.run, session.who.runner, why)
 
     def session_of(self, token: str) -> Session:
         """Return the session with this token. Raises WorkerError if it is over."""
@@ -203,7 +204,7 @@ class WorkerServer:
     def _join(self, secure: ssl.SSLSocket) -> None:
         """Splice a gRPC connection of the run that has the session to its TFF worker; close any other."""
         session = self._session
-        if session is None or secure.getpeercert(binary_form=True) != session.certificate or not session.worker.target:
+        if session is None or secure.getpeercert(binary_form=True) != session.who.certificate or not session.worker.target:
             return
         target = session.worker.target
         if target.startswith("unix:"):

@@ -103,6 +103,10 @@ def test_a_second_run_is_refused_until_the_first_is_over(worker: Any, machine: A
     first.connect()
     with pytest.raises(Refused, match=r"this one is used by run a test of .*, process \d+\. Wait for its end"):
         second.connect()
+    back = Machine(worker.address, first._run)  # the run itself is let in again, before the worker has seen the end of its connection
+    back.connect()
+    assert back.here
+    back.drop("over")
     first.drop("over")
     for _ in range(100):
         try:
