@@ -13,7 +13,8 @@ from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
 
-LEAST_PATIENCE_SECONDS = 5.0
+LEAST_PATIENCE_SECONDS, FIRST_PATIENCE_SECONDS = 5.0, 20.0
+"""How long a share may take in any case; longer in the first round, when workers get to know the computation."""
 PATIENCE = 4.0
 """How many times as long as the longest share so far one may take before it is given to a second machine."""
 
@@ -29,8 +30,10 @@ class OutOfTime(Exception):
 class Shares(Generic[Result]):
     """The shares of one round."""
 
-    def __init__(self, count: int, longest_seconds: float = 0.0, least_patience: float = LEAST_PATIENCE_SECONDS) -> None:
-        """Take how many there are, and how long the longest of earlier rounds took."""
+    def __init__(self, count: int, longest_seconds: float = 0.0, least_patience: float | None = None) -> None:
+        """Take how many there are, and how long the longest of earlier rounds took; 0 if there were none."""
+        if least_patience is None:
+            least_patience = LEAST_PATIENCE_SECONDS if longest_seconds else FIRST_PATIENCE_SECONDS
         self._changed = threading.Condition()
         self._waiting = deque(range(count))
         self._count, self._least = count, least_patience

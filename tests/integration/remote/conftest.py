@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -103,8 +104,13 @@ def start(tmp_path_factory: pytest.TempPathFactory, certificates: Path, data: Pa
 
 @pytest.fixture(scope="session")
 def three(start: Callable[..., WorkerProcess]) -> list[WorkerProcess]:
-    """Return three workers that every test leaves as they were."""
-    return [start() for _ in range(3)]
+    """Return three workers that every test leaves as they were, the last at an IPv6 address where there are some."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        other = "[::1]:0"
+    except OSError:
+        other = "127.0.0.1:0"
+    return [start(), start(), start(listen=other)]
 
 
 class Runner:
