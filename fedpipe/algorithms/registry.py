@@ -36,6 +36,11 @@ def build_algorithm(config: Config, model: ModelSpec, population: Any, cache_dir
             f"privacy.mechanism={config.privacy.mechanism} makes private, found another. Keep that part, or set privacy.mechanism=none."
         )
     if not isinstance(built, Recipe):
+        if config.runtime.remote:
+            raise ConfigError(
+                f"algorithm.name={config.algorithm.name}: expected a Recipe, whose clients can be spread over runtime.remote, "
+                "found a whole algorithm. Set runtime.remote: []."
+            )
         return built  # type: ignore[no-any-return] # a whole algorithm
     from fedpipe.data.resident import ResidentCache
 

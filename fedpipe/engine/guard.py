@@ -8,6 +8,7 @@ The exceptions subclass `grpc.RpcError` because of what TFF does with errors: it
 itself comes through; its retry takes `grpc.Call` alone, which these are not. `runtime.py` turns them into `WorkerError`.
 """
 
+import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +17,9 @@ import grpc
 
 if TYPE_CHECKING:
     from fedpipe.engine.machine import Machine
+
+
+_BROKEN = re.compile(r"stream removed|rst_stream", re.IGNORECASE)
 
 
 class WorkerFault(grpc.RpcError):  # type: ignore[misc]  # grpc ships no types
@@ -115,6 +119,9 @@ class MachineGuard:
             except grpc.RpcError as err:
                 match err.code():
                     case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
+                        raise WorkerLost(self._machine.reason or f"its connection broke ({err.details()})") from err
+                    # What gRPC calls a connection that breaks in the middle of an answer.
+                    case grpc.StatusCode.UNKNOWN | grpc.StatusCode.INTERNAL if _BROKEN.search(err.details() or ""):
                         raise WorkerLost(self._machine.reason or f"its connection broke ({err.details()})") from err
                     case grpc.StatusCode.DEADLINE_EXCEEDED:
                         raise RoundTimeout(f"it did not answer {method.rsplit('/', 1)[-1]}") from err
