@@ -11,6 +11,7 @@ from fedpipe.config import Config
 from fedpipe.data.population import Population
 from fedpipe.data.prepare import prepare_shards
 from fedpipe.data.resident import usage
+from fedpipe.errors import ConfigError
 from fedpipe.models import build_model
 
 
@@ -51,3 +52,14 @@ def test_the_cnn_learns_a_cohort(population: Population, tff_runtime: Any, tmp_p
         state = result.state
         losses.append(result.metrics["train/loss"])
     assert losses[2] < losses[0]
+
+
+def test_a_users_own_algorithm_is_spread_over_machines_only_as_a_recipe(population: Population, tmp_path: Path) -> None:
+    methods = "".join(f"    def {name}(self, *_): ...\n" for name in ("initialize", "expect", "next", "weights"))
+    (tmp_path / "whole_algorithm.py").write_text(f"class Whole:\n    info = {{}}\n{methods}def build(run):\n    return Whole()\n")
+    values: dict[str, Any] = {"algorithm": {"name": "whole_algorithm:build"}, "runtime": {"remote": ["worker1:7100"]}}
+    model = build_model(Config(), (28, 28), 10)
+    with pytest.raises(ConfigError, match=r"algorithm\.name=whole_algorithm:build: expected a Recipe, .* found a whole algorithm"):
+        build_algorithm(Config.model_validate(values), model, population, tmp_path, tmp_path)
+    values["runtime"] = {}
+    assert type(build_algorithm(Config.model_validate(values), model, population, tmp_path, tmp_path)).__name__ == "Whole"
