@@ -160,6 +160,7 @@ class RoundReport:
         examples: training examples that the reporting clients processed, each epoch counted.
         seconds: wall time of the round without its evaluation.
         weights: the server's weights after the round.
+        lost: machines that were lost in it, `host:port: why`; others did their part, and the result is what it would have been.
     """
 
     round_num: int
@@ -169,6 +170,7 @@ class RoundReport:
     examples: int
     seconds: float
     weights: Weights = field(repr=False, compare=False)
+    lost: tuple[str, ...] = field(default=(), compare=False)
 
     def all_metrics(self) -> dict[str, float]:
         """Return `metrics` and, from round 1 on, the round's own figures under `round/`."""
@@ -178,6 +180,8 @@ class RoundReport:
             merged["round/clients"] = float(len(self.cohort) - len(self.failed))
             merged["round/failed"] = float(len(self.failed))
             merged["round/examples"] = float(self.examples)
+            if self.lost:
+                merged["round/lost_machines"] = float(len(self.lost))
         return merged
 
 

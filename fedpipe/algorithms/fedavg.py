@@ -187,7 +187,7 @@ class FedAvg:
             self._finder = build_finder(self._work, self.process.initialize.type_signature.result.member)
         ids = sorted(clients)
         sent = (list(state["weights"]), state["optimizer"]) if self._work.reads_server else list(state["weights"])
-        flags = self._finder(sent, self._ref(round_num, rate, ids, clients, (len(ids),)))
+        flags = self._finder(sent, self._ref(round_num, rate, ids, clients, (len(ids),), here=True))
         return [client_id for client_id, flag in zip(ids, flags, strict=True) if flag]
 
     def _refs(self, round_num: int, rate: float, clients: Mapping[str, ResidentClient]) -> list[Any]:
@@ -198,8 +198,22 @@ class FedAvg:
         members = balance(counts, self._groups)
         return [self._ref(round_num, rate, ids, clients, (len(ids),)) for ids in members]
 
-    def _ref(self, round_num: int, rate: float, ids: list[str], clients: Mapping[str, ResidentClient], shape: tuple[int, ...]) -> Any:
-        data = [Path(clients[i].path).read_bytes() if self._work.by_value else os.fsencode(clients[i].path) for i in ids]
+    def _data(self, client: ResidentClient, here: bool) -> bytes:
+        """Return the client's bytes or where they are: on another machine below its own folder of resident files."""
+        if self._work.by_value:
+            return Path(client.path).read_bytes()
+        return os.fsencode(client.path if here or not self._config.runtime.remote else client.name)
+
+    def _ref(
+        self,
+        round_num: int,
+        rate: float,
+        ids: list[str],
+        clients: Mapping[str, ResidentClient],
+        shape: tuple[int, ...],
+        here: bool = False,
+    ) -> Any:
+        data = [self._data(clients[i], here) for i in ids]
         seeds = [derive_seed(self._seed, "client", round_num, i) for i in ids]
         return OrderedDict(
             data=np.array(data, np.object_).reshape(shape),
@@ -224,10 +238,17 @@ def _arrangement(runtime: RuntimeConfig, aggregation: Aggregation, pools: bool) 
             raise ConfigError(
                 f"runtime.groups={groups} is set but the aggregator {aggregation.name} must see each client's update. Remove it."
             )
+        if runtime.remote:
+            raise ConfigError(
+                f"runtime.remote is set but the aggregator {aggregation.name} must see each client's update: sums of groups, which is what "
+                "machines send, are not enough. Set runtime.remote: []."
+            )
         chosen, reason = None, f"one value per client: {aggregation.name} must see each client's update"
     else:
-        chosen = groups or max(usable_cores(), runtime.workers)
-        why = "set by runtime.groups" if groups else "one for each usable core, at least one for each worker"
+        chosen = runtime.set_groups or max(usable_cores(), runtime.workers)
+        why = "one for each usable core, at least one for each worker"
+        if runtime.set_groups:
+            why = "set by runtime.groups" if groups else "as many on any number of machines"
         reason = f"groups of clients: {aggregation.name} of updates can be computed from partial sums; {why}"
     return chosen, {"algorithm.aggregator": aggregation.name, "algorithm.groups": str(chosen or "none"), "algorithm.arrangement": reason}
 

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fedpipe import __version__
-from fedpipe.cli import cache, data, doctor, init, lineage, models, pipeline, report, resume, run, serve, sweep
+from fedpipe.cli import cache, data, doctor, init, lineage, models, pipeline, report, resume, run, serve, sweep, worker
 from fedpipe.errors import FedpipeError
 from fedpipe.outlets import watch_outlets
 from fedpipe.redact import hide
@@ -41,6 +41,7 @@ sweep.register(app)
 report.register(app)
 doctor.register(app)
 init.register(app)
+worker.register(app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -19,6 +19,12 @@ def resume(
     as_started: Annotated[
         bool, typer.Option("--as-started", help="Use the settings that the run was started with, whatever the params file says now.")
     ] = False,
+    remote: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--remote", metavar="HOST:PORT", help="Machine to go on with, instead of those in the settings; `none`: this one. Repeatable."
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -38,13 +44,16 @@ def resume(
     now = None if as_started else settings_now(state)
     if now is not None:
         refuse_changes(state, now)
+    machines = list(now.runtime.remote) if now is not None and now.runtime.remote != state.config.runtime.remote else None
+    if remote:
+        machines = [] if remote == ["none"] else remote
     from fedpipe.cli.progress import RoundBar, show_summary
     from fedpipe.cli.run import quiet_prefect
     from flows.launch import launch
 
     quiet_prefect()
     with contextlib.redirect_stdout(sys.stderr), RoundBar(state.config.rounds, quiet or as_json) as bar:
-        summary = launch(project, own_params(state), sinks=(bar,), resumed=state)
+        summary = launch(project, own_params(state, machines), sinks=(bar,), resumed=state)
     summary["seconds"]["total"] = time.perf_counter() - start
     if as_json:
         print(json.dumps(summary))

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from fedpipe.config.remote import PLACES
 from fedpipe.config.schema import Config
 from fedpipe.errors import ConfigError
 from fedpipe.redact import hide
@@ -85,6 +86,11 @@ def flatten(config: BaseModel, prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + name] = value
     return flat
+
+
+def flatten_result(config: Config) -> dict[str, Any]:
+    """Return the settings by dotted key that a run's result may depend on: without those that only say where it is computed."""
+    return {key: value for key, value in flatten(config).items() if key not in PLACES} | {"runtime.groups": config.runtime.set_groups}
 
 
 def known_keys() -> list[str]:

@@ -16,6 +16,7 @@ from fedpipe.config.data import DataConfig as DataConfig
 from fedpipe.config.evaluation import EvalConfig as EvalConfig
 from fedpipe.config.model import ModelConfig as ModelConfig
 from fedpipe.config.privacy import PrivacyConfig, problem_of
+from fedpipe.config.remote import REMOTE_GROUPS, Address, problem_of_remote
 from fedpipe.config.tracking import TrackingConfig as TrackingConfig
 from fedpipe.config.training import AggregatorConfig as AggregatorConfig
 from fedpipe.config.training import AlgorithmConfig as AlgorithmConfig
@@ -36,7 +37,15 @@ class RuntimeConfig(Group):
     groups: PositiveInt | None = Field(
         None,
         description="Groups in which a round's clients are computed where the aggregator allows it; `null` is one for each usable "
-        "core, and at least one for each worker. Part of the result: another number gives other last bits.",
+        "core, and at least one for each worker; with `remote` it is 12. Part of the result: another number gives other last bits.",
+    )
+    remote: list[Address] = Field(
+        [],
+        description="Machines that compute the clients' work, each `host:port` of a `fedpipe worker` (docs/remote.md); empty: this "
+        "one. Results do not depend on which or how many.",
+    )
+    certs: Name = Field(
+        "certs", description="Folder of the certificates for `remote`, relative to the project; `fedpipe worker certs` makes them."
     )
     examples: Literal["resident", "by_value"] = Field(
         "resident",
@@ -65,6 +74,11 @@ class RuntimeConfig(Group):
         description="Resident memory of a TFF worker, in MB, above which it is replaced by a new one after the round; `null` is no "
         "limit. Results do not change.",
     )
+
+    @property
+    def set_groups(self) -> int | None:
+        """Return the number of groups as the settings say it; None leaves it to the machine."""
+        return self.groups or (REMOTE_GROUPS if self.remote else None)
 
     @field_validator("isolation", mode="before")
     @classmethod
@@ -121,7 +135,7 @@ class Config(Group):
         self._refuse_what_the_aggregator_ignores()
         self._refuse_what_the_algorithm_ignores()
         plain, debug = self.aggregator == AggregatorConfig(), self.runtime.debug
-        problem = problem_of(self.privacy, self.cohort, self.client.weighting, plain, debug)
+        problem = problem_of(self.privacy, self.cohort, self.client.weighting, plain, debug) or problem_of_remote(self)
         if problem:
             raise ValueError(problem)
         return self

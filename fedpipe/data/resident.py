@@ -64,6 +64,11 @@ class ResidentClient:
     count: int
     size_bytes: int
 
+    @property
+    def name(self) -> str:
+        """Return the path below the folder of all resident files, which is the same on every machine that has the data."""
+        return "/".join(self.path.rsplit("/", 2)[-2:])
+
 
 @dataclass(frozen=True)
 class CacheUsage:

@@ -85,6 +85,7 @@ class Checkpoints:
             self._best = (score, report.round_num)
         kept = {
             "failed": list(report.failed),
+            "lost": list(report.lost),
             "metrics": dict(report.metrics),
             "examples": report.examples,
             "seconds": report.seconds,

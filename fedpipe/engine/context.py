@@ -40,6 +40,11 @@ def open_channel(target: str) -> grpc.Channel:
     return grpc.insecure_channel(target, CHANNEL_OPTIONS)
 
 
+def open_secure_channel(address: str, credentials: Any) -> grpc.Channel:
+    """Return a channel to the worker of another machine, `host:port`, over TLS."""
+    return grpc.secure_channel(address, credentials, CHANNEL_OPTIONS)
+
+
 def compile_native(computation: Any) -> Any:
     """Return the computation in the form that a worker runs; compiled once, for all workers and their successors.
 
@@ -60,6 +65,15 @@ class Lane:
         """Call through `guard`."""
         self._guard = guard
         self.executors: OrderedDict[int, RemoteCalls] = OrderedDict()
+
+    @property
+    def deadline(self) -> float | None:
+        """Return the end of the current round, in `time.monotonic()` seconds."""
+        return self._guard.deadline
+
+    def calls(self, clients: int) -> RemoteCalls:
+        """Return the calls on the worker for a number of clients."""
+        return self._executor(clients)
 
     def call(self, computation: Any, argument: Any) -> Any:
         """Return the result of one computation on the worker."""

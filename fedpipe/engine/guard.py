@@ -10,11 +10,12 @@ itself comes through; its retry takes `grpc.Call` alone, which these are not. `r
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
 
-from fedpipe.engine.worker import Worker
+if TYPE_CHECKING:
+    from fedpipe.engine.machine import Machine
 
 
 class WorkerFault(grpc.RpcError):  # type: ignore[misc]  # grpc ships no types
@@ -29,6 +30,16 @@ class RoundTimeout(WorkerFault):
     """The worker did not finish the round in time."""
 
 
+class Watched(Protocol):
+    """What a guard asks of a worker on this machine."""
+
+    def alive(self) -> bool:
+        """Return whether it still runs."""
+
+    def how_it_ended(self) -> str:
+        """Return how it ended, if it did."""
+
+
 class Guard:
     """Watches the calls to one worker; in the place of its gRPC channel for TFF's stub, of which it has what the stub uses.
 
@@ -36,7 +47,7 @@ class Guard:
         deadline: end of the current round in `time.monotonic()` seconds, or None between rounds: no limit.
     """
 
-    def __init__(self, worker: Worker, channel: grpc.Channel) -> None:
+    def __init__(self, worker: Watched, channel: grpc.Channel) -> None:
         """Watch the calls through `channel` to `worker`, which is ready."""
         self.deadline: float | None = None
         self._worker, self._channel = worker, channel
@@ -73,6 +84,40 @@ class Guard:
                         raise WorkerLost(f"the connection to the TFF worker broke ({err.details()})") from err
                     case grpc.StatusCode.DEADLINE_EXCEEDED:
                         raise RoundTimeout(f"the TFF worker did not answer {method.rsplit('/', 1)[-1]}") from err
+                raise
+
+        return guarded
+
+
+class MachineGuard:
+    """Watches the calls to a machine, as `Guard` those to a worker; each with what is left of the round's time."""
+
+    def __init__(self, machine: "Machine", channel: grpc.Channel) -> None:
+        """Watch the calls through `channel` to `machine`."""
+        self.deadline: float | None = None
+        self._machine, self._channel = machine, channel
+
+    def subscribe(self, callback: Callable[[Any], None], try_to_connect: bool | None = None) -> None:
+        """Never call back, as `Guard.subscribe`."""
+
+    def unary_unary(self, method: str, *serializers: Any, **named: Any) -> Callable[[Any], Any]:
+        """Return what makes one kind of call, as `Guard.unary_unary`."""
+        call = self._channel.unary_unary(method, *serializers, **named)
+
+        def guarded(request: Any) -> Any:
+            left = None if self.deadline is None else self.deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise RoundTimeout("the round's time was over")
+            try:
+                return call(request, timeout=left)
+            except ValueError as err:  # a closed channel: the machine was given up meanwhile
+                raise WorkerLost(self._machine.reason or str(err)) from err
+            except grpc.RpcError as err:
+                match err.code():
+                    case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
+                        raise WorkerLost(self._machine.reason or f"its connection broke ({err.details()})") from err
+                    case grpc.StatusCode.DEADLINE_EXCEEDED:
+                        raise RoundTimeout(f"it did not answer {method.rsplit('/', 1)[-1]}") from err
                 raise
 
         return guarded

@@ -12,6 +12,14 @@ class InProcess:
         """Return what the run should record."""
         return {"isolation": "debug: no worker", "workers": "0", "restarts": "0", "recycled": "0"}
 
+    def attach(self, machines: Any) -> None:  # noqa: ARG002 - it takes none
+        """Refuse machines: settings that ask for both are not valid."""
+        raise TypeError("runtime.debug computes in this process, not on machines")
+
+    def take_losses(self) -> tuple[str, ...]:
+        """Return nothing: there is no machine that could be lost."""
+        return ()
+
     def call(self, fn: Callable[..., Any], *args: Any, what: str = "") -> Any:  # noqa: ARG002 - errors name it themselves
         """Return fn(*args)."""
         return fn(*args)

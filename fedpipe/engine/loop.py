@@ -32,7 +32,7 @@ Evaluate = Callable[[Weights], dict[str, float]]
 
 
 class Caller(Protocol):
-    """What the loop asks of a runtime."""
+    """What the loop asks of a runtime. One that may lose machines also has `take_losses`: those since it was last asked."""
 
     def call(self, fn: Callable[..., Any], *args: Any, what: str) -> Any:
         """Return fn(*args), computed on the TFF worker; `what` names the work in errors."""
@@ -104,7 +104,8 @@ def run_rounds(
             metrics = plan.metrics(round_num, skipped) | dict(result.metrics)
             if round_num % eval_every == 0 or round_num == len(plan):
                 metrics |= evaluate(weights)
-            report = RoundReport(round_num, plan.cohort(round_num), result.failed, metrics, result.examples, took, weights)
+            lost: tuple[str, ...] = getattr(runtime, "take_losses", tuple)()
+            report = RoundReport(round_num, plan.cohort(round_num), result.failed, metrics, result.examples, took, weights, lost)
             _send(report, sinks)
             is_last = round_num == len(plan) or (stop is not None and stop(report))
             if checkpoints:
@@ -128,7 +129,9 @@ def _skipped(plan: CohortPlan, state: Any, round_num: int) -> RoundResult:
 def _report_of(checkpoint: Checkpoint, plan: CohortPlan, weights: Weights) -> RoundReport:
     kept, number = checkpoint.report, checkpoint.round_num
     cohort = plan.cohort(number) if number else ()
-    return RoundReport(number, cohort, tuple(kept["failed"]), kept["metrics"], kept["examples"], kept["seconds"], weights)
+    return RoundReport(
+        number, cohort, tuple(kept["failed"]), kept["metrics"], kept["examples"], kept["seconds"], weights, tuple(kept.get("lost", ()))
+    )
 
 
 def _send(report: RoundReport, sinks: Sequence[RoundSink]) -> None:

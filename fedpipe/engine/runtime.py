@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fedpipe.config.schema import RuntimeConfig
     from fedpipe.engine.context import WorkersContext
     from fedpipe.engine.guard import Guard, WorkerFault
+    from fedpipe.engine.machines import Machines
 
 Result = TypeVar("Result")
 
@@ -53,6 +54,8 @@ class Runtime:
         self._config, self._log_path = config, log_path
         self._workers: list[Worker] = []
         self._connection: _Connection | None = None
+        self._machines: Machines | None = None
+        self._losses: list[str] = []
         self._restarts = self._recycled = 0
         self._isolation = "not started"
         self._closed = ""  # why no call is possible any more
@@ -63,9 +66,19 @@ class Runtime:
     @property
     def info(self) -> dict[str, str]:
         """Return what the run should record: `isolation` (`isolated`, `open`, or `not started`), `workers`; `restarts` after
-        faults, and how often workers were `recycled` because of their memory."""
+        faults, and how often workers were `recycled` because of their memory; over several machines also `remote` and which were `lost`."""
         counts = {"restarts": str(self._restarts), "recycled": str(self._recycled)}
-        return {"isolation": self._isolation, "workers": str(self._config.workers), **counts}
+        spread = {"remote": ", ".join(self._config.remote), "lost": "; ".join(self._losses) or "none"} if self._machines else {}
+        return {"isolation": self._isolation, "workers": str(self._config.workers), **counts, **spread}
+
+    def attach(self, machines: "Machines") -> None:
+        """Have the clients' work computed on machines; they are connected by the next call, and let go by `close`."""
+        self._discard_machines()
+        self._machines, self._connection = machines, None
+
+    def take_losses(self) -> tuple[str, ...]:
+        """Return the machines that were lost since the last call, `host:port: why`; the calls went on without them."""
+        return self._machines.take_losses() if self._machines else ()
 
     @property
     def workers(self) -> tuple[Worker, ...]:
@@ -121,6 +134,8 @@ class Runtime:
         while True:
             try:
                 result = self._call_once(fn, args)
+                if self._machines is not None:
+                    self._losses += [f"{what}: {loss}" for loss in self._machines.losses]
                 self._recycle_if_grown(what)
                 return result
             except WorkerFault as fault:
@@ -176,16 +191,30 @@ class Runtime:
                 self._discard()
                 raise
             # Not before: this imports TFF, and a worker that cannot start should say so at once.
-            from fedpipe.engine.context import WorkersContext, open_channel
+            from fedpipe.engine.context import open_channel
 
             self._isolation = "isolated" if all(worker.isolated for worker in workers) else "open"
             channels = tuple(open_channel(worker.target) for worker in workers)
             guards = tuple(Guard(worker, channel) for worker, channel in zip(workers, channels, strict=True))
-            self._connection = _Connection(channels, guards, WorkersContext(guards))
+            self._connection = _Connection(channels, guards, self._context(guards))
         for worker in workers:
             if not worker.alive():
                 raise WorkerLost(f"the TFF worker ended {worker.how_it_ended()}")
         return self._connection
+
+    def _context(self, guards: "tuple[Guard, ...]") -> "WorkersContext":
+        from fedpipe.engine.context import WorkersContext
+
+        if self._machines is None:
+            return WorkersContext(guards)
+        from fedpipe.engine.remote_context import RemoteContext
+
+        self._machines.connect()
+        return RemoteContext(guards, self._machines)
+
+    def _discard_machines(self) -> None:
+        if self._machines is not None:
+            self._machines.close()
 
     def _discard(self) -> None:
         """End all workers, the healthy ones too: they may be busy with their share of the round."""
@@ -194,6 +223,7 @@ class Runtime:
             connection, self._connection = self._connection, None
         for worker in workers:
             worker.begin_close()
+        self._discard_machines()
         for worker in workers:
             worker.close()
         if connection is not None:

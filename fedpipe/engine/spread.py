@@ -22,8 +22,8 @@ def compile_mergeable(computation: Any) -> Any:
         return tff.backends.native.compile_to_mergeable_comp_form(computation)
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"runtime.workers: expected an algorithm whose aggregations do not depend on one another, this one cannot be spread "
-            f"over workers ({str(error).splitlines()[0]}). Set runtime.workers to 1."
+            f"runtime.workers, runtime.remote: expected an algorithm whose aggregations do not depend on one another, this one cannot be "
+            f"spread over workers ({str(error).splitlines()[0]}). Set runtime.workers to 1 and runtime.remote to []."
         ) from error
 
 
@@ -39,18 +39,26 @@ def takes_clients_gives_server(signature: Any) -> bool:
     return bool(tff.types.contains(signature.parameter, at_clients))
 
 
-def share_out(value: Any, value_type: Any, shares: int) -> list[Any]:
+def share_out(value: Any, value_type: Any, shares: int | None) -> list[Any]:
     """Return the argument `value` once per share, each with its part of the clients, in order; all else is in every share.
+
+    `shares`: how many; None is one for each client.
 
     The parts differ by one client at most; there are fewer than `shares` if there are fewer clients, and one if there is none.
     """
     clients = _count_clients(value, value_type)
-    shares = max(1, min(shares, clients))
+    shares = max(1, clients if shares is None else min(shares, clients))
     bounds = [clients * index // shares for index in range(shares + 1)]
     return [_take(value, value_type, slice(*pair)) for pair in itertools.pairwise(bounds)]
 
 
-def _elements(value: Any, value_type: Any) -> list[tuple[str | None, Any, Any]]:
+def without_clients(value: Any, value_type: Any) -> Any:
+    """Return the argument `value` with no client."""
+    return _take(value, value_type, slice(0, 0))
+
+
+def elements_of(value: Any, value_type: Any) -> list[tuple[str | None, Any, Any]]:
+    """Return name, value and type of each element of a struct."""
     names_and_types = tff.structure.iter_elements(value_type)
     return [(name, inner, kind) for (name, kind), inner in zip(names_and_types, tff.structure.from_container(value), strict=True)]
 
@@ -59,7 +67,7 @@ def _count_clients(value: Any, value_type: Any) -> int:
     if at_clients(value_type):
         return len(value)
     if isinstance(value_type, tff.StructType):
-        return max((_count_clients(inner, kind) for _, inner, kind in _elements(value, value_type)), default=0)
+        return max((_count_clients(inner, kind) for _, inner, kind in elements_of(value, value_type)), default=0)
     return 0
 
 
@@ -67,5 +75,5 @@ def _take(value: Any, value_type: Any, part: slice) -> Any:
     if at_clients(value_type):
         return value[part]
     if isinstance(value_type, tff.StructType):
-        return tff.structure.Struct([(name, _take(inner, kind, part)) for name, inner, kind in _elements(value, value_type)])
+        return tff.structure.Struct([(name, _take(inner, kind, part)) for name, inner, kind in elements_of(value, value_type)])
     return value

@@ -9,8 +9,9 @@ This is the one file of the engine that imports what TFF does not make public: t
 """
 
 import contextlib
+import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -20,7 +21,7 @@ from tensorflow_federated.proto.v0 import array_pb2, computation_pb2, executor_p
 from tensorflow_federated.python.common_libs import tracing
 from tensorflow_federated.python.core.impl.types import dtype_utils, type_serialization
 
-from fedpipe.engine.guard import Guard
+from fedpipe.engine.guard import Guard, MachineGuard
 
 KEPT_COMPUTATIONS = 64
 _DISPOSE_AT = 20
@@ -32,12 +33,13 @@ tracing.set_tracing_providers([])
 class RemoteCalls:
     """Calls computations on one worker, for one number of clients."""
 
-    def __init__(self, guard: Guard, clients: int) -> None:
+    def __init__(self, guard: Guard | MachineGuard, clients: int) -> None:
         """Open an executor of the worker. Raises what the guard does."""
         self._stub, self._sent = tff.framework.RemoteExecutorGrpcStub(guard), OrderedDict[int, tuple[Any, Any]]()
         at_clients = executor_pb2.Cardinality(placement=computation_pb2.Placement(uri=tff.CLIENTS.uri), cardinality=clients)
         self._executor = self._stub.get_executor(executor_pb2.GetExecutorRequest(cardinalities=[at_clients])).executor
         self._unused: list[Any] = []
+        self._lock = threading.Lock()  # the shares of a machine are computed by several threads
 
     def call(self, compiled: Any, parameter: Any, result: Any, argument: Any) -> Any:
         """Return the result of a compiled computation.
@@ -61,6 +63,35 @@ class RemoteCalls:
         self._dispose(sent, value)
         return from_message(computed, result)
 
+    def keep(self, message: Any) -> Any:
+        """Send a value, and return what stands for it on the worker until it is released."""
+        return self._create(message)
+
+    def call_struct(self, compiled: Any, elements: Sequence[tuple[str | None, Any]], used: Sequence[Any] = ()) -> Any:
+        """Call a compiled computation on a struct of kept values; return what stands for its result. Releases `used`."""
+        function = self._send_computation(compiled)
+        struct = [executor_pb2.CreateStructRequest.Element(name=name, value_ref=value) for name, value in elements]
+        argument = self._stub.create_struct(executor_pb2.CreateStructRequest(executor=self._executor, element=struct)).value_ref
+        request = executor_pb2.CreateCallRequest(executor=self._executor, function_ref=function, argument_ref=argument)
+        value = self._stub.create_call(request).value_ref
+        self._dispose(argument, *used)
+        return value
+
+    def compute_struct(self, compiled: Any, elements: Sequence[tuple[str | None, Any]], used: Sequence[Any] = ()) -> Any:
+        """Return the message of a compiled computation's result for a struct of kept values. Releases `used`."""
+        value = self.call_struct(compiled, elements, used)
+        computed = self.fetch(value)
+        self._dispose(value)
+        return computed
+
+    def fetch(self, value: Any) -> Any:
+        """Return the message of a kept value."""
+        return self._stub.compute(executor_pb2.ComputeRequest(executor=self._executor, value_ref=value)).value
+
+    def release(self, *values: Any) -> None:
+        """Let the worker forget kept values."""
+        self._dispose(*values)
+
     def close(self) -> None:
         """Free all that the worker keeps for these calls. A worker that is lost keeps nothing."""
         self._sent.clear()
@@ -68,21 +99,24 @@ class RemoteCalls:
             self._stub.dispose_executor(executor_pb2.DisposeExecutorRequest(executor=self._executor))
 
     def _send_computation(self, compiled: Any) -> Any:
-        if id(compiled) not in self._sent:
-            message = executor_pb2.Value(computation=tff.framework.serialize_computation(compiled))
-            self._sent[id(compiled)] = (compiled, self._create(message))
-            if len(self._sent) > KEPT_COMPUTATIONS:
-                self._dispose(self._sent.popitem(last=False)[1][1])
-        return self._sent[id(compiled)][1]
+        with self._lock:
+            if id(compiled) not in self._sent:
+                message = executor_pb2.Value(computation=tff.framework.serialize_computation(compiled))
+                self._sent[id(compiled)] = (compiled, self._create(message))
+                if len(self._sent) > KEPT_COMPUTATIONS:
+                    self._unused.append(self._sent.popitem(last=False)[1][1])
+            return self._sent[id(compiled)][1]
 
     def _create(self, message: Any) -> Any:
         return self._stub.create_value(executor_pb2.CreateValueRequest(executor=self._executor, value=message)).value_ref
 
     def _dispose(self, *values: Any) -> None:
-        self._unused += [value for value in values if value is not None]
-        if len(self._unused) >= _DISPOSE_AT:
-            self._stub.dispose(executor_pb2.DisposeRequest(executor=self._executor, value_ref=self._unused))
-            self._unused = []
+        with self._lock:
+            self._unused += [value for value in values if value is not None]
+            if len(self._unused) < _DISPOSE_AT:
+                return
+            unused, self._unused = self._unused, []
+        self._stub.dispose(executor_pb2.DisposeRequest(executor=self._executor, value_ref=unused))
 
 
 def to_message(value: Any, kind: Any) -> Any:

@@ -94,16 +94,19 @@ class Worker:
         log_path: file to which the worker's output is appended.
     """
 
-    def __init__(self, isolation: Isolation, log_path: Path) -> None:
-        """Start the worker and return at once (some milliseconds). Its log's directory is made if need be."""
+    def __init__(self, isolation: Isolation, log_path: Path, directory: Path | None = None) -> None:
+        """Start the worker and return at once (some milliseconds). Its log's directory is made if need be.
+
+        `directory`: where it looks for files whose paths are not absolute; this process's, if not given.
+        """
         self.log_path = log_path
         self.target, self.pid, self.isolated = "", 0, False
         self._isolation, self._started_at = isolation, time.monotonic()
         self._lines: list[str] = []
         self._unread = b""
         log_path.parent.mkdir(parents=True, exist_ok=True)
-        directory = socket_directory()
-        self._socket = f"{directory}/s"
+        sockets = socket_directory()
+        self._socket = f"{sockets}/s"
         command = [sys.executable, "-I", "-S", str(SUPERVISOR), str(os.getpid()), isolation, self._socket, str(find_binary())]
         with log_path.open("ab") as log:
             self._process = subprocess.Popen(
@@ -112,11 +115,12 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                cwd=directory,
                 env=worker_environment(),
                 start_new_session=True,  # the terminal's Ctrl-C is the run's to handle
             )
         self.supervisor_pid = self._process.pid
-        self._close = weakref.finalize(self, _end, self._process, directory, os.getpid())
+        self._close = weakref.finalize(self, _end, self._process, sockets, os.getpid())
 
     def wait_ready(self, timeout_seconds: float) -> None:
         """Return when the worker accepts connections.

@@ -24,7 +24,7 @@ def bit_exact(config: Config, info: Mapping[str, str]) -> str:
     conditions = []
     if runtime.debug:
         conditions.append("as many cores (runtime.debug computes in the run's process, where TensorFlow has a thread for each)")
-    elif runtime.groups is None and groups != "none":
+    elif runtime.set_groups is None and groups != "none":
         conditions.append(f"as many cores (runtime.groups is not set and was {groups}; set it for the same bits on any number of cores)")
     if runtime.workers > 1:
         conditions.append(f"runtime.workers={runtime.workers} (the sums of several workers are added in another order than those of one)")

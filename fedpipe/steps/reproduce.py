@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fedpipe.config.load import read_params
 from fedpipe.errors import ConfigError, DataError, RoundError
 from fedpipe.steps import dvc
 from fedpipe.steps.chain import LINEAGE, ORIGIN_NAME, PARAMS_NAME, PATCH_NAME
@@ -93,7 +94,7 @@ def reproduce(project: Project, wanted: str, say: Callable[[str], None]) -> Repr
             how, verified = _bring_data(there, tags["dvc.data_md5"], say)
             say("the run, with the settings that it had")
             params = needed[PARAMS_NAME]
-            summary = _run(there, kept, Path(str(params)), str(run.info.run_name), _same_groups(tags), verified)
+            summary = _run(there, kept, Path(str(params)), str(run.info.run_name), _same_groups(tags, Path(str(params))), verified)
             if summary["data_md5"] != tags["dvc.data_md5"]:
                 raise DataError(
                     f"run {run_id}: expected data with md5 {tags['dvc.data_md5']}, found {summary['data_md5']} ({how}). "
@@ -136,10 +137,14 @@ def _notes(project: Project, tags: Mapping[str, str], commit: str, patch: Path |
     return notes
 
 
-def _same_groups(tags: Mapping[str, str]) -> list[str]:
-    """Return the number of groups as a setting: it belongs to the result, and follows the machine's cores where it is not set."""
+def _same_groups(tags: Mapping[str, str], params: Path) -> list[str]:
+    """Return the number of groups as a setting: it belongs to the result, and follows the machine's cores where it is not set.
+
+    The machines of a run that was spread over some do not belong to it: it is repeated on this one.
+    """
     groups = tags.get("algorithm.groups", "")
-    return ["-S", f"runtime.groups={groups}"] if groups.isdigit() else []
+    here = ["-S", "runtime.remote=[]"] if read_params(params).get("runtime", {}).get("remote") else []
+    return [*(["-S", f"runtime.groups={groups}"] if groups.isdigit() else []), *here]
 
 
 def _bring_data(there: Project, md5: str, say: Callable[[str], None]) -> tuple[str, bool]:

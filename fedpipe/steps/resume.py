@@ -1,10 +1,11 @@
 """Finds the run to go on with, and sends journals that are left."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
-from fedpipe.config import Config, flatten
+from fedpipe.config import Config, flatten_result
 from fedpipe.errors import ConfigError, shorten
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.project import Project
@@ -36,10 +37,12 @@ def find_interrupted(project: Project, wanted: str | None) -> RunState | None:
     return found
 
 
-def own_params(state: RunState) -> Path:
-    """Return a params file with the settings that the run was started with."""
-    path = state.folder / "params.yaml"
-    write_atomic(path, yaml.safe_dump(state.config.model_dump(mode="json"), sort_keys=False))
+def own_params(state: RunState, remote: Sequence[str] | None = None) -> Path:
+    """Return a params file with the settings that the run was started with, computed on the machines `remote` if that is given."""
+    path, values = state.folder / "params.yaml", state.config.model_dump(mode="json")
+    if remote is not None:
+        values["runtime"] |= {"remote": list(remote), "groups": state.config.runtime.set_groups}
+    write_atomic(path, yaml.safe_dump(values, sort_keys=False))
     return path
 
 
@@ -55,7 +58,7 @@ def run_of_stage(project: Project, name: str, config: Config, data_md5: str) -> 
 
 def _same_settings(state: RunState, config: Config) -> bool:
     try:
-        return flatten(state.config) == flatten(config)
+        return flatten_result(state.config) == flatten_result(config)
     except ConfigError:  # those of another version
         return False
 

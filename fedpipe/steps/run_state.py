@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from fedpipe.config import Config, flatten, load_config, parse_config
+from fedpipe.config import Config, flatten_result, load_config, parse_config
 from fedpipe.errors import ConfigError
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.project import Project
@@ -129,7 +129,7 @@ def all_states(project: Project) -> list[RunState]:
 
 def refuse_changes(state: RunState, config: Config) -> None:
     """Raise ConfigError, with the difference, if the settings are not those that the run was started with."""
-    then, now = flatten(state.config), flatten(config)
+    then, now = flatten_result(state.config), flatten_result(config)
     changed = [f"{key}={then.get(key)} then, {now.get(key)} now" for key in sorted(then | now) if then.get(key) != now.get(key)]
     if changed:
         raise ConfigError(

@@ -9,13 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedpipe.config import Config, flatten
+from fedpipe.config import Config, flatten_result
 from fedpipe.errors import PlanError, shorten
 from fedpipe.steps.chain import LINEAGE, write_chain
 from fedpipe.steps.exact import bit_exact
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef, PlanRef, TrainRef
+from fedpipe.steps.remote import machines_of
 from fedpipe.steps.runtime import borrow_runtime
 from fedpipe.steps.sample import read_plan
 from fedpipe.types import CohortPlan, RoundSink, Weights, weights_sha256
@@ -71,13 +72,16 @@ def train(
     population = Population.open(Path(data.path), verify=False)
     _refuse_strangers(cohorts, population)
     recorder = Recorder(run_dir, config.eval.patience)
-    identity = {"settings": _sha256(flatten(config)), "plan": plan.sha256, "data": data.md5}
+    identity = {"settings": _sha256(flatten_result(config)), "plan": plan.sha256, "data": data.md5}
     checkpoints = Checkpoints(run_dir / "checkpoints", identity, config.runtime.checkpoint_every, config.runtime.checkpoints_keep)
     accountant, cohorts = account_of(config, len(population.participating()), cohorts)
     ahead = brought_ahead(
         Path(data.path), cohorts, Path(plan.path), project.client_cache, config.runtime.cache_max_bytes, run_dir / "bring.log"
     )
+    machines = machines_of(config.runtime, project, run_name, data.md5)
     with ahead, borrow_runtime(config.runtime, run_dir / "worker.log") as runtime:
+        if machines is not None:
+            runtime.attach(machines)
         model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes, project.root)
         settings = accountant.config if accountant else config
         algorithm = accounted(build_algorithm(settings, model, population, project.client_cache, project.root), accountant)

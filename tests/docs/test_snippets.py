@@ -196,6 +196,7 @@ def not_run_here(command: str) -> str | None:
         "data.path=": "wants a file of the reader's: tests/e2e/test_own_data.py brings such files",
         "data.source=shakespeare": "downloads",
         "params/sweep_": "wants a sweep's result: tests/e2e/test_sweep.py",
+        "runtime.remote=": "wants machines: tests/e2e/test_remote.py",
         "params/": "downloads: tests/docs/test_algorithms.py trains a round with each of these settings",
         "sensors:": "wants the page's module: tests/docs/test_sources.py",
         "narrow:": "wants the page's module: tests/docs/test_models.py",

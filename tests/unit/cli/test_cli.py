@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-COMMANDS = ["run", "prepare", "train", "evaluate", "ui", "serve", "cache", "doctor", "predict", "export"]
+COMMANDS = ["run", "prepare", "train", "evaluate", "ui", "serve", "cache", "doctor", "predict", "export", "worker"]
 
 
 def fedpipe(*arguments: str, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":

@@ -60,5 +60,5 @@ def test_aggregations_that_depend_on_one_another_are_refused() -> None:
         larger = tff.federated_map(tff.tensorflow.computation(lambda a, b: a - b, [np.int32, np.int32]), (values, total))
         return tff.federated_sum(larger)
 
-    with pytest.raises(ConfigError, match=r"runtime\.workers: expected an algorithm .* Set runtime\.workers to 1"):
+    with pytest.raises(ConfigError, match=r"runtime\.workers, runtime\.remote: expected an algorithm .* Set runtime\.workers to 1"):
         compile_mergeable(sum_of_what_exceeds_the_sum)
