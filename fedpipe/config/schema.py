@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from fedpipe.config.algorithms import ALGORITHMS
-from fedpipe.config.base import Group, PositiveFloat, PositiveInt
+from fedpipe.config.base import Group, Name, PositiveFloat, PositiveInt
 from fedpipe.config.cohort import CohortConfig as CohortConfig
 from fedpipe.config.data import SOURCE_NAMES as SOURCE_NAMES
 from fedpipe.config.data import DataConfig as DataConfig
@@ -47,7 +47,7 @@ class RuntimeConfig(Group):
     certs: Name = Field(
         "certs", description="Folder of the certificates for `remote`, relative to the project; `fedpipe worker certs` makes them."
     )
-    examples: Literal["resident", "by_value"] = Field(
+    data: Literal["resident", "by_value"] = Field(
         "resident",
         description="How examples reach the worker. `resident`: it reads cached files itself; `by_value`: they are sent with each "
         "round, for workers that share no files with this process.",
