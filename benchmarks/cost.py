@@ -55,12 +55,12 @@ def measure(model: str, variants: Sequence[str], turns: int) -> dict[str, dict[s
         seconds: dict[str, list[float]] = {}
 
         def rounds(name: str, count: int) -> None:
+            # Each turn starts again after the first round: by the tenth, noise on the CNN's weights has made numbers that are not finite.
             algorithm, state = running[name]
-            for _ in range(count):
+            for number in range(2, count + 2):
                 start = time.perf_counter()
-                state = runtime.call(algorithm.next, state, len(seconds[name]) + 2, cohort, what=f"a round of {name}").state
+                state = runtime.call(algorithm.next, state, number, cohort, what=f"round {number} of {name}").state
                 seconds[name].append(time.perf_counter() - start)
-            running[name] = algorithm, state
 
         for name in variants:
             chosen = settings(COMMON, {"model.name": model, "client.learning_rate": RATES[model]}, VARIANTS[name])

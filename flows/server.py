@@ -100,7 +100,13 @@ class TemporaryServer:
         command += ["--log-level", "error", "--lifespan", "on"]
         with log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, preexec_fn=_end_with_parent
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                preexec_fn=_end_with_parent,
+                start_new_session=True,  # a signal to our group (Ctrl-C, `timeout`) is ours to handle: the flow's end needs the server
             )
 
     def wait(self) -> None:

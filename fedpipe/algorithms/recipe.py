@@ -81,6 +81,6 @@ def build_client_work(config: Config, model: ModelSpec, feature_dtype: np.dtype[
         client.max_steps,
         client.shuffle,
         client.weighting,
-        by_value=config.runtime.examples == "by_value",
+        by_value=config.runtime.data == "by_value",
         variable_length=variable_length,
     )

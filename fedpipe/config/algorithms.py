@@ -51,7 +51,7 @@ ALGORITHMS: dict[str, NamedAlgorithm] = {
             "aggregator.*",
             "privacy.*",
             "runtime.groups",
-            "runtime.examples",
+            "runtime.data",
             "runtime.cache_max_bytes",
             "runtime.debug",
         ),

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from fedpipe.report.axis import words
 from fedpipe.report.facts import RunFacts
-from fedpipe.report.parallel import parallel_coordinates, words
+from fedpipe.report.parallel import parallel_coordinates
 from fedpipe.report.svg import number
 
 _ROWS = 200

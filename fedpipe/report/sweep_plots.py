@@ -1,48 +1,15 @@
 """The picture of a sweep: each child a line across the settings that were searched, to what it was judged by."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fedpipe.report.axis import Axis
 from fedpipe.report.plots import blank_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _INK, _FAINT, _BEST = "#333333", "#b8bec7", "#d1495b"
-_MOST_TICKS = 12
-_LOG_RATIO = 20.0
-"""A setting whose values span more than this is drawn by ratio."""
-
-
-class _Axis:
-    """One vertical axis: where a value is on it, from 0 to 1, and what is written beside it."""
-
-    def __init__(self, values: Sequence[Any]) -> None:
-        present = [value for value in values if value is not None or None in values]
-        numbers = [float(value) for value in present if isinstance(value, int | float) and not isinstance(value, bool)]
-        self._choices: list[Any] | None = None
-        if not present or len(numbers) < len(present):
-            self._choices = sorted(set(present), key=lambda value: (value is None, str(value)))
-            self.ticks = [(self.at(choice), _written(choice)) for choice in self._choices[:_MOST_TICKS]]
-            return
-        low, high = min(numbers), max(numbers)
-        self._log = low > 0 and high / low > _LOG_RATIO
-        self._low, self._high = (math.log10(low), math.log10(high)) if self._log else (low, high)
-        distinct = sorted(set(numbers))
-        shown = distinct if len(distinct) <= 5 else [self._value(i / 4) for i in range(5)]
-        self.ticks = [(self.at(value), f"{value:.4g}") for value in shown]
-
-    def at(self, value: Any) -> float:
-        """Return where a value is."""
-        if self._choices is not None:
-            return 0.5 if len(self._choices) == 1 else self._choices.index(value) / (len(self._choices) - 1)
-        place = math.log10(value) if self._log else float(value)
-        return 0.5 if self._high == self._low else (place - self._low) / (self._high - self._low)
-
-    def _value(self, place: float) -> float:
-        found = self._low + place * (self._high - self._low)
-        return float(10**found) if self._log else found
 
 
 def parallel_coordinates(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], metric: str, direction: str) -> "Figure":
@@ -60,9 +27,9 @@ def parallel_coordinates(rows: Sequence[Mapping[str, Any]], keys: Sequence[str],
 
     figure = blank_figure(max(5.0, 2.0 + 1.7 * len(keys)), 4.2)
     axes = figure.subplots()
-    settings = [_Axis([row["params"][key] for row in rows]) for key in keys]
+    settings = [Axis([row["params"][key] for row in rows]) for key in keys]
     values = [row["value"] for row in rows if row["value"] is not None]
-    judged = _Axis(values)
+    judged = Axis(values, by_ratio=False)
     norm = Normalize(min(values, default=0.0), max(values, default=1.0))
     best = (max if direction == "maximize" else min)(values, default=None)
     colors = colormaps["viridis" if direction == "maximize" else "viridis_r"]
@@ -97,7 +64,3 @@ def parallel_coordinates(rows: Sequence[Mapping[str, Any]], keys: Sequence[str],
         bar: Any = figure.colorbar(ScalarMappable(norm, colors), ax=axes, shrink=0.8, label=metric)
         bar.outline.set_visible(False)
     return figure
-
-
-def _written(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -23,6 +23,6 @@ def machines_of(runtime: RuntimeConfig, project: Project, run_name: str, data_md
 
     certificates = project.root / runtime.certs
     client_context(certificates)
-    md5 = None if runtime.examples == "by_value" else data_md5
+    md5 = None if runtime.data == "by_value" else data_md5
     run = RemoteRun(run_name, certificates, md5, runtime.start_timeout_seconds, runtime.round_timeout_seconds)
     return Machines(runtime.remote, run)

@@ -3,16 +3,12 @@
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from fedpipe.errors import DataError, shorten
 from fedpipe.steps import dvc
 from fedpipe.steps.project import Project
-
-if TYPE_CHECKING:
-    pass
 
 
 class WorkerData:
@@ -64,7 +60,7 @@ def find_shards(project: Project, md5: str) -> Path:
         here = shorten([f"{has} in {folder.relative_to(project.root)}" for folder, has in found.items()], 3) or "none"
         raise DataError(
             f"data: expected md5 {md5}, the run's; found {here}, and dvc.lock names {locked or 'none'}. Check out the run's commit there, "
-            "or set runtime.examples: by_value."
+            "or set runtime.data: by_value."
         )
     dvc.pull(project.root, "data/shards")
     pulled = dvc_md5(project.shards)

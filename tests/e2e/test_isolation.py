@@ -205,7 +205,8 @@ def test_all_that_is_served_is_for_this_machine_alone(planted: Any) -> None:
 def wrong_modes(user: Any, mask: int) -> list[str]:
     """What is not as the umask says, below the project and in Prefect's home, of what was not in the clone before.
 
-    DVC's cache is read-only on purpose, git makes its objects so too, and SQLite makes databases 0644 at most (Prefect's).
+    DVC's cache is read-only on purpose, git makes its objects so too. Prefect's home is one user's: there nothing may be wider than the
+    umask, but SQLite's databases are 0644 at most, and Prefect keeps some files to their owner.
     """
     wrong, cloned = [], {user.project / name for name in user.run("git", "ls-files").stdout.splitlines()}
     for root in (user.project, user.home / ".prefect"):
@@ -215,7 +216,7 @@ def wrong_modes(user: Any, mask: int) -> list[str]:
                 continue
             mode = stat.S_IMODE(path.stat().st_mode)
             expected = (0o777 if path.is_dir() or mode & 0o111 else 0o666) & ~mask
-            if mode != expected and not (root == user.home / ".prefect" and mode == expected & 0o644):
+            if mode != expected and not (root == user.home / ".prefect" and mode & ~expected == 0):
                 wrong.append(f"{path}: {mode:04o}, expected {expected:04o}")
     return wrong
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import sqlite3
 from pathlib import Path
@@ -195,18 +196,24 @@ def test_sigterm_marks_the_run(trained: Trained) -> None:
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
-        client = MlflowClient(tracking_uri=f"sqlite:///{user.project}/mlflow.db")
-        limit = time.monotonic() + 200
-        runs: list[Any] = []
-        while time.monotonic() < limit and process.poll() is None and not (runs and runs[0].data.metrics.get("round/seconds")):
-            time.sleep(1)
-            if (user.project / "mlflow.db").exists() and (user.project / "mlartifacts").exists():
-                experiment = client.get_experiment_by_name("fedpipe")
-                runs = list(client.search_runs([experiment.experiment_id], "tags.mlflow.runName = 'long'")) if experiment else []
-        process.send_signal(signal.SIGTERM)
-        code = process.wait(60)
-    assert code == 143, (user.home / "log").read_text()
+        try:
+            client = MlflowClient(tracking_uri=f"sqlite:///{user.project}/mlflow.db")
+            limit = time.monotonic() + 200
+            runs: list[Any] = []
+            while time.monotonic() < limit and process.poll() is None and not (runs and runs[0].data.metrics.get("round/seconds")):
+                time.sleep(1)
+                if (user.project / "mlflow.db").exists() and (user.project / "mlartifacts").exists():
+                    experiment = client.get_experiment_by_name("fedpipe")
+                    runs = list(client.search_runs([experiment.experiment_id], "tags.mlflow.runName = 'long'")) if experiment else []
+            os.killpg(process.pid, signal.SIGTERM)  # all of its group, as `timeout` and a service manager do
+            code = process.wait(60)
+        finally:
+            process.kill()
+    said = (user.home / "log").read_text()
+    assert code == 143, said
+    assert said.splitlines()[-1] == "fedpipe: told to end"
     assert client.get_run(runs[0].info.run_id).info.status == "KILLED"
 
 

@@ -149,7 +149,7 @@ def test_a_label_that_is_no_class_fails_its_client_and_no_other(
 def test_a_resident_file_that_vanishes_under_a_round_is_made_again(
     clients: Any, softmax: Any, tff_runtime: Any, tmp_path: Path, examples: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = parse_config({"runtime": {"groups": 2, "examples": examples}}, "test")
+    config = parse_config({"runtime": {"groups": 2, "data": examples}}, "test")
     cache = ResidentCache(tmp_path, clients, ["vanishing"], max_bytes=10**9)
     algorithm = FedAvg(config, build_client_work(config, softmax, np.dtype(np.float32)), AGGREGATIONS["sum in groups"], cache)
     state = tff_runtime.call(algorithm.initialize)

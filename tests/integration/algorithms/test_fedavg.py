@@ -68,7 +68,7 @@ def test_cohorts_smaller_than_the_groups_leave_groups_empty(build: Any, mixed_cl
 
 def test_float_features_and_data_by_value_equal_the_oracle(build: Any, make_clients: Any, oracle: Any) -> None:
     clients = make_clients({"a": 21, "b": 5}, np.float32)
-    weights, _ = build(clients, {"runtime": {"groups": 2, "examples": "by_value"}}).rounds([("a", "b")] * 2)
+    weights, _ = build(clients, {"runtime": {"groups": 2, "data": "by_value"}}).rounds([("a", "b")] * 2)
     assert distance(weights, oracle(clients, [("a", "b")] * 2)) < 1e-6
 
 

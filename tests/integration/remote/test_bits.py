@@ -8,7 +8,7 @@ import pytest
 @pytest.mark.parametrize("examples", ["resident", "by_value"])
 def test_one_two_and_three_machines_give_the_bits_of_none(runner: Any, three: Any, examples: str) -> None:
     addresses = [worker.address for worker in three]
-    settings = {"runtime": {"examples": examples}}
+    settings = {"runtime": {"data": examples}}
     here, _ = runner.weights([], **settings)
 
     def lose_files(round_num: int) -> None:  # as `fedpipe cache --clear` in a worker's project in mid-run

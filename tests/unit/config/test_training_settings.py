@@ -24,7 +24,7 @@ def test_momentum_without_the_optimizer_that_reads_it(side: str) -> None:
         ("server", "optimizer", "adam"),
         ("server", "learning_rate", 0.5),
         ("runtime", "groups", 2),
-        ("runtime", "examples", "by_value"),
+        ("runtime", "data", "by_value"),
     ],
 )
 def test_what_the_reference_ignores(group: str, name: str, value: Any) -> None:

@@ -1,0 +1,100 @@
+"""The settings of the data: where the examples come from, and how they become clients."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from fedpipe.config.base import OWN_FUNCTION, Group, Name, PositiveInt
+
+SOURCE_NAMES = (
+    *("mnist5k", "synthetic", "emnist", "emnist62", "cifar100", "shakespeare"),  # what ships, and what TFF downloads
+    *("parquet", "csv", "npz", "images", "sqlite", "leaf"),  # the user's own, read from data.path
+)
+
+
+class DataConfig(Group):
+    """Where the examples come from and how they become clients."""
+
+    source: Name = Field(
+        "mnist5k",
+        description="Source of the examples; `fedpipe sources` lists them with what each needs. Or `mypackage.module:function`, a "
+        "source of your own (docs/sources.md).",
+    )
+    path: Name | None = Field(
+        None, description="File or folder of the sources that read the user's own (`parquet`, `csv`, ...), relative to the project."
+    )
+    client_column: Name | None = Field(
+        "client",
+        description="Column (`parquet`, `csv`) or array (`npz`) that names each example's client; `null`: there are no clients, "
+        "`partition` makes them.",
+    )
+    label_column: Name = Field("label", description="Column (`parquet`, `csv`) or array (`npz`) with each example's label.")
+    feature_dtype: Literal["auto", "uint8", "int32", "float32"] = Field(
+        "auto",
+        description="What the features of your own files are. `uint8`: 0..255, divided by 255 before a model sees them; `int32`: "
+        "tokens; `float32`: numbers as they are; `auto`: uint8 as uint8, whole numbers in lists and arrays as int32, else float32.",
+    )
+    partition: Literal["auto", "natural", "iid", "dirichlet", "pathological", "quantity"] = Field(
+        "auto",
+        description="How examples are given to clients. `natural`: the source's own clients; `iid`: at random, equal sizes; "
+        "`dirichlet`: label skew; `pathological`: few labels a client; `quantity`: log-normal sizes; `auto`: natural where the source "
+        "has clients, else dirichlet.",
+    )
+    clients: PositiveInt | None = Field(
+        100,
+        description="Number of clients. A partition makes as many; `natural` takes at most so many, the first in the order of "
+        "their ids, or all with `null`.",
+    )
+    alpha: float = Field(
+        1.0,
+        ge=1e-4,
+        le=1e9,
+        description="Concentration of the Dirichlet over labels: small is skewed, large is even. `dirichlet` only.",
+    )
+    labels_per_client: PositiveInt = Field(2, description="Labels that each client has. `pathological` only.")
+    sigma: float = Field(
+        1.0, ge=0, le=5, description="Standard deviation of the logarithm of clients' sizes; 0 is equal sizes. `quantity` only."
+    )
+    seed: int = Field(1, ge=0, description="Seed of partition and splits. Another value makes other shards.")
+    invert: bool = Field(
+        False, description="Turn ink = 1.0 into background = 1.0, or the reverse. Off: each source keeps its own convention."
+    )
+    test_fraction: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="Fraction of each client's examples that becomes its test split, rounded up. A source that brings its own "
+        "test split (`emnist`) ignores it.",
+    )
+    validation_fraction: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Fraction of each client's training examples that becomes its validation split, rounded up; 0 makes none. "
+        "Taken from the training split, whoever made that.",
+    )
+    held_out_fraction: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Fraction of the clients, rounded down, that never train: what a model is worth to clients it has not seen.",
+    )
+    central_test_examples: PositiveInt = Field(
+        1000, description="Examples of the central test set, drawn from all clients' test splits pooled; all of them if fewer."
+    )
+    shard_rows: Annotated[int, Field(ge=100, le=10_000_000)] = Field(
+        65_536, description="Examples per file of the shards, about; a file holds whole clients."
+    )
+    memory_limit_mb: Annotated[int, Field(ge=64)] = Field(
+        1024, description="Memory that preparing the shards may add, in MB. A source that cannot keep within it is refused."
+    )
+    cache_dir: str | None = Field(
+        None, description="Folder for downloaded sources (`emnist`), relative to the project; `null` is the user's cache."
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _known_source(cls, source: str) -> str:
+        if source not in SOURCE_NAMES and not OWN_FUNCTION.fullmatch(source):
+            raise ValueError(f"data.source: expected one of {', '.join(SOURCE_NAMES)}, or mypackage.module:function, found {source!r}")
+        return source
