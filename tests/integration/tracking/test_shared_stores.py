@@ -24,11 +24,10 @@ def shared(postgres_server, s3):
     return s3.environment | {"MLFLOW_TRACKING_URI": url, "MLFLOW_DEFAULT_ARTIFACT_ROOT": f"s3://{bucket}/runs"}
 
 
-@pytest.fixture
-def named(shared, monkeypatch):
+@pytest.fixture(autouse=True)
+def _named(shared, monkeypatch):
     for name, value in shared.items():
         monkeypatch.setenv(name, value)
-    return monkeypatch
 
 
 def begin(store, name="a run"):
@@ -37,7 +36,7 @@ def begin(store, name="a run"):
     )
 
 
-def test_several_runs_may_make_the_tables_at_the_same_time(named, tmp_path):
+def test_several_runs_may_make_the_tables_at_the_same_time(tmp_path):
     opened, failed = [], []
 
     def open_one():
@@ -56,7 +55,7 @@ def test_several_runs_may_make_the_tables_at_the_same_time(named, tmp_path):
     assert opened[0].client.get_experiment_by_name("digits").artifact_location.startswith("s3://integration/runs")
 
 
-def test_a_run_its_files_and_who_took_part(named, tmp_path, s3):
+def test_a_run_its_files_and_who_took_part(tmp_path, s3):
     store = open_store(tmp_path, "digits")
     run = begin(store)
     table = tmp_path / CLIENTS_NAME
@@ -76,13 +75,13 @@ def test_a_run_its_files_and_who_took_part(named, tmp_path, s3):
     assert b"planted" not in index.read_bytes()
 
 
-def test_what_cannot_be_written_is_said_without_the_password(named, tmp_path, shared):
-    named.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", "s3://no-such-bucket/runs")
+def test_what_cannot_be_written_is_said_without_the_password(monkeypatch, tmp_path, shared):
+    monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", "s3://no-such-bucket/runs")
     with pytest.raises(TrackingError, match=r"cannot write artifacts to s3://no-such-bucket/runs: .*NoSuchBucket") as refused:
         open_store(tmp_path, "elsewhere")
     assert "planted" not in str(refused.value)
     wrong = shared["MLFLOW_TRACKING_URI"].replace("planted", "another-planted")
-    named.setenv("MLFLOW_TRACKING_URI", wrong)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", wrong)
     for opens in (lambda: open_store(tmp_path, "digits"), lambda: read_store(tmp_path)):
         with pytest.raises(
             TrackingError, match=r"^postgresql://fedpipe:\*\*\*@127.*cannot reach the store: .*authentication failed"
@@ -91,6 +90,7 @@ def test_what_cannot_be_written_is_said_without_the_password(named, tmp_path, sh
         assert "planted" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_database_that_was_away_gets_every_record_once(s3, tmp_path, monkeypatch):
     problem = why_no_postgres()
     if problem:
