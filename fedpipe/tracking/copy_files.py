@@ -52,7 +52,8 @@ class _Folder:
     def __init__(self, uri: str) -> None:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        self._uri, self._repository = uri, get_artifact_repository(uri)
+        self._uri = uri
+        self._repository: Any = get_artifact_repository(uri)
         self._there = set(_walk(self._repository))
 
     def take(self, file: Path, folder: Path) -> bool:
@@ -83,7 +84,7 @@ def _on_this_machine(uri: str) -> Iterator[Path]:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     with TemporaryDirectory(prefix="fedpipe-copy-") as scratch:
-        repository = get_artifact_repository(uri)
+        repository: Any = get_artifact_repository(uri)
         yield Path(repository.download_artifacts("", dst_path=scratch)) if repository.list_artifacts() else Path(scratch)
 
 
