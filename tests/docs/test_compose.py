@@ -67,6 +67,9 @@ def test_commands_are_known_to_prefect(name: str) -> None:
     command = SERVICES[name]["command"]
     lines = [command] if command[0] == "prefect" else [shlex.split(line) for line in command[-1].splitlines()]
     for program, *words in lines:
+        if program == "fedpipe":
+            assert words[0] == "pool"
+            continue
         assert program == "prefect"
         _app._app.parse_args(words, exit_on_error=False, print_error=False)
 

@@ -113,7 +113,7 @@ def saying(shell: Shell, start: str) -> str:
 def test_no_run_is_lost_and_all_of_them_are_found_by_their_ids(walked: tuple[Shell, dict[str, Any]]) -> None:
     shell, first = walked
     assert "2 runs, 1 registered versions" in saying(shell, "uv run fedpipe store copy")
-    assert first["mlflow_run_id"] in saying(shell, "uv run fedpipe lineage fedpipe@champion")
+    assert first["run_id"] in saying(shell, "uv run fedpipe lineage fedpipe@champion")
     assert "identical" in saying(shell, "uv run fedpipe reproduce fedpipe@champion")
     assert re.search(r"ok +mlflow store|mlflow store", saying(shell, "uv run fedpipe doctor"))
     assert (shell.user.project / "mlflow.db").exists()
