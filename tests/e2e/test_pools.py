@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def test_the_bound_of_one_holds_for_two_workers(server: Server) -> None:
     assert [run["state_type"] for run in runs] == ["COMPLETED"] * 3
     assert most == 1
     # By the server's own times too: none began before the one before it had ended.
-    assert all(when(after["start_time"]) >= when(before["end_time"]) for before, after in zip(runs, runs[1:], strict=False))
+    assert all(when(after["start_time"]) >= when(before["end_time"]) for before, after in pairwise(runs))
 
 
 def test_a_bound_of_two_gives_each_worker_one_and_the_third_waits(server: Server) -> None:
