@@ -5,38 +5,60 @@ A sweep has no temporary server of its own, as `fedpipe run` has: nobody would s
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
+from fedpipe.config.sweep import load_sweep
+from fedpipe.errors import ConfigError, EnvironmentProblem
 from fedpipe.outlets import watch_outlets
 from fedpipe.steps.project import Project
-from fedpipe.steps.sweep import run_sweep
-from fedpipe.steps.sweep_run import SweepWatcher
+from fedpipe.steps.sweep import SweepOptions, run_sweep
 from flows.home import use_writable_home
 
 
 def launch_sweep(
-    project: Project,
-    path: Path,
-    overrides: Sequence[str] = (),
-    *,
-    resume: bool = False,
-    out: Path | None = None,
-    watcher: SweepWatcher | None = None,
+    project: Project, path: Path, overrides: Sequence[str] = (), dask: str | None = None, **options: Unpack[SweepOptions]
 ) -> dict[str, Any]:
-    """Run a sweep and return its summary; the arguments and errors are those of `fedpipe.steps.sweep.run_sweep`."""
+    """Run a sweep and return its summary; the arguments and errors are those of `fedpipe.steps.sweep.run_sweep`.
+
+    `dask` is the address of a Dask scheduler that children run on, or `local`; Prefect's task runner brings them there, so it needs a
+    server, and children there are not pruned.
+    """
     watch_outlets()
     os.chdir(project.root)
     use_writable_home(project)
     from prefect.settings import PREFECT_API_URL
 
+    if dask is not None:
+        _check_dask(path, bool(PREFECT_API_URL.value()))
     if not PREFECT_API_URL.value():
-        return run_sweep(project, path, overrides, resume=resume, out=out, watcher=watcher)
+        return run_sweep(project, path, overrides, **options)
     from flows.cancel import ending_when_cancelled
     from flows.server import prefect_api
     from flows.sweep import SweepFlow, federated_sweep, watching
 
-    with prefect_api(project.private / "prefect-server.log"):
-        run = SweepFlow()
-        with watching(run, watcher), ending_when_cancelled(run):
-            return federated_sweep(str(path), list(overrides), resume, str(out) if out else None)
+    out = options.get("out")
+    with prefect_api(project.private / "prefect-server.log"), ExitStack() as stack:
+        run, flow = SweepFlow(), federated_sweep
+        if dask is not None:
+            from flows.dask_pool import DaskPool, cluster
+
+            sweep = load_sweep(path)
+            asked = (sweep.cores_per_child, sweep.memory_per_child_mb, sweep.max_parallel)
+            runner, most = stack.enter_context(cluster(dask, *asked))
+            run.pool, flow = DaskPool(project, most, sweep.cores_per_child), flow.with_options(task_runner=runner)
+        with watching(run, options.get("watcher")), ending_when_cancelled(run):
+            return flow(str(path), list(overrides), options.get("resume", False), str(out) if out else None)
+
+
+def _check_dask(path: Path, server: bool) -> None:
+    if not server:
+        raise EnvironmentProblem(
+            "--dask: expected a Prefect server, whose task runner brings children to the cluster, but PREFECT_API_URL is not set. Start "
+            "one with `uv run prefect server start` and set PREFECT_API_URL=http://127.0.0.1:4200/api."
+        )
+    if load_sweep(path).pruning is not None:
+        raise ConfigError(
+            f"{path.name}: pruning is set but children on a Dask cluster are not pruned. Leave pruning out, or run it without --dask."
+        )

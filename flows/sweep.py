@@ -1,6 +1,7 @@
 """The sweep as a flow: many trainings beside each other, whose best becomes a params file. `prefect.yaml` deploys it.
 
-Children are processes of this flow run, not flow runs: they share its cores and memory, and are gone when it is.
+Children are processes of this flow run, not flow runs: they share its cores and memory, and are gone when it is. On a Dask cluster each is
+a task run.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,16 +18,17 @@ from prefect.runtime import flow_run
 
 from fedpipe.outlets import scrubbed, watch_outlets
 from fedpipe.steps.project import find_project
-from fedpipe.steps.sweep import run_sweep
-from fedpipe.steps.sweep_run import SweepWatcher
+from fedpipe.steps.sweep import SweepOptions, run_sweep
+from fedpipe.steps.sweep_run import ChildPool, SweepWatcher
 from flows.artifacts import tag_run
 
 
 @dataclass
 class SweepFlow:
-    """What whoever runs the flow in its own process gets to know of it: `flow_run_id`, once Prefect has given it."""
+    """What whoever runs the flow in its own process gets to know of it, `flow_run_id`, once Prefect has given it; and says to it."""
 
     values: dict[str, Any] = field(default_factory=dict)
+    pool: ChildPool | None = None
 
 
 _watching: ContextVar[tuple[SweepFlow, SweepWatcher | None] | None] = ContextVar("watching", default=None)
@@ -65,7 +67,8 @@ def federated_sweep(
     tags = {"prefect.flow_run_id": run_id, "prefect.flow_run_name": str(flow_run.name), "prefect.url": str(flow_run.ui_url)}
     with scrubbed(), SweepArtifacts(watcher) as artifacts:
         path = project.root / sweep
-        summary = run_sweep(project, path, overrides or (), resume=resume, out=Path(out) if out else None, watcher=artifacts, tags=tags)
+        options = SweepOptions(resume=resume, out=Path(out) if out else None, watcher=artifacts)
+        summary = run_sweep(project, path, overrides or (), tags=tags, pool=about.pool, **options)
         artifacts.show(summary)
     return summary
 

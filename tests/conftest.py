@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.services import S3, Postgres, postgres_cluster, s3_server, why_no_postgres
+
 os.environ.setdefault("WRAPT_DISABLE_EXTENSIONS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -55,3 +57,20 @@ def clone() -> Callable[..., Path]:
 def project(tmp_path: Path) -> Path:
     """Return a fresh copy of this project, committed to a git repository of its own."""
     return copy_project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A running PostgreSQL cluster; `url(DATABASE)` makes a database in it."""
+    problem = why_no_postgres()
+    if problem:
+        pytest.skip(problem)
+    with postgres_cluster() as cluster, cluster.running():
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """A running S3 server."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fedpipe import __version__
-from fedpipe.cli import cache, data, doctor, init, lineage, models, pipeline, report, resume, run, serve, sweep, worker
+from fedpipe.cli import cache, data, doctor, init, lineage, models, pipeline, report, resume, run, serve, store, sweep, worker
 from fedpipe.errors import FedpipeError
 from fedpipe.outlets import watch_outlets
 from fedpipe.redact import hide
@@ -38,6 +38,7 @@ data.register(app)
 lineage.register(app)
 models.register(app)
 sweep.register(app)
+store.register(app)
 report.register(app)
 doctor.register(app)
 init.register(app)

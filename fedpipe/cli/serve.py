@@ -1,11 +1,14 @@
-"""`fedpipe ui` and `fedpipe serve`: pages to look at, and a process that runs deployments."""
+"""`fedpipe ui`, `fedpipe serve` and `fedpipe pool`: pages to look at, and what runs deployments."""
 
+import json
 import logging
 import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from fedpipe.cli.options import Json
 
 
 def ui(
@@ -43,7 +46,30 @@ def serve() -> None:
     serve_deployments()
 
 
+def pool(
+    at_a_time: Annotated[
+        int | None, typer.Option("--at-a-time", min=1, help="Runs of the pool that go on at a time. Default: what this machine bears.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make the work pool of prefect.yaml, or set how many of its runs go on at a time, on all workers together."""
+    from fedpipe.steps.project import find_project
+
+    project = find_project(Path.cwd())
+    from flows.home import use_writable_home
+
+    use_writable_home(project)
+    from flows.pool import set_up_pool
+
+    found = set_up_pool(project, at_a_time)
+    if as_json:
+        print(json.dumps({"name": found.name, "at_a_time": found.at_a_time, "made": found.made}))
+    else:
+        typer.echo(f"work pool {found.name}: {found.at_a_time} at a time. A worker: uv run prefect worker start --pool {found.name}")
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(ui)
     app.command()(serve)
+    app.command()(pool)

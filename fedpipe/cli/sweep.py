@@ -20,6 +20,10 @@ def sweep(
     out: Annotated[
         Path | None, typer.Option("--out", help="File for the best child's settings. Default: params/sweep_NAME.yaml.", show_default=False)
     ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option("--dask", metavar="ADDRESS", help="Run children on a Dask cluster: its scheduler, or `local`.", show_default=False),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -35,7 +39,7 @@ def sweep(
     from flows.launch_sweep import launch_sweep
 
     with contextlib.redirect_stdout(sys.stderr), SweepBars(quiet or as_json) as bars:
-        summary = launch_sweep(project, path, set_ or (), resume=resume, out=out.resolve() if out else None, watcher=bars)
+        summary = launch_sweep(project, path, set_ or (), dask, resume=resume, out=out.resolve() if out else None, watcher=bars)
     if as_json:
         print(json.dumps(summary))
     elif not quiet:

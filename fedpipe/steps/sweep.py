@@ -13,14 +13,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from fedpipe.config import Config, load_config
 from fedpipe.config.sweep import SweepConfig, load_sweep
 from fedpipe.config.sweep_children import check_space, child_config
 from fedpipe.steps.project import Project
 from fedpipe.steps.sweep_result import conclude, summary_of
-from fedpipe.steps.sweep_run import Children, SweepWatcher
+from fedpipe.steps.sweep_run import ChildPool, Children, SweepWatcher
 from fedpipe.steps.sweep_state import begin_sweep
 
 if TYPE_CHECKING:
@@ -47,15 +47,28 @@ def load(project: Project, path: Path, overrides: Sequence[str] = ()) -> tuple[S
     return sweep, base
 
 
+class SweepOptions(TypedDict, total=False):
+    """What may be said of a sweep that is run.
+
+    Attributes:
+        resume: refuse to start a new sweep.
+        out: file for the best child's settings; `params/sweep_NAME.yaml` if not given.
+        watcher: is told how it goes.
+    """
+
+    resume: bool
+    out: Path | None
+    watcher: SweepWatcher | None
+
+
 def run_sweep(
     project: Project,
     path: Path,
     overrides: Sequence[str] = (),
     *,
-    resume: bool = False,
-    out: Path | None = None,
-    watcher: SweepWatcher | None = None,
     tags: Mapping[str, str] | None = None,
+    pool: ChildPool | None = None,
+    **options: Unpack[SweepOptions],
 ) -> dict[str, Any]:
     """Run a sweep to its end, or what is left of it, and return its summary; JSON-able.
 
@@ -63,10 +76,9 @@ def run_sweep(
         project: where.
         path: of the sweep's file.
         overrides: settings laid over those of the file.
-        resume: refuse to start a new sweep.
-        out: file for the best child's settings; `params/sweep_NAME.yaml` if not given.
-        watcher: is told how it goes.
         tags: more tags of the parent run.
+        pool: where children run; processes of this one if not given.
+        options: see there.
 
     Raises:
         ConfigError: the sweep is not valid, is going on, or was started with other settings.
@@ -75,9 +87,9 @@ def run_sweep(
     """
     start = time.perf_counter()
     sweep, base = load(project, path, overrides)
-    preset = out or project.root / "params" / f"sweep_{sweep.name}.yaml"
-    with begin_sweep(project, sweep, base, resume) as state:
-        children = Children(project, sweep, base, state, path.name, watcher)
+    preset = options.get("out") or project.root / "params" / f"sweep_{sweep.name}.yaml"
+    with begin_sweep(project, sweep, base, options.get("resume", False)) as state:
+        children = Children(project, sweep, base, state, path.name, options.get("watcher"), pool)
         ran: list[int] = []
         if state.values.get("concluded") != sweep.children or not preset.exists():
             children.open(tags or {})

@@ -1,7 +1,8 @@
 """The children of a sweep that is going on: drawn, started, listened to, and each end noted where it belongs."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from fedpipe.config import Config
@@ -34,14 +35,47 @@ class SweepWatcher(Protocol):
         """A child has an end: `finished`, `pruned`, `failed`; or is `interrupted`."""
 
 
+class ChildPool(Protocol):
+    """Where children run: `sweep_pool.Pool`, processes of this one, or what stands for it on a cluster. Ends them with its block."""
+
+    @property
+    def running(self) -> int:
+        """Return how many children are running."""
+
+    def __enter__(self) -> "ChildPool":
+        """Return the pool."""
+
+    def __exit__(self, *what: Any) -> None:
+        """End the children that still run."""
+
+    def has_room(self) -> bool:
+        """Return whether another child may start."""
+
+    def start(self, number: int, folder: Path) -> None:
+        """Start the child whose run is in `folder`."""
+
+    def events(self) -> Iterator[Round | Ended]:
+        """Yield what happened within the next moment. A `Round` is to be answered."""
+
+    def answer(self, number: int, why_not: str | None) -> None:
+        """Let a child go on, or tell it to end and why."""
+
+
 class Children:
     """The children of the sweep that this process runs."""
 
     def __init__(
-        self, project: Project, sweep: SweepConfig, base: Config, state: SweepState, where: str, watcher: SweepWatcher | None
+        self,
+        project: Project,
+        sweep: SweepConfig,
+        base: Config,
+        state: SweepState,
+        where: str,
+        watcher: SweepWatcher | None,
+        pool: "ChildPool | None" = None,
     ) -> None:
         self._project, self._sweep, self._base, self._state = project, sweep, base, state
-        self._where, self._watcher = where, watcher
+        self._where, self._watcher, self._pool = where, watcher, pool
         self.search = Search(sweep, state.journal)
         self._retried: set[int] = set()
         self._left: dict[int, str] = {}
@@ -70,8 +104,7 @@ class Children:
             if number not in queue and number not in self._told:
                 self._note(number)
         self._tell("begun", str(sweep.name), sweep.children, len(search.numbers()) - len(queue))
-        most = most_children(sweep.cores_per_child, sweep.memory_per_child_mb, sweep.max_parallel)
-        with Pool(self._project, most, sweep.cores_per_child, sweep.memory_per_child_mb) as pool:
+        with self._pool or self._processes() as pool:
             while True:
                 while pool.has_room() and not self._left:  # what stopped one child, such as a full disk, would stop the next
                     drawn = queue.pop(0) if queue else search.draw()
@@ -94,7 +127,12 @@ class Children:
             )
         return ran
 
-    def _start(self, number: int, pool: Pool) -> bool:
+    def _processes(self) -> Pool:
+        sweep = self._sweep
+        most = most_children(sweep.cores_per_child, sweep.memory_per_child_mb, sweep.max_parallel)
+        return Pool(self._project, most, sweep.cores_per_child, sweep.memory_per_child_mb)
+
+    def _start(self, number: int, pool: "ChildPool") -> bool:
         """Start a child, or go on with it; return whether there was need to."""
         point = self.search.point(number)
         state = self._run_of(number)
@@ -119,7 +157,7 @@ class Children:
         self._tell("child_started", number, point, state.config.rounds)
         return True
 
-    def _round(self, event: Round, pool: Pool) -> None:
+    def _round(self, event: Round, pool: "ChildPool") -> None:
         why = self.search.report(event.number, event.round_num, event.value)
         self._tell("child_round", event.number, event.round_num, event.value)
         pool.answer(event.number, why)

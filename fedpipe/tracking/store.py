@@ -6,29 +6,19 @@ thread-local state, which a flow's threads would share or miss.
 """
 
 import os
-import re
-import tempfile
-import textwrap
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
-
-from filelock import FileLock, Timeout
 
 from fedpipe.errors import TrackingError
 from fedpipe.redact import hide
+from fedpipe.tracking.reach import check_artifacts, guarded, is_database, is_server, one_at_a_time, probe
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_SERVER = re.compile(r"^https?://", re.IGNORECASE)
-_DATABASE = re.compile(r"^(sqlite|postgresql|mysql|mssql)(\+\w+)?:", re.IGNORECASE)
-_PROBE_SECONDS, _MIGRATION_SECONDS = 5, 120
 UI_HOST, UI_PORT = "127.0.0.1", 5000
 
 
@@ -56,18 +46,26 @@ class Store:
     @property
     def is_server(self) -> bool:
         """Return whether the store is a server, with a user interface of its own, and not a database."""
-        return bool(_SERVER.match(self.uri))
+        return is_server(self.uri)
 
     @contextmanager
     def guard(self, doing: str) -> Iterator[None]:
         """Turn what MLflow raises inside into a TrackingError that names the store and what was being done."""
-        with _guard(self.uri, doing):
+        with guarded(self.uri, doing):
             yield
 
 
 def tracking_uri(project: Path) -> str:
     """Return `MLFLOW_TRACKING_URI` if it is set, else the SQLite file `mlflow.db` of the project."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project.resolve() / 'mlflow.db'}"
+
+
+def artifact_root(project: Path) -> str:
+    """Return where a new experiment in a database keeps its artifacts: `MLFLOW_DEFAULT_ARTIFACT_ROOT`, else the project's `mlartifacts`.
+
+    The variable is that of `mlflow server`: `s3://BUCKET/FOLDER`, for one. An experiment that is there keeps what it was made with.
+    """
+    return os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT") or (project.resolve() / "mlartifacts").as_uri()
 
 
 def prepare_environment() -> None:
@@ -93,8 +91,8 @@ def open_store(project: Path, experiment: str) -> Store:
     """Return the project's store with `experiment` in it, both created where missing, and known to be writable.
 
     The first call on a new SQLite store takes about 2 s (MLflow's migrations); it may run in a background thread while
-    TensorFlow is imported. With a database as store, a new experiment keeps its artifacts in the project's `mlartifacts`;
-    with a server, the server says where.
+    TensorFlow is imported. With a database as store, a new experiment keeps its artifacts at `artifact_root`; with a server, the server
+    says where.
 
     Raises:
         TrackingError: the store cannot be reached or written, or the experiment was deleted.
@@ -102,17 +100,17 @@ def open_store(project: Path, experiment: str) -> Store:
     uri = tracking_uri(project)
     prepare_environment()
     if not os.environ.get("MLFLOW_TRACKING_URI"):
-        with _guard(uri, "make the store"):
+        with guarded(uri, "make the store"):
             (project / "mlflow.db").touch()  # SQLite would make it 0644 whatever the umask; an empty file is an empty database
-    _probe(uri)
-    with _guard(uri, "open the store"):
+    probe(uri)
+    with guarded(uri, "open the store"):
         from mlflow import MlflowClient
 
         client = MlflowClient(tracking_uri=uri)
-        artifacts = (project.resolve() / "mlartifacts").as_uri() if _DATABASE.match(uri) else None
-        with _one_at_a_time(uri):
+        artifacts = artifact_root(project) if is_database(uri) else None
+        with one_at_a_time(uri):
             experiment_id, location = _find_experiment(client, experiment, artifacts)
-    _check_artifacts(uri, location)
+    check_artifacts(uri, location)
     return Store(uri, experiment, experiment_id, client)
 
 
@@ -132,9 +130,9 @@ def read_store(project: Path) -> Store:
     prepare_environment()
     if not has_store(project):
         raise TrackingError(f"{mask(uri)}: expected an MLflow store with runs, found no such file. Run first, or set MLFLOW_TRACKING_URI.")
-    if _SERVER.match(uri):
-        _probe(uri)
-    with _guard(uri, "open the store"):
+    if not uri.lower().startswith("sqlite"):  # whose probe takes the write lock
+        probe(uri)
+    with guarded(uri, "open the store"):
         from mlflow import MlflowClient
 
         return Store(uri, "", "", MlflowClient(tracking_uri=uri))
@@ -170,72 +168,3 @@ def _find_experiment(client: "MlflowClient", name: str, artifacts: str | None) -
     if found is None or found.lifecycle_stage != "active":
         raise MlflowException(f"experiment '{name}' was deleted there; restore it or choose another tracking.experiment")
     return found.experiment_id, found.artifact_location
-
-
-def _probe(uri: str) -> None:
-    with _guard(uri, "reach the store"):
-        if _SERVER.match(uri):
-            _probe_server(uri)
-        elif _DATABASE.match(uri):
-            _probe_database(uri)
-
-
-def _probe_server(uri: str) -> None:
-    parts = urlsplit(uri)
-    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    request = urllib.request.Request(plain, method="HEAD")  # noqa: S310 - http(s), by the caller's match
-    try:
-        urllib.request.urlopen(request, timeout=_PROBE_SECONDS).close()  # noqa: S310
-    except urllib.error.HTTPError:
-        return  # It answers; whether it lets us in is for MLflow, which has the credentials.
-
-
-def _probe_database(uri: str) -> None:
-    import sqlalchemy
-
-    sqlite = uri.lower().startswith("sqlite")
-    # 20 s: another run may be creating the same store.
-    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool, connect_args={"timeout": 20} if sqlite else {})
-    with engine.connect() as connection:
-        if sqlite:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")  # Takes the write lock: a read-only file fails here.
-            connection.rollback()
-
-
-def _check_artifacts(uri: str, location: str) -> None:
-    parts = urlsplit(location)
-    if parts.scheme not in ("", "file"):
-        return
-    folder = Path(unquote(parts.path))
-    with _guard(uri, f"write artifacts to {folder}"):
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-
-
-@contextmanager
-def _one_at_a_time(uri: str) -> Iterator[None]:
-    """Keep several runs from making the tables of a new SQLite store at the same time: MLflow's migrations do not bear it."""
-    path = uri.partition(":///")[2].partition("?")[0]
-    if not uri.lower().startswith("sqlite") or not path or path == ":memory:":
-        yield
-        return
-    try:
-        with FileLock(f"{unquote(path)}.lock", timeout=_MIGRATION_SECONDS):
-            yield
-    except Timeout as err:
-        raise OSError(f"another run has made its tables for {_MIGRATION_SECONDS} s") from err
-
-
-@contextmanager
-def _guard(uri: str, doing: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as err:
-        # ImportError: the driver of a database that is not installed. requests' errors are OSErrors.
-        known = isinstance(err, OSError | ValueError | ImportError)
-        if not known and type(err).__module__.partition(".")[0] not in ("mlflow", "sqlalchemy", "alembic", "http"):
-            raise
-        reason = textwrap.shorten(mask(str(err)).partition("(Background on this error")[0], 300, placeholder=" ...").rstrip(". ")
-        raise TrackingError(
-            f"{mask(uri)}: cannot {doing}: {reason}. Make the store writable, or name another in MLFLOW_TRACKING_URI."
-        ) from err

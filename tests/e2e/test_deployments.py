@@ -10,8 +10,10 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from tests.e2e.test_prefect import POOL, Server, none_left, program, wait_for
+from tests.e2e.prefect_server import Server
+from tests.e2e.test_prefect import none_left
 from tests.e2e.test_prefect import server as server  # a server of this file's own
+from tests.services import program, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -26,7 +28,7 @@ SWEEP = {
 def deployed(server: Server) -> Server:
     """The server with a pool, and with the deployments of a clone."""
     (server.user.project / "rates.yaml").write_text(yaml.safe_dump(SWEEP))
-    server.run(*POOL)
+    server.run("fedpipe", "pool", "--at-a-time", "1")
     server.run("prefect", "deploy", "--all")
     return server
 
@@ -54,7 +56,6 @@ def test_what_the_server_knows_of_the_deployments(deployed: Server) -> None:
     for one in found.values():
         assert one["version"] == commit
         assert "fedpipe" in one["tags"]
-        assert one["global_concurrency_limit"]["limit"] == 1
         assert one["work_pool_name"] == "fedpipe"
         assert one["enforce_parameter_schema"] is True
     forms = {name: one["parameter_openapi_schema"]["properties"] for name, one in found.items()}
@@ -105,7 +106,16 @@ def work_once(server: Server) -> None:
 @pytest.fixture
 def worker(deployed: Server) -> "Iterator[tuple[subprocess.Popen[bytes], Path]]":
     log = deployed.user.home / "worker.log"
-    with program(log, "prefect", "worker", "start", "--pool", "fedpipe", env=deployed.user.environment() | deployed.settings) as process:
+    with program(
+        log,
+        "prefect",
+        "worker",
+        "start",
+        "--pool",
+        "fedpipe",
+        env=deployed.user.environment() | deployed.settings,
+        cwd=deployed.user.project,
+    ) as process:
         yield process, log
 
 

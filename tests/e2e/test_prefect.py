@@ -1,15 +1,12 @@
 """A Prefect server of one's own: the deployment with a worker, `fedpipe serve`, and `fedpipe run` with PREFECT_API_URL set."""
 
-import ctypes
 import json
-import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,93 +15,18 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
+from tests.e2e.prefect_server import Server, prefect_server
+from tests.services import program, wait_for
+
 TASKS = ["load_data", "sample_clients", "train", "evaluate", "record"]
-POOL = ["prefect", "work-pool", "create", "--type", "process", "fedpipe"]
 ONE_ROUND = 'overrides=["rounds=1"]'
-
-
-class Server:
-    """A running server, and someone with a clone who uses it."""
-
-    def __init__(self, user: Any, url: str) -> None:
-        self.user, self.url = user, url
-        # Asked each second for what is due; the default, each ten, is for machines that wait for hours.
-        self.settings = {"PREFECT_API_URL": url, "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
-
-    def call(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """GET, or with a body POST; return the JSON of the answer."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}{path}", data, {"Content-Type": "application/json"})  # noqa: S310 - own server
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
-            return json.load(answer)
-
-    def run(self, *command: str) -> str:
-        return str(self.user.run(*command, **self.settings).stdout)
-
-    def flow_run(self, name: str) -> dict[str, Any] | None:
-        found = self.call("/flow_runs/filter", {"flow_runs": {"name": {"any_": [name]}}})
-        return found[0] if found else None
-
-    def start_served(self, overrides: list[str], name: str) -> None:
-        deployment = self.call("/deployments/name/federated-training/served")
-        self.call(f"/deployments/{deployment['id']}/create_flow_run", {"parameters": {"overrides": overrides, "name": name}})
-
-    def of_run(self, kind: str, flow_run_id: str) -> list[Any]:
-        found: list[Any] = self.call(f"/{kind}/filter", {"flow_runs": {"id": {"any_": [flow_run_id]}}})
-        return found
-
-
-def wait_for(what: str, found: Callable[[], Any], process: "subprocess.Popen[bytes]", log: Path) -> Any:
-    limit = time.monotonic() + 300
-    while time.monotonic() < limit and process.poll() is None:
-        try:
-            if answer := found():
-                return answer
-        except OSError:
-            pass
-        time.sleep(0.2)
-    raise AssertionError(f"{what}: not seen; exit code {process.poll()}\n{log.read_text()}")
-
-
-@contextmanager
-def program(log: Path, *command: str, env: dict[str, str]) -> "Iterator[subprocess.Popen[bytes]]":
-    """A program in its own session, that ends with the tests, however they end."""
-    libc = ctypes.CDLL(None)
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command,
-            env=env,
-            cwd=log.parents[1] / "project",
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-            preexec_fn=lambda: libc.prctl(1, signal.SIGKILL, 0, 0, 0),  # 1: PR_SET_PDEATHSIG
-        )
-    try:
-        yield process
-    finally:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(process.pid, number)
-                process.wait(20)
-            except (ProcessLookupError, subprocess.TimeoutExpired):
-                continue
 
 
 @pytest.fixture(scope="module")
 def server(make_user: Any) -> Iterator[Server]:
     user = make_user()
     user.run("git", "remote", "add", "origin", "https://ann:planted-remote@127.0.0.1:9/project.git")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = user.home / "server.log"
-    # Its database is not where a temporary server of the user would have one.
-    env = user.environment() | {"PREFECT_HOME": str(user.home / "server"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    with program(log, "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), env=env) as process:
-        there = Server(user, f"http://127.0.0.1:{port}/api")
-        wait_for("health", lambda: there.call("/health"), process, log)
+    with prefect_server(user) as there:
         yield there
 
 
@@ -116,7 +38,7 @@ def test_the_server_has_its_ui(server: Server) -> None:
 @contextmanager
 def served(server: Server) -> "Iterator[tuple[subprocess.Popen[bytes], Path]]":
     log = server.user.home / "serve.log"
-    with program(log, "fedpipe", "serve", env=server.user.environment() | server.settings) as process:
+    with program(log, "fedpipe", "serve", env=server.user.environment() | server.settings, cwd=server.user.project) as process:
         wait_for("serving", lambda: b"Serving" in log.read_bytes(), process, log)
         yield process, log
 
@@ -165,7 +87,7 @@ def listening(pid: int) -> set[str]:
 
 
 def test_a_worker_runs_the_deployment(server: Server) -> None:
-    server.run(*POOL)
+    server.run("fedpipe", "pool")
     # PWD is what the caller left there: another folder, when no shell has changed it.
     elsewhere = server.settings | {"PWD": "/"}
     server.user.run("prefect", "deploy", "--all", **elsewhere)
@@ -221,7 +143,7 @@ def cancel(server: Server, process: "subprocess.Popen[bytes]", log: Path, name: 
 def test_a_run_that_is_cancelled_ends_and_goes_on_when_it_is_resumed(server: Server) -> None:
     log = server.user.home / "cancelled.log"
     command = ["fedpipe", "run", "--name", "cancelled", "-S", "rounds=2000"]
-    with program(log, *command, env=server.user.environment() | server.settings) as process:
+    with program(log, *command, env=server.user.environment() | server.settings, cwd=server.user.project) as process:
         state = cancel(server, process, log, "cancelled")
         assert process.wait(10) == 143, log.read_text()
     assert (server.flow_run("cancelled") or {})["state_type"] == "CANCELLED"

@@ -8,18 +8,15 @@ With `FEDPIPE_WRITE_PICTURES=1` the README's pictures in `docs/pictures` are mad
 
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.e2e.prefect_server import prefect_server
+from tests.services import answers, free_port, program, wait_for
 
 ROOT = Path(__file__).parents[3]
 MAX_BYTES = 300_000
@@ -29,7 +26,7 @@ _FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--force-color-profile=srgb"),
 ]
-_START_SECONDS, _DRAWN_MILLISECONDS = 300, 60_000
+_DRAWN_MILLISECONDS = 60_000
 
 
 @dataclass(frozen=True)
@@ -47,64 +44,29 @@ class Site:
     mlflow: str
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def _server(name: str, health: str, user: Any, command: list[str], environment: dict[str, str]) -> Iterator[None]:
-    """Run a server for the block, from the time on that it answers."""
-    log = user.home / f"{name}.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, env=environment, cwd=user.project, stdout=out, stderr=out, start_new_session=True)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        limit = time.monotonic() + _START_SECONDS
-        while True:
-            try:
-                opener.open(health, timeout=5).close()
-                break
-            except OSError:
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < limit, log.read_text()
-                time.sleep(0.2)
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(process.pid, number)
-                process.wait(20)
-            except (ProcessLookupError, subprocess.TimeoutExpired):
-                continue
-
-
 @pytest.fixture(scope="session")
 def site(make_user: Callable[..., Any]) -> Iterator[Site]:
     """Train twice, with another learning rate and other cohorts the second time, and serve MLflow's user interface."""
     from fedpipe.tracking.ui import ui_command, ui_environment
 
-    user, port = make_user(), _free_port()
+    user, port = make_user(), free_port()
     names = [("--name", f"rate-{rate}", "-S", f"client.learning_rate={rate}") for rate in RATES]
     names[1] = (*names[1], "-S", "cohort.strategy=uniform")
     first, second = (user.train(*options) for options in names)
     environment = {**ui_environment(user.project), **user.environment()}
     environment |= {"MLFLOW_BACKEND_STORE_URI": f"sqlite:///{user.project}/mlflow.db", "MLFLOW_DISABLE_TELEMETRY": "true"}
     address = f"http://127.0.0.1:{port}"
-    with _server("mlflow", f"{address}/health", user, ui_command(user.project, port), environment):
+    log = user.home / "mlflow.log"
+    with program(log, *ui_command(user.project, port), env=environment, cwd=user.project) as process:
+        wait_for("MLflow's UI", lambda: answers(f"{address}/health"), process, log)
         yield Site(user, (first, second), address)
 
 
 @pytest.fixture(scope="session")
 def prefect_ui(site: Site) -> Iterator[str]:
     """Serve Prefect's user interface on the database that the runs' own servers wrote; give its address."""
-    port = _free_port()
-    address = f"http://127.0.0.1:{port}"
-    environment = site.user.environment() | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_UI_API_URL": f"{address}/api"}
-    command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with _server("prefect", f"{address}/api/health", site.user, command, environment):
-        yield address
+    with prefect_server(site.user, site.user.home / ".prefect") as there:
+        yield there.url.removesuffix("/api")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,54 @@
+"""`fedpipe store copy`: the store of runs and models, moved to a team's database and bucket."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedpipe.cli.options import Json
+
+store = typer.Typer(help="The MLflow store of runs and models.", no_args_is_help=True)
+
+
+@store.callback()
+def _group() -> None:
+    """The MLflow store of runs and models."""
+
+
+@store.command()
+def copy(
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            envvar="FEDPIPE_COPY_TO",
+            metavar="URI",
+            help="Database to copy to, which nobody has used: postgresql://USER@HOST/NAME. Others see a command line: leave the password "
+            "to PGPASSWORD or ~/.pgpass.",
+        ),
+    ],
+    artifacts: Annotated[str, typer.Option("--artifacts", metavar="URI", help="Where the files go: s3://BUCKET/FOLDER.")],
+    served: Annotated[
+        bool, typer.Option("--served", help="An MLflow server with `--artifacts-destination` of the same place will hand the files out.")
+    ] = False,
+    unfinished: Annotated[bool, typer.Option("--unfinished", help="Copy runs that are going on, or were killed, as they are now.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Copy all runs, files and models, ids and all, to a team's store. The source stays; a second time checks what is there."""
+    from fedpipe.steps.project import find_project
+    from fedpipe.tracking.copying import copy_store
+
+    project = find_project(Path.cwd())
+    done = copy_store(project.root, to, artifacts, served=served, unfinished=unfinished, say=lambda line: typer.echo(line, err=True))
+    if as_json:
+        print(json.dumps(asdict(done)))
+    else:
+        was = "was there already and is the same" if done.already and not done.files.written else "is there, read back and the same"
+        typer.echo(f"{done.to}: {done.runs} runs, {done.versions} registered versions, {done.files.files} files: {was}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.add_typer(store, name="store")
