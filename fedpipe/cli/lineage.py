@@ -51,12 +51,12 @@ def reproduce(
         print(done.to_json())
     elif not quiet:
         if done.environment:
-            typer.echo("what differs in the environment, then and now:", err=True)
+            typer.echo("what differs in the environment, then and now:")
         for key, (then, now) in done.environment.items():
-            typer.echo(f"  {key}: {then}, {now}", err=True)
+            typer.echo(f"  {key}: {then}, {now}")
         for note in done.notes:
-            typer.echo(f"note: {note}", err=True)
-        typer.echo(f"{done.rounds} rounds compared, data {done.data['how']}: {done.difference}", err=True)
+            typer.echo(f"note: {note}")
+        typer.echo(f"{done.rounds} rounds compared, data {done.data['how']}: {done.difference}")
     if done.result != "identical":
         raise typer.Exit(1)
 

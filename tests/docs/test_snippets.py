@@ -162,6 +162,9 @@ def _prefect(words: list[str]) -> None:
 
 
 def _python(words: list[str]) -> None:
+    if words[0] == "-c":
+        compile(words[1], "the documentation", "exec")
+        return
     assert words[0] == "-m"
     file = words[1].replace(".", "/") + ".py"
     assert any((ROOT / place).exists() for place in (file, f"fedpipe/templates/{file}.template", words[1].replace(".", "/"))), words[1]
