@@ -24,7 +24,7 @@ def measured() -> tuple[dict[str, Any], dict[str, Any]]:
         }
         for model, size in MODEL_BYTES.items()
     }
-    about = {"cores": 2, "cpu": "a CPU"}
+    about = {"cores": 2, "cpu": "a CPU", "load_before": 0.1}
     seconds = {str(cohort): FIXED + CLIENT * cohort for cohort in (10, 30, 100, 300, 1000)}
     return {"rounds": rounds, "machine": about}, {"seconds": seconds, "machine": about}
 
