@@ -71,8 +71,9 @@ def section(hosts: Mapping[str, Any], scaling: Mapping[str, Any]) -> str:
     machine = hosts["machine"]
     cores = scaling["machine"]["cores"]
     lines = [
-        f"Measured on {machine['cores']} cores of {machine['cpu']} (hosts are network namespaces there), with load averages of {machine['load_before']:.1f} "
-        f"(bytes) and {scaling['machine']['load_before']:.1f} (seconds) at the start; above a few tenths, seconds are those of a slower machine:",
+        f"Measured on {machine['cores']} cores of {machine['cpu']} (hosts are network namespaces there). Load averages at the start: "
+        f"{machine['load_before']:.1f} for bytes, {scaling['machine']['load_before']:.1f} for seconds; above a few tenths, seconds are those of a "
+        "slower machine.",
         "",
         "| constant | value |",
         "| --- | ---: |",
