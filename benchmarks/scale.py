@@ -72,8 +72,8 @@ def section(hosts: Mapping[str, Any], scaling: Mapping[str, Any]) -> str:
     cores = scaling["machine"]["cores"]
     lines = [
         f"Measured on {machine['cores']} cores of {machine['cpu']} (hosts are network namespaces there). Load averages at the start: "
-        f"{machine['load_before']:.1f} for bytes, {scaling['machine']['load_before']:.1f} for seconds; above a few tenths, seconds are those of a "
-        "slower machine.",
+        f"{machine['load_before']:.1f} for bytes, {scaling['machine']['load_before']:.1f} for seconds; above a few tenths, seconds are "
+        "those of a slower machine.",
         "",
         "| constant | value |",
         "| --- | ---: |",
