@@ -71,7 +71,9 @@ def section(hosts: Mapping[str, Any], scaling: Mapping[str, Any]) -> str:
     machine = hosts["machine"]
     cores = scaling["machine"]["cores"]
     lines = [
-        f"Measured on {machine['cores']} cores of {machine['cpu']} (hosts are network namespaces there):",
+        f"Measured on {machine['cores']} cores of {machine['cpu']} (hosts are network namespaces there). Load averages at the start: "
+        f"{machine['load_before']:.1f} for bytes, {scaling['machine']['load_before']:.1f} for seconds; above a few tenths, seconds are "
+        "those of a slower machine.",
         "",
         "| constant | value |",
         "| --- | ---: |",
@@ -92,7 +94,7 @@ def section(hosts: Mapping[str, Any], scaling: Mapping[str, Any]) -> str:
         "",
         "On paper, 12 groups, a link of one gigabit at the run's machine:",
         "",
-        "| | machines | MB out | MB back | seconds on the link | memory at the run's machine (MB) |",
+        "| | machines | MB out | MB back | seconds on the link | memory there, reckoned (MB) |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, size in {**MODEL_BYTES, "a model of 100 MB": 100_000_000}.items():

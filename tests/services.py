@@ -39,9 +39,9 @@ def answers(address: str) -> bool:
     return True
 
 
-def wait_for(what: str, found: Callable[[], Any], process: "subprocess.Popen[bytes]", log: Path) -> Any:
+def wait_for(what: str, found: Callable[[], Any], process: "subprocess.Popen[bytes]", log: Path, seconds: float = START_SECONDS) -> Any:
     """Return what `found` finds, when it does; the program must go on meanwhile."""
-    limit = time.monotonic() + START_SECONDS
+    limit = time.monotonic() + seconds
     while time.monotonic() < limit and process.poll() is None:
         try:
             if answer := found():

@@ -33,12 +33,14 @@ def write(server: Server, name: str, **values: Any) -> None:
 def test_a_sweep_on_a_cluster_gives_what_it_gives_without(server: Server) -> None:
     write(server, "spread")
     write(server, "here")
-    spread = json.loads(server.run("fedpipe", "sweep", "spread.yaml", "--dask", "local", "--json"))
+    spread = json.loads(
+        server.user.run("fedpipe", "sweep", "spread.yaml", "--dask", "local", "--json", timeout=900, **server.settings).stdout
+    )
     assert spread["counts"] == {"finished": 2, "pruned": 0, "failed": 0, "interrupted": 0}
     runs = server.call("/flow_runs/filter", {"flows": {"name": {"any_": ["federated-sweep"]}}})
     tasks = server.of_run("task_runs", runs[0]["id"])
     assert {(task["name"], task["state_type"]) for task in tasks} >= {("spread-000", "COMPLETED"), ("spread-001", "COMPLETED")}
-    here = json.loads(server.run("fedpipe", "sweep", "here.yaml", "--json"))
+    here = json.loads(server.user.run("fedpipe", "sweep", "here.yaml", "--json", timeout=900, **server.settings).stdout)
     assert [child["value"] for child in spread["children"]] == [child["value"] for child in here["children"]]
     none_left(server)
 
@@ -49,7 +51,7 @@ def test_a_sweep_that_is_told_to_end_ends_its_children_on_the_cluster(server: Se
     env = server.user.environment() | server.settings
     with program(log, "fedpipe", "sweep", "long.yaml", "--dask", "local", env=env, cwd=server.user.project) as process:
         rows = server.user.project / ".fedpipe" / "runs" / "long-000" / "rounds.jsonl"
-        wait_for("rounds", lambda: len(rows.read_text().splitlines()) > 3, process, log)
+        wait_for("rounds", lambda: len(rows.read_text().splitlines()) > 3, process, log, 900)
         assert any("dask" in " ".join(one.cmdline()) or "distributed" in " ".join(one.cmdline()) for one in children_of(process.pid))
         process.terminate()
         assert process.wait(60) == 143, log.read_text()

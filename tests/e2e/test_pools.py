@@ -14,7 +14,10 @@ from tests.e2e.prefect_server import Server, prefect_server
 from tests.e2e.test_prefect import none_left
 from tests.services import program, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(4000)]
+
+LONG = 1500
+"""Seconds that several trainings, one after the other, may take on a machine that has other work."""
 
 ON = ("PENDING", "RUNNING", "CANCELLING")
 
@@ -32,7 +35,7 @@ def server(make_user: Callable[..., Any]) -> Iterator[Server]:
             log = user.home / f"worker-{name}.log"
             command = ["prefect", "worker", "start", "--pool", "fedpipe", "--name", name, "--limit", "1"]
             process = stack.enter_context(program(log, *command, env=env, cwd=user.project))
-            wait_for("the worker", lambda name=name: name in online(there), process, log)
+            wait_for("the worker", lambda name=name: name in online(there), process, log, LONG)
         there.log, there.process = log, process  # type: ignore[attr-defined]
         yield there
     none_left(there)
@@ -59,7 +62,7 @@ def when(text: str) -> datetime:
 
 
 def wait(server: Server, what: str, found: Callable[[], Any]) -> Any:
-    return wait_for(what, found, server.process, server.log)  # type: ignore[attr-defined]
+    return wait_for(what, found, server.process, server.log, LONG)  # type: ignore[attr-defined]
 
 
 def test_the_bound_of_one_holds_for_two_workers(server: Server) -> None:
