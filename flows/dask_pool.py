@@ -40,7 +40,7 @@ def run_here(root: str, folder: str, cores: int) -> int:
 
 
 # Not as a decorator: the task goes to the cluster by the name of its function, which must be found under it there.
-_sweep_child = task(run_here, name="sweep-child", cache_policy=NO_CACHE, persist_result=False)
+_sweep_child = task(name="sweep-child", cache_policy=NO_CACHE, persist_result=False)(run_here)
 
 
 class DaskPool:
