@@ -26,8 +26,7 @@ _LOST = 128 + 9
 """The code of a child whose Dask worker is gone, and the child's process with it."""
 
 
-@task(name="sweep-child", cache_policy=NO_CACHE, persist_result=False)
-def sweep_child(root: str, folder: str, cores: int) -> int:
+def run_here(root: str, folder: str, cores: int) -> int:
     """Run the child whose run is in `folder` to its end, and return its exit code; a file `sweep.stop` beside it ends it."""
     place = Path(folder)
     with Pool(Project(Path(root)), 1, cores, 0) as pool:
@@ -38,6 +37,10 @@ def sweep_child(root: str, folder: str, cores: int) -> int:
                     return event.code
                 pool.answer(0, None)  # what others did is not known here: nothing is pruned
     return _LOST
+
+
+# Not as a decorator: the task goes to the cluster by the name of its function, which must be found under it there.
+_sweep_child = task(name="sweep-child", cache_policy=NO_CACHE, persist_result=False)(run_here)
 
 
 class DaskPool:
@@ -72,7 +75,7 @@ class DaskPool:
     def start(self, number: int, folder: Path) -> None:
         """Give the child whose run is in `folder` to the cluster."""
         (folder / _STOP_NAME).unlink(missing_ok=True)
-        named = sweep_child.with_options(task_run_name=folder.name)
+        named = _sweep_child.with_options(task_run_name=folder.name)
         self._children[number] = (named.submit(str(self._project.root), str(folder), self._cores), folder)
 
     def events(self) -> Iterator[Round | Ended]:
@@ -81,7 +84,8 @@ class DaskPool:
         for number, (future, _) in list(self._children.items()):
             if future.wrapped_future.done():
                 del self._children[number]
-                code = future.result(raise_on_failure=False)
+                # Another status: the cluster lost the task with its worker, and what it has to say of it is not the child's.
+                code = future.result(raise_on_failure=False) if future.wrapped_future.status == "finished" else None
                 yield Ended(number, code if isinstance(code, int) else _LOST)
 
     def answer(self, number: int, why_not: str | None) -> None:

@@ -36,7 +36,8 @@ def launch_sweep(
         return run_sweep(project, path, overrides, **options)
     from flows.cancel import ending_when_cancelled
     from flows.server import prefect_api
-    from flows.sweep import SweepFlow, federated_sweep, watching
+    from flows.sweep import federated_sweep
+    from flows.sweep_watching import SweepFlow, watching
 
     out = options.get("out")
     with prefect_api(project.private / "prefect-server.log"), ExitStack() as stack:

@@ -4,10 +4,7 @@ Children are processes of this flow run, not flow runs: they share its cores and
 a task run.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,29 +16,9 @@ from prefect.runtime import flow_run
 from fedpipe.outlets import scrubbed, watch_outlets
 from fedpipe.steps.project import find_project
 from fedpipe.steps.sweep import SweepOptions, run_sweep
-from fedpipe.steps.sweep_run import ChildPool, SweepWatcher
+from fedpipe.steps.sweep_run import SweepWatcher
 from flows.artifacts import tag_run
-
-
-@dataclass
-class SweepFlow:
-    """What whoever runs the flow in its own process gets to know of it, `flow_run_id`, once Prefect has given it; and says to it."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-    pool: ChildPool | None = None
-
-
-_watching: ContextVar[tuple[SweepFlow, SweepWatcher | None] | None] = ContextVar("watching", default=None)
-
-
-@contextmanager
-def watching(run: SweepFlow, watcher: SweepWatcher | None) -> Iterator[None]:
-    """Tell `run` and `watcher` of the sweep that is run within the block."""
-    token = _watching.set((run, watcher))
-    try:
-        yield
-    finally:
-        _watching.reset(token)
+from flows.sweep_watching import current_sweep
 
 
 @flow(name="federated-sweep", persist_result=False)
@@ -61,7 +38,7 @@ def federated_sweep(
     """
     watch_outlets()
     project, run_id = find_project(Path.cwd()), str(flow_run.id)
-    about, watcher = _watching.get() or (SweepFlow(), None)
+    about, watcher = current_sweep()
     about.values["flow_run_id"] = run_id
     tag_run(run_id, ("fedpipe", "sweep"))
     tags = {"prefect.flow_run_id": run_id, "prefect.flow_run_name": str(flow_run.name), "prefect.url": str(flow_run.ui_url)}

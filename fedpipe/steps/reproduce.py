@@ -170,8 +170,8 @@ def _run(there: Project, scratch: Path, params: Path, name: str, options: list[s
     """Return the summary of `fedpipe run` by the work tree's own code, in a store that is thrown away."""
     path = os.pathsep.join([str(there.root), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | {"PYTHONPATH": path, "MLFLOW_TRACKING_URI": f"sqlite:///{scratch / 'mlflow.db'}"}
-    for name in ("DVC_STAGE", "DVC_EXP_NAME", "MLFLOW_DEFAULT_ARTIFACT_ROOT"):  # the last is the team's bucket
-        environment.pop(name, None)
+    for variable in ("DVC_STAGE", "DVC_EXP_NAME", "MLFLOW_DEFAULT_ARTIFACT_ROOT"):  # the last is the team's bucket
+        environment.pop(variable, None)
     if verified:
         environment["DVC_STAGE"] = "reproduce"  # the shards are verified and DVC is not asked: what they were made from may not be here
     command = [sys.executable, "-m", "fedpipe", "run", "--json", "--params", str(params), "--name", f"reproduce-{name}", *options]
