@@ -1,7 +1,6 @@
 """A sweep whose children are Prefect tasks on a real Dask cluster of processes."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -52,7 +51,7 @@ def test_a_sweep_that_is_told_to_end_ends_its_children_on_the_cluster(server: Se
     with program(log, "fedpipe", "sweep", "long.yaml", "--dask", "local", env=env, cwd=server.user.project) as process:
         rows = server.user.project / ".fedpipe" / "runs" / "long-000" / "rounds.jsonl"
         wait_for("rounds", lambda: len(rows.read_text().splitlines()) > 3, process, log, 900)
-        assert any("dask" in " ".join(one.cmdline()) or "distributed" in " ".join(one.cmdline()) for one in children_of(process.pid))
+        assert through_a_worker(process.pid)
         process.terminate()
         assert process.wait(60) == 143, log.read_text()
     none_left(server)
@@ -61,8 +60,11 @@ def test_a_sweep_that_is_told_to_end_ends_its_children_on_the_cluster(server: Se
     assert {run.info.status for run in found} == {"KILLED"}
 
 
-def children_of(pid: int) -> list[psutil.Process]:
-    return psutil.Process(pid).children(recursive=True) if os.path.exists(f"/proc/{pid}") else []
+def through_a_worker(pid: int) -> bool:
+    """Whether each child's process was started by one of Dask's, which Python's multiprocessing starts, and not by the sweep's own."""
+    running = psutil.Process(pid).children(recursive=True)
+    children = [one for one in running if "sweep-child" in one.cmdline()]
+    return bool(children) and all(any("multiprocessing.spawn" in " ".join(up.cmdline()) for up in one.parents()) for one in children)
 
 
 def test_what_a_cluster_cannot_do_is_refused(server: Server) -> None:
