@@ -84,8 +84,8 @@ def undisturbed() -> dict[str, str]:
 FAULTS = {
     "killed between rounds": (signal.SIGKILL, False, {}),
     "killed in a round": (signal.SIGKILL, True, {}),
-    "stopped in a round": (signal.SIGSTOP, True, {"round_timeout_seconds": 4.0}),
-    "stopped between rounds": (signal.SIGSTOP, False, {"round_timeout_seconds": 4.0}),
+    "stopped in a round": (signal.SIGSTOP, True, {"round_timeout_seconds": 8.0}),
+    "stopped between rounds": (signal.SIGSTOP, False, {"round_timeout_seconds": 8.0}),
 }
 
 
