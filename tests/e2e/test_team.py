@@ -119,7 +119,7 @@ def test_no_run_is_lost_and_all_of_them_are_found_by_their_ids(walked: tuple[She
     assert "2 runs, 1 registered versions" in saying(shell, "uv run fedpipe store copy")
     assert first["run_id"] in saying(shell, "uv run fedpipe lineage fedpipe@champion")
     assert "identical" in saying(shell, "uv run fedpipe reproduce fedpipe@champion")
-    assert re.search(r"ok +mlflow store|mlflow store", saying(shell, "uv run fedpipe doctor"))
+    assert shell.environment["MLFLOW_TRACKING_URI"] in saying(shell, "uv run fedpipe doctor")
     assert (shell.user.project / "mlflow.db").exists()
 
 
@@ -128,7 +128,7 @@ def test_a_colleague_trains_on_the_same_data_and_uses_the_same_model(walked: tup
     assert shell.folder.name == "colleague"
     assert not (shell.folder / "mlflow.db").exists()
     assert not (shell.folder / "mlartifacts").exists()
-    taking_part = saying(shell, "uv run fedpipe lineage --client c003")
+    taking_part = saying(shell, "uv run fedpipe lineage --client c011")
     assert "colleague" in taking_part
     assert "first" in taking_part
     assert len(saying(shell, "uv run fedpipe predict").split()) > 100
