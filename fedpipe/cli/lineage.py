@@ -1,6 +1,7 @@
 """`fedpipe lineage` and `reproduce`: where a run or a model comes from, where a client's data went, and a run made again."""
 
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -95,7 +96,8 @@ def _show_client(answer: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(markup=False, highlight=False)
+    # In a file or a pipe no name is broken: it is for a search.
+    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _WIDE)
     runs, versions = answer["runs"], answer["versions"]
     if not runs:
         console.print(f"no run in the store asked a client {answer['client']}")
