@@ -134,7 +134,7 @@ def test_a_colleague_trains_on_the_same_data_and_uses_the_same_model(walked: tup
     assert len(saying(shell, "uv run fedpipe predict").split()) > 100
     keys = s3.keys("fedpipe")
     assert any(key.startswith("dvc/files/md5/") for key in keys)
-    assert f"mlflow/1/{first['mlflow_run_id']}/artifacts/weights/last.safetensors" in keys
+    assert f"mlflow/1/{first['run_id']}/artifacts/weights/last.safetensors" in keys
 
 
 def test_a_worker_trained_for_the_team(walked: tuple[Shell, dict[str, Any]]) -> None:
