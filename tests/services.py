@@ -105,9 +105,11 @@ class Postgres:
             process.wait(30)
 
     def _ready(self) -> bool:
+        import psycopg2
+
         try:
             self._sql("SELECT 1")
-        except Exception:
+        except psycopg2.OperationalError:  # it does not listen yet, or is still starting
             return False
         return True
 

@@ -32,10 +32,13 @@ Evaluate = Callable[[Weights], dict[str, float]]
 
 
 class Caller(Protocol):
-    """What the loop asks of a runtime. One that may lose machines also has `take_losses`: those since it was last asked."""
+    """What the loop asks of a runtime."""
 
     def call(self, fn: Callable[..., Any], *args: Any, what: str) -> Any:
         """Return fn(*args), computed on the TFF worker; `what` names the work in errors."""
+
+    def take_losses(self) -> tuple[str, ...]:
+        """Return the machines that were lost since it was last asked, `host:port: why`."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def run_rounds(
             metrics = plan.metrics(round_num, skipped) | dict(result.metrics)
             if round_num % eval_every == 0 or round_num == len(plan):
                 metrics |= evaluate(weights)
-            lost: tuple[str, ...] = getattr(runtime, "take_losses", tuple)()
+            lost = runtime.take_losses()
             report = RoundReport(round_num, plan.cohort(round_num), result.failed, metrics, result.examples, took, weights, lost)
             _send(report, sinks)
             is_last = round_num == len(plan) or (stop is not None and stop(report))

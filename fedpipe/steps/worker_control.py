@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.engine.control import SESSION, refusal
 from fedpipe.engine.machine import SILENCE_SECONDS
-from fedpipe.errors import FedpipeError
+from fedpipe.errors import EnvironmentProblem, FedpipeError
 from fedpipe.redact import hide
 
 if TYPE_CHECKING:
@@ -98,7 +98,11 @@ class Control(BaseHTTPRequestHandler):
                 self._send(HTTPStatus.NOT_FOUND, {"error": f"no such request: {self.command} {self.path[:100]}"})
                 return
             body = json.loads(text) if text else {}
-            self._send(HTTPStatus.OK, answers[self.path](body if isinstance(body, dict) else {}))
+            try:
+                answer = answers[self.path](body if isinstance(body, dict) else {})
+            except OSError as err:  # this machine's own, such as a full disk; the connection's are not met here
+                raise EnvironmentProblem(f"{self.path}: expected a machine that can do it, found {err}.") from err
+            self._send(HTTPStatus.OK, answer)
         except FedpipeError as err:
             logger.warning("%s %s: %s", self.command, self.path, err)
             self._send(HTTPStatus.CONFLICT, refusal(err))
