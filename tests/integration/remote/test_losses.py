@@ -24,12 +24,14 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def in_the_round(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Do something when a machine has taken a share of the current round, once."""
+    """Do something when a machine has taken a share of the current round, once; the others begin after it, so that it gets one."""
 
     def arrange(address: str, action: Callable[[], object]) -> None:
         take, done = shares.Shares.take, threading.Event()
 
         def watched(self: Any, who: str) -> int | None:
+            if who != address:
+                done.wait(20)
             share = take(self, who)
             if who == address and share is not None and not done.is_set():
                 done.set()
