@@ -13,7 +13,7 @@ from fedpipe.config.sweep import load_sweep
 from fedpipe.errors import ConfigError, EnvironmentProblem
 from fedpipe.outlets import watch_outlets
 from fedpipe.steps.project import Project
-from fedpipe.steps.sweep import SweepOptions, run_sweep
+from fedpipe.steps.sweep import SweepOptions, load, run_sweep
 from flows.home import use_writable_home
 
 
@@ -45,7 +45,7 @@ def launch_sweep(
         if dask is not None:
             from flows.dask_pool import DaskPool, cluster
 
-            sweep = load_sweep(path)
+            sweep, _ = load(project, path, overrides)
             asked = (sweep.cores_per_child, sweep.memory_per_child_mb, sweep.max_parallel)
             runner, most = stack.enter_context(cluster(dask, *asked))
             run.pool, flow = DaskPool(project, most, sweep.cores_per_child), flow.with_options(task_runner=runner)

@@ -49,6 +49,11 @@ def problem_of_remote(config: Any) -> str | None:
         return f"runtime.remote names {', '.join(twice)} twice. Name each machine once."
     if runtime.workers > 1:
         return f"runtime.workers={runtime.workers} is set but runtime.remote ignores it: clients are spread over its machines. Remove one."
+    if runtime.worker_memory_limit_mb is not None:
+        return (
+            f"runtime.worker_memory_limit_mb={runtime.worker_memory_limit_mb} is set but runtime.remote ignores it: it replaces workers of "
+            "this machine. Remove one."
+        )
     if runtime.debug:
         return "runtime.debug=True computes in this process, but runtime.remote is set. Remove one of them."
     named = ALGORITHMS.get(config.algorithm.name)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from fedpipe.config import Config, load_config
 from fedpipe.config.sweep import SweepConfig, load_sweep
 from fedpipe.config.sweep_children import check_space, child_config
+from fedpipe.errors import ConfigError
 from fedpipe.steps.project import Project
 from fedpipe.steps.sweep_result import conclude, summary_of
 from fedpipe.steps.sweep_run import ChildPool, Children, SweepWatcher
@@ -40,9 +41,16 @@ def load(project: Project, path: Path, overrides: Sequence[str] = ()) -> tuple[S
     """
     sweep = load_sweep(path)
     base = load_config(project.root / sweep.params, [*sweep.overrides, *overrides])
-    if base.runtime.groups is None:  # it belongs to the result, and would follow the machine's cores
+    if base.runtime.set_groups is None:  # it belongs to the result, and would follow the machine's cores
         groups = max(sweep.cores_per_child, base.runtime.workers)
         base = child_config(base, {"runtime.groups": groups}, path.name)
+    if base.runtime.remote:  # a worker serves one run at a time
+        if (sweep.max_parallel or 1) > 1:
+            raise ConfigError(
+                f"{path.name}: max_parallel={sweep.max_parallel} is set with runtime.remote, whose machines serve one run at a time. Set "
+                "max_parallel: 1, or runtime.remote=[] in overrides."
+            )
+        sweep = sweep.model_copy(update={"max_parallel": 1})
     check_space(sweep, base, path.name)
     return sweep, base
 
