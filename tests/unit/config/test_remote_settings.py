@@ -34,7 +34,10 @@ def test_what_is_no_address_is_refused(address: str) -> None:
         ),
         ({"runtime": {**REMOTE, "workers": 2}}, r"runtime\.workers=2 is set but runtime\.remote ignores it"),
         ({"runtime": {**REMOTE, "debug": True}}, r"runtime\.debug=True computes in this process, but runtime\.remote is set"),
-        ({"runtime": {**REMOTE, "worker_memory_limit_mb": 900}}, r"runtime\.worker_memory_limit_mb=900 is set but runtime\.remote ignores it"),
+        (
+            {"runtime": {**REMOTE, "worker_memory_limit_mb": 900}},
+            r"runtime\.worker_memory_limit_mb=900 is set but runtime\.remote ignores it",
+        ),
         ({"runtime": {"remote": ["a:1", "a:1"]}}, r"runtime\.remote names a:1 twice"),
     ],
 )
