@@ -1,6 +1,6 @@
 """Accuracy of each algorithm at sensible settings, beside the baselines `centralized` and `local_only`, over three seeds.
 
-The digits of `mnist5k` over 20 clients with label skew, and with `--data DIR` the first 100 writers of EMNIST's digits, whose files are
+The digits of `mnist5k` over 20 clients with label skew, and with `--data DIR` the first 100 writers of EMNIST's digits, whose file is
 in DIR. All algorithms process the same number of examples: as many rounds, clients, epochs and examples a client; `fedsgd` alone has one
 epoch a round, its one step. Accuracy is on the central test set after the last round. `python -m benchmarks.accuracy --json`;
 docs/benchmarks.md says how to read it.
@@ -27,6 +27,12 @@ COMMON: Mapping[str, Any] = {
     "client.shuffle": True,
     "client.weighting": "examples",
 }
+POPULATIONS: Mapping[str, Mapping[str, Any]] = {
+    "mnist5k": {"data.source": "mnist5k", "data.clients": 20},
+    "emnist": {"data.source": "emnist", "data.clients": 100, "rounds": 250},
+}
+"""The data, and rounds where they are others: a writer has 79 training examples, a client of `mnist5k` 225."""
+
 RATES = {"softmax": 0.05, "cnn": 0.1}
 """Client learning rates of all algorithms, but for those that say another."""
 
@@ -55,10 +61,10 @@ def config_of(algorithm: str, model: str, data: Mapping[str, Any], seed: int, ro
     from benchmarks.training import settings
     from fedpipe.config.algorithms import ALGORITHMS
 
-    common = {**data, **COMMON, "rounds": rounds, "client.learning_rate": RATES[model], **OWN[algorithm]}
+    common = {**COMMON, **data, "rounds": rounds, "client.learning_rate": RATES[model], **OWN[algorithm]}
     if algorithm == "local_only":  # every client trains in every round, in so many fewer rounds: as many epochs for each of them
         clients = data["data.clients"]
-        common |= {"cohort.strategy": "fixed", "cohort.size": clients, "rounds": max(rounds * COMMON["cohort.size"] // clients, 1)}
+        common |= {"cohort.strategy": "fixed", "cohort.size": clients, "rounds": max(rounds * common["cohort.size"] // clients, 1)}
     read = {key: value for key, value in common.items() if not ALGORITHMS[algorithm].ignored(key)}
     return settings(read, {"seed": seed, "model.name": model, "algorithm.name": algorithm, "eval.every": rounds})
 
@@ -109,9 +115,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--data", metavar="DIR", help="folder with EMNIST's files, as data.cache_dir: its 100 first writers are measured too"
     )
+    parser.add_argument("--populations", help="mnist5k, emnist or both; all that are there if not given")
     parser.add_argument("--models", default="softmax,cnn")
     parser.add_argument("--algorithms", default=",".join(OWN))
-    parser.add_argument("--rounds", type=int, default=COMMON["rounds"])
+    parser.add_argument("--rounds", type=int, help="in place of those of the population")
     parser.add_argument("--seeds", type=int, default=len(SEEDS))
     options = parser.parse_args(arguments)
     end_what_was_started()
@@ -121,13 +128,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from benchmarks.training import Bench, settings
     from fedpipe.engine.runtime import Runtime
 
-    rounds, seeds = (3, SEEDS[:1]) if options.short else (options.rounds, SEEDS[: options.seeds])
+    seeds = SEEDS[:1] if options.short else SEEDS[: options.seeds]
     models = ["softmax"] if options.short else options.models.split(",")
-    populations: dict[str, dict[str, Any]] = {"mnist5k": {"data.source": "mnist5k", "data.clients": 20}}
-    if options.data:
-        populations["emnist"] = {"data.source": "emnist", "data.clients": 100, "data.cache_dir": str(Path(options.data).resolve())}
+    there = ["mnist5k", *(["emnist"] if options.data else [])]
+    names = options.populations.split(",") if options.populations else there
+    if unknown := set(names) - set(there):
+        parser.error(f"--populations: expected some of {', '.join(there)}, found {', '.join(sorted(unknown))}; emnist needs --data")
     result: dict[str, Any] = {}
-    for name, data in populations.items():
+    for name in names:
+        data = {**POPULATIONS[name], **({"data.cache_dir": str(Path(options.data).resolve())} if name == "emnist" else {})}
+        rounds = 3 if options.short else options.rounds or data.get("rounds", COMMON["rounds"])
         config = settings(data)
         with (
             tempfile.TemporaryDirectory(prefix="fedpipe-accuracy-") as folder,

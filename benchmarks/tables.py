@@ -1,14 +1,17 @@
 """Writes the tables of costs and accuracies from the benchmarks' own JSON: `python -m benchmarks.tables FOLDER`.
 
-FOLDER holds `cost.json`, for docs/algorithms.md, and `accuracy.json`, for the README, or one of them, as `--json` printed them.
+FOLDER holds `cost.json`, for docs/algorithms.md, and `accuracy.json`, for the README, or one of them, as `--json` printed them. What was
+measured by several commands, `accuracy_1.json`, `accuracy_2.json` and so on, is joined.
 """
 
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from benchmarks.accuracy import OWN
 
 ROOT = Path(__file__).parents[1]
 DATA = {"mnist5k": "5,000 digits", "emnist": "100 writers"}
@@ -49,11 +52,34 @@ def accuracy_section(result: Mapping[str, Any]) -> str:
         figures = [result[data][model].get(algorithm) for data, model in columns]
         cells = [f"{100 * one['accuracy_mean']:.2f} ± {100 * one['accuracy_std']:.2f}" if one else "not measured" for one in figures]
         lines.append(f"| `{algorithm}` | {' | '.join(cells)} | {own[algorithm]} |")
-    base = {model: result[data][model]["fedavg"]["settings"] for data, model in columns if "fedavg" in result[data][model]}
-    differs = {model: {k: v for k, v in values.items() if first["fedavg"]["settings"].get(k) != v} for model, values in base.items()}
-    of_models = "".join(f" {model}: {_text(values)}." for model, values in differs.items() if _text(values))
-    return "\n".join([*lines, "", f"All others: {common}.{of_models} `local_only`: the mean of each client's model.",
+    base = {f"{DATA[d]}, {m}": result[d][m]["fedavg"]["settings"] for d, m in columns if "fedavg" in result[d][m]}
+    differs = {name: {k: v for k, v in values.items() if first["fedavg"]["settings"].get(k) != v} for name, values in base.items()}
+    of_columns = "".join(f" {name}: {_text(values)}." for name, values in differs.items() if _text(values))
+    return "\n".join([*lines, "", f"All others: {common}.{of_columns} `local_only`: the mean of each client's model.",
                       "Made by `uv run python -m benchmarks.accuracy --json` and `python -m benchmarks.tables`."])  # fmt: skip
+
+
+def joined(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the accuracies of several commands as if one had found them, algorithms in the order of the benchmark. Raises ValueError.
+
+    Each by data, model and algorithm; what two of them measured is refused.
+    """
+    whole: dict[str, Any] = {}
+    for result in results:
+        for data in [name for name in DATA if name in result]:
+            for model, found in result[data].items():
+                place = whole.setdefault(data, {}).setdefault(model, {})
+                if twice := sorted(set(place) & set(found)):
+                    raise ValueError(f"expected each accuracy once, found {data}, {model}: {', '.join(twice)} in two files")
+                place |= found
+    order = list(OWN)
+    return {
+        data: {
+            model: dict(sorted(found.items(), key=lambda item: order.index(item[0])))
+            for model, found in sorted(models.items(), reverse=True)
+        }
+        for data, models in whole.items()
+    }
 
 
 def common_and_own(settings: Mapping[Any, Mapping[str, Mapping[str, Any]]]) -> tuple[str, dict[str, str]]:
@@ -76,11 +102,24 @@ def with_section(document: str, name: str, text: str) -> str:
     return re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n{text}\n{end}", document, flags=re.DOTALL)
 
 
-SECTIONS = {"cost": (ROOT / "docs" / "algorithms.md", cost_section), "accuracy": (ROOT / "README.md", accuracy_section)}
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text().splitlines()[-1])
+
+
+def main(folder: Path) -> None:
+    """Write the sections of what `folder` holds. Raises ValueError if it holds none."""
+    costs, accuracies = sorted(folder.glob("cost.json")), sorted(folder.glob("accuracy*.json"))
+    if not costs and not accuracies:
+        raise ValueError(f"{folder}: expected cost.json or accuracy*.json, found neither")
+    for path in costs:
+        _write(ROOT / "docs" / "algorithms.md", "cost", cost_section(_read(path)))
+    if accuracies:
+        _write(ROOT / "README.md", "accuracy", accuracy_section(joined([_read(path) for path in accuracies])))
+
+
+def _write(path: Path, name: str, text: str) -> None:
+    path.write_text(with_section(path.read_text(), name, text))
 
 
 if __name__ == "__main__":
-    for name, (path, write) in SECTIONS.items():
-        source = Path(sys.argv[1]) / f"{name}.json"
-        if source.exists():
-            path.write_text(with_section(path.read_text(), name, write(json.loads(source.read_text().splitlines()[-1]))))
+    main(Path(sys.argv[1]))

@@ -7,10 +7,8 @@ which vanishes with the process however it ends, and keeps nine bytes an example
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -119,20 +117,19 @@ class _Codes:
         return names, rank[np.concatenate(self._parts)]
 
 
-def read_pool(source: Source, where: str, scratch: Path, memory_limit_mb: int) -> Pool:
+def read_pool(source: Source, where: str, file: IO[bytes], memory_limit_mb: int) -> Pool:
     """Read all batches of a source.
 
     Args:
         source: the source.
         where: its name, for errors.
-        scratch: folder for the features' file.
+        file: empty file for the features; it must stay open as long as the pool is used.
         memory_limit_mb: refuse a source whose columns alone would pass it.
 
     Raises:
         DataError: the source is empty or damaged, its batches do not agree, or it has too many examples for the memory limit.
         OSError: the features cannot be written.
     """
-    file = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - it lives as long as the pool
     first: Batch | None = None
     digest, count = hashlib.sha256(), 0
     clients, labels, numbers, tests, lengths = _Codes(), _Codes(), [], [], []

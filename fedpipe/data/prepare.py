@@ -1,6 +1,7 @@
 """From a source to the shards: read, give to clients, split, write. docs/data.md says the same in words, for users."""
 
 import hashlib
+import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +53,8 @@ def prepare_shards(config: DataConfig, out: Path, project: Path, forgotten: Coll
     where = f"data.source={config.source}"
     source = open_source(config, project)
     try:
-        with replaced_folder(out) as folder:
-            pool = read_pool(source, where, folder, config.memory_limit_mb)
+        with replaced_folder(out) as folder, tempfile.TemporaryFile(dir=folder) as features:
+            pool = read_pool(source, where, features, config.memory_limit_mb)
             if config.invert and pool.x.dtype == np.int32:
                 raise DataError(f"data.invert=true: expected features that are drawings, {where} has int32 tokens. Set it to false.")
             clients = _forget(_clients(config, pool), forgotten)

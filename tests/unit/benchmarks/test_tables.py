@@ -9,13 +9,12 @@ import pytest
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.accuracy import BAR_POINTS, OWN, config_of, points_below  # noqa: E402 - benchmarks are no installed package
+from benchmarks.accuracy import BAR_POINTS, OWN, POPULATIONS, config_of, points_below  # noqa: E402 - benchmarks are no installed package
 from benchmarks.cost import VARIANTS  # noqa: E402
-from benchmarks.tables import accuracy_section, cost_section, with_section  # noqa: E402
+from benchmarks.tables import accuracy_section, cost_section, joined, with_section  # noqa: E402
 from fedpipe.config.algorithms import ALGORITHMS  # noqa: E402
 
 MACHINE = {"cores": 2, "cpu": "a CPU"}
-DIGITS = {"data.source": "mnist5k", "data.clients": 20}
 
 
 def test_all_algorithms_are_measured() -> None:
@@ -25,10 +24,11 @@ def test_all_algorithms_are_measured() -> None:
 
 
 @pytest.mark.parametrize("algorithm", OWN)
-def test_all_algorithms_take_as_many_epochs(algorithm: str) -> None:
-    config = config_of(algorithm, "softmax", DIGITS, seed=1, rounds=100)
+@pytest.mark.parametrize(("data", "rounds", "in_all"), [("mnist5k", 100, 20), ("emnist", 250, 10)])
+def test_all_algorithms_take_as_many_epochs(algorithm: str, data: str, rounds: int, in_all: int) -> None:
+    config = config_of(algorithm, "softmax", POPULATIONS[data], seed=1, rounds=rounds)
     epochs = config.client.epochs if algorithm != "fedsgd" else 2  # its step is one epoch, see docs/benchmarks.md
-    assert config.rounds * config.cohort.size * epochs / 20 == 20
+    assert config.rounds * config.cohort.size * epochs / POPULATIONS[data]["data.clients"] == in_all
 
 
 def test_costs_go_where_they_belong() -> None:
@@ -48,7 +48,20 @@ def test_accuracies_stand_beside_the_settings_that_made_them() -> None:
     faster = found | {"settings": settings | {"client.learning_rate": 0.2}}
     two = accuracy_section({"mnist5k": {"softmax": {"fedavg": found, "fedprox": other}, "cnn": {"fedavg": faster}}, "machine": MACHINE})
     assert "| `fedprox` | 91.23 ± 0.12 | not measured | `algorithm.mu=0.01` |" in two
-    assert "All others: `rounds=100`, `client.learning_rate=0.1`. cnn: `client.learning_rate=0.2`." in two
+    assert "All others: `rounds=100`, `client.learning_rate=0.1`. 5,000 digits, cnn: `client.learning_rate=0.2`." in two
+
+
+def test_accuracies_of_several_commands_are_joined() -> None:
+    one, two, three = {"accuracy_mean": 0.1}, {"accuracy_mean": 0.2}, {"accuracy_mean": 0.3}
+    parts = [
+        {"mnist5k": {"cnn": {"centralized": one}}, "machine": MACHINE},
+        {"mnist5k": {"softmax": {"fedavg": three}, "cnn": {"fedavg": two}}, "points_below_centralized": {}},
+    ]
+    whole = joined(parts)
+    assert whole == {"mnist5k": {"softmax": {"fedavg": three}, "cnn": {"fedavg": two, "centralized": one}}}
+    assert [list(whole["mnist5k"]), list(whole["mnist5k"]["cnn"])] == [["softmax", "cnn"], ["fedavg", "centralized"]]
+    with pytest.raises(ValueError, match="found mnist5k, cnn: fedavg in two files"):
+        joined([*parts, {"mnist5k": {"cnn": {"fedavg": one}}}])
 
 
 def test_the_bar_is_about_the_cnn() -> None:
