@@ -34,7 +34,7 @@ def test_each_waits_for_what_it_needs_and_says_when_it_is_there() -> None:
     for name, service in SERVICES.items():
         for other, how in service.get("depends_on", {}).items():
             if how["condition"] == "service_healthy":
-                assert SERVICES[other]["healthcheck"]["test"][0] == "CMD", f"{name} waits for {other}"
+                assert SERVICES[other]["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), f"{name} waits for {other}"
             else:
                 assert how == {"condition": "service_completed_successfully"}
                 assert "restart" not in SERVICES[other], f"{other} comes to its end"
