@@ -1,7 +1,7 @@
-"""Writes the tables of costs and accuracies from the benchmarks' own JSON: `python -m benchmarks.tables FOLDER`.
+"""Writes what benchmarks measured into the documents, from their own JSON: `python -m benchmarks.tables FOLDER`.
 
-FOLDER holds `cost.json`, for docs/algorithms.md, and `accuracy.json`, for the README, or one of them, as `--json` printed them. What was
-measured by several commands, `accuracy_1.json`, `accuracy_2.json` and so on, is joined.
+FOLDER holds `cost.json`, for docs/algorithms.md, `lineage.json`, for docs/lineage.md, and `accuracy.json`, for the README, or some of them,
+as `--json` printed them. Accuracies of several commands, `accuracy_1.json`, `accuracy_2.json` and so on, are joined.
 """
 
 import json
@@ -31,6 +31,16 @@ def cost_section(result: Mapping[str, Any]) -> str:
         cells = [result[model][name] for model in ("softmax", "cnn")]
         lines.append(f"| `{name}` | " + " | ".join(f"{cell['relative']:.2f} ({cell['seconds']:.3g})" for cell in cells) + " |")
     return "\n".join([*lines, "", "Made by `uv run python -m benchmarks.cost --json` and `python -m benchmarks.tables`."])
+
+
+def lineage_section(result: Mapping[str, Any]) -> str:
+    """Return what a client's question takes over 2,000 runs, as Markdown."""
+    machine = result["machine"]
+    return (
+        f"Over a store of 2,000 runs `fedpipe lineage --client ID` answers in {result['lineage_seconds_2000_runs']:.2g} s, the start "
+        f"of the program included, and in {result['index_seconds_2000_runs']:.2g} s when the index has to be made first, on {machine['cores']} cores of "
+        f"{machine['cpu']}. Made by `uv run python -m benchmarks.lineage --json` and `python -m benchmarks.tables`."
+    )
 
 
 def accuracy_section(result: Mapping[str, Any]) -> str:
@@ -108,11 +118,14 @@ def _read(path: Path) -> Any:
 
 def main(folder: Path) -> None:
     """Write the sections of what `folder` holds. Raises ValueError if it holds none."""
-    costs, accuracies = sorted(folder.glob("cost.json")), sorted(folder.glob("accuracy*.json"))
-    if not costs and not accuracies:
-        raise ValueError(f"{folder}: expected cost.json or accuracy*.json, found neither")
-    for path in costs:
-        _write(ROOT / "docs" / "algorithms.md", "cost", cost_section(_read(path)))
+    accuracies = sorted(folder.glob("accuracy*.json"))
+    found = {name: folder / f"{name}.json" for name in ("cost", "lineage") if (folder / f"{name}.json").exists()}
+    if not accuracies and not found:
+        raise ValueError(f"{folder}: expected cost.json, lineage.json or accuracy*.json, found none")
+    if "cost" in found:
+        _write(ROOT / "docs" / "algorithms.md", "cost", cost_section(_read(found["cost"])))
+    if "lineage" in found:
+        _write(ROOT / "docs" / "lineage.md", "lineage", lineage_section(_read(found["lineage"])))
     if accuracies:
         _write(ROOT / "README.md", "accuracy", accuracy_section(joined([_read(path) for path in accuracies])))
 

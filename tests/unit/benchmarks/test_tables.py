@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.accuracy import BAR_POINTS, OWN, POPULATIONS, config_of, points_below  # noqa: E402 - benchmarks are no installed package
 from benchmarks.cost import VARIANTS  # noqa: E402
-from benchmarks.tables import accuracy_section, cost_section, joined, with_section  # noqa: E402
+from benchmarks.tables import accuracy_section, cost_section, joined, lineage_section, with_section  # noqa: E402
 from fedpipe.config.algorithms import ALGORITHMS  # noqa: E402
 
 MACHINE = {"cores": 2, "cpu": "a CPU"}
@@ -36,6 +36,16 @@ def test_costs_go_where_they_belong() -> None:
     text = cost_section({**result, "cnn": result["softmax"], "machine": MACHINE})
     assert "| `scaffold` | 3.12 (0.0312) | 3.12 (0.0312) |" in text
     assert "2 cores of a CPU" in text
+
+
+def test_the_time_of_a_clients_question_is_stated() -> None:
+    text = lineage_section({"lineage_seconds_2000_runs": 4.835, "index_seconds_2000_runs": 43.6, "machine": MACHINE})
+    assert "answers in 4.8 s, the start of the program included, and in 44 s when" in text
+    document = (ROOT / "docs" / "lineage.md").read_text()
+    stated = document.split("<!-- lineage -->\n")[1].split("\n<!-- /lineage -->")[0]
+    seconds = [float(words.split(" s")[0]) for words in stated.split(" in ")[1:3]]
+    assert 0 < seconds[0] < seconds[1]
+    assert "2 cores of AMD EPYC" in stated
 
 
 def test_accuracies_stand_beside_the_settings_that_made_them() -> None:
