@@ -65,8 +65,12 @@ def accuracy_section(result: Mapping[str, Any]) -> str:
     base = {f"{DATA[d]}, {m}": result[d][m]["fedavg"]["settings"] for d, m in columns if "fedavg" in result[d][m]}
     differs = {name: {k: v for k, v in values.items() if first["fedavg"]["settings"].get(k) != v} for name, values in base.items()}
     of_columns = "".join(f" {name}: {_text(values)}." for name, values in differs.items() if _text(values))
-    return "\n".join([*lines, "", f"All others: {common}.{of_columns} `local_only`: all clients in each round, the mean of their models' accuracies.",
-                      "Made by `uv run python -m benchmarks.accuracy --json` and `python -m benchmarks.tables`."])  # fmt: skip
+    lines += [
+        "",
+        f"All others: {common}.{of_columns} `local_only`: all clients in each round, the mean of their models' accuracies.",
+        "Made by `uv run python -m benchmarks.accuracy --json` and `python -m benchmarks.tables`.",
+    ]
+    return "\n".join(lines)
 
 
 def joined(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
