@@ -4,6 +4,7 @@ Every message says what was expected, what was found, where, and what to do next
 one line and exits with `exit_code`; a traceback is shown with `--debug` alone. Passwords and tokens are hidden in every message.
 """
 
+import signal
 from collections.abc import Iterable
 
 from fedpipe.redact import hide
@@ -64,3 +65,19 @@ def shorten(items: Iterable[object], limit: int = 10) -> str:
     listed = [str(item) for item in items]
     text = ", ".join(listed[:limit])
     return f"{text} (+{len(listed) - limit})" if len(listed) > limit else text
+
+
+def reason_of(err: BaseException) -> str:
+    """Return why something did not come to its end, as a run's tag says it.
+
+    >>> reason_of(ValueError("no"))
+    'ValueError: no'
+    >>> reason_of(KeyboardInterrupt())
+    'interrupted (Ctrl-C)'
+    """
+    if isinstance(err, KeyboardInterrupt):
+        return "interrupted (Ctrl-C)"
+    number = getattr(err, "signal", None)  # Prefect's TerminationSignal, which has no text
+    if number is not None:
+        return f"cancelled, or told to end by {signal.Signals(number).name}"
+    return f"{type(err).__name__}: {err}"

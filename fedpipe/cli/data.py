@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fedpipe.cli.options import Json, Quiet
-from fedpipe.errors import ConfigError
+from fedpipe.errors import ConfigError, shorten
 
 
 def sources(as_json: Json = False) -> None:
@@ -69,7 +69,14 @@ def describe(
 
 def forget(
     client_ids: Annotated[list[str], typer.Argument(help="Ids of the clients to leave out.")],
-    reason: Annotated[str, typer.Option(help="Why; a tag of the registered models that trained on their data.")] = "asked to be forgotten",
+    reason: Annotated[
+        str | None,
+        typer.Option(
+            help="Why; a tag of the registered models that trained on their data. Default: what it says already, else 'asked to be "
+            "forgotten'.",
+            show_default=False,
+        ),
+    ] = None,
     retrain: Annotated[bool, typer.Option("--retrain", help="Train the champion again without them, in its place.")] = False,
     model: Annotated[
         str | None,
@@ -95,7 +102,7 @@ def forget(
     needed = planned is not None and planned.version in done.champions
     if not as_json and not quiet:
         typer.echo(
-            f"data/shards: {done.examples} examples of {len(done.client_ids)} clients are gone, {done.clients_left} clients are left; "
+            f"data/shards: {done.examples} examples of {shorten(done.client_ids)} are gone, {done.clients_left} clients are left; "
             f"{len(done.files_changed)} of {done.files} files changed. Commit forgotten.json and dvc.lock; `dvc push` sends the new "
             "version, `dvc gc` removes the old one.",
             err=True,

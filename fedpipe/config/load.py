@@ -48,12 +48,12 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     return parse_config(values, where=path.name)
 
 
-def read_params(path: Path) -> dict[str, Any]:
-    """Return the mapping in the YAML file at `path`. Raises ConfigError if it cannot be read or is none."""
+def read_params(path: Path, missing: str = "no such params file. Name one with --params, or run in a fedpipe project.") -> dict[str, Any]:
+    """Return the mapping in the YAML file at `path`. Raises ConfigError if it cannot be read or is none; `missing` is for no file."""
     try:
         values = _parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError as err:
-        raise ConfigError(f"{path}: no such params file. Name one with --params, or run in a fedpipe project.") from err
+        raise ConfigError(f"{path}: {missing}") from err
     except (OSError, UnicodeDecodeError) as err:
         raise ConfigError(f"{path}: cannot be read as text: {err}") from err
     except yaml.YAMLError as err:

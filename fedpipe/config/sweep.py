@@ -121,7 +121,7 @@ def load_sweep(path: Path) -> SweepConfig:
     Raises:
         ConfigError: the file cannot be read, a key is unknown, a value does not fit, or the metric is of the test split.
     """
-    values = read_params(path)
+    values = read_params(path, "no such sweep file. Name one, as in `fedpipe sweep sweep.yaml` (docs/sweeps.md).")
     try:
         sweep = SweepConfig.model_validate(values)
         return sweep if sweep.name else SweepConfig.model_validate({**values, "name": path.stem})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedpipe.errors import ConfigError, ModelError
+from fedpipe.steps.files import require_place
 from fedpipe.steps.predict import warn_if_forgotten
 from fedpipe.steps.project import Project
 
@@ -40,7 +41,7 @@ def export(project: Project, wanted: str, form: str, out: Path) -> Exported:
     It is written beside `out`, read back, compared on drawn examples with the recorded model, and only then given its name.
 
     Raises:
-        ConfigError: `out` is there already, or its folder is not.
+        ConfigError: `out` is there already, or cannot be written.
         TrackingError: there is no such model.
         ModelError: the form cannot hold it, or predicts something else; nothing is left then.
     """
@@ -53,8 +54,7 @@ def export(project: Project, wanted: str, form: str, out: Path) -> Exported:
         raise ConfigError(f"--format {form}: expected {' or '.join(FORMATS)}.")
     if out.exists() or out.is_symlink():
         raise ConfigError(f"{out}: expected a new name, found it is there already. Remove it or choose another.")
-    if not out.parent.is_dir():
-        raise ConfigError(f"{out}: expected its folder {out.parent} to be there, found it is not. Make it first.")
+    require_place(out, "the model")
     write, read = (
         (exports.write_savedmodel, exports.read_savedmodel) if form == "savedmodel" else (exports.write_tflite, exports.read_tflite)
     )

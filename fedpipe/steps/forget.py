@@ -38,13 +38,13 @@ class Forgotten:
     champions: tuple[str, ...]
 
 
-def forget(project: Project, client_ids: Sequence[str], reason: str) -> Forgotten:
+def forget(project: Project, client_ids: Sequence[str], reason: str | None = None) -> Forgotten:
     """Add the clients to `forgotten.json`, bring the shards up to date through DVC's stage `prepare`, tag the models that saw them.
 
     Args:
         project: the project; its shards must be there, so that a mistyped id is seen.
         client_ids: who is to be forgotten.
-        reason: why, for the tags.
+        reason: why, for the tags; None leaves those of an earlier call.
 
     Raises:
         DataError: an id is not in the shards, or the stage fails; then the list is as it was.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 INDEX_NAME = "lineage.sqlite"
 FORGOTTEN_TAG, REASON_TAG = "fedpipe.forgotten_clients", "fedpipe.forgotten_reason"
+NO_REASON = "asked to be forgotten"
 
 
 def run_lineage(project: Project, wanted: str) -> dict[str, Any]:
@@ -93,11 +94,12 @@ def client_lineage(project: Project, client_id: str) -> dict[str, Any]:
     }
 
 
-def mark_versions(project: Project, client_ids: Sequence[str], reason: str) -> list[str]:
+def mark_versions(project: Project, client_ids: Sequence[str], reason: str | None) -> list[str]:
     """Tag every registered model version that trained on the data of these clients; return them as `NAME/VERSION`.
 
-    The tag `fedpipe.forgotten_clients` is a JSON list, to which later calls add; `fedpipe.forgotten_reason` is the last reason. Of clients
-    with the same ids in other data nothing is said. A project without runs has nothing to tag.
+    The tag `fedpipe.forgotten_clients` is a JSON list, to which later calls add; `fedpipe.forgotten_reason` is the last reason
+    that was given: None leaves an earlier one. Of clients with the same ids in other data nothing is said. A project without runs has
+    nothing to tag.
 
     Raises:
         TrackingError: the store cannot be read or written.
@@ -108,16 +110,18 @@ def mark_versions(project: Project, client_ids: Sequence[str], reason: str) -> l
     if not has_store(project.root):
         return []
     found: dict[tuple[str, str], set[str]] = {}
+    before: dict[tuple[str, str], str] = {}
     for client_id in client_ids:
         for version in client_lineage(project, client_id)["versions"]:
             if version["here"]:
                 key = (version["name"], version["version"])
+                before[key] = version["tags"].get(REASON_TAG, NO_REASON)
                 found.setdefault(key, set(json.loads(version["tags"].get(FORGOTTEN_TAG, "[]")))).add(client_id)
     store = read_store(project.root)
     for (name, number), clients in found.items():
         with store.guard(f"tag version {number} of model {name}"):
             store.client.set_model_version_tag(name, number, FORGOTTEN_TAG, json.dumps(sorted(clients)))
-            store.client.set_model_version_tag(name, number, REASON_TAG, fit(reason, MAX_VERSION_TAG))
+            store.client.set_model_version_tag(name, number, REASON_TAG, fit(reason or before[name, number], MAX_VERSION_TAG))
     return [f"{name}/{number}" for name, number in found]
 
 

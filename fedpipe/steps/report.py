@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fedpipe.errors import ConfigError
 from fedpipe.report.facts import RunFacts, differing
 from fedpipe.report.page import labels, render
-from fedpipe.steps.files import write_atomic
+from fedpipe.steps.files import require_place, write_atomic
 from fedpipe.steps.project import Project
 from fedpipe.steps.report_facts import as_finished, gather
 from fedpipe.steps.run_files import RunFiles, folder_of_run
@@ -65,15 +65,15 @@ def report(project: Project, wanted: Sequence[str], out: Path | None = None) -> 
 
     Raises:
         TrackingError: the store cannot be read, or has no such run.
-        ConfigError: more runs than a page can show, or `out` is a folder.
+        ConfigError: more runs than a page can show, or `out` cannot be written.
     """
     from fedpipe.tracking.lookup import find_run
     from fedpipe.tracking.store import read_store
 
     if len(wanted) > MOST_RUNS:
         raise ConfigError(f"report: expected at most {MOST_RUNS} runs side by side, found {len(wanted)}. Name fewer.")
-    if out is not None and out.is_dir():
-        raise ConfigError(f"{out}: expected a file to write the report to, found a folder. Name a file in it, such as {out / REPORT_NAME}.")
+    if out is not None:
+        require_place(out, "the report")
     store = read_store(project.root)
     runs = list({run.info.run_id: run for run in (find_run(store, one) for one in wanted)}.values())
     with TemporaryDirectory(prefix="fedpipe-report-") as scratch:

@@ -86,7 +86,10 @@ def reproduce(project: Project, wanted: str, say: Callable[[str], None]) -> Repr
         needed = {part: read_artifact(store, run, f"{LINEAGE}/{part}", kept) for part in (PARAMS_NAME, WEIGHTS_NAME)}
         missing = [part for part, path in needed.items() if path is None]
         if missing:
-            raise ConfigError(f"run {run_id}: expected {', '.join(missing)} among its artifacts, found none: an older fedpipe made it.")
+            raise ConfigError(
+                f"run {run_id}: expected {', '.join(missing)} among its artifacts, found none: it is no training (a sweep's "
+                "children are), or an older fedpipe made it."
+            )
         patch = read_artifact(store, run, f"{LINEAGE}/{PATCH_NAME}", kept)
         notes = _notes(project, tags, commit, patch)
         say(f"commit {commit[:12]}{' and the changes that the run had' if patch else ''}, in a work tree of its own")

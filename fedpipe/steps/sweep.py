@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from fedpipe.config import Config, load_config
 from fedpipe.config.sweep import SweepConfig, load_sweep
 from fedpipe.config.sweep_children import check_space, child_config
-from fedpipe.errors import ConfigError
+from fedpipe.errors import ConfigError, reason_of
+from fedpipe.steps.files import require_place
 from fedpipe.steps.project import Project
 from fedpipe.steps.sweep_result import conclude, summary_of
 from fedpipe.steps.sweep_run import ChildPool, Children, SweepWatcher
@@ -89,13 +90,14 @@ def run_sweep(
         options: see there.
 
     Raises:
-        ConfigError: the sweep is not valid, is going on, or was started with other settings.
+        ConfigError: the sweep is not valid, is going on, or was started with other settings; its result could not be written.
         EnvironmentProblem: children were interrupted, and can go on with the same command.
         TrackingError, DataError: see there.
     """
     start = time.perf_counter()
     sweep, base = load(project, path, overrides)
     preset = options.get("out") or project.root / "params" / f"sweep_{sweep.name}.yaml"
+    require_place(preset, "the best child's settings")
     with begin_sweep(project, sweep, base, options.get("resume", False)) as state:
         children = Children(project, sweep, base, state, path.name, options.get("watcher"), pool)
         ran: list[int] = []
@@ -116,5 +118,5 @@ def _failing_with_its_run(store: "Store", run_id: str) -> Iterator[None]:
     try:
         yield
     except BaseException as err:
-        TrackedRun.attach(store, run_id).fail(f"{type(err).__name__}: {err}", killed=not isinstance(err, Exception))
+        TrackedRun.attach(store, run_id).fail(reason_of(err), killed=not isinstance(err, Exception))
         raise

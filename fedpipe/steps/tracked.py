@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedpipe.config import Config, flatten
-from fedpipe.errors import DataError
+from fedpipe.errors import DataError, reason_of
 from fedpipe.steps.chain import LINEAGE, lineage_tags, note, origin_files, write_origin
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef
@@ -60,7 +60,7 @@ def tracked(
             run.log_file(path, LINEAGE)
         yield run
     except BaseException as err:
-        run.fail(f"{type(err).__name__}: {err}", not isinstance(err, Exception), _FAILED_SECONDS)
+        run.fail(reason_of(err), not isinstance(err, Exception), _FAILED_SECONDS)
         raise
     finally:
         run.close()

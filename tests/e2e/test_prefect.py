@@ -134,7 +134,9 @@ def cancel(server: Server, process: "subprocess.Popen[bytes]", log: Path, name: 
     store = MlflowClient(tracking_uri=f"sqlite:///{server.user.project}/mlflow.db")
     while store.get_run(state["mlflow_run_id"]).info.status == "RUNNING" and time.monotonic() - start < 30:
         time.sleep(0.05)
-    assert store.get_run(state["mlflow_run_id"]).info.status == "KILLED", log.read_text()
+    run = store.get_run(state["mlflow_run_id"])
+    assert run.info.status == "KILLED", log.read_text()
+    assert run.data.tags["fedpipe.status_reason"] == "cancelled, or told to end by SIGTERM"
     assert time.monotonic() - start < 10
     return state
 

@@ -60,3 +60,6 @@ def test_the_models_that_saw_a_client_are_tagged(project):
     assert json.loads(tags[asked][FORGOTTEN_TAG]) == ["c001"]
     assert tags[saw][REASON_TAG] == "moved away"
     assert FORGOTTEN_TAG not in tags[others]
+    assert tags[asked][REASON_TAG] == "moved away"
+    mark_versions(project, ["c001"], None)  # as `forget --retrain` after a reason was given
+    assert store.client.get_model_version("digits", saw).tags[REASON_TAG] == "moved away"

@@ -8,7 +8,7 @@ import yaml
 
 from fedpipe.errors import ConfigError
 from fedpipe.steps.project import Project
-from fedpipe.steps.sweep import load
+from fedpipe.steps.sweep import load, run_sweep
 
 REMOTE = "runtime.remote=[worker1:7100,worker2:7100]"
 
@@ -38,3 +38,17 @@ def test_children_on_machines_run_one_after_another(project: Project) -> None:
     assert load(project, path)[0].max_parallel == 2
     with pytest.raises(ConfigError, match=r"rates\.yaml: max_parallel=2 is set with runtime\.remote, .* Set max_parallel: 1, or"):
         load(project, path, [REMOTE])
+
+
+def test_a_place_that_takes_no_file_is_refused_before_anything_is_trained(project: Project) -> None:
+    path = write(project)
+    with pytest.raises(ConfigError, match="the best child's settings cannot be written there: "):
+        run_sweep(project, path, out=path / "best.yaml")
+    with pytest.raises(ConfigError, match="expected a file for the best child's settings, found a folder"):
+        run_sweep(project, path, out=project.root)
+    assert sorted(one.name for one in project.root.iterdir()) == ["params.yaml", "rates.yaml"]
+
+
+def test_a_sweep_file_that_is_not_there_is_called_one(project: Project) -> None:
+    with pytest.raises(ConfigError, match=r"other\.yaml: no such sweep file"):
+        load(project, project.root / "other.yaml")
