@@ -15,7 +15,7 @@ from fedpipe.outlets import watch_outlets
 from fedpipe.redact import hide
 from fedpipe.steps.project import Project
 from fedpipe.steps.retrain import RETRAIN_OF
-from fedpipe.steps.run_state import RunState, begin, running
+from fedpipe.steps.run_state import RunState, begin, removed_if_refused, running
 from fedpipe.steps.runtime import early_runtime
 from fedpipe.steps.summary import new_run_name
 from fedpipe.types import RoundSink
@@ -79,7 +79,8 @@ def launch(
     run_name, run_dir = run.name, run.folder
     os.chdir(project.root)
     use_writable_home(project)
-    with running(run), early_runtime(config.runtime, run_dir / "worker.log"):
+    refused = removed_if_refused(run) if resumed is None else nullcontext()
+    with refused, running(run), early_runtime(config.runtime, run_dir / "worker.log"):
         with timings.phase("import prefect"):
             import prefect.settings  # noqa: F401 - the next line needs it; imported here to be counted
 

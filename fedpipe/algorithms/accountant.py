@@ -96,11 +96,10 @@ class Accountant:
         sampling = SAMPLING.get(cohort.strategy, "none: rounds of a client are known beforehand ({strategy})")
         if privacy.mechanism == "tree":
             sampling = "none: at most one round of a client in each tree ({strategy})"
-        end = self.epsilon(len(self.plan))
         return {
             "privacy.mechanism": privacy.mechanism,
             "privacy.noise_multiplier": repr(privacy.noise_multiplier),
-            "privacy.epsilon": "infinite" if math.isinf(end) else repr(end),
+            "privacy.epsilon": self.epsilon_text(len(self.plan)),
             "privacy.delta": repr(privacy.delta),
             "privacy.neighbours": NEIGHBOURS[self.relation],
             "privacy.sampling": sampling.format(size=cohort.size, clients=self.clients, strategy=cohort.strategy),
@@ -108,10 +107,14 @@ class Accountant:
             "privacy.covers": "the server's weights, if seed and plan are secret; metrics under train/, plan and failed clients are not",
         }
 
-    @property
-    def summary(self) -> dict[str, Any]:
-        """Return the same in short, for the run's summary; `epsilon` is None without noise."""
-        end, info = self.epsilon(len(self.plan)), self.info
+    def epsilon_text(self, round_num: int) -> str:
+        """Return epsilon after round `round_num`, as a tag has it."""
+        end = self.epsilon(round_num)
+        return "infinite" if math.isinf(end) else repr(end)
+
+    def summary(self, round_num: int) -> dict[str, Any]:
+        """Return the same in short, for the summary of a run that ended after `round_num`; `epsilon` is None without noise."""
+        end, info = self.epsilon(round_num), self.info
         short = {key: info[f"privacy.{key}"] for key in ("mechanism", "neighbours", "sampling")}
         numbers = {"noise_multiplier": self.config.privacy.noise_multiplier, "delta": self.config.privacy.delta}
         return {"epsilon": None if math.isinf(end) else end, **numbers, **short}
@@ -242,6 +245,17 @@ def _refuse_two_rounds_of_a_tree(plan: CohortPlan, rounds: int) -> None:
         if twice:
             raise PlanError(
                 f"privacy.mechanism=tree: expected each client at most once in the rounds of a tree, found in rounds {start + 1} to "
-                f"{min(start + rounds, len(plan))} more of {shorten(twice, 3)}. Lower privacy.restart_rounds, or choose "
-                "cohort.strategy=shuffled."
+                f"{min(start + rounds, len(plan))} more of {shorten(twice, 3)}. Set privacy.restart_rounds to "
+                f"{_rounds_without_repeat(plan)} or less, or choose a cohort.strategy that asks clients less often."
             )
+
+
+def _rounds_without_repeat(plan: CohortPlan) -> int:
+    """Return how long every tree of a plan may be at most, so that none has a client twice."""
+    lengths = range(len(plan), 1, -1)
+    return next((length for length in lengths if not _repeats(plan, length)), 1)
+
+
+def _repeats(plan: CohortPlan, rounds: int) -> bool:
+    parts = ([client for cohort in plan.cohorts[start : start + rounds] for client in cohort] for start in range(0, len(plan), rounds))
+    return any(len(part) != len(set(part)) for part in parts)

@@ -7,6 +7,7 @@ else; a lock on the folder, which the kernel lifts when its process ends however
 import json
 import logging
 import re
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,12 +19,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from fedpipe.config import Config, flatten_result, load_config, parse_config
-from fedpipe.errors import ConfigError
+from fedpipe.errors import ConfigError, ModelError, PlanError
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.project import Project
 
 STATE_NAME = "run_state.json"
-FINISHED = "finished"
+STARTED, FINISHED = "started", "finished"
 
 logger = logging.getLogger("fedpipe.steps")
 
@@ -97,7 +98,7 @@ def begin(project: Project, name: str, config: Config, entry: str, **asked: Any)
             break
         except FileExistsError:
             number += 1
-    about = {"name": name, "entry": entry, "status": "started", "begun": time.time(), "key": uuid.uuid4().hex}
+    about = {"name": name, "entry": entry, "status": STARTED, "begun": time.time(), "key": uuid.uuid4().hex}
     state = RunState(folder, about | {"config": config.model_dump(mode="json"), **asked})
     state.update()
     return state
@@ -160,6 +161,19 @@ def running(state: RunState) -> Iterator[None]:
             yield
         finally:
             _current.reset(token)
+
+
+@contextmanager
+def removed_if_refused(state: RunState) -> Iterator[None]:
+    """Remove the folder of a new run whose settings turn out wrong in the block, before it has an MLflow run: it never began, so nothing
+    of it can go on."""
+    try:
+        yield
+    except (ConfigError, ModelError, PlanError):
+        now = read_state(state.folder)
+        if now is not None and now.values["status"] == STARTED and "mlflow_run_id" not in now.values:
+            shutil.rmtree(state.folder, ignore_errors=True)
+        raise
 
 
 def current_run() -> RunState | None:

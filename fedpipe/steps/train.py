@@ -107,6 +107,8 @@ def train(
             with logged(history, run):
                 result = run_rounds(algorithm, runtime, cohorts, evaluate, config.eval.every, to, checkpoints, recorder.is_last)
             run.set_tags({f"runtime.{key}": value for key, value in runtime.info.items()} | _early_stop(recorder, len(cohorts)))
+            if accountant:  # fewer rounds than planned have spent less
+                run.set_tags({"privacy.epsilon": accountant.epsilon_text(result.final.round_num)})
             run.training_done()
             run.log_file(write_chain(run_dir / LINEAGE, run.run_id, run.store.label, weights_sha256(result.final.weights)), LINEAGE)
             recorder.finish()
@@ -123,7 +125,7 @@ def train(
         rounds=result.final.round_num,
         best_weights=None if recorder.best_round is None else str(recorder.best_weights),
         best_round=recorder.best_round,
-        privacy=accountant.summary if accountant else None,
+        privacy=accountant.summary(result.final.round_num) if accountant else None,
     )
     write_atomic(run_dir / "run.json", json.dumps(asdict(ref), indent=1) + "\n")
     return ref

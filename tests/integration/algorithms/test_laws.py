@@ -1,6 +1,6 @@
 """The laws of every algorithm that is a recipe; a new one joins with its entry in `fedpipe.config.algorithms`."""
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -8,12 +8,21 @@ import tensorflow as tf
 
 from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
 from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.training import AggregatorConfig
 from fedpipe.engine.checkpoint import flatten, restore
 from fedpipe.types import weights_sha256
 
 RECIPES = [name for name in ALGORITHMS if name != "fedavg_reference"]
 NO_DEBUG = {"scaffold", "local_only", "centralized"}
 """What clients keep, and a pool, are not computed client by client in this process: `runtime.debug` is refused."""
+AGGREGATORS: dict[str, dict[str, Any]] = {
+    **{name: {"name": name} for name in get_args(AggregatorConfig.model_fields["name"].annotation)},
+    "clipping": {"clipping": True},
+    "zeroing": {"zeroing": True},
+    "clipping and zeroing": {"clipping": True, "zeroing": True},
+    "secure": {"secure": True},
+    "compression": {"compression_bits": 4},
+}
 NO_MEAN = {"local_only", "centralized"}
 """The baselines join no updates, so no client counts more or less in a mean: `client.weighting` is refused."""
 
@@ -42,6 +51,24 @@ def test_order_of_clients_resumes_and_the_debug_way_change_nothing(name: str, ma
     eager = debug.weights(after(debug, 2, cohort, call=lambda fn, *args: fn(*args)))
     for tensor, value in algorithm.weights(two).items():
         np.testing.assert_allclose(eager[tensor], value, atol=1e-5)
+
+
+def test_every_switch_of_the_aggregator_has_its_laws() -> None:
+    switches = {key for settings in AGGREGATORS.values() for key in settings}
+    parameters = {"trim_fraction", "byzantine"}  # of a name
+    assert switches | parameters == set(AggregatorConfig.model_fields)
+
+
+@pytest.mark.parametrize("settings", AGGREGATORS.values(), ids=AGGREGATORS)
+def test_order_of_clients_and_resumes_change_nothing_for_aggregators(
+    settings: dict[str, Any], make: Any, mixed_clients: Any, after: Any
+) -> None:
+    cohort, settings = tuple(mixed_clients.data), {"aggregator": settings}
+    algorithm, again = make("fedavg", mixed_clients, settings), make("fedavg", mixed_clients, settings)
+    five = after(algorithm, 5, cohort)
+    kept = flatten(after(algorithm, 2, cohort[::-1]))
+    resumed = after(again, 3, cohort, restore(after(again, 0, ()), kept), first=3)
+    assert weights_sha256(again.weights(resumed)) == weights_sha256(algorithm.weights(five))
 
 
 @pytest.mark.parametrize("name", RECIPES)

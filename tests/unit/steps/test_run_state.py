@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from fedpipe.config import Config, load_config
-from fedpipe.errors import ConfigError
+from fedpipe.errors import ConfigError, DataError, PlanError
 from fedpipe.steps.project import Project
 from fedpipe.steps.resume import find_interrupted, run_of_stage
-from fedpipe.steps.run_state import FINISHED, all_states, begin, refuse_changes, run_of_flow, settings_now
+from fedpipe.steps.run_state import FINISHED, all_states, begin, refuse_changes, removed_if_refused, run_of_flow, settings_now
 
 
 @pytest.fixture
@@ -77,3 +77,19 @@ def test_settings_of_another_version_do_not_stop_dvcs_stage(project: Project) ->
     assert run_of_stage(project, "new", Config(), "md5").name == "new"
     same = run_of_stage(project, "newer", Config(), "md5")
     assert same.name == "new"
+
+
+def test_what_was_refused_before_it_began_is_no_interrupted_run(project: Project) -> None:
+    interrupted = begin(project, "interrupted", Config(), "run")
+    refused = begin(project, "refused", Config(), "run")
+    with pytest.raises(PlanError), removed_if_refused(refused):
+        raise PlanError("no such cohorts")
+    assert [state.name for state in all_states(project)] == ["interrupted"]
+    with pytest.raises(DataError), removed_if_refused(interrupted):
+        raise DataError("mend the file, then go on")
+    interrupted.update(status="training", mlflow_run_id="m")
+    with pytest.raises(ConfigError), removed_if_refused(interrupted):
+        raise ConfigError("said of a run that began")
+    found = find_interrupted(project, None)
+    assert found is not None
+    assert found.name == "interrupted"
