@@ -63,7 +63,7 @@ def test_every_switch_of_the_aggregator_has_its_laws() -> None:
 def test_order_of_clients_and_resumes_change_nothing_for_aggregators(
     settings: dict[str, Any], make: Any, mixed_clients: Any, after: Any
 ) -> None:
-    cohort, settings = tuple(mixed_clients.data), {"aggregator": settings}
+    cohort, settings = tuple(mixed_clients.data), {"aggregator": settings, "runtime": {"groups": None}, "cohort": {"min_reports": 5}}
     algorithm, again = make("fedavg", mixed_clients, settings), make("fedavg", mixed_clients, settings)
     five = after(algorithm, 5, cohort)
     kept = flatten(after(algorithm, 2, cohort[::-1]))
