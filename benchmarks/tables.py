@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy import OWN
+from fedpipe.config import Config, flatten
 
 ROOT = Path(__file__).parents[1]
+DEFAULTS = flatten(Config())
 DATA = {"mnist5k": "5,000 digits", "emnist": "100 writers"}
 
 
@@ -63,7 +65,10 @@ def accuracy_section(result: Mapping[str, Any]) -> str:
         cells = [f"{100 * one['accuracy_mean']:.2f} ± {100 * one['accuracy_std']:.2f}" if one else "not measured" for one in figures]
         lines.append(f"| `{algorithm}` | {' | '.join(cells)} | {own[algorithm]} |")
     base = {f"{DATA[d]}, {m}": result[d][m]["fedavg"]["settings"] for d, m in columns if "fedavg" in result[d][m]}
-    differs = {name: {k: v for k, v in values.items() if first["fedavg"]["settings"].get(k) != v} for name, values in base.items()}
+    common_settings = first["fedavg"]["settings"]
+    # What a column lacks of the first one's has its default there.
+    whole = {name: {key: DEFAULTS[key] for key in common_settings if key in DEFAULTS} | values for name, values in base.items()}
+    differs = {name: {k: v for k, v in values.items() if common_settings.get(k) != v} for name, values in whole.items()}
     of_columns = "".join(f" {name}: {_text(values)}." for name, values in differs.items() if _text(values))
     lines += [
         "",

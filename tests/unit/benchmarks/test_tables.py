@@ -59,6 +59,10 @@ def test_accuracies_stand_beside_the_settings_that_made_them() -> None:
     two = accuracy_section({"mnist5k": {"softmax": {"fedavg": found, "fedprox": other}, "cnn": {"fedavg": faster}}, "machine": MACHINE})
     assert "| `fedprox` | 91.23 ± 0.12 | not measured | `algorithm.mu=0.01` |" in two
     assert "All others: `rounds=100`, `client.learning_rate=0.1`. 5,000 digits, cnn: `client.learning_rate=0.2`." in two
+    local = {"rounds": 100, "client.learning_rate": 0.1, "client.epochs": 2}
+    plain = {name: found | {"settings": settings} for name, settings in (("fedavg", local), ("one", settings))}
+    text = accuracy_section({"mnist5k": {"softmax": {"fedavg": plain["fedavg"]}, "cnn": {"fedavg": plain["one"]}}, "machine": MACHINE})
+    assert "5,000 digits, cnn: `client.epochs=1`." in text, "the default, where the first column has another value"
 
 
 def test_accuracies_of_several_commands_are_joined() -> None:
