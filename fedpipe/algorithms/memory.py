@@ -24,7 +24,7 @@ from fedpipe.algorithms.aggregation import Aggregation
 from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.failures import not_finite
 from fedpipe.algorithms.fedavg import FedAvg
-from fedpipe.algorithms.robust import gather
+from fedpipe.algorithms.stacking import gather
 from fedpipe.config import Config
 from fedpipe.data.resident import ResidentCache, ResidentClient
 from fedpipe.errors import ConfigError
@@ -32,6 +32,8 @@ from fedpipe.types import PerClient
 
 Tensors = list[npt.NDArray[np.float32]]
 MEMORY_BYTES = 4 * 1024**3
+MESSAGE_BYTES = 1_900_000_000
+"""What a round's clients are given travels to the worker in one message, and what they return comes in one: 2 GB is protobuf's limit."""
 
 
 class WithMemory(FedAvg):
@@ -47,11 +49,18 @@ class WithMemory(FedAvg):
             clients: number of clients that may train.
 
         Raises:
-            ConfigError: what the clients keep would not fit into 4 GB of memory.
+            ConfigError: what the clients keep would not fit into 4 GB of memory, or a cohort's not into a message.
         """
         self._clients = clients
         super().__init__(config, work, Aggregation(aggregation.name, aggregation.each), cache, server_optimizer)
-        needed = sum(tensor.nbytes for tensor in self._initial) * min(clients, config.cohort.size * config.rounds)
+        each = sum(tensor.nbytes for tensor in self._initial)
+        if each * config.cohort.size > MESSAGE_BYTES:
+            raise ConfigError(
+                f"algorithm.name={config.algorithm.name}, cohort.size={config.cohort.size}: expected what a cohort keeps to fit into a "
+                f"message of {MESSAGE_BYTES} bytes, it takes {each * config.cohort.size}. Choose a cohort.size of at most "
+                f"{MESSAGE_BYTES // each}, or a smaller model."
+            )
+        needed = each * min(clients, config.cohort.size * config.rounds)
         if needed > MEMORY_BYTES:
             raise ConfigError(
                 f"algorithm.name={config.algorithm.name}: expected what {clients} clients keep to fit into {MEMORY_BYTES // 10**6} MB, it "

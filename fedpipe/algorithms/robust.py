@@ -1,6 +1,6 @@
 """Aggregates that a few wrong updates cannot move far: they take all updates together, coordinate by coordinate or as points.
 
-TFF has no such factory. Here the clients' updates are stacked, [clients, ...] for each tensor, by `tff.federated_aggregate`, and one
+TFF has no such factory. Here the clients' updates are stacked, [clients, ...] for each tensor (see `stacking`), and one
 function of the stack gives the aggregate; with it comes a factory as any of `tff.aggregators`. The server then sees each client's update,
 so none of these goes with secure summation. Update weights are not used: a client that lies could as well lie about its size.
 """
@@ -11,8 +11,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
-Stack = list[Any]
-"""All updates: float32 [clients, *shape] for each tensor of an update."""
+from fedpipe.algorithms.stacking import Stack, gather
 
 
 def median(stack: Stack) -> list[Any]:
@@ -80,33 +79,3 @@ class StackedFactory(tff.aggregators.UnweightedAggregationFactory):  # type: ign
             return tff.templates.MeasuredProcessOutput(state, aggregate, tff.federated_value((), tff.SERVER))
 
         return tff.templates.AggregationProcess(initialize, next_fn)
-
-
-def gather(values: Any, value_type: Any, report: Callable[[Stack], Any] = list) -> Any:
-    """Return at the server `report` of the clients' values, stacked in the order of the clients; inside a federated computation.
-
-    Args:
-        values: a list of tensors at each client.
-        value_type: its TFF type.
-        report: takes [clients, *shape] for each tensor.
-    """
-    specs = [(element.dtype, list(element.shape)) for element in value_type.children()]
-    stack_type = tff.types.to_type([tff.TensorType(dtype, [None, *shape]) for dtype, shape in specs])
-
-    @tff.tensorflow.computation
-    def nothing() -> Any:
-        return [tf.zeros([0, *shape], dtype) for dtype, shape in specs]
-
-    @tff.tensorflow.computation(stack_type, value_type)
-    def accumulate(stack: Any, value: Any) -> Any:
-        return [tf.concat([many, one[tf.newaxis]], axis=0) for many, one in zip(stack, value, strict=True)]
-
-    @tff.tensorflow.computation(stack_type, stack_type)
-    def merge(left: Any, right: Any) -> Any:
-        return [tf.concat(pair, axis=0) for pair in zip(left, right, strict=True)]
-
-    @tff.tensorflow.computation(stack_type)
-    def finish(stack: Any) -> Any:
-        return report(list(stack))
-
-    return tff.federated_aggregate(values, nothing(), accumulate, merge, finish)
