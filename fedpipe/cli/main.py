@@ -127,13 +127,20 @@ def _remove_generated_code() -> None:
 def _show_warnings(debug: bool) -> None:
     """Show warnings of all loggers on stderr, once. A library that finds no handler would install one that shows everything.
 
-    Prefect logs an exception of a flow with its traceback; the error line says it already, so that is for `debug` alone.
+    Prefect logs an exception of a flow with its traceback; the error line says it already, so that is for `debug` alone. So are what
+    TensorFlow says of how TFF's aggregators are written, dozens of lines, which nobody who runs them can change.
     """
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
     if not debug:
-        handler.addFilter(lambda record: not record.name.startswith("prefect"))
+        handler.addFilter(lambda record: not (record.name.startswith("prefect") or any(text in record.getMessage() for text in _OF_TFF)))
     logging.basicConfig(handlers=[handler], format="%(levelname)s %(name)s: %(message)s")
+
+
+_OF_TFF = (
+    "Object was never used",  # secure sums: an assertion that is not among a graph's dependencies
+    "This code path can temporarily allocate extra memory",  # compression: packing of bits
+)
 
 
 def _say(message: str, code: int) -> int:

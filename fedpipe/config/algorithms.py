@@ -22,7 +22,7 @@ class NamedAlgorithm:
         own: settings of the group `algorithm` that it reads.
         ignores: patterns of other settings that it does not read; setting one is an error.
         reads: exceptions to `ignores`.
-        because: why it ignores them; ends the error.
+        because: why it ignores them; ends the error. `runtime.debug` has a reason of its own.
     """
 
     where: str
@@ -38,6 +38,10 @@ class NamedAlgorithm:
         if key.startswith("algorithm."):
             return key not in ("algorithm.name", *self.own)
         return key not in self.reads and any(fnmatch(key, pattern) for pattern in self.ignores)
+
+    def why_ignored(self, key: str) -> str:
+        """Return why a setting outside of the group `algorithm` has no effect."""
+        return "debug runs, client after client, only what joins updates by their mean" if key == "runtime.debug" else self.because
 
 
 ALGORITHMS: dict[str, NamedAlgorithm] = {
@@ -107,7 +111,7 @@ ALGORITHMS: dict[str, NamedAlgorithm] = {
         "fedpipe.algorithms.scaffold:build",
         "control variates against the clients' differences (Karimireddy et al. 2020, arXiv 1910.06378, Algorithm 1, option II)",
         ignores=("client.optimizer", "privacy.*", "aggregator.secure", "runtime.groups", "runtime.debug"),
-        because="its clients take SGD steps and keep control variates, each a value of its own that is not private",
+        because="its clients take SGD steps, and each sends its control variate beside the update, a value of its own that is not private",
     ),
     "fednova": NamedAlgorithm(
         "fedpipe.algorithms.fednova:build",

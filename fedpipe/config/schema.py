@@ -139,7 +139,7 @@ class Config(Group):
             for name, field in type(settings).model_fields.items():
                 value = getattr(settings, name)
                 if named.ignored(f"{group}.{name}") and value != field.default:
-                    because = f": {named.because}" if named.because and group != "algorithm" else ""
+                    because = f": {named.why_ignored(f'{group}.{name}')}" if named.because and group != "algorithm" else ""
                     others = [other for other, entry in ALGORITHMS.items() if not entry.ignored(f"{group}.{name}")]
                     raise ValueError(
                         f"{group}.{name}={value} is set but algorithm.name={self.algorithm.name} ignores it{because}. "

@@ -54,6 +54,7 @@ class Predictor:
         import tensorflow as tf
 
         self.model, self._batch_size = model, batch_size or (_BATCH_OF_SEQUENCES if model.tokens else _BATCH)
+        self._step: Any = None
 
         def step(weights: Any, x: Any, y: Any) -> Any:
             features = to_input(x)
@@ -66,7 +67,13 @@ class Predictor:
             confidences = tf.exp(tf.reduce_max(flat, axis=-1) - tf.reduce_logsumexp(flat, axis=-1))
             return real, labels, tf.argmax(flat, axis=-1, output_type=tf.int32), losses, confidences
 
-        self._step = tf.function(step, reduce_retracing=True)
+        def trace(tensors: Any, x: Any, y: Any) -> Any:
+            # As many examples as there will be: a trace for each number would take longer than the arithmetic, and TensorFlow warns of it.
+            sizes = [None] * x.ndim if model.tokens is not None else [None, *x.shape[1:]]
+            weights = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
+            return tf.function(step, input_signature=[weights, tf.TensorSpec(sizes, x.dtype), tf.TensorSpec([None] * y.ndim, y.dtype)])
+
+        self._trace = trace
 
     def predict(self, weights: Weights, examples: Examples) -> Predictions:
         """Return the predictions for the examples, in their order.
@@ -79,6 +86,7 @@ class Predictor:
             x, y = examples.x[start : start + self._batch_size], examples.y[start : start + self._batch_size]
             if self.model.tokens is not None:
                 x = _used(x, self.model.tokens)
+            self._step = self._step or self._trace(tensors, x, y)
             real, *columns = (column.numpy() for column in self._step(tensors, x, y))
             rows = start + np.nonzero(real)[0]
             parts.append((rows, *(column[real.reshape(-1)] for column in columns)))

@@ -81,3 +81,18 @@ def test_texts_of_any_length_train_from_a_file_to_a_model(user: Any) -> None:
     summary = user.train(*overrides)
     assert summary["final"]["test/accuracy"] == 1.0
     assert summary["initial"]["test/loss"] == pytest.approx(0.693, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("aggregator.secure=true",),
+        pytest.param(("aggregator.compression_bits=4", "model.name=cnn"), marks=pytest.mark.slow),
+        pytest.param(("algorithm.name=centralized", "model.name=cnn", "data.validation_fraction=0.1"), marks=pytest.mark.slow),
+    ],
+    ids=["secure", "compression", "centralized"],
+)
+def test_quiet_is_quiet(evaluated: Any, settings: tuple[str, ...]) -> None:
+    # TensorFlow has much to say of TFF's aggregators, and of a graph that is traced for each number of examples.
+    done = evaluated[0].run("fedpipe", "run", "--quiet", *(part for one in ("rounds=2", *settings) for part in ("-S", one)))
+    assert (done.stdout, done.stderr) == ("", "")

@@ -41,6 +41,7 @@ def test_what_the_reference_ignores(group: str, name: str, value: Any) -> None:
             {"algorithm": {"name": "fedsgd"}, "client": {"epochs": 2}},
             r"client\.epochs=2 .*fedsgd ignores it: each client takes one SGD step",
         ),
+        ({"algorithm": {"name": "scaffold"}, "runtime": {"debug": True}}, r"runtime\.debug=True .*scaffold ignores it: debug runs, client"),
         ({"algorithm": {"name": "fedadam"}, "server": {"optimizer": "yogi"}}, r"server\.optimizer=yogi .* its server optimizer is adam"),
         (
             {"algorithm": {"name": "fedadam"}, "server": {"momentum": 0.5}},

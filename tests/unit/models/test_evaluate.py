@@ -1,5 +1,6 @@
 """Evaluation on pooled examples and for each client, on models whose predictions can be worked out by hand."""
 
+from dataclasses import replace
 from math import exp, log
 from typing import Any
 
@@ -43,6 +44,20 @@ def test_pooled_evaluation_by_hand() -> None:
     assert found.confusion.tolist() == [[2, 1], [0, 1]]
     assert found.calibration.error == pytest.approx(0, abs=1e-6)  # confidence 3/4 everywhere, and three of four are right
     assert sorted(found.metrics("test")) == ["test/accuracy", "test/calibration_error", "test/loss"]
+
+
+def test_one_trace_for_all_numbers_of_examples() -> None:
+    traces = []
+
+    def logits(weights: Any, x: Any) -> Any:
+        traces.append(x.shape)
+        return MODEL.logits(weights, x)
+
+    predictor = Predictor(replace(MODEL, logits=logits), batch_size=3)
+    for count in (1, 2, 3, 4, 5, 8):
+        found = predictor.predict(WEIGHTS, examples([1.0] * count, [1] * count))
+        np.testing.assert_allclose(found.confidences, [0.75] * count, rtol=1e-6)
+    assert len(traces) == 1
 
 
 def test_calibration_error_by_hand() -> None:
