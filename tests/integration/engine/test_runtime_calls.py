@@ -127,3 +127,19 @@ def test_info_and_the_context_manager(make_runtime: Make, mean: Mean, running: C
     assert (tmp_path / "logs" / "worker.log").exists()
     with pytest.raises(WorkerError, match="expected a TFF runtime in use, this one was closed"):
         runtime.call(mean, 5)
+
+
+def test_large_values_are_given_back_at_once(make_runtime: Make) -> None:
+    # Told only after twenty values, the worker would hold all ten arguments of 80 MB and their results.
+    import tensorflow_federated as tff
+
+    @tff.tensorflow.computation(tff.TensorType(np.float32, [20_000_000]))
+    def twice(value: Any) -> Any:
+        return value + value
+
+    runtime, megabytes = make_runtime(), []
+    for number in range(10):
+        result = runtime.call(twice, np.full(20_000_000, number, np.float32))
+        assert (result == 2 * number).all()
+        megabytes.append(runtime.workers[0].memory_mb())
+    assert megabytes[-1] < megabytes[1] + 200, megabytes
