@@ -50,7 +50,7 @@ def accuracy_section(result: Mapping[str, Any]) -> str:
     columns = [(data, model) for data in DATA if data in result for model in result[data]]
     first = result[columns[0][0]][columns[0][1]]
     seeds = len(next(iter(first.values()))["accuracies"])
-    common, own = common_and_own({(d, m): {a: f["settings"] for a, f in result[d][m].items()} for d, m in columns})
+    common, own = common_and_own({f"{DATA[d]}, {m}": {a: f["settings"] for a, f in result[d][m].items()} for d, m in columns})
     lines = [
         "## How accurate",
         "",
@@ -102,11 +102,18 @@ def joined(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def common_and_own(settings: Mapping[Any, Mapping[str, Mapping[str, Any]]]) -> tuple[str, dict[str, str]]:
-    """Return the settings that `fedavg` has, and for each algorithm those that differ from them, as text."""
-    first = next(iter(settings.values()))
-    base = first["fedavg"]
-    changed = {name: {key: value for key, value in own.items() if base.get(key) != value} for name, own in first.items()}
-    return _text(base), {name: _text(own) for name, own in changed.items()}
+    """Return the settings that `fedavg` has, and for each algorithm those that differ from them, as text; of later columns what is new."""
+    own: dict[str, dict[str, dict[str, Any]]] = {}  # algorithm -> column -> what it has that fedavg has not
+    for column, found in settings.items():
+        for name, values in found.items():
+            base = found.get("fedavg", {})
+            own.setdefault(name, {})[column] = {key: value for key, value in values.items() if base.get(key) != value}
+    texts = {}
+    for name, columns in own.items():
+        (_, first), *others = columns.items()
+        news = {column: _text({key: value for key, value in values.items() if first.get(key) != value}) for column, values in others}
+        texts[name] = "; ".join(filter(None, [_text(first), *(f"{column}: {text}" for column, text in news.items() if text)]))
+    return _text(next(iter(settings.values()))["fedavg"]), texts
 
 
 def _text(values: Mapping[str, Any]) -> str:

@@ -33,7 +33,8 @@ from fedpipe.types import PerClient
 Tensors = list[npt.NDArray[np.float32]]
 MEMORY_BYTES = 4 * 1024**3
 MESSAGE_BYTES = 1_900_000_000
-"""What a round's clients are given travels to the worker in one message, and what they return comes in one: 2 GB is protobuf's limit."""
+"""What a round's clients are given travels to the worker in one message, and what they return comes in one: 2 GB is the limit
+of the engine's channels, less room for the server's state."""
 
 
 class WithMemory(FedAvg):

@@ -1,4 +1,4 @@
-"""All clients' values at the server, stacked in the order of the clients, in memory that grows about as the stack does.
+"""All clients' values at the server, stacked in the order of the clients, in n log n rows of memory for n clients.
 
 TFF joins values by a computation for each client, `accumulate(what was joined so far, value)`, and its worker keeps every result until the
 last one is there. Were "so far" one tensor that grows by a row, n rows would take n (n + 1) / 2 rows of memory: 100 models of 6.7 MB 33 GB.

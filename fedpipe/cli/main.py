@@ -20,6 +20,11 @@ from fedpipe.redact import hide
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """What the kernel says when a file system or a user's share of it is full."""
 
+_OF_TFF = (
+    # Secure sums: assertions that are not among a graph's dependencies. Of others, perhaps a user's own, TensorFlow is heard.
+    "Object was never used (type <class 'tensorflow.python.framework.ops.Operation'>):\n<tf.Operation 'assert_less_equal",
+    "This code path can temporarily allocate extra memory",  # compression: packing of bits
+)
 _INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 app = typer.Typer(
@@ -133,14 +138,8 @@ def _show_warnings(debug: bool) -> None:
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
     if not debug:
-        handler.addFilter(lambda record: not (record.name.startswith("prefect") or any(text in record.getMessage() for text in _OF_TFF)))
+        handler.addFilter(lambda record: not (record.name.startswith("prefect") or any(text in str(record.msg) for text in _OF_TFF)))
     logging.basicConfig(handlers=[handler], format="%(levelname)s %(name)s: %(message)s")
-
-
-_OF_TFF = (
-    "Object was never used",  # secure sums: an assertion that is not among a graph's dependencies
-    "This code path can temporarily allocate extra memory",  # compression: packing of bits
-)
 
 
 def _say(message: str, code: int) -> int:

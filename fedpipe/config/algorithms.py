@@ -41,7 +41,8 @@ class NamedAlgorithm:
 
     def why_ignored(self, key: str) -> str:
         """Return why a setting outside of the group `algorithm` has no effect."""
-        return "debug runs, client after client, only what joins updates by their mean" if key == "runtime.debug" else self.because
+        debug = "debug runs, client after client, only algorithms whose clients send an update and keep nothing"
+        return debug if key == "runtime.debug" else self.because
 
 
 ALGORITHMS: dict[str, NamedAlgorithm] = {

@@ -26,8 +26,8 @@ from fedpipe.engine.guard import Guard, MachineGuard
 KEPT_COMPUTATIONS = 64
 _DISPOSE_AT = 20
 _DISPOSE_BYTES = 64 * 1024**2
-"""Values, and bytes of them, that the worker may hold for nobody before it is told so: a message each time would cost a tenth of a small
-round, and twenty values of a large one are the worker's memory."""
+"""Values that the worker may hold for nobody, and bytes that may travel, before it is told so: a message each time would cost a tenth of a
+small round, and twenty values of a large one are the worker's memory."""
 
 tracing.set_tracing_providers([])
 
@@ -41,7 +41,7 @@ class RemoteCalls:
         at_clients = executor_pb2.Cardinality(placement=computation_pb2.Placement(uri=tff.CLIENTS.uri), cardinality=clients)
         self._executor = self._stub.get_executor(executor_pb2.GetExecutorRequest(cardinalities=[at_clients])).executor
         self._unused: list[Any] = []
-        self._unused_bytes = 0
+        self._travelled = 0  # bytes, since the worker was last told; a lost addition of another thread does not matter
         self._lock = threading.Lock()  # the shares of a machine are computed by several threads
 
     def call(self, compiled: Any, parameter: Any, result: Any, argument: Any) -> Any:
@@ -57,15 +57,13 @@ class RemoteCalls:
             TypeError: the argument does not fit its type.
             grpc.RpcError: of the guard, or the worker's own: the computation failed.
         """
-        function, sent, size = self._send_computation(compiled), None, 0
+        function, sent = self._send_computation(compiled), None
         if parameter is not None:
-            message = to_message(argument, parameter)
-            sent, size = self._create(message), message.ByteSize()
-            del message  # of the size of the argument, and not needed while the worker computes
+            sent = self._create(to_message(argument, parameter))
         request = executor_pb2.CreateCallRequest(executor=self._executor, function_ref=function, argument_ref=sent)
         value = self._stub.create_call(request).value_ref
-        computed = self._stub.compute(executor_pb2.ComputeRequest(executor=self._executor, value_ref=value)).value
-        self._dispose(sent, value, size=size + computed.ByteSize())
+        computed = self.fetch(value)
+        self._dispose(sent, value)
         return from_message(computed, result)
 
     def keep(self, message: Any) -> Any:
@@ -91,7 +89,9 @@ class RemoteCalls:
 
     def fetch(self, value: Any) -> Any:
         """Return the message of a kept value."""
-        return self._stub.compute(executor_pb2.ComputeRequest(executor=self._executor, value_ref=value)).value
+        computed = self._stub.compute(executor_pb2.ComputeRequest(executor=self._executor, value_ref=value)).value
+        self._travelled += computed.ByteSize()
+        return computed
 
     def release(self, *values: Any) -> None:
         """Let the worker forget kept values."""
@@ -113,15 +113,15 @@ class RemoteCalls:
             return self._sent[id(compiled)][1]
 
     def _create(self, message: Any) -> Any:
+        self._travelled += message.ByteSize()
         return self._stub.create_value(executor_pb2.CreateValueRequest(executor=self._executor, value=message)).value_ref
 
-    def _dispose(self, *values: Any, size: int = 0) -> None:
+    def _dispose(self, *values: Any) -> None:
         with self._lock:
             self._unused += [value for value in values if value is not None]
-            self._unused_bytes += size
-            if len(self._unused) < _DISPOSE_AT and self._unused_bytes < _DISPOSE_BYTES:
+            if len(self._unused) < _DISPOSE_AT and self._travelled < _DISPOSE_BYTES:
                 return
-            unused, self._unused, self._unused_bytes = self._unused, [], 0
+            unused, self._unused, self._travelled = self._unused, [], 0
         self._stub.dispose(executor_pb2.DisposeRequest(executor=self._executor, value_ref=unused))
 
 

@@ -11,7 +11,6 @@ import tensorflow_federated as tff
 from fedpipe.algorithms import stacking
 from fedpipe.config.schema import RuntimeConfig
 from fedpipe.engine.runtime import Runtime
-from fedpipe.errors import ConfigError
 
 KIND = tff.types.to_type([tff.TensorType(np.float32, [2, 3]), tff.TensorType(np.int64), tff.TensorType(np.float32)])
 
@@ -62,11 +61,3 @@ def test_a_row_is_copied_as_often_as_a_count_has_digits(monkeypatch: pytest.Monk
     assert [len(block) for block in blocks] == [0] * 6 + [64] + [0] * 5
     assert sum(copied) == 64 * 6
     np.testing.assert_array_equal(stacking._joined(blocks)[:, 0], np.arange(64))
-
-
-@pytest.mark.parametrize("name", ["scaffold", "local_only"])
-def test_more_than_fits_into_a_message_is_refused(make: Any, mixed_clients: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr("fedpipe.algorithms.memory.MESSAGE_BYTES", 300_000)  # softmax: 31,400 bytes
-    make(name, mixed_clients, {"cohort": {"size": 9}})
-    with pytest.raises(ConfigError, match=r"cohort\.size=10: .* 300000 bytes.* takes 314000"):
-        make(name, mixed_clients, {"cohort": {"size": 10}})

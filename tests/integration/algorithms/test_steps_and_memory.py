@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fedpipe.engine.checkpoint import flatten, restore
+from fedpipe.errors import ConfigError
 from fedpipe.types import PerClient
 
 RATE = 0.1
@@ -172,3 +173,11 @@ def test_local_only_reports_what_the_models_do(make: Any, mixed_clients: Any, tf
     # From one example the model knows that label: all of its own split, and one in ten or so of the others.
     assert result.metrics["local/test_accuracy"] == 1.0
     assert 0 <= result.metrics["local/central_accuracy"] <= 1.0
+
+
+@pytest.mark.parametrize("name", ["scaffold", "local_only"])
+def test_more_than_fits_into_a_message_is_refused(make: Any, mixed_clients: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr("fedpipe.algorithms.memory.MESSAGE_BYTES", 300_000)  # softmax: 31,400 bytes
+    make(name, mixed_clients, {"cohort": {"size": 9}})
+    with pytest.raises(ConfigError, match=r"cohort\.size=10: .* 300000 bytes.* takes 314000"):
+        make(name, mixed_clients, {"cohort": {"size": 10}})

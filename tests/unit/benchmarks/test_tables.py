@@ -59,6 +59,9 @@ def test_accuracies_stand_beside_the_settings_that_made_them() -> None:
     two = accuracy_section({"mnist5k": {"softmax": {"fedavg": found, "fedprox": other}, "cnn": {"fedavg": faster}}, "machine": MACHINE})
     assert "| `fedprox` | 91.23 ± 0.12 | not measured | `algorithm.mu=0.01` |" in two
     assert "All others: `rounds=100`, `client.learning_rate=0.1`. 5,000 digits, cnn: `client.learning_rate=0.2`." in two
+    wider = found | {"settings": settings | {"algorithm.mu": 0.01, "cohort.size": 100}}
+    both = accuracy_section({"mnist5k": {m: {"fedavg": found, "fedprox": o} for m, o in (("softmax", other), ("cnn", wider))}})
+    assert "| `algorithm.mu=0.01`; 5,000 digits, cnn: `cohort.size=100` |" in both
     local = {"rounds": 100, "client.learning_rate": 0.1, "client.epochs": 2}
     plain = {name: found | {"settings": settings} for name, settings in (("fedavg", local), ("one", settings))}
     text = accuracy_section({"mnist5k": {"softmax": {"fedavg": plain["fedavg"]}, "cnn": {"fedavg": plain["one"]}}, "machine": MACHINE})
