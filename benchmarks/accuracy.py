@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import console, end_what_was_started, machine, show_json, show_table
+from benchmarks.common import console, machine, show_json, show_table
+from benchmarks.processes import end_what_was_started
 
 SEEDS = (1, 2, 3)
 COMMON: Mapping[str, Any] = {

@@ -6,7 +6,6 @@
 import json
 import os
 import platform
-import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.processes import end_group, tree, tree_memory_mb
 from benchmarks.systems.line import FOLDER, LINE, Job, write_job
 
 ROOT = Path(__file__).parents[1]
@@ -127,12 +127,12 @@ class System:
         return float(self._ask({"do": "accuracy"}, ROUND_TIMEOUT_SECONDS)["accuracy"])
 
     def memory_mb(self) -> float:
-        """Return the memory of the system and all processes below it, in MB (see `tree_memory_mb`)."""
+        """Return the memory of the system and all processes below it, in MB (see `processes.tree_memory_mb`)."""
         return tree_memory_mb(self._process.pid)
 
     def close(self) -> None:
         """End the system and everything it started."""
-        below = _tree(self._process.pid)
+        below = tree(self._process.pid)
         try:
             self._socket.sendall(b'{"do": "end"}\n')
             self._process.wait(END_TIMEOUT_SECONDS)
@@ -141,17 +141,9 @@ class System:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        for process in below:  # psutil checks that an id is still the same process
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
         self._file.close()
         self._socket.close()
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)  # what was started and orphaned before
-        except ProcessLookupError:
-            return
+        end_group(self._process.pid, below)  # what it started, and what was orphaned before
 
     def __enter__(self) -> Self:
         """Return the system, started."""
@@ -188,35 +180,6 @@ class System:
 def module_command(module: str, python: str = sys.executable) -> list[str]:
     """Return the command that runs a module of `benchmarks.systems` with an interpreter."""
     return [python, "-m", f"benchmarks.systems.{module}"]
-
-
-def _tree(pid: int) -> list[psutil.Process]:
-    try:
-        process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def tree_memory_mb(pid: int) -> float:
-    """Return the memory of a process and all below it, in MB.
-
-    Proportional set size, so that pages shared by several processes count once; resident size where that cannot be read.
-    """
-    total = 0
-    for process in _tree(pid):
-        try:
-            total += process.memory_full_info().pss
-        except psutil.AccessDenied:
-            total += process.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
-    return total / 1e6
-
-
-def end_what_was_started() -> None:
-    """Make SIGTERM an exit that passes through `with` and `finally`, so that no system is left behind."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def machine() -> dict[str, Any]:

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import console, end_what_was_started, machine, show_json, show_table
+from benchmarks.common import console, machine, show_json, show_table
+from benchmarks.processes import end_what_was_started
 
 COMMON: Mapping[str, Any] = {"data.partition": "iid", "data.clients": 40, "data.central_test_examples": 1000}
 RATES = {"softmax": 0.01, "cnn": 0.05}

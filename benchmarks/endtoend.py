@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -20,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import ROOT, BenchmarkError, console, end_what_was_started, machine, show_json, show_table
+from benchmarks.common import ROOT, BenchmarkError, console, machine, show_json, show_table
+from benchmarks.processes import end_group, end_what_was_started
 
 MOST_RATIO, AIMED_RATIO = 1.5, 1.0
 PAIRS, TIMEOUT_SECONDS, ACCURACY_TOLERANCE = 5, 600, 0.01
@@ -81,8 +81,9 @@ class User:
             except subprocess.TimeoutExpired as error:
                 raise BenchmarkError(f"{what} took more than {TIMEOUT_SECONDS} s") from error
             finally:
-                _end_group(process.pid)  # stock TFF leaves its worker; not counted
+                process.kill()
                 process.wait()
+                end_group(process.pid)  # stock TFF leaves its worker; not counted
         if code:
             tail = "\n".join(err.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
             raise BenchmarkError(f"{what} ended with code {code}. The end of its output:\n{tail}")
@@ -98,13 +99,6 @@ class User:
     @staticmethod
     def _git(folder: Path, *arguments: str) -> str:
         return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True).stdout
-
-
-def _end_group(leader: int) -> None:
-    try:
-        os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 def _require_bytecode(python: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import BenchmarkError, console, end_what_was_started, machine, show_json, show_table
+from benchmarks.common import BenchmarkError, console, machine, show_json, show_table
 from benchmarks.faults_cases.cancel import cancelled
 from benchmarks.faults_cases.clients import failing_clients
 from benchmarks.faults_cases.clone import Clone, Outcome, failed
@@ -22,6 +22,7 @@ from benchmarks.faults_cases.machine import NotHere, clock_jumps, damaged_client
 from benchmarks.faults_cases.stock import stock_faults
 from benchmarks.faults_cases.stores import database_locked, five_at_once, server_away, server_gone
 from benchmarks.faults_cases.workers import FAULTS, worker_fault, worker_then_run
+from benchmarks.processes import end_what_was_started
 
 KILLS, AWAY_SECONDS = 20, 60.0
 SHORT_ROUNDS = 10

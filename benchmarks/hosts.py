@@ -19,8 +19,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import BenchmarkError, console, end_what_was_started, machine, show_json, show_table
+from benchmarks.common import BenchmarkError, console, machine, show_json, show_table
 from benchmarks.hosts_lab import RUNNER, Lab, NotHere, Process, payload
+from benchmarks.processes import end_what_was_started
 
 CLIENTS = 12
 WORKERS = 3

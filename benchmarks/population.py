@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT, BenchmarkError, console, end_what_was_started, machine, show_json, show_table
+from benchmarks.common import ROOT, BenchmarkError, console, machine, show_json, show_table
+from benchmarks.processes import end_what_was_started
 
 CLIENTS = (100, 10_000, 100_000)
 TURNS = 3

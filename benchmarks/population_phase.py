@@ -13,7 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT, tree_memory_mb
+from benchmarks.common import ROOT
+from benchmarks.processes import tree_memory_mb
 from fedpipe.config import Config
 
 ROUNDS, WARM_UP, COHORT = 60, 10, 50

@@ -21,13 +21,13 @@ from benchmarks.common import (
     System,
     Work,
     console,
-    end_what_was_started,
     machine,
     make_job,
     module_command,
     show_json,
     show_table,
 )
+from benchmarks.processes import end_what_was_started
 
 ACCURACY_TOLERANCE = 0.01
 TURN_SECONDS, MOST_ROUNDS_A_TURN = 1.0, 20

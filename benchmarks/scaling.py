@@ -20,13 +20,13 @@ from benchmarks.common import (
     BenchmarkError,
     System,
     console,
-    end_what_was_started,
     machine,
     make_job,
     module_command,
     show_json,
     show_table,
 )
+from benchmarks.processes import end_what_was_started
 
 COHORTS = (10, 30, 100, 300, 1000)
 TURNS, ROUNDS_A_TURN = 8, 3

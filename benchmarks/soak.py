@@ -17,13 +17,13 @@ from benchmarks.common import (
     BenchmarkError,
     System,
     console,
-    end_what_was_started,
     machine,
     make_job,
     module_command,
     show_json,
     show_table,
 )
+from benchmarks.processes import end_what_was_started
 
 ROUNDS, MOST_GROWTH = 500, 0.05
 MARKS = (0.1, 0.5, 1.0)
