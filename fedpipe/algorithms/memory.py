@@ -13,6 +13,7 @@ with secure sums or differential privacy, and each client is a value of its own.
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from math import ceil, sqrt
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from fedpipe.algorithms.failures import not_finite
 from fedpipe.algorithms.fedavg import FedAvg
 from fedpipe.algorithms.stacking import gather
 from fedpipe.config import Config
+from fedpipe.config.cohort import CohortConfig
 from fedpipe.data.resident import ResidentCache, ResidentClient
 from fedpipe.errors import ConfigError
 from fedpipe.types import PerClient
@@ -55,11 +57,12 @@ class WithMemory(FedAvg):
         self._clients = clients
         super().__init__(config, work, Aggregation(aggregation.name, aggregation.each), cache, server_optimizer)
         each = sum(tensor.nbytes for tensor in self._initial)
-        if each * config.cohort.size > MESSAGE_BYTES:
+        most, fits = largest_cohort(config.cohort, clients), MESSAGE_BYTES // each
+        if most > fits:
             raise ConfigError(
                 f"algorithm.name={config.algorithm.name}, cohort.size={config.cohort.size}: expected what a cohort keeps to fit into a "
-                f"message of {MESSAGE_BYTES} bytes, it takes {each * config.cohort.size}. Choose a cohort.size of at most "
-                f"{MESSAGE_BYTES // each}, or a smaller model."
+                f"message of {MESSAGE_BYTES} bytes, which is {fits} clients; found up to {most} in a round. Choose a smaller cohort.size, "
+                "or a smaller model."
             )
         needed = each * min(clients, config.cohort.size * config.rounds)
         if needed > MEMORY_BYTES:
@@ -118,6 +121,15 @@ class WithMemory(FedAvg):
     def _broken(self, state: Any, round_num: int, rate: float, clients: Mapping[str, ResidentClient]) -> list[str]:
         alone = {client_id: self._round(state, round_num, rate, {client_id: client})[1] for client_id, client in clients.items()}
         return [client_id for client_id, measured in alone.items() if int(measured["clients"]["failed"])]
+
+
+def largest_cohort(config: CohortConfig, clients: int) -> int:
+    """Return how many clients a round may have: `poisson` draws about `size`, and more than 6 standard deviations above never.
+
+    >>> largest_cohort(CohortConfig(size=100, strategy="poisson"), 1000), largest_cohort(CohortConfig(size=100), 1000)
+    (160, 100)
+    """
+    return min(clients, config.size + ceil(6 * sqrt(config.size))) if config.strategy == "poisson" else config.size
 
 
 def compose_with_memory(
