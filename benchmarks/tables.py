@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy import OWN
+from benchmarks.accuracy import BAR, OWN
 from fedpipe.config import Config, flatten
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +62,7 @@ def accuracy_section(result: Mapping[str, Any]) -> str:
     ]
     for algorithm in first:
         figures = [result[data][model].get(algorithm) for data, model in columns]
-        cells = [f"{100 * one['accuracy_mean']:.2f} ± {100 * one['accuracy_std']:.2f}" if one else "not measured" for one in figures]
+        cells = [_percent(one) if one else "not measured" for one in figures]
         lines.append(f"| `{algorithm}` | {' | '.join(cells)} | {own[algorithm]} |")
     base = {f"{DATA[d]}, {m}": result[d][m]["fedavg"]["settings"] for d, m in columns if "fedavg" in result[d][m]}
     common_settings = first["fedavg"]["settings"]
@@ -70,12 +70,34 @@ def accuracy_section(result: Mapping[str, Any]) -> str:
     whole = {name: {key: DEFAULTS[key] for key in common_settings if key in DEFAULTS} | values for name, values in base.items()}
     differs = {name: {k: v for k, v in values.items() if common_settings.get(k) != v} for name, values in whole.items()}
     of_columns = "".join(f" {name}: {_text(values)}." for name, values in differs.items() if _text(values))
+    lines += equal_epochs_lines(result.get("equal_epochs", {}))
     lines += [
         "",
         f"All others: {common}.{of_columns} `local_only`: all clients in each round, the mean of their models' accuracies.",
         "Made by `uv run python -m benchmarks.accuracy --json` and `python -m benchmarks.tables`.",
     ]
     return "\n".join(lines)
+
+
+def equal_epochs_lines(found: Mapping[str, Any]) -> list[str]:
+    """Return what `fedavg` and `centralized` reach on the CNN where every example is in equally many epochs; none if not measured."""
+    if not found:
+        return []
+    texts = [
+        f"{DATA[data]}: `fedavg` {_percent(of['fedavg'])}, `centralized` {_percent(of['centralized'])}"
+        for data, of in sorted(found.items(), key=lambda item: list(DATA).index(item[0]))
+    ]
+    own = next(iter(found.values()))["fedavg"]["settings"]
+    named = _text({key: own[key] for key in BAR})
+    return [
+        "",
+        f"The table's `centralized` pools each round's cohort. Beside the pool of all clients in each round, the CNN, {named}, every "
+        f"example in exactly as many epochs of both: {'; '.join(texts)}.",
+    ]
+
+
+def _percent(one: Mapping[str, Any]) -> str:
+    return f"{100 * one['accuracy_mean']:.2f} ± {100 * one['accuracy_std']:.2f}"
 
 
 def joined(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -92,13 +114,14 @@ def joined(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                     raise ValueError(f"expected each accuracy once, found {data}, {model}: {', '.join(twice)} in two files")
                 place |= found
     order = list(OWN)
+    equal = {data: found for result in results for data, found in result.get("equal_epochs", {}).items()}
     return {
         data: {
             model: dict(sorted(found.items(), key=lambda item: order.index(item[0])))
             for model, found in sorted(models.items(), reverse=True)
         }
         for data, models in whole.items()
-    }
+    } | ({"equal_epochs": equal} if equal else {})
 
 
 def common_and_own(settings: Mapping[Any, Mapping[str, Mapping[str, Any]]]) -> tuple[str, dict[str, str]]:

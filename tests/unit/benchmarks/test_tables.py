@@ -1,6 +1,8 @@
 """The tables of costs and accuracies are what the script makes of the benchmarks' JSON."""
 
+import re
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,19 @@ import pytest
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.accuracy import BAR_POINTS, OWN, POPULATIONS, config_of, points_below  # noqa: E402 - benchmarks are no installed package
+from benchmarks.accuracy import (  # noqa: E402 - benchmarks are no installed package
+    BAR,
+    BAR_POINTS,
+    OWN,
+    POPULATIONS,
+    bar_config,
+    config_of,
+    points_below,
+)
 from benchmarks.cost import VARIANTS  # noqa: E402
 from benchmarks.tables import accuracy_section, cost_section, joined, lineage_section, with_section  # noqa: E402
 from fedpipe.config.algorithms import ALGORITHMS  # noqa: E402
+from fedpipe.data.cohorts import plan_cohorts  # noqa: E402
 
 MACHINE = {"cores": 2, "cpu": "a CPU"}
 
@@ -81,13 +92,33 @@ def test_accuracies_of_several_commands_are_joined() -> None:
         joined([*parts, {"mnist5k": {"cnn": {"fedavg": one}}}])
 
 
-def test_the_bar_is_about_the_cnn() -> None:
-    def cnn(fedavg: float) -> dict[str, Any]:
-        return {"cnn": {"fedavg": {"accuracy_mean": fedavg}, "centralized": {"accuracy_mean": 0.97}}}
+def test_points_below() -> None:
+    found = {"fedavg": {"accuracy_mean": 0.966}, "centralized": {"accuracy_mean": 0.97}}
+    assert points_below(found) == pytest.approx(0.4)
 
-    assert points_below(cnn(0.966)) == pytest.approx(0.4)
-    assert points_below(cnn(0.96)) > BAR_POINTS  # type: ignore[operator]
-    assert points_below({"softmax": {}}) is None
+
+@pytest.mark.parametrize("data", POPULATIONS)
+def test_the_bar_takes_every_example_as_often(data: str) -> None:
+    fedavg, centralized = (bar_config(name, POPULATIONS[data], seed=2) for name in ("fedavg", "centralized"))
+    clients = POPULATIONS[data]["data.clients"]
+    ids = [f"client {number}" for number in range(clients)]
+    seen = [Counter(c for cohort in plan_cohorts(ids, one.cohort, one.rounds, 2).cohorts for c in cohort) for one in (fedavg, centralized)]
+    assert set(seen[0].values()) == set(seen[1].values()) == {10}
+    assert set(seen[0]) == set(ids)
+    assert centralized.cohort.size == clients
+    for name in ("epochs", "learning_rate", "batch_size", "optimizer"):
+        assert getattr(fedavg.client, name) == getattr(centralized.client, name)
+    assert fedavg.model.name == centralized.model.name == "cnn"
+
+
+def test_the_bar_stands_under_the_table() -> None:
+    found = {"accuracy_mean": 0.91, "accuracy_std": 0.01, "accuracies": [0.9, 0.91, 0.92], "settings": {"rounds": 100, **BAR}}
+    result = {"mnist5k": {"cnn": {"fedavg": found, "centralized": found}}}
+    equal = {"equal_epochs": {"mnist5k": {"fedavg": found, "centralized": found | {"accuracy_mean": 0.92}}}, "machine": MACHINE}
+    text = accuracy_section(joined([result, equal]))
+    assert "`client.learning_rate=0.15`, every example in exactly as many epochs of both: " in text
+    assert "5,000 digits: `fedavg` 91.00 ± 1.00, `centralized` 92.00 ± 1.00." in text
+    assert "exactly as many epochs" not in accuracy_section(joined([result]))
 
 
 def test_only_the_section_is_replaced() -> None:
@@ -116,5 +147,8 @@ def test_the_documents_figures_hang_together() -> None:
     accuracies.pop("algorithm.name", None)  # the table's head
     if accuracies:
         assert list(accuracies) == list(OWN)
-        cnn = {name: float(accuracies[name][1].split(" ± ")[0]) for name in ("fedavg", "centralized")}
-        assert cnn["centralized"] - cnn["fedavg"] <= BAR_POINTS + 0.01
+        stated = (ROOT / "README.md").read_text().split("exactly as many epochs of both: ")[1].splitlines()[0]
+        figures = [float(words.split(" ±")[0]) for words in re.split("`fedavg` |`centralized` ", stated)[1:]]
+        assert len(figures) == 2 * len(POPULATIONS)
+        for fedavg, centralized in zip(figures[::2], figures[1::2], strict=True):
+            assert centralized - fedavg <= BAR_POINTS + 0.01
