@@ -10,7 +10,7 @@ from fedpipe.config.base import Group, PositiveFloat, PositiveInt
 class CohortConfig(Group):
     """Which clients take part in a round."""
 
-    size: PositiveInt = Field(10, description="Clients per round; with `poisson` their expected number.")
+    size: PositiveInt = Field(10, description="Clients per round; with `poisson` their expected number, where all clients can be asked.")
     strategy: Literal["fixed", "uniform", "poisson", "weighted", "shuffled", "min_separation"] = Field(
         "fixed",
         description="`fixed`: the same clients each round; `uniform`: each round draws anew, without replacement; `poisson`: each client "

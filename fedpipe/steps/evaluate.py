@@ -92,5 +92,9 @@ def _of_clients(config: Config, predictor: "Predictor", weights: "Weights", popu
             }
             found["improved_fraction"] = float((gains[known] > 0).mean())
             figures |= {f"personalized/{name}": value for name, value in found.items()}
+        for kind, of_kind in (("participating", slice(0, len(chosen[0]))), ("held_out", slice(len(chosen[0]), None))):
+            if (there := known[of_kind]).any():
+                figures[f"personalized/{kind}/accuracy_mean"] = float(after[of_kind][there].mean())
+                figures[f"personalized/{kind}/gain_mean"] = float(gains[of_kind][there].mean())
     write_clients(table, participating, held_out, after)
     return figures

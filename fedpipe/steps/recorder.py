@@ -59,11 +59,15 @@ class Recorder:
         return self._best_at.get(self.last_round)
 
     def is_last(self, report: RoundReport) -> bool:
-        """Return whether training should stop: the round was validated, and the best is `patience` rounds ago or more."""
+        """Return whether training should stop: the round was validated, and the best is `patience` rounds ago or more.
+
+        A round that was skipped for want of clients changed nothing, and does not count.
+        """
         best = self._best_at.get(report.round_num)
         if self._patience is None or best is None or VALIDATION_SCORE not in report.metrics:
             return False
-        return report.round_num - best >= self._patience
+        since = range(best + 1, report.round_num + 1)
+        return sum(not self._rows.get(number, {}).get("cohort/skipped") for number in since) >= self._patience
 
     def _note(self, number: int) -> int | None:
         """Return the best round up to a row; rows come in the order of their rounds."""

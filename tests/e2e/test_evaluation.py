@@ -66,6 +66,11 @@ def test_each_client_has_its_row_and_both_kinds_their_figures(evaluated: Any) ->
     assert figures["participating/accuracy_worst_decile"] == pytest.approx(sum(sorted(accuracies)[:9]) / 9)
     gains = table["gain"].to_pylist()
     assert figures["personalized/gain_mean"] == pytest.approx(sum(gains) / 100)
+    for kind, out, count in (("participating", False, 90), ("held_out", True, 10)):
+        of_kind = [gain for gain, is_out in zip(gains, held_out, strict=True) if is_out == out]
+        assert figures[f"personalized/{kind}/gain_mean"] == pytest.approx(sum(of_kind) / count)
+        before_and_gain = figures[f"{kind}/accuracy_mean"] + figures[f"personalized/{kind}/gain_mean"]
+        assert figures[f"personalized/{kind}/accuracy_mean"] == pytest.approx(before_and_gain)
     store = MlflowClient(tracking_uri=f"sqlite:///{user.project}/mlflow.db")
     files = {file.path for folder in ("plots", "tables") for file in store.list_artifacts(summary["run_id"], folder)}
     assert {"plots/client_accuracies.png", "plots/reliability.png", "tables/clients.parquet", "tables/labels.csv"} <= files

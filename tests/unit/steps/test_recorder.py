@@ -1,5 +1,6 @@
 """What a training leaves on disk: validation chooses the best round, also when the run was interrupted."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,16 @@ def test_training_stops_after_so_many_rounds_without_a_better_one(tmp_path: Path
         recorder.round_done(report(round_num, score))
         stops.append(recorder.is_last(report(round_num, score)))
     assert (stops.index(True) if True in stops else None) == last
+
+
+def test_rounds_that_were_skipped_are_none_without_a_better_one(tmp_path: Path) -> None:
+    recorder, stops = Recorder(tmp_path, 2), []
+    for round_num, (score, skipped) in enumerate([(0.4, 0.0), (0.3, 0.0), (0.3, 1.0), (0.3, 1.0), (0.2, 0.0)]):
+        done = report(round_num, score)
+        done = replace(done, metrics={**done.metrics, "cohort/skipped": skipped})
+        recorder.round_done(done)
+        stops.append(recorder.is_last(done))
+    assert stops == [False, False, False, False, True]
 
 
 def test_a_run_that_goes_on_chooses_and_stops_as_one_without_interruption(tmp_path: Path) -> None:
