@@ -91,6 +91,18 @@ class Population:
             )
         return found
 
+    def highest_token(self) -> int:
+        """Return the highest number among the features of all examples; for tokens. Reads every shard once, a row group at a time."""
+        import pyarrow.parquet as pq
+
+        dtype, highest = np.dtype(self.manifest.feature_dtype).newbyteorder("<"), 0
+        for entry in self.manifest.files:
+            with pq.ParquetFile(self.path / entry.name) as file:
+                for group in range(file.num_row_groups):
+                    x = _column([file.read_row_group(group, columns=["x"])], "x", dtype, tuple(self.manifest.feature_shape))
+                    highest = max(highest, int(x.max(initial=0)))
+        return highest
+
     def central_test(self) -> Examples:
         """Return the central test set, in the shards' order.
 

@@ -50,8 +50,10 @@ def build_model(config: Config, feature_shape: tuple[int, ...], num_classes: int
     return build_own(chosen.name, feature_shape, num_classes)
 
 
-def check_input(config: Config, manifest: Manifest, project: Path | None = None) -> None:
+def check_input(config: Config, manifest: Manifest, project: Path | None = None, highest_token: Callable[[], int] | None = None) -> None:
     """Return if the model can take the features that the shards hold; nothing is trained for that.
+
+    `highest_token`: gives the highest token of the examples; asked only where the model takes tokens, as it reads all of them.
 
     Raises:
         ModelError: it cannot; both sides are named.
@@ -69,4 +71,9 @@ def check_input(config: Config, manifest: Manifest, project: Path | None = None)
             f"model.name={name}: expected {wanted}, data.source={manifest.source} has {manifest.feature_dtype} {kind} {list(shape)}. "
             f"Choose a model that takes them, {mend}."
         )
-    build_model(config, shape, manifest.num_classes, project)
+    model = build_model(config, shape, manifest.num_classes, project)
+    if model.tokens is not None and highest_token is not None and (highest := highest_token()) >= model.tokens:
+        mend = f"Set model.tokens to {highest + 1} or more." if name == "lstm" else "Give the model more tokens."
+        raise ModelError(
+            f"model.name={name}: expected tokens from 0 to {model.tokens - 1}, data.source={manifest.source} has {highest}. {mend}"
+        )

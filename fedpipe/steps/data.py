@@ -42,7 +42,8 @@ def load_data(config: Config, project: Project) -> DataRef:
         # One run at a time brings shards up to date; DVC's own lock would refuse the second at once.
         with FileLock(project.private / "prepare.lock"):
             path, how = _bring_up_to_date(config, project)
-    check_input(config, Population.open(path).manifest, project.root)
+    population = Population.open(path)
+    check_input(config, population.manifest, project.root, population.highest_token)
     return DataRef(str(path), dvc_md5(path), how, time.perf_counter() - start)
 
 

@@ -9,6 +9,7 @@ from fedpipe.algorithms.registry import build_algorithm
 from fedpipe.config import Config
 from fedpipe.data.population import Population
 from fedpipe.data.prepare import prepare_shards
+from fedpipe.errors import ModelError
 from fedpipe.models import build_model, check_input
 
 
@@ -42,3 +43,14 @@ def test_variable_length_trains_and_its_loss_falls(texts: Population, tff_runtim
         losses.append(result.metrics["train/loss"])
     assert losses[0] < 0.75  # ln 2 = 0.69: two labels, nothing known
     assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize(("tokens", "found"), [(None, "from 0 to 1"), (101, "from 0 to 100")])
+def test_a_token_that_the_model_has_not_is_found_before_training(texts: Population, tokens: int | None, found: str) -> None:
+    """Also if one client's examples alone have it: it would fail in every round, and the run go on without it."""
+    assert texts.highest_token() == ord("d") + 1
+    config = Config.model_validate({"model": {"name": "lstm", "tokens": tokens}, "data": {"source": "csv", "path": "lines.csv"}})
+    with pytest.raises(ModelError, match=rf"expected tokens {found}, .*has 101\. Set model\.tokens to 102 or more"):
+        check_input(config, texts.manifest, None, texts.highest_token)
+    enough = config.model_copy(update={"model": config.model.model_copy(update={"tokens": 102})})
+    check_input(enough, texts.manifest, None, texts.highest_token)
