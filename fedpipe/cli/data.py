@@ -33,7 +33,7 @@ def describe(
     """Show what data/shards hold: clients, examples, sizes, skew."""
     from fedpipe.data.population import Population
     from fedpipe.data.skew import describe as figures_of
-    from fedpipe.steps.describe import write_pictures
+    from fedpipe.steps.describe import understood_lines, write_pictures
     from fedpipe.steps.project import find_project
 
     population = Population.open(find_project(Path.cwd()).shards, verify=False)
@@ -48,8 +48,11 @@ def describe(
         "forgotten": len(manifest.forgotten),
     }
     if as_json:
-        print(json.dumps({**about, **figures, "client_ids": population.index.client_ids, "pictures": drawn}))
+        understood = asdict(manifest.understood) if manifest.understood else None
+        print(json.dumps({**about, "understood": understood, **figures, "client_ids": population.index.client_ids, "pictures": drawn}))
         return
+    for line in understood_lines(manifest):
+        typer.echo(line)
     rows = [(name, _cell(value)) for name, value in {**about, **figures}.items() if name != "histogram"]
     widest = max(clients for _, _, clients in figures["histogram"])
     for start, end, clients in figures["histogram"]:

@@ -28,7 +28,7 @@ def prepare(params: ParamsFile = None, set_: Overrides = None, as_json: Json = F
     from fedpipe.data.download import watched
     from fedpipe.data.population import Population
     from fedpipe.steps.data import prepare as prepare_step
-    from fedpipe.steps.describe import write_tables
+    from fedpipe.steps.describe import understood_lines, write_tables
 
     bar = DownloadBar(Console(stderr=True), quiet or as_json)
     with bar.progress, watched(bar):
@@ -37,6 +37,8 @@ def prepare(params: ParamsFile = None, set_: Overrides = None, as_json: Json = F
     if as_json:
         print(json.dumps(manifest.model_dump(mode="json")))
     elif not quiet:
+        for line in understood_lines(manifest):
+            typer.echo(line)
         typer.echo(f"data/shards: {len(manifest.files)} files of source {manifest.source} {manifest.source_version}")
 
 
