@@ -48,7 +48,8 @@ def decode_image_file(file: Path, most_bytes: int = MOST_BYTES) -> npt.NDArray[n
         with file.open("rb") as stream:
             return _decode(stream, str(file), most_bytes)
     except OSError as err:
-        raise DataError(f"{file}: expected an image, cannot read it: {err.strerror or err}. Correct its permissions, or replace it.") from err
+        reason = err.strerror or err
+        raise DataError(f"{file}: expected an image, cannot read it: {reason}. Correct its permissions, or replace it.") from err
 
 
 def image_formats() -> list[str]:
