@@ -61,7 +61,7 @@ def image_formats() -> list[str]:
 
 
 def _decode(stream: IO[bytes], where: str, most_bytes: int) -> npt.NDArray[np.uint8]:
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     if not stream.read(1):
         raise DataError(f"{where}: expected an image, found 0 bytes. Replace or remove it.")
@@ -77,7 +77,7 @@ def _decode(stream: IO[bytes], where: str, most_bytes: int) -> npt.NDArray[np.ui
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as err:
         raise DataError(f"{where}: expected an image that is safe to unpack, found one that is too large: {err} Resize it.") from err
-    except Image.UnidentifiedImageError as err:
+    except UnidentifiedImageError as err:
         raise DataError(f"{where}: expected an image that Pillow reads, found another file. Convert it to PNG, or remove it.") from err
     except Exception as err:  # OSError, SyntaxError, struct.error, zlib.error, ...: Pillow's decoders raise these on damaged files
         reason = hide(" ".join(str(err).split()))[:200] or type(err).__name__
