@@ -56,10 +56,12 @@ class RoundBar:
         self._progress.update(self._task, completed=report.round_num, description="round", **fields)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Leave the bar as it stands."""
+        """Leave the bar as it stands; of what was refused before its first round, leave nothing."""
         if self._live is not None:
+            refused = error is not None and not self._progress.tasks[0].started
+            self._live.transient = refused
             self._live.stop()
-            if not console.is_interactive:  # Rich leaves the line open where nobody watches; what comes next has its own
+            if not refused and not console.is_interactive:  # Rich leaves the line open where nobody watches; what comes next has its own
                 console.line()
 
 
