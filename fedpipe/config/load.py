@@ -5,34 +5,17 @@ what was found.
 """
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from fedpipe.config.remote import PLACES
 from fedpipe.config.schema import Config
+from fedpipe.config.yaml_file import parse_yaml, read_yaml
 from fedpipe.errors import ConfigError
 from fedpipe.redact import hide
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, to which `1e-4` is a number, as it is in YAML 1.2 and to DVC; in YAML 1.1 it is a text."""
-
-
-_Loader.yaml_implicit_resolvers = {first: list(found) for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
-
-
-def _parsed(text: str) -> Any:
-    loader = _Loader(text)
-    try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
@@ -43,6 +26,8 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
             password, or a setting contradicts another.
     """
     values = read_params(path)
+    overrides = list(overrides)
+    _refuse_repeated(overrides)
     for override in overrides:
         _apply_override(values, override)
     return parse_config(values, where=path.name)
@@ -51,13 +36,9 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
 def read_params(path: Path, missing: str = "no such params file. Name one with --params, or run in a fedpipe project.") -> dict[str, Any]:
     """Return the mapping in the YAML file at `path`. Raises ConfigError if it cannot be read or is none; `missing` is for no file."""
     try:
-        values = _parsed(path.read_text(encoding="utf-8"))
+        values = read_yaml(path, path.name)
     except FileNotFoundError as err:
         raise ConfigError(f"{path}: {missing}") from err
-    except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(f"{path}: cannot be read as text: {err}") from err
-    except yaml.YAMLError as err:
-        raise ConfigError(f"{path.name}: not valid YAML: {' '.join(str(err).split())}") from err
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -98,16 +79,30 @@ def known_keys() -> list[str]:
     return list(flatten(Config()))
 
 
+def layer_overrides(lower: Iterable[str], upper: Iterable[str]) -> list[str]:
+    """Return both lists of overrides as one, without those of `lower` whose key `upper` sets too."""
+    upper = list(upper)
+    replaced = {override.partition("=")[0] for override in upper}
+    return [*(override for override in lower if override.partition("=")[0] not in replaced), *upper]
+
+
+def _refuse_repeated(overrides: list[str]) -> None:
+    """Raise ConfigError if two overrides set the same key: which of them counts would depend on their order."""
+    first: dict[str, str] = {}
+    for override in overrides:
+        key = override.partition("=")[0]
+        if key in first:
+            raise ConfigError(f"-S {first[key]} and -S {override}: the same setting twice. Leave one of them out.")
+        first[key] = override
+
+
 def _apply_override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"-S {override}: expected KEY=VALUE, for example -S client.learning_rate=0.05.")
     if key not in known_keys():
         raise ConfigError(f"-S {override}: unknown key '{key}'{nearest(key)}")
-    try:
-        value = _parsed(text)
-    except yaml.YAMLError as err:
-        raise ConfigError(f"-S {override}: the value is not valid YAML.") from err
+    value = parse_yaml(text, f"-S {override}")
     *groups, last = key.split(".")
     place = values
     for group in groups:
@@ -146,4 +141,20 @@ def _explain(error: Any) -> str:
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     expected = error["msg"][:1].lower() + error["msg"][1:]
-    return f"'{key}': {expected}, found {error['input']!r}"
+    return f"'{key}': {expected}, found {error['input']!r}{_hint(error)}"
+
+
+def _hint(error: Any) -> str:
+    """Return what helps where a text stands in the place of a truth value or a number."""
+    value = error["input"]
+    if not isinstance(value, str):
+        return ""
+    if error["type"] == "bool_type":
+        return ". Write true or false"
+    if error["type"] in ("int_type", "float_type"):
+        try:
+            float(value)
+        except ValueError:
+            return ""
+        return ". Write the number without quotes"
+    return ""

@@ -164,6 +164,7 @@ def _manifest(
         index=IndexFile(name=INDEX_NAME, rows=len(clients.client_ids), bytes=len(body), sha256=hashlib.sha256(body).hexdigest()),
         files=tuple(files),
         written_by=f"pyarrow {pa.__version__}",
+        notes=pool.notes,
     )
 
 

@@ -6,12 +6,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from fedpipe.config import Config, DataConfig
 from fedpipe.config.load import read_params
 from fedpipe.config.model import MODEL_NAMES
 from fedpipe.errors import ConfigError
+from fedpipe.locks import file_lock
 from fedpipe.steps import dvc
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef
@@ -46,7 +45,7 @@ def load_data(config: Config, project: Project, own_model: bool = True) -> DataR
         path, how = project.shards, "verified; DVC runs this stage"
     else:
         # One run at a time brings shards up to date; DVC's own lock would refuse the second at once.
-        with FileLock(project.private / "prepare.lock"):
+        with file_lock(project.private / "prepare.lock"):
             path, how = _bring_up_to_date(config, project)
     population = Population.open(path)
     if own_model or config.model.name in MODEL_NAMES:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from fedpipe.config import Config, load_config
+from fedpipe.config.load import layer_overrides
 from fedpipe.config.sweep import SweepConfig, load_sweep
 from fedpipe.config.sweep_children import check_space, child_config
 from fedpipe.errors import ConfigError, reason_of
@@ -41,7 +42,7 @@ def load(project: Project, path: Path, overrides: Sequence[str] = ()) -> tuple[S
         ConfigError: see there.
     """
     sweep = load_sweep(path)
-    base = load_config(project.root / sweep.params, [*sweep.overrides, *overrides])
+    base = load_config(project.root / sweep.params, layer_overrides(sweep.overrides, overrides))
     if base.runtime.set_groups is None:  # it belongs to the result, and would follow the machine's cores
         groups = max(sweep.cores_per_child, base.runtime.workers)
         base = child_config(base, {"runtime.groups": groups}, path.name)

@@ -3,15 +3,16 @@
 import json
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from fedpipe.config import Config, flatten
 from fedpipe.config.sweep import SweepConfig
 from fedpipe.errors import ConfigError
+from fedpipe.locks import file_lock, lock_help
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.project import Project
 
@@ -57,12 +58,14 @@ def begin_sweep(project: Project, sweep: SweepConfig, base: Config, resume: bool
     if resume and not path.exists():
         raise ConfigError(f"--resume: expected a sweep '{sweep.name}' that was started here, found none. Start it without --resume.")
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock", timeout=1)
-    try:
-        lock.acquire()
-    except Timeout as err:
-        raise ConfigError(f"sweep {sweep.name}: expected a sweep that is not going on, found that it is. Wait for its end.") from err
-    try:
+    lock = folder / "lock"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(file_lock(lock, 1))
+        except Timeout as err:
+            raise ConfigError(
+                f"sweep {sweep.name}: it is still running. Wait for it to finish, or choose another name. {lock_help(lock)}".rstrip()
+            ) from err
         settings = {"sweep": sweep.model_dump(mode="json"), "base": base.model_dump(mode="json")}
         if not path.exists():
             state = SweepState(folder, {"key": uuid.uuid4().hex, **settings}, is_new=True)
@@ -71,8 +74,6 @@ def begin_sweep(project: Project, sweep: SweepConfig, base: Config, resume: bool
             _refuse_changes(state, sweep, base)
         state.update(**settings)
         yield state
-    finally:
-        lock.release()
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def test_a_sweep_goes_on_with_the_settings_it_was_started_with(tmp_path: Path) -
             pass
     with begin_sweep(project, sweep(), base, resume=False) as state:
         state.update(mlflow_run_id="m")
-        with pytest.raises(ConfigError, match="sweep s: expected a sweep that is not going on"):  # noqa: SIM117
+        with pytest.raises(ConfigError, match="sweep s: it is still running"):  # noqa: SIM117
             with begin_sweep(project, sweep(), base, resume=False):
                 pass
     more = sweep(trials=9, max_parallel=3, memory_per_child_mb=100)  # more children, and other places for them
