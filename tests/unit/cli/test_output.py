@@ -77,7 +77,14 @@ def test_the_result_of_a_sweep_is_on_stdout_the_best_first(capsys: pytest.Captur
         {"number": 1, "state": "pruned", "value": None, "params": {"client.learning_rate": 1e-05}},
         {"number": 2, "state": "finished", "value": 0.75, "params": {"client.learning_rate": 0.01}},
     ]
-    about = {"name": "rates", "metric": "validation/accuracy", "direction": "maximize", "preset": "best.yaml", "url": "u"}
+    about = {
+        "name": "rates",
+        "keys": ["client.learning_rate"],
+        "metric": "validation/accuracy",
+        "direction": "maximize",
+        "preset": "best.yaml",
+        "url": "u",
+    }
     show_sweep({**about, "children": children})
     lines = printed(capsys)
     numbers = [line.split("│")[1].strip() for line in lines if "finished" in line or "pruned" in line]
