@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fedpipe.config import Config, DataConfig
 from fedpipe.config.load import read_params
+from fedpipe.config.model import MODEL_NAMES
 from fedpipe.errors import ConfigError
 from fedpipe.locks import file_lock
 from fedpipe.steps import dvc
@@ -18,12 +19,17 @@ if TYPE_CHECKING:
     from fedpipe.data.manifest import Manifest
 
 
-def load_data(config: Config, project: Project) -> DataRef:
+def load_data(config: Config, project: Project, own_model: bool = True) -> DataRef:
     """Bring the shards up to date, verify them against their manifest, and return where they are and their md5.
 
     Three cases. The settings are those of `params.yaml`: DVC's stage `prepare` owns the shards and is brought up to date.
     DVC itself runs this process: the shards are verified, DVC has made them. The settings under `data` are overridden: the
     shards go to a folder of their own, named by the settings, and `params.yaml`'s shards stay as they are.
+
+    Args:
+        config: the settings.
+        project: where.
+        own_model: whether a model of the user's own is built and checked too, which imports what its module imports.
 
     Raises:
         DataError: the source cannot be read, or the shards do not match their manifest.
@@ -42,7 +48,8 @@ def load_data(config: Config, project: Project) -> DataRef:
         with file_lock(project.private / "prepare.lock"):
             path, how = _bring_up_to_date(config.data, project)
     population = Population.open(path)
-    check_input(config, population.manifest, project.root, population.highest_token)
+    if own_model or config.model.name in MODEL_NAMES:
+        check_input(config, population.manifest, project.root, population.highest_token)
     return DataRef(str(path), dvc_md5(path), how, time.perf_counter() - start)
 
 
