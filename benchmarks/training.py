@@ -1,5 +1,6 @@
 """Trainings of named algorithms in this process, for the benchmarks that compare algorithms: one population, one runtime, many runs."""
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from fedpipe.engine.loop import run_rounds
 from fedpipe.engine.runtime import Runtime
 from fedpipe.models import build_model
 from fedpipe.models.evaluate import Evaluator
-from fedpipe.steps.privacy import account_of
+from fedpipe.steps.privacy import KEY_BYTES, account_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,7 +61,9 @@ class Bench:
         plan = plan_cohorts(self.population.participating(), config.cohort, config.rounds, config.seed)
         accountant, _ = account_of(config, len(self.population.participating()), plan)
         model = build_model(config, tuple(self.population.manifest.feature_shape), self.population.manifest.num_classes)
-        return build_algorithm(accountant.config if accountant else config, model, self.population, self.folder / "cache")
+        key = secrets.token_bytes(KEY_BYTES) if accountant and not config.privacy.repeatable else None
+        known = accountant.config if accountant else config
+        return build_algorithm(known, model, self.population, self.folder / "cache", noise_key=key)
 
     def train(self, config: Config) -> dict[str, float]:
         """Run all rounds and return the last one's metrics, `test/accuracy` among them."""

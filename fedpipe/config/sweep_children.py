@@ -28,7 +28,7 @@ def check_space(sweep: SweepConfig, base: Config, where: str) -> None:
 
     A grid is checked at each of its points; else each setting at its ends and choices, the others at their first.
     """
-    if not base.data.validation_fraction:
+    if not base.validates:
         raise ConfigError(
             f"{where}: metric={sweep.metric} needs validation examples, found data.validation_fraction=0: the test set must not choose. "
             "Add `data.validation_fraction=0.2` to overrides."

@@ -6,16 +6,20 @@ A mean over all examples says little of the clients that fare worst: the figures
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from fedpipe.config import Config
 from fedpipe.data.index import ClientIndex
 from fedpipe.data.manifest import Split
 from fedpipe.models.evaluate import Predictor
 from fedpipe.seeding import generator
 from fedpipe.types import Examples, Weights
+
+if TYPE_CHECKING:
+    from fedpipe.data.population import Population
 
 _AT_ONCE = 1000
 """Examples that are predicted together: of many small clients at once."""
@@ -128,6 +132,24 @@ def evaluate_clients(
         flush()
     counts = np.maximum(sums[0], 1)
     return ClientScores(tuple(client_ids), sums[0].astype(np.int64), sums[1] / counts, sums[2] / counts)
+
+
+def validation_examples(config: Config, population: "Population") -> Examples | None:
+    """Return the examples that choose the best round, the early stop and the champion; None if there are none.
+
+    They are the validation examples of the clients that train. Of a private run they are all training and validation examples of the
+    clients that never train, since epsilon does not cover what others choose; `privacy.public_validation` declares those public.
+    """
+    held_out = config.privacy.on and not config.privacy.public_validation
+    splits: tuple[Split, ...] = ("train", "validation") if held_out else ("validation",)
+    parts = []
+    for split in splits:
+        clients = choose_clients(population.index, split, held_out, config.eval.clients, config.seed)
+        if clients:
+            parts.append(pooled(population, clients, split))
+    if not parts:
+        return None
+    return Examples(np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts]))
 
 
 def pooled(population: ClientExamples, client_ids: Sequence[str], split: Split) -> Examples:
