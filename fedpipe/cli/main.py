@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fedpipe import __version__
-from fedpipe.cli import cache, data, doctor, init, lineage, models, pipeline, report, resume, run, serve, store, sweep, worker
+from fedpipe.cli import cache, clean, data, doctor, init, lineage, models, pipeline, report, resume, run, serve, store, sweep, worker
 from fedpipe.errors import FedpipeError
 from fedpipe.outlets import watch_outlets
 from fedpipe.redact import hide
@@ -39,6 +39,7 @@ pipeline.register(app)
 resume.register(app)
 serve.register(app)
 cache.register(app)
+clean.register(app)
 data.register(app)
 lineage.register(app)
 models.register(app)

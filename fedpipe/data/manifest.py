@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fedpipe.data.sources.base import SourceSummary
 from fedpipe.errors import DataError
 
 MANIFEST_NAME = "manifest.json"
@@ -59,8 +60,9 @@ class Manifest(_Part):
         feature_shape: shape of one example's features.
         feature_dtype: dtype of the features in the shards.
         variable_length: whether features are sequences of differing length, padded with 0 to the longest, `feature_shape`.
-        num_classes: labels are 0..num_classes - 1.
-        vocabulary: names of the labels in the order of their numbers; None where the source has numbers.
+        num_classes: classes are 0..num_classes - 1.
+        vocabulary: the labels' names in the order of their classes, texts sorted as texts, numbers as numbers; None where the labels
+            are the classes themselves.
         clients: number of clients.
         held_out_clients: how many of them never train.
         examples: number of examples by split.
@@ -69,6 +71,9 @@ class Manifest(_Part):
         index: the file of the clients and their counts.
         files: in the order of their rows.
         written_by: the Parquet writer and its version, which is part of the files' bytes.
+        notes: what `prepare` noticed of labels, clients and splits, a line each: something was left out, or may not be meant.
+            Absent from the JSON if there is nothing.
+        understood: what the source understood of its files; None where it said nothing. Absent from the JSON then.
     """
 
     schema_version: Literal[2]
@@ -97,6 +102,8 @@ class Manifest(_Part):
     index: IndexFile
     files: tuple[ShardFile, ...]
     written_by: str
+    notes: tuple[str, ...] = ()
+    understood: SourceSummary | None = None
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Manifest":
@@ -117,6 +124,10 @@ class Manifest(_Part):
         """Return the manifest as JSON, the same text for the same manifest: keys sorted, one line a key and a file."""
         body = self.model_dump(mode="json")
         files = body.pop("files")
+        if body["understood"] is None:
+            del body["understood"]
+        if not body["notes"]:
+            del body["notes"]
         lines = [f"{_json(key)}: {_json(value)}" for key, value in body.items()]
         lines.append('"files": [\n  ' + ",\n  ".join(map(_json, files)) + "\n ]")
         return "{\n " + ",\n ".join(sorted(lines)) + "\n}\n"

@@ -6,11 +6,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from fedpipe.config import Config, DataConfig
 from fedpipe.config.load import read_params
 from fedpipe.errors import ConfigError
+from fedpipe.locks import file_lock
 from fedpipe.steps import dvc
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef
@@ -40,7 +39,7 @@ def load_data(config: Config, project: Project) -> DataRef:
         path, how = project.shards, "verified; DVC runs this stage"
     else:
         # One run at a time brings shards up to date; DVC's own lock would refuse the second at once.
-        with FileLock(project.private / "prepare.lock"):
+        with file_lock(project.private / "prepare.lock"):
             path, how = _bring_up_to_date(config, project)
     population = Population.open(path)
     check_input(config, population.manifest, project.root, population.highest_token)

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from filelock import FileLock
-
 from fedpipe.errors import DataError, TrackingError, shorten
+from fedpipe.locks import file_lock
 from fedpipe.steps import dvc
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.lineage import forgotten_champions, mark_versions
@@ -56,7 +55,7 @@ def forget(project: Project, client_ids: Sequence[str], reason: str | None = Non
 
     path = project.root / FORGOTTEN_NAME
     project.private.mkdir(parents=True, exist_ok=True)
-    with FileLock(project.private / "prepare.lock"):
+    with file_lock(project.private / "prepare.lock"):
         before = read_forgotten(project.root)
         population = Population.open(project.shards)
         unknown = [one for one in client_ids if population.index.position(one) is None and one not in before]

@@ -19,6 +19,7 @@ import fedpipe
 from fedpipe.config import Config, parse_config
 from fedpipe.config.write import as_params
 from fedpipe.errors import ConfigError, EnvironmentProblem, shorten
+from fedpipe.git import without_repository_variables
 from fedpipe.redact import hide
 from fedpipe.steps.installed import Origin, installed_versions, origin
 
@@ -64,7 +65,7 @@ def init_project(target: Path) -> NewProject:
         with _beside(target) as folder:
             files = _write_files(folder, name, place)
             _run(folder, "git", "init", "--quiet", "--initial-branch=main")
-            _run(folder, sys.executable, "-m", "dvc", "init", "--quiet", "--force")
+            _run(folder, sys.executable, "-P", "-m", "dvc", "init", "--force")
             files |= _write_files(folder, name, place)  # DVC has written settings of its own
             commit, notes = _commit(folder)
             _move(folder, target)
@@ -177,7 +178,7 @@ def _commit(folder: Path) -> tuple[str | None, list[str]]:
 def _run(folder: Path, *command: str) -> str:
     """Run git or DVC in `folder` and return what it said. Raises EnvironmentProblem if it cannot be run or fails."""
     # A git that calls us, in a hook for instance, would have its own repository in place of the new one.
-    environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")}
+    environment = without_repository_variables(os.environ)
     said = f"`{' '.join(command).replace(sys.executable, 'python')}`"
     try:
         done = subprocess.run(

@@ -14,6 +14,7 @@ from fedpipe.errors import PlanError, shorten
 from fedpipe.steps.chain import LINEAGE, write_chain
 from fedpipe.steps.exact import bit_exact
 from fedpipe.steps.files import write_atomic
+from fedpipe.steps.groups import keep_groups
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef, PlanRef, TrainRef
 from fedpipe.steps.remote import machines_of
@@ -87,7 +88,9 @@ def train(
             runtime.attach(machines)
         model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes, project.root)
         settings = accountant.config if accountant else config
-        algorithm = accounted(build_algorithm(settings, model, population, project.client_cache, project.root, noise_key), accountant)
+        built = build_algorithm(settings, model, population, project.client_cache, project.root, noise_key)
+        keep_groups(config.runtime, built, run_dir)
+        algorithm = accounted(built, accountant)
         evaluators = {"test": Evaluator(model, population.central_test())}
         validation = validation_examples(config, population)
         if validation is not None:

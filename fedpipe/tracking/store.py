@@ -120,6 +120,11 @@ def has_store(project: Path) -> bool:
     return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
 
+def is_own_store(project: Path) -> bool:
+    """Return whether the store is the project's SQLite file, which nobody else uses."""
+    return tracking_uri(project) == f"sqlite:///{project.resolve() / 'mlflow.db'}"
+
+
 def read_store(project: Path) -> Store:
     """Return the project's store for reading what is in it: all experiments, nothing is created.
 

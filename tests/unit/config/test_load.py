@@ -91,7 +91,7 @@ def test_bad_override_is_refused(params: Path, override: str, words: str) -> Non
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("rounds: [", r"params.yaml: not valid YAML"),
+        ("rounds: [", r"params.yaml:1:10: not valid YAML"),
         ("- rounds", r"params.yaml: expected a mapping of settings, found list"),
         ("cleint:\n  batch_size: 3", r"params.yaml: unknown key 'cleint'; did you mean 'client'\?"),
         ("client: 3", r"'client': input should be"),
@@ -110,7 +110,7 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
         load_config(tmp_path / "nowhere.yaml")
 
 
-@pytest.mark.parametrize(("text", "value"), [("1e-4", 1e-4), ("1.e-4", 1e-4), ("+2E3", 2000.0), ("0.01", 0.01)])
+@pytest.mark.parametrize(("text", "value"), [("1e-4", 1e-4), (".5e-3", 5e-4), ("1.e-4", 1e-4), ("+2E3", 2000.0), ("0.01", 0.01)])
 def test_numbers_are_those_of_yaml_1_2(params: Path, text: str, value: float) -> None:
     assert load_config(params, [f"client.learning_rate={text}"]).client.learning_rate == value
     params.write_text(f"client:\n  learning_rate: {text}\n")
