@@ -57,7 +57,8 @@ class PrivacyConfig(Group):
     public_validation: bool = Field(
         False,
         description="Let validation examples of clients that train choose (best round, early stop, champion), although epsilon does not "
-        "cover it: declares these examples public. `false`: clients that never train validate (`data.held_out_fraction`).",
+        "cover it: declares these examples public. `false`: clients that never train validate: those of `data.held_out_fraction`, else a "
+        "fraction `data.validation_fraction` of the clients, drawn from `seed`.",
     )
     total_epsilon: PositiveFloat | None = Field(
         None,
@@ -144,12 +145,6 @@ def problem_of_release(privacy: PrivacyConfig, data: DataConfig, register: bool)
         return (
             f"privacy.total_epsilon={privacy.total_epsilon} is set but without tracking.register nothing is registered. "
             "Remove it or set tracking.register=true."
-        )
-    if data.validation_fraction and not data.held_out_fraction and not privacy.public_validation:
-        return (
-            f"data.validation_fraction={data.validation_fraction} with privacy.mechanism={privacy.mechanism}: validation examples of "
-            "clients that train would choose, which epsilon does not cover. Set data.held_out_fraction, 0.2 for example, so that "
-            "clients that never train validate; or declare the examples public with privacy.public_validation=true."
         )
     if privacy.public_validation and (data.held_out_fraction or not data.validation_fraction):
         other = "data.held_out_fraction has clients that never train validate" if data.held_out_fraction else "nothing is validated"

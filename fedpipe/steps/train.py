@@ -61,7 +61,7 @@ def train(
     from fedpipe.engine.loop import run_rounds
     from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator
-    from fedpipe.models.federated import validation_examples
+    from fedpipe.models.federated import training_clients, validation_examples
     from fedpipe.steps.history import History, logged
     from fedpipe.steps.privacy import account_of, accounted, noise_key_of, require_budget
     from fedpipe.steps.recorder import Recorder
@@ -71,11 +71,12 @@ def train(
     run_dir = Path(plan.run_dir)
     cohorts = read_plan(plan)
     population = Population.open(Path(data.path), verify=False)
-    _refuse_strangers(cohorts, population)
+    clients = training_clients(config, population)
+    _refuse_strangers(cohorts, population, clients)
     recorder = Recorder(run_dir, config.eval.patience)
     identity = {"settings": _sha256(flatten_result(config)), "plan": plan.sha256, "data": data.md5}
     checkpoints = Checkpoints(run_dir / "checkpoints", identity, config.runtime.checkpoint_every, config.runtime.checkpoints_keep)
-    accountant, cohorts = account_of(config, len(population.participating()), cohorts)
+    accountant, cohorts = account_of(config, len(clients), cohorts)
     noise_key = noise_key_of(config, run_dir / "checkpoints")
     if accountant and config.privacy.total_epsilon is not None:
         require_budget(config, accountant, population.manifest, project)
@@ -147,12 +148,12 @@ def _sha256(value: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _refuse_strangers(plan: CohortPlan, population: "Population") -> None:
+def _refuse_strangers(plan: CohortPlan, population: "Population", clients: Sequence[str]) -> None:
     """Refuse a plan that was drawn from other data: it may name clients that are gone."""
     planned = {client_id for cohort in plan.cohorts for client_id in cohort}
     planned |= {client_id for turnout in plan.turnouts for client_id in (*turnout.dropped, *turnout.late, *turnout.surplus)}
     forgotten = planned & set(population.manifest.forgotten)
-    strangers = planned - set(population.participating())
+    strangers = planned - set(clients)
     if forgotten:
         raise PlanError(
             f"cohort plan: expected clients that may train, found forgotten ones: {shorten(sorted(forgotten))}. Start a new run."

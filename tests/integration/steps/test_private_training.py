@@ -14,7 +14,7 @@ from fedpipe.config import Config
 from fedpipe.data.population import Population
 from fedpipe.data.prepare import prepare_shards
 from fedpipe.errors import CheckpointError, ConfigError
-from fedpipe.models.federated import validation_examples
+from fedpipe.models.federated import training_clients, validating_clients, validation_examples
 from fedpipe.steps.privacy import KEY_NAME, noise_key_of
 from fedpipe.steps.privacy_total import privacy_total
 from fedpipe.steps.project import Project, find_project
@@ -121,17 +121,36 @@ def test_a_run_whose_key_is_gone_is_not_resumed(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_clients_that_never_train_choose(tmp_path: Path) -> None:
-    config = Config.model_validate({**private().model_dump(), "data": {"held_out_fraction": 0.2, "clients": 20}})
+@pytest.mark.parametrize("values", [{"held_out_fraction": 0.2}, {"validation_fraction": 0.15}])
+def test_clients_that_never_train_choose(tmp_path: Path, values: dict[str, float]) -> None:
+    """Of 20 clients 4 are held out, or ceil(0.15 * 20) = 3 are drawn; all their training and validation examples choose."""
+    config = Config.model_validate({**private().model_dump(), "data": {**values, "clients": 20}})
     prepare_shards(config.data, tmp_path / "shards", tmp_path)
     population = Population.open(tmp_path / "shards")
-    index = population.index
-    held_out = [client for client, out in zip(index.client_ids, index.held_out, strict=True) if out]
-    assert len(held_out) == 4
+    validating = validating_clients(config, population)
+    assert len(validating) == (4 if "held_out_fraction" in values else 3)
+    plan = sample_clients(config, DataRef(str(tmp_path / "shards"), "0" * 32, "made", 0.0), tmp_path / "run")
+    training = {client for cohort in read_plan(plan).cohorts for client in cohort}
+    assert not training & set(validating)
     examples = validation_examples(config, population)
     assert examples is not None
-    assert len(examples) == sum(len(population.examples(client, "train")) for client in held_out)
-    assert validation_examples(Config.model_validate({"data": {"held_out_fraction": 0.2}}), population) is None
+    index = population.index
+    rows = [index.client_ids.index(client) for client in validating]
+    assert len(examples) == index.counts("train")[rows].sum() + index.counts("validation")[rows].sum()
+
+
+def test_declared_public_validation_examples_choose(tmp_path: Path) -> None:
+    values = {**private().model_dump(), "data": {"validation_fraction": 0.2, "clients": 20}}
+    values["privacy"]["public_validation"] = True
+    config = Config.model_validate(values)
+    prepare_shards(config.data, tmp_path / "shards", tmp_path)
+    population = Population.open(tmp_path / "shards")
+    examples = validation_examples(config, population)
+    assert examples is not None
+    assert len(examples) == population.index.counts("validation").sum()
+    assert training_clients(config, population) == population.participating()
+    not_private = Config.model_validate({"data": values["data"]})
+    assert validating_clients(not_private, population) == ()
 
 
 def test_what_runs_cost_together_and_a_budget_that_is_kept(place: tuple[Project, DataRef]) -> None:

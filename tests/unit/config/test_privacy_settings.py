@@ -51,7 +51,6 @@ def test_what_is_sent_beside_the_update_must_not_decide(name: str, aggregator: d
         (GOOD, {"runtime": {"debug": True}}, r"runtime\.debug=True takes the plain mean, found privacy\.mechanism=gaussian"),
         (GOOD | {"repeatable": True}, {"data": HELD_OUT, "tracking": {"register": True}}, r"repeatable=True .* cannot be registered"),
         (GOOD | {"total_epsilon": 3.0}, {}, r"total_epsilon=3\.0 is set but without tracking\.register nothing is registered"),
-        (GOOD, {"data": {"validation_fraction": 0.2}}, r"validation examples of clients that train .*held_out_fraction.*public_validation"),
         (GOOD | {"public_validation": True}, {"data": HELD_OUT}, r"public_validation=True is set but data\.held_out_fraction has"),
         (GOOD | {"public_validation": True}, {}, r"public_validation=True is set but nothing is validated"),
         ({"repeatable": True}, {}, r"repeatable=True is set but privacy\.mechanism=none ignores it"),
