@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fedpipe.cli.interrupted import again, stoppable
 from fedpipe.cli.options import Json, Overrides, Quiet
 
 
@@ -38,7 +39,11 @@ def sweep(
     quiet_prefect()
     from flows.launch_sweep import launch_sweep
 
-    with contextlib.redirect_stdout(sys.stderr), SweepBars(quiet or as_json) as bars:
+    with (
+        stoppable(f"Continue with: {again()}"),
+        contextlib.redirect_stdout(sys.stderr),
+        SweepBars(quiet or as_json) as bars,
+    ):
         summary = launch_sweep(project, path, set_ or (), dask, resume=resume, out=out.resolve() if out else None, watcher=bars)
     if as_json:
         print(json.dumps(summary))

@@ -115,3 +115,19 @@ def test_numbers_are_those_of_yaml_1_2(params: Path, text: str, value: float) ->
     assert load_config(params, [f"client.learning_rate={text}"]).client.learning_rate == value
     params.write_text(f"client:\n  learning_rate: {text}\n")
     assert load_config(params).client.learning_rate == value
+
+
+def test_dvc_sets_a_value_in_params_yaml_and_changes_no_other_line(tmp_path: Path) -> None:
+    """`dvc exp run -S` writes the whole file anew: a `null` would become nothing, in every line that has one."""
+    from dvc.utils.serialize import modify_yaml
+
+    from fedpipe.config.write import as_params
+
+    for name, text in (("own.yaml", (ROOT / "params.yaml").read_text()), ("new.yaml", as_params(Config(), "A new project."))):
+        path = tmp_path / name
+        path.write_text(text)
+        with modify_yaml(str(path)) as values:
+            values["client"]["learning_rate"] = 0.25
+        before, after = text.splitlines(), path.read_text().splitlines()
+        changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+        assert changed == [("  learning_rate: 0.01", "  learning_rate: 0.25")]
