@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from fedpipe.models.confusion import Confusion
 from fedpipe.report.mistakes import Mistake
 from fedpipe.report.population_table import PopulationTable
 from fedpipe.report.tables import Row
@@ -60,7 +58,7 @@ class RunFacts:
         rounds: a row a round.
         accuracies: a row a client; None if not known, as all below.
         labels: names of the classes.
-        confusion: int64 [classes, classes] on the central test set; row = label, column = prediction.
+        confusion: counts on the central test set.
         mistakes: examples of the worst pairs; empty where there are no pictures to show.
         population: the clients and their labels.
         clients: a row for each client and round.
@@ -82,7 +80,7 @@ class RunFacts:
     rounds: Sequence[Row] = ()
     accuracies: Sequence[ClientAccuracy] | None = None
     labels: Sequence[str] = ()
-    confusion: npt.NDArray[np.int64] | None = None
+    confusion: Confusion | None = None
     mistakes: Sequence[Mistake] = ()
     population: PopulationTable | None = None
     clients: Sequence[ClientRound] | None = None

@@ -44,6 +44,7 @@ def conclude(search: Search, project: Project, store: "Store", state: SweepState
     """
     from fedpipe.report.sweep_plots import parallel_coordinates
     from fedpipe.report.sweep_tables import children_csv
+    from fedpipe.steps.pictures import log_figure
     from fedpipe.tracking.run import TrackedRun
 
     children, folder = children_of(search, project), state.folder / "result"
@@ -55,7 +56,7 @@ def conclude(search: Search, project: Project, store: "Store", state: SweepState
         run.log_file(folder / name, FOLDER)
     figure = parallel_coordinates(rows, list(sweep.space), sweep.metric, sweep.better)
     for ending in ("png", "svg"):
-        run.log_figure(figure, f"{FOLDER}/{PICTURE_NAME}.{ending}")
+        log_figure(run, figure, f"{FOLDER}/{PICTURE_NAME}.{ending}", folder)
     counts = {f"sweep/{name}": float(count) for name, count in counts_of(children).items()}
     best = search.best()
     if best is None:

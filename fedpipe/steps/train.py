@@ -14,6 +14,7 @@ from fedpipe.errors import PlanError, shorten
 from fedpipe.steps.chain import LINEAGE, write_chain
 from fedpipe.steps.exact import bit_exact
 from fedpipe.steps.files import write_atomic
+from fedpipe.steps.parts import CHAIN, Parts
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef, PlanRef, TrainRef
 from fedpipe.steps.remote import machines_of
@@ -67,7 +68,7 @@ def train(
     from fedpipe.steps.tracked import tracked
 
     start = time.perf_counter()
-    run_dir = Path(plan.run_dir)
+    run_dir, parts = Path(plan.run_dir), Parts()
     cohorts = read_plan(plan)
     population = Population.open(Path(data.path), verify=False)
     _refuse_strangers(cohorts, population)
@@ -104,14 +105,15 @@ def train(
             run.log_file(Path(plan.path), "plan")
             history = History(run_dir / LINEAGE, cohorts, config.client, population.num_examples)
             to: list[RoundSink] = [run, recorder, history, *sinks]
-            with logged(history, run):
+            with logged(history, run, parts):
                 result = run_rounds(algorithm, runtime, cohorts, evaluate, config.eval.every, to, checkpoints, recorder.is_last)
+                recorder.finish()  # before anything else: these are the weights that the run is for
             run.set_tags({f"runtime.{key}": value for key, value in runtime.info.items()} | _early_stop(recorder, len(cohorts)))
             if accountant:  # fewer rounds than planned have spent less
                 run.set_tags({"privacy.epsilon": accountant.epsilon_text(result.final.round_num)})
             run.training_done()
-            run.log_file(write_chain(run_dir / LINEAGE, run.run_id, run.store.label, weights_sha256(result.final.weights)), LINEAGE)
-            recorder.finish()
+            last_sha256 = weights_sha256(result.final.weights)
+            parts.attempt(CHAIN, lambda: run.log_file(write_chain(run_dir / LINEAGE, run.run_id, run.store.label, last_sha256), LINEAGE))
             run.flush(config.tracking.wait_seconds)
     ref = TrainRef(
         run_id=run.run_id,
@@ -119,13 +121,14 @@ def train(
         initial_weights=str(recorder.initial_weights),
         final_weights=str(recorder.final_weights),
         rounds_table=str(recorder.rounds_table),
-        weights_sha256=weights_sha256(result.final.weights),
+        weights_sha256=last_sha256,
         seconds=time.perf_counter() - start,
         round_median_seconds=statistics.median(result.round_seconds or [result.final.seconds]),
         rounds=result.final.round_num,
         best_weights=None if recorder.best_round is None else str(recorder.best_weights),
         best_round=recorder.best_round,
         privacy=accountant.summary(result.final.round_num) if accountant else None,
+        missing=parts.missing,
     )
     write_atomic(run_dir / "run.json", json.dumps(asdict(ref), indent=1) + "\n")
     return ref
