@@ -8,7 +8,11 @@ from typing import Annotated
 import typer
 
 from fedpipe.cli.options import Json, Quiet
+from fedpipe.cli.output import PIPE_COLUMNS, listing, print_table
 from fedpipe.errors import ConfigError, shorten
+
+_SHOWN_LABELS = 12
+"""Labels that `describe` lists in full; of more it says how many there are."""
 
 
 def sources(as_json: Json = False) -> None:
@@ -18,14 +22,8 @@ def sources(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps(NEEDS))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("data.source", "what it is and needs")
-    for name, needs in NEEDS.items():
-        table.add_row(name, needs)
-    table.add_row("mypackage.module:function", "a source of your own: docs/sources.md")
-    Console().print(table)
+    rows = [*NEEDS.items(), ("mypackage.module:function", "a source of your own: docs/sources.md")]
+    print_table(("data.source", "what it is and needs"), rows, cell_columns=PIPE_COLUMNS)
 
 
 def describe(
@@ -35,7 +33,7 @@ def describe(
     """Show what data/shards hold: clients, examples, sizes, skew."""
     from fedpipe.data.population import Population
     from fedpipe.data.skew import describe as figures_of
-    from fedpipe.steps.describe import write_pictures
+    from fedpipe.steps.describe import understood_lines, write_pictures
     from fedpipe.steps.project import find_project
 
     population = Population.open(find_project(Path.cwd()).shards, verify=False)
@@ -50,21 +48,26 @@ def describe(
         "forgotten": len(manifest.forgotten),
     }
     if as_json:
-        print(json.dumps({**about, **figures, "client_ids": population.index.client_ids, "pictures": drawn}))
+        understood = asdict(manifest.understood) if manifest.understood else None
+        print(json.dumps({**about, "understood": understood, **figures, "client_ids": population.index.client_ids, "pictures": drawn}))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("what", "value", title="data/shards")
-    for name, value in {**about, **figures}.items():
-        if name != "histogram":
-            table.add_row(name, f"{value:.3f}" if isinstance(value, float) else str(value))
+    for line in understood_lines(manifest):
+        typer.echo(line)
+    rows = [(name, _cell(value)) for name, value in {**about, **figures}.items() if name != "histogram"]
     widest = max(clients for _, _, clients in figures["histogram"])
     for start, end, clients in figures["histogram"]:
-        table.add_row(f"{start:.0f} to {end:.0f} examples", f"{'#' * round(40 * clients / widest)} {clients}")
-    Console().print(table)
+        rows.append((f"{start:.0f} to {end:.0f} examples", f"{'#' * round(40 * clients / widest)} {clients}"))
+    print_table(("what", "value"), rows, title="data/shards")
     for path in drawn:
-        typer.echo(path, err=True)
+        typer.echo(path)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, list | tuple):
+        return f"{len(value)}: {listing([str(item) for item in value])}" if len(value) > _SHOWN_LABELS else ", ".join(map(str, value))
+    return str(value)
 
 
 def forget(
@@ -105,15 +108,14 @@ def forget(
             f"data/shards: {done.examples} examples of {shorten(done.client_ids)} are gone, {done.clients_left} clients are left; "
             f"{len(done.files_changed)} of {done.files} files changed. Commit forgotten.json and dvc.lock; `dvc push` sends the new "
             "version, `dvc gc` removes the old one.",
-            err=True,
         )
         if done.versions_marked:
-            typer.echo(f"models that trained on their data, now tagged so: {', '.join(done.versions_marked)}", err=True)
+            typer.echo(f"models that trained on their data, now tagged so: {', '.join(done.versions_marked)}")
         for version in done.champions:
             if not (needed and planned and version == planned.version):
-                typer.echo(f"{version} is still champion and trained on forgotten clients: `fedpipe forget ID --retrain`", err=True)
+                typer.echo(f"{version} is still champion and trained on forgotten clients: `fedpipe forget ID --retrain`")
         if planned and not needed:
-            typer.echo(f"{planned.version} did not train on forgotten clients: it stays champion, nothing is retrained", err=True)
+            typer.echo(f"{planned.version} did not train on forgotten clients: it stays champion, nothing is retrained")
     summary = None
     if planned is not None and needed:
         from fedpipe.cli.run import train_here

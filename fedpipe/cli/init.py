@@ -23,10 +23,10 @@ def init(
         print(json.dumps(asdict(made)))
     elif not quiet:
         commit = f"commit {made.commit[:12]}" if made.commit else "no commit yet"
-        typer.echo(f"{made.path}: {len(made.files)} files, {commit}; fedpipe from {made.fedpipe}", err=True)
+        typer.echo(f"{made.path}: {len(made.files)} files, {commit}; fedpipe from {made.fedpipe}")
         for note in made.notes:
-            typer.echo(note, err=True)
-        typer.echo(f"next: cd {folder} && uv sync && uv run pytest && uv run fedpipe run", err=True)
+            typer.echo(note)
+        typer.echo(f"next: cd {folder} && uv sync && uv run pytest && uv run fedpipe run")
 
 
 def register(app: typer.Typer) -> None:

@@ -1,7 +1,6 @@
 """`fedpipe lineage` and `reproduce`: where a run or a model comes from, where a client's data went, and a run made again."""
 
 import json
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ import typer
 from fedpipe.cli.options import Json, Quiet
 from fedpipe.errors import ConfigError
 
-_SHORT, _WIDE = 12, 1000
+_SHORT = 12
 
 
 def lineage(
@@ -63,8 +62,9 @@ def reproduce(
 
 
 def _show_chain(chain: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.tree import Tree
+
+    from fedpipe.cli.output import result_console
 
     git, dvc, prefect, run = chain["git"], chain["dvc"], chain["prefect"], chain["mlflow"]
     dirty = ", with uncommitted changes" if git["dirty"] else ""
@@ -89,34 +89,29 @@ def _show_chain(chain: dict[str, Any]) -> None:
         node.add(f"model {_label(version)}" + _marks(version))
     if not chain["versions"]:
         node.add("no registered model version")
-    Console(markup=False, highlight=False, width=_WIDE).print(tree)  # ids are for copying: never cut
+    result_console().print(tree)
 
 
 def _show_client(answer: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from fedpipe.cli.output import print_table
 
-    # In a file or a pipe no name is broken: it is for a search.
-    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _WIDE)
     runs, versions = answer["runs"], answer["versions"]
     if not runs:
-        console.print(f"no run in the store asked a client {answer['client']}")
+        typer.echo(f"no run in the store asked a client {answer['client']}")
         return
-    table = Table(
-        "run", "name", "began", "data", "rounds", "failed", "examples", "share", title=f"client {answer['client']}: {len(runs)} runs"
-    )
+    columns = ("run", "name", "began", "data", "rounds", "failed", "examples", "share")
+    rows = []
     for one in runs:
         which = f"{one['data']} {one['data_md5'][:8]}" + ("" if one["here"] else " (other clients' data)")
         counted = ["?", "?"] if one["share"] is None else [str(one["examples"]), f"{one['share']:.2%}"]
-        table.add_row(
-            *(one["run_id"][:_SHORT], one["name"], _day(one["start_time"]), which),
-            *(f"{one['rounds']}: {one['spans']}" if one["rounds"] else "0", str(one["failed"]), *counted),
-        )
-    console.print(table)
+        rounds = f"{one['rounds']}: {one['spans']}" if one["rounds"] else "0"
+        rows.append((one["run_id"][:_SHORT], one["name"], _day(one["start_time"]), which, rounds, one["failed"], *counted))
+    title = f"client {answer['client']}: {len(runs)} runs"
+    print_table(columns, rows, title=title, right=("failed", "examples", "share"), names=("run", "name"))
     for version in versions:
-        console.print(f"model {_label(version)}, run {version['run_id'][:_SHORT]}" + _marks(version), soft_wrap=True)
+        typer.echo(f"model {_label(version)}, run {version['run_id'][:_SHORT]}" + _marks(version))
     if not versions:
-        console.print("no registered model version trained on its data")
+        typer.echo("no registered model version trained on its data")
 
 
 def _label(version: dict[str, Any]) -> str:

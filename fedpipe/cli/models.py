@@ -57,23 +57,21 @@ def export(
     elif not quiet:
         typer.echo(
             f"{done.path}: {done.model} as {done.format}, {done.size_bytes / 1e6:.2f} MB; {done.examples} examples predicted by both, "
-            f"probabilities differ by at most {done.max_difference:.1e}",
-            err=True,
+            f"probabilities differ by at most {done.max_difference:.1e}"
         )
 
 
 def _show(answer: "Answer") -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from fedpipe.cli.output import print_table
 
-    table = Table("file", "row", "label", "probability", title=answer.model, title_justify="left")
-    for one in answer.predictions[:_SHOWN]:
-        table.add_row(one.file, "" if one.row is None else str(one.row), one.label, f"{one.probability:.4f}")
-    console = Console(markup=False, highlight=False)
-    console.print(table)
+    rows = [
+        (prediction.file, "" if prediction.row is None else prediction.row, prediction.label, f"{prediction.probability:.4f}")
+        for prediction in answer.predictions[:_SHOWN]
+    ]
+    print_table(("file", "row", "label", "probability"), rows, title=answer.model, right=("row", "probability"))
     left = len(answer.predictions) - _SHOWN
     if left > 0:
-        console.print(f"and {left} more; --json has all of them, --quiet their labels")
+        typer.echo(f"and {left} more; --json has all of them, --quiet their labels")
 
 
 def register(app: typer.Typer) -> None:

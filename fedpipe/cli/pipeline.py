@@ -28,7 +28,7 @@ def prepare(params: ParamsFile = None, set_: Overrides = None, as_json: Json = F
     from fedpipe.data.download import watched
     from fedpipe.data.population import Population
     from fedpipe.steps.data import prepare as prepare_step
-    from fedpipe.steps.describe import write_tables
+    from fedpipe.steps.describe import understood_lines, write_tables
 
     bar = DownloadBar(Console(stderr=True), quiet or as_json)
     with bar.progress, watched(bar):
@@ -37,7 +37,9 @@ def prepare(params: ParamsFile = None, set_: Overrides = None, as_json: Json = F
     if as_json:
         print(json.dumps(manifest.model_dump(mode="json")))
     elif not quiet:
-        typer.echo(f"data/shards: {len(manifest.files)} files of source {manifest.source} {manifest.source_version}", err=True)
+        for line in understood_lines(manifest):
+            typer.echo(line)
+        typer.echo(f"data/shards: {len(manifest.files)} files of source {manifest.source} {manifest.source_version}")
 
 
 def train(params: ParamsFile = None, set_: Overrides = None, as_json: Json = False, quiet: Quiet = False) -> None:
@@ -85,9 +87,9 @@ def evaluate(params: ParamsFile = None, set_: Overrides = None, as_json: Json = 
         print(json.dumps(asdict(evaluated)))
     elif not quiet:
         before, after = evaluated.initial["test/accuracy"], evaluated.final["test/accuracy"]
-        typer.echo(f"accuracy on the central test set: {before:.4f} before, {after:.4f} after", err=True)
+        typer.echo(f"accuracy on the central test set: {before:.4f} before, {after:.4f} after")
         if registered is not None:
-            typer.echo(f"model {registered.name}/{registered.version} is {registered.alias}: {registered.reason}", err=True)
+            typer.echo(f"model {registered.name}/{registered.version} is {registered.alias}: {registered.reason}")
 
 
 def register(app: typer.Typer) -> None:

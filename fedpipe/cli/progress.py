@@ -1,4 +1,4 @@
-"""The progress bar and the tables of a run, on stderr: stdout belongs to results."""
+"""The progress bar of a run, on stderr, and the table of its result, on stdout."""
 
 import time
 from types import TracebackType
@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from fedpipe.cli.downloads import DownloadBar
+from fedpipe.cli.output import result_console
 from fedpipe.types import RoundReport
 
 console = Console(stderr=True)
@@ -62,7 +63,8 @@ class RoundBar:
 
 
 def show_summary(summary: dict[str, Any], open_with: str) -> None:
-    """Print the table of a finished run: before, after, where it is, and the command that opens it."""
+    """Print the result of a finished run to stdout: figures before and after, where it is, and the command that opens it."""
+    console = result_console()
     table = Table(show_header=True, header_style="bold", title=f"{summary['rounds']} rounds", title_justify="left")
     table.add_column("central test set")
     table.add_column("loss", justify="right")
@@ -93,7 +95,7 @@ def show_summary(summary: dict[str, Any], open_with: str) -> None:
 
 
 def show_timings(seconds: dict[str, float]) -> None:
-    """Print where the wall time went."""
+    """Print where the wall time went, to stderr."""
     table = Table(title="where the seconds go", title_justify="left")
     table.add_column("phase")
     table.add_column("seconds", justify="right")

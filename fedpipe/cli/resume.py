@@ -37,7 +37,9 @@ def resume(
     project = find_project(Path.cwd())
     state = find_interrupted(project, run_id)
     if state is None or state.finished:
-        typer.echo("nothing to resume" if state is None else f"nothing to resume: run {state.name} is finished", err=True)
+        if not quiet:
+            line = "nothing to resume" if state is None else f"nothing to resume: run {state.name} is finished"
+            typer.echo(line, err=as_json)
         if as_json:
             print(json.dumps(state.values.get("summary", {}) if state else {}))
         return
@@ -71,8 +73,8 @@ def sync(as_json: Json = False, quiet: Quiet = False) -> None:
         print(json.dumps({"sent": sent}))
     elif not quiet:
         for name, records in sent.items():
-            typer.echo(f"{name}: {records} records sent", err=True)
-        typer.echo("all journals are sent" if sent else "nothing to send", err=True)
+            typer.echo(f"{name}: {records} records sent")
+        typer.echo("all journals are sent" if sent else "nothing to send")
 
 
 def register(app: typer.Typer) -> None:

@@ -112,24 +112,20 @@ class SweepBars:
 
 def show_sweep(summary: dict[str, Any]) -> None:
     """Print the table of children, the best first, and where the best one's settings are."""
-    from rich.table import Table
+    from fedpipe.cli.output import print_table
 
-    from fedpipe.cli.progress import console
-
-    table = Table(title=f"sweep {summary['name']}", title_justify="left")
-    for name in ("child", "state", summary["metric"]):
-        table.add_column(name, justify="right" if name != "state" else "left")
     keys = list(summary["children"][0]["params"])
-    for key in keys:
-        table.add_column(key, justify="right")
+    columns = ("child", "state", summary["metric"], *keys)
     sign = -1 if summary["direction"] == "maximize" else 1
     ordered = sorted(summary["children"], key=lambda one: (one["value"] is None, sign * (one["value"] or 0.0), one["number"]))
+    rows = []
     for child in ordered:
         value = "" if child["value"] is None else f"{child['value']:.4f}"
-        table.add_row(str(child["number"]), child["state"], value, *(_short(child["params"][key]) for key in keys))
-    console.print(table)
+        rows.append((child["number"], child["state"], value, *(_short(child["params"][key]) for key in keys)))
+    print_table(columns, rows, title=f"sweep {summary['name']}", right=[name for name in columns if name != "state"])
     lines = [f"best    {summary['preset']}", f"        uv run fedpipe run --params {summary['preset']}", f"MLflow  {summary['url']}"]
-    console.print("\n".join(lines), highlight=False, soft_wrap=True)
+    for line in lines:
+        typer.echo(line)
 
 
 def _short(value: Any) -> str:

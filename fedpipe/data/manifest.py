@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fedpipe.data.sources.base import SourceSummary
 from fedpipe.errors import DataError
 
 MANIFEST_NAME = "manifest.json"
@@ -69,6 +70,7 @@ class Manifest(_Part):
         index: the file of the clients and their counts.
         files: in the order of their rows.
         written_by: the Parquet writer and its version, which is part of the files' bytes.
+        understood: what the source understood of its files; None where it said nothing. Absent from the JSON then.
     """
 
     schema_version: Literal[2]
@@ -97,6 +99,7 @@ class Manifest(_Part):
     index: IndexFile
     files: tuple[ShardFile, ...]
     written_by: str
+    understood: SourceSummary | None = None
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Manifest":
@@ -117,6 +120,8 @@ class Manifest(_Part):
         """Return the manifest as JSON, the same text for the same manifest: keys sorted, one line a key and a file."""
         body = self.model_dump(mode="json")
         files = body.pop("files")
+        if body["understood"] is None:
+            del body["understood"]
         lines = [f"{_json(key)}: {_json(value)}" for key, value in body.items()]
         lines.append('"files": [\n  ' + ",\n  ".join(map(_json, files)) + "\n ]")
         return "{\n " + ",\n ".join(sorted(lines)) + "\n}\n"

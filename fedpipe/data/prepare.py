@@ -70,6 +70,8 @@ def prepare_shards(config: DataConfig, out: Path, project: Path, forgotten: Coll
             index = ClientIndex(clients.client_ids, held_out(clients.client_ids, config.held_out_fraction, config.seed), counts)
             write_index(folder / INDEX_NAME, index)
             manifest = _manifest(config, pool, clients, index, splits, int(central.sum()), sorted(forgotten), files, folder)
+            if source.summary is not None:
+                manifest = manifest.model_copy(update={"understood": source.summary()})
             (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="ascii")
     except OSError as err:
         raise DataError(f"{out}: expected to write shards there, found {err}. Free the place or choose another folder.") from err

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,8 +38,15 @@ class Check:
     found: str
     mend: str
 
+    @property
+    def line(self) -> str:
+        """Return the check as one line: state, name, finding and, where it is not ok, the next step."""
+        state = "ok  " if self.ok else "FAIL" if self.needed else "warn"
+        step = "" if self.ok or not self.mend else f" {self.mend[0].upper()}{self.mend[1:].rstrip('.')}."
+        return f"{state} {self.name}: {self.found.rstrip('.') if step else self.found}{'.' if step else ''}{step}"
 
-def run_checks(project: Project) -> list[Check]:
+
+def run_checks(project: Project, params: Path | None = None, overrides: Sequence[str] = ()) -> list[Check]:  # noqa: ARG001
     """Return all findings for this machine and this project."""
     checks = [_python(), _cpu(), *_versions(), *_worker(project), _git(project), _dvc(project)]
     checks += [_writable("project folder", project.root), _store(project), _disk(project)]

@@ -10,12 +10,37 @@ import numpy as np
 from fedpipe.steps.files import write_atomic
 
 if TYPE_CHECKING:
+    from fedpipe.data.manifest import Manifest
     from fedpipe.data.population import Population
 
 _TABLE_CLIENTS = 100
 """Clients in the table of labels, taken at even steps: what DVC's heat map can show."""
 _TABLE_ROWS = 10_000
 """Rows of that table, about: DVC's heat map counts rows; of more examples each count is scaled down alike."""
+
+
+_MOST_LINES = 8
+"""Lines of what was left out, and as many of notes, that `understood_lines` returns."""
+
+
+def understood_lines(manifest: "Manifest") -> list[str]:
+    """Return what `prepare` understood of the source, one line for each subject: files, features, counts, what was left out."""
+    understood = manifest.understood
+    lines = [understood.format if understood else f"source {manifest.source}"]
+    shape = " x ".join(map(str, manifest.feature_shape))
+    size = f"up to {shape}" if manifest.variable_length else shape
+    features = understood.features if understood and understood.features else "features"
+    lines.append(f"features: {features} ({size}, {manifest.feature_dtype})")
+    rows = sum(manifest.examples.values())
+    names = manifest.vocabulary or tuple(map(str, range(manifest.num_classes)))
+    shown = ", ".join(name if len(name) <= 30 else f"{name[:27]}..." for name in names[:5])
+    more = f" (+{len(names) - 5})" if len(names) > 5 else ""
+    lines.append(f"{rows:,} examples, {manifest.clients:,} clients ({manifest.partition}), {manifest.num_classes:,} classes: {shown}{more}")
+    for title, texts in (("left out", understood.left_out), ("note", understood.notes)) if understood else ():
+        lines += [f"{title}: {text}" for text in texts[:_MOST_LINES]]
+        if len(texts) > _MOST_LINES:
+            lines.append(f"{title}: {len(texts) - _MOST_LINES} more, see manifest.json")
+    return lines
 
 
 def write_tables(population: "Population", out: Path) -> None:

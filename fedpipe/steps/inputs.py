@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from fedpipe.models.saved import InputFacts
 
 IMAGES, TABLES = (".png", ".jpg", ".jpeg", ".bmp"), (".parquet",)
-_MOST_IMAGE_BYTES = 100_000_000
 _SHARD_COLUMNS = ["client_id", "x", "y", "source_row"]
 
 
@@ -75,11 +74,11 @@ class Reader:
                 raise DataError(f"{file}: expected a name that ends in {', '.join(IMAGES + TABLES)}, found {kind or 'no ending'}.")
 
     def _image(self, file: Path) -> npt.NDArray[np.float32]:
-        from fedpipe.data.sources.image_folder import read_image
+        from fedpipe.data.sources.decode import decode_image_file
 
         if self._tokens or self._facts.feature_dtype not in (None, "uint8"):
             raise DataError(f"{file}: expected a Parquet file: the model takes {self._facts.feature_dtype or 'tokens'}, found an image.")
-        pixels = read_image(file, _MOST_IMAGE_BYTES)
+        pixels = decode_image_file(file)
         if pixels.ndim == 3 and len(self._shape) == 2 and (pixels == pixels[..., :1]).all():
             pixels = pixels[..., 0]  # grey, kept as colours
         if pixels.ndim == 2 and self._shape[2:] == (1,):

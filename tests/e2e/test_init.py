@@ -42,7 +42,7 @@ def test_a_second_one_is_refused_and_without_a_name_nothing_is_committed(person:
     assert refused.startswith(f"fedpipe: {person.project}: expected a folder that is empty or not there, found .dvc,")
     assert refused.count("\n") == 1
     (person.project.parent / "empty").mkdir()
-    said = person.run("fedpipe", "init", "../empty", **NOBODY).stderr
+    said = person.run("fedpipe", "init", "../empty", **NOBODY).stdout
     assert "no commit yet" in said
     assert "git config --global user.email" in said  # git's own advice
     assert (person.project.parent / "empty" / "own" / "source.py").is_file()
@@ -56,7 +56,7 @@ def test_every_command_of_its_readme(person: Any) -> None:
     person.run("git", "add", "--all")
     person.run("git", "commit", "--quiet", "-m", "Data", **IDENTITY)
     assert json.loads(person.run("fedpipe", "describe", "--json").stdout)["source"] == "own.source:readings"
-    assert "nothing to resume" in person.run("fedpipe", "resume").stderr
+    assert "nothing to resume" in person.run("fedpipe", "resume").stdout
     stages = person.run("dvc", "repro").stdout
     assert "Stage 'prepare' didn't change" in stages
     assert "Running stage 'train'" in stages

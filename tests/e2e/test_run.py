@@ -156,9 +156,9 @@ def test_same_settings_same_bits(trained: Trained) -> None:  # with a cache that
 def test_a_run_without_git_says_so(trained: Trained, make_user: Any) -> None:
     user = make_user(git=False, home=trained[0].home)
     done = user.run("fedpipe", "run", "-S", "rounds=1")
-    assert "this run has no commit" in done.stderr
-    assert "before" in done.stderr
-    assert "after" in done.stderr
+    assert "this run has no commit" in done.stdout
+    assert re.search(r"before +│ +[\d.]+ │ +[\d.]+ │\n│ after ", done.stdout)
+    assert "MLflow http://127.0.0.1" in done.stdout
 
 
 @pytest.mark.slow

@@ -6,11 +6,11 @@ from typing import Literal
 
 from fedpipe.config import DataConfig
 from fedpipe.data.sources import mnist5k, own, shakespeare, tff_sets
-from fedpipe.data.sources.base import Batch, PixelConvention, Source
+from fedpipe.data.sources.base import Batch, PixelConvention, Source, SourceSummary
 from fedpipe.data.sources.custom import open_custom
 from fedpipe.data.tff_files import fetch
 
-__all__ = ["NEEDS", "SOURCES", "Batch", "PixelConvention", "Source", "bring_files", "open_source"]
+__all__ = ["NEEDS", "SOURCES", "Batch", "PixelConvention", "Source", "SourceSummary", "bring_files", "open_source"]
 
 SOURCES: dict[str, Callable[[DataConfig, Path], Source]] = {
     "mnist5k": mnist5k.open_mnist5k,

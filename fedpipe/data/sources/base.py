@@ -30,6 +30,25 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class SourceSummary:
+    """What a source understood of its files, in words: `fedpipe prepare` prints it, the manifest records it, `describe` repeats it.
+
+    Each text is one line of plain language. Counts of examples, clients and classes are added by `prepare`.
+
+    Attributes:
+        format: what the files are and how they were read, for example `CSV file a.csv: separator ';' (detected), encoding utf-8`.
+        features: what became features, for example `2 columns of numbers: a, b`; empty if there is nothing to say.
+        left_out: what was not read and why, one text for each reason, with its count.
+        notes: what was guessed or converted, and the setting that changes it.
+    """
+
+    format: str
+    features: str = ""
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Source:
     """A source, opened. What a user's own source function returns: `function(config: DataConfig, project: Path) -> Source`.
 
@@ -38,8 +57,11 @@ class Source:
             thousand examples keep memory small. Raises DataError where the source is damaged.
         num_classes: labels are 0..num_classes - 1; None: found from the labels (strings get a vocabulary, sorted).
         pixel_convention: what 1.0 means; None where the features are no drawings.
+        summary: returns what the source understood of its files; called once, after all batches of one call of `batches` were
+            taken, so that it can count what was left out. None: nothing to say.
     """
 
     batches: Callable[[], Iterable[Batch]]
     num_classes: int | None = None
     pixel_convention: PixelConvention | None = None
+    summary: Callable[[], SourceSummary] | None = None

@@ -2,11 +2,12 @@
 
 import importlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from fedpipe.config import DataConfig
-from fedpipe.data.sources.base import Batch, Source
+from fedpipe.data.sources.base import Batch, Source, SourceSummary
 from fedpipe.errors import DataError
 from fedpipe.redact import hide
 
@@ -28,7 +29,12 @@ def open_custom(config: DataConfig, project: Path) -> Source:
         raise _failed(config, err) from err
     if not isinstance(source, Source):
         raise DataError(f"data.source={config.source}: expected it to return a fedpipe.data.sources.Source, found {type(source).__name__}.")
-    return Source(lambda: _batches(config, source), source.num_classes, source.pixel_convention)
+    summary = source.summary
+    return replace(
+        source,
+        batches=lambda: _batches(config, source),
+        summary=(lambda: _summary(config, summary)) if summary is not None else None,
+    )
 
 
 def module_file(source: str, project: Path) -> str | None:
@@ -48,6 +54,19 @@ def _batches(config: DataConfig, source: Source) -> Iterable[Batch]:
         raise
     except Exception as err:
         raise _failed(config, err) from err
+
+
+def _summary(config: DataConfig, summary: Callable[[], SourceSummary]) -> SourceSummary:
+    try:
+        value = summary()
+        if not isinstance(value, SourceSummary):
+            raise TypeError(f"summary() should return a fedpipe.data.sources.SourceSummary, not {type(value).__name__}")
+        texts = (value.format, value.features, *value.left_out, *value.notes)
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("the fields of a SourceSummary should be texts")
+    except Exception as err:
+        raise _failed(config, err) from err
+    return value
 
 
 def _failed(config: DataConfig, err: Exception) -> DataError:

@@ -8,7 +8,8 @@ import numpy as np
 
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source
-from fedpipe.data.sources.checks import check_ids, check_labels, own_path, unreadable
+from fedpipe.data.sources.checks import check_ids, check_labels, own_path
+from fedpipe.data.sources.decode import decode_image_file
 from fedpipe.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
@@ -62,30 +63,4 @@ def _read(file: Path, root: Path, most_bytes: int) -> Any:
         inside = False
     if not inside:
         raise DataError(f"{file}: expected an image inside {root}, found a link that leads out of it. Copy the image there.")
-    return read_image(file, most_bytes)
-
-
-def read_image(file: Path, most_bytes: int) -> Any:
-    """Return one image as an array of uint8: [h, w] of a grey one, [h, w, 3] of one in colour.
-
-    Raises:
-        DataError: it cannot be read, has more than 8 bits a channel, or would be larger than `most_bytes` when unpacked.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            size = image.width * image.height * 3
-            if size > most_bytes:
-                raise DataError(
-                    f"{file}: expected an image of at most {most_bytes / 1e6:.0f} MB when unpacked, found {image.width} x {image.height}, "
-                    f"{size / 1e6:.0f} MB. Resize it, or raise data.memory_limit_mb."
-                )
-            grey = image.mode in ("1", "L", "LA", "I;16", "I")
-            if image.mode in ("I;16", "I", "F"):
-                raise DataError(f"{file}: expected 8 bits a channel, found mode {image.mode}. Convert the image.")
-            return np.asarray(image.convert("L" if grey else "RGB"))
-    except DataError:
-        raise
-    except Exception as err:  # OSError, SyntaxError, struct.error, zlib.error, DecompressionBombError: what a damaged image makes of Pillow
-        raise unreadable(file, "an image", err) from err
+    return decode_image_file(file, most_bytes)

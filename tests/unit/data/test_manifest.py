@@ -4,8 +4,12 @@ from typing import Any
 
 import pytest
 
+from fedpipe.config import DataConfig
 from fedpipe.data.manifest import MANIFEST_NAME, read_manifest
+from fedpipe.data.prepare import prepare_shards
+from fedpipe.data.sources import SourceSummary
 from fedpipe.errors import DataError
+from fedpipe.steps.describe import understood_lines
 
 
 def change(folder: Path, **changes: Any) -> None:
@@ -71,3 +75,32 @@ def test_figures_that_do_not_add_up_are_refused(own_shards: Path, changes: dict[
     change(own_shards, **changes)
     with pytest.raises(DataError, match=message):
         read_manifest(own_shards)
+
+
+def test_what_the_source_understood_is_recorded_and_said(tmp_path: Path) -> None:
+    (tmp_path / "spoken.py").write_text(
+        "import numpy as np\n"
+        "from fedpipe.data.sources import Batch, Source, SourceSummary\n"
+        "def readings(config, project):\n"
+        "    read = []\n"
+        "    def batches():\n"
+        "        read.append(1)\n"
+        "        yield Batch(np.ones((8, 2), np.float32), np.arange(8) % 2, ['a', 'b'] * 4)\n"
+        "    summary = lambda: SourceSummary('readings', '2 sensors', (f'{len(read)} broken',), ('guessed',))\n"
+        "    return Source(batches, summary=summary)\n"
+    )
+    config = DataConfig(source="spoken:readings", clients=None)
+    manifest = prepare_shards(config, tmp_path / "shards", tmp_path)
+    assert manifest.understood == SourceSummary("readings", "2 sensors", ("1 broken",), ("guessed",))
+    assert read_manifest(tmp_path / "shards") == manifest
+    assert understood_lines(manifest) == [
+        "readings",
+        "features: 2 sensors (2, float32)",
+        "8 examples, 2 clients (natural), 2 classes: 0, 1",
+        "left out: 1 broken",
+        "note: guessed",
+    ]
+    module = (tmp_path / "spoken.py").read_text()
+    (tmp_path / "mute.py").write_text(module.replace("SourceSummary('readings'", "print('readings'"))
+    with pytest.raises(DataError, match=r"data\.source=mute:readings.*not NoneType"):
+        prepare_shards(DataConfig(source="mute:readings", clients=None), tmp_path / "other", tmp_path)

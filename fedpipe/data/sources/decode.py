@@ -1,0 +1,129 @@
+"""One image, from its bytes to an array of uint8: the same rules for training and for `fedpipe predict`, for files and for columns.
+
+docs/sources.md states the rules for users. Pillow reads the files.
+"""
+
+import io
+import warnings
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedpipe.errors import DataError
+from fedpipe.redact import hide
+
+MOST_BYTES = 128_000_000
+"""Default limit of what one image may take when unpacked, counted as three channels."""
+
+NOT_READ = frozenset({"EPS", "BUFR", "GRIB", "HDF5", "WMF", "MPEG"})
+"""What Pillow names but cannot decode by itself; EPS is a program, which Ghostscript would run."""
+
+_GREY = frozenset({"1", "L", "LA", "La"})
+_COLOUR = frozenset({"RGB", "RGBX", "RGBA", "RGBa", "P", "PA", "CMYK", "YCbCr", "HSV"})
+_ALPHA = frozenset({"LA", "La", "RGBA", "RGBa", "PA"})
+
+
+def decode_image(data: bytes, where: str, most_bytes: int = MOST_BYTES) -> npt.NDArray[np.uint8]:
+    """Return one encoded image (PNG, JPEG, WebP, TIFF, ...) as uint8 [height, width] if grey, [height, width, 3] if in colour.
+
+    EXIF orientation is applied. Grey modes (1 bit, 8 bits) stay grey; palette, CMYK, YCbCr and HSV become RGB without regard to a
+    colour profile. Transparent parts are laid over white. Of an animation or a file of several pages it is the first.
+
+    Args:
+        data: the encoded image.
+        where: names it in errors: a file, or a file with row and column.
+        most_bytes: limit of height x width x 3.
+
+    Raises:
+        DataError: it is empty, damaged, no image, too large, or has more than 8 bits per channel.
+    """
+    return _decode(io.BytesIO(data), where, most_bytes)
+
+
+def decode_image_file(file: Path, most_bytes: int = MOST_BYTES) -> npt.NDArray[np.uint8]:
+    """Return the image in a file as `decode_image` does; the encoded file is not held in memory."""
+    try:
+        with file.open("rb") as stream:
+            return _decode(stream, str(file), most_bytes)
+    except OSError as err:
+        reason = err.strerror or err
+        raise DataError(f"{file}: expected an image, cannot read it: {reason}. Correct its permissions, or replace it.") from err
+
+
+def image_formats() -> list[str]:
+    """Return Pillow's names of the formats that are read."""
+    from PIL import Image
+
+    Image.init()
+    return [name for name in Image.ID if name in Image.OPEN and name not in NOT_READ]
+
+
+def _decode(stream: IO[bytes], where: str, most_bytes: int) -> npt.NDArray[np.uint8]:
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if not stream.read(1):
+        raise DataError(f"{where}: expected an image, found 0 bytes. Replace or remove it.")
+    stream.seek(0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(stream, formats=image_formats()) as image:
+                _refuse_large(image, where, most_bytes)
+                _refuse_deep(image, where)
+                return np.asarray(_to_grey_or_rgb(ImageOps.exif_transpose(image)))
+    except DataError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as err:
+        raise DataError(f"{where}: expected an image that is safe to unpack, found one that is too large: {err} Resize it.") from err
+    except UnidentifiedImageError as err:
+        raise DataError(f"{where}: expected an image that Pillow reads, found another file. Convert it to PNG, or remove it.") from err
+    except Exception as err:  # OSError, SyntaxError, struct.error, zlib.error, ...: Pillow's decoders raise these on damaged files
+        reason = hide(" ".join(str(err).split()))[:200] or type(err).__name__
+        raise DataError(f"{where}: expected a whole image, found a damaged or truncated one: {reason}. Replace or remove it.") from err
+
+
+def _refuse_large(image: Any, where: str, most_bytes: int) -> None:
+    size = image.width * image.height * 3
+    if size > most_bytes:
+        raise DataError(
+            f"{where}: expected an image of at most {most_bytes / 1e6:.0f} MB when unpacked, found {image.width} x {image.height}, "
+            f"{size / 1e6:.0f} MB. Resize it, or raise data.memory_limit_mb."
+        )
+
+
+def _refuse_deep(image: Any, where: str) -> None:
+    """Refuse more than 8 bits per channel, also where Pillow would drop the lower bits without a word: 16-bit RGB is of mode RGB."""
+    if image.mode not in _GREY | _COLOUR:
+        found = f"mode {image.mode}"
+    elif any(_is_deep(tile) for tile in getattr(image, "tile", ())):
+        found = "16 bits per channel"
+    else:
+        return
+    raise DataError(
+        f"{where}: expected a grey or colour image of at most 8 bits per channel, found {found}. Convert it to 8 bits: only you know "
+        "which values are to become 0 and 255."
+    )
+
+
+def _is_deep(tile: Any) -> bool:
+    """Return whether the decoder's arguments name a raw mode of 16 bits or a PPM maximum above 255."""
+    codec, arguments = tile[0], tile[3]
+    values = arguments if isinstance(arguments, tuple) else (arguments,)
+    if codec in ("ppm", "ppm_plain"):
+        return len(values) > 1 and isinstance(values[1], int) and values[1] > 255
+    return any(isinstance(value, str) and ";16" in value for value in values)
+
+
+def _to_grey_or_rgb(image: Any) -> Any:
+    from PIL import Image
+
+    target = "L" if image.mode in _GREY else "RGB"
+    if image.mode not in _ALPHA and "transparency" not in image.info:
+        return image.convert(target)
+    with_alpha = image.convert("RGBA")
+    if with_alpha.getchannel("A").getextrema() != (255, 255):
+        white = Image.new("RGBA", with_alpha.size, "white")
+        with_alpha = Image.alpha_composite(white, with_alpha)
+    return with_alpha.convert("RGB").getchannel(0) if target == "L" else with_alpha.convert("RGB")
