@@ -49,6 +49,7 @@ def launch(
     flow: Callable[[str, list[str], str], dict[str, Any]] | None = None,
     resumed: RunState | None = None,
     retrain_of: str | None = None,
+    caller_tells: bool = False,
 ) -> dict[str, Any]:
     """Run `federated_training`, or a flow around it, here and return its summary.
 
@@ -62,6 +63,7 @@ def launch(
         flow: a flow of the user's own that takes params file, overrides and name, and calls `federated_training` with them.
         resumed: the run to go on with; `params` are then its own.
         retrain_of: the registered version, `NAME/VERSION`, that this run replaces; part of its lineage.
+        caller_tells: the caller prints the summary and notes it with `mark_told`; until then `fedpipe resume` would print it.
 
     Raises:
         FedpipeError: bad input, before anything is started; or what a step raised.
@@ -106,4 +108,7 @@ def launch(
             # Nobody knows of a temporary server, so nobody cancels a run there.
             cancellable = ending_when_cancelled(run) if server is None else nullcontext()
             with timings.phase("flow"), listening(*sinks), cancellable:
-                return (flow or federated_training)(str(params), list(overrides), run_name)
+                summary = (flow or federated_training)(str(params), list(overrides), run_name)
+            if not caller_tells:
+                run.update(told=True)
+            return summary

@@ -16,6 +16,7 @@ from fedpipe.outlets import scrubbed
 from fedpipe.steps.chain import read_chain
 from fedpipe.steps.data import load_data as load_data_step
 from fedpipe.steps.evaluate import evaluate as evaluate_step
+from fedpipe.steps.parts import Parts
 from fedpipe.steps.project import Project
 from fedpipe.steps.record import record as record_step
 from fedpipe.steps.refs import DataRef, EvalRef, PlanRef, RecordRef, TrainRef
@@ -63,10 +64,10 @@ def train(
 
 
 @task(name="evaluate", **_KEPT)
-def evaluate(config: Config, data: DataRef, trained: TrainRef) -> EvalRef:
+def evaluate(config: Config, data: DataRef, trained: TrainRef, project: Project) -> EvalRef:
     """Evaluate the weights before and after on the central test set."""
     with scrubbed():
-        return evaluate_step(config, data, trained, Path(trained.run_dir))
+        return evaluate_step(config, data, trained, Path(trained.run_dir), project)
 
 
 @task(name="record", **_KEPT)
@@ -74,8 +75,10 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
     """Complete the MLflow run: final model, pictures, figures, registry; link it from Prefect's page."""
     with scrubbed():
         recorded = record_step(config, data, trained, evaluated, project)
-        link_to_mlflow(recorded)
-        show_chain(read_chain(Path(trained.run_dir)), recorded.url)
+        pages = Parts()  # of Prefect alone: the run is recorded
+        pages.attempt("Prefect's link to MLflow", lambda: link_to_mlflow(recorded))
+        pages.attempt("Prefect's page of the lineage", lambda: show_chain(read_chain(Path(trained.run_dir)), recorded.url))
         if recorded.registered is not None:
-            show_registered(recorded.registered)
+            registered = recorded.registered
+            pages.attempt("Prefect's page of the registered model", lambda: show_registered(registered))
         return recorded

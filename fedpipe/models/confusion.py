@@ -1,6 +1,7 @@
 """Confusion counts of a classifier, kept for the pairs that occur: memory follows the predictions, not the number of classes squared."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ class Confusion:
     counts: Ints
 
     @classmethod
-    def count(cls, labels: npt.NDArray[np.integer], predicted: npt.NDArray[np.integer], num_classes: int) -> "Confusion":
+    def count(cls, labels: npt.NDArray[Any], predicted: npt.NDArray[Any], num_classes: int) -> "Confusion":
         """Return the counts of predictions.
 
         Args:

@@ -80,7 +80,7 @@ def save_figure(figure: "Figure", path: Path) -> None:
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
-        text.set_parse_math(False)  # type: ignore[attr-defined]
+        text.set_parse_math(False)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*Glyph .* missing from")  # a box is drawn for it
         figure.savefig(path, dpi=120)

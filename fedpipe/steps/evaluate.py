@@ -124,14 +124,10 @@ def _write_tables(parts: Parts, central: _Central, chosen: str, paths: dict[str,
     }
     for name, make in texts.items():
         parts.attempt(f"table {_TABLES[name]}", lambda name=name, make=make: write_atomic(paths[name], make()))  # type: ignore[misc]
-    parts.attempt(
-        f"table {_TABLES['mistakes']}", lambda: write_mistakes(paths["mistakes"], central.examples, result.predictions, names)
-    )
+    parts.attempt(f"table {_TABLES['mistakes']}", lambda: write_mistakes(paths["mistakes"], central.examples, result.predictions, names))
 
 
-def _evaluate_clients(
-    config: Config, parts: Parts, central: _Central, figures: dict[str, float], chosen: str, table: Path
-) -> None:
+def _evaluate_clients(config: Config, parts: Parts, central: _Central, figures: dict[str, float], chosen: str, table: Path) -> None:
     """Add the figures of federated evaluation and of personalization to `figures`; write the table of clients.
 
     At most `eval.clients` of each kind are read, whatever the population.

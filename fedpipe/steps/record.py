@@ -77,7 +77,7 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
         return register(config, population(), model(), run, model_id, of_model, run_dir, project)
 
     registered = parts.attempt(REGISTERED, register_model) if config.tracking.register else None
-    warnings = parts.attempt("warnings", lambda: find_warnings(config, trained, evaluated, population)) or []
+    warnings = parts.attempt("warnings", lambda: find_warnings(trained, evaluated, population)) or []
     _tag(run, WARNINGS, "\n".join(map(str, warnings)))
     _tag(run, INCOMPLETE, incomplete_text(parts.missing))
     named = dict(parts.missing)
@@ -96,17 +96,13 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
     )
 
 
-def _record_training(
-    config: Config, parts: Parts, run: "TrackedRun", trained: TrainRef, population: Callable[[], "Population"]
-) -> None:
+def _record_training(config: Config, parts: Parts, run: "TrackedRun", trained: TrainRef, population: Callable[[], "Population"]) -> None:
     """Make what training could not leave behind after its last round."""
     folder = Path(trained.run_dir) / LINEAGE
     if PARTICIPATION in trained.missing:
         parts.attempt(PARTICIPATION, lambda: _write_participation(config, run, trained, population()))
     if CHAIN in trained.missing:
-        parts.attempt(
-            CHAIN, lambda: run.log_file(write_chain(folder, run.run_id, run.store.label, trained.weights_sha256), LINEAGE)
-        )
+        parts.attempt(CHAIN, lambda: run.log_file(write_chain(folder, run.run_id, run.store.label, trained.weights_sha256), LINEAGE))
 
 
 def _write_participation(config: Config, run: "TrackedRun", trained: TrainRef, population: "Population") -> None:
@@ -144,9 +140,7 @@ def _log_model(run: "TrackedRun", trained: TrainRef, population: "Population", m
     return model_id
 
 
-def _log_pictures(
-    parts: Parts, run: "TrackedRun", trained: TrainRef, evaluated: EvalRef, population: Callable[[], "Population"]
-) -> None:
+def _log_pictures(parts: Parts, run: "TrackedRun", trained: TrainRef, evaluated: EvalRef, population: Callable[[], "Population"]) -> None:
     from fedpipe.report.evaluation_plots import client_accuracies, reliability_diagram
     from fedpipe.report.evaluation_tables import read_accuracies, read_reliability
     from fedpipe.report.plots import confusion_matrix, learning_curves

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fedpipe.config import Config
 from fedpipe.errors import shorten
 from fedpipe.steps.refs import EvalRef, TrainRef
 
@@ -52,13 +51,10 @@ class RunWarning:
         return f"{self.what} {self.help}"
 
 
-def find_warnings(
-    config: Config, trained: TrainRef, evaluated: EvalRef, population: "Callable[[], Population]"
-) -> list[RunWarning]:
+def find_warnings(trained: TrainRef, evaluated: EvalRef, population: "Callable[[], Population]") -> list[RunWarning]:
     """Return what makes the result of a finished run doubtful, the gravest first.
 
     Args:
-        config: the settings of the run.
         trained: its training; the table of rounds is read.
         evaluated: its evaluation; the table of confusion is read where it was made.
         population: opens its data.
@@ -72,8 +68,7 @@ def find_warnings(
     data = population()
     warnings += one_class_warnings(evaluated, data)
     examples = data.central_test()
-    features = feature_names(data.manifest)
-    warnings += feature_warnings(examples.x, features)
+    warnings += feature_warnings(examples.x)
     warnings += label_warnings(data.manifest, examples.y)
     return warnings
 
@@ -171,9 +166,3 @@ def label_warnings(manifest: "Manifest", labels: npt.NDArray[np.int32]) -> Itera
             "they look like a quantity, and the model tells classes apart.",
             "Name another data.label_column, or put the numbers into a few ranges before `fedpipe prepare`.",
         )
-
-
-def feature_names(manifest: "Manifest") -> tuple[str, ...]:
-    """Return the names of the feature columns, where the source said them."""
-    understood = getattr(manifest, "understood", None)
-    return tuple(getattr(understood, "feature_columns", None) or ())

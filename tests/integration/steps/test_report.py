@@ -138,7 +138,14 @@ def test_the_folder_of_a_run_of_this_machine_gives_what_the_store_has_not(projec
 def test_damaged_files_are_named_and_the_rest_is_shown(project: Project, tmp_path: Path) -> None:
     run = start(project, "damaged")
     write_files(tmp_path)
-    for name in ("clients.parquet", "mistakes.parquet", "population.json", "timing.json", "confusion_counts.csv", "lineage/clients.parquet"):
+    for name in (
+        "clients.parquet",
+        "mistakes.parquet",
+        "population.json",
+        "timing.json",
+        "confusion_counts.csv",
+        "lineage/clients.parquet",
+    ):
         (tmp_path / name).write_bytes(b"{damaged")
     log_files(run, tmp_path)
     run.finish()

@@ -4,8 +4,8 @@ import sys
 import numpy as np
 import pytest
 
-from tests.unit.report.reports import confusion_of
 from fedpipe.report.plots import confusion_matrix, learning_curves
+from tests.unit.report.reports import confusion_of
 
 ROWS = [
     {"round": 0, "test/loss": 2.5, "test/accuracy": 0.1},
@@ -31,7 +31,9 @@ def test_the_matrix_shows_counts_and_fractions_of_the_row():
     assert axes.get_title() == "3 of 4 right"
 
 
-@pytest.mark.parametrize("figure", [learning_curves([]), learning_curves(ROWS), confusion_matrix(confusion_of(np.eye(10, dtype=int)), "abcdefghij")])
+@pytest.mark.parametrize(
+    "figure", [learning_curves([]), learning_curves(ROWS), confusion_matrix(confusion_of(np.eye(10, dtype=int)), "abcdefghij")]
+)
 def test_figures_can_be_written(figure, tmp_path):
     figure.savefig(tmp_path / "f.png")
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")

@@ -3,8 +3,8 @@ import io
 
 import numpy as np
 
-from tests.unit.report.reports import confusion_of
 from fedpipe.report.tables import confusion_csv, rounds_csv
+from tests.unit.report.reports import confusion_of
 
 
 def test_a_table_of_rounds():
