@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made")
 
-PARTICIPATION, CHAIN = "table of participation", "lineage chain"
+PARTICIPATION, CHAIN, UPLOADS = "table of participation", "lineage chain", "uploads of the training"
 """Parts that training itself makes after the last round."""
 INCOMPLETE = "fedpipe.incomplete"
 """The tag that names the parts that a run is without, a line each."""

@@ -18,7 +18,7 @@ from fedpipe.config import Config
 from fedpipe.errors import DataError, ModelError
 from fedpipe.steps.chain import LINEAGE, write_chain
 from fedpipe.steps.files import write_atomic
-from fedpipe.steps.parts import CHAIN, INCOMPLETE, PARTICIPATION, Parts, incomplete_text
+from fedpipe.steps.parts import CHAIN, INCOMPLETE, PARTICIPATION, UPLOADS, Parts, incomplete_text
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef, EvalRef, RecordRef, RegisteredRef, TrainRef
 from fedpipe.steps.run_warnings import WARNINGS, find_warnings
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 MODEL, FIGURES, REGISTERED, REPORT = "saved model", "final figures", "registered model", "report"
 """Names of parts. Pictures are called `picture NAME`, uploaded files `upload of NAME`."""
 _MODEL_FILE = "model.json"
+_SECOND_WAIT = 5.0
+"""Seconds that what training could not send is tried again."""
 _TRAINING = ("train/", "validation/")
 """What was measured in training, and is said of the chosen round beside what the evaluation found."""
 
@@ -98,7 +100,12 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
 
 def _record_training(config: Config, parts: Parts, run: "TrackedRun", trained: TrainRef, population: Callable[[], "Population"]) -> None:
     """Make what training could not leave behind after its last round."""
-    folder = Path(trained.run_dir) / LINEAGE
+    from fedpipe.tracking.journal import send_journal
+
+    run_dir = Path(trained.run_dir)
+    folder = run_dir / LINEAGE
+    if UPLOADS in trained.missing:
+        parts.attempt(UPLOADS, lambda: send_journal(run.store, run.run_id, run_dir, min(config.tracking.wait_seconds, _SECOND_WAIT)))
     if PARTICIPATION in trained.missing:
         parts.attempt(PARTICIPATION, lambda: _write_participation(config, run, trained, population()))
     if CHAIN in trained.missing:

@@ -129,7 +129,7 @@ def send_journals(project: Project) -> dict[str, int]:
     Raises:
         TrackingError: the store is still away, or does not take a record.
     """
-    from fedpipe.tracking.journal import Journal, unsent
+    from fedpipe.tracking.journal import send_journal, unsent
     from fedpipe.tracking.store import open_store
 
     sent = {}
@@ -137,10 +137,8 @@ def send_journals(project: Project) -> dict[str, int]:
         left = 0 if state.is_alive() else unsent(state.folder)
         if left and "mlflow_run_id" in state.values:
             with state.alive():
-                journal = Journal(open_store(project.root, state.config.tracking.experiment), state.values["mlflow_run_id"], state.folder)
-                try:
-                    journal.flush(state.config.tracking.wait_seconds)
-                finally:
-                    journal.close()
+                tracking = state.config.tracking
+                store = open_store(project.root, tracking.experiment)
+                send_journal(store, state.values["mlflow_run_id"], state.folder, tracking.wait_seconds)
             sent[state.name] = left
     return sent

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedpipe.errors import shorten
+from fedpipe.metric_names import ALLOWED
 from fedpipe.steps.refs import EvalRef, TrainRef
 
 if TYPE_CHECKING:
@@ -62,9 +63,15 @@ def find_warnings(trained: TrainRef, evaluated: EvalRef, population: "Callable[[
     Raises:
         OSError, ValueError, DataError: a table or the data cannot be read.
     """
+    from fedpipe.tracking.journal import read_refused
+
     with Path(trained.rounds_table).open(encoding="utf-8", newline="") as file:
         rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
     warnings = [*loss_warnings(rows), *not_a_number_warnings(rows, evaluated)]
+    refused = read_refused(Path(trained.run_dir))
+    if refused:
+        text = f"The store refused {len(refused)} values: {shorten(refused, 3)}."
+        warnings.append(RunWarning(text, f"Rename them (a name may have {ALLOWED}); their values are in tables/rounds.csv."))
     data = population()
     warnings += one_class_warnings(evaluated, data)
     examples = data.central_test()

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import Config, flatten_result
-from fedpipe.errors import PlanError, shorten
+from fedpipe.errors import ModelError, PlanError, shorten
+from fedpipe.metric_names import ALLOWED, why_refused
 from fedpipe.steps.chain import LINEAGE, write_chain
 from fedpipe.steps.exact import bit_exact
 from fedpipe.steps.files import write_atomic
-from fedpipe.steps.parts import CHAIN, Parts
+from fedpipe.steps.parts import CHAIN, UPLOADS, Parts
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef, PlanRef, TrainRef
 from fedpipe.steps.remote import machines_of
@@ -98,7 +99,7 @@ def train(
         facts = {
             "fedpipe.plan_sha256": plan.sha256,
             "fedpipe.bit_exact": bit_exact(config, algorithm.info),
-            **algorithm.info,
+            **_texts(algorithm.info),
             **(tags or {}),
         }
         with tracked(config, data, population, project, run_name, facts, run_dir) as run:
@@ -114,7 +115,8 @@ def train(
             run.training_done()
             last_sha256 = weights_sha256(result.final.weights)
             parts.attempt(CHAIN, lambda: run.log_file(write_chain(run_dir / LINEAGE, run.run_id, run.store.label, last_sha256), LINEAGE))
-            run.flush(config.tracking.wait_seconds)
+            uploads = Parts(run.store)
+            uploads.attempt(UPLOADS, lambda: run.flush(config.tracking.wait_seconds))
     ref = TrainRef(
         run_id=run.run_id,
         run_dir=str(run_dir),
@@ -128,7 +130,7 @@ def train(
         best_weights=None if recorder.best_round is None else str(recorder.best_weights),
         best_round=recorder.best_round,
         privacy=accountant.summary(result.final.round_num) if accountant else None,
-        missing=parts.missing,
+        missing=parts.missing | uploads.missing,
     )
     write_atomic(run_dir / "run.json", json.dumps(asdict(ref), indent=1) + "\n")
     return ref
@@ -138,6 +140,15 @@ def _early_stop(recorder: "Recorder", planned: int) -> dict[str, str]:
     if recorder.last_round == planned:
         return {}
     return {"fedpipe.stopped_early": f"after round {recorder.last_round} of {planned}: no better validation since {recorder.best_round}"}
+
+
+def _texts(info: Mapping[str, Any]) -> dict[str, str]:
+    """Return what an algorithm says of itself as tags. Raises ModelError for a name that the store would refuse."""
+    for name in info:
+        reason = why_refused(name)
+        if reason is not None:
+            raise ModelError(f"info of the algorithm: the name {name!r} cannot be recorded: {reason}. A name may have {ALLOWED}.")
+    return {name: str(value) for name, value in info.items()}
 
 
 def _sha256(value: Mapping[str, Any]) -> str:

@@ -141,7 +141,7 @@ class TrackedRun:
         from mlflow.entities import RunTag
 
         with self._store.guard(f"write tags of run {self.run_id}"):
-            for batch in batches(RunTag(key, fit(hide(value), MAX_TAG)) for key, value in tags.items()):
+            for batch in batches(RunTag(key, fit(hide(str(value)), MAX_TAG)) for key, value in tags.items()):
                 self._store.client.log_batch(self.run_id, tags=batch)
 
     def remove_tag(self, key: str) -> None:
@@ -196,8 +196,8 @@ class TrackedRun:
 
         now = int(time.time() * 1000)
         with self._store.guard(f"write metrics of round {step} to run {self.run_id}"):
-            written = [Metric(key, float(value), now, step, model_id=model_id) for key, value in metrics.items()]
-            self._store.client.log_batch(self.run_id, metrics=written)
+            for batch in batches(Metric(key, float(value), now, step, model_id=model_id) for key, value in metrics.items()):
+                self._store.client.log_batch(self.run_id, metrics=batch)
 
     def _save(self, name: str, snapshot: Snapshot | None) -> None:
         if snapshot is None:
