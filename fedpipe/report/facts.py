@@ -42,6 +42,13 @@ class Sweep:
     keys: tuple[str, ...]
     children: Sequence[Mapping[str, Any]]
 
+    @property
+    def best(self) -> Mapping[str, Any] | None:
+        """Return the best finished child, the first of equals; None if none has a value."""
+        judged = [child for child in self.children if child["state"] == "finished" and child["value"] is not None]
+        sign = -1.0 if self.direction == "maximize" else 1.0
+        return min(judged, key=lambda child: (sign * child["value"], child["number"]), default=None)
+
 
 @dataclass(frozen=True)
 class RunFacts:
