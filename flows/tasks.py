@@ -15,6 +15,7 @@ from fedpipe.config import Config
 from fedpipe.outlets import scrubbed
 from fedpipe.steps.chain import read_chain
 from fedpipe.steps.data import load_data as load_data_step
+from fedpipe.steps.early import borrow_data, may_pass
 from fedpipe.steps.evaluate import evaluate as evaluate_step
 from fedpipe.steps.parts import Parts
 from fedpipe.steps.project import Project
@@ -24,6 +25,7 @@ from fedpipe.steps.sample import sample_clients as sample_clients_step
 from fedpipe.steps.train import train as train_step
 from flows.artifacts import RoundArtifacts, link_to_mlflow, show_chain, show_registered
 from flows.listeners import current_listeners
+from flows.run_log import FIGURES, say
 
 _KEPT: Any = {"cache_policy": NO_CACHE, "persist_result": False}
 """Prefect would keep results as pickles, if it were told to by its settings."""
@@ -31,22 +33,25 @@ _KEPT: Any = {"cache_policy": NO_CACHE, "persist_result": False}
 
 def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
     """Return whether a failed `load_data` is worth another try: a lost connection is, a wrong setting is not."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, OSError) or isinstance(getattr(error, "__cause__", None), OSError)
+    return may_pass(state.result(raise_on_failure=False))
 
 
 @task(name="load_data", retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=_may_pass, **_KEPT)
 def load_data(config: Config, project: Project) -> DataRef:
-    """Bring the shards up to date through DVC."""
+    """Bring the shards up to date through DVC, unless whoever called the flow has done so just now."""
     with scrubbed():
-        return load_data_step(config, project)
+        data = borrow_data(config) or load_data_step(config, project)
+        say(f"data of {config.data.source}: {data.how}; md5 {data.md5[:12]}, {data.seconds:.1f} s")
+        return data
 
 
 @task(name="sample_clients", **_KEPT)
 def sample_clients(config: Config, data: DataRef, run_dir: Path) -> PlanRef:
     """Draw the cohort of every round."""
     with scrubbed():
-        return sample_clients_step(config, data, run_dir)
+        plan = sample_clients_step(config, data, run_dir)
+        say(f"cohorts of {config.rounds} rounds drawn: {plan.path}")
+        return plan
 
 
 @task(name="train", **_KEPT)
@@ -60,14 +65,19 @@ def train(
 ) -> TrainRef:
     """Run the rounds; Prefect's page of the run shows a progress bar and a table of rounds."""
     with scrubbed(), RoundArtifacts(config.rounds) as artifacts:
-        return train_step(config, data, plan, project, run_name, tags, [artifacts, *current_listeners()])
+        trained = train_step(config, data, plan, project, run_name, tags, [artifacts, *current_listeners()])
+        say(f"{trained.rounds} rounds of {config.algorithm.name} on {config.model.name} in {trained.seconds:.1f} s")
+        return trained
 
 
 @task(name="evaluate", **_KEPT)
 def evaluate(config: Config, data: DataRef, trained: TrainRef, project: Project) -> EvalRef:
     """Evaluate the weights before and after on the central test set."""
     with scrubbed():
-        return evaluate_step(config, data, trained, Path(trained.run_dir), project)
+        evaluated = evaluate_step(config, data, trained, Path(trained.run_dir), project)
+        figures = ((when, values, key) for key in FIGURES for when, values in (("before", evaluated.initial), ("after", evaluated.final)))
+        say(", ".join(f"{key.replace('/', ' ')} {values[key]:.4f} {when}" for when, values, key in figures if key in values))
+        return evaluated
 
 
 @task(name="record", **_KEPT)
@@ -81,4 +91,6 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
         if recorded.registered is not None:
             registered = recorded.registered
             pages.attempt("Prefect's page of the registered model", lambda: show_registered(registered))
+            say(f"model {registered.name}/{registered.version} is {registered.alias}")
+        say(f"recorded: {recorded.url}")
         return recorded

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fedpipe.cli.interrupted import stoppable
 from fedpipe.cli.options import Json, Quiet
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def resume(
         show_recorded(project, state, as_json, quiet)
         return
     if state is not None and state.untold:
-        tell(state.values["summary"], as_json, quiet)
+        tell(project, state.values["summary"], as_json, quiet)
         return
     if state is None or state.finished:
         if not quiet:
@@ -64,10 +65,15 @@ def resume(
     from flows.launch import launch
 
     quiet_prefect()
-    with contextlib.redirect_stdout(sys.stderr), RoundBar(state.config.rounds, quiet or as_json) as bar:
+    with (
+        stoppable("") as next_step,
+        contextlib.redirect_stdout(sys.stderr),
+        RoundBar(state.config.rounds, quiet or as_json) as bar,
+    ):
+        next_step.resume(state.folder.name)
         summary = launch(project, own_params(state, machines), sinks=(bar,), resumed=state, caller_tells=True)
     summary["seconds"]["total"] = time.perf_counter() - start
-    tell(summary, as_json, quiet)
+    tell(project, summary, as_json, quiet)
 
 
 def record(
@@ -98,10 +104,10 @@ def show_recorded(project: "Project", state: "RunState", as_json: bool, quiet: b
 
     with contextlib.redirect_stdout(sys.stderr):
         summary = record_again(project, state)
-    tell(summary, as_json, quiet)
+    tell(project, summary, as_json, quiet)
 
 
-def tell(summary: "dict[str, Any]", as_json: bool, quiet: bool) -> None:
+def tell(project: "Project", summary: "dict[str, Any]", as_json: bool, quiet: bool) -> None:
     """Print the summary of a finished run and note that it was printed; exit with code 3 if parts of the run are missing."""
     from fedpipe.cli.progress import show_summary
     from fedpipe.cli.run import exit_if_incomplete
@@ -110,7 +116,7 @@ def tell(summary: "dict[str, Any]", as_json: bool, quiet: bool) -> None:
     if as_json:
         print(json.dumps(summary), flush=True)
     elif not quiet:
-        show_summary(summary, "uv run fedpipe ui")
+        show_summary(summary, project.root)
     mark_told(summary)
     exit_if_incomplete(summary)
 

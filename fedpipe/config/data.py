@@ -34,6 +34,11 @@ class DataConfig(Group):
         description="What the features of your own files are. `uint8`: 0..255, divided by 255 before a model sees them; `int32`: "
         "tokens; `float32`: numbers as they are; `auto`: uint8 as uint8, whole numbers in lists and arrays as int32, else float32.",
     )
+    feature_shape: Annotated[list[PositiveInt], Field(min_length=1, max_length=4)] | None = Field(
+        None,
+        description="Shape of one example, such as `[28, 28]` or `[32, 32, 3]`, for features that the source holds as one flat row: "
+        "a `cnn` takes pixels from columns. Values fill it row by row, the last axis fastest; `null`: as the source has them.",
+    )
     partition: Literal["auto", "natural", "iid", "dirichlet", "pathological", "quantity"] = Field(
         "auto",
         description="How examples are given to clients. `natural`: the source's own clients; `iid`: at random, equal sizes; "
@@ -49,7 +54,8 @@ class DataConfig(Group):
         1.0,
         ge=1e-4,
         le=1e9,
-        description="Concentration of the Dirichlet over labels: small is skewed, large is even. `dirichlet` only.",
+        description="Concentration of the Dirichlet that gives each label's examples to the clients: small is skewed, large is even. Hsu "
+        "et al. 2019 multiply theirs by each label's share: with ten even labels their 1.0 is 0.1 here. `dirichlet` only.",
     )
     labels_per_client: PositiveInt = Field(2, description="Labels that each client has. `pathological` only.")
     sigma: float = Field(

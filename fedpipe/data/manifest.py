@@ -60,8 +60,9 @@ class Manifest(_Part):
         feature_shape: shape of one example's features.
         feature_dtype: dtype of the features in the shards.
         variable_length: whether features are sequences of differing length, padded with 0 to the longest, `feature_shape`.
-        num_classes: labels are 0..num_classes - 1.
-        vocabulary: names of the labels in the order of their numbers; None where the source has numbers.
+        num_classes: classes are 0..num_classes - 1.
+        vocabulary: the labels' names in the order of their classes, texts sorted as texts, numbers as numbers; None where the labels
+            are the classes themselves.
         clients: number of clients.
         held_out_clients: how many of them never train.
         examples: number of examples by split.
@@ -70,6 +71,8 @@ class Manifest(_Part):
         index: the file of the clients and their counts.
         files: in the order of their rows.
         written_by: the Parquet writer and its version, which is part of the files' bytes.
+        notes: what `prepare` noticed of labels, clients and splits, a line each: something was left out, or may not be meant.
+            Absent from the JSON if there is nothing.
         understood: what the source understood of its files; None where it said nothing. Absent from the JSON then.
     """
 
@@ -99,6 +102,7 @@ class Manifest(_Part):
     index: IndexFile
     files: tuple[ShardFile, ...]
     written_by: str
+    notes: tuple[str, ...] = ()
     understood: SourceSummary | None = None
 
     @model_validator(mode="after")
@@ -122,9 +126,18 @@ class Manifest(_Part):
         files = body.pop("files")
         if body["understood"] is None:
             del body["understood"]
+        if not body["notes"]:
+            del body["notes"]
         lines = [f"{_json(key)}: {_json(value)}" for key, value in body.items()]
         lines.append('"files": [\n  ' + ",\n  ".join(map(_json, files)) + "\n ]")
         return "{\n " + ",\n ".join(sorted(lines)) + "\n}\n"
+
+
+def how_to_restore(folder: Path) -> str:
+    """Return what makes damaged or missing shards again, as a sentence: those of a run's own `data` settings are made by runs alone."""
+    if folder.parent.parent.name == ".fedpipe":
+        return f"Remove the folder {folder}: the next run with its `data` settings makes it again."
+    return "Run `fedpipe prepare`."
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -137,14 +150,14 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError as err:
-        raise DataError(f"{folder}: expected shards, found no {MANIFEST_NAME}. Run `fedpipe prepare`.") from err
+        raise DataError(f"{folder}: expected shards, found no {MANIFEST_NAME}. {how_to_restore(folder)}") from err
     except OSError as err:
         raise DataError(f"{path}: cannot be read: {err}.") from err
     except ValidationError as err:
         first = err.errors()[0]
         where = ".".join(map(str, first["loc"]))
         what = f"{where}: {first['msg']}" if where else first["msg"]
-        raise DataError(f"{path}: expected a manifest of schema version {SCHEMA_VERSION}, found {what}. Run `fedpipe prepare`.") from err
+        raise DataError(f"{path}: expected a manifest of schema version {SCHEMA_VERSION}, found {what}. {how_to_restore(folder)}") from err
 
 
 def _json(value: Any) -> str:

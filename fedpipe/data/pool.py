@@ -7,13 +7,13 @@ which vanishes with the process however it ends, and keeps nine bytes an example
 
 import hashlib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fedpipe.data.labels import Codes, classes_of, id_notes, is_text, label_notes
 from fedpipe.data.sources.base import Batch, PixelConvention, Source
 from fedpipe.errors import DataError, shorten
 
@@ -86,6 +86,7 @@ class Pool:
         is_test: bool [n], the source's own test split, or None.
         pixel_convention: what 1.0 means, or None.
         sha256: of features, labels, clients and test split.
+        notes: what about labels and ids may not be meant, a line each.
     """
 
     x: StoredRows
@@ -97,24 +98,7 @@ class Pool:
     is_test: npt.NDArray[np.bool_] | None
     pixel_convention: PixelConvention | None
     sha256: str
-
-
-class _Codes:
-    """Numbers names in the order in which they come; `finish` gives them in sorted order, with the numbers to match."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
-        self._parts: list[npt.NDArray[np.int32]] = []
-
-    def add(self, names: Sequence[str]) -> None:
-        numbers = self._numbers
-        self._parts.append(np.fromiter((numbers.setdefault(name, len(numbers)) for name in names), np.int32, len(names)))
-
-    def finish(self) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
-        names = tuple(sorted(self._numbers))
-        rank = np.empty(len(names), np.int32)
-        rank[[self._numbers[name] for name in names]] = np.arange(len(names), dtype=np.int32)
-        return names, rank[np.concatenate(self._parts)]
+    notes: tuple[str, ...] = ()
 
 
 def read_pool(source: Source, where: str, file: IO[bytes], memory_limit_mb: int) -> Pool:
@@ -132,7 +116,11 @@ def read_pool(source: Source, where: str, file: IO[bytes], memory_limit_mb: int)
     """
     first: Batch | None = None
     digest, count = hashlib.sha256(), 0
-    clients, labels, numbers, tests, lengths = _Codes(), _Codes(), [], [], []
+    clients, labels = Codes(), Codes()
+    owners: list[npt.NDArray[np.int32]] = []
+    ys: list[npt.NDArray[np.int32]] = []
+    tests: list[npt.NDArray[np.bool_]] = []
+    lengths: list[npt.NDArray[np.int64]] = []
     for batch in source.batches():
         first = first or batch
         _refuse_disagreement(batch, first, where, count)
@@ -142,12 +130,9 @@ def read_pool(source: Source, where: str, file: IO[bytes], memory_limit_mb: int)
         features = np.ascontiguousarray(joined, dtype=joined.dtype.newbyteorder("<"))
         file.write(features.data)
         digest.update(features.data)
-        if _has_names(batch):
-            labels.add([str(label) for label in batch.y])
-        else:
-            numbers.append(np.asarray(batch.y).astype(np.int32))
+        ys.append(labels.add_texts([str(label) for label in batch.y]) if is_text(batch.y) else labels.add_numbers(np.asarray(batch.y)))
         if batch.clients is not None:
-            clients.add(batch.clients)
+            owners.append(clients.add_texts(batch.clients))
         if batch.is_test is not None:
             tests.append(batch.is_test)
         count += len(batch.x)
@@ -159,12 +144,15 @@ def read_pool(source: Source, where: str, file: IO[bytes], memory_limit_mb: int)
     if first is None or not count:
         raise DataError(f"{where}: expected examples, found none.")
     file.flush()
-    vocabulary, y = labels.finish() if _has_names(first) else (None, np.concatenate(numbers))
-    client_ids, owner = clients.finish() if first.clients is not None else (None, None)
+    values, label_rank = labels.finish()
+    num_classes, vocabulary, classes = classes_of(values, source.num_classes, where)
+    y = classes[label_rank][np.concatenate(ys)]
+    client_ids, owner = None, None
+    if first.clients is not None:
+        client_ids, client_rank = clients.finish()
+        owner = client_rank[np.concatenate(owners)]
     is_test = np.concatenate(tests) if first.is_test is not None else None
-    num_classes = source.num_classes or (len(vocabulary) if vocabulary else int(y.max()) + 1)
-    if y.min() < 0 or y.max() >= num_classes:
-        raise DataError(f"{where}: expected labels 0..{num_classes - 1}, found {y.min()}..{y.max()}.")
+    notes = (*label_notes(values, count, source.num_classes), *id_notes(client_ids or ()))
     sizes = np.concatenate(lengths) if lengths else None
     dtype, shape = _features_of(first)
     shape = shape if sizes is None else (int(sizes.max()),)
@@ -173,11 +161,7 @@ def read_pool(source: Source, where: str, file: IO[bytes], memory_limit_mb: int)
     if sizes is not None:
         digest.update(sizes.astype("<i8").data)
     rows = StoredRows(file, dtype.newbyteorder("<"), shape, count, sizes)
-    return Pool(rows, y, num_classes, vocabulary, client_ids, owner, is_test, source.pixel_convention, digest.hexdigest())
-
-
-def _has_names(batch: Batch) -> bool:
-    return not (isinstance(batch.y, np.ndarray) and np.issubdtype(batch.y.dtype, np.integer))
+    return Pool(rows, y, num_classes, vocabulary, client_ids, owner, is_test, source.pixel_convention, digest.hexdigest(), notes)
 
 
 def _features_of(batch: Batch) -> tuple[np.dtype[Any], tuple[int, ...]]:
@@ -194,7 +178,7 @@ def _refuse_disagreement(batch: Batch, first: Batch, where: str, row: int) -> No
     if dtype not in (np.uint8, np.int32, np.float32) or 0 in shape:
         raise DataError(f"{where}: expected uint8, int32 or float32 features with values, found {dtype} {shape} at row {row}.")
     kinds = [
-        (*map(str, _features_of(one)), "names" if _has_names(one) else "numbers", one.clients is None, one.is_test is None)
+        (*map(str, _features_of(one)), "texts" if is_text(one.y) else "whole numbers", one.clients is None, one.is_test is None)
         for one in (first, batch)
     ]
     if kinds[0] != kinds[1]:

@@ -25,6 +25,7 @@ from typing import Protocol
 
 import numpy as np
 
+from fedpipe.data.manifest import Manifest
 from fedpipe.data.population import Population
 from fedpipe.errors import DataError, EnvironmentProblem
 from fedpipe.newfile import new_file
@@ -99,8 +100,7 @@ class ResidentCache:
             keep_seconds: a file used within this time is never removed, in whichever run, even above `max_bytes`: a round
                 that was handed a path must find it. Longer than any round.
         """
-        parts = "\n".join([_LAYOUT, *sorted(shard_sha256s)])
-        self._root, self._folder = root, root.resolve() / hashlib.sha256(parts.encode()).hexdigest()
+        self._root, self._folder = root, root.resolve() / _key(shard_sha256s)
         self._population, self._max_bytes, self._keep_seconds = population, max_bytes, keep_seconds
         self._verified: dict[str, ResidentClient] = {}
         self._root_bytes: int | None = None
@@ -111,7 +111,7 @@ class ResidentCache:
     @classmethod
     def of(cls, population: Population, root: Path, max_bytes: int) -> "ResidentCache":
         """Return the cache of a population's training examples, keyed by the content of its shards; files go below `root`."""
-        return cls(root, population, [file.sha256 for file in population.manifest.files if file.split == "train"], max_bytes)
+        return cls(root, population, _train_sha256s(population.manifest), max_bytes)
 
     def prefetch(self, client_ids: Sequence[str]) -> None:
         """Have files that are missing made in a background thread, while a round computes, and return at once.
@@ -207,6 +207,19 @@ class ResidentCache:
         client = ResidentClient(path, len(examples), len(body))
         self._verified[client_id] = client
         return client
+
+
+def cache_key(manifest: Manifest) -> str:
+    """Return the name of the folder that holds the resident files of these shards' clients."""
+    return _key(_train_sha256s(manifest))
+
+
+def _train_sha256s(manifest: Manifest) -> list[str]:
+    return [file.sha256 for file in manifest.files if file.split == "train"]
+
+
+def _key(shard_sha256s: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join([_LAYOUT, *sorted(shard_sha256s)]).encode()).hexdigest()
 
 
 def to_bytes(examples: Examples, client_id: str) -> bytes:

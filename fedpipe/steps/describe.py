@@ -36,7 +36,9 @@ def understood_lines(manifest: "Manifest") -> list[str]:
     shown = ", ".join(name if len(name) <= 30 else f"{name[:27]}..." for name in names[:5])
     more = f" (+{len(names) - 5})" if len(names) > 5 else ""
     lines.append(f"{rows:,} examples, {manifest.clients:,} clients ({manifest.partition}), {manifest.num_classes:,} classes: {shown}{more}")
-    for title, texts in (("left out", understood.left_out), ("note", understood.notes)) if understood else ():
+    left_out = understood.left_out if understood else ()
+    notes = (*(understood.notes if understood else ()), *manifest.notes)
+    for title, texts in (("left out", left_out), ("note", notes)):
         lines += [f"{title}: {text}" for text in texts[:_MOST_LINES]]
         if len(texts) > _MOST_LINES:
             lines.append(f"{title}: {len(texts) - _MOST_LINES} more, see manifest.json")

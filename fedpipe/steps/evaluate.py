@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 CENTRAL, CLIENTS, PERSONALIZED = "evaluation on the test examples", "evaluation of each client", "evaluation of personalization"
 """Names of the parts of an evaluation; tables are called `table NAME`."""
 
+SUMMARY_KEYS = ("test/accuracy", "test/loss")
+"""Figures of the chosen weights in `summary.json`, which is what `dvc metrics diff` compares; `metrics.json` has all."""
+
 
 @dataclass(frozen=True)
 class _Central:
@@ -54,7 +57,10 @@ def evaluate(config: Config, data: DataRef, trained: TrainRef, out: Path, projec
         figures = {name: result.metrics("test") for name, result in central.results.items()}
         _evaluate_clients(config, parts, central, figures[chosen], chosen, paths["clients"])
         _write_tables(parts, central, chosen, paths)
-    parts.attempt("table metrics.json", lambda: write_atomic(paths["metrics"], json.dumps(figures, indent=1) + "\n"))
+    summary = {key: figures[chosen][key] for key in SUMMARY_KEYS if key in figures.get(chosen, {})}
+    for name, body in (("metrics", figures), ("summary", summary)):
+        text = json.dumps(body, indent=1) + "\n"
+        parts.attempt(f"table {_TABLES[name]}", lambda name=name, text=text: write_atomic(paths[name], text))  # type: ignore[misc]
     return EvalRef(
         metrics=str(paths["metrics"]),
         confusion_table=str(paths["confusion"]),
@@ -73,6 +79,7 @@ def evaluate(config: Config, data: DataRef, trained: TrainRef, out: Path, projec
 
 _TABLES = {
     "metrics": "metrics.json",
+    "summary": "summary.json",
     "confusion": "confusion.csv",
     "confusion_counts": "confusion_counts.csv",
     "labels": "labels.csv",

@@ -73,7 +73,7 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
     _log_tables(parts, run, data, trained, evaluated, population)
     of_model = parts.attempt(FIGURES, lambda: _log_figures(run, trained, evaluated, model_id))
 
-    def register_model() -> RegisteredRef:
+    def register_model() -> RegisteredRef | None:
         if model_id is None or of_model is None:
             raise ModelError(f"it needs the {MODEL} and the {FIGURES}, of which one is missing")
         return register(config, population(), model(), run, model_id, of_model, run_dir, project)

@@ -9,7 +9,7 @@ import numpy as np
 
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source
-from fedpipe.data.sources.checks import BATCH_ROWS, check_features, check_ids, check_labels, own_path, unreadable
+from fedpipe.data.sources.checks import BATCH_ROWS, check_features, check_ids, check_labels, check_marks, own_path, unreadable
 from fedpipe.errors import DataError, shorten
 
 FEATURES, TESTS = "x", "is_test"
@@ -35,15 +35,13 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
     lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if len(set(lengths.values())) != 1:
         raise DataError(f"{path}: expected arrays of one length, found {lengths}. Save them again.")
-    if tests is not None and tests.dtype != np.bool_:
-        raise DataError(f"{path}: expected {TESTS} to be bool, found {tests.dtype}. Save it again.")
     for start in range(0, len(x), BATCH_ROWS):
         part = slice(start, start + BATCH_ROWS)
         yield Batch(
             check_features(x[part], path, start, config.feature_dtype, tokens=True),
             check_labels(y[part], path, start),
-            None if clients is None else check_ids(clients[part].tolist(), path, start),
-            None if tests is None else tests[part],
+            None if clients is None else check_ids(clients[part], path, start),
+            None if tests is None else check_marks(tests[part], path, start),
         )
 
 
@@ -76,6 +74,11 @@ def _read(config: DataConfig, path: Path) -> dict[str, Any]:
         MemoryError,
         RuntimeError,
     ) as err:
+        if "Object arrays" in str(err):
+            raise DataError(
+                f"{path}: expected an NPZ file without pickled objects, found an array of dtype object. Save it as numbers, or as texts "
+                "with astype(str)."
+            ) from err
         raise unreadable(path, "an NPZ file without pickled objects", err) from err
     except Exception as err:  # zlib.error, lzma.LZMAError, tokenize.TokenError: what a damaged member makes of NumPy's reader
         if isinstance(err, DataError):

@@ -5,9 +5,13 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source, SourceSummary
+from fedpipe.data.sources.checks import check_features, check_ids, check_labels, check_marks, check_sequences, row_name
 from fedpipe.errors import DataError
 from fedpipe.redact import hide
 
@@ -45,15 +49,76 @@ def module_file(source: str, project: Path) -> str | None:
 
 
 def _batches(config: DataConfig, source: Source) -> Iterable[Batch]:
+    row = 0
     try:
         for batch in source.batches():
             if not isinstance(batch, Batch):
                 raise TypeError(f"its batches should be fedpipe.data.sources.Batch, one is {type(batch).__name__}")
-            yield batch
+            checked = _checked(config, batch, row)
+            if len(checked.x):
+                yield checked
+            row += len(checked.x)
     except DataError:
         raise
     except Exception as err:
         raise _failed(config, err) from err
+
+
+def _checked(config: DataConfig, batch: Batch, row: int) -> Batch:
+    """Return a batch whose columns are what `Batch` says, converted where nothing is lost.
+
+    Raises:
+        DataError: a column is of another type or length, or a value is missing or no number, id or label; it names the row, counted
+            from 0 over all batches.
+    """
+    where = f"data.source={config.source}"
+    columns = {name: _column(getattr(batch, name), name, where, row) for name in ("x", "y", "clients", "is_test")}
+    lengths = {name: len(column) for name, column in columns.items() if column is not None}
+    if len(set(lengths.values())) != 1:
+        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise DataError(f"{where}: expected as many values in each column of a batch, found {found}, from {row_name(row)} on.")
+    clients, is_test = columns["clients"], columns["is_test"]
+    return Batch(
+        _features(config, columns["x"], where, row),
+        check_labels(columns["y"], where, row),
+        None if clients is None else check_ids(clients, where, row),
+        None if is_test is None else check_marks(is_test, where, row),
+    )
+
+
+def _column(values: Any, name: str, where: str, row: int) -> Any:
+    """Return a column as a list or an array of at least one dimension; data frames' columns and tensors as arrays."""
+    if values is None and name in ("clients", "is_test"):
+        return None
+    if isinstance(values, list | tuple):
+        return list(values)
+    if isinstance(values, str | bytes) or not hasattr(values, "__len__"):
+        raise DataError(
+            f"{where}: expected {name} to be a list or an array with a value for each example, found {values!r:.50} from "
+            f"{row_name(row)} on."
+        )
+    if name == "x" and isinstance(values, np.ma.MaskedArray):
+        mask = np.ma.getmaskarray(values)  # type: ignore[no-untyped-call]
+        values = np.where(mask, np.nan, values.data) if mask.any() else values.data  # NaN is refused with its row
+    column = values if isinstance(values, np.ndarray) else np.asarray(values)
+    if not column.ndim:
+        raise DataError(f"{where}: expected {name} to be a list or an array, found {type(values).__name__} from {row_name(row)} on.")
+    return column
+
+
+def _features(config: DataConfig, x: Any, where: str, row: int) -> Any:
+    """Return features as an array, or a list of sequences as sequences."""
+    if isinstance(x, np.ndarray):
+        return check_features(x, where, row, config.feature_dtype, tokens=True)
+    if x and all(isinstance(one, str) or (np.ndim(one) == 1 and np.asarray(one).dtype.kind in "iu") for one in x):
+        return check_sequences(x, where, row)
+    try:
+        joined = np.asarray(x)
+    except ValueError as err:
+        raise DataError(
+            f"{where}: expected features of one shape, or sequences of whole numbers, found several shapes from {row_name(row)} on."
+        ) from err
+    return check_features(joined, where, row, config.feature_dtype) if len(x) else joined
 
 
 def _summary(config: DataConfig, summary: Callable[[], SourceSummary]) -> SourceSummary:

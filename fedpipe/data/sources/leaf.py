@@ -52,14 +52,14 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
 
 
 def _batch(config: DataConfig, file: Path, user: str, data: dict[str, Any], is_test: bool | None) -> Batch:
-    where = Path(f"{file} (user {user[:50]!r})")
+    where = f"{file} (user {user[:50]!r})"
     count = len(data["y"])
     clients = check_ids([user] * count, where, 0)
     y = check_labels(data["y"], where, 0)
     return Batch(_features(config, data["x"], where), y, clients, None if is_test is None else np.full(count, is_test))
 
 
-def _features(config: DataConfig, values: list[Any], where: Path) -> Any:
+def _features(config: DataConfig, values: list[Any], where: str) -> Any:
     """Return a user's features: texts (LEAF's Shakespeare) as sequences, numbers as vectors."""
     if all(isinstance(one, str) for one in values):
         return check_sequences(values, where, 0)
@@ -67,9 +67,19 @@ def _features(config: DataConfig, values: list[Any], where: Path) -> Any:
         x = np.asarray(values)
     except ValueError as err:
         raise DataError(f"{where}: expected examples of one shape, found several. Correct them.") from err
+    if x.dtype == np.object_:
+        x = _with_gaps(values, where)
     x = x.reshape(-1, 1) if x.ndim == 1 else x
     # JSON writes 0.0 as 0 in one user's file and 0.5 in another's: without the setting all numbers are floats.
     return check_features(x.astype(np.float64) if x.dtype.kind in "iuf" else x, where, 0, config.feature_dtype)
+
+
+def _with_gaps(values: list[Any], where: str) -> Any:
+    """Return values among which some are null, those as NaN, so that they are refused with their row."""
+    try:
+        return np.array(values, np.float64)
+    except (TypeError, ValueError, OverflowError) as err:
+        raise DataError(f"{where}: expected features that are numbers of one shape, or texts, found others. Correct them.") from err
 
 
 def _parse(config: DataConfig, file: Path) -> dict[str, dict[str, Any]]:

@@ -30,7 +30,6 @@ def open_sqlite(config: DataConfig, project: Path) -> Source:
 
 
 def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
-    row = 0
     try:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         try:
@@ -40,8 +39,9 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
             query = "SELECT client_id, serialized_example_proto FROM examples WHERE split_name IS ? ORDER BY rowid"
             for name, is_test in zip(names, tests, strict=True):
                 cursor = connection.execute(query, (name,))
+                where, row = f"{path} (split {str(name)[:50]!r}, in the order of rowid)", 0
                 while rows := cursor.fetchmany(BATCH_ROWS):
-                    yield _batch(config, path, rows, row, is_test if len(set(tests)) == 2 else None)
+                    yield _batch(config, where, rows, row, is_test if len(set(tests)) == 2 else None)
                     row += len(rows)
         finally:
             connection.close()
@@ -49,7 +49,7 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
         raise unreadable(path, "a SQLite file of TFF's client data", err) from err
 
 
-def _batch(config: DataConfig, path: Path, rows: list[Any], first: int, is_test: bool | None) -> Batch:
+def _batch(config: DataConfig, path: str, rows: list[Any], first: int, is_test: bool | None) -> Batch:
     import tensorflow as tf
     from google.protobuf.message import DecodeError
 
@@ -71,7 +71,7 @@ def _batch(config: DataConfig, path: Path, rows: list[Any], first: int, is_test:
     if not all(isinstance(value, int | float) for value in vectors[0]):
         raise DataError(f"{path}: expected features that are numbers, found texts from row {first} on. Encode them.")
     x = check_features(np.array(vectors, np.float64), path, first, config.feature_dtype)
-    y = check_labels([label[0].decode("utf-8", "replace") if isinstance(label[0], bytes) else label[0] for label in labels], path, first)
+    y = check_labels([label[0] for label in labels], path, first)
     return Batch(x, y, check_ids([client for client, _ in rows], path, first), None if is_test is None else np.full(len(rows), is_test))
 
 

@@ -1,0 +1,116 @@
+"""From labels to classes: which labels occur, in which order they are numbered, and what about them may not be meant."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedpipe.errors import DataError
+
+_MANY_CLASSES = 100
+_FEW_EXAMPLES = 10
+_SOME_CLASSES = 20
+_MISSING_TEXTS = ("nan", "NaN", "NAN", "None", "NaT", "<NA>", "null", "NULL")
+
+
+def is_text(labels: npt.NDArray[Any] | Sequence[Any]) -> bool:
+    """Return whether labels are texts: anything but an array of whole numbers."""
+    if not isinstance(labels, np.ndarray):
+        return True
+    return not (labels.dtype.kind in "iu" or (labels.dtype == np.object_ and all(isinstance(value, int) for value in labels)))
+
+
+class Codes:
+    """Numbers values in the order in which they come; `finish` gives them sorted, with each number's place in that order.
+
+    What it holds grows with the distinct values, not with their size or number.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[Any, int] = {}
+
+    def add_texts(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
+        """Return int32 [n], the number of each text."""
+        numbers = self._numbers
+        return np.fromiter((numbers.setdefault(text, len(numbers)) for text in texts), np.int32, len(texts))
+
+    def add_numbers(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+        """Return int32 [n], the number of each whole number, which may be of any size."""
+        distinct, inverse = np.unique(values, return_inverse=True)
+        return self.add_texts(distinct.tolist())[inverse]
+
+    def finish(self) -> tuple[tuple[Any, ...], npt.NDArray[np.int32]]:
+        """Return the sorted values, and int32 [values]: for each number the place of its value among them."""
+        values = tuple(sorted(self._numbers))
+        rank = np.empty(len(values), np.int32)
+        rank[[self._numbers[value] for value in values]] = np.arange(len(values), dtype=np.int32)
+        return values, rank
+
+
+def classes_of(values: tuple[Any, ...], num_classes: int | None, where: str) -> tuple[int, tuple[str, ...] | None, npt.NDArray[np.int32]]:
+    """Return the number of classes, the vocabulary or None, and int32 [values]: the class of each value.
+
+    Args:
+        values: the labels that occur, sorted; all texts or all whole numbers.
+        num_classes: what the source says, or None.
+        where: name of the source, for errors.
+
+    Raises:
+        DataError: the source says a number of classes that its labels do not have.
+
+    >>> classes_of((0, 1, 2), None, "")[:2], classes_of((-1, 7), None, "")[:2], classes_of((0, 2), 4, "")[:2]
+    ((3, None), (2, ('-1', '7')), (4, None))
+    """
+    places = np.arange(len(values), dtype=np.int32)
+    if isinstance(values[0], str):
+        if num_classes not in (None, len(values)):
+            raise DataError(f"{where}: expected {num_classes} different labels, as the source's num_classes says, found {len(values)}.")
+        return len(values), values, places
+    if num_classes is not None:
+        if values[0] < 0 or values[-1] >= num_classes:
+            wrong = values[0] if values[0] < 0 else values[-1]
+            raise DataError(
+                f"{where}: expected labels 0..{num_classes - 1}, as the source's num_classes says, found {wrong}. Correct the labels or "
+                "num_classes; without num_classes the labels that occur are the classes."
+            )
+        return num_classes, None, np.array(values, np.int32)
+    if values[0] == 0 and values[-1] == len(values) - 1:
+        return len(values), None, places
+    return len(values), tuple(map(str, values)), places
+
+
+def label_notes(values: tuple[Any, ...], examples: int, num_classes: int | None) -> list[str]:
+    """Return what about the labels may not be meant, a line each.
+
+    Args:
+        values: the labels that occur, sorted.
+        examples: number of examples.
+        num_classes: what the source says, or None; it is meant then.
+    """
+    classes = len(values)
+    if classes == 1:
+        return [f"all examples have the same label, {values[0]}: there is nothing to learn. Is data.label_column the right one?"]
+    if num_classes is not None or classes < _SOME_CLASSES:
+        return []
+    few = examples < _FEW_EXAMPLES * classes
+    if not isinstance(values[0], str) and (classes >= _MANY_CLASSES or few):
+        return [
+            f"the labels are {classes:,} whole numbers from {values[0]} to {values[-1]}, and each became a class: if they are a quantity "
+            "to predict, make a few classes of it (bins), or name another column in data.label_column"
+        ]
+    if isinstance(values[0], str) and examples < 2 * classes:
+        return [
+            f"{classes:,} different labels in {examples:,} examples: nearly every example is a class of its own. Is data.label_column the "
+            "right one?"
+        ]
+    return []
+
+
+def id_notes(client_ids: Sequence[str]) -> list[str]:
+    """Return a line if a client's id looks like a missing value that was written as a text."""
+    known = set(client_ids) if len(client_ids) < _MANY_CLASSES else client_ids
+    suspect = [text for text in _MISSING_TEXTS if text in known]
+    if not suspect:
+        return []
+    return [f"a client is called {', '.join(suspect)}: if its examples are those without a client, name or remove them in the source"]
