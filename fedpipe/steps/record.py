@@ -44,7 +44,7 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
     model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes, project.root)
     example = population.central_test().x[:2]
     chosen = trained.rounds if trained.best_round is None else trained.best_round
-    about = InputFacts.of(population.manifest, model).to_json()
+    about = InputFacts.of(population.manifest, model, config.data).to_json()
     model_id = log_model(run, model, load_weights(Path(trained.chosen)), example, round_num=chosen, about=about)
     rounds = Path(trained.rounds_table)
     rows = _rows(rounds)
