@@ -98,9 +98,8 @@ def show_summary(summary: dict[str, Any], root: Path) -> None:
     if "privacy" in summary:
         private = summary["privacy"]
         epsilon = "infinite" if private["epsilon"] is None else f"{private['epsilon']:.4g}"
-        lines.insert(
-            0, f"privacy epsilon {epsilon} for delta {private['delta']}; neighbours: {private['neighbours']}; {private['sampling']}"
-        )
+        assumed = f"neighbours: {private['neighbours']}; {private['sampling']}; {private['accountant']}"
+        lines.insert(0, f"privacy epsilon {epsilon} for delta {private['delta']}; {assumed}; noise {private['noise']}")
     if "registered" in summary:
         known = summary["registered"]
         lines.append(f"model  {known['name']}/{known['version']} is {known['alias']}: {known['reason']}")

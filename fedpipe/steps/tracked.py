@@ -77,9 +77,10 @@ def _start(
     key: str | None,
     begun: bool,
 ) -> str:
+    from fedpipe.models.federated import training_clients
     from fedpipe.tracking.run import DataRecord, TrackedRun
 
-    manifest, clients = population.manifest, population.participating()
+    manifest, clients = population.manifest, training_clients(config, population)
     run = TrackedRun.start(
         store,
         name=run_name,
