@@ -68,7 +68,7 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
         return build_model(config, tuple(manifest.feature_shape), manifest.num_classes, project.root)
 
     _record_training(config, parts, run, trained, population)
-    model_id = parts.attempt(MODEL, lambda: _log_model(run, trained, population(), model()))
+    model_id = parts.attempt(MODEL, lambda: _log_model(config, run, trained, population(), model()))
     _log_pictures(parts, run, trained, evaluated, population)
     _log_tables(parts, run, data, trained, evaluated, population)
     of_model = parts.attempt(FIGURES, lambda: _log_figures(run, trained, evaluated, model_id))
@@ -127,7 +127,7 @@ def _write_participation(config: Config, run: "TrackedRun", trained: TrainRef, p
         run.log_file(path, LINEAGE)
 
 
-def _log_model(run: "TrackedRun", trained: TrainRef, population: "Population", model: "ModelSpec") -> str:
+def _log_model(config: Config, run: "TrackedRun", trained: TrainRef, population: "Population", model: "ModelSpec") -> str:
     """Return the id of the saved model: the one that an earlier try of this step wrote to the same store, or a new one."""
     from fedpipe.models.saved import InputFacts
     from fedpipe.models.weights_io import load_weights
@@ -141,7 +141,7 @@ def _log_model(run: "TrackedRun", trained: TrainRef, population: "Population", m
         if identity.items() <= earlier.items() and has_model(run.store, str(earlier["model_id"])):
             return str(earlier["model_id"])
     example = population.central_test().x[:2]
-    about = InputFacts.of(population.manifest, model).to_json()
+    about = InputFacts.of(population.manifest, model, config.data).to_json()
     model_id = log_model(run, model, weights, example, round_num=trained.chosen_round, about=about)
     write_atomic(path, json.dumps(identity | {"model_id": model_id}) + "\n")
     return model_id
