@@ -102,7 +102,8 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         raise ConfigError(f"-S {override}: expected KEY=VALUE, for example -S client.learning_rate=0.05.")
     if key not in known_keys():
         raise ConfigError(f"-S {override}: unknown key '{key}'{nearest(key)}")
-    value = parse_yaml(text, f"-S {override}")
+    is_sign = len(text) == 1 and not text.isalnum() and text != "~"  # a separator such as , or |, which YAML would not read as a text
+    value = text if is_sign else parse_yaml(text, f"-S {override}")
     *groups, last = key.split(".")
     place = values
     for group in groups:
