@@ -55,6 +55,15 @@ class TrackingError(FedpipeError):
     """The MLflow store cannot be reached or written."""
 
 
+class StoppedError(FedpipeError):
+    """The command was stopped by Ctrl-C or SIGTERM; the message names the command that continues."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        """Take the message and the exit code, 130 or 143."""
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class EnvironmentProblem(FedpipeError):
     """A program, a right or a resource that fedpipe needs is not there."""
 

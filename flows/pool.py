@@ -4,7 +4,6 @@ The bound is the pool's own: Prefect's server hands out no more runs than that t
 worker's `--limit`.
 """
 
-import os
 from dataclasses import dataclass
 
 from prefect import get_client
@@ -15,8 +14,8 @@ from prefect.workers.process import ProcessWorker
 
 from fedpipe.config.yaml_file import read_yaml
 from fedpipe.errors import ConfigError, EnvironmentProblem
+from fedpipe.resources import free_memory_mb, usable_cores
 from fedpipe.steps.project import Project
-from fedpipe.steps.sweep_pool import free_memory_mb
 from flows.server import require_server
 
 CORES_EACH, MEMORY_EACH_MB = 2, 2400
@@ -34,7 +33,7 @@ class Pool:
 
 def fitting() -> int:
     """Return how many trainings this machine bears at a time, by its cores and free memory; 1 at least."""
-    return max(1, min(len(os.sched_getaffinity(0)) // CORES_EACH, int(free_memory_mb() // MEMORY_EACH_MB)))
+    return max(1, min(usable_cores() // CORES_EACH, int(free_memory_mb() // MEMORY_EACH_MB)))
 
 
 def set_up_pool(project: Project, at_a_time: int | None) -> Pool:

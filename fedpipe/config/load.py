@@ -27,9 +27,9 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     """
     values = read_params(path)
     overrides = list(overrides)
-    _refuse_repeated(overrides)
+    refuse_repeated(overrides)
     for override in overrides:
-        _apply_override(values, override)
+        apply_override(values, override)
     return parse_config(values, where=path.name)
 
 
@@ -51,7 +51,7 @@ def parse_config(values: Mapping[str, Any], where: str) -> Config:
     try:
         config = Config.model_validate(values)
     except ValidationError as err:
-        problems = [_explain(error) for error in err.errors()]
+        problems = [explain(error) for error in err.errors()]
         raise ConfigError(f"{where}: {'; '.join(problems)}") from err
     _refuse_secrets(config, where)
     return config
@@ -79,37 +79,35 @@ def known_keys() -> list[str]:
     return list(flatten(Config()))
 
 
-def layer_overrides(lower: Iterable[str], upper: Iterable[str]) -> list[str]:
-    """Return both lists of overrides as one, without those of `lower` whose key `upper` sets too."""
-    upper = list(upper)
-    replaced = {override.partition("=")[0] for override in upper}
-    return [*(override for override in lower if override.partition("=")[0] not in replaced), *upper]
-
-
-def _refuse_repeated(overrides: list[str]) -> None:
-    """Raise ConfigError if two overrides set the same key: which of them counts would depend on their order."""
+def refuse_repeated(overrides: Iterable[str], where: str = "-S") -> None:
+    """Raise ConfigError, which says `where`, if two overrides set the same key: which of them counts would depend on their order."""
     first: dict[str, str] = {}
     for override in overrides:
         key = override.partition("=")[0]
         if key in first:
-            raise ConfigError(f"-S {first[key]} and -S {override}: the same setting twice. Leave one of them out.")
+            raise ConfigError(f"{where} {first[key]} and {where} {override}: the same setting twice. Leave one of them out.")
         first[key] = override
 
 
-def _apply_override(values: dict[str, Any], override: str) -> None:
+def apply_override(values: dict[str, Any], override: str, where: str = "-S") -> None:
+    """Set a setting in `values`, groups within groups, to what an override such as `client.learning_rate=0.05` says.
+
+    Raises:
+        ConfigError: it has another form, or names no setting; `where` says where it stands.
+    """
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise ConfigError(f"-S {override}: expected KEY=VALUE, for example -S client.learning_rate=0.05.")
+        raise ConfigError(f"{where} {override}: expected KEY=VALUE, for example client.learning_rate=0.05.")
     if key not in known_keys():
-        raise ConfigError(f"-S {override}: unknown key '{key}'{nearest(key)}")
+        raise ConfigError(f"{where} {override}: unknown key '{key}'{nearest(key)}")
     is_sign = len(text) == 1 and not text.isalnum() and text != "~"  # a separator such as , or |, which YAML would not read as a text
-    value = text if is_sign else parse_yaml(text, f"-S {override}")
+    value = text if is_sign else parse_yaml(text, f"{where} {override}")
     *groups, last = key.split(".")
     place = values
     for group in groups:
         inner = place.setdefault(group, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"-S {override}: '{group}' holds {inner!r} in the params file, expected a mapping.")
+            raise ConfigError(f"{where} {override}: '{group}' holds {inner!r} in the params file, expected a mapping.")
         place = inner
     place[last] = value
 
@@ -135,7 +133,8 @@ def nearest(key: str) -> str:
     return f"; did you mean '{close[0]}'?" if close else f". Known keys: {', '.join(keys[:4])}, ... (see docs/params.md)."
 
 
-def _explain(error: Any) -> str:
+def explain(error: Any) -> str:
+    """Return one of pydantic's errors of a `Config` in words: the key, what was expected and what was found."""
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"unknown key '{key}'{nearest(key)}"

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fedpipe.data.manifest import SPLITS, Split
+from fedpipe.data.manifest import SPLITS, Split, how_to_restore
 from fedpipe.errors import DataError
 
 # As in `shards`: pyarrow's conversions of lists and to NumPy import pandas, a third of a second; buffers do not.
@@ -79,7 +79,9 @@ def read_index(path: Path, num_classes: int) -> ClientIndex:
         held_out = _flat(table["held_out"], len(ids), lambda chunk: np.unpackbits(_bytes(chunk), bitorder="little").astype(np.bool_))
         counts = {split: _counts(table[split], len(ids), num_classes) for split in SPLITS}
     except (pa.ArrowException, OSError, KeyError, ValueError) as err:
-        raise DataError(f"{path}: expected the index of the clients, found {' '.join(str(err).split())}. Run `fedpipe prepare`.") from err
+        raise DataError(
+            f"{path}: expected the index of the clients, found {' '.join(str(err).split())}. {how_to_restore(path.parent)}"
+        ) from err
     del table
     pa.default_memory_pool().release_unused()  # what decoding took: several times what is kept
     return ClientIndex(ids, held_out, counts)

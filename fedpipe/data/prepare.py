@@ -95,6 +95,8 @@ def _forget(clients: _Clients, forgotten: Collection[str]) -> _Clients:
     kept = np.array([client_id not in forgotten for client_id in clients.client_ids], np.bool_)
     if kept.all():
         return clients
+    if not kept.any():
+        raise DataError("forgotten.json: expected at least one client that is not forgotten, found none. Remove an id from the list.")
     number = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
     owner = np.where(clients.owner >= 0, number[clients.owner], np.int32(-1))
     return _Clients(tuple(np.array(clients.client_ids, object)[kept]), owner, clients.partition)

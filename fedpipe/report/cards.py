@@ -13,6 +13,7 @@ from fedpipe.report.svg import Chart, number
 _ROWS = 100
 """Rounds in the table of rounds, at most."""
 _SHORT = 12
+_PRIVACY = (("accountant", "privacy.accountant"), ("noise", "privacy.noise"), ("epsilon covers", "privacy.covers"))
 
 
 def summary(run: RunFacts) -> list[tuple[str, str]]:
@@ -37,6 +38,10 @@ def summary(run: RunFacts) -> list[tuple[str, str]]:
         rows.append(("accuracy over clients", f"mean {mean:.4f}, worst tenth {worst:.4f}"))
     if "privacy.epsilon" in tags:
         rows.append(("privacy", privacy(tags)))
+        rows += [(label, tags[key]) for label, key in _PRIVACY if key in tags]
+        total = run.chain.get("privacy_total")
+        if total:
+            rows.append(("privacy of all runs on these clients", total["text"]))
     if "weights.last_sha256" in tags:
         rows.append(("weights (SHA-256)", tags["weights.last_sha256"]))
     if "fedpipe.bit_exact" in tags:

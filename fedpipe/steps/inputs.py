@@ -103,7 +103,7 @@ class Reader:
                     x = self._numbers(self._of_shard(file, batch.column("x")), inverted=False)  # what prepared them has done it
                 else:
                     columns = [(name, batch.column(name)) for name in names if name not in given]
-                    found = features_of(self._config, file, columns, row)
+                    found = features_of(self._config, file, columns, row + 1)
                     x = self._sequences(found, file, row) if self._tokens else self._rows(found, file, row)
                 if batch.num_rows:
                     yield Part(file, row, x)

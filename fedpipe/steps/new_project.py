@@ -25,6 +25,8 @@ from fedpipe.steps.installed import Origin, installed_versions, origin
 
 _TEMPLATES = Path(fedpipe.__file__).with_name("templates")
 _SUFFIX, _DOT = ".template", "dot-"
+PLOTS_PAGE = ".dvc/plots.html"
+"""The page of `dvc plots` with its drawing library in it, so that it works without a network; copied as it is."""
 _LIMIT_SECONDS = 120
 _HEAD = """Every setting of a run, grouped. fedpipe's docs/params.md says what each one means, its unit and its range.
 `-S key=value` overrides one for one run."""
@@ -123,6 +125,7 @@ def _write_files(folder: Path, name: str, place: Origin) -> set[str]:
         for path in sorted(_TEMPLATES.rglob(f"*{_SUFFIX}"))
     }
     texts = {file: Template(text).substitute(values) for file, text in texts.items()}
+    texts[PLOTS_PAGE] = (_TEMPLATES / PLOTS_PAGE.replace(".", _DOT, 1)).read_text(encoding="utf-8")  # its scripts are full of `$`
     texts["params.yaml"] = as_params(settings(name), _HEAD)
     for file, text in texts.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)

@@ -18,9 +18,10 @@ def sample_clients(config: Config, data: DataRef, run_dir: Path) -> PlanRef:
     """
     from fedpipe.data.cohorts import plan_cohorts
     from fedpipe.data.population import Population
+    from fedpipe.models.federated import training_clients
 
     population = Population.open(Path(data.path), verify=False)
-    clients = population.participating()
+    clients = training_clients(config, population)
     examples = [population.num_examples(client_id) for client_id in clients] if config.cohort.strategy == "weighted" else None
     text = plan_cohorts(clients, config.cohort, config.rounds, config.seed, examples).to_json()
     path = run_dir / "cohorts.json"

@@ -48,7 +48,7 @@ class SweepState:
 def begin_sweep(project: Project, sweep: SweepConfig, base: Config, resume: bool) -> Iterator[SweepState]:
     """Give the sweep of this name, held by this process: a new one, or the one that is there, with the same settings.
 
-    More `trials` than it was started with add children.
+    More `trials` than it was started with add children. Of `base`, what the space searches is not compared.
 
     Raises:
         ConfigError: it was started with other settings, is going on, or there is none and `resume` asks for one.
@@ -89,7 +89,11 @@ def _refuse_changes(state: SweepState, sweep: SweepConfig, base: Config) -> None
     if (then.get("trials") or 0) < (now.get("trials") or 0):
         changed = [text for text in changed if not text.startswith("trials=")]
     before, after = _flat(state.values["base"]), flatten(base)
-    changed += [f"{key}={before.get(key)} then, {value} now" for key, value in after.items() if before.get(key) != _plain(value)]
+    changed += [
+        f"{key}={before.get(key)} then, {value} now"
+        for key, value in after.items()
+        if key not in sweep.space and before.get(key) != _plain(value)
+    ]
     if changed:
         raise ConfigError(
             f"sweep {sweep.name}: expected the settings that it was started with, found {'; '.join(changed)}. Put these back, or give the "

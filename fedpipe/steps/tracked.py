@@ -48,7 +48,7 @@ def tracked(
         facts |= {"mlflow.note.content": note(facts)}
         run_id = _start(store, config, data, population, project, run_name, facts, key, begun)
         if state:
-            state.update(mlflow_run_id=run_id, data_md5=data.md5, status="training")
+            state.update(mlflow_run_id=run_id, data_md5=data.md5, data_path=data.path, status="training")
     elif state and state.values["data_md5"] != data.md5:
         raise DataError(
             f"run {state.name}: expected the data that it was started with, md5 {state.values['data_md5']}, found {data.md5}. Bring these "
@@ -77,9 +77,10 @@ def _start(
     key: str | None,
     begun: bool,
 ) -> str:
+    from fedpipe.models.federated import training_clients
     from fedpipe.tracking.run import DataRecord, TrackedRun
 
-    manifest, clients = population.manifest, population.participating()
+    manifest, clients = population.manifest, training_clients(config, population)
     run = TrackedRun.start(
         store,
         name=run_name,

@@ -14,6 +14,7 @@ from fedpipe.errors import PlanError, shorten
 from fedpipe.steps.chain import LINEAGE, write_chain
 from fedpipe.steps.exact import bit_exact
 from fedpipe.steps.files import write_atomic
+from fedpipe.steps.groups import keep_groups
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef, PlanRef, TrainRef
 from fedpipe.steps.remote import machines_of
@@ -60,9 +61,9 @@ def train(
     from fedpipe.engine.loop import run_rounds
     from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator
-    from fedpipe.models.federated import choose_clients, pooled
+    from fedpipe.models.federated import training_clients, validation_examples
     from fedpipe.steps.history import History, logged
-    from fedpipe.steps.privacy import account_of, accounted
+    from fedpipe.steps.privacy import account_of, accounted, noise_key_of, require_budget
     from fedpipe.steps.recorder import Recorder
     from fedpipe.steps.tracked import tracked
 
@@ -70,11 +71,15 @@ def train(
     run_dir = Path(plan.run_dir)
     cohorts = read_plan(plan)
     population = Population.open(Path(data.path), verify=False)
-    _refuse_strangers(cohorts, population)
+    clients = training_clients(config, population)
+    _refuse_strangers(cohorts, population, clients)
     recorder = Recorder(run_dir, config.eval.patience)
     identity = {"settings": _sha256(flatten_result(config)), "plan": plan.sha256, "data": data.md5}
     checkpoints = Checkpoints(run_dir / "checkpoints", identity, config.runtime.checkpoint_every, config.runtime.checkpoints_keep)
-    accountant, cohorts = account_of(config, len(population.participating()), cohorts)
+    accountant, cohorts = account_of(config, len(clients), cohorts)
+    noise_key = noise_key_of(config, run_dir / "checkpoints")
+    if accountant and config.privacy.total_epsilon is not None:
+        require_budget(config, accountant, population.manifest, project)
     ahead = brought_ahead(
         Path(data.path), cohorts, Path(plan.path), project.client_cache, config.runtime.cache_max_bytes, run_dir / "bring.log"
     )
@@ -84,11 +89,13 @@ def train(
             runtime.attach(machines)
         model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes, project.root)
         settings = accountant.config if accountant else config
-        algorithm = accounted(build_algorithm(settings, model, population, project.client_cache, project.root), accountant)
+        built = build_algorithm(settings, model, population, project.client_cache, project.root, noise_key)
+        keep_groups(config.runtime, built, run_dir)
+        algorithm = accounted(built, accountant)
         evaluators = {"test": Evaluator(model, population.central_test())}
-        validated = choose_clients(population.index, "validation", held_out=False, most=config.eval.clients, seed=config.seed)
-        if validated:
-            evaluators["validation"] = Evaluator(model, pooled(population, validated, "validation"))
+        validation = validation_examples(config, population)
+        if validation is not None:
+            evaluators["validation"] = Evaluator(model, validation)
 
         def evaluate(weights: Weights) -> dict[str, float]:
             results = {split: evaluator.evaluate(weights).metrics(split) for split, evaluator in evaluators.items()}
@@ -108,7 +115,7 @@ def train(
                 result = run_rounds(algorithm, runtime, cohorts, evaluate, config.eval.every, to, checkpoints, recorder.is_last)
             run.set_tags({f"runtime.{key}": value for key, value in runtime.info.items()} | _early_stop(recorder, len(cohorts)))
             if accountant:  # fewer rounds than planned have spent less
-                run.set_tags({"privacy.epsilon": accountant.epsilon_text(result.final.round_num)})
+                run.set_tags(accountant.spent(result.final.round_num))
             run.training_done()
             run.log_file(write_chain(run_dir / LINEAGE, run.run_id, run.store.label, weights_sha256(result.final.weights)), LINEAGE)
             recorder.finish()
@@ -141,12 +148,12 @@ def _sha256(value: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _refuse_strangers(plan: CohortPlan, population: "Population") -> None:
+def _refuse_strangers(plan: CohortPlan, population: "Population", clients: Sequence[str]) -> None:
     """Refuse a plan that was drawn from other data: it may name clients that are gone."""
     planned = {client_id for cohort in plan.cohorts for client_id in cohort}
     planned |= {client_id for turnout in plan.turnouts for client_id in (*turnout.dropped, *turnout.late, *turnout.surplus)}
     forgotten = planned & set(population.manifest.forgotten)
-    strangers = planned - set(population.participating())
+    strangers = planned - set(clients)
     if forgotten:
         raise PlanError(
             f"cohort plan: expected clients that may train, found forgotten ones: {shorten(sorted(forgotten))}. Start a new run."

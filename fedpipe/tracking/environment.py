@@ -1,6 +1,5 @@
 """What a run was made with: the commit, the versions, the machine. Facts for the run's tags; asks git, imports nothing heavy."""
 
-import os
 import platform
 import sys
 from importlib import metadata
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from fedpipe import __version__
 from fedpipe.git import GitError, run_git
+from fedpipe.resources import usable_cores
 
 PACKAGES = ("tensorflow", "tensorflow-federated", "numpy", "mlflow", "prefect", "dvc")
 NO_COMMIT = "none"
@@ -30,7 +30,7 @@ def environment_tags(project: Path) -> dict[str, str]:
         "version.python": platform.python_version(),
         **versions,
         "host.cpu": cpu_model(),
-        "host.cpus": str(len(os.sched_getaffinity(0))),
+        "host.cpus": str(usable_cores()),
         "host.os": f"{platform.system()} {platform.release()}",
     }
 

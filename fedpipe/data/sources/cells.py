@@ -70,13 +70,16 @@ def kind_of_column(kinds: Iterable[CellKind]) -> CellKind:
     return CellKind.NUMBER if seen <= {CellKind.WHOLE, CellKind.WHOLE_FLOAT, CellKind.NUMBER} else CellKind.TEXT
 
 
-def values_of_cells(cells: npt.NDArray[np.object_], kind: CellKind, decimal: str = ".") -> tuple[Any, int | None]:
+def values_of_cells(
+    cells: npt.NDArray[np.object_], kind: CellKind, decimal: str = ".", as_text: bool = False
+) -> tuple[list[Any], int | None]:
     """Return the cells of a column as Python values, and the place of the first that is missing, or None.
 
     Args:
         cells: texts [n].
         kind: of the whole column. Whole numbers become int, other numbers float, truth values bool; texts stay as they are.
         decimal: sign before a number's fraction.
+        as_text: leave the texts as they are, for names that look like numbers.
     """
     import pandas as pd
 
@@ -86,7 +89,7 @@ def values_of_cells(cells: npt.NDArray[np.object_], kind: CellKind, decimal: str
         values: list[Any] = list(distinct)
     else:
         missing = [kind_of_cell(text, decimal) is CellKind.MISSING for text in distinct]
-        values = [None if gap else _value(text, kind, decimal) for text, gap in zip(distinct, missing, strict=True)]
+        values = [None if gap else text if as_text else _value(text, kind, decimal) for text, gap in zip(distinct, missing, strict=True)]
     first = None
     if any(missing):
         first = int(np.flatnonzero(np.array(missing)[codes])[0])

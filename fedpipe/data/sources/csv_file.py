@@ -38,7 +38,7 @@ from fedpipe.data.sources.checks import BATCH_ROWS, unreadable
 from fedpipe.data.sources.table_files import TablePart, content_of, table_parts, utf16_without_mark, wrong_content
 from fedpipe.errors import DataError, shorten
 
-_OPENERS = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+_OPENERS: dict[str, Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -110,7 +110,7 @@ class _Text(io.TextIOBase):
         self.taken += len(body)
         if "\0" in body:
             raise DataError(
-                f"{self._path}: expected a text, found a zero byte (NUL) in it. The file is damaged or in another encoding: set data.encoding."
+                f"{self._path}: expected a text, found a zero byte (NUL). The file is damaged, or in another encoding: set data.encoding."
             )
         if self.taken > self._most:
             raise _TooLongError
@@ -278,7 +278,38 @@ class CsvTable:
                         seen[place].add(kind_of_cell(cell, self.dialect.decimal))
                         if len(known[place]) < 10_000:
                             known[place].add(cell)
-        return {place: kind_of_column(kinds) for place, kinds in seen.items()}
+        found = {place: kind_of_column(kinds) for place, kinds in seen.items()}
+        self._with_gaps = {place for place, kind in found.items() if kind is CellKind.TEXT and CellKind.MISSING in seen[place]}
+        return found
+
+    def has_missing_text(self, place: int) -> bool:
+        """Return whether a column of texts holds one that often stands for no value. `kinds` was asked for it before."""
+        return place in self._with_gaps
+
+    def hint_of_header(self) -> str | None:
+        """Return what to do if the header looks as if the file was read in a wrong way, else None."""
+        header = self.names[: self._width]
+        if len(header) == 1:
+            others = [sign for sign in (*_SEPARATORS, " ") if sign != self.dialect.separator and header[0].count(sign)]
+            if others:
+                return (
+                    f"The file was read with the separator {_shown(self.dialect.separator)} and has one column: set data.separator="
+                    f"{'tab' if others[0] == chr(9) else others[0]!r}"
+                )
+        cells = [kind_of_cell(name, self.dialect.decimal) for name in header if name]
+        numbers = sum(kind in (CellKind.WHOLE, CellKind.WHOLE_FLOAT, CellKind.NUMBER) for kind in cells)
+        if numbers * 2 > len(cells) and self._config.column_names is None:
+            return (
+                f"Line {self._header_line} looks like a row and no header: set data.column_names to a list of {self._width} names, such "
+                "as [label, a, b]"
+            )
+        record = next(((line, cells) for _, line, cells in self._records(self.parts[0])), None)
+        if record is not None and len(record[1]) > self._width and self._config.column_names is None:
+            return (
+                f"The header in line {self._header_line} has {self._width} cells and line {record[0]} has {len(record[1])}: remove the "
+                "lines above the header, or quote cells that hold the separator"
+            )
+        return None
 
     def counts_rows(self, place: int) -> bool:
         """Return whether a column holds the number of each row, from any start, over all files."""
@@ -296,21 +327,24 @@ class CsvTable:
                 row += len(frame)
         return row > 1
 
-    def chunks(self, given: Sequence[int], features: Sequence[int], ignored: Sequence[int]) -> Iterator[CsvChunk]:
+    def chunks(
+        self, given: Sequence[int], features: Sequence[int], kinds: dict[int, CellKind], names: Sequence[int] = ()
+    ) -> Iterator[CsvChunk]:
         """Yield all rows.
 
         Args:
             given: places of the columns that are asked for as values.
             features: places of the columns of features.
-            ignored: places of all others.
+            kinds: what `kinds` returns of `given`, and of the feature if there is only one.
+            names: those of `given` that are names: whole floats become whole numbers, all else stays as it is written.
 
         Raises:
             DataError: a cell is missing, or a feature is no number; a row has too many or too few cells; the file is damaged.
         """
-        alone = [place for place in features if len(features) == 1]
-        kinds = self.kinds([*given, *alone])
-        if alone and kinds[alone[0]] is CellKind.TEXT:
-            yield from self._text_chunks(given, alone[0], ignored, kinds)
+        self._as_text = {place for place in names if kinds[place] is not CellKind.WHOLE_FLOAT}
+        ignored = sorted(set(range(len(self.names))) - {*given, *features})
+        if len(features) == 1 and kinds[features[0]] is CellKind.TEXT:
+            yield from self._text_chunks(given, features[0], ignored, kinds)
             return
         inside = [place for place in features if place < self._width]
         flags: npt.NDArray[np.bool_] | None = None
@@ -384,7 +418,7 @@ class CsvTable:
         for place in given:
             fixed = place in constants
             cells = np.full(len(frame), constants[place] or "", object) if fixed else frame[order[place]].to_numpy()
-            values[place], gap = values_of_cells(cells, kinds[place], self.dialect.decimal)
+            values[place], gap = values_of_cells(cells, kinds[place], self.dialect.decimal, place in self._as_text)
             if gap is not None:
                 raise self._cell_error(part, row + gap, place, str(cells[gap]), "a value")
         return values

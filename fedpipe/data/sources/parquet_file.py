@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fedpipe.config import DataConfig
-from fedpipe.data.sources.cells import CellKind, kind_of_cell, kind_of_column, number_of_cell, values_of_cells
+from fedpipe.data.sources.cells import CellKind, kind_of_cell, kind_of_column, values_of_cells
 from fedpipe.data.sources.checks import BATCH_ROWS, unreadable
 from fedpipe.data.sources.table_files import TablePart, content_of, table_parts, wrong_content
 from fedpipe.errors import DataError, shorten
@@ -144,37 +144,17 @@ class ParquetTable:
         return row > 1
 
     def _rows_of(self, part: TablePart, places: Sequence[int]) -> Iterator[tuple[int, dict[int, Any]]]:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         inside = [place for place in places if place < self._width]
+        named = [place for place in places if place >= self._width]
         row = 1
         with _readable(part.path):
-            with pq.ParquetFile(part.path) as file:
-                words = self._word_columns(part.path, file, {self.names[place] for place in inside})
-            with pq.ParquetFile(part.path, read_dictionary=words, pre_buffer=False) as file:
-                chosen = {self.names[place] for place in inside}
-                leaves = [leaf for leaf in range(len(file.schema)) if file.schema.column(leaf).path.split(".")[0] in chosen]
-                for number in range(file.metadata.num_row_groups):
-                    group = file.metadata.row_group(number)
-                    size = sum(_decoded_bytes(group.column(leaf), file.schema.column(leaf)) for leaf in leaves)
-                    if size * _GROUP_SHARE > self._limit:
-                        raise DataError(
-                            f"{part.path}: expected row groups of at most {self._limit // _GROUP_SHARE // 1_000_000} MB under "
-                            f"data.memory_limit_mb={self._limit // 1_000_000}, found one of {group.num_rows} rows that may take "
-                            f"{size / 1e6:.0f} MB. Write the file with smaller row groups, or raise data.memory_limit_mb."
-                        )
-                    rows = min(BATCH_ROWS, max(1, self._limit // _BATCH_SHARE * group.num_rows // max(size, 1)))
-                    batches = file.iter_batches(rows, row_groups=[number], columns=[self.names[place] for place in inside] or None, use_threads=False)
-                    for batch in batches:
-                        for piece in _spelled_out(batch, self._limit // _BATCH_SHARE):
-                            where = {name: at for at, name in enumerate(piece.schema.names)}
-                            columns = {place: piece.column(where[self.names[place]]) for place in inside}
-                            columns |= {place: self._constant(part, place, piece.num_rows) for place in places if place >= self._width}
-                            if piece.num_rows:
-                                yield row, columns
-                            row += piece.num_rows
-        del pa
+            for batch in parquet_batches(part.path, self._limit, [self.names[place] for place in inside]):
+                at = {name: number for number, name in enumerate(batch.schema.names)}
+                columns = {place: batch.column(at[self.names[place]]) for place in inside}
+                columns |= {place: self._constant(part, place, batch.num_rows) for place in named}
+                if batch.num_rows:
+                    yield row, columns
+                row += batch.num_rows
 
     def _constant(self, part: TablePart, place: int, rows: int) -> Any:
         """Return a column that the folders name, for some rows of a file."""
@@ -189,19 +169,56 @@ class ParquetTable:
             raise DataError(f"{part.path}: expected a value in the folder {name}=..., found {cell!r}. Fill it in or remove the folder.")
         return pa.array(values * rows)
 
-    def _word_columns(self, path: Path, file: Any, chosen: set[str]) -> list[str]:
-        """Return the columns of texts, which are read as words and numbers of words. Refuses texts inside of lists and structures."""
-        leaves = [file.schema.column(number) for number in range(len(file.schema))]
-        texts = [leaf for leaf in leaves if leaf.physical_type == "BYTE_ARRAY" and leaf.path.split(".")[0] in chosen]
-        names = set(file.schema_arrow.names)
-        images = {field.name for field in file.schema_arrow if is_image_type(field.type)}
-        nested = [leaf.path for leaf in texts if leaf.path not in names and leaf.path.split(".")[0] not in images]
-        if nested:
-            raise DataError(
-                f"{path}: expected columns of numbers, texts, images or lists of numbers, found texts in {shorten(nested, 3)}. Leave them "
-                "out with data.ignore_columns."
-            )
-        return [leaf.path for leaf in texts if leaf.path in names]
+
+def parquet_batches(path: Path, limit: int, names: Sequence[str] | None = None) -> Iterator[Any]:
+    """Return the file's rows as Arrow record batches.
+
+    Args:
+        path: the file.
+        limit: bytes that reading it may take, `data.memory_limit_mb`.
+        names: columns that are read; all if None.
+
+    Raises:
+        DataError: a row group may decode to more than half of `limit`, or a column is no number, text, image or list of numbers.
+        pyarrow.ArrowException, OSError: it is no Parquet file, or damaged.
+    """
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        chosen = set(file.schema_arrow.names if names is None else names)
+        words = _word_columns(path, file, chosen)
+    with pq.ParquetFile(path, read_dictionary=words, pre_buffer=False) as file:
+        schema = file.schema
+        leaves = [leaf for leaf in range(len(schema)) if schema.column(leaf).path.split(".")[0] in chosen]
+        top = [schema.column(leaf) for leaf in leaves]
+        columns = [leaf.path for leaf in top] if names is not None and len(chosen) < len(file.schema_arrow.names) else None
+        for number in range(file.metadata.num_row_groups):
+            group = file.metadata.row_group(number)
+            size = sum(_decoded_bytes(group.column(leaf), about) for leaf, about in zip(leaves, top, strict=True))
+            if size * _GROUP_SHARE > limit:
+                raise DataError(
+                    f"{path}: expected row groups of at most {limit // _GROUP_SHARE // 1_000_000} MB under data.memory_limit_mb="
+                    f"{limit // 1_000_000}, found one of {group.num_rows} rows that may take {size / 1e6:.0f} MB. Write the file with "
+                    "smaller row groups, or raise data.memory_limit_mb."
+                )
+            rows = min(BATCH_ROWS, max(1, limit // _BATCH_SHARE * group.num_rows // max(size, 1)))
+            for batch in file.iter_batches(rows, row_groups=[number], columns=columns, use_threads=False):
+                yield from _spelled_out(batch, limit // _BATCH_SHARE)
+
+
+def _word_columns(path: Path, file: Any, chosen: set[str]) -> list[str]:
+    """Return the columns of texts, which are read as words and numbers of words. Refuses texts inside of lists and structures."""
+    leaves = [file.schema.column(number) for number in range(len(file.schema))]
+    texts = [leaf for leaf in leaves if leaf.physical_type == "BYTE_ARRAY" and leaf.path.split(".")[0] in chosen]
+    names = set(file.schema_arrow.names)
+    images = {field.name for field in file.schema_arrow if is_image_type(field.type)}
+    nested = [leaf.path for leaf in texts if leaf.path not in names and leaf.path.split(".")[0] not in images]
+    if nested:
+        raise DataError(
+            f"{path}: expected columns of numbers, texts, images or lists of numbers, found texts in {shorten(nested, 3)}. Leave them out "
+            "with data.ignore_columns."
+        )
+    return [leaf.path for leaf in texts if leaf.path in names]
 
 
 def is_image_type(kind: Any) -> bool:
@@ -213,7 +230,9 @@ def is_image_type(kind: Any) -> bool:
     if not pa.types.is_struct(kind):
         return False
     fields = {kind.field(number).name: kind.field(number).type for number in range(kind.num_fields)}
-    return set(fields) in ({"bytes", "path"}, {"bytes"}) and (pa.types.is_binary(fields["bytes"]) or pa.types.is_large_binary(fields["bytes"]))
+    return set(fields) in ({"bytes", "path"}, {"bytes"}) and (
+        pa.types.is_binary(fields["bytes"]) or pa.types.is_large_binary(fields["bytes"])
+    )
 
 
 def _family(kind: Any) -> str:
@@ -270,6 +289,3 @@ def _spelled_out(batch: Any, most: int) -> Iterator[Any]:
         part = batch.slice(start, rows)
         columns = [one.dictionary_decode() if pa.types.is_dictionary(one.type) else one for one in part.columns]
         yield pa.RecordBatch.from_arrays(columns, names=part.schema.names)
-
-
-__all__ = ["ParquetChunk", "ParquetTable", "is_image_type", "number_of_cell"]

@@ -143,3 +143,19 @@ def test_settings_of_tables_that_cannot_be_meant_are_refused(tmp_path: Path, set
     with pytest.raises(ConfigError) as caught:
         load_config(path, settings)
     assert message in str(caught.value)
+
+
+def test_dvc_sets_a_value_in_params_yaml_and_changes_no_other_line(tmp_path: Path) -> None:
+    """`dvc exp run -S` writes the whole file anew: a `null` would become nothing, in every line that has one."""
+    from dvc.utils.serialize import modify_yaml
+
+    from fedpipe.config.write import as_params
+
+    for name, text in (("own.yaml", (ROOT / "params.yaml").read_text()), ("new.yaml", as_params(Config(), "A new project."))):
+        path = tmp_path / name
+        path.write_text(text)
+        with modify_yaml(str(path)) as values:
+            values["client"]["learning_rate"] = 0.25
+        before, after = text.splitlines(), path.read_text().splitlines()
+        changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+        assert changed == [("  learning_rate: 0.01", "  learning_rate: 0.25")]

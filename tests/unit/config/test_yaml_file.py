@@ -7,7 +7,6 @@ import pytest
 from ruamel.yaml import YAML
 
 from fedpipe.config import load_config
-from fedpipe.config.load import layer_overrides
 from fedpipe.config.yaml_file import parse_yaml, read_yaml
 from fedpipe.errors import ConfigError
 
@@ -103,10 +102,6 @@ def test_the_same_setting_twice_on_the_command_line_is_refused(tmp_path: Path) -
     (tmp_path / "params.yaml").write_text("rounds: 3\n")
     with pytest.raises(ConfigError, match=r"-S rounds=4 and -S rounds=5: the same setting twice\. Leave one of them out"):
         load_config(tmp_path / "params.yaml", ["rounds=4", "seed=2", "rounds=5"])
-
-
-def test_an_upper_layer_of_overrides_replaces_a_lower_one() -> None:
-    assert layer_overrides(["rounds=4", "seed=2"], ["rounds=5"]) == ["seed=2", "rounds=5"]
 
 
 @pytest.mark.parametrize(

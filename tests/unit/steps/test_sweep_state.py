@@ -9,12 +9,13 @@ import pytest
 from fedpipe.config.schema import Config
 from fedpipe.config.sweep import SweepConfig
 from fedpipe.errors import ConfigError
+from fedpipe.resources import free_memory_mb
 from fedpipe.steps.evaluate_run import finished_run
 from fedpipe.steps.project import Project
 from fedpipe.steps.resume import find_interrupted
 from fedpipe.steps.run_state import begin
 from fedpipe.steps.sweep_child import score
-from fedpipe.steps.sweep_pool import free_memory_mb, how_it_ended, most_children
+from fedpipe.steps.sweep_pool import how_it_ended, most_children
 from fedpipe.steps.sweep_state import begin_sweep
 
 
