@@ -352,7 +352,8 @@ class _Reader:
             name = "" if place is None else self._table.names[place]
 
             def located(match: re.Match[str]) -> str:
-                return f"{self._where(rows.part, int(match[1]))}, column {name}"
+                row = self._where(rows.part, int(match[1])) if isinstance(self._table, CsvTable) else match[0]
+                return f"{row}, column {name}"
 
             raise DataError(re.sub(r"row (\d+) \(the first row is 1\)", located, str(err))) from err
 
