@@ -6,8 +6,8 @@ pandas reads CSV, pyarrow Parquet. An optional column `split` holds train or tes
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -109,37 +109,61 @@ def table_kind(path: Path) -> str | None:
     return "csv" if content in ("text", "gzip", "bzip2", "xz") and path.suffix.lower() not in (".json", ".yaml", ".xml", ".html") else None
 
 
-def feature_batches(config: DataConfig, path: Path, columns: Sequence[str] = ()) -> Iterator[FeatureRows]:
-    """Yield the features of a table without looking at labels and clients: what a model predicts from.
+@dataclass(frozen=True)
+class TableFeatures:
+    """The features of a table without its labels and clients: what a model predicts from.
+
+    Attributes:
+        names: of the columns of features, in the model's order.
+        surplus: columns that the table has beside them, its columns of label, client and split left aside.
+        rows: yields the rows; raises DataError where a cell is missing or no number.
+    """
+
+    names: tuple[str, ...]
+    surplus: tuple[str, ...]
+    rows: Callable[[], Iterator[FeatureRows]]
+
+
+def open_features(config: DataConfig, path: Path, columns: Sequence[str] = ()) -> TableFeatures:
+    """Open a table by the settings that a model's training data were read with, and find the model's features by their names.
 
     Args:
-        config: the settings that the model's own table was read with; `source` says whether this one is `csv` or `parquet`.
+        config: the settings; `source` says whether this table is `csv` or `parquet`.
         path: a file, or a folder of files.
         columns: names of the features in the order that the model takes them; () takes the table's own, as in training. The table
-            may have them in any order, and may have the columns of label, client and split too.
+            may have them in any order.
 
     Raises:
-        DataError: a column is missing, or there is one that is no feature; a cell is missing or no number.
+        DataError: it cannot be read, or a column is missing or there twice.
     """
     table = open_table(config, path)
-    roles = assign_roles(config, table, labelled=False)
+    names = set(columns)
     if columns:
-        roles = _named_features(table, roles, columns)
-    for rows in _Reader(config, table, roles).rows():
-        yield FeatureRows(rows.part.path, rows.first_row, rows.x)
+        counts = Counter(table.names)
+        given = {config.label_column, config.client_column, SPLIT_COLUMN}
+        surplus = tuple(dict.fromkeys(name for name in table.names if name and name not in names | given))
+        missing = [name for name in columns if name not in counts]
+        if missing:
+            beside = f"; columns that the model does not know: {shorten(surplus)}" if surplus else ""
+            raise DataError(
+                f"{path}: expected the {len(columns)} columns that the model was trained on, found no {shorten(missing)}{beside}. Add or "
+                "rename them; their order does not matter."
+            )
+        twins = [name for name in dict.fromkeys(columns) if counts[name] > 1]
+        if twins:
+            raise DataError(f"{path}: expected each column once, found {shorten(twins)} twice. Rename or remove one.")
+        places = {name: place for place, name in enumerate(table.names)}
+        roles = Roles(None, None, None, tuple(places[name] for name in columns))
+    else:
+        surplus = ()
+        roles = assign_roles(config, table, labelled=False)
+        roles = replace(roles, label=None, client=None, split=None)
 
+    def rows() -> Iterator[FeatureRows]:
+        for part in _Reader(config, table, roles).rows():
+            yield FeatureRows(part.part.path, part.first_row, part.x)
 
-def _named_features(table: CsvTable | ParquetTable, roles: Roles, columns: Sequence[str]) -> Roles:
-    places = {name: place for place, name in enumerate(table.names)}
-    missing = [name for name in columns if name not in places]
-    wanted = set(columns)
-    surplus = [table.names[place] for place in roles.features if table.names[place] not in wanted]
-    if missing or surplus:
-        texts = [f"no column {shorten(missing)}"] if missing else []
-        texts += [f"also {shorten(surplus)}, which the model does not know"] if surplus else []
-        remedy = "Name the columns as in training" if missing else f"Leave the others out: data.ignore_columns=[{_listed(surplus)}]"
-        raise DataError(f"{table.path}: expected the columns {shorten(columns)}, found {' and '.join(texts)}. {remedy}.")
-    return Roles(None, None, None, tuple(places[name] for name in columns), roles.left_out, roles.notes)
+    return TableFeatures(tuple(table.names[place] for place in roles.features), surplus, rows)
 
 
 def _listed(names: Sequence[str]) -> str:
