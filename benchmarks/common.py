@@ -22,6 +22,7 @@ from rich.table import Table
 
 from benchmarks.processes import end_group, tree, tree_memory_mb
 from benchmarks.systems.line import FOLDER, LINE, Job, write_job
+from fedpipe.resources import usable_cores
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES_PER_CLIENT, BATCH_SIZE, TEST_EXAMPLES = 100, 20, 1000
@@ -188,7 +189,7 @@ def machine() -> dict[str, Any]:
     cpu = next((line.split(":", 1)[1].strip() for line in info.splitlines() if line.startswith("model name")), platform.machine())
     return {
         "cpu": cpu,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "system": platform.platform(),
         "python": platform.python_version(),

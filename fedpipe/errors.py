@@ -4,10 +4,13 @@ Every message says what was expected, what was found, where, and what to do next
 one line and exits with `exit_code`; a traceback is shown with `--debug` alone. Passwords and tokens are hidden in every message.
 """
 
+import re
 import signal
 from collections.abc import Iterable
 
 from fedpipe.redact import hide
+
+_ERROR_LINE = re.compile(r"\s*(?:ERROR|error|fatal|FATAL|CRITICAL|fedpipe):\s|[\w.]*(?:Error|Exception|Timeout)\b:?|unexpected error")
 
 
 class FedpipeError(Exception):
@@ -52,6 +55,15 @@ class TrackingError(FedpipeError):
     """The MLflow store cannot be reached or written."""
 
 
+class StoppedError(FedpipeError):
+    """The command was stopped by Ctrl-C or SIGTERM; the message names the command that continues."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        """Take the message and the exit code, 130 or 143."""
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class EnvironmentProblem(FedpipeError):
     """A program, a right or a resource that fedpipe needs is not there."""
 
@@ -65,6 +77,20 @@ def shorten(items: Iterable[object], limit: int = 10) -> str:
     listed = [str(item) for item in items]
     text = ", ".join(listed[:limit])
     return f"{text} (+{len(listed) - limit})" if len(listed) > limit else text
+
+
+def program_error(output: str, limit: int = 600) -> str:
+    """Return the reason that a program gave for its failure, on one line, without secrets: from its last error line on.
+
+    An error line is one that says so (`ERROR:`, `fatal:`, `error:`, `SomeError:`); without one it is the last line.
+
+    >>> program_error("Running stage 'a':\\n> false\\nERROR: failed to reproduce 'a': failed to run: false, exited with 1\\n")
+    "ERROR: failed to reproduce 'a': failed to run: false, exited with 1"
+    """
+    lines = [line for line in output.splitlines() if line.strip()]
+    starts = [number for number, line in enumerate(lines) if _ERROR_LINE.match(line)]
+    text = hide(" ".join(" ".join(lines[starts[-1] if starts else -1 :]).split()))  # hidden before it is cut: half a password is not found
+    return text if len(text) <= limit else f"{text[:limit]} ..."
 
 
 def reason_of(err: BaseException) -> str:

@@ -6,18 +6,21 @@ The TFF worker and Prefect's temporary server are processes of their own: they b
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from fedpipe.config import load_config
+from fedpipe.config import Config, load_config
 from fedpipe.outlets import watch_outlets
 from fedpipe.redact import hide
+from fedpipe.steps.early import check_own_code, early_data
 from fedpipe.steps.project import Project
+from fedpipe.steps.refs import DataRef
 from fedpipe.steps.retrain import RETRAIN_OF
 from fedpipe.steps.run_state import RunState, begin, removed_if_refused, running
 from fedpipe.steps.runtime import early_runtime
 from fedpipe.steps.summary import new_run_name
+from fedpipe.tracking.store import check_reachable
 from fedpipe.types import RoundSink
 from flows.home import use_writable_home
 
@@ -49,6 +52,7 @@ def launch(
     flow: Callable[[str, list[str], str], dict[str, Any]] | None = None,
     resumed: RunState | None = None,
     retrain_of: str | None = None,
+    begun: Callable[[RunState], None] | None = None,
 ) -> dict[str, Any]:
     """Run `federated_training`, or a flow around it, here and return its summary.
 
@@ -62,9 +66,11 @@ def launch(
         flow: a flow of the user's own that takes params file, overrides and name, and calls `federated_training` with them.
         resumed: the run to go on with; `params` are then its own.
         retrain_of: the registered version, `NAME/VERSION`, that this run replaces; part of its lineage.
+        begun: is told of the run once it has a folder, from which it can be resumed.
 
     Raises:
-        FedpipeError: bad input, before anything is started; or what a step raised.
+        FedpipeError: bad data or settings, before anything is started; bad code of the user's own, before the flow; or what a step
+            raised.
     """
     watch_outlets()
     # As the command line does; without it a program of the user's own could not save models.
@@ -75,12 +81,34 @@ def launch(
     asked: dict[str, Any] = {"params": str(params.resolve()), "overrides": list(overrides)}
     if retrain_of is not None:
         asked[RETRAIN_OF] = retrain_of
-    run = resumed or begin(project, hide(name or new_run_name()), config, "run", **asked)
-    run_name, run_dir = run.name, run.folder
     os.chdir(project.root)
     use_writable_home(project)
-    refused = removed_if_refused(run) if resumed is None else nullcontext()
-    with refused, running(run), early_runtime(config.runtime, run_dir / "worker.log"):
+    with ExitStack() as stack:
+        with timings.phase("load the data"):
+            data = stack.enter_context(early_data(config, project))
+        check_reachable(project.root)
+        run = resumed or begin(project, hide(name or new_run_name()), config, "run", **asked)
+        if begun is not None:
+            begun(run)
+        stack.enter_context(removed_if_refused(run) if resumed is None else nullcontext())
+        stack.enter_context(running(run))
+        return _run_flow(project, params, overrides, run, config, data, sinks, timings, flow)
+
+
+def _run_flow(
+    project: Project,
+    params: Path,
+    overrides: Sequence[str],
+    run: RunState,
+    config: Config,
+    data: DataRef | None,
+    sinks: Sequence[RoundSink],
+    timings: Timings,
+    flow: Callable[[str, list[str], str], dict[str, Any]] | None,
+) -> dict[str, Any]:
+    """Start the worker and Prefect's server, import TensorFlow beside them, and run the flow."""
+    run_name, run_dir = run.name, run.folder
+    with early_runtime(config.runtime, run_dir / "worker.log"):
         with timings.phase("import prefect"):
             import prefect.settings  # noqa: F401 - the next line needs it; imported here to be counted
 
@@ -91,6 +119,8 @@ def launch(
         with prefect_api(run_dir / "prefect-server.log") as server:
             with timings.phase("import tensorflow, tff"):
                 import tensorflow_federated  # noqa: F401
+            with timings.phase("import code of one's own"):
+                check_own_code(config, project, data)
             with timings.phase("open the mlflow store"):
                 # Here already: a store that cannot be written is said before a flow run is made.
                 from fedpipe.tracking.store import open_store

@@ -45,7 +45,7 @@ def launch_sweep(
         if dask is not None:
             from flows.dask_pool import DaskPool, cluster
 
-            sweep, _ = load(project, path, overrides)
+            sweep, *_ = load(project, path, overrides)
             asked = (sweep.cores_per_child, sweep.memory_per_child_mb, sweep.max_parallel)
             runner, most = stack.enter_context(cluster(dask, *asked))
             run.pool, flow = DaskPool(project, most, sweep.cores_per_child), flow.with_options(task_runner=runner)

@@ -4,19 +4,18 @@ The bound is the pool's own: Prefect's server hands out no more runs than that t
 worker's `--limit`.
 """
 
-import os
 from dataclasses import dataclass
 
-import yaml
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.workers.process import ProcessWorker
 
+from fedpipe.config.yaml_file import read_yaml
 from fedpipe.errors import ConfigError, EnvironmentProblem
+from fedpipe.resources import free_memory_mb, usable_cores
 from fedpipe.steps.project import Project
-from fedpipe.steps.sweep_pool import free_memory_mb
 from flows.server import require_server
 
 CORES_EACH, MEMORY_EACH_MB = 2, 2400
@@ -34,7 +33,7 @@ class Pool:
 
 def fitting() -> int:
     """Return how many trainings this machine bears at a time, by its cores and free memory; 1 at least."""
-    return max(1, min(len(os.sched_getaffinity(0)) // CORES_EACH, int(free_memory_mb() // MEMORY_EACH_MB)))
+    return max(1, min(usable_cores() // CORES_EACH, int(free_memory_mb() // MEMORY_EACH_MB)))
 
 
 def set_up_pool(project: Project, at_a_time: int | None) -> Pool:
@@ -75,9 +74,9 @@ def set_up_pool(project: Project, at_a_time: int | None) -> Pool:
 def _name(project: Project) -> str:
     path = project.root / "prefect.yaml"
     try:
-        deployments = yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]
+        deployments = read_yaml(path)["deployments"]
         names = {str(one["work_pool"]["name"]) for one in deployments}
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as err:
+    except (OSError, ValueError, TypeError, KeyError) as err:
         raise ConfigError(
             f"{path}: expected deployments with a work pool each, found {type(err).__name__}: {err}. See docs/deploy.md."
         ) from err

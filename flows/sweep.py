@@ -14,6 +14,7 @@ from prefect.artifacts import create_link_artifact, create_progress_artifact, cr
 from prefect.runtime import flow_run
 
 from fedpipe.outlets import scrubbed, watch_outlets
+from fedpipe.report.axis import ABSENT
 from fedpipe.steps.project import find_project
 from fedpipe.steps.sweep import SweepOptions, run_sweep
 from fedpipe.steps.sweep_run import SweepWatcher
@@ -94,7 +95,8 @@ class SweepArtifacts:
     def show(self, summary: Mapping[str, Any]) -> None:
         """Add the table of children and the link to the parent run."""
         rows = [
-            {"child": child["number"], "state": child["state"], summary["metric"]: child["value"], **child["params"]}
+            {"child": child["number"], "state": child["state"], summary["metric"]: child["value"]}
+            | {key: child["params"].get(key, ABSENT) for key in summary["keys"]}
             for child in summary["children"]
         ]
         create_table_artifact(table=rows, key="children-table", description=f"Sweep {summary['name']}: each child")

@@ -15,6 +15,7 @@ from fedpipe.config import Config
 from fedpipe.outlets import scrubbed
 from fedpipe.steps.chain import read_chain
 from fedpipe.steps.data import load_data as load_data_step
+from fedpipe.steps.early import borrow_data, may_pass
 from fedpipe.steps.evaluate import evaluate as evaluate_step
 from fedpipe.steps.project import Project
 from fedpipe.steps.record import record as record_step
@@ -30,15 +31,14 @@ _KEPT: Any = {"cache_policy": NO_CACHE, "persist_result": False}
 
 def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
     """Return whether a failed `load_data` is worth another try: a lost connection is, a wrong setting is not."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, OSError) or isinstance(getattr(error, "__cause__", None), OSError)
+    return may_pass(state.result(raise_on_failure=False))
 
 
 @task(name="load_data", retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=_may_pass, **_KEPT)
 def load_data(config: Config, project: Project) -> DataRef:
-    """Bring the shards up to date through DVC."""
+    """Bring the shards up to date through DVC, unless whoever called the flow has done so just now."""
     with scrubbed():
-        return load_data_step(config, project)
+        return borrow_data(config) or load_data_step(config, project)
 
 
 @task(name="sample_clients", **_KEPT)

@@ -180,7 +180,7 @@ class ClientWork:
         if self.model.targets is not None:
             return self._masked_gradients(tape, weights, logits, *self.model.targets(x, y))
         losses, by_logits = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=y)
-        gradients = _dense(tape.gradient(logits, weights, output_gradients=by_logits / tf.cast(tf.size(y), tf.float32)))
+        gradients = _differentiate(tape, logits, weights, by_logits / tf.cast(tf.size(y), tf.float32))
         hits = tf.cast(tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), y), tf.float32)
         return gradients, [tf.reduce_sum(losses), tf.cast(tf.reduce_sum(hits), tf.int64)]
 
@@ -192,15 +192,17 @@ class ClientWork:
         losses, by_logits = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=flat, labels=labels)
         predictions = tf.reduce_sum(counts)
         by_logits = by_logits * counts[:, tf.newaxis] / tf.maximum(predictions, 1.0)
-        gradients = _dense(tape.gradient(logits, weights, output_gradients=tf.reshape(by_logits, tf.shape(logits))))
+        gradients = _differentiate(tape, logits, weights, tf.reshape(by_logits, tf.shape(logits)))
         hits = tf.cast(tf.equal(tf.argmax(flat, axis=-1, output_type=tf.int32), labels), tf.float32) * counts
         sums = [tf.reduce_sum(losses * counts), tf.cast(tf.reduce_sum(hits), tf.int64), tf.cast(predictions, tf.int64)]
         return gradients, sums
 
 
-def _dense(gradients: Sequence[Any]) -> list[Any]:
-    """Return the gradients as tensors: that of an embedding comes as the rows that were used."""
-    return [tf.convert_to_tensor(gradient) for gradient in gradients]
+def _differentiate(tape: Any, logits: Any, weights: Sequence[Any], by_logits: Any) -> list[Any]:
+    """Return the gradients by the weights as tensors: zeros for a weight that the logits do not depend on, such as a frozen one."""
+    zero = tf.UnconnectedGradients.ZERO
+    gradients = tape.gradient(logits, weights, output_gradients=by_logits, unconnected_gradients=zero)
+    return [tf.convert_to_tensor(gradient) for gradient in gradients]  # that of an embedding comes as the rows that were used
 
 
 def without_padding(x: Any) -> Any:

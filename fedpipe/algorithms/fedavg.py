@@ -29,7 +29,7 @@ from fedpipe.algorithms.base import RoundResult
 from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.composer import compose
 from fedpipe.algorithms.failures import NOT_FINITE, build_finder, failing, readable, require_reports
-from fedpipe.algorithms.groups import balance, usable_cores
+from fedpipe.algorithms.groups import balance
 from fedpipe.algorithms.optimizers import build_server_optimizer
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
 from fedpipe.algorithms.schedules import rate_metrics, rates_of_round, with_server_rate
@@ -38,6 +38,7 @@ from fedpipe.config import Config
 from fedpipe.config.schema import RuntimeConfig
 from fedpipe.data.resident import ResidentCache, ResidentClient
 from fedpipe.errors import ConfigError, RoundError, shorten
+from fedpipe.resources import usable_cores
 from fedpipe.seeding import derive_seed
 from fedpipe.types import Weights
 
@@ -75,6 +76,12 @@ class FedAvg:
         data = "sent with each round" if self._work.by_value else "resident files, read by the worker"
         secure = {"aggregator.secure": SIMULATED} if self._aggregation.secure else {}
         return {**self._arrangement, **secure, "algorithm.data": data}
+
+    def use_groups(self, groups: int) -> None:
+        """Compute clients in so many groups, as an earlier start of the run did; nothing changes where they are not computed in groups."""
+        if self._groups is not None and not self._work.pools:
+            self._groups = groups
+            self._arrangement = {**self._arrangement, "algorithm.groups": str(groups)}
 
     def initialize(self) -> Any:
         """Return the server state of round 0."""

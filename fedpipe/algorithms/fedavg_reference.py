@@ -73,7 +73,7 @@ def client_update(model: Any, dataset: Any, server_weights: Any, learning_rate: 
     for batch in dataset:
         with tf.GradientTape() as tape:
             outputs = model.forward_pass(batch)
-        gradients = tape.gradient(outputs.loss, client_weights)
+        gradients = tape.gradient(outputs.loss, client_weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         for weight, gradient in zip(client_weights, gradients, strict=True):
             weight.assign_sub(learning_rate * gradient)
     return client_weights

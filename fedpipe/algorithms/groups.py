@@ -14,18 +14,12 @@ A clipped or noised aggregate must see each client: there the composer uses one 
 """
 
 import heapq
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from fedpipe.algorithms.client_work import ClientResult, ClientWork, add, zero_sums
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def balance(counts: Mapping[str, int], groups: int) -> list[list[str]]:

@@ -1,6 +1,7 @@
 """`fedpipe sources`, `describe` and `forget`: what can be read, what was made of it, and leaving."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from fedpipe.errors import ConfigError, shorten
 
 _SHOWN_LABELS = 12
 """Labels that `describe` lists in full; of more it says how many there are."""
+_NOT_IN_TABLE = ("histogram", "data_of", "run_id", "path")
 
 
 def sources(as_json: Json = False) -> None:
@@ -27,19 +29,30 @@ def sources(as_json: Json = False) -> None:
 
 
 def describe(
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN|MODEL@ALIAS]", help="Run or registered model whose data to show. Default: the newest run."),
+    ] = None,
     pictures: Annotated[Path | None, typer.Option(help="Folder for two pictures: client sizes, and labels by client.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what data/shards hold: clients, examples, sizes, skew."""
+    """Show the data of a run: clients, examples, sizes, skew."""
     from fedpipe.data.population import Population
     from fedpipe.data.skew import describe as figures_of
     from fedpipe.steps.describe import understood_lines, write_pictures
     from fedpipe.steps.project import find_project
+    from fedpipe.steps.run_data import data_of, find_run_shards
 
-    population = Population.open(find_project(Path.cwd()).shards, verify=False)
+    project = find_project(Path.cwd())
+    data = data_of(project, run)
+    population = Population.open(find_run_shards(project, data), verify=False)
     figures, manifest = asdict(figures_of(population.index)), population.manifest
     drawn = [str(path) for path in write_pictures(population, pictures)] if pictures else []
+    path = os.path.relpath(population.path, project.root)
     about = {
+        "data_of": data.title,
+        "run_id": data.run_id or None,
+        "path": path,
         "source": manifest.source,
         "partition": manifest.partition,
         "feature_shape": list(manifest.feature_shape),
@@ -49,15 +62,18 @@ def describe(
     }
     if as_json:
         understood = asdict(manifest.understood) if manifest.understood else None
-        print(json.dumps({**about, "understood": understood, **figures, "client_ids": population.index.client_ids, "pictures": drawn}))
+        print(
+            json.dumps({**about, "understood": understood, **figures, "client_ids": list(population.index.client_ids), "pictures": drawn})
+        )
         return
+    typer.echo(f"data of {data.title}, in {path}" if data.run_id else f"data in {path}")
     for line in understood_lines(manifest):
         typer.echo(line)
-    rows = [(name, _cell(value)) for name, value in {**about, **figures}.items() if name != "histogram"]
+    rows = [(name, _cell(value)) for name, value in {**about, **figures}.items() if name not in _NOT_IN_TABLE]
     widest = max(clients for _, _, clients in figures["histogram"])
     for start, end, clients in figures["histogram"]:
         rows.append((f"{start:.0f} to {end:.0f} examples", f"{'#' * round(40 * clients / widest)} {clients}"))
-    print_table(("what", "value"), rows, title="data/shards")
+    print_table(("what", "value"), rows, title=path)
     for path in drawn:
         typer.echo(path)
 
@@ -77,6 +93,15 @@ def forget(
         typer.Option(
             help="Why; a tag of the registered models that trained on their data. Default: what it says already, else 'asked to be "
             "forgotten'.",
+            show_default=False,
+        ),
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            "--run",
+            metavar="RUN|MODEL@ALIAS",
+            help="Run or registered model whose data the clients are in. Default: with --retrain the champion, else the newest run.",
             show_default=False,
         ),
     ] = None,
@@ -101,14 +126,20 @@ def forget(
         from fedpipe.steps.retrain import plan_retraining
 
         planned = plan_retraining(project, model or load_config(project.params).tracking.model_name)
-    done = forget_step(project, client_ids, reason)
+        run = run or planned.version
+    done = forget_step(project, client_ids, reason, run)
     needed = planned is not None and planned.version in done.champions
     if not as_json and not quiet:
+        path = os.path.relpath(done.path, project.root)
+        whose = "" if done.in_dvc else f", data of {done.title}"
         typer.echo(
-            f"data/shards: {done.examples} examples of {shorten(done.client_ids)} are gone, {done.clients_left} clients are left; "
-            f"{len(done.files_changed)} of {done.files} files changed. Commit forgotten.json and dvc.lock; `dvc push` sends the new "
-            "version, `dvc gc` removes the old one.",
+            f"{path}{whose}: {done.examples} examples of {shorten(done.client_ids)} are gone, {done.clients_left} clients are left; "
+            f"{len(done.files_changed)} of {done.files} files changed."
         )
+        if done.in_dvc:
+            typer.echo("Commit forgotten.json and dvc.lock; `dvc push` sends the new version, `dvc gc` removes the old one.")
+        else:
+            typer.echo(f"Commit forgotten.json. Older versions with these clients that were removed here: {len(done.removed)}.")
         if done.versions_marked:
             typer.echo(f"models that trained on their data, now tagged so: {', '.join(done.versions_marked)}")
         for version in done.champions:

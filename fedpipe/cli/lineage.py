@@ -17,21 +17,25 @@ def lineage(
     wanted: Annotated[
         str | None, typer.Argument(metavar="RUN|MODEL@ALIAS", help="A run's id or name, or a registered model: NAME@ALIAS, NAME/VERSION.")
     ] = None,
-    client: Annotated[str | None, typer.Option("--client", metavar="ID", help="Show what trained on this client's data instead.")] = None,
+    client: Annotated[
+        str | None,
+        typer.Option(
+            "--client", metavar="ID", help="Show what trained on this client's data instead; of a RUN's client, default the newest run's."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show the chain from the commit to the model, or all runs and models that trained on a client's data."""
-    if (wanted is None) == (client is None):
-        found = "neither" if wanted is None else "both"
-        raise ConfigError(f"lineage: expected a run or model, or --client ID, found {found}. For example `fedpipe lineage --client c003`.")
+    if wanted is None and client is None:
+        raise ConfigError("lineage: expected a run or model, or --client ID, found neither. For example `fedpipe lineage --client c003`.")
     from fedpipe.steps.lineage import client_lineage, run_lineage
     from fedpipe.steps.project import find_project
 
     project = find_project(Path.cwd())
-    answer = run_lineage(project, wanted) if wanted is not None else client_lineage(project, str(client))
+    answer = run_lineage(project, str(wanted)) if client is None else client_lineage(project, client, wanted)
     if as_json:
         print(json.dumps(answer))
-    elif wanted is not None:
+    elif client is None:
         _show_chain(answer)
     else:
         _show_client(answer)
@@ -106,7 +110,7 @@ def _show_client(answer: dict[str, Any]) -> None:
         counted = ["?", "?"] if one["share"] is None else [str(one["examples"]), f"{one['share']:.2%}"]
         rounds = f"{one['rounds']}: {one['spans']}" if one["rounds"] else "0"
         rows.append((one["run_id"][:_SHORT], one["name"], _day(one["start_time"]), which, rounds, one["failed"], *counted))
-    title = f"client {answer['client']}: {len(runs)} runs"
+    title = f"client {answer['client']}, as in {answer['data_of']}: {len(runs)} runs"
     print_table(columns, rows, title=title, right=("failed", "examples", "share"), names=("run", "name"))
     for version in versions:
         typer.echo(f"model {_label(version)}, run {version['run_id'][:_SHORT]}" + _marks(version))

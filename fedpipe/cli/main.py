@@ -13,6 +13,7 @@ import typer
 
 from fedpipe import __version__
 from fedpipe.cli import cache, clean, data, doctor, init, lineage, models, pipeline, report, resume, run, serve, store, sweep, worker
+from fedpipe.cli.interrupted import INTERRUPTED, TERMINATED
 from fedpipe.errors import FedpipeError
 from fedpipe.outlets import watch_outlets
 from fedpipe.redact import hide
@@ -25,7 +26,6 @@ _OF_TFF = (
     "Object was never used (type <class 'tensorflow.python.framework.ops.Operation'>):\n<tf.Operation 'assert_less_equal",
     "This code path can temporarily allocate extra memory",  # compression: packing of bits
 )
-_INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 app = typer.Typer(
     name="fedpipe",
@@ -81,18 +81,18 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         code = app(args=arguments, prog_name="fedpipe", standalone_mode=False)
-        if code == _INTERRUPTED:  # typer's answer to Ctrl-C
+        if code == INTERRUPTED:  # typer's answer to Ctrl-C
             _say("interrupted", code)
     except typer.Exit as err:
         code = err.exit_code
     except typer.exceptions.TyperException as err:
         code = _say(f"{err.format_message().rstrip('.')}. See `fedpipe --help`.", err.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        code = _say("interrupted", _INTERRUPTED)
+        code = _say("interrupted", INTERRUPTED)
     except SystemExit as err:
-        if err.code != _TERMINATED:
+        if err.code != TERMINATED:
             raise
-        code = _say("told to end", _TERMINATED)
+        code = _say("terminated (SIGTERM)", TERMINATED)
     except FedpipeError as err:
         if debug:
             watch_outlets()  # typer puts its own hook in the place of ours

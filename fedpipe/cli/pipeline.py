@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from fedpipe.cli.interrupted import again, stoppable
 from fedpipe.cli.options import Json, Overrides, ParamsFile, Quiet
 
 
@@ -31,7 +32,7 @@ def prepare(params: ParamsFile = None, set_: Overrides = None, as_json: Json = F
     from fedpipe.steps.describe import understood_lines, write_tables
 
     bar = DownloadBar(Console(stderr=True), quiet or as_json)
-    with bar.progress, watched(bar):
+    with stoppable(f"The shards are as they were before. Run it again with: {again()}"), bar.progress, watched(bar):
         manifest = prepare_step(config.data, project.shards, project)
     write_tables(Population.open(project.shards, verify=False), project.outputs / "prepare")
     if as_json:
@@ -57,7 +58,7 @@ def train(params: ParamsFile = None, set_: Overrides = None, as_json: Json = Fal
     name = new_run_name()
     data = load_data(config, project)
     run = run_of_stage(project, name, config, data.md5)
-    with running(run), RoundBar(config.rounds, quiet or as_json) as bar:
+    with stoppable("Continue with: dvc repro"), running(run), RoundBar(config.rounds, quiet or as_json) as bar:
         plan = sample_clients(config, data, run.folder)
         trained = train_step(config, data, plan, project, run.name, sinks=[bar])
         run.update(status=FINISHED)

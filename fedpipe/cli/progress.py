@@ -1,6 +1,7 @@
 """The progress bar of a run, on stderr, and the table of its result, on stdout."""
 
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -55,15 +56,25 @@ class RoundBar:
         self._progress.update(self._task, completed=report.round_num, description="round", **fields)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Leave the bar as it stands."""
+        """Leave the bar as it stands; of what was refused before its first round, leave nothing."""
         if self._live is not None:
+            refused = error is not None and not self._progress.tasks[0].started
+            self._live.transient = refused
             self._live.stop()
-            if not console.is_interactive:  # Rich leaves the line open where nobody watches; what comes next has its own
+            if not refused and not console.is_interactive:  # Rich leaves the line open where nobody watches; what comes next has its own
                 console.line()
 
 
-def show_summary(summary: dict[str, Any], open_with: str) -> None:
-    """Print the result of a finished run to stdout: figures before and after, where it is, and the command that opens it."""
+def show_summary(summary: dict[str, Any], root: Path) -> None:
+    """Print the result of a finished run to stdout: figures before and after, where it is, and the command that opens it.
+
+    Args:
+        summary: of the run.
+        root: folder of the project.
+    """
+    from fedpipe.tracking.store import tracking_uri
+    from fedpipe.tracking.ui_address import ui_address
+
     console = result_console()
     table = Table(show_header=True, header_style="bold", title=f"{summary['rounds']} rounds", title_justify="left")
     table.add_column("central test set")
@@ -80,8 +91,10 @@ def show_summary(summary: dict[str, Any], open_with: str) -> None:
         f"data   {summary['data_md5'][:12]}   {commit}   weights sha256 {summary['weights_sha256'][:12]}",
         f"files  {summary['run_dir']}",
         f"MLflow {summary['url']}",
-        f"       opens with: {open_with}",
     ]
+    command = ui_address(root, tracking_uri(root)).command
+    if command is not None:
+        lines.append(f"       opens with: {command}")
     if "privacy" in summary:
         private = summary["privacy"]
         epsilon = "infinite" if private["epsilon"] is None else f"{private['epsilon']:.4g}"

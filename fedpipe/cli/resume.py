@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fedpipe.cli.interrupted import stoppable
 from fedpipe.cli.options import Json, Quiet
 
 
@@ -54,13 +55,18 @@ def resume(
     from flows.launch import launch
 
     quiet_prefect()
-    with contextlib.redirect_stdout(sys.stderr), RoundBar(state.config.rounds, quiet or as_json) as bar:
+    with (
+        stoppable("") as next_step,
+        contextlib.redirect_stdout(sys.stderr),
+        RoundBar(state.config.rounds, quiet or as_json) as bar,
+    ):
+        next_step.resume(state.folder.name)
         summary = launch(project, own_params(state, machines), sinks=(bar,), resumed=state)
     summary["seconds"]["total"] = time.perf_counter() - start
     if as_json:
         print(json.dumps(summary))
     elif not quiet:
-        show_summary(summary, "uv run fedpipe ui")
+        show_summary(summary, project.root)
 
 
 def sync(as_json: Json = False, quiet: Quiet = False) -> None:

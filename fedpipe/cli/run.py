@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fedpipe.cli.interrupted import again, stoppable
 from fedpipe.cli.options import Json, Overrides, ParamsFile, Quiet
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def train_here(
     start: float | None = None,
     retrain_of: str | None = None,
 ) -> dict[str, Any]:
-    """Run one training with a progress bar and a table at its end, both on stderr, and return its summary.
+    """Run one training, with a progress bar on stderr and a table of the result on stdout, and return its summary.
 
     Args:
         project: where.
@@ -72,11 +73,25 @@ def train_here(
 
     spent = Timings()
     # Whatever a library prints goes to stderr: stdout carries the result alone.
-    with contextlib.redirect_stdout(sys.stderr), RoundBar(config.rounds, quiet) as bar, watched(bar.downloads):
-        summary = launch(project, params, overrides, name, (bar,), spent, retrain_of=retrain_of)
+    with (
+        stoppable(f"Nothing was trained. Run it again with: {again()}") as next_step,
+        contextlib.redirect_stdout(sys.stderr),
+        RoundBar(config.rounds, quiet) as bar,
+        watched(bar.downloads),
+    ):
+        summary = launch(
+            project,
+            params,
+            overrides,
+            name,
+            sinks=(bar,),
+            timings=spent,
+            retrain_of=retrain_of,
+            begun=lambda run: next_step.resume(run.folder.name),
+        )
     summary["seconds"]["total"] = time.perf_counter() - start
     if not quiet:
-        show_summary(summary, "uv run fedpipe ui")
+        show_summary(summary, project.root)
     if timings:
         summary["timings"] = spent.seconds
         show_timings(spent.seconds)

@@ -12,23 +12,30 @@ from fedpipe.cli.options import Json
 
 
 def ui(
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="TCP port.")] = 5000,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=1, max=65535, help="TCP port. Default: 5000, or the next free one.", show_default=False),
+    ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on. Others than 127.0.0.1 let other machines in.")] = "127.0.0.1",
 ) -> None:
-    """Open the MLflow UI on this project's store, on 127.0.0.1 unless told otherwise; ends with Ctrl-C."""
+    """Serve the pages of this project's runs, the MLflow UI, until Ctrl-C."""
     from fedpipe.steps.project import find_project
+    from fedpipe.tracking.store import tracking_uri
     from fedpipe.tracking.ui import ui_command, ui_environment
+    from fedpipe.tracking.ui_address import free_ui_port, note_ui
 
     project = find_project(Path.cwd())
+    port = port or free_ui_port()
     command = ui_command(project.root, port, host)
     if host not in ("127.0.0.1", "localhost", "::1"):
         logging.getLogger("fedpipe.cli").warning(
-            "--host %s: whoever reaches port %d there can read, change and delete all runs, without a password. Leave it at 127.0.0.1, and "
-            "let others in through ssh -L or a proxy that asks who they are.",
+            "--host %s: everybody who reaches port %d there can read, change and delete all runs, without a password. Leave it at "
+            "127.0.0.1, and let others in through ssh -L or a proxy with a login.",
             host,
             port,
         )
     typer.echo(f"MLflow UI: http://{f'[{host}]' if ':' in host else host}:{port}", err=True)
+    note_ui(project.root, tracking_uri(project.root), host, port)
     os.execvpe(command[0], command, ui_environment(project.root))  # noqa: S606 - the UI takes this process's place, so that Ctrl-C and signals reach it
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fedpipe.cli.interrupted import again, stoppable
 from fedpipe.cli.options import Json, Overrides, Quiet
 
 
@@ -38,7 +39,11 @@ def sweep(
     quiet_prefect()
     from flows.launch_sweep import launch_sweep
 
-    with contextlib.redirect_stdout(sys.stderr), SweepBars(quiet or as_json) as bars:
+    with (
+        stoppable(f"Continue with: {again()}"),
+        contextlib.redirect_stdout(sys.stderr),
+        SweepBars(quiet or as_json) as bars,
+    ):
         summary = launch_sweep(project, path, set_ or (), dask, resume=resume, out=out.resolve() if out else None, watcher=bars)
     if as_json:
         print(json.dumps(summary))
@@ -113,15 +118,16 @@ class SweepBars:
 def show_sweep(summary: dict[str, Any]) -> None:
     """Print the table of children, the best first, and where the best one's settings are."""
     from fedpipe.cli.output import print_table
+    from fedpipe.report.axis import ABSENT
 
-    keys = list(summary["children"][0]["params"])
+    keys = summary["keys"]
     columns = ("child", "state", summary["metric"], *keys)
     sign = -1 if summary["direction"] == "maximize" else 1
     ordered = sorted(summary["children"], key=lambda one: (one["value"] is None, sign * (one["value"] or 0.0), one["number"]))
     rows = []
     for child in ordered:
         value = "" if child["value"] is None else f"{child['value']:.4f}"
-        rows.append((child["number"], child["state"], value, *(_short(child["params"][key]) for key in keys)))
+        rows.append((child["number"], child["state"], value, *(_short(child["params"].get(key, ABSENT)) for key in keys)))
     print_table(columns, rows, title=f"sweep {summary['name']}", right=[name for name in columns if name != "state"])
     lines = [f"best    {summary['preset']}", f"        uv run fedpipe run --params {summary['preset']}", f"MLflow  {summary['url']}"]
     for line in lines:

@@ -34,6 +34,11 @@ class DataConfig(Group):
         description="What the features of your own files are. `uint8`: 0..255, divided by 255 before a model sees them; `int32`: "
         "tokens; `float32`: numbers as they are; `auto`: uint8 as uint8, whole numbers in lists and arrays as int32, else float32.",
     )
+    feature_shape: Annotated[list[PositiveInt], Field(min_length=1, max_length=4)] | None = Field(
+        None,
+        description="Shape of one example, such as `[28, 28]` or `[32, 32, 3]`, for features that the source holds as one flat row: "
+        "a `cnn` takes pixels from columns. Values fill it row by row, the last axis fastest; `null`: as the source has them.",
+    )
     partition: Literal["auto", "natural", "iid", "dirichlet", "pathological", "quantity"] = Field(
         "auto",
         description="How examples are given to clients. `natural`: the source's own clients; `iid`: at random, equal sizes; "

@@ -5,34 +5,17 @@ what was found.
 """
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from fedpipe.config.remote import PLACES
 from fedpipe.config.schema import Config
+from fedpipe.config.yaml_file import parse_yaml, read_yaml
 from fedpipe.errors import ConfigError
 from fedpipe.redact import hide
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, to which `1e-4` is a number, as it is in YAML 1.2 and to DVC; in YAML 1.1 it is a text."""
-
-
-_Loader.yaml_implicit_resolvers = {first: list(found) for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
-
-
-def _parsed(text: str) -> Any:
-    loader = _Loader(text)
-    try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
@@ -43,21 +26,19 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
             password, or a setting contradicts another.
     """
     values = read_params(path)
+    overrides = list(overrides)
+    refuse_repeated(overrides)
     for override in overrides:
-        _apply_override(values, override)
+        apply_override(values, override)
     return parse_config(values, where=path.name)
 
 
 def read_params(path: Path, missing: str = "no such params file. Name one with --params, or run in a fedpipe project.") -> dict[str, Any]:
     """Return the mapping in the YAML file at `path`. Raises ConfigError if it cannot be read or is none; `missing` is for no file."""
     try:
-        values = _parsed(path.read_text(encoding="utf-8"))
+        values = read_yaml(path, path.name)
     except FileNotFoundError as err:
         raise ConfigError(f"{path}: {missing}") from err
-    except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(f"{path}: cannot be read as text: {err}") from err
-    except yaml.YAMLError as err:
-        raise ConfigError(f"{path.name}: not valid YAML: {' '.join(str(err).split())}") from err
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -70,7 +51,7 @@ def parse_config(values: Mapping[str, Any], where: str) -> Config:
     try:
         config = Config.model_validate(values)
     except ValidationError as err:
-        problems = [_explain(error) for error in err.errors()]
+        problems = [explain(error) for error in err.errors()]
         raise ConfigError(f"{where}: {'; '.join(problems)}") from err
     _refuse_secrets(config, where)
     return config
@@ -98,22 +79,34 @@ def known_keys() -> list[str]:
     return list(flatten(Config()))
 
 
-def _apply_override(values: dict[str, Any], override: str) -> None:
+def refuse_repeated(overrides: Iterable[str], where: str = "-S") -> None:
+    """Raise ConfigError, which says `where`, if two overrides set the same key: which of them counts would depend on their order."""
+    first: dict[str, str] = {}
+    for override in overrides:
+        key = override.partition("=")[0]
+        if key in first:
+            raise ConfigError(f"{where} {first[key]} and {where} {override}: the same setting twice. Leave one of them out.")
+        first[key] = override
+
+
+def apply_override(values: dict[str, Any], override: str, where: str = "-S") -> None:
+    """Set a setting in `values`, groups within groups, to what an override such as `client.learning_rate=0.05` says.
+
+    Raises:
+        ConfigError: it has another form, or names no setting; `where` says where it stands.
+    """
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise ConfigError(f"-S {override}: expected KEY=VALUE, for example -S client.learning_rate=0.05.")
+        raise ConfigError(f"{where} {override}: expected KEY=VALUE, for example client.learning_rate=0.05.")
     if key not in known_keys():
-        raise ConfigError(f"-S {override}: unknown key '{key}'{nearest(key)}")
-    try:
-        value = _parsed(text)
-    except yaml.YAMLError as err:
-        raise ConfigError(f"-S {override}: the value is not valid YAML.") from err
+        raise ConfigError(f"{where} {override}: unknown key '{key}'{nearest(key)}")
+    value = parse_yaml(text, f"{where} {override}")
     *groups, last = key.split(".")
     place = values
     for group in groups:
         inner = place.setdefault(group, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"-S {override}: '{group}' holds {inner!r} in the params file, expected a mapping.")
+            raise ConfigError(f"{where} {override}: '{group}' holds {inner!r} in the params file, expected a mapping.")
         place = inner
     place[last] = value
 
@@ -139,11 +132,28 @@ def nearest(key: str) -> str:
     return f"; did you mean '{close[0]}'?" if close else f". Known keys: {', '.join(keys[:4])}, ... (see docs/params.md)."
 
 
-def _explain(error: Any) -> str:
+def explain(error: Any) -> str:
+    """Return one of pydantic's errors of a `Config` in words: the key, what was expected and what was found."""
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"unknown key '{key}'{nearest(key)}"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     expected = error["msg"][:1].lower() + error["msg"][1:]
-    return f"'{key}': {expected}, found {error['input']!r}"
+    return f"'{key}': {expected}, found {error['input']!r}{_hint(error)}"
+
+
+def _hint(error: Any) -> str:
+    """Return what helps where a text stands in the place of a truth value or a number."""
+    value = error["input"]
+    if not isinstance(value, str):
+        return ""
+    if error["type"] == "bool_type":
+        return ". Write true or false"
+    if error["type"] in ("int_type", "float_type"):
+        try:
+            float(value)
+        except ValueError:
+            return ""
+        return ". Write the number without quotes"
+    return ""

@@ -12,6 +12,7 @@ from fedpipe.config.cohort import CohortConfig as CohortConfig
 from fedpipe.config.data import SOURCE_NAMES as SOURCE_NAMES
 from fedpipe.config.data import DataConfig as DataConfig
 from fedpipe.config.evaluation import EvalConfig as EvalConfig
+from fedpipe.config.groups import each_client_by
 from fedpipe.config.model import ModelConfig as ModelConfig
 from fedpipe.config.privacy import PrivacyConfig, problem_of
 from fedpipe.config.remote import problem_of_remote
@@ -76,6 +77,12 @@ class Config(Group):
         problem = problem_of(self.privacy, self.cohort, self.client.weighting, plain, debug) or problem_of_remote(self)
         if problem:
             raise ValueError(problem)
+        reader = each_client_by(self)
+        if self.runtime.groups is not None and reader is not None and self.algorithm.name in ALGORITHMS:
+            raise ValueError(
+                f"runtime.groups={self.runtime.groups} is set but {reader} ignores it: it must see each client's update, not sums of "
+                "groups. Remove it."
+            )
         return self
 
     def _refuse_what_the_schedules_ignore(self) -> None:

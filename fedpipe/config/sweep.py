@@ -1,7 +1,7 @@
 """A sweep's settings: which settings are tried, how they are searched, and what a child is judged by. Knows nothing of runs."""
 
 import difflib
-import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,7 +9,8 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError, field
 
 from fedpipe.config.base import Group, Name, PositiveInt
 from fedpipe.config.load import known_keys, nearest, read_params
-from fedpipe.config.sweep_space import Dimension, grid_values, number_of
+from fedpipe.config.schema import Config
+from fedpipe.config.sweep_space import Dimension, SpaceValue, count_points, number_of, problem_of_conditions
 from fedpipe.errors import ConfigError
 
 METRICS = {"validation/accuracy": "maximize", "validation/loss": "minimize", "validation/calibration_error": "minimize"}
@@ -22,6 +23,8 @@ _NOT_SEARCHED = {
     "tracking.": "it changes no result",
     "runtime.": "it changes no result, or its last bits alone",
 }
+
+_EXAMPLE = "`client.learning_rate: {min: 0.01, max: 1.0, log: true}`"
 
 SweepName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]{0,59}$")]
 
@@ -55,17 +58,21 @@ class SweepConfig(Group):
     seed: int = Field(1, ge=0, description="Seed of the search; that of the trainings is the params file's.")
     pruning: PruningConfig | None = Field(None, description="When a child is ended early; `null` is never.")
     max_parallel: PositiveInt | None = Field(None, description="Children at a time; `null`: as many as cores and memory allow.")
-    cores_per_child: PositiveInt = Field(1, description="Cores that a child uses. Where `runtime.groups` is `null`, it becomes this.")
+    cores_per_child: PositiveInt = Field(
+        1, description="Cores that a child uses. Where `runtime.groups` is `null`, it becomes this in children that compute in groups."
+    )
     memory_per_child_mb: Annotated[int, Field(ge=64)] = Field(
         1200, description="Memory that a child is expected to need, in MB: as many are started as fit into what is free."
     )
     params: Name = Field("params.yaml", description="Params file under the children's settings, relative to the project.")
     overrides: list[str] = Field(default_factory=list, description="Settings laid over it, such as `rounds=50`.")
-    space: dict[str, Dimension] = Field(min_length=1, description="Of each setting that is searched, its values, by dotted key.")
+    space: dict[str, SpaceValue] = Field(description="Of each setting that is searched, its values, by dotted key.")
 
     @field_validator("space")
     @classmethod
     def _known_settings(cls, space: dict[str, Dimension]) -> dict[str, Dimension]:
+        if not space:
+            raise ValueError(f"space: expected at least one setting, found none. Add one, such as {_EXAMPLE}.")
         for key, dimension in space.items():
             if key not in known_keys():
                 raise ValueError(f"space: unknown setting '{key}'{nearest(key)}")
@@ -80,6 +87,9 @@ class SweepConfig(Group):
                 and not (dimension.min.is_integer() and float(dimension.max or 0).is_integer())
             ):
                 raise ValueError(f"space: '{key}' is a whole number, found the range {dimension.min} to {dimension.max}.")
+        problem = problem_of_conditions(space)
+        if problem:
+            raise ValueError(problem)
         return space
 
     @model_validator(mode="after")
@@ -90,13 +100,16 @@ class SweepConfig(Group):
         if self.direction not in (None, METRICS[self.metric]):
             raise ValueError(f"direction={self.direction}: {self.metric} is better the other way. Remove direction.")
         if self.search == "grid":
-            if self.trials is not None:
-                raise ValueError(f"trials={self.trials} is set but search=grid runs every combination. Remove it or choose random.")
             for key, dimension in self.space.items():
                 if dimension.choices is None and dimension.points is None and number_of(key) is not int:
                     raise ValueError(f"space: '{key}': search=grid takes how many values of the range? Set points.")
-            if math.prod(len(grid_values(key, one)) for key, one in self.space.items()) > MOST_CHILDREN:
-                raise ValueError(f"search=grid: expected at most {MOST_CHILDREN} combinations. Choose random or tpe.")
+            count = count_points(self.space, MOST_CHILDREN)
+            if count > MOST_CHILDREN:
+                raise ValueError(f"search=grid: expected at most {MOST_CHILDREN} combinations, found more. Choose random or tpe.")
+            if self.trials is not None:
+                raise ValueError(
+                    f"trials={self.trials} is set but search=grid runs every combination, here {count}. Remove it or choose random."
+                )
         elif self.trials is None:
             raise ValueError(f"trials: search={self.search} needs the number of children. Set trials.")
         for key, dimension in self.space.items():
@@ -112,7 +125,7 @@ class SweepConfig(Group):
     @property
     def children(self) -> int:
         """Return how many children the sweep has in the end."""
-        return self.trials or math.prod(len(grid_values(key, one)) for key, one in self.space.items())
+        return self.trials or count_points(self.space, MOST_CHILDREN)
 
 
 def load_sweep(path: Path) -> SweepConfig:
@@ -122,11 +135,32 @@ def load_sweep(path: Path) -> SweepConfig:
         ConfigError: the file cannot be read, a key is unknown, a value does not fit, or the metric is of the test split.
     """
     values = read_params(path, "no such sweep file. Name one, as in `fedpipe sweep sweep.yaml` (docs/sweeps.md).")
+    _refuse_what_is_no_sweep(path, values)
     try:
         sweep = SweepConfig.model_validate(values)
         return sweep if sweep.name else SweepConfig.model_validate({**values, "name": path.stem})
     except ValidationError as err:
-        raise ConfigError(f"{path.name}: {'; '.join(map(_explain, err.errors()))}") from err
+        problems = dict.fromkeys(_explain(error) for error in err.errors())
+        raise ConfigError(f"{path.name}: {'; '.join(problems)}") from err
+
+
+def _refuse_what_is_no_sweep(path: Path, values: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a params file, and for a file without a space."""
+    settings = [key for key in values if key in Config.model_fields and key not in SweepConfig.model_fields]
+    if "space" not in values and settings:
+        raise ConfigError(
+            f"{path.name}: expected a sweep file, found a params file: it has the settings {', '.join(settings[:3])} and no space. Name "
+            f"it under `params` in a sweep file (docs/sweeps.md), or run it: `fedpipe run --params {path}`."
+        )
+    if not isinstance(values.get("space"), Mapping):
+        found = "no such key" if "space" not in values else f"{values['space']!r}"
+        raise ConfigError(f"{path.name}: space: expected the settings that are searched, found {found}. Add one, such as {_EXAMPLE}.")
+    for key, value in values["space"].items():
+        if key in Config.model_fields and isinstance(value, Mapping) and not set(value) & set(Dimension.model_fields):
+            dotted = f"{key}.{next(iter(value), 'name')}"
+            raise ConfigError(
+                f"{path.name}: space: expected dotted keys such as '{dotted}', found the group '{key}'. Write '{dotted}: ...'."
+            )
 
 
 def _explain(error: Any) -> str:
@@ -134,9 +168,13 @@ def _explain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         models: dict[int, type[BaseModel]] = {1: SweepConfig, 2: PruningConfig}
         model = models.get(len(error["loc"]), Dimension)
+        if len(error["loc"]) == 1 and key in known_keys():
+            return f"unknown key '{key}': it is a setting of the training. Search it under space, or set it under overrides: [{key}=...]"
         close = difflib.get_close_matches(str(error["loc"][-1]), list(model.model_fields), n=1)
         return f"unknown key '{key}'" + (f"; did you mean '{close[0]}'?" if close else f". Known keys: {', '.join(model.model_fields)}.")
     if error["type"] == "value_error":
         text = str(error["ctx"]["error"])
-        return f"'{key}': {text}." if error["loc"] and error["loc"][0] == "space" and not text.startswith("space") else text
+        if len(error["loc"]) < 2 or error["loc"][0] != "space":
+            return text
+        return f"space: '{error['loc'][1]}': {text.rstrip('.')}."
     return f"'{key}': {error['msg'][:1].lower() + error['msg'][1:]}, found {error['input']!r}"

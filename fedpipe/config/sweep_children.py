@@ -1,54 +1,193 @@
-"""From a sweep's base settings and a point of its space to a child's settings, and what is refused before any child starts."""
+"""From the settings under a sweep and a point of its space to a child's settings, and what is refused before any child starts."""
 
+import copy
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from fedpipe.config.load import parse_config
+from pydantic import ValidationError
+
+from fedpipe.config.groups import computes_in_groups
+from fedpipe.config.load import apply_override, explain, known_keys, parse_config, read_params, refuse_repeated
 from fedpipe.config.schema import Config
 from fedpipe.config.sweep import SweepConfig
-from fedpipe.config.sweep_space import Dimension, Value, grid_values, number_of
+from fedpipe.config.sweep_space import Dimension, Point, Value, ends_of, grid_points, ordered, walk
 from fedpipe.errors import ConfigError
 
+_MOST_POINTS = 512
+"""Combinations of ends and choices that are checked before a search that draws; of more, each end and choice alone."""
+_IGNORED = re.compile(r"([\w.]+)=([^=]*?) is set but ([\w.]+)=([^\s:;,]+) ")
 
-def child_config(base: Config, point: Mapping[str, Value], where: str) -> Config:
-    """Return the settings of the child at a point of the space. Raises ConfigError, which says `where`, if they do not go together."""
-    values: dict[str, Any] = base.model_dump(mode="json")
+
+@dataclass(frozen=True)
+class SweepBase:
+    """The settings under a sweep's children. They are judged with a child's values in them, never alone.
+
+    Attributes:
+        values: as the params file and the overrides have them, groups within groups.
+        groups: number of groups of children that compute in groups, where the settings do not say it.
+        where: the sweep's file, for errors.
+        params: the params file, for errors.
+    """
+
+    values: Mapping[str, Any]
+    groups: int | None = None
+    where: str = "sweep.yaml"
+    params: str = "params.yaml"
+
+
+def read_base(sweep: SweepConfig, params: Path, where: str, overrides: Sequence[str] = ()) -> SweepBase:
+    """Return the settings under a sweep's children: the params file, then the sweep's overrides, then those of the command line.
+
+    Args:
+        sweep: the sweep.
+        params: its params file.
+        where: the sweep's file, for errors.
+        overrides: those of the command line.
+
+    Raises:
+        ConfigError: the params file cannot be read; a key is unknown, or a value has the wrong type or range, which the error places in
+            the params file, the sweep's file or the command line; or an override sets what the space searches.
+    """
+    values, places = read_params(params), dict.fromkeys(known_keys(), params.name)
+    for place, texts in ((f"{where}: overrides:", sweep.overrides), ("-S", overrides)):
+        refuse_repeated(texts, place)
+        for text in texts:
+            apply_override(values, text, place)
+            key = text.partition("=")[0]
+            if key in sweep.space:
+                raise ConfigError(f"{place} {text} is set but the sweep searches '{key}'. Remove it, or take '{key}' out of the space.")
+            places[key] = f"{place} {text}"
+    for error in _errors(values):
+        loc = error["loc"]
+        # What a whole group or all settings say of each other is judged with a child's values.
+        if error["type"] != "value_error" or len(loc) > 1:
+            raise ConfigError(f"{places.get('.'.join(map(str, loc[:2])), params.name)}: {explain(error)}")
+    return SweepBase(values, where=where, params=params.name)
+
+
+def _errors(values: Mapping[str, Any]) -> list[Any]:
+    try:
+        Config.model_validate(values)
+    except ValidationError as err:
+        return list(err.errors())
+    return []
+
+
+def child_config(base: SweepBase, point: Mapping[str, Value]) -> Config:
+    """Return the settings of the child at a point of the space.
+
+    A child that computes in groups, and whose settings do not say in how many, has the sweep's number.
+
+    Raises:
+        ConfigError: they do not go together; the error names the sweep's file and the child.
+    """
+    values: dict[str, Any] = copy.deepcopy(dict(base.values))
     for key, value in point.items():
         *groups, last = key.split(".")
         place = values
         for group in groups:
+            place[group] = place[group] if isinstance(place.get(group), dict) else {}
             place = place[group]
         place[last] = value
-    return parse_config(values, where)
+    said = ", ".join(f"{key}={_text(value)}" for key, value in point.items())
+    config = parse_config(values, f"{base.where}: child with {said}")
+    if base.groups is None or config.runtime.set_groups is not None or not computes_in_groups(config):
+        return config
+    return config.model_copy(update={"runtime": config.runtime.model_copy(update={"groups": base.groups})})
 
 
-def check_space(sweep: SweepConfig, base: Config, where: str) -> None:
+def first_child(sweep: SweepConfig, base: SweepBase) -> Config:
+    """Return the settings of a child: what all children have in common stands in them. Raises ConfigError as `child_config`."""
+    return child_config(base, walk(sweep.space, lambda key: ends_of(key, sweep.space[key])[0]))
+
+
+def check_space(sweep: SweepConfig, base: SweepBase) -> None:
     """Raise ConfigError for what no child can be: no validation examples, or ends and choices that the settings refuse.
 
-    A grid is checked at each of its points; else each setting at its ends and choices, the others at their first.
+    A grid is checked at each of its points; else all combinations of ends and choices, or, where these are many, each of them with the
+    first of the other settings. The error says how to write a setting that only some children read.
     """
-    if not base.data.validation_fraction:
-        raise ConfigError(
-            f"{where}: metric={sweep.metric} needs validation examples, found data.validation_fraction=0: the test set must not choose. "
-            "Add `data.validation_fraction=0.2` to overrides."
-        )
     for point in _points_to_check(sweep):
-        said = ", ".join(f"{key}={value}" for key, value in point.items())
-        child_config(base, point, f"{where}: child with {said}")
+        try:
+            config = child_config(base, point)
+        except ConfigError as err:
+            raise ConfigError(_with_advice(str(err), sweep, base, point)) from err
+        if not config.data.validation_fraction:
+            raise ConfigError(
+                f"{base.where}: metric={sweep.metric} needs validation examples, found data.validation_fraction=0: the test set must not "
+                "choose. Add `data.validation_fraction=0.2` to overrides."
+            )
 
 
-def _points_to_check(sweep: SweepConfig) -> Iterator[dict[str, Value]]:
+def _with_advice(message: str, sweep: SweepConfig, base: SweepBase, point: Point) -> str:
+    """Return an error of a child with what helps: where the settings contradict each other whatever the child, or how to write a
+    condition."""
+    problems = [explain(error) for error in _errors(base.values)]
+    if problems and message.endswith("; ".join(problems)):
+        return f"{base.where}: the settings under the children, {base.params} with the overrides: {'; '.join(problems)}"
+    found = _IGNORED.search(message)
+    if not found:
+        return f"{message} A setting that only some children need stands in the space with `when` (docs/sweeps.md)."
+    key, value, cause, cause_value = found.groups()
+    if cause not in sweep.space:
+        has = f"All children have {cause}={cause_value}"
+        return f"{message} {has}: set another in overrides, or take '{key}' out of the space." if key in sweep.space else message
+    fitting = [other for other in ends_of(cause, sweep.space[cause]) if _fits(base, point | {cause: other})]
+    if not fitting:
+        return message
+    when = f"when: {{{cause}: {_text(fitting[0]) if len(fitting) == 1 else _text(fitting)}}}"
+    if key in sweep.space:
+        return f"{message} For children that ignore it, write under space: '{key}: {{{_form(sweep.space[key])}, {when}}}' (docs/sweeps.md)."
+    return f"{message} For some children alone, move it to space: '{key}: {{choices: [{value}], {when}}}' (docs/sweeps.md)."
+
+
+def _fits(base: SweepBase, point: Mapping[str, Value]) -> bool:
+    try:
+        child_config(base, point)
+    except ConfigError:
+        return False
+    return True
+
+
+def _form(dimension: Dimension) -> str:
+    """Return the values of a dimension as YAML has them in a line."""
+    if dimension.choices is not None:
+        return f"choices: {_text(dimension.choices)}"
+    more = f"{', log: true' if dimension.log else ''}{f', points: {dimension.points}' if dimension.points else ''}"
+    return f"min: {dimension.min:g}, max: {dimension.max:g}{more}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_text, value))}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _points_to_check(sweep: SweepConfig) -> Iterator[Point]:
+    space = sweep.space
     if sweep.search == "grid":
-        listed = [grid_values(key, one) for key, one in sweep.space.items()]
-        yield from (dict(zip(sweep.space, values, strict=True)) for values in itertools.product(*listed))
+        yield from grid_points(space)
         return
-    ends = {key: _ends(key, one) for key, one in sweep.space.items()}
-    first = {key: values[0] for key, values in ends.items()}
-    yield from ({**first, key: value} for key, values in ends.items() for value in values)
+    ends = {key: ends_of(key, dimension) for key, dimension in space.items()}
+    points = list(itertools.islice(grid_points(space, ends.__getitem__), _MOST_POINTS + 1))
+    if len(points) <= _MOST_POINTS:
+        yield from points
+        return
+    for key, values in ends.items():
+        needed = _needed(space, key)
+        for value in values:
+            chosen = {**needed, key: value}
+            yield walk(space, lambda other, chosen=chosen: chosen.get(other, ends[other][0]))  # type: ignore[misc]
 
 
-def _ends(key: str, dimension: Dimension) -> Sequence[Value]:
-    if dimension.choices is not None or dimension.min is None or dimension.max is None:
-        return list(dimension.choices or ())
-    return [int(dimension.min), int(dimension.max)] if number_of(key) is int else [dimension.min, dimension.max]
+def _needed(space: Mapping[str, Dimension], key: str) -> dict[str, Value]:
+    """Return values of other settings at which a setting applies."""
+    needed: dict[str, Value] = {}
+    for name in reversed(ordered(space)):
+        if name == key or name in needed:
+            needed |= {other: values[0] for other, values in space[name].when.items()}
+    return needed

@@ -135,7 +135,7 @@ def chunk_bounds(count: int) -> Iterator[tuple[int, int]]:
 
 def read_fully(descriptor: int, values: npt.NDArray[Any], offset: int) -> None:
     """Fill the array from a file. Raises OSError if the file ends before."""
-    buffer = memoryview(values.view(np.uint8).reshape(-1)) if values.size else memoryview(b"")
+    buffer = values.view(np.uint8).reshape(-1).data if values.size else memoryview(b"")
     done = 0
     while done < len(buffer):
         count = os.preadv(descriptor, [buffer[done:]], offset + done)
@@ -146,7 +146,7 @@ def read_fully(descriptor: int, values: npt.NDArray[Any], offset: int) -> None:
 
 def write_fully(descriptor: int, values: npt.NDArray[Any], offset: int) -> None:
     """Write the array to a place in a file."""
-    buffer = memoryview(np.ascontiguousarray(values).view(np.uint8).reshape(-1))
+    buffer = np.ascontiguousarray(values).view(np.uint8).reshape(-1).data
     done = 0
     while done < len(buffer):
         done += os.pwrite(descriptor, buffer[done:], offset + done)

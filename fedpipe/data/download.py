@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from fedpipe.errors import DataError
+from fedpipe.locks import file_lock
 from fedpipe.redact import hide
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def download(
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_name(f".{target.name}.lock")):
+        with file_lock(target.with_name(f".{target.name}.lock")):
             if target.exists():
                 return _checked(target, sha256)
             part = target.with_name(f".{target.name}.part")

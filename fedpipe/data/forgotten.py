@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
+from fedpipe.config.yaml_file import read_text
 from fedpipe.errors import DataError
 
 FORGOTTEN_NAME = "forgotten.json"
@@ -16,17 +17,20 @@ def read_forgotten(project: Path) -> frozenset[str]:
     """Return the ids in the project's list; none where there is no list.
 
     Raises:
-        DataError: the file cannot be read or is no list of ids.
+        ConfigError: the file cannot be read, or a merge in it is not resolved.
+        DataError: it is no list of ids.
     """
     path = project / FORGOTTEN_NAME
     try:
-        ids = json.loads(path.read_text(encoding="utf-8"))
+        ids = json.loads(read_text(path))
     except FileNotFoundError:
         return frozenset()
-    except (OSError, ValueError) as err:
-        raise DataError(f"{path}: expected a JSON list of client ids, found {' '.join(str(err).split())}. Mend it.") from err
+    except json.JSONDecodeError as err:
+        raise DataError(f"{path}:{err.lineno}:{err.colno}: not a JSON list of client ids: {err.msg}. Fix the file.") from err
+    except RecursionError as err:
+        raise DataError(f"{path}: not a JSON list of client ids: nested too deeply. Fix the file.") from err
     if not isinstance(ids, list) or not all(isinstance(one, str) and one for one in ids):
-        raise DataError(f"{path}: expected a JSON list of client ids, found something else. Mend it.")
+        raise DataError(f'{path}: expected a JSON list of client ids, such as ["c1", "c2"], found something else. Fix the file.')
     return frozenset(ids)
 
 

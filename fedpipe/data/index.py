@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fedpipe.data.client_ids import ClientIds
 from fedpipe.data.label_counts import LabelCounts, joined
-from fedpipe.data.manifest import SPLITS, Split
+from fedpipe.data.manifest import SPLITS, Split, how_to_restore
 from fedpipe.errors import DataError
 
 # As in `shards`: pyarrow's conversions of lists and to NumPy import pandas, a third of a second; buffers do not.
@@ -106,7 +106,7 @@ def _table(index: ClientIndex, labels: LabelsOf, first: int, end: int, schema: A
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _int32(values: npt.NDArray[np.integer]) -> Any:
+def _int32(values: npt.NDArray[np.integer[Any]]) -> Any:
     import pyarrow as pa
 
     return pa.Array.from_buffers(pa.int32(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values, "<i4"))])
@@ -188,7 +188,7 @@ def _read_dense(file: Any, num_classes: int) -> ClientIndex:
 
 
 def _no_index(path: Path, err: Exception) -> DataError:
-    return DataError(f"{path}: expected the index of the clients, found {' '.join(str(err).split())}. Run `fedpipe prepare`.")
+    return DataError(f"{path}: expected the index of the clients, found {' '.join(str(err).split())}. {how_to_restore(path.parent)}")
 
 
 def _bits(chunk: Any) -> npt.NDArray[np.bool_]:

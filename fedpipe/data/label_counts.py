@@ -1,6 +1,7 @@
 """How many examples of which label clients have: the counts that are not zero, since of 10,000 classes most clients have few."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ class LabelCounts:
     num_classes: int
 
     @classmethod
-    def count(cls, owner: npt.NDArray[np.integer], y: npt.NDArray[np.int32], clients: int, num_classes: int) -> "LabelCounts":
+    def count(cls, owner: npt.NDArray[np.integer[Any]], y: npt.NDArray[np.int32], clients: int, num_classes: int) -> "LabelCounts":
         """Return the counts of examples with owners 0..clients - 1 and classes `y`, both [n].
 
         >>> LabelCounts.count(np.array([0, 0, 2]), np.array([1, 1, 0], np.int32), 3, 2).dense().tolist()
@@ -36,7 +37,7 @@ class LabelCounts:
         return cls(starts, (pairs % num_classes).astype(np.int32), counts.astype(np.int32), num_classes)
 
     @classmethod
-    def of_dense(cls, counts: npt.NDArray[np.integer]) -> "LabelCounts":
+    def of_dense(cls, counts: npt.NDArray[np.integer[Any]]) -> "LabelCounts":
         """Return the counts of a table [clients, classes]."""
         clients, labels = np.nonzero(counts)
         starts = np.searchsorted(clients, np.arange(len(counts) + 1))
@@ -62,14 +63,14 @@ class LabelCounts:
         """Return int64 [classes], examples of each label."""
         return np.bincount(self.labels, self.counts, self.num_classes).astype(np.int64)
 
-    def rows(self, chosen: npt.NDArray[np.integer]) -> "LabelCounts":
+    def rows(self, chosen: npt.NDArray[np.integer[Any]]) -> "LabelCounts":
         """Return the counts of some clients, in the order of `chosen`."""
         sizes = self.distinct()[chosen]
         starts = np.concatenate([[0], np.cumsum(sizes)])
         pairs = np.repeat(self.starts[chosen] - starts[:-1], sizes) + np.arange(starts[-1])
         return LabelCounts(starts, self.labels[pairs], self.counts[pairs], self.num_classes)
 
-    def dense(self, labels: npt.NDArray[np.integer] | None = None) -> npt.NDArray[np.int32]:
+    def dense(self, labels: npt.NDArray[np.integer[Any]] | None = None) -> npt.NDArray[np.int32]:
         """Return the counts as a table, int32 [clients, labels]; of all classes, or of `labels`. For a few clients and labels."""
         chosen = np.arange(self.num_classes) if labels is None else np.asarray(labels)
         order = np.argsort(chosen, kind="stable")

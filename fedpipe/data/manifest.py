@@ -133,6 +133,13 @@ class Manifest(_Part):
         return "{\n " + ",\n ".join(sorted(lines)) + "\n}\n"
 
 
+def how_to_restore(folder: Path) -> str:
+    """Return what makes damaged or missing shards again, as a sentence: those of a run's own `data` settings are made by runs alone."""
+    if folder.parent.parent.name == ".fedpipe":
+        return f"Remove the folder {folder}: the next run with its `data` settings makes it again."
+    return "Run `fedpipe prepare`."
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Return the manifest of the shards in `folder`.
 
@@ -143,14 +150,14 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError as err:
-        raise DataError(f"{folder}: expected shards, found no {MANIFEST_NAME}. Run `fedpipe prepare`.") from err
+        raise DataError(f"{folder}: expected shards, found no {MANIFEST_NAME}. {how_to_restore(folder)}") from err
     except OSError as err:
         raise DataError(f"{path}: cannot be read: {err}.") from err
     except ValidationError as err:
         first = err.errors()[0]
         where = ".".join(map(str, first["loc"]))
         what = f"{where}: {first['msg']}" if where else first["msg"]
-        raise DataError(f"{path}: expected a manifest of schema version {SCHEMA_VERSION}, found {what}. Run `fedpipe prepare`.") from err
+        raise DataError(f"{path}: expected a manifest of schema version {SCHEMA_VERSION}, found {what}. {how_to_restore(folder)}") from err
 
 
 def _json(value: Any) -> str:

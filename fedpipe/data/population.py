@@ -6,8 +6,7 @@ files' checksums; of the examples nothing is read before a client is asked for.
 
 import hashlib
 import threading
-from functools import lru_cache
-from itertools import compress
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy.typing as npt
 
 from fedpipe.data.client_ids import ClientIds
 from fedpipe.data.index import ClientIndex, read_index
-from fedpipe.data.manifest import SPLITS, IndexFile, Manifest, ShardFile, ShardSplit, Split, read_manifest
+from fedpipe.data.manifest import SPLITS, IndexFile, Manifest, ShardFile, ShardSplit, Split, how_to_restore, read_manifest
 from fedpipe.data.shards import shard_schema
 from fedpipe.errors import DataError, shorten
 from fedpipe.types import Examples
@@ -40,7 +39,7 @@ class Population:
             if counted != manifest.examples[split]:
                 raise DataError(
                     f"{path / manifest.index.name}: expected {manifest.examples[split]} {split} examples, found {counted}. "
-                    "Run `fedpipe prepare`."
+                    f"{how_to_restore(path)}"
                 )
         self._splits = {split: _SplitReader(path, split, manifest, index, open_files) for split in SPLITS}
         self._central = _SplitReader(path, "central", manifest, None, open_files)
@@ -72,10 +71,10 @@ class Population:
         """Return the ids of the clients that may train, sorted: those with training examples that are not held out."""
         return self.index.client_ids.where(self.index.trains())
 
-    def may_train(self, client_id: str) -> bool:
-        """Return whether a client is one of those that may train."""
-        position = self.index.position(client_id)
-        return position is not None and bool(self.index.trains()[position])
+    def training_sizes(self) -> npt.NDArray[np.int64]:
+        """Return int64 [clients], the training examples of the participating clients, in their order."""
+        sizes: npt.NDArray[np.int64] = self.index.counts("train")[self.index.trains()]
+        return sizes
 
     def num_examples(self, client_id: str, split: Split = "train") -> int:
         """Return the number of a client's examples. Raises DataError for a client that the split does not have."""
@@ -92,7 +91,7 @@ class Population:
         if len(found) and not 0 <= found.y.min() <= found.y.max() < self.manifest.num_classes:
             raise DataError(
                 f"client {client_id!r}: expected labels 0..{self.manifest.num_classes - 1}, found {found.y.min()}..{found.y.max()} in "
-                f"{self.path}. Run `fedpipe prepare`."
+                f"{self.path}. {how_to_restore(self.path)}"
             )
         return found
 
@@ -118,7 +117,7 @@ class Population:
         if len(found) != self.manifest.central_test_examples:
             raise DataError(
                 f"{self.path}: expected {self.manifest.central_test_examples} central test examples, found {len(found)}. "
-                "Run `fedpipe prepare`."
+                f"{how_to_restore(self.path)}"
             )
         return found
 
@@ -214,20 +213,22 @@ class _SplitReader:
             raise self._unfit(number, f"row group {group}", " ".join(str(err).split())) from err
 
     def _unfit(self, number: int, expected: str, found: str) -> DataError:
-        return DataError(f"{self._folder / self._files[number].name}: expected {expected}, found {found}. Run `fedpipe prepare`.")
+        file = self._folder / self._files[number].name
+        return DataError(f"{file}: expected {expected}, found {found}. {how_to_restore(self._folder)}")
 
 
 def _check_file(path: Path, entry: ShardFile | IndexFile, verify: bool) -> None:
+    remedy = how_to_restore(path.parent)
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest() if verify and size == entry.bytes else None
     except OSError as err:
-        raise DataError(f"{path}: expected the shard of the manifest, found {err.strerror or err}. Run `fedpipe prepare`.") from err
+        raise DataError(f"{path}: expected the shard of the manifest, found {err.strerror or err}. {remedy}") from err
     if size != entry.bytes:
-        raise DataError(f"{path}: expected {entry.bytes} bytes with sha256 {entry.sha256}, found {size} bytes. Run `fedpipe prepare`.")
+        raise DataError(f"{path}: expected {entry.bytes} bytes with sha256 {entry.sha256}, found {size} bytes. {remedy}")
     if found is not None and found != entry.sha256:
-        raise DataError(f"{path}: expected sha256 {entry.sha256}, found {found}. Run `fedpipe prepare`.")
+        raise DataError(f"{path}: expected sha256 {entry.sha256}, found {found}. {remedy}")
 
 
 def _column(tables: list[Any], name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:

@@ -145,6 +145,8 @@ def _without(forgotten: Collection[str], clients: _Clients, chosen: npt.NDArray[
     kept = chosen & np.array([client_id not in gone for client_id in clients.client_ids], np.bool_)
     if kept.all():
         return clients
+    if not kept.any():
+        raise DataError("forgotten.json: expected at least one client that is not forgotten, found none. Remove an id from the list.")
     number = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
     owner, ids = clients.owner, tuple(compress(clients.client_ids, kept.tolist()))
     return replace(

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fedpipe.locks import file_lock
+
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
@@ -29,18 +31,30 @@ def replaced_folder(out: Path) -> Iterator[Path]:
     new, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
     parent = os.open(out.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(parent, fcntl.LOCK_EX)
-        _remove(new, old)
-        new.mkdir()
-        try:
-            yield new
-            _sync(new)
-            _swap(new, out, old)
-            os.fsync(parent)
-        finally:
+        with _one_writer(parent, out):
             _remove(new, old)
+            new.mkdir()
+            try:
+                yield new
+                _sync(new)
+                _swap(new, out, old)
+                os.fsync(parent)
+            finally:
+                _remove(new, old)
     finally:
         os.close(parent)
+
+
+@contextmanager
+def _one_writer(parent: int, out: Path) -> Iterator[None]:
+    """Hold the lock on the folder `parent`, an open descriptor; where its file system locks no folders, one on a file beside `out`."""
+    try:
+        fcntl.flock(parent, fcntl.LOCK_EX)
+    except OSError:
+        with file_lock(out.with_name(f".{out.name}.lock")):
+            yield
+        return
+    yield
 
 
 def _swap(new: Path, out: Path, old: Path) -> None:

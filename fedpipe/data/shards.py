@@ -71,7 +71,7 @@ class SplitWriter:
         folder: Path,
         split: ShardSplit,
         client_ids: Sequence[str],
-        counts: npt.NDArray[np.integer],
+        counts: npt.NDArray[np.integer[Any]],
         most: int,
         features: Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]],
     ) -> None:
@@ -110,8 +110,8 @@ class SplitWriter:
             self._parts = [SplitRows(self._client_ids, rows.owner[rest], rows.y[rest], rows.source_row[rest], self._features)]
 
     def _joined(self) -> SplitRows:
-        columns = [np.concatenate([getattr(part, name) for part in self._parts]) for name in ("owner", "y", "source_row")]
-        return SplitRows(self._client_ids, *columns, self._features)
+        owner, y, source_row = (np.concatenate([getattr(part, name) for part in self._parts]) for name in ("owner", "y", "source_row"))
+        return SplitRows(self._client_ids, owner, y, source_row, self._features)
 
     def _write(self, rows: SplitRows, part: slice) -> None:
         import pyarrow.parquet as pq
@@ -140,7 +140,7 @@ def group_rows(feature_bytes: int) -> int:
     return max(50, min(10_000, GROUP_BYTES // feature_bytes))
 
 
-def file_bounds(client_ids: Sequence[str], counts: npt.NDArray[np.integer], most: int) -> Iterator[tuple[int, int]]:
+def file_bounds(client_ids: Sequence[str], counts: npt.NDArray[np.integer[Any]], most: int) -> Iterator[tuple[int, int]]:
     """Yield first row and end of each file: whole clients, at most `most` rows unless one client has more.
 
     A file ends at `most` rows, or, once it is a quarter full, before a client whose id's hash says so. That a client begins a

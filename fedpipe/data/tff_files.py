@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock
-
 from fedpipe.data.download import DownloadError, Progress, download, is_noted, publish, verify_cached
 from fedpipe.errors import DataError
+from fedpipe.locks import file_lock
 
 BASE_URL = "https://storage.googleapis.com/tff-datasets-public"
 """Where TFF 0.87 downloads from. It publishes neither lengths nor checksums."""
@@ -47,7 +46,7 @@ def fetch(
         url = f"{(base_url or BASE_URL).rstrip('/')}/{path.name}.lzma"
         try:
             cache_dir.mkdir(parents=True, exist_ok=True)
-            with FileLock(path.with_name(f".{path.name}.lock")):
+            with file_lock(path.with_name(f".{path.name}.lock")):
                 if not path.exists():
                     _make(name, path, url, progress)
         except DownloadError as err:

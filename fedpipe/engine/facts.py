@@ -1,12 +1,12 @@
 """What has to be the same on both sides of a run over several machines, and what decides the last bits. Imports no TensorFlow."""
 
-import os
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from fedpipe import __version__
+from fedpipe.resources import usable_cores
 
 PROTOCOL = 1
 """Of the control connection and of resident files; another number is another way of speaking."""
@@ -18,7 +18,7 @@ _VECTORS = ("sse4_2", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512", "amx")
 def facts() -> dict[str, Any]:
     """Return this side's: `protocol`, versions by package, `vectors` (the CPU's flags), `cores` that may be used."""
     packages = {name: _version(name) for name in ("tensorflow", "tensorflow-federated")}
-    return {"protocol": PROTOCOL, "fedpipe": __version__, **packages, "vectors": _vectors(), "cores": len(os.sched_getaffinity(0))}
+    return {"protocol": PROTOCOL, "fedpipe": __version__, **packages, "vectors": _vectors(), "cores": usable_cores()}
 
 
 def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:

@@ -28,7 +28,8 @@ def cnn(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
     if len(feature_shape) not in (2, 3) or min(feature_shape[:2]) < 4:
         raise ModelError(
             f"model.name=cnn: expected images [height, width] or [height, width, channels] of at least 4 x 4, found features of "
-            f"shape {list(feature_shape)}. Choose model.name=softmax."
+            f"shape {list(feature_shape)}. Set data.feature_shape if a row holds the pixels of an image, "
+            "or choose model.name=softmax."
         )
     height, width, depth = (*feature_shape, 1)[:3]
     flat = (height // 4) * (width // 4) * _CHANNELS[1]

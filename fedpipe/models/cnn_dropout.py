@@ -26,7 +26,8 @@ def cnn_dropout(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
     if len(feature_shape) not in (2, 3) or min(feature_shape[:2]) < 6:
         raise ModelError(
             f"model.name=cnn_dropout: expected images [height, width] or [height, width, channels] of at least 6 x 6, found features of "
-            f"shape {list(feature_shape)}. Choose model.name=softmax or mlp."
+            f"shape {list(feature_shape)}. Set data.feature_shape if a row holds the pixels of an image, "
+            "or choose model.name=softmax or mlp."
         )
     height, width, depth = (*feature_shape, 1)[:3]
     flat = ((height - 4) // 2) * ((width - 4) // 2) * _CHANNELS[1]

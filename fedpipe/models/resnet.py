@@ -31,7 +31,8 @@ def resnet18_gn(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
     if len(feature_shape) not in (2, 3) or min(feature_shape[:2]) < 8:
         raise ModelError(
             f"model.name=resnet18_gn: expected images [height, width] or [height, width, channels] of at least 8 x 8, found features of "
-            f"shape {list(feature_shape)}. Choose model.name=softmax or mlp."
+            f"shape {list(feature_shape)}. Set data.feature_shape if a row holds the pixels of an image, "
+            "or choose model.name=softmax or mlp."
         )
     height, width, depth = (*feature_shape, 1)[:3]
     shapes = _shapes(depth, num_classes)

@@ -9,16 +9,22 @@ from fedpipe.report.svg import number, ticks
 _LOG_RATIO = 20.0
 """A setting whose values span more than this is drawn by ratio."""
 _CHOICES = 12
+ABSENT = "-"
+"""Stands for the value of a setting that does not apply to a child: it has none."""
+_ABSENT_AT, _LEAST_BESIDE = 0.0, 0.15
+"""Where it is on an axis of numbers, and where these begin then."""
 
 
 class Axis:
     """One vertical axis: where a value is on it, from 0 to 1, and what is written beside it."""
 
     def __init__(self, values: Sequence[Any], by_ratio: bool = True) -> None:
-        """Take the values that must have a place: numbers, which may be drawn by ratio, or else choices."""
+        """Take the values that must have a place: numbers, which may be drawn by ratio, or else choices; `ABSENT` among either."""
         self._choices: list[str] | None = None
-        numbers = [float(value) for value in values if _is_number(value)]
-        if not numbers or len(numbers) < len(values):
+        present = [value for value in values if value != ABSENT]
+        numbers = [float(value) for value in present if _is_number(value)]
+        self._least = 0.0 if len(present) == len(values) else _LEAST_BESIDE
+        if not numbers or len(numbers) < len(present):
             self._choices = sorted({words(value) for value in values})
             self.ticks = [(self._at_choice(one), one) for one in self._choices[:_CHOICES]]
             return
@@ -28,12 +34,16 @@ class Axis:
         distinct = sorted(set(numbers))
         spread = _round_ratios(low, high) if self._log else ticks(low, high, 6)
         self.ticks = [(self.at(value), number(value)) for value in (distinct if len(distinct) <= 5 else spread)]
+        self.ticks += [(_ABSENT_AT, ABSENT)] if self._least else []
 
     def at(self, value: Any) -> float:
         """Return where a value is."""
         if self._choices is not None:
             return self._at_choice(words(value))
-        return 0.5 if self._high == self._low else (self._scaled(float(value)) - self._low) / (self._high - self._low)
+        if value == ABSENT:
+            return _ABSENT_AT
+        place = 0.5 if self._high == self._low else (self._scaled(float(value)) - self._low) / (self._high - self._low)
+        return self._least + (1 - self._least) * place
 
     def _at_choice(self, choice: str) -> float:
         choices = self._choices or [choice]

@@ -1,6 +1,6 @@
 """The picture of a sweep: each child a line across the settings that were searched, to what it was judged by."""
 
-from fedpipe.report.axis import Axis, words
+from fedpipe.report.axis import ABSENT, Axis, words
 from fedpipe.report.facts import Sweep
 from fedpipe.report.svg import Chart, element, number, picture, short, text
 
@@ -11,7 +11,7 @@ _WIDEST, _GAPS = 820.0, (110.0, 230.0)
 def parallel_coordinates(sweep: Sweep) -> Chart:
     """Return the children as lines: the best thick, the others fainter the worse they are; those without a value dashed."""
     values = [float(child["value"]) for child in sweep.children if child["value"] is not None]
-    axes = [Axis([child["params"].get(key) for child in sweep.children]) for key in sweep.keys]
+    axes = [Axis([child["params"].get(key, ABSENT) for child in sweep.children]) for key in sweep.keys]
     judged, sign = Axis(values, by_ratio=False), -1.0 if sweep.direction == "maximize" else 1.0
     low, high = min(values, default=0.0), max(values, default=0.0)
     best = min(values, key=lambda value: sign * value, default=None)
@@ -19,8 +19,8 @@ def parallel_coordinates(sweep: Sweep) -> Chart:
     parts = []
     for child in sorted(sweep.children, key=lambda one: (one["value"] is not None, one["value"] == best)):
         value = child["value"]
-        places = [axis.at(child["params"].get(key)) for axis, key in zip(axes, sweep.keys, strict=True)]
-        said = ", ".join(f"{key} {words(child['params'].get(key))}" for key in sweep.keys)
+        places = [axis.at(child["params"].get(key, ABSENT)) for axis, key in zip(axes, sweep.keys, strict=True)]
+        said = ", ".join(f"{key} {words(child['params'].get(key, ABSENT))}" for key in sweep.keys)
         said = (
             f"{child['name'] or child['number']}: {said}; {child['state'] if value is None else f'{sweep.metric} {number(float(value))}'}"
         )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fedpipe.report.axis import words
+from fedpipe.report.axis import ABSENT, words
 from fedpipe.report.facts import RunFacts
 from fedpipe.report.parallel import parallel_coordinates
 from fedpipe.report.svg import number
@@ -23,7 +23,7 @@ def sweep(run: RunFacts) -> dict[str, Any] | None:
             str(one["name"] or one["number"]),
             str(one["state"]),
             "" if one["value"] is None else number(float(one["value"])),
-            *(words(one["params"].get(key)) for key in found.keys),
+            *(words(one["params"].get(key, ABSENT)) for key in found.keys),
         ]
         for one in ranked[:_ROWS]
     ]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fedpipe.report.axis import Axis
+from fedpipe.report.axis import ABSENT, Axis
 from fedpipe.report.plots import blank_figure
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ def parallel_coordinates(rows: Sequence[Mapping[str, Any]], keys: Sequence[str],
     """Return the children of a sweep as lines; colour is the metric, the best is drawn thick, those without a metric dashed in grey.
 
     Args:
-        rows: one per child, with `state`, `value` (None where it is not finished) and `params` by dotted key.
+        rows: one per child, with `state`, `value` (None where it is not finished) and `params` by dotted key; a setting
+            that does not apply to the child is not in them.
         keys: the searched settings, in order: an axis each; the metric is the last.
         metric: what children were judged by.
         direction: `maximize` or `minimize`.
@@ -27,14 +28,14 @@ def parallel_coordinates(rows: Sequence[Mapping[str, Any]], keys: Sequence[str],
 
     figure = blank_figure(max(5.0, 2.0 + 1.7 * len(keys)), 4.2)
     axes = figure.subplots()
-    settings = [Axis([row["params"][key] for row in rows]) for key in keys]
+    settings = [Axis([row["params"].get(key, ABSENT) for row in rows]) for key in keys]
     values = [row["value"] for row in rows if row["value"] is not None]
     judged = Axis(values, by_ratio=False)
     norm = Normalize(min(values, default=0.0), max(values, default=1.0))
     best = (max if direction == "maximize" else min)(values, default=None)
     colors = colormaps["viridis" if direction == "maximize" else "viridis_r"]
     for row in sorted(rows, key=lambda one: (one["value"] is not None, one["value"] == best)):
-        heights = [axis.at(row["params"][key]) for axis, key in zip(settings, keys, strict=True)]
+        heights = [axis.at(row["params"].get(key, ABSENT)) for axis, key in zip(settings, keys, strict=True)]
         if row["value"] is None:
             axes.plot(range(len(keys)), heights, color=_FAINT, linewidth=1, linestyle="--", label=row["state"])
             continue

@@ -5,9 +5,12 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedpipe.report.axis import ABSENT
+
 
 def children_csv(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], metric: str) -> str:
-    """Return one line per child: number, state, metric, the searched settings, its run; empty where it has no metric.
+    """Return one line per child: number, state, metric, the searched settings, its run; empty where it has no metric,
+    `-` for a setting that does not apply to the child.
 
     >>> rows = [{"number": 0, "state": "failed", "value": None, "params": {"rounds": 3}, "run_id": "", "name": "", "reason": "no"}]
     >>> children_csv(rows, ["rounds"], "validation/loss")
@@ -18,6 +21,7 @@ def children_csv(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], metric:
     writer.writerow(["number", "state", metric, *keys, "run_id", "name", "reason"])
     for row in rows:
         value = "" if row["value"] is None else repr(float(row["value"]))
-        values = ["null" if row["params"][key] is None else row["params"][key] for key in keys]
+        values = [row["params"].get(key, ABSENT) for key in keys]
+        values = ["null" if value is None else value for value in values]
         writer.writerow([row["number"], row["state"], value, *values, row["run_id"], row["name"], row["reason"]])
     return text.getvalue()

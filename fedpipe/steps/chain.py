@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LINEAGE = "lineage"
 CHAIN_NAME, PARAMS_NAME, PATCH_NAME, ORIGIN_NAME = "lineage.json", "params.yaml", "dirty.patch", "origin.json"
+POPULATION_TAG = "data.population"
 _WHO = ("clients", "alpha", "labels_per_client", "sigma", "seed")
 
 logger = logging.getLogger("fedpipe.steps")
@@ -55,7 +56,7 @@ def lineage_tags(config: Config, data: DataRef, manifest: "Manifest", project: P
     tags = {
         "dvc.data_md5": data.md5,
         "dvc.data_in_lock": str(locked_md5(project.root, "prepare", "data/shards") == data.md5).lower(),
-        "data.population": population_key(config.data, manifest.partition),
+        POPULATION_TAG: population_key(config.data, manifest.partition),
     }
     experiment = os.environ.get("DVC_EXP_NAME")
     return {**tags, "dvc.experiment": experiment} if experiment else tags

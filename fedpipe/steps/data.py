@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from fedpipe.config import Config, DataConfig
 from fedpipe.config.load import read_params
+from fedpipe.config.model import MODEL_NAMES
 from fedpipe.errors import ConfigError
+from fedpipe.locks import file_lock
 from fedpipe.steps import dvc
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef
@@ -19,12 +19,17 @@ if TYPE_CHECKING:
     from fedpipe.data.manifest import Manifest
 
 
-def load_data(config: Config, project: Project) -> DataRef:
+def load_data(config: Config, project: Project, own_model: bool = True) -> DataRef:
     """Bring the shards up to date, verify them against their manifest, and return where they are and their md5.
 
     Three cases. The settings are those of `params.yaml`: DVC's stage `prepare` owns the shards and is brought up to date.
     DVC itself runs this process: the shards are verified, DVC has made them. The settings under `data` are overridden: the
     shards go to a folder of their own, named by the settings, and `params.yaml`'s shards stay as they are.
+
+    Args:
+        config: the settings.
+        project: where.
+        own_model: whether a model of the user's own is built and checked too, which imports what its module imports.
 
     Raises:
         DataError: the source cannot be read, or the shards do not match their manifest.
@@ -40,32 +45,42 @@ def load_data(config: Config, project: Project) -> DataRef:
         path, how = project.shards, "verified; DVC runs this stage"
     else:
         # One run at a time brings shards up to date; DVC's own lock would refuse the second at once.
-        with FileLock(project.private / "prepare.lock"):
-            path, how = _bring_up_to_date(config, project)
+        with file_lock(project.private / "prepare.lock"):
+            path, how = _bring_up_to_date(config.data, project)
     population = Population.open(path)
-    check_input(config, population.manifest, project.root, population.highest_token)
+    if own_model or config.model.name in MODEL_NAMES:
+        check_input(config, population.manifest, project.root, population.highest_token)
     return DataRef(str(path), dvc_md5(path), how, time.perf_counter() - start)
 
 
-def _bring_up_to_date(config: Config, project: Project) -> tuple[Path, str]:
+def current_shards(config: DataConfig, project: Project) -> Path:
+    """Return the folder of the newest version of these settings' shards, made if it is not there. The caller holds `prepare.lock`.
+
+    Raises:
+        ConfigError, DataError: see `load_data`.
+    """
+    return _bring_up_to_date(config, project)[0]
+
+
+def _bring_up_to_date(config: DataConfig, project: Project) -> tuple[Path, str]:
     from fedpipe.data.sources import bring_files
     from fedpipe.data.sources.custom import module_file
 
-    if config.data != _data_of_params(project):
-        path = project.private / "shards" / _key(config.data, project)
+    if config != _data_of_params(project):
+        path = project.private / "shards" / _key(config, project)
         if path.is_dir():
             return path, "outside the stage of dvc.yaml, whose settings differ; made by an earlier run"
-        prepare(config.data, path, project)
+        prepare(config, path, project)
         return path, "outside the stage of dvc.yaml, whose settings differ; prepared now"
-    for setting, file in (("path", config.data.path), ("source", module_file(config.data.source, project.root))):
+    for setting, file in (("path", config.path), ("source", module_file(config.source, project.root))):
         if file is not None and not dvc.depends_on(project.root, "prepare", file):
             raise ConfigError(
-                f"data.{setting}={getattr(config.data, setting)}: expected {file} among the deps of the stage prepare in "
+                f"data.{setting}={getattr(config, setting)}: expected {file} among the deps of the stage prepare in "
                 f"{project.root / 'dvc.yaml'}, so that DVC sees it change, found it is not. Add the line `- {file}` there."
             )
     if dvc.stage_is_current(project.root, "prepare"):
         return project.shards, "up to date by dvc.lock"
-    bring_files(config.data, project.root)  # here and not under DVC, which would hide its progress
+    bring_files(config, project.root)  # here and not under DVC, which would hide its progress
     dvc.repro(project.root, "prepare")
     return project.shards, "brought up to date by dvc repro"
 

@@ -4,23 +4,30 @@ DVC is started as a program: it takes its own locks and leaves this process as i
 case, "nothing changed", is answered here from `dvc.lock` alone, by the same comparison that DVC makes.
 """
 
+import configparser
 import os
 import subprocess
 import sys
+import tempfile
 import tomllib
+from collections.abc import Iterable
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fedpipe.config.load import read_params
+from fedpipe.config.yaml_file import read_yaml
 from fedpipe.data.digest import dvc_md5
-from fedpipe.errors import DataError
+from fedpipe.errors import DataError, program_error
+from fedpipe.git import repository_environment
+from fedpipe.locks import can_lock
 from fedpipe.redact import hide
 from fedpipe.steps.kept import run_kept
 
 _TIMEOUT_SECONDS = 3600
+_PATH_SETTINGS = ("url", "dir", "credentialpath", "keyfile")
+_NO_GIT = "is not a git repository"
+_AFTER_MERGE = {"dvc.lock": "Then run `dvc repro prepare`, which writes it anew", "dvc.yaml": "Then run `dvc status` to check it"}
 
 
 def inside_dvc() -> bool:
@@ -29,10 +36,14 @@ def inside_dvc() -> bool:
 
 
 def stage_is_current(root: Path, stage: str) -> bool:
-    """Return whether all that `stage` reads and makes is what `dvc.lock` says: command, settings, dependencies, outputs."""
+    """Return whether all that `stage` reads and makes is what `dvc.lock` says: command, settings, dependencies, outputs.
+
+    Raises:
+        ConfigError: `dvc.yaml` or `dvc.lock` is not valid; with file, line and column.
+    """
     try:
-        definition = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
-        locked = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))["stages"][stage]
+        definition = _read(root, "dvc.yaml")["stages"][stage]
+        locked = _read(root, "dvc.lock")["stages"][stage]
         settings = _settings_of(root, definition.get("params", []))
     except (FileNotFoundError, KeyError, TypeError, tomllib.TOMLDecodeError):
         return False
@@ -59,31 +70,37 @@ def _settings_of(root: Path, listed: list[str | dict[str, list[str]]]) -> dict[s
 
 
 def locked_md5(root: Path, stage: str, out: str) -> str | None:
-    """Return the md5 that `dvc.lock` names for an output of a stage, None if it names none."""
+    """Return the md5 that `dvc.lock` names for an output of a stage, None if it names none. Raises ConfigError if it is not valid."""
     try:
-        locked = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))["stages"][stage]["outs"]
-    except (OSError, KeyError, TypeError, yaml.YAMLError):
+        locked = _read(root, "dvc.lock")["stages"][stage]["outs"]
+    except (FileNotFoundError, KeyError, TypeError):
         return None
     return next((str(entry["md5"]) for entry in locked if entry["path"] == out), None)
 
 
 def depends_on(root: Path, stage: str, path: str) -> bool:
     """Return whether `path` is a dependency of the stage, as it stands in `dvc.yaml`."""
-    definition = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
+    definition = _read(root, "dvc.yaml")
     deps = definition.get("stages", {}).get(stage, {}).get("deps", [])
     return Path(path) in {Path(dep) for dep in deps if isinstance(dep, str)}
+
+
+def check_dvc_files(root: Path) -> None:
+    """Read `dvc.yaml` and `dvc.lock`, as far as they are there. Raises ConfigError, with file and line, if one is not valid."""
+    for name in ("dvc.yaml", "dvc.lock"):
+        if (root / name).exists() and not isinstance(_read(root, name) or {}, dict):
+            raise DataError(f"{name}: expected a mapping with `stages`. Restore it with `git checkout {name}`.")
 
 
 def repro(root: Path, stage: str) -> None:
     """Bring `stage` up to date with `dvc repro`, as its user would.
 
     Raises:
-        DataError: DVC failed; the message holds the end of what it said.
+        ConfigError: `dvc.yaml` or `dvc.lock` is not valid.
+        DataError: the stage failed, with its own message; or DVC did, with DVC's reason.
     """
-    if not (root / ".git").exists() and (root / ".dvc").is_dir():
-        # A tarball has no git; DVC works without when it is told so, here and not in the tracked config.
-        _dvc(root, "config", "--local", "core.no_scm", "true")
-    _dvc(root, "repro", "--quiet", stage)
+    check_dvc_files(root)
+    _dvc(root, "repro", stage)
 
 
 def pull(root: Path, target: str) -> None:
@@ -92,20 +109,73 @@ def pull(root: Path, target: str) -> None:
     Raises:
         DataError: neither has it, or DVC failed.
     """
-    _dvc(root, "pull", "--quiet", target)
+    _dvc(root, "pull", target)
+
+
+def absolute_settings(folder: Path, names: Iterable[str]) -> configparser.ConfigParser:
+    """Return the DVC settings in the files `names` of `folder`, the later over the earlier; paths relative to it become absolute."""
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read([folder / name for name in names], encoding="utf-8")
+    for section in settings.sections():
+        for key in _PATH_SETTINGS:
+            value = settings.get(section, key, fallback=None)
+            if value and "://" not in value:
+                settings.set(section, key, str((folder / Path(value).expanduser()).resolve()))
+    return settings
+
+
+def _read(root: Path, name: str) -> Any:
+    return read_yaml(root / name, name, f"{_AFTER_MERGE[name]}.")
 
 
 def _dvc(root: Path, *arguments: str) -> None:
-    scripts = Path(sys.executable).parent
-    environment = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}", "DVC_NO_ANALYTICS": "true"}
-    command = [sys.executable, "-m", "dvc", *arguments]
-    try:
-        done = run_kept(command, root, environment, _TIMEOUT_SECONDS)
-    except subprocess.TimeoutExpired as err:
-        raise DataError(f"`dvc {' '.join(arguments)}`: expected an end within {_TIMEOUT_SECONDS} s, it had none. Run it by hand.") from err
+    """Run DVC. What it needs on this machine is told to this one process: the project's and the user's configuration stay as they are."""
+    settings = {} if can_lock(root) else {"hardlink_lock": "true"}
+    done = _run_dvc(root, arguments, settings)
+    if done.returncode and _NO_GIT in done.stderr:  # a tarball: DVC works without git when it is told so
+        done = _run_dvc(root, arguments, settings | {"no_scm": "true"})
     if done.returncode:
-        said = hide(" ".join((done.stderr or done.stdout).split()))[-600:]  # hidden first: half a password is none that could be found
-        raise DataError(f"`dvc {' '.join(arguments)}` failed with exit code {done.returncode}: {said}")
+        raise DataError(_reason(arguments, done))
+    for line in done.stderr.splitlines():
+        if line.startswith("WARNING "):  # of the stage: data that were left out, for one
+            print(hide(line), file=sys.stderr)
+
+
+def _run_dvc(root: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    scripts = Path(sys.executable).parent
+    environment = repository_environment(root) | {"PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}", "DVC_NO_ANALYTICS": "true"}
+    # -P: a file of the user's called like a module of Python's or DVC's is not imported in its place.
+    command = [sys.executable, "-P", "-m", "dvc", *arguments]
+    with tempfile.TemporaryDirectory(prefix="fedpipe-dvc-") as folder:
+        if settings:
+            _write_user_settings(Path(folder), settings)
+            environment["DVC_GLOBAL_CONFIG_DIR"] = folder
+        try:
+            return run_kept(command, root, environment, _TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired as err:
+            raise DataError(f"`dvc {' '.join(arguments)}` did not finish within {_TIMEOUT_SECONDS} s. Run it by hand to see why.") from err
+
+
+def _write_user_settings(folder: Path, settings: dict[str, str]) -> None:
+    """Write the user's own DVC settings with more under `core`; those of the project come on top of them."""
+    from dvc.dirs import global_config_dir
+
+    merged = absolute_settings(Path(global_config_dir()), ["config"])
+    if not merged.has_section("core"):
+        merged.add_section("core")
+    for key, value in settings.items():
+        merged.set("core", key, value)
+    with (folder / "config").open("w", encoding="utf-8") as file:  # in a folder that nobody else may enter
+        merged.write(file)
+
+
+def _reason(arguments: tuple[str, ...], done: "subprocess.CompletedProcess[str]") -> str:
+    """Return why DVC failed: the message of the stage if that is fedpipe itself, which needs no more words, or else DVC's own."""
+    own = [line.removeprefix("fedpipe: ") for line in done.stderr.splitlines() if line.startswith("fedpipe: ")]
+    if own:
+        return hide(own[-1])
+    reason = program_error(done.stderr) or program_error(done.stdout) or "it gave no reason"
+    return f"`dvc {' '.join(arguments)}` failed with exit code {done.returncode}: {reason}"
 
 
 def _md5(path: Path) -> Any:

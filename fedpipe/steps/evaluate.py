@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from fedpipe.models.evaluate import Predictor
     from fedpipe.types import Weights
 
+SUMMARY_KEYS = ("test/accuracy", "test/loss")
+"""Figures of the chosen weights in `summary.json`, which is what `dvc metrics diff` compares; `metrics.json` has all."""
+
 
 def evaluate(config: Config, data: DataRef, trained: TrainRef, out: Path) -> EvalRef:
     """Evaluate the initial, final and best weights and write figures and tables to the folder `out`.
@@ -45,6 +48,8 @@ def evaluate(config: Config, data: DataRef, trained: TrainRef, out: Path) -> Eva
     figures[chosen] |= _of_clients(config, predictor, weights[chosen], population, out / "clients.parquet")
     confusion, names = results[chosen].confusion, label_names(population)
     write_atomic(out / "metrics.json", json.dumps(figures, indent=1) + "\n")
+    summary = {key: figures[chosen][key] for key in SUMMARY_KEYS if key in figures[chosen]}
+    write_atomic(out / "summary.json", json.dumps(summary, indent=1) + "\n")
     write_atomic(out / "confusion.csv", confusion_csv(confusion, names))
     write_atomic(out / "labels.csv", labels_csv(confusion, names))
     write_atomic(out / "reliability.csv", reliability_csv(results[chosen].calibration))

@@ -1,15 +1,24 @@
 """Step `forget`: a new version of the shards without some clients, and a tag for the models that saw them."""
 
+import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from filelock import FileLock
+from typing import TYPE_CHECKING
 
 from fedpipe.errors import DataError, TrackingError, shorten
-from fedpipe.steps import dvc
+from fedpipe.locks import file_lock
+from fedpipe.steps.data import current_shards
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.lineage import forgotten_champions, mark_versions
 from fedpipe.steps.project import Project
+from fedpipe.steps.run_data import data_of, population_of
+from fedpipe.steps.run_state import all_states
+
+if TYPE_CHECKING:
+    from fedpipe.data.population import Population
+
+logger = logging.getLogger("fedpipe.steps")
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,10 @@ class Forgotten:
         files_changed: names of the files that the new version changed, added or removed.
         files: number of files of the new version.
         md5_before, md5_after: DVC's md5 of the shards.
+        title: whose data these are, for example `run brave-fox (csv table.csv)`.
+        path: folder of the new shards.
+        in_dvc: whether DVC's stage `prepare` made them.
+        removed: folders in `.fedpipe/shards` that were removed, as they held the clients' examples.
         versions_marked: registered model versions that had trained on their data, and are tagged so.
         champions: versions that are still champion though they trained on clients that are forgotten, now or before.
     """
@@ -34,54 +47,106 @@ class Forgotten:
     files: int
     md5_before: str
     md5_after: str
+    title: str
+    path: str
+    in_dvc: bool
+    removed: tuple[str, ...]
     versions_marked: tuple[str, ...]
     champions: tuple[str, ...]
 
 
-def forget(project: Project, client_ids: Sequence[str], reason: str | None = None) -> Forgotten:
-    """Add the clients to `forgotten.json`, bring the shards up to date through DVC's stage `prepare`, tag the models that saw them.
+def forget(project: Project, client_ids: Sequence[str], reason: str | None = None, wanted: str | None = None) -> Forgotten:
+    """Add the clients to `forgotten.json`, make the shards of a run's data without them, tag the models that saw them.
+
+    Shards of `params.yaml` are made by DVC's stage `prepare`, those of overridden `data` settings in `.fedpipe/shards`, where the older
+    versions that hold the clients are removed.
 
     Args:
-        project: the project; its shards must be there, so that a mistyped id is seen.
+        project: the project.
         client_ids: who is to be forgotten.
         reason: why, for the tags; None leaves those of an earlier call.
+        wanted: a run, `MODEL@ALIAS` or `MODEL/VERSION`, whose data these are; None: the newest run's (see `run_data.data_of`).
 
     Raises:
-        DataError: an id is not in the shards, or the stage fails; then the list is as it was.
-        TrackingError: the shards are new, but the models could not be tagged; forgetting the same clients again does it.
+        DataError: an id is not in the shards, or they cannot be made; then the list is as it was.
+        TrackingError: there is no such run; or the shards are new, but the models could not be tagged: forgetting the same clients again
+            does it.
     """
     from fedpipe.data.digest import dvc_md5
     from fedpipe.data.forgotten import FORGOTTEN_NAME, forgotten_json, read_forgotten
+    from fedpipe.data.manifest import SPLITS
     from fedpipe.data.population import Population
 
     path = project.root / FORGOTTEN_NAME
     project.private.mkdir(parents=True, exist_ok=True)
-    with FileLock(project.private / "prepare.lock"):
+    about = data_of(project, wanted)
+    with file_lock(project.private / "prepare.lock"):
         before = read_forgotten(project.root)
-        population = Population.open(project.shards)
+        shards = current_shards(about.settings, project)
+        population = Population.open(shards)
         unknown = [one for one in client_ids if population.index.position(one) is None and one not in before]
         if unknown:
             raise DataError(
-                f"forget: expected ids of clients in {project.shards}, found no {shorten(unknown)}. `fedpipe describe --json` lists them."
+                f"forget: expected ids of clients in the data of {about.title}, found no {shorten(unknown)}. `fedpipe describe --json` "
+                "lists them; --run names another run, whose data they are in."
             )
         positions = [position for one in set(client_ids) if (position := population.index.position(one)) is not None]
-        examples = sum(int(counts[positions].sum()) for counts in population.index.label_counts.values())
-        md5_before, old = dvc_md5(project.shards), {file.name: file.sha256 for file in population.manifest.files}
-        kept = path.read_text(encoding="utf-8") if path.exists() else forgotten_json(())
+        examples = sum(int(population.index.counts(split)[positions].sum()) for split in SPLITS)
+        md5_before, old = dvc_md5(shards), {file.name: file.sha256 for file in population.manifest.files}
+        list_before = path.read_text(encoding="utf-8") if path.exists() else None
         write_atomic(path, forgotten_json(before | set(client_ids)))
         try:
-            dvc.repro(project.root, "prepare")
+            after = Population.open(current_shards(about.settings, project))
         except BaseException:
-            write_atomic(path, kept)
+            if list_before is None:
+                path.unlink()
+            else:
+                write_atomic(path, list_before)
             raise
-        after = Population.open(project.shards)
+        removed = _remove_older(project, set(client_ids), after)
     new = {file.name: file.sha256 for file in after.manifest.files}
     changed = tuple(sorted(name for name in old | new if old.get(name) != new.get(name)))
     left = after.manifest.clients
     try:
-        marked = tuple(mark_versions(project, sorted(set(client_ids)), reason))
+        marked = tuple(mark_versions(project, sorted(set(client_ids)), reason, population_of(about, after.manifest)))
         champions = tuple(forgotten_champions(project))
     except TrackingError as err:
         raise TrackingError(f"{err} The shards are without them already; forget the same clients again to tag the models.") from err
-    md5_after = dvc_md5(project.shards)
-    return Forgotten(tuple(sorted(set(client_ids))), examples, left, changed, len(new), md5_before, md5_after, marked, champions)
+    return Forgotten(
+        tuple(sorted(set(client_ids))),
+        examples,
+        left,
+        changed,
+        len(new),
+        md5_before,
+        dvc_md5(after.path),
+        about.title,
+        str(after.path),
+        after.path == project.shards,
+        removed,
+        marked,
+        champions,
+    )
+
+
+def _remove_older(project: Project, client_ids: set[str], after: "Population") -> tuple[str, ...]:
+    """Remove the shards of the same source in `.fedpipe/shards` that hold one of the clients; no later run would use them."""
+    from fedpipe.data.digest import dvc_md5
+    from fedpipe.data.population import Population
+
+    in_use = {str(state.values.get("data_md5")) for state in all_states(project) if not state.finished and state.is_alive()}
+    removed = []
+    for folder in sorted((project.private / "shards").glob("*")):
+        try:
+            older = Population.open(folder, verify=False)
+        except DataError:  # damaged ones say nothing of their clients
+            continue
+        holds = any(older.index.position(one) is not None for one in client_ids)
+        if not holds or folder == after.path or older.manifest.source != after.manifest.source:
+            continue
+        if in_use and dvc_md5(folder) in in_use:
+            logger.warning("%s holds the clients' examples and is in use by a run. Remove it when the run is finished.", folder)
+            continue
+        shutil.rmtree(folder)
+        removed.append(str(folder))
+    return tuple(removed)

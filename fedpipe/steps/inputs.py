@@ -74,13 +74,13 @@ class Reader:
                 raise DataError(f"{file}: expected a name that ends in {', '.join(IMAGES + TABLES)}, found {kind or 'no ending'}.")
 
     def _image(self, file: Path) -> npt.NDArray[np.float32]:
-        from fedpipe.data.sources.decode import decode_image_file
+        from fedpipe.data.sources.decode import decode_image_file, without_equal_channels
 
         if self._tokens or self._facts.feature_dtype not in (None, "uint8"):
             raise DataError(f"{file}: expected a Parquet file: the model takes {self._facts.feature_dtype or 'tokens'}, found an image.")
-        pixels = decode_image_file(file)
-        if pixels.ndim == 3 and len(self._shape) == 2 and (pixels == pixels[..., :1]).all():
-            pixels = pixels[..., 0]  # grey, kept as colours
+        pixels = decode_image_file(file).pixels
+        if len(self._shape) == 2 or self._shape[2:] == (1,):
+            pixels = without_equal_channels(pixels)
         if pixels.ndim == 2 and self._shape[2:] == (1,):
             pixels = pixels[..., None]
         if pixels.shape != self._shape:

@@ -3,13 +3,12 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedpipe.config import load_config
 from fedpipe.errors import DataError
 from fedpipe.steps.chain import chain_of_tags, population_key
 from fedpipe.steps.project import Project
+from fedpipe.steps.run_data import data_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -61,10 +60,16 @@ def chain_of_run(store: "Store", run: "Run") -> dict[str, Any]:
     }
 
 
-def client_lineage(project: Project, client_id: str) -> dict[str, Any]:
+def client_lineage(project: Project, client_id: str, wanted: str | None = None, population: str | None = None) -> dict[str, Any]:
     """Return the runs and the registered model versions that trained on a client's data; JSON-able.
 
-    `here` says of a run whether its clients are those of this project's data: the same id elsewhere may be someone else.
+    `here` says of a run whether its clients are those that are asked about: the same id in other data may be someone else.
+
+    Args:
+        project: where.
+        client_id: the client.
+        wanted: a run or model in whose data the client is; None: the newest run's (see `run_data.data_of`).
+        population: key of these clients, where it is known already.
 
     Raises:
         TrackingError: the store cannot be read, or the index not be written.
@@ -74,12 +79,13 @@ def client_lineage(project: Project, client_id: str) -> dict[str, Any]:
     from fedpipe.tracking.store import read_store
 
     store = read_store(project.root)
-    here = _population(project)
+    title, here = ("", population) if population else _population(project, wanted)
     runs = runs_of_client(store, project.private / INDEX_NAME, client_id)
     by_run = {run.run_id: run for run in runs}
     versions = [one for one in model_versions(store) if one.run_id in by_run and by_run[one.run_id].rounds]
     return {
         "client": client_id,
+        "data_of": title,
         "population": here,
         "runs": [{**asdict(run), "here": run.population == here} for run in runs],
         "versions": [
@@ -94,11 +100,12 @@ def client_lineage(project: Project, client_id: str) -> dict[str, Any]:
     }
 
 
-def mark_versions(project: Project, client_ids: Sequence[str], reason: str | None) -> list[str]:
+def mark_versions(project: Project, client_ids: Sequence[str], reason: str | None, population: str | None = None) -> list[str]:
     """Tag every registered model version that trained on the data of these clients; return them as `NAME/VERSION`.
 
     The tag `fedpipe.forgotten_clients` is a JSON list, to which later calls add; `fedpipe.forgotten_reason` is the last reason
-    that was given: None leaves an earlier one. Of clients with the same ids in other data nothing is said. A project without runs has
+    that was given: None leaves an earlier one. `population` is the key of who the clients are, that of the newest run's data with None;
+    of clients with the same ids in other data nothing is said. A project without runs has
     nothing to tag.
 
     Raises:
@@ -112,7 +119,7 @@ def mark_versions(project: Project, client_ids: Sequence[str], reason: str | Non
     found: dict[tuple[str, str], set[str]] = {}
     before: dict[tuple[str, str], str] = {}
     for client_id in client_ids:
-        for version in client_lineage(project, client_id)["versions"]:
+        for version in client_lineage(project, client_id, population=population)["versions"]:
             if version["here"]:
                 key = (version["name"], version["version"])
                 before[key] = version["tags"].get(REASON_TAG, NO_REASON)
@@ -141,13 +148,14 @@ def forgotten_champions(project: Project) -> list[str]:
     return [f"{one.name}/{one.version}" for one in versions if CHAMPION in one.aliases and FORGOTTEN_TAG in one.tags]
 
 
-def _population(project: Project) -> str | None:
-    """Return the key of this project's clients, None where there are no shards."""
-    from fedpipe.data.manifest import MANIFEST_NAME, read_manifest
+def _population(project: Project, wanted: str | None) -> tuple[str, str | None]:
+    """Return whose data they are, and the key of their clients, None where there are no data yet."""
+    from fedpipe.data.manifest import read_manifest
 
-    if not Path(project.shards / MANIFEST_NAME).exists():
-        return None
+    data = data_of(project, wanted)
+    if data.population:
+        return data.title, data.population
     try:
-        return population_key(load_config(project.params).data, read_manifest(project.shards).partition)
+        return data.title, population_key(data.settings, read_manifest(project.shards).partition)
     except DataError:
-        return None
+        return data.title, None

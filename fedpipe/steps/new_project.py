@@ -19,11 +19,14 @@ import fedpipe
 from fedpipe.config import Config, parse_config
 from fedpipe.config.write import as_params
 from fedpipe.errors import ConfigError, EnvironmentProblem, shorten
+from fedpipe.git import without_repository_variables
 from fedpipe.redact import hide
 from fedpipe.steps.installed import Origin, installed_versions, origin
 
 _TEMPLATES = Path(fedpipe.__file__).with_name("templates")
 _SUFFIX, _DOT = ".template", "dot-"
+PLOTS_PAGE = ".dvc/plots.html"
+"""The page of `dvc plots` with its drawing library in it, so that it works without a network; copied as it is."""
 _LIMIT_SECONDS = 120
 _HEAD = """Every setting of a run, grouped. fedpipe's docs/params.md says what each one means, its unit and its range.
 `-S key=value` overrides one for one run."""
@@ -64,7 +67,7 @@ def init_project(target: Path) -> NewProject:
         with _beside(target) as folder:
             files = _write_files(folder, name, place)
             _run(folder, "git", "init", "--quiet", "--initial-branch=main")
-            _run(folder, sys.executable, "-m", "dvc", "init", "--quiet", "--force")
+            _run(folder, sys.executable, "-P", "-m", "dvc", "init", "--force")
             files |= _write_files(folder, name, place)  # DVC has written settings of its own
             commit, notes = _commit(folder)
             _move(folder, target)
@@ -122,6 +125,7 @@ def _write_files(folder: Path, name: str, place: Origin) -> set[str]:
         for path in sorted(_TEMPLATES.rglob(f"*{_SUFFIX}"))
     }
     texts = {file: Template(text).substitute(values) for file, text in texts.items()}
+    texts[PLOTS_PAGE] = (_TEMPLATES / PLOTS_PAGE.replace(".", _DOT, 1)).read_text(encoding="utf-8")  # its scripts are full of `$`
     texts["params.yaml"] = as_params(settings(name), _HEAD)
     for file, text in texts.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +181,7 @@ def _commit(folder: Path) -> tuple[str | None, list[str]]:
 def _run(folder: Path, *command: str) -> str:
     """Run git or DVC in `folder` and return what it said. Raises EnvironmentProblem if it cannot be run or fails."""
     # A git that calls us, in a hook for instance, would have its own repository in place of the new one.
-    environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")}
+    environment = without_repository_variables(os.environ)
     said = f"`{' '.join(command).replace(sys.executable, 'python')}`"
     try:
         done = subprocess.run(

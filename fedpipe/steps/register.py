@@ -9,10 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from fedpipe.config import Config
 from fedpipe.errors import ModelError, TrackingError
+from fedpipe.locks import file_lock
 from fedpipe.steps.chain import LINEAGE
 from fedpipe.steps.champion import Holder, decide
 from fedpipe.steps.lineage import FORGOTTEN_TAG, REASON_TAG
@@ -63,7 +62,7 @@ def register(
 
     name, score = config.tracking.model_name, metrics.get(VALIDATION_SCORE, math.nan)
     project.private.mkdir(parents=True, exist_ok=True)
-    with FileLock(project.private / "registry.lock"):  # two runs of this project that end together are compared one after the other
+    with file_lock(project.private / "registry.lock"):  # two runs of this project that end together are compared one after the other
         before = champion_of(run.store, name)
         forgotten = _forgotten_since(project, run_dir)
         tags = {f"metric.{key}": repr(value) for key, value in metrics.items()} | {"fedpipe.model_id": model_id}

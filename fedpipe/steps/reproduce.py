@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.config.load import read_params
 from fedpipe.errors import ConfigError, DataError, RoundError
 from fedpipe.steps import dvc
@@ -146,8 +147,10 @@ def _same_groups(tags: Mapping[str, str], params: Path) -> list[str]:
     The machines of a run that was spread over some do not belong to it: it is repeated on this one.
     """
     groups = tags.get("algorithm.groups", "")
+    named = ALGORITHMS.get(read_params(params).get("algorithm", {}).get("name", ""))
+    ignored = named is not None and named.ignored("runtime.groups")  # `centralized`, whose one pool counts as a group
     here = ["-S", "runtime.remote=[]"] if read_params(params).get("runtime", {}).get("remote") else []
-    return [*(["-S", f"runtime.groups={groups}"] if groups.isdigit() else []), *here]
+    return [*(["-S", f"runtime.groups={groups}"] if groups.isdigit() and not ignored else []), *here]
 
 
 def _bring_data(there: Project, md5: str, say: Callable[[str], None]) -> tuple[str, bool]:

@@ -11,15 +11,16 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from fedpipe.config import Config, flatten_result, load_config, parse_config
 from fedpipe.errors import ConfigError, ModelError, PlanError
+from fedpipe.locks import file_lock, lock_help
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.project import Project
 
@@ -59,7 +60,7 @@ class RunState:
     def is_alive(self) -> bool:
         """Return whether a process holds the run."""
         try:
-            with FileLock(self.folder / "lock", timeout=0):
+            with file_lock(self.folder / "lock", 0):
                 return False
         except Timeout:
             return True
@@ -68,15 +69,13 @@ class RunState:
     def alive(self) -> Iterator[None]:
         """Hold the run while the block runs. Raises ConfigError if another process does."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / "lock", timeout=1)  # who asks `is_alive` holds it for a moment
-        try:
-            lock.acquire()
-        except Timeout as err:
-            raise ConfigError(f"run {self.name}: expected a run that was interrupted, found it still going on. Wait for its end.") from err
-        try:
+        lock = self.folder / "lock"
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(file_lock(lock, 1))  # who asks `is_alive` holds it for a moment
+            except Timeout as err:
+                raise ConfigError(f"run {self.name}: it is still running. Wait for it to finish. {lock_help(lock)}".rstrip()) from err
             yield
-        finally:
-            lock.release()
 
 
 def begin(project: Project, name: str, config: Config, entry: str, **asked: Any) -> RunState:

@@ -12,12 +12,13 @@ What is known is on disk before the next step, so that a sweep that was killed g
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from fedpipe.config import Config, load_config
+from fedpipe.config import Config
 from fedpipe.config.sweep import SweepConfig, load_sweep
-from fedpipe.config.sweep_children import check_space, child_config
+from fedpipe.config.sweep_children import SweepBase, check_space, first_child, read_base
 from fedpipe.errors import ConfigError, reason_of
 from fedpipe.steps.files import require_place
 from fedpipe.steps.project import Project
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from fedpipe.tracking.store import Store
 
 
-def load(project: Project, path: Path, overrides: Sequence[str] = ()) -> tuple[SweepConfig, Config]:
-    """Return a sweep and the settings under its children's, checked as far as they can be before any child is drawn.
+def load(project: Project, path: Path, overrides: Sequence[str] = ()) -> tuple[SweepConfig, SweepBase, Config]:
+    """Return a sweep, the settings under its children's, and what all children have in common, checked before any child is drawn.
+
+    The last are the settings of a child: of them only what the space does not search is to be used.
 
     Args:
         project: where.
@@ -41,19 +44,21 @@ def load(project: Project, path: Path, overrides: Sequence[str] = ()) -> tuple[S
         ConfigError: see there.
     """
     sweep = load_sweep(path)
-    base = load_config(project.root / sweep.params, [*sweep.overrides, *overrides])
-    if base.runtime.set_groups is None:  # it belongs to the result, and would follow the machine's cores
-        groups = max(sweep.cores_per_child, base.runtime.workers)
-        base = child_config(base, {"runtime.groups": groups}, path.name)
-    if base.runtime.remote:  # a worker serves one run at a time
+    base = read_base(sweep, project.root / sweep.params, path.name, overrides)
+    check_space(sweep, base)
+    common = first_child(sweep, base)
+    if common.runtime.set_groups is None:  # it belongs to the result, and would follow the machine's cores
+        groups = max(sweep.cores_per_child, common.runtime.workers)
+        base = replace(base, groups=groups)
+        common = common.model_copy(update={"runtime": common.runtime.model_copy(update={"groups": groups})})
+    if common.runtime.remote:  # a worker serves one run at a time
         if (sweep.max_parallel or 1) > 1:
             raise ConfigError(
                 f"{path.name}: max_parallel={sweep.max_parallel} is set with runtime.remote, whose machines serve one run at a time. Set "
                 "max_parallel: 1, or runtime.remote=[] in overrides."
             )
         sweep = sweep.model_copy(update={"max_parallel": 1})
-    check_space(sweep, base, path.name)
-    return sweep, base
+    return sweep, base, common
 
 
 class SweepOptions(TypedDict, total=False):
@@ -95,11 +100,11 @@ def run_sweep(
         TrackingError, DataError: see there.
     """
     start = time.perf_counter()
-    sweep, base = load(project, path, overrides)
+    sweep, base, common = load(project, path, overrides)
     preset = options.get("out") or project.root / "params" / f"sweep_{sweep.name}.yaml"
     require_place(preset, "the best child's settings")
-    with begin_sweep(project, sweep, base, options.get("resume", False)) as state:
-        children = Children(project, sweep, base, state, path.name, options.get("watcher"), pool)
+    with begin_sweep(project, sweep, common, options.get("resume", False)) as state:
+        children = Children(project, sweep, base, common, state, watcher=options.get("watcher"), pool=pool)
         ran: list[int] = []
         if state.values.get("concluded") != sweep.children or not preset.exists():
             children.open(tags or {})

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from fedpipe.resources import free_memory_mb, usable_cores
 from fedpipe.steps.kept import kept_command
 from fedpipe.steps.project import Project
 
@@ -155,21 +156,8 @@ class Pool:
 
 def most_children(cores_per_child: int, memory_mb: int, asked: int | None) -> int:
     """Return how many children may run at a time: as asked for, within this process's cores and the memory that is free; 1 at least."""
-    cores = len(os.sched_getaffinity(0)) // cores_per_child
+    cores = usable_cores() // cores_per_child
     return max(1, min(asked or cores, cores, int(free_memory_mb() // memory_mb)))
-
-
-def free_memory_mb() -> float:
-    """Return the memory that this process may still take, in MB (10**6 bytes): the machine's, or its control group's if that is less."""
-    free = float("inf")
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        group = Path("/sys/fs/cgroup")
-        limit, used = ((group / f"memory.{name}").read_text(encoding="ascii") for name in ("max", "current"))
-        free = min(free, int(limit) - int(used))
-    return free / 1e6
 
 
 def how_it_ended(folder: Path, code: int) -> str:

@@ -11,6 +11,7 @@ import yaml
 from fedpipe.config.sweep import SweepConfig
 from fedpipe.errors import DataError, RoundError
 from fedpipe.steps.files import write_atomic
+from fedpipe.steps.groups import noted_groups
 from fedpipe.steps.project import Project
 from fedpipe.steps.run_state import RunState, read_state
 from fedpipe.steps.sweep_search import Search
@@ -78,7 +79,10 @@ def best_index(children: "Sequence[SweepChild]", number: int) -> int:
 
 def write_preset(run: RunState, path: Path, header: str) -> None:
     """Write a run's settings as a params file, with a comment that says where they come from."""
-    text = yaml.safe_dump(run.config.model_dump(mode="json"), sort_keys=False)
+    values, groups = run.config.model_dump(mode="json"), noted_groups(run.folder)
+    if values["runtime"]["groups"] is None and groups is not None:  # so that a run with these settings has the child's bits
+        values["runtime"]["groups"] = groups
+    text = yaml.safe_dump(values, sort_keys=False)
     write_atomic(path, f"# {header}\n{text}")
 
 
@@ -114,6 +118,7 @@ def summary_of(
         "url": run_url(read_store(project.root), values["experiment_id"], values["mlflow_run_id"]),
         "metric": sweep.metric,
         "direction": sweep.better,
+        "keys": list(sweep.space),
         "counts": counts_of(children),
         "children": [asdict(child) for child in children],
         "best": None if best is None else asdict(children[best_index(children, best)]),

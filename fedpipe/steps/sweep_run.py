@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 from fedpipe.config import Config
 from fedpipe.config.sweep import SweepConfig
-from fedpipe.config.sweep_children import child_config
+from fedpipe.config.sweep_children import SweepBase, child_config
 from fedpipe.errors import ConfigError, EnvironmentProblem, shorten
+from fedpipe.steps.groups import note_groups
 from fedpipe.steps.project import Project
 from fedpipe.steps.run_state import FINISHED, RunState, begin, read_state
 from fedpipe.steps.sweep_child import FAILED, PRUNED
@@ -68,14 +69,14 @@ class Children:
         self,
         project: Project,
         sweep: SweepConfig,
-        base: Config,
+        base: SweepBase,
+        common: Config,
         state: SweepState,
-        where: str,
         watcher: SweepWatcher | None,
         pool: "ChildPool | None" = None,
     ) -> None:
-        self._project, self._sweep, self._base, self._state = project, sweep, base, state
-        self._where, self._watcher, self._pool = where, watcher, pool
+        self._project, self._sweep, self._base, self._common, self._state = project, sweep, base, common, state
+        self._watcher, self._pool = watcher, pool
         self.search = Search(sweep, state.journal)
         self._retried: set[int] = set()
         self._left: dict[int, str] = {}
@@ -87,8 +88,8 @@ class Children:
         from fedpipe.tracking.store import open_store
         from fedpipe.tracking.sweeps import reopen_sweep, start_sweep
 
-        self.store = open_store(self._project.root, self._base.tracking.experiment)
-        load_data(self._base, self._project)
+        self.store = open_store(self._project.root, self._common.tracking.experiment)
+        load_data(self._common, self._project)
         if self._state.parent is None:
             params, known = parent_facts(self._project, self._sweep)
             run_id = start_sweep(self.store, str(self._sweep.name), params, {**known, **tags}, self._state.values["key"])
@@ -137,18 +138,19 @@ class Children:
         point = self.search.point(number)
         state = self._run_of(number)
         if state is None:
-            said = ", ".join(f"{key}={value}" for key, value in point.items())
             try:
-                config = child_config(self._base, point, f"{self._where}: child with {said}")
+                config = child_config(self._base, point)
             except ConfigError as err:
                 self.search.fail(number, str(err))
                 self._end(number)
                 return False
             from fedpipe.tracking.sweeps import child_tags
 
-            tags = child_tags(str(self._state.parent), str(self._sweep.name), number)
+            tags = child_tags(str(self._state.parent), str(self._sweep.name), number, set(self._sweep.space) - set(point))
             asked = {"metric": self._sweep.metric, "tags": tags, "sweep": self._sweep.name}
             state = begin(self._project, self._name(number), config, "sweep", **asked)
+            if self._base.groups is not None:  # of an algorithm that alone knows whether it computes in groups
+                note_groups(state.folder, self._base.groups)
             self.search.note_run(number, state.folder.name)
         if state.values["status"] in (FINISHED, PRUNED, FAILED):  # it ended, and this process's predecessor did not hear of it
             self._settle(number, state, 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.config.sweep import SweepConfig
-from fedpipe.config.sweep_space import Dimension, Value, grid_values, number_of
+from fedpipe.config.sweep_space import Dimension, Point, Value, applies, grid_points, grid_values, number_of, walk
 from fedpipe.seeding import derive_seed
 from fedpipe.steps.lines import whole_lines
 
@@ -46,7 +46,7 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self._sweep = sweep
-        self._space = {key: _distribution(key, one, sweep.search == "grid") for key, one in sweep.space.items()}
+        self._distributions = {key: _distribution(key, one, sweep.search == "grid") for key, one in sweep.space.items()}
         whole_lines(journal)
         pruner: Any = optuna.pruners.NopPruner()
         if sweep.pruning is not None:
@@ -64,7 +64,7 @@ class Search:
             load_if_exists=True,
         )
         for trial in self._trials():  # drawn, and the process died before all of it was written
-            if not trial.state.is_finished() and set(trial.params) != set(self._space):
+            if not trial.state.is_finished() and not self._is_complete(trial.params):
                 self._study._storage.set_trial_user_attr(trial._trial_id, VOID, True)
                 self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
@@ -81,12 +81,29 @@ class Search:
         if len(self._trials()) >= self._sweep.children:
             return None
         self._study.sampler = _sampler(self._sweep, len(self._study.get_trials(deepcopy=False)))
-        return self._study.ask(self._space).number
+        fixed = self._next_of_grid() if self._sweep.search == "grid" else None
+        trial = self._study.ask(fixed_distributions=fixed)
+        if fixed is None:
+            walk(self._sweep.space, lambda key: trial._suggest(key, self._distributions[key]))
+        return trial.number
 
-    def point(self, number: int) -> dict[str, Value]:
-        """Return a child's values, in the order of the space."""
+    def point(self, number: int) -> Point:
+        """Return a child's values of the settings that apply to it, in the order of the space."""
         params = self._of(number).params
-        return {key: params[key] for key in self._space}
+        return {key: params[key] for key in self._sweep.space if key in params}
+
+    def _next_of_grid(self) -> "dict[str, BaseDistribution]":
+        """Have the first combination that no child has drawn next, and return its settings with all their values."""
+        from optuna.samplers import PartialFixedSampler
+
+        drawn = [self.point(number) for number in self.numbers()]
+        point = next(point for point in grid_points(self._sweep.space) if point not in drawn)
+        self._study.sampler = PartialFixedSampler(point, self._study.sampler)
+        return {key: self._distributions[key] for key in point}
+
+    def _is_complete(self, params: Mapping[str, Value]) -> bool:
+        """Return whether a child's values are all drawn."""
+        return all(key in params for key, dimension in self._sweep.space.items() if applies(dimension, params))
 
     def run_of(self, number: int) -> str | None:
         """Return the name of the folder of a child's run, None if it has none yet."""
@@ -169,18 +186,10 @@ def _distribution(key: str, dimension: Dimension, grid: bool) -> "BaseDistributi
 
 def _sampler(sweep: SweepConfig, number: int) -> "BaseSampler":
     """Return the sampler of one child's draw."""
-    from optuna.samplers import GridSampler, RandomSampler, TPESampler
+    from optuna.samplers import RandomSampler, TPESampler
 
     seed = derive_seed(sweep.seed, "sweep", number) % 2**32
-    if sweep.search == "grid":
-
-        class Grid(GridSampler):
-            def after_trial(self, *_: Any) -> None:
-                """Leave it to `Search.draw` to end: Optuna's stops its own loop, which is not used."""
-
-        points: Mapping[str, Sequence[Value]] = {key: grid_values(key, one) for key, one in sweep.space.items()}
-        return Grid(points, seed=derive_seed(sweep.seed, "sweep") % 2**32)
-    if sweep.search == "random":
+    if sweep.search in ("grid", "random"):
         return RandomSampler(seed=seed)
     # Children that are still running count as bad ones: two at a time would else be drawn side by side.
     return TPESampler(seed=seed, constant_liar=True)

@@ -3,15 +3,16 @@
 import json
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from fedpipe.config import Config, flatten
 from fedpipe.config.sweep import SweepConfig
 from fedpipe.errors import ConfigError
+from fedpipe.locks import file_lock, lock_help
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.project import Project
 
@@ -47,7 +48,7 @@ class SweepState:
 def begin_sweep(project: Project, sweep: SweepConfig, base: Config, resume: bool) -> Iterator[SweepState]:
     """Give the sweep of this name, held by this process: a new one, or the one that is there, with the same settings.
 
-    More `trials` than it was started with add children.
+    More `trials` than it was started with add children. Of `base`, what the space searches is not compared.
 
     Raises:
         ConfigError: it was started with other settings, is going on, or there is none and `resume` asks for one.
@@ -57,12 +58,14 @@ def begin_sweep(project: Project, sweep: SweepConfig, base: Config, resume: bool
     if resume and not path.exists():
         raise ConfigError(f"--resume: expected a sweep '{sweep.name}' that was started here, found none. Start it without --resume.")
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock", timeout=1)
-    try:
-        lock.acquire()
-    except Timeout as err:
-        raise ConfigError(f"sweep {sweep.name}: expected a sweep that is not going on, found that it is. Wait for its end.") from err
-    try:
+    lock = folder / "lock"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(file_lock(lock, 1))
+        except Timeout as err:
+            raise ConfigError(
+                f"sweep {sweep.name}: it is still running. Wait for it to finish, or choose another name. {lock_help(lock)}".rstrip()
+            ) from err
         settings = {"sweep": sweep.model_dump(mode="json"), "base": base.model_dump(mode="json")}
         if not path.exists():
             state = SweepState(folder, {"key": uuid.uuid4().hex, **settings}, is_new=True)
@@ -71,8 +74,6 @@ def begin_sweep(project: Project, sweep: SweepConfig, base: Config, resume: bool
             _refuse_changes(state, sweep, base)
         state.update(**settings)
         yield state
-    finally:
-        lock.release()
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -88,7 +89,11 @@ def _refuse_changes(state: SweepState, sweep: SweepConfig, base: Config) -> None
     if (then.get("trials") or 0) < (now.get("trials") or 0):
         changed = [text for text in changed if not text.startswith("trials=")]
     before, after = _flat(state.values["base"]), flatten(base)
-    changed += [f"{key}={before.get(key)} then, {value} now" for key, value in after.items() if before.get(key) != _plain(value)]
+    changed += [
+        f"{key}={before.get(key)} then, {value} now"
+        for key, value in after.items()
+        if key not in sweep.space and before.get(key) != _plain(value)
+    ]
     if changed:
         raise ConfigError(
             f"sweep {sweep.name}: expected the settings that it was started with, found {'; '.join(changed)}. Put these back, or give the "

@@ -48,7 +48,7 @@ def tracked(
         facts |= {"mlflow.note.content": note(facts)}
         run_id = _start(store, config, data, population, project, run_name, facts, key, begun)
         if state:
-            state.update(mlflow_run_id=run_id, data_md5=data.md5, status="training")
+            state.update(mlflow_run_id=run_id, data_md5=data.md5, data_path=data.path, status="training")
     elif state and state.values["data_md5"] != data.md5:
         raise DataError(
             f"run {state.name}: expected the data that it was started with, md5 {state.values['data_md5']}, found {data.md5}. Bring these "
@@ -90,7 +90,7 @@ def _start(
             path=str(Path(data.path).relative_to(project.root)),
             md5=data.md5,
             source=f"{manifest.source} {manifest.source_version}",
-            counts={"clients": len(clients), "train_examples": sum(map(population.num_examples, clients))},
+            counts={"clients": len(clients), "train_examples": int(population.training_sizes().sum())},
         ),
         save_every=config.tracking.save_every,
         key=key,

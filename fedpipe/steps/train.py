@@ -14,6 +14,7 @@ from fedpipe.errors import PlanError, shorten
 from fedpipe.steps.chain import LINEAGE, write_chain
 from fedpipe.steps.exact import bit_exact
 from fedpipe.steps.files import write_atomic
+from fedpipe.steps.groups import keep_groups
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef, PlanRef, TrainRef
 from fedpipe.steps.remote import machines_of
@@ -84,7 +85,9 @@ def train(
             runtime.attach(machines)
         model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes, project.root)
         settings = accountant.config if accountant else config
-        algorithm = accounted(build_algorithm(settings, model, population, project.client_cache, project.root), accountant)
+        built = build_algorithm(settings, model, population, project.client_cache, project.root)
+        keep_groups(config.runtime, built, run_dir)
+        algorithm = accounted(built, accountant)
         evaluators = {"test": Evaluator(model, population.central_test())}
         validated = choose_clients(population.index, "validation", held_out=False, most=config.eval.clients, seed=config.seed)
         if validated:
@@ -146,7 +149,8 @@ def _refuse_strangers(plan: CohortPlan, population: "Population") -> None:
     planned = {client_id for cohort in plan.cohorts for client_id in cohort}
     planned |= {client_id for turnout in plan.turnouts for client_id in (*turnout.dropped, *turnout.late, *turnout.surplus)}
     forgotten = planned & set(population.manifest.forgotten)
-    strangers = planned - set(population.participating())
+    participating = population.participating()
+    strangers = {client_id for client_id in planned if client_id not in participating}
     if forgotten:
         raise PlanError(
             f"cohort plan: expected clients that may train, found forgotten ones: {shorten(sorted(forgotten))}. Start a new run."

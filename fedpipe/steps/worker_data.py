@@ -4,9 +4,8 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from filelock import FileLock
-
 from fedpipe.errors import DataError, shorten
+from fedpipe.locks import file_lock
 from fedpipe.steps import dvc
 from fedpipe.steps.project import Project
 
@@ -23,7 +22,7 @@ class WorkerData:
         from fedpipe.data.population import Population
         from fedpipe.data.resident import ResidentCache
 
-        with FileLock(project.private / "prepare.lock"):
+        with file_lock(project.private / "prepare.lock"):
             self.path = find_shards(project, md5)
         population = Population.open(self.path, verify=True)
         self._cache: ResidentCache = ResidentCache.of(population, project.client_cache, cache_max_bytes)

@@ -1,18 +1,17 @@
 """A commit in a folder of its own, as a project that can run: a temporary git work tree that reads this project's DVC remotes and cache."""
 
-import configparser
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fedpipe.errors import ConfigError, EnvironmentProblem
+from fedpipe.git import GitError, run_git
+from fedpipe.steps.dvc import absolute_settings
 from fedpipe.steps.project import Project
 
 _GIT_SECONDS = 300
-_PATHS = ("url", "dir", "credentialpath", "keyfile")
 
 
 @contextmanager
@@ -54,13 +53,7 @@ def _share_dvc(project: Project, there: Project) -> None:
     folder = project.root / ".dvc"
     if not (there.root / ".dvc").is_dir():
         return
-    settings = configparser.ConfigParser(interpolation=None)
-    settings.read([folder / "config", folder / "config.local"], encoding="utf-8")
-    for section in settings.sections():
-        for key in _PATHS:
-            value = settings.get(section, key, fallback=None)
-            if value and "://" not in value:
-                settings.set(section, key, str((folder / Path(value).expanduser()).resolve()))
+    settings = absolute_settings(folder, ["config", "config.local"])
     if not settings.has_section("cache"):
         settings.add_section("cache")
     if not settings.has_option("cache", "dir"):
@@ -81,12 +74,6 @@ def file_at(project: Project, commit: str, name: str) -> bytes | None:
 
 def _git(folder: Path, *arguments: str) -> bytes:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=_GIT_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as err:
-        raise EnvironmentProblem(f"git: expected an answer to `git {' '.join(arguments)}`, found {err}. Install git.") from err
-    if done.returncode:
-        said = " ".join(done.stderr.decode(errors="replace").split())[:300]
-        raise EnvironmentProblem(f"`git {' '.join(arguments)}` in {folder} failed: {said}")
-    return done.stdout
+        return run_git(folder, *arguments, timeout_seconds=_GIT_SECONDS)
+    except GitError as err:
+        raise EnvironmentProblem(f"`git {' '.join(arguments)}` in {folder}: {err}") from err

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from fedpipe.errors import TrackingError
+from fedpipe.locks import file_lock
 from fedpipe.tracking.artifacts import read_artifact
 from fedpipe.tracking.lookup import experiment_ids, pages
 from fedpipe.tracking.participation import CLIENTS_NAME, REPORTED, ClientRound, read_clients, spans, totals
@@ -82,7 +81,7 @@ def runs_of_client(store: Store, path: Path, client_id: str) -> list[ClientRun]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(path.with_suffix(".lock")):
+        with file_lock(path.with_suffix(".lock")):
             try:
                 return _ask(store, path, client_id)
             except sqlite3.DatabaseError:

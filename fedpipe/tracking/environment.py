@@ -1,14 +1,13 @@
 """What a run was made with: the commit, the versions, the machine. Facts for the run's tags; asks git, imports nothing heavy."""
 
-import os
 import platform
-import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
 from fedpipe import __version__
-from fedpipe.redact import hide
+from fedpipe.git import GitError, run_git
+from fedpipe.resources import usable_cores
 
 PACKAGES = ("tensorflow", "tensorflow-federated", "numpy", "mlflow", "prefect", "dvc")
 NO_COMMIT = "none"
@@ -18,8 +17,8 @@ _GIT_SECONDS = 10
 def environment_tags(project: Path) -> dict[str, str]:
     """Return the tags that say what code and machine a run of `project` uses; takes some 10 ms.
 
-    - `git.commit`, `git.branch`, `git.dirty` ("true" when `git status` shows anything). Without a commit, `git.commit` is
-      "none" and `git.note` says why; nothing fails, for a run from a tarball is a run.
+    - `git.commit`, `git.branch`, `git.dirty` ("true" when `git status` shows anything in the project's folder). Without a
+      commit, `git.commit` is "none" and `git.note` says why; nothing fails, for a run from a tarball is a run.
     - `mlflow.source.git.commit`, which the MLflow UI shows as the run's version.
     - `version.<package>` for fedpipe, Python and the main packages.
     - `host.cpu` (model), `host.cpus` (that this process may use), `host.os`.
@@ -31,22 +30,23 @@ def environment_tags(project: Path) -> dict[str, str]:
         "version.python": platform.python_version(),
         **versions,
         "host.cpu": cpu_model(),
-        "host.cpus": str(len(os.sched_getaffinity(0))),
+        "host.cpus": str(usable_cores()),
         "host.os": f"{platform.system()} {platform.release()}",
     }
 
 
 def git_tags(project: Path) -> dict[str, str]:
-    """Return commit, branch and dirty flag of the git work tree that `project` is in; see `environment_tags`."""
+    """Return commit, branch and dirty flag of the git work tree that `project` is in; see `environment_tags`.
+
+    Only what changed under `project` makes it dirty: in a repository of several projects the others do not count.
+    """
     # Without optional locks: `git status` would otherwise write the index under the hands of the user's own git.
-    command = ["git", "--no-optional-locks", "-C", str(project), "status", "--porcelain=v2", "--branch"]
+    command = ("--no-optional-locks", "--literal-pathspecs", "status", "--porcelain=v2", "--branch", "--", ".")
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_GIT_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as err:
-        return {"git.commit": NO_COMMIT, "git.note": f"git did not answer: {err}"}
-    if done.returncode:
-        return {"git.commit": NO_COMMIT, "git.note": hide(" ".join(done.stderr.split()))[:300]}
-    lines = done.stdout.splitlines()
+        output = run_git(project, *command, timeout_seconds=_GIT_SECONDS).decode(errors="replace")
+    except GitError as err:
+        return {"git.commit": NO_COMMIT, "git.note": str(err)[:300]}
+    lines = output.splitlines()
     header = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
     dirty = any(not line.startswith("# ") for line in lines)
     tags = {"git.branch": header.get("branch.head", ""), "git.dirty": str(dirty).lower()}

@@ -1,4 +1,6 @@
-"""What a dirty work tree has that its commit has not, as one patch that `git apply` takes: changed, new and deleted files, binary ones too.
+"""The patch from a commit to a project's folder, for `git apply`: changed, new and deleted files, binary ones too.
+
+Where the project is a subfolder of a repository, what changed beside it is not part of the patch; paths are those of the repository.
 
 The user's index and objects stay as they are: new files are added to a copy of the index, and git's objects for them go to a folder
 that is thrown away. Files that git ignores are left out, and new ones whose name says that they hold a secret.
@@ -6,11 +8,12 @@ that is thrown away. Files that git ignores are left out, and new ones whose nam
 
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+
+from fedpipe.git import GitError, run_git
 
 MAX_BYTES = 10 * 2**20
 """Of changed files together, and of the patch: a data set beside the code is not a change of the code."""
@@ -23,7 +26,7 @@ class DiffLeftOut(Exception):
 
 
 def dirty_patch(project: Path) -> bytes:
-    """Return the patch from HEAD to the work tree that `project` is in; empty where there is no difference, or no git.
+    """Return the patch from HEAD to the files under `project`; empty where there is no difference, or no git.
 
     Raises:
         DiffLeftOut: the changes are larger than `MAX_BYTES`, or git fails.
@@ -32,11 +35,19 @@ def dirty_patch(project: Path) -> bytes:
         root = Path(os.fsdecode(_git(project, "rev-parse", "--show-toplevel")).strip())
         git_dir = root / os.fsdecode(_git(root, "rev-parse", "--git-dir")).strip()
         objects = root / os.fsdecode(_git(root, "rev-parse", "--git-path", "objects")).strip()
+        prefix = os.fsdecode(_git(project, "rev-parse", "--show-prefix")).removesuffix("\n")
         _git(root, "rev-parse", "--verify", "HEAD")
     except DiffLeftOut:
         return b""  # no git, or no commit: `git.note` says so
-    changed = _paths(_git(root, "diff", "--name-only", "-z", "HEAD"))
-    new = [path for path in _paths(_git(root, "ls-files", "--others", "--exclude-standard", "-z")) if not _is_secret(path)]
+    inside = ("--", prefix or ".")
+    against_head = ("HEAD", *inside)
+    flags = ("--ignore-submodules=dirty", "--no-relative")
+    changed = _paths(_git(root, "diff", "--name-only", "-z", *flags, *against_head))
+    new = [
+        path
+        for path in _paths(_git(root, "ls-files", "--others", "--exclude-standard", "-z", *inside))
+        if not _is_secret(path) and not path.endswith("/")  # a folder: a repository of its own
+    ]
     size = sum((root / path).lstat().st_size for path in {*changed, *new} if (root / path).is_file())
     if size > MAX_BYTES:
         raise DiffLeftOut(f"changed and new files have {size} bytes, more than {MAX_BYTES}")
@@ -51,11 +62,11 @@ def dirty_patch(project: Path) -> bytes:
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(objects),
         }
         if new:
-            _git(root, "add", "--pathspec-from-file=-", "--pathspec-file-nul", environment=scratch, said=b"\0".join(map(os.fsencode, new)))
+            _git(root, "add", "--pathspec-from-file=-", "--pathspec-file-nul", environment=scratch, stdin=b"\0".join(map(os.fsencode, new)))
         # Against HEAD and not the index, so that what is staged counts as well; config of the user's that shapes a diff is overruled.
-        flags = ("--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv")
+        form = ("--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv")
         plain = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false")
-        patch = _git(root, *plain, "diff", *flags, "HEAD", environment=scratch)
+        patch = _git(root, *plain, "diff", *flags, *form, *against_head, environment=scratch)
     if len(patch) > MAX_BYTES:
         raise DiffLeftOut(f"the patch has {len(patch)} bytes, more than {MAX_BYTES}")
     return patch
@@ -69,14 +80,9 @@ def _paths(listed: bytes) -> list[str]:
     return [os.fsdecode(path) for path in listed.split(b"\0") if path]
 
 
-def _git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, said: bytes = b"") -> bytes:
-    command = ["git", "--no-optional-locks", "--literal-pathspecs", "-C", str(folder), *arguments]
+def _git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, stdin: bytes = b"") -> bytes:
+    options = ("--no-optional-locks", "--literal-pathspecs")
     try:
-        done = subprocess.run(
-            command, input=said, capture_output=True, env={**os.environ, **(environment or {})}, timeout=_GIT_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as err:
-        raise DiffLeftOut(f"git did not answer: {err}") from err
-    if done.returncode:
-        raise DiffLeftOut(f"`git {arguments[0]}` failed: {' '.join(done.stderr.decode(errors='replace').split())[:300]}")
-    return done.stdout
+        return run_git(folder, *options, *arguments, environment=environment, stdin=stdin, timeout_seconds=_GIT_SECONDS)
+    except GitError as err:
+        raise DiffLeftOut(f"`git {arguments[0]}`: {err}") from err

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from fedpipe.errors import TrackingError
+from fedpipe.locks import file_lock
 from fedpipe.redact import hide
 
 _SERVER = re.compile(r"^https?://", re.IGNORECASE)
@@ -116,7 +117,7 @@ def one_at_a_time(uri: str) -> Iterator[None]:
         yield
         return
     try:
-        with FileLock(f"{unquote(path)}.lock", timeout=_MIGRATION_SECONDS):
+        with file_lock(Path(f"{unquote(path)}.lock"), _MIGRATION_SECONDS):
             yield
     except Timeout as err:
         raise OSError(f"another run has made its tables for {_MIGRATION_SECONDS} s") from err

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 from fedpipe.errors import TrackingError
 from fedpipe.redact import hide
 from fedpipe.tracking.reach import check_artifacts, guarded, is_database, is_server, one_at_a_time, probe
+from fedpipe.tracking.ui_address import UI_HOST, UI_PORT, ui_address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-UI_HOST, UI_PORT = "127.0.0.1", 5000
 
 
 @dataclass(frozen=True)
@@ -31,12 +30,14 @@ class Store:
         experiment: name of the experiment.
         experiment_id: its id in the store.
         client: MLflow's client on `uri`; may be used by several threads.
+        ui: base of the links to the store's runs.
     """
 
     uri: str = field(repr=False)
     experiment: str
     experiment_id: str
     client: "MlflowClient" = field(repr=False, compare=False)
+    ui: str = field(default=f"http://{UI_HOST}:{UI_PORT}", repr=False, compare=False)
 
     @property
     def label(self) -> str:
@@ -99,10 +100,7 @@ def open_store(project: Path, experiment: str) -> Store:
     """
     uri = tracking_uri(project)
     prepare_environment()
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        with guarded(uri, "make the store"):
-            (project / "mlflow.db").touch()  # SQLite would make it 0644 whatever the umask; an empty file is an empty database
-    probe(uri)
+    check_reachable(project)
     with guarded(uri, "open the store"):
         from mlflow import MlflowClient
 
@@ -111,7 +109,20 @@ def open_store(project: Path, experiment: str) -> Store:
         with one_at_a_time(uri):
             experiment_id, location = _find_experiment(client, experiment, artifacts)
     check_artifacts(uri, location)
-    return Store(uri, experiment, experiment_id, client)
+    return Store(uri, experiment, experiment_id, client, ui_address(project, uri).url)
+
+
+def check_reachable(project: Path) -> None:
+    """Make the project's SQLite file if it is missing, and try whether the store answers; without importing MLflow.
+
+    Raises:
+        TrackingError: the store cannot be made, reached or written.
+    """
+    uri = tracking_uri(project)
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        with guarded(uri, "make the store"):
+            (project / "mlflow.db").touch()  # SQLite would make it 0644 whatever the umask; an empty file is an empty database
+    probe(uri)
 
 
 def has_store(project: Path) -> bool:
@@ -140,13 +151,12 @@ def read_store(project: Path) -> Store:
     with guarded(uri, "open the store"):
         from mlflow import MlflowClient
 
-        return Store(uri, "", "", MlflowClient(tracking_uri=uri))
+        return Store(uri, "", "", MlflowClient(tracking_uri=uri), ui_address(project, uri).url)
 
 
 def run_url(store: Store, experiment_id: str, run_id: str) -> str:
-    """Return a run's address in the MLflow UI: on its server, or where `fedpipe ui` will show a local store."""
-    base = store.label.rstrip("/") if store.is_server else f"http://{UI_HOST}:{UI_PORT}"
-    return f"{base}/#/experiments/{experiment_id}/runs/{run_id}"
+    """Return a run's address in the MLflow UI: on its server, or where `fedpipe ui` shows a local store or will show it."""
+    return f"{store.ui}/#/experiments/{experiment_id}/runs/{run_id}"
 
 
 def mask(uri: str) -> str:

@@ -6,7 +6,7 @@ its artifacts: the table of children and the picture. A child is a run as any ot
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ PARENT, SWEEP, CHILD, STATE, REASON = (
     "fedpipe.sweep_reason",
 )
 SPACE, METRIC, DIRECTION, VALUE = "fedpipe.sweep_space", "sweep.metric", "sweep.direction", "sweep/value"
+ABSENT = "fedpipe.sweep_absent"
 _KEY = "fedpipe.run_key"
 
 
@@ -37,7 +38,7 @@ class SweepChild:
         name: of that run.
         state: `finished`, `pruned`, `failed`, `running`, or `interrupted`: it can go on.
         value: the sweep's metric at the round that validation chose; None where it is not finished.
-        params: its values of the settings that are searched, by dotted key.
+        params: its values of the settings that are searched, by dotted key; without those that do not apply to it.
         reason: why it was pruned or failed; empty otherwise.
     """
 
@@ -100,9 +101,10 @@ def reopen_sweep(store: Store, run_id: str) -> None:
         store.client.update_run(run_id, status="RUNNING")
 
 
-def child_tags(parent: str, sweep: str, number: int) -> dict[str, str]:
-    """Return the tags of a child's run."""
-    return {PARENT: parent, SWEEP: sweep, CHILD: str(number)}
+def child_tags(parent: str, sweep: str, number: int, absent: Collection[str] = ()) -> dict[str, str]:
+    """Return the tags of a child's run; `absent` are searched settings that do not apply to it."""
+    tags = {PARENT: parent, SWEEP: sweep, CHILD: str(number)}
+    return tags | ({ABSENT: json.dumps(sorted(absent))} if absent else {})
 
 
 def note_child(store: Store, run_id: str, state: str, value: float | None, reason: str) -> None:
@@ -142,7 +144,8 @@ def _child(run: Any, keys: tuple[str, ...]) -> SweepChild:
     tags = run.data.tags
     state = tags.get(STATE) or ("running" if run.info.status == "RUNNING" else "interrupted")
     value = run.data.metrics.get(VALUE)
-    params = {key: _typed(run.data.params.get(key)) for key in keys}
+    absent = json.loads(tags.get(ABSENT, "[]"))
+    params = {key: _typed(run.data.params.get(key)) for key in keys if key not in absent}
     return SweepChild(int(tags[CHILD]), run.info.run_id, run.info.run_name or "", state, value, params, tags.get(REASON, ""))
 
 

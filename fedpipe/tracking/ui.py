@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from fedpipe.errors import TrackingError
-from fedpipe.tracking.store import UI_HOST, UI_PORT, mask, prepare_environment, tracking_uri
+from fedpipe.tracking.store import mask, prepare_environment, tracking_uri
+from fedpipe.tracking.ui_address import UI_HOST, UI_PORT
 
 
 def ui_command(project: Path, port: int = UI_PORT, host: str = UI_HOST) -> list[str]:

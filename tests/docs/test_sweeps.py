@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
-from fedpipe.config import load_config
 from fedpipe.config.sweep import PruningConfig, SweepConfig, load_sweep
-from fedpipe.config.sweep_children import check_space
+from fedpipe.config.sweep_children import check_space, read_base
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
@@ -17,7 +16,16 @@ def test_the_example_is_a_sweep(tmp_path: Path) -> None:
     (tmp_path / "rates.yaml").write_text(example[1])
     sweep = load_sweep(tmp_path / "rates.yaml")
     assert (sweep.name, sweep.trials, len(sweep.space)) == ("rates", 20, 3)
-    check_space(sweep, load_config(ROOT / sweep.params, sweep.overrides), "rates.yaml")
+    check_space(sweep, read_base(sweep, ROOT / sweep.params, "rates.yaml"))
+
+
+def test_the_example_of_conditions_is_a_sweep_for_every_search(tmp_path: Path) -> None:
+    examples = re.findall(r"```yaml\n(space:\n.*?)```", TEXT, re.DOTALL)
+    assert len(examples) == 1
+    for head in ("search: tpe\ntrials: 9\n", "search: random\ntrials: 9\n"):
+        (tmp_path / "some.yaml").write_text(f"{head}overrides: [data.validation_fraction=0.2]\n{examples[0]}")
+        sweep = load_sweep(tmp_path / "some.yaml")
+        check_space(sweep, read_base(sweep, ROOT / sweep.params, "some.yaml"))
 
 
 def test_the_table_has_every_key_with_its_default() -> None:

@@ -1,6 +1,7 @@
 """The DAG of files as a DVC user drives it: what reruns when what changes, what compares, what a remote restores."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -48,11 +49,18 @@ def test_what_reruns_and_what_compares(person: Any) -> None:
     set_param(person, "learning_rate: 0.01", "learning_rate: 0.05")
     assert stages_run(person) == ["train", "evaluate"]
     assert "client.learning_rate" in person.run("dvc", "params", "diff").stdout
-    assert "final.test/accuracy" in person.run("dvc", "metrics", "diff").stdout
-    person.run("dvc", "plots", "show", "--out", str(person.home / "plots"))
+    compared = json.loads(person.run("dvc", "metrics", "diff", "--json").stdout)["outputs/evaluate/summary.json"]
+    assert set(compared) == {"test/accuracy", "test/loss"}
+    assert all(figures["old"] != figures["new"] for figures in compared.values())
+    person.run("dvc", "plots", "diff", "HEAD", "--out", str(person.home / "plots"))
     page = (person.home / "plots" / "index.html").read_text()
     assert "Loss by round" in page
     assert "Confusion on the central test set" in page
+    assert '"rev": "workspace"' in page
+    assert '"rev": "HEAD"' in page
+    # Nothing is loaded from elsewhere: the drawing library is in the page.
+    assert re.findall(r"""<(?:script|link|img)[^>]*(?:src|href)=["']?(?:https?:)?//[^>]*""", page) == []
+    assert "vegaEmbed(" in page
     commit(person)
 
 
@@ -65,6 +73,8 @@ def test_other_data_rerun_all(person: Any) -> None:
 
 def test_experiment(person: Any) -> None:
     person.run("dvc", "exp", "run", "--name", "faster", "-S", "client.learning_rate=0.1")
+    changed = [line for line in person.run("git", "diff", "-U0", "params.yaml").stdout.splitlines() if line.startswith("+ ")]
+    assert [line.split() for line in changed] == [["+", "learning_rate:", "0.1"]]
     table = person.run("dvc", "exp", "show", "--csv", "--no-pager").stdout
     assert "faster" in table
     chain = json.loads((person.project / "outputs" / "train" / "lineage.json").read_text())

@@ -326,7 +326,7 @@ def test_the_ui_for_other_machines_says_what_that_means(user: Any) -> None:
     with Watch(user.home) as watch, ui(user, "--host", "0.0.0.0") as (port, log):  # noqa: S104 - this is what is tested
         time.sleep(1)
         said = " ".join(log.read_text().split())
-        assert f"--host 0.0.0.0: whoever reaches port {port} there can read, change and delete all runs, without a password" in said
+        assert f"--host 0.0.0.0: everybody who reaches port {port} there can read, change and delete all runs, without a password" in said
     assert "0.0.0.0" in {address for _, address in watch.listening}  # noqa: S104
 
 

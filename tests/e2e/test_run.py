@@ -213,7 +213,7 @@ def test_sigterm_marks_the_run(trained: Trained) -> None:
             process.kill()
     said = (user.home / "log").read_text()
     assert code == 143, said
-    assert said.splitlines()[-1] == "fedpipe: told to end"
+    assert said.splitlines()[-1] == "fedpipe: terminated (SIGTERM). Continue with: fedpipe resume long"
     assert client.get_run(runs[0].info.run_id).info.status == "KILLED"
 
 

@@ -164,7 +164,7 @@ def test_ctrl_c_ends_the_children_and_their_runs_say_so(make_user: Any) -> None:
     wait_until(lambda: rounds_done(user, "rates-000") > 3, process, user)
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(30) == 130, (user.home / "err").read_text()
-    assert (user.home / "err").read_text().splitlines()[-1] == "fedpipe: interrupted"
+    assert (user.home / "err").read_text().splitlines()[-1] == "fedpipe: interrupted. Continue with: fedpipe sweep rates.yaml --json"
     none_left(user)
     parent = json.loads((user.project / ".fedpipe" / "sweeps" / "rates" / "sweep.json").read_text())["mlflow_run_id"]
     assert store_of(user).get_run(parent).info.status == "KILLED"

@@ -8,6 +8,7 @@ from fedpipe.config import DataConfig
 from fedpipe.data.sources import mnist5k, own, shakespeare, tff_sets
 from fedpipe.data.sources.base import Batch, PixelConvention, Source, SourceSummary
 from fedpipe.data.sources.custom import open_custom
+from fedpipe.data.sources.shape import with_feature_shape
 from fedpipe.data.tff_files import fetch
 
 __all__ = ["NEEDS", "SOURCES", "Batch", "PixelConvention", "Source", "SourceSummary", "bring_files", "open_source"]
@@ -43,4 +44,5 @@ def bring_files(config: DataConfig, project: Path) -> None:
 
 def open_source(config: DataConfig, project: Path) -> Source:
     """Return the source that `data.source` names. Raises DataError where it cannot be read."""
-    return SOURCES.get(config.source, open_custom)(config, project)
+    source = SOURCES.get(config.source, open_custom)(config, project)
+    return source if config.feature_shape is None else with_feature_shape(source, config)

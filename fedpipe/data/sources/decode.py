@@ -5,6 +5,8 @@ docs/sources.md states the rules for users. Pillow reads the files.
 
 import io
 import warnings
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,9 +22,24 @@ MOST_BYTES = 128_000_000
 NOT_READ = frozenset({"EPS", "BUFR", "GRIB", "HDF5", "WMF", "MPEG"})
 """What Pillow names but cannot decode by itself; EPS is a program, which Ghostscript would run."""
 
+_ORIENTATION = 274
+"""EXIF's tag; 1 is upright, 2 to 8 are turned or mirrored."""
 _GREY = frozenset({"1", "L", "LA", "La"})
 _COLOUR = frozenset({"RGB", "RGBX", "RGBA", "RGBa", "P", "PA", "CMYK", "YCbCr", "HSV"})
 _ALPHA = frozenset({"LA", "La", "RGBA", "RGBa", "PA"})
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """One image.
+
+    Attributes:
+        pixels: uint8 [height, width] if grey, [height, width, 3] if in colour.
+        conversions: what was done to it beyond decoding, in words that follow `images`.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    conversions: tuple[str, ...] = ()
 
 
 def decode_image(data: bytes, where: str, most_bytes: int = MOST_BYTES) -> npt.NDArray[np.uint8]:
@@ -39,11 +56,11 @@ def decode_image(data: bytes, where: str, most_bytes: int = MOST_BYTES) -> npt.N
     Raises:
         DataError: it is empty, damaged, no image, too large, or has more than 8 bits per channel.
     """
-    return _decode(io.BytesIO(data), where, most_bytes)
+    return _decode(io.BytesIO(data), where, most_bytes).pixels
 
 
-def decode_image_file(file: Path, most_bytes: int = MOST_BYTES) -> npt.NDArray[np.uint8]:
-    """Return the image in a file as `decode_image` does; the encoded file is not held in memory."""
+def decode_image_file(file: Path, most_bytes: int = MOST_BYTES) -> DecodedImage:
+    """Return the image in a file by the rules of `decode_image`; the encoded file is not held in memory."""
     try:
         with file.open("rb") as stream:
             return _decode(stream, str(file), most_bytes)
@@ -52,16 +69,56 @@ def decode_image_file(file: Path, most_bytes: int = MOST_BYTES) -> npt.NDArray[n
         raise DataError(f"{file}: expected an image, cannot read it: {reason}. Correct its permissions, or replace it.") from err
 
 
-def image_formats() -> list[str]:
+def without_equal_channels(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return [height, width] of a colour image whose three channels are equal, any other image as it is."""
+    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
+        return pixels[..., 0]
+    return pixels
+
+
+def is_stored_grey(file: Path) -> bool:
+    """Return whether a file's header names a grey mode; False where it cannot be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(file, formats=image_formats()) as image:
+            return image.mode in _GREY
+    except Exception:  # decoding it will say what is wrong
+        return False
+
+
+@cache
+def image_formats() -> tuple[str, ...]:
     """Return Pillow's names of the formats that are read."""
     from PIL import Image
 
     Image.init()
-    return [name for name in Image.ID if name in Image.OPEN and name not in NOT_READ]
+    return tuple(name for name in Image.ID if name in Image.OPEN and name not in NOT_READ)
 
 
-def _decode(stream: IO[bytes], where: str, most_bytes: int) -> npt.NDArray[np.uint8]:
-    from PIL import Image, ImageOps, UnidentifiedImageError
+@cache
+def image_suffixes() -> frozenset[str]:
+    """Return the endings of file names, in lower case and with the dot, of the formats that are read."""
+    from PIL import Image
+
+    formats = image_formats()
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats or name == "APNG")
+
+
+def looks_like_image(file: Path) -> bool:
+    """Return whether a file begins as an image of a format that is read, whatever its name."""
+    from PIL import Image
+
+    known_by_beginning = [name for name in image_formats() if Image.OPEN[name][1] is not None]
+    try:
+        with Image.open(file, formats=known_by_beginning):
+            return True
+    except Exception:  # Pillow's readers raise anything on foreign bytes
+        return False
+
+
+def _decode(stream: IO[bytes], where: str, most_bytes: int) -> DecodedImage:
+    from PIL import Image, UnidentifiedImageError
 
     if not stream.read(1):
         raise DataError(f"{where}: expected an image, found 0 bytes. Replace or remove it.")
@@ -72,7 +129,7 @@ def _decode(stream: IO[bytes], where: str, most_bytes: int) -> npt.NDArray[np.ui
             with Image.open(stream, formats=image_formats()) as image:
                 _refuse_large(image, where, most_bytes)
                 _refuse_deep(image, where)
-                return np.asarray(_to_grey_or_rgb(ImageOps.exif_transpose(image)))
+                return _convert(image)
     except DataError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as err:
@@ -116,14 +173,28 @@ def _is_deep(tile: Any) -> bool:
     return any(isinstance(value, str) and ";16" in value for value in values)
 
 
-def _to_grey_or_rgb(image: Any) -> Any:
+def _convert(image: Any) -> DecodedImage:
+    from PIL import ImageOps
+
+    conversions = []
+    if getattr(image, "is_animated", False):
+        conversions.append("with several frames or pages, the first taken")
+    if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
+        conversions.append("turned upright as their EXIF orientation says")
+    upright = ImageOps.exif_transpose(image)
+    target = "L" if upright.mode in _GREY else "RGB"
+    if upright.mode in _ALPHA or "transparency" in upright.info:
+        upright, transparent = _over_white(upright)
+        conversions += ["with transparent parts, laid over white"] if transparent else []
+    pixels = np.asarray(upright.convert("RGB") if target == "RGB" or upright.mode == "RGBA" else upright.convert("L"))
+    return DecodedImage(pixels[..., 0] if target == "L" and pixels.ndim == 3 else pixels, tuple(conversions))
+
+
+def _over_white(image: Any) -> tuple[Any, bool]:
+    """Return an image with an alpha channel as RGBA without transparent parts, and whether it had any."""
     from PIL import Image
 
-    target = "L" if image.mode in _GREY else "RGB"
-    if image.mode not in _ALPHA and "transparency" not in image.info:
-        return image.convert(target)
     with_alpha = image.convert("RGBA")
-    if with_alpha.getchannel("A").getextrema() != (255, 255):
-        white = Image.new("RGBA", with_alpha.size, "white")
-        with_alpha = Image.alpha_composite(white, with_alpha)
-    return with_alpha.convert("RGB").getchannel(0) if target == "L" else with_alpha.convert("RGB")
+    if with_alpha.getchannel("A").getextrema() == (255, 255):
+        return with_alpha, False
+    return Image.alpha_composite(Image.new("RGBA", with_alpha.size, "white"), with_alpha), True

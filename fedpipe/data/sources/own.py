@@ -24,7 +24,7 @@ NEEDS = {
     "parquet": "a Parquet file at data.path: a row an example; data.client_column, data.label_column, the others are features",
     "csv": "a CSV file at data.path with a header, otherwise as parquet",
     "npz": "a NumPy file at data.path: arrays x, data.label_column, data.client_column and, if wanted, is_test",
-    "images": "a folder at data.path: client/label/*.png (or jpg, bmp), all of one size",
+    "images": "a folder at data.path: client/label/image, or label/image with data.client_column=null; every format that Pillow reads",
     "sqlite": "a file at data.path in TFF's SQLite format of client data",
     "leaf": "LEAF's JSON at data.path: a file, a folder of files, or a folder with train/ and test/",
 }

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedpipe.algorithms.groups import balance, usable_cores
+from fedpipe.algorithms.groups import balance
 
 COUNTS = st.dictionaries(st.text(min_size=1, max_size=3), st.integers(0, 500), min_size=1, max_size=30)
 
@@ -29,7 +29,3 @@ def test_every_client_is_in_one_group_whatever_the_order(counts: dict[str, int],
 def test_no_group_has_more_than_the_share_and_one_client(counts: dict[str, int], groups: int) -> None:
     loads = [sum(counts[client_id] for client_id in group) for group in balance(counts, groups)]
     assert max(loads) <= sum(counts.values()) / groups + max(counts.values())
-
-
-def test_there_is_a_core() -> None:
-    assert usable_cores() >= 1

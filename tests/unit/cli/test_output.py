@@ -3,9 +3,11 @@
 import fcntl
 import os
 import pty
+import re
 import struct
 import sys
 import termios
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,7 +42,7 @@ def test_in_a_terminal_a_table_is_never_wider_than_it(width: int, monkeypatch: p
         monkeypatch.setattr(sys, "stdout", terminal)
         print_table(("run", *(f"algorithm.setting_{n}" for n in range(4))), [(LONG, *(n / 7 for n in range(4)))], names=("run",))
         terminal.flush()
-        shown = os.read(reader, 100_000).decode()
+        shown = re.sub(r"\x1b\[[\d;]*m", "", os.read(reader, 100_000).decode())
     os.close(reader)
     assert max(len(line.rstrip("\r")) for line in shown.split("\n")) <= width
     assert "…" in shown
@@ -51,7 +53,7 @@ def test_a_list_of_names_is_cut_with_the_count_of_the_rest() -> None:
     assert listing([]) == ""
 
 
-def test_the_result_of_a_run_is_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_result_of_a_run_is_on_stdout(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     figures = {"test/loss": 2.0, "test/accuracy": 0.25}
     summary: dict[str, Any] = {
         "rounds": 3,
@@ -63,7 +65,7 @@ def test_the_result_of_a_run_is_on_stdout(capsys: pytest.CaptureFixture[str]) ->
         "run_dir": "/somewhere",
         "url": "http://127.0.0.1:5000/#/runs/1",
     }
-    show_summary(summary, "uv run fedpipe ui")
+    show_summary(summary, tmp_path)
     lines = printed(capsys)
     assert any("after" in line and "0.7500" in line for line in lines)
     assert "MLflow http://127.0.0.1:5000/#/runs/1" in lines
@@ -75,7 +77,14 @@ def test_the_result_of_a_sweep_is_on_stdout_the_best_first(capsys: pytest.Captur
         {"number": 1, "state": "pruned", "value": None, "params": {"client.learning_rate": 1e-05}},
         {"number": 2, "state": "finished", "value": 0.75, "params": {"client.learning_rate": 0.01}},
     ]
-    about = {"name": "rates", "metric": "validation/accuracy", "direction": "maximize", "preset": "best.yaml", "url": "u"}
+    about = {
+        "name": "rates",
+        "keys": ["client.learning_rate"],
+        "metric": "validation/accuracy",
+        "direction": "maximize",
+        "preset": "best.yaml",
+        "url": "u",
+    }
     show_sweep({**about, "children": children})
     lines = printed(capsys)
     numbers = [line.split("│")[1].strip() for line in lines if "finished" in line or "pruned" in line]

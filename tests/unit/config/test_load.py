@@ -91,7 +91,7 @@ def test_bad_override_is_refused(params: Path, override: str, words: str) -> Non
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("rounds: [", r"params.yaml: not valid YAML"),
+        ("rounds: [", r"params.yaml:1:10: not valid YAML"),
         ("- rounds", r"params.yaml: expected a mapping of settings, found list"),
         ("cleint:\n  batch_size: 3", r"params.yaml: unknown key 'cleint'; did you mean 'client'\?"),
         ("client: 3", r"'client': input should be"),
@@ -110,8 +110,24 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
         load_config(tmp_path / "nowhere.yaml")
 
 
-@pytest.mark.parametrize(("text", "value"), [("1e-4", 1e-4), ("1.e-4", 1e-4), ("+2E3", 2000.0), ("0.01", 0.01)])
+@pytest.mark.parametrize(("text", "value"), [("1e-4", 1e-4), (".5e-3", 5e-4), ("1.e-4", 1e-4), ("+2E3", 2000.0), ("0.01", 0.01)])
 def test_numbers_are_those_of_yaml_1_2(params: Path, text: str, value: float) -> None:
     assert load_config(params, [f"client.learning_rate={text}"]).client.learning_rate == value
     params.write_text(f"client:\n  learning_rate: {text}\n")
     assert load_config(params).client.learning_rate == value
+
+
+def test_dvc_sets_a_value_in_params_yaml_and_changes_no_other_line(tmp_path: Path) -> None:
+    """`dvc exp run -S` writes the whole file anew: a `null` would become nothing, in every line that has one."""
+    from dvc.utils.serialize import modify_yaml
+
+    from fedpipe.config.write import as_params
+
+    for name, text in (("own.yaml", (ROOT / "params.yaml").read_text()), ("new.yaml", as_params(Config(), "A new project."))):
+        path = tmp_path / name
+        path.write_text(text)
+        with modify_yaml(str(path)) as values:
+            values["client"]["learning_rate"] = 0.25
+        before, after = text.splitlines(), path.read_text().splitlines()
+        changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+        assert changed == [("  learning_rate: 0.01", "  learning_rate: 0.25")]

@@ -248,7 +248,7 @@ def test_images_are_read_and_what_is_no_image_is_named(tmp_path: Path) -> None:
         read(tmp_path, "images", "p")
     (tmp_path / "p" / "anna" / "3" / "2.png").unlink()
     images(tmp_path / "p", {"anna/3/2.png": (8, 8)})
-    with pytest.raises(DataError, match=r"2\.png: expected an image like the first, \(5, 4\), found \(8, 8\)"):
+    with pytest.raises(DataError, match=r"2\.png: expected an image like the first, 4 x 5 grey .*anna/12/1\.png\), found 8 x 8 grey"):
         read(tmp_path, "images", "p")
 
 

@@ -43,5 +43,5 @@ def test_logits_are_the_keras_models(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("shape", [(784,), (28, 28, 1, 1), (3, 28)])
 def test_features_that_are_no_images_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ModelError, match=r"model\.name=cnn: expected images .* Choose model\.name=softmax"):
+    with pytest.raises(ModelError, match=r"model\.name=cnn: expected images .* choose model\.name=softmax"):
         cnn(shape, 10)

@@ -1,6 +1,7 @@
 import io
 
 from fedpipe.report.sweep_plots import parallel_coordinates
+from fedpipe.report.sweep_tables import children_csv
 
 KEYS = ["client.learning_rate", "client.optimizer"]
 
@@ -37,3 +38,16 @@ def test_few_children_and_none_finished_can_be_drawn_and_written():
             file = io.BytesIO()
             parallel_coordinates(rows, KEYS, "validation/accuracy", "maximize").savefig(file, format=kind)
             assert file.getvalue().startswith(start)
+
+
+def test_a_setting_that_does_not_apply_is_at_the_foot_of_its_axis():
+    rows = [row(0.4, 0.2, "sgd"), row(0.8, 0.1, "momentum")]
+    del rows[0]["params"]["client.learning_rate"]
+    figure = parallel_coordinates(rows, KEYS, "validation/accuracy", "maximize")
+    # One number alone stands in the middle of what is left above the foot: 0.15 + 0.85 / 2. Choices: momentum before sgd.
+    assert [[round(y, 9) for y in ys] for _, ys in lines(figure)] == [[0.0, 1.0, 0.0], [0.575, 0.0, 1.0]]
+    assert "-" in [text.get_text() for text in figure.axes[0].texts]
+    assert (
+        children_csv([{"number": 0, "run_id": "", "name": "", "reason": "", **rows[0]}], KEYS, "m").splitlines()[1]
+        == "0,finished,0.4,-,sgd,,,"
+    )

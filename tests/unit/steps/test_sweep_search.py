@@ -59,6 +59,46 @@ def test_a_grid_has_each_combination_once_whatever_is_interrupted(tmp_path: Path
     assert found == list(product([0.01, 0.1, 1.0], [1, 5], [None]))
 
 
+OPTIMIZERS = {"client.optimizer": {"choices": ["sgd", "momentum"]}}
+MOMENTUM = {"client.momentum": {"min": 0.5, "max": 0.95, "points": None, "when": {"client.optimizer": "momentum"}}}
+
+
+@pytest.mark.parametrize("kind", ["random", "tpe"])
+def test_a_conditional_setting_is_drawn_where_it_applies(tmp_path: Path, kind: str) -> None:
+    settings = sweep(kind, trials=14, space={**MOMENTUM, **OPTIMIZERS})
+    whole = drawn(Search(settings, tmp_path / "whole"), 14)
+    assert {point["client.optimizer"] for point in whole} == {"sgd", "momentum"}
+    for point in whole:
+        assert ("client.momentum" in point) == (point["client.optimizer"] == "momentum")
+    parts = drawn(Search(settings, tmp_path / "parts"), 5)
+    assert parts + drawn(Search(settings, tmp_path / "parts"), 9) == whole
+
+
+def test_a_child_whose_draw_was_cut_short_is_drawn_anew(tmp_path: Path) -> None:
+    settings = sweep("random", trials=3, space={**MOMENTUM, **OPTIMIZERS})
+    whole = drawn(Search(settings, tmp_path / "whole"), 3)
+    first = next(index for index, point in enumerate(whole) if point["client.optimizer"] == "momentum")
+    drawn(Search(settings, tmp_path / "cut"), first)
+    Search(settings, tmp_path / "cut").draw()
+    lines = (tmp_path / "cut").read_text().splitlines(keepends=True)
+    assert "client.momentum" in lines[-1]
+    (tmp_path / "cut").write_text("".join(lines[:-1]))  # killed after the optimizer, before the momentum
+    again = Search(settings, tmp_path / "cut")
+    assert again.open() == []
+    assert len(again.numbers()) == first
+    assert again.draw() is not None
+
+
+def test_a_grid_is_drawn_in_its_order(tmp_path: Path) -> None:
+    momentum = {"client.momentum": {"choices": [0.5, 0.9], "when": {"client.optimizer": "momentum"}}}
+    points = drawn(Search(sweep("grid", trials=None, space={**OPTIMIZERS, **momentum}), tmp_path / "journal"), 3)
+    assert points == [
+        {"client.optimizer": "sgd"},
+        {"client.optimizer": "momentum", "client.momentum": 0.5},
+        {"client.optimizer": "momentum", "client.momentum": 0.9},
+    ]
+
+
 def test_a_child_below_the_median_of_the_finished_ones_is_ended(tmp_path: Path) -> None:
     search = Search(sweep(pruning={"after_children": 3, "after_rounds": 2}), tmp_path / "journal")
     for value in (0.2, 0.4, 0.6):

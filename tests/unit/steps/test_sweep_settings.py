@@ -26,12 +26,12 @@ def write(project: Project, **values: Any) -> Path:
 
 
 def test_groups_are_the_cores_of_a_child(project: Project) -> None:
-    sweep, base = load(project, write(project, cores_per_child=2))
+    sweep, _, base = load(project, write(project, cores_per_child=2))
     assert (base.runtime.groups, sweep.max_parallel) == (2, None)
 
 
 def test_children_on_machines_run_one_after_another(project: Project) -> None:
-    sweep, base = load(project, write(project), [REMOTE])
+    sweep, _, base = load(project, write(project), [REMOTE])
     assert (base.runtime.set_groups, sweep.max_parallel) == (12, 1)
     assert load(project, write(project, max_parallel=1), [REMOTE])[0].max_parallel == 1
     path = write(project, max_parallel=2)

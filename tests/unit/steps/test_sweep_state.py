@@ -9,12 +9,13 @@ import pytest
 from fedpipe.config.schema import Config
 from fedpipe.config.sweep import SweepConfig
 from fedpipe.errors import ConfigError
+from fedpipe.resources import free_memory_mb
 from fedpipe.steps.evaluate_run import finished_run
 from fedpipe.steps.project import Project
 from fedpipe.steps.resume import find_interrupted
 from fedpipe.steps.run_state import begin
 from fedpipe.steps.sweep_child import score
-from fedpipe.steps.sweep_pool import free_memory_mb, how_it_ended, most_children
+from fedpipe.steps.sweep_pool import how_it_ended, most_children
 from fedpipe.steps.sweep_state import begin_sweep
 
 
@@ -30,7 +31,7 @@ def test_a_sweep_goes_on_with_the_settings_it_was_started_with(tmp_path: Path) -
             pass
     with begin_sweep(project, sweep(), base, resume=False) as state:
         state.update(mlflow_run_id="m")
-        with pytest.raises(ConfigError, match="sweep s: expected a sweep that is not going on"):  # noqa: SIM117
+        with pytest.raises(ConfigError, match="sweep s: it is still running"):  # noqa: SIM117
             with begin_sweep(project, sweep(), base, resume=False):
                 pass
     more = sweep(trials=9, max_parallel=3, memory_per_child_mb=100)  # more children, and other places for them

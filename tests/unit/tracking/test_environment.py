@@ -68,7 +68,7 @@ def test_without_git_there_is_no_commit_and_a_reason(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     tags = git_tags(tmp_path)
     assert tags["git.commit"] == "none"
-    assert "No such file" in tags["git.note"]
+    assert tags["git.note"] == "git is not installed, or not on the PATH"
 
 
 def test_versions_and_host_are_named(tmp_path):

@@ -1,0 +1,142 @@
+"""Reads YAML by the rules of YAML 1.2, as DVC does, and names the place of what is wrong: file, line and column.
+
+What other readers accept silently is refused here: a key that stands twice, the marks of an unresolved merge, a second document.
+"""
+
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from fedpipe.errors import ConfigError
+
+_CONFLICT = re.compile(r"^(<{7}|>{7}|\|{7})( .*)?$|^={7}$")
+_MERGE_HELP = "Keep the lines of one side, and delete the other side and the lines <<<<<<<, ======= and >>>>>>>"
+_INT = re.compile(r"^(?:[-+]?[0-9][0-9_]*|0o[0-7]+|0x[0-9a-fA-F]+)$")
+_FLOAT = re.compile(
+    r"^(?:[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?\.(?:inf|Inf|INF)"
+    r"|\.(?:nan|NaN|NAN))$"
+)
+_PREFIX = "tag:yaml.org,2002:"
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with the scalars of YAML 1.2: `1e-4` is a number, `on`, `no` and `2024-01-01` are texts."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Return the mapping. Raises MarkedYAMLError if a key stands in it twice."""
+        first_marks: dict[Any, Any] = {}
+        pairs: Any = getattr(node, "own_pairs", node.value)
+        for key_node, _ in pairs:
+            key = "<<" if key_node.tag == f"{_PREFIX}merge" else self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.MarkedYAMLError(problem="a list or a mapping cannot be a key", problem_mark=key_node.start_mark)
+            if key in first_marks:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key '{key}' stands here and in line {first_marks[key].line + 1}. Keep one of the two",
+                    problem_mark=key_node.start_mark,
+                )
+            first_marks[key] = key_node.start_mark
+        return super().construct_mapping(node, deep)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge what `<<` names into the mapping; the keys that stand in the file itself are remembered first."""
+        if not hasattr(node, "own_pairs"):
+            node.own_pairs = list(node.value)  # type: ignore[attr-defined]
+        super().flatten_mapping(node)
+
+    def construct_whole_number(self, node: yaml.ScalarNode) -> int:
+        """Return `10`, `010` (ten), `0o10` (eight) or `0x10` as a number."""
+        text = str(self.construct_scalar(node)).replace("_", "")
+        bases = {"0o": 8, "0x": 16}
+        return int(text[2:], bases[text[:2]]) if text[:2] in bases else int(text)
+
+
+_Loader.yaml_implicit_resolvers = {}
+_Loader.add_implicit_resolver(f"{_PREFIX}bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(f"{_PREFIX}int", _INT, list("-+0123456789"))
+_Loader.add_implicit_resolver(f"{_PREFIX}float", _FLOAT, list("-+0123456789."))
+_Loader.add_implicit_resolver(f"{_PREFIX}null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
+_Loader.add_implicit_resolver(f"{_PREFIX}merge", re.compile(r"^<<$"), ["<"])
+_Loader.add_constructor(f"{_PREFIX}int", _Loader.construct_whole_number)
+
+
+def read_yaml(path: Path, name: str | None = None, after_merge: str = "") -> Any:
+    """Return what the YAML file at `path` holds; None of an empty one.
+
+    Args:
+        path: of the file.
+        name: how errors name it; its path, if not given.
+        after_merge: what to do once an unresolved merge in this file is resolved, as a sentence.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ConfigError: it cannot be read, or is not valid; with line and column.
+    """
+    return parse_yaml(read_text(path, name, after_merge), name or str(path))
+
+
+def read_text(path: Path, name: str | None = None, after_merge: str = "") -> str:
+    """Return the text of a file of settings, without a byte order mark. Arguments and errors as those of `read_yaml`."""
+    name = name or str(path)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as err:
+        raise ConfigError(f"{name}: cannot be read: {err.strerror or err}.") from err
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ConfigError(f"{name}: the file is UTF-16, not UTF-8. Save it as UTF-8.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as err:
+        before = err.object[: err.start].decode("utf-8")  # without the byte order mark, if there is one
+        place = _place(before, len(before))
+        raise ConfigError(f"{name}:{place}: the byte 0x{err.object[err.start]:02x} is not UTF-8. Save the file as UTF-8.") from err
+    for number, line in enumerate(text.splitlines(), start=1):
+        if _CONFLICT.match(line):
+            mark = line if len(line) <= 40 else f"{line[:40]}..."
+            help_text = f"{_MERGE_HELP}.{' ' if after_merge else ''}{after_merge}"
+            raise ConfigError(f"{name}:{number}:1: a merge is not resolved: the line is `{mark}`. {help_text}")
+    return text
+
+
+def parse_yaml(text: str, name: str) -> Any:
+    """Return what a YAML text holds. Raises ConfigError with `name`, line and column if it is not valid."""
+    try:
+        loader = _Loader(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+    except yaml.reader.ReaderError as err:
+        sign = f"the character U+{ord(text[err.position]):04X}"
+        raise ConfigError(f"{name}:{_place(text, err.position)}: not valid YAML: {sign} is not allowed. Delete it.") from err
+    except yaml.MarkedYAMLError as err:
+        _refuse(err, name)
+    except RecursionError as err:
+        raise ConfigError(f"{name}: not valid YAML: nested too deeply.") from err
+    except ValueError as err:  # a scalar with an explicit tag that it does not fit, such as `!!int ten`
+        raise ConfigError(f"{name}: not valid YAML: {' '.join(str(err).split())}.") from err
+
+
+def _refuse(err: yaml.MarkedYAMLError, name: str) -> NoReturn:
+    mark = err.problem_mark or err.context_mark
+    place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+    problem = " ".join((err.problem or err.context or "").split())
+    if problem.startswith("the key '"):
+        raise ConfigError(f"{place}: {problem}.") from err
+    if "'\\t'" in problem:
+        problem += " (a tab; YAML indents with spaces)"
+    elif "could not determine a constructor for the tag" in problem:
+        problem = f"unknown tag {problem.rpartition('tag ')[2]}. Remove it"
+    began = f" ({err.context}, line {err.context_mark.line + 1})" if err.context and err.context_mark and err.problem_mark else ""
+    raise ConfigError(f"{place}: not valid YAML: {problem}{' '.join(began.split('  '))}.") from err
+
+
+def _place(text: str, position: int) -> str:
+    """Return `LINE:COLUMN`, both from 1, of a position in a text."""
+    lines = text[:position].replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return f"{len(lines)}:{len(lines[-1]) + 1}"

@@ -1,0 +1,51 @@
+"""The setting `data.feature_shape`: flat rows of features as images or other arrays."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy.typing as npt
+
+from fedpipe.config import DataConfig
+from fedpipe.data.sources.base import Batch, Source
+from fedpipe.errors import DataError
+
+
+def with_feature_shape(source: Source, config: DataConfig) -> Source:
+    """Return a source whose features have the shape `data.feature_shape`.
+
+    The batches raise DataError where the features do not fill that shape.
+    """
+
+    def batches() -> Iterator[Batch]:
+        for batch in source.batches():
+            if isinstance(batch.x, list):
+                raise DataError(
+                    f"data.feature_shape={config.feature_shape}: expected features of one shape, data.source={config.source} has sequences "
+                    "(tokens). If they are pixels, set data.feature_dtype=uint8 or float32; else set data.feature_shape=null."
+                )
+            yield replace(batch, x=shaped(batch.x, tuple(config.feature_shape or ()), f"data.source={config.source}"))
+
+    return replace(source, batches=batches)
+
+
+def shaped(x: npt.NDArray[Any], shape: tuple[int, ...], where: str) -> npt.NDArray[Any]:
+    """Return features [n, *shape], from flat ones [n, k] or from ones that differ by axes of length 1.
+
+    Raises:
+        DataError: k is not the product of `shape`, or the features have another shape already.
+    """
+    found = x.shape[1:]
+    if prod(found) != prod(shape):
+        raise DataError(
+            f"data.feature_shape={list(shape)}: expected {prod(shape)} features ({' x '.join(map(str, shape))}), {where} has {prod(found)}"
+            f"{f' ({list(found)})' if len(found) > 1 else ''}. Correct the shape, or leave out the columns that are no features."
+        )
+    long_axes, wanted_axes = ([size for size in sizes if size != 1] for sizes in (found, shape))
+    if len(long_axes) > 1 and len(wanted_axes) > 1 and long_axes != wanted_axes:
+        raise DataError(
+            f"data.feature_shape={list(shape)}: expected flat features or ones of that shape, {where} has {list(found)}: filling another "
+            "shape would tear the rows apart. Set data.feature_shape=null."
+        )
+    return x.reshape(len(x), *shape)

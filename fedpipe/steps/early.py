@@ -1,0 +1,144 @@
+"""What a run brings is judged before anything is started for it: its data, its plan, and then the user's own code.
+
+A wrong row or a missing file is said within the seconds that reading it takes, with no worker, no Prefect server, no flow run and no
+folder of a run. The flow's step `load_data` finds the data that were loaded here.
+"""
+
+import difflib
+import importlib
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fedpipe.config import Config
+from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.model import MODEL_NAMES
+from fedpipe.errors import ConfigError, FedpipeError, shorten
+from fedpipe.steps.data import load_data
+from fedpipe.steps.project import Project
+from fedpipe.steps.refs import DataRef
+
+_NEVER_PASSES = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
+_INSTALLED = {".venv", "site-packages", "fedpipe", "flows"}
+"""Folders of a project whose code is not the user's own."""
+
+_lock = threading.Lock()
+_early: tuple[Config, DataRef] | None = None
+
+
+def may_pass(error: object) -> bool:
+    """Return whether loading data that failed is worth another try: a lost connection is, a missing file is not."""
+    cause = error if isinstance(error, OSError) else getattr(error, "__cause__", None)
+    return isinstance(cause, OSError) and not isinstance(cause, _NEVER_PASSES)
+
+
+@contextmanager
+def early_data(config: Config, project: Project) -> Iterator[DataRef | None]:
+    """Load the data now, for the next `borrow_data` with the same settings, and draw one cohort from them.
+
+    Gives None where a download or a remote did not answer: the flow's step tries again.
+
+    Raises:
+        FedpipeError: the data cannot be read, do not suit the model, or are too few for the cohort.
+    """
+    global _early
+    try:
+        data = load_data(config, project, own_model=False)
+    except FedpipeError as err:
+        if not may_pass(err):
+            raise
+        yield None
+        return
+    _draw_one_cohort(config, data)
+    with _lock:
+        _early = (config, data)
+    try:
+        yield data
+    finally:
+        with _lock:
+            _early = None
+
+
+def borrow_data(config: Config) -> DataRef | None:
+    """Return the data that were loaded early with these settings, once; None if there are none."""
+    global _early
+    with _lock:
+        if _early is None or _early[0] != config:
+            return None
+        data, _early = _early[1], None
+        return data
+
+
+def _draw_one_cohort(config: Config, data: DataRef) -> None:
+    """Raise PlanError if the data have too few clients for a cohort."""
+    from fedpipe.data.cohorts import plan_cohorts
+    from fedpipe.data.population import Population
+
+    population = Population.open(Path(data.path), verify=False)
+    clients = population.participating()
+    examples = population.training_sizes().tolist() if config.cohort.strategy == "weighted" else None
+    plan_cohorts(clients, config.cohort, 1, config.seed, examples)
+
+
+def check_own_code(config: Config, project: Project, data: DataRef | None) -> None:
+    """Import the model and the algorithm of the user's own, and build the model; fedpipe's own need no check.
+
+    Imports TensorFlow and TFF, if the user's code does.
+
+    Raises:
+        ModelError: the model cannot be built, or does not take the data's features.
+        ConfigError: the module of the algorithm cannot be imported.
+    """
+    if config.model.name not in MODEL_NAMES and data is not None:
+        from fedpipe.data.population import Population
+        from fedpipe.models import check_input
+
+        population = Population.open(Path(data.path), verify=False)
+        check_input(config, population.manifest, project.root, population.highest_token)
+    if config.algorithm.name not in ALGORITHMS:
+        import_own("algorithm.name", config.algorithm.name, project.root)
+
+
+def import_own(key: str, name: str, root: Path) -> None:
+    """Import `module:function` of the user's own, with the project's folder on the path.
+
+    Args:
+        key: the setting that names it, for the error.
+        name: the setting's value.
+        root: folder of the project.
+
+    Raises:
+        ConfigError: the module cannot be imported or does not have the function; with the user's line that failed.
+    """
+    module, _, function = name.partition(":")
+    if str(root.resolve()) not in sys.path:
+        sys.path.insert(0, str(root.resolve()))
+    try:
+        loaded = importlib.import_module(module)
+    except Exception as err:
+        raise ConfigError(f"{key}={name}: cannot import {module}: {describe_failure(err, root)}") from err
+    if not hasattr(loaded, function):
+        names = [found for found, value in vars(loaded).items() if callable(value) and not found.startswith("_")]
+        close = difflib.get_close_matches(function, names, n=1)
+        hint = f"Did you mean '{close[0]}'?" if close else f"It has {shorten(names) or 'no functions'}."
+        raise ConfigError(f"{key}={name}: {loaded.__file__ or module} has no '{function}'. {hint}")
+
+
+def describe_failure(err: BaseException, root: Path) -> str:
+    """Return the last line of an exception, and the place in the user's own code that it comes from."""
+    if isinstance(err, ModuleNotFoundError):
+        missing = str(err.name)
+        return f"there is no module '{missing}' in {root} or among the installed packages. Correct the name, or install it with `uv add`."
+    if isinstance(err, SyntaxError) and err.filename:
+        return f"{err.filename}, line {err.lineno}: SyntaxError: {err.msg}. Fix that line."
+    text = " ".join(str(err).split())
+    last_line = f"{type(err).__name__}: {text}" if text else type(err).__name__
+    frames = [frame for frame in traceback.extract_tb(err.__traceback__) if Path(frame.filename).is_relative_to(root.resolve())]
+    own = [frame for frame in frames if not _INSTALLED & set(Path(frame.filename).relative_to(root.resolve()).parts)]
+    if not own:
+        return f"{last_line}. --debug shows where."
+    frame = own[-1]
+    return f"{last_line}, in {frame.filename}, line {frame.lineno}: `{frame.line}`. Fix that line; --debug shows the whole traceback."
