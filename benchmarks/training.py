@@ -1,5 +1,6 @@
 """Trainings of named algorithms in this process, for the benchmarks that compare algorithms: one population, one runtime, many runs."""
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from fedpipe.engine.loop import run_rounds
 from fedpipe.engine.runtime import Runtime
 from fedpipe.models import build_model
 from fedpipe.models.evaluate import Evaluator
-from fedpipe.steps.privacy import account_of
+from fedpipe.models.federated import training_clients
+from fedpipe.steps.privacy import KEY_BYTES, account_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,14 +59,16 @@ class Bench:
 
     def algorithm(self, config: Config) -> Any:
         """Return the algorithm of the settings, bound to the population."""
-        plan = plan_cohorts(self.population.participating(), config.cohort, config.rounds, config.seed)
-        accountant, _ = account_of(config, len(self.population.participating()), plan)
+        plan = plan_cohorts(training_clients(config, self.population), config.cohort, config.rounds, config.seed)
+        accountant, _ = account_of(config, len(training_clients(config, self.population)), plan)
         model = build_model(config, tuple(self.population.manifest.feature_shape), self.population.manifest.num_classes)
-        return build_algorithm(accountant.config if accountant else config, model, self.population, self.folder / "cache")
+        key = secrets.token_bytes(KEY_BYTES) if accountant and not config.privacy.repeatable else None
+        known = accountant.config if accountant else config
+        return build_algorithm(known, model, self.population, self.folder / "cache", noise_key=key)
 
     def train(self, config: Config) -> dict[str, float]:
         """Run all rounds and return the last one's metrics, `test/accuracy` among them."""
-        plan = plan_cohorts(self.population.participating(), config.cohort, config.rounds, config.seed)
+        plan = plan_cohorts(training_clients(config, self.population), config.cohort, config.rounds, config.seed)
         algorithm = self.algorithm(config)
         model = build_model(config, tuple(self.population.manifest.feature_shape), self.population.manifest.num_classes)
         evaluator = Evaluator(model, self.population.central_test())

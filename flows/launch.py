@@ -52,6 +52,7 @@ def launch(
     flow: Callable[[str, list[str], str], dict[str, Any]] | None = None,
     resumed: RunState | None = None,
     retrain_of: str | None = None,
+    caller_tells: bool = False,
     begun: Callable[[RunState], None] | None = None,
 ) -> dict[str, Any]:
     """Run `federated_training`, or a flow around it, here and return its summary.
@@ -66,6 +67,7 @@ def launch(
         flow: a flow of the user's own that takes params file, overrides and name, and calls `federated_training` with them.
         resumed: the run to go on with; `params` are then its own.
         retrain_of: the registered version, `NAME/VERSION`, that this run replaces; part of its lineage.
+        caller_tells: the caller prints the summary and notes it with `mark_told`; until then `fedpipe resume` would print it.
         begun: is told of the run once it has a folder, from which it can be resumed.
 
     Raises:
@@ -92,7 +94,10 @@ def launch(
             begun(run)
         stack.enter_context(removed_if_refused(run) if resumed is None else nullcontext())
         stack.enter_context(running(run))
-        return _run_flow(project, params, overrides, run, config, data, sinks, timings, flow)
+        summary = _run_flow(project, params, overrides, run, config, data, sinks, timings, flow)
+        if not caller_tells:
+            run.update(told=True)
+        return summary
 
 
 def _run_flow(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, tags
+from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 
 from fedpipe.config import load_config
@@ -17,33 +18,93 @@ from fedpipe.redact import hide
 from fedpipe.steps.project import find_project
 from fedpipe.steps.record import failing_with_its_run
 from fedpipe.steps.retrain import retrain_tags
-from fedpipe.steps.run_state import FINISHED, run_of_flow
+from fedpipe.steps.run_state import FINISHED, current_run, run_of_flow
 from fedpipe.steps.summary import new_run_name, summarize
 from flows.artifacts import tag_run
+from flows.form import (
+    AlgorithmName,
+    BatchSize,
+    CohortSize,
+    Epochs,
+    LearningRate,
+    ModelName,
+    Overrides,
+    Rounds,
+    Seed,
+    SourceName,
+    form_overrides,
+)
+from flows.run_log import result_line, say, say_results_only
 from flows.tasks import evaluate, load_data, record, sample_clients, train
 
 
 def _name_of_run() -> str:
-    """Return the name that the caller gave, or a new one: flow run and MLflow run have the same."""
-    return hide(str(flow_run.parameters.get("name") or new_run_name()))
+    """Return the name of the run: the parameter `name`, else the one that a deployment's flow run has, else a new one.
+
+    Flow run, MLflow run and the run's folder have the same name.
+    """
+    name = flow_run.parameters.get("name")
+    context = FlowRunContext.get()
+    started = context.flow_run if context is not None else None
+    if not name and started is not None and started.deployment_id is not None:
+        name = started.name  # typed on Prefect's page as "Run Name", or made by Prefect
+    return hide(str(name or new_run_name()))
 
 
 @flow(name="federated-training", flow_run_name=_name_of_run, persist_result=False)
-def federated_training(params: str = "params.yaml", overrides: list[str] | None = None, name: str | None = None) -> dict[str, Any]:
+def federated_training(
+    params: str = "params.yaml",
+    overrides: Overrides = None,
+    name: str | None = None,
+    rounds: Rounds = None,
+    cohort_size: CohortSize = None,
+    learning_rate: LearningRate = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    algorithm: AlgorithmName = None,
+    model: ModelName = None,
+    source: SourceName = None,
+    data_path: str | None = None,
+    seed: Seed = None,
+) -> dict[str, Any]:
     """Run one federated training, from data to recorded model.
 
     Args:
-        params: params file, relative to the project's folder.
-        overrides: settings laid over it, such as `client.learning_rate=0.05`.
-        name: name of the flow run and the MLflow run; made from the time if not given.
+        params: Params file, relative to the project's folder. A field that is set here overrides it, an empty one does not.
+        overrides: Any other setting as KEY=VALUE, one per line: client.optimizer=adam, eval.patience=5, tracking.register=true.
+        name: Name of the MLflow run. Default: the name of the flow run.
+        rounds: Rounds of training.
+        cohort_size: Clients in each round (cohort.size).
+        learning_rate: Learning rate of the clients (client.learning_rate).
+        epochs: Passes of a client over its examples in a round (client.epochs).
+        batch_size: Examples in a client's batch (client.batch_size).
+        algorithm: Algorithm (algorithm.name). For one of your own set the override algorithm.name=mypackage.module:function.
+        model: Model (model.name). For one of your own set the override model.name=mypackage.module:function.
+        source: Source of the examples (data.source). For one of your own set the override data.source=mypackage.module:function.
+        data_path: File or folder of the source (data.path), relative to the project's folder.
+        seed: Seed of all draws of training.
 
     Returns:
         The summary of the run, as `fedpipe run --json` prints it.
     """
     start = time.perf_counter()
     watch_outlets()  # in a Prefect worker's process nobody has before
+    say_results_only()
     project = find_project(Path.cwd())
-    config = load_config(project.root / params, overrides or ())
+    fields = {
+        "rounds": rounds,
+        "cohort_size": cohort_size,
+        "learning_rate": learning_rate,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "algorithm": algorithm,
+        "model": model,
+        "source": source,
+        "data_path": data_path,
+        "seed": seed,
+    }
+    all_overrides = form_overrides(fields, overrides)
+    config = load_config(project.root / params, all_overrides)
     run_name = hide(name or str(flow_run.name))
     ids = {
         "prefect.flow_run_id": str(flow_run.id),
@@ -53,17 +114,20 @@ def federated_training(params: str = "params.yaml", overrides: list[str] | None 
 
     labels = (config.algorithm.name, config.model.name, config.data.source)
     tag_run(ids["prefect.flow_run_id"], ("fedpipe", *labels))
-    asked = {"params": str(project.root / params), "overrides": list(overrides or ())}
+    nobody_waits = current_run() is None  # a worker of Prefect started it; what it returns is Prefect's
+    asked = {"params": str(project.root / params), "overrides": all_overrides}
     with scrubbed(), tags(*labels), run_of_flow(project, run_name, config, ids["prefect.flow_run_id"], **asked) as run:
         data = load_data(config, project)
         plan = sample_clients(config, data, run.folder)
         trained = train(config, data, plan, project, run_name, ids | retrain_tags(run))
         with failing_with_its_run(config, trained, project):
-            evaluated = evaluate(config, data, trained)
+            evaluated = evaluate(config, data, trained, project)
             recorded = record(config, data, trained, evaluated, project)
         seconds = time.perf_counter() - start
         summary = summarize(project, data, trained, evaluated, recorded, ids["prefect.flow_run_id"], seconds)
-        run.update(status=FINISHED, summary=summary)
+        run.update(status=FINISHED, summary=summary, incomplete=summary["incomplete"], told=nobody_waits)
+    say(result_line(summary))
+    say(f"files: {summary['run_dir']}; MLflow: {summary['url']}")
     return summary
 
 

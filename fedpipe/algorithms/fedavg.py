@@ -64,7 +64,10 @@ class FedAvg:
         self._config, self._work, self._cache, self._seed = config, work, cache, config.seed
         self._groups, self._arrangement = _arrangement(config.runtime, aggregation, work.pools)
         self._aggregation, self._optimizer = aggregation, server_optimizer or build_server_optimizer(config.server)
-        self._least, self._private = config.cohort.min_reports, aggregation.private
+        self._private = aggregation.private
+        # Whether a private round was too small must not show: how many clients a Poisson sample has depends on who is a client.
+        poisson = aggregation.private and config.cohort.strategy == "poisson"
+        self._least = 0 if poisson else config.cohort.min_reports
         self._finder: Any = None  # built when a client fails
         self._initial = list(work.model.initial_weights(config.seed).values())
         self.process = self._compose()

@@ -33,5 +33,8 @@ def build_optimizer(name: str, learning_rate: float, momentum: float | None = No
 
 def build_server_optimizer(config: ServerConfig) -> Any:
     """Return the optimizer that `server.optimizer` names, with the constants that are set."""
-    constants = {"beta_1": config.beta_1, "beta_2": config.beta_2, "epsilon": config.epsilon}
+    epsilon = config.epsilon
+    if epsilon is not None and config.optimizer == "adagrad":
+        epsilon = epsilon**2  # TFF's Adagrad adds it inside the root; `server.epsilon` is in units of the root
+    constants = {"beta_1": config.beta_1, "beta_2": config.beta_2, "epsilon": epsilon}
     return build_optimizer(config.optimizer, config.learning_rate, config.momentum, **constants)

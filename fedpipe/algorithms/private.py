@@ -14,44 +14,50 @@ import tensorflow as tf
 import tensorflow_federated as tff
 import tensorflow_privacy as tfp
 
+from fedpipe.algorithms.accountant import split_noise
 from fedpipe.algorithms.aggregation import Aggregation
-from fedpipe.algorithms.noise import SeededAdaptiveSum, SeededGaussianSum
+from fedpipe.algorithms.noise import NoiseSource, SeededAdaptiveSum, SeededGaussianSum, SeededTreeNoise
 from fedpipe.config import Config
-from fedpipe.seeding import derive_seed
 
 FIRST_CLIP = 0.1
 TARGET_QUANTILE = 0.5
 CLIP_LEARNING_RATE = 0.2
-COUNT_STDDEV_FRACTION = 0.05
 
 
-def private_mean(config: Config, shapes: list[tuple[int, ...]]) -> Aggregation:
+def private_mean(config: Config, shapes: list[tuple[int, ...]], noise_key: bytes | None) -> Aggregation:
     """Return the private mean that `config.privacy` names.
 
     Args:
-        config: `privacy`, its noise multiplier known, `cohort.size` and `seed` are read.
+        config: `privacy`, its noise multiplier known, `cohort` and `seed` are read.
         shapes: of the model's tensors, in order.
+        noise_key: 32 secret bytes that the noise is drawn from; None only with `privacy.repeatable`.
+
+    Raises:
+        ValueError: there is no noise multiplier, or no key for a run that is not repeatable.
     """
     privacy, clients = config.privacy, float(config.cohort.size)
     if privacy.noise_multiplier is None:
         raise ValueError("privacy.noise_multiplier: expected a number (accountant.account calibrates it), found None")
+    if (noise_key is None) != privacy.repeatable:
+        raise ValueError(f"noise_key: expected {'none' if privacy.repeatable else '32 bytes'} with privacy.repeatable={privacy.repeatable}")
+    source = NoiseSource(noise_key, config.seed)
     clip, noise = privacy.clip_norm or FIRST_CLIP, privacy.noise_multiplier
     if privacy.mechanism == "gaussian":
-        query: Any = SeededGaussianSum(clip, clip * noise, config.seed, "sum")
+        query: Any = SeededGaussianSum(clip, clip * noise, source, "sum")
         name = "private mean, fixed clip"
     elif privacy.mechanism == "adaptive":
-        # Where the cohort is small TFF's usual noise of the count leaves none of the budget to the sum; this has 1.16 z there.
-        count_stddev = max(COUNT_STDDEV_FRACTION * clients, noise) if noise else 0.0
-        # z^-2 = z_sum^-2 + (2 count_stddev)^-2 (Andrew et al. 2021, Theorem 1): together they cost what noise z costs.
-        sum_noise = (noise**-2 - (2 * count_stddev) ** -2) ** -0.5 if noise else 0.0
+        sum_noise, count_stddev = split_noise(noise, config.cohort)
         quantile = privacy.target_quantile or TARGET_QUANTILE
-        query = SeededAdaptiveSum(clip, sum_noise, quantile, CLIP_LEARNING_RATE, count_stddev, clients, config.seed)
+        query = SeededAdaptiveSum(clip, sum_noise, quantile, CLIP_LEARNING_RATE, count_stddev, clients, source)
         name = "private mean, adaptive clip"
     else:
         specs = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
-        # The tree adds small numbers to its seed, which must not run over.
-        seed = derive_seed(config.seed, "privacy", "tree") >> 1
-        query = tfp.TreeResidualSumQuery.build_l2_gaussian_query(clip, noise, specs, noise_seed=seed)
+        query = tfp.TreeResidualSumQuery(
+            clip_fn=lambda record, norm: tf.clip_by_global_norm(record, norm)[0],
+            clip_value=clip,
+            record_specs=specs,
+            noise_generator=SeededTreeNoise(clip * noise, specs, source),
+        )
         if privacy.restart_rounds:
             query = tfp.RestartQuery(query, tfp.restart_query.PeriodicRoundRestartIndicator(privacy.restart_rounds))
         name = "private mean, tree"

@@ -5,7 +5,7 @@ Most algorithms of the literature are FedAvg with one part changed, and their fi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,14 @@ class Run:
         model: what is trained.
         population: the clients and their training examples.
         cache_dir: folder for resident client files.
+        noise_key: 32 secret bytes that a private run draws its noise from; None of other runs and with `privacy.repeatable`.
     """
 
     config: Config
     model: ModelSpec
     population: Population
     cache_dir: Path
+    noise_key: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,9 @@ def averaging(run: Run, server_optimizer: Any = None) -> Recipe:
     if run.config.privacy.on:
         from fedpipe.algorithms.private import private_mean  # TensorFlow Privacy takes half a second
 
-        aggregation = private_mean(run.config, [tensor.shape for tensor in run.model.initial_weights(run.config.seed).values()])
+        aggregation = private_mean(
+            run.config, [tensor.shape for tensor in run.model.initial_weights(run.config.seed).values()], run.noise_key
+        )
     else:
         aggregation = build_aggregation(run.config.aggregator)
     return Recipe(work, aggregation, server_optimizer or build_server_optimizer(run.config.server))

@@ -12,7 +12,9 @@ from fedpipe.errors import ConfigError, FedpipeError
 from fedpipe.models import ModelSpec
 
 
-def build_algorithm(config: Config, model: ModelSpec, population: Any, cache_dir: Path, project: Path | None = None) -> Algorithm:
+def build_algorithm(
+    config: Config, model: ModelSpec, population: Any, cache_dir: Path, project: Path | None = None, noise_key: bytes | None = None
+) -> Algorithm:
     """Return the algorithm `config.algorithm.name`, bound to its model and population.
 
     Args:
@@ -21,13 +23,14 @@ def build_algorithm(config: Config, model: ModelSpec, population: Any, cache_dir
         population: the clients and their training examples; each algorithm's module says what it asks of it.
         cache_dir: folder for resident client files.
         project: folder that is put on the path for an algorithm of the user's own.
+        noise_key: what a private run draws its noise from (`Run.noise_key`).
 
     Raises:
         ConfigError: the user's own cannot be imported, raises, or returns something else; or a setting does not go with the algorithm.
     """
     from fedpipe.algorithms.recipe import Recipe, Run
 
-    run = Run(config, model, population, cache_dir)
+    run = Run(config, model, population, cache_dir, noise_key)
     named = ALGORITHMS.get(config.algorithm.name)
     built = load(named.where)(run) if named else _build_own(run, project)
     if config.privacy.on and not (isinstance(built, Recipe) and built.aggregation.private):

@@ -60,8 +60,9 @@ def reproduce(
             typer.echo(f"  {key}: {then}, {now}")
         for note in done.notes:
             typer.echo(f"note: {note}")
-        typer.echo(f"{done.rounds} rounds compared, data {done.data['how']}: {done.difference}")
-    if done.result != "identical":
+        outcome = done.difference if done.result == "differs" else done.result
+        typer.echo(f"{done.rounds} rounds compared, data {done.data['how']}: {outcome}")
+    if done.result == "differs":
         raise typer.Exit(1)
 
 
@@ -93,6 +94,8 @@ def _show_chain(chain: dict[str, Any]) -> None:
         node.add(f"model {_label(version)}" + _marks(version))
     if not chain["versions"]:
         node.add("no registered model version")
+    if chain["privacy_total"]:
+        node.add(chain["privacy_total"]["text"])
     result_console().print(tree)
 
 

@@ -1,6 +1,7 @@
 """The entry point: the commands, and how an error ends a program."""
 
 import contextlib
+import copy
 import errno
 import logging
 import os
@@ -66,7 +67,8 @@ def _options(
 
 
 def main() -> NoReturn:
-    """Run the command in `sys.argv` and exit: 0, 2 for bad input, 1 for a defect, 130 and 143 for an interrupt.
+    """Run the command in `sys.argv` and exit: 0, 2 for bad input, 1 for a defect, 3 for a run without some of its parts, 130 and 143
+    for an interrupt.
 
     An error that a user can mend is one line on stderr, with no traceback unless `--debug` is given.
     """
@@ -140,7 +142,18 @@ def _show_warnings(debug: bool) -> None:
     handler.setLevel(logging.WARNING)
     if not debug:
         handler.addFilter(lambda record: not (record.name.startswith("prefect") or any(text in str(record.msg) for text in _OF_TFF)))
-    logging.basicConfig(handlers=[handler], format="%(levelname)s %(name)s: %(message)s")
+    handler.setFormatter((logging.Formatter if debug else _WithoutTraceback)("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler])
+
+
+class _WithoutTraceback(logging.Formatter):
+    """Leaves out the traceback of a log record: the message says what went wrong, `--debug` shows where."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's message on one line."""
+        plain = copy.copy(record)
+        plain.exc_info = plain.exc_text = plain.stack_info = None
+        return super().format(plain)
 
 
 def _say(message: str, code: int) -> int:

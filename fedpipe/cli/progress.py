@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from fedpipe.cli.downloads import DownloadBar
-from fedpipe.cli.output import result_console
+from fedpipe.cli.output import doubts, result_console
 from fedpipe.types import RoundReport
 
 console = Console(stderr=True)
@@ -84,7 +84,7 @@ def show_summary(summary: dict[str, Any], root: Path) -> None:
     if summary.get("best"):
         rows.append((f"round {summary['best_round']}, which validation chose", summary["best"]))
     for label, figures in rows:
-        table.add_row(label, f"{figures['test/loss']:.4f}", f"{figures['test/accuracy']:.4f}")
+        table.add_row(label, *(f"{figures[key]:.4f}" if key in figures else "-" for key in ("test/loss", "test/accuracy")))
     console.print(table)
     commit = "this run has no commit: no git repository here" if summary["git_commit"] == "none" else f"commit {summary['git_commit'][:12]}"
     lines = [
@@ -98,12 +98,12 @@ def show_summary(summary: dict[str, Any], root: Path) -> None:
     if "privacy" in summary:
         private = summary["privacy"]
         epsilon = "infinite" if private["epsilon"] is None else f"{private['epsilon']:.4g}"
-        lines.insert(
-            0, f"privacy epsilon {epsilon} for delta {private['delta']}; neighbours: {private['neighbours']}; {private['sampling']}"
-        )
+        assumed = f"neighbours: {private['neighbours']}; {private['sampling']}; {private['accountant']}"
+        lines.insert(0, f"privacy epsilon {epsilon} for delta {private['delta']}; {assumed}; noise {private['noise']}")
     if "registered" in summary:
         known = summary["registered"]
         lines.append(f"model  {known['name']}/{known['version']} is {known['alias']}: {known['reason']}")
+    lines += doubts(summary.get("warnings", ()), summary.get("incomplete", {}), str(summary.get("run_id", "")))
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 

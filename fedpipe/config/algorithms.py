@@ -23,6 +23,7 @@ class NamedAlgorithm:
         ignores: patterns of other settings that it does not read; setting one is an error.
         reads: exceptions to `ignores`.
         because: why it ignores them; ends the error. `runtime.debug` has a reason of its own.
+        sends_more: what its clients send beside the update, in the same message: a norm or a distance over both would mean nothing.
     """
 
     where: str
@@ -32,6 +33,7 @@ class NamedAlgorithm:
     ignores: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     because: str = ""
+    sends_more: str = ""
 
     def ignored(self, key: str) -> bool:
         """Return whether the setting called `key`, such as `client.shuffle`, has no effect."""
@@ -107,6 +109,7 @@ ALGORITHMS: dict[str, NamedAlgorithm] = {
         "clients step with the server's momentum (Karimireddy et al. 2021, arXiv 2008.03606, Algorithm 1; TFF's MimeLite)",
         ignores=("privacy.*",),
         because="its clients send a gradient beside the update, which the noise would have to cover as well",
+        sends_more="a gradient",
     ),
     "scaffold": NamedAlgorithm(
         "fedpipe.algorithms.scaffold:build",
@@ -119,6 +122,7 @@ ALGORITHMS: dict[str, NamedAlgorithm] = {
         "updates are normalized by the client's steps (Wang et al. 2020, arXiv 2007.07481, equation 9)",
         ignores=("privacy.*",),
         because="its clients send the number of their steps beside the update, which the noise would have to cover as well",
+        sends_more="the number of its steps",
     ),
     "centralized": NamedAlgorithm(
         "fedpipe.algorithms.centralized:build",

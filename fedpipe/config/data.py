@@ -54,7 +54,8 @@ class DataConfig(Group):
         1.0,
         ge=1e-4,
         le=1e9,
-        description="Concentration of the Dirichlet over labels: small is skewed, large is even. `dirichlet` only.",
+        description="Concentration of the Dirichlet that gives each label's examples to the clients: small is skewed, large is even. Hsu "
+        "et al. 2019 multiply theirs by each label's share: with ten even labels their 1.0 is 0.1 here. `dirichlet` only.",
     )
     labels_per_client: PositiveInt = Field(2, description="Labels that each client has. `pathological` only.")
     sigma: float = Field(

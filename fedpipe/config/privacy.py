@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fedpipe.config.base import Group, PositiveFloat, PositiveInt
+from fedpipe.config.data import DataConfig
 
 TREE_STRATEGIES = ("fixed", "shuffled", "min_separation")
 """Sampling strategies whose rounds of a client are known beforehand: what accounting without sampling asks for."""
@@ -48,6 +49,23 @@ class PrivacyConfig(Group):
         "rounds. `tree` only.",
     )
 
+    repeatable: bool = Field(
+        False,
+        description="Draw the noise from `seed`, so that the run can be repeated to the bit: for studies of the method on public data. "
+        "Such a run protects nobody, says so, and cannot be registered. `false`: from a secret key of the run's own.",
+    )
+    public_validation: bool = Field(
+        False,
+        description="Let validation examples of clients that train choose (best round, early stop, champion), although epsilon does not "
+        "cover it: declares these examples public. `false`: clients that never train validate: those of `data.held_out_fraction`, else a "
+        "fraction `data.validation_fraction` of the clients, drawn from `seed`.",
+    )
+    total_epsilon: PositiveFloat | None = Field(
+        None,
+        description="Budget of a population: a model is not registered, and not trained to be, if with it all registered versions and "
+        "finished private runs of these clients together would have more than this epsilon, for `delta`. `null` is none.",
+    )
+
     @property
     def on(self) -> bool:
         """Return whether there is a mechanism."""
@@ -66,7 +84,7 @@ def problem_of(privacy: PrivacyConfig, cohort: Group, weighting: str, plain_mean
     """
     if not privacy.on:
         return next((f"privacy.{key}={value} is set but privacy.mechanism=none ignores it. Remove it or choose gaussian."
-                     for key, value in privacy if key != "mechanism" and value is not None), None)  # fmt: skip
+                     for key, value in privacy if key != "mechanism" and value not in (None, False)), None)  # fmt: skip
     name = f"privacy.mechanism={privacy.mechanism}"
     for key, reader in (("target_quantile", "adaptive"), ("restart_rounds", "tree")):
         value = getattr(privacy, key)
@@ -105,4 +123,30 @@ def problem_of(privacy: PrivacyConfig, cohort: Group, weighting: str, plain_mean
         return f"{name} clips and joins updates itself, found other settings of aggregator. Remove them or choose privacy.mechanism=none."
     if debug:
         return f"runtime.debug=True takes the plain mean, found {name}. Remove one of them."
+    return None
+
+
+def problem_of_release(privacy: PrivacyConfig, data: DataConfig, register: bool) -> str | None:
+    """Return what epsilon would not cover of what a private run releases, `None` if nothing.
+
+    Args:
+        privacy: the group.
+        data: the group `data`.
+        register: `tracking.register`.
+    """
+    if not privacy.on:
+        return None
+    if privacy.repeatable and register:
+        return (
+            "privacy.repeatable=True draws the noise from seed, so the model protects nobody and cannot be registered. "
+            "Remove privacy.repeatable or tracking.register."
+        )
+    if privacy.total_epsilon is not None and not register:
+        return (
+            f"privacy.total_epsilon={privacy.total_epsilon} is set but without tracking.register nothing is registered. "
+            "Remove it or set tracking.register=true."
+        )
+    if privacy.public_validation and (data.held_out_fraction or not data.validation_fraction):
+        other = "data.held_out_fraction has clients that never train validate" if data.held_out_fraction else "nothing is validated"
+        return f"privacy.public_validation=True is set but {other}. Remove it."
     return None

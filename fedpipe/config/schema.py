@@ -14,7 +14,7 @@ from fedpipe.config.data import DataConfig as DataConfig
 from fedpipe.config.evaluation import EvalConfig as EvalConfig
 from fedpipe.config.groups import each_client_by
 from fedpipe.config.model import ModelConfig as ModelConfig
-from fedpipe.config.privacy import PrivacyConfig, problem_of
+from fedpipe.config.privacy import PrivacyConfig, problem_of, problem_of_release
 from fedpipe.config.remote import problem_of_remote
 from fedpipe.config.runtime import RuntimeConfig as RuntimeConfig
 from fedpipe.config.tracking import TrackingConfig as TrackingConfig
@@ -42,6 +42,11 @@ class Config(Group):
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig, description=RuntimeConfig.__doc__)
     tracking: TrackingConfig = Field(default_factory=TrackingConfig, description=TrackingConfig.__doc__)
 
+    @property
+    def validates(self) -> bool:
+        """Return whether there are validation examples: of a private run those of the clients that never train."""
+        return bool(self.data.validation_fraction or (self.privacy.on and self.data.held_out_fraction))
+
     @model_validator(mode="after")
     def _refuse_what_would_be_ignored(self) -> "Config":
         made = self.data.partition not in ("auto", "natural")
@@ -59,12 +64,12 @@ class Config(Group):
                 f"cohort.min_reports={self.cohort.min_reports} can never be reached with cohort.size={self.cohort.size}. "
                 "Lower cohort.min_reports or raise cohort.size."
             )
-        if self.eval.patience is not None and not self.data.validation_fraction:
+        if self.eval.patience is not None and not self.validates:
             raise ValueError(
                 f"eval.patience={self.eval.patience} needs validation examples, found data.validation_fraction=0: the test set must not "
                 "choose. Set data.validation_fraction, 0.2 for example, or remove eval.patience."
             )
-        if self.tracking.register and not self.data.validation_fraction:
+        if self.tracking.register and not self.validates:
             raise ValueError(
                 "tracking.register=True needs validation examples, found data.validation_fraction=0: they choose the champion, the test "
                 "set must not. Set data.validation_fraction, 0.2 for example, or remove tracking.register."
@@ -74,7 +79,11 @@ class Config(Group):
         self._refuse_what_the_aggregator_ignores()
         self._refuse_what_the_algorithm_ignores()
         plain, debug = self.aggregator == AggregatorConfig(), self.runtime.debug
-        problem = problem_of(self.privacy, self.cohort, self.client.weighting, plain, debug) or problem_of_remote(self)
+        problem = (
+            problem_of(self.privacy, self.cohort, self.client.weighting, plain, debug)
+            or problem_of_release(self.privacy, self.data, self.tracking.register)
+            or problem_of_remote(self)
+        )
         if problem:
             raise ValueError(problem)
         reader = each_client_by(self)
@@ -141,6 +150,14 @@ class Config(Group):
         named = ALGORITHMS.get(self.algorithm.name)
         if named is None:
             return
+        by_norm = next((key for key in ("clipping", "zeroing") if getattr(self.aggregator, key)), None)
+        if named.sends_more and (by_norm or self.aggregator.name == "krum"):
+            setting = f"aggregator.{by_norm}=True" if by_norm else "aggregator.name=krum"
+            raise ValueError(
+                f"{setting} judges a client by the size of what it sends, but with algorithm.name={self.algorithm.name} each sends "
+                f"{named.sends_more} beside its update, which would decide. Choose aggregator.name=median or trimmed_mean, which "
+                "look at each coordinate alone, or another algorithm."
+            )
         for group in ("cohort", "algorithm", "client", "server", "aggregator", "privacy", "runtime"):
             settings = getattr(self, group)
             for name, field in type(settings).model_fields.items():

@@ -116,7 +116,7 @@ def check_space(sweep: SweepConfig, base: SweepBase) -> None:
             config = child_config(base, point)
         except ConfigError as err:
             raise ConfigError(_with_advice(str(err), sweep, base, point)) from err
-        if not config.data.validation_fraction:
+        if not config.validates:
             raise ConfigError(
                 f"{base.where}: metric={sweep.metric} needs validation examples, found data.validation_fraction=0: the test set must not "
                 "choose. Add `data.validation_fraction=0.2` to overrides."

@@ -101,8 +101,9 @@ class ServerConfig(Scheduled):
     )
     epsilon: PositiveFloat | None = Field(
         None,
-        description="Degree of adaptivity, added to the root of the mean square, above 0: the paper's tau. `null` is TFF's constant, "
-        "in `fedadagrad`, `fedadam` and `fedyogi` 1e-3. `adam`, `adagrad` and `yogi` only.",
+        description="Degree of adaptivity, above 0, in units of the root of the mean square v: the paper's tau. `adam`, `yogi`: "
+        "sqrt(v) + epsilon, after the bias of the means is corrected (the eps-hat of Kingma and Ba 2015, end of section 2); `adagrad`: "
+        "sqrt(v + epsilon^2). `null` is TFF's constant, in `fedadagrad`, `fedadam` and `fedyogi` 1e-3. `adam`, `adagrad` and `yogi` only.",
     )
 
 

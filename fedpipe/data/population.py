@@ -6,6 +6,7 @@ files' checksums; of the examples nothing is read before a client is asked for.
 
 import hashlib
 import threading
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,13 @@ class Population:
         """Return the ids of the clients that may train, sorted: those with training examples that are not held out."""
         return self.index.client_ids.where(self.index.trains())
 
-    def training_sizes(self) -> npt.NDArray[np.int64]:
-        """Return int64 [clients], the training examples of the participating clients, in their order."""
-        sizes: npt.NDArray[np.int64] = self.index.counts("train")[self.index.trains()]
-        return sizes
+    def training_sizes(self, client_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return int64 [clients], the numbers of training examples of some of the participating clients; fast if it is all of them."""
+        trains = self.index.trains()
+        if len(client_ids) == int(trains.sum()):
+            sizes: npt.NDArray[np.int64] = self.index.counts("train")[trains]
+            return sizes
+        return np.array([self.num_examples(client_id) for client_id in client_ids], np.int64)
 
     def num_examples(self, client_id: str, split: Split = "train") -> int:
         """Return the number of a client's examples. Raises DataError for a client that the split does not have."""

@@ -4,18 +4,24 @@ A mean over all examples says little of the clients that fare worst: the figures
 2020, arXiv 1905.10497: the worst tenth of the clients, the spread) beside the mean over clients and the mean over examples.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from fedpipe.config import Config
 from fedpipe.data.index import ClientIndex
 from fedpipe.data.manifest import Split
 from fedpipe.models.evaluate import Predictor
 from fedpipe.seeding import generator
 from fedpipe.types import Examples, Weights
+
+if TYPE_CHECKING:
+    from fedpipe.data.client_ids import ClientIds
+    from fedpipe.data.population import Population
 
 _AT_ONCE = 1000
 """Examples that are predicted together: of many small clients at once."""
@@ -128,6 +134,57 @@ def evaluate_clients(
         flush()
     counts = np.maximum(sums[0], 1)
     return ClientScores(tuple(client_ids), sums[0].astype(np.int64), sums[1] / counts, sums[2] / counts)
+
+
+def validating_clients(config: Config, population: "Population") -> tuple[str, ...]:
+    """Return the clients that validate a private run and never train in it, sorted; none of other runs.
+
+    Epsilon covers the clients that train, but not what their validation examples choose: the best round, the early stop, the champion.
+    Those are chosen by the held-out clients. Where there are none, a fraction `data.validation_fraction` of the other clients, rounded
+    up, is drawn from the run's seed. `privacy.public_validation` declares the examples public instead.
+    """
+    if not config.privacy.on or config.privacy.public_validation:
+        return ()
+    index = population.index
+    held_out = np.flatnonzero(index.held_out & (index.counts("train") + index.counts("validation") > 0))
+    if len(held_out):
+        return tuple(index.client_ids[i] for i in held_out.tolist())
+    clients = population.participating()
+    count = math.ceil(config.data.validation_fraction * len(clients))
+    chosen = generator(config.seed, "validating clients").choice(len(clients), count, replace=False, shuffle=False)
+    return tuple(clients[i] for i in sorted(chosen.tolist()))
+
+
+def training_clients(config: Config, population: "Population") -> "ClientIds":
+    """Return the clients that may be asked to train in a run, sorted."""
+    participating, validating = population.participating(), set(validating_clients(config, population))
+    if not validating:
+        return participating
+    return participating.where(np.array([client_id not in validating for client_id in participating], np.bool_))
+
+
+def validation_examples(config: Config, population: "Population") -> Examples | None:
+    """Return the examples that choose the best round, the early stop and the champion; None if there are none.
+
+    They are the validation examples of the clients that train; of a private run all training and validation examples of its
+    `validating_clients`. Of more than `eval.clients` clients, as many are drawn.
+    """
+    if config.privacy.on and not config.privacy.public_validation:
+        clients = validating_clients(config, population)
+        if len(clients) > config.eval.clients:
+            rng = generator(config.seed, "evaluation", "validating clients")
+            clients = tuple(clients[i] for i in sorted(rng.choice(len(clients), config.eval.clients, replace=False).tolist()))
+        splits: tuple[Split, ...] = ("train", "validation")
+    else:
+        clients = choose_clients(population.index, "validation", False, config.eval.clients, config.seed)
+        splits = ("validation",)
+    parts = []
+    for split in splits:
+        holders = population.client_ids(split)
+        parts += [population.examples(client_id, split) for client_id in clients if client_id in holders]
+    if not parts:
+        return None
+    return Examples(np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts]))
 
 
 def pooled(population: ClientExamples, client_ids: Sequence[str], split: Split) -> Examples:

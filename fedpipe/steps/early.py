@@ -79,7 +79,7 @@ def _draw_one_cohort(config: Config, data: DataRef) -> None:
 
     population = Population.open(Path(data.path), verify=False)
     clients = population.participating()
-    examples = population.training_sizes().tolist() if config.cohort.strategy == "weighted" else None
+    examples = population.training_sizes(clients).tolist() if config.cohort.strategy == "weighted" else None
     plan_cohorts(clients, config.cohort, 1, config.seed, examples)
 
 

@@ -1,7 +1,7 @@
 """Answers to: where does this come from, and where did this client's data go?"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,18 @@ def chain_of_run(store: "Store", run: "Run") -> dict[str, Any]:
         "model": run.data.params.get("model.name"),
         "final": {key.removeprefix("final/"): value for key, value in run.data.metrics.items() if key.startswith("final/")},
         "versions": [asdict(one) for one in versions],
+        "privacy_total": total_of(store, tags),
     }
+
+
+def total_of(store: "Store", tags: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return what the private runs on a run's clients cost together, for the run's delta; None if the run is not private."""
+    from fedpipe.steps.privacy_total import RELEASED_TAG, privacy_total
+
+    if RELEASED_TAG not in tags or "data.population" not in tags:
+        return None
+    total = privacy_total(store, tags["data.population"], float(tags["privacy.delta"]))
+    return {**total.to_json(), "text": total.sentence()}
 
 
 def client_lineage(project: Project, client_id: str, wanted: str | None = None, population: str | None = None) -> dict[str, Any]:

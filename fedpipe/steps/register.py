@@ -40,10 +40,11 @@ def register(
     metrics: Mapping[str, float],
     run_dir: Path,
     project: Project,
-) -> RegisteredRef:
+) -> RegisteredRef | None:
     """Make the run's logged model a version of `tracking.model_name`, with lineage and metrics as tags, and give it its alias.
 
-    A run that is completed again has its version already, and whoever is champion by then stays.
+    A run that is completed again has its version already, and whoever is champion by then stays. A private model that would pass the
+    budget `privacy.total_epsilon` is not registered: None is returned, and the run has the tag `fedpipe.not_registered`.
 
     Args:
         config: `tracking` and `eval` are read.
@@ -61,6 +62,8 @@ def register(
     from fedpipe.tracking.registry import CHAMPION, champion_of, move_alias, register_version, tag_version
 
     name, score = config.tracking.model_name, metrics.get(VALIDATION_SCORE, math.nan)
+    if config.privacy.total_epsilon is not None and not _within_budget(config, population, run):
+        return None
     project.private.mkdir(parents=True, exist_ok=True)
     with file_lock(project.private / "registry.lock"):  # two runs of this project that end together are compared one after the other
         before = champion_of(run.store, name)
@@ -82,6 +85,24 @@ def register(
     number = None if before is None else before.version
     known = None if math.isnan(score) else score
     return RegisteredRef(name, version.version, alias, number, known, measured, config.tracking.min_improvement, reason)
+
+
+def _within_budget(config: Config, population: "Population", run: "TrackedRun") -> bool:
+    """Return whether the run's model may be registered: a run that ended while this one trained may have used up the budget."""
+    from fedpipe.steps.chain import population_key
+    from fedpipe.steps.privacy_total import privacy_total, released_of
+
+    with run.store.guard("read what the run released"):
+        tags = run.store.client.get_run(run.run_id).data.tags
+    delta, budget = float(config.privacy.delta or 0.0), float(config.privacy.total_epsilon or 0.0)
+    key = population_key(config.data, population.manifest.partition)
+    total = privacy_total(run.store, key, delta, released_of(tags), without_run=run.run_id)
+    if total.epsilon is not None and total.epsilon <= budget:
+        return True
+    reason = f"privacy.total_epsilon={budget}: {total.sentence()}, more than the budget"
+    run.set_tags({"fedpipe.not_registered": reason})
+    logger.warning("the model is not registered: %s.", reason)
+    return False
 
 
 def forgotten_of(version: "ModelVersion") -> tuple[str, ...]:
@@ -112,14 +133,16 @@ def _accuracy_of(config: Config, population: "Population", model: "ModelSpec", s
     import tensorflow as tf
 
     from fedpipe.models.evaluate import Evaluator
-    from fedpipe.models.federated import choose_clients, pooled
+    from fedpipe.models.federated import validation_examples
     from fedpipe.models.saved import SavedClassifier
     from fedpipe.tracking.fetch import fetch_model
 
     manifest = population.manifest
     with tempfile.TemporaryDirectory(prefix="fedpipe-model-") as scratch:
-        champion = SavedClassifier.load(fetch_model(store, wanted, Path(scratch)).saved_model, wanted)
-        if not champion.fits(tuple(manifest.feature_shape), manifest.num_classes, manifest.feature_dtype):
+        fetched = fetch_model(store, wanted, Path(scratch))
+        champion = SavedClassifier.load(fetched.saved_model, wanted)
+        other_labels = fetched.facts.labels != (manifest.vocabulary or ()) and fetched.facts.feature_dtype is not None
+        if other_labels or not champion.fits(tuple(manifest.feature_shape), manifest.num_classes, manifest.feature_dtype):
             raise ModelError(
                 f"{wanted} takes other features or tells other classes apart. Set another tracking.model_name for another task."
             )
@@ -128,8 +151,10 @@ def _accuracy_of(config: Config, population: "Population", model: "ModelSpec", s
             return tf.math.log(tf.maximum(champion(features), 1e-38))
 
         spec = replace(model, tensor_names=(), logits=logits)
-        validated = choose_clients(population.index, "validation", held_out=False, most=config.eval.clients, seed=config.seed)
-        return Evaluator(spec, pooled(population, validated, "validation")).evaluate({}).accuracy
+        examples = validation_examples(config, population)
+        if examples is None:
+            raise ModelError("this run has no validation examples to compare it on.")
+        return Evaluator(spec, examples).evaluate({}).accuracy
 
 
 def _forgotten_since(project: Project, run_dir: Path) -> list[str]:

@@ -27,6 +27,10 @@ from fedpipe.steps.worktree import file_at, worktree_of
 
 _COMPARED = ("version.", "host.", "algorithm.groups", "algorithm.aggregator", "algorithm.data")
 _END_SECONDS = 30
+_FRESH_NOISE = (
+    "the noise of a private run is drawn from a secret key and cannot be drawn again: compared are the data, settings, cohorts, "
+    "initial weights and each round's failed clients and examples, not the weights after round 0"
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Reproduction:
 
     Attributes:
         run_id: the run that was reproduced.
-        result: `identical`, or `differs`.
+        result: `identical`, `identical but for the noise` of a private run, or `differs`.
         difference: the first difference.
         rounds: rounds that were compared, round 0 counted.
         data: how the data were had, and their md5 then and now.
@@ -106,12 +110,18 @@ def reproduce(project: Project, wanted: str, say: Callable[[str], None]) -> Repr
                 )
             folder = Path(summary["run_dir"])
             recorded, found = _lines(needed[WEIGHTS_NAME]), _lines(folder / LINEAGE / WEIGHTS_NAME)
-            difference = _compare(store, run, kept, folder / "weights", recorded, found)
+            secret = tags.get("privacy.mechanism", "none") != "none" and "privacy.released" in tags
             now = json.loads((folder / LINEAGE / ORIGIN_NAME).read_text(encoding="utf-8"))
+            if secret:
+                notes.append(_FRESH_NOISE)
+                difference = _but_for_the_noise(tags, now, recorded, found)
+            else:
+                difference = _compare(store, run, kept, folder / "weights", recorded, found)
+    same = "identical but for the noise" if secret else "identical"
     names = sorted(key for key in tags.keys() | now if key.startswith(_COMPARED) and tags.get(key) != now.get(key))
     return Reproduction(
         run_id=run_id,
-        result="identical" if difference.round_num is None else "differs",
+        result=same if difference.round_num is None else "differs",
         difference=difference,
         rounds=len(recorded),
         data={"how": how, "md5": tags["dvc.data_md5"], "md5_now": summary["data_md5"]},
@@ -218,6 +228,23 @@ def _compare(store: Any, run: Any, scratch: Path, folder: Path, recorded: list[d
 
     kept = [number for number, name in files.items() if (folder / name).exists()]
     return first_difference(recorded, found, kept, weights)
+
+
+def _but_for_the_noise(
+    tags: Mapping[str, str], now: Mapping[str, str], recorded: list[dict[str, Any]], found: list[dict[str, Any]]
+) -> Difference:
+    """Return the first difference of two private runs that is not noise: another plan counts as round 0."""
+    if tags.get("fedpipe.plan_sha256") != now.get("fedpipe.plan_sha256"):
+        return Difference(0, ("the cohort plan",))
+    again = {int(line["round"]): line for line in found}
+    for line in recorded:
+        number = int(line["round"])
+        other = again.get(number)
+        keys = ("sha256", "failed", "examples") if number == 0 else ("failed", "examples")
+        different = tuple(key for key in keys if other is None or other[key] != line[key])
+        if different:
+            return Difference(number, different)
+    return Difference(None)
 
 
 def _lines(path: Path | None) -> list[dict[str, Any]]:

@@ -9,6 +9,8 @@ from fedpipe.steps.files import write_atomic
 from fedpipe.steps.refs import DataRef, PlanRef
 from fedpipe.types import CohortPlan
 
+PLAN_NAME = "cohorts.json"
+
 
 def sample_clients(config: Config, data: DataRef, run_dir: Path) -> PlanRef:
     """Draw the plan over the clients of `data` that may train and write it to the run's folder.
@@ -18,12 +20,13 @@ def sample_clients(config: Config, data: DataRef, run_dir: Path) -> PlanRef:
     """
     from fedpipe.data.cohorts import plan_cohorts
     from fedpipe.data.population import Population
+    from fedpipe.models.federated import training_clients
 
     population = Population.open(Path(data.path), verify=False)
-    clients = population.participating()
-    examples = population.training_sizes().tolist() if config.cohort.strategy == "weighted" else None
+    clients = training_clients(config, population)
+    examples = population.training_sizes(clients).tolist() if config.cohort.strategy == "weighted" else None
     text = plan_cohorts(clients, config.cohort, config.rounds, config.seed, examples).to_json()
-    path = run_dir / "cohorts.json"
+    path = run_dir / PLAN_NAME
     write_atomic(path, text)
     return PlanRef(str(path), hashlib.sha256(text.encode()).hexdigest(), str(run_dir))
 

@@ -77,9 +77,10 @@ def _start(
     key: str | None,
     begun: bool,
 ) -> str:
+    from fedpipe.models.federated import training_clients
     from fedpipe.tracking.run import DataRecord, TrackedRun
 
-    manifest, clients = population.manifest, population.participating()
+    manifest, clients = population.manifest, training_clients(config, population)
     run = TrackedRun.start(
         store,
         name=run_name,
@@ -90,7 +91,7 @@ def _start(
             path=str(Path(data.path).relative_to(project.root)),
             md5=data.md5,
             source=f"{manifest.source} {manifest.source_version}",
-            counts={"clients": len(clients), "train_examples": int(population.training_sizes().sum())},
+            counts={"clients": len(clients), "train_examples": int(population.training_sizes(clients).sum())},
         ),
         save_every=config.tracking.save_every,
         key=key,

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import Config, flatten_result
-from fedpipe.errors import PlanError, shorten
+from fedpipe.errors import ModelError, PlanError, shorten
+from fedpipe.metric_names import ALLOWED, why_refused
 from fedpipe.steps.chain import LINEAGE, write_chain
 from fedpipe.steps.exact import bit_exact
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.groups import keep_groups
+from fedpipe.steps.parts import CHAIN, UPLOADS, Parts
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef, PlanRef, TrainRef
 from fedpipe.steps.remote import machines_of
@@ -61,21 +63,25 @@ def train(
     from fedpipe.engine.loop import run_rounds
     from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator
-    from fedpipe.models.federated import choose_clients, pooled
+    from fedpipe.models.federated import training_clients, validation_examples
     from fedpipe.steps.history import History, logged
-    from fedpipe.steps.privacy import account_of, accounted
+    from fedpipe.steps.privacy import account_of, accounted, noise_key_of, require_budget
     from fedpipe.steps.recorder import Recorder
     from fedpipe.steps.tracked import tracked
 
     start = time.perf_counter()
-    run_dir = Path(plan.run_dir)
+    run_dir, parts = Path(plan.run_dir), Parts()
     cohorts = read_plan(plan)
     population = Population.open(Path(data.path), verify=False)
-    _refuse_strangers(cohorts, population)
+    clients = training_clients(config, population)
+    _refuse_strangers(cohorts, population, clients)
     recorder = Recorder(run_dir, config.eval.patience)
     identity = {"settings": _sha256(flatten_result(config)), "plan": plan.sha256, "data": data.md5}
     checkpoints = Checkpoints(run_dir / "checkpoints", identity, config.runtime.checkpoint_every, config.runtime.checkpoints_keep)
-    accountant, cohorts = account_of(config, len(population.participating()), cohorts)
+    accountant, cohorts = account_of(config, len(clients), cohorts)
+    noise_key = noise_key_of(config, run_dir / "checkpoints")
+    if accountant and config.privacy.total_epsilon is not None:
+        require_budget(config, accountant, population.manifest, project)
     ahead = brought_ahead(
         Path(data.path), cohorts, Path(plan.path), project.client_cache, config.runtime.cache_max_bytes, run_dir / "bring.log"
     )
@@ -85,13 +91,13 @@ def train(
             runtime.attach(machines)
         model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes, project.root)
         settings = accountant.config if accountant else config
-        built = build_algorithm(settings, model, population, project.client_cache, project.root)
+        built = build_algorithm(settings, model, population, project.client_cache, project.root, noise_key)
         keep_groups(config.runtime, built, run_dir)
         algorithm = accounted(built, accountant)
         evaluators = {"test": Evaluator(model, population.central_test())}
-        validated = choose_clients(population.index, "validation", held_out=False, most=config.eval.clients, seed=config.seed)
-        if validated:
-            evaluators["validation"] = Evaluator(model, pooled(population, validated, "validation"))
+        validation = validation_examples(config, population)
+        if validation is not None:
+            evaluators["validation"] = Evaluator(model, validation)
 
         def evaluate(weights: Weights) -> dict[str, float]:
             results = {split: evaluator.evaluate(weights).metrics(split) for split, evaluator in evaluators.items()}
@@ -100,35 +106,38 @@ def train(
         facts = {
             "fedpipe.plan_sha256": plan.sha256,
             "fedpipe.bit_exact": bit_exact(config, algorithm.info),
-            **algorithm.info,
+            **_texts(algorithm.info),
             **(tags or {}),
         }
         with tracked(config, data, population, project, run_name, facts, run_dir) as run:
             run.log_file(Path(plan.path), "plan")
             history = History(run_dir / LINEAGE, cohorts, config.client, population.num_examples)
             to: list[RoundSink] = [run, recorder, history, *sinks]
-            with logged(history, run):
+            with logged(history, run, parts):
                 result = run_rounds(algorithm, runtime, cohorts, evaluate, config.eval.every, to, checkpoints, recorder.is_last)
+                recorder.finish()  # before anything else: these are the weights that the run is for
             run.set_tags({f"runtime.{key}": value for key, value in runtime.info.items()} | _early_stop(recorder, len(cohorts)))
             if accountant:  # fewer rounds than planned have spent less
-                run.set_tags({"privacy.epsilon": accountant.epsilon_text(result.final.round_num)})
+                run.set_tags(accountant.spent(result.final.round_num))
             run.training_done()
-            run.log_file(write_chain(run_dir / LINEAGE, run.run_id, run.store.label, weights_sha256(result.final.weights)), LINEAGE)
-            recorder.finish()
-            run.flush(config.tracking.wait_seconds)
+            last_sha256 = weights_sha256(result.final.weights)
+            parts.attempt(CHAIN, lambda: run.log_file(write_chain(run_dir / LINEAGE, run.run_id, run.store.label, last_sha256), LINEAGE))
+            uploads = Parts(run.store)
+            uploads.attempt(UPLOADS, lambda: run.flush(config.tracking.wait_seconds))
     ref = TrainRef(
         run_id=run.run_id,
         run_dir=str(run_dir),
         initial_weights=str(recorder.initial_weights),
         final_weights=str(recorder.final_weights),
         rounds_table=str(recorder.rounds_table),
-        weights_sha256=weights_sha256(result.final.weights),
+        weights_sha256=last_sha256,
         seconds=time.perf_counter() - start,
         round_median_seconds=statistics.median(result.round_seconds or [result.final.seconds]),
         rounds=result.final.round_num,
         best_weights=None if recorder.best_round is None else str(recorder.best_weights),
         best_round=recorder.best_round,
         privacy=accountant.summary(result.final.round_num) if accountant else None,
+        missing=parts.missing | uploads.missing,
     )
     write_atomic(run_dir / "run.json", json.dumps(asdict(ref), indent=1) + "\n")
     return ref
@@ -140,17 +149,25 @@ def _early_stop(recorder: "Recorder", planned: int) -> dict[str, str]:
     return {"fedpipe.stopped_early": f"after round {recorder.last_round} of {planned}: no better validation since {recorder.best_round}"}
 
 
+def _texts(info: Mapping[str, Any]) -> dict[str, str]:
+    """Return what an algorithm says of itself as tags. Raises ModelError for a name that the store would refuse."""
+    for name in info:
+        reason = why_refused(name)
+        if reason is not None:
+            raise ModelError(f"info of the algorithm: the name {name!r} cannot be recorded: {reason}. A name may have {ALLOWED}.")
+    return {name: str(value) for name, value in info.items()}
+
+
 def _sha256(value: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _refuse_strangers(plan: CohortPlan, population: "Population") -> None:
+def _refuse_strangers(plan: CohortPlan, population: "Population", clients: Sequence[str]) -> None:
     """Refuse a plan that was drawn from other data: it may name clients that are gone."""
     planned = {client_id for cohort in plan.cohorts for client_id in cohort}
     planned |= {client_id for turnout in plan.turnouts for client_id in (*turnout.dropped, *turnout.late, *turnout.surplus)}
     forgotten = planned & set(population.manifest.forgotten)
-    participating = population.participating()
-    strangers = {client_id for client_id in planned if client_id not in participating}
+    strangers = {client_id for client_id in planned if client_id not in clients}
     if forgotten:
         raise PlanError(
             f"cohort plan: expected clients that may train, found forgotten ones: {shorten(sorted(forgotten))}. Start a new run."

@@ -100,7 +100,10 @@ def open_store(project: Path, experiment: str) -> Store:
     """
     uri = tracking_uri(project)
     prepare_environment()
-    check_reachable(project)
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        with guarded(uri, "make the store"):
+            (project / "mlflow.db").touch()  # SQLite would make it 0644 whatever the umask; an empty file is an empty database
+    probe(uri)
     with guarded(uri, "open the store"):
         from mlflow import MlflowClient
 
@@ -113,16 +116,13 @@ def open_store(project: Path, experiment: str) -> Store:
 
 
 def check_reachable(project: Path) -> None:
-    """Make the project's SQLite file if it is missing, and try whether the store answers; without importing MLflow.
+    """Try whether the store that a run will use answers, if it is there already; without importing MLflow.
 
     Raises:
-        TrackingError: the store cannot be made, reached or written.
+        TrackingError: it cannot be reached or written.
     """
-    uri = tracking_uri(project)
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        with guarded(uri, "make the store"):
-            (project / "mlflow.db").touch()  # SQLite would make it 0644 whatever the umask; an empty file is an empty database
-    probe(uri)
+    if has_store(project):
+        probe(tracking_uri(project))
 
 
 def has_store(project: Path) -> bool:

@@ -10,6 +10,8 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from fedpipe.config.algorithms import ALGORITHMS
+from flows.form import KEYS
 from tests.e2e.prefect_server import Server
 from tests.e2e.test_prefect import none_left
 from tests.e2e.test_prefect import server as server  # a server of this file's own
@@ -60,12 +62,13 @@ def test_what_the_server_knows_of_the_deployments(deployed: Server) -> None:
         assert one["enforce_parameter_schema"] is True
     forms = {name: one["parameter_openapi_schema"]["properties"] for name, one in found.items()}
     assert {name: sorted(form) for name, form in forms.items()} == {
-        "federated-training/train": ["name", "overrides", "params"],
+        "federated-training/train": sorted([*KEYS, "name", "overrides", "params"]),
         "federated-evaluation/evaluate": ["run"],
         "federated-sweep/sweep": ["out", "overrides", "resume", "sweep"],
     }
     assert all(field["description"] for form in forms.values() for field in form.values())
     assert forms["federated-sweep/sweep"]["resume"]["type"] == "boolean"
+    assert {"enum": list(ALGORITHMS), "type": "string"} in forms["federated-training/train"]["algorithm"]["anyOf"]
     assert {"items": {"type": "string"}, "type": "array"} in forms["federated-training/train"]["overrides"]["anyOf"]
     (schedule,) = found["federated-training/train"]["schedules"]
     assert (schedule["schedule"]["cron"], schedule["active"]) == ("0 3 * * *", False)

@@ -61,6 +61,18 @@ def check_pages(server: Server, name: str) -> None:
     assert recorded[0].info.run_id in artifacts["mlflow-run"]["data"]
 
 
+def check_log(server: Server, name: str) -> None:
+    """The log of a run says what each step did, and the result, in the place of empty closing lines."""
+    run = server.flow_run(name)
+    assert run is not None
+    lines = [line["message"] for line in server.call("/logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "limit": 200})]
+    assert "Finished in state Completed()" not in lines
+    summary = json.loads((server.user.project / ".fedpipe" / "runs" / name / "run_state.json").read_text())["summary"]
+    accuracies = f"test accuracy {summary['initial']['test/accuracy']:.4f} -> {summary['final']['test/accuracy']:.4f}"
+    assert any(line.startswith(f"result after 1 rounds: {accuracies}") for line in lines), lines
+    assert any(summary["url"] in line for line in lines)
+
+
 def none_left(server: Server) -> None:
     """No process works in the project's folder but the server, nor does a TFF worker of it."""
 
@@ -91,10 +103,13 @@ def test_a_worker_runs_the_deployment(server: Server) -> None:
     # PWD is what the caller left there: another folder, when no shell has changed it.
     elsewhere = server.settings | {"PWD": "/"}
     server.user.run("prefect", "deploy", "--all", **elsewhere)
-    said = server.run("prefect", "deployment", "run", "federated-training/train", "-p", ONE_ROUND, "-p", "name=deployed")
+    fields = ["-p", "rounds=1", "-p", "algorithm=fedavg", "-p", 'overrides=["client.epochs=2"]']
+    said = server.run("prefect", "deployment", "run", "federated-training/train", *fields, "--flow-run-name", "typed by hand")
     assert "Created flow run" in said
     server.run("prefect", "worker", "start", "--pool", "fedpipe", "--run-once")
-    check_pages(server, "deployed")
+    check_pages(server, "typed by hand")
+    assert (server.user.project / ".fedpipe" / "runs" / "typed by hand" / "rounds.csv").is_file()
+    check_log(server, "typed by hand")
     none_left(server)
 
 

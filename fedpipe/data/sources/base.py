@@ -40,12 +40,15 @@ class SourceSummary:
         features: what became features, for example `2 columns of numbers: a, b`; empty if there is nothing to say.
         left_out: what was not read and why, one text for each reason, with its count.
         notes: what was guessed or converted, and the setting that changes it.
+        columns: names of the table's columns that became features, in the order of the features; empty where features are no columns of
+            numbers. A model keeps them, so that `predict` finds its columns by name.
     """
 
     format: str
     features: str = ""
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,141 @@
+"""What several released models cost their clients together: composition over the runs of a population."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from fedpipe.errors import TrackingError
+
+if TYPE_CHECKING:
+    from fedpipe.algorithms.loss_distributions import Mechanism
+    from fedpipe.tracking.store import Store
+
+RELEASED_TAG = "privacy.released"
+NEIGHBOURS = "one client whose updates are zero"
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class PrivacyTotal:
+    """The cost of all registered versions and finished runs of a population.
+
+    Attributes:
+        epsilon: of the private runs together, for `delta`, as if all their weights were released; None is infinite.
+        delta: the delta that epsilon is for.
+        neighbours: how the populations that epsilon compares differ.
+        private_runs: number of finished private runs, and planned ones.
+        open_versions: registered versions of the population that no epsilon covers, as `NAME/VERSION`.
+        open_runs: number of finished runs without privacy, or with `privacy.repeatable`; not in epsilon unless registered.
+    """
+
+    epsilon: float | None
+    delta: float
+    neighbours: str
+    private_runs: int
+    open_versions: tuple[str, ...]
+    open_runs: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the values, JSON-able."""
+        return asdict(self)
+
+    def sentence(self) -> str:
+        """Return the total in words."""
+        if self.open_versions:
+            names = ", ".join(self.open_versions[:_NAMED])
+            return f"the clients are not protected at all: {names} of them were registered without privacy"
+        value = "infinite" if self.epsilon is None else f"{self.epsilon:.4g}"
+        text = (
+            f"{self.private_runs} private runs on these clients cost epsilon {value} together "
+            f"(delta {self.delta:g}, neighbours: {NEIGHBOURS})"
+        )
+        if self.open_runs:
+            text += f"; {self.open_runs} runs without privacy are not counted: release none of them"
+        return text
+
+
+def released_of(tags: Mapping[str, str]) -> "list[tuple[Mechanism, int]] | None":
+    """Return what a run's tags say that it released; None if nothing covers it: it has no noise, or noise from its seed.
+
+    Raises:
+        TrackingError: the tag is not what fedpipe writes.
+    """
+    from fedpipe.algorithms.loss_distributions import Mechanism
+
+    text = tags.get(RELEASED_TAG)
+    if text is None:
+        return None
+    try:
+        return [
+            (Mechanism(part["kind"], float(part["noise"]), float(part["probability"])), int(part["count"])) for part in json.loads(text)
+        ]
+    except (ValueError, KeyError, TypeError) as err:
+        raise TrackingError(f"the tag {RELEASED_TAG} holds {text[:100]!r}, which is not what fedpipe writes. Set it as it was.") from err
+
+
+def privacy_total(
+    store: "Store",
+    population: str,
+    delta: float,
+    planned: "Sequence[tuple[Mechanism, int]] | None" = (),
+    without_run: str | None = None,
+) -> PrivacyTotal:
+    """Return what the registered versions and finished runs of a population cost together.
+
+    Runs that were deleted in MLflow count, since their models may be elsewhere; runs that the store does not have any more cannot.
+
+    Args:
+        store: the MLflow store.
+        population: key of who the clients are (`chain.population_key`).
+        delta: above 0, below 1.
+        planned: what a run would add that is not finished yet; None for one that nothing covers.
+        without_run: id of a run that is left out, because `planned` is that run.
+
+    Raises:
+        TrackingError: the store cannot be read.
+    """
+    from mlflow.entities import ViewType
+
+    from fedpipe.algorithms.loss_distributions import epsilon_of
+    from fedpipe.tracking.lookup import experiment_ids, model_versions, pages
+
+    with store.guard("read what the runs of a population released"):
+        experiments = experiment_ids(store)
+        found = pages(
+            lambda token: store.client.search_runs(
+                experiments, f"tags.`data.population` = '{population}'", ViewType.ALL, max_results=1000, page_token=token
+            )
+        )
+        runs = {run.info.run_id: run for run in found if run.info.run_id != without_run}
+    versions = [version for version in model_versions(store) if version.run_id in runs]
+    registered = {version.run_id for version in versions}
+    parts: list[tuple[Mechanism, int]] = []
+    uncovered = set()
+    private = 0
+    for run_id, run in runs.items():
+        if run.info.status != "FINISHED" and run_id not in registered:
+            continue
+        released = released_of(run.data.tags)
+        if released is None:
+            uncovered.add(run_id)
+        else:
+            private += 1
+            parts += released
+    if planned is None:
+        parts = []
+    elif planned:
+        private += 1
+        parts += planned
+    open_versions = tuple(f"{version.name}/{version.version}" for version in versions if version.run_id in uncovered)
+    epsilon = math.inf if planned is None or open_versions else epsilon_of(_joined(parts), delta)
+    return PrivacyTotal(None if math.isinf(epsilon) else epsilon, delta, NEIGHBOURS, private, open_versions, len(uncovered - registered))
+
+
+def _joined(parts: "Sequence[tuple[Mechanism, int]]") -> "list[tuple[Mechanism, int]]":
+    """Return each mechanism once, with the number of times that it was run in all."""
+    counts: dict[Mechanism, int] = {}
+    for mechanism, count in parts:
+        counts[mechanism] = counts.get(mechanism, 0) + count
+    return list(counts.items())
