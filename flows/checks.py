@@ -14,6 +14,7 @@ def check_prefect(project: Project) -> Check:
         EnvironmentProblem: it does not start or answer, with its reason.
     """
     use_writable_home(project)
+    project.private.mkdir(parents=True, exist_ok=True)
     from prefect import __version__
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 
