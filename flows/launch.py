@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from fedpipe.config import Config, load_config
+from fedpipe.open_files import raise_open_files_limit
 from fedpipe.outlets import watch_outlets
 from fedpipe.redact import hide
 from fedpipe.steps.early import check_own_code, early_data
-from fedpipe.steps.project import Project
+from fedpipe.steps.project import PREFECT_HOME, Project
 from fedpipe.steps.refs import DataRef
 from fedpipe.steps.retrain import RETRAIN_OF
 from fedpipe.steps.run_state import RunState, begin, removed_if_refused, running
@@ -52,6 +53,7 @@ def launch(
     flow: Callable[[str, list[str], str], dict[str, Any]] | None = None,
     resumed: RunState | None = None,
     retrain_of: str | None = None,
+    caller_tells: bool = False,
     begun: Callable[[RunState], None] | None = None,
 ) -> dict[str, Any]:
     """Run `federated_training`, or a flow around it, here and return its summary.
@@ -66,6 +68,7 @@ def launch(
         flow: a flow of the user's own that takes params file, overrides and name, and calls `federated_training` with them.
         resumed: the run to go on with; `params` are then its own.
         retrain_of: the registered version, `NAME/VERSION`, that this run replaces; part of its lineage.
+        caller_tells: the caller prints the summary and notes it with `mark_told`; until then `fedpipe resume` would print it.
         begun: is told of the run once it has a folder, from which it can be resumed.
 
     Raises:
@@ -73,6 +76,7 @@ def launch(
             raised.
     """
     watch_outlets()
+    raise_open_files_limit()
     # As the command line does; without it a program of the user's own could not save models.
     os.environ.setdefault("WRAPT_DISABLE_EXTENSIONS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -92,7 +96,10 @@ def launch(
             begun(run)
         stack.enter_context(removed_if_refused(run) if resumed is None else nullcontext())
         stack.enter_context(running(run))
-        return _run_flow(project, params, overrides, run, config, data, sinks, timings, flow)
+        summary = _run_flow(project, params, overrides, run, config, data, sinks, timings, flow)
+        if not caller_tells:
+            run.update(told=True)
+        return summary
 
 
 def _run_flow(
@@ -116,7 +123,7 @@ def _run_flow(
             from flows.server import prefect_api
 
             warn_of_open_ports()
-        with prefect_api(run_dir / "prefect-server.log") as server:
+        with prefect_api(run_dir / "prefect-server.log", project.private / PREFECT_HOME) as server:
             with timings.phase("import tensorflow, tff"):
                 import tensorflow_federated  # noqa: F401
             with timings.phase("import code of one's own"):

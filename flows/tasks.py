@@ -17,6 +17,7 @@ from fedpipe.steps.chain import read_chain
 from fedpipe.steps.data import load_data as load_data_step
 from fedpipe.steps.early import borrow_data, may_pass
 from fedpipe.steps.evaluate import evaluate as evaluate_step
+from fedpipe.steps.parts import Parts
 from fedpipe.steps.project import Project
 from fedpipe.steps.record import record as record_step
 from fedpipe.steps.refs import DataRef, EvalRef, PlanRef, RecordRef, TrainRef
@@ -24,7 +25,7 @@ from fedpipe.steps.sample import sample_clients as sample_clients_step
 from fedpipe.steps.train import train as train_step
 from flows.artifacts import RoundArtifacts, link_to_mlflow, show_chain, show_registered
 from flows.listeners import current_listeners
-from flows.run_log import say
+from flows.run_log import FIGURES, say
 
 _KEPT: Any = {"cache_policy": NO_CACHE, "persist_result": False}
 """Prefect would keep results as pickles, if it were told to by its settings."""
@@ -70,12 +71,12 @@ def train(
 
 
 @task(name="evaluate", **_KEPT)
-def evaluate(config: Config, data: DataRef, trained: TrainRef) -> EvalRef:
+def evaluate(config: Config, data: DataRef, trained: TrainRef, project: Project) -> EvalRef:
     """Evaluate the weights before and after on the central test set."""
     with scrubbed():
-        evaluated = evaluate_step(config, data, trained, Path(trained.run_dir))
-        before, after = evaluated.initial, evaluated.final
-        say(f"test accuracy {before['test/accuracy']:.4f} before, {after['test/accuracy']:.4f} after; loss {after['test/loss']:.4f}")
+        evaluated = evaluate_step(config, data, trained, Path(trained.run_dir), project)
+        figures = ((when, values, key) for key in FIGURES for when, values in (("before", evaluated.initial), ("after", evaluated.final)))
+        say(", ".join(f"{key.replace('/', ' ')} {values[key]:.4f} {when}" for when, values, key in figures if key in values))
         return evaluated
 
 
@@ -84,10 +85,12 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
     """Complete the MLflow run: final model, pictures, figures, registry; link it from Prefect's page."""
     with scrubbed():
         recorded = record_step(config, data, trained, evaluated, project)
-        link_to_mlflow(recorded)
-        show_chain(read_chain(Path(trained.run_dir)), recorded.url)
+        pages = Parts()  # of Prefect alone: the run is recorded
+        pages.attempt("Prefect's link to MLflow", lambda: link_to_mlflow(recorded))
+        pages.attempt("Prefect's page of the lineage", lambda: show_chain(read_chain(Path(trained.run_dir)), recorded.url))
         if recorded.registered is not None:
-            show_registered(recorded.registered)
-            say(f"model {recorded.registered.name}/{recorded.registered.version} is {recorded.registered.alias}")
+            registered = recorded.registered
+            pages.attempt("Prefect's page of the registered model", lambda: show_registered(registered))
+            say(f"model {registered.name}/{registered.version} is {registered.alias}")
         say(f"recorded: {recorded.url}")
         return recorded

@@ -18,7 +18,7 @@ from fedpipe.redact import hide
 from fedpipe.steps.project import find_project
 from fedpipe.steps.record import failing_with_its_run
 from fedpipe.steps.retrain import retrain_tags
-from fedpipe.steps.run_state import FINISHED, run_of_flow
+from fedpipe.steps.run_state import FINISHED, current_run, run_of_flow
 from fedpipe.steps.summary import new_run_name, summarize
 from flows.artifacts import tag_run
 from flows.form import (
@@ -114,17 +114,18 @@ def federated_training(
 
     labels = (config.algorithm.name, config.model.name, config.data.source)
     tag_run(ids["prefect.flow_run_id"], ("fedpipe", *labels))
+    nobody_waits = current_run() is None  # a worker of Prefect started it; what it returns is Prefect's
     asked = {"params": str(project.root / params), "overrides": all_overrides}
     with scrubbed(), tags(*labels), run_of_flow(project, run_name, config, ids["prefect.flow_run_id"], **asked) as run:
         data = load_data(config, project)
         plan = sample_clients(config, data, run.folder)
         trained = train(config, data, plan, project, run_name, ids | retrain_tags(run))
         with failing_with_its_run(config, trained, project):
-            evaluated = evaluate(config, data, trained)
+            evaluated = evaluate(config, data, trained, project)
             recorded = record(config, data, trained, evaluated, project)
         seconds = time.perf_counter() - start
         summary = summarize(project, data, trained, evaluated, recorded, ids["prefect.flow_run_id"], seconds)
-        run.update(status=FINISHED, summary=summary)
+        run.update(status=FINISHED, summary=summary, incomplete=summary["incomplete"], told=nobody_waits)
     say(result_line(summary))
     say(f"files: {summary['run_dir']}; MLflow: {summary['url']}")
     return summary

@@ -21,12 +21,14 @@ Model = Annotated[
 
 def predict(
     model: Model,
-    files: Annotated[list[Path], typer.Argument(help="Images (PNG, JPEG, BMP) and Parquet files.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Images or folders of them, tables (CSV, Parquet), NPZ files, or what the model's source reads.")
+    ],
     invert: Annotated[bool, typer.Option("--invert", help="Turn dark into light first: drawings of the other convention.")] = False,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the labels alone, a line each.")] = False,
 ) -> None:
-    """Show what a model says of images or of the rows of Parquet files."""
+    """Show what a model says of images or of the rows of tables."""
     from fedpipe.steps.predict import predict as predict_step
     from fedpipe.steps.project import find_project
 

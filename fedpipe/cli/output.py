@@ -5,7 +5,7 @@ Imported without Rich: a command that prints one line does not wait for it.
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -72,6 +72,21 @@ def _table(columns: Sequence[str], title: str | None, right: Sequence[str], name
         else:
             table.add_column(column, justify=justify, overflow="fold")
     return table
+
+
+def doubts(warnings: Iterable[Mapping[str, str]], incomplete: Mapping[str, str], run: str) -> list[str]:
+    """Return the lines that a command ends with where a run finished and is doubtful, or lacks parts.
+
+    Args:
+        warnings: of the run, each with `what` and `help`.
+        incomplete: why a part is missing, by its name.
+        run: its name or id, for the command that makes the parts.
+    """
+    lines = [f"warning: {warning['what']} {warning['help']}" for warning in warnings]
+    lines += [f"missing: {part}: {reason}" for part, reason in incomplete.items()]
+    if incomplete:
+        lines.append(f"         The training is safe. Make the missing parts with: uv run fedpipe record {run}")
+    return lines
 
 
 def cut(text: str, columns: int = CELL_COLUMNS) -> str:

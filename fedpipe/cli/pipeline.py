@@ -1,6 +1,7 @@
 """`fedpipe prepare`, `train` and `evaluate`: what the stages of `dvc.yaml` run, one step each, without Prefect."""
 
 import json
+import math
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ import typer
 
 from fedpipe.cli.interrupted import again, stoppable
 from fedpipe.cli.options import Json, Overrides, ParamsFile, Quiet
+from fedpipe.cli.output import doubts
 
 
 def _load(params: Path | None, overrides: list[str] | None) -> tuple[Any, Any]:
@@ -66,7 +68,7 @@ def train(params: ParamsFile = None, set_: Overrides = None, as_json: Json = Fal
     out.mkdir(parents=True, exist_ok=True)
     lineage = run.folder / LINEAGE / CHAIN_NAME
     for path in (trained.initial_weights, trained.final_weights, trained.best_weights, trained.rounds_table, plan.path, lineage):
-        if path is not None:
+        if path is not None and Path(path).exists():  # the lineage may be one of the run's missing parts
             shutil.copy2(path, out)
     (out / "run.json").write_text(json.dumps(asdict(trained), indent=1) + "\n", encoding="utf-8")
     if as_json:
@@ -78,19 +80,29 @@ def evaluate(params: ParamsFile = None, set_: Overrides = None, as_json: Json = 
     project, config = _load(params, set_)
     from fedpipe.steps.data import load_data
     from fedpipe.steps.evaluate import evaluate as evaluate_step
+    from fedpipe.steps.parts import INCOMPLETE_EXIT_CODE
     from fedpipe.steps.record import read_trained, record
+    from fedpipe.steps.run_state import read_state
 
     data = load_data(config, project)
     trained = read_trained(project.outputs / "train")
-    evaluated = evaluate_step(config, data, trained, project.outputs / "evaluate")
-    registered = record(config, data, trained, evaluated, project).registered
+    evaluated = evaluate_step(config, data, trained, project.outputs / "evaluate", project)
+    recorded = record(config, data, trained, evaluated, project)
+    state, registered = read_state(Path(trained.run_dir)), recorded.registered
+    if state is not None:  # not on another machine than the one that trained
+        state.update(incomplete=dict(recorded.incomplete))
     if as_json:
         print(json.dumps(asdict(evaluated)))
     elif not quiet:
-        before, after = evaluated.initial["test/accuracy"], evaluated.final["test/accuracy"]
-        typer.echo(f"accuracy on the central test set: {before:.4f} before, {after:.4f} after")
+        before, after = (f"{figures.get('test/accuracy', math.nan):.4f}" for figures in (evaluated.initial, evaluated.final))
+        typer.echo(f"accuracy on the central test set: {before} before, {after} after")
         if registered is not None:
             typer.echo(f"model {registered.name}/{registered.version} is {registered.alias}: {registered.reason}")
+    if not quiet:
+        for line in doubts(recorded.warnings, recorded.incomplete, trained.run_id):
+            typer.echo(line, err=True)
+    if evaluated.missing:  # DVC would keep an evaluation that lacks some of its files
+        raise typer.Exit(INCOMPLETE_EXIT_CODE)
 
 
 def register(app: typer.Typer) -> None:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from fedpipe.cli.downloads import DownloadBar
-from fedpipe.cli.output import result_console
+from fedpipe.cli.output import doubts, result_console
 from fedpipe.types import RoundReport
 
 console = Console(stderr=True)
@@ -84,12 +84,13 @@ def show_summary(summary: dict[str, Any], root: Path) -> None:
     if summary.get("best"):
         rows.append((f"round {summary['best_round']}, which validation chose", summary["best"]))
     for label, figures in rows:
-        table.add_row(label, f"{figures['test/loss']:.4f}", f"{figures['test/accuracy']:.4f}")
+        table.add_row(label, *(f"{figures[key]:.4f}" if key in figures else "-" for key in ("test/loss", "test/accuracy")))
     console.print(table)
     commit = "this run has no commit: no git repository here" if summary["git_commit"] == "none" else f"commit {summary['git_commit'][:12]}"
+    folder = Path(summary["run_dir"])
     lines = [
         f"data   {summary['data_md5'][:12]}   {commit}   weights sha256 {summary['weights_sha256'][:12]}",
-        f"files  {summary['run_dir']}",
+        f"files  {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}",
         f"MLflow {summary['url']}",
     ]
     command = ui_address(root, tracking_uri(root)).command
@@ -103,6 +104,7 @@ def show_summary(summary: dict[str, Any], root: Path) -> None:
     if "registered" in summary:
         known = summary["registered"]
         lines.append(f"model  {known['name']}/{known['version']} is {known['alias']}: {known['reason']}")
+    lines += doubts(summary.get("warnings", ()), summary.get("incomplete", {}), str(summary.get("run_id", "")))
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 

@@ -1,16 +1,20 @@
-"""`fedpipe resume` and `fedpipe sync`: what an interruption left, brought to its end."""
+"""`fedpipe resume`, `record` and `sync`: finish what an interruption or a failure left."""
 
 import contextlib
 import json
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fedpipe.cli.interrupted import stoppable
 from fedpipe.cli.options import Json, Quiet
+
+if TYPE_CHECKING:
+    from fedpipe.steps.project import Project
+    from fedpipe.steps.run_state import RunState
 
 
 def resume(
@@ -37,6 +41,12 @@ def resume(
 
     project = find_project(Path.cwd())
     state = find_interrupted(project, run_id)
+    if state is not None and state.finished and state.incomplete and state.values["entry"] == "run":
+        show_recorded(project, state, as_json, quiet)
+        return
+    if state is not None and state.untold:
+        tell(project, state.values["summary"], as_json, quiet)
+        return
     if state is None or state.finished:
         if not quiet:
             line = "nothing to resume" if state is None else f"nothing to resume: run {state.name} is finished"
@@ -50,7 +60,7 @@ def resume(
     machines = list(now.runtime.remote) if now is not None and now.runtime.remote != state.config.runtime.remote else None
     if remote:
         machines = [] if remote == ["none"] else remote
-    from fedpipe.cli.progress import RoundBar, show_summary
+    from fedpipe.cli.progress import RoundBar
     from fedpipe.cli.run import quiet_prefect
     from flows.launch import launch
 
@@ -61,12 +71,54 @@ def resume(
         RoundBar(state.config.rounds, quiet or as_json) as bar,
     ):
         next_step.resume(state.folder.name)
-        summary = launch(project, own_params(state, machines), sinks=(bar,), resumed=state)
+        summary = launch(project, own_params(state, machines), sinks=(bar,), resumed=state, caller_tells=True)
     summary["seconds"]["total"] = time.perf_counter() - start
+    tell(project, summary, as_json, quiet)
+
+
+def record(
+    run: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="MLflow run id or name. Default: the newest run here that lacks parts.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Evaluate and record a finished run again: makes the pictures, tables, model or uploads that failed when it finished."""
+    from fedpipe.steps.project import find_project
+    from fedpipe.steps.resume import find_trained
+
+    project = find_project(Path.cwd())
+    state = find_trained(project, run)
+    if state is None:
+        if not quiet:
+            typer.echo("nothing to record: no run here lacks parts", err=as_json)
+        if as_json:
+            print("{}")
+        return
+    show_recorded(project, state, as_json, quiet)
+
+
+def show_recorded(project: "Project", state: "RunState", as_json: bool, quiet: bool) -> None:
+    """Record a finished run again and print its summary; exit with code 3 if parts are still missing."""
+    from fedpipe.steps.resume import record_again
+
+    with contextlib.redirect_stdout(sys.stderr):
+        summary = record_again(project, state)
+    tell(project, summary, as_json, quiet)
+
+
+def tell(project: "Project", summary: "dict[str, Any]", as_json: bool, quiet: bool) -> None:
+    """Print the summary of a finished run and note that it was printed; exit with code 3 if parts of the run are missing."""
+    from fedpipe.cli.progress import show_summary
+    from fedpipe.cli.run import exit_if_incomplete
+    from fedpipe.steps.run_state import mark_told
+
     if as_json:
-        print(json.dumps(summary))
+        print(json.dumps(summary), flush=True)
     elif not quiet:
         show_summary(summary, project.root)
+    mark_told(summary)
+    exit_if_incomplete(summary)
 
 
 def sync(as_json: Json = False, quiet: Quiet = False) -> None:
@@ -85,5 +137,5 @@ def sync(as_json: Json = False, quiet: Quiet = False) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (resume, sync):
+    for command in (resume, record, sync):
         app.command()(command)

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,11 +34,16 @@ def run(
     """Run one federated training: data, cohorts, rounds, evaluation, record."""
     start = time.perf_counter()
     from fedpipe.steps.project import find_project
+    from fedpipe.steps.run_state import mark_told
 
     project = find_project(Path.cwd())
-    summary = train_here(project, params.resolve() if params else project.params, set_ or (), name, quiet or as_json, timings, start)
+    summary = train_here(
+        project, params.resolve() if params else project.params, set_ or (), name, quiet or as_json, timings, start, tell=not as_json
+    )
     if as_json:
-        print(json.dumps(summary))
+        print(json.dumps(summary), flush=True)
+        mark_told(summary)
+    exit_if_incomplete(summary)
 
 
 def train_here(
@@ -50,6 +55,7 @@ def train_here(
     timings: bool = False,
     start: float | None = None,
     retrain_of: str | None = None,
+    tell: bool = True,
 ) -> dict[str, Any]:
     """Run one training, with a progress bar on stderr and a table of the result on stdout, and return its summary.
 
@@ -61,10 +67,12 @@ def train_here(
         timings: add where the seconds go, and show it.
         start: when the command began, by `time.perf_counter`.
         retrain_of: the registered version that the run replaces.
+        tell: nothing but the table says what became of the run; else the caller prints the summary and calls `mark_told`.
     """
     start = time.perf_counter() if start is None else start
     from fedpipe.cli.progress import RoundBar, show_summary, show_timings
     from fedpipe.config import load_config
+    from fedpipe.steps.run_state import mark_told
 
     config = load_config(params, overrides)
     quiet_prefect()
@@ -87,6 +95,7 @@ def train_here(
             sinks=(bar,),
             timings=spent,
             retrain_of=retrain_of,
+            caller_tells=True,
             begun=lambda run: next_step.resume(run.folder.name),
         )
     summary["seconds"]["total"] = time.perf_counter() - start
@@ -95,7 +104,17 @@ def train_here(
     if timings:
         summary["timings"] = spent.seconds
         show_timings(spent.seconds)
+    if tell:
+        mark_told(summary)
     return summary
+
+
+def exit_if_incomplete(summary: "Mapping[str, Any]") -> None:
+    """Exit with code 3 if parts of the run are missing."""
+    from fedpipe.steps.parts import INCOMPLETE_EXIT_CODE
+
+    if summary["incomplete"]:
+        raise typer.Exit(INCOMPLETE_EXIT_CODE)
 
 
 def register(app: typer.Typer) -> None:

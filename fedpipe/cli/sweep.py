@@ -29,7 +29,9 @@ def sweep(
     quiet: Quiet = False,
 ) -> None:
     """Search for settings: train with many, judged by validation examples. The same command goes on with a sweep that was interrupted."""
+    from fedpipe.cli.output import doubts
     from fedpipe.cli.run import quiet_prefect
+    from fedpipe.steps.parts import INCOMPLETE_EXIT_CODE
     from fedpipe.steps.project import find_project
     from fedpipe.steps.sweep import load
 
@@ -49,6 +51,13 @@ def sweep(
         print(json.dumps(summary))
     elif not quiet:
         show_sweep(summary)
+    if summary["incomplete"] or summary["incomplete_sweep"]:
+        if not quiet:
+            for name, missing in summary["incomplete"].items():
+                typer.echo("\n".join(doubts((), missing, name)), err=True)
+            for part, reason in summary["incomplete_sweep"].items():
+                typer.echo(f"missing: {part}: {reason}\n         The same command makes the parts of the sweep's own run again.", err=True)
+        raise typer.Exit(INCOMPLETE_EXIT_CODE)
 
 
 def sweep_child(

@@ -23,6 +23,7 @@ import numpy as np
 from fedpipe.algorithms.base import Algorithm, RoundResult
 from fedpipe.engine.checkpoint import Checkpoint, Checkpoints, restore
 from fedpipe.errors import RoundError
+from fedpipe.metric_names import checked_metrics
 from fedpipe.types import CohortPlan, RoundReport, RoundSink, Weights
 
 logger = logging.getLogger("fedpipe.engine")
@@ -72,7 +73,7 @@ def run_rounds(
         stop: asked after each report, once the sinks have it, whether this round is the last; a function of the reports so far.
 
     Raises:
-        RoundError: a round made weights that are not finite, or the algorithm could not complete it.
+        RoundError: a round made weights that are not finite or metrics that cannot be recorded, or the algorithm could not complete it.
         WorkerError: the worker was lost more often than the runtime may replace it.
         CheckpointError: a checkpoint could not be written, or is not this run's.
     """
@@ -104,7 +105,7 @@ def run_rounds(
                 seconds.append(took)
             state, weights = result.state, algorithm.weights(result.state)
             _refuse_not_finite(weights, round_num)
-            metrics = plan.metrics(round_num, skipped) | dict(result.metrics)
+            metrics = plan.metrics(round_num, skipped) | _metrics_of(result, round_num)
             if round_num % eval_every == 0 or round_num == len(plan):
                 metrics |= evaluate(weights)
             lost = runtime.take_losses()
@@ -140,6 +141,13 @@ def _report_of(checkpoint: Checkpoint, plan: CohortPlan, weights: Weights) -> Ro
 def _send(report: RoundReport, sinks: Sequence[RoundSink]) -> None:
     for sink in sinks:
         sink.round_done(report)
+
+
+def _metrics_of(result: RoundResult, round_num: int) -> dict[str, float]:
+    try:
+        return checked_metrics(result.metrics, f"round {round_num}, metrics of the algorithm")
+    except ValueError as err:
+        raise RoundError(str(err)) from err
 
 
 def _refuse_not_finite(weights: Weights, round_num: int) -> None:

@@ -1,6 +1,7 @@
 """Evaluation: what a model's weights predict for examples, in this process, in TensorFlow; and what that is worth on pooled examples."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,13 @@ import numpy.typing as npt
 
 from fedpipe.errors import ModelError
 from fedpipe.models.calibration import Calibration, calibrate
+from fedpipe.models.confusion import Confusion
 from fedpipe.models.spec import ModelSpec
 from fedpipe.types import Examples, Weights
 
 _BATCH, _BATCH_OF_SEQUENCES = 1000, 100
+_MOST_LOGITS = 4_000_000
+"""Logits that are computed together at most, 16 MB: with many classes or long sequences fewer examples are taken at a time."""
 
 
 def to_input(x: Any) -> Any:
@@ -50,10 +54,10 @@ class Predictor:
     """A model, its graph traced once; weights and examples are given to each call."""
 
     def __init__(self, model: ModelSpec, batch_size: int | None = None) -> None:
-        """Take the model; `batch_size` examples at a time, 1,000 or 100 sequences if not given."""
+        """Take the model; `batch_size` examples at a time, at most 1,000 or 100 sequences if not given."""
         import tensorflow as tf
 
-        self.model, self._batch_size = model, batch_size or (_BATCH_OF_SEQUENCES if model.tokens else _BATCH)
+        self.model, self._batch_size = model, batch_size
         self._step: Any = None
 
         def step(weights: Any, x: Any, y: Any) -> Any:
@@ -82,8 +86,9 @@ class Predictor:
             ModelError: a token is not among the model's.
         """
         tensors, parts = [weights[name] for name in self.model.tensor_names], []
-        for start in range(0, len(examples), self._batch_size):
-            x, y = examples.x[start : start + self._batch_size], examples.y[start : start + self._batch_size]
+        size = self._batch_size or self._examples_at_a_time(examples)
+        for start in range(0, len(examples), size):
+            x, y = examples.x[start : start + size], examples.y[start : start + size]
             if self.model.tokens is not None:
                 x = _used(x, self.model.tokens)
             self._step = self._step or self._trace(tensors, x, y)
@@ -95,6 +100,11 @@ class Predictor:
             return Predictions(empty.astype(np.int64), empty, empty, empty.astype(np.float32), empty.astype(np.float32))
         return Predictions(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
+    def _examples_at_a_time(self, examples: Examples) -> int:
+        most = _BATCH_OF_SEQUENCES if self.model.tokens else _BATCH
+        logits = self.model.num_classes * (examples.x.shape[1] if self.model.targets is not None else 1)
+        return max(1, min(most, _MOST_LOGITS // logits))
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -103,14 +113,21 @@ class Evaluation:
     Attributes:
         loss: mean cross-entropy in nats per prediction.
         accuracy: fraction of predictions that are the label.
-        confusion: int64 [classes, classes]; row = label, column = prediction.
         calibration: confidence and accuracy.
+        predictions: what was predicted of each example.
+        num_classes: number of classes.
     """
 
     loss: float
     accuracy: float
-    confusion: npt.NDArray[np.int64]
     calibration: Calibration
+    predictions: Predictions
+    num_classes: int
+
+    @cached_property
+    def confusion(self) -> Confusion:
+        """Return which class was taken for which, and how often."""
+        return Confusion.count(self.predictions.labels, self.predictions.predicted, self.num_classes)
 
     def metrics(self, split: str) -> dict[str, float]:
         """Return the figures by key, such as `test/accuracy`."""
@@ -127,13 +144,16 @@ class Evaluator:
         self._predictor, self._examples = Predictor(model, batch_size), examples
 
     def evaluate(self, weights: Weights) -> Evaluation:
-        """Return loss, accuracy, confusion matrix and calibration of `weights`."""
-        found = self._predictor.predict(weights, self._examples)
-        classes, hits = self._predictor.model.num_classes, found.hits
-        confusion = np.bincount(found.labels.astype(np.int64) * classes + found.predicted, minlength=classes**2)
-        losses = found.losses.astype(np.float64)
-        calibration = calibrate(found.confidences, hits)
-        return Evaluation(float(losses.mean()), float(hits.mean()), confusion.reshape(classes, classes), calibration)
+        """Return loss, accuracy, confusion and calibration of `weights`."""
+        predictions = self._predictor.predict(weights, self._examples)
+        hits, losses = predictions.hits, predictions.losses.astype(np.float64)
+        return Evaluation(
+            loss=float(losses.mean()),
+            accuracy=float(hits.mean()),
+            calibration=calibrate(predictions.confidences, hits),
+            predictions=predictions,
+            num_classes=self._predictor.model.num_classes,
+        )
 
 
 def _used(x: npt.NDArray[Any], tokens: int) -> npt.NDArray[Any]:

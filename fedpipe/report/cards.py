@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from fedpipe.report import charts
-from fedpipe.report.facts import RunFacts
+from fedpipe.report.axis import words
+from fedpipe.report.facts import RunFacts, Sweep
 from fedpipe.report.svg import Chart, number
 
 _ROWS = 100
@@ -23,6 +24,8 @@ def summary(run: RunFacts) -> list[tuple[str, str]]:
     rows.append(("began", moment(run.start_ms)))
     if run.end_ms is not None:
         rows.append(("took", duration((run.end_ms - run.start_ms) / 1000)))
+    if run.sweep is not None:
+        return rows + _sweep_summary(run.sweep, params)
     rows.append(("algorithm", f"{params.get('algorithm.name', '?')} on {params.get('model.name', '?')}"))
     rows.append(("rounds", _rounds(run)))
     rows.append(("data", f"{params.get('data.source', '?')}, DVC md5 {str(tags.get('dvc.data_md5', '?'))[:_SHORT]}"))
@@ -47,6 +50,28 @@ def summary(run: RunFacts) -> list[tuple[str, str]]:
     if "fedpipe.bit_exact" in tags:
         rows.append(("repeats to the bit", tags["fedpipe.bit_exact"]))
     return rows
+
+
+def _sweep_summary(sweep: Sweep, params: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return what a sweep is: what it searches, how, by which metric, and its best child."""
+    rows = [("sweep", f"{len(sweep.children)} runs with different settings")]
+    search = params.get("sweep.search")
+    rows.append(("searched settings", ", ".join(sweep.keys) + (f" ({search})" if search else "")))
+    rows.append(("judged by", f"{sweep.metric}, {sweep.direction}"))
+    if "sweep.params" in params:
+        rows.append(("other settings", params["sweep.params"]))
+    best = sweep.best
+    if best is not None:
+        point = ", ".join(f"{key} {words(best['params'].get(key))}" for key in sweep.keys)
+        rows.append(("best run", f"{best['name'] or best['number']}: {sweep.metric} {number(float(best['value']))} with {point}"))
+    return rows
+
+
+def doubts(run: RunFacts) -> list[tuple[str, str]]:
+    """Return the run's warnings and the parts that could not be recorded, each as (what it is, its text)."""
+    warnings = [("Warning", line) for line in run.tags.get("fedpipe.warnings", "").splitlines()]
+    missing = [("Not recorded", line) for line in run.tags.get("fedpipe.incomplete", "").splitlines()]
+    return warnings + missing
 
 
 def privacy(tags: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from fedpipe.report import charts, grids
 from fedpipe.report.facts import ClientAccuracy, RunFacts
-from fedpipe.report.mistakes import EACH, worst_pairs
+from fedpipe.report.mistakes import EACH, PAIRS
 from fedpipe.report.png import data_uri, png
 from fedpipe.tracking.participation import REPORTED, spans, totals
 
@@ -37,15 +37,15 @@ def confusion(run: RunFacts) -> dict[str, Any] | None:
     if run.confusion is None:
         return None
     chart = grids.confusion("Confusion on the central test set", run.confusion, run.labels)
-    totals_ = run.confusion.sum(axis=1)
+    examples = run.confusion.examples()
     pairs = []
-    for actual, guess, count in worst_pairs(run.confusion):
+    for actual, guess, count in run.confusion.worst_pairs(PAIRS):
         names = (run.labels[actual], run.labels[guess])
         shown = [one for one in run.mistakes if (one.actual, one.predicted) == names][:EACH]
         images = [
             {"src": data_uri(png(one.pixels)), "alt": f"{names[0]} taken for {names[1]}, confidence {one.confidence:.2f}"} for one in shown
         ]
-        share = f"{count / max(int(totals_[actual]), 1):.0%} of them"
+        share = f"{count / max(int(examples[actual]), 1):.0%} of them"
         pairs.append({"actual": names[0], "predicted": names[1], "count": count, "share": share, "images": images})
     return {"chart": chart, "pairs": pairs}
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedpipe.models.calibration import Calibration
+from fedpipe.models.confusion import Confusion
 from fedpipe.models.federated import ClientScores
 
 Floats = npt.NDArray[np.float64]
@@ -17,14 +18,14 @@ Floats = npt.NDArray[np.float64]
 _RELIABILITY = ["from", "to", "predictions", "confidence", "accuracy"]
 
 
-def labels_csv(confusion: npt.NDArray[np.int64], names: Sequence[str]) -> str:
+def labels_csv(confusion: Confusion, names: Sequence[str]) -> str:
     """Return a line `label,examples,accuracy` for each label; the accuracy of one without examples is empty.
 
-    >>> labels_csv(np.array([[3, 1], [0, 0]]), ["a", "b"])
+    >>> labels_csv(Confusion.count(np.array([0, 0, 0, 0]), np.array([0, 1, 0, 0]), 2), ["a", "b"])
     'label,examples,accuracy\\na,4,0.75\\nb,0,\\n'
     """
-    counts = confusion.sum(axis=1).tolist()
-    accuracies = (int(right) / count if count else "" for right, count in zip(np.diag(confusion), counts, strict=True))
+    counts, hits = confusion.examples().tolist(), confusion.hits().tolist()
+    accuracies = (right / count if count else "" for right, count in zip(hits, counts, strict=True))
     return _csv(["label", "examples", "accuracy"], list(zip(names, counts, accuracies, strict=True)))
 
 

@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from fedpipe.models.confusion import Confusion
 from fedpipe.report.mistakes import Mistake
 from fedpipe.report.population_table import PopulationTable
 from fedpipe.report.tables import Row
@@ -44,6 +42,13 @@ class Sweep:
     keys: tuple[str, ...]
     children: Sequence[Mapping[str, Any]]
 
+    @property
+    def best(self) -> Mapping[str, Any] | None:
+        """Return the best finished child, the first of equals; None if none has a value."""
+        judged = [child for child in self.children if child["state"] == "finished" and child["value"] is not None]
+        sign = -1.0 if self.direction == "maximize" else 1.0
+        return min(judged, key=lambda child: (sign * child["value"], child["number"]), default=None)
+
 
 @dataclass(frozen=True)
 class RunFacts:
@@ -60,7 +65,7 @@ class RunFacts:
         rounds: a row a round.
         accuracies: a row a client; None if not known, as all below.
         labels: names of the classes.
-        confusion: int64 [classes, classes] on the central test set; row = label, column = prediction.
+        confusion: counts on the central test set.
         mistakes: examples of the worst pairs; empty where there are no pictures to show.
         population: the clients and their labels.
         clients: a row for each client and round.
@@ -82,7 +87,7 @@ class RunFacts:
     rounds: Sequence[Row] = ()
     accuracies: Sequence[ClientAccuracy] | None = None
     labels: Sequence[str] = ()
-    confusion: npt.NDArray[np.int64] | None = None
+    confusion: Confusion | None = None
     mistakes: Sequence[Mistake] = ()
     population: PopulationTable | None = None
     clients: Sequence[ClientRound] | None = None

@@ -6,27 +6,36 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from fedpipe.models.confusion import Confusion
 from fedpipe.report.svg import Chart, Frame, cells, element, picture, short, text, ticks
+from fedpipe.report.texts import drawn
 
 _WRITTEN_CLASSES = 20
 _WRITTEN_LABELS = 62
-_LONGEST = 14
+_LONGEST, _NAME_IN_TITLE = 14, 200
+_MOST_CLASSES = 256
 
 
-def confusion(title: str, matrix: npt.NDArray[np.int64], names: Sequence[str]) -> Chart:
+def confusion(title: str, counts: Confusion, all_names: Sequence[str]) -> Chart:
     """Return the confusion matrix: row = label, column = prediction, colour = share of the row. Up to 20 classes have their counts.
+
+    Of more than 256 classes the 20 that are confused most are shown; the title says so.
 
     Args:
         title: what it shows.
-        matrix: int64 [classes, classes].
-        names: of the classes.
+        counts: how often each class was taken for which.
+        all_names: of the classes.
     """
+    shown = counts.most_confused(counts.num_classes if counts.num_classes <= _MOST_CLASSES else _WRITTEN_CLASSES)
+    if len(shown) < counts.num_classes:
+        title = f"{title}: the {len(shown)} of {counts.num_classes} classes that are confused most"
+    matrix, names = counts.among(shown), [drawn(all_names[i], _NAME_IN_TITLE) for i in shown.tolist()]
     classes, written = len(matrix), len(matrix) <= _WRITTEN_CLASSES
     cell = 34.0 if written else max(2.0, 560.0 / classes)
     longest = max((len(name) for name in names), default=1)
     left = 40 + 7.0 * min(longest, _LONGEST) if written else 40.0
     size, foot = cell * classes, (26 + 7.0 * min(longest, _LONGEST) if longest > 3 else 40) if written else 28.0
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    shares = matrix / np.maximum(counts.examples()[shown], 1)[:, np.newaxis]
     parts = [element("rect", "board", x=left, y=4.0, width=size, height=size)]
     if written:
         for actual, guess in np.argwhere(matrix).tolist():
@@ -36,16 +45,15 @@ def confusion(title: str, matrix: npt.NDArray[np.int64], names: Sequence[str]) -
             parts.append(element("rect", "heat", said, x=x, y=y, width=cell, height=cell, fill_opacity=max(share, 0.04)))
             parts.append(text(x + cell / 2, y + cell / 2 + 4, str(count), "middle", "count"))
         for index, name in enumerate(names):
-            shown = _cut(name)
-            parts.append(text(left - 6, 4 + (index + 0.5) * cell + 4, shown, "end"))
-            parts.append(_below(left + (index + 0.5) * cell, 4 + size, shown, turned=longest > 3))
+            parts.append(text(left - 6, 4 + (index + 0.5) * cell + 4, _cut(name), "end"))
+            parts.append(_below(left + (index + 0.5) * cell, 4 + size, _cut(name), turned=longest > 3))
     else:
         listed = [(guess, actual, float(shares[actual, guess])) for actual, guess in np.argwhere(matrix).tolist()]
         parts.append(cells(listed, left, 4, cell, cell))
     height = size + foot + 8
     parts.append(text(left + size / 2, height - 4, "predicted", "middle", "label"))
     parts.append(_beside(4 + size / 2, "actual"))
-    right = f"{int(np.trace(matrix))} of {int(matrix.sum())} predictions are right"
+    right = f"{counts.right} of {counts.total} predictions are right"
     said = f"{title}: {right}; the pairs most often confused are listed beside it"
     return Chart(title, picture(left + size + 6, height, said, parts))
 
@@ -134,4 +142,4 @@ def _beside(y: float, words: str) -> Markup:
 
 
 def _cut(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+    return drawn(name, _LONGEST)

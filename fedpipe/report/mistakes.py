@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fedpipe.models.confusion import Confusion
 from fedpipe.models.evaluate import Predictions
 from fedpipe.report.png import is_image
 from fedpipe.types import Examples
@@ -33,16 +34,6 @@ class Mistake:
     pixels: npt.NDArray[np.generic]
 
 
-def worst_pairs(matrix: npt.NDArray[np.int64], most: int = PAIRS) -> list[tuple[int, int, int]]:
-    """Return the pairs that are confused most often as (label, prediction, how often), the most frequent first.
-
-    >>> worst_pairs(np.array([[5, 1, 0], [3, 5, 0], [0, 1, 5]]), most=2)
-    [(1, 0, 3), (0, 1, 1)]
-    """
-    wrong = [(actual, guess, int(matrix[actual, guess])) for actual, guess in np.argwhere(matrix).tolist() if actual != guess]
-    return sorted(wrong, key=lambda pair: (-pair[2], pair[:2]))[:most]
-
-
 def choose_mistakes(found: Predictions, classes: int) -> npt.NDArray[np.int64]:
     """Return which predictions to show: of each of the worst pairs those that the model was surest of.
 
@@ -53,9 +44,9 @@ def choose_mistakes(found: Predictions, classes: int) -> npt.NDArray[np.int64]:
     Returns:
         int64 [mistakes], positions in `found`, pair by pair.
     """
-    matrix = np.bincount(found.labels.astype(np.int64) * classes + found.predicted, minlength=classes**2).reshape(classes, classes)
+    confusion = Confusion.count(found.labels, found.predicted, classes)
     chosen: list[int] = []
-    for actual, guess, _ in worst_pairs(matrix):
+    for actual, guess, _ in confusion.worst_pairs(PAIRS):
         positions = np.flatnonzero((found.labels == actual) & (found.predicted == guess))
         surest = np.argsort(-found.confidences[positions], kind="stable")[:EACH]
         chosen.extend(positions[surest].tolist())

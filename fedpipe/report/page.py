@@ -31,6 +31,7 @@ def render(runs: Sequence[RunFacts]) -> str:
         differs=differing(runs),
         settings=settings,
         environment=[(key, [machine.get(key) for machine in machines]) for key in sorted({key for one in machines for key in one})],
+        doubts=[(name, cards.doubts(run)) for run, name in zip(runs, names, strict=True)],
         summary=_side_by_side([cards.summary(run) for run in runs]),
         curves=cards.run_curves(runs[0]) if len(runs) == 1 else _compared_curves(runs, names),
         runs=sections,

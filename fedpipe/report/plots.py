@@ -1,12 +1,15 @@
 """Pictures of a run, as matplotlib figures. Objects alone, no pyplot: nothing global, so that threads may draw at once."""
 
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from fedpipe.report.tables import Row
+from fedpipe.models.confusion import Confusion
+from fedpipe.report.tables import MOST_CLASSES, Row
+from fedpipe.report.texts import drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +19,7 @@ _COLORS = {"train": "#7a8ca3", "validation": "#edae49", "test": "#d1495b"}
 _LABELS = {"train": "train (cohort, while training)", "validation": "validation (pooled)", "test": "test (central set)"}
 _INK = "#333333"
 _WRITTEN_CLASSES = 20
+_SHOWN_CLASSES = 40
 
 
 def learning_curves(rows: Sequence[Row]) -> "Figure":
@@ -34,33 +38,52 @@ def learning_curves(rows: Sequence[Row]) -> "Figure":
     return figure
 
 
-def confusion_matrix(matrix: npt.NDArray[np.int64], names: Sequence[str] | None = None) -> "Figure":
+def confusion_matrix(confusion: Confusion, names: Sequence[str]) -> "Figure":
     """Return the confusion matrix; colour is the fraction of the row. Up to 20 classes have their counts written in.
 
+    Of more than 64 classes the 40 that are confused most are shown; the title says so.
+
     Args:
-        matrix: int [classes, classes]; row = label, column = prediction.
-        names: of the classes; their numbers if not given.
+        confusion: counts.
+        names: of the classes.
     """
-    classes, total = len(matrix), int(matrix.sum())
-    few, labels = classes <= _WRITTEN_CLASSES, list(names or map(str, range(classes)))
-    cell = 0.46 if few else 0.14
-    figure = blank_figure(max(3.5, 1.8 + cell * classes), max(3.2, 1.3 + cell * classes))
+    all_classes = confusion.num_classes
+    shown = confusion.most_confused(all_classes if all_classes <= MOST_CLASSES else _SHOWN_CLASSES)
+    classes, matrix, labels = len(shown), confusion.among(shown), [drawn(names[i]) for i in shown.tolist()]
+    few = classes <= _WRITTEN_CLASSES
+    cell, longest = 0.46 if few else 0.14, max(map(len, labels), default=1)
+    room = (0.08 if few else 0.05) * longest
+    figure = blank_figure(max(3.5, 1.8 + room + cell * classes), max(3.2, 1.3 + room + cell * classes))
     axes = figure.subplots()
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    shares = matrix / np.maximum(confusion.examples()[shown], 1)[:, np.newaxis]
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for actual, predicted in np.argwhere(matrix) if few else ():
         color = "white" if shares[actual, predicted] > 0.5 else _INK
         axes.text(predicted, actual, f"{matrix[actual, predicted]}", ha="center", va="center", color=color, fontsize=8.5)
     size = 10 if few else 6
-    axes.set_xticks(range(classes), labels, rotation=90 if max(map(len, labels)) > 2 else 0, fontsize=size)
+    axes.set_xticks(range(classes), labels, rotation=90 if longest > 2 else 0, fontsize=size)
     axes.set_yticks(range(classes), labels, fontsize=size)
     axes.set(xlabel="predicted", ylabel="actual")
-    axes.set_title(f"{int(np.trace(matrix))} of {total} right", color=_INK)
+    title = f"{confusion.right} of {confusion.total} right"
+    if classes < all_classes:
+        title += f"\nthe {classes} of {all_classes} classes that are confused most"
+    axes.set_title(title, color=_INK)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     bar: Any = figure.colorbar(image, ax=axes, shrink=0.8, label="fraction of the actual class")
     bar.outline.set_visible(False)
     return figure
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Write a figure to a file, whose ending says the format; every text in it is drawn as it is, `$` and backslashes too."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*Glyph .* missing from")  # a box is drawn for it
+        figure.savefig(path, dpi=120)
 
 
 def blank_figure(width: float, height: float) -> "Figure":

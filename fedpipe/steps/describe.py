@@ -74,6 +74,7 @@ def write_tables(population: "Population", out: Path) -> None:
 def write_pictures(population: "Population", out: Path) -> list[Path]:
     """Write `client_sizes.png` and `label_skew.png` into the folder `out` and return their paths."""
     from fedpipe.data.skew import describe
+    from fedpipe.report.plots import save_figure
     from fedpipe.report.population_plots import client_sizes, label_heat_map
 
     figures, index = describe(population.index), population.index
@@ -83,7 +84,7 @@ def write_pictures(population: "Population", out: Path) -> list[Path]:
         out / "label_skew.png": label_heat_map(index.label_counts["train"], index.client_ids, label_names(population), figures),
     }
     for path, figure in drawn.items():
-        figure.savefig(path, dpi=120)
+        save_figure(figure, path)
     return list(drawn)
 
 

@@ -1,12 +1,15 @@
 """A finished run's weights evaluated again: on the data as they are now, without training."""
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fedpipe.errors import ConfigError, shorten
+from fedpipe.errors import ConfigError, ModelError, shorten
 from fedpipe.steps.project import Project
 from fedpipe.steps.run_state import RunState, all_states
+
+logger = logging.getLogger("fedpipe.steps")
 
 
 def finished_run(project: Project, wanted: str | None) -> RunState:
@@ -42,7 +45,7 @@ def evaluate_run(project: Project, wanted: str | None, name: str) -> dict[str, A
         ConfigError, DataError, ModelError, TrackingError: see there.
     """
     from fedpipe.steps.data import load_data
-    from fedpipe.steps.evaluate import evaluate
+    from fedpipe.steps.evaluate import CENTRAL, evaluate
     from fedpipe.steps.record import read_trained
     from fedpipe.tracking.run import TrackedRun
     from fedpipe.tracking.store import open_store
@@ -51,12 +54,28 @@ def evaluate_run(project: Project, wanted: str | None, name: str) -> dict[str, A
     config = state.config
     data = load_data(config, project)
     trained = read_trained(state.folder)
-    evaluated = evaluate(config, data, trained, project.private / "evaluations" / name)
+    evaluated = evaluate(config, data, trained, project.private / "evaluations" / name, project)
+    if CENTRAL in evaluated.missing:  # its figures would be those of the training
+        raise ModelError(f"run {state.name}: expected to evaluate its weights, found: {evaluated.missing[CENTRAL]}.")
     run = TrackedRun.attach(open_store(project.root, config.tracking.experiment), trained.run_id)
-    tables = (evaluated.metrics, evaluated.confusion_table, evaluated.labels_table, evaluated.reliability_table, evaluated.clients_table)
+    tables = (
+        *(evaluated.metrics, evaluated.confusion_table, evaluated.confusion_counts, evaluated.labels_table),
+        *(evaluated.reliability_table, evaluated.clients_table),
+    )
     for path in map(Path, tables):
         if path.exists():
             run.log_file(path, f"evaluations/{name}")
+    if evaluated.missing:
+        kept_parts = "; ".join(f"{part}: {reason}" for part, reason in evaluated.missing.items())
+        logger.warning("evaluation %s of run %s is incomplete: %s", name, state.name, kept_parts)
     kept = {key: value for key, value in asdict(evaluated).items() if key in ("initial", "final", "best")}
     same = state.values.get("data_md5") == data.md5
-    return {"run": state.name, "run_id": trained.run_id, "url": run.url, "data_md5": data.md5, "same_data": same, **kept}
+    return {
+        "run": state.name,
+        "run_id": trained.run_id,
+        "url": run.url,
+        "data_md5": data.md5,
+        "same_data": same,
+        "incomplete": evaluated.missing,
+        **kept,
+    }

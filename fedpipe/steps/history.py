@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fedpipe.config.schema import ClientConfig
 from fedpipe.steps.chain import LINEAGE
 from fedpipe.steps.lines import whole_lines
+from fedpipe.steps.parts import PARTICIPATION, Parts
 from fedpipe.tracking.participation import CLIENTS_NAME, FAILED, REPORTED, ClientRound, write_clients
 from fedpipe.types import CohortPlan, RoundReport, weights_sha256
 
@@ -99,8 +100,11 @@ class History:
 
 
 @contextmanager
-def logged(history: History, run: "JournaledRun") -> Iterator[None]:
-    """Log the history of the rounds that the block runs when it ends, also by an error: weights of a run that failed are kept, too."""
+def logged(history: History, run: "JournaledRun", parts: Parts) -> Iterator[None]:
+    """Log the history of the rounds that the block runs when it ends, also by an error: weights of a run that failed are kept, too.
+
+    After the last round it is one of the run's `parts`, which may fail without the others.
+    """
     try:
         yield
     except BaseException:
@@ -110,7 +114,8 @@ def logged(history: History, run: "JournaledRun") -> Iterator[None]:
             logger.warning("%s: who took part in the rounds so far is not recorded: %s", history.clients_path, err)
         raise
     else:
-        _log(history, run)
+        history.flush()
+        parts.attempt(PARTICIPATION, lambda: _log(history, run))
     finally:
         history.close()
 

@@ -67,9 +67,9 @@ def predict(project: Project, wanted: str, files: Sequence[Path], invert: bool =
     answers with a warning.
 
     Args:
-        project: has the store, and names the columns of a table that are no features.
+        project: has the store; its settings count where a model does not say how its training data were read.
         wanted: `MODEL@ALIAS`, `MODEL/VERSION` or a run.
-        files: images and Parquet files.
+        files: images, folders of images, tables (CSV, Parquet), NPZ files, files of the model's own source, shards.
         invert: turn dark into light, for drawings of the other convention than the model's training data.
 
     Raises:
@@ -81,13 +81,14 @@ def predict(project: Project, wanted: str, files: Sequence[Path], invert: bool =
     from fedpipe.tracking.store import read_store
 
     if not files:
-        raise DataError("predict: expected images or Parquet files, found none. Name at least one.")
+        raise DataError("predict: expected files, found none. Name at least one: an image, a table, an array.")
     data = load_config(project.params).data
     with tempfile.TemporaryDirectory(prefix="fedpipe-model-") as scratch:
         fetched = fetch_model(read_store(project.root), wanted, Path(scratch))
         warn_if_forgotten(fetched)
         model = SavedClassifier.load(fetched.saved_model, fetched.label)
-        reader = Reader(fetched.facts, model.shape, model.dtype == np.int32, data, invert)
+        tokens = model.dtype == np.int32
+        reader = Reader(fetched.facts, model.shape, tokens, data, invert, project.root, model.num_classes)
         labels = fetched.facts.labels or tuple(map(str, range(model.num_classes)))
         predictions = []
         for part in reader.parts(list(files)):

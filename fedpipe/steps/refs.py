@@ -1,6 +1,7 @@
 """What steps hand to each other: references (paths, ids, digests), never data. All are JSON-able."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -47,6 +48,7 @@ class TrainRef:
         best_weights: file of the weights that the validation examples chose; None where there are none.
         best_round: the round of these.
         privacy: epsilon, delta and what they assume; None without privacy.
+        missing: parts that could not be made after the last round, and why.
     """
 
     run_id: str
@@ -61,11 +63,17 @@ class TrainRef:
     best_weights: str | None
     best_round: int | None
     privacy: dict[str, Any] | None = None
+    missing: dict[str, str] = field(default_factory=dict)
 
     @property
     def chosen(self) -> str:
         """Return the file of the weights that the run's result is: the best where validation chose, else the last."""
         return self.best_weights or self.final_weights
+
+    @property
+    def chosen_round(self) -> int:
+        """Return the round of these weights."""
+        return self.rounds if self.best_round is None else self.best_round
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ class EvalRef:
     Attributes:
         metrics: JSON file with `initial`, `final` and, where validation chose, `best`, each with `test/loss` and `test/accuracy`.
         confusion_table: CSV file of the confusion on the central test set, in the form of DVC's template.
-        confusion: its counts; row = label, column = prediction.
+        confusion_counts: CSV file, how often each label was taken for which.
         labels_table: CSV file, examples and accuracy of each label there.
         reliability_table: CSV file, mean confidence and accuracy of the predictions in each bin of confidence there.
         clients_table: Parquet file, a row a client that was evaluated.
@@ -86,11 +94,12 @@ class EvalRef:
         final: the figures after.
         best: the figures of the best weights, or None.
         seconds: wall time.
+        missing: parts of the evaluation that failed, and why; their files are not there.
     """
 
     metrics: str
     confusion_table: str
-    confusion: list[list[int]]
+    confusion_counts: str
     labels_table: str
     reliability_table: str
     clients_table: str
@@ -99,6 +108,7 @@ class EvalRef:
     final: dict[str, float]
     best: dict[str, float] | None
     seconds: float
+    missing: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -134,12 +144,16 @@ class RecordRef:
         run_id: MLflow run.
         url: its page in the MLflow UI.
         open_with: the command that serves that page, where the store is a file.
-        model_uri: the final model, for `mlflow.pyfunc.load_model`.
+        model_uri: the final model, for `mlflow.pyfunc.load_model`; None where it could not be saved.
         registered: the registered version; None without `tracking.register`.
+        incomplete: parts that are missing from the run, and why; `fedpipe record` makes them.
+        warnings: what makes the result doubtful, each as `what` and `help`.
     """
 
     run_id: str
     url: str
     open_with: str
-    model_uri: str
+    model_uri: str | None
     registered: RegisteredRef | None = None
+    incomplete: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[Mapping[str, str], ...] = ()

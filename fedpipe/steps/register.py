@@ -139,8 +139,10 @@ def _accuracy_of(config: Config, population: "Population", model: "ModelSpec", s
 
     manifest = population.manifest
     with tempfile.TemporaryDirectory(prefix="fedpipe-model-") as scratch:
-        champion = SavedClassifier.load(fetch_model(store, wanted, Path(scratch)).saved_model, wanted)
-        if not champion.fits(tuple(manifest.feature_shape), manifest.num_classes, manifest.feature_dtype):
+        fetched = fetch_model(store, wanted, Path(scratch))
+        champion = SavedClassifier.load(fetched.saved_model, wanted)
+        other_labels = fetched.facts.labels != (manifest.vocabulary or ()) and fetched.facts.feature_dtype is not None
+        if other_labels or not champion.fits(tuple(manifest.feature_shape), manifest.num_classes, manifest.feature_dtype):
             raise ModelError(
                 f"{wanted} takes other features or tells other classes apart. Set another tracking.model_name for another task."
             )

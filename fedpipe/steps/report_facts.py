@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 MISTAKES_NAME, POPULATION_NAME, TIMING_NAME = "mistakes.parquet", "population.json", "timing.json"
+_OLD_CONFUSION = "tables/confusion.csv"
+"""Where runs of earlier versions have their confusion."""
 _TABLES = {
     facts.ACCURACIES: "tables/clients.parquet",
-    facts.CONFUSION: "tables/confusion.csv",
+    facts.CONFUSION: "tables/confusion_counts.csv",
     facts.MISTAKES: f"tables/{MISTAKES_NAME}",
     facts.POPULATION: f"tables/{POPULATION_NAME}",
     facts.CLIENTS: f"lineage/{CLIENTS_NAME}",
@@ -69,7 +71,8 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
     if not rounds:
         missing[facts.ROUNDS] = f"The run, {info.status.lower()}, has no metrics of any round in {store.label}."
     labels = read(facts.CONFUSION, read_labels, "tables/labels.csv") or []
-    confusion = read(facts.CONFUSION, lambda path: read_confusion(path, labels)) if labels else None
+    counts = next((name for name in (_TABLES[facts.CONFUSION], _OLD_CONFUSION) if files.find(name) is not None), "")
+    confusion = read(facts.CONFUSION, lambda path: read_confusion(path, labels), counts) if labels else None
     mistakes = read(facts.MISTAKES, read_mistakes)
     if mistakes is None and files.find(_TABLES[facts.POPULATION]) is not None and "cannot" not in missing[facts.MISTAKES]:
         del missing[facts.MISTAKES]  # it has the tables of this version, and so had no pictures to keep

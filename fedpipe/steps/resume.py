@@ -2,18 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from fedpipe.config import Config, flatten_result
-from fedpipe.errors import ConfigError, shorten
+from fedpipe.errors import ConfigError, DataError, shorten
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.project import Project
-from fedpipe.steps.run_state import FINISHED, RunState, all_states, begin
+from fedpipe.steps.run_state import FINISHED, RunState, all_states, begin, running
 
 
 def find_interrupted(project: Project, wanted: str | None) -> RunState | None:
-    """Return the run called `wanted`, or the newest one that was interrupted; None if there is none.
+    """Return the run called `wanted`, or the newest one that needs something; None if there is none.
+
+    These are runs that were interrupted, or finished without having printed their summary; where there is none, runs that finished
+    without some of their parts.
 
     Args:
         project: where to look.
@@ -24,7 +28,10 @@ def find_interrupted(project: Project, wanted: str | None) -> RunState | None:
     """
     states = all_states(project)
     if wanted is None:
-        return next((state for state in states if state.values["entry"] == "run" and not state.finished and not state.is_alive()), None)
+        own = [state for state in states if state.values["entry"] == "run"]
+        first = [state for state in own if not state.finished or state.untold]
+        then = [state for state in own if state.finished and state.incomplete]
+        return next((state for state in (*first, *then) if not state.is_alive()), None)
     found = next((state for state in states if wanted in (state.values.get("mlflow_run_id"), state.folder.name, state.name)), None)
     if found is None:
         raise ConfigError(f"run {wanted}: expected a run of this project, found {shorten([s.folder.name for s in states], 3) or 'none'}.")
@@ -35,6 +42,59 @@ def find_interrupted(project: Project, wanted: str | None) -> RunState | None:
     if found.is_alive():
         raise ConfigError(f"run {wanted}: expected a run that was interrupted, found it still going on. Wait for its end.")
     return found
+
+
+def find_trained(project: Project, wanted: str | None) -> RunState | None:
+    """Return the run called `wanted` if its rounds are done, or the newest one that lacks parts; None if there is none.
+
+    Raises:
+        ConfigError: there is no such run here, it is still running, or its rounds are not done.
+    """
+    states = all_states(project)
+    if wanted is None:
+        return next((state for state in states if state.incomplete and not state.is_alive()), None)
+    state = next((state for state in states if wanted in (state.values.get("mlflow_run_id"), state.folder.name, state.name)), None)
+    if state is None:
+        known = shorten([state.folder.name for state in states], 3) or "none"
+        raise ConfigError(f"run {wanted}: expected a run of this project, found {known}.")
+    if state.is_alive():
+        raise ConfigError(f"run {wanted} is still running; wait for it to finish.")
+    if not state.finished:
+        raise ConfigError(f"run {wanted}: expected a run that finished, found one that was interrupted. Run `fedpipe resume {wanted}`.")
+    return state
+
+
+def record_again(project: Project, state: RunState) -> dict[str, Any]:
+    """Evaluate and record a run whose rounds are done once more; return its summary, whose `incomplete` names what is still missing.
+
+    What is recorded already is replaced by the same; the saved model and the registered version stay.
+
+    Raises:
+        DataError: the data are others than those of the run, or cannot be brought back.
+        TrackingError: the store cannot be reached or written.
+    """
+    from fedpipe.steps.data import load_data
+    from fedpipe.steps.evaluate import evaluate
+    from fedpipe.steps.record import read_trained, record
+    from fedpipe.steps.summary import summarize
+
+    config = state.config
+    with running(state):
+        data = load_data(config, project)
+        if state.values.get("data_md5", data.md5) != data.md5:
+            raise DataError(
+                f"run {state.name}: expected the data that it was trained on, md5 {state.values['data_md5']}, "
+                f"found {data.md5}. "
+                "Bring these back (`dvc checkout`) first."
+            )
+        trained = read_trained(state.folder)
+        evaluated = evaluate(config, data, trained, state.folder, project)
+        recorded = record(config, data, trained, evaluated, project)
+        earlier = state.values.get("summary") or {}
+        summary = summarize(project, data, trained, evaluated, recorded, state.values.get("flow_run_id"), trained.seconds)
+        summary |= {key: earlier[key] for key in ("git_commit", "seconds") if key in earlier}
+        state.update(summary=summary, incomplete=summary["incomplete"])
+    return summary
 
 
 def own_params(state: RunState, remote: Sequence[str] | None = None) -> Path:
@@ -69,7 +129,7 @@ def send_journals(project: Project) -> dict[str, int]:
     Raises:
         TrackingError: the store is still away, or does not take a record.
     """
-    from fedpipe.tracking.journal import Journal, unsent
+    from fedpipe.tracking.journal import send_journal, unsent
     from fedpipe.tracking.store import open_store
 
     sent = {}
@@ -77,10 +137,8 @@ def send_journals(project: Project) -> dict[str, int]:
         left = 0 if state.is_alive() else unsent(state.folder)
         if left and "mlflow_run_id" in state.values:
             with state.alive():
-                journal = Journal(open_store(project.root, state.config.tracking.experiment), state.values["mlflow_run_id"], state.folder)
-                try:
-                    journal.flush(state.config.tracking.wait_seconds)
-                finally:
-                    journal.close()
+                tracking = state.config.tracking
+                store = open_store(project.root, tracking.experiment)
+                send_journal(store, state.values["mlflow_run_id"], state.folder, tracking.wait_seconds)
             sent[state.name] = left
     return sent

@@ -10,7 +10,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -51,6 +51,16 @@ class RunState:
     def finished(self) -> bool:
         """Return whether nothing is left to do."""
         return bool(self.values["status"] == FINISHED)
+
+    @property
+    def incomplete(self) -> dict[str, str]:
+        """Return why parts of the finished run are missing, by their names."""
+        return dict(self.values.get("incomplete") or {})
+
+    @property
+    def untold(self) -> bool:
+        """Return whether the run finished and its process died before it printed the summary."""
+        return self.finished and self.values.get("told") is False
 
     def update(self, **values: Any) -> None:
         """Note more values, on the disk before this returns."""
@@ -117,6 +127,13 @@ def read_state(folder: Path) -> RunState | None:
     except (OSError, ValueError) as err:
         logger.warning("%s: expected the state of a run, cannot read it: %s. That run cannot go on.", folder / STATE_NAME, err)
         return None
+
+
+def mark_told(summary: Mapping[str, Any]) -> None:
+    """Note that the summary of a finished run was printed."""
+    state = read_state(Path(summary["run_dir"]))
+    if state is not None:
+        state.update(told=True)
 
 
 def all_states(project: Project) -> list[RunState]:

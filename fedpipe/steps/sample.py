@@ -13,6 +13,8 @@ from fedpipe.types import CohortPlan
 if TYPE_CHECKING:
     from fedpipe.data.population import Population
 
+PLAN_NAME = "cohorts.json"
+
 
 def sample_clients(config: Config, data: DataRef, run_dir: Path) -> PlanRef:
     """Draw the plan over the clients of `data` that may train and write it to the run's folder.
@@ -23,7 +25,7 @@ def sample_clients(config: Config, data: DataRef, run_dir: Path) -> PlanRef:
     from fedpipe.data.population import Population
 
     text = draw_plan(config, Population.open(Path(data.path), verify=False), config.rounds).to_json()
-    path = run_dir / "cohorts.json"
+    path = run_dir / PLAN_NAME
     write_atomic(path, text)
     return PlanRef(str(path), hashlib.sha256(text.encode()).hexdigest(), str(run_dir))
 

@@ -46,6 +46,8 @@ def summarize(
         "url": recorded.url,
         "model_uri": recorded.model_uri,
         "run_dir": trained.run_dir,
+        "incomplete": dict(recorded.incomplete),
+        "warnings": [dict(warning) for warning in recorded.warnings],
         **({"privacy": trained.privacy} if trained.privacy else {}),
         **({"registered": asdict(recorded.registered)} if recorded.registered else {}),
     }

@@ -106,12 +106,13 @@ def run_sweep(
     with begin_sweep(project, sweep, common, options.get("resume", False)) as state:
         children = Children(project, sweep, base, common, state, watcher=options.get("watcher"), pool=pool)
         ran: list[int] = []
-        if state.values.get("concluded") != sweep.children or not preset.exists():
+        concluded = state.values.get("concluded") == sweep.children and not state.values.get("incomplete")
+        if not concluded or not preset.exists():
             children.open(tags or {})
             with _failing_with_its_run(children.store, str(state.parent)):
                 ran = children.run()
-                conclude(children.search, project, children.store, state, sweep, preset)
-            state.update(concluded=sweep.children)
+                missing = conclude(children.search, project, children.store, state, sweep, preset)
+            state.update(concluded=sweep.children, incomplete=missing)
         return summary_of(children.search, project, state.values, preset, sweep, ran, time.perf_counter() - start)
 
 

@@ -86,10 +86,11 @@ def _train(project: Project, state: RunState, sink: Line) -> dict[str, Any]:
         plan = sample_clients(config, data, state.folder)
         trained = train(config, data, plan, project, state.name, state.values["tags"], [sink])
         with failing_with_its_run(config, trained, project):
-            evaluated = evaluate(config, data, trained, state.folder)
+            evaluated = evaluate(config, data, trained, state.folder, project)
             recorded = record(config, data, trained, evaluated, project)
     value = score(state.folder, trained.best_round, state.values["metric"])
-    return {"summary": summarize(project, data, trained, evaluated, recorded, None, trained.seconds), "value": value}
+    summary = summarize(project, data, trained, evaluated, recorded, None, trained.seconds)
+    return {"summary": summary, "value": value, "incomplete": summary["incomplete"]}
 
 
 def score(folder: Path, best_round: int | None, metric: str) -> float:

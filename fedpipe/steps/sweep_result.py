@@ -12,6 +12,7 @@ from fedpipe.config.sweep import SweepConfig
 from fedpipe.errors import DataError, RoundError
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.groups import noted_groups
+from fedpipe.steps.parts import INCOMPLETE, Parts, incomplete_text
 from fedpipe.steps.project import Project
 from fedpipe.steps.run_state import RunState, read_state
 from fedpipe.steps.sweep_search import Search
@@ -36,8 +37,11 @@ def parent_facts(project: Project, sweep: SweepConfig) -> tuple[dict[str, Any], 
     return params, {**environment_tags(project.root), SPACE: json.dumps(list(sweep.space))}
 
 
-def conclude(search: Search, project: Project, store: "Store", state: SweepState, sweep: SweepConfig, preset: Path) -> None:
+def conclude(search: Search, project: Project, store: "Store", state: SweepState, sweep: SweepConfig, preset: Path) -> dict[str, str]:
     """Write the best child's settings to `preset`; log table, pictures and figures to the parent run and mark it as finished.
+
+    Returns:
+        Why a table, a picture or an upload is missing, by its name; also a tag of the parent run.
 
     Raises:
         TrackingError: the store cannot be written.
@@ -45,18 +49,23 @@ def conclude(search: Search, project: Project, store: "Store", state: SweepState
     """
     from fedpipe.report.sweep_plots import parallel_coordinates
     from fedpipe.report.sweep_tables import children_csv
+    from fedpipe.steps.pictures import log_figure
     from fedpipe.tracking.run import TrackedRun
 
     children, folder = children_of(search, project), state.folder / "result"
     rows = [asdict(child) for child in children]
     write_atomic(folder / JSON_NAME, json.dumps(rows, indent=1) + "\n")
     write_atomic(folder / TABLE_NAME, children_csv(rows, list(sweep.space), sweep.metric))
-    run = TrackedRun.attach(store, str(state.parent))
+    run, parts = TrackedRun.attach(store, str(state.parent)), Parts(store)
     for name in (JSON_NAME, TABLE_NAME):
-        run.log_file(folder / name, FOLDER)
-    figure = parallel_coordinates(rows, list(sweep.space), sweep.metric, sweep.better)
-    for ending in ("png", "svg"):
-        run.log_figure(figure, f"{FOLDER}/{PICTURE_NAME}.{ending}")
+        parts.attempt(f"upload of {name}", lambda name=name: run.log_file(folder / name, FOLDER))  # type: ignore[misc]
+
+    def log_picture() -> None:
+        figure = parallel_coordinates(rows, list(sweep.space), sweep.metric, sweep.better)
+        for ending in ("png", "svg"):
+            log_figure(run, figure, f"{FOLDER}/{PICTURE_NAME}.{ending}", folder)
+
+    parts.attempt(f"picture {PICTURE_NAME}", log_picture)
     counts = {f"sweep/{name}": float(count) for name, count in counts_of(children).items()}
     best = search.best()
     if best is None:
@@ -64,12 +73,17 @@ def conclude(search: Search, project: Project, store: "Store", state: SweepState
         raise RoundError(f"sweep {sweep.name}: expected a child that finishes, found none of {len(children)}: {reason}")
     write_preset(_run_of(search, project, best), preset, _header(search, sweep, best))
     write_atomic(folder / BEST_NAME, preset.read_text(encoding="utf-8"))
-    run.log_file(folder / BEST_NAME, FOLDER)
+    parts.attempt(f"upload of {BEST_NAME}", lambda: run.log_file(folder / BEST_NAME, FOLDER))
     run.set_tags({"fedpipe.sweep_best": children[best_index(children, best)].run_id})
     with store.guard(f"write the result of sweep {sweep.name}"):
         for key, value in {**counts, "sweep/best": float(search.value(best) or 0.0)}.items():
             store.client.log_metric(run.run_id, key, value, step=0)
+    if parts.missing:
+        run.set_tags({INCOMPLETE: incomplete_text(parts.missing)})
+    else:
+        run.remove_tag(INCOMPLETE)
     run.finish()
+    return parts.missing
 
 
 def best_index(children: "Sequence[SweepChild]", number: int) -> int:
@@ -100,6 +114,12 @@ def children_of(search: Search, project: Project) -> "list[SweepChild]":
     return children
 
 
+def incomplete_of(search: Search, project: Project) -> dict[str, dict[str, str]]:
+    """Return the missing parts of children that finished, by the child's name: a child's value does not depend on them."""
+    runs = [read_state(project.run_dir(folder)) for number in search.numbers() if (folder := search.run_of(number))]
+    return {run.name: run.incomplete for run in runs if run is not None and run.incomplete}
+
+
 def counts_of(children: "Sequence[SweepChild]") -> dict[str, int]:
     """Return how many children have each state."""
     return {state: sum(child.state == state for child in children) for state in ("finished", "pruned", "failed", "interrupted")}
@@ -124,6 +144,8 @@ def summary_of(
         "best": None if best is None else asdict(children[best_index(children, best)]),
         "preset": None if best is None else str(preset),
         "ran": list(ran),
+        "incomplete": incomplete_of(search, project),
+        "incomplete_sweep": dict(values.get("incomplete") or {}),
         "seconds": seconds,
     }
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import Config, flatten_result
-from fedpipe.errors import PlanError, shorten
+from fedpipe.errors import ModelError, PlanError, shorten
+from fedpipe.metric_names import ALLOWED, why_refused
 from fedpipe.steps.chain import LINEAGE, write_chain
 from fedpipe.steps.exact import bit_exact
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.groups import keep_groups
+from fedpipe.steps.parts import CHAIN, UPLOADS, Parts
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef, PlanRef, TrainRef
 from fedpipe.steps.remote import machines_of
@@ -68,7 +70,7 @@ def train(
     from fedpipe.steps.tracked import tracked
 
     start = time.perf_counter()
-    run_dir = Path(plan.run_dir)
+    run_dir, parts = Path(plan.run_dir), Parts()
     cohorts = read_plan(plan)
     population = Population.open(Path(data.path), verify=False)
     clients = training_clients(config, population)
@@ -104,35 +106,38 @@ def train(
         facts = {
             "fedpipe.plan_sha256": plan.sha256,
             "fedpipe.bit_exact": bit_exact(config, algorithm.info),
-            **algorithm.info,
+            **_texts(algorithm.info),
             **(tags or {}),
         }
         with tracked(config, data, population, project, run_name, facts, run_dir) as run:
             run.log_file(Path(plan.path), "plan")
             history = History(run_dir / LINEAGE, cohorts, config.client, population.num_examples)
             to: list[RoundSink] = [run, recorder, history, *sinks]
-            with logged(history, run):
+            with logged(history, run, parts):
                 result = run_rounds(algorithm, runtime, cohorts, evaluate, config.eval.every, to, checkpoints, recorder.is_last)
+                recorder.finish()  # before anything else: these are the weights that the run is for
             run.set_tags({f"runtime.{key}": value for key, value in runtime.info.items()} | _early_stop(recorder, len(cohorts)))
             if accountant:  # fewer rounds than planned have spent less
                 run.set_tags(accountant.spent(result.final.round_num))
             run.training_done()
-            run.log_file(write_chain(run_dir / LINEAGE, run.run_id, run.store.label, weights_sha256(result.final.weights)), LINEAGE)
-            recorder.finish()
-            run.flush(config.tracking.wait_seconds)
+            last_sha256 = weights_sha256(result.final.weights)
+            parts.attempt(CHAIN, lambda: run.log_file(write_chain(run_dir / LINEAGE, run.run_id, run.store.label, last_sha256), LINEAGE))
+            uploads = Parts(run.store)
+            uploads.attempt(UPLOADS, lambda: run.flush(config.tracking.wait_seconds))
     ref = TrainRef(
         run_id=run.run_id,
         run_dir=str(run_dir),
         initial_weights=str(recorder.initial_weights),
         final_weights=str(recorder.final_weights),
         rounds_table=str(recorder.rounds_table),
-        weights_sha256=weights_sha256(result.final.weights),
+        weights_sha256=last_sha256,
         seconds=time.perf_counter() - start,
         round_median_seconds=statistics.median(result.round_seconds or [result.final.seconds]),
         rounds=result.final.round_num,
         best_weights=None if recorder.best_round is None else str(recorder.best_weights),
         best_round=recorder.best_round,
         privacy=accountant.summary(result.final.round_num) if accountant else None,
+        missing=parts.missing | uploads.missing,
     )
     write_atomic(run_dir / "run.json", json.dumps(asdict(ref), indent=1) + "\n")
     return ref
@@ -142,6 +147,15 @@ def _early_stop(recorder: "Recorder", planned: int) -> dict[str, str]:
     if recorder.last_round == planned:
         return {}
     return {"fedpipe.stopped_early": f"after round {recorder.last_round} of {planned}: no better validation since {recorder.best_round}"}
+
+
+def _texts(info: Mapping[str, Any]) -> dict[str, str]:
+    """Return what an algorithm says of itself as tags. Raises ModelError for a name that the store would refuse."""
+    for name in info:
+        reason = why_refused(name)
+        if reason is not None:
+            raise ModelError(f"info of the algorithm: the name {name!r} cannot be recorded: {reason}. A name may have {ALLOWED}.")
+    return {name: str(value) for name, value in info.items()}
 
 
 def _sha256(value: Mapping[str, Any]) -> str:

@@ -4,11 +4,17 @@ A record is a line of JSON in `journal.jsonl`, on the disk before the round goes
 `journal.sent` how many the store has confirmed. A store that is away for a minute holds up nobody; one that is away at the end leaves
 a journal that `fedpipe sync` sends. A line that was sent but not noted, because the process died in between, is sent again: metrics
 keep their timestamp, which makes the second sending the same row of MLflow's database, and tags and files replace themselves.
+
+Nothing stops what is behind it for good. A file that cannot be uploaded is put off: the records behind it are sent, then it is tried
+again. Of a record that the store refuses whatever is done, such as a metric with a name that it does not take, the values that it does
+take are sent; the others are named in `journal.refused.jsonl`.
 """
 
 import contextlib
 import json
+import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -20,7 +26,10 @@ from fedpipe.redact import hide
 from fedpipe.tracking.records import MAX_TAG, batches, fit
 from fedpipe.tracking.store import Store
 
-JOURNAL_NAME, SENT_NAME = "journal.jsonl", "journal.sent"
+JOURNAL_NAME, SENT_NAME, REFUSED_NAME = "journal.jsonl", "journal.sent", "journal.refused.jsonl"
+_REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
+"""MLflow's error codes of what is refused again however often it is sent."""
+logger = logging.getLogger("fedpipe.tracking")
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.2, 10.0
 
 
@@ -34,6 +43,7 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self._records = read_records(self.path)
         self._sent = _read_sent(self._sent_path)
+        self._next, self._put_off = self._sent, list[int]()
         # Unbuffered: what the disk refuses is gone, and is not written again behind everyone's back when the file is closed.
         self._file = self.path.open("r+b" if self.path.exists() else "w+b", buffering=0)
         self._file.seek(sum(len(line) for line in map(_line, self._records)))
@@ -56,7 +66,7 @@ class Journal:
 
     def tags(self, tags: Mapping[str, str]) -> None:
         """Add tags; a value above MLflow's 8,000 characters is cut and ends in its SHA-256."""
-        self._add({"kind": "tags", "tags": {key: fit(hide(value), MAX_TAG) for key, value in tags.items()}})
+        self._add({"kind": "tags", "tags": {key: fit(hide(str(value)), MAX_TAG) for key, value in tags.items()}})
 
     def file(self, path: Path, artifact_path: str | None) -> None:
         """Add a file, which must stay where it is until it is sent."""
@@ -73,19 +83,23 @@ class Journal:
             TrackingError: nothing more was sent for so many seconds, or the store refuses a record.
         """
         with self._changed:
-            sent, since = self._sent, time.monotonic()
-            while self._sent < len(self._records):
-                if self._sent != sent:
-                    sent, since = self._sent, time.monotonic()
+            count, since = self._unsent, time.monotonic()
+            while self._unsent:
+                if self._unsent != count:
+                    count, since = self._unsent, time.monotonic()
                 left = since + seconds - time.monotonic()
                 if left <= 0:
-                    count = len(self._records) - self._sent
                     raise TrackingError(
                         f"{self._store.label}: {count} records of run {self._run_id} are not sent: "
                         f"{self._error or f'no answer for {seconds:g} s.'} They are kept in {self.path}. When the store is back: "
                         "`fedpipe sync`, then `fedpipe resume`."
                     ) from self._error
                 self._changed.wait(left)
+
+    @property
+    def _unsent(self) -> int:
+        """Return how many records the store has not confirmed: those that were not tried yet, and those that were put off."""
+        return len(self._records) - self._next + len(self._put_off)
 
     def close(self) -> None:
         """Stop sending. What is not sent stays in the journal."""
@@ -120,24 +134,95 @@ class Journal:
         wait = _FIRST_WAIT_SECONDS
         while True:
             with self._changed:
-                while not self._closed and self._sent >= len(self._records):
+                while not self._closed and not self._unsent:
                     self._changed.wait()
                 if self._closed:
                     return
-                record = self._records[self._sent]
+                is_new = self._next < len(self._records)
+                index = self._next if is_new else self._put_off[0]
+                record = self._records[index]
             try:
-                send(self._store, self._run_id, record)
+                _send_or_refuse(self._store, self._run_id, record, self.path.with_name(REFUSED_NAME))
             except Exception as err:  # whatever it is, the record is kept, and `flush` raises it
                 with self._changed:
                     self._error = err
-                    self._changed.wait_for(lambda: self._closed, wait)
+                    if is_new and record["kind"] == "file":
+                        self._put_off.append(index)
+                        self._next += 1
+                        continue
+                    if not is_new:
+                        self._put_off.append(self._put_off.pop(0))
+                    # A record that was put off waits for its next try no longer than until there is a new one.
+                    last = len(self._records) if not is_new else sys.maxsize
+                    self._changed.wait_for(lambda last=last: self._closed or len(self._records) > last, wait)  # type: ignore[misc]
                 wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
                 continue
             wait = _FIRST_WAIT_SECONDS
             with self._changed:
-                self._sent += 1
-                self._error = _noted(self._sent_path, self._sent)
+                if is_new:
+                    self._next += 1
+                else:
+                    self._put_off.remove(index)
+                self._sent = min([self._next, *self._put_off])
+                self._error = _noted(self._sent_path, self._sent) or (self._error if self._put_off else None)
                 self._changed.notify_all()
+
+
+def send_journal(store: Store, run_id: str, folder: Path, seconds: float) -> None:
+    """Send what is left in the journal of a run that no process holds.
+
+    Raises:
+        TrackingError: nothing more was sent for so many seconds.
+    """
+    journal = Journal(store, run_id, folder)
+    try:
+        journal.flush(seconds)
+    finally:
+        journal.close()
+
+
+def read_refused(folder: Path) -> list[str]:
+    """Return what the store refused of the run in `folder`, a line each: `metric NAME of round N: why`."""
+    lines = read_records(folder / REFUSED_NAME)
+    return list(dict.fromkeys(f"{line['what']}: {line['why']}" for line in lines))
+
+
+def _send_or_refuse(store: Store, run_id: str, record: Mapping[str, Any], refused: Path) -> None:
+    """Send a record; of one that the store refuses for good, send what it takes and note the rest in the file `refused`.
+
+    Raises:
+        TrackingError: the store does not take it now.
+    """
+    try:
+        send(store, run_id, record)
+        return
+    except TrackingError as err:
+        if not _is_refused(err) or record["kind"] not in ("metrics", "tags") or not _is_active(store, run_id):
+            raise
+    name = "values" if record["kind"] == "metrics" else "tags"
+    notes = []
+    for key, value in record[name].items():
+        try:
+            send(store, run_id, {**record, name: {key: value}})
+        except TrackingError as err:
+            if not _is_refused(err):
+                raise
+            what = f"metric {key!r} of round {record['step']}" if name == "values" else f"tag {key!r}"
+            notes.append({"what": what, "why": " ".join(str(err.__cause__).split())[:300]})
+            logger.warning("run %s: the store refuses %s: %s", run_id, what, notes[-1]["why"])
+    with refused.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(note) + "\n" for note in notes)
+
+
+def _is_active(store: Store, run_id: str) -> bool:
+    """Return whether the run is there and not deleted: of a deleted one the store refuses everything."""
+    with store.guard(f"find the run {run_id}"):
+        return str(store.client.get_run(run_id).info.lifecycle_stage) == "active"
+
+
+def _is_refused(err: TrackingError) -> bool:
+    """Return whether the store will refuse the same again."""
+    return getattr(err.__cause__, "error_code", None) in _REFUSALS
 
 
 def send(store: Store, run_id: str, record: Mapping[str, Any]) -> None:
@@ -147,8 +232,9 @@ def send(store: Store, run_id: str, record: Mapping[str, Any]) -> None:
     with store.guard(f"write to run {run_id}"):
         match record["kind"]:
             case "metrics":
-                values = [Metric(key, float(value), record["time"], record["step"]) for key, value in record["values"].items()]
-                store.client.log_batch(run_id, metrics=values)
+                values = (Metric(key, float(value), record["time"], record["step"]) for key, value in record["values"].items())
+                for metrics in batches(values):
+                    store.client.log_batch(run_id, metrics=metrics)
             case "tags":
                 for batch in batches(RunTag(key, value) for key, value in record["tags"].items()):
                     store.client.log_batch(run_id, tags=batch)

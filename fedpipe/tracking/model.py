@@ -19,8 +19,11 @@ from fedpipe.errors import ModelError
 from fedpipe.models import ModelSpec
 from fedpipe.models.evaluate import to_input
 from fedpipe.tracking.run import TrackedRun
+from fedpipe.tracking.store import Store
 from fedpipe.types import Weights, weights_sha256
 
+WEIGHTS_TAG, ROUND_TAG = "weights_sha256", "round"
+"""Tags of a logged model: the SHA-256 of its weights, and the round that they are of."""
 ABOUT = "fedpipe"
 """The key of the model's metadata under which lies what it takes beyond its signature."""
 
@@ -59,7 +62,7 @@ def log_model(
 
     store, client = run.store, run.store.client
     doing = f"write the model '{name}' of run {run.run_id}"
-    tags = {"weights_sha256": weights_sha256(weights), "architecture": model.name}
+    tags = {WEIGHTS_TAG: weights_sha256(weights), "architecture": model.name, ROUND_TAG: str(round_num)}
     with store.guard(doing):
         logged = client.create_logged_model(store.experiment_id, name, run.run_id, tags=tags, model_type="classifier")
     described = Model(
@@ -82,6 +85,19 @@ def log_model(
     with store.guard(doing):
         client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=round_num)])
     return str(logged.model_id)
+
+
+def has_model(store: Store, model_id: str) -> bool:
+    """Return whether the store holds a logged model with this id that is complete."""
+    from mlflow.exceptions import MlflowException
+
+    with store.guard(f"find the model {model_id}"):
+        try:
+            return str(store.client.get_logged_model(model_id).status) == "READY"
+        except MlflowException as err:
+            if err.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return False
+            raise
 
 
 def _save(path: Path, described: Any, model: ModelSpec, weights: Weights, example: npt.NDArray[np.generic]) -> None:

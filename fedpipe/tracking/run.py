@@ -141,28 +141,24 @@ class TrackedRun:
         from mlflow.entities import RunTag
 
         with self._store.guard(f"write tags of run {self.run_id}"):
-            for batch in batches(RunTag(key, fit(hide(value), MAX_TAG)) for key, value in tags.items()):
+            for batch in batches(RunTag(key, fit(hide(str(value)), MAX_TAG)) for key, value in tags.items()):
                 self._store.client.log_batch(self.run_id, tags=batch)
+
+    def remove_tag(self, key: str) -> None:
+        """Remove a tag, if the run has it."""
+        with self._store.guard(f"remove the tag {key} of run {self.run_id}"):
+            if key in self._store.client.get_run(self.run_id).data.tags:
+                self._store.client.delete_tag(self.run_id, key)
 
     def log_file(self, path: Path, artifact_path: str | None = None) -> None:
         """Copy the file at `path` to the run's artifacts, into the folder `artifact_path`."""
         with self._store.guard(f"write '{path.name}' to run {self.run_id}"):
             self._store.client.log_artifact(self.run_id, str(path), artifact_path)
 
-    def log_figure(self, figure: Any, name: str) -> None:
-        """Write a matplotlib figure as the artifact `name`, whose ending says the format, for example `plots/loss.png`."""
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / Path(name).name
-            figure.savefig(path)
-            parent = str(Path(name).parent)
-            self.log_file(path, None if parent == "." else parent)
-
     def finish(self) -> None:
         """Write what is still to be written and mark the run as finished; why an earlier try of it ended is no longer its status."""
         self.training_done()
-        with self._store.guard(f"end run {self.run_id}"):
-            if _REASON in self._store.client.get_run(self.run_id).data.tags:
-                self._store.client.delete_tag(self.run_id, _REASON)
+        self.remove_tag(_REASON)
         self._terminate("FINISHED")
 
     def fail(self, reason: str, killed: bool = False) -> None:
@@ -200,8 +196,8 @@ class TrackedRun:
 
         now = int(time.time() * 1000)
         with self._store.guard(f"write metrics of round {step} to run {self.run_id}"):
-            written = [Metric(key, float(value), now, step, model_id=model_id) for key, value in metrics.items()]
-            self._store.client.log_batch(self.run_id, metrics=written)
+            for batch in batches(Metric(key, float(value), now, step, model_id=model_id) for key, value in metrics.items()):
+                self._store.client.log_batch(self.run_id, metrics=batch)
 
     def _save(self, name: str, snapshot: Snapshot | None) -> None:
         if snapshot is None:

@@ -27,8 +27,14 @@ def open_npz(config: DataConfig, project: Path) -> Source:
     return Source(lambda: _batches(config, path))
 
 
+def read_features(config: DataConfig, path: Path) -> Any:
+    """Return the array `x` of an NPZ file, whatever else is in it. Raises DataError as `open_npz` and its batches do."""
+    x = _read(config, path, [FEATURES])[FEATURES]
+    return check_features(x, path, 0, config.feature_dtype, tokens=True)
+
+
 def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
-    arrays = _read(config, path)
+    arrays = _read(config, path, [FEATURES, config.label_column, *([config.client_column] if config.client_column else [])])
     x, y = arrays[FEATURES], arrays[config.label_column]
     clients = arrays[config.client_column] if config.client_column else None
     tests = arrays.get(TESTS)
@@ -45,8 +51,7 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
         )
 
 
-def _read(config: DataConfig, path: Path) -> dict[str, Any]:
-    wanted = [FEATURES, config.label_column, *([config.client_column] if config.client_column else [])]
+def _read(config: DataConfig, path: Path, wanted: list[str]) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())

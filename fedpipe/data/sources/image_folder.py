@@ -105,6 +105,17 @@ def open_images(config: DataConfig, project: Path) -> Source:
     return Source(batches, summary=lambda: _summary(read, config))
 
 
+def images_below(path: Path) -> tuple[list[Path], list[str]]:
+    """Return all images below a folder at any depth, by name, and what was left out, in words.
+
+    Raises:
+        DataError: an image is of a format that Pillow does not read, or a link leads out of the folder.
+    """
+    folder = _Folder(path)
+    images = [path.joinpath(*names) for names in sorted(_walk(folder, (), 3))]
+    return images, _left_out(folder)
+
+
 def _layout(config: DataConfig) -> str:
     return "label/image" if config.client_column is None else "client/label/image"
 

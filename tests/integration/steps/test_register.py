@@ -155,7 +155,7 @@ def test_models_that_are_not_there_are_named(place, history):  # noqa: ARG001
     }.items():
         with pytest.raises(TrackingError, match=words):
             predict(place.project, wanted, [shard])
-    with pytest.raises(DataError, match="expected images or Parquet files, found none"):
+    with pytest.raises(DataError, match="expected files, found none"):
         predict(place.project, "digits@champion", [])
 
 

@@ -18,12 +18,13 @@ import pytest
 from fedpipe.config import load_config
 from fedpipe.data.skew import PopulationFigures
 from fedpipe.errors import ConfigError, TrackingError
+from fedpipe.models.confusion import Confusion
 from fedpipe.models.evaluate import Predictions
 from fedpipe.models.federated import ClientScores
 from fedpipe.report.evaluation_tables import labels_csv, write_clients
 from fedpipe.report.mistakes import write_mistakes
 from fedpipe.report.population_table import population_json
-from fedpipe.report.tables import confusion_csv
+from fedpipe.report.tables import confusion_counts_csv
 from fedpipe.steps.project import Project
 from fedpipe.steps.report import log_report, report
 from fedpipe.steps.run_state import begin
@@ -70,8 +71,8 @@ def write_files(folder: Path) -> None:
     write_mistakes(folder / "mistakes.parquet", Examples(x, zeros), found, ["zero", "one"])
     scores = ClientScores(("a", "<b>"), np.array([4, 4]), np.ones(2), np.array([0.5, 0.75]))
     write_clients(folder / "clients.parquet", scores, ClientScores((), *np.zeros((3, 0))), None)
-    confusion = np.array([[1, 0], [1, 0]])
-    (folder / "confusion.csv").write_text(confusion_csv(confusion, ["zero", "one"]))
+    confusion = Confusion.count(np.array([0, 1]), np.array([0, 0]), 2)
+    (folder / "confusion_counts.csv").write_text(confusion_counts_csv(confusion, ["zero", "one"]))
     (folder / "labels.csv").write_text(labels_csv(confusion, ["zero", "one"]))
     (folder / "population.json").write_text(population_json(FIGURES, np.array([[1, 0], [1, 1]], np.int32), ["zero", "one"]))
     (folder / "timing.json").write_text('{"data": 0.5, "training": 2.0}')
@@ -137,7 +138,14 @@ def test_the_folder_of_a_run_of_this_machine_gives_what_the_store_has_not(projec
 def test_damaged_files_are_named_and_the_rest_is_shown(project: Project, tmp_path: Path) -> None:
     run = start(project, "damaged")
     write_files(tmp_path)
-    for name in ("clients.parquet", "mistakes.parquet", "population.json", "timing.json", "confusion.csv", "lineage/clients.parquet"):
+    for name in (
+        "clients.parquet",
+        "mistakes.parquet",
+        "population.json",
+        "timing.json",
+        "confusion_counts.csv",
+        "lineage/clients.parquet",
+    ):
         (tmp_path / name).write_bytes(b"{damaged")
     log_files(run, tmp_path)
     run.finish()

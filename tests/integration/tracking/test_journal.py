@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fedpipe.errors import TrackingError
-from fedpipe.tracking.journal import Journal, read_records, unsent
+from fedpipe.tracking.journal import Journal, read_records, read_refused, send_journal, unsent
 from fedpipe.tracking.journaled import JournaledRun
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import open_store
@@ -186,3 +186,53 @@ def test_a_note_that_cannot_be_written_stops_nothing(store: Any, run_id: str, tm
     journal.close()
     assert history(store, run_id, "a") == [(0, 0.0), (1, 1.0), (2, 2.0)]
     assert unsent(tmp_path) == 3
+
+
+def test_what_the_store_refuses_for_good_stops_nothing_behind_it(store: Any, run_id: str, tmp_path: Path) -> None:
+    """As runs of earlier versions left it: a metric whose name MLflow refuses lies in the journal."""
+    records = [
+        {"kind": "metrics", "step": 0, "time": 1, "values": {"a": 1.0}, "final": False},
+        {"kind": "metrics", "step": 1, "time": 2, "values": {"a": 2.0, "norm (L2)": 3.0, "x" * 251: 4.0}, "final": False},
+        {"kind": "tags", "tags": {"odd%": "no", "good": "yes"}},
+        {"kind": "metrics", "step": 2, "time": 3, "values": {"a": float("inf"), "b": float("nan")}, "final": False},
+    ]
+    (tmp_path / "journal.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    send_journal(store, run_id, tmp_path, 30)
+    assert unsent(tmp_path) == 0
+    assert [step for step, _ in history(store, run_id, "a")] == [0, 1, 2]
+    assert store.client.get_run(run_id).data.tags["good"] == "yes"
+    refused = read_refused(tmp_path)
+    assert [line.partition(": ")[0][:30] for line in refused] == [
+        "metric 'norm (L2)' of round 1",
+        "metric 'xxxxxxxxxxxxxxxxxxxxxx",
+        "tag 'odd%'",
+    ]
+    assert "Invalid value" in refused[0]
+
+
+def test_of_a_deleted_run_nothing_counts_as_refused(store: Any, run_id: str, tmp_path: Path) -> None:
+    store.client.delete_run(run_id)
+    journal = Journal(store, run_id, tmp_path)
+    journal.metrics({"a": 1.0}, 0)
+    with pytest.raises(TrackingError, match=r"1 records of run .* are not sent: .*active"):
+        journal.flush(1)
+    journal.close()
+    assert read_refused(tmp_path) == []
+    assert unsent(tmp_path) == 1
+
+
+def test_a_file_that_cannot_be_sent_lets_others_pass_and_is_tried_again(store: Any, run_id: str, tmp_path: Path) -> None:
+    journal = Journal(store, run_id, tmp_path)
+    journal.file(tmp_path / "late.txt", "notes")  # not there yet
+    journal.metrics({"a": 1.0}, 0)
+    journal.metrics({f"many/{number}": 1.0 for number in range(1500)}, 1)  # more than one request takes
+    with pytest.raises(TrackingError, match=r"1 records of run .* are not sent: .*late\.txt"):
+        journal.flush(2)
+    assert history(store, run_id, "a") == [(0, 1.0)]
+    assert history(store, run_id, "many/1499") == [(1, 1.0)]
+    assert unsent(tmp_path) == 3  # all behind it would be sent again after a crash, which changes nothing
+    (tmp_path / "late.txt").write_text("here")
+    journal.flush(30)
+    journal.close()
+    assert unsent(tmp_path) == 0
+    assert [file.path for file in store.client.list_artifacts(run_id, "notes")] == ["notes/late.txt"]

@@ -101,8 +101,6 @@ def test_a_round_is_written_once_and_in_order(start, report):
 
 
 def test_another_process_can_add_the_result(start, report, tmp_path):
-    from matplotlib.figure import Figure
-
     run = start()
     run.round_done(report(0, accuracy=0.1))
     run.finish()
@@ -110,15 +108,16 @@ def test_another_process_can_add_the_result(start, report, tmp_path):
     later.log_final_metrics({"test/accuracy": 0.75})
     (tmp_path / "plan.json").write_text("{}")
     later.log_file(tmp_path / "plan.json", "plan")
-    later.log_figure(Figure(), "plots/empty.png")
-    later.set_tags({"seen": "yes"})
+    later.set_tags({"seen": "yes", "passing": "x"})
+    later.remove_tag("passing")
+    later.remove_tag("never there")
     later.finish()
     found = stored(run)
     assert found.data.metrics["final/test/accuracy"] == 0.75
     assert [m.step for m in run.store.client.get_metric_history(run.run_id, "test/accuracy")] == [0]
     assert found.data.tags["seen"] == "yes"
     assert artifacts(run, "plan") == ["plan/plan.json"]
-    assert artifacts(run, "plots") == ["plots/empty.png"]
+    assert "passing" not in found.data.tags
     assert found.info.status == "FINISHED"
 
 

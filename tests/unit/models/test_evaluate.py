@@ -41,7 +41,7 @@ def test_pooled_evaluation_by_hand() -> None:
     found = Evaluator(MODEL, examples([1, 1, -1, -1], [1, 0, 0, 0]), batch_size=3).evaluate(WEIGHTS)
     assert found.loss == pytest.approx((3 * log(4 / 3) + log(4)) / 4, rel=1e-6)
     assert found.accuracy == 0.75
-    assert found.confusion.tolist() == [[2, 1], [0, 1]]
+    assert found.confusion.pairs() == [(0, 0, 2), (0, 1, 1), (1, 1, 1)]
     assert found.calibration.error == pytest.approx(0, abs=1e-6)  # confidence 3/4 everywhere, and three of four are right
     assert sorted(found.metrics("test")) == ["test/accuracy", "test/calibration_error", "test/loss"]
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fedpipe.data.skew import PopulationFigures
+from fedpipe.models.confusion import Confusion
 from fedpipe.report.facts import ClientAccuracy, RunFacts
 from fedpipe.report.mistakes import Mistake
 from fedpipe.report.population_table import PopulationTable
@@ -12,10 +13,17 @@ HOSTILE = "<script>alert('x')</script>\"'&<img src=https://evil.example/x onerro
 _FIGURES = PopulationFigures(3, 1, {"train": 30, "validation": 0, "test": 6}, 5, 10.0, 15, 0.2, 0.3, 1.7, ((5.0, 10.0, 1), (10.0, 15.0, 2)))
 
 
+def confusion_of(matrix: object) -> Confusion:
+    """Return the counts of a matrix: row = label, column = prediction."""
+    counts = np.asarray(matrix)
+    labels, predicted = np.indices(counts.shape)
+    return Confusion.count(np.repeat(labels.ravel(), counts.ravel()), np.repeat(predicted.ravel(), counts.ravel()), len(counts))
+
+
 def run_facts(name: str = "first", run_id: str = "a" * 32, **changes: object) -> RunFacts:
     """Return a run of three rounds with every part; `changes` are laid over it."""
     rng = np.random.default_rng(1)
-    confusion = np.array([[8, 2, 0], [1, 9, 0], [0, 3, 7]])
+    confusion = confusion_of([[8, 2, 0], [1, 9, 0], [0, 3, 7]])
     tags = {
         "dvc.data_md5": "0" * 32 + ".dir",
         "weights.last_round": "3",

@@ -10,6 +10,7 @@ from fedpipe.models.calibration import calibrate
 from fedpipe.models.federated import ClientScores
 from fedpipe.report.evaluation_plots import client_accuracies, reliability_diagram
 from fedpipe.report.evaluation_tables import labels_csv, read_accuracies, read_reliability, reliability_csv, write_clients
+from tests.unit.report.reports import confusion_of
 
 
 def scores(ids: tuple[str, ...], accuracies: list[float]) -> ClientScores:
@@ -51,7 +52,7 @@ def test_the_reliability_diagram_shows_the_calibration_error(tmp_path: Path) -> 
 
 
 def test_accuracy_of_each_label() -> None:
-    table = labels_csv(np.array([[3, 1, 0], [0, 0, 0], [2, 0, 2]]), ["x", "y", "z"])
+    table = labels_csv(confusion_of([[3, 1, 0], [0, 0, 0], [2, 0, 2]]), ["x", "y", "z"])
     assert table.splitlines() == ["label,examples,accuracy", "x,4,0.75", "y,0,", "z,4,0.5"]
 
 

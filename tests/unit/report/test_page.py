@@ -13,7 +13,7 @@ from fedpipe.report.mistakes import Mistake
 from fedpipe.report.page import labels, render
 from fedpipe.report.population_table import PopulationTable
 from fedpipe.tracking.participation import ClientRound
-from tests.unit.report.reports import HOSTILE, run_facts
+from tests.unit.report.reports import HOSTILE, confusion_of, run_facts
 
 _VOID = {"meta", "link", "img", "br", "col"}
 
@@ -207,7 +207,7 @@ def test_any_number_of_classes_and_clients_fits(classes: int) -> None:
     clients = [ClientRound(n, f"c{i:05}", "reported", 1) for i in range(3000) for n in (1 + i % 5, 6 + i % 7)]
     run = run_facts(
         labels=names,
-        confusion=rng.integers(0, 5, (classes, classes)),
+        confusion=confusion_of(rng.integers(0, 5, (classes, classes))),
         mistakes=(),
         population=PopulationTable(run_facts().population.figures, tuple(names[:60]), classes, 3000, counts),
         clients=clients,

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fedpipe.report.plots import confusion_matrix, learning_curves
+from tests.unit.report.reports import confusion_of
 
 ROWS = [
     {"round": 0, "test/loss": 2.5, "test/accuracy": 0.1},
@@ -24,13 +25,15 @@ def test_curves_show_each_metric_at_its_rounds():
 
 
 def test_the_matrix_shows_counts_and_fractions_of_the_row():
-    axes = confusion_matrix(np.array([[3, 1], [0, 0]])).axes[0]
+    axes = confusion_matrix(confusion_of([[3, 1], [0, 0]]), ["a", "b"]).axes[0]
     np.testing.assert_array_equal(axes.images[0].get_array(), [[0.75, 0.25], [0, 0]])
     assert {text.get_position(): text.get_text() for text in axes.texts} == {(0, 0): "3", (1, 0): "1"}
     assert axes.get_title() == "3 of 4 right"
 
 
-@pytest.mark.parametrize("figure", [learning_curves([]), learning_curves(ROWS), confusion_matrix(np.eye(10, dtype=int))])
+@pytest.mark.parametrize(
+    "figure", [learning_curves([]), learning_curves(ROWS), confusion_matrix(confusion_of(np.eye(10, dtype=int)), "abcdefghij")]
+)
 def test_figures_can_be_written(figure, tmp_path):
     figure.savefig(tmp_path / "f.png")
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")

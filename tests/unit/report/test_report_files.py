@@ -13,8 +13,9 @@ from fedpipe.models.evaluate import Predictions
 from fedpipe.report.mistakes import choose_mistakes, read_mistakes, write_mistakes
 from fedpipe.report.png import png
 from fedpipe.report.population_table import population_json, read_population
-from fedpipe.report.tables import confusion_csv, read_confusion
+from fedpipe.report.tables import confusion_counts_csv, confusion_csv, read_confusion
 from fedpipe.types import Examples
+from tests.unit.report.reports import confusion_of
 
 FIGURES = PopulationFigures(2, 0, {"train": 3, "validation": 0, "test": 0}, 1, 1.5, 2, 0.1, 0.2, 1.0, ((1.0, 2.0, 2),))
 
@@ -83,5 +84,8 @@ def test_a_damaged_population_is_refused(tmp_path: Path, changed: dict[str, obje
 def test_the_confusion_comes_back_whatever_the_names(tmp_path: Path) -> None:
     names = ["actual", "predicted", 'a,"b"\nc']
     matrix = np.random.default_rng(3).integers(0, 9, (3, 3))
-    (tmp_path / "c.csv").write_text(confusion_csv(matrix, names))
-    np.testing.assert_array_equal(read_confusion(tmp_path / "c.csv", names), matrix)
+    counts = confusion_of(matrix)
+    for number, write in enumerate((confusion_csv, confusion_counts_csv)):  # the first is what earlier versions kept
+        path = tmp_path / f"{number}.csv"
+        path.write_bytes(write(counts, names).encode())
+        np.testing.assert_array_equal(read_confusion(path, names).among(np.arange(3)), matrix)

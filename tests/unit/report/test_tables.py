@@ -4,6 +4,7 @@ import io
 import numpy as np
 
 from fedpipe.report.tables import confusion_csv, rounds_csv
+from tests.unit.report.reports import confusion_of
 
 
 def test_a_table_of_rounds():
@@ -33,6 +34,6 @@ def test_no_rounds_give_the_header_alone():
 def test_the_confusion_table_counts_back_to_its_matrix():
     matrix = np.random.default_rng(1).integers(0, 5, (10, 10))
     found = np.zeros((10, 10), int)
-    for row in csv.DictReader(io.StringIO(confusion_csv(matrix))):
+    for row in csv.DictReader(io.StringIO(confusion_csv(confusion_of(matrix), "0123456789"))):
         found[int(row["actual"]), int(row["predicted"])] += 1
     np.testing.assert_array_equal(found, matrix)

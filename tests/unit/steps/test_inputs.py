@@ -1,6 +1,9 @@
 """What a user's files become before a model sees them, and what is refused: real files, no model."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +12,7 @@ import pytest
 from PIL import Image
 
 from fedpipe.config import DataConfig
+from fedpipe.data.prepare import prepare_shards
 from fedpipe.errors import DataError
 from fedpipe.models.saved import InputFacts
 from fedpipe.steps.inputs import Reader
@@ -101,9 +105,11 @@ def test_what_does_not_fit_is_refused(png, parquet, tmp_path):
     with pytest.raises(DataError, match="expected 6 numbers in a row, for features of 2 x 3"):
         read(parquet(pixels=pa.array([[1, 2]], pa.list_(pa.uint8()))))
     for texts in (["ab", "abc"], pa.array([[1, 2], [3]], pa.list_(pa.int64()))):
-        with pytest.raises(DataError, match="expected 2 numbers in a row, for features of 2, found texts or tokens from row 0 on"):
+        with pytest.raises(
+            DataError, match=r"expected 2 numbers in a row, for features of 2, found sequences \(texts or tokens\) from row 0 on"
+        ):
             read(parquet(text=texts), InputFacts(), (2,))
-    with pytest.raises(DataError, match="expected features that fit uint8, found others at row 0"):
+    with pytest.raises(DataError, match="expected features that fit uint8, found others at row 1"):
         read(parquet(pixels=pa.array([[1, 2, 3, 4, 5, 999]], pa.list_(pa.int64(), 6))))
     with pytest.raises(DataError, match="expected features that are numbers, found name"):
         read(parquet(name=["x"], a=[1]), InputFacts("float32"), (2,))
@@ -111,10 +117,127 @@ def test_what_does_not_fit_is_refused(png, parquet, tmp_path):
         read(png(GREY), InputFacts("float32"))
     with pytest.raises(DataError, match="--invert: expected a model of pixels"):
         read(parquet(text=["ab"]), InputFacts("int32"), (None,), tokens=True, invert=True)
-    for name, words in (("gone.png", "found nothing"), (".", "found a folder"), ("notes.txt", r"found \.txt")):
-        (tmp_path / "notes.txt").touch()
+    for name, words in (("gone.png", "found nothing"), ("notes.xyz", r"found \.xyz")):
+        (tmp_path / "notes.xyz").touch()
         with pytest.raises(DataError, match=words):
             read(tmp_path / name)
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(DataError, match=r"broken\.parquet: expected a Parquet file"):
         read(tmp_path / "broken.parquet")
+
+
+NAMED = InputFacts("float32", source="csv", columns=("a", "b"))
+
+
+def test_columns_are_found_by_name_in_any_order(parquet, caplog):
+    expected = read(parquet(a=[1.0, 2.0], b=[3.0, 4.0]), NAMED, (2,))[0]
+    assert expected.tolist() == [[1, 3], [2, 4]]
+    for columns in (
+        {"b": [3.0, 4.0], "a": [1.0, 2.0]},
+        {"label": ["x", "y"], "b": [3.0, 4.0], "client": ["c", "c"], "a": [1, 2]},
+    ):
+        assert read(parquet(**columns), NAMED, (2,))[0].tolist() == expected.tolist()
+    assert not caplog.records
+    assert read(parquet(id=[7, 8], b=[3.0, 4.0], a=[1.0, 2.0]), NAMED, (2,))[0].tolist() == expected.tolist()
+    assert "x.parquet: columns that the model does not know are left out: id" in caplog.text
+
+
+def test_missing_columns_are_named_with_surplus_ones(parquet):
+    with pytest.raises(
+        DataError, match=r"expected the 2 columns .* found no b; columns that the model does not know: B, c\. Add or rename"
+    ):
+        read(parquet(a=[1.0], B=[2.0], c=[3.0]), NAMED, (2,))
+
+
+def test_the_runs_own_columns_count_and_not_the_projects(parquet):
+    facts = replace(NAMED, reading={"source": "csv", "client_column": "who", "label_column": "species"})
+    x, _ = read(parquet(who=["u"], b=[2.0], species=["setosa"], a=[1.0]), facts, (2,), client_column="client", label_column="label")
+    assert x.tolist() == [[1, 2]]
+
+
+def test_a_model_that_knows_no_names_says_so(parquet, caplog):
+    assert read(parquet(b=[1.0], a=[2.0]), InputFacts("float32"), (2,))[0].tolist() == [[1, 2]]
+    assert "columns are taken in the order of the file" in caplog.text
+
+
+def test_arrays_are_read_with_or_without_labels(tmp_path):
+    x = np.arange(12, dtype=np.float32).reshape(2, 6)
+    np.savez(tmp_path / "x.npz", x=x)
+    np.savez(tmp_path / "labelled.npz", x=x.reshape(2, 2, 3), label=[0, 1], client=["a", "b"])
+    for name in ("x.npz", "labelled.npz"):
+        found, rows = read(tmp_path / name, InputFacts("float32", source="npz"))
+        np.testing.assert_array_equal(found, x.reshape(2, 2, 3))
+        assert rows == [0]
+    np.savez(tmp_path / "turned.npz", x=x.reshape(2, 3, 2))
+    with pytest.raises(DataError, match="would tear the rows apart"):
+        read(tmp_path / "turned.npz", InputFacts("float32", source="npz"))
+
+
+def test_a_folder_of_images_is_read_image_by_image(png, tmp_path, caplog):
+    for number, name in enumerate(["c/1/b.png", "c/1/a.png", "d.png"]):
+        (tmp_path / "pics" / name).parent.mkdir(parents=True, exist_ok=True)
+        png(np.full((2, 3), 51 * number, np.uint8), name=f"pics/{name}")
+    (tmp_path / "pics" / "._d.png").write_bytes(b"x")
+    (tmp_path / "pics" / "notes.txt").touch()
+    parts = list(Reader(PIXELS, (2, 3), False, DataConfig(), False).parts([tmp_path / "pics"]))
+    assert [(str(part.file.relative_to(tmp_path / "pics")), round(float(part.x[0, 0, 0]), 3)) for part in parts] == [
+        ("c/1/a.png", 0.2),
+        ("c/1/b.png", 0.0),
+        ("d.png", 0.4),
+    ]
+    assert "left out: files that are no images: 1 (1 .txt)" in caplog.text
+
+
+def test_what_the_models_own_source_reads_is_taken(tmp_path):
+    body = {"users": ["u"], "num_samples": [2], "user_data": {"u": {"x": [[1.0, 2.0], [3.0, 4.0]], "y": [0, 1]}}}
+    (tmp_path / "new.json").write_text(json.dumps(body))
+    assert read(tmp_path / "new.json", InputFacts("float32", source="leaf", reading={"source": "leaf"}), (2,))[0].tolist() == [
+        [1, 2],
+        [3, 4],
+    ]
+    (tmp_path / "readings_of_mine.py").write_text(
+        "import numpy as np\nfrom fedpipe.data.sources import Batch, Source\n"
+        "def lines(config, project):\n"
+        "    x = np.array([[float(v) for v in line.split()] for line in open(config.path)], np.float32)\n"
+        "    return Source(lambda: [Batch(x, np.zeros(len(x), int))])\n"
+    )
+    (tmp_path / "new.readings").write_text("1 2\n3 4\n")
+    facts = InputFacts("float32", source="readings_of_mine:lines", reading={"source": "readings_of_mine:lines"})
+    parts = list(Reader(facts, (2,), False, DataConfig(), False, project=tmp_path).parts([tmp_path / "new.readings"]))
+    assert np.concatenate([part.x for part in parts]).tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("kind", ["the model's", "old facts", "another source", "another shape", "other labels", "another convention"])
+def test_shards_of_another_kind_are_refused(tmp_path, kind):
+    data = {"client": ["a", "a", "b", "b"], "label": ["x", "y", "x", "y"]}
+    np.savez(tmp_path / "f.npz", x=np.arange(24, dtype=np.uint8).reshape(4, 2, 3), **data)
+    manifest = prepare_shards(DataConfig(source="npz", path="f.npz", clients=None), tmp_path / "out" / "shards", tmp_path)
+    model = SimpleNamespace(tokens=None)
+    facts = InputFacts.of(manifest, model)
+    other, shape = {
+        "the model's": (facts, (2, 3)),
+        "old facts": (InputFacts("uint8", labels=("x", "y")), (2, 3)),
+        "another source": (replace(facts, source="mnist5k"), (2, 3)),
+        "another shape": (facts, (6,)),
+        "other labels": (replace(facts, labels=("x", "z")), (2, 3)),
+        "another convention": (replace(facts, pixel_convention="ink=1.0"), (2, 3)),
+    }[kind]
+    file = tmp_path / "out" / "shards" / "train-00000.parquet"
+    if kind in ("the model's", "old facts"):
+        assert read(file, other, shape)[0].shape == (2, 2, 3)
+        return
+    named = {
+        "another source": "source npz, the model's mnist5k",
+        "another shape": "features of 2 x 3 .*, the model's 6",
+        "other labels": "labels x, y, the model's x, z",
+    }
+    with pytest.raises(
+        DataError, match=f"expected shards of the kind that the model was trained on, found others: {named.get(kind, 'pixel convention')}"
+    ):
+        read(file, other, shape)
+
+
+def test_what_the_facts_say_survives_the_store():
+    facts = InputFacts("uint8", True, ("a",), None, "csv", None, ("x", "y"), {"source": "csv", "label_column": "z"})
+    assert InputFacts.read(json.loads(json.dumps(facts.to_json()))) == facts
+    assert InputFacts.read({"feature_dtype": "uint8", "columns": 7, "reading": []}) == InputFacts("uint8")

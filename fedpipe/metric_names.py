@@ -1,0 +1,61 @@
+"""Names that a run's metrics and tags may have, as MLflow takes them, and metrics as plain numbers.
+
+Checked in the round that brings a metric: a name that the store refuses when the round is sent would stop every record behind it.
+"""
+
+import posixpath
+import re
+from collections.abc import Mapping
+from typing import Any
+
+ALLOWED = "letters, digits, spaces and any of _ - . : /"
+LONGEST = 250
+"""Characters of a name."""
+_NAME = re.compile(r"[/\w.\- :]+")
+_OWN = ("round/", "final/", "best/", "sweep/")
+"""Beginnings of the names that fedpipe itself records under."""
+
+
+def why_refused(name: object) -> str | None:
+    """Return what is wrong with a name of a metric or a tag; None if the store takes it.
+
+    >>> why_refused("update norm (L2)")
+    "it has '(' and ')'"
+    >>> why_refused("update/norm") is None
+    True
+    """
+    if not isinstance(name, str):
+        return f"it is a {type(name).__name__}, not a text"
+    if not _NAME.fullmatch(name):
+        odd = sorted({character for character in name if not _NAME.fullmatch(character)})
+        return f"it has {' and '.join(map(repr, odd[:5]))}" if odd else "it is empty"
+    if len(name) > LONGEST:
+        return f"it has {len(name)} characters, more than {LONGEST}"
+    if posixpath.normpath(name) != name or name == "." or name.startswith(("..", "/")):
+        return "as a path it would be written in another way"
+    return None
+
+
+def checked_metrics(metrics: Mapping[Any, Any], where: str) -> dict[str, float]:
+    """Return metrics as Python floats by name.
+
+    Args:
+        metrics: numbers, also of NumPy or TensorFlow, by name; NaN and infinities are taken.
+        where: what brought them, for the error.
+
+    Raises:
+        ValueError: a name is one that the store refuses or fedpipe's own, or a value is no number.
+    """
+    values: dict[str, float] = {}
+    for name, value in metrics.items():
+        reason = why_refused(name)
+        if reason is None and (name == "round" or name.startswith(_OWN)):
+            reason = f"names that are 'round' or begin with {', '.join(_OWN)} are fedpipe's own"
+        if reason is not None:
+            shown = name if len(str(name)) <= LONGEST else f"{str(name)[:40]}..."
+            raise ValueError(f"{where}: metric {shown!r}: {reason}. A name may have {ALLOWED}. Rename it, then `fedpipe resume`.")
+        try:
+            values[name] = float(value)
+        except (TypeError, ValueError) as err:
+            raise ValueError(f"{where}: metric {name!r}: expected a number, found {type(value).__name__} {str(value)[:60]!r}.") from err
+    return values
