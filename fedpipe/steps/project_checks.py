@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import Config, DataConfig, load_config
+from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.config.model import MODEL_NAMES
-from fedpipe.errors import DataError, FedpipeError
+from fedpipe.errors import ConfigError, DataError, FedpipeError, ModelError
 from fedpipe.locks import can_lock, file_lock
+from fedpipe.own_code import import_own, own_code
 from fedpipe.steps import dvc
 from fedpipe.steps.checks import Check
 from fedpipe.steps.data import prepare, require_dependencies, settings_of_stage
-from fedpipe.steps.early import describe_failure, import_own
 from fedpipe.steps.project import Project
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def check_model(config: Config, project: Project, population: "Population | None
 
     name = config.model.name
     if name not in MODEL_NAMES:
-        import_own("model.name", name, project.root)
+        import_own(name, project.root, "model.name", ModelError)
     if population is None:
         return Check("model", True, True, f"{name} can be imported; it is built once the data are there", "")
     manifest = population.manifest
@@ -162,8 +163,8 @@ def check_algorithm(config: Config, project: Project, population: "Population | 
     """Build the algorithm, and make its first server state in a TFF worker; with `with_round`, run its first round there."""
     name = config.algorithm.name
     if population is None:
-        if ":" in name:
-            import_own("algorithm.name", name, project.root)
+        if name not in ALGORITHMS:
+            import_own(name, project.root, "algorithm.name", ConfigError)
         return Check("algorithm", True, True, f"{name} can be imported; it is built once the data are there", "")
     with tempfile.TemporaryDirectory(prefix="fedpipe-doctor-") as folder:
         result = _first_steps(config, project, population, Path(folder), with_round)
@@ -178,6 +179,7 @@ def check_algorithm(config: Config, project: Project, population: "Population | 
 def _first_steps(config: Config, project: Project, population: "Population", folder: Path, with_round: bool) -> Any:
     """Return the result of round 1, None without it."""
     from fedpipe.algorithms.registry import build_algorithm
+    from fedpipe.engine.own_algorithm import OwnAlgorithm
     from fedpipe.models import build_model
     from fedpipe.models.federated import training_clients
     from fedpipe.steps.privacy import account_of, noise_key_of
@@ -192,18 +194,18 @@ def _first_steps(config: Config, project: Project, population: "Population", fol
     with borrow_runtime(local.runtime, folder / "worker.log") as runtime:
         model = build_model(local, tuple(manifest.feature_shape), manifest.num_classes, project.root)
         key = noise_key_of(local, folder / "checkpoints")
-        try:
-            algorithm = build_algorithm(settings, model, population, folder / "cache", project.root, key)
+        arguments = (settings, model, population, folder / "cache", project.root, key)
+        if local.algorithm.name in ALGORITHMS:
+            algorithm: Any = build_algorithm(*arguments)
+        else:
+            algorithm = OwnAlgorithm.build(local.algorithm.name, runtime, build_algorithm, *arguments)
+        with own_code(f"algorithm.name={local.algorithm.name}", ConfigError, "running its first steps"):
             state = runtime.call(algorithm.initialize, what="the initial state")
             runtime.call(algorithm.weights, state, what="the initial weights")
             if not with_round:
                 return None
             first = next(number for number in range(1, len(plan) + 1) if plan.cohort(number))
             return runtime.call(algorithm.next, state, first, plan.cohort(first), what=f"round {first}")
-        except FedpipeError:
-            raise
-        except Exception as err:  # of the user's own code, most likely
-            raise DataError(f"algorithm.name={config.algorithm.name}: {describe_failure(err, project.root)}") from err
 
 
 def _data_check(population: "Population", found: str) -> Check:

@@ -36,7 +36,7 @@ def draw_plan(config: Config, population: "Population", rounds: int) -> CohortPl
     from fedpipe.models.federated import training_clients
 
     clients = training_clients(config, population)
-    examples = [population.num_examples(client_id) for client_id in clients] if config.cohort.strategy == "weighted" else None
+    examples = population.training_sizes(clients).tolist() if config.cohort.strategy == "weighted" else None
     return plan_cohorts(clients, config.cohort, rounds, config.seed, examples)
 
 
