@@ -3,13 +3,15 @@
 import os
 from pathlib import Path
 
-from fedpipe.steps.project import Project
+from fedpipe.home import ensure_home
+from fedpipe.steps.project import PREFECT_HOME, Project
 
 
 def use_writable_home(project: Project) -> None:
     """Point Prefect at `.fedpipe/prefect` if `~/.prefect` cannot be written and the user has named no other place."""
+    ensure_home(project.private)
     home = Path.home() / ".prefect"
     if "PREFECT_HOME" not in os.environ and not os.access(home if home.exists() else home.parent, os.W_OK):
-        folder = project.private / "prefect"
+        folder = project.private / PREFECT_HOME
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["PREFECT_HOME"] = str(folder)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from fedpipe.config import Config, load_config
+from fedpipe.open_files import raise_open_files_limit
 from fedpipe.outlets import watch_outlets
 from fedpipe.redact import hide
 from fedpipe.steps.early import check_own_code, early_data
-from fedpipe.steps.project import Project
+from fedpipe.steps.project import PREFECT_HOME, Project
 from fedpipe.steps.refs import DataRef
 from fedpipe.steps.retrain import RETRAIN_OF
 from fedpipe.steps.run_state import RunState, begin, removed_if_refused, running
@@ -75,6 +76,7 @@ def launch(
             raised.
     """
     watch_outlets()
+    raise_open_files_limit()
     # As the command line does; without it a program of the user's own could not save models.
     os.environ.setdefault("WRAPT_DISABLE_EXTENSIONS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -121,7 +123,7 @@ def _run_flow(
             from flows.server import prefect_api
 
             warn_of_open_ports()
-        with prefect_api(run_dir / "prefect-server.log") as server:
+        with prefect_api(run_dir / "prefect-server.log", project.private / PREFECT_HOME) as server:
             with timings.phase("import tensorflow, tff"):
                 import tensorflow_federated  # noqa: F401
             with timings.phase("import code of one's own"):

@@ -12,7 +12,7 @@ from typing import Any, Unpack
 from fedpipe.config.sweep import load_sweep
 from fedpipe.errors import ConfigError, EnvironmentProblem
 from fedpipe.outlets import watch_outlets
-from fedpipe.steps.project import Project
+from fedpipe.steps.project import PREFECT_HOME, Project
 from fedpipe.steps.sweep import SweepOptions, load, run_sweep
 from flows.home import use_writable_home
 
@@ -40,7 +40,7 @@ def launch_sweep(
     from flows.sweep_watching import SweepFlow, watching
 
     out = options.get("out")
-    with prefect_api(project.private / "prefect-server.log"), ExitStack() as stack:
+    with prefect_api(project.private / "prefect-server.log", project.private / PREFECT_HOME), ExitStack() as stack:
         run, flow = SweepFlow(), federated_sweep
         if dask is not None:
             from flows.dask_pool import DaskPool, cluster

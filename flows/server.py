@@ -14,14 +14,18 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import getproxies_environment
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
+from pydantic import SecretStr
 
-from fedpipe.errors import EnvironmentProblem
+from fedpipe.errors import EnvironmentProblem, program_error
+from fedpipe.locks import file_lock
+from fedpipe.tracking.addresses import address_problem, why_no_prefect
+from flows.prefect_database import choose_database
 
 _START_TIMEOUT_SECONDS = 120
 _STOP_TIMEOUT_SECONDS, _HURRY_SECONDS = 5, 1
@@ -54,48 +58,59 @@ class _FirstStart:
     Held from the start of a server until it answers; afterwards, and for later versions that have been here, nobody waits.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, home: Path | None) -> None:
         from prefect import __version__
-        from prefect.settings import PREFECT_HOME
 
-        home = Path(PREFECT_HOME.value())
-        self._mark = home / f".fedpipe-tables-{__version__}"
-        self._lock = FileLock(home / ".fedpipe-tables.lock", timeout=_START_TIMEOUT_SECONDS)
-        if self._done(home):
+        self._stack = ExitStack()
+        self._locked = False
+        self._mark = home / f".fedpipe-tables-{__version__}" if home is not None else None
+        if home is None or self._done(home):  # None: a database that the user named, whose own locks must do
             return
         with suppress(OSError, Timeout):  # a home that cannot be written: Prefect says so itself
-            home.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
-            if self._done(home):
-                self._lock.release()
+            self._stack.enter_context(file_lock(home / ".fedpipe-tables.lock", _START_TIMEOUT_SECONDS))
+            self._locked = not self._done(home)
+            if not self._locked:
+                self._stack.close()
 
     def _done(self, home: Path) -> bool:
-        return self._mark.exists() and (home / "prefect.db").exists()
+        return self._mark is not None and self._mark.exists() and (home / "prefect.db").exists()
 
     def over(self, done: bool) -> None:
         """Let others start; if `done`, they need not wait any more."""
-        if self._lock.is_locked:
+        if self._locked and self._mark is not None:
+            self._locked = False
             with suppress(OSError):
                 if done:
                     self._mark.touch()
-            self._lock.release()
+            self._stack.close()
 
 
 class TemporaryServer:
     """A Prefect server process that is on its way."""
 
-    def __init__(self, log_path: Path) -> None:
-        """Start it; `wait` says when it answers. Its output goes to `log_path`."""
+    def __init__(self, log_path: Path, own_folder: Path) -> None:
+        """Start it; `wait` says when it answers.
+
+        Args:
+            log_path: file for its output.
+            own_folder: folder for a database of its own, made if the user's cannot be used.
+        """
         import prefect
+        from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
 
         self._log_path = log_path
-        self._first = _FirstStart()
+        url = PREFECT_API_DATABASE_CONNECTION_URL.value()
+        text = str(url.get_secret_value() if isinstance(url, SecretStr) else url)
+        database = choose_database(Path(PREFECT_HOME.value()), text, own_folder)
+        self._first = _FirstStart(database.folder)
         self._port = _free_port()
         self.api_url = f"http://127.0.0.1:{self._port}/api"
         environment = os.environ | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
         environment |= {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in _SERVICES_NOT_NEEDED}
         environment.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-        command = [sys.executable, "-m", "uvicorn", "--app-dir", str(Path(prefect.__file__).parent.parent)]
+        environment |= database.variables
+        environment["PYTHONSAFEPATH"] = "1"  # no file of the user's is imported in the place of a module; -P is for this process alone
+        command = [sys.executable, "-P", "-m", "uvicorn", "--app-dir", str(Path(prefect.__file__).parent.parent)]
         command += ["--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(self._port)]
         command += ["--log-level", "error", "--lifespan", "on"]
         with log_path.open("ab") as log:
@@ -105,6 +120,7 @@ class TemporaryServer:
                 stdout=log,
                 stderr=log,
                 env=environment,
+                cwd=database.folder,
                 preexec_fn=_end_with_parent,
                 start_new_session=True,  # a signal to our group (Ctrl-C, `timeout`) is ours to handle: the flow's end needs the server
             )
@@ -121,10 +137,12 @@ class TemporaryServer:
             except (URLError, OSError):
                 time.sleep(0.05)
         self._first.over(done=False)
-        said = [line for line in self._log_path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        code = self._process.poll()
+        ended = f"it did not answer within {_START_TIMEOUT_SECONDS} s" if code is None else f"it ended with exit code {code}"
+        reason = program_error(self._log_path.read_text(encoding="utf-8", errors="replace"), 300)
         raise EnvironmentProblem(
-            f"Prefect's temporary server did not start: {' '.join(said[-1].split())[:300] if said else 'it said nothing'}. "
-            f"Its log: {self._log_path}. Or set PREFECT_API_URL to a server."
+            f"Prefect's temporary server did not start: {ended}{f': {reason}' if reason else ' and gave no reason'}. Its log: "
+            f"{self._log_path}. Set PREFECT_HOME to an empty folder to start with a new database, or PREFECT_API_URL to a server."
         )
 
     def close(self, hurry: bool = False) -> None:
@@ -159,8 +177,10 @@ def send_what_is_held_back(seconds: float) -> None:
 
 
 @contextmanager
-def prefect_api(log_path: Path) -> Iterator[TemporaryServer | None]:
+def prefect_api(log_path: Path, own_folder: Path) -> Iterator[TemporaryServer | None]:
     """Point Prefect at an API for the block: the configured one, or else a temporary server, which is given to wait for.
+
+    `own_folder`: for a database of the temporary server's own, should it need one.
 
     Raises:
         EnvironmentProblem: the configured one does not answer.
@@ -177,7 +197,7 @@ def prefect_api(log_path: Path) -> Iterator[TemporaryServer | None]:
             raise
         return
     _reach_this_machine_directly()
-    server = TemporaryServer(log_path)
+    server = TemporaryServer(log_path, own_folder)
     try:
         # Its pages are those that `prefect server start` shows of the same database.
         with temporary_settings({PREFECT_API_URL: server.api_url, PREFECT_UI_URL: LOCAL_UI}):
@@ -189,19 +209,33 @@ def prefect_api(log_path: Path) -> Iterator[TemporaryServer | None]:
 
 
 def require_server(url: str) -> None:
-    """Ask the configured server whether it is there: now, and not after TensorFlow's import.
+    """Ask the configured server whether it is there and Prefect's: now, and not after TensorFlow's import.
 
     Raises:
-        EnvironmentProblem: it does not answer.
+        EnvironmentProblem: it is not.
     """
+    from prefect.client.base import ServerType
     from prefect.client.orchestration import get_client
 
-    problem = get_client(sync_client=True).api_healthcheck()
-    if problem is not None:
-        raise EnvironmentProblem(
-            f"PREFECT_API_URL={url}: expected a Prefect server, but it does not answer: {problem}. Start it with "
-            "`uv run prefect server start`, or unset PREFECT_API_URL: `fedpipe run` then has a server of its own."
-        )
+    if problem := address_problem("PREFECT_API_URL", url, "http://127.0.0.1:4200/api"):
+        raise EnvironmentProblem(problem)
+    client = get_client(sync_client=True)
+    reason: object = client.api_healthcheck()
+    if reason is None and client.server_type is ServerType.SERVER:  # a page of something else answers too
+        try:
+            client.api_version()
+        except Exception as err:
+            reason = f"what answers is not Prefect's API ({type(err).__name__})"
+    if reason is not None:
+        raise EnvironmentProblem(why_no_prefect(url) or _not_there(url, reason))
+
+
+def _not_there(url: str, reason: object) -> str:
+    text = " ".join(str(reason).split()) or type(reason).__name__
+    return (
+        f"PREFECT_API_URL={url}: expected a Prefect server, but it does not answer: {text}. Start it with "
+        "`uv run prefect server start`, or unset PREFECT_API_URL: `fedpipe run` then has a server of its own."
+    )
 
 
 def _reach_this_machine_directly() -> None:

@@ -1,7 +1,6 @@
 """From `algorithm.name` to an algorithm: the named ones of `fedpipe.config.algorithms`, and a user's own. Imported when asked for."""
 
 import importlib
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from fedpipe.config import Config
 from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.errors import ConfigError, FedpipeError
 from fedpipe.models import ModelSpec
+from fedpipe.user_code import use_project_code
 
 
 def build_algorithm(
@@ -73,8 +73,8 @@ def _build_own(run: Any, project: Path | None) -> Any:
     from fedpipe.algorithms.recipe import Recipe
 
     name = run.config.algorithm.name
-    if project is not None and str(project.resolve()) not in sys.path:
-        sys.path.insert(0, str(project.resolve()))
+    if project is not None:
+        use_project_code(project, name, "algorithm.name")
     try:
         built = load(name)(run)
     except FedpipeError:

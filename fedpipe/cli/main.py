@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -16,8 +17,11 @@ from fedpipe import __version__
 from fedpipe.cli import cache, clean, data, doctor, init, lineage, models, pipeline, report, resume, run, serve, store, sweep, worker
 from fedpipe.cli.interrupted import INTERRUPTED, TERMINATED
 from fedpipe.errors import FedpipeError
+from fedpipe.home import ensure_home
+from fedpipe.open_files import open_files_problem, raise_open_files_limit
 from fedpipe.outlets import watch_outlets
 from fedpipe.redact import hide
+from fedpipe.steps.project import find_project
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """What the kernel says when a file system or a user's share of it is full."""
@@ -79,6 +83,8 @@ def main() -> NoReturn:
     # 3: TensorFlow's CPU build reports missing CUDA plug-ins as errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     watch_outlets()
+    raise_open_files_limit()
+    ensure_home(_private_folder())
     _show_warnings(debug)
     signal.signal(signal.SIGTERM, _terminated)
     try:
@@ -99,18 +105,28 @@ def main() -> NoReturn:
         if debug:
             watch_outlets()  # typer puts its own hook in the place of ours
             raise
-        code = _say(" ".join(str(err).split()), err.exit_code)
+        code = _say(open_files_problem(err) or " ".join(str(err).split()), err.exit_code)
     except Exception as err:
         if debug:
             watch_outlets()  # typer puts its own hook in the place of ours
             raise
-        if isinstance(err, OSError) and err.errno in _NO_ROOM:
+        if problem := open_files_problem(err):
+            code = _say(problem, 2)
+        elif isinstance(err, OSError) and err.errno in _NO_ROOM:
             code = _say(f"{err.filename or 'a file'}: expected room for it, found {err.strerror}. Make room, then `fedpipe resume`.", 2)
         else:
             code = _say(f"{type(err).__name__}: {' '.join(str(err).split())} (a defect of fedpipe? --debug shows where)", 1)
     if not isinstance(code, int) or code == 0:
         sys.exit(0)
     _leave(code)
+
+
+def _private_folder() -> Path | None:
+    """Return the project's folder for fedpipe's own files, None outside of a project."""
+    try:
+        return find_project(Path.cwd()).private
+    except (FedpipeError, OSError):
+        return None
 
 
 def _leave(code: int) -> NoReturn:

@@ -5,7 +5,7 @@ it. The plan is known before the first round, so a second process works through 
 all while TensorFlow is imported, when a core is idle. It has the lowest priority and stops at half of the cache's size. What it
 did not make, or could not, the round makes itself.
 
-Run as `python -m fedpipe.data.bring SHARDS PLAN CACHE MAX_BYTES`; it ends when its stdin does, so it does not outlive the run.
+Run as `python -P -m fedpipe.data.bring SHARDS PLAN CACHE MAX_BYTES`; it ends when its stdin does, so it does not outlive the run.
 """
 
 import os
@@ -43,7 +43,7 @@ def brought_ahead(shards: Path, plan: CohortPlan, plan_path: Path, cache: Path, 
     if len({client_id for cohort in plan.cohorts for client_id in cohort}) <= FEW_CLIENTS:
         yield
         return
-    command = [sys.executable, "-m", "fedpipe.data.bring", *map(str, (shards, plan_path, cache, max_bytes))]
+    command = [sys.executable, "-P", "-m", "fedpipe.data.bring", *map(str, (shards, plan_path, cache, max_bytes))]
     with log.open("ab") as errors:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=errors, stderr=errors, start_new_session=True)
     try:

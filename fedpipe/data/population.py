@@ -130,7 +130,7 @@ class _SplitReader:
         self._file_starts = np.cumsum([0, *(file.rows for file in self._files)])
         self._folder, self._shape, self._dtype = folder, manifest.feature_shape, np.dtype(manifest.feature_dtype).newbyteorder("<")
         self._lock = threading.Lock()
-        self._file = lru_cache(maxsize=open_files)(self._open_file)
+        self._file = lru_cache(maxsize=open_files)(self._read_metadata)
         self._group = lru_cache(maxsize=_GROUPS_KEPT)(self._read_group)
 
     def rows(self, client_id: str) -> tuple[int, int]:
@@ -172,29 +172,33 @@ class _SplitReader:
     def _join(self, tables: list[Any]) -> Examples:
         return Examples(_column(tables, "x", self._dtype, self._shape), _column(tables, "y", np.dtype("<i4"), ()))
 
-    def _open_file(self, number: int) -> tuple[Any, npt.NDArray[np.int64]]:
+    def _read_metadata(self, number: int) -> tuple[Any, npt.NDArray[np.int64]]:
+        """Return a file's metadata and the first rows of its row groups, with its end. No file stays open: there may be thousands."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         entry = self._files[number]
         path = self._folder / entry.name
         try:
-            file = pq.ParquetFile(path)
+            with pq.ParquetFile(path) as file:
+                metadata, schema = file.metadata, file.schema_arrow
         except (pa.ArrowException, OSError) as err:
             raise self._unfit(number, "a Parquet file", " ".join(str(err).split())) from err
         expected = shard_schema(self._dtype.itemsize * int(np.prod(self._shape)))
-        if not file.schema_arrow.equals(expected):
-            raise self._unfit(number, f"columns {_columns(expected)}", _columns(file.schema_arrow))
-        if file.metadata.num_rows != entry.rows:
-            raise self._unfit(number, f"{entry.rows} rows", f"{file.metadata.num_rows}")
-        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-        return file, np.cumsum([0, *sizes])
+        if not schema.equals(expected):
+            raise self._unfit(number, f"columns {_columns(expected)}", _columns(schema))
+        if metadata.num_rows != entry.rows:
+            raise self._unfit(number, f"{entry.rows} rows", f"{metadata.num_rows}")
+        sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        return metadata, np.cumsum([0, *sizes])
 
     def _read_group(self, number: int, group: int) -> Any:
         import pyarrow as pa
+        import pyarrow.parquet as pq
 
         try:
-            return self._file(number)[0].read_row_group(group, columns=["client_id", "x", "y"], use_threads=False)
+            with pq.ParquetFile(self._folder / self._files[number].name, metadata=self._file(number)[0]) as file:
+                return file.read_row_group(group, columns=["client_id", "x", "y"], use_threads=False)
         except (pa.ArrowException, OSError) as err:
             raise self._unfit(number, f"row group {group}", " ".join(str(err).split())) from err
 

@@ -1,6 +1,5 @@
 """The named models, what features each takes, and a user's own."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from fedpipe.models.mlp import mlp
 from fedpipe.models.resnet import resnet18_gn
 from fedpipe.models.softmax import softmax
 from fedpipe.models.spec import ModelSpec
+from fedpipe.user_code import use_project_code
 
 MODELS: dict[str, Callable[[tuple[int, ...], int], ModelSpec]] = {
     "softmax": softmax,
@@ -33,7 +33,7 @@ def build_model(config: Config, feature_shape: tuple[int, ...], num_classes: int
         config: the settings under `model` are read.
         feature_shape: of one example.
         num_classes: number of labels.
-        project: folder that is put on the path for a model of the user's own.
+        project: folder in which a model of the user's own is looked for.
 
     Raises:
         ModelError: the model does not take such features; or the user's own cannot be imported, raises, or is not what it should be.
@@ -45,8 +45,8 @@ def build_model(config: Config, feature_shape: tuple[int, ...], num_classes: int
         return MODELS[chosen.name](feature_shape, num_classes)
     from fedpipe.models.own import build_own
 
-    if project is not None and str(project.resolve()) not in sys.path:
-        sys.path.insert(0, str(project.resolve()))
+    if project is not None:
+        use_project_code(project, chosen.name, "model.name")
     return build_own(chosen.name, feature_shape, num_classes)
 
 

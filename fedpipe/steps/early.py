@@ -6,7 +6,6 @@ folder of a run. The flow's step `load_data` finds the data that were loaded her
 
 import difflib
 import importlib
-import sys
 import threading
 import traceback
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from fedpipe.errors import ConfigError, FedpipeError, shorten
 from fedpipe.steps.data import load_data
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef
+from fedpipe.user_code import use_project_code
 
 _NEVER_PASSES = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 _INSTALLED = {".venv", "site-packages", "fedpipe", "flows"}
@@ -103,7 +103,7 @@ def check_own_code(config: Config, project: Project, data: DataRef | None) -> No
 
 
 def import_own(key: str, name: str, root: Path) -> None:
-    """Import `module:function` of the user's own, with the project's folder on the path.
+    """Import `module:function` of the user's own, from the project's folder if it is there.
 
     Args:
         key: the setting that names it, for the error.
@@ -114,8 +114,7 @@ def import_own(key: str, name: str, root: Path) -> None:
         ConfigError: the module cannot be imported or does not have the function; with the user's line that failed.
     """
     module, _, function = name.partition(":")
-    if str(root.resolve()) not in sys.path:
-        sys.path.insert(0, str(root.resolve()))
+    use_project_code(root, name, key)
     try:
         loaded = importlib.import_module(module)
     except Exception as err:

@@ -170,49 +170,18 @@ class Reader:
         for row, x in self._rows_of_table(file):
             yield Part(file, row, self._features(x, file, row))
 
-    def _rows_of_table(self, file: Path) -> Iterator[tuple[int, Any]]:
-        """Yield (number of the first row, features) of a table, its columns found by their names where the model knows them."""
-        import pyarrow as pa
+    def _rows_of_table(self, path: Path) -> Iterator[tuple[int, Any]]:
+        """Yield (number of the first row from 0, features) of a table, its columns found by their names where the model knows them."""
+        from fedpipe.data.sources.tabular import open_features, table_kind
 
-        from fedpipe.data.sources.checks import unreadable
-        from fedpipe.data.sources.parquet_file import parquet_batches
-        from fedpipe.data.sources.tabular import features_of
-
-        row = 0
-        try:
-            for batch in parquet_batches(file, self._config.memory_limit_mb * 1_000_000):
-                names = self._feature_columns(file, batch.schema.names, warn=not row)
-                if batch.num_rows:
-                    yield row, features_of(self._config, file, [(name, batch.column(name)) for name in names], row)
-                row += batch.num_rows
-        except (pa.ArrowException, OSError, UnicodeError) as err:
-            raise unreadable(file, "a Parquet file", err) from err
-
-    def _feature_columns(self, file: Path, names: list[str], warn: bool) -> list[str]:
-        """Return the columns of a table that are the model's features, in the model's order.
-
-        Raises:
-            DataError: one is missing, or stands twice.
-        """
-        others = [name for name in names if name not in self._ignored()]
-        expected = self._facts.columns
-        if not expected:
-            if warn and self._facts.source is None and len(others) > 1:
-                logger.warning("%s: the model does not say the names of its features: columns are taken in the order of the file.", file)
-            return others
-        missing, surplus = [name for name in expected if name not in names], [name for name in others if name not in set(expected)]
-        if missing:
-            beside = f"; columns that the model does not know: {shorten(surplus)}" if surplus else ""
-            raise DataError(
-                f"{file}: expected the {len(expected)} columns that the model was trained on, found no {shorten(missing)}{beside}. Add or "
-                "rename them; their order does not matter."
-            )
-        twice = [name for name in dict.fromkeys(expected) if names.count(name) > expected.count(name)]
-        if twice:
-            raise DataError(f"{file}: expected each column once, found {shorten(twice)} twice. Rename or remove one.")
-        if warn and surplus:
-            logger.warning("%s: columns that the model does not know are left out: %s", file, shorten(surplus))
-        return list(expected)
+        kind = table_kind(path) or ("parquet" if path.suffix.lower() == ".parquet" else "csv")
+        table = open_features(self._config.model_copy(update={"source": kind}), path, self._facts.columns)
+        if not self._facts.columns and self._facts.source is None and len(table.names) > 1:
+            logger.warning("%s: the model does not say the names of its features: columns are taken in the order of the file.", path)
+        if table.surplus:
+            logger.warning("%s: columns that the model does not know are left out: %s", path, shorten(table.surplus))
+        for rows in table.rows():
+            yield rows.first_row - 1, rows.x
 
     def _ignored(self) -> set[str]:
         return {name for name in (self._config.label_column, self._config.client_column, "split") if name is not None}
@@ -298,7 +267,9 @@ def _settings(facts: "InputFacts", project: DataConfig) -> DataConfig:
 
 
 def _is_table(file: Path) -> bool:
-    return file.suffix.lower() in (".parquet", ".csv")
+    from fedpipe.data.sources.table_files import has_table_name
+
+    return has_table_name(file)
 
 
 def _shard_batches(file: Path) -> Iterable[Any] | None:

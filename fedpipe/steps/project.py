@@ -5,6 +5,9 @@ from pathlib import Path
 
 from fedpipe.errors import ConfigError
 
+PREFECT_HOME = "prefect"
+"""Folder in `Project.private` for Prefect's own files, where the user's cannot be used."""
+
 
 @dataclass(frozen=True)
 class Project:

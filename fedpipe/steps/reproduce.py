@@ -17,7 +17,8 @@ from typing import Any
 
 from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.config.load import read_params
-from fedpipe.errors import ConfigError, DataError, RoundError
+from fedpipe.errors import ConfigError, DataError, RoundError, program_error
+from fedpipe.git import repository_environment
 from fedpipe.steps import dvc
 from fedpipe.steps.chain import LINEAGE, ORIGIN_NAME, PARAMS_NAME, PATCH_NAME
 from fedpipe.steps.compare import Difference, first_difference
@@ -184,13 +185,13 @@ def _bring_data(there: Project, md5: str, say: Callable[[str], None]) -> tuple[s
 
 def _run(there: Project, scratch: Path, params: Path, name: str, options: list[str], verified: bool) -> dict[str, Any]:
     """Return the summary of `fedpipe run` by the work tree's own code, in a store that is thrown away."""
-    path = os.pathsep.join([str(there.root), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = os.environ | {"PYTHONPATH": path, "MLFLOW_TRACKING_URI": f"sqlite:///{scratch / 'mlflow.db'}"}
+    path = os.pathsep.join([str(_code_of(there, scratch)), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = repository_environment(there.root) | {"PYTHONPATH": path, "MLFLOW_TRACKING_URI": f"sqlite:///{scratch / 'mlflow.db'}"}
     for variable in ("DVC_STAGE", "DVC_EXP_NAME", "MLFLOW_DEFAULT_ARTIFACT_ROOT"):  # the last is the team's bucket
         environment.pop(variable, None)
     if verified:
         environment["DVC_STAGE"] = "reproduce"  # the shards are verified and DVC is not asked: what they were made from may not be here
-    command = [sys.executable, "-m", "fedpipe", "run", "--json", "--params", str(params), "--name", f"reproduce-{name}", *options]
+    command = [sys.executable, "-P", "-m", "fedpipe", "run", "--json", "--params", str(params), "--name", f"reproduce-{name}", *options]
     out, err = scratch / "stdout", scratch / "stderr"
     with out.open("w") as stdout, err.open("w") as stderr:
         process = subprocess.Popen(command, cwd=there.root, env=environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
@@ -205,10 +206,20 @@ def _run(there: Project, scratch: Path, params: Path, name: str, options: list[s
                 process.wait()
             raise
     if code:
-        said = [line for line in err.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-        raise RoundError(f"the run failed with exit code {code}: {' '.join(said[-1:])[-600:]}")
+        reason = program_error(err.read_text(encoding="utf-8", errors="replace")) or "it gave no reason"
+        raise RoundError(f"the run failed with exit code {code}: {reason.removeprefix('fedpipe: ')}")
     summary: dict[str, Any] = json.loads(out.read_text(encoding="utf-8").splitlines()[-1])
     return summary
+
+
+def _code_of(there: Project, scratch: Path) -> Path:
+    """Return a folder with links to the packages of fedpipe that the work tree has: on Python's path, without the user's other files."""
+    folder = scratch / "code"
+    folder.mkdir()
+    for package in ("fedpipe", "flows"):
+        if (there.root / package / "__init__.py").is_file():
+            (folder / package).symlink_to(there.root / package)
+    return folder
 
 
 def _compare(store: Any, run: Any, scratch: Path, folder: Path, recorded: list[dict[str, Any]], found: list[dict[str, Any]]) -> Difference:

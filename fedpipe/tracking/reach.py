@@ -21,10 +21,12 @@ from filelock import Timeout
 from fedpipe.errors import TrackingError
 from fedpipe.locks import file_lock
 from fedpipe.redact import hide
+from fedpipe.tracking.addresses import why_no_mlflow
 
 _SERVER = re.compile(r"^https?://", re.IGNORECASE)
 _DATABASE = re.compile(r"^(sqlite|postgresql|mysql|mssql)(\+\w+)?:", re.IGNORECASE)
 _POSTGRES = re.compile(r"^postgresql(\+psycopg2?)?:", re.IGNORECASE)
+_LACKS_SCHEME = re.compile(r"^(localhost|\d+\.\d+\.\d+\.\d+|[\w-]+(\.[\w-]+)*):\d+(/|$)", re.IGNORECASE)
 _PROBE_SECONDS, _MIGRATION_SECONDS = 5, 120
 _MIGRATION_LOCK = 7_362_913
 """The number of PostgreSQL's advisory lock that is held while MLflow's tables are made; any number will do, if it is always the same."""
@@ -70,6 +72,10 @@ def probe(uri: str) -> None:
     Raises:
         TrackingError: it is not.
     """
+    if _LACKS_SCHEME.match(uri):
+        raise TrackingError(f"MLFLOW_TRACKING_URI={uri}: expected an address with http:// or https:// in front. Set http://{uri}.")
+    if is_server(uri) and (problem := why_no_mlflow(uri)):
+        raise TrackingError(problem)
     with guarded(uri, "reach the store"):
         if is_server(uri):
             _probe_server(uri)

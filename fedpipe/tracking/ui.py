@@ -22,7 +22,7 @@ def ui_command(project: Path, port: int = UI_PORT, host: str = UI_HOST) -> list[
         raise TrackingError(f"{mask(uri)}: the store is no database that a UI could be started on. Open its own address in a browser.")
     artifacts = (project.resolve() / "mlartifacts").as_uri()
     where = ["--host", host, "--port", str(port), "--workers", "1"]
-    return [sys.executable, "-m", "mlflow", "server", *where, "--artifacts-destination", artifacts]
+    return [sys.executable, "-P", "-m", "mlflow", "server", *where, "--artifacts-destination", artifacts]
 
 
 def ui_environment(project: Path) -> dict[str, str]:
@@ -32,4 +32,10 @@ def ui_environment(project: Path) -> dict[str, str]:
     """
     prepare_environment()
     jobs = os.environ.get("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
-    return {**os.environ, "MLFLOW_BACKEND_STORE_URI": tracking_uri(project), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": jobs}
+    # PYTHONSAFEPATH: no file of the user's is imported in the place of a module, nor in what the server starts.
+    return {
+        **os.environ,
+        "PYTHONSAFEPATH": "1",
+        "MLFLOW_BACKEND_STORE_URI": tracking_uri(project),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": jobs,
+    }

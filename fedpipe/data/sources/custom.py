@@ -1,7 +1,6 @@
 """A source of the user's own: `data.source: mypackage.module:function`. The contract: docs/sources.md."""
 
 import importlib
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,17 +13,18 @@ from fedpipe.data.sources.base import Batch, Source, SourceSummary
 from fedpipe.data.sources.checks import check_features, check_ids, check_labels, check_marks, check_sequences, row_name
 from fedpipe.errors import DataError
 from fedpipe.redact import hide
+from fedpipe.user_code import use_project_code
 
 
 def open_custom(config: DataConfig, project: Path) -> Source:
-    """Import the function, with the project's folder on the path, and return what it returns for these settings.
+    """Import the function, from the project's folder if it is there, and return what it returns for these settings.
 
     Raises:
+        ConfigError: its module has the name of another one.
         DataError: the module or the function is not there, raises, or does not return a `Source`; the cause is kept.
     """
     module, _, name = config.source.partition(":")
-    if str(project.resolve()) not in sys.path:
-        sys.path.insert(0, str(project.resolve()))
+    use_project_code(project, config.source, "data.source")
     try:
         source = getattr(importlib.import_module(module), name)(config, project)
     except DataError:

@@ -92,7 +92,7 @@ def test_the_store_is_in_the_environment_and_not_in_the_command(project, monkeyp
     uri = "postgresql://ann:s3cret@db/runs"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     command = ui_command(project, 5001)
-    assert command[:4] == [sys.executable, "-m", "mlflow", "server"]
+    assert command[:5] == [sys.executable, "-P", "-m", "mlflow", "server"]
     assert command[command.index("--host") + 1] == "127.0.0.1"
     assert command[command.index("--port") + 1] == "5001"
     assert "s3cret" not in " ".join(command)

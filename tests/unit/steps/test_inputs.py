@@ -109,7 +109,7 @@ def test_what_does_not_fit_is_refused(png, parquet, tmp_path):
             DataError, match=r"expected 2 numbers in a row, for features of 2, found sequences \(texts or tokens\) from row 0 on"
         ):
             read(parquet(text=texts), InputFacts(), (2,))
-    with pytest.raises(DataError, match="expected features that fit uint8, found others at row 0"):
+    with pytest.raises(DataError, match="expected features that fit uint8, found others at row 1"):
         read(parquet(pixels=pa.array([[1, 2, 3, 4, 5, 999]], pa.list_(pa.int64(), 6))))
     with pytest.raises(DataError, match="expected features that are numbers, found name"):
         read(parquet(name=["x"], a=[1]), InputFacts("float32"), (2,))

@@ -1,0 +1,113 @@
+"""What is behind an address that was set for MLflow or for Prefect, and what should be written where it is something else.
+
+Both have a server, a variable for its address, and pages in a browser; the addresses are easily confused, or copied with too much or too
+little. The questions here are asked after something failed, and once for MLflow; each waits a few seconds at most.
+"""
+
+import re
+import socket
+import urllib.error
+import urllib.request
+from urllib.parse import urlsplit
+
+_SECONDS = 5
+_MOST_BYTES = 1000
+
+
+def why_no_prefect(url: str) -> str | None:
+    """Return what to write in the place of `PREFECT_API_URL=url`, behind which no Prefect API answered; None if nothing is known."""
+    name = "PREFECT_API_URL"
+    if not _listens(url):
+        return None
+    for base in _bases(url):
+        if is_prefect(f"{base}/api"):
+            return f"{name}={url}: the API of the Prefect server there has another address. Set {name}={base}/api."
+        if is_mlflow(base):
+            return (
+                f"{name}={url}: an MLflow server answers there, not Prefect. That address belongs into MLFLOW_TRACKING_URI; set {name} to "
+                "Prefect's, such as http://127.0.0.1:4200/api, or unset it."
+            )
+    return None
+
+
+def why_no_mlflow(uri: str) -> str | None:
+    """Return what to write in the place of `MLFLOW_TRACKING_URI=uri`, an address of HTTP; None if nothing speaks against it."""
+    name = "MLFLOW_TRACKING_URI"
+    example = "http://127.0.0.1:5000"
+    if problem := address_problem(name, uri, example):
+        return problem
+    if not _listens(uri):
+        return None  # which the caller says
+    base = uri.rstrip("/")
+    answer = _get(f"{base}/health")
+    if answer == "OK" or (answer is not None and answer.startswith("401")):
+        return None
+    for other in _bases(uri):
+        if is_prefect(f"{other}/api"):
+            return (
+                f"{name}={uri}: a Prefect server answers there, not MLflow. That address belongs into PREFECT_API_URL, as {other}/api; set "
+                f"{name} to MLflow's, such as {example}, or unset it."
+            )
+        if other != base and is_mlflow(other):
+            return f"{name}={uri}: the MLflow server there has another address. Set {name}={other}."
+    return None
+
+
+def is_prefect(api: str) -> bool:
+    """Return whether a Prefect API answers at `api`."""
+    return _get(f"{api}/health") == "true"
+
+
+def is_mlflow(base: str) -> bool:
+    """Return whether an MLflow server answers at `base`."""
+    version = _get(f"{base}/version")
+    return _get(f"{base}/health") == "OK" and version is not None and re.match(r"\d+\.\d+", version) is not None
+
+
+def address_problem(name: str, address: str, example: str) -> str | None:
+    """Return what is wrong with the form of the address in the variable `name`, None if nothing is."""
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError as err:
+        return f"{name}={address}: not an address: {err}. Write it as {example}."
+    if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
+        return f"{name}={address}: expected an address that begins with http:// or https:// and a host. Write it as {example}."
+    if parts.query or parts.fragment:
+        return f"{name}={address}: this is the address of a page. Leave out everything from the '{'?' if parts.query else '#'}' on."
+    return None
+
+
+def _listens(address: str) -> bool:
+    """Return whether anything takes connections at the address's host and port; a proxy may stand in between, which is not asked."""
+    parts = urlsplit(address)
+    if urllib.request.getproxies().get(parts.scheme.lower()) and not urllib.request.proxy_bypass(parts.hostname or ""):
+        return True
+    port = parts.port or (443 if parts.scheme.lower() == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), _SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def _bases(address: str) -> list[str]:
+    """Return where the server's root may be: below the address's path or above it, by the address's scheme or by the other one."""
+    parts = urlsplit(address)
+    schemes = ("http", "https") if parts.scheme.lower() == "http" else ("https", "http")
+    path = parts.path.rstrip("/").removesuffix("/api")
+    return list(dict.fromkeys(f"{scheme}://{parts.netloc}{start}" for scheme in schemes for start in (path, "")))
+
+
+def _get(address: str) -> str | None:
+    """Return the beginning of what an address answers, `CODE REASON` of an error, None if nothing answers."""
+    parts = urlsplit(address)
+    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # urllib takes no password in an address
+    request = urllib.request.Request(plain, headers={"Accept": "application/json, text/plain"})  # noqa: S310 - http(s), by `address_problem`
+    try:
+        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
+            return str(answer.read(_MOST_BYTES).decode(errors="replace").strip().strip('"'))
+    except urllib.error.HTTPError as err:
+        return f"{err.code} {err.reason}"
+    except (OSError, ValueError):
+        return None

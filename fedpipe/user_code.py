@@ -1,0 +1,74 @@
+"""Where Python finds a user's own modules: in the project's folder, after everything that is installed.
+
+The folder is not put on `sys.path`: in front, a file of the user's called `queue.py` would take the place of Python's own in every library
+that is imported later. A name that is taken already is refused with the file that has to be renamed.
+"""
+
+import importlib.machinery
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from fedpipe.errors import ConfigError
+
+
+class _ProjectFinder:
+    """Finds top-level modules in one project's folder; the last finder that Python asks."""
+
+    def __init__(self) -> None:
+        self.folder: str | None = None
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Return where the module is; None for a submodule, or where the folder has none of this name."""
+        if path is not None or self.folder is None:
+            return None
+        return importlib.machinery.PathFinder.find_spec(name, [self.folder], target)
+
+    def invalidate_caches(self) -> None:
+        """Forget what was in the folder."""
+        importlib.machinery.PathFinder.invalidate_caches()
+
+
+_finder = _ProjectFinder()
+
+
+def use_project_code(project: Path, place: str, setting: str) -> None:
+    """Make the project's modules importable from here on.
+
+    Args:
+        project: the project's folder.
+        place: `module:function`, as it stands in the setting.
+        setting: name of the setting, for the error.
+
+    Raises:
+        ConfigError: the project has the module, but Python itself or an installed package has one of the same name.
+    """
+    folder = project.resolve()
+    _finder.folder = str(folder)
+    if _finder not in sys.meta_path:
+        sys.meta_path.append(_finder)
+    _finder.invalidate_caches()
+    name = place.partition(":")[0].partition(".")[0]
+    file = next((file for file in (folder / f"{name}.py", folder / name / "__init__.py") if file.is_file()), None)
+    if file is None:
+        return
+    owner = _other_owner(name, folder)
+    if owner is not None:
+        raise ConfigError(
+            f"{setting}={place}: the name {name} is taken by {owner}, so {file.relative_to(folder)} is never imported. Rename it, for "
+            f"example to my_{name}."
+        )
+
+
+def _other_owner(name: str, folder: Path) -> str | None:
+    """Return who else has a module of this name, None if nobody: outside of the folder, and not a folder without code."""
+    if name in sys.stdlib_module_names:
+        return "a module of Python itself"
+    spec = importlib.machinery.PathFinder.find_spec(name)  # on sys.path alone
+    origin = spec.origin if spec is not None else None
+    if origin is None or Path(origin).resolve().is_relative_to(folder):
+        return None
+    return f"an installed package ({Path(origin).parent})"
