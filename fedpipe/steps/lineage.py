@@ -179,7 +179,7 @@ def _population(project: Project, wanted: str | None) -> tuple[str, str | None]:
     """Return whose data they are, and the key of their clients, None where there are no data yet."""
     from fedpipe.data.manifest import read_manifest
 
-    data = data_of(project, wanted)
+    data = data_of(project, wanted, of_runs=True)
     if data.population:
         return data.title, data.population
     try:

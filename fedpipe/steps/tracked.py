@@ -92,7 +92,7 @@ def _start(
             path=str(Path(data.path).relative_to(project.root)),
             md5=data.md5,
             source=f"{manifest.source} {manifest.source_version}",
-            counts={"clients": len(clients), "train_examples": sum(map(population.num_examples, clients))},
+            counts={"clients": len(clients), "train_examples": int(population.training_sizes(clients).sum())},
         ),
         save_every=config.tracking.save_every,
         key=key,
