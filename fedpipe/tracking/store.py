@@ -196,7 +196,7 @@ def _make_tables(uri: str, artifacts: str) -> None:
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    SqlAlchemyStore(uri, artifacts).engine.dispose()
+    SqlAlchemyStore(uri, artifacts).engine.dispose()  # type: ignore[no-untyped-call]
 
 
 def _find_experiment(client: "MlflowClient", name: str, artifacts: str | None) -> tuple[str, str]:
