@@ -14,7 +14,7 @@ from fedpipe.cli.downloads import DownloadBar
 from fedpipe.cli.output import doubts, result_console
 from fedpipe.types import RoundReport
 
-console = Console(stderr=True)
+console = Console(stderr=True, markup=False, emoji=False)
 
 
 class RoundBar:
@@ -87,9 +87,10 @@ def show_summary(summary: dict[str, Any], root: Path) -> None:
         table.add_row(label, *(f"{figures[key]:.4f}" if key in figures else "-" for key in ("test/loss", "test/accuracy")))
     console.print(table)
     commit = "this run has no commit: no git repository here" if summary["git_commit"] == "none" else f"commit {summary['git_commit'][:12]}"
+    folder = Path(summary["run_dir"])
     lines = [
         f"data   {summary['data_md5'][:12]}   {commit}   weights sha256 {summary['weights_sha256'][:12]}",
-        f"files  {summary['run_dir']}",
+        f"files  {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}",
         f"MLflow {summary['url']}",
     ]
     command = ui_address(root, tracking_uri(root)).command

@@ -1,8 +1,9 @@
 """The settings of the data: where the examples come from, and how they become clients."""
 
+import codecs
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from fedpipe.config.base import OWN_FUNCTION, Group, Name, PositiveInt
 
@@ -38,6 +39,30 @@ class DataConfig(Group):
         None,
         description="Shape of one example, such as `[28, 28]` or `[32, 32, 3]`, for features that the source holds as one flat row: "
         "a `cnn` takes pixels from columns. Values fill it row by row, the last axis fastest; `null`: as the source has them.",
+    )
+    separator: str | None = Field(
+        None,
+        min_length=1,
+        max_length=3,
+        description="Character between the cells of a `csv`: `,`, `;`, `|`, or `tab`. `null`: found from the first lines, and said.",
+    )
+    encoding: Annotated[str, Field(min_length=1, max_length=40)] | None = Field(
+        None,
+        description="Encoding of a `csv`, such as `utf-8`, `latin-1`, `cp1252` or `utf-16`. `null`: what its byte order mark says, else "
+        "UTF-8.",
+    )
+    decimal: Literal[".", ","] = Field(".", description="Sign before the fraction of a number in a `csv`.")
+    column_names: list[Name] | None = Field(
+        None, min_length=1, description="Names of a `csv`'s columns where the file has no header; `null`: its first line names them."
+    )
+    feature_columns: list[Name] | None = Field(
+        None,
+        min_length=1,
+        description="Columns (`parquet`, `csv`) that are features; names or patterns such as `pixel*`. `null`: all that are not client, "
+        "label or split.",
+    )
+    ignore_columns: list[Name] | None = Field(
+        None, min_length=1, description="Columns (`parquet`, `csv`) that are left out; names or patterns such as `name_*`."
     )
     partition: Literal["auto", "natural", "iid", "dirichlet", "pathological", "quantity"] = Field(
         "auto",
@@ -98,9 +123,47 @@ class DataConfig(Group):
         None, description="Folder for downloaded sources (`emnist`), relative to the project; `null` is the user's cache."
     )
 
+    @field_validator("separator")
+    @classmethod
+    def _one_character(cls, separator: str | None) -> str | None:
+        if separator in (None, "tab", "\\t"):
+            return None if separator is None else "\t"
+        if len(separator) != 1 or separator.isalnum() or separator in '"\r\n\0' or not separator.isascii():
+            raise ValueError(f"data.separator: expected one ASCII character such as ; or the word tab, found {separator!r}")
+        return separator
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, encoding: str | None) -> str | None:
+        if encoding is not None and not _is_text_encoding(encoding):
+            raise ValueError(f"data.encoding: expected an encoding that Python knows, such as utf-8, latin-1 or utf-16, found {encoding!r}")
+        return encoding
+
+    @model_validator(mode="after")
+    def _refuse_what_the_source_ignores(self) -> "DataConfig":
+        readers: dict[str, tuple[str, ...]] = dict.fromkeys(("separator", "encoding", "decimal", "column_names"), ("csv",))
+        readers |= dict.fromkeys(("feature_columns", "ignore_columns"), ("csv", "parquet"))
+        for key, sources in readers.items():
+            value = getattr(self, key)
+            own = OWN_FUNCTION.fullmatch(self.source)  # its function may read any setting
+            if value != type(self).model_fields[key].default and self.source not in sources and not own:
+                raise ValueError(
+                    f"data.{key}={value} is set but data.source={self.source} ignores it. Remove it or choose {' or '.join(sources)}."
+                )
+        if self.separator is not None and self.separator == self.decimal:
+            raise ValueError(f"data.separator and data.decimal are both {self.decimal!r}. Correct one of them.")
+        return self
+
     @field_validator("source")
     @classmethod
     def _known_source(cls, source: str) -> str:
         if source not in SOURCE_NAMES and not OWN_FUNCTION.fullmatch(source):
             raise ValueError(f"data.source: expected one of {', '.join(SOURCE_NAMES)}, or mypackage.module:function, found {source!r}")
         return source
+
+
+def _is_text_encoding(name: str) -> bool:
+    try:
+        return bool(codecs.lookup(name)._is_text_encoding)  # base64, rot13 and others are codecs, but no encodings of texts
+    except (LookupError, ValueError):
+        return False

@@ -100,7 +100,8 @@ def apply_override(values: dict[str, Any], override: str, where: str = "-S") -> 
         raise ConfigError(f"{where} {override}: expected KEY=VALUE, for example client.learning_rate=0.05.")
     if key not in known_keys():
         raise ConfigError(f"{where} {override}: unknown key '{key}'{nearest(key)}")
-    value = parse_yaml(text, f"{where} {override}")
+    is_sign = len(text) == 1 and not text.isalnum() and text != "~"  # a separator such as , or |, which YAML would not read as a text
+    value = text if is_sign else parse_yaml(text, f"{where} {override}")
     *groups, last = key.split(".")
     place = values
     for group in groups:

@@ -67,7 +67,9 @@ class RunFiles:
         remove: whether it is to be removed.
         reason: why it stays; empty if it goes.
         models: registered versions that it trained.
-        sweep: name or run id of the sweep that it belongs to or is; empty if none.
+        sweep: name of the sweep that it belongs to or is; empty if none.
+        data_md5: DVC's md5 of its data; empty if not known.
+        pending: what a command still does with the folder of this finished run; empty if nothing.
     """
 
     name: str
@@ -82,6 +84,7 @@ class RunFiles:
     models: tuple[str, ...] = ()
     sweep: str = ""
     data_md5: str = ""
+    pending: str = ""
 
     @property
     def size_bytes(self) -> int:
@@ -212,6 +215,7 @@ def _all_runs(project: Project, store: "Store | None", stored: "dict[str, Stored
                 models=record.models if record else (),
                 sweep=str(state.values.get("sweep") or ""),
                 data_md5=str(state.values.get("data_md5") or (record.data_md5 if record else "")),
+                pending=_pending(state),
             )
         )
     if store is not None and is_own_store(project.root):
@@ -236,6 +240,14 @@ def _status(state: RunState, record: "StoredRun | None") -> str:
         return DELETED
     status = str(state.values["status"])
     return status if status in (FINISHED, "pruned", "failed") else INTERRUPTED
+
+
+def _pending(state: RunState) -> str:
+    if state.incomplete:
+        return f"its record lacks {shorten(state.incomplete, 3)}; `fedpipe record` adds it"
+    if state.finished and state.values.get("told") is False:
+        return "it was killed before it showed its result; `fedpipe resume` shows it"
+    return ""
 
 
 def _judge(
@@ -280,6 +292,7 @@ def _why_needed(run: RunFiles, stored: "dict[str, StoredRun]", selection: Select
             return "the MLflow store does not have it" if has_store else "there is no MLflow store that has it"
         if run.run_id and unsent(Path(run.folder)):
             return "MLflow does not have all of its records; `fedpipe sync` sends them"
+        return run.pending
     return ""
 
 

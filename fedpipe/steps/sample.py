@@ -24,7 +24,7 @@ def sample_clients(config: Config, data: DataRef, run_dir: Path) -> PlanRef:
 
     population = Population.open(Path(data.path), verify=False)
     clients = training_clients(config, population)
-    examples = [population.num_examples(client_id) for client_id in clients] if config.cohort.strategy == "weighted" else None
+    examples = population.training_sizes(clients).tolist() if config.cohort.strategy == "weighted" else None
     text = plan_cohorts(clients, config.cohort, config.rounds, config.seed, examples).to_json()
     path = run_dir / PLAN_NAME
     write_atomic(path, text)

@@ -1,6 +1,6 @@
 """What README and docs show as code: Python runs, settings are settings, commands are known to the programs that they call.
 
-Which commands are run, and which are only parsed and why, is said at `not_run_here`.
+Commands are only parsed here, also those within a text; `test_sequences.py` runs what stands in blocks.
 """
 
 import ast
@@ -8,11 +8,8 @@ import doctest
 import importlib.util
 import itertools
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 import textwrap
 import tomllib
 from collections.abc import Callable
@@ -189,55 +186,3 @@ CHECKS: dict[str, Callable[[list[str]], None]] = {
     "mkdocs": _mkdocs,
     "mlflow": lambda _words: None,  # spoken of; its own command line is run by the tests of models
 }
-
-
-def not_run_here(command: str) -> str | None:
-    """Return why `test_trainings_run` leaves a command out; None if it runs it."""
-    if not command.startswith("fedpipe run "):
-        return "tests/e2e runs it (dvc, resume, sync, lineage, reproduce, forget, ui, serve, deployments) or it is a program of its own"
-    for words, why in {
-        "data.path=": "wants a file of the reader's: tests/e2e/test_own_data.py brings such files",
-        "data.source=shakespeare": "downloads",
-        "params/sweep_": "wants a sweep's result: tests/e2e/test_sweep.py",
-        "runtime.remote=": "wants machines: tests/e2e/test_remote.py",
-        "params/": "downloads: tests/docs/test_algorithms.py trains a round with each of these settings",
-        "sensors:": "wants the page's module: tests/docs/test_sources.py",
-        "narrow:": "wants the page's module: tests/docs/test_models.py",
-        "clipped:": "wants the page's module: tests/docs/test_algorithms.py",
-        "model.name=cnn -S": "minutes of arithmetic: the models are trained in tests/integration/models",
-        "model.name=cnn": "as above",
-    }.items():
-        if words in command:
-            return why
-    return None
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory, clone: Callable[..., Path]) -> tuple[Path, dict[str, str]]:
-    """Return a clone and the environment of someone with an empty home."""
-    folder = tmp_path_factory.mktemp("reader")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_", "DVC_"))}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    (folder / "home").mkdir()
-    return clone(folder / "project"), kept | {"HOME": str(folder / "home"), "PATH": path, "DVC_NO_ANALYTICS": "true"}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("command", [command for command in COMMANDS if not_run_here(command) is None])
-def test_trainings_run(command: str, shop: tuple[Path, dict[str, str]]) -> None:
-    # As it stands but for the number of rounds: what a page says must be accepted and must train.
-    project, environment = shop
-    log = project.parent / "log"
-    with log.open("w") as out:  # a file, never a pipe
-        done = subprocess.run(
-            [*shlex.split(command), "--json", "-S", "rounds=3"],
-            cwd=project,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            timeout=400,
-            check=False,
-        )
-    assert done.returncode == 0, log.read_text()[-2000:]
-    assert json.loads(log.read_text().splitlines()[-1])["final"]["test/loss"] > 0

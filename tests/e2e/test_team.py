@@ -75,7 +75,7 @@ def walked(make_user: Callable[..., Any], s3: S3) -> Iterator[tuple[Shell, dict[
     with ExitStack() as stack:
         cluster = stack.enter_context(postgres_cluster())
         stack.enter_context(cluster.running())
-        for kind, block in re.findall(r"^(?:<!-- ([\w ]+) -->\n)?```\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        for kind, block in re.findall(r"^(?:<!-- ([\w ]+)(?:: [^>]*)? -->\n)?```\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
             if kind == "not run":
                 assert "docker compose" in block
             elif kind == "servers":

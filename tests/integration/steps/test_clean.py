@@ -187,6 +187,8 @@ def test_what_is_needed_is_never_removed(project: Project, store: Store) -> None
     (unsent.folder / "journal.jsonl").write_text('{"kind": "tags"}\n')
     elsewhere = begin(project, "elsewhere", Config(), "run")  # recorded in another store
     elsewhere.update(mlflow_run_id="f" * 32, status=FINISHED)
+    add_run(project, store, "incomplete", incomplete={"pictures": "no room"})
+    add_run(project, store, "untold", told=False)
     everything = Selection(older_than_seconds=0, keep=0, records=True)
     with running.alive():
         plan = plan_cleaning(project, everything)
@@ -196,6 +198,8 @@ def test_what_is_needed_is_never_removed(project: Project, store: Store) -> None
     assert said["interrupted"].startswith("interrupted; `fedpipe resume` can continue it")
     assert said["running"] == "running"
     assert "fedpipe sync" in said["unsent"]
+    assert said["incomplete"] == "its record lacks pictures; `fedpipe record` adds it"
+    assert "fedpipe resume" in said["untold"]
     assert said["elsewhere"] == "the MLflow store does not have it"
     assert all(state.folder.is_dir() for state in (champion, interrupted, running, unsent, elsewhere))
     assert removed(plan_cleaning(project, Selection(statuses=("interrupted",), keep=0))) == {"interrupted", "running"}

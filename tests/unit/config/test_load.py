@@ -117,6 +117,34 @@ def test_numbers_are_those_of_yaml_1_2(params: Path, text: str, value: float) ->
     assert load_config(params).client.learning_rate == value
 
 
+@pytest.mark.parametrize(("text", "separator"), [(",", ","), (";", ";"), ("|", "|"), ("tab", "\t"), (r"\t", "\t"), ("\t", "\t")])
+def test_a_separator_is_set_as_it_is_typed(tmp_path: Path, text: str, separator: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("data:\n  source: csv\n")
+    assert load_config(path, [f"data.separator={text}"]).data.separator == separator
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["data.separator=;"], "data.separator=; is set but data.source=mnist5k ignores it. Remove it or choose csv"),
+        (["data.source=parquet", "data.decimal=,"], "data.decimal=, is set but data.source=parquet ignores it"),
+        (["data.source=npz", "data.ignore_columns=[a]"], "data.source=npz ignores it. Remove it or choose csv or parquet"),
+        (["data.source=csv", "data.separator=ab"], "data.separator: expected one ASCII character such as ; or the word tab, found 'ab'"),
+        (["data.source=csv", "data.separator=1"], "'data.separator': input should be a valid string"),
+        (["data.source=csv", "data.separator=,", "data.decimal=,"], "data.separator and data.decimal are both ','"),
+        (["data.source=csv", "data.encoding=utf-99"], "data.encoding: expected an encoding that Python knows"),
+        (["data.source=csv", "data.encoding=base64"], "data.encoding: expected an encoding that Python knows"),
+    ],
+)
+def test_settings_of_tables_that_cannot_be_meant_are_refused(tmp_path: Path, settings: list[str], message: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("{}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, settings)
+    assert message in str(caught.value)
+
+
 def test_dvc_sets_a_value_in_params_yaml_and_changes_no_other_line(tmp_path: Path) -> None:
     """`dvc exp run -S` writes the whole file anew: a `null` would become nothing, in every line that has one."""
     from dvc.utils.serialize import modify_yaml

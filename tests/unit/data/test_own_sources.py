@@ -177,7 +177,7 @@ def test_a_missing_column_is_named(tmp_path: Path, source: str, column: str) -> 
 
 def test_nan_is_named_with_its_row(tmp_path: Path) -> None:
     pq.write_table(pa.table(GOOD | {"p0": [0.0, 1.0, float("nan"), 0.0]}), tmp_path / "f")
-    with pytest.raises(DataError, match=r"NaN.*at row 2"):
+    with pytest.raises(DataError, match=r"row 3, column p0: .* found no value \(NaN\)"):
         read(tmp_path, "parquet", "f")
 
 
@@ -205,7 +205,7 @@ def test_no_id_becomes_a_path_and_all_come_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bad", ["", "x" * 1001])
 def test_an_id_of_no_or_too_many_characters_is_refused(tmp_path: Path, bad: str) -> None:
     pq.write_table(pa.table(GOOD | {"client": ["a", bad, "b", "b"]}), tmp_path / "f")
-    with pytest.raises(DataError, match=r"1 to 1000 characters, found .* at row 1"):
+    with pytest.raises(DataError, match=r"1 to 1000 characters, found .* at row 2 \(the first row is 1\), column client"):
         read(tmp_path, "parquet", "f")
 
 
@@ -284,7 +284,11 @@ def test_texts_are_their_bytes_plus_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "message"), [("uint8", "fit uint8, found others at row 1"), ("int32", "fit int32, found others at row 1")]
+    ("dtype", "message"),
+    [
+        ("uint8", "row 2, column p0: expected a whole number from 0 to 255, .* found 0.5"),
+        ("int32", "row 2, column p0: .*data.feature_dtype=int32"),
+    ],
 )
 def test_features_that_do_not_fit_the_asked_dtype_are_named(tmp_path: Path, dtype: str, message: str) -> None:
     pq.write_table(pa.table(GOOD), tmp_path / "f")
