@@ -15,6 +15,7 @@ from prefect.artifacts import (
 )
 
 from fedpipe.report.texts import markdown, markdown_code
+from fedpipe.steps.parts import Parts
 from fedpipe.steps.refs import RecordRef, RegisteredRef
 from fedpipe.types import RoundReport
 
@@ -44,9 +45,12 @@ class RoundArtifacts:
             )
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Write the table of the rounds that were reported."""
+        """Write the table of the rounds that were reported. That it cannot be written is a warning: the rounds are done."""
         if self._rows:
-            create_table_artifact(table=self._rows, key="rounds-table", description="Each round's metrics")
+            Parts().attempt(
+                "Prefect's table of rounds",
+                lambda: create_table_artifact(table=self._rows, key="rounds-table", description="Each round's metrics"),
+            )
 
 
 def tag_run(flow_run_id: str, names: Iterable[str]) -> None:
