@@ -8,6 +8,7 @@ import numpy as np
 from fedpipe.data.label_counts import LabelCounts
 from fedpipe.data.skew import PopulationFigures
 from fedpipe.report.plots import blank_figure
+from fedpipe.report.texts import drawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +51,7 @@ def label_heat_map(label_counts: LabelCounts, client_ids: Sequence[str], names: 
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=max(shares.max(), 1e-9), aspect="auto", interpolation="nearest")
     axes.set(xlabel=f"label{of_all}", ylabel=f"client ({len(chosen)} of {len(client_ids)})")
-    axes.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0)
+    axes.set_xticks(range(len(names)), [drawn(name) for name in names], rotation=90 if max(map(len, names)) > 2 else 0)
     axes.set_yticks([])
     axes.set_title(f"mean distance from the mix of all: {figures.label_tv_mean:.2f}")
     bar: Any = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the client's examples")

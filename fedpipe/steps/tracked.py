@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedpipe.config import Config, flatten
+from fedpipe.config import Config
+from fedpipe.config.used import used_settings
 from fedpipe.errors import DataError, reason_of
 from fedpipe.steps.chain import LINEAGE, lineage_tags, note, origin_files, write_origin
 from fedpipe.steps.project import Project
@@ -84,7 +85,7 @@ def _start(
     run = TrackedRun.start(
         store,
         name=run_name,
-        params=flatten(config),
+        params=used_settings(config) | {"data.partition": manifest.partition},
         tags=tags,
         data=DataRecord(
             name=config.data.source,
