@@ -14,6 +14,8 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
+from fedpipe.report.texts import markdown, markdown_code
+from fedpipe.steps.parts import Parts
 from fedpipe.steps.refs import RecordRef, RegisteredRef
 from fedpipe.types import RoundReport
 
@@ -43,9 +45,12 @@ class RoundArtifacts:
             )
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Write the table of the rounds that were reported."""
+        """Write the table of the rounds that were reported. That it cannot be written is a warning: the rounds are done."""
         if self._rows:
-            create_table_artifact(table=self._rows, key="rounds-table", description="Each round's metrics")
+            Parts().attempt(
+                "Prefect's table of rounds",
+                lambda: create_table_artifact(table=self._rows, key="rounds-table", description="Each round's metrics"),
+            )
 
 
 def tag_run(flow_run_id: str, names: Iterable[str]) -> None:
@@ -61,7 +66,7 @@ def link_to_mlflow(recorded: RecordRef) -> None:
         link=recorded.url,
         link_text=f"MLflow run {recorded.run_id}",
         key="mlflow-run",
-        description=f"MLflow run `{recorded.run_id}`. Open the store with `{recorded.open_with}`.",
+        description=f"MLflow run {markdown_code(recorded.run_id)}. Open the store with {markdown_code(recorded.open_with)}.",
     )
 
 
@@ -79,27 +84,28 @@ def show_registered(registered: RegisteredRef) -> None:
         for accuracy in (registered.validation_accuracy, registered.champion_accuracy)
     )
     rows = {
-        "version": f"{name}/{registered.version}",
-        "alias": f"`{registered.alias}`",
-        "alias `champion`": moved,
-        "reason": registered.reason,
+        "version": markdown(f"{name}/{registered.version}"),
+        "alias": markdown_code(registered.alias),
+        "alias `champion`": markdown(moved),
+        "reason": markdown(registered.reason),
         "validation/accuracy": mine,
         "the champion's before, on the same examples": other if before else "there was none",
         "tracking.min_improvement": f"{registered.min_improvement:g}",
     }
     table = "\n".join(["| what | value |", "| --- | --- |", *(f"| {key} | {value} |" for key, value in rows.items())])
-    create_markdown_artifact(f"{table}\n", key="registry", description=f"{name}/{registered.version} is {registered.alias}")
+    create_markdown_artifact(f"{table}\n", key="registry", description=markdown(f"{name}/{registered.version} is {registered.alias}"))
 
 
 def show_chain(chain: Mapping[str, Any], url: str) -> None:
     """Add the chain from commit to MLflow run, `lineage.json`, as a page of this task run."""
     git, dvc = chain["git"], chain["dvc"]
+    flow = chain["prefect"]
     rows = {
-        "git commit": f"`{git['commit']}`" + (" with uncommitted changes" if git["dirty"] else ""),
-        "data (DVC md5)": f"`{dvc['data_md5']}`" + ("" if dvc["data_in_lock"] else ", not in dvc.lock"),
-        "Prefect flow run": f"{chain['prefect']['flow_run_name']} `{chain['prefect']['flow_run_id']}`",
-        "MLflow run": f"[{chain['mlflow']['run_id']}]({url})",
-        "weights (SHA-256)": f"`{chain['weights_sha256']}`",
+        "git commit": markdown_code(str(git["commit"])) + (" with uncommitted changes" if git["dirty"] else ""),
+        "data (DVC md5)": markdown_code(str(dvc["data_md5"])) + ("" if dvc["data_in_lock"] else ", not in dvc.lock"),
+        "Prefect flow run": f"{markdown(str(flow['flow_run_name']))} {markdown_code(str(flow['flow_run_id']))}",
+        "MLflow run": f"[{markdown(chain['mlflow']['run_id'])}]({url})",
+        "weights (SHA-256)": markdown_code(str(chain["weights_sha256"])),
     }
     table = "\n".join(["| link | id |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items())])
     create_markdown_artifact(

@@ -15,6 +15,7 @@ from prefect.runtime import flow_run
 
 from fedpipe.outlets import scrubbed, watch_outlets
 from fedpipe.report.axis import ABSENT
+from fedpipe.report.texts import markdown, markdown_code
 from fedpipe.steps.project import find_project
 from fedpipe.steps.sweep import SweepOptions, run_sweep
 from fedpipe.steps.sweep_run import SweepWatcher
@@ -99,12 +100,13 @@ class SweepArtifacts:
             | {key: child["params"].get(key, ABSENT) for key in summary["keys"]}
             for child in summary["children"]
         ]
-        create_table_artifact(table=rows, key="children-table", description=f"Sweep {summary['name']}: each child")
+        create_table_artifact(table=rows, key="children-table", description=f"Sweep {markdown(summary['name'])}: each child")
         create_link_artifact(
             link=summary["url"],
             link_text=f"MLflow run {summary['run_id']}",
             key="mlflow-run",
-            description=f"MLflow run `{summary['run_id']}`, with its children. Best settings: `{summary['preset']}`.",
+            description=f"MLflow run {markdown_code(summary['run_id'])}, with its children. Best settings: "
+            f"{markdown_code(str(summary['preset']))}.",
         )
 
     def _move(self) -> None:

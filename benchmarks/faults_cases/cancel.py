@@ -22,8 +22,9 @@ def cancelled(clone: Clone, folder: Path) -> Outcome:
     command = [program, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
     own = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")} | {"PREFECT_HOME": str(folder / "prefect")}
     with server(command, f"{url}/health", folder, own):
-        with clone.running(PREFECT_API_URL=url) as process:
-            clone.wait_for(process, AFTER_ROUND)
+        point = f"done@{AFTER_ROUND}"
+        with clone.running(holds=[point], PREFECT_API_URL=url) as process:
+            clone.hold(process, point)
             state = json.loads((clone.newest_run / "run_state.json").read_text(encoding="utf-8")) if clone.newest_run else {}
             start = time.monotonic()
             _call(f"{url}/flow_runs/{state['flow_run_id']}/set_state", {"state": {"type": "CANCELLING"}})

@@ -1,6 +1,7 @@
 """A user's clone in which runs are started, struck and brought to their end, and what is counted of them."""
 
 import json
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -19,6 +20,8 @@ from benchmarks.endtoend import User
 ROUNDS, EPOCHS = 30, 60
 SETTINGS = ("cohort.strategy=uniform", "client.shuffle=true", "server.optimizer=adam", "server.learning_rate=0.01")
 LIMIT_SECONDS, GONE_SECONDS = 300.0, 15.0
+_HOLD_POINTS = Path(__file__).with_name("hold_points")
+"""Folder of the `sitecustomize` that holds a run; see there."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,11 @@ class Clone(User):
         self.expected = json.loads(output.read_text(encoding="utf-8"))
 
     @property
+    def _holds(self) -> Path:
+        """Return the folder by which a run is held at its points."""
+        return self._home / "holds"
+
+    @property
     def database(self) -> Path:
         """Return the file of the project's own store."""
         return self.project / "mlflow.db"
@@ -115,9 +123,15 @@ class Clone(User):
         )
 
     @contextmanager
-    def running(self, *extra: str, wrapper: "tuple[str, ...]" = (), **environment: str) -> "Iterator[subprocess.Popen[bytes]]":
-        """Start the run; it is ended with the block if it did not end."""
+    def running(
+        self, *extra: str, wrapper: "tuple[str, ...]" = (), holds: Sequence[str] = (), **environment: str
+    ) -> "Iterator[subprocess.Popen[bytes]]":
+        """Start the run; it is ended with the block if it did not end. At each point of `holds` it waits for `release`."""
         self._before = self._runs()
+        if holds:
+            shutil.rmtree(self._holds, ignore_errors=True)
+            self._holds.mkdir()
+            environment |= {"PYTHONPATH": str(_HOLD_POINTS), "FEDPIPE_HOLD": ",".join(holds), "FEDPIPE_HOLD_FOLDER": str(self._holds)}
         with (self._home / "stdout").open("w") as stdout, (self._home / "stderr").open("w") as stderr:
             process = self.start(stdout, stderr, [*wrapper, *self.run_command, *extra], environment)
         try:
@@ -127,11 +141,15 @@ class Clone(User):
                 process.kill()
                 process.wait()
 
-    def wait_for(self, process: "subprocess.Popen[bytes]", rounds: int) -> None:
-        """Return when the run that was started has done `rounds` rounds. Raises BenchmarkError if it ends before."""
-        self.until(lambda: self.rounds_done() > rounds or process.poll() is not None, f"round {rounds} of the run")
+    def hold(self, process: "subprocess.Popen[bytes]", point: str) -> None:
+        """Return when the run waits at a point of its `holds`. Raises BenchmarkError if it ends before."""
+        self.until(lambda: (self._holds / f"{point}.reached").exists() or process.poll() is not None, f"the run at {point}")
         if process.poll() is not None:
-            raise BenchmarkError(f"expected a run that goes on, it ended with {process.returncode}:\n{self.said[-2000:]}")
+            raise BenchmarkError(f"expected a run that waits at {point}, it ended with {process.returncode}:\n{self.said[-2000:]}")
+
+    def release(self, point: str) -> None:
+        """Let the run continue from a point where it waits."""
+        (self._holds / f"{point}.go").touch()
 
     def rounds_done(self) -> int:
         """Return how many rounds the newest run's journal holds, the initial state among them."""

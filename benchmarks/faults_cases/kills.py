@@ -7,9 +7,8 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import psutil
 
@@ -20,32 +19,46 @@ AFTER_ROUND = 5
 
 
 def killed(clone: Clone, kills: int, seed: int) -> Iterator[Outcome]:
-    """SIGKILL in each phase in turn, at a random moment of it; then `fedpipe resume`."""
+    """SIGKILL in each phase in turn, at a point of it where the run is held or at a moment behind it; then `fedpipe resume`."""
     draw = random.Random(seed)  # noqa: S311 - moments, not secrets
-    phases = list(PHASES.items())
     for number in range(kills):
-        phase, wait = phases[number % len(phases)]
+        phase = PHASES[number % len(PHASES)]
         if phase == "prepare":
             _forget_shards(clone)
-        with clone.running() as process:
-            wait(clone, process, draw)
+        point = _points(phase, clone.rounds, draw)
+        with clone.running(holds=[point]) as process:
+            clone.hold(process, point)
+            if phase in _LET_GO:
+                clone.release(point)
+                _wait_a_moment(clone, process, phase, draw)
             ended = process.poll() is not None
             process.kill()
             process.wait()
         done = clone.rounds_done()
         orphans = clone.orphans()
         summary = clone.answered if ended else clone.resume()
-        name, note = f"SIGKILL {number + 1}: {phase}", f"{done} rounds were done, round 0 among them{'; it had ended' if ended else ''}"
+        name, note = f"SIGKILL {number + 1}: {phase}", f"at {point}, {done} rounds were done, round 0 among them"
+        if ended:
+            note += "; it had ended"
         if not summary and not (clone.newest_run and (clone.newest_run / "run_state.json").exists()):
             yield Outcome(name, not orphans, orphans=orphans, weights_equal=True, note="before the run was there: nothing to lose")
         else:
             yield clone.judge(name, summary, note).with_orphans(orphans)
 
 
+def _wait_a_moment(clone: Clone, process: "subprocess.Popen[bytes]", phase: str, draw: random.Random) -> None:
+    """Wait for a part of what the phase took in the undisturbed run."""
+    if phase == "prepare":
+        clone.until(lambda: _dvc_runs(process) or process.poll() is not None, "DVC")
+    seconds = clone.expected["seconds"]["round_median" if phase == "in a round" else "prepare"]
+    time.sleep(draw.uniform(0, float(seconds)))
+
+
 def told_to_end(clone: Clone, number: signal.Signals) -> Outcome:
     """SIGINT or SIGTERM in a round: the run ends in time with its own exit code; then `fedpipe resume`."""
-    with clone.running() as process:
-        clone.wait_for(process, AFTER_ROUND)
+    point = f"done@{AFTER_ROUND}"
+    with clone.running(holds=[point]) as process:
+        clone.hold(process, point)
         start = time.monotonic()
         process.send_signal(number)
         try:
@@ -74,59 +87,27 @@ def _forget_shards(clone: Clone) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _in_prepare(clone: Clone, process: "subprocess.Popen[bytes]", draw: random.Random) -> None:
-    def dvc_runs() -> bool:
-        with suppress(psutil.NoSuchProcess):
-            return any("dvc" in child.cmdline() for child in psutil.Process(process.pid).children(recursive=True))
-        return False
-
-    clone.until(lambda: dvc_runs() or process.poll() is not None, "DVC")
-    time.sleep(draw.uniform(0, 4))
+def _dvc_runs(process: "subprocess.Popen[bytes]") -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return any("dvc" in child.cmdline() for child in psutil.Process(process.pid).children(recursive=True))
+    return False
 
 
-def _at_start(clone: Clone, _process: "subprocess.Popen[bytes]", draw: random.Random) -> None:
-    time.sleep(draw.uniform(0.5, 0.5 * clone.seconds))
+def _points(phase: str, rounds: int, draw: random.Random) -> str:
+    """Return the point at which a run is held to be killed in a phase; of several one is drawn."""
+    half = draw.randrange(1, rounds // 2)
+    points = {
+        "in a round": (f"call@{half}",),
+        "prepare": ("load_data",),
+        "during a checkpoint": (f"checkpoint@{half}",),
+        "during logging": (f"send@{half}",),
+        "before the first round": ("load_data", "train", "call@1"),
+        "after the last round": (f"done@{rounds}", "evaluate", "record", "finished", "told"),
+    }
+    return draw.choice(points[phase])
 
 
-def _in_a_round(clone: Clone, process: "subprocess.Popen[bytes]", draw: random.Random) -> None:
-    clone.wait_for(process, draw.randrange(1, clone.rounds - 2))
-    time.sleep(draw.uniform(0, 0.3))
-
-
-def _in_a_checkpoint(clone: Clone, process: "subprocess.Popen[bytes]", draw: random.Random) -> None:
-    def in_making() -> bool:
-        folder = clone.newest_run / "checkpoints" if clone.newest_run else Path("nowhere")
-        return any(folder.glob(".making-*")) or process.poll() is not None
-
-    clone.wait_for(process, draw.randrange(1, clone.rounds // 2))
-    clone.until(in_making, "a checkpoint in the making", pause_seconds=0)
-
-
-def _in_logging(clone: Clone, process: "subprocess.Popen[bytes]", draw: random.Random) -> None:
-    def being_sent() -> bool:
-        folder = clone.newest_run
-        if folder is None or process.poll() is not None:
-            return process.poll() is not None
-        with suppress(OSError, ValueError):
-            return int((folder / "journal.sent").read_text()) < (folder / "journal.jsonl").read_bytes().count(b"\n")
-        return False
-
-    clone.wait_for(process, draw.randrange(1, clone.rounds // 2))
-    clone.until(being_sent, "a record that is being sent", pause_seconds=0)
-
-
-def _at_the_end(clone: Clone, process: "subprocess.Popen[bytes]", draw: random.Random) -> None:
-    clone.until(lambda: clone.rounds_done() > clone.rounds or process.poll() is not None, "the last round")
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(draw.uniform(0, 4))
-
-
-PHASES: dict[str, Callable[[Clone, "subprocess.Popen[bytes]", random.Random], None]] = {
-    "in a round": _in_a_round,
-    "prepare": _in_prepare,
-    "during a checkpoint": _in_a_checkpoint,
-    "during logging": _in_logging,
-    "before the first round": _at_start,
-    "after the last round": _at_the_end,
-}
-"""By name, what waits for a random moment of the phase. Between two rounds is where the journal and the checkpoint are written."""
+PHASES = ("in a round", "prepare", "during a checkpoint", "during logging", "before the first round", "after the last round")
+"""Between two rounds is where the journal and the checkpoint are written."""
+_LET_GO = ("in a round", "prepare")
+"""Phases whose work begins at their point: the run is let go there and killed a moment later."""

@@ -50,11 +50,13 @@ def clock_jumps(clone: Clone, folder: Path) -> Outcome:
     source = Path(__file__).with_name("clock.c")
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True)
     seconds.write_bytes(struct.pack("q", 0))
-    with clone.running(LD_PRELOAD=str(library), CLOCK_SECONDS=str(seconds)) as process:
-        for rounds, moved in JUMPS.items():
-            clone.wait_for(process, rounds)
+    holds = [f"done@{rounds}" for rounds in JUMPS]
+    with clone.running(holds=holds, LD_PRELOAD=str(library), CLOCK_SECONDS=str(seconds)) as process:
+        for point, moved in zip(holds, JUMPS.values(), strict=True):
+            clone.hold(process, point)
             with seconds.open("r+b") as file:  # in place: the run has this file mapped
                 file.write(struct.pack("q", moved))
+            clone.release(point)
         code = process.wait(LIMIT_SECONDS)
     if code:
         return Outcome("clock jumps", False, note=f"the run ended with {code}: {clone.said[-800:]}")

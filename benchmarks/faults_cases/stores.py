@@ -65,9 +65,10 @@ def server_away(clone: Clone, folder: Path, away_seconds: float) -> Outcome:
     where = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
     with ExitStack() as first:
         first.enter_context(mlflow_server(folder, port))
-        with clone.running("-S", "tracking.wait_seconds=300", **where) as process:
-            clone.wait_for(process, 5)
+        with clone.running("-S", "tracking.wait_seconds=300", holds=["done@5"], **where) as process:
+            clone.hold(process, "done@5")
             first.close()
+            clone.release("done@5")
             time.sleep(away_seconds)
             done = clone.rounds_done()
             with mlflow_server(folder, port):
@@ -84,9 +85,10 @@ def server_gone(clone: Clone, folder: Path) -> Outcome:
     where = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
     with ExitStack() as first:
         first.enter_context(mlflow_server(folder, port))
-        with clone.running("-S", "tracking.wait_seconds=2", **where) as process:
-            clone.wait_for(process, 5)
+        with clone.running("-S", "tracking.wait_seconds=2", holds=["done@5"], **where) as process:
+            clone.hold(process, "done@5")
             first.close()
+            clone.release("done@5")
             code = process.wait(LIMIT_SECONDS)
             said, last = clone.said, clone.last_line
     if code != 2 or "journal.jsonl" not in last or "fedpipe sync" not in last or "Traceback" in said:
@@ -100,11 +102,13 @@ def server_gone(clone: Clone, folder: Path) -> Outcome:
 def database_locked(clone: Clone) -> Outcome:
     """Another program holds the SQLite store for some seconds, in the middle of the run and at its end."""
     name = "SQLite store locked"
-    with clone.running() as process:
-        for rounds in (3, clone.rounds):
-            clone.wait_for(process, rounds)
+    holds = ["done@3", f"done@{clone.rounds}"]
+    with clone.running(holds=holds) as process:
+        for point in holds:
+            clone.hold(process, point)
             with sqlite3.connect(clone.database, isolation_level=None, timeout=60) as other:
                 other.execute("BEGIN EXCLUSIVE")
+                clone.release(point)
                 time.sleep(LOCKED_SECONDS)
                 other.execute("ROLLBACK")
             other.close()

@@ -1,8 +1,8 @@
 """The TFF worker is killed or stopped; the run goes on by itself. And the short form: a worker, then the whole run."""
 
 import signal
-import subprocess
 import time
+from collections.abc import Callable
 
 import psutil
 
@@ -16,9 +16,9 @@ FAULTS = ("killed between rounds", "killed in a round", "SIGSTOP")
 def worker_fault(clone: Clone, fault: str) -> Outcome:
     """Make one of `FAULTS`; the run must end as if nothing had happened."""
     name = f"worker {fault}"
-    with clone.running("-S", f"runtime.round_timeout_seconds={ROUND_TIMEOUT_SECONDS}") as process:
-        clone.wait_for(process, 5)
-        make(fault, clone.worker(process), process)
+    with clone.running("-S", f"runtime.round_timeout_seconds={ROUND_TIMEOUT_SECONDS}", holds=["done@5"]) as process:
+        clone.hold(process, "done@5")
+        make(fault, clone.worker(process), lambda: clone.release("done@5"))
         start = time.monotonic()
         code = process.wait(LIMIT_SECONDS)
     if code:
@@ -28,14 +28,14 @@ def worker_fault(clone: Clone, fault: str) -> Outcome:
     return clone.judge(name, clone.answered, f"the run's end came {time.monotonic() - start:.1f} s after the fault")
 
 
-def make(fault: str, worker: int, process: "subprocess.Popen[bytes]") -> None:
-    """Kill or stop a worker: while the run asks nothing of it, or while it computes."""
+def make(fault: str, worker: int, release: Callable[[], None]) -> None:
+    """Kill or stop the worker of a run that is held after a round: while it asks nothing of it, or while it computes the next one."""
     if fault == "killed between rounds":
-        strike(process.pid, signal.SIGSTOP)  # so that nothing more is asked of the worker
         wait_idle(worker)
         strike(worker, signal.SIGKILL)
-        strike(process.pid, signal.SIGCONT)
+        release()
     else:
+        release()
         wait_busy(worker)
         strike(worker, signal.SIGKILL if fault == "killed in a round" else signal.SIGSTOP)
 
@@ -50,11 +50,12 @@ def worker_then_run(clone: Clone) -> tuple[Outcome, Outcome]:
         other = clone.start(out, err)
     try:
         clone.until(lambda: clone.newest_run is not None or other.poll() is not None, "the undisturbed run's folder")
-        with clone.running() as process:
-            clone.wait_for(process, 2)
-            make("killed in a round", clone.worker(process), process)
+        holds = ["done@2", f"done@{clone.rounds // 2}"]
+        with clone.running(holds=holds) as process:
+            clone.hold(process, holds[0])
+            make("killed in a round", clone.worker(process), lambda: clone.release(holds[0]))
             clone.until(lambda: "restart 1 of" in clone.said or process.poll() is not None, "a new worker")
-            clone.wait_for(process, clone.rounds_done() + 1)
+            clone.hold(process, holds[1])
             done = clone.rounds_done()
             process.kill()
             process.wait()

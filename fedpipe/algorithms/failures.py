@@ -21,6 +21,7 @@ from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.sending import type_sent, unpack
 from fedpipe.data.resident import ResidentCache, ResidentClient
 from fedpipe.errors import DataError, RoundError, shorten
+from fedpipe.own_code import message_of
 
 NOT_FINITE = "its update or loss is not finite"
 _NAMED = 5
@@ -93,9 +94,8 @@ def failing(error: grpc.RpcError, round_num: int, run: Callable[[list[str]], Any
 
 
 def _said(error: Any) -> str:
-    """Return the first line of what a computation said, without the names of TensorFlow's nodes."""
-    lines = str(error.details()).split("\\n")[0].splitlines()
-    return " ".join(lines[0].split())[:300] if lines else "it said nothing"
+    """Return what a computation said, without the names and the stack of TensorFlow's nodes."""
+    return message_of(str(error.details()).split("\\n")[0].replace("\\t", " ")) or "it said nothing"
 
 
 def not_finite(tensors: Sequence[Any]) -> Any:

@@ -16,8 +16,8 @@ from typing import Any
 import tensorflow as tf
 
 from fedpipe.algorithms.client_work import ClientResult, ClientWork
-from fedpipe.algorithms.optimizers import DEFAULT_MOMENTUM
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
+from fedpipe.config.used import MOMENTUM
 from fedpipe.errors import ConfigError
 
 
@@ -69,6 +69,6 @@ def build(run: Run) -> Recipe:
     client = run.config.client
     if client.optimizer == "adam":
         raise ConfigError("client.optimizer=adam: expected sgd or momentum, whose steps algorithm.name=fednova can count. Choose one.")
-    momentum = 0.0 if client.optimizer == "sgd" else DEFAULT_MOMENTUM if client.momentum is None else client.momentum
+    momentum = 0.0 if client.optimizer == "sgd" else MOMENTUM if client.momentum is None else client.momentum
     plain = averaging(run)
     return replace(plain, work=NovaWork.of(plain.work, momentum=momentum), server_optimizer=NovaServer(plain.server_optimizer))

@@ -16,10 +16,9 @@ Adam's v starts at 0; Adagrad divides by sqrt(v + tau^2), which is at most sqrt(
 
 from fedpipe.algorithms.optimizers import build_optimizer
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
+from fedpipe.config.used import ADAPTIVE_SERVER
 
-TAU = 1e-3
-BETA_1 = 0.9
-BETA_2 = 0.99
+TAU, BETA_1, BETA_2 = (ADAPTIVE_SERVER[name] for name in ("epsilon", "beta_1", "beta_2"))
 
 
 def build_fedadagrad(run: Run) -> Recipe:

@@ -13,8 +13,7 @@ from typing import Any
 
 from fedpipe.algorithms.client_work import LocalGradient
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
-
-DEFAULT_MU = 0.01
+from fedpipe.config.used import PROXIMAL_MU
 
 
 def proximal(mu: float) -> LocalGradient:
@@ -28,5 +27,5 @@ def proximal(mu: float) -> LocalGradient:
 
 def build(run: Run) -> Recipe:
     """Return FedAvg whose clients minimize with the proximal term of `algorithm.mu`."""
-    plain, mu = averaging(run), DEFAULT_MU if run.config.algorithm.mu is None else run.config.algorithm.mu
+    plain, mu = averaging(run), PROXIMAL_MU if run.config.algorithm.mu is None else run.config.algorithm.mu
     return replace(plain, work=replace(plain.work, local_gradient=proximal(mu))) if mu else plain

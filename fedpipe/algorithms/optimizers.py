@@ -5,8 +5,7 @@ from typing import Any
 import tensorflow_federated as tff
 
 from fedpipe.config.schema import ServerConfig
-
-DEFAULT_MOMENTUM = 0.9
+from fedpipe.config.used import MOMENTUM
 
 
 def build_optimizer(name: str, learning_rate: float, momentum: float | None = None, **constants: float | None) -> Any:
@@ -21,7 +20,7 @@ def build_optimizer(name: str, learning_rate: float, momentum: float | None = No
     """
     optimizers = tff.learning.optimizers
     if name == "momentum":
-        return optimizers.build_sgdm(learning_rate, DEFAULT_MOMENTUM if momentum is None else momentum)
+        return optimizers.build_sgdm(learning_rate, MOMENTUM if momentum is None else momentum)
     builders = {
         "sgd": optimizers.build_sgdm,
         "adam": optimizers.build_adam,

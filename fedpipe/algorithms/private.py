@@ -18,9 +18,8 @@ from fedpipe.algorithms.accountant import split_noise
 from fedpipe.algorithms.aggregation import Aggregation
 from fedpipe.algorithms.noise import NoiseSource, SeededAdaptiveSum, SeededGaussianSum, SeededTreeNoise
 from fedpipe.config import Config
+from fedpipe.config.used import FIRST_CLIP, TARGET_QUANTILE
 
-FIRST_CLIP = 0.1
-TARGET_QUANTILE = 0.5
 CLIP_LEARNING_RATE = 0.2
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from fedpipe.algorithms.base import Algorithm
 from fedpipe.config import Config
 from fedpipe.config.algorithms import ALGORITHMS
-from fedpipe.errors import ConfigError, FedpipeError
+from fedpipe.errors import ConfigError
 from fedpipe.models import ModelSpec
-from fedpipe.user_code import use_project_code
+from fedpipe.own_code import import_own, own_code
 
 
 def build_algorithm(
@@ -28,11 +28,20 @@ def build_algorithm(
     Raises:
         ConfigError: the user's own cannot be imported, raises, or returns something else; or a setting does not go with the algorithm.
     """
-    from fedpipe.algorithms.recipe import Recipe, Run
+    from fedpipe.algorithms.recipe import Run
 
     run = Run(config, model, population, cache_dir, noise_key)
     named = ALGORITHMS.get(config.algorithm.name)
-    built = load(named.where)(run) if named else _build_own(run, project)
+    if named:
+        return _finished(load(named.where)(run), config, population, cache_dir)
+    with own_code(f"algorithm.name={config.algorithm.name}", ConfigError, "building the algorithm"):
+        return _finished(_build_own(run, project), config, population, cache_dir)
+
+
+def _finished(built: Any, config: Config, population: Any, cache_dir: Path) -> Algorithm:
+    """Return the algorithm that a recipe describes, or the whole algorithm itself."""
+    from fedpipe.algorithms.recipe import Recipe
+
     if config.privacy.on and not (isinstance(built, Recipe) and built.aggregation.private):
         raise ConfigError(
             f"algorithm.name={config.algorithm.name}: expected a Recipe with the aggregation of `averaging(run)`, which is what "
@@ -73,17 +82,7 @@ def _build_own(run: Any, project: Path | None) -> Any:
     from fedpipe.algorithms.recipe import Recipe
 
     name = run.config.algorithm.name
-    if project is not None:
-        use_project_code(project, name, "algorithm.name")
-    try:
-        built = load(name)(run)
-    except FedpipeError:
-        raise
-    except Exception as err:
-        said = " ".join(str(err).split())[:300]
-        raise ConfigError(
-            f"algorithm.name={name}: expected a function that builds an algorithm, it raised {type(err).__name__}: {said}."
-        ) from err
+    built = import_own(name, project, "algorithm.name", ConfigError)(run)
     if isinstance(built, Recipe):
         return built
     missing = [part for part in ("info", "initialize", "expect", "next", "weights") if not hasattr(built, part)]

@@ -11,8 +11,7 @@ import numpy as np
 
 from fedpipe.config import Config
 from fedpipe.config.schema import ClientConfig, Scheduled, ServerConfig
-
-DEFAULT_DECAY_RATE = 0.99
+from fedpipe.config.used import DECAY_RATE, DECAY_ROUNDS, FINAL_FRACTION
 
 
 def rate_of_round(side: ClientConfig | ServerConfig, rounds: int, round_num: int) -> float:
@@ -34,10 +33,10 @@ def rate_of_round(side: ClientConfig | ServerConfig, rounds: int, round_num: int
         return side.learning_rate * round_num / warmup
     passed = round_num - 1 - warmup
     if side.schedule == "exponential":
-        decay_rate = DEFAULT_DECAY_RATE if side.decay_rate is None else side.decay_rate
-        return float(side.learning_rate * decay_rate ** (passed / (side.decay_rounds or 1)))
+        decay_rate = DECAY_RATE if side.decay_rate is None else side.decay_rate
+        return float(side.learning_rate * decay_rate ** (passed / (side.decay_rounds or DECAY_ROUNDS)))
     if side.schedule == "cosine":
-        last = side.final_fraction or 0.0
+        last = side.final_fraction or FINAL_FRACTION
         return side.learning_rate * (last + (1 - last) * (1 + cos(pi * passed / (rounds - warmup))) / 2)
     return side.learning_rate
 

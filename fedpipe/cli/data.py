@@ -62,7 +62,9 @@ def describe(
     }
     if as_json:
         understood = asdict(manifest.understood) if manifest.understood else None
-        print(json.dumps({**about, "understood": understood, **figures, "client_ids": population.index.client_ids, "pictures": drawn}))
+        print(
+            json.dumps({**about, "understood": understood, **figures, "client_ids": list(population.index.client_ids), "pictures": drawn})
+        )
         return
     typer.echo(f"data of {data.title}, in {path}" if data.run_id else f"data in {path}")
     for line in understood_lines(manifest):

@@ -87,9 +87,13 @@ def _show_chain(chain: dict[str, Any]) -> None:
             flow.add(str(prefect["url"]))
     node = flow.add(f"MLflow run {run['name']}, {run['run_id']} ({run['status']}, {_day(run['start_time'])})")
     node.add(str(run["url"]))
-    node.add(f"{chain['algorithm']} on {chain['model']}, {chain['rounds']} rounds, weights sha256 {str(chain['weights_sha256'])[:_SHORT]}")
-    if chain["final"]:
-        node.add("final: " + ", ".join(f"{key} {value:.4f}" for key, value in sorted(chain["final"].items())))
+    node.add(f"{chain['algorithm']} on {chain['model']}, {chain['rounds']} rounds")
+    at = "" if chain["round"] is None or chain["of"] == "the last round" else f", after round {chain['round']}"
+    shown = node.add(f"{chain['of']}{at}: weights sha256 {str(chain['weights_sha256'])[:_SHORT]}")
+    if chain["figures"]:
+        shown.add(", ".join(f"{key} {value:.4f}" for key, value in sorted(chain["figures"].items())))
+    if chain["of"] == "the last round" and chain["best"]:
+        node.add("the best round: " + ", ".join(f"{key} {value:.4f}" for key, value in sorted(chain["best"].items())))
     for version in chain["versions"]:
         node.add(f"model {_label(version)}" + _marks(version))
     if not chain["versions"]:

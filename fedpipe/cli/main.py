@@ -20,6 +20,7 @@ from fedpipe.errors import FedpipeError
 from fedpipe.home import ensure_home
 from fedpipe.open_files import open_files_problem, raise_open_files_limit
 from fedpipe.outlets import watch_outlets
+from fedpipe.own_code import describe_error, own_frame
 from fedpipe.redact import hide
 from fedpipe.steps.project import find_project
 
@@ -114,6 +115,8 @@ def main() -> NoReturn:
             code = _say(problem, 2)
         elif isinstance(err, OSError) and err.errno in _NO_ROOM:
             code = _say(f"{err.filename or 'a file'}: expected room for it, found {err.strerror}. Make room, then `fedpipe resume`.", 2)
+        elif own_frame(err) is not None:
+            code = _say(f"{describe_error(err)} (--debug shows all)", 2)
         else:
             code = _say(f"{type(err).__name__}: {' '.join(str(err).split())} (a defect of fedpipe? --debug shows where)", 1)
     if not isinstance(code, int) or code == 0:

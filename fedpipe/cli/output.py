@@ -22,7 +22,7 @@ def result_console() -> "Console":
     """Return a console on stdout, as wide as the terminal; in a file or a pipe no line is broken."""
     from rich.console import Console
 
-    return Console(markup=False, highlight=False, width=_width())
+    return Console(markup=False, emoji=False, highlight=False, width=_width())
 
 
 def _width() -> int | None:

@@ -14,7 +14,7 @@ from fedpipe.cli.downloads import DownloadBar
 from fedpipe.cli.output import doubts, result_console
 from fedpipe.types import RoundReport
 
-console = Console(stderr=True)
+console = Console(stderr=True, markup=False, emoji=False)
 
 
 class RoundBar:

@@ -81,10 +81,10 @@ class SweepBars:
         from fedpipe.cli.progress import console
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             MofNCompleteColumn(),
             BarColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
         )
         self._progress = Progress(*columns, console=console, disable=quiet)

@@ -36,8 +36,8 @@ def plan_cohorts(
     >>> len(plan), plan.cohort(1) == plan.cohort(3)
     (3, True)
     """
-    population = sorted(client_ids)
-    twice = {one for one, other in pairwise(population) if one == other}
+    population = client_ids if all(one < other for one, other in pairwise(client_ids)) else sorted(client_ids)
+    twice = {one for one, other in pairwise(population) if one == other} if population is not client_ids else set()
     if twice:
         raise PlanError(f"cohorts: expected each client id once, found twice: {shorten(sorted(twice))}.")
     count = clients_to_ask(config)
@@ -50,8 +50,7 @@ def plan_cohorts(
         )
     sizes = None
     if examples is not None:
-        by_client = dict(zip(client_ids, examples, strict=True))
-        sizes = np.array([by_client[client_id] for client_id in population], np.int64)
+        sizes = np.array(examples, np.int64)[np.argsort(np.array(client_ids, object), kind="stable")]
     available = availability(config, population, seed)
     asked = ask(config, count, len(population), sizes, rounds, seed, available)
     if not is_simulated(config):

@@ -30,6 +30,9 @@ class Codes:
     def __init__(self) -> None:
         self._numbers: dict[Any, int] = {}
 
+    def __len__(self) -> int:
+        return len(self._numbers)
+
     def add_texts(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
         """Return int32 [n], the number of each text."""
         numbers = self._numbers
@@ -41,10 +44,11 @@ class Codes:
         return self.add_texts(distinct.tolist())[inverse]
 
     def finish(self) -> tuple[tuple[Any, ...], npt.NDArray[np.int32]]:
-        """Return the sorted values, and int32 [values]: for each number the place of its value among them."""
+        """Return the sorted values, and int32 [values]: for each number the place of its value among them. Forgets the values."""
         values = tuple(sorted(self._numbers))
         rank = np.empty(len(values), np.int32)
         rank[[self._numbers[value] for value in values]] = np.arange(len(values), dtype=np.int32)
+        self._numbers = {}
         return values, rank
 
 

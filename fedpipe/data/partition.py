@@ -1,5 +1,6 @@
 """How a pool of examples is given to clients. Pure functions of labels, settings and seed; the laws are in `partitions/`."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -8,14 +9,16 @@ import numpy.typing as npt
 from fedpipe.config import DataConfig
 from fedpipe.data.partitions.dirichlet import dirichlet_partition
 from fedpipe.data.partitions.pathological import pathological_partition
-from fedpipe.data.partitions.sizes import MIN_EXAMPLES, iid_partition, quantity_partition
+from fedpipe.data.partitions.sizes import MIN_EXAMPLES, fill_up, iid_partition, quantity_partition
 from fedpipe.errors import DataError
+from fedpipe.seeding import generator
 
 __all__ = [
     "MIN_EXAMPLES",
     "Method",
     "client_names",
     "dirichlet_partition",
+    "give_training_examples",
     "iid_partition",
     "partition_pool",
     "pathological_partition",
@@ -25,13 +28,16 @@ __all__ = [
 Method = Literal["iid", "dirichlet", "pathological", "quantity"]
 
 
-def partition_pool(y: npt.NDArray[np.int32], config: DataConfig, method: Method) -> npt.NDArray[np.int32]:
+def partition_pool(
+    y: npt.NDArray[np.int32], config: DataConfig, method: Method, vocabulary: Sequence[str] | None = None
+) -> npt.NDArray[np.int32]:
     """Return int32 [n]: for each example the number of its client, 0..data.clients - 1; every client has at least two.
 
     Args:
         y: int32 [n], labels.
         config: `clients`, `seed` and the setting that `method` reads: `alpha`, `labels_per_client` or `sigma`.
         method: the law; `data.partition` with `auto` and `natural` resolved.
+        vocabulary: names of the labels, for errors.
 
     Raises:
         DataError: `data.clients` is null, or the examples do not allow the partition.
@@ -44,9 +50,38 @@ def partition_pool(y: npt.NDArray[np.int32], config: DataConfig, method: Method)
         case "dirichlet":
             return dirichlet_partition(y, config.clients, config.alpha, config.seed)
         case "pathological":
-            return pathological_partition(y, config.clients, config.labels_per_client, config.seed)
+            return pathological_partition(y, config.clients, config.labels_per_client, config.seed, vocabulary)
         case "quantity":
             return quantity_partition(len(y), config.clients, config.sigma, config.seed)
+
+
+def give_training_examples(owner: npt.NDArray[np.int32], is_test: npt.NDArray[np.bool_], clients: int, seed: int) -> int:
+    """Let each client that has test examples alone take a random training example from the client that has most of them.
+
+    A partition knows nothing of a source's own test split, so by chance all examples of a small client may be test examples.
+
+    Args:
+        owner: int32 [n], changed in place.
+        is_test: bool [n], the source's test split.
+        clients: number of clients.
+        seed: seed of the partition.
+
+    Returns:
+        How many clients took one.
+
+    Raises:
+        DataError: there are fewer training examples than clients.
+    """
+    rows = np.flatnonzero(~is_test)
+    if len(rows) < clients:
+        raise DataError(
+            f"data.clients={clients}: expected at least one training example for each client, found {len(rows)} outside of the source's "
+            f"test split. Set data.clients to {len(rows)} or less."
+        )
+    trains = owner[rows]
+    moved = fill_up(trains, clients, 1, generator(seed, "partition", "train"))
+    owner[rows] = trains
+    return moved
 
 
 def client_names(clients: int) -> tuple[str, ...]:

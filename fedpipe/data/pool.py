@@ -1,24 +1,29 @@
-"""The pool: all examples of a source, features on disk and everything else in memory.
+"""The pool: all examples of a source on disk, and in memory what grows with the clients and the labels alone.
 
-A source gives batches; to sort them by client takes two passes. The first, here, writes the features to a file without a name,
-which vanishes with the process however it ends, and keeps nine bytes an example (client, label, test mark). The second,
-`prepare`, takes the features of one shard at a time. So memory does not grow with the features, whatever their size.
+A source gives batches; to sort them by client takes two passes. The first, here, writes the features to a file without a name, which
+vanishes with the process however it ends, and the other columns (client, label, test mark) to files like it. The second, `prepare`, sorts
+the rows by client (`data.disk_columns`) and takes the features of one shard at a time. So memory grows neither with the number of examples
+nor with their size.
 """
 
 import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fedpipe.data.disk_columns import DiskColumn, Scratch, chunk_bounds, read_fully
 from fedpipe.data.labels import Codes, classes_of, id_notes, is_text, label_notes
 from fedpipe.data.sources.base import Batch, PixelConvention, Source
 from fedpipe.errors import DataError, shorten
 
 ROW_BYTES = 64
-"""Memory that preparation needs for an example besides its features: columns, their sorted copies, the order."""
+"""Memory that a partition which makes the clients needs for an example: labels, their order, owners."""
+NAME_BYTES = 300
+"""Memory that preparation needs for a client of the source's own, or for a label: its name, its number, its counts."""
 
 
 @dataclass(frozen=True)
@@ -30,22 +35,22 @@ class StoredRows:
         dtype: uint8, int32 or float32.
         shape: shape of one example's features; of sequences the longest one's.
         count: number of examples.
-        lengths: int64 [count] of sequences of variable length, else None.
+        starts: of sequences of variable length where each begins, in values, and where the last one ends; else None.
     """
 
     file: IO[bytes]
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     count: int
-    lengths: npt.NDArray[np.int64] | None = None
+    starts: DiskColumn | None = None
 
     def take(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Return the features of `rows` [n, *shape], in their order; shorter sequences end in zeros.
 
         Read, not mapped: of a mapped file the kernel counts sixteen pages for each that is touched as this process's memory.
         """
-        if self.lengths is not None:
-            return self._take_sequences(rows, self.lengths)
+        if self.starts is not None:
+            return self._take_sequences(rows, self.starts)
         order = np.argsort(rows, kind="stable")
         ordered = rows[order]
         values = np.empty((len(rows), *self.shape), self.dtype)
@@ -60,15 +65,11 @@ class StoredRows:
         result[order] = values
         return result
 
-    def _take_sequences(self, rows: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        size, result = self.dtype.itemsize, np.zeros((len(rows), *self.shape), self.dtype)
-        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]) * size
+    def _take_sequences(self, rows: npt.NDArray[np.int64], starts: DiskColumn) -> npt.NDArray[Any]:
+        result = np.zeros((len(rows), *self.shape), self.dtype)
         for place, row in enumerate(rows.tolist()):
-            wanted = int(lengths[row]) * size
-            body = os.pread(self.file.fileno(), wanted, int(starts[row]))
-            if len(body) != wanted:
-                raise OSError(f"the scratch file ended after {len(body)} of {wanted} bytes")
-            result[place, : lengths[row]] = np.frombuffer(body, self.dtype)
+            start, end = starts.read(row, row + 2).tolist()
+            read_fully(self.file.fileno(), result[place, : end - start], start * self.dtype.itemsize)
         return result
 
 
@@ -78,90 +79,175 @@ class Pool:
 
     Attributes:
         x: the features.
-        y: int32 [n], 0..num_classes - 1.
-        num_classes: number of labels.
-        vocabulary: the labels' names in the order of their numbers, or None where the source has numbers.
+        num_classes: number of classes.
+        vocabulary: the labels' names in the order of their classes, or None where the labels are the classes.
         client_ids: sorted ids of the source's own clients, or None.
-        owner: int32 [n], for each example the index of its client in `client_ids`, or None.
-        is_test: bool [n], the source's own test split, or None.
         pixel_convention: what 1.0 means, or None.
         sha256: of features, labels, clients and test split.
         notes: what about labels and ids may not be meant, a line each.
+        has_split: whether the source has a test split of its own.
+        columns: the numbers of labels and clients in the order in which they came, and the test marks.
+        class_of, client_of: int32, the class of each label's number and the place of each client's number in `client_ids`.
     """
 
     x: StoredRows
-    y: npt.NDArray[np.int32]
     num_classes: int
     vocabulary: tuple[str, ...] | None
     client_ids: tuple[str, ...] | None
-    owner: npt.NDArray[np.int32] | None
-    is_test: npt.NDArray[np.bool_] | None
     pixel_convention: PixelConvention | None
     sha256: str
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
+    has_split: bool
+    columns: "_Columns"
+    class_of: npt.NDArray[np.int32]
+    client_of: npt.NDArray[np.int32]
+
+    @property
+    def count(self) -> int:
+        """Return the number of examples."""
+        return self.x.count
+
+    def y(self, start: int = 0, end: int | None = None) -> npt.NDArray[np.int32]:
+        """Return int32 [n], the classes of these rows; of all in memory at once without a range."""
+        classes: npt.NDArray[np.int32] = self.class_of[self.columns.labels.read(start, self.count if end is None else end)]
+        return classes
+
+    def owner(self, start: int, end: int) -> npt.NDArray[np.int32]:
+        """Return int32 [n], for each of these rows the index of its client in `client_ids`, which is not None."""
+        owners: npt.NDArray[np.int32] = self.client_of[self.columns.clients.read(start, end)]
+        return owners
+
+    def is_test(self, start: int = 0, end: int | None = None) -> npt.NDArray[np.bool_] | None:
+        """Return bool [n], the source's own test marks of these rows, or None."""
+        return self.columns.tests.read(start, self.count if end is None else end) if self.has_split else None
 
 
-def read_pool(source: Source, where: str, file: IO[bytes], memory_limit_mb: int) -> Pool:
+class _Columns:
+    """What a source says of each example besides its features, on disk."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        self.labels = DiskColumn(scratch, np.int32)
+        self.clients = DiskColumn(scratch, np.int32)
+        self.tests = DiskColumn(scratch, np.bool_)
+        self.starts = DiskColumn(scratch, np.int64)
+        self.label_codes, self.client_codes = Codes(), Codes()
+        self._end = 0
+
+    def add(self, batch: Batch) -> None:
+        """Append a batch's columns."""
+        codes = self.label_codes
+        self.labels.append(codes.add_texts([str(y) for y in batch.y]) if is_text(batch.y) else codes.add_numbers(np.asarray(batch.y)))
+        if batch.clients is not None:
+            self.clients.append(self.client_codes.add_texts(batch.clients))
+        if batch.is_test is not None:
+            self.tests.append(batch.is_test)
+        if isinstance(batch.x, list):
+            ends = self._end + np.cumsum([len(sequence) for sequence in batch.x], dtype=np.int64)
+            if not len(self.starts):
+                self.starts.append(np.zeros(1, np.int64))
+            self.starts.append(ends)
+            self._end = int(ends[-1])
+
+
+def read_pool(source: Source, where: str, scratch: Scratch, memory_limit_mb: int, makes_clients: bool) -> Pool:
     """Read all batches of a source.
 
     Args:
         source: the source.
         where: its name, for errors.
-        file: empty file for the features; it must stay open as long as the pool is used.
-        memory_limit_mb: refuse a source whose columns alone would pass it.
+        scratch: for the features and the other columns; it must stay open as long as the pool is used.
+        memory_limit_mb: refuse a source with so many clients and labels that what is kept of them would pass it; with `makes_clients`, or
+            if the source has no clients, one with so many examples.
+        makes_clients: whether `data.partition` makes the clients.
 
     Raises:
-        DataError: the source is empty or damaged, its batches do not agree, or it has too many examples for the memory limit.
-        OSError: the features cannot be written.
+        DataError: the source is empty or damaged, its batches do not agree, or it is too large for the memory limit.
+        OSError: the columns cannot be written.
     """
     first: Batch | None = None
-    digest, count = hashlib.sha256(), 0
-    clients, labels = Codes(), Codes()
-    owners: list[npt.NDArray[np.int32]] = []
-    ys: list[npt.NDArray[np.int32]] = []
-    tests: list[npt.NDArray[np.bool_]] = []
-    lengths: list[npt.NDArray[np.int64]] = []
+    digest, count, limit = hashlib.sha256(), 0, memory_limit_mb * 1_000_000
+    columns, file = _Columns(scratch), scratch.file()
     for batch in source.batches():
+        if not len(batch.x):
+            continue
         first = first or batch
         _refuse_disagreement(batch, first, where, count)
-        if isinstance(batch.x, list):
-            lengths.append(np.array([len(one) for one in batch.x], np.int64))
         joined = np.concatenate(batch.x) if isinstance(batch.x, list) else batch.x
         features = np.ascontiguousarray(joined, dtype=joined.dtype.newbyteorder("<"))
         file.write(features.data)
         digest.update(features.data)
-        ys.append(labels.add_texts([str(label) for label in batch.y]) if is_text(batch.y) else labels.add_numbers(np.asarray(batch.y)))
-        if batch.clients is not None:
-            owners.append(clients.add_texts(batch.clients))
-        if batch.is_test is not None:
-            tests.append(batch.is_test)
+        columns.add(batch)
         count += len(batch.x)
-        if count * ROW_BYTES > memory_limit_mb * 1_000_000:
-            raise DataError(
-                f"{where}: expected at most {memory_limit_mb * 1_000_000 // ROW_BYTES} examples under data.memory_limit_mb="
-                f"{memory_limit_mb}, found more. Raise data.memory_limit_mb."
-            )
+        _refuse_too_much(where, columns, count if makes_clients or batch.clients is None else 0, limit)
     if first is None or not count:
         raise DataError(f"{where}: expected examples, found none.")
     file.flush()
-    values, label_rank = labels.finish()
+    values, label_rank = columns.label_codes.finish()
     num_classes, vocabulary, classes = classes_of(values, source.num_classes, where)
-    y = classes[label_rank][np.concatenate(ys)]
-    client_ids, owner = None, None
-    if first.clients is not None:
-        client_ids, client_rank = clients.finish()
-        owner = client_rank[np.concatenate(owners)]
-    is_test = np.concatenate(tests) if first.is_test is not None else None
-    notes = (*label_notes(values, count, source.num_classes), *id_notes(client_ids or ()))
-    sizes = np.concatenate(lengths) if lengths else None
+    ids, client_of = columns.client_codes.finish()
+    client_ids = ids if first.clients is not None else None
     dtype, shape = _features_of(first)
-    shape = shape if sizes is None else (int(sizes.max()),)
-    for part in (f"{dtype.name}:{(count, *shape)}:{vocabulary}:{client_ids}:".encode(), y, owner, is_test):
-        digest.update(part if isinstance(part, bytes) else b"none" if part is None else np.ascontiguousarray(part).data)
-    if sizes is not None:
-        digest.update(sizes.astype("<i8").data)
-    rows = StoredRows(file, dtype.newbyteorder("<"), shape, count, sizes)
-    return Pool(rows, y, num_classes, vocabulary, client_ids, owner, is_test, source.pixel_convention, digest.hexdigest(), notes)
+    starts = columns.starts if isinstance(first.x, list) else None
+    if starts is not None:
+        shape = (max(int(lengths.max()) for lengths in _lengths(starts)),)
+    notes = (*label_notes(values, count, source.num_classes), *id_notes(client_ids or ()))
+    rows = StoredRows(file, dtype.newbyteorder("<"), shape, count, starts)
+    pool = Pool(
+        x=rows,
+        num_classes=num_classes,
+        vocabulary=vocabulary,
+        client_ids=client_ids,
+        pixel_convention=source.pixel_convention,
+        sha256="",
+        notes=notes,
+        has_split=first.is_test is not None,
+        columns=columns,
+        class_of=classes[label_rank],
+        client_of=client_of,
+    )
+    return replace(pool, sha256=_sha256(digest, pool, dtype))
+
+
+def _sha256(digest: Any, pool: Pool, dtype: np.dtype[Any]) -> str:
+    """Return the digest of the features that were read and of the other columns of the pool."""
+    digest.update(f"{dtype.name}:{(pool.count, *pool.x.shape)}:{pool.vocabulary}:{pool.client_ids}:".encode())
+    bounds = list(chunk_bounds(pool.count))
+    for start, end in bounds:
+        digest.update(pool.y(start, end).data)
+    for start, end in bounds if pool.client_ids is not None else ():
+        digest.update(pool.owner(start, end).data)
+    if pool.client_ids is None:
+        digest.update(b"none")
+    for start, end in bounds if pool.has_split else ():
+        digest.update(np.ascontiguousarray(pool.is_test(start, end)).data)
+    if not pool.has_split:
+        digest.update(b"none")
+    if pool.x.starts is not None:
+        for lengths in _lengths(pool.x.starts):
+            digest.update(lengths.astype("<i8").data)
+    return str(digest.hexdigest())
+
+
+def _lengths(starts: DiskColumn) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield the lengths of all sequences, some at a time."""
+    for start, end in chunk_bounds(len(starts) - 1):
+        yield np.diff(starts.read(start, end + 1))
+
+
+def _refuse_too_much(where: str, columns: _Columns, examples_in_memory: int, limit: int) -> None:
+    """Refuse a source of which more would be kept in memory than the limit allows."""
+    in_mb = limit // 1_000_000
+    if examples_in_memory * ROW_BYTES > limit:
+        raise DataError(
+            f"{where}: expected at most {limit // ROW_BYTES} examples under data.memory_limit_mb={in_mb}, found more. Raise "
+            "data.memory_limit_mb: a partition that makes the clients holds the labels of all examples in memory."
+        )
+    for what, number in (("clients", len(columns.client_codes)), ("different labels", len(columns.label_codes))):
+        if number * NAME_BYTES * 2 > limit:
+            raise DataError(
+                f"{where}: expected at most {limit // NAME_BYTES // 2} {what} under data.memory_limit_mb={in_mb}, found more. Raise "
+                "data.memory_limit_mb."
+            )
 
 
 def _features_of(batch: Batch) -> tuple[np.dtype[Any], tuple[int, ...]]:
@@ -176,7 +262,7 @@ def _refuse_disagreement(batch: Batch, first: Batch, where: str, row: int) -> No
     """Refuse a batch whose columns are not what the first one's are, or differ in length."""
     dtype, shape = _features_of(batch)
     if dtype not in (np.uint8, np.int32, np.float32) or 0 in shape:
-        raise DataError(f"{where}: expected uint8, int32 or float32 features with values, found {dtype} {shape} at row {row}.")
+        raise DataError(f"{where}: expected uint8, int32 or float32 features with values, found {dtype} {shape} from row {row} on.")
     kinds = [
         (*map(str, _features_of(one)), "texts" if is_text(one.y) else "whole numbers", one.clients is None, one.is_test is None)
         for one in (first, batch)

@@ -6,14 +6,15 @@ files' checksums; of the examples nothing is read before a client is asked for.
 
 import hashlib
 import threading
-from functools import lru_cache
-from itertools import compress
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fedpipe.data.client_ids import ClientIds
 from fedpipe.data.index import ClientIndex, read_index
 from fedpipe.data.manifest import SPLITS, IndexFile, Manifest, ShardFile, ShardSplit, Split, how_to_restore, read_manifest
 from fedpipe.data.shards import shard_schema
@@ -35,7 +36,7 @@ class Population:
         """
         self.path, self.manifest, self.index = path, manifest, index
         for split in SPLITS:
-            counted = int(index.label_counts[split].sum())
+            counted = int(index.counts(split).sum())
             if counted != manifest.examples[split]:
                 raise DataError(
                     f"{path / manifest.index.name}: expected {manifest.examples[split]} {split} examples, found {counted}. "
@@ -63,14 +64,21 @@ class Population:
             _check_file(path / file.name, file, verify)
         return cls(path, manifest, read_index(path / manifest.index.name, manifest.num_classes), open_files)
 
-    def client_ids(self, split: Split = "train") -> tuple[str, ...]:
+    def client_ids(self, split: Split = "train") -> ClientIds:
         """Return the ids of the clients that have examples in a split, sorted; held-out clients are among them."""
         return self._splits[split].client_ids
 
-    def participating(self) -> tuple[str, ...]:
+    def participating(self) -> ClientIds:
         """Return the ids of the clients that may train, sorted: those with training examples that are not held out."""
-        trains = (self.index.counts("train") > 0) & ~self.index.held_out
-        return tuple(compress(self.index.client_ids, trains.tolist()))
+        return self.index.client_ids.where(self.index.trains())
+
+    def training_sizes(self, client_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return int64 [clients], the numbers of training examples of some of the participating clients; fast if it is all of them."""
+        trains = self.index.trains()
+        if len(client_ids) == int(trains.sum()):
+            sizes: npt.NDArray[np.int64] = self.index.counts("train")[trains]
+            return sizes
+        return np.array([self.num_examples(client_id) for client_id in client_ids], np.int64)
 
     def num_examples(self, client_id: str, split: Split = "train") -> int:
         """Return the number of a client's examples. Raises DataError for a client that the split does not have."""
@@ -123,9 +131,6 @@ class _SplitReader:
 
     def __init__(self, folder: Path, split: ShardSplit, manifest: Manifest, index: ClientIndex | None, open_files: int | None) -> None:
         self._split, self._index = split, index
-        counts = index.counts(split) if index is not None and split != "central" else np.zeros(0, np.int64)
-        self.client_ids = tuple(compress(index.client_ids, counts.tolist())) if index is not None else ()
-        self._starts = np.concatenate([[0], np.cumsum(counts)])
         self._files = [file for file in manifest.files if file.split == split]
         self._file_starts = np.cumsum([0, *(file.rows for file in self._files)])
         self._folder, self._shape, self._dtype = folder, manifest.feature_shape, np.dtype(manifest.feature_dtype).newbyteorder("<")
@@ -133,13 +138,26 @@ class _SplitReader:
         self._file = lru_cache(maxsize=open_files)(self._read_metadata)
         self._group = lru_cache(maxsize=_GROUPS_KEPT)(self._read_group)
 
+    @cached_property
+    def client_ids(self) -> ClientIds:
+        """The clients that have examples in the split."""
+        if self._index is None or self._split == "central":
+            return ClientIds.of(())
+        return self._index.client_ids.where(self._index.counts(self._split) > 0)
+
+    @cached_property
+    def _starts(self) -> npt.NDArray[np.int64]:
+        """int64 [clients + 1], each client's first row in the split, and the number of rows."""
+        counts = np.zeros(0, np.int64) if self._index is None or self._split == "central" else self._index.counts(self._split)
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+
     def rows(self, client_id: str) -> tuple[int, int]:
         """Return the client's first row in the split and the row after its last."""
         position = self._index.position(client_id) if self._index is not None else None
         if position is None or self._starts[position] == self._starts[position + 1]:
             raise DataError(
                 f"client {client_id!r}: expected one of the {len(self.client_ids)} clients of the {self._split} split, "
-                f"{shorten(self.client_ids, 3)}, found no such client in {self._folder}."
+                f"{shorten(self.client_ids[:4], 3)}, found no such client in {self._folder}."
             )
         return int(self._starts[position]), int(self._starts[position + 1])
 

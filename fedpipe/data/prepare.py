@@ -1,9 +1,9 @@
 """From a source to the shards: read, give to clients, split, write. docs/data.md says the same in words, for users."""
 
 import hashlib
-import tempfile
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,27 +11,45 @@ import numpy as np
 import numpy.typing as npt
 
 from fedpipe.config import DataConfig
+from fedpipe.data.client_ids import ClientIds
+from fedpipe.data.disk_columns import ClientRows, Scratch, chunk_bounds, rows_by_client
 from fedpipe.data.index import INDEX_NAME, ClientIndex, write_index
-from fedpipe.data.manifest import MANIFEST_NAME, SCHEMA_VERSION, SPLITS, IndexFile, Manifest, ShardFile, ShardSplit, Split
-from fedpipe.data.partition import client_names, partition_pool
+from fedpipe.data.label_counts import LabelCounts, LabelCountsOnDisk
+from fedpipe.data.manifest import MANIFEST_NAME, SCHEMA_VERSION, SPLITS, IndexFile, Manifest, ShardFile, Split
+from fedpipe.data.partition import client_names, give_training_examples, partition_pool
 from fedpipe.data.pool import Pool, read_pool
 from fedpipe.data.replace import replaced_folder
-from fedpipe.data.shards import SplitRows, write_split
+from fedpipe.data.shards import SplitRows, SplitWriter, write_split
 from fedpipe.data.sources import PixelConvention, open_source
-from fedpipe.data.splits import Rows, draw_central, held_out, keep_split, split_clients, split_off
+from fedpipe.data.splits import Rows, draw_central, held_out, keep_split, split_clients, split_off, test_counts
 from fedpipe.errors import DataError, shorten
 
 _DTYPES: dict[str, Literal["uint8", "int32", "float32"]] = {"uint8": "uint8", "int32": "int32", "float32": "float32"}
 _OTHER_CONVENTION: dict[PixelConvention | None, PixelConvention] = {"ink=1.0": "background=1.0", "background=1.0": "ink=1.0"}
 
+_SORTING_SHARE = 4
+"""The rows that are sorted and split at once may take the memory limit divided by this."""
+
 
 @dataclass(frozen=True)
 class _Clients:
-    """Who has which example: int32 owner [n], -1 for an example that nobody has."""
+    """Who has which example.
+
+    Attributes:
+        client_ids: sorted.
+        owner: (start, end) -> int32, the clients of these rows of the source, -1 for an example that nobody has.
+        sizes: int64 [clients], examples of each.
+        tests: int64 [clients], how many of them the source has in its own test split.
+        partition: how clients came to their examples.
+        notes: what was left out or changed, a line each.
+    """
 
     client_ids: tuple[str, ...]
-    owner: npt.NDArray[np.int32]
+    owner: Callable[[int, int], npt.NDArray[np.int32]]
+    sizes: npt.NDArray[np.int64]
+    tests: npt.NDArray[np.int64]
     partition: Literal["natural", "iid", "dirichlet", "pathological", "quantity"]
+    notes: tuple[str, ...] = ()
 
 
 def prepare_shards(config: DataConfig, out: Path, project: Path, forgotten: Collection[str] = ()) -> Manifest:
@@ -52,24 +70,15 @@ def prepare_shards(config: DataConfig, out: Path, project: Path, forgotten: Coll
     _refuse_foreign(out)
     where = f"data.source={config.source}"
     source = open_source(config, project)
+    makes_clients = config.partition not in ("auto", "natural")
     try:
-        with replaced_folder(out) as folder, tempfile.TemporaryFile(dir=folder) as features:
-            pool = read_pool(source, where, features, config.memory_limit_mb)
+        with replaced_folder(out) as folder, Scratch(folder) as scratch:
+            pool = read_pool(source, where, scratch, config.memory_limit_mb, makes_clients)
             if config.invert and pool.x.dtype == np.int32:
                 raise DataError(f"data.invert=true: expected features that are drawings, {where} has int32 tokens. Set it to false.")
-            clients = _forget(_clients(config, pool), forgotten)
-            splits = _splits(config, pool, clients)
-            _refuse_unusable(where, clients, splits)
-            central = draw_central(len(splits["test"]), config.central_test_examples, config.seed)
-            files = []
-            parts: dict[ShardSplit, Rows] = {**splits, "central": splits["test"][central]}  # type: ignore[dict-item]  # a Split is one
-            for name, rows in parts.items():
-                part = SplitRows(clients.client_ids, clients.owner[rows], pool.y[rows], rows, lambda some: _features(config, pool, some))
-                files += write_split(folder, name, part, config.shard_rows)
-            counts = {name: _label_counts(pool, clients, rows) for name, rows in splits.items()}
-            index = ClientIndex(clients.client_ids, held_out(clients.client_ids, config.held_out_fraction, config.seed), counts)
-            write_index(folder / INDEX_NAME, index)
-            manifest = _manifest(config, pool, clients, index, splits, int(central.sum()), sorted(forgotten), files, folder)
+            clients = _clients(config, pool, forgotten)
+            shards = _write_shards(config, where, pool, clients, folder, scratch)
+            manifest = _manifest(config, pool, clients, shards, sorted(forgotten), folder)
             if source.summary is not None:
                 manifest = manifest.model_copy(update={"understood": source.summary()})
             (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="ascii")
@@ -78,67 +87,157 @@ def prepare_shards(config: DataConfig, out: Path, project: Path, forgotten: Coll
     return manifest
 
 
-def _clients(config: DataConfig, pool: Pool) -> _Clients:
-    if config.partition in ("auto", "natural") and pool.client_ids is not None and pool.owner is not None:
-        ids = pool.client_ids[: config.clients]
-        return _Clients(ids, np.where(pool.owner < len(ids), pool.owner, np.int32(-1)), "natural")
+def _clients(config: DataConfig, pool: Pool, forgotten: Collection[str]) -> _Clients:
+    if config.partition in ("auto", "natural") and pool.client_ids is not None:
+        sizes, tests = _tally(pool, pool.owner, len(pool.client_ids))
+        chosen, notes = _first_clients(config, sizes > tests)
+        return _without(forgotten, _Clients(pool.client_ids, pool.owner, sizes, tests, "natural", notes), chosen)
     if config.partition == "natural":
         raise DataError(f"data.partition=natural: expected clients, data.source={config.source} has none. Set another partition.")
     if config.clients is None:
         raise DataError(f"data.clients=null: expected a number, as data.source={config.source} has no clients of its own. Set one.")
     method = "dirichlet" if config.partition == "auto" else config.partition
-    return _Clients(client_names(config.clients), partition_pool(pool.y, config, method), method)
+    owner = partition_pool(pool.y(), config, method, pool.vocabulary)
+    is_test = pool.is_test()
+    notes = ()
+    if is_test is not None:
+        moved = give_training_examples(owner, is_test, config.clients, config.seed)
+        if moved:
+            notes = (
+                f"{moved:,} of {config.clients:,} clients got test examples alone from data.partition={method}, as the source has its own "
+                "test split: each took a training example from the client that had most",
+            )
+    sizes, tests = _tally(pool, lambda start, end: owner[start:end], config.clients)
+    made = _Clients(client_names(config.clients), lambda start, end: owner[start:end], sizes, tests, method, notes)
+    return _without(forgotten, made, np.ones(config.clients, np.bool_))
 
 
-def _forget(clients: _Clients, forgotten: Collection[str]) -> _Clients:
-    """Leave out the forgotten clients and their examples; every other client keeps its own."""
-    kept = np.array([client_id not in forgotten for client_id in clients.client_ids], np.bool_)
+def _tally(
+    pool: Pool, owner: Callable[[int, int], npt.NDArray[np.int32]], clients: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return int64 [clients] twice: examples of each client, and those that the source has in its own test split."""
+    sizes, tests = np.zeros((2, clients), np.int64)
+    for start, end in chunk_bounds(pool.count):
+        owners, is_test = owner(start, end), pool.is_test(start, end)
+        sizes += np.bincount(owners, minlength=clients)
+        if is_test is not None:
+            tests += np.bincount(owners[is_test], minlength=clients)
+    return sizes, tests
+
+
+def _first_clients(config: DataConfig, trains: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], tuple[str, ...]]:
+    """Return bool [clients], which of a source's clients are taken, and a note if it is not all.
+
+    The first `data.clients` that have training examples, and as many of those that have test examples alone.
+    """
+    if config.clients is None:
+        return np.ones(len(trains), np.bool_), ()
+    chosen = np.where(trains, np.cumsum(trains), np.cumsum(~trains)) <= config.clients
+    if chosen.all():
+        return chosen, ()
+    left = int((~chosen).sum())
+    return chosen, (f"{left:,} of {len(trains):,} clients were left out by data.clients={config.clients}; null takes all",)
+
+
+def _without(forgotten: Collection[str], clients: _Clients, chosen: npt.NDArray[np.bool_]) -> _Clients:
+    """Keep the chosen clients but for the forgotten ones; the examples of all others are nobody's."""
+    gone = frozenset(forgotten)
+    kept = chosen & np.array([client_id not in gone for client_id in clients.client_ids], np.bool_)
     if kept.all():
         return clients
     if not kept.any():
         raise DataError("forgotten.json: expected at least one client that is not forgotten, found none. Remove an id from the list.")
     number = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
-    owner = np.where(clients.owner >= 0, number[clients.owner], np.int32(-1))
-    return _Clients(tuple(np.array(clients.client_ids, object)[kept]), owner, clients.partition)
+    owner, ids = clients.owner, tuple(compress(clients.client_ids, kept.tolist()))
+    return replace(
+        clients, client_ids=ids, owner=lambda start, end: number[owner(start, end)], sizes=clients.sizes[kept], tests=clients.tests[kept]
+    )
 
 
-def _splits(config: DataConfig, pool: Pool, clients: _Clients) -> dict[Split, Rows]:
-    """Return the rows of each split, client by client."""
-    owned = np.flatnonzero(clients.owner >= 0)
-    if pool.is_test is not None:
-        train, test = keep_split(clients.owner[owned], pool.is_test[owned])
+@dataclass(frozen=True)
+class _Shards:
+    """What was written: the files, the examples of each split and of the central test set, how many clients never train, notes."""
+
+    files: list[ShardFile]
+    examples: dict[Split, int]
+    central: int
+    held_out: int
+    notes: tuple[str, ...]
+
+
+def _write_shards(config: DataConfig, where: str, pool: Pool, clients: _Clients, folder: Path, scratch: Scratch) -> _Shards:
+    """Sort the examples by client, split each client's, and write the files and the index."""
+    ids = clients.client_ids
+    counts = _split_sizes(config, pool, clients)
+    out = held_out(ids, config.held_out_fraction, config.seed) | (counts["train"] == 0)
+    _refuse_unusable(config, where, counts, out)
+    chosen = draw_central(int(counts["test"].sum()), config.central_test_examples, config.seed)
+
+    def features(rows: Rows) -> npt.NDArray[Any]:
+        x = pool.x.take(rows)
+        return np.subtract(x.dtype.type(255 if x.dtype == np.uint8 else 1), x) if config.invert else x
+
+    def columns(start: int, end: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.bool_] | None]:
+        return clients.owner(start, end), pool.y(start, end), pool.is_test(start, end)
+
+    writers = {name: SplitWriter(folder, name, ids, counts[name], config.shard_rows, features) for name in SPLITS}
+    labels = {name: LabelCountsOnDisk(scratch, pool.num_classes) for name in SPLITS}
+    central: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Rows]] = []
+    tests = 0
+    most_bytes = config.memory_limit_mb * 1_000_000 // _SORTING_SHARE
+    for group in rows_by_client(columns, pool.count, clients.sizes, most_bytes, scratch):
+        for name, rows in _splits(config, pool, group, ids).items():
+            part = group.owner[rows], group.y[rows], group.row[rows]
+            writers[name].add(*part)
+            labels[name].add(LabelCounts.count(part[0] - group.first, part[1], group.end - group.first, pool.num_classes))
+            if name == "test":
+                mine = chosen[tests : tests + len(rows)]
+                tests += len(rows)
+                central.append((part[0][mine], part[1][mine], part[2][mine]))
+    owner, y, source_row = (np.concatenate(column) for column in zip(*central, strict=True))
+    files = [file for name in SPLITS for file in writers[name].files]
+    files += write_split(folder, "central", SplitRows(ids, owner, y, source_row, features), config.shard_rows)
+    examples = {name: counts[name].astype(np.int32) for name in SPLITS}
+    index = ClientIndex(ClientIds.of(ids), out, {}, examples)
+    write_index(folder / INDEX_NAME, index, lambda name, first, end: labels[name].read(first, end))
+    totals = {name: int(counts[name].sum()) for name in SPLITS}
+    return _Shards(files, totals, len(owner), int(out.sum()), _split_notes(counts))
+
+
+def _split_sizes(config: DataConfig, pool: Pool, clients: _Clients) -> dict[Split, npt.NDArray[np.int64]]:
+    """Return int64 [clients] for each split, how many of each client's examples it will have."""
+    tests = clients.tests if pool.has_split else test_counts(clients.sizes, config.test_fraction)
+    trains = clients.sizes - tests
+    validations = test_counts(trains, config.validation_fraction) if config.validation_fraction else np.zeros_like(trains)
+    return {"train": trains - validations, "validation": validations, "test": tests}
+
+
+def _splits(config: DataConfig, pool: Pool, group: ClientRows, client_ids: Sequence[str]) -> dict[Split, Rows]:
+    """Return for each split the places in `group` of its rows, client by client."""
+    owner, ids = group.owner - np.int32(group.first), client_ids[group.first : group.end]
+    if pool.has_split:
+        train, test = keep_split(owner, group.is_test)
     else:
-        train, test = split_clients(clients.owner[owned], clients.client_ids, config.test_fraction, config.seed)
-    train, test = owned[train], owned[test]
-    train, validation = split_off(clients.owner, train, clients.client_ids, config.validation_fraction, config.seed, "validation")
+        train, test = split_clients(owner, ids, config.test_fraction, config.seed)
+    train, validation = split_off(owner, train, ids, config.validation_fraction, config.seed, "validation")
     return {"train": train, "validation": validation, "test": test}
 
 
-def _features(config: DataConfig, pool: Pool, rows: Rows) -> npt.NDArray[Any]:
-    x = pool.x.take(rows)
-    return np.subtract(x.dtype.type(255 if x.dtype == np.uint8 else 1), x) if config.invert else x
+def _split_notes(counts: dict[Split, npt.NDArray[np.int64]]) -> tuple[str, ...]:
+    clients, notes = len(counts["train"]), []
+    if untrained := int((counts["train"] == 0).sum()):
+        notes.append(f"{untrained:,} of {clients:,} clients have test examples alone: they never train and take part in evaluation")
+    if untested := int((counts["test"] == 0).sum()):
+        notes.append(f"{untested:,} of {clients:,} clients have no test examples: they train and take no part in the evaluation of clients")
+    return tuple(notes)
 
 
-def _label_counts(pool: Pool, clients: _Clients, rows: Rows) -> npt.NDArray[np.int32]:
-    size = len(clients.client_ids) * pool.num_classes
-    counts = np.bincount(clients.owner[rows].astype(np.int64) * pool.num_classes + pool.y[rows], minlength=size)
-    return counts.astype(np.int32).reshape(-1, pool.num_classes)
-
-
-def _manifest(
-    config: DataConfig,
-    pool: Pool,
-    clients: _Clients,
-    index: ClientIndex,
-    splits: dict[Split, Rows],
-    central: int,
-    forgotten: Sequence[str],
-    files: Sequence[ShardFile],
-    folder: Path,
-) -> Manifest:
+def _manifest(config: DataConfig, pool: Pool, clients: _Clients, shards: _Shards, forgotten: Sequence[str], folder: Path) -> Manifest:
     import pyarrow as pa
 
-    body = (folder / INDEX_NAME).read_bytes()
+    path, count = folder / INDEX_NAME, len(clients.client_ids)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Manifest(
         schema_version=SCHEMA_VERSION,
         source=config.source,
@@ -150,34 +249,46 @@ def _manifest(
         labels_per_client=config.labels_per_client if clients.partition == "pathological" else None,
         sigma=config.sigma if clients.partition == "quantity" else None,
         seed=config.seed,
-        test_fraction=None if pool.is_test is not None else config.test_fraction,
+        test_fraction=None if pool.has_split else config.test_fraction,
         validation_fraction=config.validation_fraction,
         held_out_fraction=config.held_out_fraction,
         feature_shape=pool.x.shape,
         feature_dtype=_DTYPES[pool.x.dtype.name],
-        variable_length=pool.x.lengths is not None,
+        variable_length=pool.x.starts is not None,
         num_classes=pool.num_classes,
         vocabulary=pool.vocabulary,
-        clients=len(clients.client_ids),
-        held_out_clients=int(index.held_out.sum()),
-        examples={split: len(splits[split]) for split in SPLITS},
-        central_test_examples=central,
+        clients=count,
+        held_out_clients=shards.held_out,
+        examples=shards.examples,
+        central_test_examples=shards.central,
         forgotten=tuple(forgotten),
-        index=IndexFile(name=INDEX_NAME, rows=len(clients.client_ids), bytes=len(body), sha256=hashlib.sha256(body).hexdigest()),
-        files=tuple(files),
+        index=IndexFile(name=INDEX_NAME, rows=count, bytes=path.stat().st_size, sha256=digest),
+        files=tuple(shards.files),
         written_by=f"pyarrow {pa.__version__}",
-        notes=pool.notes,
+        notes=(*pool.notes, *clients.notes, *shards.notes),
     )
 
 
-def _refuse_unusable(where: str, clients: _Clients, splits: dict[Split, Rows]) -> None:
-    tests = len(splits["test"])
-    if not clients.client_ids or not tests:
-        raise DataError(f"{where}: expected clients with test examples, found {len(clients.client_ids)} clients and {tests} test examples.")
-    empty = np.flatnonzero(np.bincount(clients.owner[splits["train"]], minlength=len(clients.client_ids)) == 0)
-    if len(empty):
+def _refuse_unusable(
+    config: DataConfig, where: str, counts: dict[Split, npt.NDArray[np.int64]], held_out_clients: npt.NDArray[np.bool_]
+) -> None:
+    clients, tests = len(counts["test"]), int(counts["test"].sum())
+    if not clients or not tests:
+        hint = " A client with one example trains with it." if clients else ""
         raise DataError(
-            f"{where}: expected training examples of every client, found none of {shorten(clients.client_ids[i] for i in empty)}."
+            f"{where}: expected clients with test examples, found {clients} clients and {tests} test examples.{hint} Bring a test split, "
+            "or clients with two examples or more: data.partition=iid makes some."
+        )
+    if held_out_clients.all():
+        held = "that are not held out by data.held_out_fraction" if (counts["train"] > 0).any() else "in the source's training split"
+        raise DataError(
+            f"{where}: expected clients with training examples {held}, found none of {clients} clients. Lower data.held_out_fraction, or "
+            "correct the marks of the test split."
+        )
+    if config.validation_fraction and not counts["validation"].any():
+        raise DataError(
+            f"data.validation_fraction={config.validation_fraction}: expected clients with two training examples or more, of which some "
+            "could be validation examples, found none. Set it to 0, or make fewer clients (data.clients)."
         )
 
 

@@ -33,7 +33,7 @@ class SplitRows:
         features: gives the features [k, *shape] of k source rows.
     """
 
-    client_ids: tuple[str, ...]
+    client_ids: Sequence[str]
     owner: npt.NDArray[np.int32]
     y: npt.NDArray[np.int32]
     source_row: npt.NDArray[np.int64]
@@ -57,12 +57,67 @@ def write_split(folder: Path, split: ShardSplit, rows: SplitRows, most: int) -> 
         rows: the rows; their features are in memory one file at a time.
         most: most rows of a file, unless one client has more.
     """
-    import pyarrow.parquet as pq
+    counts = np.bincount(rows.owner, minlength=len(rows.client_ids))
+    writer = SplitWriter(folder, split, rows.client_ids, counts, most, rows.features)
+    writer.add(rows.owner, rows.y, rows.source_row)
+    return writer.files
 
-    files = []
-    for number, (start, end) in enumerate(file_bounds(rows.client_ids, np.bincount(rows.owner, minlength=len(rows.client_ids)), most)):
-        path = folder / f"{split}-{number:05d}.parquet"
-        table = _table(rows, slice(start, end))
+
+class SplitWriter:
+    """Writes the rows of a split as they come, client by client: a file as soon as its rows are there."""
+
+    def __init__(
+        self,
+        folder: Path,
+        split: ShardSplit,
+        client_ids: Sequence[str],
+        counts: npt.NDArray[np.integer[Any]],
+        most: int,
+        features: Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]],
+    ) -> None:
+        """Plan the files.
+
+        Args:
+            folder: where to write.
+            split: names the files.
+            client_ids: sorted ids of all clients.
+            counts: int [clients], rows of each that will come.
+            most: most rows of a file, unless one client has more.
+            features: gives the features [k, *shape] of k source rows.
+        """
+        self._folder, self._split, self._client_ids, self._features = folder, split, client_ids, features
+        self._bounds = list(file_bounds(client_ids, counts, most))
+        self._parts: list[SplitRows] = []
+        self._waiting = 0
+        self.files: list[ShardFile] = []
+
+    def add(self, owner: npt.NDArray[np.int32], y: npt.NDArray[np.int32], source_row: npt.NDArray[np.int64]) -> None:
+        """Take the rows of the clients that come next; their columns are those of `SplitRows`."""
+        self._parts.append(SplitRows(self._client_ids, owner, y, source_row, self._features))
+        self._waiting += len(owner)
+        rows = None
+        start = 0
+        while len(self.files) < len(self._bounds):
+            first, end = self._bounds[len(self.files)]
+            if self._waiting < end - first:
+                break
+            rows = rows or self._joined()
+            self._write(rows, slice(start, start + end - first))
+            start += end - first
+            self._waiting -= end - first
+        if rows is not None:
+            rest = slice(start, None)
+            self._parts = [SplitRows(self._client_ids, rows.owner[rest], rows.y[rest], rows.source_row[rest], self._features)]
+
+    def _joined(self) -> SplitRows:
+        owner, y, source_row = (np.concatenate([getattr(part, name) for part in self._parts]) for name in ("owner", "y", "source_row"))
+        return SplitRows(self._client_ids, owner, y, source_row, self._features)
+
+    def _write(self, rows: SplitRows, part: slice) -> None:
+        import pyarrow.parquet as pq
+
+        path = self._folder / f"{self._split}-{len(self.files):05d}.parquet"
+        table = _table(rows, part)
         pq.write_table(
             table,
             path,
@@ -75,9 +130,9 @@ def write_split(folder: Path, split: ShardSplit, rows: SplitRows, most: int) -> 
             write_statistics=["client_id"],
             store_schema=False,
         )
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        files.append(ShardFile(name=path.name, split=split, rows=end - start, bytes=path.stat().st_size, sha256=digest))
-    return files
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self.files.append(ShardFile(name=path.name, split=self._split, rows=len(table), bytes=path.stat().st_size, sha256=digest))
 
 
 def group_rows(feature_bytes: int) -> int:
@@ -85,7 +140,7 @@ def group_rows(feature_bytes: int) -> int:
     return max(50, min(10_000, GROUP_BYTES // feature_bytes))
 
 
-def file_bounds(client_ids: Sequence[str], counts: npt.NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:
+def file_bounds(client_ids: Sequence[str], counts: npt.NDArray[np.integer[Any]], most: int) -> Iterator[tuple[int, int]]:
     """Yield first row and end of each file: whole clients, at most `most` rows unless one client has more.
 
     A file ends at `most` rows, or, once it is a quarter full, before a client whose id's hash says so. That a client begins a
@@ -121,7 +176,7 @@ def _table(rows: SplitRows, part: slice) -> Any:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _strings(client_ids: tuple[str, ...], owner: npt.NDArray[np.int32]) -> Any:
+def _strings(client_ids: Sequence[str], owner: npt.NDArray[np.int32]) -> Any:
     import pyarrow as pa
 
     used = range(int(owner[0]), int(owner[-1]) + 1)

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedpipe.data.index import ClientIndex
+from fedpipe.data.label_counts import LabelCounts
 from fedpipe.data.manifest import SPLITS
 
 
@@ -46,19 +47,19 @@ def describe(index: ClientIndex, bins: int = 20) -> PopulationFigures:
         bins: of the histogram of sizes, at most.
     """
     labels = index.label_counts["train"]
-    labels = labels[labels.sum(axis=1) > 0]
-    sizes = labels.sum(axis=1)
+    labels = labels.rows(np.flatnonzero(labels.sizes()))
+    sizes = labels.sizes()
     counts, edges = np.histogram(sizes, bins=min(bins, max(1, int(np.ptp(sizes)))))
     return PopulationFigures(
         clients=len(index.client_ids),
         held_out=int(index.held_out.sum()),
-        examples={split: int(index.label_counts[split].sum()) for split in SPLITS},
+        examples={split: int(index.counts(split).sum()) for split in SPLITS},
         size_min=int(sizes.min()),
         size_median=float(np.median(sizes)),
         size_max=int(sizes.max()),
         size_gini=gini(sizes),
         label_tv_mean=float(label_distances(labels).mean()),
-        labels_per_client_mean=float((labels > 0).sum(axis=1).mean()),
+        labels_per_client_mean=float(labels.distinct().mean()),
         histogram=tuple(zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True)),
     )
 
@@ -74,16 +75,18 @@ def gini(sizes: npt.NDArray[Any]) -> float:
     return float(2 * (np.arange(1, n + 1) * ordered).sum() / (n * ordered.sum()) - (n + 1) / n)
 
 
-def label_distances(label_counts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def label_distances(label_counts: LabelCounts) -> npt.NDArray[np.float64]:
     """Return for each client the total variation distance between its mix of labels and the mix of all, float64 [clients].
 
     Args:
-        label_counts: [clients, classes]; every client has examples.
+        label_counts: of clients that all have examples.
 
-    >>> label_distances(np.array([[4, 0], [0, 4]])).tolist()
+    The distance is the sum over the labels of what the client's share is above that of all; labels that the client has not add nothing.
+
+    >>> label_distances(LabelCounts.of_dense(np.array([[4, 0], [0, 4]]))).tolist()
     [0.5, 0.5]
     """
-    mixes = label_counts / label_counts.sum(axis=1, keepdims=True)
-    overall = label_counts.sum(axis=0) / label_counts.sum()
-    distances: npt.NDArray[np.float64] = np.abs(mixes - overall).sum(axis=1) / 2
-    return distances
+    owners = label_counts.owners()
+    totals = label_counts.totals()
+    above = label_counts.counts / label_counts.sizes()[owners] - (totals / totals.sum())[label_counts.labels]
+    return np.bincount(owners, np.maximum(above, 0.0), len(label_counts)).astype(np.float64, copy=False)

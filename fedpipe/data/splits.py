@@ -85,6 +85,13 @@ def test_count(examples: int, test_fraction: float) -> int:
     return max(0, min(math.ceil(Fraction(str(test_fraction)) * examples), examples - 1))
 
 
+def test_counts(examples: npt.NDArray[np.int64], test_fraction: float) -> npt.NDArray[np.int64]:
+    """Return `test_count` of each client's examples, int64 [clients]."""
+    distinct, inverse = np.unique(examples, return_inverse=True)
+    counts: npt.NDArray[np.int64] = np.array([test_count(n, test_fraction) for n in distinct.tolist()], np.int64)[inverse]
+    return counts
+
+
 def draw_central(test_examples: int, size: int, seed: int) -> npt.NDArray[np.bool_]:
     """Return bool [test_examples]: which of the pooled test examples are the central test set; all if fewer than `size`."""
     chosen = np.ones(test_examples, np.bool_)

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fedpipe.config.cohort import CohortConfig
+from fedpipe.config.used import AVAILABLE_FRACTION, LATENCY_SIGMA
 from fedpipe.seeding import derive_seed
 from fedpipe.types import Turnout
 
 Floats = npt.NDArray[np.float64]
 
-_SIGMA, _AVAILABLE = 0.5, 0.5
 _FIRST_DAYS = 0.5
 """Fraction of a day within which the clients' days begin: so the population has days and nights too."""
 
@@ -45,7 +45,7 @@ def availability(config: CohortConfig, client_ids: Sequence[str], seed: int) -> 
     """Return the function from a round to bool [clients], who can be asked then; None is everybody."""
     if config.day_rounds is None:
         return lambda _: None
-    day_rounds, fraction = config.day_rounds, config.available_fraction or _AVAILABLE
+    day_rounds, fraction = config.day_rounds, config.available_fraction or AVAILABLE_FRACTION
     begins = _FIRST_DAYS * _uniforms(seed, ("day",), client_ids)
     return lambda round_num: ((round_num - 1) / day_rounds + begins) % 1.0 < fraction
 
@@ -86,7 +86,7 @@ def latencies(config: CohortConfig, client_ids: Sequence[str], round_num: int, s
 
     a ~ N(0, 1) is the client's in all rounds, a slow device stays slow; b ~ N(0, 1) is this round's.
     """
-    sigma = _SIGMA if config.latency_sigma is None else config.latency_sigma
+    sigma = LATENCY_SIGMA if config.latency_sigma is None else config.latency_sigma
     own, now = _normals(seed, ("speed",), client_ids), _normals(seed, ("latency", round_num), client_ids)
     seconds: Floats = (config.latency_median_seconds or 0.0) * np.exp(sigma * (own + now) / sqrt(2))
     return seconds

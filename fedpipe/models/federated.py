@@ -7,7 +7,6 @@ A mean over all examples says little of the clients that fare worst: the figures
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import compress
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -21,6 +20,7 @@ from fedpipe.seeding import generator
 from fedpipe.types import Examples, Weights
 
 if TYPE_CHECKING:
+    from fedpipe.data.client_ids import ClientIds
     from fedpipe.data.population import Population
 
 _AT_ONCE = 1000
@@ -146,7 +146,7 @@ def validating_clients(config: Config, population: "Population") -> tuple[str, .
     if not config.privacy.on or config.privacy.public_validation:
         return ()
     index = population.index
-    held_out = np.flatnonzero(index.held_out)
+    held_out = np.flatnonzero(index.held_out & (index.counts("train") + index.counts("validation") > 0))
     if len(held_out):
         return tuple(index.client_ids[i] for i in held_out.tolist())
     clients = population.participating()
@@ -155,10 +155,12 @@ def validating_clients(config: Config, population: "Population") -> tuple[str, .
     return tuple(clients[i] for i in sorted(chosen.tolist()))
 
 
-def training_clients(config: Config, population: "Population") -> tuple[str, ...]:
+def training_clients(config: Config, population: "Population") -> "ClientIds":
     """Return the clients that may be asked to train in a run, sorted."""
-    validating = set(validating_clients(config, population))
-    return tuple(client_id for client_id in population.participating() if client_id not in validating)
+    participating, validating = population.participating(), set(validating_clients(config, population))
+    if not validating:
+        return participating
+    return participating.where(np.array([client_id not in validating for client_id in participating], np.bool_))
 
 
 def validation_examples(config: Config, population: "Population") -> Examples | None:
@@ -178,7 +180,7 @@ def validation_examples(config: Config, population: "Population") -> Examples | 
         splits = ("validation",)
     parts = []
     for split in splits:
-        holders = set(compress(population.index.client_ids, (population.index.counts(split) > 0).tolist()))
+        holders = population.client_ids(split)
         parts += [population.examples(client_id, split) for client_id in clients if client_id in holders]
     if not parts:
         return None

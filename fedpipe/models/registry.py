@@ -14,7 +14,6 @@ from fedpipe.models.mlp import mlp
 from fedpipe.models.resnet import resnet18_gn
 from fedpipe.models.softmax import softmax
 from fedpipe.models.spec import ModelSpec
-from fedpipe.user_code import use_project_code
 
 MODELS: dict[str, Callable[[tuple[int, ...], int], ModelSpec]] = {
     "softmax": softmax,
@@ -45,9 +44,7 @@ def build_model(config: Config, feature_shape: tuple[int, ...], num_classes: int
         return MODELS[chosen.name](feature_shape, num_classes)
     from fedpipe.models.own import build_own
 
-    if project is not None:
-        use_project_code(project, chosen.name, "model.name")
-    return build_own(chosen.name, feature_shape, num_classes)
+    return build_own(chosen.name, feature_shape, num_classes, project)
 
 
 def check_input(config: Config, manifest: Manifest, project: Path | None = None, highest_token: Callable[[], int] | None = None) -> None:

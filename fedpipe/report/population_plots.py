@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.data.label_counts import LabelCounts
 from fedpipe.data.skew import PopulationFigures
 from fedpipe.report.plots import blank_figure
+from fedpipe.report.texts import drawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MOST_LABELS = 60
+"""Labels that a heat map can show."""
 MOST_CLIENTS = 200
 """Clients that a heat map can show; of more, as many are taken at even steps through the sorted ids."""
 
@@ -29,25 +32,26 @@ def client_sizes(figures: PopulationFigures) -> "Figure":
     return figure
 
 
-def label_heat_map(
-    label_counts: npt.NDArray[np.int32], client_ids: Sequence[str], names: Sequence[str], figures: PopulationFigures
-) -> "Figure":
-    """Return the share of each label at each client.
+def label_heat_map(label_counts: LabelCounts, client_ids: Sequence[str], names: Sequence[str], figures: PopulationFigures) -> "Figure":
+    """Return the share of each label at each client; of many labels, the most frequent ones.
 
     Args:
-        label_counts: int [clients, classes] of the training split.
+        label_counts: of the training split.
         client_ids: of the rows.
         names: of the labels.
         figures: for the title.
     """
     chosen = np.unique(np.linspace(0, len(client_ids) - 1, min(MOST_CLIENTS, len(client_ids))).astype(int))
-    counts = label_counts[chosen]
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    frequent = label_counts.most_frequent(MOST_LABELS)
+    shown = label_counts.rows(chosen)
+    shares = shown.dense(frequent) / np.maximum(shown.sizes(), 1)[:, None]
+    of_all = "" if len(frequent) == len(names) else f" (the {len(frequent)} most frequent of {len(names):,})"
+    names = [names[label] for label in frequent.tolist()]
     figure = blank_figure(max(4.0, 1.6 + 0.3 * len(names)), max(3.6, 1.4 + 0.045 * len(chosen)))
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=max(shares.max(), 1e-9), aspect="auto", interpolation="nearest")
-    axes.set(xlabel="label", ylabel=f"client ({len(chosen)} of {len(client_ids)})")
-    axes.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0)
+    axes.set(xlabel=f"label{of_all}", ylabel=f"client ({len(chosen)} of {len(client_ids)})")
+    axes.set_xticks(range(len(names)), [drawn(name) for name in names], rotation=90 if max(map(len, names)) > 2 else 0)
     axes.set_yticks([])
     axes.set_title(f"mean distance from the mix of all: {figures.label_tv_mean:.2f}")
     bar: Any = figure.colorbar(image, ax=axes, shrink=0.8, label="share of the client's examples")

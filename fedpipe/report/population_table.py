@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fedpipe.data.label_counts import LabelCounts
 from fedpipe.data.skew import PopulationFigures
 
 MOST_CLIENTS, MOST_LABELS = 100, 60
@@ -33,23 +34,23 @@ class PopulationTable:
     counts: npt.NDArray[np.int64]
 
 
-def population_json(figures: PopulationFigures, label_counts: npt.NDArray[np.int32], names: Sequence[str]) -> str:
+def population_json(figures: PopulationFigures, label_counts: LabelCounts, names: Sequence[str]) -> str:
     """Return the table as JSON.
 
     Args:
         figures: of the population.
-        label_counts: int [clients, classes] of the training split.
+        label_counts: of the training split.
         names: of the labels.
     """
-    trained = label_counts[label_counts.sum(axis=1) > 0]
+    trained = np.flatnonzero(label_counts.sizes())
     rows = np.unique(np.linspace(0, len(trained) - 1, min(MOST_CLIENTS, len(trained))).astype(int))
-    frequent = np.sort(np.argsort(-trained.sum(axis=0), kind="stable")[:MOST_LABELS])
+    frequent = label_counts.most_frequent(MOST_LABELS)
     body = {
         "figures": asdict(figures),
         "labels": [names[index] for index in frequent.tolist()],
         "all_labels": len(names),
         "all_clients": len(trained),
-        "counts": trained[rows][:, frequent].tolist(),
+        "counts": label_counts.rows(trained[rows]).dense(frequent).tolist(),
     }
     return json.dumps(body) + "\n"
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.report.axis import ABSENT, Axis
 from fedpipe.report.plots import blank_figure
+from fedpipe.report.texts import drawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +48,7 @@ def parallel_coordinates(rows: Sequence[Mapping[str, Any]], keys: Sequence[str],
         for height, text in axis.ticks:
             box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85}  # lines run through where the words are
             axes.annotate(
-                text, (place, height), (4, 0), textcoords="offset points", va="center", fontsize=7.5, color=_INK, bbox=box, zorder=5
+                drawn(text), (place, height), (4, 0), textcoords="offset points", va="center", fontsize=7.5, color=_INK, bbox=box, zorder=5
             )
     axes.set_xticks(range(len(keys) + 1), [*keys, metric], fontsize=8.5)
     axes.set_yticks([])

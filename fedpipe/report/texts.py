@@ -22,7 +22,7 @@ def markdown(text: str) -> str:
     'a\\|b \\`c\\` \\*d\\*'
     """
     one_line = " ".join(text.split())
-    return "".join(f"\\{one}" if one in "\\`*_{}[]()<>#+-!|~$" else one for one in one_line)
+    return "".join(f"\\{one}" if one in "\\`*_[]<>|~&$" else one for one in one_line)
 
 
 def markdown_code(text: str) -> str:

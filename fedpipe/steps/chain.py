@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from fedpipe.config import Config, DataConfig
+from fedpipe.report.texts import markdown, markdown_code
 from fedpipe.steps.dvc import locked_md5
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.project import Project
@@ -110,11 +111,11 @@ def read_chain(run_dir: Path) -> dict[str, Any]:
 
 def note(tags: Mapping[str, str]) -> str:
     """Return what the MLflow UI shows as the run's description: the links of the chain, in Markdown."""
-    lines = [f"git commit `{tags.get('git.commit')}`, data `{tags.get('dvc.data_md5')}` (DVC)"]
+    lines = [f"git commit {markdown_code(str(tags.get('git.commit')))}, data {markdown_code(str(tags.get('dvc.data_md5')))} (DVC)"]
     if "prefect.url" in tags:
-        lines.append(f"Prefect flow run [{tags['prefect.flow_run_name']}]({tags['prefect.url']})")
+        lines.append(f"Prefect flow run [{markdown(tags['prefect.flow_run_name'])}]({tags['prefect.url']})")
     if "dvc.experiment" in tags:
-        lines.append(f"DVC experiment `{tags['dvc.experiment']}`")
+        lines.append(f"DVC experiment {markdown_code(tags['dvc.experiment'])}")
     return "\n\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _TABLE_CLIENTS = 100
 """Clients in the table of labels, taken at even steps: what DVC's heat map can show."""
+_TABLE_LABELS = 100
+"""Labels in that table, the most frequent ones."""
 _TABLE_ROWS = 10_000
 """Rows of that table, about: DVC's heat map counts rows; of more examples each count is scaled down alike."""
 
@@ -56,9 +59,11 @@ def write_tables(population: "Population", out: Path) -> None:
 
     figures, index = describe(population.index), population.index
     sizes: list[list[Any]] = [["examples", "clients"], *([f"{start:g}-{end:g}", clients] for start, end, clients in figures.histogram)]
-    names = label_names(population)
+    names: Sequence[str] = label_names(population)
     step = -(-len(index.client_ids) // _TABLE_CLIENTS)
-    counts = index.label_counts["train"][::step]
+    label_counts = index.label_counts["train"].rows(np.arange(0, len(index.client_ids), step))
+    shown = label_counts.most_frequent(_TABLE_LABELS)
+    names, counts = [names[label] for label in shown.tolist()], label_counts.dense(shown)
     thinned = np.ceil(counts * min(1.0, _TABLE_ROWS / max(1, counts.sum()))).astype(int)
     rows_of = zip(index.client_ids[::step], thinned.tolist(), strict=True)
     labels: list[list[Any]] = [

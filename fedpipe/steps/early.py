@@ -4,10 +4,7 @@ A wrong row or a missing file is said within the seconds that reading it takes, 
 folder of a run. The flow's step `load_data` finds the data that were loaded here.
 """
 
-import difflib
-import importlib
 import threading
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,15 +12,14 @@ from pathlib import Path
 from fedpipe.config import Config
 from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.config.model import MODEL_NAMES
-from fedpipe.errors import ConfigError, FedpipeError, shorten
+from fedpipe.errors import ConfigError, FedpipeError
+from fedpipe.own_code import import_own
 from fedpipe.steps.data import load_data
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef
-from fedpipe.user_code import use_project_code
+from fedpipe.steps.sample import draw_plan
 
 _NEVER_PASSES = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
-_INSTALLED = {".venv", "site-packages", "fedpipe", "flows"}
-"""Folders of a project whose code is not the user's own."""
 
 _lock = threading.Lock()
 _early: tuple[Config, DataRef] | None = None
@@ -44,6 +40,8 @@ def early_data(config: Config, project: Project) -> Iterator[DataRef | None]:
     Raises:
         FedpipeError: the data cannot be read, do not suit the model, or are too few for the cohort.
     """
+    from fedpipe.data.population import Population
+
     global _early
     try:
         data = load_data(config, project, own_model=False)
@@ -52,7 +50,7 @@ def early_data(config: Config, project: Project) -> Iterator[DataRef | None]:
             raise
         yield None
         return
-    _draw_one_cohort(config, data)
+    draw_plan(config, Population.open(Path(data.path), verify=False), rounds=1)
     with _lock:
         _early = (config, data)
     try:
@@ -72,17 +70,6 @@ def borrow_data(config: Config) -> DataRef | None:
         return data
 
 
-def _draw_one_cohort(config: Config, data: DataRef) -> None:
-    """Raise PlanError if the data have too few clients for a cohort."""
-    from fedpipe.data.cohorts import plan_cohorts
-    from fedpipe.data.population import Population
-
-    population = Population.open(Path(data.path), verify=False)
-    clients = population.participating()
-    examples = [population.num_examples(client_id) for client_id in clients] if config.cohort.strategy == "weighted" else None
-    plan_cohorts(clients, config.cohort, 1, config.seed, examples)
-
-
 def check_own_code(config: Config, project: Project, data: DataRef | None) -> None:
     """Import the model and the algorithm of the user's own, and build the model; fedpipe's own need no check.
 
@@ -99,45 +86,4 @@ def check_own_code(config: Config, project: Project, data: DataRef | None) -> No
         population = Population.open(Path(data.path), verify=False)
         check_input(config, population.manifest, project.root, population.highest_token)
     if config.algorithm.name not in ALGORITHMS:
-        import_own("algorithm.name", config.algorithm.name, project.root)
-
-
-def import_own(key: str, name: str, root: Path) -> None:
-    """Import `module:function` of the user's own, from the project's folder if it is there.
-
-    Args:
-        key: the setting that names it, for the error.
-        name: the setting's value.
-        root: folder of the project.
-
-    Raises:
-        ConfigError: the module cannot be imported or does not have the function; with the user's line that failed.
-    """
-    module, _, function = name.partition(":")
-    use_project_code(root, name, key)
-    try:
-        loaded = importlib.import_module(module)
-    except Exception as err:
-        raise ConfigError(f"{key}={name}: cannot import {module}: {describe_failure(err, root)}") from err
-    if not hasattr(loaded, function):
-        names = [found for found, value in vars(loaded).items() if callable(value) and not found.startswith("_")]
-        close = difflib.get_close_matches(function, names, n=1)
-        hint = f"Did you mean '{close[0]}'?" if close else f"It has {shorten(names) or 'no functions'}."
-        raise ConfigError(f"{key}={name}: {loaded.__file__ or module} has no '{function}'. {hint}")
-
-
-def describe_failure(err: BaseException, root: Path) -> str:
-    """Return the last line of an exception, and the place in the user's own code that it comes from."""
-    if isinstance(err, ModuleNotFoundError):
-        missing = str(err.name)
-        return f"there is no module '{missing}' in {root} or among the installed packages. Correct the name, or install it with `uv add`."
-    if isinstance(err, SyntaxError) and err.filename:
-        return f"{err.filename}, line {err.lineno}: SyntaxError: {err.msg}. Fix that line."
-    text = " ".join(str(err).split())
-    last_line = f"{type(err).__name__}: {text}" if text else type(err).__name__
-    frames = [frame for frame in traceback.extract_tb(err.__traceback__) if Path(frame.filename).is_relative_to(root.resolve())]
-    own = [frame for frame in frames if not _INSTALLED & set(Path(frame.filename).relative_to(root.resolve()).parts)]
-    if not own:
-        return f"{last_line}. --debug shows where."
-    frame = own[-1]
-    return f"{last_line}, in {frame.filename}, line {frame.lineno}: `{frame.line}`. Fix that line; --debug shows the whole traceback."
+        import_own(config.algorithm.name, project.root, "algorithm.name", ConfigError)

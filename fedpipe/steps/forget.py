@@ -74,6 +74,7 @@ def forget(project: Project, client_ids: Sequence[str], reason: str | None = Non
     """
     from fedpipe.data.digest import dvc_md5
     from fedpipe.data.forgotten import FORGOTTEN_NAME, forgotten_json, read_forgotten
+    from fedpipe.data.manifest import SPLITS
     from fedpipe.data.population import Population
 
     path = project.root / FORGOTTEN_NAME
@@ -90,7 +91,7 @@ def forget(project: Project, client_ids: Sequence[str], reason: str | None = Non
                 "lists them; --run names another run, whose data they are in."
             )
         positions = [position for one in set(client_ids) if (position := population.index.position(one)) is not None]
-        examples = sum(int(counts[positions].sum()) for counts in population.index.label_counts.values())
+        examples = sum(int(population.index.counts(split)[positions].sum()) for split in SPLITS)
         md5_before, old = dvc_md5(shards), {file.name: file.sha256 for file in population.manifest.files}
         list_before = path.read_text(encoding="utf-8") if path.exists() else None
         write_atomic(path, forgotten_json(before | set(client_ids)))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fedpipe.models.saved import InputFacts
 
 _SHARD_COLUMNS = ["client_id", "x", "y", "source_row"]
-_ARRAYS = (".npz",)
+_ARRAYS, _TABLES = (".npz",), (".parquet", ".csv")
 _WHOLE_SOURCES = ("sqlite", "leaf")
 """Sources whose files hold examples in a form of their own: they are read with their labels."""
 
@@ -74,6 +74,11 @@ class Reader:
         dtype = facts.feature_dtype or ("int32" if tokens else "auto")
         self._config = _settings(facts, config).model_copy(update={"feature_dtype": dtype, "feature_shape": None})
 
+    @property
+    def _reads_whole_files(self) -> bool:
+        """Return whether the model's source reads files in a form of its own."""
+        return self._config.source in _WHOLE_SOURCES or ":" in self._config.source
+
     def parts(self, files: list[Path]) -> Iterator[Part]:
         """Yield the examples of the files, in their order; of a folder of images, all images in it.
 
@@ -85,6 +90,7 @@ class Reader:
 
     def _parts(self, file: Path) -> Iterator[Part]:
         from fedpipe.data.sources.decode import image_suffixes, looks_like_image
+        from fedpipe.data.sources.tabular import table_kind
 
         source, suffix = self._config.source, file.suffix.lower()
         if not file.exists():
@@ -95,14 +101,12 @@ class Reader:
             yield Part(file, None, self._image(file))
         elif suffix in _ARRAYS:
             yield from self._arrays(file)
-        elif source in _WHOLE_SOURCES and not _is_table(file):
+        elif self._reads_whole_files and suffix not in _TABLES:
             yield from self._source(file)
-        elif _is_table(file):
-            yield from self._table(file)
+        elif (kind := table_kind(file)) is not None:
+            yield from self._table(file, kind)
         elif looks_like_image(file):
             yield Part(file, None, self._image(file))
-        elif ":" in source:
-            yield from self._source(file)
         else:
             raise DataError(
                 f"{file}: expected an image, a table (CSV or Parquet), an NPZ file, or a file of the model's source ({source}), found "
@@ -112,16 +116,20 @@ class Reader:
     def _folder(self, folder: Path) -> Iterator[Part]:
         from fedpipe.data.manifest import MANIFEST_NAME
         from fedpipe.data.sources.image_folder import images_below
+        from fedpipe.data.sources.tabular import table_kind
 
         if (folder / MANIFEST_NAME).is_file():
             raise DataError(f"{folder}: expected a file of these shards, found their folder. Name one, such as central-00000.parquet.")
-        if self._config.source in _WHOLE_SOURCES or ":" in self._config.source:
+        if self._reads_whole_files:
             yield from self._source(folder)
             return
         images, left_out = images_below(folder)
-        if not images:
-            yield from self._table(folder)
+        kind = table_kind(folder)
+        if kind is not None and not images:
+            yield from self._table(folder, kind)
             return
+        if not images:
+            raise DataError(f"{folder}: expected a folder of images or of the files of a table, found neither. Name another.")
         for text in left_out:
             logger.warning("%s: left out: %s", folder, text)
         for image in images:
@@ -159,7 +167,9 @@ class Reader:
                 yield Part(file, row, self._features(batch.x, file, row))
             row += len(batch.x)
 
-    def _table(self, file: Path) -> Iterator[Part]:
+    def _table(self, file: Path, kind: str) -> Iterator[Part]:
+        from fedpipe.data.sources.tabular import open_features
+
         if file.is_file() and (shards := _shard_batches(file)) is not None:
             self._refuse_other_shards(file)
             row = 0
@@ -167,21 +177,15 @@ class Reader:
                 yield Part(file, row, self._numbers(self._of_shard(file, column), inverted=False))  # what prepared them has done it
                 row += len(column)
             return
-        for row, x in self._rows_of_table(file):
-            yield Part(file, row, self._features(x, file, row))
-
-    def _rows_of_table(self, path: Path) -> Iterator[tuple[int, Any]]:
-        """Yield (number of the first row from 0, features) of a table, its columns found by their names where the model knows them."""
-        from fedpipe.data.sources.tabular import open_features, table_kind
-
-        kind = table_kind(path) or ("parquet" if path.suffix.lower() == ".parquet" else "csv")
-        table = open_features(self._config.model_copy(update={"source": kind}), path, self._facts.columns)
-        if not self._facts.columns and self._facts.source is None and len(table.names) > 1:
-            logger.warning("%s: the model does not say the names of its features: columns are taken in the order of the file.", path)
+        table = open_features(self._config.model_copy(update={"source": kind}), file, self._facts.columns)
         if table.surplus:
-            logger.warning("%s: columns that the model does not know are left out: %s", path, shorten(table.surplus))
+            logger.warning("%s: columns that the model does not know are left out: %s", file, shorten(table.surplus))
+        if not self._facts.columns and len(table.names) > 1:
+            logger.warning("%s: the model does not say the names of its features: columns are taken in the order of the file.", file)
         for rows in table.rows():
-            yield rows.first_row - 1, rows.x
+            row = rows.first_row - 1
+            if len(rows.x):
+                yield Part(rows.file, row, self._features(rows.x, rows.file, row))
 
     def _ignored(self) -> set[str]:
         return {name for name in (self._config.label_column, self._config.client_column, "split") if name is not None}
@@ -264,12 +268,6 @@ def _settings(facts: "InputFacts", project: DataConfig) -> DataConfig:
         )
         return project
     return settings.model_copy(update={"memory_limit_mb": project.memory_limit_mb})
-
-
-def _is_table(file: Path) -> bool:
-    from fedpipe.data.sources.table_files import has_table_name
-
-    return has_table_name(file)
 
 
 def _shard_batches(file: Path) -> Iterable[Any] | None:

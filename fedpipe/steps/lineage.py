@@ -23,14 +23,25 @@ NO_REASON = "asked to be forgotten"
 def run_lineage(project: Project, wanted: str) -> dict[str, Any]:
     """Return the chain of the run that `wanted` names (see `tracking.lookup.find_run`), with its model versions; JSON-able.
 
+    Where `wanted` names a registered model, `weights_sha256`, `round` and `figures` are those of that version, which need not be those of
+    the run's last round; else they are those of the last round.
+
     Raises:
         TrackingError: the store cannot be read, or has no such run.
     """
-    from fedpipe.tracking.lookup import find_run
+    from fedpipe.tracking.lookup import find_run, version_named, weights_of
     from fedpipe.tracking.store import read_store
 
     store = read_store(project.root)
-    return chain_of_run(store, find_run(store, wanted))
+    chain = chain_of_run(store, find_run(store, wanted))
+    with store.guard(f"find {wanted}"):
+        version = version_named(store, wanted)
+    if version is None:
+        return {**chain, "of": "the last round", "round": chain["rounds"], "figures": chain["final"]}
+    sha256, round_num = weights_of(store, version)
+    figures = {key.removeprefix("metric."): float(value) for key, value in version.tags.items() if key.startswith("metric.")}
+    of = f"{version.name}/{version.version}"
+    return {**chain, "of": of, "round": round_num, "weights_sha256": sha256, "figures": figures}
 
 
 def chain_of_run(store: "Store", run: "Run") -> dict[str, Any]:
@@ -55,10 +66,15 @@ def chain_of_run(store: "Store", run: "Run") -> dict[str, Any]:
         "rounds": int(tags["weights.last_round"]) if "weights.last_round" in tags else None,
         "algorithm": run.data.params.get("algorithm.name"),
         "model": run.data.params.get("model.name"),
-        "final": {key.removeprefix("final/"): value for key, value in run.data.metrics.items() if key.startswith("final/")},
+        "final": _figures(run, "final/"),
+        "best": _figures(run, "best/"),
         "versions": [asdict(one) for one in versions],
         "privacy_total": total_of(store, tags),
     }
+
+
+def _figures(run: "Run", prefix: str) -> dict[str, float]:
+    return {key.removeprefix(prefix): value for key, value in run.data.metrics.items() if key.startswith(prefix)}
 
 
 def total_of(store: "Store", tags: Mapping[str, str]) -> dict[str, Any] | None:
@@ -163,7 +179,7 @@ def _population(project: Project, wanted: str | None) -> tuple[str, str | None]:
     """Return whose data they are, and the key of their clients, None where there are no data yet."""
     from fedpipe.data.manifest import read_manifest
 
-    data = data_of(project, wanted)
+    data = data_of(project, wanted, of_runs=True)
     if data.population:
         return data.title, data.population
     try:

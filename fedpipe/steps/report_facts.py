@@ -71,8 +71,12 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
     if not rounds:
         missing[facts.ROUNDS] = f"The run, {info.status.lower()}, has no metrics of any round in {store.label}."
     labels = read(facts.CONFUSION, read_labels, "tables/labels.csv") or []
-    counts = next((name for name in (_TABLES[facts.CONFUSION], _OLD_CONFUSION) if files.find(name) is not None), "")
-    confusion = read(facts.CONFUSION, lambda path: read_confusion(path, labels), counts) if labels else None
+    confusion = None
+    for name in (_TABLES[facts.CONFUSION], _OLD_CONFUSION) if labels else ():
+        if confusion is None:
+            confusion = read(facts.CONFUSION, lambda path: read_confusion(path, labels), name)
+    if confusion is not None:
+        missing.pop(facts.CONFUSION, None)
     mistakes = read(facts.MISTAKES, read_mistakes)
     if mistakes is None and files.find(_TABLES[facts.POPULATION]) is not None and "cannot" not in missing[facts.MISTAKES]:
         del missing[facts.MISTAKES]  # it has the tables of this version, and so had no pictures to keep

@@ -47,19 +47,20 @@ class RunData:
     population: str = ""
 
 
-def data_of(project: Project, wanted: str | None = None) -> RunData:
+def data_of(project: Project, wanted: str | None = None, of_runs: bool = False) -> RunData:
     """Return the data of a run.
 
     Args:
         project: where.
         wanted: a run's id or name, `MODEL@ALIAS` or `MODEL/VERSION`; None: the newest run, or `data/shards` if they were prepared after
             it, or if there is no run.
+        of_runs: take the newest run also where `data/shards` were prepared after it.
 
     Raises:
         TrackingError: there is no such run or model, or its settings were not kept.
         DataError: its settings are not those of this version.
     """
-    return _newest(project) if wanted is None else _named(project, wanted)
+    return _newest(project, of_runs) if wanted is None else _named(project, wanted)
 
 
 def find_run_shards(project: Project, data: RunData) -> Path:
@@ -110,13 +111,13 @@ def population_of(data: RunData, manifest: "Manifest") -> str:
     return data.population or population_key(data.settings, manifest.partition)
 
 
-def _newest(project: Project) -> RunData:
+def _newest(project: Project, of_runs: bool) -> RunData:
     newest = next((state for state in all_states(project) if state.values.get("data_md5")), None)
     if newest is None:
         return _of_params(project)
     manifest = project.shards / MANIFEST_NAME
     prepared_later = manifest.is_file() and manifest.stat().st_mtime > float(newest.values.get("begun", 0))
-    if prepared_later and not _has_md5(project.shards, str(newest.values["data_md5"])):
+    if prepared_later and not of_runs and not _has_md5(project.shards, str(newest.values["data_md5"])):
         return _of_params(project)
     return _of_state(newest)
 

@@ -25,6 +25,8 @@ WARNINGS = "fedpipe.warnings"
 """The tag that holds the run's warnings, a line each."""
 _EXPLODED = 10.0
 """Factor above its first value at which a loss has exploded."""
+_NOISE = 1e-3
+"""Relative rise of a loss that says nothing."""
 _SPREAD = 1000.0
 """Ratio of the largest to the smallest column, by the largest |x| of each, above which features are unscaled."""
 _LARGE = 100.0
@@ -92,7 +94,7 @@ def loss_warnings(rows: Sequence[Row]) -> Iterator[RunWarning]:
             continue
         (_, first), (_, last) = losses[0], losses[-1]
         worst_round, worst = max(losses, key=lambda pair: pair[1])
-        if last > first:
+        if last > first * (1 + _NOISE):
             text = f"The {split} loss ended above where it began: {first:.4g} before training, {last:.4g} after the last round."
             yield RunWarning(text, f"Lower {_RATES}, or scale the features.")
             return

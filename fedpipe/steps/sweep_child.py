@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fedpipe.errors import ConfigError, DataError, FedpipeError, ModelError, PlanError, RoundError
+from fedpipe.own_code import describe_error, own_frame
 from fedpipe.steps.lines import whole_lines
 from fedpipe.steps.project import Project
 from fedpipe.steps.run_state import FINISHED, RunState, read_state, running
@@ -67,6 +68,10 @@ def run_child(project: Project, folder: Path, line: int) -> None:
         except FedpipeError as err:
             if isinstance(err, _FOR_GOOD):
                 state.update(status=FAILED, reason=" ".join(str(err).split()))
+            raise
+        except Exception as err:
+            if own_frame(err) is not None:  # the user's own code: it fails the same way again
+                state.update(status=FAILED, reason=describe_error(err))
             raise
 
 

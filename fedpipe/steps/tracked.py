@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedpipe.config import Config, flatten
+from fedpipe.config import Config
+from fedpipe.config.used import used_settings
 from fedpipe.errors import DataError, reason_of
 from fedpipe.steps.chain import LINEAGE, lineage_tags, note, origin_files, write_origin
 from fedpipe.steps.project import Project
@@ -84,14 +85,14 @@ def _start(
     run = TrackedRun.start(
         store,
         name=run_name,
-        params=flatten(config),
+        params=used_settings(config) | {"data.partition": manifest.partition},
         tags=tags,
         data=DataRecord(
             name=config.data.source,
             path=str(Path(data.path).relative_to(project.root)),
             md5=data.md5,
             source=f"{manifest.source} {manifest.source_version}",
-            counts={"clients": len(clients), "train_examples": sum(map(population.num_examples, clients))},
+            counts={"clients": len(clients), "train_examples": int(population.training_sizes(clients).sum())},
         ),
         save_every=config.tracking.save_every,
         key=key,

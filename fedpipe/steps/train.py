@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import Config, flatten_result
+from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.errors import ModelError, PlanError, shorten
 from fedpipe.metric_names import ALLOWED, why_refused
 from fedpipe.steps.chain import LINEAGE, write_chain
@@ -61,6 +62,7 @@ def train(
     from fedpipe.data.population import Population
     from fedpipe.engine.checkpoint import Checkpoints
     from fedpipe.engine.loop import run_rounds
+    from fedpipe.engine.own_algorithm import OwnAlgorithm
     from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator
     from fedpipe.models.federated import training_clients, validation_examples
@@ -91,7 +93,11 @@ def train(
             runtime.attach(machines)
         model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes, project.root)
         settings = accountant.config if accountant else config
-        built = build_algorithm(settings, model, population, project.client_cache, project.root, noise_key)
+        arguments = (settings, model, population, project.client_cache, project.root, noise_key)
+        if config.algorithm.name in ALGORITHMS:
+            built: Any = build_algorithm(*arguments)
+        else:
+            built = OwnAlgorithm.build(config.algorithm.name, runtime, build_algorithm, *arguments)
         keep_groups(config.runtime, built, run_dir)
         algorithm = accounted(built, accountant)
         evaluators = {"test": Evaluator(model, population.central_test())}
@@ -167,7 +173,7 @@ def _refuse_strangers(plan: CohortPlan, population: "Population", clients: Seque
     planned = {client_id for cohort in plan.cohorts for client_id in cohort}
     planned |= {client_id for turnout in plan.turnouts for client_id in (*turnout.dropped, *turnout.late, *turnout.surplus)}
     forgotten = planned & set(population.manifest.forgotten)
-    strangers = planned - set(clients)
+    strangers = {client_id for client_id in planned if client_id not in clients}
     if forgotten:
         raise PlanError(
             f"cohort plan: expected clients that may train, found forgotten ones: {shorten(sorted(forgotten))}. Start a new run."

@@ -119,6 +119,18 @@ def version_named(store: Store, wanted: str) -> ModelVersion | None:
     return ModelVersion(found.name, str(found.version), _run_of(store, found), (alias,) if at else (), dict(found.tags))
 
 
+def weights_of(store: Store, version: ModelVersion) -> tuple[str | None, int | None]:
+    """Return the SHA-256 of a version's weights and the round that they are of; None where neither version nor logged model say it."""
+    sha256, round_num = version.tags.get("fedpipe.weights_sha256"), version.tags.get("fedpipe.round")
+    model_id = version.tags.get("fedpipe.model_id")
+    if sha256 is None and model_id:
+        with store.guard(f"find the model of {version.label}"):
+            logged = _or_none(lambda: store.client.get_logged_model(model_id))
+        tags = {} if logged is None else logged.tags
+        sha256, round_num = tags.get("weights_sha256"), tags.get("round")
+    return sha256, int(round_num) if round_num else None
+
+
 def _run_of(store: Store, version: Any) -> str:
     """Return the run that a version names, itself or by way of the logged model that it was made from."""
     if version.run_id:

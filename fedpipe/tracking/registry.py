@@ -8,6 +8,8 @@ from fedpipe.tracking.records import MAX_VERSION_TAG, fit
 from fedpipe.tracking.store import Store
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+WEIGHTS_TAG, ROUND_TAG = "fedpipe.weights_sha256", "fedpipe.round"
+"""Tags of a version: the SHA-256 of its weights, and the round that they are of."""
 _LINEAGE = ("git.", "dvc.", "prefect.", "data.population", "fedpipe.plan_sha256", "fedpipe.bit_exact", "fedpipe.retrain_of")
 
 
@@ -36,7 +38,8 @@ def register_version(store: Store, name: str, model_id: str, run_id: str, tags: 
         source = f"models:/{model_id}" if store.is_server else str(logged.artifact_location)
         run_tags = client.get_run(run_id).data.tags
         lineage = {key: value for key, value in run_tags.items() if key.startswith(_LINEAGE)}
-        texts = {key: fit(value, MAX_VERSION_TAG) for key, value in {**lineage, **tags}.items() if value}
+        weights = {WEIGHTS_TAG: str(logged.tags.get("weights_sha256", "")), ROUND_TAG: str(logged.tags.get("round", ""))}
+        texts = {key: fit(value, MAX_VERSION_TAG) for key, value in {**lineage, **weights, **tags}.items() if value}
         made = client.create_model_version(name, source, run_id, tags=texts, model_id=model_id)
         # MLflow's pages link a run's model to its versions by this tag, which its global functions alone set.
         client.set_logged_model_tags(model_id, {"mlflow.modelVersions": json.dumps([{"name": name, "version": int(made.version)}])})

@@ -46,30 +46,69 @@ def test_the_worked_model_trains(tmp_path: Path, tff_runtime: Any) -> None:
     [
         (
             "raise ValueError('no such layer')",
-            r"model\.name=broken:build: expected a function that builds a model, it raised ValueError: no",
+            r"model\.name=broken:build: ValueError: no such layer, in \S*broken\.py:6: `raise .*` \(while building the model; --debug",
         ),
         ("return 3", r"expected it to return a fedpipe\.models\.ModelSpec, found int"),
-        ("return spec(weights=lambda s: {'b': np.zeros(3, np.float32)})", r"expected initial weights called a, in this order, found b"),
-        ("return spec(weights=lambda s: {'a': np.zeros(3)})", r"expected finite float32 arrays as initial weights, 'a' is float64"),
+        ("return tf.keras.Sequential([tf.keras.layers.Dense(3)])", r"found keras\.\S+\.Sequential\. A Keras model cannot be trained here"),
+        ("return spec(weights=lambda s: {'b': np.zeros(3, np.float32)})", r"with the keys a, in this order, found b"),
+        ("return spec(weights=lambda s: [np.zeros(3)])", r"with the keys a, in this order, found list"),
+        ("return spec(weights=lambda s: {'a': np.zeros(3)})", r"of float32, 'a' is float64\. Write \.astype\(np\.float32\)"),
+        ("return spec(weights=lambda s: {'a': 0.5})", r"to be NumPy arrays of float32, 'a' is float\. Write np\.asarray"),
+        ("return spec(weights=lambda s: {'a': tf.zeros(3)})", r"to be NumPy arrays of float32, 'a' is EagerTensor"),
+        ("return spec(weights=lambda s: {'a': np.full(3, np.nan, np.float32)})", r"finite initial weights, 'a' has NaN or infinity"),
+        ("return spec(weights=lambda s: {'a': np.zeros(s, np.float32)})", r"'a' has \[1\] for seed 1 and \[2\] for seed 2"),
         (
             "return spec(weights=lambda s: {'a': np.random.rand(3).astype('f4')})",
             r"expected the same initial weights for the same seed, 'a'",
         ),
+        ("return spec(names=('a', 'b', 'a'))", r"expected each tensor name once, found a more often"),
+        ("return spec(names=('__metadata__',))", r"other than __metadata__, .* found '__metadata__'\. Rename it"),
+        ("return spec(names=('a\\n',))", r"printable characters, .* found 'a\\n'"),
+        ("return spec(names=(' a',))", r"without space at either end"),
+        ("return spec(names='a')", r"expected tensor_names to be a tuple of at least one text, found 'a'"),
+        ("return spec(names=())", r"expected tensor_names to be a tuple of at least one text, found \(\)"),
+        ("return spec(shape=(9,))", r"features of shape \[4, 4\] and 3 classes, found feature_shape=\[9\] and num_classes=3"),
         ("return spec(logits=lambda w, x: x)", r"expected logits of shape \[2, 3\] for two examples, found \[2, 4, 4\]"),
-        ("return spec(logits=lambda w, x: 1 / 0)", r"expected logits, it raised ZeroDivisionError"),
+        ("return spec(logits=lambda w, x: None)", r"model\.name=broken:build: ValueError: .*None.* \(while computing logits"),
+        ("return spec(logits=lambda w, x: tf.zeros((2, 3), tf.float64))", r"expected logits of float32, found float64\. Write tf\.cast"),
+        ("return spec(logits=lambda w, x: 1 / 0)", r"ZeroDivisionError: division by zero, in \S*broken\.py:6: `return spec"),
+        (
+            "return spec(logits=lambda w, x: tf.keras.layers.Dense(3)(flat(x)))",
+            r"function of the weights alone, found that it makes a tf\.Var",
+        ),
+        (
+            "layer = tf.keras.layers.Dense(3); return spec(logits=lambda w, x: layer(flat(x)))",
+            r"found that it makes a tf\.Variable, as Keras",
+        ),
+        (
+            "layer = tf.keras.layers.Dense(3); layer.build((None, 16)); return spec(logits=lambda w, x: layer(flat(x)))",
+            r"found that it reads a tf\.Variable \(bias, kernel\), as Keras layers do: it would not be trained",
+        ),
+        (
+            "norm = tf.keras.layers.BatchNormalization(); norm.build((None, 3))\n"
+            "    return spec(logits=lambda w, x: norm(flat(x)[:, :3], training=True))",
+            r"found that it reads a tf\.Variable \(beta, gamma, moving_mean\)",
+        ),
+        (
+            "return spec(logits=lambda w, x: flat(x).numpy()[:, :3])",
+            r"AttributeError: .*numpy.*, in \S*broken\.py:6: .*while computing logits",
+        ),
     ],
 )
 def test_what_is_no_model_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, words: str) -> None:
     text = (
-        "import numpy as np\nfrom fedpipe.models import ModelSpec\n"
+        "import numpy as np; import tensorflow as tf; from fedpipe.models import ModelSpec\n"
+        "flat = lambda x: tf.reshape(x, (-1, 16))\n"
         "def build(shape, classes):\n"
-        "    def spec(weights=lambda s: {'a': np.zeros(3, np.float32)}, logits=lambda w, x: np.zeros((len(x), classes))):\n"
-        "        return ModelSpec('mine', shape, classes, ('a',), weights, logits)\n"
+        "    def spec(weights=lambda s: {'a': np.zeros(3, np.float32)}, logits=lambda w, x: flat(x)[:, :3], names=('a',), shape=shape):\n"
+        "        return ModelSpec('mine', shape, classes, names, weights, logits)\n"
         f"    {body}\n"
     )
     (tmp_path / "broken.py").write_text(text)
     monkeypatch.delitem(__import__("sys").modules, "broken", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))
     config = load_config(ROOT / "params.yaml", ["model.name=broken:build"])
-    with pytest.raises(ModelError, match=words):
+    with pytest.raises(ModelError, match=words) as caught:
         build_model(config, (4, 4), 3, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 700

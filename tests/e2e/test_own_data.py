@@ -70,7 +70,7 @@ def test_a_users_own_data_from_file_to_run(someone: Any, write: Any) -> None:
 def test_a_file_in_params_must_be_known_to_dvc(user: Any) -> None:
     write_csv(user.project)
     params, stages = user.project / "params.yaml", user.project / "dvc.yaml"
-    text = params.read_text().replace("source: mnist5k", "source: csv").replace("path: null", "path: mine.csv")
+    text = params.read_text().replace("source: mnist5k", "source: csv").replace("  path:\n", "  path: mine.csv\n")
     params.write_text(text.replace("size: 10", "size: 3").replace("rounds: 15", "rounds: 2"))
     done = user.run("fedpipe", "run", "--json", code=2)
     assert "Add the line `- mine.csv` there" in done.stderr

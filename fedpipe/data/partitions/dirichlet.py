@@ -1,11 +1,9 @@
 """Label skew by a Dirichlet over the clients, the field's usual one."""
 
-import heapq
-
 import numpy as np
 import numpy.typing as npt
 
-from fedpipe.data.partitions.sizes import MIN_EXAMPLES, refuse_too_few
+from fedpipe.data.partitions.sizes import MIN_EXAMPLES, fill_up, refuse_too_few
 from fedpipe.errors import DataError
 from fedpipe.seeding import generator
 
@@ -37,35 +35,14 @@ def dirichlet_partition(y: npt.NDArray[np.int32], clients: int, alpha: float, se
     if not MIN_ALPHA <= alpha <= MAX_ALPHA:
         raise DataError(f"data.alpha={alpha}: expected a value between {MIN_ALPHA} and {MAX_ALPHA}. Below all is skew, above all is even.")
     owner = np.zeros(len(y), np.int32)
-    for label in np.unique(y):
-        rng = generator(seed, "partition", int(label))
-        rows = rng.permutation(np.flatnonzero(y == label))
+    labels, counts = np.unique(y, return_counts=True)
+    by_label = np.split(np.argsort(y, kind="stable"), np.cumsum(counts)[:-1])
+    for label, rows_of in zip(labels.tolist(), by_label, strict=True):
+        rng = generator(seed, "partition", label)
+        rows = rng.permutation(rows_of)
         shares = rng.dirichlet(np.full(clients, alpha))
         ends = np.rint(np.cumsum(shares) * len(rows)).astype(np.int64)
         ends[-1] = len(rows)
         owner[rows] = np.repeat(np.arange(clients, dtype=np.int32), np.diff(ends, prepend=0))
-    _fill_up(owner, clients, generator(seed, "partition", "fill"))
+    fill_up(owner, clients, MIN_EXAMPLES, generator(seed, "partition", "fill"))
     return owner
-
-
-def _fill_up(owner: npt.NDArray[np.int32], clients: int, rng: np.random.Generator) -> None:
-    """Let clients with too few examples take from the largest, the first of equal ones, in place.
-
-    A heap finds the largest and each giver's rows are listed once, so that this takes O(n log n) and not O(n) for each example
-    moved. A client that was filled up never gives: while one has fewer than two, another has more.
-    """
-    sizes = np.bincount(owner, minlength=clients)
-    poor = np.flatnonzero(sizes < MIN_EXAMPLES)
-    if not len(poor):
-        return
-    by_owner = np.argsort(owner, kind="stable")
-    ends = np.cumsum(sizes)
-    givers = [(-int(size), client) for client, size in enumerate(sizes) if size > MIN_EXAMPLES]
-    heapq.heapify(givers)
-    rows_left: dict[int, list[int]] = {}
-    for taker in np.repeat(poor, MIN_EXAMPLES - sizes[poor]):
-        minus_size, giver = givers[0]
-        if giver not in rows_left:
-            rows_left[giver] = by_owner[ends[giver] + minus_size : ends[giver]].tolist()
-        owner[rows_left[giver].pop(int(rng.integers(-minus_size)))] = taker
-        heapq.heapreplace(givers, (minus_size + 1, giver))

@@ -1,5 +1,7 @@
 """Label skew at its worst: every client has few labels. The partition of the paper that introduced Federated Averaging."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,7 +13,9 @@ _EXCHANGES = 10
 """Exchanges that each of a client's shards is offered. After so many the first arrangement can no longer be seen."""
 
 
-def pathological_partition(y: npt.NDArray[np.int32], clients: int, labels_per_client: int, seed: int) -> npt.NDArray[np.int32]:
+def pathological_partition(
+    y: npt.NDArray[np.int32], clients: int, labels_per_client: int, seed: int, vocabulary: Sequence[str] | None = None
+) -> npt.NDArray[np.int32]:
     """Return for each example the number of its client; every client has exactly `labels_per_client` distinct labels.
 
     Examples are sorted by label, in a random order within it, and cut into clients * k shards, k = `labels_per_client`; each
@@ -25,6 +29,7 @@ def pathological_partition(y: npt.NDArray[np.int32], clients: int, labels_per_cl
         clients: number of clients, at least 1.
         labels_per_client: k, from 1 to the number of distinct labels.
         seed: seed of the partition.
+        vocabulary: names of the labels, for errors.
 
     Raises:
         DataError: examples or labels do not allow it; the message says which.
@@ -35,7 +40,7 @@ def pathological_partition(y: npt.NDArray[np.int32], clients: int, labels_per_cl
     """
     refuse_too_few(len(y), clients)
     labels, number, counts = np.unique(y, return_inverse=True, return_counts=True)
-    shards = _shards_per_label(labels, counts, clients, labels_per_client)
+    shards = _shards_per_label(labels, counts, clients, labels_per_client, vocabulary)
     rng = generator(seed, "partition", "pathological")
     held = _deal(shards, clients, labels_per_client, rng)
 
@@ -51,7 +56,11 @@ def pathological_partition(y: npt.NDArray[np.int32], clients: int, labels_per_cl
 
 
 def _shards_per_label(
-    labels: npt.NDArray[np.int32], counts: npt.NDArray[np.int64], clients: int, labels_per_client: int
+    labels: npt.NDArray[np.int32],
+    counts: npt.NDArray[np.int64],
+    clients: int,
+    labels_per_client: int,
+    vocabulary: Sequence[str] | None,
 ) -> npt.NDArray[np.int64]:
     """Return int64 [labels] how many shards each label is cut into; they sum to clients * labels_per_client."""
     where, total = f"data.labels_per_client={labels_per_client}", clients * labels_per_client
@@ -66,8 +75,9 @@ def _shards_per_label(
     most = np.minimum(counts // smallest, clients)
     if (most == 0).any():
         rare = int(np.argmin(counts))
+        name = vocabulary[labels[rare]] if vocabulary else labels[rare]
         raise DataError(
-            f"{where}: expected at least {smallest} examples of each label, found {counts[rare]} of label {labels[rare]}. "
+            f"{where}: expected at least {smallest} examples of each label, found {counts[rare]} of label {name}. "
             f"Set data.labels_per_client to {MIN_EXAMPLES} or more."
         )
     if most.sum() < total:

@@ -1,7 +1,7 @@
 """A source of the user's own: `data.source: mypackage.module:function`. The contract: docs/sources.md."""
 
-import importlib
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,7 @@ from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source, SourceSummary
 from fedpipe.data.sources.checks import check_features, check_ids, check_labels, check_marks, check_sequences, row_name
 from fedpipe.errors import DataError
-from fedpipe.redact import hide
-from fedpipe.user_code import use_project_code
+from fedpipe.own_code import import_own, own_code
 
 
 def open_custom(config: DataConfig, project: Path) -> Source:
@@ -23,14 +22,9 @@ def open_custom(config: DataConfig, project: Path) -> Source:
         ConfigError: its module has the name of another one.
         DataError: the module or the function is not there, raises, or does not return a `Source`; the cause is kept.
     """
-    module, _, name = config.source.partition(":")
-    use_project_code(project, config.source, "data.source")
-    try:
-        source = getattr(importlib.import_module(module), name)(config, project)
-    except DataError:
-        raise
-    except Exception as err:
-        raise _failed(config, err) from err
+    build = import_own(config.source, project, "data.source", DataError)
+    with _own(config, "opening the source"):
+        source = build(config, project)
     if not isinstance(source, Source):
         raise DataError(f"data.source={config.source}: expected it to return a fedpipe.data.sources.Source, found {type(source).__name__}.")
     summary = source.summary
@@ -50,18 +44,21 @@ def module_file(source: str, project: Path) -> str | None:
 
 def _batches(config: DataConfig, source: Source) -> Iterable[Batch]:
     row = 0
-    try:
-        for batch in source.batches():
-            if not isinstance(batch, Batch):
-                raise TypeError(f"its batches should be fedpipe.data.sources.Batch, one is {type(batch).__name__}")
-            checked = _checked(config, batch, row)
-            if len(checked.x):
-                yield checked
-            row += len(checked.x)
-    except DataError:
-        raise
-    except Exception as err:
-        raise _failed(config, err) from err
+    with _own(config, "reading its batches"):
+        batches = iter(source.batches())
+    while True:
+        with _own(config, "reading its batches"):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        if not isinstance(batch, Batch):
+            raise DataError(
+                f"data.source={config.source}: expected batches to be fedpipe.data.sources.Batch, found {type(batch).__name__}."
+            )
+        checked = _checked(config, batch, row)
+        if len(checked.x):
+            yield checked
+        row += len(checked.x)
 
 
 def _checked(config: DataConfig, batch: Batch, row: int) -> Batch:
@@ -122,18 +119,16 @@ def _features(config: DataConfig, x: Any, where: str, row: int) -> Any:
 
 
 def _summary(config: DataConfig, summary: Callable[[], SourceSummary]) -> SourceSummary:
-    try:
+    where = f"data.source={config.source}"
+    with _own(config, "calling summary()"):
         value = summary()
-        if not isinstance(value, SourceSummary):
-            raise TypeError(f"summary() should return a fedpipe.data.sources.SourceSummary, not {type(value).__name__}")
-        texts = (value.format, value.features, *value.left_out, *value.notes)
-        if not all(isinstance(text, str) for text in texts):
-            raise TypeError("the fields of a SourceSummary should be texts")
-    except Exception as err:
-        raise _failed(config, err) from err
+    if not isinstance(value, SourceSummary):
+        raise DataError(f"{where}: expected summary() to return a fedpipe.data.sources.SourceSummary, found {type(value).__name__}.")
+    texts = (value.format, value.features, *value.left_out, *value.notes)
+    if not all(isinstance(text, str) for text in texts):
+        raise DataError(f"{where}: expected the fields of a SourceSummary to be texts, found {value}.")
     return value
 
 
-def _failed(config: DataConfig, err: Exception) -> DataError:
-    said = hide(" ".join(str(err).split()))[:300]
-    return DataError(f"data.source={config.source}: expected a function that gives a source, it raised {type(err).__name__}: {said}.")
+def _own(config: DataConfig, doing: str) -> AbstractContextManager[None]:
+    return own_code(f"data.source={config.source}", DataError, doing)

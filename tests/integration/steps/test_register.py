@@ -20,7 +20,7 @@ from fedpipe.steps.champion import CHAMPION
 from fedpipe.steps.data import prepare
 from fedpipe.steps.export import export
 from fedpipe.steps.files import write_atomic
-from fedpipe.steps.lineage import FORGOTTEN_TAG, forgotten_champions
+from fedpipe.steps.lineage import FORGOTTEN_TAG, forgotten_champions, run_lineage
 from fedpipe.steps.predict import predict
 from fedpipe.steps.project import Project
 from fedpipe.steps.register import DECISION_TAG, REPLACED_TAG, register
@@ -31,6 +31,7 @@ from fedpipe.tracking.participation import REPORTED, ClientRound, write_clients
 from fedpipe.tracking.registry import champion_of
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import open_store
+from fedpipe.types import weights_sha256
 
 ROOT = Path(__file__).parents[3]
 SETTINGS = ["data.validation_fraction=0.2", "tracking.register=true", "tracking.model_name=digits"]
@@ -103,6 +104,20 @@ def test_the_alias_moves_to_the_better_model_alone(place, history):
     assert 0 < said[3].validation_accuracy - said[3].champion_accuracy < 0.5
     assert champion_of(place.store, "digits").version == "3"
     assert str(place.store.client.get_model_version_by_alias("digits", "challenger").version) == "4"
+
+
+def test_the_lineage_of_a_version_shows_its_own_figures_and_weights(place, history):
+    chain = run_lineage(place.project, "digits@champion")
+    assert (chain["of"], chain["round"]) == ("digits/3", 3)
+    assert chain["weights_sha256"] == weights_sha256(place.weights(8))
+    assert chain["figures"]["validation/accuracy"] == history[2][1].validation_accuracy
+    assert chain["figures"]["test/accuracy"] == 0.5
+    by_run = run_lineage(place.project, history[2][0])
+    assert (by_run["of"], by_run["figures"], by_run["best"]["test/accuracy"]) == ("the last round", {}, 0.5)
+    version = place.store.client.get_model_version("digits", "3")
+    for tag in ("fedpipe.weights_sha256", "fedpipe.round"):  # as versions of earlier releases are
+        place.store.client.delete_model_version_tag("digits", version.version, tag)
+    assert run_lineage(place.project, "digits/3")["weights_sha256"] == chain["weights_sha256"]
 
 
 def test_a_version_has_lineage_metrics_signature_and_example(place, history):

@@ -1,6 +1,7 @@
 """Client work, eagerly and without a worker: sums that fit on paper, and what a draw of the order depends on."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import log
 from pathlib import Path
 from typing import Any
@@ -134,3 +135,37 @@ def test_shuffle_is_a_function_of_seed_round_and_client_alone(order: Any) -> Non
 
 def test_shuffle_of_an_epoch_does_not_depend_on_the_number_of_epochs(order: Any) -> None:
     np.testing.assert_array_equal(order(5, epochs=1)[0], order(5, epochs=3)[0])
+
+
+def with_dead_tensors(plain: ModelSpec, frozen: bool = True) -> ModelSpec:
+    """Softmax regression whose bias is frozen, or not; with a tensor that nobody reads behind it."""
+
+    def initial_weights(seed: int) -> dict[str, Any]:
+        return {**plain.initial_weights(seed), "unused": np.ones(3, np.float32)}
+
+    def logits(weights: Any, x: Any) -> Any:
+        kernel, bias, _ = weights
+        return plain.logits([kernel, tf.stop_gradient(bias) if frozen else bias], x)
+
+    return ModelSpec("dead", plain.feature_shape, plain.num_classes, (*plain.tensor_names, "unused"), initial_weights, logits)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+def test_a_tensor_that_the_logits_do_not_depend_on_has_a_zero_gradient(optimizer: str) -> None:
+    settings: tuple[Any, ...] = (build_optimizer(optimizer, 1.0), np.dtype("uint8"), 1)
+    x = np.repeat(WHITE, 2, 0)
+    plain = run(ClientWork(softmax((1,), 2), *settings, by_value=True), x, [0, 1])
+    unused = run(ClientWork(with_dead_tensors(softmax((1,), 2), frozen=False), *settings, by_value=True), x, [0, 1])
+    for tensor, expected in zip(unused.update, [*plain.update, np.zeros(3)], strict=True):
+        np.testing.assert_array_equal(tensor, expected)
+    frozen = run(ClientWork(with_dead_tensors(softmax((1,), 2)), *settings, by_value=True), x, [0, 1])
+    assert np.any(frozen.update[0])
+    assert not np.any(frozen.update[1])
+
+
+def test_a_model_of_which_nothing_is_trained_stays_as_it_is() -> None:
+    model = with_dead_tensors(softmax((1,), 2))
+    constant = replace(model, logits=lambda _weights, x: tf.zeros((tf.shape(x)[0], 2)))
+    result = run(ClientWork(constant, build_optimizer("sgd", 1.0), np.dtype("uint8"), 1, by_value=True), WHITE, [0])
+    assert not any(np.any(tensor) for tensor in result.update)
+    assert float(result.sums["loss"]) == pytest.approx(log(2))

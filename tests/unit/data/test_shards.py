@@ -6,7 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from fedpipe.data import shards as layout
+from fedpipe.data.client_ids import ClientIds
 from fedpipe.data.index import ClientIndex, read_index, write_index
+from fedpipe.data.label_counts import LabelCounts
+from fedpipe.data.manifest import SPLITS
 from fedpipe.data.population import Population
 from fedpipe.data.shards import SplitRows, file_bounds, write_split
 
@@ -73,14 +76,16 @@ def test_files_far_from_a_client_that_leaves_keep_their_bounds() -> None:
 def test_an_index_is_read_as_it_was_written(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     ids = tuple(sorted(["a/b", " ", "..", "zoë", "x" * 1000, "a\nb", *map(str, range(1000))]))
-    counts = {split: rng.integers(0, 9, (len(ids), 3)).astype(np.int32) for split in ("train", "validation", "test")}
-    index = ClientIndex(ids, rng.random(len(ids)) < 0.5, counts)
+    counts = {split: rng.integers(0, 9, (len(ids), 3)).astype(np.int32) for split in SPLITS}
+    index = ClientIndex(
+        ClientIds.of(ids), rng.random(len(ids)) < 0.5, {split: LabelCounts.of_dense(table) for split, table in counts.items()}
+    )
     write_index(tmp_path / "clients.parquet", index)
     found = read_index(tmp_path / "clients.parquet", 3)
     assert found.client_ids == ids
     np.testing.assert_array_equal(found.held_out, index.held_out)
     for split, expected in counts.items():
-        np.testing.assert_array_equal(found.label_counts[split], expected)
+        np.testing.assert_array_equal(found.label_counts[split].dense(), expected)
     assert [found.position(one) for one in ids] == list(range(len(ids)))
     assert found.position("nobody") is None
 

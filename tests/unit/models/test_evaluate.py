@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedpipe.data.client_ids import ClientIds
 from fedpipe.data.index import ClientIndex
+from fedpipe.data.label_counts import LabelCounts
+from fedpipe.data.manifest import SPLITS
 from fedpipe.errors import ModelError
 from fedpipe.models.calibration import calibrate
 from fedpipe.models.evaluate import Evaluator, Predictor
@@ -113,7 +116,8 @@ def index(clients: int) -> ClientIndex:
     counts = np.ones((clients, 2), np.int32)
     counts[::10] = 0  # every tenth has no examples
     held_out = np.arange(clients) % 4 == 1
-    return ClientIndex(tuple(f"c{i:05d}" for i in range(clients)), held_out, {"train": counts, "validation": counts, "test": counts})
+    label_counts = LabelCounts.of_dense(counts)
+    return ClientIndex(ClientIds.of(f"c{i:05d}" for i in range(clients)), held_out, dict.fromkeys(SPLITS, label_counts))
 
 
 def test_at_most_so_many_clients_are_read_whatever_the_population() -> None:

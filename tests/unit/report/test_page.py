@@ -186,6 +186,10 @@ def test_a_sweep_shows_its_children_the_best_first_and_no_rounds_of_its_own() ->
     parent = run_facts("search", "d" * 32, sweep=sweep, rounds=(), population=None, accuracies=None)
     html = render([parent])
     page = Page(html)
+    assert "algorithm ? on ?" not in page.text
+    assert "rounds None" not in page.text
+    for words in (f"{len(children)} runs with different settings", "judged by validation/accuracy, maximize", "best run"):
+        assert words in page.text, words
     assert [attributes["id"] for attributes in page.all("section")] == ["summary", "chain", "sweep", "environment", "settings"]
     assert "3 children: 2 finished, 1 pruned; judged by validation/accuracy, maximize" in page.text
     assert re.findall(r'<th scope="row">(child-\d)', html) == ["child-2", "child-0"]

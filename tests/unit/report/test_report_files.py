@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from fedpipe.data.label_counts import LabelCounts
 from fedpipe.data.skew import PopulationFigures
 from fedpipe.models.evaluate import Predictions
 from fedpipe.report.mistakes import choose_mistakes, read_mistakes, write_mistakes
@@ -65,7 +66,7 @@ def test_the_population_comes_back_with_its_most_frequent_labels(tmp_path: Path)
     counts = np.zeros((300, 70), np.int32)
     counts[:, :60], counts[:, 65] = 1, 9
     counts[7] = 0
-    (tmp_path / "p.json").write_text(population_json(FIGURES, counts, [f"l{i}" for i in range(70)]))
+    (tmp_path / "p.json").write_text(population_json(FIGURES, LabelCounts.of_dense(counts), [f"l{i}" for i in range(70)]))
     table = read_population(tmp_path / "p.json")
     assert (table.all_clients, table.all_labels, table.counts.shape) == (299, 70, (100, 60))
     assert table.labels[-1] == "l65"
@@ -75,7 +76,7 @@ def test_the_population_comes_back_with_its_most_frequent_labels(tmp_path: Path)
 
 @pytest.mark.parametrize("changed", [{"figures": {}}, {"labels": ["a"]}, {"counts": [1]}, {"counts": [["x", "y"]]}])
 def test_a_damaged_population_is_refused(tmp_path: Path, changed: dict[str, object]) -> None:
-    body = json.loads(population_json(FIGURES, np.array([[1, 2]], np.int32), ["a", "b"]))
+    body = json.loads(population_json(FIGURES, LabelCounts.of_dense(np.array([[1, 2]], np.int32)), ["a", "b"]))
     (tmp_path / "p.json").write_text(json.dumps(body | changed))
     with pytest.raises((ValueError, KeyError)):
         read_population(tmp_path / "p.json")

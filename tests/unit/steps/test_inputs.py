@@ -241,3 +241,45 @@ def test_what_the_facts_say_survives_the_store():
     facts = InputFacts("uint8", True, ("a",), None, "csv", None, ("x", "y"), {"source": "csv", "label_column": "z"})
     assert InputFacts.read(json.loads(json.dumps(facts.to_json()))) == facts
     assert InputFacts.read({"feature_dtype": "uint8", "columns": 7, "reading": []}) == InputFacts("uint8")
+
+
+@pytest.mark.parametrize(
+    ("text", "reading"),
+    [
+        ("a,b\n1.5,3\n2,4\n", {}),
+        ("b,client,a,label\n3,u,1.5,x\n4,u,2,y\n", {}),
+        ("b;a\n3;1,5\n4;2\n", {"separator": ";", "decimal": ","}),
+        ('note,b,a\n"two\nlines",3,1.5\nx,4,2\n', {"ignore_columns": ["note"]}),
+    ],
+)
+def test_csv_files_are_read_as_the_training_data_were(tmp_path, text, reading):
+    (tmp_path / "new.csv").write_text(text)
+    facts = replace(NAMED, reading={"source": "csv", **reading})
+    x, rows = read(tmp_path / "new.csv", facts, (2,))
+    assert (x.tolist(), x.dtype, rows) == ([[1.5, 3], [2, 4]], np.float32, [0])
+
+
+def test_a_folder_of_parts_is_one_table_with_names(tmp_path):
+    for number, columns in enumerate(({"a": [1.0], "b": [2.0]}, {"b": [4.0], "a": [3.0]})):
+        (tmp_path / "parts").mkdir(exist_ok=True)
+        pq.write_table(pa.table(columns), tmp_path / "parts" / f"part-{number}.parquet")
+    assert read(tmp_path / "parts", NAMED, (2,))[0].tolist() == [[1, 2], [3, 4]]
+    (tmp_path / "parts" / "manifest.json").touch()
+    with pytest.raises(DataError, match="expected a file of these shards, found their folder"):
+        read(tmp_path / "parts", NAMED, (2,))
+
+
+def test_what_a_model_keeps_of_a_csv_is_what_predict_needs(tmp_path):
+    lines = ["who;height;species;width", *(f"u{i % 3};{i},5;{'ab'[i % 2]};{i}" for i in range(30))]
+    (tmp_path / "train.csv").write_text("\n".join(lines))
+    config = DataConfig(source="csv", path="train.csv", client_column="who", label_column="species", decimal=",", clients=None)
+    manifest = prepare_shards(config, tmp_path / "out" / "shards", tmp_path)
+    facts = InputFacts.read(json.loads(json.dumps(InputFacts.of(manifest, SimpleNamespace(tokens=None), config).to_json())))
+    assert (facts.columns, facts.labels) == (("height", "width"), ("a", "b"))
+    (tmp_path / "new.csv").write_text("width;height\n7;1,5\n8;2,5\n")
+    assert read(tmp_path / "new.csv", facts, (2,))[0].tolist() == [[1.5, 7], [2.5, 8]]
+    pq.write_table(pa.table({"width": [7], "height": [1.5]}), tmp_path / "new.parquet")
+    assert read(tmp_path / "new.parquet", facts, (2,))[0].tolist() == [[1.5, 7]]
+    (tmp_path / "new.csv").write_text("width;length\n7;1,5\n")
+    with pytest.raises(DataError, match="found no height; columns that the model does not know: length"):
+        read(tmp_path / "new.csv", facts, (2,))

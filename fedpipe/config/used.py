@@ -1,0 +1,75 @@
+"""Settings as a run uses them: what is unset has the value that the algorithm, the optimizer or the schedule gives it.
+
+These are the defaults of settings that default to null; the code that computes with them takes them from here.
+"""
+
+from typing import Any
+
+from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.load import flatten
+from fedpipe.config.schema import Config
+
+PROXIMAL_MU = 0.01
+MOMENTUM = 0.9
+DECAY_RATE, DECAY_ROUNDS, FINAL_FRACTION = 0.99, 1, 0.0
+FIRST_CLIP, TARGET_QUANTILE = 0.1, 0.5
+LATENCY_SIGMA, AVAILABLE_FRACTION = 0.5, 0.5
+
+ADAPTIVE_SERVER = {"beta_1": 0.9, "beta_2": 0.99, "epsilon": 1e-3}
+"""Constants of `fedadam` and `fedyogi`; `fedadagrad` has the last one. Source: Reddi et al. 2021, section 5."""
+_TFF = {
+    "adam": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
+    "yogi": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-3},
+    "adagrad": {"epsilon": 1e-7**0.5},
+    "momentum": {"momentum": MOMENTUM},
+}
+"""What TFF's server optimizers have where nothing is set. Its Adagrad adds 1e-7 inside the root, of which `server.epsilon` is outside."""
+
+
+def used_settings(config: Config) -> dict[str, Any]:
+    """Return all settings by dotted key; one that is unset and that the run reads has the value that the run uses.
+
+    A setting that stays None is one that the run does not read, or whose absence is its meaning, such as a limit that is not set.
+
+    >>> used = used_settings(Config.model_validate({"algorithm": {"name": "fedprox"}}))
+    >>> used["algorithm.mu"], used["client.momentum"]
+    (0.01, None)
+    """
+    used = flatten(config)
+    for key, value in _defaults(config).items():
+        if used[key] is None:
+            used[key] = value
+    brought = _brought_optimizer(config)
+    return used if brought is None else used | {"server.optimizer": brought}
+
+
+def _brought_optimizer(config: Config) -> str | None:
+    algorithm = ALGORITHMS.get(config.algorithm.name)
+    return None if algorithm is None else algorithm.server_optimizer
+
+
+def _defaults(config: Config) -> dict[str, Any]:
+    """Return the values of unset settings that the run reads."""
+    algorithm = ALGORITHMS.get(config.algorithm.name)
+    values: dict[str, Any] = {}
+    if config.algorithm.name == "fedprox":
+        values["algorithm.mu"] = PROXIMAL_MU
+    for group, side in (("client", config.client), ("server", config.server)):
+        if side.schedule == "exponential":
+            values |= {f"{group}.decay_rate": DECAY_RATE, f"{group}.decay_rounds": DECAY_ROUNDS}
+        elif side.schedule == "cosine":
+            values[f"{group}.final_fraction"] = FINAL_FRACTION
+    if config.client.optimizer == "momentum":
+        values["client.momentum"] = MOMENTUM
+    optimizer = _brought_optimizer(config) or config.server.optimizer
+    constants = dict(_TFF.get(optimizer, {}))
+    if config.algorithm.name in ("fedadam", "fedyogi", "fedadagrad"):
+        constants |= {name: value for name, value in ADAPTIVE_SERVER.items() if name in constants}
+    values |= {f"server.{name}": value for name, value in constants.items()}
+    if config.privacy.mechanism == "adaptive":
+        values |= {"privacy.clip_norm": FIRST_CLIP, "privacy.target_quantile": TARGET_QUANTILE}
+    if config.cohort.latency_median_seconds is not None:
+        values["cohort.latency_sigma"] = LATENCY_SIGMA
+    if config.cohort.day_rounds is not None:
+        values["cohort.available_fraction"] = AVAILABLE_FRACTION
+    return {key: value for key, value in values.items() if algorithm is None or not algorithm.ignored(key)}
