@@ -293,6 +293,14 @@ class CsvTable:
         self._with_gaps = {place for place, kind in found.items() if kind is CellKind.TEXT and CellKind.MISSING in seen[place]}
         return found
 
+    def sample(self, rows: int) -> dict[int, list[str]]:
+        """Return the cells of the first file's first rows by the column's place."""
+        with _long_cells():
+            records = [cells for _, _, cells in islice(self._records(self.parts[0]), rows if self._width <= 1000 else 10)]
+        columns = {place: [cells[place] for cells in records if len(cells) > place] for place in range(self._width)}
+        named = [value or "" for value in self.parts[0].partition.values()]
+        return columns | {self._width + number: [value] for number, value in enumerate(named)}
+
     def has_missing_text(self, place: int) -> bool:
         """Return whether a column of texts holds one that often stands for no value. `kinds` was asked for it before."""
         return place in self._with_gaps
