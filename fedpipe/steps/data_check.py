@@ -197,6 +197,7 @@ def _read(config: DataConfig, project: Path) -> tuple[str | None, list[str]]:
 
 def _look_at_table(report: DataReport, path: Path, settings: dict[str, Any]) -> None:
     """Describe the columns, and choose those of label and client if the settings name none that is there."""
+    from fedpipe.data.sources.csv_file import CsvTable
     from fedpipe.data.sources.tabular import open_table
 
     try:
@@ -204,7 +205,9 @@ def _look_at_table(report: DataReport, path: Path, settings: dict[str, Any]) -> 
         report.columns = _columns(table)
     except DataError:
         return  # `refused` says it
-    names = [column.name for column in report.columns]
+    if isinstance(table, CsvTable) and table.hint_of_header() is not None:
+        return  # the names are not those of the columns
+    names = [column.name for column in report.columns if len(column.name) <= 200]
     if settings["label_column"] not in names:
         label = _likely_label(report.columns)
         if label is not None:
@@ -230,10 +233,11 @@ def _names(pattern: re.Pattern[str], name: str) -> bool:
 
 
 def _likely_label(columns: Sequence[Column]) -> str | None:
+    columns = [column for column in columns if len(column.name) <= 200]
     named = [column for column in columns if column.name and _names(_LABEL, column.name)]
     few = [column for column in columns if column.name and 2 <= column.distinct <= _MOST_LABELS and not _names(_CLIENT, column.name)]
     whole = [column for column in few if column.kind != "numbers"]
-    for candidates in (named, whole[-1:], few[-1:]):
+    for candidates in (named, whole[-1:]):
         if candidates:
             return candidates[0].name
     return None
@@ -297,7 +301,7 @@ def _try(report: DataReport, settings: dict[str, Any], project: Path) -> None:
             report.lines = [refused] if refused != report.refused else []
             return
         if key == "ignore_columns":
-            value = sorted({*(settings.get(key) or []), *value})
+            value = sorted({*(settings.get(key) or []), *map(str, value or ())})
         settings[key] = value
 
 
