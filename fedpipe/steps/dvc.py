@@ -5,6 +5,7 @@ case, "nothing changed", is answered here from `dvc.lock` alone, by the same com
 """
 
 import configparser
+import json
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 from fedpipe.config.load import read_params
 from fedpipe.config.yaml_file import read_yaml
 from fedpipe.data.digest import dvc_md5
-from fedpipe.errors import DataError, program_error
+from fedpipe.errors import DataError, program_error, shorten
 from fedpipe.git import repository_environment
 from fedpipe.locks import can_lock
 from fedpipe.redact import hide
@@ -128,8 +129,15 @@ def _read(root: Path, name: str) -> Any:
     return read_yaml(root / name, name, f"{_AFTER_MERGE[name]}.")
 
 
-def _dvc(root: Path, *arguments: str) -> None:
-    """Run DVC. What it needs on this machine is told to this one process: the project's and the user's configuration stay as they are."""
+def status(root: Path, stage: str) -> str:
+    """Return what `dvc status` says of a stage that is not up to date, empty if it is. Raises DataError with DVC's reason."""
+    output = _dvc(root, "status", "--json", stage)
+    changes = json.loads(output or "{}")
+    return shorten(changes.get(stage, []))
+
+
+def _dvc(root: Path, *arguments: str) -> str:
+    """Run DVC and return its output. What it needs on this machine is told to this one process; no configuration is changed."""
     settings = {} if can_lock(root) else {"hardlink_lock": "true"}
     done = _run_dvc(root, arguments, settings)
     if done.returncode and _NO_GIT in done.stderr:  # a tarball: DVC works without git when it is told so
@@ -139,6 +147,7 @@ def _dvc(root: Path, *arguments: str) -> None:
     for line in done.stderr.splitlines():
         if line.startswith("WARNING "):  # of the stage: data that were left out, for one
             print(hide(line), file=sys.stderr)
+    return done.stdout
 
 
 def _run_dvc(root: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> "subprocess.CompletedProcess[str]":

@@ -7,6 +7,7 @@ thread-local state, which a flow's threads would share or miss.
 
 import functools
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from fedpipe.tracking.ui_address import UI_HOST, UI_PORT, ui_address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+_CHECKED_TAG = "fedpipe.checked"
+"""Tag of an experiment: when `fedpipe doctor` last wrote to it, in seconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,22 @@ def check_reachable(project: Path) -> None:
     """
     if has_store(project):
         probe(connection_uri(project))
+
+
+def write_and_read(store: Store) -> None:
+    """Write a tag of the store's experiment, and read its runs and the tag back: what a run does first.
+
+    Raises:
+        TrackingError: either fails.
+    """
+    now = f"{time.time():.0f}"
+    with store.guard("write to the store"):
+        store.client.set_experiment_tag(store.experiment_id, _CHECKED_TAG, now)
+    with store.guard("read from the store"):
+        store.client.search_runs([store.experiment_id], max_results=1)
+        tags = store.client.get_experiment(store.experiment_id).tags
+    if tags.get(_CHECKED_TAG) is None:
+        raise TrackingError(f"{store.label}: what was written to the store cannot be read from it. Name another in MLFLOW_TRACKING_URI.")
 
 
 def has_store(project: Path) -> bool:
