@@ -10,7 +10,10 @@ from collections.abc import Iterable
 
 from fedpipe.redact import hide
 
-_ERROR_LINE = re.compile(r"\s*(?:ERROR|error|fatal|FATAL|CRITICAL|fedpipe):\s|[\w.]*(?:Error|Exception|Timeout)\b:?|unexpected error")
+_ERROR_LINE = re.compile(
+    r"\s*(?:ERROR|error|fatal|FATAL|CRITICAL|fedpipe):\s|[\w.]*(?:Error|Exception|Timeout)\b:?|unexpected error"
+    r"|'[^']+' (?:validation failed|is invalid)"
+)
 
 
 class FedpipeError(Exception):

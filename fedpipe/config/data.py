@@ -72,8 +72,8 @@ class DataConfig(Group):
     )
     clients: PositiveInt | None = Field(
         100,
-        description="Number of clients. A partition makes as many; `natural` takes at most so many, the first in the order of "
-        "their ids, or all with `null`.",
+        description="Number of clients. A partition makes as many; `natural` takes at most so many that train, and as many with test "
+        "examples alone, the first in the order of their ids, or all with `null`.",
     )
     alpha: float = Field(
         1.0,

@@ -180,7 +180,7 @@ class Reader:
         table = open_features(self._config.model_copy(update={"source": kind}), file, self._facts.columns)
         if table.surplus:
             logger.warning("%s: columns that the model does not know are left out: %s", file, shorten(table.surplus))
-        if self._facts.source is None and len(table.names) > 1:
+        if not self._facts.columns and len(table.names) > 1:
             logger.warning("%s: the model does not say the names of its features: columns are taken in the order of the file.", file)
         for rows in table.rows():
             row = rows.first_row - 1

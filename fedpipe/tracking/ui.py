@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from fedpipe.errors import TrackingError
-from fedpipe.tracking.store import mask, prepare_environment, tracking_uri
+from fedpipe.tracking.store import is_own_store, mask, prepare_environment, tracking_uri
 from fedpipe.tracking.ui_address import UI_HOST, UI_PORT
 
 
@@ -28,6 +28,8 @@ def ui_command(project: Path, port: int = UI_PORT, host: str = UI_HOST) -> list[
 def ui_environment(project: Path) -> dict[str, str]:
     """Return the environment for `ui_command`: the store (not in the command, where other users could read a password) and no telemetry.
 
+    The project's own store is named relative to the project's folder, in which the command must be started.
+
     MLflow's background jobs, which judge language models, are off: they are three more processes that fedpipe has no use for.
     """
     prepare_environment()
@@ -36,6 +38,6 @@ def ui_environment(project: Path) -> dict[str, str]:
     return {
         **os.environ,
         "PYTHONSAFEPATH": "1",
-        "MLFLOW_BACKEND_STORE_URI": tracking_uri(project),
+        "MLFLOW_BACKEND_STORE_URI": "sqlite:///mlflow.db" if is_own_store(project) else tracking_uri(project),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": jobs,
     }

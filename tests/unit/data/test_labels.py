@@ -4,9 +4,7 @@ import datetime
 import decimal
 import json
 import sqlite3
-import sys
 import tracemalloc
-import types
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -36,8 +34,7 @@ def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
     """Return a function that prepares batches as a source of the user's own gives them."""
 
     def run(*batches: Batch, num_classes: int | None = None, **changes: Any) -> tuple[Manifest, Population]:
-        module = types.SimpleNamespace(source=lambda *_: Source(lambda: iter(batches), num_classes))
-        monkeypatch.setitem(sys.modules, "of_a_test", module)
+        monkeypatch.setattr("fedpipe.data.sources.custom.import_own", lambda *_: lambda *_: Source(lambda: iter(batches), num_classes))
         settings: dict[str, Any] = {"source": "of_a_test:source", "clients": None} | changes
         manifest = prepare_shards(DataConfig(**settings), tmp_path / "shards", tmp_path)
         return manifest, Population.open(tmp_path / "shards")
