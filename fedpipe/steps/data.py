@@ -55,7 +55,7 @@ def load_data(config: Config, project: Project, own_model: bool = True) -> DataR
 
 def shards_folder(config: DataConfig, project: Project) -> Path:
     """Return the folder of the newest version of these settings' shards, which need not be there yet."""
-    return project.shards if config == _data_of_params(project) else project.private / "shards" / _key(config, project)
+    return project.shards if config == settings_of_stage(project) else project.private / "shards" / _key(config, project)
 
 
 def current_shards(config: DataConfig, project: Project) -> Path:
