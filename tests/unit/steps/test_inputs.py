@@ -283,3 +283,12 @@ def test_what_a_model_keeps_of_a_csv_is_what_predict_needs(tmp_path):
     (tmp_path / "new.csv").write_text("width;length\n7;1,5\n")
     with pytest.raises(DataError, match="found no height; columns that the model does not know: length"):
         read(tmp_path / "new.csv", facts, (2,))
+
+
+def test_pixels_in_columns_become_the_models_image_whatever_their_order(tmp_path):
+    pixels = {f"p{i}": [i * 51] for i in range(6)}
+    facts = InputFacts("uint8", source="csv", columns=tuple(pixels), reading={"source": "csv", "feature_shape": [2, 3]})
+    expected = np.arange(6).reshape(1, 2, 3) / 5
+    for names in (list(pixels), list(reversed(pixels))):
+        (tmp_path / "new.csv").write_text(",".join(names) + "\n" + ",".join(str(pixels[name][0]) for name in names) + "\n")
+        np.testing.assert_allclose(read(tmp_path / "new.csv", facts)[0], expected, rtol=1e-6)
