@@ -206,6 +206,11 @@ def test_what_the_models_own_source_reads_is_taken(tmp_path):
     parts = list(Reader(facts, (2,), False, DataConfig(), False, project=tmp_path).parts([tmp_path / "new.readings"]))
     assert np.concatenate([part.x for part in parts]).tolist() == [[1, 2], [3, 4]]
 
+    drawn = replace(facts, reading={**facts.reading, "path": None})  # it read no file in training: it would draw its training data again
+    (tmp_path / "new.readings").write_text("")
+    with pytest.raises(DataError, match=r"expected an image, a table .*, found \.readings"):
+        list(Reader(drawn, (2,), False, DataConfig(), False, project=tmp_path).parts([tmp_path / "new.readings"]))
+
 
 @pytest.mark.parametrize("kind", ["the model's", "old facts", "another source", "another shape", "other labels", "another convention"])
 def test_shards_of_another_kind_are_refused(tmp_path, kind):
