@@ -101,7 +101,24 @@ def repro(root: Path, stage: str) -> None:
         DataError: the stage failed, with its own message; or DVC did, with DVC's reason.
     """
     check_dvc_files(root)
+    _refuse_links(root, stage)
     _dvc(root, "repro", stage)
+
+
+def _refuse_links(root: Path, stage: str) -> None:
+    """Raise DataError if an output of the stage lies behind a link that leads out of the project: in a git repository, DVC refuses that."""
+    if not any((folder / ".git").exists() for folder in (root, *root.parents)):
+        return
+    outs = (_read(root, "dvc.yaml") or {}).get("stages", {}).get(stage, {}).get("outs", [])
+    for out in (out for out in outs if isinstance(out, str)):
+        for folder in Path(out).parents:
+            path = root / folder
+            if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+                raise DataError(
+                    f"{path} is a link to {path.resolve()}, outside of the project: DVC does not keep {out} there. Make {folder} a folder, "
+                    f"and have DVC keep the files on that disk: `dvc cache dir --local {path.resolve()}/dvc-cache` and "
+                    "`dvc config --local cache.type symlink`."
+                )
 
 
 def pull(root: Path, target: str) -> None:
@@ -153,6 +170,7 @@ def _dvc(root: Path, *arguments: str) -> str:
 def _run_dvc(root: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> "subprocess.CompletedProcess[str]":
     scripts = Path(sys.executable).parent
     environment = repository_environment(root) | {"PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}", "DVC_NO_ANALYTICS": "true"}
+    environment.pop("PYTHONSAFEPATH", None)  # a stage of the user's, such as `python make.py`, runs as in their shell
     # -P: a file of the user's called like a module of Python's or DVC's is not imported in its place.
     command = [sys.executable, "-P", "-m", "dvc", *arguments]
     with tempfile.TemporaryDirectory(prefix="fedpipe-dvc-") as folder:

@@ -1,8 +1,6 @@
 """Clients with test examples alone, clients that partitions leave without training examples, and clients too small to be split."""
 
 import json
-import sys
-import types
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,7 @@ def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(owners: list[str] | None, labels: Any, tests: Any = None, **changes: Any) -> tuple[Manifest, Population]:
         count = len(labels)
         batch = Batch(np.arange(2 * count, dtype=np.float32).reshape(count, 2), labels, owners, tests)
-        monkeypatch.setitem(sys.modules, "of_a_test", types.SimpleNamespace(rows=lambda *_: Source(lambda: iter([batch]))))
+        monkeypatch.setattr("fedpipe.data.sources.custom.import_own", lambda *_: lambda *_: Source(lambda: iter([batch])))
         settings = {"source": "of_a_test:rows", "clients": None} | changes
         manifest = prepare_shards(DataConfig(**settings), tmp_path / "shards", tmp_path)
         return manifest, Population.open(tmp_path / "shards")

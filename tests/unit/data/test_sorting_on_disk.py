@@ -1,8 +1,6 @@
 """Examples are sorted by client on disk: the same bytes as in memory, and memory that does not grow with the examples."""
 
-import sys
 import tracemalloc
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,8 +45,8 @@ def sequences(config: DataConfig, project: Path) -> Source:  # noqa: ARG001 - th
 
 @pytest.fixture(autouse=True)
 def sources(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = types.SimpleNamespace(vectors=vectors, sequences=sequences)
-    monkeypatch.setitem(sys.modules, "of_a_test", module)
+    functions = {"of_a_test:vectors": vectors, "of_a_test:sequences": sequences}
+    monkeypatch.setattr("fedpipe.data.sources.custom.import_own", lambda where, *_: functions[where])
 
 
 @pytest.mark.parametrize("settings", [{"source": "vectors"}, {"source": "sequences"}, {"source": "vectors", "clients": 40}, {}])
@@ -194,7 +192,7 @@ def test_ten_thousand_classes_and_many_clients_take_the_memory_of_their_examples
         y = np.arange(10_000) * 7 % 10_000
         return Source(lambda: iter([Batch(np.zeros((10_000, 1), np.uint8), y, [f"c{number % 500:05}" for number in range(10_000)])]))
 
-    monkeypatch.setitem(sys.modules, "of_a_test", types.SimpleNamespace(wide=wide))
+    monkeypatch.setattr("fedpipe.data.sources.custom.import_own", lambda *_: wide)
     tracemalloc.start()
     try:
         manifest = prepare_shards(DataConfig(source="of_a_test:wide", clients=None), tmp_path / "shards", tmp_path)
