@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 
 def doctor(
+    data: Annotated[
+        Path | None, typer.Argument(help="A file or folder of yours: say what it is, and how `prepare` reads it.", show_default=False)
+    ] = None,
     params: ParamsFile = None,
     set_: Overrides = None,
     with_round: Annotated[bool, typer.Option("--round", help="Run the first round too, without recording it.")] = False,
@@ -30,11 +33,31 @@ def doctor(
 
     Prints one line per check: ok, warn (a run works all the same) or FAIL, with the next step. Exit code 1 if a run would fail. Nothing
     is trained or recorded, no data are downloaded.
+
+    With DATA it reads that file or folder as `prepare` would and says what it is: columns, types, what would be refused, and the
+    settings to use. Exit code 1 if no settings were found with which it can be read.
     """
     from fedpipe.steps.project import find_project
 
     project = find_project(Path.cwd())
+    if data is not None:
+        _show_data(project, data, params.resolve() if params else project.params, set_ or (), as_json)
+        return
     show_checks(_all_checks(project, params.resolve() if params else project.params, set_ or (), with_round), as_json, quiet)
+
+
+def _show_data(project: "Project", path: Path, params: Path, overrides: Sequence[str], as_json: bool) -> None:
+    from fedpipe.config import load_config
+    from fedpipe.steps.data_check import check_data, report_lines
+
+    report = check_data(path, load_config(params, overrides).data, project.root)
+    if as_json:
+        print(json.dumps(asdict(report) | {"command": report.command}))
+    else:
+        for line in report_lines(report):
+            typer.echo(line)
+    if not report.readable:
+        raise typer.Exit(1)
 
 
 def _all_checks(project: "Project", params: Path, overrides: Sequence[str], with_round: bool) -> "Iterator[Check]":

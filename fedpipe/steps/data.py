@@ -53,6 +53,11 @@ def load_data(config: Config, project: Project, own_model: bool = True) -> DataR
     return DataRef(str(path), dvc_md5(path), how, time.perf_counter() - start)
 
 
+def shards_folder(config: DataConfig, project: Project) -> Path:
+    """Return the folder of the newest version of these settings' shards, which need not be there yet."""
+    return project.shards if config == settings_of_stage(project) else project.private / "shards" / _key(config, project)
+
+
 def current_shards(config: DataConfig, project: Project) -> Path:
     """Return the folder of the newest version of these settings' shards, made if it is not there. The caller holds `prepare.lock`.
 

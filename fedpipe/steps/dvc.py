@@ -170,6 +170,7 @@ def _dvc(root: Path, *arguments: str) -> str:
 def _run_dvc(root: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> "subprocess.CompletedProcess[str]":
     scripts = Path(sys.executable).parent
     environment = repository_environment(root) | {"PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}", "DVC_NO_ANALYTICS": "true"}
+    environment.pop("PYTHONSAFEPATH", None)  # a stage of the user's, such as `python make.py`, runs as in their shell
     # -P: a file of the user's called like a module of Python's or DVC's is not imported in its place.
     command = [sys.executable, "-P", "-m", "dvc", *arguments]
     with tempfile.TemporaryDirectory(prefix="fedpipe-dvc-") as folder:

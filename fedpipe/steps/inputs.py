@@ -76,8 +76,8 @@ class Reader:
 
     @property
     def _reads_whole_files(self) -> bool:
-        """Return whether the model's source reads files in a form of its own."""
-        return self._config.source in _WHOLE_SOURCES or ":" in self._config.source
+        """Return whether the model's source reads files in a form of its own; one of the user's own that was given no path reads none."""
+        return self._config.source in _WHOLE_SOURCES or (":" in self._config.source and self._facts.reading.get("path", "") is not None)
 
     def parts(self, files: list[Path]) -> Iterator[Part]:
         """Yield the examples of the files, in their order; of a folder of images, all images in it.

@@ -148,6 +148,9 @@ class CsvTable:
         self._width = len(header)
         if header != [name.strip() for name in header] or any(name != name.strip() for name in self._raw_header(first)):
             self.notes.append("spaces around the names of columns were removed")
+        numbers = [name for name in header if number_of_cell(name) is not None]
+        if numbers and config.column_names is None:
+            self.notes.append(f"columns are called {shorten(numbers, 3)}: if line {self._header_line} is no header, set data.column_names")
         if self.dialect.spaced:
             self.notes.append("the space after each separator was removed")
         count = f"{len(self.parts):,} CSV files in {path.name}" if path.is_dir() else f"CSV file {path.name}"
@@ -161,7 +164,10 @@ class CsvTable:
             return self._read_header(text, part)[0]
 
     def _header(self, part: TablePart) -> list[str]:
-        return [name.strip() for name in self._raw_header(part)]
+        names = [name.strip() for name in self._raw_header(part)]
+        if len(names) > 1 and all(re.fullmatch(r"'[^']+'", name) for name in names):
+            names = [name[1:-1] for name in names]
+        return names
 
     def _read_header(self, text: IO[str], part: TablePart) -> tuple[list[str], int]:
         """Return the names of the columns as they stand in the file and the lines that they take; the text stands at the first row."""
@@ -292,6 +298,14 @@ class CsvTable:
         found = {place: kind_of_column(kinds) for place, kinds in seen.items()}
         self._with_gaps = {place for place, kind in found.items() if kind is CellKind.TEXT and CellKind.MISSING in seen[place]}
         return found
+
+    def sample(self, rows: int) -> dict[int, list[str]]:
+        """Return the cells of the first file's first rows by the column's place."""
+        with _long_cells():
+            records = [cells for _, _, cells in islice(self._records(self.parts[0]), rows if self._width <= 1000 else 10)]
+        columns = {place: [cells[place] for cells in records if len(cells) > place] for place in range(self._width)}
+        named = [value or "" for value in self.parts[0].partition.values()]
+        return columns | {self._width + number: [value] for number, value in enumerate(named)}
 
     def has_missing_text(self, place: int) -> bool:
         """Return whether a column of texts holds one that often stands for no value. `kinds` was asked for it before."""
@@ -699,7 +713,7 @@ def _separator(config: DataConfig, sample: str, cut: bool) -> str:
     """Return the separator that gives the first rows one number of cells; where several do, the one that gives more cells."""
     wanted = {name.lower() for name in (config.label_column, config.client_column) if name}
     scores = []
-    for separator in _SEPARATORS:
+    for separator in (*_SEPARATORS, " "):
         try:
             with _long_cells():
                 rows = csv.reader(io.StringIO(sample, newline=""), delimiter=separator)
@@ -713,6 +727,10 @@ def _separator(config: DataConfig, sample: str, cut: bool) -> str:
         width = len(records[0])
         alike = sum(len(record) == width for record in records) / len(records)
         named = {cell.strip().lower() for cell in records[0]} >= wanted
+        if separator == " " and (alike < 1 or len(records) < 2 or any("" in record for record in records)):
+            continue  # a text, or columns set with spaces
         scores.append((width > 1 and alike == 1, named, width > 1, alike, width, separator))
+    if any(score[4] > 1 for score in scores if score[5] != " "):
+        scores = [score for score in scores if score[5] != " " or (score[0] and score[1])]
     best = max(scores, key=lambda score: score[:5], default=None)
     return best[5] if best is not None and best[4] > 1 else ","

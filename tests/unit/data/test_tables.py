@@ -483,3 +483,10 @@ def test_features_are_found_by_name_without_labels(tmp_path: Path) -> None:
     assert next(iter(features.rows())).first_row == 1
     with pytest.raises(DataError, match="expected the 2 columns that the model was trained on, found no c"):
         open_features(DataConfig(source="csv"), tmp_path / "t.csv", ("a", "c"))
+
+
+def test_spaces_between_cells_and_names_in_single_quotes(table: Any) -> None:
+    rows, summary = table("'client' 'label' 'a' 'c'\nc0 0 1 2\nc1 1 3 4\n")
+    assert rows == [("c0", 0, [1, 2]), ("c1", 1, [3, 4])]
+    assert summary.columns == ("a", "c")
+    assert "separator space (detected)" in summary.format

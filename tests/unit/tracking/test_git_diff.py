@@ -104,3 +104,11 @@ def test_the_patch_of_a_clean_project_in_a_dirty_repository_is_empty(repository)
     git(repository, "commit", "--quiet", "-m", "A project")
     (repository / "kept.txt").write_text("other\n")
     assert dirty_patch(project) == b""
+
+
+def test_a_link_to_another_disk_is_no_change_of_the_code(repository, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (repository / "data").symlink_to(tmp_path / "disk")
+    assert dirty_patch(repository) == b""
+    (repository / "link").symlink_to("kept.txt")
+    assert b"diff --git a/link b/link" in dirty_patch(repository)
