@@ -27,7 +27,7 @@ class DataConfig(Group):
     client_column: Name | None = Field(
         "client",
         description="Column (`parquet`, `csv`) or array (`npz`) that names each example's client; `null`: there are no clients, "
-        "`partition` makes them.",
+        "`partition` makes them; a folder of `images` is then `label/image` instead of `client/label/image`.",
     )
     label_column: Name = Field("label", description="Column (`parquet`, `csv`) or array (`npz`) with each example's label.")
     feature_dtype: Literal["auto", "uint8", "int32", "float32"] = Field(
