@@ -329,6 +329,8 @@ class CsvTable:
                 f"The header in line {self._header_line} has {_count(self._width, 'cell')} and line {record[0]} has {len(record[1])}: "
                 "remove the lines above the header, or quote cells that hold the separator"
             )
+        if len(header) == 1:
+            return f"The file was read with the separator {_shown(self.dialect.separator)} and has one column: set data.separator"
         cells = [kind_of_cell(name, self.dialect.decimal) for name in header if name]
         numbers = sum(kind in (CellKind.WHOLE, CellKind.WHOLE_FLOAT, CellKind.NUMBER) for kind in cells)
         if numbers * 2 > len(cells):

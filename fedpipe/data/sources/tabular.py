@@ -288,7 +288,7 @@ def _refuse_missing(config: DataConfig, table: CsvTable | ParquetTable, places: 
             remedies.append("Name the column of labels in data.label_column.")
     hint = table.hint_of_header() if isinstance(table, CsvTable) else None
     said = " and ".join(f"{name} (data.{setting})" for setting, name in zip(missing, names, strict=True))
-    shown = shorten(known or "(no name)" for known in table.names)
+    shown = shorten(known[:60] or "(no name)" for known in table.names)
     remedy = f"{hint}." if hint else " ".join(remedies)
     raise DataError(f"{table.path}: expected a column {said}, found {shown}. {remedy}")
 
