@@ -43,7 +43,7 @@ def main(folder: Path, model: str, remote: list[str]) -> None:
     """Answer until stdin ends."""
     project = Project(folder)
     population = Population.open(project.shards)
-    cohort = population.participating()
+    cohort = tuple(population.participating())
     config = settings(remote, model, len(cohort))
     built = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes)
     algorithm: Any = build_algorithm(config, built, population, project.client_cache)

@@ -69,7 +69,8 @@ def run_git(
 def _run(folder: Path, arguments: tuple[str, ...], environment: Mapping[str, str], stdin: bytes, timeout_seconds: float) -> bytes:
     command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(command, input=stdin, capture_output=True, env=dict(environment), timeout=timeout_seconds, check=False)
+        english = {**environment, "LC_ALL": "C"}  # its reasons are recorded, and some are looked for
+        done = subprocess.run(command, input=stdin, capture_output=True, env=english, timeout=timeout_seconds, check=False)
     except FileNotFoundError as err:
         raise GitError("git is not installed, or not on the PATH") from err
     except OSError as err:

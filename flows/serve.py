@@ -1,6 +1,7 @@
 """Serves the deployment `served` from this process, for a single machine: `fedpipe serve`."""
 
 import asyncio
+import os
 import signal
 from typing import Any
 
@@ -56,6 +57,7 @@ def serve_deployments() -> None:
         )
     require_server(url)
     warn_of_open_ports()
+    os.environ["PYTHONSAFEPATH"] = "1"  # in the runs' processes no file of the project is imported in the place of a module
     runner = EndingRunner(name="served", limit=1)
     # Simple: Prefect would otherwise store the address of the git remote, with the token that it may hold.
     simple: Any = "prefect:simple"

@@ -10,11 +10,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +201,35 @@ def s3_server(folder: Path) -> Iterator[S3]:
             "AWS_ENDPOINT_URL": url,
         }
         yield S3(url, names)
+
+
+PAGE = "<!doctype html><html></html>"
+PREFECT = {"/api/health": "true", "/api/admin/version": '"3.8.8"'}
+MLFLOW = {"/health": "OK", "/version": "3.17.2"}
+
+
+@contextmanager
+def answering(answers: dict[str, str], rest: str | None) -> Iterator[str]:
+    """Run a server that gives these answers by path, and `rest` (or 404) to everything else; gives its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = answers.get(self.path, rest)
+            self.send_response(200 if body is not None else 404)
+            self.end_headers()
+            self.wfile.write((body or "").encode())
+
+        do_HEAD = do_GET
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -44,7 +44,7 @@ def personalized_accuracies(
         return [old + change for old, change in zip(start, work(start, data, count, seed).update, strict=True)]
 
     train = tf.function(fine_tuned)
-    trainable = set(population.client_ids("train"))
+    trainable = population.client_ids("train")
     found = np.full(len(client_ids), np.nan)
     for number, client_id in enumerate(client_ids):
         if client_id in trainable:

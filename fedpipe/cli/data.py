@@ -131,15 +131,20 @@ def forget(
     needed = planned is not None and planned.version in done.champions
     if not as_json and not quiet:
         path = os.path.relpath(done.path, project.root)
-        whose = "" if done.in_dvc else f", data of {done.title}"
+        own = Path(done.path) != project.shards
+        whose = f", data of {done.title}" if own else ""
         typer.echo(
             f"{path}{whose}: {done.examples} examples of {shorten(done.client_ids)} are gone, {done.clients_left} clients are left; "
             f"{len(done.files_changed)} of {done.files} files changed."
         )
+        if own:
+            typer.echo(f"Older versions with these clients that were removed here: {len(done.removed)}.")
+        if own and done.in_dvc:
+            typer.echo("data/shards held them too, and are without them now.")
         if done.in_dvc:
             typer.echo("Commit forgotten.json and dvc.lock; `dvc push` sends the new version, `dvc gc` removes the old one.")
         else:
-            typer.echo(f"Commit forgotten.json. Older versions with these clients that were removed here: {len(done.removed)}.")
+            typer.echo("Commit forgotten.json.")
         if done.versions_marked:
             typer.echo(f"models that trained on their data, now tagged so: {', '.join(done.versions_marked)}")
         for version in done.champions:
@@ -151,9 +156,22 @@ def forget(
     if planned is not None and needed:
         from fedpipe.cli.run import train_here
 
-        summary = train_here(project, planned.params, name=f"retrain {planned.version}", quiet=quiet or as_json, retrain_of=planned.version)
+        summary = train_here(
+            project,
+            planned.params,
+            name=f"retrain {planned.version}",
+            quiet=quiet or as_json,
+            retrain_of=planned.version,
+            tell=not as_json,
+        )
     if as_json:
-        print(json.dumps(asdict(done) | ({"retrained": summary} if retrain else {})))
+        print(json.dumps(asdict(done) | ({"retrained": summary} if retrain else {})), flush=True)
+    if summary is not None:
+        from fedpipe.cli.run import exit_if_incomplete
+        from fedpipe.steps.run_state import mark_told
+
+        mark_told(summary)
+        exit_if_incomplete(summary)
 
 
 def register(app: typer.Typer) -> None:

@@ -1,8 +1,11 @@
 """`fedpipe doctor`: try what a run will do, and say what to fix where it would fail."""
 
+import contextlib
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,36 +14,121 @@ import typer
 from fedpipe.cli.options import Json, Overrides, ParamsFile
 
 if TYPE_CHECKING:
+    from fedpipe.config import Config
     from fedpipe.steps.checks import Check
+    from fedpipe.steps.project import Project
 
 
 def doctor(
+    data: Annotated[
+        Path | None, typer.Argument(help="A file or folder of yours: say what it is, and how `prepare` reads it.", show_default=False)
+    ] = None,
     params: ParamsFile = None,
     set_: Overrides = None,
+    with_round: Annotated[bool, typer.Option("--round", help="Run the first round too, without recording it.")] = False,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is not ok.")] = False,
 ) -> None:
     """Check this machine and this project by trying what a run does, up to its first round.
 
-    Prints one line per check: ok, warn (a run works all the same) or FAIL, with the next step. Exit code 1 if a run would fail.
+    Prints one line per check: ok, warn (a run works all the same) or FAIL, with the next step. Exit code 1 if a run would fail. Nothing
+    is trained or recorded, no data are downloaded.
+
+    With DATA it reads that file or folder as `prepare` would and says what it is: columns, types, what would be refused, and the
+    settings to use. Exit code 1 if no settings were found with which it can be read.
     """
-    from fedpipe.steps.checks import run_checks
     from fedpipe.steps.project import find_project
 
     project = find_project(Path.cwd())
-    checks = run_checks(project, params.resolve() if params else project.params, set_ or ())
-    show_checks(checks, as_json, quiet)
+    if data is not None:
+        _show_data(project, data, params.resolve() if params else project.params, set_ or (), as_json)
+        return
+    show_checks(_all_checks(project, params.resolve() if params else project.params, set_ or (), with_round), as_json, quiet)
 
 
-def show_checks(checks: "Sequence[Check]", as_json: bool, quiet: bool) -> None:
-    """Print the checks; exit with code 1 if one that a run needs has failed."""
+def _show_data(project: "Project", path: Path, params: Path, overrides: Sequence[str], as_json: bool) -> None:
+    from fedpipe.config import load_config
+    from fedpipe.steps.data_check import check_data, report_lines
+
+    report = check_data(path, load_config(params, overrides).data, project.root)
     if as_json:
-        print(json.dumps([asdict(check) for check in checks]))
+        print(json.dumps(asdict(report) | {"command": report.command}))
     else:
-        for check in checks:
-            if not (quiet and check.ok):
-                typer.echo(check.line)
-    if any(check.needed and not check.ok for check in checks):
+        for line in report_lines(report):
+            typer.echo(line)
+    if not report.readable:
+        raise typer.Exit(1)
+
+
+def _all_checks(project: "Project", params: Path, overrides: Sequence[str], with_round: bool) -> "Iterator[Check]":
+    from fedpipe.cli.run import quiet_prefect
+    from fedpipe.steps.checks import Check, machine_checks, tried, worker_checks
+    from fedpipe.steps.project_checks import check_dvc, check_folder, check_store, read_settings
+
+    yield from machine_checks(project)
+    folder = tried("project folder", partial(check_folder, project))
+    yield folder
+    config, settings = read_settings(params, overrides)
+    yield settings
+    yield tried("dvc", partial(check_dvc, project))
+    if not folder.ok and folder.needed:
+        yield Check("store, server, data, model, algorithm", False, True, "not tried, as the project's folder cannot be written", "")
+        return
+    yield tried("mlflow store", partial(check_store, project, config.tracking.experiment if config else "fedpipe"))
+    quiet_prefect()
+    from flows.checks import check_prefect
+
+    yield tried("prefect server", partial(check_prefect, project))
+    yield from worker_checks(project, config.runtime.isolation if config else "auto")
+    if config is None:
+        yield Check("data, model, algorithm", False, True, "not tried, as the settings cannot be read", "")
+        return
+    yield from _checks_of_training(project, config, with_round)
+
+
+def _checks_of_training(project: "Project", config: "Config", with_round: bool) -> "Iterator[Check]":
+    from fedpipe.data.population import Population
+    from fedpipe.steps.checks import Check, tried
+    from fedpipe.steps.project_checks import check_algorithm, check_cohort, check_model, trying_data
+
+    population: Population | None = None
+    with contextlib.ExitStack() as stack:
+
+        def read_data() -> Check:
+            nonlocal population
+            data = stack.enter_context(trying_data(config, project))
+            population = Population.open(data.shards, verify=False) if data.shards is not None else None
+            return data.check
+
+        data = tried("data", read_data)
+        yield data
+        if population is not None:
+            yield tried("cohort", partial(check_cohort, config, population))
+        elif not data.ok:
+            yield Check("cohort", False, True, "not tried, as the data cannot be read", "")
+        model = tried("model", partial(check_model, config, project, population))
+        yield model
+        if model.ok:
+            yield tried("algorithm", partial(check_algorithm, config, project, population, with_round))
+        else:
+            yield Check("algorithm", False, True, "not tried, as the model cannot be built", "")
+
+
+def show_checks(checks: "Iterable[Check]", as_json: bool, quiet: bool) -> None:
+    """Print the checks, each as soon as it is done; exit with code 1 if one that a run needs has failed."""
+    done = []
+    pending = iter(checks)
+    while True:
+        with contextlib.redirect_stdout(sys.stderr):  # what libraries and the user's code print is no result
+            check = next(pending, None)
+        if check is None:
+            break
+        done.append(check)
+        if not as_json and not (quiet and check.ok):
+            typer.echo(check.line)
+    if as_json:
+        print(json.dumps([asdict(check) for check in done]))
+    if any(check.needed and not check.ok for check in done):
         raise typer.Exit(1)
 
 

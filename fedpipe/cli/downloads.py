@@ -11,7 +11,13 @@ class DownloadBar:
 
     def __init__(self, console: Console, quiet: bool) -> None:
         """Draw on `console`; a quiet bar shows nothing. Its `progress` is a Rich renderable, to be shown by whoever owns the screen."""
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
         self.progress = Progress(*columns, console=console, disable=quiet)
         self._task: Any = None
 

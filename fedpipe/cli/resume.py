@@ -41,7 +41,7 @@ def resume(
 
     project = find_project(Path.cwd())
     state = find_interrupted(project, run_id)
-    if state is not None and state.finished and state.incomplete and state.values["entry"] == "run":
+    if state is not None and state.finished and state.incomplete:
         show_recorded(project, state, as_json, quiet)
         return
     if state is not None and state.untold:

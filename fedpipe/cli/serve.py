@@ -36,6 +36,7 @@ def ui(
         )
     typer.echo(f"MLflow UI: http://{f'[{host}]' if ':' in host else host}:{port}", err=True)
     note_ui(project.root, tracking_uri(project.root), host, port)
+    os.chdir(project.root)
     os.execvpe(command[0], command, ui_environment(project.root))  # noqa: S606 - the UI takes this process's place, so that Ctrl-C and signals reach it
 
 

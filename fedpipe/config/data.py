@@ -27,7 +27,7 @@ class DataConfig(Group):
     client_column: Name | None = Field(
         "client",
         description="Column (`parquet`, `csv`) or array (`npz`) that names each example's client; `null`: there are no clients, "
-        "`partition` makes them.",
+        "`partition` makes them; a folder of `images` is then `label/image` instead of `client/label/image`.",
     )
     label_column: Name = Field("label", description="Column (`parquet`, `csv`) or array (`npz`) with each example's label.")
     feature_dtype: Literal["auto", "uint8", "int32", "float32"] = Field(
@@ -72,8 +72,8 @@ class DataConfig(Group):
     )
     clients: PositiveInt | None = Field(
         100,
-        description="Number of clients. A partition makes as many; `natural` takes at most so many, the first in the order of "
-        "their ids, or all with `null`.",
+        description="Number of clients. A partition makes as many; `natural` takes at most so many that train, and as many with test "
+        "examples alone, the first in the order of their ids, or all with `null`.",
     )
     alpha: float = Field(
         1.0,

@@ -123,7 +123,7 @@ def read_index(path: Path, num_classes: int) -> ClientIndex:
 
     try:
         with pq.ParquetFile(path) as file:
-            if pa.types.is_fixed_size_list(file.schema_arrow.field("train").type):
+            if not pa.types.is_int32(file.schema_arrow.field("train").type):
                 return _read_dense(file, num_classes)
             table = file.read(columns=["client_id", "held_out", *SPLITS], use_threads=False)
             index = ClientIndex(

@@ -72,6 +72,7 @@ def classes_of(values: tuple[Any, ...], num_classes: int | None, where: str) -> 
             raise DataError(f"{where}: expected {num_classes} different labels, as the source's num_classes says, found {len(values)}.")
         return len(values), values, places
     if num_classes is not None:
+        num_classes = int(num_classes)
         if values[0] < 0 or values[-1] >= num_classes:
             wrong = values[0] if values[0] < 0 else values[-1]
             raise DataError(

@@ -23,7 +23,7 @@ _BATCH = 1000
 
 
 READING = (
-    *("source", "client_column", "label_column", "feature_dtype", "feature_shape"),
+    *("source", "path", "client_column", "label_column", "feature_dtype", "feature_shape"),
     *("separator", "encoding", "decimal", "column_names", "feature_columns", "ignore_columns"),
 )
 """Settings under `data` that say how a source's files are read; a model keeps them, so that new files are read alike."""

@@ -30,6 +30,9 @@ _WHO = ("clients", "alpha", "labels_per_client", "sigma", "seed")
 
 logger = logging.getLogger("fedpipe.steps")
 
+_NO_REPOSITORY = ("not a git repository", "no commit yet")
+"""What `git.note` says of a project that was never committed, which its user knows."""
+
 
 def population_key(data: DataConfig, partition: str) -> str:
     """Return a short name for who the clients are: the same id means the same client where this is the same.
@@ -71,6 +74,9 @@ def write_origin(folder: Path, config: Config, project: Project, tags: Mapping[s
     from fedpipe.tracking.git_diff import DiffLeftOut, dirty_patch
 
     write_atomic(folder / PARAMS_NAME, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    note = tags.get("git.note", "")
+    if note and not any(text in note for text in _NO_REPOSITORY):
+        logger.warning("the run is recorded without a commit, and cannot be reproduced: %s", note)
     try:
         patch, said = dirty_patch(project.root), {}
     except DiffLeftOut as err:

@@ -53,6 +53,11 @@ def load_data(config: Config, project: Project, own_model: bool = True) -> DataR
     return DataRef(str(path), dvc_md5(path), how, time.perf_counter() - start)
 
 
+def shards_folder(config: DataConfig, project: Project) -> Path:
+    """Return the folder of the newest version of these settings' shards, which need not be there yet."""
+    return project.shards if config == settings_of_stage(project) else project.private / "shards" / _key(config, project)
+
+
 def current_shards(config: DataConfig, project: Project) -> Path:
     """Return the folder of the newest version of these settings' shards, made if it is not there. The caller holds `prepare.lock`.
 
@@ -64,25 +69,31 @@ def current_shards(config: DataConfig, project: Project) -> Path:
 
 def _bring_up_to_date(config: DataConfig, project: Project) -> tuple[Path, str]:
     from fedpipe.data.sources import bring_files
-    from fedpipe.data.sources.custom import module_file
 
-    if config != _data_of_params(project):
+    if config != settings_of_stage(project):
         path = project.private / "shards" / _key(config, project)
         if path.is_dir():
             return path, "outside the stage of dvc.yaml, whose settings differ; made by an earlier run"
         prepare(config, path, project)
         return path, "outside the stage of dvc.yaml, whose settings differ; prepared now"
-    for setting, file in (("path", config.path), ("source", module_file(config.source, project.root))):
-        if file is not None and not dvc.depends_on(project.root, "prepare", file):
-            raise ConfigError(
-                f"data.{setting}={getattr(config, setting)}: expected {file} among the deps of the stage prepare in "
-                f"{project.root / 'dvc.yaml'}, so that DVC sees it change, found it is not. Add the line `- {file}` there."
-            )
+    require_dependencies(config, project)
     if dvc.stage_is_current(project.root, "prepare"):
         return project.shards, "up to date by dvc.lock"
     bring_files(config, project.root)  # here and not under DVC, which would hide its progress
     dvc.repro(project.root, "prepare")
     return project.shards, "brought up to date by dvc repro"
+
+
+def require_dependencies(config: DataConfig, project: Project) -> None:
+    """Raise ConfigError if DVC's stage `prepare` would not see the user's data or source change."""
+    from fedpipe.data.sources.custom import module_file
+
+    for setting, file in (("path", config.path), ("source", module_file(config.source, project.root))):
+        if file is not None and not dvc.depends_on(project.root, "prepare", file):
+            raise ConfigError(
+                f"data.{setting}={getattr(config, setting)}: DVC does not see {file} change, as it is not among the deps of the stage "
+                f"prepare in {project.root / 'dvc.yaml'}. Add the line `- {file}` there."
+            )
 
 
 def prepare(config: DataConfig, out: Path, project: Project) -> "Manifest":
@@ -94,7 +105,8 @@ def prepare(config: DataConfig, out: Path, project: Project) -> "Manifest":
     return prepare_shards(config, out, project.root, read_forgotten(project.root))
 
 
-def _data_of_params(project: Project) -> DataConfig | None:
+def settings_of_stage(project: Project) -> DataConfig | None:
+    """Return the settings whose shards DVC's stage `prepare` makes: those of params.yaml; None in a project without dvc.yaml."""
     if not (project.root / "dvc.yaml").is_file():
         return None
     return DataConfig.model_validate(read_params(project.params).get("data") or {})

@@ -5,6 +5,7 @@ case, "nothing changed", is answered here from `dvc.lock` alone, by the same com
 """
 
 import configparser
+import json
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 from fedpipe.config.load import read_params
 from fedpipe.config.yaml_file import read_yaml
 from fedpipe.data.digest import dvc_md5
-from fedpipe.errors import DataError, program_error
+from fedpipe.errors import DataError, program_error, shorten
 from fedpipe.git import repository_environment
 from fedpipe.locks import can_lock
 from fedpipe.redact import hide
@@ -100,7 +101,24 @@ def repro(root: Path, stage: str) -> None:
         DataError: the stage failed, with its own message; or DVC did, with DVC's reason.
     """
     check_dvc_files(root)
+    _refuse_links(root, stage)
     _dvc(root, "repro", stage)
+
+
+def _refuse_links(root: Path, stage: str) -> None:
+    """Raise DataError if an output of the stage lies behind a link that leads out of the project: in a git repository, DVC refuses that."""
+    if not any((folder / ".git").exists() for folder in (root, *root.parents)):
+        return
+    outs = (_read(root, "dvc.yaml") or {}).get("stages", {}).get(stage, {}).get("outs", [])
+    for out in (out for out in outs if isinstance(out, str)):
+        for folder in Path(out).parents:
+            path = root / folder
+            if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+                raise DataError(
+                    f"{path} is a link to {path.resolve()}, outside of the project: DVC does not keep {out} there. Make {folder} a folder, "
+                    f"and have DVC keep the files on that disk: `dvc cache dir --local {path.resolve()}/dvc-cache` and "
+                    "`dvc config --local cache.type symlink`."
+                )
 
 
 def pull(root: Path, target: str) -> None:
@@ -128,8 +146,15 @@ def _read(root: Path, name: str) -> Any:
     return read_yaml(root / name, name, f"{_AFTER_MERGE[name]}.")
 
 
-def _dvc(root: Path, *arguments: str) -> None:
-    """Run DVC. What it needs on this machine is told to this one process: the project's and the user's configuration stay as they are."""
+def status(root: Path, stage: str) -> str:
+    """Return what `dvc status` says of a stage that is not up to date, empty if it is. Raises DataError with DVC's reason."""
+    output = _dvc(root, "status", "--json", stage)
+    changes = json.loads(output or "{}")
+    return shorten(changes.get(stage, []))
+
+
+def _dvc(root: Path, *arguments: str) -> str:
+    """Run DVC and return its output. What it needs on this machine is told to this one process; no configuration is changed."""
     settings = {} if can_lock(root) else {"hardlink_lock": "true"}
     done = _run_dvc(root, arguments, settings)
     if done.returncode and _NO_GIT in done.stderr:  # a tarball: DVC works without git when it is told so
@@ -139,11 +164,13 @@ def _dvc(root: Path, *arguments: str) -> None:
     for line in done.stderr.splitlines():
         if line.startswith("WARNING "):  # of the stage: data that were left out, for one
             print(hide(line), file=sys.stderr)
+    return done.stdout
 
 
 def _run_dvc(root: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> "subprocess.CompletedProcess[str]":
     scripts = Path(sys.executable).parent
     environment = repository_environment(root) | {"PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}", "DVC_NO_ANALYTICS": "true"}
+    environment.pop("PYTHONSAFEPATH", None)  # a stage of the user's, such as `python make.py`, runs as in their shell
     # -P: a file of the user's called like a module of Python's or DVC's is not imported in its place.
     command = [sys.executable, "-P", "-m", "dvc", *arguments]
     with tempfile.TemporaryDirectory(prefix="fedpipe-dvc-") as folder:

@@ -17,6 +17,7 @@ from fedpipe.own_code import import_own
 from fedpipe.steps.data import load_data
 from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef
+from fedpipe.steps.sample import draw_plan
 
 _NEVER_PASSES = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 
@@ -39,6 +40,8 @@ def early_data(config: Config, project: Project) -> Iterator[DataRef | None]:
     Raises:
         FedpipeError: the data cannot be read, do not suit the model, or are too few for the cohort.
     """
+    from fedpipe.data.population import Population
+
     global _early
     try:
         data = load_data(config, project, own_model=False)
@@ -47,7 +50,7 @@ def early_data(config: Config, project: Project) -> Iterator[DataRef | None]:
             raise
         yield None
         return
-    _draw_one_cohort(config, data)
+    draw_plan(config, Population.open(Path(data.path), verify=False), rounds=1)
     with _lock:
         _early = (config, data)
     try:
@@ -65,17 +68,6 @@ def borrow_data(config: Config) -> DataRef | None:
             return None
         data, _early = _early[1], None
         return data
-
-
-def _draw_one_cohort(config: Config, data: DataRef) -> None:
-    """Raise PlanError if the data have too few clients for a cohort."""
-    from fedpipe.data.cohorts import plan_cohorts
-    from fedpipe.data.population import Population
-
-    population = Population.open(Path(data.path), verify=False)
-    clients = population.participating()
-    examples = population.training_sizes(clients).tolist() if config.cohort.strategy == "weighted" else None
-    plan_cohorts(clients, config.cohort, 1, config.seed, examples)
 
 
 def check_own_code(config: Config, project: Project, data: DataRef | None) -> None:

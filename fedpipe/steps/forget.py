@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from fedpipe.errors import DataError, TrackingError, shorten
 from fedpipe.locks import file_lock
-from fedpipe.steps.data import current_shards
+from fedpipe.steps.chain import population_key
+from fedpipe.steps.data import current_shards, settings_of_stage
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.lineage import forgotten_champions, mark_versions
 from fedpipe.steps.project import Project
@@ -34,7 +35,7 @@ class Forgotten:
         md5_before, md5_after: DVC's md5 of the shards.
         title: whose data these are, for example `run brave-fox (csv table.csv)`.
         path: folder of the new shards.
-        in_dvc: whether DVC's stage `prepare` made them.
+        in_dvc: whether DVC's stage `prepare` made a new version of `data/shards`: these are the data, or they hold the same clients.
         removed: folders in `.fedpipe/shards` that were removed, as they held the clients' examples.
         versions_marked: registered model versions that had trained on their data, and are tagged so.
         champions: versions that are still champion though they trained on clients that are forgotten, now or before.
@@ -95,8 +96,10 @@ def forget(project: Project, client_ids: Sequence[str], reason: str | None = Non
         md5_before, old = dvc_md5(shards), {file.name: file.sha256 for file in population.manifest.files}
         list_before = path.read_text(encoding="utf-8") if path.exists() else None
         write_atomic(path, forgotten_json(before | set(client_ids)))
+        key = population_of(about, population.manifest)
         try:
             after = Population.open(current_shards(about.settings, project))
+            in_dvc = after.path == project.shards or _forget_in_stage(project, set(client_ids), key)
         except BaseException:
             if list_before is None:
                 path.unlink()
@@ -108,7 +111,7 @@ def forget(project: Project, client_ids: Sequence[str], reason: str | None = Non
     changed = tuple(sorted(name for name in old | new if old.get(name) != new.get(name)))
     left = after.manifest.clients
     try:
-        marked = tuple(mark_versions(project, sorted(set(client_ids)), reason, population_of(about, after.manifest)))
+        marked = tuple(mark_versions(project, sorted(set(client_ids)), reason, key))
         champions = tuple(forgotten_champions(project))
     except TrackingError as err:
         raise TrackingError(f"{err} The shards are without them already; forget the same clients again to tag the models.") from err
@@ -122,11 +125,32 @@ def forget(project: Project, client_ids: Sequence[str], reason: str | None = Non
         dvc_md5(after.path),
         about.title,
         str(after.path),
-        after.path == project.shards,
+        in_dvc,
         removed,
         marked,
         champions,
     )
+
+
+def _forget_in_stage(project: Project, client_ids: set[str], key: str) -> bool:
+    """Bring `data/shards` up to date if they hold one of these clients beside the shards of a run's own settings; return whether.
+
+    Args:
+        project: the project, with the ids in its list.
+        client_ids: who is forgotten.
+        key: who the clients are (`chain.population_key`); the same ids in other data are left for the next `prepare`.
+    """
+    from fedpipe.data.manifest import MANIFEST_NAME
+    from fedpipe.data.population import Population
+
+    stage = settings_of_stage(project)
+    if stage is None or not (project.shards / MANIFEST_NAME).is_file():
+        return False
+    here = Population.open(project.shards, verify=False)
+    holds = any(here.index.position(one) is not None for one in client_ids)
+    if not holds or population_key(stage, here.manifest.partition) != key:
+        return False
+    return current_shards(stage, project) == project.shards
 
 
 def _remove_older(project: Project, client_ids: set[str], after: "Population") -> tuple[str, ...]:

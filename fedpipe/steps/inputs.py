@@ -76,8 +76,8 @@ class Reader:
 
     @property
     def _reads_whole_files(self) -> bool:
-        """Return whether the model's source reads files in a form of its own."""
-        return self._config.source in _WHOLE_SOURCES or ":" in self._config.source
+        """Return whether the model's source reads files in a form of its own; one of the user's own that was given no path reads none."""
+        return self._config.source in _WHOLE_SOURCES or (":" in self._config.source and self._facts.reading.get("path", "") is not None)
 
     def parts(self, files: list[Path]) -> Iterator[Part]:
         """Yield the examples of the files, in their order; of a folder of images, all images in it.
@@ -180,7 +180,7 @@ class Reader:
         table = open_features(self._config.model_copy(update={"source": kind}), file, self._facts.columns)
         if table.surplus:
             logger.warning("%s: columns that the model does not know are left out: %s", file, shorten(table.surplus))
-        if self._facts.source is None and len(table.names) > 1:
+        if not self._facts.columns and len(table.names) > 1:
             logger.warning("%s: the model does not say the names of its features: columns are taken in the order of the file.", file)
         for rows in table.rows():
             row = rows.first_row - 1

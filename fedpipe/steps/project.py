@@ -8,6 +8,9 @@ from fedpipe.errors import ConfigError
 PREFECT_HOME = "prefect"
 """Folder in `Project.private` for Prefect's own files, where the user's cannot be used."""
 
+_MAY_BE_LINKS = (".fedpipe", "data", "outputs", "mlartifacts", "mlflow.db")
+"""What may lie on another disk, and be a link in the project."""
+
 
 @dataclass(frozen=True)
 class Project:
@@ -53,10 +56,18 @@ def find_project(start: Path) -> Project:
     """Return the project that `start` lies in: the nearest folder upwards with a `params.yaml`.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or a folder of it is a link to a place that is not there.
     """
     here = start.resolve()
     for folder in (here, *here.parents):
         if (folder / "params.yaml").is_file():
+            _refuse_broken_links(folder)
             return Project(folder)
     raise ConfigError(f"{here}: no params.yaml here or in a folder above. Go to a project, or make one with `fedpipe init DIR`.")
+
+
+def _refuse_broken_links(root: Path) -> None:
+    for name in _MAY_BE_LINKS:
+        path = root / name
+        if path.is_symlink() and not path.exists():
+            raise ConfigError(f"{path}: a link to {path.readlink()}, which is not there. Mount that disk, or remove the link.")

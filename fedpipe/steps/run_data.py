@@ -5,6 +5,7 @@ overridden `data` settings.
 """
 
 import json
+import logging
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,11 +20,14 @@ from fedpipe.data.manifest import MANIFEST_NAME
 from fedpipe.errors import DataError, TrackingError
 from fedpipe.steps import dvc
 from fedpipe.steps.chain import LINEAGE, ORIGIN_NAME, PARAMS_NAME, POPULATION_TAG, population_key
+from fedpipe.steps.data import shards_folder
 from fedpipe.steps.project import Project
 from fedpipe.steps.run_state import RunState, all_states
 
 if TYPE_CHECKING:
     from fedpipe.data.manifest import Manifest
+
+logger = logging.getLogger("fedpipe.steps")
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,10 @@ def data_of(project: Project, wanted: str | None = None, of_runs: bool = False) 
 
 
 def find_run_shards(project: Project, data: RunData) -> Path:
-    """Return the folder of the very version of the data that a run trained on.
+    """Return the folder of the version of the data that a run trained on, or else, with a warning, of a later version.
 
     Raises:
-        DataError: it is not on this machine; the message says how to make it again.
+        DataError: neither is on this machine; the message says how to make it again.
     """
     if data.md5 is None:
         if not (project.shards / MANIFEST_NAME).is_file():
@@ -76,6 +80,12 @@ def find_run_shards(project: Project, data: RunData) -> Path:
     for folder in _candidates(project, data.path):
         if _has_md5(folder, data.md5):
             return folder
+    later = shards_folder(data.settings, project)
+    if (later / MANIFEST_NAME).is_file():
+        logger.warning(
+            "%s: these are a later version than the run trained on, made after clients were forgotten or files changed.", data.title
+        )
+        return later
     there = "Other shards are there: of other settings, or a later version. " if any(_candidates(project, None)) else ""
     raise DataError(
         f"{data.title}: expected its shards (DVC md5 {data.md5}) on this machine, found none. {there}"

@@ -2,12 +2,16 @@
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fedpipe.config import Config
 from fedpipe.errors import PlanError
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.refs import DataRef, PlanRef
 from fedpipe.types import CohortPlan
+
+if TYPE_CHECKING:
+    from fedpipe.data.population import Population
 
 PLAN_NAME = "cohorts.json"
 
@@ -18,17 +22,22 @@ def sample_clients(config: Config, data: DataRef, run_dir: Path) -> PlanRef:
     Raises:
         PlanError: a cohort is larger than the population.
     """
-    from fedpipe.data.cohorts import plan_cohorts
     from fedpipe.data.population import Population
-    from fedpipe.models.federated import training_clients
 
-    population = Population.open(Path(data.path), verify=False)
-    clients = training_clients(config, population)
-    examples = population.training_sizes(clients).tolist() if config.cohort.strategy == "weighted" else None
-    text = plan_cohorts(clients, config.cohort, config.rounds, config.seed, examples).to_json()
+    text = draw_plan(config, Population.open(Path(data.path), verify=False), config.rounds).to_json()
     path = run_dir / PLAN_NAME
     write_atomic(path, text)
     return PlanRef(str(path), hashlib.sha256(text.encode()).hexdigest(), str(run_dir))
+
+
+def draw_plan(config: Config, population: "Population", rounds: int) -> CohortPlan:
+    """Return the cohorts of the first `rounds` rounds. Raises PlanError if a cohort is larger than the population."""
+    from fedpipe.data.cohorts import plan_cohorts
+    from fedpipe.models.federated import training_clients
+
+    clients = training_clients(config, population)
+    examples = population.training_sizes(clients).tolist() if config.cohort.strategy == "weighted" else None
+    return plan_cohorts(clients, config.cohort, rounds, config.seed, examples)
 
 
 def read_plan(ref: PlanRef) -> CohortPlan:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from fedpipe.errors import program_error
 from fedpipe.resources import free_memory_mb, usable_cores
 from fedpipe.steps.kept import kept_command
 from fedpipe.steps.project import Project
@@ -164,5 +165,6 @@ def how_it_ended(folder: Path, code: int) -> str:
     """Return how a child that did not come to its end ended, in words: the signal, or the last that it said."""
     if code > 128:
         return f"ended by {signal.Signals(code - 128).name}"
-    said = (folder / LOG_NAME).read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((line.removeprefix("fedpipe: ") for line in reversed(said) if line.startswith("fedpipe: ")), f"exit code {code}")
+    log = (folder / LOG_NAME).read_text(encoding="utf-8", errors="replace")
+    messages = [line.removeprefix("fedpipe: ") for line in log.splitlines() if line.startswith("fedpipe: ")]
+    return messages[-1] if messages else program_error(log) or f"exit code {code}"

@@ -20,8 +20,8 @@ from fedpipe.redact import hide
 from fedpipe.tracking.copy_files import Sent, copy_folders
 from fedpipe.tracking.copy_places import find_places, tables
 from fedpipe.tracking.copy_rows import check_versions, copy_rows, digests, is_fresh
-from fedpipe.tracking.reach import check_artifacts, guarded, is_database, one_at_a_time, probe
-from fedpipe.tracking.store import has_store, prepare_environment, tracking_uri
+from fedpipe.tracking.reach import check_artifacts, guarded, is_database, one_at_a_time, probe, readable
+from fedpipe.tracking.store import connection_uri, has_store, prepare_environment
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -65,7 +65,7 @@ def copy_store(
     Raises:
         TrackingError: the source is no database, or has runs that go on; the target cannot be reached, or holds something else.
     """
-    source_uri = tracking_uri(project)
+    source_uri = connection_uri(project)
     prepare_environment()
     _check(project, source_uri, to, artifacts)
     for uri in (source_uri, to):
@@ -103,7 +103,8 @@ def copy_store(
 def _check(project: Path, source_uri: str, to: str, artifacts: str) -> None:
     if not is_database(source_uri) or not has_store(project):
         raise TrackingError(
-            f"{hide(source_uri)}: expected the database of a store to copy, found {'none' if is_database(source_uri) else 'another kind'}. "
+            f"{readable(source_uri)}: expected the database of a store to copy, found "
+            f"{'none' if is_database(source_uri) else 'another kind'}. "
             "Run it where the store is, with MLFLOW_TRACKING_URI unset or naming that database."
         )
     if not is_database(to):
@@ -119,8 +120,8 @@ def _refuse_running(source: "Connection", uri: str) -> None:
     found = [str(name) for (name,) in source.execute(runs.select().with_only_columns(runs.c.name).where(runs.c.status == "RUNNING"))]
     if found:
         raise TrackingError(
-            f"{hide(uri)}: expected runs that have ended, found {len(found)} going on: {', '.join(found[:10])}. Let them end, or copy them "
-            "as they are with --unfinished: one that was killed can be resumed on the new store."
+            f"{readable(uri)}: expected runs that have ended, found {len(found)} going on: {', '.join(found[:10])}. Let them end, or "
+            "copy them as they are with --unfinished: one that was killed can be resumed on the new store."
         )
 
 

@@ -46,7 +46,7 @@ def dirty_patch(project: Path) -> bytes:
     new = [
         path
         for path in _paths(_git(root, "ls-files", "--others", "--exclude-standard", "-z", *inside))
-        if not _is_secret(path) and not path.endswith("/")  # a folder: a repository of its own
+        if not _is_secret(path) and not path.endswith("/") and not _leads_out(root, path)  # with "/": a repository of its own
     ]
     size = sum((root / path).lstat().st_size for path in {*changed, *new} if (root / path).is_file())
     if size > MAX_BYTES:
@@ -70,6 +70,11 @@ def dirty_patch(project: Path) -> bytes:
     if len(patch) > MAX_BYTES:
         raise DiffLeftOut(f"the patch has {len(patch)} bytes, more than {MAX_BYTES}")
     return patch
+
+
+def _leads_out(root: Path, path: str) -> bool:
+    """Return whether a path is a link out of the repository: a folder on another disk, which a repeated run must not write to."""
+    return (root / path).is_symlink() and not (root / path).resolve().is_relative_to(root.resolve())
 
 
 def _is_secret(path: str) -> bool:

@@ -23,6 +23,9 @@ from fedpipe.locks import file_lock
 from fedpipe.redact import hide
 from fedpipe.tracking.addresses import why_no_mlflow
 
+DESCRIPTORS = "/proc/self/fd"
+"""Folder of the files and folders that this process has open, by the numbers of their descriptors."""
+
 _SERVER = re.compile(r"^https?://", re.IGNORECASE)
 _DATABASE = re.compile(r"^(sqlite|postgresql|mysql|mssql)(\+\w+)?:", re.IGNORECASE)
 _POSTGRES = re.compile(r"^postgresql(\+psycopg2?)?:", re.IGNORECASE)
@@ -51,6 +54,17 @@ def is_postgres(uri: str) -> bool:
     return bool(_POSTGRES.match(uri))
 
 
+def readable(uri: str) -> str:
+    """Return a tracking URI for people: without its password, and with the folder that a descriptor stands for."""
+    found = re.match(rf"sqlite:///({DESCRIPTORS}/\d+)(/.*)", uri)
+    if found is None:
+        return hide(uri)
+    try:
+        return hide(f"sqlite:///{os.readlink(found[1])}{found[2]}")
+    except OSError:
+        return uri
+
+
 @contextmanager
 def guarded(uri: str, doing: str) -> Iterator[None]:
     """Turn what a store raises inside into a TrackingError that names `uri` and what was being done."""
@@ -63,7 +77,7 @@ def guarded(uri: str, doing: str) -> Iterator[None]:
             raise
         reason = textwrap.shorten(hide(str(err)).partition("(Background on this error")[0], 300, placeholder=" ...").rstrip(". ")
         mend = _extra(err) or "Make the store writable, or name another in MLFLOW_TRACKING_URI"
-        raise TrackingError(f"{hide(uri)}: cannot {doing}: {reason}. {mend}.") from err
+        raise TrackingError(f"{readable(uri)}: cannot {doing}: {reason}. {mend}.") from err
 
 
 def probe(uri: str) -> None:
@@ -123,7 +137,7 @@ def one_at_a_time(uri: str) -> Iterator[None]:
         yield
         return
     try:
-        with file_lock(Path(f"{unquote(path)}.lock"), _MIGRATION_SECONDS):
+        with file_lock(Path(f"{path}.lock"), _MIGRATION_SECONDS):
             yield
     except Timeout as err:
         raise OSError(f"another run has made its tables for {_MIGRATION_SECONDS} s") from err

@@ -5,7 +5,9 @@ by fedpipe, first. All calls go through a client with explicit ids: MLflow's "ac
 thread-local state, which a flow's threads would share or miss.
 """
 
+import functools
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedpipe.errors import TrackingError
-from fedpipe.redact import hide
-from fedpipe.tracking.reach import check_artifacts, guarded, is_database, is_server, one_at_a_time, probe
+from fedpipe.tracking.reach import DESCRIPTORS, check_artifacts, guarded, is_database, is_server, one_at_a_time, probe, readable
 from fedpipe.tracking.ui_address import UI_HOST, UI_PORT, ui_address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+_CHECKED_TAG = "fedpipe.checked"
+"""Tag of an experiment: when `fedpipe doctor` last wrote to it, in seconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Store:
         experiment_id: its id in the store.
         client: MLflow's client on `uri`; may be used by several threads.
         ui: base of the links to the store's runs.
+        no_artifacts: why artifacts cannot be written, although the store itself can; None where they can. Uploads fail at once then,
+            instead of being tried for minutes each.
     """
 
     uri: str = field(repr=False)
@@ -38,6 +44,7 @@ class Store:
     experiment_id: str
     client: "MlflowClient" = field(repr=False, compare=False)
     ui: str = field(default=f"http://{UI_HOST}:{UI_PORT}", repr=False, compare=False)
+    no_artifacts: str | None = field(default=None, repr=False, compare=False)
 
     @property
     def label(self) -> str:
@@ -49,6 +56,11 @@ class Store:
         """Return whether the store is a server, with a user interface of its own, and not a database."""
         return is_server(self.uri)
 
+    def require_artifacts(self) -> None:
+        """Raise TrackingError if artifacts could not be written when the store was opened."""
+        if self.no_artifacts is not None:
+            raise TrackingError(self.no_artifacts)
+
     @contextmanager
     def guard(self, doing: str) -> Iterator[None]:
         """Turn what MLflow raises inside into a TrackingError that names the store and what was being done."""
@@ -59,6 +71,22 @@ class Store:
 def tracking_uri(project: Path) -> str:
     """Return `MLFLOW_TRACKING_URI` if it is set, else the SQLite file `mlflow.db` of the project."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project.resolve() / 'mlflow.db'}"
+
+
+def connection_uri(project: Path) -> str:
+    """Return the tracking URI as MLflow must have it: `tracking_uri`, but for a project in a folder with a `?` in its name.
+
+    There SQLAlchemy would take the path's end for options, and has no way to escape them. The folder is then named by a descriptor of this
+    process, which stays open: the URI is of no use to other processes.
+    """
+    if os.environ.get("MLFLOW_TRACKING_URI") or "?" not in str(project.resolve()):
+        return tracking_uri(project)
+    return f"sqlite:///{DESCRIPTORS}/{_descriptor_of(project.resolve())}/mlflow.db"
+
+
+@functools.cache
+def _descriptor_of(folder: Path) -> int:
+    return os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def artifact_root(project: Path) -> str:
@@ -88,17 +116,22 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-def open_store(project: Path, experiment: str) -> Store:
+def open_store(project: Path, experiment: str, artifacts_needed: bool = True) -> Store:
     """Return the project's store with `experiment` in it, both created where missing, and known to be writable.
 
     The first call on a new SQLite store takes about 2 s (MLflow's migrations); it may run in a background thread while
     TensorFlow is imported. With a database as store, a new experiment keeps its artifacts at `artifact_root`; with a server, the server
     says where.
 
+    Args:
+        project: whose store.
+        experiment: its name.
+        artifacts_needed: refuse a store whose artifacts cannot be written; else its `no_artifacts` says why.
+
     Raises:
         TrackingError: the store cannot be reached or written, or the experiment was deleted.
     """
-    uri = tracking_uri(project)
+    uri = connection_uri(project)
     prepare_environment()
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         with guarded(uri, "make the store"):
@@ -107,12 +140,21 @@ def open_store(project: Path, experiment: str) -> Store:
     with guarded(uri, "open the store"):
         from mlflow import MlflowClient
 
+        if is_database(uri) and "'" in str(Path.cwd()):
+            with one_at_a_time(uri):
+                _make_tables(uri, artifact_root(project))
         client = MlflowClient(tracking_uri=uri)
         artifacts = artifact_root(project) if is_database(uri) else None
         with one_at_a_time(uri):
             experiment_id, location = _find_experiment(client, experiment, artifacts)
-    check_artifacts(uri, location)
-    return Store(uri, experiment, experiment_id, client, ui_address(project, uri).url)
+    no_artifacts = None
+    try:
+        check_artifacts(uri, location)
+    except TrackingError as err:
+        if artifacts_needed:
+            raise
+        no_artifacts = str(err)
+    return Store(uri, experiment, experiment_id, client, ui_address(project, tracking_uri(project)).url, no_artifacts)
 
 
 def check_reachable(project: Path) -> None:
@@ -122,12 +164,30 @@ def check_reachable(project: Path) -> None:
         TrackingError: it cannot be reached or written.
     """
     if has_store(project):
-        probe(tracking_uri(project))
+        probe(connection_uri(project))
+
+
+def write_and_read(store: Store) -> None:
+    """Write a tag of the store's experiment, and read its runs and the tag back: what a run does first.
+
+    Raises:
+        TrackingError: either fails.
+    """
+    now = f"{time.time():.0f}"
+    with store.guard("write to the store"):
+        store.client.set_experiment_tag(store.experiment_id, _CHECKED_TAG, now)
+    with store.guard("read from the store"):
+        store.client.search_runs([store.experiment_id], max_results=1)
+        tags = store.client.get_experiment(store.experiment_id).tags
+    if tags.get(_CHECKED_TAG) is None:
+        raise TrackingError(f"{store.label}: what was written to the store cannot be read from it. Name another in MLFLOW_TRACKING_URI.")
 
 
 def has_store(project: Path) -> bool:
     """Return whether there is a store to read: one that is named, or the project's SQLite file."""
     uri = tracking_uri(project)
+    if not is_own_store(project):
+        uri = uri.partition("?")[0]
     return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
 
@@ -142,7 +202,7 @@ def read_store(project: Path) -> Store:
     Raises:
         TrackingError: it cannot be reached, or is an SQLite file that is not there.
     """
-    uri = tracking_uri(project)
+    uri = connection_uri(project)
     prepare_environment()
     if not has_store(project):
         raise TrackingError(f"{mask(uri)}: expected an MLflow store with runs, found no such file. Run first, or set MLFLOW_TRACKING_URI.")
@@ -151,7 +211,7 @@ def read_store(project: Path) -> Store:
     with guarded(uri, "open the store"):
         from mlflow import MlflowClient
 
-        return Store(uri, "", "", MlflowClient(tracking_uri=uri), ui_address(project, uri).url)
+        return Store(uri, "", "", MlflowClient(tracking_uri=uri), ui_address(project, tracking_uri(project)).url)
 
 
 def run_url(store: Store, experiment_id: str, run_id: str) -> str:
@@ -165,7 +225,17 @@ def mask(uri: str) -> str:
     >>> mask("postgresql://ann:s3cret@db.example.org/runs")
     'postgresql://ann:***@db.example.org/runs'
     """
-    return hide(uri)
+    return readable(uri)
+
+
+def _make_tables(uri: str, artifacts: str) -> None:
+    """Make MLflow's tables in a new database, with a place for the artifacts of its first experiment that holds no quotation mark.
+
+    MLflow's client takes the current folder as that place, and puts it into an SQL statement as it is.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore(uri, artifacts).engine.dispose()  # type: ignore[no-untyped-call]
 
 
 def _find_experiment(client: "MlflowClient", name: str, artifacts: str | None) -> tuple[str, str]:

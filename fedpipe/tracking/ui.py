@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from fedpipe.errors import TrackingError
-from fedpipe.tracking.store import mask, prepare_environment, tracking_uri
+from fedpipe.tracking.store import is_own_store, mask, prepare_environment, tracking_uri
 from fedpipe.tracking.ui_address import UI_HOST, UI_PORT
 
 
@@ -28,14 +28,19 @@ def ui_command(project: Path, port: int = UI_PORT, host: str = UI_HOST) -> list[
 def ui_environment(project: Path) -> dict[str, str]:
     """Return the environment for `ui_command`: the store (not in the command, where other users could read a password) and no telemetry.
 
+    The command must be started in the project's folder: the store is named relative to it where its path cannot be (see `connection_uri`).
+
     MLflow's background jobs, which judge language models, are off: they are three more processes that fedpipe has no use for.
     """
     prepare_environment()
+    uri = tracking_uri(project)
+    if is_own_store(project) and "?" in uri:
+        uri = "sqlite:///mlflow.db"
     jobs = os.environ.get("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     # PYTHONSAFEPATH: no file of the user's is imported in the place of a module, nor in what the server starts.
     return {
         **os.environ,
         "PYTHONSAFEPATH": "1",
-        "MLFLOW_BACKEND_STORE_URI": tracking_uri(project),
+        "MLFLOW_BACKEND_STORE_URI": uri,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": jobs,
     }

@@ -222,7 +222,7 @@ class Reader:
 
     def _words(self, command: str) -> list[str]:
         """Return a command as the words of a process that takes signals itself."""
-        return [*self._network, "bash", "-c", f"cd {shlex.quote(str(self.folder))} && exec env {command}"]
+        return [*self._network, "bash", "-c", f"cd {shlex.quote(str(self.folder))} && exec env --default-signal=INT {command}"]
 
     def _interrupt(self, command: str, where: str) -> None:
         log = self.home / f"interrupted-{time.monotonic_ns()}.log"

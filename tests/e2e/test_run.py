@@ -236,4 +236,4 @@ def test_doctor_exits_1_where_the_main_job_could_not_run(trained: Trained) -> No
     store = f"sqlite:///{trained[0].home}/stdout/mlflow.db"  # stdout is a file, not a folder
     said = trained[0].run("fedpipe", "doctor", code=1, MLFLOW_TRACKING_URI=store).stdout
     assert "FAIL mlflow store" in said
-    assert "set MLFLOW_TRACKING_URI" in said
+    assert "Set MLFLOW_TRACKING_URI" in said

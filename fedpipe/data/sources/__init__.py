@@ -9,7 +9,7 @@ from fedpipe.data.sources import mnist5k, own, shakespeare, tff_sets
 from fedpipe.data.sources.base import Batch, PixelConvention, Source, SourceSummary
 from fedpipe.data.sources.custom import open_custom
 from fedpipe.data.sources.shape import with_feature_shape
-from fedpipe.data.tff_files import fetch
+from fedpipe.data.tff_files import FILES, fetch
 
 __all__ = ["NEEDS", "SOURCES", "Batch", "PixelConvention", "Source", "SourceSummary", "bring_files", "open_source"]
 
@@ -40,6 +40,11 @@ def bring_files(config: DataConfig, project: Path) -> None:
     """Download what the source needs, if it needs anything and it is not there. Raises DataError where it cannot be had."""
     if config.source in _DOWNLOADS:
         fetch(_DOWNLOADS[config.source], tff_sets.cache_dir(config, project))
+
+
+def downloaded_file(config: DataConfig, project: Path) -> Path:
+    """Return where the file of a downloaded data set is, or would be."""
+    return tff_sets.cache_dir(config, project) / FILES[_DOWNLOADS[config.source]]
 
 
 def open_source(config: DataConfig, project: Path) -> Source:

@@ -6,7 +6,9 @@ first row, which every message says.
 
 import datetime
 import decimal
+import difflib
 import math
+import re
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,13 +43,29 @@ def own_path(config: DataConfig, project: Path) -> Path:
         raise DataError(f"data.source={config.source}: expected data.path, found null. Set it to your file or folder.")
     path = project / Path(config.path).expanduser()
     if not path.exists():
-        raise DataError(f"data.path={config.path}: expected a file or folder at {path}, found nothing. Correct the path.")
+        raise DataError(f"data.path={config.path}: expected a file or folder at {path}, found nothing. {_path_hint(config.path, path)}")
     return path
+
+
+def _path_hint(written: str, path: Path) -> str:
+    """Return what to do about a path at which nothing is."""
+    if re.match(r"[A-Za-z]:[\\/]", written) or "\\" in written:
+        return "It is written as on Windows: write it with / as it is on this machine (under WSL, C:\\ is /mnt/c/)."
+    folder = path
+    while not folder.exists():
+        missing, folder = folder, folder.parent
+    if not folder.is_dir():
+        return f"{folder} is a file. Correct the path."
+    close = difflib.get_close_matches(missing.name, [entry.name for entry in folder.iterdir()][:10_000], n=1, cutoff=0.8)
+    if close:
+        return f"Did you mean {folder / close[0]}?"
+    return f"{folder} has no {missing.name}. Correct the path; a relative one starts at the folder of params.yaml."
 
 
 def unreadable(path: Path, what: str, err: Exception) -> DataError:
     """Return the error that `path` is not `what`, for an exception of the library that read it."""
-    return DataError(f"{path}: expected {what}, found {type(err).__name__}: {hide(' '.join(str(err).split()))[:300]}. Mend or replace it.")
+    reason = hide(" ".join(str(err).split()))[:300].rstrip(".") or type(err).__name__
+    return DataError(f"{path}: expected {what}, found one that is damaged, cut short or of another kind ({reason}). Replace the file.")
 
 
 def row_name(row: int, counted_from: int = 0) -> str:

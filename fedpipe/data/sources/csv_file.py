@@ -98,8 +98,8 @@ class _TooLongError(Exception):
 class _Text(io.TextIOBase):
     """The decoded text of a file as pandas reads it: refuses zero bytes, and chunks that take too much."""
 
-    def __init__(self, text: IO[str], path: Path, most: int) -> None:
-        self._text, self._path, self._most = text, path, most
+    def __init__(self, text: IO[str], path: Path, most: int, lines: int) -> None:
+        self._text, self._path, self._most, self._lines = text, path, most, lines
         self.taken = 0
 
     def readable(self) -> bool:
@@ -109,9 +109,12 @@ class _Text(io.TextIOBase):
         body = self._text.read(size if size is not None else -1)
         self.taken += len(body)
         if "\0" in body:
+            line = self._lines + body[: body.index("\0")].count("\n") + 1
             raise DataError(
-                f"{self._path}: expected a text, found a zero byte (NUL). The file is damaged, or in another encoding: set data.encoding."
+                f"{self._path}: expected a text, found a zero byte (NUL) in line {line}. The file is damaged, or in another encoding: set "
+                "data.encoding."
             )
+        self._lines += body.count("\n")
         if self.taken > self._most:
             raise _TooLongError
         return body
@@ -145,6 +148,11 @@ class CsvTable:
         self._width = len(header)
         if header != [name.strip() for name in header] or any(name != name.strip() for name in self._raw_header(first)):
             self.notes.append("spaces around the names of columns were removed")
+        numbers = [name for name in header if number_of_cell(name) is not None]
+        if numbers and config.column_names is None:
+            self.notes.append(f"columns are called {shorten(numbers, 3)}: if line {self._header_line} is no header, set data.column_names")
+        if self.dialect.spaced:
+            self.notes.append("the space after each separator was removed")
         count = f"{len(self.parts):,} CSV files in {path.name}" if path.is_dir() else f"CSV file {path.name}"
         named = "names from data.column_names" if config.column_names else f"header in line {self._header_line}"
         self.format = f"{count}: {self.dialect.said}, {named}"
@@ -156,7 +164,10 @@ class CsvTable:
             return self._read_header(text, part)[0]
 
     def _header(self, part: TablePart) -> list[str]:
-        return [name.strip() for name in self._raw_header(part)]
+        names = [name.strip() for name in self._raw_header(part)]
+        if len(names) > 1 and all(re.fullmatch(r"'[^']+'", name) for name in names):
+            names = [name[1:-1] for name in names]
+        return names
 
     def _read_header(self, text: IO[str], part: TablePart) -> tuple[list[str], int]:
         """Return the names of the columns as they stand in the file and the lines that they take; the text stands at the first row."""
@@ -220,8 +231,8 @@ class CsvTable:
         names = list(range(width if only is not None else width + 1))  # a column more takes what is too much in a row
         places = sorted(set(only)) if only is not None else None
         with self._opened(part) as text:
-            self._read_header(text, part)
-            source = _Text(text, part.path, budget)
+            _, lines = self._read_header(text, part)
+            source = _Text(text, part.path, budget, lines)
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -267,6 +278,7 @@ class CsvTable:
         seen: dict[int, set[CellKind]] = {place: set() for place in places}
         inside = [place for place in places if place < self._width]
         known: dict[int, set[str]] = {place: set() for place in places}
+        self._words = dict.fromkeys(places, 0)  # distinct cells that are words, less those that are numbers, well written or not
         for part in self.parts:
             for place, value in self._constants(part, places).items():
                 seen[place].add(CellKind.MISSING if value is None else kind_of_cell(value, self.dialect.decimal))
@@ -275,12 +287,25 @@ class CsvTable:
             for _, frame in self._frames(part, columns, columns) if inside else ():
                 for place in inside:
                     for cell in set(frame[order[place]].unique()) - known[place]:
-                        seen[place].add(kind_of_cell(cell, self.dialect.decimal))
+                        kind = kind_of_cell(cell, self.dialect.decimal)
+                        seen[place].add(kind)
+                        is_word = (
+                            kind is CellKind.TEXT and number_of_cell(cell) is None and not is_misread_number(cell, self.dialect.decimal)
+                        )
+                        self._words[place] += 1 if is_word else -1
                         if len(known[place]) < 10_000:
                             known[place].add(cell)
         found = {place: kind_of_column(kinds) for place, kinds in seen.items()}
         self._with_gaps = {place for place, kind in found.items() if kind is CellKind.TEXT and CellKind.MISSING in seen[place]}
         return found
+
+    def sample(self, rows: int) -> dict[int, list[str]]:
+        """Return the cells of the first file's first rows by the column's place."""
+        with _long_cells():
+            records = [cells for _, _, cells in islice(self._records(self.parts[0]), rows if self._width <= 1000 else 10)]
+        columns = {place: [cells[place] for cells in records if len(cells) > place] for place in range(self._width)}
+        named = [value or "" for value in self.parts[0].partition.values()]
+        return columns | {self._width + number: [value] for number, value in enumerate(named)}
 
     def has_missing_text(self, place: int) -> bool:
         """Return whether a column of texts holds one that often stands for no value. `kinds` was asked for it before."""
@@ -289,25 +314,27 @@ class CsvTable:
     def hint_of_header(self) -> str | None:
         """Return what to do if the header looks as if the file was read in a wrong way, else None."""
         header = self.names[: self._width]
+        if self._config.column_names is not None:
+            return None
         if len(header) == 1:
-            others = [sign for sign in (*_SEPARATORS, " ") if sign != self.dialect.separator and header[0].count(sign)]
-            if others:
-                return (
-                    f"The file was read with the separator {_shown(self.dialect.separator)} and has one column: set data.separator="
-                    f"{'tab' if others[0] == chr(9) else others[0]!r}"
-                )
+            for sign in (*_SEPARATORS, " "):
+                if self._config.label_column in [name.strip() for name in header[0].split(sign)] and sign != self.dialect.separator:
+                    return (
+                        f"The file was read with the separator {_shown(self.dialect.separator)} and has one column: set data.separator="
+                        f"{'tab' if sign == chr(9) else repr(sign)}"
+                    )
+        record = next(((line, cells) for _, line, cells in self._records(self.parts[0])), None)
+        if record is not None and len(record[1]) > self._width:
+            return (
+                f"The header in line {self._header_line} has {_count(self._width, 'cell')} and line {record[0]} has {len(record[1])}: "
+                "remove the lines above the header, or quote cells that hold the separator"
+            )
         cells = [kind_of_cell(name, self.dialect.decimal) for name in header if name]
         numbers = sum(kind in (CellKind.WHOLE, CellKind.WHOLE_FLOAT, CellKind.NUMBER) for kind in cells)
-        if numbers * 2 > len(cells) and self._config.column_names is None:
+        if numbers * 2 > len(cells):
             return (
-                f"Line {self._header_line} looks like a row and no header: set data.column_names to a list of {self._width} names, such "
-                "as [label, a, b]"
-            )
-        record = next(((line, cells) for _, line, cells in self._records(self.parts[0])), None)
-        if record is not None and len(record[1]) > self._width and self._config.column_names is None:
-            return (
-                f"The header in line {self._header_line} has {self._width} cells and line {record[0]} has {len(record[1])}: remove the "
-                "lines above the header, or quote cells that hold the separator"
+                f"Line {self._header_line} looks like a row and no header: set data.column_names to a list of {self._width} names, such as "
+                f"[{', '.join(filter(None, (self._config.client_column, self._config.label_column, 'a', 'b')))}]"
             )
         return None
 
@@ -344,6 +371,7 @@ class CsvTable:
         self._as_text = {place for place in names if kinds[place] is not CellKind.WHOLE_FLOAT}
         ignored = sorted(set(range(len(self.names))) - {*given, *features})
         if len(features) == 1 and kinds[features[0]] is CellKind.TEXT:
+            self._refuse_numbers_with_words(features[0])
             yield from self._text_chunks(given, features[0], ignored, kinds)
             return
         inside = [place for place in features if place < self._width]
@@ -364,6 +392,18 @@ class CsvTable:
                     by_place |= {place: np.full(len(frame), value) for place, value in fixed.items()}
                     x = np.stack([by_place[place] for place in features], axis=1)
                 yield CsvChunk(part, row, values, x)
+
+    def _refuse_numbers_with_words(self, feature: int) -> None:
+        """Raise DataError if the only feature is a column of texts most of whose cells are numbers, and no setting says so."""
+        if self._words[feature] > 0 or self._config.feature_dtype == "int32" or feature >= self._width:
+            return
+        for part in self.parts:
+            column = self._order(part, self._header(part))[feature]
+            for row, frame in self._frames(part, [column], [column]):
+                for place, cell in enumerate(frame[column].tolist()):
+                    if number_of_cell(cell, self.dialect.decimal) is None:
+                        err = self._cell_error(part, row + place, feature, cell, "a number")
+                        raise DataError(f"{err} If the column is of texts, set data.feature_dtype=int32.")
 
     def _text_chunks(self, given: Sequence[int], feature: int, ignored: Sequence[int], kinds: dict[int, CellKind]) -> Iterator[CsvChunk]:
         for part in self.parts:
@@ -515,6 +555,10 @@ class CsvTable:
     def _ragged(self, part: TablePart, err: Exception | None = None) -> DataError:
         """Return the error of the first row that has not as many cells as there are columns."""
         named = "data.column_names" if self._config.column_names else "the header"
+        if err is not None and "inside string" in str(err):
+            rows = re.search(r"row (\d+)", str(err))
+            place = f" in {self.where(part, int(rows[1]) + 1)}" if rows else ""
+            return DataError(f'{part.path}: expected closed quotes, found a quote (") that is opened{place} and never closed. Correct it.')
         try:
             for row, line, cells in self._records(part):
                 if len(cells) != self._width:
@@ -524,10 +568,6 @@ class CsvTable:
                     )
         except csv.Error as broken:
             err = broken
-        if err is not None and "inside string" in str(err):
-            rows = re.search(r"row (\d+)", str(err))
-            place = f" in row {int(rows[1]) + 1}" if rows else ""
-            return DataError(f'{part.path}: expected closed quotes, found a quote (") that is opened{place} and never closed. Correct it.')
         return unreadable(part.path, "a CSV file", err or ValueError("rows of differing length"))
 
     def _ragged_hint(self, cells: list[str]) -> str:
@@ -544,7 +584,7 @@ class CsvTable:
     def _wrong_encoding(self, part: TablePart, err: UnicodeError) -> DataError:
         """Return the error that names the first byte that is not of the encoding."""
         encoding = self.dialect.encoding.removesuffix("-sig")
-        place = "somewhere"
+        place = "other bytes"
         if not encoding.startswith(("utf-16", "utf-32")):
             with _open_binary(part.path) as file:
                 for line, body in enumerate(file, 1):
@@ -552,13 +592,13 @@ class CsvTable:
                         body.decode(encoding)
                     except UnicodeError as bad:
                         byte = body[bad.start] if isinstance(bad, UnicodeDecodeError) else body[0]
-                        place = f"the byte 0x{byte:02x} in line {line}"
+                        place = f"the byte 0x{byte:02x} in line {line}, which is none"
                         break
         else:
-            place = f"other bytes ({err})"
+            place = "no byte order mark" if "BOM" in str(err) else f"bytes that are none ({err})"
         advice = "cp1252 (Windows) or latin-1" if encoding == "utf-8" else "utf-8"
         return DataError(
-            f"{part.path}: expected a text in {encoding}, found {place}, which is none. Set data.encoding to the file's, for example "
+            f"{part.path}: expected a text in {encoding}, found {place}. Set data.encoding to the file's, for example "
             f"{advice}, or save the file as UTF-8."
         )
 
@@ -574,6 +614,10 @@ def yaml_text(name: str) -> str:
     return (
         name if re.fullmatch(r"[A-Za-z_][\w .()/-]*", name) and name.lower() not in ("true", "false", "yes", "no", "null") else repr(name)
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _flag(text: str) -> float | None:
@@ -669,7 +713,7 @@ def _separator(config: DataConfig, sample: str, cut: bool) -> str:
     """Return the separator that gives the first rows one number of cells; where several do, the one that gives more cells."""
     wanted = {name.lower() for name in (config.label_column, config.client_column) if name}
     scores = []
-    for separator in _SEPARATORS:
+    for separator in (*_SEPARATORS, " "):
         try:
             with _long_cells():
                 rows = csv.reader(io.StringIO(sample, newline=""), delimiter=separator)
@@ -683,6 +727,10 @@ def _separator(config: DataConfig, sample: str, cut: bool) -> str:
         width = len(records[0])
         alike = sum(len(record) == width for record in records) / len(records)
         named = {cell.strip().lower() for cell in records[0]} >= wanted
+        if separator == " " and (alike < 1 or len(records) < 2 or any("" in record for record in records)):
+            continue  # a text, or columns set with spaces
         scores.append((width > 1 and alike == 1, named, width > 1, alike, width, separator))
+    if any(score[4] > 1 for score in scores if score[5] != " "):
+        scores = [score for score in scores if score[5] != " " or (score[0] and score[1])]
     best = max(scores, key=lambda score: score[:5], default=None)
     return best[5] if best is not None and best[4] > 1 else ","

@@ -4,15 +4,17 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from fedpipe.config import DataConfig
-from fedpipe.data.sources.base import Batch, Source, SourceSummary
+from fedpipe.data.sources.base import Batch, PixelConvention, Source, SourceSummary
 from fedpipe.data.sources.checks import check_features, check_ids, check_labels, check_marks, check_sequences, row_name
 from fedpipe.errors import DataError
 from fedpipe.own_code import import_own, own_code
+
+_END = object()
 
 
 def open_custom(config: DataConfig, project: Path) -> Source:
@@ -27,12 +29,28 @@ def open_custom(config: DataConfig, project: Path) -> Source:
         source = build(config, project)
     if not isinstance(source, Source):
         raise DataError(f"data.source={config.source}: expected it to return a fedpipe.data.sources.Source, found {type(source).__name__}.")
+    _refuse_wrong_facts(config, source)
     summary = source.summary
     return replace(
         source,
         batches=lambda: _batches(config, source),
         summary=(lambda: _summary(config, summary)) if summary is not None else None,
     )
+
+
+def _refuse_wrong_facts(config: DataConfig, source: Source) -> None:
+    """Refuse a number of classes that is none, and a pixel convention that does not exist."""
+    classes = source.num_classes
+    if classes is not None and (isinstance(classes, bool) or not isinstance(classes, int | np.integer) or classes < 1):
+        raise DataError(
+            f"data.source={config.source}: expected num_classes to be a whole number from 1, or None: the labels that occur are the "
+            f"classes then. Found {classes!r:.50}."
+        )
+    if source.pixel_convention not in (None, *get_args(PixelConvention)):
+        raise DataError(
+            f"data.source={config.source}: expected pixel_convention to be None or one of {', '.join(get_args(PixelConvention))}, found "
+            f"{source.pixel_convention!r:.50}."
+        )
 
 
 def module_file(source: str, project: Path) -> str | None:
@@ -48,14 +66,15 @@ def _batches(config: DataConfig, source: Source) -> Iterable[Batch]:
         batches = iter(source.batches())
     while True:
         with _own(config, "reading its batches"):
-            batch = next(batches, None)
-        if batch is None:
+            batch = next(batches, _END)
+        if batch is _END:
             return
         if not isinstance(batch, Batch):
             raise DataError(
                 f"data.source={config.source}: expected batches to be fedpipe.data.sources.Batch, found {type(batch).__name__}."
             )
-        checked = _checked(config, batch, row)
+        with _own(config, f"checking the batch from {row_name(row)} on"):
+            checked = _checked(config, batch, row)
         if len(checked.x):
             yield checked
         row += len(checked.x)

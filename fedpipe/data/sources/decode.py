@@ -22,6 +22,7 @@ MOST_BYTES = 128_000_000
 NOT_READ = frozenset({"EPS", "BUFR", "GRIB", "HDF5", "WMF", "MPEG"})
 """What Pillow names but cannot decode by itself; EPS is a program, which Ghostscript would run."""
 
+_COMMON = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 _ORIENTATION = 274
 """EXIF's tag; 1 is upright, 2 to 8 are turned or mirrored."""
 _GREY = frozenset({"1", "L", "LA", "La"})
@@ -56,14 +57,14 @@ def decode_image(data: bytes, where: str, most_bytes: int = MOST_BYTES) -> npt.N
     Raises:
         DataError: it is empty, damaged, no image, too large, or has more than 8 bits per channel.
     """
-    return _decode(io.BytesIO(data), where, most_bytes).pixels
+    return _decode(io.BytesIO(data), where, most_bytes, marked_formats()).pixels
 
 
 def decode_image_file(file: Path, most_bytes: int = MOST_BYTES) -> DecodedImage:
     """Return the image in a file by the rules of `decode_image`; the encoded file is not held in memory."""
     try:
         with file.open("rb") as stream:
-            return _decode(stream, str(file), most_bytes)
+            return _decode(stream, str(file), most_bytes, _formats_of(file))
     except OSError as err:
         reason = err.strerror or err
         raise DataError(f"{file}: expected an image, cannot read it: {reason}. Correct its permissions, or replace it.") from err
@@ -81,7 +82,7 @@ def is_stored_grey(file: Path) -> bool:
     from PIL import Image
 
     try:
-        with Image.open(file, formats=image_formats()) as image:
+        with Image.open(file, formats=_formats_of(file)) as image:
             return image.mode in _GREY
     except Exception:  # decoding it will say what is wrong
         return False
@@ -97,6 +98,24 @@ def image_formats() -> tuple[str, ...]:
 
 
 @cache
+def marked_formats() -> tuple[str, ...]:
+    """Return the formats that are known by their first bytes, the common ones first; a few others fit any bytes."""
+    from PIL import Image
+
+    marked = [name for name in image_formats() if Image.OPEN[name][1] is not None]
+    return tuple(sorted(marked, key=lambda name: name not in _COMMON))
+
+
+def _formats_of(file: Path) -> tuple[str, ...]:
+    """Return the formats that a file may be in: those known by their first bytes, and the one of its ending."""
+    from PIL import Image
+
+    named = Image.registered_extensions().get(file.suffix.lower())
+    unmarked = named is not None and named in image_formats() and named not in marked_formats()
+    return (str(named), *marked_formats()) if unmarked else marked_formats()
+
+
+@cache
 def image_suffixes() -> frozenset[str]:
     """Return the endings of file names, in lower case and with the dot, of the formats that are read."""
     from PIL import Image
@@ -109,15 +128,14 @@ def looks_like_image(file: Path) -> bool:
     """Return whether a file begins as an image of a format that is read, whatever its name."""
     from PIL import Image
 
-    known_by_beginning = [name for name in image_formats() if Image.OPEN[name][1] is not None]
     try:
-        with Image.open(file, formats=known_by_beginning):
+        with Image.open(file, formats=marked_formats()):
             return True
     except Exception:  # Pillow's readers raise anything on foreign bytes
         return False
 
 
-def _decode(stream: IO[bytes], where: str, most_bytes: int) -> DecodedImage:
+def _decode(stream: IO[bytes], where: str, most_bytes: int, formats: tuple[str, ...]) -> DecodedImage:
     from PIL import Image, UnidentifiedImageError
 
     if not stream.read(1):
@@ -126,7 +144,7 @@ def _decode(stream: IO[bytes], where: str, most_bytes: int) -> DecodedImage:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(stream, formats=image_formats()) as image:
+            with Image.open(stream, formats=formats) as image:
                 _refuse_large(image, where, most_bytes)
                 _refuse_deep(image, where)
                 return _convert(image)

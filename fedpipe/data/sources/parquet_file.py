@@ -80,7 +80,7 @@ class ParquetTable:
         import pyarrow.parquet as pq
 
         content = content_of(part.path)
-        if content not in ("parquet", "empty", "binary data"):
+        if content not in ("parquet", "binary data"):
             raise wrong_content(part.path, "a Parquet file", content)
         with _readable(part.path), pq.ParquetFile(part.path) as file:
             return file.schema_arrow

@@ -156,6 +156,8 @@ def content_of(path: Path) -> str:
     for beginning, name in _BEGINNINGS:
         if head.startswith(beginning):
             return name
+    if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "text"
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or _zeros(head) != "none":
         return "text" if _zeros(head) != "mixed" else "binary data"
     odd = sum(byte < 9 or 13 < byte < 32 for byte in head)
@@ -170,7 +172,7 @@ def _zeros(head: bytes) -> Literal["none", "even", "odd", "mixed"]:
         return "none"
     if max(even, odd) * 4 >= len(head) // 2 * 3 and min(even, odd) * 20 <= len(head):
         return "even" if even > odd else "odd"
-    return "mixed" if even + odd > len(head) // 50 else "none"
+    return "mixed" if even + odd > max(8, len(head) // 50) else "none"
 
 
 def utf16_without_mark(head: bytes) -> str | None:

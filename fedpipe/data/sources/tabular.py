@@ -188,8 +188,10 @@ def assign_roles(config: DataConfig, table: CsvTable | ParquetTable, labelled: b
     ignored = _matching(config.ignore_columns, names, "ignore_columns", table.path) if labelled else _existing(config.ignore_columns, names)
     _refuse_twins(table, ignored)
     places = {name: place for place, name in enumerate(names) if place not in ignored}
-    label = _given(config, table, places, "label_column", labelled)
-    client = _given(config, table, places, "client_column", labelled) if config.client_column is not None else None
+    if labelled:
+        _refuse_missing(config, table, places)
+    label = places.get(config.label_column)
+    client = places.get(config.client_column) if config.client_column is not None else None
     if label is not None and label == client:
         raise DataError(f"data.label_column and data.client_column are both {config.label_column}. Name two columns.")
     split = places.get(SPLIT_COLUMN)
@@ -223,6 +225,9 @@ def _refuse_twins(table: CsvTable | ParquetTable, ignored: set[int]) -> None:
     twins = [name for name, count in names.items() if count > 1]
     if twins:
         places = [str(place + 1) for place, name in enumerate(table.names) if name == twins[0]]
+        hint = table.hint_of_header() if isinstance(table, CsvTable) else None
+        if hint:
+            raise DataError(f"{table.path}: expected each column's name once, found {shorten(twins)} more than once. {hint}.")
         raise DataError(
             f"{table.path}: expected each column's name once, found {shorten(twins)} more than once ({twins[0]}: columns "
             f"{shorten(places, 3)}). Rename them, or leave them out: data.ignore_columns=[{_listed(twins)}]."
@@ -237,7 +242,7 @@ def _matching(patterns: Sequence[str] | None, names: Sequence[str], setting: str
         exact = pattern in known
         places = [place for place, name in enumerate(names) if (name == pattern if exact else fnmatchcase(name, pattern))]
         if not places:
-            raise DataError(f"{path}: data.{setting} names {pattern!r}, found no such column among {_near(pattern, names)}. Correct it.")
+            raise DataError(f"{path}: data.{setting} names {pattern!r}, found no such column among {_near(pattern, names)}")
         found.update(places)
     return found
 
@@ -249,7 +254,7 @@ def _existing(patterns: Sequence[str] | None, names: Sequence[str]) -> set[int]:
 
 def _near(name: str, names: Sequence[str]) -> str:
     close = _closest(name, names)
-    return f"{shorten(known or '(no name)' for known in names)}{f'; did you mean {close}?' if close else ''}"
+    return f"{shorten(known or '(no name)' for known in names)}. {f'Did you mean {close}?' if close else 'Correct it.'}"
 
 
 def _closest(name: str, names: Sequence[str]) -> str | None:
@@ -262,28 +267,30 @@ def _closest(name: str, names: Sequence[str]) -> str | None:
     return match
 
 
-def _given(config: DataConfig, table: CsvTable | ParquetTable, places: dict[str, int], setting: str, labelled: bool) -> int | None:
-    """Return the place of the column that holds label or client."""
-    name = getattr(config, setting)
-    if name in places:
-        return places[name]
-    if not labelled:
-        return None
-    if name in table.names:
-        raise DataError(f"{table.path}: data.{setting}={name} is left out by data.ignore_columns. Correct one of them.")
-    names = list(table.names)
-    remedy = f"Name yours in data.{setting}"
-    close = _closest(name, names)
-    if close:
-        remedy = f"Did you mean data.{setting}={close}"
-    elif setting == "client_column":
-        remedy += ", or set data.client_column=null: then data.partition makes clients"
-    if isinstance(table, CsvTable):
-        remedy = table.hint_of_header() or remedy
-    raise DataError(
-        f"{table.path}: expected a column {name}, as data.{setting} says, found {shorten(known or '(no name)' for known in names)}. "
-        f"{remedy}."
-    )
+def _refuse_missing(config: DataConfig, table: CsvTable | ParquetTable, places: dict[str, int]) -> None:
+    """Raise DataError if the table has not the columns of label and client, with the settings that may have been meant."""
+    settings = ["label_column", *(["client_column"] if config.client_column is not None else [])]
+    missing = [setting for setting in settings if getattr(config, setting) not in places]
+    if not missing:
+        return
+    names = [getattr(config, setting) for setting in missing]
+    for setting, name in zip(missing, names, strict=True):
+        if name in table.names:
+            raise DataError(f"{table.path}: data.{setting}={name} is left out by data.ignore_columns. Correct one of them.")
+    remedies = []
+    for setting, name in zip(missing, names, strict=True):
+        close = _closest(name, table.names)
+        if close:
+            remedies.append(f"Did you mean data.{setting}={yaml_text(close)}?")
+        elif setting == "client_column":
+            remedies.append("Name the column of clients in data.client_column, or set it to null: then data.partition makes clients.")
+        else:
+            remedies.append("Name the column of labels in data.label_column.")
+    hint = table.hint_of_header() if isinstance(table, CsvTable) else None
+    said = " and ".join(f"{name} (data.{setting})" for setting, name in zip(missing, names, strict=True))
+    shown = shorten(known or "(no name)" for known in table.names)
+    remedy = f"{hint}." if hint else " ".join(remedies)
+    raise DataError(f"{table.path}: expected a column {said}, found {shown}. {remedy}")
 
 
 def _chosen(config: DataConfig, names: Sequence[str], path: Path, taken: set[int | None], labelled: bool) -> set[int] | None:
@@ -475,7 +482,7 @@ class _Reader:
         """Return what was understood, after the rows were read."""
         table, roles = self._table, self._roles
         notes = list(roles.notes)
-        if self._counting is not None and self._counting.any() and self._done > 2:
+        if self._counting is not None and self._counting.any() and self._done >= 10:
             named = [name for name, counts in zip(self._names, self._counting, strict=True) if counts]
             notes.append(
                 f"the column {shorten(named)} counts the rows and is a feature: if it is a row number, leave it out with "

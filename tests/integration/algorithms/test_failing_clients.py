@@ -105,7 +105,7 @@ def test_clients_in_a_damaged_row_group_are_named_and_the_others_train(tff_runti
     path.write_bytes(body)
 
     population = Population.open(shards, verify=False)
-    cohort = population.participating()
+    cohort = tuple(population.participating())
     assert 0 < len(hit) < len(cohort)
     work = build_client_work(Config(), softmax, np.dtype(np.uint8))
     aggregation = each_client("mean per client", tff.aggregators.MeanFactory())

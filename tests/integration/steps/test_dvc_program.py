@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,21 @@ def test_a_lock_with_a_key_twice_is_refused(tmp_path: Path) -> None:
     (project / "dvc.lock").write_text("- a\n")
     with pytest.raises(DataError, match=r"^dvc\.lock: expected a mapping"):
         dvc.check_dvc_files(project)
+
+
+def test_an_output_behind_a_link_to_another_disk_is_refused_with_dvcs_own_way(tmp_path: Path) -> None:
+    project, disk = stage(tmp_path / "project"), tmp_path / "disk"
+    disk.mkdir()
+    (project / "data").symlink_to(disk)
+    (project / "dvc.yaml").write_text("stages:\n  prepare:\n    cmd: touch data/out\n    outs: [data/out]\n")
+    git(tmp_path, "init", "--quiet", str(project))
+    with pytest.raises(DataError) as caught:
+        dvc.repro(project, "prepare")
+    assert str(caught.value).startswith(f"{project}/data is a link to {disk}, outside of the project: DVC does not keep data/out there.")
+    assert f"dvc cache dir --local {disk}/dvc-cache" in str(caught.value)
+    (project / "data").unlink()
+    (project / "data").mkdir()
+    for command in (["cache", "dir", "--local", f"{disk}/dvc-cache"], ["config", "--local", "cache.type", "symlink"]):
+        subprocess.run([sys.executable, "-P", "-m", "dvc", *command], cwd=project, check=True, capture_output=True)
+    dvc.repro(project, "prepare")
+    assert (project / "data" / "out").resolve().is_relative_to(disk)

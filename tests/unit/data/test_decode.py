@@ -1,13 +1,14 @@
 """What one encoded image becomes: orientation, modes, and refusals."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from fedpipe.data.sources.decode import decode_image
+from fedpipe.data.sources.decode import decode_image, decode_image_file
 from fedpipe.errors import DataError
 
 WIDE = np.repeat(np.arange(6, dtype=np.uint8)[None] * 40, 4, axis=0)  # 4 rows of 0, 40, ..., 200
@@ -53,7 +54,7 @@ def test_formats_with_losses_are_turned_too(kind: str) -> None:
     assert np.abs(turned.astype(int) - np.asarray(image)).mean() < 3
 
 
-@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "PPM", "TGA", "PCX", "SGI", "IM", "ICO", "QOI", "JPEG2000", "DIB"])
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "PPM", "PCX", "SGI", "ICO", "QOI", "JPEG2000", "DIB"])
 def test_lossless_formats_give_the_pixels_that_were_saved(kind: str) -> None:
     rgb = np.zeros((16, 16, 3), np.uint8)
     rgb[:8, :, 0], rgb[8:, :, 2] = 255, 255
@@ -138,6 +139,19 @@ def test_damaged_empty_foreign_and_huge_images_are_refused_by_name() -> None:
     bomb = encoded(Image.new("1", (20_000, 20_000)))
     with pytest.raises(DataError, match=r"^row 7: expected an image that is safe to unpack"):
         decode_image(bomb, "row 7")
+
+
+def test_bytes_that_any_format_would_take_are_no_image(tmp_path: Path) -> None:
+    targa = encoded(Image.new("RGB", (4, 4), "red"), "TGA")  # it has no mark: its ending alone says what it is
+    with pytest.raises(DataError, match="expected an image that Pillow reads"):
+        decode_image(targa, "x")
+    for name, known in (("x.tga", True), ("x.png", False)):
+        (tmp_path / name).write_bytes(targa)
+        if known:
+            assert decode_image_file(tmp_path / name).pixels[0, 0].tolist() == [255, 0, 0]
+        else:
+            with pytest.raises(DataError, match=r"x\.png: expected an image that Pillow reads"):
+                decode_image_file(tmp_path / name)
 
 
 def test_postscript_is_never_run() -> None:

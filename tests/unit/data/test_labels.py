@@ -4,9 +4,7 @@ import datetime
 import decimal
 import json
 import sqlite3
-import sys
 import tracemalloc
-import types
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -36,8 +34,7 @@ def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
     """Return a function that prepares batches as a source of the user's own gives them."""
 
     def run(*batches: Batch, num_classes: int | None = None, **changes: Any) -> tuple[Manifest, Population]:
-        module = types.SimpleNamespace(source=lambda *_: Source(lambda: iter(batches), num_classes))
-        monkeypatch.setitem(sys.modules, "of_a_test", module)
+        monkeypatch.setattr("fedpipe.data.sources.custom.import_own", lambda *_: lambda *_: Source(lambda: iter(batches), num_classes))
         settings: dict[str, Any] = {"source": "of_a_test:source", "clients": None} | changes
         manifest = prepare_shards(DataConfig(**settings), tmp_path / "shards", tmp_path)
         return manifest, Population.open(tmp_path / "shards")
@@ -390,3 +387,17 @@ def test_columns_of_other_kinds_are_converted(prepare: Prepare, columns: dict[st
 def test_batches_that_differ_are_refused_with_the_row(prepare: Prepare, wrong: dict[str, Any]) -> None:
     with pytest.raises(DataError, match=r"expected all examples alike, found .* from row 12 on"):
         prepare(changed(), changed(**wrong))
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 2.0, "2", True])
+def test_a_number_of_classes_that_is_none_is_refused(prepare: Prepare, wrong: Any) -> None:
+    with pytest.raises(DataError, match=r"expected num_classes to be a whole number from 1, or None"):
+        prepare(changed(), num_classes=wrong)
+
+
+def test_what_is_no_batch_ends_nothing_silently(prepare: Prepare) -> None:
+    nothing: Any = None
+    with pytest.raises(DataError, match=r"expected batches to be fedpipe\.data\.sources\.Batch, found NoneType"):
+        prepare(changed(), nothing, changed())
+    with pytest.raises(DataError, match=r"while checking the batch from row 12 \(the first row is 0\) on"):
+        prepare(changed(), changed(x=[[[1], [1, 2]]] * 12))

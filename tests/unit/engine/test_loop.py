@@ -153,3 +153,26 @@ def test_a_run_that_goes_on_ends_as_one_without_interruption(tmp_path: Path, bro
     again, runtime = Keeper(), Direct()
     run_rounds(Counting(), runtime, PLAN, evaluate, 1, [again], checkpoints())
     assert ([r.round_num for r in again.reports], runtime.asked) == ([3], ["the initial state"])
+
+
+def test_a_metric_that_cannot_be_recorded_ends_the_run_in_its_round_before_anyone_has_it() -> None:
+    class Odd(Counting):
+        def next(self, state: float, *_: Any) -> RoundResult:
+            return RoundResult(state, {"update norm (L2)": 1.0}, examples=1)
+
+    keeper = Keeper()
+    with pytest.raises(
+        RoundError, match=r"round 1, metrics of the algorithm: metric 'update norm \(L2\)': it has '\(' and '\)'\. A name may"
+    ):
+        run_rounds(Odd(), Direct(), PLAN, evaluate, 1, [keeper])
+    assert [report.round_num for report in keeper.reports] == [0]
+
+
+def test_metrics_of_other_libraries_become_floats() -> None:
+    class Wide(Counting):
+        def next(self, state: float, *_: Any) -> RoundResult:
+            return RoundResult(state, {"a": np.float32(0.5), "b": np.array(float("nan"))}, examples=1)  # type: ignore[dict-item]
+
+    keeper = Keeper()
+    run_rounds(Wide(), Direct(), PLAN, evaluate, 1, [keeper])
+    assert {type(value) for report in keeper.reports for value in report.metrics.values()} == {float}

@@ -206,6 +206,11 @@ def test_what_the_models_own_source_reads_is_taken(tmp_path):
     parts = list(Reader(facts, (2,), False, DataConfig(), False, project=tmp_path).parts([tmp_path / "new.readings"]))
     assert np.concatenate([part.x for part in parts]).tolist() == [[1, 2], [3, 4]]
 
+    drawn = replace(facts, reading={**facts.reading, "path": None})  # it read no file in training: it would draw its training data again
+    (tmp_path / "new.readings").write_text("")
+    with pytest.raises(DataError, match=r"expected an image, a table .*, found \.readings"):
+        list(Reader(drawn, (2,), False, DataConfig(), False, project=tmp_path).parts([tmp_path / "new.readings"]))
+
 
 @pytest.mark.parametrize("kind", ["the model's", "old facts", "another source", "another shape", "other labels", "another convention"])
 def test_shards_of_another_kind_are_refused(tmp_path, kind):
@@ -283,3 +288,12 @@ def test_what_a_model_keeps_of_a_csv_is_what_predict_needs(tmp_path):
     (tmp_path / "new.csv").write_text("width;length\n7;1,5\n")
     with pytest.raises(DataError, match="found no height; columns that the model does not know: length"):
         read(tmp_path / "new.csv", facts, (2,))
+
+
+def test_pixels_in_columns_become_the_models_image_whatever_their_order(tmp_path):
+    pixels = {f"p{i}": [i * 51] for i in range(6)}
+    facts = InputFacts("uint8", source="csv", columns=tuple(pixels), reading={"source": "csv", "feature_shape": [2, 3]})
+    expected = np.arange(6).reshape(1, 2, 3) / 5
+    for names in (list(pixels), list(reversed(pixels))):
+        (tmp_path / "new.csv").write_text(",".join(names) + "\n" + ",".join(str(pixels[name][0]) for name in names) + "\n")
+        np.testing.assert_allclose(read(tmp_path / "new.csv", facts)[0], expected, rtol=1e-6)

@@ -45,5 +45,8 @@ def test_a_source_that_dvc_does_not_watch_is_refused(project: Project) -> None:
     (project.root / "changing.py").write_text(SOURCE.format(value=1))
     project.params.write_text("data: {source: 'changing:give', clients: null}\n")
     config = parse_config({"data": {"source": "changing:give", "clients": None}}, "params.yaml")
-    with pytest.raises(ConfigError, match=r"data\.source=changing:give: expected changing\.py among the deps of the stage prepare"):
+    with pytest.raises(
+        ConfigError,
+        match=r"data\.source=changing:give: DVC does not see changing\.py change, as it is not among the deps of the stage prepare",
+    ):
         load_data(config, project)

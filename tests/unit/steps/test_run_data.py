@@ -102,7 +102,9 @@ def test_missing_and_damaged_shards_name_their_own_remedy(project: Project) -> N
         Population.open(folder)
 
 
-def test_forget_works_on_the_data_of_the_run(project: Project) -> None:
+def test_forget_works_on_the_data_of_the_run(
+    project: Project, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     _, before = run_on(project, "first", "other.npz")
     done = forget(project, ["o2"], wanted="first")
     after = Population.open(Path(done.path))
@@ -113,6 +115,9 @@ def test_forget_works_on_the_data_of_the_run(project: Project) -> None:
     config = load_config(project.params, ["data.path=other.npz"])
     assert current_shards(config.data, project) == after.path  # what the next run with these settings trains on
     assert read_manifest(project.shards).clients == 3
+    later = described(capsys, "first")
+    assert (later["client_ids"], later["forgotten"]) == (["o1", "o3", "o4"], 1)
+    assert "a later version than the run trained on" in caplog.text
 
 
 def test_an_unknown_client_and_a_failure_change_nothing(project: Project) -> None:

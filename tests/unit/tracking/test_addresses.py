@@ -1,61 +1,35 @@
 """Addresses of MLflow and of Prefect that were confused or copied wrongly: each is answered with what to write."""
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from fedpipe.errors import TrackingError
 from fedpipe.tracking.addresses import address_problem, why_no_mlflow, why_no_prefect
 from fedpipe.tracking.reach import probe
-
-PAGE = "<!doctype html><html></html>"
-PREFECT = {"/api/health": "true", "/api/hello": '"hi"'}
-MLFLOW = {"/health": "OK", "/version": "3.17.2"}
-
-
-def serve(answers: dict[str, str], rest: str | None) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = answers.get(self.path, rest)
-            self.send_response(200 if body is not None else 404)
-            self.end_headers()
-            self.wfile.write((body or "").encode())
-
-        do_HEAD = do_GET
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+from tests.services import MLFLOW, PAGE, PREFECT, answering
 
 
 @pytest.fixture(scope="module")
 def prefect() -> Iterator[str]:
     """Answers as Prefect's server: what is not of its API is a page."""
-    yield from serve(PREFECT, PAGE)
+    with answering(PREFECT, PAGE) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def mlflow() -> Iterator[str]:
     """Answers as MLflow's server."""
-    yield from serve(MLFLOW, None)
+    with answering(MLFLOW, None) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def prefixed() -> Iterator[str]:
     """Answers as a proxy with both below a path."""
     both = {f"/prefect{path}": body for path, body in PREFECT.items()} | {f"/mlflow{path}": body for path, body in MLFLOW.items()}
-    yield from serve(both, None)
+    with answering(both, None) as address:
+        yield address
 
 
 @pytest.mark.parametrize("tail", ["", "/", "/dashboard", "/api/v2", "/runs/flow-run/1"])

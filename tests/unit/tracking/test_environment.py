@@ -79,3 +79,55 @@ def test_versions_and_host_are_named(tmp_path):
     assert tags["host.cpu"] == cpu_model() != ""
     assert 1 <= int(tags["host.cpus"]) <= os.cpu_count()
     assert all(isinstance(value, str) for value in tags.values())
+
+
+def test_what_changed_beside_the_project_does_not_make_it_dirty(tmp_path):
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "params.yaml").write_text("rounds: 1\n")
+    git(tmp_path, "init", "--initial-branch=work")
+    git(tmp_path, "add", "--all")
+    git(tmp_path, "commit", "-m", "first")
+    (tmp_path / "beside").write_text("2")
+    assert git_tags(project)["git.dirty"] == "false"
+    (project / "new").write_text("2")
+    assert git_tags(project)["git.dirty"] == "true"
+
+
+def test_a_work_tree_and_a_submodule_have_the_commit_of_their_own(tmp_path):
+    first, top = tmp_path / "first", tmp_path / "top"
+    for folder in (first, top):
+        git(tmp_path, "init", "--initial-branch=main", str(folder))
+        (folder / "name").write_text(folder.name)
+        git(folder, "add", "name")
+        git(folder, "commit", "-m", folder.name)
+    commit = git(first, "rev-parse", "HEAD")
+    git(first, "worktree", "add", "-b", "side", str(tmp_path / "side"))
+    git(top, "-c", "protocol.file.allow=always", "submodule", "add", str(first), "inner")
+    for folder in (tmp_path / "side", top / "inner"):
+        assert git_tags(folder)["git.commit"] == commit
+
+
+def test_a_variable_of_another_repository_is_not_heeded(tmp_path, monkeypatch):
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    for folder in (mine, other):
+        git(tmp_path, "init", str(folder))
+        (folder / "name").write_text(folder.name)
+        git(folder, "add", "name")
+        git(folder, "commit", "-m", folder.name)
+    commit, others = git(mine, "rev-parse", "HEAD"), git(other, "rev-parse", "HEAD")
+    (tmp_path / "bare").mkdir()
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git" / "index"))
+    assert git_tags(mine)["git.commit"] == commit
+    assert git_tags(mine)["git.dirty"] == "false"
+    assert git_tags(tmp_path / "bare")["git.commit"] == others, "a work tree apart from its repository"
+
+
+def test_a_repository_of_somebody_else_is_named_with_gits_advice(tmp_path, monkeypatch):
+    git(tmp_path, "init")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    tags = git_tags(tmp_path)
+    assert tags["git.commit"] == "none"
+    assert "dubious ownership" in tags["git.note"]
+    assert "safe.directory" in tags["git.note"]

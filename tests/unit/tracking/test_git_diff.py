@@ -62,3 +62,53 @@ def test_a_tree_with_too_much_is_said(repository, monkeypatch):
     (repository / "data.bin").write_bytes(bytes(1001))
     with pytest.raises(DiffLeftOut, match="changed and new files have 1001 bytes, more than 1000"):
         dirty_patch(repository)
+
+
+def test_the_patch_of_a_project_in_a_subfolder_is_of_this_project_alone(repository, tmp_path, monkeypatch):
+    project, other = repository / "[a] project", repository / "other"
+    for folder in (project, other):
+        folder.mkdir()
+        (folder / "code.py").write_text("1\n")
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "-m", "Two projects")
+    for folder in (project, other):
+        (folder / "code.py").write_text("2\n")
+        (folder / "new.py").write_text("new\n")
+    (other / "staged.py").write_text("3\n")
+    git(repository, "add", "other/staged.py")
+    nested = project / "a repository of its own"
+    nested.mkdir()
+    git(nested, "init", "--quiet")
+    (nested / "x").write_text("x")
+    git(repository, "config", "diff.relative", "true")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "another" / ".git"))  # as in a hook of another repository
+    patch = dirty_patch(project)
+    assert [line for line in patch.decode().splitlines() if line.startswith("diff")] == [
+        "diff --git a/[a] project/code.py b/[a] project/code.py",
+        "diff --git a/[a] project/new.py b/[a] project/new.py",
+    ]
+    monkeypatch.delenv("GIT_DIR")
+    fresh = tmp_path / "fresh"
+    git(tmp_path, "clone", "--quiet", str(repository), str(fresh))
+    (tmp_path / "patch").write_bytes(patch)
+    git(fresh, "apply", "--binary", str(tmp_path / "patch"))
+    assert (fresh / "[a] project" / "new.py").read_text() == "new\n"
+    assert (fresh / "other" / "code.py").read_text() == "1\n"
+
+
+def test_the_patch_of_a_clean_project_in_a_dirty_repository_is_empty(repository):
+    project = repository / "project"
+    project.mkdir()
+    (project / "code.py").write_text("1\n")
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "-m", "A project")
+    (repository / "kept.txt").write_text("other\n")
+    assert dirty_patch(project) == b""
+
+
+def test_a_link_to_another_disk_is_no_change_of_the_code(repository, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (repository / "data").symlink_to(tmp_path / "disk")
+    assert dirty_patch(repository) == b""
+    (repository / "link").symlink_to("kept.txt")
+    assert b"diff --git a/link b/link" in dirty_patch(repository)
