@@ -9,6 +9,7 @@ import importlib
 import linecache
 import os
 import re
+import sys
 import sysconfig
 import traceback
 from collections.abc import Iterator
@@ -29,7 +30,15 @@ _FUNCTION_NODE, _NODE = re.compile(r"\{\{function_node [^}]*\}\}\s*"), re.compil
 _DEFINED_AT = re.compile(r"^\s*(?:File \"[^\n]*|Node: '[^'\n]*')$", re.MULTILINE)
 """A line of where TensorFlow says that a node was defined, or which."""
 _PACKAGE = str(Path(__file__).parent)
-_INSTALLED = (_PACKAGE, str(Path(_PACKAGE).parent / "flows"), *{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+_INSTALLED = {
+    os.path.realpath(folder)
+    for folder in (
+        _PACKAGE,
+        str(Path(_PACKAGE).parent / "flows"),
+        os.path.join(sys.prefix, "bin"),
+        *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+    )
+}
 """Folders of code that is not the user's own; what is below a folder `site-packages` is not either."""
 
 _own_places: set[str] = set()
