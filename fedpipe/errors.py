@@ -4,6 +4,7 @@ Every message says what was expected, what was found, where, and what to do next
 one line and exits with `exit_code`; a traceback is shown with `--debug` alone. Passwords and tokens are hidden in every message.
 """
 
+import difflib
 import re
 import signal
 from collections.abc import Iterable
@@ -80,6 +81,16 @@ def shorten(items: Iterable[object], limit: int = 10) -> str:
     listed = [str(item) for item in items]
     text = ", ".join(listed[:limit])
     return f"{text} (+{len(listed) - limit})" if len(listed) > limit else text
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return the question that names the nearest of `names`, as a sentence; empty if none is near.
+
+    >>> did_you_mean("frist", ["first", "second"])
+    "Did you mean 'first'?"
+    """
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f"Did you mean '{close[0]}'?" if close else ""
 
 
 def program_error(output: str, limit: int = 600) -> str:

@@ -130,9 +130,10 @@ def last_line(err: BaseException, longest: int = _LONGEST) -> str:
     of its nodes; of a message above `longest` characters the last line, cut in the middle."""
     if isinstance(err, SyntaxError):
         return f"{type(err).__name__}: {err.msg}"
-    details = getattr(err, "details", None)  # gRPC's errors, whose text is a page
-    text = str(details() if callable(details) else err)
-    kind = f"{type(err).__name__}: "
+    text, kind = str(err), f"{type(err).__name__}: "
+    details = getattr(err, "details", None)
+    if callable(details):  # gRPC's errors, whose text is a page
+        text, kind = str(details()).removeprefix("Failed to run computation: "), "in the TFF worker: "
     if "in user code:" in text:  # AutoGraph's: the exception is repeated at the end, with its type
         text, kind = _IN_USER_CODE.split(text)[-1], ""
     text = message_of(text, longest)

@@ -156,9 +156,22 @@ def forget(
     if planned is not None and needed:
         from fedpipe.cli.run import train_here
 
-        summary = train_here(project, planned.params, name=f"retrain {planned.version}", quiet=quiet or as_json, retrain_of=planned.version)
+        summary = train_here(
+            project,
+            planned.params,
+            name=f"retrain {planned.version}",
+            quiet=quiet or as_json,
+            retrain_of=planned.version,
+            tell=not as_json,
+        )
     if as_json:
-        print(json.dumps(asdict(done) | ({"retrained": summary} if retrain else {})))
+        print(json.dumps(asdict(done) | ({"retrained": summary} if retrain else {})), flush=True)
+    if summary is not None:
+        from fedpipe.cli.run import exit_if_incomplete
+        from fedpipe.steps.run_state import mark_told
+
+        mark_told(summary)
+        exit_if_incomplete(summary)
 
 
 def register(app: typer.Typer) -> None:

@@ -16,7 +16,7 @@ import typer
 from fedpipe import __version__
 from fedpipe.cli import cache, clean, data, doctor, init, lineage, models, pipeline, report, resume, run, serve, store, sweep, worker
 from fedpipe.cli.interrupted import INTERRUPTED, TERMINATED
-from fedpipe.errors import FedpipeError
+from fedpipe.errors import FedpipeError, did_you_mean
 from fedpipe.home import ensure_home
 from fedpipe.open_files import open_files_problem, raise_open_files_limit
 from fedpipe.outlets import watch_outlets
@@ -95,7 +95,7 @@ def main() -> NoReturn:
     except typer.Exit as err:
         code = err.exit_code
     except typer.exceptions.TyperException as err:
-        code = _say(f"{err.format_message().rstrip('.')}. See `fedpipe --help`.", err.exit_code)
+        code = _say(f"{err.format_message().rstrip('.')}. {_hint(arguments)}", err.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = _say("interrupted", INTERRUPTED)
     except SystemExit as err:
@@ -114,7 +114,7 @@ def main() -> NoReturn:
         if problem := open_files_problem(err):
             code = _say(problem, 2)
         elif isinstance(err, OSError) and err.errno in _NO_ROOM:
-            code = _say(f"{err.filename or 'a file'}: expected room for it, found {err.strerror}. Make room, then `fedpipe resume`.", 2)
+            code = _say(f"{err.filename or 'a file'}: {err.strerror}. Free some disk space, then run `fedpipe resume`.", 2)
         elif own_frame(err) is not None:
             code = _say(f"{describe_error(err)} (--debug shows all)", 2)
         else:
@@ -130,6 +130,17 @@ def _private_folder() -> Path | None:
         return find_project(Path.cwd()).private
     except (FedpipeError, OSError):
         return None
+
+
+def _hint(arguments: list[str]) -> str:
+    """Return what helps with a command line that cannot be read: the command that was meant, or where help is."""
+    commands = {str(command.name or command.callback.__name__).replace("_", "-") for command in app.registered_commands if command.callback}
+    commands |= {str(group.name) for group in app.registered_groups}
+    typed = next((argument for argument in arguments if not argument.startswith("-")), "")
+    if typed in commands:
+        return f"See `fedpipe {typed} --help`."
+    meant = did_you_mean(typed, commands - {"sweep-child"}) if typed else ""
+    return f"{meant} See `fedpipe --help`.".strip()
 
 
 def _leave(code: int) -> NoReturn:

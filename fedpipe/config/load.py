@@ -5,7 +5,7 @@ what was found.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from fedpipe.config.remote import PLACES
 from fedpipe.config.schema import Config
 from fedpipe.config.yaml_file import parse_yaml, read_yaml
-from fedpipe.errors import ConfigError
+from fedpipe.errors import ConfigError, shorten
 from fedpipe.redact import hide
 
 
@@ -30,7 +30,7 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     refuse_repeated(overrides)
     for override in overrides:
         apply_override(values, override)
-    return parse_config(values, where=path.name)
+    return parse_config(values, path.name, overrides)
 
 
 def read_params(path: Path, missing: str = "no such params file. Name one with --params, or run in a fedpipe project.") -> dict[str, Any]:
@@ -46,13 +46,25 @@ def read_params(path: Path, missing: str = "no such params file. Name one with -
     return values
 
 
-def parse_config(values: Mapping[str, Any], where: str) -> Config:
-    """Return `values` as a `Config`; `where` names their origin in errors. Raises ConfigError."""
+def parse_config(values: Mapping[str, Any], where: str, overrides: Sequence[str] = ()) -> Config:
+    """Return `values` as a `Config`.
+
+    Args:
+        values: the settings, groups within groups.
+        where: names their origin in errors.
+        overrides: those among them that come from overrides, which an error names in the place of `where`.
+
+    Raises:
+        ConfigError: a value has the wrong type or range, or contradicts another.
+    """
     try:
         config = Config.model_validate(values)
     except ValidationError as err:
-        problems = [explain(error) for error in err.errors()]
-        raise ConfigError(f"{where}: {'; '.join(problems)}") from err
+        problems: dict[str, list[str]] = {}
+        for error in err.errors():
+            text = explain(error)
+            problems.setdefault(_place_of(error, text, where, overrides), []).append(text)
+        raise ConfigError("; ".join(f"{place}: {'; '.join(texts)}" for place, texts in problems.items())) from err
     _refuse_secrets(config, where)
     return config
 
@@ -112,6 +124,16 @@ def apply_override(values: dict[str, Any], override: str, where: str = "-S") -> 
     place[last] = value
 
 
+def _place_of(error: Any, text: str, where: str, overrides: Sequence[str]) -> str:
+    """Return where the setting of an error stands: the file, an override, or both for settings that contradict each other."""
+    keys = {override.partition("=")[0]: override for override in overrides}
+    key = ".".join(str(part) for part in error["loc"])
+    if key in keys:
+        return f"-S {keys[key]}"
+    named = [override for key, override in keys.items() if error["type"] == "value_error" and f"{key}=" in text]
+    return f"{where} with {' '.join(f'-S {override}' for override in named)}" if named else where
+
+
 def _refuse_secrets(config: Config, where: str) -> None:
     """Refuse a setting that holds a password or a token: settings are recorded, in MLflow, Prefect, DVC and the run's folder."""
     usual = flatten(Config())
@@ -126,11 +148,18 @@ def _refuse_secrets(config: Config, where: str) -> None:
 def nearest(key: str) -> str:
     """Return what an error about an unknown key goes on with: the setting that may have been meant."""
     keys = known_keys()
+    members = [known for known in keys if known.startswith(f"{key}.")]
+    if members:
+        return f": it is a group of settings. Set one of them: {shorten(members, 3)}."
     names = keys + sorted({k.split(".")[0] for k in keys})
     close = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
-    if not close:
-        close = [k for k in keys if k.split(".")[-1] == key.split(".")[-1]][:1]
-    return f"; did you mean '{close[0]}'?" if close else f". Known keys: {', '.join(keys[:4])}, ... (see docs/params.md)."
+    same_end = [known for known in keys if known.split(".")[-1] == key.split(".")[-1]]
+    if "." not in key and same_end:
+        close = same_end[:2]
+    elif not close:
+        close = same_end[:1]
+    meant = " or ".join(f"'{name}'" for name in close)
+    return f"; did you mean {meant}?" if close else f". Known keys: {', '.join(keys[:4])}, ... (see docs/params.md)."
 
 
 def explain(error: Any) -> str:

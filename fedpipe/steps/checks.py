@@ -6,7 +6,6 @@ import platform
 import resource
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,10 +16,10 @@ from pathlib import Path
 from fedpipe.config import load_config
 from fedpipe.config.schema import RuntimeConfig
 from fedpipe.errors import FedpipeError
+from fedpipe.git import GitError, run_git
 from fedpipe.redact import hide
 from fedpipe.steps.project import Project
 
-_LIMIT_SECONDS = 60
 _OPEN_FILES = 1024
 """Files that a run holds open at most, with some room."""
 _PACKAGES = {"tensorflow": "2.14", "tensorflow-federated": "0.87", "mlflow": "3.", "dvc": "3.", "prefect": "3."}
@@ -177,16 +176,11 @@ def _isolation(project: Project, isolated: bool, wanted: str | None) -> Check:
 
 def _git(project: Project) -> Check:
     mend = "runs work, but are recorded without a commit: install git and clone the project"
-    return _command("git", ["git", "-C", str(project.root), "rev-parse", "--short", "HEAD"], False, mend, "commit ")
-
-
-def _command(name: str, command: list[str], needed: bool, mend: str, prefix: str) -> Check:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_SECONDS, stdin=subprocess.DEVNULL, check=False)
-    except (OSError, subprocess.TimeoutExpired) as err:
-        return Check(name, False, needed, str(err), mend)
-    said = " ".join((done.stdout or done.stderr).split())
-    return Check(name, done.returncode == 0, needed, prefix + said if done.returncode == 0 else said, mend)
+        commit = run_git(project.root, "rev-parse", "--short", "HEAD").decode(errors="replace").strip()
+    except GitError as err:
+        return Check("git", False, False, str(err), mend)
+    return Check("git", True, False, f"commit {commit}", mend)
 
 
 def _disk(project: Project) -> Check:

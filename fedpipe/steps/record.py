@@ -49,7 +49,7 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
     from fedpipe.tracking.run import TrackedRun
     from fedpipe.tracking.store import open_store
 
-    store = open_store(project.root, config.tracking.experiment)
+    store = open_store(project.root, config.tracking.experiment, artifacts_needed=False)
     run = TrackedRun.attach(store, trained.run_id)
     run_dir = Path(trained.run_dir)
     parts = Parts(store, trained.missing | evaluated.missing)
@@ -238,7 +238,7 @@ def failing_with_its_run(config: Config, trained: TrainRef, project: Project) ->
         from fedpipe.tracking.run import TrackedRun
         from fedpipe.tracking.store import open_store
 
-        run = TrackedRun.attach(open_store(project.root, config.tracking.experiment), trained.run_id)
+        run = TrackedRun.attach(open_store(project.root, config.tracking.experiment, artifacts_needed=False), trained.run_id)
         run.fail(f"{type(err).__name__}: {err}", killed=not isinstance(err, Exception))
         raise
 

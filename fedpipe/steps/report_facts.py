@@ -71,12 +71,12 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
     if not rounds:
         missing[facts.ROUNDS] = f"The run, {info.status.lower()}, has no metrics of any round in {store.label}."
     labels = read(facts.CONFUSION, read_labels, "tables/labels.csv") or []
-    confusion = None
-    for name in (_TABLES[facts.CONFUSION], _OLD_CONFUSION) if labels else ():
+    confusion = read(facts.CONFUSION, lambda path: read_confusion(path, labels)) if labels else None
+    if confusion is None and labels and "cannot be read" not in missing[facts.CONFUSION]:
+        why = missing.pop(facts.CONFUSION)
+        confusion = read(facts.CONFUSION, lambda path: read_confusion(path, labels), _OLD_CONFUSION)
         if confusion is None:
-            confusion = read(facts.CONFUSION, lambda path: read_confusion(path, labels), name)
-    if confusion is not None:
-        missing.pop(facts.CONFUSION, None)
+            missing[facts.CONFUSION] = why
     mistakes = read(facts.MISTAKES, read_mistakes)
     if mistakes is None and files.find(_TABLES[facts.POPULATION]) is not None and "cannot" not in missing[facts.MISTAKES]:
         del missing[facts.MISTAKES]  # it has the tables of this version, and so had no pictures to keep

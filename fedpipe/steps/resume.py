@@ -7,10 +7,13 @@ from typing import Any
 import yaml
 
 from fedpipe.config import Config, flatten_result
-from fedpipe.errors import ConfigError, DataError, shorten
+from fedpipe.errors import ConfigError, DataError, did_you_mean, shorten
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.project import Project
 from fedpipe.steps.run_state import FINISHED, RunState, all_states, begin, running
+
+SHORTEST_PREFIX = 4
+"""Characters of a run id that may stand for the whole of it."""
 
 
 def find_interrupted(project: Project, wanted: str | None) -> RunState | None:
@@ -32,16 +35,40 @@ def find_interrupted(project: Project, wanted: str | None) -> RunState | None:
         first = [state for state in own if not state.finished or state.untold]
         then = [state for state in own if state.finished and state.incomplete]
         return next((state for state in (*first, *then) if not state.is_alive()), None)
-    found = next((state for state in states if wanted in (state.values.get("mlflow_run_id"), state.folder.name, state.name)), None)
-    if found is None:
-        raise ConfigError(f"run {wanted}: expected a run of this project, found {shorten([s.folder.name for s in states], 3) or 'none'}.")
+    found = run_named(states, wanted)
     if found.values["entry"] == "dvc" and not found.finished:
         raise ConfigError(f"run {wanted}: DVC's stage train started it, and DVC goes on with it: run `dvc repro`.")
     if found.values["entry"] == "sweep" and found.values["status"] not in (FINISHED, "pruned", "failed"):
         raise ConfigError(f"run {wanted}: the sweep {found.values['sweep']} started it, and goes on with it: run `fedpipe sweep` again.")
     if found.is_alive():
-        raise ConfigError(f"run {wanted}: expected a run that was interrupted, found it still going on. Wait for its end.")
+        raise ConfigError(f"run {wanted} is still running. Wait until it has finished.")
     return found
+
+
+def run_named(states: Sequence[RunState], wanted: str) -> RunState:
+    """Return the run of a name, a folder's name, an MLflow run id, or the beginning of one that no other run has.
+
+    Args:
+        states: the runs, the newest first.
+        wanted: what the user typed.
+
+    Raises:
+        ConfigError: there is no such run, or more than one.
+    """
+    for state in states:
+        if wanted in (state.values.get("mlflow_run_id"), state.folder.name, state.name):
+            return state
+    matches = [
+        state for state in states if len(wanted) >= SHORTEST_PREFIX and str(state.values.get("mlflow_run_id", "")).startswith(wanted)
+    ]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        runs = shorten([f"{state.values['mlflow_run_id'][:12]} ({state.name})" for state in matches], 5)
+        raise ConfigError(f"run {wanted}: more than one run id begins so: {runs}. Type more of it, or the name.")
+    names = [state.folder.name for state in states]
+    newest = f"The newest runs are: {shorten(names, 3)}." if names else "It has no runs yet: start one with `fedpipe run`."
+    raise ConfigError(f"run {wanted}: no such run in this project. {did_you_mean(wanted, names)} {newest}".replace("  ", " "))
 
 
 def find_trained(project: Project, wanted: str | None) -> RunState | None:
@@ -53,10 +80,7 @@ def find_trained(project: Project, wanted: str | None) -> RunState | None:
     states = all_states(project)
     if wanted is None:
         return next((state for state in states if state.incomplete and not state.is_alive()), None)
-    state = next((state for state in states if wanted in (state.values.get("mlflow_run_id"), state.folder.name, state.name)), None)
-    if state is None:
-        known = shorten([state.folder.name for state in states], 3) or "none"
-        raise ConfigError(f"run {wanted}: expected a run of this project, found {known}.")
+    state = run_named(states, wanted)
     if state.is_alive():
         raise ConfigError(f"run {wanted} is still running; wait for it to finish.")
     if not state.finished:

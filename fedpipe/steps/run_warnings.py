@@ -77,7 +77,8 @@ def find_warnings(trained: TrainRef, evaluated: EvalRef, population: "Callable[[
     data = population()
     warnings += one_class_warnings(evaluated, data)
     examples = data.central_test()
-    warnings += feature_warnings(examples.x)
+    understood = data.manifest.understood
+    warnings += feature_warnings(examples.x, understood.columns if understood else ())
     warnings += label_warnings(data.manifest, examples.y)
     return warnings
 
@@ -160,7 +161,8 @@ def feature_warnings(x: npt.NDArray[np.generic], names: Sequence[str] = ()) -> I
     both = shown(high) if high == low else f"{shown(low)}, {shown(high)}"
     yield RunWarning(
         f"Features are unscaled, by the largest |x| of a column of the test examples: {both}.",
-        "Scale every column to about -1..1 before `fedpipe prepare`, or lower client.learning_rate.",
+        "Scale every column to about -1..1 before `fedpipe prepare`, leave columns out with data.ignore_columns, or lower "
+        "client.learning_rate.",
     )
 
 

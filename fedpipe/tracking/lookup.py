@@ -1,16 +1,18 @@
 """Finds runs and registered model versions in a store, and which belongs to which."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fedpipe.errors import TrackingError
+from fedpipe.errors import TrackingError, did_you_mean, shorten
 from fedpipe.tracking.store import Store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _PAGE = 1000
+_SHORTEST_PREFIX = 4
+"""Characters of a run id that may stand for the whole of it."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class ModelVersion:
 
 
 def find_run(store: Store, wanted: str) -> "Run":
-    """Return the run that `wanted` names: a run id, a run's name (the newest of that name), `MODEL@ALIAS` or `MODEL/VERSION`.
+    """Return the run that `wanted` names: a run id or its beginning, a name (the newest run of it), `MODEL@ALIAS` or `MODEL/VERSION`.
 
     Raises:
         TrackingError: there is none, or the model's version does not say which run trained it.
@@ -58,9 +60,28 @@ def find_run(store: Store, wanted: str) -> "Run":
             )
             if named:
                 return named[0]
+        newest = store.client.search_runs(experiment_ids(store), max_results=_PAGE, order_by=["attributes.start_time DESC"])
+    return _near(store, wanted, newest)
+
+
+def _near(store: Store, wanted: str, newest: "Sequence[Run]") -> "Run":
+    """Return the run whose id begins with `wanted`. Raises TrackingError, with what is near, if none does or more than one."""
+    matches = [run for run in newest if len(wanted) >= _SHORTEST_PREFIX and run.info.run_id.startswith(wanted)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        runs = shorten([f"{run.info.run_id[:12]} ({run.info.run_name})" for run in matches], 5)
+        raise TrackingError(f"{store.label}: more than one run id begins with '{wanted}': {runs}. Type more of it, or the name.")
+    names = [str(run.info.run_name) for run in newest]
+    if "@" in wanted or "/" in wanted:
+        versions = model_versions(store)
+        names = [version.name + sign for version in versions for sign in (f"/{version.version}", *(f"@{one}" for one in version.aliases))]
+    kind = "the registered models are" if "@" in wanted or "/" in wanted else "the newest runs are"
+    known = f"{kind[0].upper()}{kind[1:]}: {shorten(dict.fromkeys(names), 3)}." if names else "There is none yet."
+    hint = did_you_mean(wanted, names)
     raise TrackingError(
-        f"{store.label}: expected a run's id or name, MODEL@ALIAS or MODEL/VERSION, found nothing called '{wanted}'. "
-        "`fedpipe ui` shows what there is; MLFLOW_TRACKING_URI names another store."
+        f"{store.label}: no run or model is called '{wanted}'. {hint + ' ' if hint else ''}{known} A run's id or name, MODEL@ALIAS and "
+        "MODEL/VERSION are taken; MLFLOW_TRACKING_URI names another store."
     )
 
 

@@ -61,6 +61,7 @@ def log_model(
     from mlflow.models import Model
 
     store, client = run.store, run.store.client
+    store.require_artifacts()
     doing = f"write the model '{name}' of run {run.run_id}"
     tags = {WEIGHTS_TAG: weights_sha256(weights), "architecture": model.name, ROUND_TAG: str(round_num)}
     with store.guard(doing):

@@ -152,6 +152,7 @@ class TrackedRun:
 
     def log_file(self, path: Path, artifact_path: str | None = None) -> None:
         """Copy the file at `path` to the run's artifacts, into the folder `artifact_path`."""
+        self._store.require_artifacts()
         with self._store.guard(f"write '{path.name}' to run {self.run_id}"):
             self._store.client.log_artifact(self.run_id, str(path), artifact_path)
 

@@ -35,6 +35,8 @@ class Store:
         experiment_id: its id in the store.
         client: MLflow's client on `uri`; may be used by several threads.
         ui: base of the links to the store's runs.
+        no_artifacts: why artifacts cannot be written, although the store itself can; None where they can. Uploads fail at once then,
+            instead of being tried for minutes each.
     """
 
     uri: str = field(repr=False)
@@ -42,6 +44,7 @@ class Store:
     experiment_id: str
     client: "MlflowClient" = field(repr=False, compare=False)
     ui: str = field(default=f"http://{UI_HOST}:{UI_PORT}", repr=False, compare=False)
+    no_artifacts: str | None = field(default=None, repr=False, compare=False)
 
     @property
     def label(self) -> str:
@@ -52,6 +55,11 @@ class Store:
     def is_server(self) -> bool:
         """Return whether the store is a server, with a user interface of its own, and not a database."""
         return is_server(self.uri)
+
+    def require_artifacts(self) -> None:
+        """Raise TrackingError if artifacts could not be written when the store was opened."""
+        if self.no_artifacts is not None:
+            raise TrackingError(self.no_artifacts)
 
     @contextmanager
     def guard(self, doing: str) -> Iterator[None]:
@@ -108,12 +116,17 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-def open_store(project: Path, experiment: str) -> Store:
+def open_store(project: Path, experiment: str, artifacts_needed: bool = True) -> Store:
     """Return the project's store with `experiment` in it, both created where missing, and known to be writable.
 
     The first call on a new SQLite store takes about 2 s (MLflow's migrations); it may run in a background thread while
     TensorFlow is imported. With a database as store, a new experiment keeps its artifacts at `artifact_root`; with a server, the server
     says where.
+
+    Args:
+        project: whose store.
+        experiment: its name.
+        artifacts_needed: refuse a store whose artifacts cannot be written; else its `no_artifacts` says why.
 
     Raises:
         TrackingError: the store cannot be reached or written, or the experiment was deleted.
@@ -134,8 +147,14 @@ def open_store(project: Path, experiment: str) -> Store:
         artifacts = artifact_root(project) if is_database(uri) else None
         with one_at_a_time(uri):
             experiment_id, location = _find_experiment(client, experiment, artifacts)
-    check_artifacts(uri, location)
-    return Store(uri, experiment, experiment_id, client, ui_address(project, tracking_uri(project)).url)
+    no_artifacts = None
+    try:
+        check_artifacts(uri, location)
+    except TrackingError as err:
+        if artifacts_needed:
+            raise
+        no_artifacts = str(err)
+    return Store(uri, experiment, experiment_id, client, ui_address(project, tracking_uri(project)).url, no_artifacts)
 
 
 def check_reachable(project: Path) -> None:

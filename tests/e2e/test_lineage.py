@@ -91,6 +91,6 @@ def test_a_client_is_found_in_the_runs_that_trained_on_it(trained: Trained, stor
 
 def test_what_is_not_there_is_said(trained: Trained) -> None:
     user = trained[0]
-    assert "found nothing called 'nobody'" in user.run("fedpipe", "lineage", "nobody", code=2).stderr
+    assert "no run or model is called 'nobody'" in user.run("fedpipe", "lineage", "nobody", code=2).stderr
     assert "expected a run or model, or --client ID, found neither" in user.run("fedpipe", "lineage", code=2).stderr
-    assert "found nothing called 'nobody'" in user.run("fedpipe", "reproduce", "nobody", code=2).stderr
+    assert "no run or model is called 'nobody'" in user.run("fedpipe", "reproduce", "nobody", code=2).stderr

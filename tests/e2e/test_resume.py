@@ -124,7 +124,7 @@ def test_nothing_to_resume_and_what_is_finished_stays(uninterrupted: Any) -> Non
     done = user.run("fedpipe", "resume", "--json", expected["run_id"])
     assert "is finished" in done.stderr
     assert json.loads(done.stdout)["weights_sha256"] == expected["weights_sha256"]
-    assert "expected a run of this project" in user.run("fedpipe", "resume", "nobody", code=2).stderr
+    assert "no such run in this project" in user.run("fedpipe", "resume", "nobody", code=2).stderr
 
 
 @pytest.mark.slow

@@ -226,6 +226,21 @@ def test_an_upload_that_the_store_refuses_is_named_while_a_store_that_is_away_en
         parts.attempt("upload", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
 
 
+def test_a_place_of_artifacts_that_cannot_be_written_is_no_store_that_is_away(place: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedpipe.report.plots.save_figure", lambda _figure, path: path.write_bytes(b""))
+    artifacts = place.project.root / "mlartifacts"
+    artifacts.rename(artifacts.with_name("elsewhere"))
+    artifacts.write_text("a file where a folder was")
+    try:
+        recorded = place.finish()
+    finally:
+        artifacts.unlink()
+        artifacts.with_name("elsewhere").rename(artifacts)
+    assert {"upload of rounds.csv", "picture confusion_matrix", "report"} <= set(recorded.incomplete)
+    assert "cannot write artifacts to" in recorded.incomplete["upload of rounds.csv"]
+    assert place.run().info.status == "FINISHED"
+
+
 def test_the_commands_exit_with_3_and_name_what_is_missing(place: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place.project.root)
     monkeypatch.setattr("fedpipe.steps.data.load_data", lambda _config, _project: place.data)

@@ -166,7 +166,7 @@ def test_models_that_are_not_there_are_named(place, history):  # noqa: ARG001
         "digits@best": r"expected a registered model 'digits@best', found digits/1, digits/2, digits/3 @champion, digits/4 @challenger",
         "digits/9": "expected a registered model 'digits/9', found digits/1",
         "letters@champion": "expected a registered model 'letters@champion', found digits/1",
-        "no such run": "found nothing called 'no such run'",
+        "no such run": "no run or model is called 'no such run'",
     }.items():
         with pytest.raises(TrackingError, match=words):
             predict(place.project, wanted, [shard])

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from fedpipe.config import load_config
+from fedpipe.data.label_counts import LabelCounts
 from fedpipe.data.skew import PopulationFigures
 from fedpipe.errors import ConfigError, TrackingError
 from fedpipe.models.confusion import Confusion
@@ -74,7 +75,7 @@ def write_files(folder: Path) -> None:
     confusion = Confusion.count(np.array([0, 1]), np.array([0, 0]), 2)
     (folder / "confusion_counts.csv").write_text(confusion_counts_csv(confusion, ["zero", "one"]))
     (folder / "labels.csv").write_text(labels_csv(confusion, ["zero", "one"]))
-    (folder / "population.json").write_text(population_json(FIGURES, np.array([[1, 0], [1, 1]], np.int32), ["zero", "one"]))
+    (folder / "population.json").write_text(population_json(FIGURES, LabelCounts.of_dense(np.array([[1, 0], [1, 1]])), ["zero", "one"]))
     (folder / "timing.json").write_text('{"data": 0.5, "training": 2.0}')
     write_participation(
         folder / "lineage" / "clients.parquet", [ClientRound(1, "a", "reported", 10), ClientRound(2, "<b>", "reported", 10)]

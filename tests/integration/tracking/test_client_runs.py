@@ -125,7 +125,7 @@ def test_a_run_is_found_by_id_name_alias_and_version(place, runs):
     (found,) = model_versions(store)
     assert (found.label, found.run_id) == ("digits/1 @champion", runs[0])
     for wanted in ("nobody", "digits@nobody", "digits/7"):
-        with pytest.raises(TrackingError, match=f"found nothing called '{wanted}'"):
+        with pytest.raises(TrackingError, match=f"no run or model is called '{wanted}'"):
             find_run(store, wanted)
 
 

@@ -66,7 +66,7 @@ def test_flatten_names_groups() -> None:
     ("override", "words"),
     [
         ("server.learnig_rate=1", r"unknown key 'server.learnig_rate'; did you mean 'server.learning_rate'\?"),
-        ("learning_rate=1", r"unknown key 'learning_rate'; did you mean '\w+.learning_rate'\?"),
+        ("learning_rate=1", r"unknown key 'learning_rate'; did you mean '\w+.learning_rate' or '\w+.learning_rate'\?"),
         ("client.batch_size=0", r"'client.batch_size': input should be greater than or equal to 1, found 0"),
         ("client.batch_size=twenty", r"'client.batch_size': input should be a valid integer, found 'twenty'"),
         ("client.batch_size=20.5", r"'client.batch_size': input should be a valid integer, found 20.5"),
