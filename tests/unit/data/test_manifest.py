@@ -102,5 +102,5 @@ def test_what_the_source_understood_is_recorded_and_said(tmp_path: Path) -> None
     ]
     module = (tmp_path / "spoken.py").read_text()
     (tmp_path / "mute.py").write_text(module.replace("SourceSummary('readings'", "print('readings'"))
-    with pytest.raises(DataError, match=r"data\.source=mute:readings.*not NoneType"):
+    with pytest.raises(DataError, match=r"data\.source=mute:readings.*found NoneType"):
         prepare_shards(DataConfig(source="mute:readings", clients=None), tmp_path / "other", tmp_path)
