@@ -9,6 +9,7 @@ import importlib
 import linecache
 import os
 import re
+import sys
 import sysconfig
 import traceback
 from collections.abc import Iterator
@@ -29,7 +30,15 @@ _FUNCTION_NODE, _NODE = re.compile(r"\{\{function_node [^}]*\}\}\s*"), re.compil
 _DEFINED_AT = re.compile(r"^\s*(?:File \"[^\n]*|Node: '[^'\n]*')$", re.MULTILINE)
 """A line of where TensorFlow says that a node was defined, or which."""
 _PACKAGE = str(Path(__file__).parent)
-_INSTALLED = (_PACKAGE, str(Path(_PACKAGE).parent / "flows"), *{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+_INSTALLED = {
+    os.path.realpath(folder)
+    for folder in (
+        _PACKAGE,
+        str(Path(_PACKAGE).parent / "flows"),
+        os.path.join(sys.prefix, "bin"),
+        *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+    )
+}
 """Folders of code that is not the user's own; what is below a folder `site-packages` is not either."""
 
 _own_places: set[str] = set()
@@ -130,9 +139,10 @@ def last_line(err: BaseException, longest: int = _LONGEST) -> str:
     of its nodes; of a message above `longest` characters the last line, cut in the middle."""
     if isinstance(err, SyntaxError):
         return f"{type(err).__name__}: {err.msg}"
-    details = getattr(err, "details", None)  # gRPC's errors, whose text is a page
-    text = str(details() if callable(details) else err)
-    kind = f"{type(err).__name__}: "
+    text, kind = str(err), f"{type(err).__name__}: "
+    details = getattr(err, "details", None)
+    if callable(details):  # gRPC's errors, whose text is a page
+        text, kind = str(details()).removeprefix("Failed to run computation: "), "in the TFF worker: "
     if "in user code:" in text:  # AutoGraph's: the exception is repeated at the end, with its type
         text, kind = _IN_USER_CODE.split(text)[-1], ""
     text = message_of(text, longest)

@@ -95,7 +95,9 @@ def main() -> NoReturn:
     except typer.Exit as err:
         code = err.exit_code
     except typer.exceptions.TyperException as err:
-        code = _say(f"{err.format_message().rstrip('.')}. {_hint(arguments)}", err.exit_code)
+        text = err.format_message().rstrip(".")
+        text += " See `fedpipe --help`." if text.endswith("?") else f". {_hint(arguments)}"
+        code = _say(text, err.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = _say("interrupted", INTERRUPTED)
     except SystemExit as err:

@@ -144,7 +144,9 @@ def show_sweep(summary: dict[str, Any]) -> None:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "null" if value is None else str(value)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def register(app: typer.Typer) -> None:

@@ -1,5 +1,6 @@
 """A model of the user's own: `model.name: mypackage.module:function`. The contract: docs/models.md."""
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,7 +13,8 @@ from fedpipe.models.spec import ModelSpec
 from fedpipe.own_code import import_own, own_code
 from fedpipe.types import Weights
 
-_LONGEST_NAME = 200
+_TENSOR_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_./-]{0,199}")
+"""What TensorFlow takes as the name of a variable in a SavedModel."""
 _NO_VARIABLES = (
     "expected logits to be a function of the weights alone, found that it {does} a tf.Variable{which}, as Keras layers do: it would not be "
     "trained. Declare its tensors in tensor_names and initial_weights, and compute with tf operations (docs/models.md)."
@@ -55,10 +57,10 @@ def _check_weights(where: str, spec: ModelSpec) -> Weights:
     if twice:
         raise ModelError(f"{where}: expected each tensor name once, found {', '.join(twice)} more often. Rename one of them.")
     for name in names:
-        if not name or len(name) > _LONGEST_NAME or not name.isprintable() or name != name.strip() or name == "__metadata__":
+        if not _TENSOR_NAME.fullmatch(name):
             raise ModelError(
-                f"{where}: expected tensor names of 1 to {_LONGEST_NAME} printable characters, without space at either end and other than "
-                f"__metadata__, which the files of weights keep for themselves, found {name!r:.80}. Rename it."
+                f"{where}: expected tensor names of 1 to 200 letters (A to Z), digits and . _ - /, beginning with a letter, a digit or a "
+                f"dot, as TensorFlow saves them, found {name!r:.80}. Rename it."
             )
     with own_code(where, ModelError, "making initial weights"):
         first, again, other = spec.initial_weights(1), spec.initial_weights(1), spec.initial_weights(2)

@@ -341,11 +341,11 @@ def _shared_files(
         if not record.deleted and record.run_id not in gone:
             users.setdefault(record.data_md5, record.name)
     populations = [project.shards]
-    for folder in sorted((project.private / "shards").glob("*")):
-        if not folder.is_dir():
-            continue
+    folders = [folder for folder in sorted((project.private / "shards").glob("*")) if folder.is_dir()]
+    later = _later_versions(project, runs) if folders else {}
+    for folder in folders:
         try:
-            user = running or users.get(dvc_md5(folder))
+            user = running or users.get(dvc_md5(folder)) or later.get(folder)
         except DataError as err:
             user = f"nobody knows: {err}"
         if user:
@@ -359,6 +359,21 @@ def _shared_files(
         yield SharedFiles("sweep", str(folder), _size(folder), whole, "" if whole else "its search can be continued or extended")
     for folder in sorted((project.private / _REMOVED).glob("*")):
         yield SharedFiles("remains of a removal", str(folder), _size(folder), True)
+
+
+def _later_versions(project: Project, runs: Sequence[RunFiles]) -> dict[Path, str]:
+    """Return the shards that the settings of the runs that stay make now, after clients were forgotten, and whose they are."""
+    from fedpipe.steps.data import shards_folder
+
+    staying = {run.folder for run in runs if not run.remove}
+    versions = {}
+    for state in all_states(project):
+        if str(state.folder) in staying:
+            try:
+                versions[shards_folder(state.config.data, project)] = state.name
+            except (ConfigError, DataError):  # settings of another version of fedpipe, or a source that is gone: nothing makes them
+                continue
+    return versions
 
 
 def _client_caches(project: Project, populations: Sequence[Path], running: str | None) -> Iterator[SharedFiles]:

@@ -34,6 +34,15 @@ IN_A_LAYER = """Exception encountered when calling layer 'dense' (type Dense).
 
 Call arguments received by layer 'dense' (type Dense):
   - inputs=tf.Tensor(shape=(2, 3), dtype=float32)"""
+
+
+class CallFailed(Exception):
+    """As gRPC's error of a call, which has the worker's text apart."""
+
+    def details(self) -> str:
+        return "Failed to run computation: assertion failed: [the rate must be negative]\n\t [[{{node Assert}}]]"
+
+
 PATHS = "/a/very/long/path.csv, " * 40
 
 
@@ -65,6 +74,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str
         (RuntimeError(IN_A_GRAPH), "RuntimeError: Matrix size-incompatible: In[0]: [2,3], In[1]: [4,5]"),
         (RuntimeError(IN_A_GRAPH_WITH_NODE), "RuntimeError: Matrix size-incompatible: In[0]: [2,3], In[1]: [4,5]"),
         (RuntimeError(IN_A_LAYER), "RuntimeError: Matrix size-incompatible: [2,3], [4,5] [Op:MatMul]"),
+        (CallFailed("a page of text"), "in the TFF worker: assertion failed: [the rate must be negative]"),
         (SyntaxError("invalid syntax", ("x.py", 3, 1, "def f(:")), "SyntaxError: invalid syntax"),
     ],
 )

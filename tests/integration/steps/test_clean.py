@@ -18,7 +18,7 @@ from fedpipe.data.population import Population
 from fedpipe.data.resident import ResidentCache
 from fedpipe.errors import ConfigError, TrackingError
 from fedpipe.steps.clean import CleaningPlan, Selection, clean, plan_cleaning
-from fedpipe.steps.data import prepare
+from fedpipe.steps.data import prepare, shards_folder
 from fedpipe.steps.lineage import client_lineage
 from fedpipe.steps.project import Project
 from fedpipe.steps.run_state import FINISHED, RunState, begin
@@ -257,6 +257,17 @@ def test_shards_and_caches_go_when_no_run_uses_them(project: Project, store: Sto
     assert len(list(project.client_cache.iterdir())) == 1
     assert used.is_dir()
     assert not with_orphan.folder.exists()
+
+
+def test_the_version_of_a_runs_data_without_a_forgotten_client_stays(project: Project, store: Store) -> None:
+    config = Config.model_validate({"data": {"source": "mnist5k", "clients": 20}})
+    state = add_run(project, store, "mine")
+    state.update(config=config.model_dump(mode="json"))
+    (project.root / "forgotten.json").write_text('["c003"]\n')
+    folder = shards_folder(config.data, project)
+    prepare(config.data, folder, project)
+    (shards,) = [files for files in plan_cleaning(project, Selection()).shared if files.what == "shards"]
+    assert (shards.remove, shards.reason) == (False, "used by mine")
 
 
 def test_refusals(project: Project, store: Store) -> None:
