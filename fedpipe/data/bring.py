@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 
 from fedpipe.data.population import Population
@@ -23,6 +24,8 @@ from fedpipe.types import CohortPlan
 
 FEW_CLIENTS = 200
 """Planned clients up to which a second process is not worth its start."""
+CLIENTS_PER_FILE = 8
+"""Clients to make per file of shards and pass: to read a file's metadata costs as much as to make several clients of it."""
 _OPEN_FILES, _ROUNDS, _AT_ONCE = 2, 20, 100
 _END_SECONDS = 10.0
 _NICE = 19
@@ -65,14 +68,25 @@ def bring(shards: Path, plan: CohortPlan, cache: Path, max_bytes: int) -> int:
     """
     population = Population.open(shards, verify=False, open_files=_OPEN_FILES)
     resident = ResidentCache.of(population, cache, max_bytes)
+    rounds = rounds_per_pass(plan, sum(file.split == "train" for file in population.manifest.files))
     used = 0
-    for start in range(0, len(plan), _ROUNDS):
-        wanted = sorted({client_id for cohort in plan.cohorts[start : start + _ROUNDS] for client_id in cohort})
+    for start in range(0, len(plan), rounds):
+        wanted = sorted({client_id for cohort in plan.cohorts[start : start + rounds] for client_id in cohort})
         for part in range(0, len(wanted), _AT_ONCE):
             if used > max_bytes // 2 or select.select([sys.stdin], [], [], 0)[0]:
                 return used
             used += sum(client.size_bytes for client in resident.clients(wanted[part : part + _AT_ONCE]))
     return used
+
+
+def rounds_per_pass(plan: CohortPlan, files: int) -> int:
+    """Return how many rounds' clients are made in one pass over so many files of shards, at least 20.
+
+    >>> rounds_per_pass(CohortPlan("uniform", 1, (("a", "b"),) * 1000), 100)
+    400
+    """
+    size = sum(map(len, plan.cohorts)) / max(1, len(plan))
+    return max(_ROUNDS, ceil(CLIENTS_PER_FILE * files / max(1.0, size)))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from fedpipe.data.shards import shard_schema
 from fedpipe.errors import DataError, shorten
 from fedpipe.types import Examples
 
-_FILES_KEPT = 64
+_FILES_KEPT = 16
 """Files of a split whose metadata are kept: 1.5 MB each, 3 ms to read again. A population of 1,000,000 clients has 400."""
 _GROUPS_KEPT = 8
 """Row groups kept decoded (80 kB each): clients read in order decode each group once."""
@@ -54,7 +54,7 @@ class Population:
         Args:
             path: folder that `prepare_shards` made.
             verify: compare every file's SHA-256 with the manifest's; without it a damaged file shows when it is read.
-            open_files: files of a split whose metadata are kept, about a megabyte each; 64 with None. A few are enough for who reads
+            open_files: files of a split whose metadata are kept, about a megabyte each; 16 with None. A few are enough for who reads
                 clients in the order of their ids.
 
         Raises:

@@ -10,6 +10,7 @@ from fedpipe.algorithms.noise import NoiseSource
 from fedpipe.algorithms.private import private_mean
 from fedpipe.config import Config
 from fedpipe.engine.checkpoint import flatten, restore
+from fedpipe.errors import RoundError
 from fedpipe.types import weights_sha256
 
 SHAPES = [(784, 10), (10,)]
@@ -23,10 +24,12 @@ SEED_1_NOISE = "06cfe037e98f3d0f75f50852031b0f75cb12fc2f564947c2274df4a7efbafa6f
 
 @pytest.fixture
 def private(build: Any, mixed_clients: Any) -> Any:
-    def make(mechanism: str, rate: float, clients: Any = mixed_clients, key: bytes | None = KEY, **privacy: Any) -> Any:
+    def make(
+        mechanism: str, rate: float, clients: Any = mixed_clients, key: bytes | None = KEY, strategy: str = "fixed", **privacy: Any
+    ) -> Any:
         values: Mapping[str, Any] = {
             "client": {"learning_rate": rate},
-            "cohort": {"size": 2, "strategy": "fixed"},
+            "cohort": {"size": 2, "strategy": strategy},
             "privacy": {
                 "mechanism": mechanism,
                 "clip_norm": CLIP,
@@ -63,6 +66,18 @@ def test_an_empty_cohort_is_a_round_of_noise(private: Any) -> None:
     weights, results = built.rounds([()])
     assert flat(weights).std() == pytest.approx(CLIP * NOISE / 2, rel=0.04)
     assert "train/loss" not in results[0].metrics
+
+
+def test_a_poisson_round_whose_clients_all_fail_is_a_round_of_noise(private: Any, make_clients: Any) -> None:
+    """To stop there, or to skip the round, would tell who was sampled."""
+    clients = make_clients({"whole": 20, "broken": 20}, np.float32)
+    clients.data["broken"].x[:] = np.nan
+    built = private("gaussian", STILL, clients, strategy="poisson")
+    weights, results = built.rounds([("broken",), ("broken",)])
+    assert [result.failed for result in results] == [("broken",), ("broken",)]
+    assert flat(weights).std() == pytest.approx(CLIP * NOISE / 2 * np.sqrt(2), rel=0.04)
+    with pytest.raises(RoundError, match=r"cohort\.min_reports=1"):
+        private("gaussian", STILL, clients, strategy="fixed").rounds([("broken",)])
 
 
 def test_the_noise_of_a_tree_grows_with_its_depth_not_with_the_rounds(private: Any) -> None:
