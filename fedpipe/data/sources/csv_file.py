@@ -35,6 +35,7 @@ from fedpipe.data.sources.cells import (
     values_of_cells,
 )
 from fedpipe.data.sources.checks import BATCH_ROWS, unreadable
+from fedpipe.data.sources.row_numbers import DistinctNumbers
 from fedpipe.data.sources.table_files import TablePart, content_of, table_parts, utf16_without_mark, wrong_content
 from fedpipe.errors import DataError, shorten
 
@@ -340,21 +341,16 @@ class CsvTable:
             )
         return None
 
-    def counts_rows(self, place: int) -> bool:
-        """Return whether a column holds the number of each row, from any start, over all files."""
-        start: float | None = None
-        row = 0
+    def numbers_rows(self, place: int, gaps: bool) -> bool:
+        """Return whether a column numbers the rows of all files, in any order; with `gaps`, numbers may be missing."""
+        numbers = DistinctNumbers(self._limit // _CHUNK_SHARE)
         for part in self.parts:
             own = self._order(part, self._header(part))[place]
             for _, frame in self._frames(part, (), [own]):
                 column = frame[own].to_numpy()
-                if column.dtype.kind not in "iu":
+                if column.dtype.kind not in "iu" or not numbers.add(column):
                     return False
-                start = int(column[0]) - row if start is None else start
-                if not np.array_equal(column, np.arange(len(column)) + (row + start)):
-                    return False
-                row += len(frame)
-        return row > 1
+        return numbers.number_rows(gaps)
 
     def chunks(
         self, given: Sequence[int], features: Sequence[int], kinds: dict[int, CellKind], names: Sequence[int] = ()

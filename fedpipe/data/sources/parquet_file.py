@@ -15,6 +15,7 @@ import numpy as np
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.cells import CellKind, kind_of_cell, kind_of_column, values_of_cells
 from fedpipe.data.sources.checks import BATCH_ROWS, unreadable
+from fedpipe.data.sources.row_numbers import DistinctNumbers
 from fedpipe.data.sources.table_files import TablePart, content_of, table_parts, wrong_content
 from fedpipe.errors import DataError, shorten
 
@@ -22,6 +23,8 @@ _GROUP_SHARE = 2
 """A row group may decode to the limit divided by this: one row could be all of it, and is copied once."""
 _BATCH_SHARE = 64
 """A batch of average rows may take the limit divided by this: it is held as Arrow, as NumPy and as bytes."""
+_INDEX_SHARE = 8
+"""What tells whether a column numbers the rows may take the limit divided by this."""
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12, "BYTE_ARRAY": 4}
 """Bytes of a decoded value; texts are decoded to the numbers of their words, and the words are in the file as they are."""
 
@@ -124,24 +127,20 @@ class ParquetTable:
             for row, columns in self._rows_of(part, places):
                 yield ParquetChunk(part, row, columns)
 
-    def counts_rows(self, place: int) -> bool:
-        """Return whether a column holds the number of each row, from any start, over all files."""
+    def numbers_rows(self, place: int, gaps: bool) -> bool:
+        """Return whether a column numbers the rows of all files, in any order; with `gaps`, numbers may be missing."""
         import pyarrow as pa
 
         if place >= self._width or not pa.types.is_integer(self.types[place]):
             return False
-        start: int | None = None
-        row = 0
+        numbers = DistinctNumbers(self._limit // _INDEX_SHARE)
         for chunk in self.chunks([place]):
             column = chunk.columns[place]
-            if column.null_count:
+            if column.null_count or not pa.types.is_integer(column.type):
                 return False
-            numbers = column.to_numpy(zero_copy_only=False)
-            start = int(numbers[0]) - row if start is None else start
-            if not np.array_equal(numbers, np.arange(len(numbers)) + (row + start)):
+            if not numbers.add(column.to_numpy(zero_copy_only=False)):
                 return False
-            row += len(numbers)
-        return row > 1
+        return numbers.number_rows(gaps)
 
     def _rows_of(self, part: TablePart, places: Sequence[int]) -> Iterator[tuple[int, dict[int, Any]]]:
         inside = [place for place in places if place < self._width]

@@ -22,6 +22,7 @@ from fedpipe.data.sources.checks import check_features, check_ids, check_labels,
 from fedpipe.data.sources.csv_file import CsvTable, yaml_text
 from fedpipe.data.sources.decode import decode_image, without_equal_channels
 from fedpipe.data.sources.parquet_file import ParquetTable, is_image_type
+from fedpipe.data.sources.row_numbers import RowNumberColumns
 from fedpipe.data.sources.table_files import TablePart, content_of
 from fedpipe.errors import DataError, shorten
 
@@ -30,7 +31,9 @@ SPLIT_COLUMN = "split"
 _INDEX = re.compile(r"|Unnamed: \d+(_level_\d+|\.\d+)*|__index_level_\d+__")
 """Names that pandas gives to an index when it writes a table, and to a column without a name when it reads one."""
 _PERHAPS_INDEX = re.compile(r"index|level_\d+|id|idx|row|rows|row_?(id|num|number|names?|index)|rownames?|observation|obs|no|nr", re.I)
-"""Names of columns that are left out if they count the rows."""
+"""Names of columns that are left out if they number the rows."""
+_NUMBERS_WITH_GAPS = re.compile(r"index|level_\d+|id|idx|row_?(id|num|number|index)", re.I)
+"""Those of them that are left out as well where the numbers have gaps, as of a part of the rows."""
 _IMAGE_SHARE = 8
 """A batch of decoded images may take the limit divided by this."""
 
@@ -308,13 +311,18 @@ def _without_index(table: CsvTable | ParquetTable, places: list[int]) -> tuple[l
     written = set(table.index) if isinstance(table, ParquetTable) else set()
     index = [place for place in places if place in written or _INDEX.fullmatch(table.names[place])]
     others = [place for place in places if place not in index]
-    counting = [place for place in others if _PERHAPS_INDEX.fullmatch(table.names[place]) and table.counts_rows(place)]
+    counting = [
+        place
+        for place in others
+        if _PERHAPS_INDEX.fullmatch(table.names[place])
+        and table.numbers_rows(place, gaps=_NUMBERS_WITH_GAPS.fullmatch(table.names[place]) is not None)
+    ]
     left_out = []
     if index:
         shown = shorten(table.names[place] or f"(no name, column {place + 1})" for place in index)
         left_out.append(f"columns of row numbers or names, such as pandas' index: {shown}")
     if counting:
-        left_out.append(f"columns that count the rows: {shorten(table.names[place] for place in counting)}")
+        left_out.append(f"columns that number the rows: {shorten(table.names[place] for place in counting)}")
     return [place for place in others if place not in counting], left_out
 
 
@@ -361,7 +369,7 @@ class _Reader:
         self._config, self._table, self._roles = config, table, roles
         self._names = [table.names[place] for place in roles.features]
         self._kinds: dict[int, CellKind] = {}
-        self._counting: npt.NDArray[np.bool_] | None = None
+        self._numbering = RowNumberColumns()
         self._done = 0
         self._texts_like_lists = True
         self._form = ""
@@ -461,15 +469,9 @@ class _Reader:
     # What is said of it
 
     def _watch(self, x: npt.NDArray[Any] | list[Any]) -> None:
-        """Note which columns count the rows from the first to the last."""
+        """Note which columns number the rows."""
         if isinstance(x, np.ndarray) and x.ndim == 2 and x.shape[1] == len(self._names):
-            if self._counting is None:
-                self._first = x[0].astype(np.float64)
-                self._counting = np.ones(x.shape[1], np.bool_)
-            places = np.flatnonzero(self._counting)
-            if len(places):
-                counted = self._first[places] + np.arange(self._done, self._done + len(x))[:, None]
-                self._counting[places] = (x[:, places] == counted.astype(x.dtype)).all(axis=0)
+            self._numbering.add(x)
         self._done += len(x)
 
     def _look_for_lists(self, texts: Sequence[str]) -> None:
@@ -482,10 +484,10 @@ class _Reader:
         """Return what was understood, after the rows were read."""
         table, roles = self._table, self._roles
         notes = list(roles.notes)
-        if self._counting is not None and self._counting.any() and self._done >= 10:
-            named = [name for name, counts in zip(self._names, self._counting, strict=True) if counts]
+        named = [self._names[place] for place in self._numbering.found()]
+        if named:
             notes.append(
-                f"the column {shorten(named)} counts the rows and is a feature: if it is a row number, leave it out with "
+                f"the column {shorten(named)} numbers the rows and is a feature: if it is a row number, leave it out with "
                 f"data.ignore_columns=[{_listed(named)}]"
             )
         if self._form.startswith("texts") and self._texts_like_lists:

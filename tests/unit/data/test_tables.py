@@ -16,6 +16,7 @@ import pytest
 from fedpipe.config import DataConfig
 from fedpipe.data.prepare import prepare_shards
 from fedpipe.data.sources import SourceSummary, open_source
+from fedpipe.data.sources.row_numbers import DistinctNumbers
 from fedpipe.data.sources.tabular import open_features
 from fedpipe.errors import DataError
 from fedpipe.steps.describe import understood_lines
@@ -267,10 +268,48 @@ def test_an_index_with_a_name_is_left_out_and_a_client_in_it_is_the_client(tmp_p
     frame.set_index("client").to_parquet(tmp_path / "t.parquet")
     rows, summary = opened(tmp_path / "t.parquet", "parquet")
     assert {client for client, _, _ in rows} == {"a", "b"}
-    assert "the column key counts the rows and is a feature" in " ".join(summary.notes)
+    assert "the column key numbers the rows and is a feature" in " ".join(summary.notes)
     frame.rename(columns={"key": "id"}).to_csv(tmp_path / "t.csv", index=False)
     rows, summary = opened(tmp_path / "t.csv")
-    assert (summary.columns, summary.left_out) == (("x",), ("columns that count the rows: id",))
+    assert (summary.columns, summary.left_out) == (("x",), ("columns that number the rows: id",))
+
+
+@pytest.mark.parametrize("source", ["csv", "parquet"])
+def test_row_numbers_are_no_feature_in_whatever_order_the_rows_are(tmp_path: Path, source: str) -> None:
+    frame = pd.DataFrame({"client": ["a", "b"] * 20, "label": [0] * 20 + [1] * 20, "x": np.arange(40) % 7})
+    path = tmp_path / f"t.{source}"
+
+    def read(table: pd.DataFrame) -> SourceSummary:
+        table.to_csv(path, index=False) if source == "csv" else table.to_parquet(path)
+        return opened(path, source)[1]
+
+    shuffled = frame.sample(frac=1, random_state=1)
+    for name in ("index", "level_0", "id", "ROW_ID"):
+        for table in (shuffled, shuffled.iloc[::-1], shuffled[:25]):  # some of the rows: the numbers have gaps
+            summary = read(table.rename_axis(name).reset_index())
+            assert summary.columns == ("x",), name
+            assert summary.left_out == (f"columns that number the rows: {name}",)
+    assert read(shuffled[:25].rename_axis("obs").reset_index()).columns == ("obs", "x")  # a gap: perhaps a quantity
+    assert read(shuffled.rename_axis("obs").reset_index()).columns == ("x",)
+    assert read(frame.assign(id=np.arange(40) // 2)).columns == ("x", "id")  # numbers that stand twice number no rows
+    summary = read(shuffled.rename_axis("key").reset_index())
+    assert summary.columns == ("key", "x")
+    assert "the column key numbers the rows and is a feature" in " ".join(summary.notes)
+    assert read(frame.assign(key=2**53 + 1)).notes == ()
+
+
+def test_row_numbers_are_told_apart_within_a_bound_of_memory() -> None:
+    generator = np.random.default_rng(1)
+    for first in (0, -5, 10**15):
+        numbers = DistinctNumbers(20_000)
+        assert all(numbers.add(part) for part in np.split(first + generator.permutation(10_000), 10))
+        assert numbers.number_rows(gaps=False)
+        assert not numbers.add(np.array([first + 17]))
+    numbers = DistinctNumbers(20_000)
+    assert numbers.add(np.arange(0, 40, 2))
+    assert (numbers.number_rows(gaps=False), numbers.number_rows(gaps=True)) == (False, True)
+    assert not numbers.add(np.array([10**9]))
+    assert not DistinctNumbers(100).add(np.array([2**64 - 1], np.uint64))
 
 
 # Folders
