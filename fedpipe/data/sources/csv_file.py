@@ -53,6 +53,7 @@ _SEPARATORS = (",", ";", "\t", "|")
 _CHUNK_SHARE = 8
 """A chunk of rows may take the limit divided by this as text; it is held as cells, as columns and as one array."""
 _NAMES = {"\t": "tab", " ": "space", ",": "comma", ";": "semicolon", "|": "pipe"}
+_AGAIN = "Were files joined with their headers? Remove the line."
 _DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
@@ -296,9 +297,7 @@ class CsvTable:
                         self._words[place] += 1 if is_word else -1
                         if len(known[place]) < 10_000:
                             known[place].add(cell)
-        found = {place: kind_of_column(kinds) for place, kinds in seen.items()}
-        self._with_gaps = {place for place, kind in found.items() if kind is CellKind.TEXT and CellKind.MISSING in seen[place]}
-        return found
+        return {place: kind_of_column(kinds) for place, kinds in seen.items()}
 
     def sample(self, rows: int) -> dict[int, list[str]]:
         """Return the cells of the first file's first rows by the column's place."""
@@ -307,10 +306,6 @@ class CsvTable:
         columns = {place: [cells[place] for cells in records if len(cells) > place] for place in range(self._width)}
         named = [value or "" for value in self.parts[0].partition.values()]
         return columns | {self._width + number: [value] for number, value in enumerate(named)}
-
-    def has_missing_text(self, place: int) -> bool:
-        """Return whether a column of texts holds one that often stands for no value. `kinds` was asked for it before."""
-        return place in self._with_gaps
 
     def hint_of_header(self) -> str | None:
         """Return what to do if the header looks as if the file was read in a wrong way, else None."""
@@ -409,8 +404,17 @@ class CsvTable:
             order = self._order(part, self._header(part))
             texts = [order[place] for place in (*given, *ignored, feature) if place < self._width]
             for row, frame in self._frames(part, texts):
+                self._refuse_header(part, row, frame, [place for place in (*given, feature) if place < self._width], order)
                 values = self._values(part, row, frame, [*given, feature], order, constants, kinds)
                 yield CsvChunk(part, row, values, values.pop(feature))
+
+    def _refuse_header(self, part: TablePart, row: int, frame: Any, places: list[int], order: dict[int, int]) -> None:
+        """Raise DataError if a row is the header again; among texts nothing else would show it."""
+        if len(places) < 2:
+            return
+        repeated = np.logical_and.reduce([frame[order[place]].to_numpy() == self.names[place] for place in places])
+        if repeated.any():
+            raise DataError(f"{part.path}: {self.where(part, row + int(repeated.argmax()))}: expected a row, found the header. {_AGAIN}")
 
     def _order(self, part: TablePart, header: list[str]) -> dict[int, int]:
         """Return for each column of the table its place in one of the files."""
@@ -546,7 +550,9 @@ class CsvTable:
         if kind is CellKind.MISSING and cell.strip():
             found += ", which stands for no value"
         hint = hint_of_cell(cell, self.dialect.decimal, yaml_text(name))
-        if name in (self._config.label_column, self._config.client_column):
+        if cell.strip() == name:
+            hint = _AGAIN
+        elif name in (self._config.label_column, self._config.client_column):
             hint = "Fill in the value or remove the row."
         return DataError(f"{part.path}: {where}, column {name or place + 1}: expected {expected}, found {found}. {hint}")
 
@@ -690,7 +696,7 @@ def _encoding(config: DataConfig, path: Path, head: bytes) -> tuple[str, str]:
         guess = utf16_without_mark(head[:4096])
         if guess is not None:
             raise DataError(f"{path}: expected UTF-8, found what looks like UTF-16 without a byte order mark. Set data.encoding={guess}.")
-        return "utf-8", "utf-8"
+        return "utf-8-sig", "utf-8"  # of a folder, another file may have the mark
     if mark is not None:
         family = mark.removesuffix("-sig")
         if not chosen.startswith(family):
@@ -704,7 +710,7 @@ def _encoding(config: DataConfig, path: Path, head: bytes) -> tuple[str, str]:
         raise DataError(
             f"{path}: expected {config.encoding}, as data.encoding says, found what looks like UTF-16. Set data.encoding={guess}."
         )
-    return chosen, f"{config.encoding}"
+    return "utf-8-sig" if chosen == "utf-8" else chosen, f"{config.encoding}"
 
 
 def _separator(config: DataConfig, sample: str, cut: bool) -> str:

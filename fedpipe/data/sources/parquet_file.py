@@ -67,6 +67,7 @@ class ParquetTable:
         self.path, self._limit = path, config.memory_limit_mb * 1_000_000
         self.parts, self.left_out = table_parts(path, "parquet")
         self.notes: list[str] = []
+        self._leave_out_empty()
         first = self._schema(self.parts[0])
         self._width = len(first)
         self.names = [*first.names, *self.parts[0].partition]
@@ -79,14 +80,34 @@ class ParquetTable:
             self.format += f", folders name {', '.join(self.parts[0].partition)}"
         self._constant_kinds = self._kinds_of_constants()
 
+    def _leave_out_empty(self) -> None:
+        """Leave out the files without rows, if others have some: where nothing is, types are guesses, and columns may be missing."""
+        if len(self.parts) == 1:
+            return
+        rows = [self._metadata(part).num_rows for part in self.parts]
+        empty = [part.path.name for part, count in zip(self.parts, rows, strict=True) if not count]
+        if 0 < len(empty) < len(rows):
+            self.parts = [part for part, count in zip(self.parts, rows, strict=True) if count]
+            self.left_out.append(f"files without rows: {len(empty):,} ({shorten(empty, 3)})")
+
     def _schema(self, part: TablePart) -> Any:
         import pyarrow.parquet as pq
 
+        self._refuse_foreign(part)
+        with _readable(part.path):
+            return pq.read_schema(part.path)
+
+    def _metadata(self, part: TablePart) -> Any:
+        import pyarrow.parquet as pq
+
+        self._refuse_foreign(part)
+        with _readable(part.path):
+            return pq.read_metadata(part.path)
+
+    def _refuse_foreign(self, part: TablePart) -> None:
         content = content_of(part.path)
         if content not in ("parquet", "binary data"):
             raise wrong_content(part.path, "a Parquet file", content)
-        with _readable(part.path), pq.ParquetFile(part.path) as file:
-            return file.schema_arrow
 
     def _refuse_other_columns(self, part: TablePart, first: Any) -> None:
         schema = self._schema(part)
@@ -117,14 +138,18 @@ class ParquetTable:
             kinds[self._width + number] = kind_of_column(kind_of_cell(cell) if cell is not None else CellKind.MISSING for cell in cells)
         return kinds
 
-    def chunks(self, places: Sequence[int]) -> Iterator[ParquetChunk]:
+    def chunks(self, places: Sequence[int], names: Sequence[int] = ()) -> Iterator[ParquetChunk]:
         """Yield all rows with the columns at `places`.
+
+        Args:
+            places: places of the columns.
+            names: those of them that are names: what folders name stays as it is written, whole floats become whole numbers.
 
         Raises:
             DataError: a row group may decode to more than half of the limit, a column cannot be read, or a file is damaged.
         """
         for part in self.parts:
-            for row, columns in self._rows_of(part, places):
+            for row, columns in self._rows_of(part, places, names):
                 yield ParquetChunk(part, row, columns)
 
     def numbers_rows(self, place: int, gaps: bool) -> bool:
@@ -142,7 +167,7 @@ class ParquetTable:
                 return False
         return numbers.number_rows(gaps)
 
-    def _rows_of(self, part: TablePart, places: Sequence[int]) -> Iterator[tuple[int, dict[int, Any]]]:
+    def _rows_of(self, part: TablePart, places: Sequence[int], names: Sequence[int]) -> Iterator[tuple[int, dict[int, Any]]]:
         inside = [place for place in places if place < self._width]
         named = [place for place in places if place >= self._width]
         row = 1
@@ -150,12 +175,12 @@ class ParquetTable:
             for batch in parquet_batches(part.path, self._limit, [self.names[place] for place in inside]):
                 at = {name: number for number, name in enumerate(batch.schema.names)}
                 columns = {place: batch.column(at[self.names[place]]) for place in inside}
-                columns |= {place: self._constant(part, place, batch.num_rows) for place in named}
+                columns |= {place: self._constant(part, place, batch.num_rows, place in names) for place in named}
                 if batch.num_rows:
                     yield row, columns
                 row += batch.num_rows
 
-    def _constant(self, part: TablePart, place: int, rows: int) -> Any:
+    def _constant(self, part: TablePart, place: int, rows: int, is_name: bool) -> Any:
         """Return a column that the folders name, for some rows of a file."""
         import pyarrow as pa
 
@@ -163,7 +188,8 @@ class ParquetTable:
         cell = part.partition[name]
         if cell is None:
             raise DataError(f"{part.path}: expected a value in the folder {name}=..., found none. Fill it in or remove the folder.")
-        values, gap = values_of_cells(np.array([cell], object), self._constant_kinds[place])
+        kind = self._constant_kinds[place]
+        values, gap = values_of_cells(np.array([cell], object), kind, as_text=is_name and kind is not CellKind.WHOLE_FLOAT)
         if gap is not None:
             raise DataError(f"{part.path}: expected a value in the folder {name}=..., found {cell!r}. Fill it in or remove the folder.")
         return pa.array(values * rows)

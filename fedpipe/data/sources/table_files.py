@@ -15,6 +15,7 @@ TableKind = Literal["csv", "parquet"]
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".dat", ".psv")
 COMPRESSIONS = (".gz", ".bz2", ".xz")
+_PACKED = (*COMPRESSIONS, ".zst", ".lz4", ".snappy", ".zip")
 _PARTITION = re.compile(r"([^=]+)=(.*)", re.DOTALL)
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
@@ -135,7 +136,8 @@ def has_table_name(path: Path) -> bool:
 def _is_part(path: Path, kind: TableKind) -> bool:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if kind == "parquet":
-        return ".parquet" in suffixes or content_of(path) == "parquet"
+        compressed = ".parquet" in suffixes and suffixes[-1] in _PACKED  # read as such, or refused: it may hold rows
+        return suffixes[-1:] == [".parquet"] or compressed or content_of(path) == "parquet"
     last = suffixes[-2:-1] if suffixes[-1:] and suffixes[-1] in COMPRESSIONS else suffixes[-1:]
     return last[:1] in ([suffix] for suffix in TEXT_SUFFIXES) or (not last and path.name.startswith("part-"))
 

@@ -424,7 +424,8 @@ class _Reader:
         if len(roles.features) == 1 and is_image_type(table.types[roles.features[0]]):
             yield from self._image_rows(table)
             return
-        for chunk in table.chunks([*roles.given, *roles.features]):
+        names = [place for place in (roles.client, roles.split) if place is not None]
+        for chunk in table.chunks([*roles.given, *roles.features], names):
             columns = [(table.names[place], chunk.columns[place]) for place in roles.features]
             x = features_of(self._config, chunk.part.path, columns, chunk.first_row)
             if isinstance(x, list):
@@ -437,7 +438,8 @@ class _Reader:
         place = self._roles.features[0]
         most = self._config.memory_limit_mb * 1_000_000 // _IMAGE_SHARE
         shape: tuple[int, ...] | None = None
-        for chunk in table.chunks([*self._roles.given, place]):
+        names = [place for place in (self._roles.client, self._roles.split) if place is not None]
+        for chunk in table.chunks([*self._roles.given, place], names):
             values = {given: chunk.columns[given].to_pylist() for given in self._roles.given}
             images: list[npt.NDArray[np.uint8]] = []
             start = 0
@@ -495,8 +497,6 @@ class _Reader:
                 f"the texts in {self._names[0]} look like lists of numbers and were read as characters: write the numbers into columns, or "
                 "as lists into Parquet"
             )
-        if isinstance(table, CsvTable) and roles.label is not None and table.has_missing_text(roles.label):
-            notes.append(f"a label such as NA, nan or null occurs in {table.names[roles.label]} and is a class like the others")
         count = len(roles.features)
         form = self._form or f"{count:,} column{'s' if count != 1 else ''} of numbers: {shorten(self._names, 5)}"
         about = []

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fedpipe.config import DataConfig
+from fedpipe.data.labels import id_notes, label_notes
 from fedpipe.data.manifest import Manifest
 from fedpipe.data.population import Population
 from fedpipe.data.prepare import prepare_shards
@@ -401,3 +402,16 @@ def test_what_is_no_batch_ends_nothing_silently(prepare: Prepare) -> None:
         prepare(changed(), nothing, changed())
     with pytest.raises(DataError, match=r"while checking the batch from row 12 \(the first row is 0\) on"):
         prepare(changed(), changed(x=[[[1], [1, 2]]] * 12))
+
+
+def test_texts_that_may_not_be_meant_are_said() -> None:
+    assert label_notes(("DE", "NA"), 100, None) == [
+        "a label such as NA, nan or null, or of spaces alone, occurs and is a class like the others"
+    ]
+    assert label_notes(("cat", "cat ", "dog"), 100, None) == [
+        "labels differ in spaces, case or the way of writing accents alone, and each is a class: 'cat' and 'cat '"
+    ]
+    assert label_notes((" ", "-", "A", "a"), 100, None) == []  # characters of a text
+    assert id_notes(("a", "a ", "e\u0301", "\u00e9")) == [
+        "ids of clients differ in spaces or the way of writing accents alone, and each is a client: 'a ' and 'a', 'e\u0301' and '\u00e9'"
+    ]

@@ -491,6 +491,37 @@ def test_a_null_in_parquet_is_named_with_row_and_column(tmp_path: Path) -> None:
         opened(tmp_path / "t.parquet", "parquet")
 
 
+def test_files_without_rows_and_files_of_checksums_are_no_part_of_a_table(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"client": ["a", "b"], "label": [0, 1], "x": [1.5, 2.0]})
+    (tmp_path / "t").mkdir()
+    frame[:0].astype(object).to_parquet(tmp_path / "t" / "part-0.parquet")  # a column without values has no type
+    frame.to_parquet(tmp_path / "t" / "part-1.parquet")
+    pd.DataFrame().to_parquet(tmp_path / "t" / "part-2.parquet")
+    (tmp_path / "t" / "part-1.parquet.crc").write_bytes(b"crc\0\1")
+    rows, summary = opened(tmp_path / "t", "parquet")
+    assert rows == [("a", 0, [1.5]), ("b", 1, [2.0])]
+    assert summary.left_out == (
+        "files that are no Parquet: 1 (part-1.parquet.crc)",
+        "files without rows: 2 (part-0.parquet, part-2.parquet)",
+    )
+
+
+def test_clients_that_folders_name_stay_as_they_are_written(tmp_path: Path) -> None:
+    names = ("1.50", "1.5", "1e3", "1000")
+    for name in names:
+        (tmp_path / "t" / f"client={name}").mkdir(parents=True)
+        pq.write_table(pa.table({"label": [0, 1], "x": [1.0, 2.0]}), tmp_path / "t" / f"client={name}" / "0.parquet")
+    rows, _ = opened(tmp_path / "t", "parquet")
+    assert {client for client, _, _ in rows} == set(names)
+
+
+def test_each_file_of_a_folder_may_have_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "0.csv").write_text(HEADER + ROWS)
+    (tmp_path / "t" / "1.csv").write_text("\ufeff" + HEADER + ROWS, encoding="utf-8")
+    assert opened(tmp_path / "t")[0] == GOOD * 2
+
+
 # What is said
 
 
@@ -508,9 +539,15 @@ def test_prepare_says_what_it_understood(tmp_path: Path) -> None:
     ]
 
 
-def test_a_label_that_looks_like_a_missing_value_is_said(table: Any) -> None:
-    _, summary = table(HEADER + "c0,NA,1,2\nc0,DE,1,3\n")
-    assert summary.notes == ("a label such as NA, nan or null occurs in label and is a class like the others",)
+def test_names_are_texts_that_are_no_header_and_no_spaces(table: Any) -> None:
+    text = "client,label,text\nc0,l0,one\n"
+    joined = refusal(table, text + text)
+    assert joined.startswith("t.csv: row 2 (line 3): expected a row, found the header. Were files joined with their headers?")
+    numbers = refusal(table, (HEADER + ROWS) * 2)
+    assert "row 7 (line 8), column a: expected a number, found 'a'. Were files joined with their headers? Remove the line." in numbers
+    assert "expected client ids that name a client, found one of spaces alone, at row 2 (line 3), column client" in refusal(
+        table, text + "  ,l0,two\n"
+    )
 
 
 def test_features_are_found_by_name_without_labels(tmp_path: Path) -> None:
