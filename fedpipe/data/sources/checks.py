@@ -208,6 +208,9 @@ def _plain(value: Any, most_exact: int) -> str | int | bool | float | None:
     Raises:
         _RefusedValueError: it is missing, or its text cannot be read.
     """
+    if hasattr(value, "__array__") and not isinstance(value, np.generic | np.ma.MaskedArray):
+        array = np.asarray(value)  # a tensor
+        value = array[()] if not array.ndim else value
     if isinstance(value, np.generic):
         if isinstance(value, np.floating):
             most_exact = min(most_exact, 2 ** (np.finfo(value.dtype).nmant + 1))

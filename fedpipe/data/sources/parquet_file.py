@@ -250,6 +250,8 @@ def is_image_type(kind: Any) -> bool:
     """Return whether a column may hold encoded images: bytes, or Hugging Face's structure of bytes and path."""
     import pyarrow as pa
 
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return True
     if not pa.types.is_struct(kind):

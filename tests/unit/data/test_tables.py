@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from fedpipe.config import DataConfig
 from fedpipe.data.prepare import prepare_shards
@@ -520,6 +521,38 @@ def test_each_file_of_a_folder_may_have_a_byte_order_mark(tmp_path: Path) -> Non
     (tmp_path / "t" / "0.csv").write_text(HEADER + ROWS)
     (tmp_path / "t" / "1.csv").write_text("\ufeff" + HEADER + ROWS, encoding="utf-8")
     assert opened(tmp_path / "t")[0] == GOOD * 2
+
+
+def png(pixels: Any) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_colour_images_may_begin_with_one_that_looks_grey(tmp_path: Path) -> None:
+    black, red = np.zeros((2, 2, 3)), np.full((2, 2, 3), (255, 0, 0))
+    columns = {"client": ["a"] * 2, "label": [0, 1]}
+    for second, shape in ((red, (2, 2, 3)), (black, (2, 2)), (black[..., 0], (2, 2))):
+        image = pa.array([png(black), png(second)]).dictionary_encode()
+        pq.write_table(pa.table({**columns, "image": image}), tmp_path / "t.parquet")
+        rows, _ = opened(tmp_path / "t.parquet", "parquet")
+        assert [np.shape(x) for _, _, x in rows] == [shape, shape]
+    pq.write_table(pa.table({**columns, "image": ["a/1.png", "a/2.JPG"]}), tmp_path / "t.parquet")
+    assert "the texts in image look like names of image files" in " ".join(opened(tmp_path / "t.parquet", "parquet")[1].notes)
+
+
+def test_lists_in_lists_are_arrays(tmp_path: Path) -> None:
+    x = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    nested = [pa.array(x.tolist(), pa.list_(pa.list_(kind))) for kind in (pa.uint8(), pa.int64(), pa.float64())]
+    for column in (*nested, pa.FixedShapeTensorArray.from_numpy_ndarray(x)):
+        pq.write_table(pa.table({"client": ["a", "a"], "label": [0, 1], "x": column}), tmp_path / "t.parquet")
+        rows, summary = opened(tmp_path / "t.parquet", "parquet")
+        assert [features for _, _, features in rows] == x.tolist()
+        assert summary.features.startswith("lists of 2 x 3 numbers in the column x")
+    for wrong in ([[1.0], [2.0]], [[1.0, 2.0], [3.0]]):
+        pq.write_table(pa.table({"client": ["a", "a"], "label": [0, 1], "x": [[[1.0, 2.0]] * 2, wrong]}), tmp_path / "t.parquet")
+        with pytest.raises(DataError, match="expected lists in lists of the same size in every row of x, found sizes 2, 1 from row 1 on"):
+            opened(tmp_path / "t.parquet", "parquet")
 
 
 # What is said
