@@ -54,6 +54,13 @@ _CHUNK_SHARE = 8
 """A chunk of rows may take the limit divided by this as text; it is held as cells, as columns and as one array."""
 _NAMES = {"\t": "tab", " ": "space", ",": "comma", ";": "semicolon", "|": "pipe"}
 _AGAIN = "Were files joined with their headers? Remove the line."
+_NO_TABLE = (
+    ("{", "JSON: convert it into a table, or set data.source=leaf for LEAF's"),
+    ("[{", "JSON: convert it into a table"),
+    ("<", "HTML or XML, such as the page that says why a download failed: open it, and download the file again"),
+    ("#", "a comment: remove the lines above the header"),
+)
+"""Beginnings of a header that is none, and what it is."""
 _DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
@@ -101,7 +108,7 @@ class _Text(io.TextIOBase):
     """The decoded text of a file as pandas reads it: refuses zero bytes, and chunks that take too much."""
 
     def __init__(self, text: IO[str], path: Path, most: int, lines: int) -> None:
-        self._text, self._path, self._most, self._lines = text, path, most, lines
+        self._text, self._path, self._most, self.lines = text, path, most, lines
         self.taken = 0
 
     def readable(self) -> bool:
@@ -111,12 +118,12 @@ class _Text(io.TextIOBase):
         body = self._text.read(size if size is not None else -1)
         self.taken += len(body)
         if "\0" in body:
-            line = self._lines + body[: body.index("\0")].count("\n") + 1
+            line = self.lines + body[: body.index("\0")].count("\n") + 1
             raise DataError(
                 f"{self._path}: expected a text, found a zero byte (NUL) in line {line}. The file is damaged, or in another encoding: set "
                 "data.encoding."
             )
-        self._lines += body.count("\n")
+        self.lines += body.count("\n")
         if self.taken > self._most:
             raise _TooLongError
         return body
@@ -269,6 +276,8 @@ class CsvTable:
                         per_row = max(1, source.taken // len(frame), self._width * 8)
                         rows = max(1, min(most, budget // 2 // per_row))
             except StopIteration:
+                if only is None and source.lines - lines > row:
+                    self._refuse_torn_rows(part)
                 return
             except pd.errors.EmptyDataError:
                 return
@@ -312,6 +321,9 @@ class CsvTable:
         header = self.names[: self._width]
         if self._config.column_names is not None:
             return None
+        kind = next((words for beginning, words in _NO_TABLE if header and header[0].lower().startswith(beginning)), None)
+        if kind is not None:
+            return f"Line {self._header_line} looks like {kind}"
         if len(header) == 1:
             for sign in (*_SEPARATORS, " "):
                 if self._config.label_column in [name.strip() for name in header[0].split(sign)] and sign != self.dialect.separator:
@@ -538,6 +550,28 @@ class CsvTable:
         """Return the name of a row as the user counts it, with its line in the file."""
         line = next((line for number, line, _ in self._records(part) if number == row), None)
         return f"row {row}" if line is None else f"row {row} (line {line})"
+
+    def _refuse_torn_rows(self, part: TablePart) -> None:
+        """Raise DataError if a cell begins with a quote that another cell's quote, lines below, seems to close: rows would be lost."""
+        with self._opened(part) as text, _long_cells():
+            _, lines = self._read_header(text, part)
+            records = csv.reader(text, delimiter=self.dialect.separator, skipinitialspace=self.dialect.spaced, strict=True)
+            row = end = 0
+            while True:
+                try:
+                    row += not _is_blank(next(records))
+                except StopIteration:
+                    return
+                except csv.Error:
+                    row += 1
+                    if records.line_num > end + 1:
+                        raise DataError(
+                            f"{part.path}: row {row} (line {lines + end + 1}): expected the separator or the end of the line behind the "
+                            f'quote (") that closes a cell, found other text behind the one in line {lines + records.line_num}. Is a '
+                            "quote opened and never closed? Where quotes are plain characters, put the cell into quotes and double those "
+                            'in it ("").'
+                        ) from None
+                end = records.line_num
 
     def _cell_error(self, part: TablePart, row: int, place: int, cell: str, expected: str) -> DataError:
         record = next(((line, cells) for number, line, cells in self._records(part) if number == row), None)

@@ -19,6 +19,8 @@ _PACKED = (*COMPRESSIONS, ".zst", ".lz4", ".snappy", ".zip")
 _PARTITION = re.compile(r"([^=]+)=(.*)", re.DOTALL)
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec"
+"""What Git LFS writes in place of a file that was not fetched begins so."""
 _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
     (b"PAR1", "parquet"),
     (b"PARE", "an encrypted Parquet file"),
@@ -41,6 +43,7 @@ _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
     (b"GIF8", "an image"),
     (b"$FL2", "an SPSS file"),
     (b"\x7fELF", "a program"),
+    (LFS_POINTER, "a pointer"),
 )
 
 
@@ -188,6 +191,7 @@ _SOURCE_OF = {
     "sqlite": "It is a SQLite file: set data.source=sqlite if TFF wrote it, or export the table as CSV",
     "zip": "It is a ZIP archive (also .xlsx and .npz are): unpack it, save a sheet as CSV, or set data.source=npz",
     "empty": "It is empty",
+    "a pointer": "It is the pointer that Git LFS has in place of a file: run `git lfs pull`",
 }
 
 

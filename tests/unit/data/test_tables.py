@@ -572,6 +572,33 @@ def test_prepare_says_what_it_understood(tmp_path: Path) -> None:
     ]
 
 
+def test_a_quote_that_another_cells_quote_closes_loses_no_rows(table: Any) -> None:
+    lost = [f"c0,l0,{text}\n" for text in ('"hello', "world", '"bye" she said', '5" pipes', '"a" b')]
+    said = refusal(table, "client,label,text\n" + "".join(lost))
+    assert said.startswith("t.csv: row 1 (line 2): expected the separator or the end of the line behind the quote")
+    assert "found other text behind the one in line 4." in said
+    noted = [line.replace("l0,", "0,1.5,") for line in lost]
+    assert "row 1 (line 2)" in refusal(table, "client,label,x,note\n" + "".join(noted), ignore_columns=["note"])
+    rows, _ = table("client,label,text\n\n" + "".join(lost[3:]) + 'c0,l1,"two\nlines"\n\n')
+    assert [text_of(x) for _, _, x in rows] == ['5" pipes', "a b", "two\nlines"]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ('{"a": 1}\n{"a": 2}\n', "Line 1 looks like JSON: convert it into a table"),
+        ("<html>\n<b>404</b>\n", "Line 1 looks like HTML or XML, such as the page that says why a download failed"),
+        ("# made by hand\n" + HEADER + ROWS, "Line 1 looks like a comment: remove the lines above the header."),
+        (
+            "version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
+            "It is the pointer that Git LFS has in place of a file: run `git lfs pull`.",
+        ),
+    ],
+)
+def test_what_is_no_table_is_named(table: Any, text: str, hint: str) -> None:
+    assert hint in refusal(table, text)
+
+
 def test_names_are_texts_that_are_no_header_and_no_spaces(table: Any) -> None:
     text = "client,label,text\nc0,l0,one\n"
     joined = refusal(table, text + text)
