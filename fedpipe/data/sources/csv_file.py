@@ -289,6 +289,7 @@ class CsvTable:
         seen: dict[int, set[CellKind]] = {place: set() for place in places}
         inside = [place for place in places if place < self._width]
         known: dict[int, set[str]] = {place: set() for place in places}
+        self._only_numbers = dict.fromkeys(places, True)  # also such as 007, which is a text as a label
         self._words = dict.fromkeys(places, 0)  # distinct cells that are words, less those that are numbers, well written or not
         for part in self.parts:
             for place, value in self._constants(part, places).items():
@@ -300,9 +301,9 @@ class CsvTable:
                     for cell in set(frame[order[place]].unique()) - known[place]:
                         kind = kind_of_cell(cell, self.dialect.decimal)
                         seen[place].add(kind)
-                        is_word = (
-                            kind is CellKind.TEXT and number_of_cell(cell) is None and not is_misread_number(cell, self.dialect.decimal)
-                        )
+                        is_number = number_of_cell(cell, self.dialect.decimal) is not None
+                        self._only_numbers[place] &= is_number
+                        is_word = kind is CellKind.TEXT and not is_number and not is_misread_number(cell, self.dialect.decimal)
                         self._words[place] += 1 if is_word else -1
                         if len(known[place]) < 10_000:
                             known[place].add(cell)
@@ -375,7 +376,8 @@ class CsvTable:
         """
         self._as_text = {place for place in names if kinds[place] is not CellKind.WHOLE_FLOAT}
         ignored = sorted(set(range(len(self.names))) - {*given, *features})
-        if len(features) == 1 and kinds[features[0]] is CellKind.TEXT:
+        as_numbers = self._config.feature_dtype != "int32" and len(features) == 1 and self._only_numbers[features[0]]
+        if len(features) == 1 and kinds[features[0]] is CellKind.TEXT and not (as_numbers and features[0] < self._width):
             self._refuse_numbers_with_words(features[0])
             yield from self._text_chunks(given, features[0], ignored, kinds)
             return

@@ -19,6 +19,8 @@ _PACKED = (*COMPRESSIONS, ".zst", ".lz4", ".snappy", ".zip")
 _PARTITION = re.compile(r"([^=]+)=(.*)", re.DOTALL)
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
+_SEPARATORS = b"\x01\x1e\x1f"
+"""Bytes that separate cells in texts: Hive's, and ASCII's own."""
 LFS_POINTER = b"version https://git-lfs.github.com/spec"
 """What Git LFS writes in place of a file that was not fetched begins so."""
 _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
@@ -165,7 +167,7 @@ def content_of(path: Path) -> str:
         return "text"
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or _zeros(head) != "none":
         return "text" if _zeros(head) != "mixed" else "binary data"
-    odd = sum(byte < 9 or 13 < byte < 32 for byte in head)
+    odd = sum((byte < 9 or 13 < byte < 32) and byte not in _SEPARATORS for byte in head)
     return "text" if odd * 20 <= len(head) else "binary data"
 
 

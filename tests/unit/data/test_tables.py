@@ -599,6 +599,18 @@ def test_what_is_no_table_is_named(table: Any, text: str, hint: str) -> None:
     assert hint in refusal(table, text)
 
 
+def test_one_column_of_numbers_with_leading_zeros_is_one_of_numbers(table: Any) -> None:
+    text = "client,label,a\n" + "".join(f"c0,l0,{number:05d}\n" for number in range(0, 900, 7))
+    rows, summary = table(text)
+    assert [x for _, _, x in rows] == [[float(number)] for number in range(0, 900, 7)]
+    assert summary.features.startswith("1 column of numbers: a")
+    assert text_of(table(text, feature_dtype="int32")[0][1][2]) == "00007"
+
+
+def test_the_separator_of_hive_can_be_set(table: Any) -> None:
+    assert table((HEADER + ROWS).replace(",", "\x01"), separator="\x01")[0] == GOOD
+
+
 def test_names_are_texts_that_are_no_header_and_no_spaces(table: Any) -> None:
     text = "client,label,text\nc0,l0,one\n"
     joined = refusal(table, text + text)
