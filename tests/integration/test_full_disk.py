@@ -128,5 +128,5 @@ def test_the_command_line_says_what_is_full(mount: Any, project: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"fedpipe: {disk.path}/runs/")
-    assert last.endswith("expected room for it, found No space left on device. Make room, then `fedpipe resume`.")
+    assert last.endswith(": No space left on device. Free some disk space, then run `fedpipe resume`.")
     assert "Traceback" not in done.stderr

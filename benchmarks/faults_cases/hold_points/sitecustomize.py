@@ -88,7 +88,7 @@ def _patch(module, points):
             setattr(target, name, _holding(getattr(target, name), point))
 
 
-class _Loader(importlib.abc.Loader):
+class _Loader:
     def __init__(self, loader, points):
         self._loader, self._points = loader, points
 

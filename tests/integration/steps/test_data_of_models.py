@@ -50,5 +50,5 @@ def test_a_model_leads_to_the_data_of_its_run(tmp_path: Path, monkeypatch: pytes
     start_run(store, "bare", {}).finish()
     with pytest.raises(TrackingError, match=r"expected lineage/params\.yaml among its files, found none"):
         data_of(project, "bare")
-    with pytest.raises(TrackingError, match="found nothing called 'nobody'"):
+    with pytest.raises(TrackingError, match="no run or model is called 'nobody'"):
         data_of(project, "nobody")

@@ -204,7 +204,7 @@ def test_the_parent_of_a_sweep_shows_its_children(project: Project, tmp_path: Pa
 @pytest.mark.parametrize(
     ("wanted", "out", "error", "words"),
     [
-        (["nobody"], None, TrackingError, "nothing called 'nobody'"),
+        (["nobody"], None, TrackingError, "no run or model is called 'nobody'"),
         ([str(n) for n in range(17)], None, ConfigError, "at most 16 runs side by side, found 17"),
         (["elsewhere"], ".", ConfigError, "expected a file for the report, found a folder"),
         (["elsewhere"], f"{__file__}/page.html", ConfigError, "the report cannot be written there: (Not a directory|File exists)"),
