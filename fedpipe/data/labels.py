@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
 
-from fedpipe.errors import DataError
+from fedpipe.data.sources.cells import MISSING
+from fedpipe.errors import DataError, shorten
 
 _MANY_CLASSES = 100
 _FEW_EXAMPLES = 10
@@ -96,6 +98,27 @@ def label_notes(values: tuple[Any, ...], examples: int, num_classes: int | None)
     classes = len(values)
     if classes == 1:
         return [f"all examples have the same label, {values[0]}: there is nothing to learn. Is data.label_column the right one?"]
+    return _text_notes(values) + _size_notes(values, examples, num_classes)
+
+
+def _text_notes(values: tuple[Any, ...]) -> list[str]:
+    if not isinstance(values[0], str) or max(map(len, values)) < 2:  # of single characters each is meant
+        return []
+    notes = []
+    if any(text.strip().lower() in MISSING for text in values):
+        notes.append("a label such as NA, nan or null, or of spaces alone, occurs and is a class like the others")
+    alike: dict[str, list[str]] = {}
+    for text in values:
+        alike.setdefault(" ".join(normalize("NFC", text).casefold().split()), []).append(text)
+    twins = [texts for texts in alike.values() if len(texts) > 1]
+    if twins:
+        shown = shorten((" and ".join(map(repr, texts)) for texts in twins), 3)
+        notes.append(f"labels differ in spaces, case or the way of writing accents alone, and each is a class: {shown}")
+    return notes
+
+
+def _size_notes(values: tuple[Any, ...], examples: int, num_classes: int | None) -> list[str]:
+    classes = len(values)
     if num_classes is not None or classes < _SOME_CLASSES:
         return []
     few = examples < _FEW_EXAMPLES * classes
@@ -113,9 +136,17 @@ def label_notes(values: tuple[Any, ...], examples: int, num_classes: int | None)
 
 
 def id_notes(client_ids: Sequence[str]) -> list[str]:
-    """Return a line if a client's id looks like a missing value that was written as a text."""
+    """Return a line if a client's id looks like a missing value that was written as a text, and one if ids differ in spaces alone."""
     known = set(client_ids) if len(client_ids) < _MANY_CLASSES else client_ids
+    notes = []
+    plain = ((text, normalize("NFC", text.strip())) for text in client_ids)
+    twins = [f"{text!r} and {name!r}" for text, name in plain if text != name and name in known]
+    if twins:
+        notes.append(f"ids of clients differ in spaces or the way of writing accents alone, and each is a client: {shorten(twins, 3)}")
     suspect = [text for text in _MISSING_TEXTS if text in known]
     if not suspect:
-        return []
-    return [f"a client is called {', '.join(suspect)}: if its examples are those without a client, name or remove them in the source"]
+        return notes
+    return [
+        *notes,
+        f"a client is called {', '.join(suspect)}: if its examples are those without a client, name or remove them in the source",
+    ]

@@ -264,11 +264,15 @@ def _refuse_disagreement(batch: Batch, first: Batch, where: str, row: int) -> No
     if dtype not in (np.uint8, np.int32, np.float32) or 0 in shape:
         raise DataError(f"{where}: expected uint8, int32 or float32 features with values, found {dtype} {shape} from row {row} on.")
     kinds = [
-        (*map(str, _features_of(one)), "texts" if is_text(one.y) else "whole numbers", one.clients is None, one.is_test is None)
+        (
+            *map(str, _features_of(one)),
+            "texts" if is_text(one.y) else "whole numbers",
+            *("none" if column is None else "given" for column in (one.clients, one.is_test)),
+        )
         for one in (first, batch)
     ]
     if kinds[0] != kinds[1]:
-        names = ("feature dtype", "feature shape", "labels", "no clients", "no test split")
+        names = ("feature dtype", "feature shape", "labels", "clients", "test split")
         differing = [f"{name} {b} after {a}" for name, a, b in zip(names, *kinds, strict=True) if a != b]
         raise DataError(f"{where}: expected all examples alike, found {shorten(differing)} from row {row} on.")
     lengths = {len(column) for column in (batch.x, batch.y, batch.clients, batch.is_test) if column is not None}

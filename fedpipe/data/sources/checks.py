@@ -208,6 +208,9 @@ def _plain(value: Any, most_exact: int) -> str | int | bool | float | None:
     Raises:
         _RefusedValueError: it is missing, or its text cannot be read.
     """
+    if hasattr(value, "__array__") and not isinstance(value, np.generic | np.ma.MaskedArray):
+        array = np.asarray(value)  # a tensor
+        value = array[()] if not array.ndim else value
     if isinstance(value, np.generic):
         if isinstance(value, np.floating):
             most_exact = min(most_exact, 2 ** (np.finfo(value.dtype).nmant + 1))
@@ -236,6 +239,8 @@ def _plain(value: Any, most_exact: int) -> str | int | bool | float | None:
 def _id_of(value: Any, most_exact: int) -> str:
     if isinstance(value, str | bytes) and not value:
         raise _RefusedValueError(f"of 1 to {MOST_ID_CHARACTERS} characters, found 0")
+    if isinstance(value, str | bytes) and not value.strip():
+        raise _RefusedValueError("that name a client, found one of spaces alone,")
     plain = _plain(value, most_exact)
     if plain is None or (isinstance(plain, float) and math.isinf(plain)):
         raise _RefusedValueError(f"that are texts or whole numbers, found {_shown(value)}")

@@ -35,6 +35,7 @@ from fedpipe.data.sources.cells import (
     values_of_cells,
 )
 from fedpipe.data.sources.checks import BATCH_ROWS, unreadable
+from fedpipe.data.sources.row_numbers import DistinctNumbers
 from fedpipe.data.sources.table_files import TablePart, content_of, table_parts, utf16_without_mark, wrong_content
 from fedpipe.errors import DataError, shorten
 
@@ -52,6 +53,14 @@ _SEPARATORS = (",", ";", "\t", "|")
 _CHUNK_SHARE = 8
 """A chunk of rows may take the limit divided by this as text; it is held as cells, as columns and as one array."""
 _NAMES = {"\t": "tab", " ": "space", ",": "comma", ";": "semicolon", "|": "pipe"}
+_AGAIN = "Were files joined with their headers? Remove the line."
+_NO_TABLE = (
+    ("{", "JSON: convert it into a table, or set data.source=leaf for LEAF's"),
+    ("[{", "JSON: convert it into a table"),
+    ("<", "HTML or XML, such as the page that says why a download failed: open it, and download the file again"),
+    ("#", "a comment: remove the lines above the header"),
+)
+"""Beginnings of a header that is none, and what it is."""
 _DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
@@ -99,7 +108,7 @@ class _Text(io.TextIOBase):
     """The decoded text of a file as pandas reads it: refuses zero bytes, and chunks that take too much."""
 
     def __init__(self, text: IO[str], path: Path, most: int, lines: int) -> None:
-        self._text, self._path, self._most, self._lines = text, path, most, lines
+        self._text, self._path, self._most, self.lines = text, path, most, lines
         self.taken = 0
 
     def readable(self) -> bool:
@@ -109,12 +118,12 @@ class _Text(io.TextIOBase):
         body = self._text.read(size if size is not None else -1)
         self.taken += len(body)
         if "\0" in body:
-            line = self._lines + body[: body.index("\0")].count("\n") + 1
+            line = self.lines + body[: body.index("\0")].count("\n") + 1
             raise DataError(
                 f"{self._path}: expected a text, found a zero byte (NUL) in line {line}. The file is damaged, or in another encoding: set "
                 "data.encoding."
             )
-        self._lines += body.count("\n")
+        self.lines += body.count("\n")
         if self.taken > self._most:
             raise _TooLongError
         return body
@@ -267,6 +276,8 @@ class CsvTable:
                         per_row = max(1, source.taken // len(frame), self._width * 8)
                         rows = max(1, min(most, budget // 2 // per_row))
             except StopIteration:
+                if only is None and source.lines - lines > row:
+                    self._refuse_torn_rows(part)
                 return
             except pd.errors.EmptyDataError:
                 return
@@ -278,6 +289,7 @@ class CsvTable:
         seen: dict[int, set[CellKind]] = {place: set() for place in places}
         inside = [place for place in places if place < self._width]
         known: dict[int, set[str]] = {place: set() for place in places}
+        self._only_numbers = dict.fromkeys(places, True)  # also such as 007, which is a text as a label
         self._words = dict.fromkeys(places, 0)  # distinct cells that are words, less those that are numbers, well written or not
         for part in self.parts:
             for place, value in self._constants(part, places).items():
@@ -289,15 +301,13 @@ class CsvTable:
                     for cell in set(frame[order[place]].unique()) - known[place]:
                         kind = kind_of_cell(cell, self.dialect.decimal)
                         seen[place].add(kind)
-                        is_word = (
-                            kind is CellKind.TEXT and number_of_cell(cell) is None and not is_misread_number(cell, self.dialect.decimal)
-                        )
+                        is_number = number_of_cell(cell, self.dialect.decimal) is not None
+                        self._only_numbers[place] &= is_number
+                        is_word = kind is CellKind.TEXT and not is_number and not is_misread_number(cell, self.dialect.decimal)
                         self._words[place] += 1 if is_word else -1
                         if len(known[place]) < 10_000:
                             known[place].add(cell)
-        found = {place: kind_of_column(kinds) for place, kinds in seen.items()}
-        self._with_gaps = {place for place, kind in found.items() if kind is CellKind.TEXT and CellKind.MISSING in seen[place]}
-        return found
+        return {place: kind_of_column(kinds) for place, kinds in seen.items()}
 
     def sample(self, rows: int) -> dict[int, list[str]]:
         """Return the cells of the first file's first rows by the column's place."""
@@ -307,15 +317,14 @@ class CsvTable:
         named = [value or "" for value in self.parts[0].partition.values()]
         return columns | {self._width + number: [value] for number, value in enumerate(named)}
 
-    def has_missing_text(self, place: int) -> bool:
-        """Return whether a column of texts holds one that often stands for no value. `kinds` was asked for it before."""
-        return place in self._with_gaps
-
     def hint_of_header(self) -> str | None:
         """Return what to do if the header looks as if the file was read in a wrong way, else None."""
         header = self.names[: self._width]
         if self._config.column_names is not None:
             return None
+        kind = next((words for beginning, words in _NO_TABLE if header and header[0].lower().startswith(beginning)), None)
+        if kind is not None:
+            return f"Line {self._header_line} looks like {kind}"
         if len(header) == 1:
             for sign in (*_SEPARATORS, " "):
                 if self._config.label_column in [name.strip() for name in header[0].split(sign)] and sign != self.dialect.separator:
@@ -340,21 +349,16 @@ class CsvTable:
             )
         return None
 
-    def counts_rows(self, place: int) -> bool:
-        """Return whether a column holds the number of each row, from any start, over all files."""
-        start: float | None = None
-        row = 0
+    def numbers_rows(self, place: int, gaps: bool) -> bool:
+        """Return whether a column numbers the rows of all files, in any order; with `gaps`, numbers may be missing."""
+        numbers = DistinctNumbers(self._limit // _CHUNK_SHARE)
         for part in self.parts:
             own = self._order(part, self._header(part))[place]
             for _, frame in self._frames(part, (), [own]):
                 column = frame[own].to_numpy()
-                if column.dtype.kind not in "iu":
+                if column.dtype.kind not in "iu" or not numbers.add(column):
                     return False
-                start = int(column[0]) - row if start is None else start
-                if not np.array_equal(column, np.arange(len(column)) + (row + start)):
-                    return False
-                row += len(frame)
-        return row > 1
+        return numbers.number_rows(gaps)
 
     def chunks(
         self, given: Sequence[int], features: Sequence[int], kinds: dict[int, CellKind], names: Sequence[int] = ()
@@ -372,7 +376,8 @@ class CsvTable:
         """
         self._as_text = {place for place in names if kinds[place] is not CellKind.WHOLE_FLOAT}
         ignored = sorted(set(range(len(self.names))) - {*given, *features})
-        if len(features) == 1 and kinds[features[0]] is CellKind.TEXT:
+        as_numbers = self._config.feature_dtype != "int32" and len(features) == 1 and self._only_numbers[features[0]]
+        if len(features) == 1 and kinds[features[0]] is CellKind.TEXT and not (as_numbers and features[0] < self._width):
             self._refuse_numbers_with_words(features[0])
             yield from self._text_chunks(given, features[0], ignored, kinds)
             return
@@ -413,8 +418,17 @@ class CsvTable:
             order = self._order(part, self._header(part))
             texts = [order[place] for place in (*given, *ignored, feature) if place < self._width]
             for row, frame in self._frames(part, texts):
+                self._refuse_header(part, row, frame, [place for place in (*given, feature) if place < self._width], order)
                 values = self._values(part, row, frame, [*given, feature], order, constants, kinds)
                 yield CsvChunk(part, row, values, values.pop(feature))
+
+    def _refuse_header(self, part: TablePart, row: int, frame: Any, places: list[int], order: dict[int, int]) -> None:
+        """Raise DataError if a row is the header again; among texts nothing else would show it."""
+        if len(places) < 2:
+            return
+        repeated = np.logical_and.reduce([frame[order[place]].to_numpy() == self.names[place] for place in places])
+        if repeated.any():
+            raise DataError(f"{part.path}: {self.where(part, row + int(repeated.argmax()))}: expected a row, found the header. {_AGAIN}")
 
     def _order(self, part: TablePart, header: list[str]) -> dict[int, int]:
         """Return for each column of the table its place in one of the files."""
@@ -539,6 +553,28 @@ class CsvTable:
         line = next((line for number, line, _ in self._records(part) if number == row), None)
         return f"row {row}" if line is None else f"row {row} (line {line})"
 
+    def _refuse_torn_rows(self, part: TablePart) -> None:
+        """Raise DataError if a cell begins with a quote that another cell's quote, lines below, seems to close: rows would be lost."""
+        with self._opened(part) as text, _long_cells():
+            _, lines = self._read_header(text, part)
+            records = csv.reader(text, delimiter=self.dialect.separator, skipinitialspace=self.dialect.spaced, strict=True)
+            row = end = 0
+            while True:
+                try:
+                    row += not _is_blank(next(records))
+                except StopIteration:
+                    return
+                except csv.Error:
+                    row += 1
+                    if records.line_num > end + 1:
+                        raise DataError(
+                            f"{part.path}: row {row} (line {lines + end + 1}): expected the separator or the end of the line behind the "
+                            f'quote (") that closes a cell, found other text behind the one in line {lines + records.line_num}. Is a '
+                            "quote opened and never closed? Where quotes are plain characters, put the cell into quotes and double those "
+                            'in it ("").'
+                        ) from None
+                end = records.line_num
+
     def _cell_error(self, part: TablePart, row: int, place: int, cell: str, expected: str) -> DataError:
         record = next(((line, cells) for number, line, cells in self._records(part) if number == row), None)
         if record is not None and len(record[1]) < self._width:
@@ -550,7 +586,9 @@ class CsvTable:
         if kind is CellKind.MISSING and cell.strip():
             found += ", which stands for no value"
         hint = hint_of_cell(cell, self.dialect.decimal, yaml_text(name))
-        if name in (self._config.label_column, self._config.client_column):
+        if cell.strip() == name:
+            hint = _AGAIN
+        elif name in (self._config.label_column, self._config.client_column):
             hint = "Fill in the value or remove the row."
         return DataError(f"{part.path}: {where}, column {name or place + 1}: expected {expected}, found {found}. {hint}")
 
@@ -694,7 +732,7 @@ def _encoding(config: DataConfig, path: Path, head: bytes) -> tuple[str, str]:
         guess = utf16_without_mark(head[:4096])
         if guess is not None:
             raise DataError(f"{path}: expected UTF-8, found what looks like UTF-16 without a byte order mark. Set data.encoding={guess}.")
-        return "utf-8", "utf-8"
+        return "utf-8-sig", "utf-8"  # of a folder, another file may have the mark
     if mark is not None:
         family = mark.removesuffix("-sig")
         if not chosen.startswith(family):
@@ -708,7 +746,7 @@ def _encoding(config: DataConfig, path: Path, head: bytes) -> tuple[str, str]:
         raise DataError(
             f"{path}: expected {config.encoding}, as data.encoding says, found what looks like UTF-16. Set data.encoding={guess}."
         )
-    return chosen, f"{config.encoding}"
+    return "utf-8-sig" if chosen == "utf-8" else chosen, f"{config.encoding}"
 
 
 def _separator(config: DataConfig, sample: str, cut: bool) -> str:

@@ -75,13 +75,13 @@ def _batches(config: DataConfig, source: Source) -> Iterable[Batch]:
             )
         with _own(config, f"checking the batch from {row_name(row)} on"):
             checked = _checked(config, batch, row)
-        if len(checked.x):
+        if checked is not None:
             yield checked
-        row += len(checked.x)
+            row += len(checked.x)
 
 
-def _checked(config: DataConfig, batch: Batch, row: int) -> Batch:
-    """Return a batch whose columns are what `Batch` says, converted where nothing is lost.
+def _checked(config: DataConfig, batch: Batch, row: int) -> Batch | None:
+    """Return a batch whose columns are what `Batch` says, converted where nothing is lost; None if it has no examples.
 
     Raises:
         DataError: a column is of another type or length, or a value is missing or no number, id or label; it names the row, counted
@@ -93,6 +93,8 @@ def _checked(config: DataConfig, batch: Batch, row: int) -> Batch:
     if len(set(lengths.values())) != 1:
         found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise DataError(f"{where}: expected as many values in each column of a batch, found {found}, from {row_name(row)} on.")
+    if not lengths["x"]:
+        return None
     clients, is_test = columns["clients"], columns["is_test"]
     return Batch(
         _features(config, columns["x"], where, row),

@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from fedpipe.data.sources.table_files import LFS_POINTER
 from fedpipe.errors import DataError
 from fedpipe.redact import hide
 
@@ -153,6 +154,9 @@ def _decode(stream: IO[bytes], where: str, most_bytes: int, formats: tuple[str, 
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as err:
         raise DataError(f"{where}: expected an image that is safe to unpack, found one that is too large: {err} Resize it.") from err
     except UnidentifiedImageError as err:
+        stream.seek(0)
+        if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise DataError(f"{where}: expected an image, found the pointer that Git LFS has in its place. Run `git lfs pull`.") from err
         raise DataError(f"{where}: expected an image that Pillow reads, found another file. Convert it to PNG, or remove it.") from err
     except Exception as err:  # OSError, SyntaxError, struct.error, zlib.error, ...: Pillow's decoders raise these on damaged files
         reason = hide(" ".join(str(err).split()))[:200] or type(err).__name__

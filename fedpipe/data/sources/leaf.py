@@ -90,7 +90,7 @@ def _parse(config: DataConfig, file: Path) -> dict[str, dict[str, Any]]:
                 f"{file}: expected at most {limit / 1e6:.0f} MB of JSON under data.memory_limit_mb={config.memory_limit_mb}, found "
                 f"{file.stat().st_size / 1e6:.0f} MB. Raise the limit or split the file."
             )
-        body = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_no_twins)
+        body = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_twins)
     except (OSError, ValueError, RecursionError) as err:
         raise unreadable(file, "LEAF's JSON", err) from err
     ok = isinstance(body, dict) and isinstance(body.get("users"), list) and isinstance(body.get("user_data"), dict)

@@ -15,6 +15,7 @@ import numpy as np
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.cells import CellKind, kind_of_cell, kind_of_column, values_of_cells
 from fedpipe.data.sources.checks import BATCH_ROWS, unreadable
+from fedpipe.data.sources.row_numbers import DistinctNumbers
 from fedpipe.data.sources.table_files import TablePart, content_of, table_parts, wrong_content
 from fedpipe.errors import DataError, shorten
 
@@ -22,6 +23,8 @@ _GROUP_SHARE = 2
 """A row group may decode to the limit divided by this: one row could be all of it, and is copied once."""
 _BATCH_SHARE = 64
 """A batch of average rows may take the limit divided by this: it is held as Arrow, as NumPy and as bytes."""
+_INDEX_SHARE = 8
+"""What tells whether a column numbers the rows may take the limit divided by this."""
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12, "BYTE_ARRAY": 4}
 """Bytes of a decoded value; texts are decoded to the numbers of their words, and the words are in the file as they are."""
 
@@ -64,6 +67,7 @@ class ParquetTable:
         self.path, self._limit = path, config.memory_limit_mb * 1_000_000
         self.parts, self.left_out = table_parts(path, "parquet")
         self.notes: list[str] = []
+        self._leave_out_empty()
         first = self._schema(self.parts[0])
         self._width = len(first)
         self.names = [*first.names, *self.parts[0].partition]
@@ -76,14 +80,34 @@ class ParquetTable:
             self.format += f", folders name {', '.join(self.parts[0].partition)}"
         self._constant_kinds = self._kinds_of_constants()
 
+    def _leave_out_empty(self) -> None:
+        """Leave out the files without rows, if others have some: where nothing is, types are guesses, and columns may be missing."""
+        if len(self.parts) == 1:
+            return
+        rows = [self._metadata(part).num_rows for part in self.parts]
+        empty = [part.path.name for part, count in zip(self.parts, rows, strict=True) if not count]
+        if 0 < len(empty) < len(rows):
+            self.parts = [part for part, count in zip(self.parts, rows, strict=True) if count]
+            self.left_out.append(f"files without rows: {len(empty):,} ({shorten(empty, 3)})")
+
     def _schema(self, part: TablePart) -> Any:
         import pyarrow.parquet as pq
 
+        self._refuse_foreign(part)
+        with _readable(part.path):
+            return pq.read_schema(part.path)
+
+    def _metadata(self, part: TablePart) -> Any:
+        import pyarrow.parquet as pq
+
+        self._refuse_foreign(part)
+        with _readable(part.path):
+            return pq.read_metadata(part.path)
+
+    def _refuse_foreign(self, part: TablePart) -> None:
         content = content_of(part.path)
         if content not in ("parquet", "binary data"):
             raise wrong_content(part.path, "a Parquet file", content)
-        with _readable(part.path), pq.ParquetFile(part.path) as file:
-            return file.schema_arrow
 
     def _refuse_other_columns(self, part: TablePart, first: Any) -> None:
         schema = self._schema(part)
@@ -114,36 +138,36 @@ class ParquetTable:
             kinds[self._width + number] = kind_of_column(kind_of_cell(cell) if cell is not None else CellKind.MISSING for cell in cells)
         return kinds
 
-    def chunks(self, places: Sequence[int]) -> Iterator[ParquetChunk]:
+    def chunks(self, places: Sequence[int], names: Sequence[int] = ()) -> Iterator[ParquetChunk]:
         """Yield all rows with the columns at `places`.
+
+        Args:
+            places: places of the columns.
+            names: those of them that are names: what folders name stays as it is written, whole floats become whole numbers.
 
         Raises:
             DataError: a row group may decode to more than half of the limit, a column cannot be read, or a file is damaged.
         """
         for part in self.parts:
-            for row, columns in self._rows_of(part, places):
+            for row, columns in self._rows_of(part, places, names):
                 yield ParquetChunk(part, row, columns)
 
-    def counts_rows(self, place: int) -> bool:
-        """Return whether a column holds the number of each row, from any start, over all files."""
+    def numbers_rows(self, place: int, gaps: bool) -> bool:
+        """Return whether a column numbers the rows of all files, in any order; with `gaps`, numbers may be missing."""
         import pyarrow as pa
 
         if place >= self._width or not pa.types.is_integer(self.types[place]):
             return False
-        start: int | None = None
-        row = 0
+        numbers = DistinctNumbers(self._limit // _INDEX_SHARE)
         for chunk in self.chunks([place]):
             column = chunk.columns[place]
-            if column.null_count:
+            if column.null_count or not pa.types.is_integer(column.type):
                 return False
-            numbers = column.to_numpy(zero_copy_only=False)
-            start = int(numbers[0]) - row if start is None else start
-            if not np.array_equal(numbers, np.arange(len(numbers)) + (row + start)):
+            if not numbers.add(column.to_numpy(zero_copy_only=False)):
                 return False
-            row += len(numbers)
-        return row > 1
+        return numbers.number_rows(gaps)
 
-    def _rows_of(self, part: TablePart, places: Sequence[int]) -> Iterator[tuple[int, dict[int, Any]]]:
+    def _rows_of(self, part: TablePart, places: Sequence[int], names: Sequence[int]) -> Iterator[tuple[int, dict[int, Any]]]:
         inside = [place for place in places if place < self._width]
         named = [place for place in places if place >= self._width]
         row = 1
@@ -151,12 +175,12 @@ class ParquetTable:
             for batch in parquet_batches(part.path, self._limit, [self.names[place] for place in inside]):
                 at = {name: number for number, name in enumerate(batch.schema.names)}
                 columns = {place: batch.column(at[self.names[place]]) for place in inside}
-                columns |= {place: self._constant(part, place, batch.num_rows) for place in named}
+                columns |= {place: self._constant(part, place, batch.num_rows, place in names) for place in named}
                 if batch.num_rows:
                     yield row, columns
                 row += batch.num_rows
 
-    def _constant(self, part: TablePart, place: int, rows: int) -> Any:
+    def _constant(self, part: TablePart, place: int, rows: int, is_name: bool) -> Any:
         """Return a column that the folders name, for some rows of a file."""
         import pyarrow as pa
 
@@ -164,7 +188,8 @@ class ParquetTable:
         cell = part.partition[name]
         if cell is None:
             raise DataError(f"{part.path}: expected a value in the folder {name}=..., found none. Fill it in or remove the folder.")
-        values, gap = values_of_cells(np.array([cell], object), self._constant_kinds[place])
+        kind = self._constant_kinds[place]
+        values, gap = values_of_cells(np.array([cell], object), kind, as_text=is_name and kind is not CellKind.WHOLE_FLOAT)
         if gap is not None:
             raise DataError(f"{part.path}: expected a value in the folder {name}=..., found {cell!r}. Fill it in or remove the folder.")
         return pa.array(values * rows)
@@ -225,6 +250,8 @@ def is_image_type(kind: Any) -> bool:
     """Return whether a column may hold encoded images: bytes, or Hugging Face's structure of bytes and path."""
     import pyarrow as pa
 
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return True
     if not pa.types.is_struct(kind):

@@ -15,9 +15,14 @@ TableKind = Literal["csv", "parquet"]
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".dat", ".psv")
 COMPRESSIONS = (".gz", ".bz2", ".xz")
+_PACKED = (*COMPRESSIONS, ".zst", ".lz4", ".snappy", ".zip")
 _PARTITION = re.compile(r"([^=]+)=(.*)", re.DOTALL)
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
+_SEPARATORS = b"\x01\x1e\x1f"
+"""Bytes that separate cells in texts: Hive's, and ASCII's own."""
+LFS_POINTER = b"version https://git-lfs.github.com/spec"
+"""What Git LFS writes in place of a file that was not fetched begins so."""
 _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
     (b"PAR1", "parquet"),
     (b"PARE", "an encrypted Parquet file"),
@@ -40,6 +45,7 @@ _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
     (b"GIF8", "an image"),
     (b"$FL2", "an SPSS file"),
     (b"\x7fELF", "a program"),
+    (LFS_POINTER, "a pointer"),
 )
 
 
@@ -135,7 +141,8 @@ def has_table_name(path: Path) -> bool:
 def _is_part(path: Path, kind: TableKind) -> bool:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if kind == "parquet":
-        return ".parquet" in suffixes or content_of(path) == "parquet"
+        compressed = ".parquet" in suffixes and suffixes[-1] in _PACKED  # read as such, or refused: it may hold rows
+        return suffixes[-1:] == [".parquet"] or compressed or content_of(path) == "parquet"
     last = suffixes[-2:-1] if suffixes[-1:] and suffixes[-1] in COMPRESSIONS else suffixes[-1:]
     return last[:1] in ([suffix] for suffix in TEXT_SUFFIXES) or (not last and path.name.startswith("part-"))
 
@@ -160,7 +167,7 @@ def content_of(path: Path) -> str:
         return "text"
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or _zeros(head) != "none":
         return "text" if _zeros(head) != "mixed" else "binary data"
-    odd = sum(byte < 9 or 13 < byte < 32 for byte in head)
+    odd = sum((byte < 9 or 13 < byte < 32) and byte not in _SEPARATORS for byte in head)
     return "text" if odd * 20 <= len(head) else "binary data"
 
 
@@ -186,6 +193,7 @@ _SOURCE_OF = {
     "sqlite": "It is a SQLite file: set data.source=sqlite if TFF wrote it, or export the table as CSV",
     "zip": "It is a ZIP archive (also .xlsx and .npz are): unpack it, save a sheet as CSV, or set data.source=npz",
     "empty": "It is empty",
+    "a pointer": "It is the pointer that Git LFS has in place of a file: run `git lfs pull`",
 }
 
 

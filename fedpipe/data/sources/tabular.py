@@ -22,6 +22,7 @@ from fedpipe.data.sources.checks import check_features, check_ids, check_labels,
 from fedpipe.data.sources.csv_file import CsvTable, yaml_text
 from fedpipe.data.sources.decode import decode_image, without_equal_channels
 from fedpipe.data.sources.parquet_file import ParquetTable, is_image_type
+from fedpipe.data.sources.row_numbers import RowNumberColumns
 from fedpipe.data.sources.table_files import TablePart, content_of
 from fedpipe.errors import DataError, shorten
 
@@ -30,7 +31,10 @@ SPLIT_COLUMN = "split"
 _INDEX = re.compile(r"|Unnamed: \d+(_level_\d+|\.\d+)*|__index_level_\d+__")
 """Names that pandas gives to an index when it writes a table, and to a column without a name when it reads one."""
 _PERHAPS_INDEX = re.compile(r"index|level_\d+|id|idx|row|rows|row_?(id|num|number|names?|index)|rownames?|observation|obs|no|nr", re.I)
-"""Names of columns that are left out if they count the rows."""
+"""Names of columns that are left out if they number the rows."""
+_NUMBERS_WITH_GAPS = re.compile(r"index|level_\d+|id|idx|row_?(id|num|number|index)", re.I)
+"""Those of them that are left out as well where the numbers have gaps, as of a part of the rows."""
+_IMAGE_FILE = re.compile(r".{1,1000}\.(png|jpe?g|gif|bmp|webp|tiff?)", re.I)
 _IMAGE_SHARE = 8
 """A batch of decoded images may take the limit divided by this."""
 
@@ -308,13 +312,18 @@ def _without_index(table: CsvTable | ParquetTable, places: list[int]) -> tuple[l
     written = set(table.index) if isinstance(table, ParquetTable) else set()
     index = [place for place in places if place in written or _INDEX.fullmatch(table.names[place])]
     others = [place for place in places if place not in index]
-    counting = [place for place in others if _PERHAPS_INDEX.fullmatch(table.names[place]) and table.counts_rows(place)]
+    counting = [
+        place
+        for place in others
+        if _PERHAPS_INDEX.fullmatch(table.names[place])
+        and table.numbers_rows(place, gaps=_NUMBERS_WITH_GAPS.fullmatch(table.names[place]) is not None)
+    ]
     left_out = []
     if index:
         shown = shorten(table.names[place] or f"(no name, column {place + 1})" for place in index)
         left_out.append(f"columns of row numbers or names, such as pandas' index: {shown}")
     if counting:
-        left_out.append(f"columns that count the rows: {shorten(table.names[place] for place in counting)}")
+        left_out.append(f"columns that number the rows: {shorten(table.names[place] for place in counting)}")
     return [place for place in others if place not in counting], left_out
 
 
@@ -361,9 +370,9 @@ class _Reader:
         self._config, self._table, self._roles = config, table, roles
         self._names = [table.names[place] for place in roles.features]
         self._kinds: dict[int, CellKind] = {}
-        self._counting: npt.NDArray[np.bool_] | None = None
+        self._numbering = RowNumberColumns()
         self._done = 0
-        self._texts_like_lists = True
+        self._texts_like_lists = self._texts_like_files = True
         self._form = ""
 
     def batches(self) -> Iterator[Batch]:
@@ -405,7 +414,7 @@ class _Reader:
         for chunk in table.chunks(roles.given, roles.features, kinds, names):
             if isinstance(chunk.x, list):
                 self._form = f"texts in the column {self._names[0]}, their bytes as tokens"
-                self._look_for_lists(chunk.x)
+                self._look_at_texts(chunk.x)
                 x: Any = check_sequences(chunk.x, chunk.part.path, chunk.first_row, 1)
             else:
                 x = self._numbers(chunk.part, chunk.first_row, chunk.x)
@@ -416,20 +425,25 @@ class _Reader:
         if len(roles.features) == 1 and is_image_type(table.types[roles.features[0]]):
             yield from self._image_rows(table)
             return
-        for chunk in table.chunks([*roles.given, *roles.features]):
+        names = [place for place in (roles.client, roles.split) if place is not None]
+        for chunk in table.chunks([*roles.given, *roles.features], names):
             columns = [(table.names[place], chunk.columns[place]) for place in roles.features]
             x = features_of(self._config, chunk.part.path, columns, chunk.first_row)
-            if isinstance(x, list):
+            if isinstance(x, list) and _is_text(columns[0][1].type):
+                self._form = f"texts in the column {self._names[0]}, their bytes as tokens"
+                self._look_at_texts(columns[0][1].slice(0, 100).to_pylist())
+            elif isinstance(x, list):
                 self._form = f"sequences in the column {self._names[0]}"
-            elif len(columns) == 1 and _is_list(columns[0][1].type):
-                self._form = f"lists of {x.shape[1]} numbers in the column {self._names[0]}"
+            elif not _is_number(columns[0][1].type):
+                self._form = f"lists of {' x '.join(map(str, x.shape[1:]))} numbers in the column {self._names[0]}"
             yield _Rows(chunk.part, chunk.first_row, x, {place: chunk.columns[place].to_pylist() for place in roles.given})
 
     def _image_rows(self, table: ParquetTable) -> Iterator[_Rows]:
         place = self._roles.features[0]
         most = self._config.memory_limit_mb * 1_000_000 // _IMAGE_SHARE
         shape: tuple[int, ...] | None = None
-        for chunk in table.chunks([*self._roles.given, place]):
+        names = [place for place in (self._roles.client, self._roles.split) if place is not None]
+        for chunk in table.chunks([*self._roles.given, place], names):
             values = {given: chunk.columns[given].to_pylist() for given in self._roles.given}
             images: list[npt.NDArray[np.uint8]] = []
             start = 0
@@ -437,7 +451,8 @@ class _Reader:
                 where = f"{chunk.part.path}, row {chunk.first_row + number}, column {table.names[place]}"
                 pixels = decode_image(_image_bytes(cell.as_py(), where), where, most)
                 if shape is None:
-                    shape = without_equal_channels(pixels).shape
+                    plain = without_equal_channels(pixels)
+                    shape = plain.shape if plain is pixels or self._all_grey(table, place, most) else pixels.shape
                 if len(shape) == 2:
                     pixels = without_equal_channels(pixels)
                 if pixels.shape != shape:
@@ -452,6 +467,15 @@ class _Reader:
                 yield _Rows(chunk.part, chunk.first_row + start, np.stack(images), _sliced(values, start, len(images)))
         self._form = f"images of {_size(shape or ())} in the column {self._names[0]}"
 
+    def _all_grey(self, table: ParquetTable, place: int, most: int) -> bool:
+        """Return whether all images are grey or have three equal channels: the first of colour images may be all black."""
+        for chunk in table.chunks([place]):
+            for number, cell in enumerate(chunk.columns[place]):
+                where = f"{chunk.part.path}, row {chunk.first_row + number}, column {table.names[place]}"
+                if without_equal_channels(decode_image(_image_bytes(cell.as_py(), where), where, most)).ndim == 3:
+                    return False
+        return True
+
     def _numbers(self, part: TablePart, row: int, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return checked_columns(self._config, self._names, x, f"{part.path}", lambda number: self._where(part, number), row)
 
@@ -461,18 +485,13 @@ class _Reader:
     # What is said of it
 
     def _watch(self, x: npt.NDArray[Any] | list[Any]) -> None:
-        """Note which columns count the rows from the first to the last."""
+        """Note which columns number the rows."""
         if isinstance(x, np.ndarray) and x.ndim == 2 and x.shape[1] == len(self._names):
-            if self._counting is None:
-                self._first = x[0].astype(np.float64)
-                self._counting = np.ones(x.shape[1], np.bool_)
-            places = np.flatnonzero(self._counting)
-            if len(places):
-                counted = self._first[places] + np.arange(self._done, self._done + len(x))[:, None]
-                self._counting[places] = (x[:, places] == counted.astype(x.dtype)).all(axis=0)
+            self._numbering.add(x)
         self._done += len(x)
 
-    def _look_for_lists(self, texts: Sequence[str]) -> None:
+    def _look_at_texts(self, texts: Sequence[str]) -> None:
+        self._texts_like_files = self._texts_like_files and all(map(_IMAGE_FILE.fullmatch, texts[:100]))
         if self._texts_like_lists:
             self._texts_like_lists = all(
                 re.fullmatch(r"[\[(]?\s*-?[\d.]+([\s,;]+-?[\d.]+)+\s*[\])]?", text[:10_000]) for text in texts[:100]
@@ -482,10 +501,10 @@ class _Reader:
         """Return what was understood, after the rows were read."""
         table, roles = self._table, self._roles
         notes = list(roles.notes)
-        if self._counting is not None and self._counting.any() and self._done >= 10:
-            named = [name for name, counts in zip(self._names, self._counting, strict=True) if counts]
+        named = [self._names[place] for place in self._numbering.found()]
+        if named:
             notes.append(
-                f"the column {shorten(named)} counts the rows and is a feature: if it is a row number, leave it out with "
+                f"the column {shorten(named)} numbers the rows and is a feature: if it is a row number, leave it out with "
                 f"data.ignore_columns=[{_listed(named)}]"
             )
         if self._form.startswith("texts") and self._texts_like_lists:
@@ -493,8 +512,11 @@ class _Reader:
                 f"the texts in {self._names[0]} look like lists of numbers and were read as characters: write the numbers into columns, or "
                 "as lists into Parquet"
             )
-        if isinstance(table, CsvTable) and roles.label is not None and table.has_missing_text(roles.label):
-            notes.append(f"a label such as NA, nan or null occurs in {table.names[roles.label]} and is a class like the others")
+        if self._form.startswith("texts") and self._texts_like_files:
+            notes.append(
+                f"the texts in {self._names[0]} look like names of image files and were read as characters: set data.source=images, or put "
+                "the bytes of the images into Parquet"
+            )
         count = len(roles.features)
         form = self._form or f"{count:,} column{'s' if count != 1 else ''} of numbers: {shorten(self._names, 5)}"
         about = []
@@ -602,6 +624,8 @@ def features_of(config: DataConfig, path: Path, columns: list[tuple[str, Any]], 
         )
     if len(columns) == 1 and _is_list(columns[0][1].type):
         return _lists(config, path, *columns[0], row)
+    if len(columns) == 1 and _is_tensor(columns[0][1].type):
+        return check_features(columns[0][1].to_numpy_ndarray(), path, row, config.feature_dtype, counted_from=1)
     if len(columns) == 1 and _is_text(columns[0][1].type):
         return check_sequences(columns[0][1].to_pylist(), path, row, 1)
     others = [(name, str(column.type)) for name, column in columns if not _is_number(column.type)]
@@ -627,6 +651,8 @@ def _lists(config: DataConfig, path: Path, name: str, column: Any, row: int) -> 
     import pyarrow.compute as pc
 
     inner, values = column.type.value_type, column.flatten()
+    if _is_list(inner):
+        return check_features(_arrays(path, name, column, row), path, row, config.feature_dtype, counted_from=1)
     if not _is_number(inner) or values.null_count:
         raise DataError(f"{path}: expected lists of numbers without gaps in {name}, found {column.type} or a gap from row {row} on.")
     whole = pa.types.is_integer(inner)
@@ -647,6 +673,32 @@ def _lists(config: DataConfig, path: Path, name: str, column: Any, row: int) -> 
         )
     kept = np.uint8 if pa.types.is_uint8(inner) else np.int64 if whole else np.float64
     return check_features(flat.reshape(len(column), lengths[0]).astype(kept), path, row, config.feature_dtype, tokens=True, counted_from=1)
+
+
+def _arrays(path: Path, name: str, column: Any, row: int) -> npt.NDArray[Any]:
+    """Return a column of lists of lists of numbers as one array, [rows, lists, ..., numbers]."""
+    import pyarrow.compute as pc
+
+    shape, kind = [len(column)], column.type
+    while _is_list(kind):
+        sizes = pc.unique(pc.list_value_length(column)).to_pylist()
+        if len(sizes) != 1 or sizes[0] is None:
+            raise DataError(
+                f"{path}: expected lists in lists of the same size in every row of {name}, found sizes {shorten(sizes, 3)} from row {row} "
+                f"on. Pad or correct them, or leave the column out: data.ignore_columns=[{yaml_text(name)}]."
+            )
+        shape.append(sizes[0])
+        column, kind = column.flatten(), kind.value_type
+    if not _is_number(kind) or column.null_count:
+        found = "values that are missing (null)" if _is_number(kind) else str(kind)
+        raise DataError(f"{path}: expected lists in lists of numbers in {name}, found {found} from row {row} on. Correct them.")
+    return np.asarray(_plain_numbers(column).to_numpy(zero_copy_only=False)).reshape(shape)
+
+
+def _is_tensor(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return isinstance(kind, pa.FixedShapeTensorType)
 
 
 def _is_list(kind: Any) -> bool:

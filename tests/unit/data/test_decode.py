@@ -163,3 +163,8 @@ def test_a_color_profile_does_not_change_the_pixels() -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     image = Image.new("RGB", (2, 2), (10, 200, 30))
     np.testing.assert_array_equal(decode_image(encoded(image, icc_profile=profile), "x"), np.asarray(image))
+
+
+def test_the_pointer_of_git_lfs_is_named() -> None:
+    with pytest.raises(DataError, match=r"a\.png: expected an image, found the pointer .* Run `git lfs pull`\."):
+        decode_image(b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 12\n", "a.png")

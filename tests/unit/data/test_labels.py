@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fedpipe.config import DataConfig
+from fedpipe.data.labels import id_notes, label_notes
 from fedpipe.data.manifest import Manifest
 from fedpipe.data.population import Population
 from fedpipe.data.prepare import prepare_shards
@@ -309,6 +310,8 @@ def test_leaf_labels(tmp_path: Path) -> None:
     config = DataConfig(source="leaf", path="f.json", clients=None)
     leaf(tmp_path, u={"x": [[1], [2]], "y": [[3.0], [5]]}, v={"x": [[1], [2]], "y": [5, 3]})
     assert prepare_shards(config, tmp_path / "shards", tmp_path).vocabulary == ("3", "5")
+    (tmp_path / "f.json").write_text("\ufeff" + (tmp_path / "f.json").read_text(), encoding="utf-8")
+    assert prepare_shards(config, tmp_path / "shards", tmp_path).vocabulary == ("3", "5")
     leaf(tmp_path, u={"x": [[1], [2]], "y": [0, 1]}, v={"x": [[1], [2]], "y": ["a", "b"]})
     with pytest.raises(DataError, match="labels texts after whole numbers from row 2 on"):
         prepare_shards(config, tmp_path / "shards", tmp_path)
@@ -387,6 +390,31 @@ def test_columns_of_other_kinds_are_converted(prepare: Prepare, columns: dict[st
 def test_batches_that_differ_are_refused_with_the_row(prepare: Prepare, wrong: dict[str, Any]) -> None:
     with pytest.raises(DataError, match=r"expected all examples alike, found .* from row 12 on"):
         prepare(changed(), changed(**wrong))
+    with pytest.raises(DataError, match=r"found clients none after given, test split given after none from row 12 on"):
+        prepare(changed(), changed(clients=None, is_test=[0, 1] * 6))
+
+
+class Tensor:
+    """What tensors of other libraries have in common."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = np.asarray(value)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return self.value if dtype is None else self.value.astype(dtype)
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+
+def test_lists_of_tensors_and_batches_without_examples_are_taken(prepare: Prepare) -> None:
+    nothing = Batch(np.empty((0, 2)), [], [])
+    tensors = changed(x=[Tensor(x) for x in X], y=[Tensor(label) for label in [3, 5] * 6])
+    manifest, population = prepare(nothing, tensors, Batch([], [], []), changed(y=[3, 5] * 6))
+    assert (manifest.vocabulary, sum(manifest.examples.values())) == (("3", "5"), 24)
+    assert set(labels_by_features(population).items()) == {(float(2 * row), row % 2) for row in range(12)}
+    with pytest.raises(DataError, match=r"expected labels in every row, found none .* at row 1 "):
+        prepare(changed(y=[Tensor(1.0), Tensor(np.nan)] * 6))
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 2.0, "2", True])
@@ -401,3 +429,16 @@ def test_what_is_no_batch_ends_nothing_silently(prepare: Prepare) -> None:
         prepare(changed(), nothing, changed())
     with pytest.raises(DataError, match=r"while checking the batch from row 12 \(the first row is 0\) on"):
         prepare(changed(), changed(x=[[[1], [1, 2]]] * 12))
+
+
+def test_texts_that_may_not_be_meant_are_said() -> None:
+    assert label_notes(("DE", "NA"), 100, None) == [
+        "a label such as NA, nan or null, or of spaces alone, occurs and is a class like the others"
+    ]
+    assert label_notes(("cat", "cat ", "dog"), 100, None) == [
+        "labels differ in spaces, case or the way of writing accents alone, and each is a class: 'cat' and 'cat '"
+    ]
+    assert label_notes((" ", "-", "A", "a"), 100, None) == []  # characters of a text
+    assert id_notes(("a", "a ", "e\u0301", "\u00e9")) == [
+        "ids of clients differ in spaces or the way of writing accents alone, and each is a client: 'a ' and 'a', 'e\u0301' and '\u00e9'"
+    ]

@@ -12,10 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from fedpipe.config import DataConfig
 from fedpipe.data.prepare import prepare_shards
 from fedpipe.data.sources import SourceSummary, open_source
+from fedpipe.data.sources.row_numbers import DistinctNumbers
 from fedpipe.data.sources.tabular import open_features
 from fedpipe.errors import DataError
 from fedpipe.steps.describe import understood_lines
@@ -267,10 +269,48 @@ def test_an_index_with_a_name_is_left_out_and_a_client_in_it_is_the_client(tmp_p
     frame.set_index("client").to_parquet(tmp_path / "t.parquet")
     rows, summary = opened(tmp_path / "t.parquet", "parquet")
     assert {client for client, _, _ in rows} == {"a", "b"}
-    assert "the column key counts the rows and is a feature" in " ".join(summary.notes)
+    assert "the column key numbers the rows and is a feature" in " ".join(summary.notes)
     frame.rename(columns={"key": "id"}).to_csv(tmp_path / "t.csv", index=False)
     rows, summary = opened(tmp_path / "t.csv")
-    assert (summary.columns, summary.left_out) == (("x",), ("columns that count the rows: id",))
+    assert (summary.columns, summary.left_out) == (("x",), ("columns that number the rows: id",))
+
+
+@pytest.mark.parametrize("source", ["csv", "parquet"])
+def test_row_numbers_are_no_feature_in_whatever_order_the_rows_are(tmp_path: Path, source: str) -> None:
+    frame = pd.DataFrame({"client": ["a", "b"] * 20, "label": [0] * 20 + [1] * 20, "x": np.arange(40) % 7})
+    path = tmp_path / f"t.{source}"
+
+    def read(table: pd.DataFrame) -> SourceSummary:
+        table.to_csv(path, index=False) if source == "csv" else table.to_parquet(path)
+        return opened(path, source)[1]
+
+    shuffled = frame.sample(frac=1, random_state=1)
+    for name in ("index", "level_0", "id", "ROW_ID"):
+        for table in (shuffled, shuffled.iloc[::-1], shuffled[:25]):  # some of the rows: the numbers have gaps
+            summary = read(table.rename_axis(name).reset_index())
+            assert summary.columns == ("x",), name
+            assert summary.left_out == (f"columns that number the rows: {name}",)
+    assert read(shuffled[:25].rename_axis("obs").reset_index()).columns == ("obs", "x")  # a gap: perhaps a quantity
+    assert read(shuffled.rename_axis("obs").reset_index()).columns == ("x",)
+    assert read(frame.assign(id=np.arange(40) // 2)).columns == ("x", "id")  # numbers that stand twice number no rows
+    summary = read(shuffled.rename_axis("key").reset_index())
+    assert summary.columns == ("key", "x")
+    assert "the column key numbers the rows and is a feature" in " ".join(summary.notes)
+    assert read(frame.assign(key=2**53 + 1)).notes == ()
+
+
+def test_row_numbers_are_told_apart_within_a_bound_of_memory() -> None:
+    generator = np.random.default_rng(1)
+    for first in (0, -5, 10**15):
+        numbers = DistinctNumbers(20_000)
+        assert all(numbers.add(part) for part in np.split(first + generator.permutation(10_000), 10))
+        assert numbers.number_rows(gaps=False)
+        assert not numbers.add(np.array([first + 17]))
+    numbers = DistinctNumbers(20_000)
+    assert numbers.add(np.arange(0, 40, 2))
+    assert (numbers.number_rows(gaps=False), numbers.number_rows(gaps=True)) == (False, True)
+    assert not numbers.add(np.array([10**9]))
+    assert not DistinctNumbers(100).add(np.array([2**64 - 1], np.uint64))
 
 
 # Folders
@@ -452,6 +492,69 @@ def test_a_null_in_parquet_is_named_with_row_and_column(tmp_path: Path) -> None:
         opened(tmp_path / "t.parquet", "parquet")
 
 
+def test_files_without_rows_and_files_of_checksums_are_no_part_of_a_table(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"client": ["a", "b"], "label": [0, 1], "x": [1.5, 2.0]})
+    (tmp_path / "t").mkdir()
+    frame[:0].astype(object).to_parquet(tmp_path / "t" / "part-0.parquet")  # a column without values has no type
+    frame.to_parquet(tmp_path / "t" / "part-1.parquet")
+    pd.DataFrame().to_parquet(tmp_path / "t" / "part-2.parquet")
+    (tmp_path / "t" / "part-1.parquet.crc").write_bytes(b"crc\0\1")
+    rows, summary = opened(tmp_path / "t", "parquet")
+    assert rows == [("a", 0, [1.5]), ("b", 1, [2.0])]
+    assert summary.left_out == (
+        "files that are no Parquet: 1 (part-1.parquet.crc)",
+        "files without rows: 2 (part-0.parquet, part-2.parquet)",
+    )
+
+
+def test_clients_that_folders_name_stay_as_they_are_written(tmp_path: Path) -> None:
+    names = ("1.50", "1.5", "1e3", "1000")
+    for name in names:
+        (tmp_path / "t" / f"client={name}").mkdir(parents=True)
+        pq.write_table(pa.table({"label": [0, 1], "x": [1.0, 2.0]}), tmp_path / "t" / f"client={name}" / "0.parquet")
+    rows, _ = opened(tmp_path / "t", "parquet")
+    assert {client for client, _, _ in rows} == set(names)
+
+
+def test_each_file_of_a_folder_may_have_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "0.csv").write_text(HEADER + ROWS)
+    (tmp_path / "t" / "1.csv").write_text("\ufeff" + HEADER + ROWS, encoding="utf-8")
+    assert opened(tmp_path / "t")[0] == GOOD * 2
+
+
+def png(pixels: Any) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_colour_images_may_begin_with_one_that_looks_grey(tmp_path: Path) -> None:
+    black, red = np.zeros((2, 2, 3)), np.full((2, 2, 3), (255, 0, 0))
+    columns = {"client": ["a"] * 2, "label": [0, 1]}
+    for second, shape in ((red, (2, 2, 3)), (black, (2, 2)), (black[..., 0], (2, 2))):
+        image = pa.array([png(black), png(second)]).dictionary_encode()
+        pq.write_table(pa.table({**columns, "image": image}), tmp_path / "t.parquet")
+        rows, _ = opened(tmp_path / "t.parquet", "parquet")
+        assert [np.shape(x) for _, _, x in rows] == [shape, shape]
+    pq.write_table(pa.table({**columns, "image": ["a/1.png", "a/2.JPG"]}), tmp_path / "t.parquet")
+    assert "the texts in image look like names of image files" in " ".join(opened(tmp_path / "t.parquet", "parquet")[1].notes)
+
+
+def test_lists_in_lists_are_arrays(tmp_path: Path) -> None:
+    x = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    nested = [pa.array(x.tolist(), pa.list_(pa.list_(kind))) for kind in (pa.uint8(), pa.int64(), pa.float64())]
+    for column in (*nested, pa.FixedShapeTensorArray.from_numpy_ndarray(x)):
+        pq.write_table(pa.table({"client": ["a", "a"], "label": [0, 1], "x": column}), tmp_path / "t.parquet")
+        rows, summary = opened(tmp_path / "t.parquet", "parquet")
+        assert [features for _, _, features in rows] == x.tolist()
+        assert summary.features.startswith("lists of 2 x 3 numbers in the column x")
+    for wrong in ([[1.0], [2.0]], [[1.0, 2.0], [3.0]]):
+        pq.write_table(pa.table({"client": ["a", "a"], "label": [0, 1], "x": [[[1.0, 2.0]] * 2, wrong]}), tmp_path / "t.parquet")
+        with pytest.raises(DataError, match="expected lists in lists of the same size in every row of x, found sizes 2, 1 from row 1 on"):
+            opened(tmp_path / "t.parquet", "parquet")
+
+
 # What is said
 
 
@@ -469,9 +572,54 @@ def test_prepare_says_what_it_understood(tmp_path: Path) -> None:
     ]
 
 
-def test_a_label_that_looks_like_a_missing_value_is_said(table: Any) -> None:
-    _, summary = table(HEADER + "c0,NA,1,2\nc0,DE,1,3\n")
-    assert summary.notes == ("a label such as NA, nan or null occurs in label and is a class like the others",)
+def test_a_quote_that_another_cells_quote_closes_loses_no_rows(table: Any) -> None:
+    lost = [f"c0,l0,{text}\n" for text in ('"hello', "world", '"bye" she said', '5" pipes', '"a" b')]
+    said = refusal(table, "client,label,text\n" + "".join(lost))
+    assert said.startswith("t.csv: row 1 (line 2): expected the separator or the end of the line behind the quote")
+    assert "found other text behind the one in line 4." in said
+    noted = [line.replace("l0,", "0,1.5,") for line in lost]
+    assert "row 1 (line 2)" in refusal(table, "client,label,x,note\n" + "".join(noted), ignore_columns=["note"])
+    rows, _ = table("client,label,text\n\n" + "".join(lost[3:]) + 'c0,l1,"two\nlines"\n\n')
+    assert [text_of(x) for _, _, x in rows] == ['5" pipes', "a b", "two\nlines"]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ('{"a": 1}\n{"a": 2}\n', "Line 1 looks like JSON: convert it into a table"),
+        ("<html>\n<b>404</b>\n", "Line 1 looks like HTML or XML, such as the page that says why a download failed"),
+        ("# made by hand\n" + HEADER + ROWS, "Line 1 looks like a comment: remove the lines above the header."),
+        (
+            "version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
+            "It is the pointer that Git LFS has in place of a file: run `git lfs pull`.",
+        ),
+    ],
+)
+def test_what_is_no_table_is_named(table: Any, text: str, hint: str) -> None:
+    assert hint in refusal(table, text)
+
+
+def test_one_column_of_numbers_with_leading_zeros_is_one_of_numbers(table: Any) -> None:
+    text = "client,label,a\n" + "".join(f"c0,l0,{number:05d}\n" for number in range(0, 900, 7))
+    rows, summary = table(text)
+    assert [x for _, _, x in rows] == [[float(number)] for number in range(0, 900, 7)]
+    assert summary.features.startswith("1 column of numbers: a")
+    assert text_of(table(text, feature_dtype="int32")[0][1][2]) == "00007"
+
+
+def test_the_separator_of_hive_can_be_set(table: Any) -> None:
+    assert table((HEADER + ROWS).replace(",", "\x01"), separator="\x01")[0] == GOOD
+
+
+def test_names_are_texts_that_are_no_header_and_no_spaces(table: Any) -> None:
+    text = "client,label,text\nc0,l0,one\n"
+    joined = refusal(table, text + text)
+    assert joined.startswith("t.csv: row 2 (line 3): expected a row, found the header. Were files joined with their headers?")
+    numbers = refusal(table, (HEADER + ROWS) * 2)
+    assert "row 7 (line 8), column a: expected a number, found 'a'. Were files joined with their headers? Remove the line." in numbers
+    assert "expected client ids that name a client, found one of spaces alone, at row 2 (line 3), column client" in refusal(
+        table, text + "  ,l0,two\n"
+    )
 
 
 def test_features_are_found_by_name_without_labels(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""Columns that number the rows, in whatever order the rows are: a table that was sorted or shuffled keeps the numbers it had before.
+
+Such a column is no feature. Where the rows were sorted by label when they were numbered, it tells the label.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_MOST_EXACT_FLOAT32 = 2**24
+_MANY_ROWS = 20
+"""So many different numbers with gaps are no chance."""
+
+
+class DistinctNumbers:
+    """Whether a column holds a different whole number in each row. Takes a byte for each number of the range that they span."""
+
+    def __init__(self, most_bytes: int) -> None:
+        """Take the bytes that may be used; a column that spans more counts as none that numbers the rows."""
+        self._most = most_bytes
+        self._seen: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self._first = self._low = self._high = 0
+        self._rows = 0
+
+    def add(self, numbers: npt.NDArray[Any]) -> bool:
+        """Take the next numbers, whole ones [n] with n > 0; return False once one came twice, or they span too much."""
+        low, high = int(numbers.min()), int(numbers.max())
+        if high > np.iinfo(np.int64).max:
+            return False
+        self._low, self._high = (min(low, self._low), max(high, self._high)) if self._rows else (low, high)
+        if not self._make_room():
+            return False
+        places = numbers.astype(np.int64) - self._first
+        if len(np.unique(places)) < len(places) or self._seen[places].any():
+            return False
+        self._seen[places] = True
+        self._rows += len(places)
+        return True
+
+    def number_rows(self, gaps: bool) -> bool:
+        """Return whether the numbers that came, all different, are those of rows: without gaps, or with `gaps` many of them."""
+        return self._rows > 1 and (self._high - self._low + 1 == self._rows or (gaps and self._rows >= _MANY_ROWS))
+
+    def _make_room(self) -> bool:
+        """Let `_seen` reach from the lowest number to the highest, and as far again where it grew; False if that is too much."""
+        held, needed = len(self._seen), self._high - self._low + 1
+        if needed > self._most:
+            return False
+        below, above = self._low < self._first, self._high >= self._first + held
+        if held and not below and not above:
+            return True
+        more = min(held, self._most - needed)
+        first = self._low - more if below else self._low
+        end = self._high + 1 + (0 if below else more)
+        seen = np.zeros(end - first, np.bool_)
+        low, high = max(first, self._first), min(end, self._first + held)
+        if low < high:
+            seen[low - first : high - first] = self._seen[low - self._first : high - self._first]
+        self._first, self._seen = first, seen
+        return True
+
+
+class RowNumberColumns:
+    """Which of the columns of features hold each whole number of a range once, by the sums of numbers and squares."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+
+    def add(self, x: npt.NDArray[Any]) -> None:
+        """Take the next rows, [n, columns] with n > 0."""
+        if not self._rows:
+            self._left = np.arange(x.shape[1])
+            self._low = np.full(x.shape[1], np.inf)
+            self._high, (self._sum, self._squares) = -self._low, np.zeros((2, x.shape[1]))
+        self._rows += len(x)
+        if not len(self._left):
+            return
+        values = x[:, self._left].astype(np.float64)
+        self._low, self._high = np.minimum(self._low, values.min(axis=0)), np.maximum(self._high, values.max(axis=0))
+        self._sum, self._squares = self._sum + values.sum(axis=0), self._squares + (values**2).sum(axis=0)
+        kept = (values == np.trunc(values)).all(axis=0) & (self._high - self._low + 1 >= self._rows)
+        kept &= np.maximum(np.abs(self._low), np.abs(self._high)) < _MOST_EXACT_FLOAT32
+        self._left, self._low, self._high = self._left[kept], self._low[kept], self._high[kept]
+        self._sum, self._squares = self._sum[kept], self._squares[kept]
+
+    def found(self) -> list[int]:
+        """Return the places of the columns that number the rows; none of fewer than ten rows."""
+        count = self._rows
+        if count < 10:
+            return []
+        sums = count * self._low + count * (count - 1) / 2
+        squares = count * self._low**2 + self._low * count * (count - 1) + (count - 1) * count * (2 * count - 1) / 6
+        numbers = (
+            (self._high - self._low + 1 == count) & np.isclose(self._sum, sums, 1e-12, 0.5) & np.isclose(self._squares, squares, 1e-12, 0.5)
+        )
+        return [int(place) for place in self._left[numbers]]
