@@ -139,6 +139,7 @@ class _SplitReader:
         self._lock = threading.Lock()
         self._file = lru_cache(maxsize=open_files or _FILES_KEPT)(self._read_metadata)
         self._group = lru_cache(maxsize=_GROUPS_KEPT)(self._read_group)
+        self._opened: tuple[int, Any] | None = None
 
     @cached_property
     def client_ids(self) -> ClientIds:
@@ -214,13 +215,24 @@ class _SplitReader:
 
     def _read_group(self, number: int, group: int) -> Any:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         try:
-            with pq.ParquetFile(self._folder / self._files[number].name, metadata=self._file(number)[0]) as file:
-                return file.read_row_group(group, columns=["client_id", "x", "y"], use_threads=False)
+            return self._parquet(number).read_row_group(group, columns=["client_id", "x", "y"], use_threads=False)
         except (pa.ArrowException, OSError) as err:
             raise self._unfit(number, f"row group {group}", " ".join(str(err).split())) from err
+
+    def _parquet(self, number: int) -> Any:
+        """Return a file, opened. The last one stays open, for clients are mostly read in their order: to open it again takes as long as
+        to decode a client."""
+        import pyarrow.parquet as pq
+
+        if self._opened is None or self._opened[0] != number:
+            if self._opened is not None:
+                self._opened[1].close()
+                self._opened = None
+            file = pq.ParquetFile(self._folder / self._files[number].name, metadata=self._file(number)[0])
+            self._opened = number, file
+        return self._opened[1]
 
     def _unfit(self, number: int, expected: str, found: str) -> DataError:
         file = self._folder / self._files[number].name
