@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -108,7 +109,12 @@ def forget(
     retrain: Annotated[bool, typer.Option("--retrain", help="Train the champion again without them, in its place.")] = False,
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="NAME", help="Registered model of --retrain. Default: tracking.model_name.", show_default=False),
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            help="Registered model of --retrain. Default: the model that --run names, else tracking.model_name.",
+            show_default=False,
+        ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -123,9 +129,9 @@ def forget(
     planned = None
     if retrain:  # before anything is forgotten: what cannot be retrained is said first
         from fedpipe.config import load_config
-        from fedpipe.steps.retrain import plan_retraining
+        from fedpipe.steps.retrain import model_of, plan_retraining
 
-        planned = plan_retraining(project, model or load_config(project.params).tracking.model_name)
+        planned = plan_retraining(project, model or model_of(project, run) or load_config(project.params).tracking.model_name)
         run = run or planned.version
     done = forget_step(project, client_ids, reason, run)
     needed = planned is not None and planned.version in done.champions
@@ -149,7 +155,8 @@ def forget(
             typer.echo(f"models that trained on their data, now tagged so: {', '.join(done.versions_marked)}")
         for version in done.champions:
             if not (needed and planned and version == planned.version):
-                typer.echo(f"{version} is still champion and trained on forgotten clients: `fedpipe forget ID --retrain`")
+                name = shlex.quote(version.rpartition("/")[0])
+                typer.echo(f"{version} is still champion and trained on forgotten clients: `fedpipe forget ID --retrain --model {name}`")
         if planned and not needed:
             typer.echo(f"{planned.version} did not train on forgotten clients: it stays champion, nothing is retrained")
     summary = None

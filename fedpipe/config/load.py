@@ -174,8 +174,10 @@ def explain(error: Any) -> str:
 
 
 def _hint(error: Any) -> str:
-    """Return what helps where a text stands in the place of a truth value or a number."""
+    """Return what helps where a text stands in the place of a truth value or a number, or one item in the place of a list."""
     value = error["input"]
+    if error["type"] == "list_type" and isinstance(value, str | int | float):
+        return f". Write [{value}]"
     if not isinstance(value, str):
         return ""
     if error["type"] == "bool_type":

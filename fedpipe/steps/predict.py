@@ -1,6 +1,7 @@
 """Step `predict`: what a recorded model says of the examples in a user's files."""
 
 import logging
+import shlex
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -109,9 +110,11 @@ def warn_if_forgotten(fetched: "FetchedModel") -> None:
     from fedpipe.steps.register import forgotten_of
 
     clients = forgotten_of(fetched.version) if fetched.version else ()
-    if clients:
+    if fetched.version and clients:
         logger.warning(
-            "%s trained on the data of %d clients that are forgotten since. `fedpipe forget ID --retrain` trains it again without them.",
+            "%s trained on the data of %d clients that are forgotten since. `fedpipe forget ID --retrain --model %s` trains the champion "
+            "again without them.",
             fetched.label,
             len(clients),
+            shlex.quote(fetched.version.name),
         )

@@ -23,6 +23,7 @@ from fedpipe.steps import dvc
 from fedpipe.steps.chain import LINEAGE, ORIGIN_NAME, PARAMS_NAME, PATCH_NAME
 from fedpipe.steps.compare import Difference, first_difference
 from fedpipe.steps.history import WEIGHTS_NAME
+from fedpipe.steps.parts import INCOMPLETE_EXIT_CODE
 from fedpipe.steps.project import Project
 from fedpipe.steps.worktree import file_at, worktree_of
 
@@ -205,7 +206,7 @@ def _run(there: Project, scratch: Path, params: Path, name: str, options: list[s
                 process.kill()
                 process.wait()
             raise
-    if code:
+    if code not in (0, INCOMPLETE_EXIT_CODE):  # a picture that fails changes no weights
         reason = program_error(err.read_text(encoding="utf-8", errors="replace")) or "it gave no reason"
         raise RoundError(f"the run failed with exit code {code}: {reason.removeprefix('fedpipe: ')}")
     summary: dict[str, Any] = json.loads(out.read_text(encoding="utf-8").splitlines()[-1])

@@ -9,7 +9,7 @@ import yaml
 
 from fedpipe.config import parse_config
 from fedpipe.config.load import read_params
-from fedpipe.errors import ConfigError, TrackingError
+from fedpipe.errors import ConfigError, TrackingError, shorten
 from fedpipe.steps.chain import LINEAGE, PARAMS_NAME
 from fedpipe.steps.files import write_atomic
 from fedpipe.steps.project import Project
@@ -39,6 +39,19 @@ def retrain_tags(run: "RunState") -> dict[str, str]:
     return {f"fedpipe.{RETRAIN_OF}": str(of)} if of else {}
 
 
+def model_of(project: Project, wanted: str | None) -> str | None:
+    """Return the registered model that `wanted`, as `MODEL@ALIAS` or `MODEL/VERSION`, names; None if it names none."""
+    from fedpipe.tracking.lookup import version_named
+    from fedpipe.tracking.store import has_store, read_store
+
+    if wanted is None or not has_store(project.root):
+        return None
+    store = read_store(project.root)
+    with store.guard(f"find {wanted}"):
+        version = version_named(store, wanted)
+    return None if version is None else version.name
+
+
 def plan_retraining(project: Project, model_name: str) -> Retraining:
     """Return how the champion of a registered model is trained again.
 
@@ -47,15 +60,18 @@ def plan_retraining(project: Project, model_name: str) -> Retraining:
         ConfigError: it was trained without validation examples: nothing could say what the new one is worth.
     """
     from fedpipe.tracking.artifacts import read_artifact
-    from fedpipe.tracking.lookup import find_run
-    from fedpipe.tracking.registry import champion_of
+    from fedpipe.tracking.lookup import find_run, model_versions
+    from fedpipe.tracking.registry import CHAMPION, champion_of
     from fedpipe.tracking.store import has_store, read_store
 
     champion = champion_of(read_store(project.root), model_name) if has_store(project.root) else None
     if champion is None:
+        found = model_versions(read_store(project.root)) if has_store(project.root) else []
+        others = shorten(dict.fromkeys(version.name for version in found if CHAMPION in version.aliases))
+        known = f"those with a champion: {others}" if others else "no model has a champion"
         raise TrackingError(
             f"--retrain: expected a champion of the registered model '{model_name}', found none. Forget without --retrain, or name another "
-            "model with --model."
+            f"model with --model ({known})."
         )
     store, label = read_store(project.root), f"{champion.name}/{champion.version}"
     with tempfile.TemporaryDirectory(prefix="fedpipe-retrain-") as scratch:

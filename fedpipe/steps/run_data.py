@@ -6,6 +6,7 @@ overridden `data` settings.
 
 import json
 import logging
+import shlex
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from fedpipe.config import DataConfig, load_config
-from fedpipe.config.load import read_params
+from fedpipe.config.load import apply_override, read_params
 from fedpipe.data.manifest import MANIFEST_NAME
-from fedpipe.errors import DataError, TrackingError
+from fedpipe.errors import ConfigError, DataError, TrackingError
 from fedpipe.steps import dvc
 from fedpipe.steps.chain import LINEAGE, ORIGIN_NAME, PARAMS_NAME, POPULATION_TAG, population_key
 from fedpipe.steps.data import shards_folder
@@ -106,7 +107,7 @@ def how_to_make(project: Project, settings: DataConfig, md5: str | None = None) 
     differing = overrides(project, settings)
     if not differing:
         return "Run `fedpipe prepare`."
-    return f"A run with its settings makes them: `fedpipe run {' '.join(f'-S {one}' for one in differing)}`."
+    return f"A run with its settings makes them: `fedpipe run {' '.join(f'-S {shlex.quote(one)}' for one in differing)}`."
 
 
 def overrides(project: Project, settings: DataConfig) -> list[str]:
@@ -205,6 +206,13 @@ def _has_md5(folder: Path, md5: str) -> bool:
 
 
 def _yaml(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value).replace(" ", "") if isinstance(value, list) else str(value)
+    """Return a value as it is written after the `=` of an override."""
+    quoted = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, str):
+        return quoted
+    read: dict[str, Any] = {}
+    try:
+        apply_override(read, f"data.path={value}")
+    except ConfigError:
+        return quoted
+    return value if read["data"]["path"] == value else quoted

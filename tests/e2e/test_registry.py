@@ -101,7 +101,7 @@ def test_what_cannot_be_predicted_is_one_line(registered: Any, digits: Any, tmp_
         (["digits@champion", str(tmp_path / "small.png")], "expected an image of 28 x 28 (grey), found 9 x 9 (grey)"),
         (["digits@nobody", file], "expected a registered model 'digits@nobody', found digits/1 @champion, digits/2 @challenger"),
         (["letters/1", file], "expected a registered model 'letters/1'"),
-        (["digits@champion", "nowhere.png"], "nowhere.png: expected an image or a Parquet file, found nothing"),
+        (["digits@champion", "nowhere.png"], "nowhere.png: expected a file or a folder, found nothing"),
     ):
         said = user.run("fedpipe", "predict", *arguments, code=2).stderr
         assert words in said

@@ -24,7 +24,7 @@ from fedpipe.steps.lineage import FORGOTTEN_TAG, forgotten_champions, run_lineag
 from fedpipe.steps.predict import predict
 from fedpipe.steps.project import Project
 from fedpipe.steps.register import DECISION_TAG, REPLACED_TAG, register
-from fedpipe.steps.retrain import plan_retraining
+from fedpipe.steps.retrain import model_of, plan_retraining
 from fedpipe.tracking.fetch import fetch_model
 from fedpipe.tracking.model import log_model
 from fedpipe.tracking.participation import REPORTED, ClientRound, write_clients
@@ -224,12 +224,15 @@ def test_a_model_of_another_kind_is_refused(place, tmp_path):
 def test_a_champion_that_saw_a_forgotten_client_gives_way_to_a_worse_one(place, history, caplog):  # noqa: ARG001
     with pytest.raises(TrackingError, match=r"expected its run to have kept lineage/params\.yaml"):
         plan_retraining(place.project, "digits")
-    with pytest.raises(TrackingError, match="expected a champion of the registered model 'letters', found none"):
+    with pytest.raises(TrackingError, match=r"registered model 'letters', found none.*--model \(those with a champion: digits\)"):
         plan_retraining(place.project, "letters")
+    named = {name: model_of(place.project, name) for name in ("digits@champion", "digits/1", "letters@champion", "share 8", None)}
+    assert named == {"digits@champion": "digits", "digits/1": "digits", "letters@champion": None, "share 8": None, None: None}
     place.store.client.set_model_version_tag("digits", "3", FORGOTTEN_TAG, '["c001"]')
     assert forgotten_champions(place.project) == ["digits/3"]
     predict(place.project, "digits@champion", [place.project.shards / "test-00000.parquet"])
     assert "digits/3 @champion trained on the data of 1 clients that are forgotten since" in caplog.text
+    assert "`fedpipe forget ID --retrain --model digits`" in caplog.text
     (place.project.root / FORGOTTEN_NAME).write_text(forgotten_json(["c001"]))
     _, late = place.run(9)  # began before the client was forgotten, and trained on it
     assert (late.alias, late.reason) == ("challenger", "it trained on clients that are forgotten: c001")

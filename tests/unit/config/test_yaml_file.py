@@ -108,6 +108,8 @@ def test_the_same_setting_twice_on_the_command_line_is_refused(tmp_path: Path) -
     ("text", "words"),
     [
         ("tracking: {register: yes}", r"'tracking.register': input should be a valid boolean, found 'yes'. Write true or false"),
+        ("data: {ignore_columns: note}", r"'data.ignore_columns': input should be a valid list, found 'note'. Write \[note\]"),
+        ("data: {feature_shape: 28}", r"'data.feature_shape': input should be a valid list, found 28. Write \[28\]"),
         ("client: {learning_rate: '1e-3'}", r"'client.learning_rate': .* found '1e-3'. Write the number without quotes"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from fedpipe.errors import DataError
 from fedpipe.steps.data import current_shards, prepare
 from fedpipe.steps.forget import forget
 from fedpipe.steps.project import Project
-from fedpipe.steps.run_data import data_of, find_run_shards
+from fedpipe.steps.run_data import data_of, find_run_shards, how_to_make
 from fedpipe.steps.run_state import RunState, begin
 
 
@@ -136,3 +137,12 @@ def test_shards_that_a_run_is_using_are_not_removed(project: Project) -> None:
     with state.alive():
         assert forget(project, ["o2"]).removed == ()
     assert folder.is_dir()
+
+
+def test_the_command_that_makes_shards_can_be_pasted_into_a_shell(project: Project) -> None:
+    overrides = ["data.path=my table.csv", "data.ignore_columns=[a note, it's]", "data.label_column='true'", "data.separator=;"]
+    settings = load_config(project.params, ["data.source=csv", *overrides]).data
+    command = how_to_make(project, settings).split("`")[1]
+    words = shlex.split(command)
+    assert words[:2] == ["fedpipe", "run"]
+    assert load_config(project.params, [word for word in words[2:] if word != "-S"]).data == settings
