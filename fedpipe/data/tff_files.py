@@ -59,7 +59,7 @@ def fetch(
     return path
 
 
-def refuse_cut_short(name: str, path: Path) -> None:
+def refuse_cut_short(name: str, path: Path, remedy: str = "Delete it and prepare again.") -> None:
     """Compare the length with the number of pages in the header (SQLite file format, 1.3); a whole check would take minutes.
 
     Raises:
@@ -74,7 +74,7 @@ def refuse_cut_short(name: str, path: Path) -> None:
     expected = _whole_size(header)
     if expected is None or found < expected:
         wanted = "a SQLite file" if expected is None else f"a SQLite file of {expected} bytes"
-        raise DataError(f"data.source={name}: expected {wanted} at {path}, found {found} bytes. Delete it and prepare again.")
+        raise DataError(f"data.source={name}: expected {wanted} at {path}, found {found} bytes. {remedy}")
 
 
 def _whole_size(header: bytes) -> int | None:

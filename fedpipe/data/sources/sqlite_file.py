@@ -25,7 +25,7 @@ def open_sqlite(config: DataConfig, project: Path) -> Source:
         DataError: the file is not there, is cut short, or is not in TFF's format.
     """
     path = own_path(config, project)
-    refuse_cut_short("sqlite", path)
+    refuse_cut_short("sqlite", path, "Replace the file, or correct data.path or data.source.")
     return Source(lambda: _batches(config, path))
 
 
@@ -37,11 +37,12 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
             names = [name for (name,) in connection.execute("SELECT DISTINCT split_name FROM examples ORDER BY split_name")]
             tests = [str(name).endswith("test") for name in names]
             query = "SELECT client_id, serialized_example_proto FROM examples WHERE split_name IS ? ORDER BY rowid"
+            shape: dict[str, tuple[bool, int]] = {}
             for name, is_test in zip(names, tests, strict=True):
                 cursor = connection.execute(query, (name,))
                 where, row = f"{path} (split {str(name)[:50]!r}, in the order of rowid)", 0
                 while rows := cursor.fetchmany(BATCH_ROWS):
-                    yield _batch(config, where, rows, row, is_test if len(set(tests)) == 2 else None)
+                    yield _batch(config, where, rows, row, is_test if len(set(tests)) == 2 else None, shape)
                     row += len(rows)
         finally:
             connection.close()
@@ -49,7 +50,8 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
         raise unreadable(path, "a SQLite file of TFF's client data", err) from err
 
 
-def _batch(config: DataConfig, path: str, rows: list[Any], first: int, is_test: bool | None) -> Batch:
+def _batch(config: DataConfig, path: str, rows: list[Any], first: int, is_test: bool | None, shape: dict[str, tuple[bool, int]]) -> Batch:
+    """Return some rows; `shape` says of each feature of the first example whether it is numbers and how many, and is filled by it."""
     import tensorflow as tf
     from google.protobuf.message import DecodeError
 
@@ -65,11 +67,16 @@ def _batch(config: DataConfig, path: str, rows: list[Any], first: int, is_test: 
                 f"row {row}. Name yours in data.label_column."
             )
     labels = [example.pop(config.label_column) for example in examples]
+    if any(len(label) != 1 for label in labels):
+        raise DataError(f"{path}: expected one label in each example, found another number from row {first} on. Correct them.")
+    for row, example in enumerate(examples, first):
+        found = {name: (all(isinstance(value, int | float) for value in values), len(values)) for name, values in example.items()}
+        shape.update(found if not shape else {})
+        if not all(is_number for is_number, _ in found.values()):
+            raise DataError(f"{path}: expected features that are numbers, found texts at row {row}. Encode them.")
+        if found != shape:
+            raise DataError(f"{path}: expected features of one length in each example, found others at row {row}. Correct them.")
     vectors = [[value for name in sorted(example) for value in example[name]] for example in examples]
-    if len({len(vector) for vector in vectors}) != 1 or any(len(label) != 1 for label in labels):
-        raise DataError(f"{path}: expected one label and features of one length in each example, found others from row {first} on.")
-    if not all(isinstance(value, int | float) for value in vectors[0]):
-        raise DataError(f"{path}: expected features that are numbers, found texts from row {first} on. Encode them.")
     x = check_features(np.array(vectors, np.float64), path, first, config.feature_dtype)
     y = check_labels([label[0] for label in labels], path, first)
     return Batch(x, y, check_ids([client for client, _ in rows], path, first), None if is_test is None else np.full(len(rows), is_test))

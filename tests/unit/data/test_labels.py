@@ -300,6 +300,36 @@ def test_files_with_a_missing_value_are_refused_with_its_row(tmp_path: Path, sou
         prepare_shards(DataConfig(source=source, path=name, clients=None), tmp_path / "shards", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("late", "message"),
+    [
+        ({"x": [1.0], "z": [2.0, 3.0]}, "features of one length in each example, found others at row 3"),  # as many in all
+        ({"x": [b"1", b"2"], "z": [3.0]}, "features that are numbers, found texts at row 3"),
+        ({"x": [1.0, 2.0]}, "the same others in each example"),
+    ],
+)
+def test_examples_in_sqlite_have_the_same_features(tmp_path: Path, late: dict[str, list[Any]], message: str) -> None:
+    import tensorflow as tf
+
+    def feature(values: list[Any]) -> Any:
+        if isinstance(values[0], bytes):
+            return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+
+    with sqlite3.connect(tmp_path / "f.sqlite") as connection:
+        connection.execute("CREATE TABLE examples (split_name TEXT, client_id TEXT, serialized_example_proto BLOB)")
+        for columns in [{"x": [1.0, 2.0], "z": [3.0]}] * 3 + [late]:
+            features = {name: feature(values) for name, values in {**columns, "label": [1.0]}.items()}
+            proto = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+            connection.execute("INSERT INTO examples VALUES ('train', 'c', ?)", (proto,))
+    connection.close()
+    with pytest.raises(DataError, match=message):
+        prepare_shards(DataConfig(source="sqlite", path="f.sqlite", clients=None), tmp_path / "shards", tmp_path)
+    (tmp_path / "f.sqlite").write_text("a text")
+    with pytest.raises(DataError, match=r"found 6 bytes\. Replace the file, or correct data\.path or data\.source\."):
+        prepare_shards(DataConfig(source="sqlite", path="f.sqlite", clients=None), tmp_path / "shards", tmp_path)
+
+
 def leaf(folder: Path, **parts: Any) -> str:
     body = {"users": list(parts), "num_samples": [len(part["y"]) for part in parts.values()], "user_data": parts}
     (folder / "f.json").write_text(json.dumps(body))
