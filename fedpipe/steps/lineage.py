@@ -1,7 +1,7 @@
 """Answers to: where does this come from, and where did this client's data go?"""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,7 @@ def chain_of_run(store: "Store", run: "Run") -> dict[str, Any]:
         "final": _figures(run, "final/"),
         "best": _figures(run, "best/"),
         "versions": [asdict(one) for one in versions],
-        "privacy_total": total_of(store, tags),
+        "privacy_total": total_of(store, run),
     }
 
 
@@ -77,13 +77,18 @@ def _figures(run: "Run", prefix: str) -> dict[str, float]:
     return {key.removeprefix(prefix): value for key, value in run.data.metrics.items() if key.startswith(prefix)}
 
 
-def total_of(store: "Store", tags: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return what the private runs on a run's clients cost together, for the run's delta; None if the run is not private."""
-    from fedpipe.steps.privacy_total import RELEASED_TAG, privacy_total
+def total_of(store: "Store", run: "Run") -> dict[str, Any] | None:
+    """Return what a run and the other finished private runs on its clients cost together, for its delta; None if it is not private.
 
+    The run itself counts even if it is not finished: its report is written shortly before its end.
+    """
+    from fedpipe.steps.privacy_total import RELEASED_TAG, privacy_total, released_of
+
+    tags = run.data.tags
     if RELEASED_TAG not in tags or "data.population" not in tags:
         return None
-    total = privacy_total(store, tags["data.population"], float(tags["privacy.delta"]))
+    own = released_of(tags)
+    total = privacy_total(store, tags["data.population"], float(tags["privacy.delta"]), planned=own, without_run=run.info.run_id)
     return {**total.to_json(), "text": total.sentence()}
 
 

@@ -96,19 +96,10 @@ def privacy_total(
     Raises:
         TrackingError: the store cannot be read.
     """
-    from mlflow.entities import ViewType
-
     from fedpipe.algorithms.loss_distributions import epsilon_of
-    from fedpipe.tracking.lookup import experiment_ids, model_versions, pages
+    from fedpipe.tracking.lookup import model_versions, runs_of_population
 
-    with store.guard("read what the runs of a population released"):
-        experiments = experiment_ids(store)
-        found = pages(
-            lambda token: store.client.search_runs(
-                experiments, f"tags.`data.population` = '{population}'", ViewType.ALL, max_results=1000, page_token=token
-            )
-        )
-        runs = {run.info.run_id: run for run in found if run.info.run_id != without_run}
+    runs = {run.info.run_id: run for run in runs_of_population(store, population) if run.info.run_id != without_run}
     versions = [version for version in model_versions(store) if version.run_id in runs]
     registered = {version.run_id for version in versions}
     parts: list[tuple[Mechanism, int]] = []

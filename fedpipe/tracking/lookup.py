@@ -114,6 +114,16 @@ def experiment_ids(store: Store) -> list[str]:
     return [experiment.experiment_id for experiment in listed]
 
 
+def runs_of_population(store: Store, population: str) -> "list[Run]":
+    """Return all runs on the clients of a population (tag `data.population`), deleted ones too. Raises TrackingError."""
+    from mlflow.entities import ViewType
+
+    with store.guard("find the runs of a population"):
+        experiments = experiment_ids(store)
+        where = f"tags.`data.population` = '{population}'"
+        return list(pages(lambda token: store.client.search_runs(experiments, where, ViewType.ALL, max_results=_PAGE, page_token=token)))
+
+
 def pages(ask: Callable[[str | None], Any]) -> Iterator[Any]:
     """Yield the items of all pages of an answer."""
     token: str | None = None

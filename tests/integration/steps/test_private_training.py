@@ -15,6 +15,7 @@ from fedpipe.data.population import Population
 from fedpipe.data.prepare import prepare_shards
 from fedpipe.errors import CheckpointError, ConfigError
 from fedpipe.models.federated import training_clients, validating_clients, validation_examples
+from fedpipe.steps.lineage import total_of
 from fedpipe.steps.privacy import KEY_NAME, noise_key_of
 from fedpipe.steps.privacy_total import privacy_total
 from fedpipe.steps.project import Project, find_project
@@ -165,7 +166,7 @@ def test_what_runs_cost_together_and_a_budget_that_is_kept(place: tuple[Project,
     for number, key in enumerate(("costs", "costs", "elsewhere")):
         run_id = store.client.create_run(store.experiment_id, tags={**tags, "data.population": key}, run_name=f"run {number}").info.run_id
         store.client.set_terminated(run_id, "FINISHED")
-    store.client.create_run(store.experiment_id, tags={**tags, "data.population": "costs"})
+    running = store.client.create_run(store.experiment_id, tags={**tags, "data.population": "costs", "privacy.delta": "1e-05"})
     one, two = privacy_total(store, "elsewhere", 1e-5), privacy_total(store, "costs", 1e-5)
     assert one.private_runs == 1
     assert one.epsilon == pytest.approx(accountant.epsilon(5), rel=1e-6)
@@ -173,6 +174,10 @@ def test_what_runs_cost_together_and_a_budget_that_is_kept(place: tuple[Project,
     assert one.epsilon is not None
     assert two.epsilon is not None
     assert one.epsilon < two.epsilon < 2 * one.epsilon
+    own = total_of(store, running)
+    assert own is not None
+    assert own["private_runs"] == 3, "its own report counts a run that is about to end"
+    assert own["epsilon"] > two.epsilon
     plain = store.client.create_run(store.experiment_id, tags={"data.population": "costs"}).info.run_id
     store.client.set_terminated(plain, "FINISHED")
     assert privacy_total(store, "costs", 1e-5).open_runs == 1
