@@ -1,6 +1,6 @@
 """Runs git on the repository that a folder lies in, found as git finds it: in a subfolder, a work tree or a submodule too.
 
-Variables such as `GIT_DIR`, which git sets for its hooks, name the repository of whoever called us. They are dropped where the folder
+Variables such as `GIT_DIR`, which git sets for its hooks, name the repository whose hook it is. They are dropped where the folder
 lies in a repository of its own, and kept where it does not (a work tree apart from its repository).
 """
 

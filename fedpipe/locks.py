@@ -1,7 +1,7 @@
 """Locks between processes, on file systems with and without `flock`.
 
 With it the kernel holds the lock, and drops it with the process. Some network and FUSE file systems have none: there a file beside the
-lock names its owner (process, machine, start time); whoever finds the owner gone takes the lock over.
+lock names its owner (process, machine, start time); a process that finds the owner gone takes the lock over.
 """
 
 import errno

@@ -13,7 +13,7 @@ PLDs are discretized by connecting dots (Doroshenko et al. 2022, arXiv 2207.0438
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -67,15 +67,13 @@ def epsilon_of(parts: Sequence[tuple[Mechanism, int]], delta: float) -> float:
     precision = sum(count / mechanism.noise**2 for mechanism, count in parts if mechanism.probability >= 1)
     if not sampled:
         return _gaussian_epsilon(precision**-0.5, delta)
-    steps = [_step_of(mechanism) for mechanism, _ in sampled] + ([_step_of(Mechanism("gaussian", precision**-0.5))] if precision else [])
-    step = max(steps)
-    together = [_distribution(mechanism, step).self_compose(count) for mechanism, count in sampled]
     if precision:
-        together.append(_distribution(Mechanism("gaussian", precision**-0.5), step))
-    total = together[0]
-    for other in together[1:]:
-        total = total.compose(other)
-    return float(total.get_epsilon_for_delta(delta))
+        sampled.append((Mechanism("gaussian", precision**-0.5), 1))
+    step = max(_step_of(mechanism) for mechanism, _ in sampled)
+    first, *others = [_distribution(mechanism, step).self_compose(count) for mechanism, count in sampled]
+    for other in others:
+        first = first.compose(other)
+    return float(first.get_epsilon_for_delta(delta))
 
 
 def _gaussian_epsilon(noise: float, delta: float) -> float:
@@ -113,16 +111,16 @@ def _distribution(mechanism: Mechanism, step: float) -> PrivacyLossDistribution:
 
 def _both(mechanism: Mechanism) -> tuple[Any, Any]:
     """Return the losses of removing and of adding a client."""
-    q = mechanism.probability if mechanism.probability < 1 else 1.0
-    kinds: Iterable[AdjacencyType] = (AdjacencyType.REMOVE, AdjacencyType.ADD)
-    remove, add = (GaussianPrivacyLoss(mechanism.noise, sampling_prob=q, adjacency_type=kind) for kind in kinds)
+    q = min(1.0, mechanism.probability)
+    remove = GaussianPrivacyLoss(mechanism.noise, sampling_prob=q, adjacency_type=AdjacencyType.REMOVE)
+    add = GaussianPrivacyLoss(mechanism.noise, sampling_prob=q, adjacency_type=AdjacencyType.ADD)
     return remove, add
 
 
 def _step_of(mechanism: Mechanism) -> float:
-    """Return a step that covers the mechanism's losses with some ten thousand points, a power of ten over 1, 2 or 5.
+    """Return a step that covers the mechanism's losses with about twenty thousand points: a power of ten times 1, 2, 5 or 10.
 
-    Powers, so that few different ones occur: only distributions of one step compose.
+    Rounded up so, few different steps occur, and cached distributions are used again: only distributions of one step compose.
     """
     remove, add = _both(mechanism)
     width = remove.connect_dots_bounds().epsilon_upper - add.connect_dots_bounds().epsilon_lower

@@ -2,8 +2,8 @@
 
 TFF's factories draw Gaussian noise from the system's clock, so that no run could be resumed to the same bits. These are TensorFlow
 Privacy's queries with that one thing changed: the state counts the rounds, and a tensor's noise is a stateless draw for (key, which
-tensor, round). The key is 256 random bits that never leave the run's folder (`runs`' checkpoints). With `privacy.repeatable` the seed of
-the run takes its place: whoever knows the seed can then take the noise off again.
+tensor, round). The key is 256 random bits that never leave the folder of the run's checkpoints. With `privacy.repeatable` the run's
+seed takes its place: anyone who knows the seed can then compute the noise and subtract it.
 """
 
 import hmac

@@ -48,7 +48,7 @@ def decode_image(data: bytes, where: str, most_bytes: int = MOST_BYTES) -> npt.N
     """Return one encoded image (PNG, JPEG, WebP, TIFF, ...) as uint8 [height, width] if grey, [height, width, 3] if in colour.
 
     EXIF orientation is applied. Grey modes (1 bit, 8 bits) stay grey; palette, CMYK, YCbCr and HSV become RGB without regard to a
-    colour profile. Transparent parts are laid over white. Of an animation or a file of several pages it is the first.
+    colour profile. Transparent pixels are blended onto white. Of an animation or a file of several pages it is the first.
 
     Args:
         data: the encoded image.
@@ -207,7 +207,7 @@ def _convert(image: Any) -> DecodedImage:
     target = "L" if upright.mode in _GREY else "RGB"
     if upright.mode in _ALPHA or "transparency" in upright.info:
         upright, transparent = _over_white(upright)
-        conversions += ["with transparent parts, laid over white"] if transparent else []
+        conversions += ["with transparent pixels, blended onto white"] if transparent else []
     pixels = np.asarray(upright.convert("RGB") if target == "RGB" or upright.mode == "RGBA" else upright.convert("L"))
     return DecodedImage(pixels[..., 0] if target == "L" and pixels.ndim == 3 else pixels, tuple(conversions))
 

@@ -197,7 +197,7 @@ def test_orientation_and_transparency_are_counted(tmp_path: Path) -> None:
         "images stored in colour with equal channels, taken as grey: 1",  # a GIF has a palette
         "images turned upright as their EXIF orientation says: 1",
         "images with several frames or pages, the first taken: 1",
-        "images with transparent parts, laid over white: 1",
+        "images with transparent pixels, blended onto white: 1",
     )
 
 
