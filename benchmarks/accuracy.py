@@ -30,7 +30,13 @@ COMMON: Mapping[str, Any] = {
 }
 POPULATIONS: Mapping[str, Mapping[str, Any]] = {
     "mnist5k": {"data.source": "mnist5k", "data.clients": 20},
-    "emnist": {"data.source": "emnist", "data.invert": True, "data.clients": 100, "rounds": 500, "client.epochs": 1},
+    "emnist": {
+        "data.source": "emnist",
+        "data.invert": True,
+        "data.clients": 100,
+        "rounds": 500,
+        "client.epochs": 1,
+    },
 }
 """The data, and what is other than in `COMMON`: a writer has 79 training examples, a client of `mnist5k` 225.
 
@@ -48,7 +54,11 @@ OWN: Mapping[str, Mapping[str, Any]] = {
     "fedadagrad": {"server.learning_rate": 0.03},
     "fedadam": {"server.learning_rate": 0.003},
     "fedyogi": {"server.learning_rate": 0.003},
-    "mimelite": {"client.optimizer": "momentum", "client.momentum": 0.5, "client.learning_rate": 0.03},
+    "mimelite": {
+        "client.optimizer": "momentum",
+        "client.momentum": 0.5,
+        "client.learning_rate": 0.03,
+    },
     "scaffold": {},
     "fednova": {},
     "centralized": {},
@@ -69,12 +79,26 @@ def config_of(algorithm: str, model: str, data: Mapping[str, Any], seed: int, ro
     from benchmarks.training import settings
     from fedpipe.config.algorithms import ALGORITHMS
 
-    common = {**COMMON, **data, "rounds": rounds, "client.learning_rate": RATES[model], **OWN[algorithm]}
-    if algorithm == "local_only":  # every client trains in every round, in so many fewer rounds: as many epochs for each of them
+    common = {
+        **COMMON,
+        **data,
+        "rounds": rounds,
+        "client.learning_rate": RATES[model],
+        **OWN[algorithm],
+    }
+    if (
+        algorithm == "local_only"
+    ):  # every client trains in every round, in so many fewer rounds: as many epochs for each of them
         clients = data["data.clients"]
-        common |= {"cohort.strategy": "fixed", "cohort.size": clients, "rounds": max(rounds * common["cohort.size"] // clients, 1)}
+        common |= {
+            "cohort.strategy": "fixed",
+            "cohort.size": clients,
+            "rounds": max(rounds * common["cohort.size"] // clients, 1),
+        }
     read = {key: value for key, value in common.items() if not ALGORITHMS[algorithm].ignored(key)}
-    return settings(read, {"seed": seed, "model.name": model, "algorithm.name": algorithm, "eval.every": rounds})
+    return settings(
+        read, {"seed": seed, "model.name": model, "algorithm.name": algorithm, "eval.every": rounds}
+    )
 
 
 def bar_config(algorithm: str, data: Mapping[str, Any], seed: int) -> Any:
@@ -85,9 +109,19 @@ def bar_config(algorithm: str, data: Mapping[str, Any], seed: int) -> Any:
     common = {**COMMON, **data, **BAR}
     if algorithm == "centralized":
         everyone = {"cohort.strategy": "fixed", "cohort.size": data["data.clients"]}
-        common |= everyone | {"rounds": common["rounds"] * common["cohort.size"] // data["data.clients"]}
+        common |= everyone | {
+            "rounds": common["rounds"] * common["cohort.size"] // data["data.clients"]
+        }
     read = {key: value for key, value in common.items() if not ALGORITHMS[algorithm].ignored(key)}
-    return settings(read, {"seed": seed, "model.name": "cnn", "algorithm.name": algorithm, "eval.every": common["rounds"]})
+    return settings(
+        read,
+        {
+            "seed": seed,
+            "model.name": "cnn",
+            "algorithm.name": algorithm,
+            "eval.every": common["rounds"],
+        },
+    )
 
 
 def accuracy_of(algorithm: str, metrics: Mapping[str, float]) -> float:
@@ -96,12 +130,20 @@ def accuracy_of(algorithm: str, metrics: Mapping[str, float]) -> float:
 
 
 def measure(
-    bench: Any, data: Mapping[str, Any], models: Sequence[str], algorithms: Sequence[str], seeds: Sequence[int], rounds: int
+    bench: Any,
+    data: Mapping[str, Any],
+    models: Sequence[str],
+    algorithms: Sequence[str],
+    seeds: Sequence[int],
+    rounds: int,
 ) -> Any:
     """Return for each model and algorithm mean and spread of the accuracy, and the settings that made them."""
     found: dict[str, dict[str, Any]] = {}
     for model in models:
-        by_algorithm = {name: [config_of(name, model, data, seed, rounds) for seed in seeds] for name in algorithms}
+        by_algorithm = {
+            name: [config_of(name, model, data, seed, rounds) for seed in seeds]
+            for name in algorithms
+        }
         found[model] = {name: over_seeds(bench, configs) for name, configs in by_algorithm.items()}
     return found
 
@@ -113,13 +155,17 @@ def over_seeds(bench: Any, configs: Sequence[Any]) -> dict[str, Any]:
     values, name = [], configs[0].algorithm.name
     for config in configs:
         values.append(accuracy_of(name, bench.train(config)))
-        console.print(f"{config.model.name}, {name}, seed {config.seed}: {values[-1]:.4f}", style="dim")
+        console.print(
+            f"{config.model.name}, {name}, seed {config.seed}: {values[-1]:.4f}", style="dim"
+        )
     plain, own = flatten(type(configs[0])()), flatten(configs[0])
     return {
         "accuracy_mean": statistics.mean(values),
         "accuracy_std": statistics.stdev(values) if len(values) > 1 else 0.0,
         "accuracies": values,
-        "settings": {key: value for key, value in own.items() if value != plain[key] and key != "seed"},
+        "settings": {
+            key: value for key, value in own.items() if value != plain[key] and key != "seed"
+        },
     }
 
 
@@ -131,20 +177,38 @@ def points_below(found: Mapping[str, Any]) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return 1 if the bar is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the result to stdout as one line of JSON")
-    parser.add_argument("--short", action="store_true", help="softmax alone, three rounds, one seed: whether it runs")
     parser.add_argument(
-        "--data", metavar="DIR", help="folder with EMNIST's files, as data.cache_dir: its 100 first writers are measured too"
+        "--json", action="store_true", help="print the result to stdout as one line of JSON"
     )
-    parser.add_argument("--populations", help="mnist5k, emnist or both; all that are there if not given")
+    parser.add_argument(
+        "--short",
+        action="store_true",
+        help="softmax alone, three rounds, one seed: whether it runs",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="folder with EMNIST's files, as data.cache_dir: its 100 first writers are measured too",
+    )
+    parser.add_argument(
+        "--populations", help="mnist5k, emnist or both; all that are there if not given"
+    )
     parser.add_argument("--models", default="softmax,cnn")
     parser.add_argument("--algorithms", default=",".join(OWN))
-    parser.add_argument("--bar", choices=("with", "without", "only"), default="with", help="the bar beside the table, or not, or alone")
+    parser.add_argument(
+        "--bar",
+        choices=("with", "without", "only"),
+        default="with",
+        help="the bar beside the table, or not, or alone",
+    )
     parser.add_argument("--rounds", type=int, help="in place of those of the population")
     parser.add_argument("--seeds", type=int, default=len(SEEDS))
     options = parser.parse_args(arguments)
     end_what_was_started()
-    for name, value in (("WRAPT_DISABLE_EXTENSIONS", "1"), ("TF_CPP_MIN_LOG_LEVEL", "3")):  # before TensorFlow is imported
+    for name, value in (
+        ("WRAPT_DISABLE_EXTENSIONS", "1"),
+        ("TF_CPP_MIN_LOG_LEVEL", "3"),
+    ):  # before TensorFlow is imported
         os.environ.setdefault(name, value)
     about = machine()
     from benchmarks.training import Bench, settings
@@ -157,11 +221,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     there = ["mnist5k", *(["emnist"] if options.data else [])]
     names = options.populations.split(",") if options.populations else there
     if unknown := set(names) - set(there):
-        parser.error(f"--populations: expected some of {', '.join(there)}, found {', '.join(sorted(unknown))}; emnist needs --data")
+        parser.error(
+            f"--populations: expected some of {', '.join(there)}, found {', '.join(sorted(unknown))}; emnist needs --data"
+        )
     result: dict[str, Any] = {}
     equal: dict[str, Any] = {}
     for name in names:
-        data = {**POPULATIONS[name], **({"data.cache_dir": str(Path(options.data).resolve())} if name == "emnist" else {})}
+        data = {
+            **POPULATIONS[name],
+            **({"data.cache_dir": str(Path(options.data).resolve())} if name == "emnist" else {}),
+        }
         rounds = 3 if options.short else options.rounds or data.get("rounds", COMMON["rounds"])
         config = settings(data)
         with (
@@ -173,16 +242,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if algorithms:
                 result[name] = measure(bench, data, models, algorithms, seeds, rounds)
             if bar:
-                trainings = {algorithm: [bar_config(algorithm, data, seed) for seed in seeds] for algorithm in ("fedavg", "centralized")}
-                equal[name] = {algorithm: over_seeds(bench, configs) for algorithm, configs in trainings.items()}
+                trainings = {
+                    algorithm: [bar_config(algorithm, data, seed) for seed in seeds]
+                    for algorithm in ("fedavg", "centralized")
+                }
+                equal[name] = {
+                    algorithm: over_seeds(bench, configs)
+                    for algorithm, configs in trainings.items()
+                }
         for model, by_algorithm in result.get(name, {}).items():
-            rows = [[a, f"{100 * f['accuracy_mean']:.2f}", f"{100 * f['accuracy_std']:.2f}"] for a, f in by_algorithm.items()]
-            show_table(f"{name}, {model}: {rounds} rounds, {len(seeds)} seeds", ["algorithm", "accuracy %", "standard deviation"], rows)
+            rows = [
+                [a, f"{100 * f['accuracy_mean']:.2f}", f"{100 * f['accuracy_std']:.2f}"]
+                for a, f in by_algorithm.items()
+            ]
+            show_table(
+                f"{name}, {model}: {rounds} rounds, {len(seeds)} seeds",
+                ["algorithm", "accuracy %", "standard deviation"],
+                rows,
+            )
     gaps = {name: points_below(found) for name, found in equal.items()}
     for name, gap in gaps.items():
-        console.print(f"{name}: fedavg on the CNN is {gap:.2f} points below centralized (bar: at most {BAR_POINTS})")
+        console.print(
+            f"{name}: fedavg on the CNN is {gap:.2f} points below centralized (bar: at most {BAR_POINTS})"
+        )
     if options.json:
-        show_json({**result, "equal_epochs": equal, "points_below_centralized": gaps, "machine": about})
+        show_json(
+            {**result, "equal_epochs": equal, "points_below_centralized": gaps, "machine": about}
+        )
     return int(any(gap > BAR_POINTS for gap in gaps.values()))
 
 

@@ -58,7 +58,14 @@ class Work:
         return f"{self.key}: {self.model}, cohort {self.cohort}"
 
 
-WORKS = {work.key: work for work in (Work("A", "softmax", 10, 0.01), Work("B", "softmax", 200, 0.01), Work("C", "cnn", 10, 0.05))}
+WORKS = {
+    work.key: work
+    for work in (
+        Work("A", "softmax", 10, 0.01),
+        Work("B", "softmax", 200, 0.01),
+        Work("C", "cnn", 10, 0.05),
+    )
+}
 
 
 def make_job(model: str, cohort: int, learning_rate: float, folder: Path) -> Job:
@@ -76,9 +83,23 @@ def make_job(model: str, cohort: int, learning_rate: float, folder: Path) -> Job
     (digits,) = SOURCES["mnist5k"](config.data, ROOT).batches()
     order = generator(1, "benchmark", "test").permutation(len(digits.y))
     test, rest = order[:TEST_EXAMPLES], order[TEST_EXAMPLES:]
-    rows = np.stack([generator(1, "benchmark", k).choice(rest, EXAMPLES_PER_CLIENT, replace=False) for k in range(cohort)])
+    rows = np.stack(
+        [
+            generator(1, "benchmark", k).choice(rest, EXAMPLES_PER_CLIENT, replace=False)
+            for k in range(cohort)
+        ]
+    )
     weights = build_model(config, digits.x.shape[1:], 10).initial_weights(1)
-    job = Job(model, learning_rate, BATCH_SIZE, digits.x[rows], digits.y[rows], digits.x[test], digits.y[test], dict(weights))
+    job = Job(
+        model,
+        learning_rate,
+        BATCH_SIZE,
+        digits.x[rows],
+        digits.y[rows],
+        digits.x[test],
+        digits.y[test],
+        dict(weights),
+    )
     folder.mkdir(parents=True, exist_ok=True)
     write_job(folder, job)
     return job
@@ -91,12 +112,23 @@ class System:
     behind) is ended with it.
     """
 
-    def __init__(self, name: str, command: Sequence[str], folder: Path, environment: "Mapping[str, str] | None" = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        folder: Path,
+        environment: "Mapping[str, str] | None" = None,
+    ) -> None:
         """Start `command` in the project's folder, on the job in `folder`; `environment` is added to this process's."""
         self.name, self.log = name, folder / f"{name}.log"
         ours, theirs = socket.socketpair()
         with theirs, self.log.open("w") as log:
-            variables = {**os.environ, **(environment or {}), FOLDER: str(folder), LINE: str(theirs.fileno())}
+            variables = {
+                **os.environ,
+                **(environment or {}),
+                FOLDER: str(folder),
+                LINE: str(theirs.fileno()),
+            }
             self._process = subprocess.Popen(
                 list(command),
                 cwd=ROOT,
@@ -120,7 +152,9 @@ class System:
 
     def rounds(self, count: int = 1, timeout: "float | None" = None) -> list[float]:
         """Run rounds and return the wall seconds of each. Raises BenchmarkError after `timeout` seconds for all of them."""
-        seconds: list[float] = self._ask({"do": "rounds", "count": count}, timeout or count * ROUND_TIMEOUT_SECONDS)["seconds"]
+        seconds: list[float] = self._ask(
+            {"do": "rounds", "count": count}, timeout or count * ROUND_TIMEOUT_SECONDS
+        )["seconds"]
         return seconds
 
     def accuracy(self) -> float:
@@ -150,7 +184,12 @@ class System:
         """Return the system, started."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Close."""
         self.close()
 
@@ -173,7 +212,11 @@ class System:
         return answer
 
     def _failed(self, reason: str) -> BenchmarkError:
-        said = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else f"({self.log} is gone)"
+        said = (
+            self.log.read_text(encoding="utf-8", errors="replace")
+            if self.log.exists()
+            else f"({self.log} is gone)"
+        )
         tail = said.splitlines()[-15:]
         return BenchmarkError(f"{self.name}: {reason}. The end of its output:\n" + "\n".join(tail))
 
@@ -186,7 +229,14 @@ def module_command(module: str, python: str = sys.executable) -> list[str]:
 def machine() -> dict[str, Any]:
     """Return what the figures were taken on, and how busy it was."""
     info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    cpu = next((line.split(":", 1)[1].strip() for line in info.splitlines() if line.startswith("model name")), platform.machine())
+    cpu = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in info.splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
     return {
         "cpu": cpu,
         "cores": usable_cores(),

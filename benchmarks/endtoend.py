@@ -38,8 +38,19 @@ class User:
             if (ROOT / name).is_file() and not name.startswith(NOT_COPIED):
                 (self.project / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, self.project / name)
-        for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "A clone"]):
-            self._git(self.project, "-c", "user.name=Benchmark", "-c", "user.email=benchmark@example.org", *command)
+        for command in (
+            ["init", "--quiet"],
+            ["add", "--all"],
+            ["commit", "--quiet", "--message", "A clone"],
+        ):
+            self._git(
+                self.project,
+                "-c",
+                "user.name=Benchmark",
+                "-c",
+                "user.email=benchmark@example.org",
+                *command,
+            )
         self._python = Path(sys.executable)
         if uv:
             self.timed(["uv", "sync", "--locked", "--quiet"], "uv sync")
@@ -57,7 +68,9 @@ class User:
         """Return the wall seconds of the tutorial's script and its figures."""
         result = self._home / "tutorial.json"
         script = Path(__file__).with_name("tutorial_script.py")
-        seconds, _ = self.timed([str(self._python), str(script), str(data), str(result)], "the tutorial's script")
+        seconds, _ = self.timed(
+            [str(self._python), str(script), str(data), str(result)], "the tutorial's script"
+        )
         figures: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
         return seconds, figures
 
@@ -93,20 +106,28 @@ class User:
         others = ("PREFECT_", "MLFLOW_", "DVC_", "PYTHON", "VIRTUAL_ENV")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
         if self._uv:  # a user's home holds uv's cache; this home is empty
-            kept["UV_CACHE_DIR"] = subprocess.run(["uv", "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
+            kept["UV_CACHE_DIR"] = subprocess.run(
+                ["uv", "cache", "dir"], capture_output=True, text=True, check=True
+            ).stdout.strip()
         return kept | {"HOME": str(self._home), "DVC_NO_ANALYTICS": "true"}
 
     @staticmethod
     def _git(folder: Path, *arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+        ).stdout
 
 
 def _require_bytecode(python: Path) -> None:
     """Raise BenchmarkError if TensorFlow is not compiled: the import would be most of either time."""
     code = "import importlib.util as u, pathlib; print(u.cache_from_source(u.find_spec('tensorflow').origin))"
-    path = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    path = subprocess.run(
+        [str(python), "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
     if not Path(path).is_file():
-        raise BenchmarkError(f"expected packages with bytecode, found no {path}. Compile it: `uv sync --compile-bytecode --reinstall`.")
+        raise BenchmarkError(
+            f"expected packages with bytecode, found no {path}. Compile it: `uv sync --compile-bytecode --reinstall`."
+        )
 
 
 def write_clients(project: Path, run_dir: Path, target: Path) -> None:
@@ -142,14 +163,25 @@ def measure(folder: Path, pairs: int, uv: bool) -> dict[str, Any]:
         _refuse_other_result(summary, figures)
         before_and_after = fedpipe_seconds - summary["seconds"]["total"]
         timings.append({"interpreter's start and end": before_and_after, **summary["timings"]})
-        rows.append({"fedpipe": fedpipe_seconds, "tutorial": tutorial_seconds, "ratio": fedpipe_seconds / tutorial_seconds})
-        console.print(f"pair {number + 1}: fedpipe {fedpipe_seconds:.1f} s, tutorial {tutorial_seconds:.1f} s")
+        rows.append(
+            {
+                "fedpipe": fedpipe_seconds,
+                "tutorial": tutorial_seconds,
+                "ratio": fedpipe_seconds / tutorial_seconds,
+            }
+        )
+        console.print(
+            f"pair {number + 1}: fedpipe {fedpipe_seconds:.1f} s, tutorial {tutorial_seconds:.1f} s"
+        )
     return {
         "ratio": statistics.median(row["ratio"] for row in rows),
         "fedpipe_seconds": statistics.median(row["fedpipe"] for row in rows),
         "tutorial_seconds": statistics.median(row["tutorial"] for row in rows),
         "pairs": rows,
-        "timings": {phase: statistics.median(timing.get(phase, 0.0) for timing in timings) for phase in timings[-1]},
+        "timings": {
+            phase: statistics.median(timing.get(phase, 0.0) for timing in timings)
+            for phase in timings[-1]
+        },
     }
 
 
@@ -157,15 +189,23 @@ def _refuse_other_result(summary: Mapping[str, Any], figures: Mapping[str, Any])
     for when in ("initial", "final"):
         ours, theirs = summary[when]["test/accuracy"], figures[when]["test/accuracy"]
         if abs(ours - theirs) > ACCURACY_TOLERANCE:
-            raise BenchmarkError(f"expected the same {when} accuracy within {ACCURACY_TOLERANCE}, found fedpipe {ours}, tutorial {theirs}")
+            raise BenchmarkError(
+                f"expected the same {when} accuracy within {ACCURACY_TOLERANCE}, found fedpipe {ours}, tutorial {theirs}"
+            )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return 2 if a side failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.endtoend", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the result to stdout as one line of JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="print the result to stdout as one line of JSON"
+    )
     parser.add_argument("--pairs", type=int, default=PAIRS)
-    parser.add_argument("--uv", action="store_true", help="install the clone with uv and start fedpipe by `uv run fedpipe run`")
+    parser.add_argument(
+        "--uv",
+        action="store_true",
+        help="install the clone with uv and start fedpipe by `uv run fedpipe run`",
+    )
     options = parser.parse_args(arguments)
     end_what_was_started()
     about = machine()
@@ -175,9 +215,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BenchmarkError as err:
         console.print(str(err), markup=False, style="red")
         return 2
-    show_table("where fedpipe's seconds go", ["phase", "median s"], [[phase, f"{value:.2f}"] for phase, value in result["timings"].items()])
-    console.print(f"fedpipe run {result['fedpipe_seconds']:.2f} s, the tutorial's script {result['tutorial_seconds']:.2f} s (medians);")
-    console.print(f"median ratio of the pairs {result['ratio']:.2f} (bar: at most {MOST_RATIO}, aim {AIMED_RATIO})")
+    show_table(
+        "where fedpipe's seconds go",
+        ["phase", "median s"],
+        [[phase, f"{value:.2f}"] for phase, value in result["timings"].items()],
+    )
+    console.print(
+        f"fedpipe run {result['fedpipe_seconds']:.2f} s, the tutorial's script {result['tutorial_seconds']:.2f} s (medians);"
+    )
+    console.print(
+        f"median ratio of the pairs {result['ratio']:.2f} (bar: at most {MOST_RATIO}, aim {AIMED_RATIO})"
+    )
     if options.json:
         show_json({**result, "machine": about})
     return 0

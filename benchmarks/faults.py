@@ -18,7 +18,13 @@ from benchmarks.faults_cases.clients import failing_clients
 from benchmarks.faults_cases.clone import Clone, Outcome, failed
 from benchmarks.faults_cases.disks import artifacts_full, checkpoints_full, shards_full
 from benchmarks.faults_cases.kills import killed, told_to_end
-from benchmarks.faults_cases.machine import NotHere, clock_jumps, damaged_client_file, no_network, read_only_home
+from benchmarks.faults_cases.machine import (
+    NotHere,
+    clock_jumps,
+    damaged_client_file,
+    no_network,
+    read_only_home,
+)
 from benchmarks.faults_cases.stock import stock_faults
 from benchmarks.faults_cases.stores import database_locked, five_at_once, server_away, server_gone
 from benchmarks.faults_cases.workers import FAULTS, worker_fault, worker_then_run
@@ -29,7 +35,9 @@ SHORT_ROUNDS = 10
 GROUPS = ("kills", "signals", "workers", "stores", "disk", "clients", "machine", "stock")
 
 
-def cases(clone: Clone, folder: Path, groups: Sequence[str], kills: int, seed: int) -> "Iterator[Iterator[Outcome]]":
+def cases(
+    clone: Clone, folder: Path, groups: Sequence[str], kills: int, seed: int
+) -> "Iterator[Iterator[Outcome]]":
     """Return the cases of the groups, each as an iterator over its outcomes; nothing is made before it is asked for."""
     if "kills" in groups:
         yield killed(clone, kills, seed)
@@ -41,7 +49,10 @@ def cases(clone: Clone, folder: Path, groups: Sequence[str], kills: int, seed: i
         for fault in FAULTS:
             yield _one(f"worker {fault}", lambda fault=fault: worker_fault(clone, fault))  # type: ignore[misc]
     if "stores" in groups:
-        yield _one("MLflow server away for a while", lambda: server_away(clone, folder / "away", AWAY_SECONDS))
+        yield _one(
+            "MLflow server away for a while",
+            lambda: server_away(clone, folder / "away", AWAY_SECONDS),
+        )
         yield _one("MLflow server gone for good", lambda: server_gone(clone, folder / "gone"))
         yield _one("SQLite store locked", lambda: database_locked(clone))
         yield _one("five runs at once", lambda: five_at_once(clone, folder / "five"))
@@ -100,16 +111,26 @@ def totals(outcomes: Sequence[Outcome]) -> dict[str, int]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return 1 if a fault was not survived, 2 if it could not be run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the result to stdout as one line of JSON")
-    parser.add_argument("--only", metavar="GROUPS", help=f"which of {','.join(GROUPS)} (default: all)")
+    parser.add_argument(
+        "--json", action="store_true", help="print the result to stdout as one line of JSON"
+    )
+    parser.add_argument(
+        "--only", metavar="GROUPS", help=f"which of {','.join(GROUPS)} (default: all)"
+    )
     parser.add_argument("--kills", type=int, help=f"kills at random moments (default: {KILLS})")
     parser.add_argument("--seed", type=int, default=1, help="of the random moments")
-    parser.add_argument("--short", action="store_true", help="a worker and then the whole run are killed, nothing else")
+    parser.add_argument(
+        "--short",
+        action="store_true",
+        help="a worker and then the whole run are killed, nothing else",
+    )
     options = parser.parse_args(arguments)
     groups = options.only.split(",") if options.only else () if options.short else GROUPS
     unknown = set(groups) - set(GROUPS)
     if unknown:
-        parser.error(f"--only: expected some of {', '.join(GROUPS)}, found {', '.join(sorted(unknown))}")
+        parser.error(
+            f"--only: expected some of {', '.join(GROUPS)}, found {', '.join(sorted(unknown))}"
+        )
     kills = options.kills if options.kills is not None else KILLS
     end_what_was_started()
     about, outcomes = machine(), []
@@ -117,9 +138,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="fedpipe-faults-") as name:
             folder = Path(name)
-            for outcome in short(folder) if options.short else made(folder, groups, kills, options.seed):
+            for outcome in (
+                short(folder) if options.short else made(folder, groups, kills, options.seed)
+            ):
                 outcomes.append(outcome)
-                console.print(f"{outcome.fault}: {'survived' if outcome.survived else 'NOT SURVIVED'}. {outcome.note}", markup=False)
+                console.print(
+                    f"{outcome.fault}: {'survived' if outcome.survived else 'NOT SURVIVED'}. {outcome.note}",
+                    markup=False,
+                )
             if "stock" in groups:
                 (folder / "stock").mkdir()
                 stock = stock_faults(folder / "stock")
@@ -129,9 +155,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     counts = totals(outcomes)
     show_table("all faults", list(counts), [[str(count) for count in counts.values()]])
     for fault, what in stock.items():
-        console.print(f"stock TFF, worker {fault}: {what['note']}, {what['seconds']:.1f} s", markup=False)
+        console.print(
+            f"stock TFF, worker {fault}: {what['note']}, {what['seconds']:.1f} s", markup=False
+        )
     if options.json:
-        show_json({"faults": [asdict(one) for one in outcomes], "machine": about, **counts, "stock": stock})
+        show_json(
+            {
+                "faults": [asdict(one) for one in outcomes],
+                "machine": about,
+                **counts,
+                "stock": stock,
+            }
+        )
     return 0 if counts["survived"] == counts["made"] else 1
 
 

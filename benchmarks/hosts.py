@@ -61,7 +61,11 @@ class Hosts:
         command = [sys.executable, "-m", "fedpipe", "worker", "--listen", self.address(host)]
         if host in self.workers:
             self.workers[host].close()
-        worker = Process(self.lab.inside(host, "taskset", "-c", str(core), *command), self.folder / host, self.folder / f"{host}.log")
+        worker = Process(
+            self.lab.inside(host, "taskset", "-c", str(core), *command),
+            self.folder / host,
+            self.folder / f"{host}.log",
+        )
         self._stack.callback(worker.close)
         if "listening" not in worker.line():
             raise BenchmarkError(f"{host}: expected a worker that listens")
@@ -70,8 +74,17 @@ class Hosts:
     @contextmanager
     def run(self, hosts: Sequence[str], model: str = "softmax") -> Iterator[Process]:
         """Give a run over some hosts' workers; over none it is computed on the runner's."""
-        command = [sys.executable, "-m", "benchmarks.hosts_runner", str(self.folder / RUNNER), model, *map(self.address, hosts)]
-        runner = Process(self.lab.inside(RUNNER, *command), Path(__file__).parents[1], self.folder / "runner.log")
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.hosts_runner",
+            str(self.folder / RUNNER),
+            model,
+            *map(self.address, hosts),
+        ]
+        runner = Process(
+            self.lab.inside(RUNNER, *command), Path(__file__).parents[1], self.folder / "runner.log"
+        )
         try:
             yield runner
         finally:
@@ -101,7 +114,10 @@ def loss(hosts: Hosts, kind: str, expected: str) -> dict[str, Any]:
         def act_in_the_round() -> None:
             deadline = time.monotonic() + 30
             # The state has arrived there: the round has begun, and the machine computes.
-            while lab.traffic_bytes(victim)["received"] < before + 30_000 and time.monotonic() < deadline:
+            while (
+                lab.traffic_bytes(victim)["received"] < before + 30_000
+                and time.monotonic() < deadline
+            ):
                 time.sleep(0.001)
             acts[kind]()
 
@@ -119,7 +135,11 @@ def loss(hosts: Hosts, kind: str, expected: str) -> dict[str, Any]:
     if "error" in second or "error" in third:
         raise BenchmarkError(f"{kind}: {second.get('error') or third.get('error')}")
     lost = [*second["lost"], *third["lost"]]
-    return {"bits_equal": third["weights"] == expected, "lost": lost, "seconds": [*second["seconds"], *third["seconds"]]}
+    return {
+        "bits_equal": third["weights"] == expected,
+        "lost": lost,
+        "seconds": [*second["seconds"], *third["seconds"]],
+    }
 
 
 def refusals(hosts: Hosts) -> dict[str, str]:
@@ -133,15 +153,38 @@ def refusals(hosts: Hosts) -> dict[str, str]:
     make_certificates(folder / "other_ca", [], days=1)
     ca = x509.load_pem_x509_certificate((hosts.certificates / "ca.pem").read_bytes())
     ca_key = load_pem_private_key((hosts.certificates / "ca-key.pem").read_bytes(), None)
-    key, certificate = _signed("late", -0.001, ca_key, ca, [(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH]), False)])
+    key, certificate = _signed(
+        "late",
+        -0.001,
+        ca_key,
+        ca,
+        [(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH]), False)],
+    )
     (folder / "expired").mkdir()
     (folder / "expired" / "runner.pem").write_bytes(_pem(certificate))
     (folder / "expired" / "runner-key.pem").write_bytes(_secret(key))
-    cases = {"no_certificate": "", "expired": str(folder / "expired"), "other_ca": str(folder / "other_ca")}
+    cases = {
+        "no_certificate": "",
+        "expired": str(folder / "expired"),
+        "other_ca": str(folder / "other_ca"),
+    }
     found = {}
     for name, where in cases.items():
-        command = [sys.executable, "-c", _ASK, hosts.lab.address("w1"), str(hosts.certificates / "ca.pem"), where]
-        done = subprocess.run(hosts.lab.inside(RUNNER, *command), capture_output=True, text=True, timeout=60, check=False)
+        command = [
+            sys.executable,
+            "-c",
+            _ASK,
+            hosts.lab.address("w1"),
+            str(hosts.certificates / "ca.pem"),
+            where,
+        ]
+        done = subprocess.run(
+            hosts.lab.inside(RUNNER, *command),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         found[name] = done.stdout.strip() or done.stderr.strip()[-200:]
     return found
 
@@ -171,14 +214,22 @@ def clear_text(hosts: Hosts) -> dict[str, bool]:
         secret = bytes.fromhex(sample) in payload(frames)
         heard = len(payload(frames))
     with hosts.lab.listening(RUNNER) as frames:
-        command = hosts.lab.inside(RUNNER, sys.executable, "-c", _SEND, hosts.lab.address("w1"), sample)
-        listener = subprocess.Popen(hosts.lab.inside("w1", sys.executable, "-c", _TAKE), stdout=subprocess.PIPE)
+        command = hosts.lab.inside(
+            RUNNER, sys.executable, "-c", _SEND, hosts.lab.address("w1"), sample
+        )
+        listener = subprocess.Popen(
+            hosts.lab.inside("w1", sys.executable, "-c", _TAKE), stdout=subprocess.PIPE
+        )
         assert listener.stdout is not None  # noqa: S101 - it is a pipe, for mypy
         listener.stdout.readline()
         subprocess.run(command, check=True, timeout=30)
         listener.wait(30)
         listener.stdout.close()
-    return {"secret": secret, "control": bytes.fromhex(sample) in payload(frames), "heard": heard > 30_000}
+    return {
+        "secret": secret,
+        "control": bytes.fromhex(sample) in payload(frames),
+        "heard": heard > 30_000,
+    }
 
 
 _SEND = "import socket, sys; socket.create_connection((sys.argv[1], 7200)).sendall(b'x' * 2000 + bytes.fromhex(sys.argv[2]) + b'x' * 2000)"
@@ -199,7 +250,9 @@ def rounds_over(hosts: Hosts, model: str, count: int, rounds: int) -> dict[str, 
         answer = run.ask({"rounds": rounds})
         after = hosts.lab.traffic_bytes(RUNNER)
     if "error" in answer or answer["lost"]:
-        raise BenchmarkError(f"{model} over {count} workers: {answer.get('error') or answer['lost']}")
+        raise BenchmarkError(
+            f"{model} over {count} workers: {answer.get('error') or answer['lost']}"
+        )
     return {
         "seconds": statistics.median(answer["seconds"]),
         "sent_bytes": (after["sent"] - before["sent"]) / rounds,
@@ -210,7 +263,11 @@ def rounds_over(hosts: Hosts, model: str, count: int, rounds: int) -> dict[str, 
 
 def measure(models: Sequence[str], rounds: int) -> dict[str, Any]:
     """Return everything that the benchmark says."""
-    with tempfile.TemporaryDirectory(prefix="fedpipe-hosts-") as name, ExitStack() as stack, Lab(WORKERS) as lab:
+    with (
+        tempfile.TemporaryDirectory(prefix="fedpipe-hosts-") as name,
+        ExitStack() as stack,
+        Lab(WORKERS) as lab,
+    ):
         hosts = Hosts(lab, Path(name), stack)
         for host in lab.hosts[1:]:
             hosts.start(host)
@@ -219,7 +276,10 @@ def measure(models: Sequence[str], rounds: int) -> dict[str, Any]:
             for count in range(WORKERS + 1):
                 console.print(f"{model}, {count} workers", style="dim")
                 costs.setdefault(model, {})[str(count)] = rounds_over(hosts, model, count, rounds)
-        equal = {model: len({cost["weights"] for cost in by_count.values()}) == 1 for model, by_count in costs.items()}
+        equal = {
+            model: len({cost["weights"] for cost in by_count.values()}) == 1
+            for model, by_count in costs.items()
+        }
         with hosts.run([]) as run:
             expected = run.ask({"rounds": 3})["weights"]
         survived = {}
@@ -230,13 +290,19 @@ def measure(models: Sequence[str], rounds: int) -> dict[str, Any]:
         stack.close()  # workers, before the network goes
     return {
         "bits_equal": all(equal.values()) and all(one["bits_equal"] for one in survived.values()),
-        "losses_survived": {kind: one["bits_equal"] and max(one["seconds"]) < MOST_SURVIVED_SECONDS for kind, one in survived.items()},
+        "losses_survived": {
+            kind: one["bits_equal"] and max(one["seconds"]) < MOST_SURVIVED_SECONDS
+            for kind, one in survived.items()
+        },
         "losses": survived,
         "refused": {name: said.startswith("refused") for name, said in refused.items()},
         "refusals": refused,
         "weights_in_clear": clear["secret"],
         "control_in_clear": clear["control"],
-        "rounds": {model: {n: {k: v for k, v in one.items() if k != "weights"} for n, one in by.items()} for model, by in costs.items()},
+        "rounds": {
+            model: {n: {k: v for k, v in one.items() if k != "weights"} for n, one in by.items()}
+            for model, by in costs.items()
+        },
         "clients": CLIENTS,
         "machine": machine(),
     }
@@ -246,7 +312,9 @@ def main() -> None:
     """Run the benchmark; exits 1 where bits differ, a loss is not survived, a client is let in, or weights can be read."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
-    parser.add_argument("--models", nargs="+", default=["softmax", "cnn"], choices=["softmax", "cnn"])
+    parser.add_argument(
+        "--models", nargs="+", default=["softmax", "cnn"], choices=["softmax", "cnn"]
+    )
     parser.add_argument("--rounds", type=int, default=5, help="rounds that are measured")
     options = parser.parse_args()
     end_what_was_started()
@@ -255,14 +323,23 @@ def main() -> None:
     except NotHere as err:
         sys.exit(f"hosts cannot be made here: {err}")
     rows = [
-        [f"{model}, {count} workers", f"{one['seconds']:.3g}", f"{one['sent_bytes'] / 1e6:.3f}", f"{one['received_bytes'] / 1e6:.3f}"]
+        [
+            f"{model}, {count} workers",
+            f"{one['seconds']:.3g}",
+            f"{one['sent_bytes'] / 1e6:.3f}",
+            f"{one['received_bytes'] / 1e6:.3f}",
+        ]
         for model, by_count in result["rounds"].items()
         for count, one in by_count.items()
     ]
     show_table("a round", ["", "seconds", "MB sent", "MB received"], rows)
     if options.json:
         show_json(result)
-    good = result["bits_equal"] and all(result["losses_survived"].values()) and all(result["refused"].values())
+    good = (
+        result["bits_equal"]
+        and all(result["losses_survived"].values())
+        and all(result["refused"].values())
+    )
     if not good or result["weights_in_clear"] or not result["control_in_clear"]:
         sys.exit(1)
 

@@ -22,7 +22,10 @@ from benchmarks.common import BenchmarkError
 RUNNER = "run"
 _CLONE_NEWNET = 0x40000000
 _ETH_P_ALL = 0x0003
-_SLOW = (("netem", "delay", "100ms", "rate", "4mbit"), ("tbf", "rate", "4mbit", "burst", "32kbit", "latency", "2s"))
+_SLOW = (
+    ("netem", "delay", "100ms", "rate", "4mbit"),
+    ("tbf", "rate", "4mbit", "burst", "32kbit", "latency", "2s"),
+)
 """What makes a link slow: the first that the kernel knows."""
 
 
@@ -62,7 +65,19 @@ class Lab:
             self._ip("switch", "link", "set", "bridge", "up")
             for host in self.hosts:
                 self._make_namespace(host)
-                self._ip("switch", "link", "add", host, "type", "veth", "peer", "name", "eth0", "netns", self.namespace(host))
+                self._ip(
+                    "switch",
+                    "link",
+                    "add",
+                    host,
+                    "type",
+                    "veth",
+                    "peer",
+                    "name",
+                    "eth0",
+                    "netns",
+                    self.namespace(host),
+                )
                 self._ip("switch", "link", "set", host, "master", "bridge", "up")
                 self._ip(host, "address", "add", f"{self.address(host)}/24", "dev", "eth0")
                 self._ip(host, "link", "set", "eth0", "up")
@@ -72,7 +87,12 @@ class Lab:
             raise NotHere(str(err)) from err
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Remove the hosts; whatever still runs there goes on without a network."""
         self._exit.close()
 
@@ -83,18 +103,34 @@ class Lab:
     def slow(self, host: str) -> str:
         """Make a host's link slow, and return by what."""
         for how in _SLOW:
-            command = ["tc", "-n", self.namespace(host), "qdisc", "replace", "dev", "eth0", "root", *how]
+            command = [
+                "tc",
+                "-n",
+                self.namespace(host),
+                "qdisc",
+                "replace",
+                "dev",
+                "eth0",
+                "root",
+                *how,
+            ]
             if subprocess.run(command, capture_output=True, check=False).returncode == 0:
                 return " ".join(how)
         raise NotHere("tc knows neither netem nor tbf")
 
     def normal(self, host: str) -> None:
         """Make a host's link as fast as it was."""
-        subprocess.run(["tc", "-n", self.namespace(host), "qdisc", "del", "dev", "eth0", "root"], capture_output=True, check=False)
+        subprocess.run(
+            ["tc", "-n", self.namespace(host), "qdisc", "del", "dev", "eth0", "root"],
+            capture_output=True,
+            check=False,
+        )
 
     def traffic_bytes(self, host: str) -> dict[str, int]:
         """Return the bytes that a host has sent and received so far, on its link, with all headers."""
-        found = json.loads(self._ip(host, "-json", "-statistics", "link", "show", "dev", "eth0"))[0]["stats64"]
+        found = json.loads(self._ip(host, "-json", "-statistics", "link", "show", "dev", "eth0"))[
+            0
+        ]["stats64"]
         return {"sent": int(found["tx"]["bytes"]), "received": int(found["rx"]["bytes"])}
 
     @contextmanager
@@ -102,7 +138,9 @@ class Lab:
         """Listen at the switch to all that a host's cable carries; the frames are in the list when the block has ended."""
         found: list[socket.socket] = []
 
-        def open_there() -> None:  # a thread of its own, which moves to the switch's namespace and ends there
+        def open_there() -> (
+            None
+        ):  # a thread of its own, which moves to the switch's namespace and ends there
             libc = ctypes.CDLL(None, use_errno=True)
             with open(f"/run/netns/{self.namespace('switch')}", "rb") as namespace:
                 if libc.setns(namespace.fileno(), _CLONE_NEWNET) != 0:
@@ -140,7 +178,11 @@ class Lab:
 
     def _make_namespace(self, host: str) -> None:
         _run("ip", "netns", "add", self.namespace(host))
-        self._exit.callback(lambda: subprocess.run(["ip", "netns", "del", self.namespace(host)], capture_output=True, check=False))
+        self._exit.callback(
+            lambda: subprocess.run(
+                ["ip", "netns", "del", self.namespace(host)], capture_output=True, check=False
+            )
+        )
 
     def _ip(self, host: str, *arguments: str) -> str:
         return _run("ip", "-n", self.namespace(host), *arguments)
@@ -157,7 +199,9 @@ def payload(frames: Sequence[bytes]) -> bytes:
             continue
         start = 14 + 4 * (frame[14] & 15)
         total = 14 + int.from_bytes(frame[16:18], "big")
-        data = frame[start + 4 * (frame[start + 12] >> 4) : total if total > 14 else None]  # 0: larger than it can say
+        data = frame[
+            start + 4 * (frame[start + 12] >> 4) : total if total > 14 else None
+        ]  # 0: larger than it can say
         streams.setdefault(frame[26:34] + frame[start : start + 4], bytearray()).extend(data)
     return b"|".join(bytes(stream) for stream in streams.values())
 
@@ -170,7 +214,13 @@ class Process:
         self.log = log
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                list(command), cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, bufsize=0, start_new_session=True
+                list(command),
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                bufsize=0,
+                start_new_session=True,
             )
 
     @property
@@ -183,7 +233,9 @@ class Process:
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe, for mypy
         said = self._process.stdout.readline().decode()
         if not said:
-            raise BenchmarkError(f"it ended; the end of {self.log}: {self.log.read_text(errors='replace')[-2000:]}")
+            raise BenchmarkError(
+                f"it ended; the end of {self.log}: {self.log.read_text(errors='replace')[-2000:]}"
+            )
         return said.strip()
 
     def ask(self, request: Any) -> Any:

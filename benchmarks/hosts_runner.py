@@ -45,9 +45,13 @@ def main(folder: Path, model: str, remote: list[str]) -> None:
     population = Population.open(project.shards)
     cohort = tuple(population.participating())
     config = settings(remote, model, len(cohort))
-    built = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes)
+    built = build_model(
+        config, tuple(population.manifest.feature_shape), population.manifest.num_classes
+    )
     algorithm: Any = build_algorithm(config, built, population, project.client_cache)
-    machines = machines_of(config.runtime, project, f"hosts, {len(remote)} machines", dvc_md5(project.shards))
+    machines = machines_of(
+        config.runtime, project, f"hosts, {len(remote)} machines", dvc_md5(project.shards)
+    )
     with Runtime(config.runtime, folder / "worker.log") as runtime:
         if machines is not None:
             runtime.attach(machines)
@@ -58,7 +62,9 @@ def main(folder: Path, model: str, remote: list[str]) -> None:
                 for _ in range(json.loads(line)["rounds"]):
                     number += 1
                     start = time.perf_counter()
-                    state = runtime.call(algorithm.next, state, number, cohort, what=f"round {number}").state
+                    state = runtime.call(
+                        algorithm.next, state, number, cohort, what=f"round {number}"
+                    ).state
                     answer["seconds"].append(time.perf_counter() - start)
                     answer["lost"] += [f"round {number}: {loss}" for loss in runtime.take_losses()]
             except FedpipeError as err:
@@ -67,7 +73,11 @@ def main(folder: Path, model: str, remote: list[str]) -> None:
             answer["weights"] = weights_sha256(weights)
             # Of the largest tensor's middle, as they travel: what a listener looks for.
             largest = max(weights.values(), key=lambda tensor: tensor.size).ravel()
-            answer["sample"] = np.ascontiguousarray(largest[largest.size // 2 : largest.size // 2 + 8]).tobytes().hex()
+            answer["sample"] = (
+                np.ascontiguousarray(largest[largest.size // 2 : largest.size // 2 + 8])
+                .tobytes()
+                .hex()
+            )
             print(json.dumps(answer), flush=True)
 
 

@@ -17,7 +17,10 @@ SWEEP = {
     "name": NAME,
     "search": "grid",
     "overrides": ["data.validation_fraction=0.2", "cohort.strategy=uniform", f"rounds={ROUNDS}"],
-    "space": {"client.learning_rate": {"min": 0.01, "max": 1.0, "log": True, "points": 4}, "client.epochs": {"min": 1, "max": 2}},
+    "space": {
+        "client.learning_rate": {"min": 0.01, "max": 1.0, "log": True, "points": 4},
+        "client.epochs": {"min": 1, "max": 2},
+    },
 }
 
 
@@ -52,11 +55,17 @@ def killed_sweep(clone: Clone) -> dict[str, Any]:
     begun = len(list((clone.project / ".fedpipe" / "runs").glob(f"{NAME}-*")))
     seconds, summary = clone.ask("sweep", "killed.yaml")
     after = _finished(clone)
-    repeated = sum(number in summary["ran"] or after.get(number) != runs for number, runs in before.items())
+    repeated = sum(
+        number in summary["ran"] or after.get(number) != runs for number, runs in before.items()
+    )
     finished = sum(len(runs) == 1 for runs in after.values())
-    console.print(f"sweep: {len(before)} of {CHILDREN} children finished before the kill, {finished} after it, {repeated} repeated")
+    console.print(
+        f"sweep: {len(before)} of {CHILDREN} children finished before the kill, {finished} after it, {repeated} repeated"
+    )
     if (finished, repeated, orphans) != (CHILDREN, 0, 0):
-        raise BenchmarkError(f"expected {CHILDREN} children finished, none repeated, no orphan; found {finished}, {repeated}, {orphans}")
+        raise BenchmarkError(
+            f"expected {CHILDREN} children finished, none repeated, no orphan; found {finished}, {repeated}, {orphans}"
+        )
     return {
         "children": CHILDREN,
         "children_finished_before_kill": len(before),
@@ -72,7 +81,9 @@ def _finished(clone: Clone) -> dict[int, list[tuple[str, int]]]:
     """Return, by child, the ids and end times of its finished MLflow runs, of children whose own state says that they finished too:
     it does so last."""
     path = clone.project / ".fedpipe" / "sweeps" / NAME / "sweep.json"
-    parent = json.loads(path.read_text(encoding="utf-8")).get("mlflow_run_id") if path.exists() else None
+    parent = (
+        json.loads(path.read_text(encoding="utf-8")).get("mlflow_run_id") if path.exists() else None
+    )
     if parent is None:
         return {}
     from fedpipe.tracking.store import prepare_environment
@@ -82,8 +93,15 @@ def _finished(clone: Clone) -> dict[int, list[tuple[str, int]]]:
 
     client = MlflowClient(tracking_uri=f"sqlite:///{clone.project}/mlflow.db")
     experiment = client.get_run(parent).info.experiment_id
-    states = [json.loads(path.read_text(encoding="utf-8")) for path in (clone.project / ".fedpipe" / "runs").glob("*/run_state.json")]
-    ended = {int(state["tags"]["fedpipe.sweep_child"]) for state in states if "tags" in state and state["status"] == "finished"}
+    states = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (clone.project / ".fedpipe" / "runs").glob("*/run_state.json")
+    ]
+    ended = {
+        int(state["tags"]["fedpipe.sweep_child"])
+        for state in states
+        if "tags" in state and state["status"] == "finished"
+    }
     found: dict[int, list[tuple[str, int]]] = {}
     for run in client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'"):
         number = int(run.data.tags["fedpipe.sweep_child"])
@@ -96,7 +114,11 @@ def _left(clone: Clone) -> int:
     """Return how many processes still work in the project, after giving them time to end."""
     here, limit = str(clone.project.resolve()), time.monotonic() + GONE_SECONDS
     while True:
-        left = [one for one in psutil.process_iter(["cwd", "status"]) if one.info["cwd"] == here and one.info["status"] != "zombie"]
+        left = [
+            one
+            for one in psutil.process_iter(["cwd", "status"])
+            if one.info["cwd"] == here and one.info["status"] != "zombie"
+        ]
         if not left or time.monotonic() > limit:
             return len(left)
         time.sleep(0.1)

@@ -35,17 +35,32 @@ class Scratch(User):
         super().__init__(folder, uv=False)
         self._remote = folder / "remote"
         self.dvc("remote", "add", "--default", "here", str(self._remote))
-        self._git(self.project, "-c", "user.name=Benchmark", "-c", "user.email=b@example.org", "commit", "-qam", "A remote")
+        self._git(
+            self.project,
+            "-c",
+            "user.name=Benchmark",
+            "-c",
+            "user.email=b@example.org",
+            "commit",
+            "-qam",
+            "A remote",
+        )
 
     def ask(self, *arguments: str) -> tuple[float, dict[str, Any]]:
         """Return the wall seconds of a `fedpipe` command, and its JSON."""
-        seconds, output = self.timed([str(self._python.with_name("fedpipe")), *arguments, "--json"], f"fedpipe {arguments[0]}")
+        seconds, output = self.timed(
+            [str(self._python.with_name("fedpipe")), *arguments, "--json"],
+            f"fedpipe {arguments[0]}",
+        )
         answer: dict[str, Any] = json.loads(output.splitlines()[-1])
         return seconds, answer
 
     def begin(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start a `fedpipe` command and return at once; its output goes to files."""
-        with (self._home / "begun.out").open("w") as out, (self._home / "begun.err").open("w") as err:
+        with (
+            (self._home / "begun.out").open("w") as out,
+            (self._home / "begun.err").open("w") as err,
+        ):
             return subprocess.Popen(
                 [str(self._python.with_name("fedpipe")), *arguments],
                 cwd=self.project,
@@ -116,16 +131,30 @@ def many_runs(folder: Path, count: int) -> None:
     folder.mkdir(parents=True)
     shutil.copy2(ROOT / "params.yaml", folder)
     store = open_store(folder, "fedpipe")
-    params = [Param(key, str(value)) for key, value in flatten(load_config(folder / "params.yaml")).items()]
-    tags = {f"version.package{number}": "1.2.3" for number in range(25)} | {"fedpipe.plan_sha256": "0" * 64, "data.population": "0" * 16}
+    params = [
+        Param(key, str(value))
+        for key, value in flatten(load_config(folder / "params.yaml")).items()
+    ]
+    tags = {f"version.package{number}": "1.2.3" for number in range(25)} | {
+        "fedpipe.plan_sha256": "0" * 64,
+        "data.population": "0" * 16,
+    }
     now = int(time.time() * 1000)
     for number in range(count):
         run_id = store.client.create_run(store.experiment_id, run_name=f"run {number}").info.run_id
-        metrics = [Metric(f"final/metric{i}", 0.5, 1_700_000_000_000 + number, 0) for i in range(10)]
-        store.client.log_batch(run_id, metrics, params, [RunTag(key, value) for key, value in tags.items()])
+        metrics = [
+            Metric(f"final/metric{i}", 0.5, 1_700_000_000_000 + number, 0) for i in range(10)
+        ]
+        store.client.log_batch(
+            run_id, metrics, params, [RunTag(key, value) for key, value in tags.items()]
+        )
         draw = generator(number, "benchmark")
         cohorts = [draw.choice(CLIENTS, COHORT, replace=False).tolist() for _ in range(ROUNDS)]
-        rows = [ClientRound(r, f"c{one:03d}", REPORTED, 40) for r, cohort in enumerate(cohorts, 1) for one in cohort]
+        rows = [
+            ClientRound(r, f"c{one:03d}", REPORTED, 40)
+            for r, cohort in enumerate(cohorts, 1)
+            for one in cohort
+        ]
         write_clients(folder / "clients.parquet", rows)
         store.client.log_artifact(run_id, str(folder / "clients.parquet"), "lineage")
         store.client.set_terminated(run_id, end_time=now - (count - number) * 300_000)
@@ -141,8 +170,13 @@ def measure_many(folder: Path, clone: Scratch, count: int) -> dict[str, float]:
     seconds, again = clone.ask("lineage", "--client", "c003")
     # Of rounds with 10 of 100 clients: 1 - 0.9^15 = 79 % of the runs have a client; the draw is fixed.
     if found["runs"] != again["runs"] or not 0.7 * count < len(found["runs"]) < 0.9 * count:
-        raise BenchmarkError(f"expected a client in about 79 % of {count} runs, found it in {len(found['runs'])}")
-    return {"index_seconds": index_seconds, "lineage_seconds": min(seconds, clone.ask("lineage", "--client", "c004")[0])}
+        raise BenchmarkError(
+            f"expected a client in about 79 % of {count} runs, found it in {len(found['runs'])}"
+        )
+    return {
+        "index_seconds": index_seconds,
+        "lineage_seconds": min(seconds, clone.ask("lineage", "--client", "c004")[0]),
+    }
 
 
 def _client(uri: str) -> Any:
@@ -155,7 +189,9 @@ def _client(uri: str) -> Any:
 
 
 def _cohort(client: Any, run_id: str) -> set[str]:
-    plan = json.loads(Path(client.download_artifacts(run_id, "plan/cohorts.json")).read_text(encoding="utf-8"))
+    plan = json.loads(
+        Path(client.download_artifacts(run_id, "plan/cohorts.json")).read_text(encoding="utf-8")
+    )
     return {one for cohort in plan["cohorts"] for one in cohort}
 
 
@@ -164,9 +200,14 @@ def measure_chain(clone: Scratch) -> dict[str, Any]:
     summary, said = reproduced(clone)
     console.print(f"reproduced: {said['result']}, data {said['data']['how']}", markup=False)
     expected, found, marked = models_of_a_client(clone, summary)
-    console.print(f"models that saw the client: {', '.join(found)} of {expected}; marked: {', '.join(marked)}", markup=False)
+    console.print(
+        f"models that saw the client: {', '.join(found)} of {expected}; marked: {', '.join(marked)}",
+        markup=False,
+    )
     if len(found) != expected or sorted(found) != sorted(marked):
-        raise BenchmarkError(f"expected {expected} models that saw the client, found {len(found)}, of which {len(marked)} are marked")
+        raise BenchmarkError(
+            f"expected {expected} models that saw the client, found {len(found)}, of which {len(marked)} are marked"
+        )
     return {
         "reproduced": said["result"],
         "reproduce_seconds": said["seconds"],
@@ -179,8 +220,14 @@ def measure_chain(clone: Scratch) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return 2 if it could not be run, a run was not repeated or a model not found."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lineage", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the result to stdout as one line of JSON")
-    parser.add_argument("--only", choices=("chain", "sweep", "many"), help="the run and its models, the sweep, or the many runs")
+    parser.add_argument(
+        "--json", action="store_true", help="print the result to stdout as one line of JSON"
+    )
+    parser.add_argument(
+        "--only",
+        choices=("chain", "sweep", "many"),
+        help="the run and its models, the sweep, or the many runs",
+    )
     parser.add_argument("--runs", type=int, default=RUNS, help=f"synthetic runs (default: {RUNS})")
     options = parser.parse_args(arguments)
     end_what_was_started()
@@ -200,7 +247,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(str(err), markup=False, style="red")
         return 2
     show_table(
-        "lineage", ["what", "found"], [[key, f"{value:.2f}" if isinstance(value, float) else str(value)] for key, value in result.items()]
+        "lineage",
+        ["what", "found"],
+        [
+            [key, f"{value:.2f}" if isinstance(value, float) else str(value)]
+            for key, value in result.items()
+        ],
     )
     if options.json:
         show_json({**result, "machine": about})

@@ -33,7 +33,13 @@ COMMON: Mapping[str, Any] = {
 }
 PEER_TIMEOUT_SECONDS = 600
 ORACLES = (
-    Peer("fedjax", ("fedjax==0.0.17", "jax==0.5.3", "jaxlib==0.5.3"), torch=False, module="oracle_fedjax", variants={"": {}}),
+    Peer(
+        "fedjax",
+        ("fedjax==0.0.17", "jax==0.5.3", "jaxlib==0.5.3"),
+        torch=False,
+        module="oracle_fedjax",
+        variants={"": {}},
+    ),
     Peer("pfl", ("pfl[pytorch]==0.6.0",), torch=True, module="oracle_pfl", variants={"": {}}),
     Peer(
         "libraries",
@@ -42,7 +48,13 @@ ORACLES = (
         module="oracle_libraries",
         variants={"": {}},
     ),
-    Peer("dp-accounting", ("dp-accounting==0.6.0",), torch=False, module="oracle_accounting", variants={"": {}}),
+    Peer(
+        "dp-accounting",
+        ("dp-accounting==0.6.0",),
+        torch=False,
+        module="oracle_accounting",
+        variants={"": {}},
+    ),
 )
 """The peers; each reads `job.json` and `job.npz` in the folder that it is given and writes `answer.json` or `answer.npz` there."""
 
@@ -66,15 +78,22 @@ class Case:
     known: Mapping[str, str] | None = None
 
 
-def _fed(work: oracle.Work = oracle.Work(), **parts: Any) -> Callable[[Any, Any], list[oracle.Tensors]]:  # noqa: B008 - frozen
+def _fed(
+    work: oracle.Work = oracle.Work(),  # noqa: B008
+    **parts: Any,
+) -> Callable[[Any, Any], list[oracle.Tensors]]:
     return lambda clients, cohorts: oracle.averaging(clients, cohorts, work, **parts)
 
 
 def _server(name: str, **constants: float) -> Callable[[Any, Any], list[oracle.Tensors]]:
-    return lambda clients, cohorts: oracle.averaging(clients, cohorts, oracle.Work(), oracle.Server(name, **constants))
+    return lambda clients, cohorts: oracle.averaging(
+        clients, cohorts, oracle.Work(), oracle.Server(name, **constants)
+    )
 
 
-_WRONG_SIGN = "pfl 0.6 adds (y_i - x) / (K lr) to the control variate; the paper has (x - y_i) / (K lr)"
+_WRONG_SIGN = (
+    "pfl 0.6 adds (y_i - x) / (K lr) to the control variate; the paper has (x - y_i) / (K lr)"
+)
 CASES: dict[str, Case] = {
     "fedavg": Case({}, _fed(), {"pfl": {"algorithm": "fedavg"}}),
     "fedavg, by examples": Case(
@@ -84,12 +103,20 @@ CASES: dict[str, Case] = {
     ),
     "fedavg, three steps": Case({"client.max_steps": 3}, _fed(oracle.Work(max_steps=3)), {}),
     "client momentum": Case(
-        {"client.optimizer": "momentum", "client.momentum": 0.9, "client.weighting": "examples", "client.learning_rate": 0.02},
+        {
+            "client.optimizer": "momentum",
+            "client.momentum": 0.9,
+            "client.weighting": "examples",
+            "client.learning_rate": 0.02,
+        },
         _fed(oracle.Work(rate=0.02, optimizer="momentum", by_examples=True)),
         {"fedjax": {"algorithm": "fedavg", "momentum": 0.9, "rate": 0.02}},
     ),
     "client adam": Case(
-        {"client.optimizer": "adam", "client.learning_rate": 0.01}, _fed(oracle.Work(rate=0.01, optimizer="adam")), {}, tolerance=1e-5
+        {"client.optimizer": "adam", "client.learning_rate": 0.01},
+        _fed(oracle.Work(rate=0.01, optimizer="adam")),
+        {},
+        tolerance=1e-5,
     ),
     "fedsgd": Case(
         {"algorithm.name": "fedsgd", "client.epochs": 1, "client.weighting": "examples"},
@@ -99,7 +126,10 @@ CASES: dict[str, Case] = {
     "fedprox": Case(
         {"algorithm.name": "fedprox", "algorithm.mu": 0.1, "client.weighting": "examples"},
         _fed(oracle.Work(proximal=0.1, by_examples=True)),
-        {"fedjax": {"algorithm": "fedprox", "mu": 0.1}, "pfl": {"algorithm": "fedprox", "mu": 0.1, "by_examples": True}},
+        {
+            "fedjax": {"algorithm": "fedprox", "mu": 0.1},
+            "pfl": {"algorithm": "fedprox", "mu": 0.1, "by_examples": True},
+        },
     ),
     "scaffold": Case(
         {"algorithm.name": "scaffold", "cohort.size": 40},
@@ -120,7 +150,9 @@ CASES: dict[str, Case] = {
             "client.weighting": "examples",
             "client.learning_rate": 0.02,
         },
-        lambda clients, cohorts: oracle.mimelite(clients, cohorts, oracle.Work(rate=0.02, by_examples=True)),
+        lambda clients, cohorts: oracle.mimelite(
+            clients, cohorts, oracle.Work(rate=0.02, by_examples=True)
+        ),
         {"fedjax": {"algorithm": "mimelite", "momentum": 0.9, "rate": 0.02}},
     ),
     "fedavgm": Case(
@@ -147,17 +179,67 @@ CASES: dict[str, Case] = {
         tolerance=1e-6,
     ),
     "median": Case({"aggregator.name": "median"}, _fed(aggregate=oracle.median), {}),
-    "trimmed mean": Case({"aggregator.name": "trimmed_mean", "aggregator.trim_fraction": 0.2}, _fed(aggregate=oracle.trimmed(0.2)), {}),
-    "krum": Case({"aggregator.name": "krum", "aggregator.byzantine": 2, "cohort.min_reports": 7}, _fed(aggregate=oracle.krum(2)), {}),
+    "trimmed mean": Case(
+        {"aggregator.name": "trimmed_mean", "aggregator.trim_fraction": 0.2},
+        _fed(aggregate=oracle.trimmed(0.2)),
+        {},
+    ),
+    "krum": Case(
+        {"aggregator.name": "krum", "aggregator.byzantine": 2, "cohort.min_reports": 7},
+        _fed(aggregate=oracle.krum(2)),
+        {},
+    ),
 }
 
 EPSILONS = (
-    {"strategy": "poisson", "clients": 100, "cohort": 10, "rounds": 15, "noise": 1.0, "delta": 1e-4},
-    {"strategy": "poisson", "clients": 1000, "cohort": 100, "rounds": 100, "noise": 0.8, "delta": 1e-5},
-    {"strategy": "poisson", "clients": 3400, "cohort": 50, "rounds": 500, "noise": 1.0, "delta": 1e-5},
-    {"strategy": "poisson", "clients": 20000, "cohort": 200, "rounds": 200, "noise": 0.6, "delta": 1e-6},
-    {"strategy": "uniform", "clients": 100, "cohort": 10, "rounds": 15, "noise": 1.0, "delta": 1e-4},
-    {"strategy": "uniform", "clients": 3400, "cohort": 50, "rounds": 500, "noise": 1.0, "delta": 1e-5},
+    {
+        "strategy": "poisson",
+        "clients": 100,
+        "cohort": 10,
+        "rounds": 15,
+        "noise": 1.0,
+        "delta": 1e-4,
+    },
+    {
+        "strategy": "poisson",
+        "clients": 1000,
+        "cohort": 100,
+        "rounds": 100,
+        "noise": 0.8,
+        "delta": 1e-5,
+    },
+    {
+        "strategy": "poisson",
+        "clients": 3400,
+        "cohort": 50,
+        "rounds": 500,
+        "noise": 1.0,
+        "delta": 1e-5,
+    },
+    {
+        "strategy": "poisson",
+        "clients": 20000,
+        "cohort": 200,
+        "rounds": 200,
+        "noise": 0.6,
+        "delta": 1e-6,
+    },
+    {
+        "strategy": "uniform",
+        "clients": 100,
+        "cohort": 10,
+        "rounds": 15,
+        "noise": 1.0,
+        "delta": 1e-4,
+    },
+    {
+        "strategy": "uniform",
+        "clients": 3400,
+        "cohort": 50,
+        "rounds": 500,
+        "noise": 1.0,
+        "delta": 1e-5,
+    },
     {"strategy": "fixed", "clients": 100, "cohort": 10, "rounds": 15, "noise": 4.0, "delta": 1e-4},
     {"strategy": "fixed", "clients": 100, "cohort": 10, "rounds": 1, "noise": 1.0, "delta": 1e-5},
 )
@@ -203,11 +285,20 @@ class Kept:
 
 def largest(found: Sequence[Sequence[Any]], expected: Sequence[Sequence[Any]]) -> float:
     """Return the largest absolute difference of a weight in any round."""
-    pairs = [(a, b) for one, other in zip(found, expected, strict=True) for a, b in zip(one, other, strict=True)]
-    return max(float(np.max(np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64)))) for a, b in pairs)
+    pairs = [
+        (a, b)
+        for one, other in zip(found, expected, strict=True)
+        for a, b in zip(one, other, strict=True)
+    ]
+    return max(
+        float(np.max(np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64))))
+        for a, b in pairs
+    )
 
 
-def run_fedpipe(names: Sequence[str], folder: Path) -> tuple[dict[str, list[list[Any]]], dict[str, Any]]:
+def run_fedpipe(
+    names: Sequence[str], folder: Path
+) -> tuple[dict[str, list[list[Any]]], dict[str, Any]]:
     """Return the weights of each case by round, and what the oracles need: clients, cohorts by case, the test set."""
     from benchmarks.training import Bench, settings
     from fedpipe.data.cohorts import plan_cohorts
@@ -221,13 +312,17 @@ def run_fedpipe(names: Sequence[str], folder: Path) -> tuple[dict[str, list[list
         bench = Bench.prepare(config, runtime, folder)
         for name in names:
             chosen = settings(COMMON, CASES[name].settings)
-            plan = plan_cohorts(bench.population.participating(), chosen.cohort, ROUNDS, chosen.seed)
+            plan = plan_cohorts(
+                bench.population.participating(), chosen.cohort, ROUNDS, chosen.seed
+            )
             kept = Kept()
             run_rounds(bench.algorithm(chosen), runtime, plan, lambda _: {}, ROUNDS, [kept])
             weights[name], cohorts[name] = kept.weights, [list(cohort) for cohort in plan.cohorts]
             console.print(f"{name}: {ROUNDS} rounds", style="dim")
     clients = {}
-    for client in sorted({client for plan in cohorts.values() for cohort in plan for client in cohort}):
+    for client in sorted(
+        {client for plan in cohorts.values() for cohort in plan for client in cohort}
+    ):
         examples = bench.population.examples(client)
         clients[client] = (
             np.asarray(examples.x, np.float32).reshape(len(examples), -1) / np.float32(255),
@@ -266,11 +361,15 @@ def epsilon_of(training: Mapping[str, Any]) -> float:
             "rounds": training["rounds"],
         }
     )
-    plan = CohortPlan(training["strategy"], 1, tuple([tuple(map(str, range(size)))] * training["rounds"]))
+    plan = CohortPlan(
+        training["strategy"], 1, tuple([tuple(map(str, range(size)))] * training["rounds"])
+    )
     return account(config, training["clients"], plan).epsilon(training["rounds"])
 
 
-def ask(peer: Peer, python: Path, folder: Path, job: Mapping[str, Any], arrays: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def ask(
+    peer: Peer, python: Path, folder: Path, job: Mapping[str, Any], arrays: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the peer's answer to a job: JSON and arrays.
 
     Raises:
@@ -291,9 +390,19 @@ def ask(peer: Peer, python: Path, folder: Path, job: Mapping[str, Any], arrays: 
             check=False,
         )
     if done.returncode:
-        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-        raise NotInstalled(f"its script failed: {lines[-1][:300] if lines else f'exit code {done.returncode}'}")
-    numbers = json.loads((folder / "answer.json").read_text(encoding="utf-8")) if (folder / "answer.json").exists() else {}
+        lines = [
+            line
+            for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+            if line.strip()
+        ]
+        raise NotInstalled(
+            f"its script failed: {lines[-1][:300] if lines else f'exit code {done.returncode}'}"
+        )
+    numbers = (
+        json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+        if (folder / "answer.json").exists()
+        else {}
+    )
     with np.load(folder / "answer.npz") if (folder / "answer.npz").exists() else _Nothing() as file:
         tensors = {name: file[name] for name in file.files}
     return numbers, tensors
@@ -311,35 +420,77 @@ class _Nothing:
         return None
 
 
-def peer_rows(peer: Peer, python: Path, folder: Path, found: Mapping[str, list[list[Any]]], about: Mapping[str, Any]) -> list[Row]:
+def peer_rows(
+    peer: Peer,
+    python: Path,
+    folder: Path,
+    found: Mapping[str, list[list[Any]]],
+    about: Mapping[str, Any],
+) -> list[Row]:
     """Return the comparisons with one peer."""
     names = [name for name in found if peer.name in CASES[name].peers]
-    arrays = {f"{kind}/{client}": value for client, pair in about["clients"].items() for kind, value in zip("xy", pair, strict=True)}
+    arrays = {
+        f"{kind}/{client}": value
+        for client, pair in about["clients"].items()
+        for kind, value in zip("xy", pair, strict=True)
+    }
     rng = np.random.Generator(np.random.PCG64(1))
-    arrays |= {"updates": rng.normal(size=(9, 50)).astype(np.float32), "probabilities": rng.dirichlet(np.ones(10), 2000)}
+    arrays |= {
+        "updates": rng.normal(size=(9, 50)).astype(np.float32),
+        "probabilities": rng.dirichlet(np.ones(10), 2000),
+    }
     arrays["labels"] = rng.integers(0, 10, 2000)
     arrays["digits"] = digit_labels(POPULATION, 1)[1]
     job = {
-        "cases": {name: {**CASES[name].peers[peer.name], "cohorts": about["cohorts"][name]} for name in names},
+        "cases": {
+            name: {**CASES[name].peers[peer.name], "cohorts": about["cohorts"][name]}
+            for name in names
+        },
         "epsilons": [training for training in EPSILONS if training["strategy"] == "poisson"],
     }
     numbers, tensors = ask(peer, python, folder, job, arrays)
     rows = []
     for name in names:
         case = CASES[name]
-        history = [[tensors[f"{name}/{number}/{place}"] for place in (0, 1)] for number in range(ROUNDS)]
+        history = [
+            [tensors[f"{name}/{number}/{place}"] for place in (0, 1)] for number in range(ROUNDS)
+        ]
         note = (case.known or {}).get(peer.name, "")
-        rows.append(Row(name, peer.name, largest(found[name], history), None if note else max(case.tolerance, 1e-6), note))
+        rows.append(
+            Row(
+                name,
+                peer.name,
+                largest(found[name], history),
+                None if note else max(case.tolerance, 1e-6),
+                note,
+            )
+        )
     for key, values in numbers.get("epsilons", {}).items():
         for training, value in zip(job["epsilons"], values, strict=True):
-            rows.append(epsilon_row(training, f"{'opacus' if peer.name == 'libraries' else peer.name} {key}", float(value)))
+            rows.append(
+                epsilon_row(
+                    training,
+                    f"{'opacus' if peer.name == 'libraries' else peer.name} {key}",
+                    float(value),
+                )
+            )
     rows += robust_rows(arrays["updates"], tensors, peer.name)
     if "calibration_error" in numbers:
         ours = calibration_of(arrays["probabilities"], arrays["labels"])
-        rows.append(Row("calibration error", peer.name, abs(ours - numbers["calibration_error"]), 1e-6))
+        rows.append(
+            Row("calibration error", peer.name, abs(ours - numbers["calibration_error"]), 1e-6)
+        )
     for alpha, total_variation in numbers.get("dirichlet", {}).items():
         ours = total_variation_of(float(alpha))
-        rows.append(Row(f"Dirichlet {alpha}, mean total variation", peer.name, abs(ours - total_variation), 0.03, "means of five seeds"))
+        rows.append(
+            Row(
+                f"Dirichlet {alpha}, mean total variation",
+                peer.name,
+                abs(ours - total_variation),
+                0.03,
+                "means of five seeds",
+            )
+        )
     return rows
 
 
@@ -349,7 +500,9 @@ def epsilon_row(training: Mapping[str, Any], beside: str, value: float) -> Row:
     Below a PLD or a closed form by more than rounding it would promise too much. PRV adds an error bound of 0.01 to its own, Renyi
     divergences are looser by design.
     """
-    what = "epsilon, {strategy} {cohort} of {clients}, {rounds} rounds, z {noise}".format(**training)
+    what = "epsilon, {strategy} {cohort} of {clients}, {rounds} rounds, z {noise}".format(
+        **training
+    )
     above = epsilon_of(training) / value - 1
     if "RDP" in beside:
         return Row(what, beside, above, None, "looser by design")
@@ -369,9 +522,18 @@ def gaussian_rows() -> list[Row]:
 
         def delta(epsilon: float, noise: float = noise) -> float:
             shift = 1 / (2 * noise)
-            return float(norm.cdf(shift - epsilon * noise) - np.exp(epsilon) * norm.cdf(-shift - epsilon * noise))
+            return float(
+                norm.cdf(shift - epsilon * noise)
+                - np.exp(epsilon) * norm.cdf(-shift - epsilon * noise)
+            )
 
-        rows.append(epsilon_row(training, "closed form", brentq(lambda e, d=delta, t=training: d(e) - t["delta"], 0, 100)))
+        rows.append(
+            epsilon_row(
+                training,
+                "closed form",
+                brentq(lambda e, d=delta, t=training: d(e) - t["delta"], 0, 100),
+            )
+        )
     return rows
 
 
@@ -387,7 +549,12 @@ def robust_rows(updates: Any, tensors: Mapping[str, Any], beside: str) -> list[R
     functions = {"median": median, "trimmed": trimmed_mean(0.2), "krum": krum(2)}
     stack = [tf.constant(updates)]
     return [
-        Row(f"{key.removeprefix('robust/')} of nine updates", beside, largest([functions[key[7:]](stack)], [[value]]), 1e-6)
+        Row(
+            f"{key.removeprefix('robust/')} of nine updates",
+            beside,
+            largest([functions[key[7:]](stack)], [[value]]),
+            1e-6,
+        )
         for key, value in wanted.items()
     ]
 
@@ -405,7 +572,14 @@ def digit_labels(clients: int, seed: int, alpha: float = 1.0) -> tuple[Any, Any]
     from benchmarks.training import settings
     from fedpipe.data.sources import SOURCES
 
-    config = settings({"data.alpha": alpha, "data.partition": "dirichlet", "data.clients": clients, "data.seed": seed}).data
+    config = settings(
+        {
+            "data.alpha": alpha,
+            "data.partition": "dirichlet",
+            "data.clients": clients,
+            "data.seed": seed,
+        }
+    ).data
     (digits,) = SOURCES["mnist5k"](config, ROOT).batches()
     return config, np.asarray(digits.y, np.int64)
 
@@ -428,18 +602,36 @@ def total_variation_of(alpha: float) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare; return 1 if something that is judged differs."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.oracles", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the result to stdout as one line of JSON")
-    parser.add_argument("--only", help="peers, comma-separated; `none` compares with NumPy and the closed form alone")
-    parser.add_argument("--cases", help="cases, comma-separated (their names end at the comma: use ; between them)")
-    parser.add_argument("--venvs", metavar="DIR", help="where the peers' venvs are and stay; a temporary folder if not given")
+    parser.add_argument(
+        "--json", action="store_true", help="print the result to stdout as one line of JSON"
+    )
+    parser.add_argument(
+        "--only",
+        help="peers, comma-separated; `none` compares with NumPy and the closed form alone",
+    )
+    parser.add_argument(
+        "--cases", help="cases, comma-separated (their names end at the comma: use ; between them)"
+    )
+    parser.add_argument(
+        "--venvs",
+        metavar="DIR",
+        help="where the peers' venvs are and stay; a temporary folder if not given",
+    )
     options = parser.parse_args(arguments)
     end_what_was_started()
-    for name, value in (("WRAPT_DISABLE_EXTENSIONS", "1"), ("TF_CPP_MIN_LOG_LEVEL", "3")):  # before TensorFlow is imported
+    for name, value in (
+        ("WRAPT_DISABLE_EXTENSIONS", "1"),
+        ("TF_CPP_MIN_LOG_LEVEL", "3"),
+    ):  # before TensorFlow is imported
         os.environ.setdefault(name, value)
     names = options.cases.split(";") if options.cases else list(CASES)
     if unknown := set(names) - set(CASES):
         parser.error(f"--cases: no case {', '.join(sorted(unknown))}; there are {'; '.join(CASES)}")
-    wanted = {peer.name for peer in ORACLES} if options.only is None else set(options.only.split(",")) - {"none"}
+    wanted = (
+        {peer.name for peer in ORACLES}
+        if options.only is None
+        else set(options.only.split(",")) - {"none"}
+    )
     skipped: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="fedpipe-oracles-") as scratch:
         folder = Path(scratch)
@@ -459,7 +651,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "Largest differences",
         ["what", "beside", "difference", "bound", "", "note"],
         [
-            [row.what, row.beside, f"{row.difference:.2g}", "" if row.bound is None else f"{row.bound:.2g}", _mark(row), row.note]
+            [
+                row.what,
+                row.beside,
+                f"{row.difference:.2g}",
+                "" if row.bound is None else f"{row.bound:.2g}",
+                _mark(row),
+                row.note,
+            ]
             for row in rows
         ],
     )
@@ -467,7 +666,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(f"{name} is left out: {reason}", markup=False, style="yellow")
     disagree = [row for row in rows if not row.agrees]
     if options.json:
-        show_json({"rows": [{**asdict(row), "agrees": row.agrees} for row in rows], "skipped": skipped, "machine": machine()})
+        show_json(
+            {
+                "rows": [{**asdict(row), "agrees": row.agrees} for row in rows],
+                "skipped": skipped,
+                "machine": machine(),
+            }
+        )
     return int(bool(disagree))
 
 

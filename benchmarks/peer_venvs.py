@@ -46,10 +46,20 @@ class Peer:
         """Return the command that runs a variant with the interpreter of the peer's venv."""
         settings = {**_QUIET, **self.variants[variant]}
         module = self.other_modules.get(variant, self.module)
-        return ["env", *(f"{key}={value}" for key, value in settings.items()), str(python), "-m", f"benchmarks.peers_scripts.{module}"]
+        return [
+            "env",
+            *(f"{key}={value}" for key, value in settings.items()),
+            str(python),
+            "-m",
+            f"benchmarks.peers_scripts.{module}",
+        ]
 
 
-_QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+_QUIET = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+}
 """No reports to the projects' servers; Ray must not rebuild the environment of the `uv run` that it finds above itself."""
 
 PEERS = (
@@ -58,7 +68,10 @@ PEERS = (
         ("flwr[simulation]==1.41.0", "numpy"),
         torch=True,
         module="flower_simulation",
-        variants={"messages": {"FLOWER_API": "message"}, "NumPyClient": {"FLOWER_API": "numpy_client"}},
+        variants={
+            "messages": {"FLOWER_API": "message"},
+            "NumPyClient": {"FLOWER_API": "numpy_client"},
+        },
     ),
     Peer(
         # jax 0.5 is the last that FedJAX's newest release runs on: it calls jax.tree_map.
@@ -73,7 +86,11 @@ PEERS = (
         ("pfl[pytorch]==0.6.0",),
         torch=True,
         module="pfl_research",
-        variants={"1 thread": {"OMP_NUM_THREADS": "1"}, "2 threads": {"OMP_NUM_THREADS": "2"}, "2 processes": {"OMP_NUM_THREADS": "1"}},
+        variants={
+            "1 thread": {"OMP_NUM_THREADS": "1"},
+            "2 threads": {"OMP_NUM_THREADS": "2"},
+            "2 processes": {"OMP_NUM_THREADS": "1"},
+        },
         other_modules={"2 processes": "pfl_processes"},
     ),
 )
@@ -86,9 +103,15 @@ def installed(peer: Peer, venvs: Path) -> Path:
         NotInstalled: with the reason.
     """
     folder = venvs.absolute() / peer.name
-    python, log, wanted = folder / "bin" / "python", venvs.absolute() / f"{peer.name}.log", _wanted(peer)
+    python, log, wanted = (
+        folder / "bin" / "python",
+        venvs.absolute() / f"{peer.name}.log",
+        _wanted(peer),
+    )
     try:
-        if (folder / _STAMP).is_file() and json.loads((folder / _STAMP).read_text(encoding="utf-8")) == wanted:
+        if (folder / _STAMP).is_file() and json.loads(
+            (folder / _STAMP).read_text(encoding="utf-8")
+        ) == wanted:
             return python
         venvs.mkdir(parents=True, exist_ok=True)
         log.write_text("", encoding="utf-8")
@@ -98,7 +121,19 @@ def installed(peer: Peer, venvs: Path) -> Path:
     _run([sys.executable, "-m", "venv", "--clear", str(folder)], log)
     if peer.torch:
         _install_torch(python, log)
-    _run(["uv", "pip", "install", "--compile-bytecode", "--python", str(python), *peer.requirements, *([TORCH] if peer.torch else [])], log)
+    _run(
+        [
+            "uv",
+            "pip",
+            "install",
+            "--compile-bytecode",
+            "--python",
+            str(python),
+            *peer.requirements,
+            *([TORCH] if peer.torch else []),
+        ],
+        log,
+    )
     (folder / _STAMP).write_text(json.dumps(wanted), encoding="utf-8")
     return python
 
@@ -108,7 +143,9 @@ def versions(peer: Peer, python: Path) -> dict[str, str]:
     names = [requirement.split("==")[0].split("[")[0] for requirement in peer.requirements]
     names += ["torch"] * peer.torch + ["ray"] * (peer.name == "flower")
     code = "import importlib.metadata as m, json, sys; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
-    done = subprocess.run([str(python), "-c", code, *names], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [str(python), "-c", code, *names], capture_output=True, text=True, check=True, timeout=60
+    )
     found: dict[str, str] = json.loads(done.stdout)
     return found
 
@@ -131,7 +168,14 @@ def _run(command: Sequence[str], log: Path) -> None:
     with log.open("a", encoding="utf-8") as file:
         try:
             # Not in the project's folder: there uv would apply the overrides of fedpipe's own environment.
-            process = subprocess.Popen(command, cwd=log.parent, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
+            process = subprocess.Popen(
+                command,
+                cwd=log.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
         except OSError as err:
             raise NotInstalled(f"{command[0]}: {err.strerror or err}") from err
         try:
@@ -140,8 +184,16 @@ def _run(command: Sequence[str], log: Path) -> None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             if isinstance(err, subprocess.TimeoutExpired):
-                raise NotInstalled(f"not installed within {INSTALL_TIMEOUT_SECONDS:g} s; see {log}") from err
+                raise NotInstalled(
+                    f"not installed within {INSTALL_TIMEOUT_SECONDS:g} s; see {log}"
+                ) from err
             raise
     if code:
-        lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-        raise NotInstalled(f"`{' '.join(command[:4])} ...` failed: {lines[-1] if lines else f'exit code {code}'}")
+        lines = [
+            line.strip()
+            for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+            if line.strip()
+        ]
+        raise NotInstalled(
+            f"`{' '.join(command[:4])} ...` failed: {lines[-1] if lines else f'exit code {code}'}"
+        )

@@ -14,7 +14,18 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import WORKS, BenchmarkError, System, Work, console, machine, make_job, module_command, show_json, show_table
+from benchmarks.common import (
+    WORKS,
+    BenchmarkError,
+    System,
+    Work,
+    console,
+    machine,
+    make_job,
+    module_command,
+    show_json,
+    show_table,
+)
 from benchmarks.peer_venvs import PEERS, NotInstalled, Peer, installed, versions
 from benchmarks.rounds import ACCURACY_TOLERANCE, Measured
 
@@ -28,7 +39,9 @@ Key = tuple[str, str]
 """A system and one of its variants."""
 
 
-def install_all(names: Sequence[str], venvs: Path, skipped: dict[str, str]) -> dict[str, tuple[Peer, Path]]:
+def install_all(
+    names: Sequence[str], venvs: Path, skipped: dict[str, str]
+) -> dict[str, tuple[Peer, Path]]:
     """Return the peers called `names` with their interpreters; all others go to `skipped`, each with its reason."""
     ready = {}
     for peer in PEERS:
@@ -72,7 +85,11 @@ class Contest:
             if measured is not None:
                 measured.system.close()
             self.failed[f"{self._work.key}: {' '.join(key)}"] = str(err)
-            console.print(f"{self._work.title}: {' '.join(key)} is left out: {err}", markup=False, style="yellow")
+            console.print(
+                f"{self._work.title}: {' '.join(key)} is left out: {err}",
+                markup=False,
+                style="yellow",
+            )
 
     def refuse_other_results(self) -> None:
         """Raise BenchmarkError unless all systems have fedpipe's accuracy."""
@@ -96,11 +113,16 @@ def measure(work: Work, peers: Mapping[str, tuple[Peer, Path]], turns: int) -> C
     for name, (peer, python) in peers.items():
         commands |= {(name, variant): peer.command(variant, python) for variant in peer.variants}
     # A short name: Ray's sockets lie below this folder, and the path of a socket has at most 107 characters.
-    with tempfile.TemporaryDirectory(prefix="peers-", ignore_cleanup_errors=True) as folder, ExitStack() as stack:
+    with (
+        tempfile.TemporaryDirectory(prefix="peers-", ignore_cleanup_errors=True) as folder,
+        ExitStack() as stack,
+    ):
         make_job(work.model, work.cohort, work.learning_rate, Path(folder))
         for key, command in commands.items():
             with contest.left_out_on_failure(key):
-                system = stack.enter_context(System("-".join(filter(None, key)), command, Path(folder)))
+                system = stack.enter_context(
+                    System("-".join(filter(None, key)), command, Path(folder))
+                )
                 system.wait_ready()
                 contest.found[key] = Measured(system)
         contest.each(_first_round)
@@ -155,29 +177,51 @@ def show(work: Work, result: Mapping[str, Any]) -> None:
     ours = result["seconds"][OURS[0]]
     rows = []
     for name, one in sorted(result["variants"].items(), key=lambda item: item[1]["seconds"]):
-        row = [name, f"{one['seconds']:.4f}", f"{one['seconds'] / ours:.2f}", f"{one['first_round_seconds']:.2f}"]
-        rows.append([*row, f"{one['memory_mb']}", f"{one['accuracy']:.3f}", f"{one['rounds_timed']}"])
-    show_table(work.title, ["system", "median s", "/ fedpipe", "first s", "MB", "accuracy", "rounds"], rows)
+        row = [
+            name,
+            f"{one['seconds']:.4f}",
+            f"{one['seconds'] / ours:.2f}",
+            f"{one['first_round_seconds']:.2f}",
+        ]
+        rows.append(
+            [*row, f"{one['memory_mb']}", f"{one['accuracy']:.3f}", f"{one['rounds_timed']}"]
+        )
+    show_table(
+        work.title, ["system", "median s", "/ fedpipe", "first s", "MB", "accuracy", "rounds"], rows
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return 2 if fedpipe failed or a system did other work."""
     names = [peer.name for peer in PEERS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the result to stdout as one line of JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="print the result to stdout as one line of JSON"
+    )
     parser.add_argument("--work", default=",".join(WORKS), help="which of A,B,C (default: all)")
     parser.add_argument(
-        "--only", default=",".join(names), help=f"which peers, of {','.join(names)}; `none` measures nothing (default: all)"
+        "--only",
+        default=",".join(names),
+        help=f"which peers, of {','.join(names)}; `none` measures nothing (default: all)",
     )
     parser.add_argument("--turns", type=int, help=f"turns of each system (default: {TURNS})")
-    parser.add_argument("--venvs", type=Path, metavar="DIR", help="folder of the peers' venvs, kept (default: a temporary one)")
+    parser.add_argument(
+        "--venvs",
+        type=Path,
+        metavar="DIR",
+        help="folder of the peers' venvs, kept (default: a temporary one)",
+    )
     options = parser.parse_args(arguments)
     works = [WORKS[key] for key in options.work.split(",")]
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # an end that ends the peers' processes too
+    signal.signal(
+        signal.SIGTERM, lambda number, _: sys.exit(128 + number)
+    )  # an end that ends the peers' processes too
     skipped: dict[str, str] = {}
     results: dict[str, Any] = {work.key: result_of({}) for work in works}
     with ExitStack() as stack:
-        venvs = options.venvs or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="peers-venvs-")))
+        venvs = options.venvs or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="peers-venvs-"))
+        )
         peers = install_all(options.only.split(","), venvs, skipped)
         about = machine()  # after the installs, which load the machine themselves
         found_versions = {name: versions(peer, python) for name, (peer, python) in peers.items()}

@@ -44,7 +44,9 @@ def phase(name: str, clients: int, folder: Path) -> dict[str, float]:
             check=False,
         )
     if done.returncode:
-        raise BenchmarkError(f"{name} of {clients} clients failed:\n" + "\n".join(log.read_text().splitlines()[-15:]))
+        raise BenchmarkError(
+            f"{name} of {clients} clients failed:\n" + "\n".join(log.read_text().splitlines()[-15:])
+        )
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures
 
@@ -59,13 +61,18 @@ def measure(sizes: Sequence[int], turns: int) -> dict[str, dict[str, float]]:
             folder = Path(name) / str(clients)
             found[clients] = {**phase("prepare", clients, folder), **phase("open", clients, folder)}
             files = list(folder.iterdir())
-            found[clients] |= {"files": len(files), "shards_mb": sum(file.stat().st_size for file in files) / 1e6}
+            found[clients] |= {
+                "files": len(files),
+                "shards_mb": sum(file.stat().st_size for file in files) / 1e6,
+            }
         for turn in range(turns):
             console.print(f"train, turn {turn + 1} of {turns}", style="dim")
             for clients in sizes:
                 trained[clients].append(phase("train", clients, Path(name) / str(clients)))
     for clients, turns_of in trained.items():
-        found[clients]["round_seconds"] = statistics.median(one["round_seconds"] for one in turns_of)
+        found[clients]["round_seconds"] = statistics.median(
+            one["round_seconds"] for one in turns_of
+        )
         found[clients]["train_peak_mb"] = max(one["train_peak_mb"] for one in turns_of)
     return {str(clients): figures for clients, figures in found.items()}
 
@@ -74,7 +81,10 @@ def ratios(figures: dict[str, dict[str, float]]) -> dict[str, float]:
     """Return what the bars are about, by the names of `BARS`."""
     sizes = sorted(map(int, figures))
     fewer, most = (figures[str(size)] for size in sizes[-2:])
-    over = {name: most[name] / fewer[name] for name in ("round_seconds", "prepare_seconds", "prepare_cpu_seconds", "open_seconds")}
+    over = {
+        name: most[name] / fewer[name]
+        for name in ("round_seconds", "prepare_seconds", "prepare_cpu_seconds", "open_seconds")
+    }
     clients = sizes[-1] / sizes[-2]
     return {
         "round_seconds": over["round_seconds"],
@@ -88,9 +98,17 @@ def ratios(figures: dict[str, dict[str, float]]) -> dict[str, float]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return 2 if a phase failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.population", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the result to stdout as one line of JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="print the result to stdout as one line of JSON"
+    )
     parser.add_argument("--turns", type=int, default=TURNS, help="trainings of each population")
-    parser.add_argument("--clients", type=int, nargs="+", default=list(CLIENTS), help="population sizes, at least two")
+    parser.add_argument(
+        "--clients",
+        type=int,
+        nargs="+",
+        default=list(CLIENTS),
+        help="population sizes, at least two",
+    )
     options = parser.parse_args(arguments)
     end_what_was_started()
     about = machine()
@@ -99,8 +117,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BenchmarkError as err:
         console.print(str(err), markup=False, style="red")
         return 2
-    columns = ("prepare_seconds", "prepare_peak_mb", "open_seconds", "round_seconds", "train_peak_mb", "files", "shards_mb")
-    rows = [[clients, *(f"{values[name]:.4g}" for name in columns)] for clients, values in figures.items()]
+    columns = (
+        "prepare_seconds",
+        "prepare_peak_mb",
+        "open_seconds",
+        "round_seconds",
+        "train_peak_mb",
+        "files",
+        "shards_mb",
+    )
+    rows = [
+        [clients, *(f"{values[name]:.4g}" for name in columns)]
+        for clients, values in figures.items()
+    ]
     show_table("populations of 20 examples a client, cohorts of 50", ["clients", *columns], rows)
     found = ratios(figures)
     for name, value in found.items():

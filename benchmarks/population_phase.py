@@ -23,7 +23,12 @@ ROUNDS, WARM_UP, COHORT = 60, 10, 50
 def settings(clients: int) -> Config:
     """Return the settings of a population."""
     source = "benchmarks.population_source:shifted_digits"
-    return Config.model_validate({"data": {"source": source, "clients": clients}, "cohort": {"size": COHORT, "strategy": "uniform"}})
+    return Config.model_validate(
+        {
+            "data": {"source": source, "clients": clients},
+            "cohort": {"size": COHORT, "strategy": "uniform"},
+        }
+    )
 
 
 def prepare(clients: int, folder: Path) -> dict[str, float]:
@@ -37,7 +42,12 @@ def prepare(clients: int, folder: Path) -> dict[str, float]:
     prepare_shards(settings(clients).data, folder, ROOT)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
     taken = {"prepare_seconds": seconds, "prepare_cpu_seconds": cpu_seconds}
-    return {**taken, "prepare_peak_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e6}
+    return {
+        **taken,
+        "prepare_peak_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+        * 1024
+        / 1e6,
+    }
 
 
 def opened(clients: int, folder: Path) -> dict[str, float]:  # noqa: ARG001 - as the others
@@ -51,7 +61,10 @@ def opened(clients: int, folder: Path) -> dict[str, float]:  # noqa: ARG001 - as
     population = Population.open(folder, verify=False)
     population.participating()
     seconds = time.perf_counter() - start
-    return {"open_seconds": seconds, "open_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e6}
+    return {
+        "open_seconds": seconds,
+        "open_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e6,
+    }
 
 
 def train(clients: int, folder: Path) -> dict[str, float]:
@@ -80,15 +93,26 @@ def train(clients: int, folder: Path) -> dict[str, float]:
         here = Path(name)
         (here / "plan.json").write_text(plan.to_json())
         most = config.runtime.cache_max_bytes
-        stack.enter_context(brought_ahead(folder, plan, here / "plan.json", here / "clients", most, here / "bring.log"))
+        stack.enter_context(
+            brought_ahead(
+                folder, plan, here / "plan.json", here / "clients", most, here / "bring.log"
+            )
+        )
         runtime = stack.enter_context(Runtime(config.runtime, here / "worker.log"))
         runtime.start()
-        from fedpipe.algorithms.registry import build_algorithm  # TensorFlow is imported after the worker has started, as in a run
+        from fedpipe.algorithms.registry import (
+            build_algorithm,
+        )  # TensorFlow is imported after the worker has started, as in a run
 
-        model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes)
+        model = build_model(
+            config, tuple(population.manifest.feature_shape), population.manifest.num_classes
+        )
         algorithm = build_algorithm(config, model, population, here / "clients")
         result = run_rounds(algorithm, runtime, plan, lambda _: {}, ROUNDS, [memory])
-    return {"round_seconds": statistics.median(result.round_seconds[WARM_UP:]), "train_peak_mb": memory.peak}
+    return {
+        "round_seconds": statistics.median(result.round_seconds[WARM_UP:]),
+        "train_peak_mb": memory.peak,
+    }
 
 
 def main() -> None:

@@ -36,4 +36,6 @@ def _batches(config: DataConfig, project: Path, clients: int) -> Iterator[Batch]
             for right in range(2 * MOST_SHIFT + 1):
                 chosen = np.flatnonzero((moves[0] == down) & (moves[1] == right))
                 moved[chosen] = padded[rows[chosen], down : down + side, right : right + side]
-        yield Batch(moved, y[rows], [f"c{k:07}" for k in numbers for _ in range(EXAMPLES_PER_CLIENT)])
+        yield Batch(
+            moved, y[rows], [f"c{k:07}" for k in numbers for _ in range(EXAMPLES_PER_CLIENT)]
+        )

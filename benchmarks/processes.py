@@ -46,15 +46,22 @@ def end_group(leader: int, others: Iterable[psutil.Process] = ()) -> None:
     Raises:
         TimeoutError: some still run after `GONE_SECONDS`.
     """
-    left = {*others, *(process for process in psutil.process_iter() if _group_of(process) == leader)}
+    left = {
+        *others,
+        *(process for process in psutil.process_iter() if _group_of(process) == leader),
+    }
     for process in left:
-        with contextlib.suppress(psutil.NoSuchProcess):  # psutil checks that an id is still the same process
+        with contextlib.suppress(
+            psutil.NoSuchProcess
+        ):  # psutil checks that an id is still the same process
             process.kill()
     deadline = time.monotonic() + GONE_SECONDS
     while left := {process for process in left if process.is_running()}:
         if time.monotonic() > deadline:
             if running := [process for process in left if _runs(process)]:
-                raise TimeoutError(f"expected to be gone {GONE_SECONDS:g} s after SIGKILL, still there: {running}")
+                raise TimeoutError(
+                    f"expected to be gone {GONE_SECONDS:g} s after SIGKILL, still there: {running}"
+                )
             return
         time.sleep(0.01)
 

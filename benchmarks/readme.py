@@ -12,7 +12,11 @@ from typing import Any
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- performance -->", "<!-- /performance -->"
-WORKS = {"A": "A: softmax, cohort 10", "B": "B: softmax, cohort 200", "C": "C: CNN (1.66 M parameters), cohort 10"}
+WORKS = {
+    "A": "A: softmax, cohort 10",
+    "B": "B: softmax, cohort 200",
+    "C": "C: CNN (1.66 M parameters), cohort 10",
+}
 
 
 def section(results: dict[str, dict[str, Any]]) -> str:
@@ -36,7 +40,9 @@ def section(results: dict[str, dict[str, Any]]) -> str:
             seconds.get("weighted_fed_avg"),
             seconds.get("numpy", seconds.get("torch")),
         ]
-        lines.append(f"| {label} | {' | '.join(map(_seconds, cells))} | {rounds[work]['ratio_to_tutorial']:.1f} |")
+        lines.append(
+            f"| {label} | {' | '.join(map(_seconds, cells))} | {rounds[work]['ratio_to_tutorial']:.1f} |"
+        )
     if "peers" in results:
         lines += ["", *_peers(results["peers"])]
     if "population" in results:
@@ -68,7 +74,9 @@ def _peers(peers: dict[str, Any]) -> list[str]:
         "| --- |" + " ---: |" * (len(names) + 1),
     ]
     for work, label in WORKS.items():
-        lines.append(f"| {label} | {' | '.join(_seconds(peers[work]['seconds'].get(name)) for name in ['fedpipe', *names])} |")
+        lines.append(
+            f"| {label} | {' | '.join(_seconds(peers[work]['seconds'].get(name)) for name in ['fedpipe', *names])} |"
+        )
     return lines
 
 
@@ -87,7 +95,10 @@ def _population(population: dict[str, Any]) -> list[str]:
         "| ---: |" + " ---: |" * len(names),
     ]
     sizes = sorted((key for key in population if key.isdecimal()), key=int)
-    lines += [f"| {int(size):,} | {' | '.join(_seconds(population[size][name]) for name in names)} |" for size in sizes]
+    lines += [
+        f"| {int(size):,} | {' | '.join(_seconds(population[size][name]) for name in names)} |"
+        for size in sizes
+    ]
     return lines
 
 
@@ -97,5 +108,8 @@ def _seconds(value: float | None) -> str:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    found = {path.stem: json.loads(path.read_text().splitlines()[-1]) for path in sorted(folder.glob("*.json"))}
+    found = {
+        path.stem: json.loads(path.read_text().splitlines()[-1])
+        for path in sorted(folder.glob("*.json"))
+    }
     README.write_text(with_section(README.read_text(), section(found)))

@@ -97,11 +97,15 @@ def commands_for(work: Work, short: bool, torch_python: str | None) -> dict[str,
     elif torch_python:
         commands["torch"] = module_command("torch_loop", torch_python)
     elif not short:
-        console.print(f"{work.title}: no floor. Name an interpreter that has PyTorch: --torch-python PATH.")
+        console.print(
+            f"{work.title}: no floor. Name an interpreter that has PyTorch: --torch-python PATH."
+        )
     return commands
 
 
-def measure(work: Work, commands: Mapping[str, Sequence[str]], turns: int, common_rounds: int) -> dict[str, Measured]:
+def measure(
+    work: Work, commands: Mapping[str, Sequence[str]], turns: int, common_rounds: int
+) -> dict[str, Measured]:
     """Run the systems in turns and return their figures.
 
     Args:
@@ -130,7 +134,9 @@ def measure(work: Work, commands: Mapping[str, Sequence[str]], turns: int, commo
                 measured.seconds += measured.system.rounds(1)
         for measured in found.values():
             measured.accuracy = measured.system.accuracy()
-        _refuse_other_results(work, {name: measured.accuracy for name, measured in found.items()}, common_rounds)
+        _refuse_other_results(
+            work, {name: measured.accuracy for name, measured in found.items()}, common_rounds
+        )
         for number in range(turns):
             console.print(f"{work.title}: turn {number + 1} of {turns}", style="dim")
             for measured in found.values():
@@ -155,7 +161,9 @@ def result_of(work: Work, found: Mapping[str, Measured]) -> dict[str, Any]:
     floor = seconds.get(FLOORS[work.model])
     return {
         "seconds": seconds,
-        "first_round_seconds": {name: measured.first_round_seconds for name, measured in found.items()},
+        "first_round_seconds": {
+            name: measured.first_round_seconds for name, measured in found.items()
+        },
         "memory_mb": {name: round(measured.memory_mb) for name, measured in found.items()},
         "accuracy": {name: measured.accuracy for name, measured in found.items()},
         "rounds_timed": {name: len(measured.seconds) for name, measured in found.items()},
@@ -179,21 +187,43 @@ def show(work: Work, result: Mapping[str, Any]) -> None:
     fedpipe = result["seconds"]["fedpipe"]
     rows = []
     for name, seconds in sorted(result["seconds"].items(), key=lambda item: item[1]):
-        memory, accuracy, count = (result[key][name] for key in ("memory_mb", "accuracy", "rounds_timed"))
-        row = [name, f"{seconds:.4f}", f"{seconds / fedpipe:.2f}", f"{result['first_round_seconds'][name]:.2f}"]
+        memory, accuracy, count = (
+            result[key][name] for key in ("memory_mb", "accuracy", "rounds_timed")
+        )
+        row = [
+            name,
+            f"{seconds:.4f}",
+            f"{seconds / fedpipe:.2f}",
+            f"{result['first_round_seconds'][name]:.2f}",
+        ]
         rows.append([*row, f"{memory}", f"{accuracy:.3f}", f"{count}"])
-    show_table(work.title, ["system", "median s", "/ fedpipe", "first s", "MB", "accuracy", "rounds"], rows)
+    show_table(
+        work.title, ["system", "median s", "/ fedpipe", "first s", "MB", "accuracy", "rounds"], rows
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return 1 if `--check-fraction` is missed, 2 if a system failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rounds", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the result to stdout as one line of JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="print the result to stdout as one line of JSON"
+    )
     parser.add_argument("--work", default=",".join(WORKS), help="which of A,B,C (default: all)")
     parser.add_argument("--repeats", type=int, help=f"turns of each system (default: {TURNS})")
-    parser.add_argument("--short", action="store_true", help="few turns, fewer systems: to see a regression, not to report figures")
-    parser.add_argument("--check-fraction", type=float, metavar="F", help="exit code 1 if a ratio is under F times its bar")
-    parser.add_argument("--torch-python", metavar="PATH", help="interpreter that has PyTorch, for the CNN's floor")
+    parser.add_argument(
+        "--short",
+        action="store_true",
+        help="few turns, fewer systems: to see a regression, not to report figures",
+    )
+    parser.add_argument(
+        "--check-fraction",
+        type=float,
+        metavar="F",
+        help="exit code 1 if a ratio is under F times its bar",
+    )
+    parser.add_argument(
+        "--torch-python", metavar="PATH", help="interpreter that has PyTorch, for the CNN's floor"
+    )
     options = parser.parse_args(arguments)
     end_what_was_started()
     results: dict[str, Any] = {}
@@ -201,7 +231,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for work in (WORKS[key] for key in options.work.split(",")):
             turns = options.repeats or (SHORT_TURNS if options.short else TURNS)[work.key]
-            found = measure(work, commands_for(work, options.short, options.torch_python), turns, 2 if options.short else 3)
+            found = measure(
+                work,
+                commands_for(work, options.short, options.torch_python),
+                turns,
+                2 if options.short else 3,
+            )
             results[work.key] = result_of(work, found)
             show(work, results[work.key])
     except BenchmarkError as err:

@@ -34,9 +34,15 @@ def constants(hosts: Mapping[str, Any], scaling: Mapping[str, Any]) -> dict[str,
     softmax, size = hosts["rounds"]["softmax"], MODEL_BYTES["softmax"]
     counts = (1, 2, 3)
     sent = [softmax[str(count)]["sent_bytes"] for count in counts]
-    (each, rest), *_ = np.linalg.lstsq(np.array([[count, 1.0] for count in counts]), np.array(sent), rcond=None)
+    (each, rest), *_ = np.linalg.lstsq(
+        np.array([[count, 1.0] for count in counts]), np.array(sent), rcond=None
+    )
     back = float(np.mean([softmax[str(count)]["received_bytes"] for count in counts]))
-    fitted = {int(cohort): seconds for cohort, seconds in scaling["seconds"].items() if cohort != HELD_OUT_COHORT}
+    fitted = {
+        int(cohort): seconds
+        for cohort, seconds in scaling["seconds"].items()
+        if cohort != HELD_OUT_COHORT
+    }
     cohorts, seconds = np.array(list(fitted), float), np.array(list(fitted.values()))
     design = np.stack([np.ones_like(cohorts), cohorts], axis=1) / seconds[:, None]
     (fixed, client), *_ = np.linalg.lstsq(design, np.ones_like(seconds), rcond=None)
@@ -49,12 +55,18 @@ def constants(hosts: Mapping[str, Any], scaling: Mapping[str, Any]) -> dict[str,
     }
 
 
-def round_bytes(known: Mapping[str, float], model_bytes: float, machines: int, groups: int) -> tuple[float, float]:
+def round_bytes(
+    known: Mapping[str, float], model_bytes: float, machines: int, groups: int
+) -> tuple[float, float]:
     """Return the bytes that a round sends to machines and gets back."""
-    return machines * known["out"] * model_bytes + groups * known["ref"], groups * known["back"] * model_bytes
+    return machines * known["out"] * model_bytes + groups * known["ref"], groups * known[
+        "back"
+    ] * model_bytes
 
 
-def held_out(known: Mapping[str, float], hosts: Mapping[str, Any], scaling: Mapping[str, Any]) -> list[tuple[str, float, float]]:
+def held_out(
+    known: Mapping[str, float], hosts: Mapping[str, Any], scaling: Mapping[str, Any]
+) -> list[tuple[str, float, float]]:
     """Return what was predicted and what was measured of the two points: name, prediction, measurement."""
     other = hosts["rounds"]["cnn"]["3"]
     predicted = known["fixed"] + int(HELD_OUT_COHORT) * known["client"]
@@ -89,7 +101,9 @@ def section(hosts: Mapping[str, Any], scaling: Mapping[str, Any]) -> str:
         "| --- | ---: | ---: | ---: |",
     ]
     for name, predicted, measured in held_out(known, hosts, scaling):
-        lines.append(f"| {name} | {predicted:.4g} | {measured:.4g} | {100 * (predicted / measured - 1):+.0f} % |")
+        lines.append(
+            f"| {name} | {predicted:.4g} | {measured:.4g} | {100 * (predicted / measured - 1):+.0f} % |"
+        )
     lines += [
         "",
         "On paper, 12 groups, a link of one gigabit at the run's machine:",
@@ -101,7 +115,9 @@ def section(hosts: Mapping[str, Any], scaling: Mapping[str, Any]) -> str:
         for machines in (1, 3, 10):
             out, back = round_bytes(known, size, machines, 12)
             memory = 3 * size / 1e6 + 12 * size / 1e6
-            lines.append(f"| {name} | {machines} | {out / 1e6:.3g} | {back / 1e6:.3g} | {(out + back) / LINK_BYTES:.3g} | {memory:.3g} |")
+            lines.append(
+                f"| {name} | {machines} | {out / 1e6:.3g} | {back / 1e6:.3g} | {(out + back) / LINK_BYTES:.3g} | {memory:.3g} |"
+            )
     seconds = known["fixed"] + 10_000 * known["client"]
     lines += [
         "",
@@ -120,8 +136,13 @@ def with_section(page: str, text: str) -> str:
 
 def main(folder: Path) -> None:
     """Write the page's generated part."""
-    hosts, scaling = (json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("hosts", "scaling"))
-    DOCS.write_text(with_section(DOCS.read_text(encoding="utf-8"), section(hosts, scaling)), encoding="utf-8")
+    hosts, scaling = (
+        json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("hosts", "scaling")
+    )
+    DOCS.write_text(
+        with_section(DOCS.read_text(encoding="utf-8"), section(hosts, scaling)), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -42,7 +42,9 @@ def measure(cohorts: Sequence[int], turns: int) -> dict[int, float]:
         for cohort in cohorts:
             folder = Path(name) / f"{cohort}"
             make_job("softmax", cohort, WORKS["A"].learning_rate, folder)
-            systems[cohort] = stack.enter_context(System(f"fedpipe-{cohort}", module_command("fedpipe"), folder))
+            systems[cohort] = stack.enter_context(
+                System(f"fedpipe-{cohort}", module_command("fedpipe"), folder)
+            )
             systems[cohort].wait_ready()
             systems[cohort].rounds(1)
         for number in range(turns):
@@ -61,14 +63,25 @@ def fit(seconds: Mapping[int, float]) -> dict[str, float]:
     design = np.stack([np.ones_like(cohorts), cohorts], axis=1) / values[:, None]
     (fixed, per_client), *_ = np.linalg.lstsq(design, np.ones_like(values), rcond=None)
     worst = float(np.max(np.abs(design @ np.array([fixed, per_client]) - 1)))
-    return {"fixed_seconds": float(fixed), "seconds_per_client": float(per_client), "largest_relative_error": worst}
+    return {
+        "fixed_seconds": float(fixed),
+        "seconds_per_client": float(per_client),
+        "largest_relative_error": worst,
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return 2 if a system failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the result to stdout as one line of JSON")
-    parser.add_argument("--repeats", type=int, default=TURNS, help=f"turns of each cohort size, {ROUNDS_A_TURN} rounds each")
+    parser.add_argument(
+        "--json", action="store_true", help="print the result to stdout as one line of JSON"
+    )
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=TURNS,
+        help=f"turns of each cohort size, {ROUNDS_A_TURN} rounds each",
+    )
     options = parser.parse_args(arguments)
     end_what_was_started()
     about = machine()
@@ -79,12 +92,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     line = fit(seconds)
     ratio = (seconds[1000] / 1000) / (seconds[100] / 100)
-    rows = [[f"{cohort}", f"{value:.4f}", f"{1e6 * value / cohort:.0f}"] for cohort, value in seconds.items()]
+    rows = [
+        [f"{cohort}", f"{value:.4f}", f"{1e6 * value / cohort:.0f}"]
+        for cohort, value in seconds.items()
+    ]
     show_table("softmax, fedpipe", ["cohort", "s/round (median)", "microseconds a client"], rows)
-    console.print(f"{1e3 * line['fixed_seconds']:.1f} ms a round and {1e6 * line['seconds_per_client']:.0f} microseconds a client;")
-    console.print(f"a client of 1,000 costs {ratio:.2f} times one of 100 (bar: at most {MOST_PER_CLIENT_1000_OVER_100})")
+    console.print(
+        f"{1e3 * line['fixed_seconds']:.1f} ms a round and {1e6 * line['seconds_per_client']:.0f} microseconds a client;"
+    )
+    console.print(
+        f"a client of 1,000 costs {ratio:.2f} times one of 100 (bar: at most {MOST_PER_CLIENT_1000_OVER_100})"
+    )
     if options.json:
-        result: dict[str, Any] = {"seconds": seconds, "per_client_1000_over_100": ratio, "fit": line, "machine": about}
+        result: dict[str, Any] = {
+            "seconds": seconds,
+            "per_client_1000_over_100": ratio,
+            "fit": line,
+            "machine": about,
+        }
         show_json(result)
     return 0
 

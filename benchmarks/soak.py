@@ -39,7 +39,11 @@ def memory_of(pid: int) -> dict[str, float]:
         BenchmarkError: it has no TFF worker below it.
     """
     process = psutil.Process(pid)
-    workers = [child for child in process.children(recursive=True) if any("worker_binary" in part for part in child.cmdline())]
+    workers = [
+        child
+        for child in process.children(recursive=True)
+        if any("worker_binary" in part for part in child.cmdline())
+    ]
     if not workers:
         raise BenchmarkError(f"process {pid}: expected a TFF worker below it, found none")
     return {"parent": _megabytes(process), "worker": sum(map(_megabytes, workers))}
@@ -60,7 +64,10 @@ def soak(name: str, rounds: int, folder: Path) -> dict[str, dict[str, float]]:
             while done < mark:
                 done += len(system.rounds(min(mark - done, _MOST_AT_ONCE)))
             found[str(done)] = memory_of(system.pid)
-            console.print(f"{name}: round {done}, " + ", ".join(f"{part} {size:.1f} MB" for part, size in found[str(done)].items()))
+            console.print(
+                f"{name}: round {done}, "
+                + ", ".join(f"{part} {size:.1f} MB" for part, size in found[str(done)].items())
+            )
     return found
 
 
@@ -77,9 +84,18 @@ def growth_of(found: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return 1 if fedpipe grew by more than its bar, 2 if a system failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print the result to stdout as one line of JSON")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"rounds of each system, at least 10 (default: {ROUNDS})")
-    parser.add_argument("--no-stock", action="store_true", help="leave stock TFF out, which takes minutes")
+    parser.add_argument(
+        "--json", action="store_true", help="print the result to stdout as one line of JSON"
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=ROUNDS,
+        help=f"rounds of each system, at least 10 (default: {ROUNDS})",
+    )
+    parser.add_argument(
+        "--no-stock", action="store_true", help="leave stock TFF out, which takes minutes"
+    )
     options = parser.parse_args(arguments)
     if options.rounds < 1 / MARKS[0]:
         parser.error("--rounds: at least 10")
@@ -96,14 +112,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     growth = {name: growth_of(found) for name, found in memory.items()}
     rows = [
-        [f"{name}, {part}", *(f"{sizes[part]:.1f}" for sizes in found.values()), f"{growth[name][part]:.1%}"]
+        [
+            f"{name}, {part}",
+            *(f"{sizes[part]:.1f}" for sizes in found.values()),
+            f"{growth[name][part]:.1%}",
+        ]
         for name, found in memory.items()
         for part in growth[name]
     ]
     show_table(f"memory in MB, {work.title}", ["after round", *memory["fedpipe"], "growth"], rows)
     missed = [part for part, fraction in growth["fedpipe"].items() if fraction >= MOST_GROWTH]
     for part in missed:
-        console.print(f"fedpipe's {part} grew by {growth['fedpipe'][part]:.1%}, the bar is under {MOST_GROWTH:.0%}", style="red")
+        console.print(
+            f"fedpipe's {part} grew by {growth['fedpipe'][part]:.1%}, the bar is under {MOST_GROWTH:.0%}",
+            style="red",
+        )
     if options.json:
         result: dict[str, Any] = {"memory_mb": memory, "bar": MOST_GROWTH, "machine": about}
         show_json({**result, "growth": growth["fedpipe"], "stock": {"growth": growth.get("stock")}})

@@ -31,13 +31,27 @@ def cost_section(result: Mapping[str, Any]) -> str:
     ]
     for name in result["softmax"]:
         cells = [result[model][name] for model in ("softmax", "cnn")]
-        lines.append(f"| `{name}` | " + " | ".join(f"{cell['relative']:.2f} ({cell['seconds']:.3g})" for cell in cells) + " |")
-    return "\n".join([*lines, "", "Made by `uv run python -m benchmarks.cost --json` and `python -m benchmarks.tables`."])
+        lines.append(
+            f"| `{name}` | "
+            + " | ".join(f"{cell['relative']:.2f} ({cell['seconds']:.3g})" for cell in cells)
+            + " |"
+        )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Made by `uv run python -m benchmarks.cost --json` and `python -m benchmarks.tables`.",
+        ]
+    )
 
 
 def lineage_section(result: Mapping[str, Any]) -> str:
     """Return what a client's question takes over 2,000 runs, as Markdown."""
-    machine, asked, made = result["machine"], result["lineage_seconds_2000_runs"], result["index_seconds_2000_runs"]
+    machine, asked, made = (
+        result["machine"],
+        result["lineage_seconds_2000_runs"],
+        result["index_seconds_2000_runs"],
+    )
     return (
         f"Over a store of 2,000 runs `fedpipe lineage --client ID` answers in {asked:.2g} s, the start of the program included, and in "
         f"{made:.2g} s when the index has to be made first, on {machine['cores']} cores of {machine['cpu']}. Made by `uv run python -m "
@@ -50,7 +64,9 @@ def accuracy_section(result: Mapping[str, Any]) -> str:
     columns = [(data, model) for data in DATA if data in result for model in result[data]]
     first = result[columns[0][0]][columns[0][1]]
     seeds = len(next(iter(first.values()))["accuracies"])
-    common, own = common_and_own({f"{DATA[d]}, {m}": {a: f["settings"] for a, f in result[d][m].items()} for d, m in columns})
+    common, own = common_and_own(
+        {f"{DATA[d]}, {m}": {a: f["settings"] for a, f in result[d][m].items()} for d, m in columns}
+    )
     lines = [
         "## How accurate",
         "",
@@ -64,12 +80,24 @@ def accuracy_section(result: Mapping[str, Any]) -> str:
         figures = [result[data][model].get(algorithm) for data, model in columns]
         cells = [_percent(one) if one else "not measured" for one in figures]
         lines.append(f"| `{algorithm}` | {' | '.join(cells)} | {own[algorithm]} |")
-    base = {f"{DATA[d]}, {m}": result[d][m]["fedavg"]["settings"] for d, m in columns if "fedavg" in result[d][m]}
+    base = {
+        f"{DATA[d]}, {m}": result[d][m]["fedavg"]["settings"]
+        for d, m in columns
+        if "fedavg" in result[d][m]
+    }
     common_settings = first["fedavg"]["settings"]
     # What a column lacks of the first one's has its default there.
-    whole = {name: {key: DEFAULTS[key] for key in common_settings if key in DEFAULTS} | values for name, values in base.items()}
-    differs = {name: {k: v for k, v in values.items() if common_settings.get(k) != v} for name, values in whole.items()}
-    of_columns = "".join(f" {name}: {_text(values)}." for name, values in differs.items() if _text(values))
+    whole = {
+        name: {key: DEFAULTS[key] for key in common_settings if key in DEFAULTS} | values
+        for name, values in base.items()
+    }
+    differs = {
+        name: {k: v for k, v in values.items() if common_settings.get(k) != v}
+        for name, values in whole.items()
+    }
+    of_columns = "".join(
+        f" {name}: {_text(values)}." for name, values in differs.items() if _text(values)
+    )
     lines += equal_epochs_lines(result.get("equal_epochs", {}))
     lines += [
         "",
@@ -111,10 +139,14 @@ def joined(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             for model, found in result[data].items():
                 place = whole.setdefault(data, {}).setdefault(model, {})
                 if twice := sorted(set(place) & set(found)):
-                    raise ValueError(f"expected each accuracy once, found {data}, {model}: {', '.join(twice)} in two files")
+                    raise ValueError(
+                        f"expected each accuracy once, found {data}, {model}: {', '.join(twice)} in two files"
+                    )
                 place |= found
     order = list(OWN)
-    equal = {data: found for result in results for data, found in result.get("equal_epochs", {}).items()}
+    equal = {
+        data: found for result in results for data, found in result.get("equal_epochs", {}).items()
+    }
     return {
         data: {
             model: dict(sorted(found.items(), key=lambda item: order.index(item[0])))
@@ -124,23 +156,41 @@ def joined(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     } | ({"equal_epochs": equal} if equal else {})
 
 
-def common_and_own(settings: Mapping[Any, Mapping[str, Mapping[str, Any]]]) -> tuple[str, dict[str, str]]:
+def common_and_own(
+    settings: Mapping[Any, Mapping[str, Mapping[str, Any]]],
+) -> tuple[str, dict[str, str]]:
     """Return the settings that `fedavg` has, and for each algorithm those that differ from them, as text; of later columns what is new."""
-    own: dict[str, dict[str, dict[str, Any]]] = {}  # algorithm -> column -> what it has that fedavg has not
+    own: dict[
+        str, dict[str, dict[str, Any]]
+    ] = {}  # algorithm -> column -> what it has that fedavg has not
     for column, found in settings.items():
         for name, values in found.items():
             base = found.get("fedavg", {})
-            own.setdefault(name, {})[column] = {key: value for key, value in values.items() if base.get(key) != value}
+            own.setdefault(name, {})[column] = {
+                key: value for key, value in values.items() if base.get(key) != value
+            }
     texts = {}
     for name, columns in own.items():
         (_, first), *others = columns.items()
-        news = {column: _text({key: value for key, value in values.items() if first.get(key) != value}) for column, values in others}
-        texts[name] = "; ".join(filter(None, [_text(first), *(f"{column}: {text}" for column, text in news.items() if text)]))
+        news = {
+            column: _text({key: value for key, value in values.items() if first.get(key) != value})
+            for column, values in others
+        }
+        texts[name] = "; ".join(
+            filter(
+                None,
+                [_text(first), *(f"{column}: {text}" for column, text in news.items() if text)],
+            )
+        )
     return _text(next(iter(settings.values()))["fedavg"]), texts
 
 
 def _text(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"`{key}={value}`" for key, value in values.items() if not key.startswith(("data.", "model.", "algorithm.name")))
+    return ", ".join(
+        f"`{key}={value}`"
+        for key, value in values.items()
+        if not key.startswith(("data.", "model.", "algorithm.name"))
+    )
 
 
 def with_section(document: str, name: str, text: str) -> str:
@@ -158,15 +208,25 @@ def _read(path: Path) -> Any:
 def main(folder: Path) -> None:
     """Write the sections of what `folder` holds. Raises ValueError if it holds none."""
     accuracies = sorted(folder.glob("accuracy*.json"))
-    found = {name: folder / f"{name}.json" for name in ("cost", "lineage") if (folder / f"{name}.json").exists()}
+    found = {
+        name: folder / f"{name}.json"
+        for name in ("cost", "lineage")
+        if (folder / f"{name}.json").exists()
+    }
     if not accuracies and not found:
-        raise ValueError(f"{folder}: expected cost.json, lineage.json or accuracy*.json, found none")
+        raise ValueError(
+            f"{folder}: expected cost.json, lineage.json or accuracy*.json, found none"
+        )
     if "cost" in found:
         _write(ROOT / "docs" / "algorithms.md", "cost", cost_section(_read(found["cost"])))
     if "lineage" in found:
         _write(ROOT / "docs" / "lineage.md", "lineage", lineage_section(_read(found["lineage"])))
     if accuracies:
-        _write(ROOT / "README.md", "accuracy", accuracy_section(joined([_read(path) for path in accuracies])))
+        _write(
+            ROOT / "README.md",
+            "accuracy",
+            accuracy_section(joined([_read(path) for path in accuracies])),
+        )
 
 
 def _write(path: Path, name: str, text: str) -> None:

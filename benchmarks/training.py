@@ -59,22 +59,38 @@ class Bench:
 
     def algorithm(self, config: Config) -> Any:
         """Return the algorithm of the settings, bound to the population."""
-        plan = plan_cohorts(training_clients(config, self.population), config.cohort, config.rounds, config.seed)
+        plan = plan_cohorts(
+            training_clients(config, self.population), config.cohort, config.rounds, config.seed
+        )
         accountant, _ = account_of(config, len(training_clients(config, self.population)), plan)
-        model = build_model(config, tuple(self.population.manifest.feature_shape), self.population.manifest.num_classes)
-        key = secrets.token_bytes(KEY_BYTES) if accountant and not config.privacy.repeatable else None
+        model = build_model(
+            config,
+            tuple(self.population.manifest.feature_shape),
+            self.population.manifest.num_classes,
+        )
+        key = (
+            secrets.token_bytes(KEY_BYTES) if accountant and not config.privacy.repeatable else None
+        )
         known = accountant.config if accountant else config
         return build_algorithm(known, model, self.population, self.folder / "cache", noise_key=key)
 
     def train(self, config: Config) -> dict[str, float]:
         """Run all rounds and return the last one's metrics, `test/accuracy` among them."""
-        plan = plan_cohorts(training_clients(config, self.population), config.cohort, config.rounds, config.seed)
+        plan = plan_cohorts(
+            training_clients(config, self.population), config.cohort, config.rounds, config.seed
+        )
         algorithm = self.algorithm(config)
-        model = build_model(config, tuple(self.population.manifest.feature_shape), self.population.manifest.num_classes)
+        model = build_model(
+            config,
+            tuple(self.population.manifest.feature_shape),
+            self.population.manifest.num_classes,
+        )
         evaluator = Evaluator(model, self.population.central_test())
 
         def evaluate(weights: Any) -> dict[str, float]:
             result = evaluator.evaluate(weights)
             return {"test/loss": result.loss, "test/accuracy": result.accuracy}
 
-        return dict(run_rounds(algorithm, self.runtime, plan, evaluate, config.rounds, []).final.metrics)
+        return dict(
+            run_rounds(algorithm, self.runtime, plan, evaluate, config.rounds, []).final.metrics
+        )

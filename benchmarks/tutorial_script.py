@@ -24,7 +24,11 @@ def preprocess(dataset):
 
 
 def create_dataset(pixels, labels):
-    return preprocess(tf.data.Dataset.from_tensor_slices({"pixels": pixels.astype(np.float32) / 255, "label": labels}))
+    return preprocess(
+        tf.data.Dataset.from_tensor_slices(
+            {"pixels": pixels.astype(np.float32) / 255, "label": labels}
+        )
+    )
 
 
 with np.load(sys.argv[1]) as data:
@@ -97,10 +101,15 @@ def server_update_fn(mean_client_weights):
     return server_update(model_fn(), mean_client_weights)
 
 
-@tff.federated_computation(tff.FederatedType(model_weights_type, tff.SERVER), tff.FederatedType(tf_dataset_type, tff.CLIENTS))
+@tff.federated_computation(
+    tff.FederatedType(model_weights_type, tff.SERVER),
+    tff.FederatedType(tf_dataset_type, tff.CLIENTS),
+)
 def next_fn(server_weights, federated_dataset):
     server_weights_at_client = tff.federated_broadcast(server_weights)
-    client_weights = tff.federated_map(client_update_fn, (federated_dataset, server_weights_at_client))
+    client_weights = tff.federated_map(
+        client_update_fn, (federated_dataset, server_weights_at_client)
+    )
     mean_client_weights = tff.federated_mean(client_weights)
     return tff.federated_map(server_update_fn, mean_client_weights)
 

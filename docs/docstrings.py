@@ -33,7 +33,9 @@ def apart(text: str) -> str:
 
     def entries(found: re.Match[str]) -> str:
         *names, last = found[2].split(", ")
-        return "".join(f"{found[1]}{name}: with `{last}`.\n" for name in names) + f"{found[1]}{last}:"
+        return (
+            "".join(f"{found[1]}{name}: with `{last}`.\n" for name in names) + f"{found[1]}{last}:"
+        )
 
     return _SHARED.sub(entries, text)
 

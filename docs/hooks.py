@@ -51,10 +51,15 @@ def _completed(nav: list[Any], pages: list[str]) -> list[Any]:
 def _reference() -> dict[str, str]:
     """Return a page for each package: what its `__init__` says, then its modules."""
     pages = {}
-    for package in sorted(path.parent for name in PACKAGES for path in (ROOT / name).rglob("__init__.py")):
+    for package in sorted(
+        path.parent for name in PACKAGES for path in (ROOT / name).rglob("__init__.py")
+    ):
         modules = [path for path in sorted(package.glob("*.py")) if not path.name.startswith("_")]
         name = ".".join(package.relative_to(ROOT).parts)
-        about = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8"))) or ""
+        about = (
+            ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8")))
+            or ""
+        )
         directives = [f"::: {name}.{path.stem}" for path in modules]
         pages[name] = "\n\n".join([f"# `{name}`", about, *directives]) + "\n"
     return pages

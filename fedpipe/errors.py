@@ -103,7 +103,9 @@ def program_error(output: str, limit: int = 600) -> str:
     """
     lines = [line for line in output.splitlines() if line.strip()]
     starts = [number for number, line in enumerate(lines) if _ERROR_LINE.match(line)]
-    text = hide(" ".join(" ".join(lines[starts[-1] if starts else -1 :]).split()))  # hidden before it is cut: half a password is not found
+    text = hide(
+        " ".join(" ".join(lines[starts[-1] if starts else -1 :]).split())
+    )  # hidden before it is cut: half a password is not found
     return text if len(text) <= limit else f"{text[:limit]} ..."
 
 

@@ -49,7 +49,11 @@ def repository_environment(folder: Path) -> dict[str, str]:
 
 
 def run_git(
-    folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, stdin: bytes = b"", timeout_seconds: float = 60
+    folder: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+    timeout_seconds: float = 60,
 ) -> bytes:
     """Return what `git -C FOLDER ARGUMENTS` prints on stdout.
 
@@ -63,14 +67,36 @@ def run_git(
     Raises:
         GitError: git cannot be started, fails, or does not end in time.
     """
-    return _run(folder, arguments, repository_environment(folder) | dict(environment or {}), stdin, timeout_seconds)
+    return _run(
+        folder,
+        arguments,
+        repository_environment(folder) | dict(environment or {}),
+        stdin,
+        timeout_seconds,
+    )
 
 
-def _run(folder: Path, arguments: tuple[str, ...], environment: Mapping[str, str], stdin: bytes, timeout_seconds: float) -> bytes:
+def _run(
+    folder: Path,
+    arguments: tuple[str, ...],
+    environment: Mapping[str, str],
+    stdin: bytes,
+    timeout_seconds: float,
+) -> bytes:
     command = ["git", "-C", str(folder), *arguments]
     try:
-        english = {**environment, "LC_ALL": "C"}  # its reasons are recorded, and some are looked for
-        done = subprocess.run(command, input=stdin, capture_output=True, env=english, timeout=timeout_seconds, check=False)
+        english = {
+            **environment,
+            "LC_ALL": "C",
+        }  # its reasons are recorded, and some are looked for
+        done = subprocess.run(
+            command,
+            input=stdin,
+            capture_output=True,
+            env=english,
+            timeout=timeout_seconds,
+            check=False,
+        )
     except FileNotFoundError as err:
         raise GitError("git is not installed, or not on the PATH") from err
     except OSError as err:
@@ -78,5 +104,8 @@ def _run(folder: Path, arguments: tuple[str, ...], environment: Mapping[str, str
     except subprocess.TimeoutExpired as err:
         raise GitError(f"git did not finish within {timeout_seconds:g} s") from err
     if done.returncode:
-        raise GitError(program_error(done.stderr.decode(errors="replace")) or f"git failed with exit code {done.returncode}")
+        raise GitError(
+            program_error(done.stderr.decode(errors="replace"))
+            or f"git failed with exit code {done.returncode}"
+        )
     return done.stdout

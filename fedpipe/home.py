@@ -20,7 +20,9 @@ def ensure_home(private: Path | None) -> None:
         os.environ.pop("HOME", None)  # an empty one hides that of the password file
         if not known:
             os.environ["HOME"] = str(_make_home(private))
-    if not known and not any(os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")):
+    if not known and not any(
+        os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")
+    ):
         os.environ["USER"] = f"uid-{os.getuid()}"
 
 

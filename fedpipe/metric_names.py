@@ -53,9 +53,13 @@ def checked_metrics(metrics: Mapping[Any, Any], where: str) -> dict[str, float]:
             reason = f"names that are 'round' or begin with {', '.join(_OWN)} are fedpipe's own"
         if reason is not None:
             shown = name if len(str(name)) <= LONGEST else f"{str(name)[:40]}..."
-            raise ValueError(f"{where}: metric {shown!r}: {reason}. A name may have {ALLOWED}. Rename it, then `fedpipe resume`.")
+            raise ValueError(
+                f"{where}: metric {shown!r}: {reason}. A name may have {ALLOWED}. Rename it, then `fedpipe resume`."
+            )
         try:
             values[name] = float(value)
         except (TypeError, ValueError) as err:
-            raise ValueError(f"{where}: metric {name!r}: expected a number, found {type(value).__name__} {str(value)[:60]!r}.") from err
+            raise ValueError(
+                f"{where}: metric {name!r}: expected a number, found {type(value).__name__} {str(value)[:60]!r}."
+            ) from err
     return values

@@ -10,6 +10,8 @@ def new_file(folder: Path, prefix: str) -> tuple[int, str]:
     while True:
         path = folder / f"{prefix}{secrets.token_hex(8)}"
         try:
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), str(path)
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), str(
+                path
+            )
         except FileExistsError:
             continue

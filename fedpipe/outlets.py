@@ -39,7 +39,11 @@ def scrub(err: BaseException) -> None:
     while one is not None and id(one) not in seen:
         seen.add(id(one))
         one.args = tuple(hide(part) if isinstance(part, str) else part for part in one.args)
-        for name in ("strerror", "filename", "message"):  # OSError shows the first two in place of its arguments, MLflow's errors the third
+        for name in (
+            "strerror",
+            "filename",
+            "message",
+        ):  # OSError shows the first two in place of its arguments, MLflow's errors the third
             value = getattr(one, name, None)
             if isinstance(value, str):
                 with suppress(AttributeError):  # computed, from what is hidden by now
@@ -63,5 +67,7 @@ def _hidden_record(*args: Any, **named: Any) -> logging.LogRecord:
     return record
 
 
-def _hidden_traceback(kind: type[BaseException], err: BaseException, trace: TracebackType | None) -> None:
+def _hidden_traceback(
+    kind: type[BaseException], err: BaseException, trace: TracebackType | None
+) -> None:
     sys.stderr.write(hide("".join(traceback.format_exception(kind, err, trace))))

@@ -26,7 +26,10 @@ _LONGEST, _LONGEST_CAUSE = 400, 150
 _FILE_LINE = re.compile(r'File "([^"\n]+)", line (\d+)')
 _IN_USER_CODE = re.compile(r'^ +File "[^"\n]+", line \d+, in [^\n]*\n(?: +[^\n]*\n)?', re.MULTILINE)
 """A frame in the text of an error that AutoGraph made: the file's line, and the line of code under it."""
-_FUNCTION_NODE, _NODE = re.compile(r"\{\{function_node [^}]*\}\}\s*"), re.compile(r"\{\{node ([^}]*)\}\}")
+_FUNCTION_NODE, _NODE = (
+    re.compile(r"\{\{function_node [^}]*\}\}\s*"),
+    re.compile(r"\{\{node ([^}]*)\}\}"),
+)
 _DEFINED_AT = re.compile(r"^\s*(?:File \"[^\n]*|Node: '[^'\n]*')$", re.MULTILINE)
 """A line of where TensorFlow says that a node was defined, or which."""
 _PACKAGE = str(Path(__file__).parent)
@@ -74,21 +77,35 @@ def import_own(where: str, project: Path | None, setting: str, error: type[Fedpi
     refuse_stock_context(calling_frame)
     _own_places.add(_place_of(module))
     if not hasattr(module, function):
-        names = [found for found, value in vars(module).items() if callable(value) and not found.startswith("_")]
+        names = [
+            found
+            for found, value in vars(module).items()
+            if callable(value) and not found.startswith("_")
+        ]
         close = difflib.get_close_matches(function, names, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"it has {', '.join(sorted(names)[:5]) or 'no function'}."
+        hint = (
+            f"did you mean '{close[0]}'?"
+            if close
+            else f"it has {', '.join(sorted(names)[:5]) or 'no function'}."
+        )
         file = getattr(module, "__file__", None) or "the standard library"
-        raise error(f"{name}: expected a function '{function}' in {_shown(file)}, found none; {hint}")
+        raise error(
+            f"{name}: expected a function '{function}' in {_shown(file)}, found none; {hint}"
+        )
     return getattr(module, function)
 
 
 def _no_module(missing: str, project: Path | None) -> str:
     folder = (project or Path.cwd()).joinpath(*missing.split(".")[:-1])
-    names = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
+    names = {path.stem for path in folder.glob("*.py")} | {
+        path.parent.name for path in folder.glob("*/__init__.py")
+    }
     close = difflib.get_close_matches(missing.split(".")[-1], sorted(names), n=1)
     file = (project or Path.cwd()).joinpath(*missing.split("."))
     hint = f"did you mean '{close[0]}'?" if close else "create it, or install the package."
-    return f"expected a module '{missing}', found neither {file}.py nor an installed package; {hint}"
+    return (
+        f"expected a module '{missing}', found neither {file}.py nor an installed package; {hint}"
+    )
 
 
 def _place_of(module: ModuleType) -> str:
@@ -142,7 +159,10 @@ def last_line(err: BaseException, longest: int = _LONGEST) -> str:
     text, kind = str(err), f"{type(err).__name__}: "
     details = getattr(err, "details", None)
     if callable(details):  # gRPC's errors, whose text is a page
-        text, kind = str(details()).removeprefix("Failed to run computation: "), "in the TFF worker: "
+        text, kind = (
+            str(details()).removeprefix("Failed to run computation: "),
+            "in the TFF worker: ",
+        )
     if "in user code:" in text:  # AutoGraph's: the exception is repeated at the end, with its type
         text, kind = _IN_USER_CODE.split(text)[-1], ""
     text = message_of(text, longest)
@@ -160,8 +180,12 @@ def message_of(text: str, longest: int = _LONGEST) -> str:
     if "Graph execution error" in text:
         text = _DEFINED_AT.split(text)[-1]
     text = text.partition("Call arguments received by")[0].partition("\n\t [[")[0]
-    lines = [line for line in (" ".join(_plain(line).split()) for line in text.splitlines()) if line]
-    while len(lines) > 1 and lines[0].startswith(("Exception encountered when calling", "Graph execution error")):
+    lines = [
+        line for line in (" ".join(_plain(line).split()) for line in text.splitlines()) if line
+    ]
+    while len(lines) > 1 and lines[0].startswith(
+        ("Exception encountered when calling", "Graph execution error")
+    ):
         del lines[0]
     whole = " ".join(lines)
     if len(whole) <= longest or not lines:
@@ -178,8 +202,12 @@ def own_frame(err: BaseException) -> tuple[str, int, str] | None:
     """Return file, line number and line of the user's own code that an exception comes from: the innermost one; None if there is none."""
     if isinstance(err, SyntaxError) and err.filename and _is_own(err.filename):
         return err.filename, err.lineno or 1, (err.text or "").strip()
-    frames = [(frame.filename, frame.lineno or 1) for frame in traceback.extract_tb(err.__traceback__)]
-    frames += [(file, int(number)) for file, number in _FILE_LINE.findall(str(err))]  # AutoGraph's, in the message
+    frames = [
+        (frame.filename, frame.lineno or 1) for frame in traceback.extract_tb(err.__traceback__)
+    ]
+    frames += [
+        (file, int(number)) for file, number in _FILE_LINE.findall(str(err))
+    ]  # AutoGraph's, in the message
     for file, number in reversed(frames):
         if _is_own(file):
             return file, number, linecache.getline(file, number).strip()

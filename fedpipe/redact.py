@@ -18,10 +18,15 @@ _WORDS = r"password|passwd|passphrase|pwd|secret|token(?!s|iz)|api_?key|access_?
 # A password ends at the last @ of the same URI; `host:5000/...` is a port and no password. One slash: a URI that was taken for a path.
 _PASSWORD = re.compile(r"(:/{1,2}[^:/@\s\"<>]*):(?!\d{1,5}[/?#])((?:(?!:/)[^\s\"<>])*)@")
 _LONE_TOKEN = re.compile(r"(https?:/{1,2})[^\s:/@\"<>]+@", re.IGNORECASE)
-_NAMED = re.compile(rf"((?:^|(?<=[\s?&;,'\"(\[{{]))[\w.\-]*(?:{_WORDS})[\w.\-]*=)[^\s&;,'\"<>)\]}}]+", re.IGNORECASE)
-_HEADER = re.compile(r"(authorization['\"]?\s*[:=]\s*['\"]?(?:bearer|basic)\s+)[^\s'\"]+", re.IGNORECASE)
+_NAMED = re.compile(
+    rf"((?:^|(?<=[\s?&;,'\"(\[{{]))[\w.\-]*(?:{_WORDS})[\w.\-]*=)[^\s&;,'\"<>)\]}}]+", re.IGNORECASE
+)
+_HEADER = re.compile(
+    r"(authorization['\"]?\s*[:=]\s*['\"]?(?:bearer|basic)\s+)[^\s'\"]+", re.IGNORECASE
+)
 _SECRET_NAME = re.compile(
-    r"PASSWORD|PASSWD|PASSPHRASE|(?<=.)PWD$|SECRET|TOKEN(?!S|IZ)|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|AUTH_STRING", re.IGNORECASE
+    r"PASSWORD|PASSWD|PASSPHRASE|(?<=.)PWD$|SECRET|TOKEN(?!S|IZ)|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|AUTH_STRING",
+    re.IGNORECASE,
 )
 _PLACE_NAME = re.compile(r"(_FILE|_PATH|_DIR|_URL|_URI|^OLDPWD)$", re.IGNORECASE)
 _USER_AND_PASSWORD = re.compile(r"://[^:/@\s]*:(.*)@")
@@ -52,10 +57,22 @@ def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:
     found: set[str] = set()
     for name, value in environment.items():
         if _SECRET_NAME.search(name) and not _PLACE_NAME.search(name):
-            found.add(value.partition(":")[2] if name.upper().endswith("AUTH_STRING") and ":" in value else value)
+            found.add(
+                value.partition(":")[2]
+                if name.upper().endswith("AUTH_STRING") and ":" in value
+                else value
+            )
         if "://" in value:
-            found |= {match[1] for pattern in (_USER_AND_PASSWORD, _QUERY_SECRET) for match in pattern.finditer(value)}
-    spelled = {spelling for one in found for spelling in (one, unquote(one), quote(one, safe=""), quote(unquote(one), safe=""))}
+            found |= {
+                match[1]
+                for pattern in (_USER_AND_PASSWORD, _QUERY_SECRET)
+                for match in pattern.finditer(value)
+            }
+    spelled = {
+        spelling
+        for one in found
+        for spelling in (one, unquote(one), quote(one, safe=""), quote(unquote(one), safe=""))
+    }
     return tuple(sorted(one for one in spelled if len(one) >= SHORTEST))
 
 

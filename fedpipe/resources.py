@@ -35,7 +35,9 @@ def free_memory_mb(root: Path = ROOT) -> float:
     free = [float("inf")]
     with contextlib.suppress(OSError, ValueError, IndexError, StopIteration):
         lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
-        free.append(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")))
+        free.append(
+            next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+        )
     free += [left for group in _groups(root, "memory") if (left := _memory_left(group)) is not None]
     return max(0.0, min(free)) / 1e6
 
@@ -65,7 +67,11 @@ def _mounted(line: str, controller: str | None) -> tuple[str, str] | None:
     columns, kind = fields.split(), rest.split()
     if len(columns) < 5 or len(kind) < 3:
         return None
-    fits = kind[0] == "cgroup2" if controller is None else kind[0] == "cgroup" and controller in kind[2].split(",")
+    fits = (
+        kind[0] == "cgroup2"
+        if controller is None
+        else kind[0] == "cgroup" and controller in kind[2].split(",")
+    )
     return (columns[3], columns[4]) if fits else None
 
 
@@ -92,7 +98,10 @@ def _cpu_quota(group: Path) -> float | None:
         quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
         return None if quota == "max" else int(quota) / int(period)
     with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
-        quota_us, period_us = (int((group / f"cpu.cfs_{name}_us").read_text(encoding="ascii")) for name in ("quota", "period"))
+        quota_us, period_us = (
+            int((group / f"cpu.cfs_{name}_us").read_text(encoding="ascii"))
+            for name in ("quota", "period")
+        )
         return None if quota_us <= 0 else quota_us / period_us
     return None
 

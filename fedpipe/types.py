@@ -33,7 +33,11 @@ class Examples:
 class PerClient(dict[str, list[npt.NDArray[Any]]]):
     """What clients keep from round to round, by id: a list of arrays each, alike in dtypes and shapes. One not in it has `first`."""
 
-    def __init__(self, first: list[npt.NDArray[Any]], kept: Mapping[str, list[npt.NDArray[Any]]] | None = None) -> None:
+    def __init__(
+        self,
+        first: list[npt.NDArray[Any]],
+        kept: Mapping[str, list[npt.NDArray[Any]]] | None = None,
+    ) -> None:
         """Take what a client has before its first round, and what those have that had one."""
         super().__init__(kept or {})
         self.first = first
@@ -70,7 +74,9 @@ class Turnout:
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "Turnout":
         """Return the value that `dataclasses.asdict` made into JSON."""
-        reported, dropped, late, surplus = (tuple(map(str, body[name])) for name in ("reported", "dropped", "late", "surplus"))
+        reported, dropped, late, surplus = (
+            tuple(map(str, body[name])) for name in ("reported", "dropped", "late", "surplus")
+        )
         seconds = None if body["seconds"] is None else float(body["seconds"])
         return cls(reported, dropped, late, surplus, int(body["available"]), seconds)
 
@@ -119,12 +125,18 @@ class CohortPlan:
         found["cohort/skipped"] = float(not self.cohort(round_num) if skipped is None else skipped)
         if turnout.seconds is not None:
             found["cohort/simulated_seconds"] = turnout.seconds
-            found["cohort/simulated_seconds_total"] = sum(earlier.seconds or 0.0 for earlier in self.turnouts[:round_num])
+            found["cohort/simulated_seconds_total"] = sum(
+                earlier.seconds or 0.0 for earlier in self.turnouts[:round_num]
+            )
         return found
 
     def to_json(self) -> str:
         """Return the plan as JSON that is the same for the same plan; `from_json` reads it back."""
-        body: dict[str, Any] = {"strategy": self.strategy, "seed": self.seed, "cohorts": [list(c) for c in self.cohorts]}
+        body: dict[str, Any] = {
+            "strategy": self.strategy,
+            "seed": self.seed,
+            "cohorts": [list(c) for c in self.cohorts],
+        }
         if self.turnouts:
             body["turnouts"] = [asdict(turnout) for turnout in self.turnouts]
         return json.dumps(body, indent=1, sort_keys=True) + "\n"
@@ -134,7 +146,12 @@ class CohortPlan:
         """Return the plan that `to_json` wrote. Raises ValueError, KeyError or TypeError on anything else."""
         body = json.loads(text)
         turnouts = tuple(map(Turnout.from_json, body.get("turnouts", ())))
-        return cls(str(body["strategy"]), int(body["seed"]), tuple(tuple(map(str, c)) for c in body["cohorts"]), turnouts)
+        return cls(
+            str(body["strategy"]),
+            int(body["seed"]),
+            tuple(tuple(map(str, c)) for c in body["cohorts"]),
+            turnouts,
+        )
 
 
 VALIDATION_SCORE, TEST_SCORE = "validation/accuracy", "test/accuracy"

@@ -52,7 +52,10 @@ def use_project_code(project: Path, place: str, setting: str) -> None:
         sys.meta_path.append(_finder)
     _finder.invalidate_caches()
     name = place.partition(":")[0].partition(".")[0]
-    file = next((file for file in (folder / f"{name}.py", folder / name / "__init__.py") if file.is_file()), None)
+    file = next(
+        (file for file in (folder / f"{name}.py", folder / name / "__init__.py") if file.is_file()),
+        None,
+    )
     if file is None:
         return
     owner = _other_owner(name, folder)

@@ -31,25 +31,38 @@ class RoundArtifacts:
 
     def __enter__(self) -> "RoundArtifacts":
         """Create the progress artifact at 0 %."""
-        artifact = create_progress_artifact(progress=0.0, key="rounds", description=f"0 of {self._rounds} rounds")
+        artifact = create_progress_artifact(
+            progress=0.0, key="rounds", description=f"0 of {self._rounds} rounds"
+        )
         self._progress = artifact if isinstance(artifact, UUID) else None
         return self
 
     def round_done(self, report: RoundReport) -> None:
         """Move the bar to this round and keep its row."""
-        row = {"round": report.round_num} | {key: round(value, 4) for key, value in report.all_metrics().items()}
+        row = {"round": report.round_num} | {
+            key: round(value, 4) for key, value in report.all_metrics().items()
+        }
         self._rows.append(row)
         if self._progress is not None and report.round_num:
             update_progress_artifact(
-                self._progress, 100.0 * report.round_num / self._rounds, f"{report.round_num} of {self._rounds} rounds"
+                self._progress,
+                100.0 * report.round_num / self._rounds,
+                f"{report.round_num} of {self._rounds} rounds",
             )
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Write the table of the rounds that were reported. That it cannot be written is a warning: the rounds are done."""
         if self._rows:
             Parts().attempt(
                 "Prefect's table of rounds",
-                lambda: create_table_artifact(table=self._rows, key="rounds-table", description="Each round's metrics"),
+                lambda: create_table_artifact(
+                    table=self._rows, key="rounds-table", description="Each round's metrics"
+                ),
             )
 
 
@@ -78,7 +91,11 @@ def show_registered(registered: RegisteredRef) -> None:
     elif before == registered.version:
         moved = f"stays with {name}/{before}"
     else:
-        moved = f"moves from {name}/{before} to {name}/{registered.version}" if before else f"is given to {name}/{registered.version}"
+        moved = (
+            f"moves from {name}/{before} to {name}/{registered.version}"
+            if before
+            else f"is given to {name}/{registered.version}"
+        )
     mine, other = (
         "not measured" if accuracy is None else f"{accuracy:.4f}"
         for accuracy in (registered.validation_accuracy, registered.champion_accuracy)
@@ -92,8 +109,18 @@ def show_registered(registered: RegisteredRef) -> None:
         "the champion's before, on the same examples": other if before else "there was none",
         "tracking.min_improvement": f"{registered.min_improvement:g}",
     }
-    table = "\n".join(["| what | value |", "| --- | --- |", *(f"| {key} | {value} |" for key, value in rows.items())])
-    create_markdown_artifact(f"{table}\n", key="registry", description=markdown(f"{name}/{registered.version} is {registered.alias}"))
+    table = "\n".join(
+        [
+            "| what | value |",
+            "| --- | --- |",
+            *(f"| {key} | {value} |" for key, value in rows.items()),
+        ]
+    )
+    create_markdown_artifact(
+        f"{table}\n",
+        key="registry",
+        description=markdown(f"{name}/{registered.version} is {registered.alias}"),
+    )
 
 
 def show_chain(chain: Mapping[str, Any], url: str) -> None:
@@ -101,13 +128,21 @@ def show_chain(chain: Mapping[str, Any], url: str) -> None:
     git, dvc = chain["git"], chain["dvc"]
     flow = chain["prefect"]
     rows = {
-        "git commit": markdown_code(str(git["commit"])) + (" with uncommitted changes" if git["dirty"] else ""),
-        "data (DVC md5)": markdown_code(str(dvc["data_md5"])) + ("" if dvc["data_in_lock"] else ", not in dvc.lock"),
+        "git commit": markdown_code(str(git["commit"]))
+        + (" with uncommitted changes" if git["dirty"] else ""),
+        "data (DVC md5)": markdown_code(str(dvc["data_md5"]))
+        + ("" if dvc["data_in_lock"] else ", not in dvc.lock"),
         "Prefect flow run": f"{markdown(str(flow['flow_run_name']))} {markdown_code(str(flow['flow_run_id']))}",
         "MLflow run": f"[{markdown(chain['mlflow']['run_id'])}]({url})",
         "weights (SHA-256)": markdown_code(str(chain["weights_sha256"])),
     }
-    table = "\n".join(["| link | id |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items())])
+    table = "\n".join(
+        [
+            "| link | id |",
+            "| --- | --- |",
+            *(f"| {name} | {value} |" for name, value in rows.items()),
+        ]
+    )
     create_markdown_artifact(
         f"{table}\n\n`uv run fedpipe lineage {chain['mlflow']['run_id']}` shows the same.\n",
         key="lineage",

@@ -54,7 +54,11 @@ class _Watch(threading.Thread):
                     return
                 except HTTPError:  # away; the flow itself says so where it matters
                     continue
-                if state is not None and (state.is_cancelling() or state.is_cancelled()) and not self._over.is_set():
+                if (
+                    state is not None
+                    and (state.is_cancelling() or state.is_cancelled())
+                    and not self._over.is_set()
+                ):
                     self.cancelled = True
                     os.kill(os.getpid(), signal.SIGTERM)
                     return
@@ -66,9 +70,17 @@ class _Watch(threading.Thread):
         if self.cancelled and self.flow_run_id is not None:
             try:
                 with get_client(sync_client=True) as client:
-                    client.set_flow_run_state(self.flow_run_id, Cancelled(message="fedpipe gave up the round and ended."), force=True)
+                    client.set_flow_run_state(
+                        self.flow_run_id,
+                        Cancelled(message="fedpipe gave up the round and ended."),
+                        force=True,
+                    )
             except HTTPError as err:
-                logger.warning("flow run %s: cancelled, and Prefect's server could not be told that it is over: %s", self.flow_run_id, err)
+                logger.warning(
+                    "flow run %s: cancelled, and Prefect's server could not be told that it is over: %s",
+                    self.flow_run_id,
+                    err,
+                )
 
 
 @contextmanager

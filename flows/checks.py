@@ -21,10 +21,24 @@ def check_prefect(project: Project) -> Check:
     from flows.server import prefect_api
 
     logging.getLogger("prefect").setLevel(logging.ERROR)
-    with prefect_api(project.private / "prefect-server.log", project.private / PREFECT_HOME) as server:
+    with prefect_api(
+        project.private / "prefect-server.log", project.private / PREFECT_HOME
+    ) as server:
         import flows.train  # noqa: F401 - what a run imports
 
         if server is None:
-            return Check("prefect server", True, True, f"PREFECT_API_URL={PREFECT_API_URL.value()} answers", "")
+            return Check(
+                "prefect server",
+                True,
+                True,
+                f"PREFECT_API_URL={PREFECT_API_URL.value()} answers",
+                "",
+            )
         server.wait()
-    return Check("prefect server", True, True, f"Prefect {__version__} starts and ends a server of its own", "")
+    return Check(
+        "prefect server",
+        True,
+        True,
+        f"Prefect {__version__} starts and ends a server of its own",
+        "",
+    )

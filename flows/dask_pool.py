@@ -55,12 +55,19 @@ class DaskPool:
         """Return the pool."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """End the children that still run, wherever they do."""
         for _, folder in self._children.values():
             (folder / _STOP_NAME).touch()
         limit = time.monotonic() + _END_SECONDS
-        while time.monotonic() < limit and not all(future.wrapped_future.done() for future, _ in self._children.values()):
+        while time.monotonic() < limit and not all(
+            future.wrapped_future.done() for future, _ in self._children.values()
+        ):
             time.sleep(_POLL_SECONDS)
 
     @property
@@ -76,7 +83,10 @@ class DaskPool:
         """Give the child whose run is in `folder` to the cluster."""
         (folder / _STOP_NAME).unlink(missing_ok=True)
         named = _sweep_child.with_options(task_run_name=folder.name)
-        self._children[number] = (named.submit(str(self._project.root), str(folder), self._cores), folder)
+        self._children[number] = (
+            named.submit(str(self._project.root), str(folder), self._cores),
+            folder,
+        )
 
     def events(self) -> Iterator[Round | Ended]:
         """Yield the children that have ended by now."""
@@ -85,7 +95,11 @@ class DaskPool:
             if future.wrapped_future.done():
                 del self._children[number]
                 # Another status: the cluster lost the task with its worker, and what it has to say of it is not the child's.
-                code = future.result(raise_on_failure=False) if future.wrapped_future.status == "finished" else None
+                code = (
+                    future.result(raise_on_failure=False)
+                    if future.wrapped_future.status == "finished"
+                    else None
+                )
                 yield Ended(number, code if isinstance(code, int) else _LOST)
 
     def answer(self, number: int, why_not: str | None) -> None:
@@ -93,7 +107,9 @@ class DaskPool:
 
 
 @contextmanager
-def cluster(address: str, cores: int, memory_mb: int, asked: int | None) -> Iterator[tuple[Any, int]]:
+def cluster(
+    address: str, cores: int, memory_mb: int, asked: int | None
+) -> Iterator[tuple[Any, int]]:
     """Give a task runner on a cluster and the number of children that it takes at a time.
 
     Args:
@@ -116,7 +132,9 @@ def cluster(address: str, cores: int, memory_mb: int, asked: int | None) -> Iter
     with contextlib.ExitStack() as stack:
         if address == LOCAL:
             most = most_children(cores, memory_mb, asked)
-            own: Any = LocalCluster(n_workers=most, threads_per_worker=1, host="127.0.0.1", dashboard_address=None)  # type: ignore[no-untyped-call]
+            own: Any = LocalCluster(
+                n_workers=most, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+            )  # type: ignore[no-untyped-call]
             stack.enter_context(own)
             yield DaskTaskRunner(address=own.scheduler_address), most
             return

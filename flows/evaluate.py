@@ -29,9 +29,21 @@ def federated_evaluation(run: str | None = None) -> dict[str, Any]:
     tag_run(str(flow_run.id), ("fedpipe", "evaluation"))
     with scrubbed():
         found = evaluate_run(project, run, re.sub(r"[^\w.-]", "_", str(flow_run.name)))
-        rows = [{"weights": name, **{key: round(value, 4) for key, value in found[name].items()}} for name in _which(found)]
-        create_table_artifact(table=rows, key="evaluation", description=f"Run {found['run']} on data {found['data_md5'][:12]}")
-        create_link_artifact(link=found["url"], link_text=f"MLflow run {found['run_id']}", key="mlflow-run", description=found["run"])
+        rows = [
+            {"weights": name, **{key: round(value, 4) for key, value in found[name].items()}}
+            for name in _which(found)
+        ]
+        create_table_artifact(
+            table=rows,
+            key="evaluation",
+            description=f"Run {found['run']} on data {found['data_md5'][:12]}",
+        )
+        create_link_artifact(
+            link=found["url"],
+            link_text=f"MLflow run {found['run_id']}",
+            key="mlflow-run",
+            description=found["run"],
+        )
     return found
 
 

@@ -68,6 +68,8 @@ def form_overrides(fields: Mapping[str, Any], overrides: Sequence[str] | None) -
             continue
         key = KEYS[field]
         if key in keys:
-            raise ConfigError(f"parameters: the field '{field}' and one of the overrides both set {key}. Leave one of them empty.")
+            raise ConfigError(
+                f"parameters: the field '{field}' and one of the overrides both set {key}. Leave one of them empty."
+            )
         made.append(f"{key}={json.dumps(value)}")
     return made + given

@@ -18,7 +18,11 @@ from flows.home import use_writable_home
 
 
 def launch_sweep(
-    project: Project, path: Path, overrides: Sequence[str] = (), dask: str | None = None, **options: Unpack[SweepOptions]
+    project: Project,
+    path: Path,
+    overrides: Sequence[str] = (),
+    dask: str | None = None,
+    **options: Unpack[SweepOptions],
 ) -> dict[str, Any]:
     """Run a sweep and return its summary; the arguments and errors are those of `fedpipe.steps.sweep.run_sweep`.
 
@@ -40,7 +44,10 @@ def launch_sweep(
     from flows.sweep_watching import SweepFlow, watching
 
     out = options.get("out")
-    with prefect_api(project.private / "prefect-server.log", project.private / PREFECT_HOME), ExitStack() as stack:
+    with (
+        prefect_api(project.private / "prefect-server.log", project.private / PREFECT_HOME),
+        ExitStack() as stack,
+    ):
         run, flow = SweepFlow(), federated_sweep
         if dask is not None:
             from flows.dask_pool import DaskPool, cluster
@@ -48,9 +55,14 @@ def launch_sweep(
             sweep, *_ = load(project, path, overrides)
             asked = (sweep.cores_per_child, sweep.memory_per_child_mb, sweep.max_parallel)
             runner, most = stack.enter_context(cluster(dask, *asked))
-            run.pool, flow = DaskPool(project, most, sweep.cores_per_child), flow.with_options(task_runner=runner)
+            run.pool, flow = (
+                DaskPool(project, most, sweep.cores_per_child),
+                flow.with_options(task_runner=runner),
+            )
         with watching(run, options.get("watcher")), ending_when_cancelled(run):
-            return flow(str(path), list(overrides), options.get("resume", False), str(out) if out else None)
+            return flow(
+                str(path), list(overrides), options.get("resume", False), str(out) if out else None
+            )
 
 
 def _check_dask(path: Path, server: bool) -> None:

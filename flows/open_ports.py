@@ -16,7 +16,9 @@ logger = logging.getLogger("flows")
 
 def warn_of_open_ports() -> None:
     """Warn of each port that other machines would reach: neither of these servers asks for a password."""
-    if PREFECT_RUNNER_SERVER_ENABLE.value() and not is_this_machine(PREFECT_RUNNER_SERVER_HOST.value()):
+    if PREFECT_RUNNER_SERVER_ENABLE.value() and not is_this_machine(
+        PREFECT_RUNNER_SERVER_HOST.value()
+    ):
         logger.warning(
             "PREFECT_RUNNER_SERVER_HOST=%s: whoever reaches port %s there can start and stop runs, without a password. Set 127.0.0.1.",
             PREFECT_RUNNER_SERVER_HOST.value(),

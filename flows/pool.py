@@ -60,7 +60,11 @@ def set_up_pool(project: Project, at_a_time: int | None) -> Pool:
             there = client.read_work_pool(name)
         except ObjectNotFound:
             template = ProcessWorker.get_default_base_job_template()
-            client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template, concurrency_limit=limit))
+            client.create_work_pool(
+                WorkPoolCreate(
+                    name=name, type="process", base_job_template=template, concurrency_limit=limit
+                )
+            )
             return Pool(name, limit, made=True)
         if there.type != "process":
             raise EnvironmentProblem(
@@ -81,5 +85,7 @@ def _name(project: Project) -> str:
             f"{path}: expected deployments with a work pool each, found {type(err).__name__}: {err}. See docs/deploy.md."
         ) from err
     if len(names) != 1:
-        raise ConfigError(f"{path}: expected one work pool for all deployments, found {', '.join(sorted(names)) or 'none'}. Name one.")
+        raise ConfigError(
+            f"{path}: expected one work pool for all deployments, found {', '.join(sorted(names)) or 'none'}. Name one."
+        )
     return names.pop()

@@ -53,7 +53,9 @@ def choose_database(home: Path, connection_url: str, own: Path) -> Database:
             folder / _NAME,
         )
     folder.mkdir(parents=True, exist_ok=True)
-    return Database(folder.resolve(), {"PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{_NAME}"})
+    return Database(
+        folder.resolve(), {"PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{_NAME}"}
+    )
 
 
 def database_problem(path: Path) -> str | None:
@@ -64,10 +66,19 @@ def database_problem(path: Path) -> str | None:
         return "cannot be written"
     try:
         uri = f"{path.resolve().as_uri()}?mode=rw"
-        with closing(sqlite3.connect(uri, uri=True, timeout=_LOCK_SECONDS, isolation_level=None)) as database:
+        with closing(
+            sqlite3.connect(uri, uri=True, timeout=_LOCK_SECONDS, isolation_level=None)
+        ) as database:
             database.execute("BEGIN IMMEDIATE")
-            tables = {str(row[0]) for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            versions = database.execute("SELECT version_num FROM alembic_version").fetchall() if "alembic_version" in tables else []
+            tables = {
+                str(row[0])
+                for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            }
+            versions = (
+                database.execute("SELECT version_num FROM alembic_version").fetchall()
+                if "alembic_version" in tables
+                else []
+            )
             database.execute("ROLLBACK")
     except sqlite3.Error as err:
         return f"cannot be used ({err})"
@@ -83,6 +94,17 @@ def _known_versions() -> set[str]:
     """Return the versions of the database that the installed Prefect can migrate: each of its migrations has one."""
     import prefect
 
-    folder = Path(prefect.__file__).parent / "server" / "database" / "_migrations" / "versions" / "sqlite"
+    folder = (
+        Path(prefect.__file__).parent
+        / "server"
+        / "database"
+        / "_migrations"
+        / "versions"
+        / "sqlite"
+    )
     texts = (file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
-    return {match[1] for text in texts if (match := re.search(r"^revision\b.*=\s*[\"'](\w+)[\"']", text, re.MULTILINE))}
+    return {
+        match[1]
+        for text in texts
+        if (match := re.search(r"^revision\b.*=\s*[\"'](\w+)[\"']", text, re.MULTILINE))
+    }

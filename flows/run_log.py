@@ -46,7 +46,11 @@ def result_line(summary: Mapping[str, Any]) -> str:
     'result after 3 rounds: test accuracy 0.1000 -> 0.9000, test loss 2.3026 -> 0.5000'
     """
     before, after = summary["initial"], summary["final"]
-    shown = [f"{key.replace('/', ' ')} {before[key]:.4f} -> {after[key]:.4f}" for key in FIGURES if key in after and key in before]
+    shown = [
+        f"{key.replace('/', ' ')} {before[key]:.4f} -> {after[key]:.4f}"
+        for key in FIGURES
+        if key in after and key in before
+    ]
     line = f"result after {summary['rounds']} rounds: {', '.join(shown)}"
     best = summary.get("best")
     if best and "test/accuracy" in best:

@@ -28,10 +28,14 @@ class EndingRunner(Runner):
 
     async def cancel_all(self) -> None:
         """Cancel the run, if one is on; one that is through while its process still ends would be called cancelled by Prefect."""
-        states = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING]))
+        states = FlowRunFilterState(
+            type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING])
+        )
         served = DeploymentFilter(name=DeploymentFilterName(any_=[self.name]))
         async with get_client() as client:
-            on = await client.read_flow_runs(flow_run_filter=FlowRunFilter(state=states), deployment_filter=served)
+            on = await client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(state=states), deployment_filter=served
+            )
         if on:
             await super().cancel_all()
 
@@ -57,12 +61,19 @@ def serve_deployments() -> None:
         )
     require_server(url)
     warn_of_open_ports()
-    os.environ["PYTHONSAFEPATH"] = "1"  # in the runs' processes no file of the project is imported in the place of a module
+    os.environ["PYTHONSAFEPATH"] = (
+        "1"  # in the runs' processes no file of the project is imported in the place of a module
+    )
     runner = EndingRunner(name="served", limit=1)
     # Simple: Prefect would otherwise store the address of the git remote, with the token that it may hold.
     simple: Any = "prefect:simple"
-    deployment: Any = federated_training.to_deployment("served", tags=["fedpipe"], version_type=simple)
+    deployment: Any = federated_training.to_deployment(
+        "served", tags=["fedpipe"], version_type=simple
+    )
     runner.add_deployment(deployment)
-    print("Serving federated-training/served. Start a run: uv run prefect deployment run federated-training/served", flush=True)
+    print(
+        "Serving federated-training/served. Start a run: uv run prefect deployment run federated-training/served",
+        flush=True,
+    )
     signal.signal(signal.SIGINT, runner.handle_sigterm)
     asyncio.run(runner.start())

@@ -64,10 +64,14 @@ class _FirstStart:
         self._stack = ExitStack()
         self._locked = False
         self._mark = home / f".fedpipe-tables-{__version__}" if home is not None else None
-        if home is None or self._done(home):  # None: a database that the user named, whose own locks must do
+        if home is None or self._done(
+            home
+        ):  # None: a database that the user named, whose own locks must do
             return
         with suppress(OSError, Timeout):  # a home that cannot be written: Prefect says so itself
-            self._stack.enter_context(file_lock(home / ".fedpipe-tables.lock", _START_TIMEOUT_SECONDS))
+            self._stack.enter_context(
+                file_lock(home / ".fedpipe-tables.lock", _START_TIMEOUT_SECONDS)
+            )
             self._locked = not self._done(home)
             if not self._locked:
                 self._stack.close()
@@ -105,13 +109,36 @@ class TemporaryServer:
         self._first = _FirstStart(database.folder)
         self._port = _free_port()
         self.api_url = f"http://127.0.0.1:{self._port}/api"
-        environment = os.environ | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
-        environment |= {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in _SERVICES_NOT_NEEDED}
+        environment = os.environ | {
+            "PREFECT_UI_ENABLED": "0",
+            "PREFECT__SERVER_EPHEMERAL": "1",
+            "PREFECT__SERVER_FINAL": "1",
+        }
+        environment |= {
+            f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false"
+            for service in _SERVICES_NOT_NEEDED
+        }
         environment.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
         environment |= database.variables
-        environment["PYTHONSAFEPATH"] = "1"  # no file of the user's is imported in the place of a module; -P is for this process alone
-        command = [sys.executable, "-P", "-m", "uvicorn", "--app-dir", str(Path(prefect.__file__).parent.parent)]
-        command += ["--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(self._port)]
+        environment["PYTHONSAFEPATH"] = (
+            "1"  # no file of the user's is imported in the place of a module; -P is for this process alone
+        )
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "uvicorn",
+            "--app-dir",
+            str(Path(prefect.__file__).parent.parent),
+        ]
+        command += [
+            "--factory",
+            "prefect.server.api.server:create_app",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self._port),
+        ]
         command += ["--log-level", "error", "--lifespan", "on"]
         with log_path.open("ab") as log:
             self._process = subprocess.Popen(
@@ -138,7 +165,11 @@ class TemporaryServer:
                 time.sleep(0.05)
         self._first.over(done=False)
         code = self._process.poll()
-        ended = f"it did not answer within {_START_TIMEOUT_SECONDS} s" if code is None else f"it ended with exit code {code}"
+        ended = (
+            f"it did not answer within {_START_TIMEOUT_SECONDS} s"
+            if code is None
+            else f"it ended with exit code {code}"
+        )
         reason = program_error(self._log_path.read_text(encoding="utf-8", errors="replace"), 300)
         raise EnvironmentProblem(
             f"Prefect's temporary server did not start: {ended}{f': {reason}' if reason else ' and gave no reason'}. Its log: "
@@ -193,7 +224,9 @@ def prefect_api(log_path: Path, own_folder: Path) -> Iterator[TemporaryServer | 
         try:
             yield None
         except BaseException as err:
-            send_what_is_held_back(_STOP_TIMEOUT_SECONDS if isinstance(err, Exception) else _HURRY_SECONDS)
+            send_what_is_held_back(
+                _STOP_TIMEOUT_SECONDS if isinstance(err, Exception) else _HURRY_SECONDS
+            )
             raise
         return
     _reach_this_machine_directly()
@@ -221,7 +254,9 @@ def require_server(url: str) -> None:
         raise EnvironmentProblem(problem)
     client = get_client(sync_client=True)
     reason: object = client.api_healthcheck()
-    if reason is None and client.server_type is ServerType.SERVER:  # a page of something else answers too
+    if (
+        reason is None and client.server_type is ServerType.SERVER
+    ):  # a page of something else answers too
         try:
             client.api_version()
         except Exception as err:

@@ -10,7 +10,12 @@ from typing import Any
 from uuid import UUID
 
 from prefect import flow
-from prefect.artifacts import create_link_artifact, create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_link_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.runtime import flow_run
 
 from fedpipe.outlets import scrubbed, watch_outlets
@@ -25,7 +30,10 @@ from flows.sweep_watching import current_sweep
 
 @flow(name="federated-sweep", persist_result=False)
 def federated_sweep(
-    sweep: str = "sweep.yaml", overrides: list[str] | None = None, resume: bool = False, out: str | None = None
+    sweep: str = "sweep.yaml",
+    overrides: list[str] | None = None,
+    resume: bool = False,
+    out: str | None = None,
 ) -> dict[str, Any]:
     """Search for settings: train with many, judged by validation examples.
 
@@ -43,7 +51,11 @@ def federated_sweep(
     about, watcher = current_sweep()
     about.values["flow_run_id"] = run_id
     tag_run(run_id, ("fedpipe", "sweep"))
-    tags = {"prefect.flow_run_id": run_id, "prefect.flow_run_name": str(flow_run.name), "prefect.url": str(flow_run.ui_url)}
+    tags = {
+        "prefect.flow_run_id": run_id,
+        "prefect.flow_run_name": str(flow_run.name),
+        "prefect.url": str(flow_run.ui_url),
+    }
     with scrubbed(), SweepArtifacts(watcher) as artifacts:
         path = project.root / sweep
         options = SweepOptions(resume=resume, out=Path(out) if out else None, watcher=artifacts)
@@ -100,7 +112,11 @@ class SweepArtifacts:
             | {key: child["params"].get(key, ABSENT) for key in summary["keys"]}
             for child in summary["children"]
         ]
-        create_table_artifact(table=rows, key="children-table", description=f"Sweep {markdown(summary['name'])}: each child")
+        create_table_artifact(
+            table=rows,
+            key="children-table",
+            description=f"Sweep {markdown(summary['name'])}: each child",
+        )
         create_link_artifact(
             link=summary["url"],
             link_text=f"MLflow run {summary['run_id']}",
@@ -110,4 +126,8 @@ class SweepArtifacts:
         )
 
     def _move(self) -> None:
-        update_progress_artifact(self._progress, 100.0 * self._ended / self._children, f"{self._ended} of {self._children} children")
+        update_progress_artifact(
+            self._progress,
+            100.0 * self._ended / self._children,
+            f"{self._ended} of {self._children} children",
+        )

@@ -20,7 +20,9 @@ class SweepFlow:
     pool: ChildPool | None = None
 
 
-_watching: ContextVar[tuple[SweepFlow, SweepWatcher | None] | None] = ContextVar("watching", default=None)
+_watching: ContextVar[tuple[SweepFlow, SweepWatcher | None] | None] = ContextVar(
+    "watching", default=None
+)
 
 
 @contextmanager

@@ -36,7 +36,9 @@ def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
     return may_pass(state.result(raise_on_failure=False))
 
 
-@task(name="load_data", retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=_may_pass, **_KEPT)
+@task(
+    name="load_data", retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=_may_pass, **_KEPT
+)
 def load_data(config: Config, project: Project) -> DataRef:
     """Bring the shards up to date through DVC, unless whoever called the flow has done so just now."""
     with scrubbed():
@@ -65,8 +67,12 @@ def train(
 ) -> TrainRef:
     """Run the rounds; Prefect's page of the run shows a progress bar and a table of rounds."""
     with scrubbed(), RoundArtifacts(config.rounds) as artifacts:
-        trained = train_step(config, data, plan, project, run_name, tags, [artifacts, *current_listeners()])
-        say(f"{trained.rounds} rounds of {config.algorithm.name} on {config.model.name} in {trained.seconds:.1f} s")
+        trained = train_step(
+            config, data, plan, project, run_name, tags, [artifacts, *current_listeners()]
+        )
+        say(
+            f"{trained.rounds} rounds of {config.algorithm.name} on {config.model.name} in {trained.seconds:.1f} s"
+        )
         return trained
 
 
@@ -75,22 +81,39 @@ def evaluate(config: Config, data: DataRef, trained: TrainRef, project: Project)
     """Evaluate the weights before and after on the central test set."""
     with scrubbed():
         evaluated = evaluate_step(config, data, trained, Path(trained.run_dir), project)
-        figures = ((when, values, key) for key in FIGURES for when, values in (("before", evaluated.initial), ("after", evaluated.final)))
-        say(", ".join(f"{key.replace('/', ' ')} {values[key]:.4f} {when}" for when, values, key in figures if key in values))
+        figures = (
+            (when, values, key)
+            for key in FIGURES
+            for when, values in (("before", evaluated.initial), ("after", evaluated.final))
+        )
+        say(
+            ", ".join(
+                f"{key.replace('/', ' ')} {values[key]:.4f} {when}"
+                for when, values, key in figures
+                if key in values
+            )
+        )
         return evaluated
 
 
 @task(name="record", **_KEPT)
-def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef, project: Project) -> RecordRef:
+def record(
+    config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef, project: Project
+) -> RecordRef:
     """Complete the MLflow run: final model, pictures, figures, registry; link it from Prefect's page."""
     with scrubbed():
         recorded = record_step(config, data, trained, evaluated, project)
         pages = Parts()  # of Prefect alone: the run is recorded
         pages.attempt("Prefect's link to MLflow", lambda: link_to_mlflow(recorded))
-        pages.attempt("Prefect's page of the lineage", lambda: show_chain(read_chain(Path(trained.run_dir)), recorded.url))
+        pages.attempt(
+            "Prefect's page of the lineage",
+            lambda: show_chain(read_chain(Path(trained.run_dir)), recorded.url),
+        )
         if recorded.registered is not None:
             registered = recorded.registered
-            pages.attempt("Prefect's page of the registered model", lambda: show_registered(registered))
+            pages.attempt(
+                "Prefect's page of the registered model", lambda: show_registered(registered)
+            )
             say(f"model {registered.name}/{registered.version} is {registered.alias}")
         say(f"recorded: {recorded.url}")
         return recorded

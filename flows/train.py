@@ -114,9 +114,15 @@ def federated_training(
 
     labels = (config.algorithm.name, config.model.name, config.data.source)
     tag_run(ids["prefect.flow_run_id"], ("fedpipe", *labels))
-    nobody_waits = current_run() is None  # a worker of Prefect started it; what it returns is Prefect's
+    nobody_waits = (
+        current_run() is None
+    )  # a worker of Prefect started it; what it returns is Prefect's
     asked = {"params": str(project.root / params), "overrides": all_overrides}
-    with scrubbed(), tags(*labels), run_of_flow(project, run_name, config, ids["prefect.flow_run_id"], **asked) as run:
+    with (
+        scrubbed(),
+        tags(*labels),
+        run_of_flow(project, run_name, config, ids["prefect.flow_run_id"], **asked) as run,
+    ):
         data = load_data(config, project)
         plan = sample_clients(config, data, run.folder)
         trained = train(config, data, plan, project, run_name, ids | retrain_tags(run))
@@ -124,8 +130,12 @@ def federated_training(
             evaluated = evaluate(config, data, trained, project)
             recorded = record(config, data, trained, evaluated, project)
         seconds = time.perf_counter() - start
-        summary = summarize(project, data, trained, evaluated, recorded, ids["prefect.flow_run_id"], seconds)
-        run.update(status=FINISHED, summary=summary, incomplete=summary["incomplete"], told=nobody_waits)
+        summary = summarize(
+            project, data, trained, evaluated, recorded, ids["prefect.flow_run_id"], seconds
+        )
+        run.update(
+            status=FINISHED, summary=summary, incomplete=summary["incomplete"], told=nobody_waits
+        )
     say(result_line(summary))
     say(f"files: {summary['run_dir']}; MLflow: {summary['url']}")
     return summary

@@ -33,14 +33,21 @@ def tff_runtime(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Runtime]"
 def copy_project(target: Path, git: bool = True) -> Path:
     """Copy this project's files, as a clone would hold them, to `target`; with `git`, as one commit."""
     listed = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"], capture_output=True, text=True, check=True
+        ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     for name in filter(None, listed.stdout.split("\0")):
         if (ROOT / name).is_file() and not name.startswith(("tests/", "benchmarks/")):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
     if git:
-        commands = [["init", "--quiet", "--initial-branch=main"], ["add", "--all"], ["commit", "--quiet", "--message", "A clone"]]
+        commands = [
+            ["init", "--quiet", "--initial-branch=main"],
+            ["add", "--all"],
+            ["commit", "--quiet", "--message", "A clone"],
+        ]
         for command in commands:
             identity = ["-c", "user.name=Tester", "-c", "user.email=tester@example.org"]
             subprocess.run(["git", "-C", str(target), *identity, *command], check=True)

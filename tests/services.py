@@ -33,7 +33,9 @@ def free_port() -> int:
 def answers(address: str) -> bool:
     """Whether an HTTP server answers there, whatever it says; the environment's proxy is not asked."""
     try:
-        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address, timeout=5).close()
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+            address, timeout=5
+        ).close()
     except urllib.error.HTTPError:
         return True
     except OSError:
@@ -41,7 +43,13 @@ def answers(address: str) -> bool:
     return True
 
 
-def wait_for(what: str, found: Callable[[], Any], process: "subprocess.Popen[bytes]", log: Path, seconds: float = START_SECONDS) -> Any:
+def wait_for(
+    what: str,
+    found: Callable[[], Any],
+    process: "subprocess.Popen[bytes]",
+    log: Path,
+    seconds: float = START_SECONDS,
+) -> Any:
     """Return what `found` finds, when it does; the program must go on meanwhile."""
     limit = time.monotonic() + seconds
     while time.monotonic() < limit and process.poll() is None:
@@ -55,7 +63,9 @@ def wait_for(what: str, found: Callable[[], Any], process: "subprocess.Popen[byt
 
 
 @contextmanager
-def program(log: Path, *command: str, env: Mapping[str, str], cwd: Path, **options: Any) -> "Iterator[subprocess.Popen[bytes]]":
+def program(
+    log: Path, *command: str, env: Mapping[str, str], cwd: Path, **options: Any
+) -> "Iterator[subprocess.Popen[bytes]]":
     """A program in its own session, that ends with the tests, however they end."""
     with log.open("ab") as out:
         process = subprocess.Popen(
@@ -98,12 +108,35 @@ class Postgres:
     @contextmanager
     def running(self) -> "Iterator[subprocess.Popen[bytes]]":
         log = self.folder / "log"
-        command = [_postgres_program("postgres") or "", "-D", str(self.folder / "data"), "-p", str(self.port)]
-        command += ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "shared_buffers=16MB"]
-        with program(log, *command, env={"LC_ALL": "C", "PATH": os.environ["PATH"]}, cwd=self.folder, **self.account) as process:
+        command = [
+            _postgres_program("postgres") or "",
+            "-D",
+            str(self.folder / "data"),
+            "-p",
+            str(self.port),
+        ]
+        command += [
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            "unix_socket_directories=",
+            "-c",
+            "fsync=off",
+            "-c",
+            "shared_buffers=16MB",
+        ]
+        with program(
+            log,
+            *command,
+            env={"LC_ALL": "C", "PATH": os.environ["PATH"]},
+            cwd=self.folder,
+            **self.account,
+        ) as process:
             wait_for("PostgreSQL", self._ready, process, log)
             yield process
-            process.send_signal(signal.SIGINT)  # ends its clients' connections, where SIGTERM waits for them
+            process.send_signal(
+                signal.SIGINT
+            )  # ends its clients' connections, where SIGTERM waits for them
             process.wait(30)
 
     def _ready(self) -> bool:
@@ -118,7 +151,13 @@ class Postgres:
     def _sql(self, text: str) -> None:
         import psycopg2
 
-        connection = psycopg2.connect(host="127.0.0.1", port=self.port, user="fedpipe", password=self.password, dbname="postgres")
+        connection = psycopg2.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user="fedpipe",
+            password=self.password,
+            dbname="postgres",
+        )
         try:
             connection.autocommit = True
             with connection.cursor() as cursor:
@@ -130,7 +169,11 @@ class Postgres:
 def why_no_postgres() -> str | None:
     """Return why PostgreSQL cannot be started here, None if it can."""
     missing = [name for name in ("initdb", "postgres") if _postgres_program(name) is None]
-    return f"PostgreSQL's {', '.join(missing)} not found: `apt-get install postgresql`" if missing else None
+    return (
+        f"PostgreSQL's {', '.join(missing)} not found: `apt-get install postgresql`"
+        if missing
+        else None
+    )
 
 
 @contextmanager
@@ -146,10 +189,27 @@ def postgres_cluster() -> Iterator[Postgres]:
     try:
         password = f"planted-{secrets.token_hex(6)}"
         (folder / "password").write_text(password)
-        command = [_postgres_program("initdb") or "", "-D", str(folder / "data"), "-U", "fedpipe", "-A", "scram-sha-256", "-E", "UTF8"]
+        command = [
+            _postgres_program("initdb") or "",
+            "-D",
+            str(folder / "data"),
+            "-U",
+            "fedpipe",
+            "-A",
+            "scram-sha-256",
+            "-E",
+            "UTF8",
+        ]
         command += ["--pwfile", str(folder / "password"), "--no-sync", "--locale=C"]
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=False, **account
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=120,
+            check=False,
+            **account,
         )
         assert done.returncode == 0, done.stderr
         yield Postgres(folder, free_port(), password, account)
@@ -159,7 +219,11 @@ def postgres_cluster() -> Iterator[Postgres]:
 
 def _postgres_program(name: str) -> str | None:
     """Find a program of PostgreSQL on the PATH, or where Debian puts those that are not for everyone, the newest version first."""
-    debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]), reverse=True)
+    debian = sorted(
+        Path("/usr/lib/postgresql").glob(f"*/bin/{name}"),
+        key=lambda path: float(path.parts[-3]),
+        reverse=True,
+    )
     return shutil.which(name) or next(map(str, debian), None)
 
 
@@ -173,8 +237,16 @@ class S3:
     def client(self) -> Any:
         import boto3
 
-        keys = {"aws_access_key_id": self.environment["AWS_ACCESS_KEY_ID"], "region_name": "us-east-1"}
-        return boto3.client("s3", endpoint_url=self.url, aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"], **keys)
+        keys = {
+            "aws_access_key_id": self.environment["AWS_ACCESS_KEY_ID"],
+            "region_name": "us-east-1",
+        }
+        return boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+            **keys,
+        )
 
     def bucket(self, name: str) -> str:
         self.client().create_bucket(Bucket=name)

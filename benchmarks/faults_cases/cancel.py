@@ -20,22 +20,38 @@ def cancelled(clone: Clone, folder: Path) -> Outcome:
     url = f"http://127.0.0.1:{port}/api"
     program = str(Path(sys.executable).with_name("prefect"))
     command = [program, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
-    own = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")} | {"PREFECT_HOME": str(folder / "prefect")}
+    own = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")} | {
+        "PREFECT_HOME": str(folder / "prefect")
+    }
     with server(command, f"{url}/health", folder, own):
         point = f"done@{AFTER_ROUND}"
         with clone.running(holds=[point], PREFECT_API_URL=url) as process:
             clone.hold(process, point)
-            state = json.loads((clone.newest_run / "run_state.json").read_text(encoding="utf-8")) if clone.newest_run else {}
+            state = (
+                json.loads((clone.newest_run / "run_state.json").read_text(encoding="utf-8"))
+                if clone.newest_run
+                else {}
+            )
             start = time.monotonic()
-            _call(f"{url}/flow_runs/{state['flow_run_id']}/set_state", {"state": {"type": "CANCELLING"}})
+            _call(
+                f"{url}/flow_runs/{state['flow_run_id']}/set_state",
+                {"state": {"type": "CANCELLING"}},
+            )
             try:
                 code = process.wait(END_SECONDS)
             except subprocess.TimeoutExpired:
                 return Outcome(name, False, note=f"it did not end within {END_SECONDS:g} s")
             seconds = time.monotonic() - start
-        said, status = _call(f"{url}/flow_runs/{state['flow_run_id']}")["state_type"], status_in_store(clone)
+        said, status = (
+            _call(f"{url}/flow_runs/{state['flow_run_id']}")["state_type"],
+            status_in_store(clone),
+        )
         if (code, said, status) != (143, "CANCELLED", "KILLED"):
-            return Outcome(name, False, note=f"expected exit code 143, CANCELLED and KILLED, found {code}, {said} and {status}")
+            return Outcome(
+                name,
+                False,
+                note=f"expected exit code 143, CANCELLED and KILLED, found {code}, {said} and {status}",
+            )
     return clone.judge(name, clone.resume(), f"ended in {seconds:.1f} s with {code}")
 
 

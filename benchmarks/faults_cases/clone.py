@@ -18,7 +18,12 @@ from benchmarks.common import BenchmarkError
 from benchmarks.endtoend import User
 
 ROUNDS, EPOCHS = 30, 60
-SETTINGS = ("cohort.strategy=uniform", "client.shuffle=true", "server.optimizer=adam", "server.learning_rate=0.01")
+SETTINGS = (
+    "cohort.strategy=uniform",
+    "client.shuffle=true",
+    "server.optimizer=adam",
+    "server.learning_rate=0.01",
+)
 LIMIT_SECONDS, GONE_SECONDS = 300.0, 15.0
 _HOLD_POINTS = Path(__file__).with_name("hold_points")
 """Folder of the `sitecustomize` that holds a run; see there."""
@@ -61,7 +66,12 @@ class Clone(User):
         self.rounds = rounds
         self.program = str(self._python.with_name("fedpipe"))
         settings = (f"rounds={rounds}", f"client.epochs={epochs}", *SETTINGS)
-        self.run_command = [self.program, "run", "--json", *(part for setting in settings for part in ("-S", setting))]
+        self.run_command = [
+            self.program,
+            "run",
+            "--json",
+            *(part for setting in settings for part in ("-S", setting)),
+        ]
         self.expected: dict[str, Any] = {}
         self.seconds = 0.0
         self._before: set[Path] = set()
@@ -109,7 +119,11 @@ class Clone(User):
         return next(iter(self._runs() - self._before), None)
 
     def start(
-        self, stdout: IO[str], stderr: IO[str], command: Sequence[str] = (), environment: Mapping[str, str] | None = None
+        self,
+        stdout: IO[str],
+        stderr: IO[str],
+        command: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> "subprocess.Popen[bytes]":
         """Start a command (default: the run), whose output goes to files."""
         return subprocess.Popen(
@@ -124,15 +138,26 @@ class Clone(User):
 
     @contextmanager
     def running(
-        self, *extra: str, wrapper: "tuple[str, ...]" = (), holds: Sequence[str] = (), **environment: str
+        self,
+        *extra: str,
+        wrapper: "tuple[str, ...]" = (),
+        holds: Sequence[str] = (),
+        **environment: str,
     ) -> "Iterator[subprocess.Popen[bytes]]":
         """Start the run; it is ended with the block if it did not end. At each point of `holds` it waits for `release`."""
         self._before = self._runs()
         if holds:
             shutil.rmtree(self._holds, ignore_errors=True)
             self._holds.mkdir()
-            environment |= {"PYTHONPATH": str(_HOLD_POINTS), "FEDPIPE_HOLD": ",".join(holds), "FEDPIPE_HOLD_FOLDER": str(self._holds)}
-        with (self._home / "stdout").open("w") as stdout, (self._home / "stderr").open("w") as stderr:
+            environment |= {
+                "PYTHONPATH": str(_HOLD_POINTS),
+                "FEDPIPE_HOLD": ",".join(holds),
+                "FEDPIPE_HOLD_FOLDER": str(self._holds),
+            }
+        with (
+            (self._home / "stdout").open("w") as stdout,
+            (self._home / "stderr").open("w") as stderr,
+        ):
             process = self.start(stdout, stderr, [*wrapper, *self.run_command, *extra], environment)
         try:
             yield process
@@ -143,9 +168,14 @@ class Clone(User):
 
     def hold(self, process: "subprocess.Popen[bytes]", point: str) -> None:
         """Return when the run waits at a point of its `holds`. Raises BenchmarkError if it ends before."""
-        self.until(lambda: (self._holds / f"{point}.reached").exists() or process.poll() is not None, f"the run at {point}")
+        self.until(
+            lambda: (self._holds / f"{point}.reached").exists() or process.poll() is not None,
+            f"the run at {point}",
+        )
         if process.poll() is not None:
-            raise BenchmarkError(f"expected a run that waits at {point}, it ended with {process.returncode}:\n{self.said[-2000:]}")
+            raise BenchmarkError(
+                f"expected a run that waits at {point}, it ended with {process.returncode}:\n{self.said[-2000:]}"
+            )
 
     def release(self, point: str) -> None:
         """Let the run continue from a point where it waits."""
@@ -154,7 +184,11 @@ class Clone(User):
     def rounds_done(self) -> int:
         """Return how many rounds the newest run's journal holds, the initial state among them."""
         path = self.newest_run / "journal.jsonl" if self.newest_run else None
-        return path.read_text(encoding="utf-8").count('"kind": "metrics"') if path and path.exists() else 0
+        return (
+            path.read_text(encoding="utf-8").count('"kind": "metrics"')
+            if path and path.exists()
+            else 0
+        )
 
     def worker(self, process: "subprocess.Popen[bytes]") -> int:
         """Return the process id of a run's TFF worker."""
@@ -172,10 +206,17 @@ class Clone(User):
 
     def command(self, *arguments: str, **environment: str) -> int:
         """Return the exit code of a fedpipe command; `said` and `answered` have the rest."""
-        with (self._home / "stdout").open("w") as stdout, (self._home / "stderr").open("w") as stderr:
-            return self.start(stdout, stderr, [self.program, *arguments], environment).wait(LIMIT_SECONDS)
+        with (
+            (self._home / "stdout").open("w") as stdout,
+            (self._home / "stderr").open("w") as stderr,
+        ):
+            return self.start(stdout, stderr, [self.program, *arguments], environment).wait(
+                LIMIT_SECONDS
+            )
 
-    def judge(self, fault: str, summary: dict[str, Any], note: str = "", database: Path | None = None) -> Outcome:
+    def judge(
+        self, fault: str, summary: dict[str, Any], note: str = "", database: Path | None = None
+    ) -> Outcome:
         """Return what became of a run: its steps in the store, its weights, its processes."""
         if not summary:
             return Outcome(fault, False, note=f"{note}; there was no summary: {self.said[-800:]}")
@@ -202,7 +243,11 @@ class Clone(User):
 
     def _working_here(self) -> list[psutil.Process]:
         here = str(self.project.resolve())
-        return [found for found in psutil.process_iter(["cwd", "status"]) if found.info["cwd"] == here and found.info["status"] != "zombie"]
+        return [
+            found
+            for found in psutil.process_iter(["cwd", "status"])
+            if found.info["cwd"] == here and found.info["status"] != "zombie"
+        ]
 
     def _runs(self) -> set[Path]:
         folder = self.project / ".fedpipe" / "runs"
@@ -211,10 +256,15 @@ class Clone(User):
     def _steps(self, run_id: str, database: Path) -> tuple[int, int]:
         """Return how many steps of the metrics that every round has are missing, and how many of any metric are there twice."""
         with sqlite3.connect(database) as store:
-            rows = store.execute("SELECT key, step, COUNT(*) FROM metrics WHERE run_uuid = ? GROUP BY key, step", (run_id,)).fetchall()
+            rows = store.execute(
+                "SELECT key, step, COUNT(*) FROM metrics WHERE run_uuid = ? GROUP BY key, step",
+                (run_id,),
+            ).fetchall()
         store.close()
         found = {(key, step) for key, step, _ in rows}
-        wanted = {("test/loss", step) for step in range(self.rounds + 1)} | {("train/loss", step) for step in range(1, self.rounds + 1)}
+        wanted = {("test/loss", step) for step in range(self.rounds + 1)} | {
+            ("train/loss", step) for step in range(1, self.rounds + 1)
+        }
         wanted |= {("final/test/loss", 0)}
         return len(wanted - found), sum(count - 1 for _, _, count in rows)
 

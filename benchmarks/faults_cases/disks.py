@@ -25,7 +25,9 @@ def checkpoints_full(clone: Clone) -> Outcome:
         said = clone.said
         before = _contents(clone, runs / "*" / "checkpoints")
         filler.unlink()
-        return _refused(name, code, said) or clone.judge(name, clone.resume(), f"{len(before)} checkpoints stayed; {_last(said)}")
+        return _refused(name, code, said) or clone.judge(
+            name, clone.resume(), f"{len(before)} checkpoints stayed; {_last(said)}"
+        )
 
 
 def artifacts_full(clone: Clone) -> Outcome:
@@ -34,24 +36,38 @@ def artifacts_full(clone: Clone) -> Outcome:
     with mounted(artifacts, f"size={ARTIFACTS_KB}k"):
         with clone.running("-S", "tracking.wait_seconds=2") as process:
             code = process.wait(LIMIT_SECONDS)
-        said, incomplete = clone.said, clone.answered.get("incomplete", {}) if code == INCOMPLETE_EXIT_CODE else {}
+        said, incomplete = (
+            clone.said,
+            clone.answered.get("incomplete", {}) if code == INCOMPLETE_EXIT_CODE else {},
+        )
         if not incomplete or "Traceback" in said:
-            return Outcome(name, False, note=f"expected exit code 3 and parts that are named, found {code}: {said[-3000:]}")
-        return _with_room(artifacts, lambda: clone.judge(name, clone.resume(), f"{len(incomplete)} parts were missing"))
+            return Outcome(
+                name,
+                False,
+                note=f"expected exit code 3 and parts that are named, found {code}: {said[-3000:]}",
+            )
+        return _with_room(
+            artifacts,
+            lambda: clone.judge(name, clone.resume(), f"{len(incomplete)} parts were missing"),
+        )
 
 
 def shards_full(clone: Clone) -> Outcome:
     """No room for the shards: an error, what was there stays; with room the same run goes on."""
     name, data = "disk full: shards", clone.project / "data"
     earlier = _contents(clone, data / "shards")
-    shutil.rmtree(clone.project / ".dvc" / "cache", ignore_errors=True)  # else DVC brings them back from there
+    shutil.rmtree(
+        clone.project / ".dvc" / "cache", ignore_errors=True
+    )  # else DVC brings them back from there
     with mounted(data, f"size={SHARDS_KB}k"):
         with clone.running() as process:
             code = process.wait(LIMIT_SECONDS)
         said, half = clone.said, [path.name for path in data.iterdir()]
         refused = _refused(name, code, said)
         if refused or half:
-            return refused or Outcome(name, False, note=f"expected nothing half made, found {half}: {_last(said)}")
+            return refused or Outcome(
+                name, False, note=f"expected nothing half made, found {half}: {_last(said)}"
+            )
         outcome = _with_room(data, lambda: clone.judge(name, clone.resume(), _last(said)))
     if _contents(clone, data / "shards") != earlier:
         return Outcome(name, False, note="the shards that were there before are others now")
@@ -60,10 +76,18 @@ def shards_full(clone: Clone) -> Outcome:
 
 def _refused(name: str, code: int, said: str) -> Outcome | None:
     """Return what was not as promised, if anything: one line that says what is full, exit code 2, no traceback."""
-    if code == 2 and "Traceback" not in said and any(word in said for word in ("No space left", "full")):
+    if (
+        code == 2
+        and "Traceback" not in said
+        and any(word in said for word in ("No space left", "full"))
+    ):
         return None
     where = max(said.find("Traceback") - 300, 0)
-    return Outcome(name, False, note=f"expected exit code 2, no traceback and 'No space left', found {code}: {said[where : where + 3000]}")
+    return Outcome(
+        name,
+        False,
+        note=f"expected exit code 2, no traceback and 'No space left', found {code}: {said[where : where + 3000]}",
+    )
 
 
 def _with_room(where: Path, then: Callable[[], Outcome]) -> Outcome:

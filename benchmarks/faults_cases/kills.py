@@ -37,16 +37,29 @@ def killed(clone: Clone, kills: int, seed: int) -> Iterator[Outcome]:
         done = clone.rounds_done()
         orphans = clone.orphans()
         summary = clone.answered if ended else clone.resume()
-        name, note = f"SIGKILL {number + 1}: {phase}", f"at {point}, {done} rounds were done, round 0 among them"
+        name, note = (
+            f"SIGKILL {number + 1}: {phase}",
+            f"at {point}, {done} rounds were done, round 0 among them",
+        )
         if ended:
             note += "; it had ended"
-        if not summary and not (clone.newest_run and (clone.newest_run / "run_state.json").exists()):
-            yield Outcome(name, not orphans, orphans=orphans, weights_equal=True, note="before the run was there: nothing to lose")
+        if not summary and not (
+            clone.newest_run and (clone.newest_run / "run_state.json").exists()
+        ):
+            yield Outcome(
+                name,
+                not orphans,
+                orphans=orphans,
+                weights_equal=True,
+                note="before the run was there: nothing to lose",
+            )
         else:
             yield clone.judge(name, summary, note).with_orphans(orphans)
 
 
-def _wait_a_moment(clone: Clone, process: "subprocess.Popen[bytes]", phase: str, draw: random.Random) -> None:
+def _wait_a_moment(
+    clone: Clone, process: "subprocess.Popen[bytes]", phase: str, draw: random.Random
+) -> None:
     """Wait for a part of what the phase took in the undisturbed run."""
     if phase == "prepare":
         clone.until(lambda: _dvc_runs(process) or process.poll() is not None, "DVC")
@@ -68,15 +81,25 @@ def told_to_end(clone: Clone, number: signal.Signals) -> Outcome:
         seconds = time.monotonic() - start
     status = status_in_store(clone)
     if code != 128 + number or status != "KILLED":
-        return Outcome(number.name, False, note=f"expected exit code {128 + number} and status KILLED, found {code} and {status}")
+        return Outcome(
+            number.name,
+            False,
+            note=f"expected exit code {128 + number} and status KILLED, found {code} and {status}",
+        )
     return clone.judge(number.name, clone.resume(), f"ended in {seconds:.1f} s with {code}")
 
 
 def status_in_store(clone: Clone) -> str:
     """Return the status of the newest run in the project's store."""
-    state = json.loads((clone.newest_run / "run_state.json").read_text(encoding="utf-8")) if clone.newest_run else {}
+    state = (
+        json.loads((clone.newest_run / "run_state.json").read_text(encoding="utf-8"))
+        if clone.newest_run
+        else {}
+    )
     with sqlite3.connect(clone.database) as store:
-        found = store.execute("SELECT status FROM runs WHERE run_uuid = ?", (state.get("mlflow_run_id"),)).fetchone()
+        found = store.execute(
+            "SELECT status FROM runs WHERE run_uuid = ?", (state.get("mlflow_run_id"),)
+        ).fetchone()
     store.close()
     return str(found[0]) if found else "none"
 
@@ -89,7 +112,10 @@ def _forget_shards(clone: Clone) -> None:
 
 def _dvc_runs(process: "subprocess.Popen[bytes]") -> bool:
     with suppress(psutil.NoSuchProcess):
-        return any("dvc" in child.cmdline() for child in psutil.Process(process.pid).children(recursive=True))
+        return any(
+            "dvc" in child.cmdline()
+            for child in psutil.Process(process.pid).children(recursive=True)
+        )
     return False
 
 
@@ -107,7 +133,14 @@ def _points(phase: str, rounds: int, draw: random.Random) -> str:
     return draw.choice(points[phase])
 
 
-PHASES = ("in a round", "prepare", "during a checkpoint", "during logging", "before the first round", "after the last round")
+PHASES = (
+    "in a round",
+    "prepare",
+    "during a checkpoint",
+    "during logging",
+    "before the first round",
+    "after the last round",
+)
 """Between two rounds is where the journal and the checkpoint are written."""
 _LET_GO = ("in a round", "prepare")
 """Phases whose work begins at their point: the run is let go there and killed a moment later."""

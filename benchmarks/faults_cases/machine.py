@@ -31,7 +31,12 @@ class NotHere(Exception):
 def mounted(where: Path, options: str) -> Iterator[None]:
     """Mount a tmpfs while the block runs. Raises NotHere where that is not allowed."""
     where.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(where)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(where)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise NotHere(f"no right to mount: {done.stderr.strip()}")
     try:
@@ -48,7 +53,9 @@ def clock_jumps(clone: Clone, folder: Path) -> Outcome:
     folder.mkdir(parents=True, exist_ok=True)
     library, seconds = folder / "clock.so", folder / "seconds"
     source = Path(__file__).with_name("clock.c")
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True)
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True
+    )
     seconds.write_bytes(struct.pack("q", 0))
     holds = [f"done@{rounds}" for rounds in JUMPS]
     with clone.running(holds=holds, LD_PRELOAD=str(library), CLOCK_SECONDS=str(seconds)) as process:
@@ -66,19 +73,27 @@ def clock_jumps(clone: Clone, folder: Path) -> Outcome:
 def read_only_home(clone: Clone, folder: Path) -> Outcome:
     """The home directory cannot be written."""
     with mounted(folder, "ro"):
-        return _undisturbed(clone, "home read-only", (), HOME=str(folder), XDG_CACHE_HOME="", XDG_CONFIG_HOME="")
+        return _undisturbed(
+            clone, "home read-only", (), HOME=str(folder), XDG_CACHE_HOME="", XDG_CONFIG_HOME=""
+        )
 
 
 def no_network(clone: Clone) -> Outcome:
     """There is no network but the machine's own loopback."""
     if subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False).returncode:
         raise NotHere("no right to make a network namespace")
-    return _undisturbed(clone, "no network", ("unshare", "-n", sys.executable, "-c", _LOOPBACK_ALONE))
+    return _undisturbed(
+        clone, "no network", ("unshare", "-n", sys.executable, "-c", _LOOPBACK_ALONE)
+    )
 
 
 def damaged_client_file(clone: Clone) -> Outcome:
     """All cached client files have a changed byte: they are known by their check and made again."""
-    files = [path for path in clone.project.glob(".fedpipe/cache/clients/*/*") if path.is_file() and len(path.name) == 64]
+    files = [
+        path
+        for path in clone.project.glob(".fedpipe/cache/clients/*/*")
+        if path.is_file() and len(path.name) == 64
+    ]
     if not files:
         raise BenchmarkError("expected cached client files below .fedpipe, found none")
     for path in files:
@@ -89,7 +104,9 @@ def damaged_client_file(clone: Clone) -> Outcome:
     return _undisturbed(clone, "damaged client files", (), note=f"{len(files)} files")
 
 
-def _undisturbed(clone: Clone, name: str, wrapper: tuple[str, ...], note: str = "", **environment: str) -> Outcome:
+def _undisturbed(
+    clone: Clone, name: str, wrapper: tuple[str, ...], note: str = "", **environment: str
+) -> Outcome:
     with clone.running(wrapper=wrapper, **environment) as process:
         code = process.wait(LIMIT_SECONDS)
     if code:

@@ -28,10 +28,16 @@ def stock_faults(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _stock(fault: str, folder: Path, expected: float) -> dict[str, Any]:
-    with System(f"stock-{fault.replace(' ', '-')}", module_command("tff_tutorial"), folder) as system:
+    with System(
+        f"stock-{fault.replace(' ', '-')}", module_command("tff_tutorial"), folder
+    ) as system:
         system.wait_ready()
         system.rounds(2)
-        worker = next(p.pid for p in psutil.Process(system.pid).children(recursive=True) if "worker_binary" in p.cmdline()[0])
+        worker = next(
+            p.pid
+            for p in psutil.Process(system.pid).children(recursive=True)
+            if "worker_binary" in p.cmdline()[0]
+        )
         if fault == "killed between rounds":
             strike(worker, signal.SIGKILL)
         else:
@@ -41,6 +47,14 @@ def _stock(fault: str, folder: Path, expected: float) -> dict[str, Any]:
         try:
             system.rounds(2, STOPPED_SECONDS)
         except BenchmarkError as err:
-            return {"survived": False, "seconds": time.monotonic() - start, "note": str(err).splitlines()[0]}
+            return {
+                "survived": False,
+                "seconds": time.monotonic() - start,
+                "note": str(err).splitlines()[0],
+            }
         seconds = time.monotonic() - start
-        return {"survived": system.accuracy() == expected, "seconds": seconds, "note": "the round was repeated"}
+        return {
+            "survived": system.accuracy() == expected,
+            "seconds": seconds,
+            "note": "the round was repeated",
+        }

@@ -29,19 +29,29 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(command: list[str], health: str, folder: Path, environment: "dict[str, str] | None" = None) -> Iterator[None]:
+def server(
+    command: list[str], health: str, folder: Path, environment: "dict[str, str] | None" = None
+) -> Iterator[None]:
     """Run a server in `folder` while the block runs; it is killed at its end. Raises BenchmarkError if it does not answer at `health`."""
     folder.mkdir(parents=True, exist_ok=True)
     log_path = folder / "server.log"
     with log_path.open("a") as log:
         process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         limit = time.monotonic() + START_SECONDS
         while not _answers(health):
             if process.poll() is not None or time.monotonic() > limit:
-                raise BenchmarkError(f"a server did not start: {log_path.read_text(encoding='utf-8')[-1500:]}")
+                raise BenchmarkError(
+                    f"a server did not start: {log_path.read_text(encoding='utf-8')[-1500:]}"
+                )
             time.sleep(0.1)
         yield
     finally:
@@ -53,8 +63,24 @@ def server(command: list[str], health: str, folder: Path, environment: "dict[str
 @contextmanager
 def mlflow_server(folder: Path, port: int) -> Iterator[None]:
     """Run MLflow's server on `folder` while the block runs; it is killed at its end."""
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", str(folder / "artifacts")]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{folder}/server.db",
+        "--artifacts-destination",
+        str(folder / "artifacts"),
+    ]
     with server(command, f"http://127.0.0.1:{port}/health", folder):
         yield
 
@@ -74,7 +100,9 @@ def server_away(clone: Clone, folder: Path, away_seconds: float) -> Outcome:
             with mlflow_server(folder, port):
                 code = process.wait(LIMIT_SECONDS)
                 if code:
-                    return Outcome(name, False, note=f"the run ended with {code}: {clone.said[-500:]}")
+                    return Outcome(
+                        name, False, note=f"the run ended with {code}: {clone.said[-500:]}"
+                    )
     note = f"away for {away_seconds:g} s, {done} of {clone.rounds + 1} rounds were done when it came back"
     return clone.judge(name, clone.answered, note, folder / "server.db")
 
@@ -91,8 +119,17 @@ def server_gone(clone: Clone, folder: Path) -> Outcome:
             clone.release("done@5")
             code = process.wait(LIMIT_SECONDS)
             said, last = clone.said, clone.last_line
-    if code != 2 or "journal.jsonl" not in last or "fedpipe sync" not in last or "Traceback" in said:
-        return Outcome(name, False, note=f"expected exit code 2 and an error that names the journal, found {code}: {said[-500:]}")
+    if (
+        code != 2
+        or "journal.jsonl" not in last
+        or "fedpipe sync" not in last
+        or "Traceback" in said
+    ):
+        return Outcome(
+            name,
+            False,
+            note=f"expected exit code 2 and an error that names the journal, found {code}: {said[-500:]}",
+        )
     with mlflow_server(folder, port):
         if clone.command("sync", "--json", **where) or not sum(clone.answered["sent"].values()):
             return Outcome(name, False, note=f"fedpipe sync sent nothing: {clone.said[-500:]}")
@@ -125,7 +162,10 @@ def five_at_once(clone: Clone, folder: Path) -> Outcome:
     fresh.expected = clone.expected
     processes = []
     for number in range(AT_ONCE):
-        with (folder / f"{number}.out").open("w") as out, (folder / f"{number}.err").open("w") as err:
+        with (
+            (folder / f"{number}.out").open("w") as out,
+            (folder / f"{number}.err").open("w") as err,
+        ):
             processes.append(fresh.start(out, err))
     try:
         codes = [process.wait(2 * LIMIT_SECONDS) for process in processes]
@@ -135,9 +175,19 @@ def five_at_once(clone: Clone, folder: Path) -> Outcome:
             process.wait()
     if any(codes):
         broken = next(number for number, code in enumerate(codes) if code)
-        return Outcome(name, False, note=f"exit codes {codes}: {(folder / f'{broken}.err').read_text(encoding='utf-8')[-1500:]}")
-    outcomes = [fresh.judge(name, json.loads((folder / f"{number}.out").read_text(encoding="utf-8"))) for number in range(AT_ONCE)]
-    lost, doubled = sum(one.steps_lost for one in outcomes), sum(one.steps_doubled for one in outcomes)
+        return Outcome(
+            name,
+            False,
+            note=f"exit codes {codes}: {(folder / f'{broken}.err').read_text(encoding='utf-8')[-1500:]}",
+        )
+    outcomes = [
+        fresh.judge(name, json.loads((folder / f"{number}.out").read_text(encoding="utf-8")))
+        for number in range(AT_ONCE)
+    ]
+    lost, doubled = (
+        sum(one.steps_lost for one in outcomes),
+        sum(one.steps_doubled for one in outcomes),
+    )
     return replace(
         outcomes[0],
         survived=all(one.survived for one in outcomes),

@@ -16,7 +16,9 @@ FAULTS = ("killed between rounds", "killed in a round", "SIGSTOP")
 def worker_fault(clone: Clone, fault: str) -> Outcome:
     """Make one of `FAULTS`; the run must end as if nothing had happened."""
     name = f"worker {fault}"
-    with clone.running("-S", f"runtime.round_timeout_seconds={ROUND_TIMEOUT_SECONDS}", holds=["done@5"]) as process:
+    with clone.running(
+        "-S", f"runtime.round_timeout_seconds={ROUND_TIMEOUT_SECONDS}", holds=["done@5"]
+    ) as process:
         clone.hold(process, "done@5")
         make(fault, clone.worker(process), lambda: clone.release("done@5"))
         start = time.monotonic()
@@ -24,8 +26,12 @@ def worker_fault(clone: Clone, fault: str) -> Outcome:
     if code:
         return Outcome(name, False, note=f"the run ended with {code}: {clone.said[-500:]}")
     if "restart 1 of" not in clone.said:
-        raise BenchmarkError(f"{name}: expected a restart in the log, found none: the fault was not made")
-    return clone.judge(name, clone.answered, f"the run's end came {time.monotonic() - start:.1f} s after the fault")
+        raise BenchmarkError(
+            f"{name}: expected a restart in the log, found none: the fault was not made"
+        )
+    return clone.judge(
+        name, clone.answered, f"the run's end came {time.monotonic() - start:.1f} s after the fault"
+    )
 
 
 def make(fault: str, worker: int, release: Callable[[], None]) -> None:
@@ -49,12 +55,17 @@ def worker_then_run(clone: Clone) -> tuple[Outcome, Outcome]:
     with undisturbed.open("w") as out, undisturbed.with_suffix(".err").open("w") as err:
         other = clone.start(out, err)
     try:
-        clone.until(lambda: clone.newest_run is not None or other.poll() is not None, "the undisturbed run's folder")
+        clone.until(
+            lambda: clone.newest_run is not None or other.poll() is not None,
+            "the undisturbed run's folder",
+        )
         holds = ["done@2", f"done@{clone.rounds // 2}"]
         with clone.running(holds=holds) as process:
             clone.hold(process, holds[0])
             make("killed in a round", clone.worker(process), lambda: clone.release(holds[0]))
-            clone.until(lambda: "restart 1 of" in clone.said or process.poll() is not None, "a new worker")
+            clone.until(
+                lambda: "restart 1 of" in clone.said or process.poll() is not None, "a new worker"
+            )
             clone.hold(process, holds[1])
             done = clone.rounds_done()
             process.kill()
@@ -69,9 +80,14 @@ def worker_then_run(clone: Clone) -> tuple[Outcome, Outcome]:
     clone.read_expected(undisturbed)
     orphans = clone.orphans()
     note = f"{done} rounds were done, round 0 among them"
-    second = clone.judge("SIGKILL of the run in a round", clone.resume(), note).with_orphans(orphans)
+    second = clone.judge("SIGKILL of the run in a round", clone.resume(), note).with_orphans(
+        orphans
+    )
     first = Outcome(
-        "worker killed in a round", second.survived, weights_equal=second.weights_equal, note="and the run went on with another"
+        "worker killed in a round",
+        second.survived,
+        weights_equal=second.weights_equal,
+        note="and the run went on with another",
     )
     return first, second
 

@@ -23,8 +23,16 @@ def cnn(params, x):
     """Return the logits of McMahan et al.'s network for float32 [n, 28, 28]; channels last, what XLA's CPU backend is made for."""
     hidden = x[..., None]
     for layer in ("conv1", "conv2"):
-        hidden = jax.lax.conv_general_dilated(hidden, params[f"{layer}/kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        hidden = jax.lax.reduce_window(hidden, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+        hidden = jax.lax.conv_general_dilated(
+            hidden,
+            params[f"{layer}/kernel"],
+            (1, 1),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        hidden = jax.lax.reduce_window(
+            hidden, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID"
+        )
         hidden = jax.nn.relu(hidden + params[f"{layer}/bias"])
     hidden = jnp.reshape(hidden, (len(x), -1))
     hidden = jax.nn.relu(hidden @ params["dense/kernel"] + params["dense/bias"])
@@ -45,11 +53,19 @@ def main():
         lambda params, batch, _: jax.grad(loss)(params, batch),
         fedjax.optimizers.sgd(job.learning_rate),
         fedjax.optimizers.sgd(1.0),
-        fedjax.ShuffleRepeatBatchHParams(batch_size=job.batch_size, num_epochs=1, skip_shuffle=True),
+        fedjax.ShuffleRepeatBatchHParams(
+            batch_size=job.batch_size, num_epochs=1, skip_shuffle=True
+        ),
     )
-    datasets = [fedjax.ClientDataset({"x": np.float32(x) / 255, "y": y}) for x, y in zip(job.x, job.y, strict=True)]
+    datasets = [
+        fedjax.ClientDataset({"x": np.float32(x) / 255, "y": y})
+        for x, y in zip(job.x, job.y, strict=True)
+    ]
     keys = jax.random.split(jax.random.PRNGKey(0), len(datasets))
-    cohort = [(str(number), dataset, key) for number, (dataset, key) in enumerate(zip(datasets, keys, strict=True))]
+    cohort = [
+        (str(number), dataset, key)
+        for number, (dataset, key) in enumerate(zip(datasets, keys, strict=True))
+    ]
     test_x, predict = np.float32(job.test_x) / 255, jax.jit(logits)
     state = algorithm.init({name: jnp.asarray(value) for name, value in job.weights.items()})
 

@@ -40,8 +40,13 @@ def run_messages(line, clients, ray_settings, resources):
 
     @client_app.train()
     def train(message, context):
-        arrays, count = flower_clients.train(context.node_config["partition-id"], message.content["arrays"].to_numpy_ndarrays())
-        content = {"arrays": ArrayRecord(numpy_ndarrays=arrays), "metrics": MetricRecord({"num-examples": count})}
+        arrays, count = flower_clients.train(
+            context.node_config["partition-id"], message.content["arrays"].to_numpy_ndarrays()
+        )
+        content = {
+            "arrays": ArrayRecord(numpy_ndarrays=arrays),
+            "metrics": MetricRecord({"num-examples": count}),
+        }
         return Message(content=RecordDict(content), reply_to=message)
 
     class Rounds(FedAvg):
@@ -51,8 +56,17 @@ def run_messages(line, clients, ray_settings, resources):
 
     @server_app.main()
     def serve(grid, context):  # noqa: ARG001 - what a ServerApp is called with
-        strategy = Rounds(fraction_train=1.0, fraction_evaluate=0.0, min_train_nodes=clients, min_available_nodes=clients)
-        strategy.start(grid=grid, initial_arrays=ArrayRecord(numpy_ndarrays=flower_clients.initial_arrays()), num_rounds=MANY_ROUNDS)
+        strategy = Rounds(
+            fraction_train=1.0,
+            fraction_evaluate=0.0,
+            min_train_nodes=clients,
+            min_available_nodes=clients,
+        )
+        strategy.start(
+            grid=grid,
+            initial_arrays=ArrayRecord(numpy_ndarrays=flower_clients.initial_arrays()),
+            num_rounds=MANY_ROUNDS,
+        )
 
     config = {"init_args": ray_settings, "client_resources": resources}
     run_simulation(server_app, client_app, num_supernodes=clients, backend_config=config)

@@ -13,7 +13,9 @@ def main():
     answer = {key: [] for key in accountants}
     for training in job.values["epsilons"]:
         gaussian = dp_accounting.GaussianDpEvent(training["noise"])
-        sampled = dp_accounting.PoissonSampledDpEvent(training["cohort"] / training["clients"], gaussian)
+        sampled = dp_accounting.PoissonSampledDpEvent(
+            training["cohort"] / training["clients"], gaussian
+        )
         for key, kind in accountants.items():
             accountant = kind(neighboring_relation=relation).compose(sampled, training["rounds"])
             answer[key].append(float(accountant.get_epsilon(training["delta"])))

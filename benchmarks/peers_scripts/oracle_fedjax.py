@@ -20,7 +20,8 @@ class InOrder(fedjax.ClientDataset):
         examples = self.all_examples()
         size = None if hparams.batch_size > len(self) else hparams.batch_size
         return [
-            {name: value[start:end] for name, value in examples.items()} for start, end in whole_epochs(len(self), hparams.num_epochs, size)
+            {name: value[start:end] for name, value in examples.items()}
+            for start, end in whole_epochs(len(self), hparams.num_epochs, size)
         ]
 
 
@@ -35,13 +36,17 @@ def build(case):
     rate = case.get("rate", 0.1)
     client = fedjax.optimizers.sgd(rate, momentum=case.get("momentum"))
     server = fedjax.optimizers.sgd(1.0)
-    batches = fedjax.ShuffleRepeatBatchHParams(batch_size=case.get("batch_size", 20) or 10**9, num_epochs=case.get("epochs", 2))
+    batches = fedjax.ShuffleRepeatBatchHParams(
+        batch_size=case.get("batch_size", 20) or 10**9, num_epochs=case.get("epochs", 2)
+    )
     if case["algorithm"] == "fedavg":
         gradient = jax.grad(lambda params, batch, key: jnp.mean(losses(params, batch, key)))
         return fed_avg.federated_averaging(gradient, client, server, batches)
     if case["algorithm"] == "fedprox":
         return fed_prox.fed_prox(losses, client, server, batches, case["mu"])
-    return mime_lite.mime_lite(losses, client, batches, fedjax.PaddedBatchHParams(batch_size=128), 1.0)
+    return mime_lite.mime_lite(
+        losses, client, batches, fedjax.PaddedBatchHParams(batch_size=128), 1.0
+    )
 
 
 def main():
@@ -53,8 +58,13 @@ def main():
         state = algorithm.init({"kernel": jnp.zeros((784, 10)), "bias": jnp.zeros(10)})
         for number, cohort in enumerate(case["cohorts"]):
             keys = jax.random.split(jax.random.PRNGKey(number), len(cohort))
-            pairs = [(client, job.examples(client), key) for client, key in zip(sorted(cohort), keys, strict=True)]
-            state, _ = algorithm.apply(state, [(client, InOrder({"x": x, "y": y}), key) for client, (x, y), key in pairs])
+            pairs = [
+                (client, job.examples(client), key)
+                for client, key in zip(sorted(cohort), keys, strict=True)
+            ]
+            state, _ = algorithm.apply(
+                state, [(client, InOrder({"x": x, "y": y}), key) for client, (x, y), key in pairs]
+            )
             answer[f"{name}/{number}/0"] = np.asarray(state.params["kernel"])
             answer[f"{name}/{number}/1"] = np.asarray(state.params["bias"])
     job.answer(arrays=answer)

@@ -30,4 +30,6 @@ class OracleJob:
 def whole_epochs(count, epochs, batch_size):
     """Return the row ranges of a client's batches: each epoch in order, its last batch as small as it comes."""
     size = batch_size or count
-    return [(start, min(start + size, count)) for _ in range(epochs) for start in range(0, count, size)]
+    return [
+        (start, min(start + size, count)) for _ in range(epochs) for start in range(0, count, size)
+    ]

@@ -20,7 +20,9 @@ def epsilons(trainings):
     for training in trainings:
         for key, kind in (("PRV", PRVAccountant), ("RDP", RDPAccountant)):
             accountant = kind()
-            accountant.history = [(training["noise"], training["cohort"] / training["clients"], training["rounds"])]
+            accountant.history = [
+                (training["noise"], training["cohort"] / training["clients"], training["rounds"])
+            ]
             answer[key].append(float(accountant.get_epsilon(delta=training["delta"])))
     return answer
 
@@ -54,13 +56,19 @@ def main():
     """Answer with all of them."""
     job = OracleJob()
     error = MulticlassCalibrationError(10, n_bins=15, norm="l1")
-    probabilities, labels = (torch.from_numpy(job.arrays[name]) for name in ("probabilities", "labels"))
+    probabilities, labels = (
+        torch.from_numpy(job.arrays[name]) for name in ("probabilities", "labels")
+    )
     answer = {
         "epsilons": epsilons(job.values["epsilons"]),
         "calibration_error": float(error(probabilities, labels)),
-        "dirichlet": {str(alpha): total_variation(alpha, job.arrays["digits"]) for alpha in (0.5, 1.0, 10.0)},
+        "dirichlet": {
+            str(alpha): total_variation(alpha, job.arrays["digits"]) for alpha in (0.5, 1.0, 10.0)
+        },
     }
-    job.answer(answer, {f"robust/{name}": value for name, value in robust(job.arrays["updates"]).items()})
+    job.answer(
+        answer, {f"robust/{name}": value for name, value in robust(job.arrays["updates"]).items()}
+    )
 
 
 if __name__ == "__main__":

@@ -65,31 +65,49 @@ def run(job, name, case, answer):
     """Run the rounds of a case."""
     cohorts = case["cohorts"]
     size, rounds = len(cohorts[0]), len(cohorts)
-    common = {"central_num_iterations": rounds, "evaluation_frequency": rounds + 1, "train_cohort_size": size, "val_cohort_size": None}
+    common = {
+        "central_num_iterations": rounds,
+        "evaluation_frequency": rounds + 1,
+        "train_cohort_size": size,
+        "val_cohort_size": None,
+    }
     algorithm, params = FederatedAveraging(), NNAlgorithmParams(**common)
     if case["algorithm"] == "fedprox":
         algorithm, params = FedProx(), FedProxParams(**common, mu=case["mu"])
     elif case["algorithm"] == "scaffold":
         storage = InMemoryUserStateStorage()
         algorithm = SCAFFOLD()
-        params = SCAFFOLDParams(**common, population=case["population"], use_gradient_as_control_variate=False, user_state_storage=storage)
+        params = SCAFFOLDParams(
+            **common,
+            population=case["population"],
+            use_gradient_as_control_variate=False,
+            user_state_storage=storage,
+        )
     order = chain.from_iterable(sorted(cohort) for cohort in cohorts)
 
     def user(client):
         x, y = job.examples(client)
-        return Dataset([torch.from_numpy(np.array(x)), torch.from_numpy(np.array(y))], user_id=client)
+        return Dataset(
+            [torch.from_numpy(np.array(x)), torch.from_numpy(np.array(y))], user_id=client
+        )
 
     everyone = sorted({client for cohort in cohorts for client in cohort})
     data = FederatedDataset(user, lambda: next(order))
     val = FederatedDataset(user, lambda: everyone[0])
     model = Softmax()
-    server = torch.optim.SGD(model.parameters(), lr=case.get("server_rate", 1.0), momentum=case.get("server_momentum", 0.0))
+    server = torch.optim.SGD(
+        model.parameters(),
+        lr=case.get("server_rate", 1.0),
+        momentum=case.get("server_momentum", 0.0),
+    )
     weighting = [WeightByDatapoints()] if case.get("by_examples") else []
     algorithm.run(
         algorithm_params=params,
         backend=SimulatedBackend(training_data=data, val_data=val, postprocessors=weighting),
         model=PyTorchModel(model, torch.optim.SGD, server),
-        model_train_params=NNTrainHyperParams(local_num_epochs=2, local_learning_rate=0.1, local_batch_size=20),
+        model_train_params=NNTrainHyperParams(
+            local_num_epochs=2, local_learning_rate=0.1, local_batch_size=20
+        ),
         callbacks=[Keep(answer, name)],
         send_metrics_to_platform=False,
     )

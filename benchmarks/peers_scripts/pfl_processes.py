@@ -18,7 +18,10 @@ def main():
         port = free.getsockname()[1]
     addresses = ",".join(f"localhost:{port + rank}" for rank in range(count))
     command = [sys.executable, "-m", MODULE]
-    environments = [os.environ | {"PFL_WORKER_ADDRESSES": addresses, "PFL_WORKER_RANK": str(rank)} for rank in range(count)]
+    environments = [
+        os.environ | {"PFL_WORKER_ADDRESSES": addresses, "PFL_WORKER_RANK": str(rank)}
+        for rank in range(count)
+    ]
     for environment in environments[1:]:
         subprocess.Popen(command, env=environment)
     os.execve(sys.executable, command, environments[0])  # noqa: S606 - its own program, no shell text

@@ -45,7 +45,9 @@ class Rounds(TrainingProcessCallback):
 
     def _wait(self, model):
         if self._line is not None:
-            self._line.step(lambda: accuracy(model.pytorch_model, self._job.test_x, self._job.test_y))
+            self._line.step(
+                lambda: accuracy(model.pytorch_model, self._job.test_x, self._job.test_y)
+            )
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
 
@@ -71,14 +73,23 @@ def main():
     line = Line() if rank == 0 else None
     np.random.seed(0)  # all ranks draw the same cohorts
     users = [Dataset(list(to_tensors(x, y))) for x, y in zip(job.x, job.y, strict=True)]
-    data = FederatedDataset(users.__getitem__, get_user_sampler("minimize_reuse", list(range(len(users)))))
+    data = FederatedDataset(
+        users.__getitem__, get_user_sampler("minimize_reuse", list(range(len(users))))
+    )
     FederatedAveraging().run(
         algorithm_params=NNAlgorithmParams(
-            central_num_iterations=MANY_ROUNDS, evaluation_frequency=MANY_ROUNDS, train_cohort_size=len(users), val_cohort_size=None
+            central_num_iterations=MANY_ROUNDS,
+            evaluation_frequency=MANY_ROUNDS,
+            train_cohort_size=len(users),
+            val_cohort_size=None,
         ),
         backend=SimulatedBackend(training_data=data, val_data=data),
         model=federated_model(job),
-        model_train_params=NNTrainHyperParams(local_num_epochs=1, local_learning_rate=job.learning_rate, local_batch_size=job.batch_size),
+        model_train_params=NNTrainHyperParams(
+            local_num_epochs=1,
+            local_learning_rate=job.learning_rate,
+            local_batch_size=job.batch_size,
+        ),
         callbacks=[Rounds(line, job)],
         send_metrics_to_platform=False,
     )

@@ -28,7 +28,10 @@ class CNN(nn.Module):
         self.conv1, self.conv2 = _convolution(weights, "conv1/"), _convolution(weights, "conv2/")
         height, channels = 7, self.conv2.out_channels
         rows = weights["dense/kernel"].reshape(height, height, channels, -1).transpose(2, 0, 1, 3)
-        self.dense = _linear({"kernel": rows.reshape(height * height * channels, -1), "bias": weights["dense/bias"]}, "")
+        self.dense = _linear(
+            {"kernel": rows.reshape(height * height * channels, -1), "bias": weights["dense/bias"]},
+            "",
+        )
         self.logits = _linear(weights, "logits/")
 
     def forward(self, x):

@@ -68,12 +68,19 @@ def main() -> None:
         }
     )
     work = build_client_work(config, model_of(job), np.dtype(job.x.dtype))
-    with tempfile.TemporaryDirectory() as folder, Runtime(config.runtime, Path(folder) / "worker.log") as runtime:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Runtime(config.runtime, Path(folder) / "worker.log") as runtime,
+    ):
         runtime.start()
-        cache = ResidentCache(Path(folder) / "clients", clients, ["benchmark"], config.runtime.cache_max_bytes)
+        cache = ResidentCache(
+            Path(folder) / "clients", clients, ["benchmark"], config.runtime.cache_max_bytes
+        )
         plan = CohortPlan("fixed", config.seed, (clients.ids,) * MANY_ROUNDS)
         algorithm = FedAvg(config, work, mean(), cache)
-        run_rounds(algorithm, runtime, plan, lambda _: {}, MANY_ROUNDS, [LineSink(line, evaluator_of(job))])
+        run_rounds(
+            algorithm, runtime, plan, lambda _: {}, MANY_ROUNDS, [LineSink(line, evaluator_of(job))]
+        )
 
 
 if __name__ == "__main__":

@@ -55,7 +55,12 @@ class Job:
 
 def write_job(folder: Path, job: Job) -> None:
     """Write a job for `read_job`."""
-    settings = {"model": job.model, "learning_rate": job.learning_rate, "batch_size": job.batch_size, "names": list(job.weights)}
+    settings = {
+        "model": job.model,
+        "learning_rate": job.learning_rate,
+        "batch_size": job.batch_size,
+        "names": list(job.weights),
+    }
     (folder / "job.json").write_text(json.dumps(settings), encoding="utf-8")
     np.savez(folder / "data.npz", x=job.x, y=job.y, test_x=job.test_x, test_y=job.test_y)
     np.savez(folder / "weights.npz", *job.weights.values())
@@ -100,7 +105,9 @@ class Line:
             self._greeted = True
             self._send({"ready": True})
         while not self._left:
-            request = json.loads(self._file.readline() or '{"do": "end"}')  # empty: the benchmark is gone
+            request = json.loads(
+                self._file.readline() or '{"do": "end"}'
+            )  # empty: the benchmark is gone
             if request["do"] == "rounds":
                 self._left, self._seconds = request["count"], []
             elif request["do"] == "accuracy":
@@ -122,7 +129,9 @@ class Line:
         poll = select.poll()
         poll.register(self._socket, select.POLLRDHUP)
         poll.poll()
-        os.killpg(os.getpgrp(), signal.SIGKILL)  # the benchmark made this process the leader of a group
+        os.killpg(
+            os.getpgrp(), signal.SIGKILL
+        )  # the benchmark made this process the leader of a group
 
     def _end(self) -> NoReturn:
         raise SystemExit(0)

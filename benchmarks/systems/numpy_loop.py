@@ -28,7 +28,9 @@ def main() -> None:
                 batch_x, batch_y = client_x[start : start + batch], client_y[start : start + batch]
                 logits = batch_x @ w + b
                 odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-                errors = (odds / odds.sum(axis=1, keepdims=True) - batch_y) * (rate / np.float32(len(batch_x)))
+                errors = (odds / odds.sum(axis=1, keepdims=True) - batch_y) * (
+                    rate / np.float32(len(batch_x))
+                )
                 w -= batch_x.T @ errors
                 b -= errors.sum(axis=0)
             sum_kernel += w

@@ -18,7 +18,9 @@ def to_torch(name: str, value: Any) -> torch.Tensor:
     tensor = torch.from_numpy(value)
     if tensor.dim() == 4:
         return tensor.permute(3, 2, 0, 1).contiguous()
-    if name == "dense/kernel":  # its rows follow height, width, channel; PyTorch flattens channel, height, width
+    if (
+        name == "dense/kernel"
+    ):  # its rows follow height, width, channel; PyTorch flattens channel, height, width
         tensor = tensor.reshape(7, 7, 64, -1).permute(2, 0, 1, 3).reshape(tensor.shape)
     return tensor.t().contiguous() if tensor.dim() == 2 else tensor.clone()
 
@@ -26,12 +28,20 @@ def to_torch(name: str, value: Any) -> torch.Tensor:
 def logits_of(weights: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     """Return the network's logits for float32 [n, 1, 28, 28]."""
     kernel1, bias1, kernel2, bias2, kernel3, bias3, kernel4, bias4 = weights
-    hidden = functional.relu(functional.max_pool2d(functional.conv2d(x, kernel1, bias1, padding=2), 2))
-    hidden = functional.relu(functional.max_pool2d(functional.conv2d(hidden, kernel2, bias2, padding=2), 2))
-    return functional.linear(functional.relu(functional.linear(hidden.flatten(1), kernel3, bias3)), kernel4, bias4)
+    hidden = functional.relu(
+        functional.max_pool2d(functional.conv2d(x, kernel1, bias1, padding=2), 2)
+    )
+    hidden = functional.relu(
+        functional.max_pool2d(functional.conv2d(hidden, kernel2, bias2, padding=2), 2)
+    )
+    return functional.linear(
+        functional.relu(functional.linear(hidden.flatten(1), kernel3, bias3)), kernel4, bias4
+    )
 
 
-def work(job: Job, clients: range, server: list[torch.Tensor], total: list[torch.Tensor], orders: Any) -> None:
+def work(
+    job: Job, clients: range, server: list[torch.Tensor], total: list[torch.Tensor], orders: Any
+) -> None:
     """Train the clients from `server` on each order, leave the sum of their weights in `total`, and say so."""
     torch.set_num_threads(1)
     x = [torch.from_numpy(job.x[k]).unsqueeze(1).float() / 255 for k in clients]
@@ -43,7 +53,9 @@ def work(job: Job, clients: range, server: list[torch.Tensor], total: list[torch
             weights = [tensor.clone().requires_grad_() for tensor in server]
             for start in range(0, len(client_x), job.batch_size):
                 batch = slice(start, start + job.batch_size)
-                loss = functional.cross_entropy(logits_of(weights, client_x[batch]), client_y[batch])
+                loss = functional.cross_entropy(
+                    logits_of(weights, client_x[batch]), client_y[batch]
+                )
                 gradients = torch.autograd.grad(loss, weights)
                 with torch.no_grad():
                     for tensor, gradient in zip(weights, gradients, strict=True):
@@ -61,15 +73,22 @@ def main() -> None:
         line.skip("for the CNN alone")
     server = [to_torch(name, value).share_memory_() for name, value in job.weights.items()]
     processes = len(os.sched_getaffinity(0))
-    totals = [[torch.zeros_like(tensor).share_memory_() for tensor in server] for _ in range(processes)]
+    totals = [
+        [torch.zeros_like(tensor).share_memory_() for tensor in server] for _ in range(processes)
+    ]
     context = mp.get_context("spawn")
     ends = []
     for number, total in enumerate(totals):
         ours, theirs = context.Pipe()
         clients = range(number, len(job.x), processes)
-        context.Process(target=work, args=(job, clients, server, total, theirs), daemon=True).start()
+        context.Process(
+            target=work, args=(job, clients, server, total, theirs), daemon=True
+        ).start()
         ends.append(ours)
-    test_x, test_y = torch.from_numpy(job.test_x).unsqueeze(1).float() / 255, torch.from_numpy(job.test_y)
+    test_x, test_y = (
+        torch.from_numpy(job.test_x).unsqueeze(1).float() / 255,
+        torch.from_numpy(job.test_y),
+    )
 
     def accuracy() -> float:
         with torch.no_grad():

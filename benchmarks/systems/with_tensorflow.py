@@ -20,7 +20,9 @@ def evaluator_of(job: Job) -> Callable[[Sequence[Any]], float]:
     """Return the function that takes weights in the model's order and returns the accuracy on the common test set."""
     spec = model_of(job)
     evaluator = Evaluator(spec, Examples(job.test_x, job.test_y))
-    return lambda weights: evaluator.evaluate(dict(zip(spec.tensor_names, weights, strict=True))).accuracy
+    return lambda weights: (
+        evaluator.evaluate(dict(zip(spec.tensor_names, weights, strict=True))).accuracy
+    )
 
 
 def tutorial_datasets(job: Job) -> list[Any]:
@@ -33,6 +35,8 @@ def tutorial_datasets(job: Job) -> list[Any]:
         return tf.reshape(x, (-1, *shape)), tf.reshape(y, (-1, 1))
 
     return [
-        tf.data.Dataset.from_tensor_slices((x.astype("float32") / 255, y)).batch(job.batch_size).map(batch_format)
+        tf.data.Dataset.from_tensor_slices((x.astype("float32") / 255, y))
+        .batch(job.batch_size)
+        .map(batch_format)
         for x, y in zip(job.x, job.y, strict=True)
     ]

@@ -95,7 +95,9 @@ class Accountant:
         noise = float(privacy.noise_multiplier or 0.0)
         if privacy.mechanism == "tree":
             steps = min(round_num, privacy.restart_rounds or len(self.plan))
-            return Mechanism("gaussian", noise), self._most_rounds[round_num - 1] * math.ceil(math.log2(steps + 1))
+            return Mechanism("gaussian", noise), self._most_rounds[round_num - 1] * math.ceil(
+                math.log2(steps + 1)
+            )
         if cohort.strategy == "poisson":
             return Mechanism("poisson", noise, cohort.size / self.clients), round_num
         if cohort.strategy == "uniform":
@@ -124,7 +126,9 @@ class Accountant:
     def info(self) -> dict[str, str]:
         """Return what the run's page says of its privacy."""
         privacy, cohort = self.config.privacy, self.config.cohort
-        sampling = SAMPLING.get(cohort.strategy, "none: rounds of a client are known beforehand ({strategy})")
+        sampling = SAMPLING.get(
+            cohort.strategy, "none: rounds of a client are known beforehand ({strategy})"
+        )
         if privacy.mechanism == "tree":
             sampling = "none: at most one round of a client in each tree ({strategy})"
         return {
@@ -133,10 +137,14 @@ class Accountant:
             **self.spent(len(self.plan)),
             "privacy.delta": repr(privacy.delta),
             "privacy.neighbours": NEIGHBOURS[self.relation],
-            "privacy.sampling": sampling.format(size=cohort.size, clients=self.clients, strategy=cohort.strategy),
+            "privacy.sampling": sampling.format(
+                size=cohort.size, clients=self.clients, strategy=cohort.strategy
+            ),
             "privacy.accountant": ACCOUNTANTS[self.mechanism(len(self.plan))[0].kind],
             "privacy.covers": self._covers,
-            "privacy.noise": REPEATABLE if privacy.repeatable else "drawn from a secret key of the run's own",
+            "privacy.noise": REPEATABLE
+            if privacy.repeatable
+            else "drawn from a secret key of the run's own",
         }
 
     @property
@@ -163,7 +171,11 @@ class Accountant:
         sum either, but with `adaptive` its zero update is counted, by up to 1 where leaving it out moves the count by 1/2.
         """
         mechanism, count = self.mechanism(round_num)
-        if self.config.privacy.mechanism == "adaptive" and mechanism.kind == "poisson" and mechanism.noise:
+        if (
+            self.config.privacy.mechanism == "adaptive"
+            and mechanism.kind == "poisson"
+            and mechanism.noise
+        ):
             sum_noise, count_stddev = split_noise(mechanism.noise, self.config.cohort)
             mechanism = replace(mechanism, noise=(sum_noise**-2 + count_stddev**-2) ** -0.5)
         return [(mechanism, count)]
@@ -172,7 +184,10 @@ class Accountant:
         """Return the tags that say what rounds 1..`round_num` cost; `privacy.released` composes with other runs (`privacy_total`)."""
         tags = {"privacy.epsilon": self.epsilon_text(round_num)}
         if self.config.privacy.noise_multiplier and not self.config.privacy.repeatable:
-            parts = [{**asdict(mechanism), "count": count} for mechanism, count in self.released(round_num)]
+            parts = [
+                {**asdict(mechanism), "count": count}
+                for mechanism, count in self.released(round_num)
+            ]
             tags["privacy.released"] = json.dumps(parts)
         return tags
 
@@ -184,8 +199,14 @@ class Accountant:
     def summary(self, round_num: int) -> dict[str, Any]:
         """Return the same in short, for the summary of a run that ended after `round_num`; `epsilon` is None without noise."""
         end, info = self.epsilon(round_num), self.info
-        short = {key: info[f"privacy.{key}"] for key in ("mechanism", "neighbours", "sampling", "accountant", "noise")}
-        numbers = {"noise_multiplier": self.config.privacy.noise_multiplier, "delta": self.config.privacy.delta}
+        short = {
+            key: info[f"privacy.{key}"]
+            for key in ("mechanism", "neighbours", "sampling", "accountant", "noise")
+        }
+        numbers = {
+            "noise_multiplier": self.config.privacy.noise_multiplier,
+            "delta": self.config.privacy.delta,
+        }
         return {"epsilon": None if math.isinf(end) else end, **numbers, **short}
 
     @cached_property
@@ -223,7 +244,11 @@ def account(config: Config, clients: int, plan: CohortPlan) -> Accountant:
     if privacy.noise_multiplier is not None:
         return Accountant(config, clients, plan)
     accountant = Accountant(_with_noise(config, _calibrate(config, clients, plan)), clients, plan)
-    logger.info("privacy: epsilon %s needs noise multiplier %.6g.", privacy.epsilon, accountant.config.privacy.noise_multiplier)
+    logger.info(
+        "privacy: epsilon %s needs noise multiplier %.6g.",
+        privacy.epsilon,
+        accountant.config.privacy.noise_multiplier,
+    )
     return accountant
 
 
@@ -269,7 +294,9 @@ def _calibrate(config: Config, clients: int, plan: CohortPlan) -> float:
     while excess(high) > 0:
         high *= 2
         if high > _MOST_NOISE:
-            raise ConfigError(f"privacy.epsilon={target}: expected noise that gives it in {len(plan)} rounds, found none. Raise it.")
+            raise ConfigError(
+                f"privacy.epsilon={target}: expected noise that gives it in {len(plan)} rounds, found none. Raise it."
+            )
     low = high / 2
     while low > 1 / _MOST_NOISE and excess(low) <= 0:
         low, high = low / 2, low
@@ -283,7 +310,9 @@ def _calibrate(config: Config, clients: int, plan: CohortPlan) -> float:
 
 def _refuse_two_rounds_of_a_tree(plan: CohortPlan, rounds: int) -> None:
     for start in range(0, len(plan), rounds):
-        seen = Counter(client for cohort in plan.cohorts[start : start + rounds] for client in cohort)
+        seen = Counter(
+            client for cohort in plan.cohorts[start : start + rounds] for client in cohort
+        )
         twice = sorted(client for client, times in seen.items() if times > 1)
         if twice:
             raise PlanError(
@@ -300,5 +329,8 @@ def _rounds_without_repeat(plan: CohortPlan) -> int:
 
 
 def _repeats(plan: CohortPlan, rounds: int) -> bool:
-    parts = ([client for cohort in plan.cohorts[start : start + rounds] for client in cohort] for start in range(0, len(plan), rounds))
+    parts = (
+        [client for cohort in plan.cohorts[start : start + rounds] for client in cohort]
+        for start in range(0, len(plan), rounds)
+    )
     return any(len(part) != len(set(part)) for part in parts)

@@ -16,7 +16,9 @@ class Accounted:
 
     algorithm: Algorithm
     accountant: Accountant
-    takes_empty_cohorts: ClassVar[bool] = True  # a round without clients is a round of noise; to skip it would tell that it had none
+    takes_empty_cohorts: ClassVar[bool] = (
+        True  # a round without clients is a round of noise; to skip it would tell that it had none
+    )
 
     @property
     def info(self) -> Mapping[str, str]:
@@ -33,8 +35,15 @@ class Accounted:
 
     def next(self, state: Any, round_num: int, cohort: tuple[str, ...]) -> RoundResult:
         """Return the algorithm's round with `privacy/epsilon`, of all rounds up to this one; without noise there is none."""
-        result, epsilon = self.algorithm.next(state, round_num, cohort), self.accountant.epsilon(round_num)
-        return result if math.isinf(epsilon) else replace(result, metrics={**result.metrics, "privacy/epsilon": epsilon})
+        result, epsilon = (
+            self.algorithm.next(state, round_num, cohort),
+            self.accountant.epsilon(round_num),
+        )
+        return (
+            result
+            if math.isinf(epsilon)
+            else replace(result, metrics={**result.metrics, "privacy/epsilon": epsilon})
+        )
 
     def weights(self, state: Any) -> Weights:
         """Return the algorithm's weights."""

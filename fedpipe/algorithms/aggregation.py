@@ -45,7 +45,12 @@ class Aggregation:
         31400
         """
         sizes = [prod(shape) for shape in tensors]
-        return sum((size * self.bits + 7) // 8 + 8 if self.bits < 32 and size > COMPRESSED_ABOVE else 4 * size for size in sizes)
+        return sum(
+            (size * self.bits + 7) // 8 + 8
+            if self.bits < 32 and size > COMPRESSED_ABOVE
+            else 4 * size
+            for size in sizes
+        )
 
     @property
     def weighted(self) -> bool:
@@ -55,7 +60,11 @@ class Aggregation:
 
 def mean() -> Aggregation:
     """Return the mean by update weight, sum_k n_k d_k / sum_k n_k; undefined (NaN) if all weights are zero."""
-    return Aggregation("mean", tff.aggregators.MeanFactory(), lambda total, weight: [tensor / weight for tensor in total])
+    return Aggregation(
+        "mean",
+        tff.aggregators.MeanFactory(),
+        lambda total, weight: [tensor / weight for tensor in total],
+    )
 
 
 def sum_of_updates() -> Aggregation:
@@ -84,13 +93,27 @@ def build_aggregation(config: AggregatorConfig) -> Aggregation:
         return each_client("Krum", StackedFactory(krum(config.byzantine)))
     if config.compression_bits is not None:
         # Rounded to the nearest, not at random: TFF's random rounding has no seed.
-        encoded = tff.aggregators.EncodedSumFactory.quantize_above_threshold(config.compression_bits, COMPRESSED_ABOVE, stochastic=False)
-        return Aggregation(f"mean, {config.compression_bits} bits", tff.aggregators.MeanFactory(encoded), bits=config.compression_bits)
+        encoded = tff.aggregators.EncodedSumFactory.quantize_above_threshold(
+            config.compression_bits, COMPRESSED_ABOVE, stochastic=False
+        )
+        return Aggregation(
+            f"mean, {config.compression_bits} bits",
+            tff.aggregators.MeanFactory(encoded),
+            bits=config.compression_bits,
+        )
     if config.secure:
-        secure = tff.learning.secure_aggregator(zeroing=config.zeroing, clipping=config.clipping, weighted=True)
+        secure = tff.learning.secure_aggregator(
+            zeroing=config.zeroing, clipping=config.clipping, weighted=True
+        )
         return Aggregation("mean by secure sums (simulated)", secure, secure=True)
     if config.clipping or config.zeroing:
-        parts = [part for part, chosen in (("zeroing", config.zeroing), ("clipping", config.clipping)) if chosen]
-        robust = tff.learning.robust_aggregator(zeroing=config.zeroing, clipping=config.clipping, weighted=True)
+        parts = [
+            part
+            for part, chosen in (("zeroing", config.zeroing), ("clipping", config.clipping))
+            if chosen
+        ]
+        robust = tff.learning.robust_aggregator(
+            zeroing=config.zeroing, clipping=config.clipping, weighted=True
+        )
         return each_client(f"mean with {' and '.join(parts)}", robust)
     return mean()

@@ -29,8 +29,13 @@ class PooledWork(ClientWork):
             x, y = self._bytes(paths[i], counts[i])
             return i + 1, xs.write(i, x), ys.write(i, y)
 
-        arrays = [tf.TensorArray(tf.uint8, clients, infer_shape=False, element_shape=[None]) for _ in range(2)]
-        _, xs, ys = tf.while_loop(lambda i, *_: i < clients, read, (0, *arrays), parallel_iterations=1)
+        arrays = [
+            tf.TensorArray(tf.uint8, clients, infer_shape=False, element_shape=[None])
+            for _ in range(2)
+        ]
+        _, xs, ys = tf.while_loop(
+            lambda i, *_: i < clients, read, (0, *arrays), parallel_iterations=1
+        )
         return self._decoded(xs.concat(), ys.concat(), count)
 
 

@@ -19,7 +19,9 @@ import tensorflow as tf
 from fedpipe.models import ModelSpec
 from fedpipe.models.evaluate import to_input
 
-SUMS = OrderedDict(loss=tf.float32, correct=tf.int64, examples=tf.int64, steps=tf.int64, predictions=tf.int64)
+SUMS = OrderedDict(
+    loss=tf.float32, correct=tf.int64, examples=tf.int64, steps=tf.int64, predictions=tf.int64
+)
 """What a client measures, and its dtypes. All are sums, so that clients merge by adding in any order."""
 
 LocalGradient = Callable[[list[Any], list[Any], list[Any]], list[Any]]
@@ -86,7 +88,15 @@ class ClientWork:
         """Return the update of no client, in the structure of `ClientResult.update`."""
         return [tf.zeros_like(tensor) for tensor in weights]
 
-    def __call__(self, weights: Sequence[Any], data: Any, count: Any, seed: Any, rate: Any = None, server: Any = None) -> ClientResult:
+    def __call__(
+        self,
+        weights: Sequence[Any],
+        data: Any,
+        count: Any,
+        seed: Any,
+        rate: Any = None,
+        server: Any = None,
+    ) -> ClientResult:
         """Train from `weights` on one client's examples.
 
         Args:
@@ -108,7 +118,9 @@ class ClientWork:
 
         def step(i: Any, current: list[Any], state: Any, counts: list[Any]) -> Any:
             start = (i % steps_per_epoch if self.epochs > 1 else i) * self.batch_size
-            stop = start + self.batch_size  # a slice that reaches past the end is cut there: the last, partial batch
+            stop = (
+                start + self.batch_size
+            )  # a slice that reaches past the end is cut there: the last, partial batch
             if orders is None:
                 batch_x, batch_y = x[start:stop], y[start:stop]
             else:
@@ -120,7 +132,12 @@ class ClientWork:
             if self.local_gradient is not None:
                 gradients = self.local_gradient(gradients, current, weights)
             state, current = self.optimizer.next(state, current, gradients)
-            return i + 1, current, state, [sum_ + count for sum_, count in zip(counts, batch_counts, strict=True)]
+            return (
+                i + 1,
+                current,
+                state,
+                [sum_ + count for sum_, count in zip(counts, batch_counts, strict=True)],
+            )
 
         specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in weights]
         state = tf.nest.map_structure(tf.convert_to_tensor, self.optimizer.initialize(specs))
@@ -128,19 +145,29 @@ class ClientWork:
             state["learning_rate"] = rate
         counts = [tf.zeros((), SUMS[name]) for name in self._counted]
         start = (tf.constant(0, tf.int64), weights, state, counts)
-        _, trained, _, counts = tf.while_loop(lambda i, *_: i < steps, step, start, parallel_iterations=1)
+        _, trained, _, counts = tf.while_loop(
+            lambda i, *_: i < steps, step, start, parallel_iterations=1
+        )
         update = [new - old for new, old in zip(trained, weights, strict=True)]
-        update_weight = tf.cast(count, tf.float32) if self.weighting == "examples" else tf.constant(1.0)
+        update_weight = (
+            tf.cast(count, tf.float32) if self.weighting == "examples" else tf.constant(1.0)
+        )
         # Of the steps that end no epoch each has a whole batch: counted here, not in the loop, where each op costs.
         whole_epochs = steps // tf.maximum(steps_per_epoch, 1)
         examples = whole_epochs * count + (steps - whole_epochs * steps_per_epoch) * self.batch_size
-        sums = OrderedDict(examples=examples, steps=steps, predictions=examples) | dict(zip(self._counted, counts, strict=True))
+        sums = OrderedDict(examples=examples, steps=steps, predictions=examples) | dict(
+            zip(self._counted, counts, strict=True)
+        )
         return ClientResult(update, update_weight, OrderedDict((name, sums[name]) for name in SUMS))
 
     @property
     def _counted(self) -> tuple[str, ...]:
         """Return the sums that are counted step by step."""
-        return ("loss", "correct") if self.model.targets is None else ("loss", "correct", "predictions")
+        return (
+            ("loss", "correct")
+            if self.model.targets is None
+            else ("loss", "correct", "predictions")
+        )
 
     def _examples(self, data: Any, count: Any) -> tuple[Any, Any]:
         """Return features [count, *shape] as the model takes them and int32 labels [count] from bytes as `data.resident` lays them out."""
@@ -157,15 +184,21 @@ class ClientWork:
         if size > 1:
             x = tf.bitcast(tf.reshape(x, (-1, size)), tf.as_dtype(self.feature_dtype))
         x = tf.reshape(x, tf.stack([count, *shape]))
-        return to_input(tf.ensure_shape(x, (None, *shape))), tf.bitcast(tf.reshape(y, (-1, 4)), tf.int32)
+        return to_input(tf.ensure_shape(x, (None, *shape))), tf.bitcast(
+            tf.reshape(y, (-1, 4)), tf.int32
+        )
 
     def _orders(self, count: Any, seed: Any) -> Any:
         """Return int32 [epochs, count]: an order of the examples for each epoch, a pure function of the seed."""
         shape = tf.stack([tf.constant(self.epochs, tf.int64), count])
-        keys = tf.random.stateless_uniform(shape, tf.stack([seed, 0]), minval=None, maxval=None, dtype=tf.int64)
+        keys = tf.random.stateless_uniform(
+            shape, tf.stack([seed, 0]), minval=None, maxval=None, dtype=tf.int64
+        )
         return tf.argsort(keys, axis=1, stable=True)
 
-    def _gradients(self, weights: list[Any], x: Any, y: Any, seed: Any, step: Any) -> tuple[list[Any], list[Any]]:
+    def _gradients(
+        self, weights: list[Any], x: Any, y: Any, seed: Any, step: Any
+    ) -> tuple[list[Any], list[Any]]:
         """Return the gradients of the batch's mean loss and its part of what is counted: losses, correct predictions, predictions.
 
         The op that computes the losses also returns their gradient by the logits; taking that, not differentiating the mean,
@@ -176,33 +209,57 @@ class ClientWork:
             if self.model.train_logits is None:
                 logits = self.model.logits(weights, x)
             else:
-                logits = self.model.train_logits(weights, x, tf.stack([seed, step + 1]))  # 0 draws the orders
+                logits = self.model.train_logits(
+                    weights, x, tf.stack([seed, step + 1])
+                )  # 0 draws the orders
         if self.model.targets is not None:
             return self._masked_gradients(tape, weights, logits, *self.model.targets(x, y))
-        losses, by_logits = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=y)
-        gradients = _differentiate(tape, logits, weights, by_logits / tf.cast(tf.size(y), tf.float32))
+        losses, by_logits = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
+            features=logits, labels=y
+        )
+        gradients = _differentiate(
+            tape, logits, weights, by_logits / tf.cast(tf.size(y), tf.float32)
+        )
         hits = tf.cast(tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), y), tf.float32)
         return gradients, [tf.reduce_sum(losses), tf.cast(tf.reduce_sum(hits), tf.int64)]
 
     @staticmethod
-    def _masked_gradients(tape: Any, weights: list[Any], logits: Any, labels: Any, real: Any) -> tuple[list[Any], list[Any]]:
+    def _masked_gradients(
+        tape: Any, weights: list[Any], logits: Any, labels: Any, real: Any
+    ) -> tuple[list[Any], list[Any]]:
         """Return the same for logits [n, length, classes], over the predictions that are `real` alone."""
-        flat, counts = tf.reshape(logits, (-1, logits.shape[-1])), tf.cast(tf.reshape(real, [-1]), tf.float32)
+        flat, counts = (
+            tf.reshape(logits, (-1, logits.shape[-1])),
+            tf.cast(tf.reshape(real, [-1]), tf.float32),
+        )
         labels = tf.reshape(labels, [-1])
-        losses, by_logits = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=flat, labels=labels)
+        losses, by_logits = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
+            features=flat, labels=labels
+        )
         predictions = tf.reduce_sum(counts)
         by_logits = by_logits * counts[:, tf.newaxis] / tf.maximum(predictions, 1.0)
         gradients = _differentiate(tape, logits, weights, tf.reshape(by_logits, tf.shape(logits)))
-        hits = tf.cast(tf.equal(tf.argmax(flat, axis=-1, output_type=tf.int32), labels), tf.float32) * counts
-        sums = [tf.reduce_sum(losses * counts), tf.cast(tf.reduce_sum(hits), tf.int64), tf.cast(predictions, tf.int64)]
+        hits = (
+            tf.cast(tf.equal(tf.argmax(flat, axis=-1, output_type=tf.int32), labels), tf.float32)
+            * counts
+        )
+        sums = [
+            tf.reduce_sum(losses * counts),
+            tf.cast(tf.reduce_sum(hits), tf.int64),
+            tf.cast(predictions, tf.int64),
+        ]
         return gradients, sums
 
 
 def _differentiate(tape: Any, logits: Any, weights: Sequence[Any], by_logits: Any) -> list[Any]:
     """Return the gradients by the weights as tensors: zeros for a weight that the logits do not depend on, such as a frozen one."""
     zero = tf.UnconnectedGradients.ZERO
-    gradients = tape.gradient(logits, weights, output_gradients=by_logits, unconnected_gradients=zero)
-    return [tf.convert_to_tensor(gradient) for gradient in gradients]  # that of an embedding comes as the rows that were used
+    gradients = tape.gradient(
+        logits, weights, output_gradients=by_logits, unconnected_gradients=zero
+    )
+    return [
+        tf.convert_to_tensor(gradient) for gradient in gradients
+    ]  # that of an embedding comes as the rows that were used
 
 
 def without_padding(x: Any) -> Any:

@@ -73,7 +73,11 @@ def compose(
 
     weights_type = server_init.type_signature.result["weights"]
     optimizer_type = server_init.type_signature.result["optimizer"]
-    ref_type = tff.types.to_type(OrderedDict((name, tff.TensorType(dtype, [None] if grouped else [])) for name, dtype in _REF))
+    ref_type = tff.types.to_type(
+        OrderedDict(
+            (name, tff.TensorType(dtype, [None] if grouped else [])) for name, dtype in _REF
+        )
+    )
 
     sent_type = type_sent(work, weights_type, optimizer_type)
 
@@ -81,16 +85,33 @@ def compose(
     def client_work(sent: Any, ref: Any) -> Any:
         weights, server = unpack(work, sent)
         if grouped:
-            update, update_weight, sums = group_work(work, weights, ref, aggregation.weighted, server)
+            update, update_weight, sums = group_work(
+                work, weights, ref, aggregation.weighted, server
+            )
         else:
-            update, update_weight, sums = work(weights, ref["data"], ref["count"], ref["seed"], ref["rate"], server)
-        return update, update_weight, OrderedDict(**sums, failed=not_finite([*update, sums["loss"]]))
+            update, update_weight, sums = work(
+                weights, ref["data"], ref["count"], ref["seed"], ref["rate"], server
+            )
+        return (
+            update,
+            update_weight,
+            OrderedDict(**sums, failed=not_finite([*update, sums["loss"]])),
+        )
 
     if grouped:
-        return _compose_groups(server_init, client_work, ref_type, aggregation, server_optimizer, work)
-    update_type, update_weight_type = client_work.type_signature.result[0], client_work.type_signature.result[1]
+        return _compose_groups(
+            server_init, client_work, ref_type, aggregation, server_optimizer, work
+        )
+    update_type, update_weight_type = (
+        client_work.type_signature.result[0],
+        client_work.type_signature.result[1],
+    )
     factory = aggregation.each
-    aggregator = factory.create(update_type, update_weight_type) if aggregation.weighted else factory.create(update_type)
+    aggregator = (
+        factory.create(update_type, update_weight_type)
+        if aggregation.weighted
+        else factory.create(update_type)
+    )
 
     @tff.tensorflow.computation(optimizer_type, weights_type, update_type)
     def server_update(state: Any, weights: Any, update: Any) -> Any:
@@ -99,15 +120,21 @@ def compose(
     @tff.federated_computation
     def initialize() -> Any:
         server = tff.federated_eval(server_init, tff.SERVER)
-        state = OrderedDict(weights=server.weights, optimizer=server.optimizer, aggregator=aggregator.initialize())
+        state = OrderedDict(
+            weights=server.weights, optimizer=server.optimizer, aggregator=aggregator.initialize()
+        )
         return tff.federated_zip(state)
 
-    @tff.federated_computation(initialize.type_signature.result, tff.FederatedType(ref_type, tff.CLIENTS))
+    @tff.federated_computation(
+        initialize.type_signature.result, tff.FederatedType(ref_type, tff.CLIENTS)
+    )
     def next_fn(state: Any, refs: Any) -> Any:
         update, update_weight, sums = tff.federated_map(client_work, (broadcast(work, state), refs))
         updates = (update, update_weight) if aggregation.weighted else (update,)
         aggregated = aggregator.next(state.aggregator, *updates)
-        optimizer, weights = tff.federated_map(server_update, (state.optimizer, state.weights, aggregated.result))
+        optimizer, weights = tff.federated_map(
+            server_update, (state.optimizer, state.weights, aggregated.result)
+        )
         next_state = OrderedDict(weights=weights, optimizer=optimizer, aggregator=aggregated.state)
         metrics = OrderedDict(clients=tff.federated_sum(sums), aggregator=aggregated.measurements)
         return tff.federated_zip(next_state), tff.federated_zip(metrics)
@@ -116,7 +143,12 @@ def compose(
 
 
 def _compose_groups(
-    server_init: Any, client_work: Any, ref_type: Any, aggregation: Aggregation, server_optimizer: Any, work: ClientWork
+    server_init: Any,
+    client_work: Any,
+    ref_type: Any,
+    aggregation: Aggregation,
+    server_optimizer: Any,
+    work: ClientWork,
 ) -> tff.templates.IterativeProcess:
     """Return the process over groups of clients: all they return is summed at once, and the server does all it does at once.
 
@@ -125,7 +157,9 @@ def _compose_groups(
     """
     partial = aggregation.partial
     if partial is None:
-        raise ValueError(f"aggregation {aggregation.name}: expected partial sums for groups, but it must see each client")
+        raise ValueError(
+            f"aggregation {aggregation.name}: expected partial sums for groups, but it must see each client"
+        )
     total_type = client_work.type_signature.result
 
     @tff.tensorflow.computation
@@ -138,15 +172,21 @@ def _compose_groups(
     def server_update(state: Any, total: Any) -> Any:
         update, update_weight, sums = total
         aggregate = partial(list(update), update_weight)
-        optimizer, weights = server_optimizer.next(state["optimizer"], list(state["weights"]), [-tensor for tensor in aggregate])
+        optimizer, weights = server_optimizer.next(
+            state["optimizer"], list(state["weights"]), [-tensor for tensor in aggregate]
+        )
         next_state = OrderedDict(weights=list(weights), optimizer=optimizer, aggregator=())
-        return next_state, OrderedDict(clients=sums, aggregator=OrderedDict(total_weight=update_weight))
+        return next_state, OrderedDict(
+            clients=sums, aggregator=OrderedDict(total_weight=update_weight)
+        )
 
     @tff.federated_computation
     def initialize() -> Any:
         return tff.federated_eval(state_init, tff.SERVER)
 
-    @tff.federated_computation(tff.FederatedType(state_type, tff.SERVER), tff.FederatedType(ref_type, tff.CLIENTS))
+    @tff.federated_computation(
+        tff.FederatedType(state_type, tff.SERVER), tff.FederatedType(ref_type, tff.CLIENTS)
+    )
     def next_fn(state: Any, refs: Any) -> Any:
         total = tff.federated_sum(tff.federated_map(client_work, (broadcast(work, state), refs)))
         done = tff.federated_map(server_update, (state, total))

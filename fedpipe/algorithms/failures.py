@@ -29,7 +29,9 @@ _NAMED = 5
 logger = logging.getLogger("fedpipe.algorithms")
 
 
-def readable(cache: ResidentCache, cohort: Sequence[str]) -> tuple[dict[str, ResidentClient], dict[str, str]]:
+def readable(
+    cache: ResidentCache, cohort: Sequence[str]
+) -> tuple[dict[str, ResidentClient], dict[str, str]]:
     """Return the clients whose examples can be read, in the order of the cohort, and of the others why not.
 
     Raises:
@@ -52,17 +54,27 @@ def require_reports(round_num: int, asked: int, failed: Mapping[str, str], least
     """Warn of the clients that failed. Raises RoundError if fewer than `least` of those `asked` are left."""
     if not failed:
         return
-    missing = shorten((f"{client_id} ({why.rstrip('.')})" for client_id, why in sorted(failed.items())), _NAMED)
+    missing = shorten(
+        (f"{client_id} ({why.rstrip('.')})" for client_id, why in sorted(failed.items())), _NAMED
+    )
     if asked - len(failed) < least:
         mend = "Lower client.learning_rate" if NOT_FINITE in failed.values() else "Mend the data"
         raise RoundError(
             f"round {round_num}: expected at least cohort.min_reports={least} reports, got {asked - len(failed)} of {asked}; "
             f"missing: {missing}. {mend}, or lower cohort.min_reports."
         )
-    logger.warning("round %d: %d of %d clients failed and take no part: %s.", round_num, len(failed), asked, missing)
+    logger.warning(
+        "round %d: %d of %d clients failed and take no part: %s.",
+        round_num,
+        len(failed),
+        asked,
+        missing,
+    )
 
 
-def failing(error: grpc.RpcError, round_num: int, run: Callable[[list[str]], Any], clients: Sequence[str]) -> dict[str, str]:
+def failing(
+    error: grpc.RpcError, round_num: int, run: Callable[[list[str]], Any], clients: Sequence[str]
+) -> dict[str, str]:
     """Return the clients at which the computation of a round failed, and why, by running each alone.
 
     Args:
@@ -120,16 +132,28 @@ def build_finder(work: ClientWork, state_type: Any) -> Any:
         "rate": tff.TensorType(np.float32, [None]),
     }
 
-    @tff.tensorflow.computation(type_sent(work, state_type["weights"], state_type["optimizer"]), tff.types.to_type(refs_type))
+    @tff.tensorflow.computation(
+        type_sent(work, state_type["weights"], state_type["optimizer"]),
+        tff.types.to_type(refs_type),
+    )
     def find(sent: Any, refs: Any) -> Any:
         weights, server = unpack(work, sent)
 
         def client(i: Any, flags: Any) -> Any:
-            result = work(list(weights), refs["data"][i], refs["count"][i], refs["seed"][i], refs["rate"][i], server)
+            result = work(
+                list(weights),
+                refs["data"][i],
+                refs["count"][i],
+                refs["seed"][i],
+                refs["rate"][i],
+                server,
+            )
             return i + 1, flags.write(i, not_finite([*result.update, result.sums["loss"]]))
 
         clients = tf.size(refs["count"])
         flags = tf.TensorArray(tf.int64, clients, element_shape=())
-        return tf.while_loop(lambda i, _: i < clients, client, (0, flags), parallel_iterations=1)[1].stack()
+        return tf.while_loop(lambda i, _: i < clients, client, (0, flags), parallel_iterations=1)[
+            1
+        ].stack()
 
     return find

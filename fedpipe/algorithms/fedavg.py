@@ -47,7 +47,12 @@ class FedAvg:
     """A composed learning process, bound to a population: an `Algorithm` for the round loop. Every `Recipe` becomes one."""
 
     def __init__(
-        self, config: Config, work: ClientWork, aggregation: Aggregation, cache: ResidentCache, server_optimizer: Any = None
+        self,
+        config: Config,
+        work: ClientWork,
+        aggregation: Aggregation,
+        cache: ResidentCache,
+        server_optimizer: Any = None,
     ) -> None:
         """Build the computations.
 
@@ -63,7 +68,10 @@ class FedAvg:
         """
         self._config, self._work, self._cache, self._seed = config, work, cache, config.seed
         self._groups, self._arrangement = _arrangement(config.runtime, aggregation, work.pools)
-        self._aggregation, self._optimizer = aggregation, server_optimizer or build_server_optimizer(config.server)
+        self._aggregation, self._optimizer = (
+            aggregation,
+            server_optimizer or build_server_optimizer(config.server),
+        )
         self._private = aggregation.private
         # Whether a private round was too small must not show: how many clients a Poisson sample has depends on who is a client.
         poisson = aggregation.private and config.cohort.strategy == "poisson"
@@ -76,7 +84,9 @@ class FedAvg:
     @property
     def info(self) -> Mapping[str, str]:
         """Return the aggregator, the arrangement of clients with its reason, the number of groups, and how data travel."""
-        data = "sent with each round" if self._work.by_value else "resident files, read by the worker"
+        data = (
+            "sent with each round" if self._work.by_value else "resident files, read by the worker"
+        )
         secure = {"aggregator.secure": SIMULATED} if self._aggregation.secure else {}
         return {**self._arrangement, **secure, "algorithm.data": data}
 
@@ -120,26 +130,47 @@ class FedAvg:
                 break
             failed |= broken
             require_reports(round_num, len(cohort), failed, self._least)
-            clients, gone = readable(self._cache, [client_id for client_id in clients if client_id not in failed])
+            clients, gone = readable(
+                self._cache, [client_id for client_id in clients if client_id not in failed]
+            )
             failed |= gone
         sums = measured["clients"]
         examples = int(sums["examples"])
         predictions = int(sums["predictions"])
         metrics = {}
         if predictions:
-            metrics = {"train/loss": float(sums["loss"]) / predictions, "train/accuracy": int(sums["correct"]) / predictions}
+            metrics = {
+                "train/loss": float(sums["loss"]) / predictions,
+                "train/accuracy": int(sums["correct"]) / predictions,
+            }
         metrics |= {"train/steps": float(sums["steps"]), **rate_metrics(self._config, rates)}
         if self._traffic is not None:
             up, down = self._traffic
-            metrics |= {"traffic/up_bytes": float(up * len(clients)), "traffic/down_bytes": float(down * len(clients))}
-        return RoundResult(next_state, metrics | _scalars(measured["aggregator"], "aggregator"), examples, tuple(sorted(failed)))
+            metrics |= {
+                "traffic/up_bytes": float(up * len(clients)),
+                "traffic/down_bytes": float(down * len(clients)),
+            }
+        return RoundResult(
+            next_state,
+            metrics | _scalars(measured["aggregator"], "aggregator"),
+            examples,
+            tuple(sorted(failed)),
+        )
 
     def weights(self, state: Any) -> Weights:
         """Return the server's weights by name."""
-        return dict(zip(self._work.model.tensor_names, map(np.asarray, state["weights"]), strict=True))
+        return dict(
+            zip(self._work.model.tensor_names, map(np.asarray, state["weights"]), strict=True)
+        )
 
     def _compose(self) -> Any:
-        process = compose(self._work, self._aggregation, self._optimizer, self._initial, grouped=self._groups is not None)
+        process = compose(
+            self._work,
+            self._aggregation,
+            self._optimizer,
+            self._initial,
+            grouped=self._groups is not None,
+        )
         if self._aggregation.secure:
             return simulated(process)
         return process
@@ -148,13 +179,23 @@ class FedAvg:
         """Return the bytes that a client would send and be sent in a round, without framing; None where nothing is exchanged."""
         if self._work.pools:
             return None
-        state, update = self.process.initialize.type_signature.result.member, self._work.zero_update(self._initial)
+        state, update = (
+            self.process.initialize.type_signature.result.member,
+            self._work.zero_update(self._initial),
+        )
         sent = tff.structure.flatten(state["optimizer"]) if self._work.reads_server else []
         down = [*(tensor.shape for tensor in self._initial), *(kind.shape for kind in sent)]
-        return self._aggregation.bytes_of([tuple(tensor.shape) for tensor in update]), 4 * sum(map(prod, down))
+        return self._aggregation.bytes_of([tuple(tensor.shape) for tensor in update]), 4 * sum(
+            map(prod, down)
+        )
 
     def _try(
-        self, state: Any, round_num: int, rate: float, clients: Mapping[str, ResidentClient], again: bool = True
+        self,
+        state: Any,
+        round_num: int,
+        rate: float,
+        clients: Mapping[str, ResidentClient],
+        again: bool = True,
     ) -> tuple[Any, Any, dict[str, str]]:
         """Return the next state, what was measured, and of the clients that failed why; then the first two are not to be used.
 
@@ -174,36 +215,61 @@ class FedAvg:
         except (grpc.RpcError, FileNotFoundError) as err:
             if again and not all(os.path.exists(client.path) for client in clients.values()):
                 found, gone = readable(self._cache, sorted(clients))
-                return (None, None, gone) if gone else self._try(state, round_num, rate, found, again=False)
+                return (
+                    (None, None, gone)
+                    if gone
+                    else self._try(state, round_num, rate, found, again=False)
+                )
             if not isinstance(err, grpc.Call):  # a lost worker, say: nothing of the computation
                 raise
-            alone = lambda ids: self._broken(state, round_num, rate, {client_id: clients[client_id] for client_id in ids})  # noqa: E731
+            alone = lambda ids: self._broken(  # noqa: E731
+                state, round_num, rate, {client_id: clients[client_id] for client_id in ids}
+            )
             return None, None, failing(err, round_num, alone, sorted(clients))
         if not int(measured["clients"]["failed"]):
             return next_state, measured, {}
         # If it is nobody, the sum of finite updates is too large, and the loop refuses the weights.
-        return next_state, measured, dict.fromkeys(self._broken(state, round_num, rate, clients), NOT_FINITE)
+        return (
+            next_state,
+            measured,
+            dict.fromkeys(self._broken(state, round_num, rate, clients), NOT_FINITE),
+        )
 
-    def _round(self, state: Any, round_num: int, rate: float, clients: Mapping[str, ResidentClient]) -> tuple[Any, Any]:
+    def _round(
+        self, state: Any, round_num: int, rate: float, clients: Mapping[str, ResidentClient]
+    ) -> tuple[Any, Any]:
         """Return the next state and what was measured, with clients whose examples can be read."""
         next_state, measured = self.process.next(state, self._refs(round_num, rate, clients))
         return next_state, measured
 
-    def _broken(self, state: Any, round_num: int, rate: float, clients: Mapping[str, ResidentClient]) -> list[str]:
+    def _broken(
+        self, state: Any, round_num: int, rate: float, clients: Mapping[str, ResidentClient]
+    ) -> list[str]:
         """Return the clients whose update or loss is not finite; of a pool nobody can tell."""
         if self._work.pools:
             return []
         if self._finder is None:
-            self._finder = build_finder(self._work, self.process.initialize.type_signature.result.member)
+            self._finder = build_finder(
+                self._work, self.process.initialize.type_signature.result.member
+            )
         ids = sorted(clients)
-        sent = (list(state["weights"]), state["optimizer"]) if self._work.reads_server else list(state["weights"])
+        sent = (
+            (list(state["weights"]), state["optimizer"])
+            if self._work.reads_server
+            else list(state["weights"])
+        )
         flags = self._finder(sent, self._ref(round_num, rate, ids, clients, (len(ids),), here=True))
         return [client_id for client_id, flag in zip(ids, flags, strict=True) if flag]
 
-    def _refs(self, round_num: int, rate: float, clients: Mapping[str, ResidentClient]) -> list[Any]:
+    def _refs(
+        self, round_num: int, rate: float, clients: Mapping[str, ResidentClient]
+    ) -> list[Any]:
         """Return what the CLIENTS are given: a ref each, or for each group the refs of its clients as vectors."""
         if self._groups is None:
-            return [self._ref(round_num, rate, [client_id], clients, ()) for client_id in sorted(clients)]
+            return [
+                self._ref(round_num, rate, [client_id], clients, ())
+                for client_id in sorted(clients)
+            ]
         counts = {client_id: client.count for client_id, client in clients.items()}
         members = balance(counts, self._groups)
         return [self._ref(round_num, rate, ids, clients, (len(ids),)) for ids in members]
@@ -238,7 +304,9 @@ def build(run: Run) -> Recipe:
     return averaging(run)
 
 
-def _arrangement(runtime: RuntimeConfig, aggregation: Aggregation, pools: bool) -> tuple[int | None, Mapping[str, str]]:
+def _arrangement(
+    runtime: RuntimeConfig, aggregation: Aggregation, pools: bool
+) -> tuple[int | None, Mapping[str, str]]:
     """Return the number of groups, `None` for one value per client, and the choice with its reason for the record."""
     groups = runtime.groups
     if pools:
@@ -253,20 +321,31 @@ def _arrangement(runtime: RuntimeConfig, aggregation: Aggregation, pools: bool) 
                 f"runtime.remote is set but the aggregator {aggregation.name} must see each client's update: sums of groups, which is what "
                 "machines send, are not enough. Set runtime.remote: []."
             )
-        chosen, reason = None, f"one value per client: {aggregation.name} must see each client's update"
+        chosen, reason = (
+            None,
+            f"one value per client: {aggregation.name} must see each client's update",
+        )
     else:
         chosen = runtime.set_groups or max(usable_cores(), runtime.workers)
         why = "one for each usable core, at least one for each worker"
         if runtime.set_groups:
             why = "set by runtime.groups" if groups else "as many on any number of machines"
         reason = f"groups of clients: {aggregation.name} of updates can be computed from partial sums; {why}"
-    return chosen, {"algorithm.aggregator": aggregation.name, "algorithm.groups": str(chosen or "none"), "algorithm.arrangement": reason}
+    return chosen, {
+        "algorithm.aggregator": aggregation.name,
+        "algorithm.groups": str(chosen or "none"),
+        "algorithm.arrangement": reason,
+    }
 
 
 def _scalars(values: Any, prefix: str) -> dict[str, float]:
     """Return the numbers in a structure of measurements by their path; whatever is no scalar is not a metric."""
     if isinstance(values, Mapping):
-        return {key: number for name, value in values.items() for key, number in _scalars(value, f"{prefix}/{name}").items()}
+        return {
+            key: number
+            for name, value in values.items()
+            for key, number in _scalars(value, f"{prefix}/{name}").items()
+        }
     if np.ndim(values) == 0 and np.issubdtype(np.asarray(values).dtype, np.number):
         return {prefix: float(values)}
     return {}

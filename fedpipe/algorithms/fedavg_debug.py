@@ -34,24 +34,36 @@ class _Steps:
 class FedAvgInProcess:
     """An `Algorithm` that needs no runtime; its state is weights and server optimizer state."""
 
-    def __init__(self, config: Config, work: ClientWork, cache: ResidentCache, server_optimizer: Any = None) -> None:
+    def __init__(
+        self, config: Config, work: ClientWork, cache: ResidentCache, server_optimizer: Any = None
+    ) -> None:
         """Take the client work, whose model's logits are wrapped, to know the step that fails; the optimizer as `FedAvg` does."""
         self._steps = _Steps()
         self._config, self._cache, self._seed, self._model = config, cache, config.seed, work.model
         self._least = config.cohort.min_reports
         train_logits = None if work.model.train_logits is None else self._counted_train_logits
-        self._work = replace(work, model=replace(work.model, logits=self._counted_logits, train_logits=train_logits))
+        self._work = replace(
+            work, model=replace(work.model, logits=self._counted_logits, train_logits=train_logits)
+        )
         self._optimizer = server_optimizer or build_server_optimizer(config.server)
 
     @property
     def info(self) -> Mapping[str, str]:
         """Return how the algorithm is computed."""
-        return {"algorithm.aggregator": "mean", "algorithm.groups": "none", "algorithm.arrangement": "debug: in this process, one by one"}
+        return {
+            "algorithm.aggregator": "mean",
+            "algorithm.groups": "none",
+            "algorithm.arrangement": "debug: in this process, one by one",
+        }
 
     def initialize(self) -> Any:
         """Return the server state of round 0."""
-        weights = [tf.constant(tensor) for tensor in self._model.initial_weights(self._seed).values()]
-        return weights, self._optimizer.initialize([tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in weights])
+        weights = [
+            tf.constant(tensor) for tensor in self._model.initial_weights(self._seed).values()
+        ]
+        return weights, self._optimizer.initialize(
+            [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in weights]
+        )
 
     def expect(self, cohort: tuple[str, ...]) -> None:
         """Do nothing: one thing after the other."""
@@ -71,15 +83,22 @@ class FedAvgInProcess:
         total_weight, sums = tf.constant(0.0), zero_sums()
         clients, failed = readable(self._cache, cohort)
         for client_id, client in clients.items():
-            result = self._client(weights, optimizer_state, round_num, rates.client, client_id, client)
+            result = self._client(
+                weights, optimizer_state, round_num, rates.client, client_id, client
+            )
             if int(not_finite([*result.update, result.sums["loss"]])):
                 failed[client_id] = NOT_FINITE
                 continue
-            total = [left + result.update_weight * right for left, right in zip(total, result.update, strict=True)]
+            total = [
+                left + result.update_weight * right
+                for left, right in zip(total, result.update, strict=True)
+            ]
             total_weight, sums = total_weight + result.update_weight, add(sums, result.sums)
         require_reports(round_num, len(cohort), failed, self._least)
         if not float(total_weight):
-            raise RoundError(f"round {round_num}: expected training examples at the cohort's clients, found none. Raise cohort.size.")
+            raise RoundError(
+                f"round {round_num}: expected training examples at the cohort's clients, found none. Raise cohort.size."
+            )
         gradient = [-tensor / total_weight for tensor in total]
         optimizer_state, weights = self._optimizer.next(optimizer_state, weights, gradient)
         examples = int(sums["examples"])
@@ -96,17 +115,32 @@ class FedAvgInProcess:
         return dict(zip(self._model.tensor_names, map(np.asarray, state[0]), strict=True))
 
     def _client(
-        self, weights: Sequence[Any], server: Any, round_num: int, rate: float, client_id: str, client: ResidentClient
+        self,
+        weights: Sequence[Any],
+        server: Any,
+        round_num: int,
+        rate: float,
+        client_id: str,
+        client: ResidentClient,
     ) -> ClientResult:
         self._steps.taken = 0
         data = Path(client.path).read_bytes() if self._work.by_value else client.path
         seed = tf.constant(derive_seed(self._seed, "client", round_num, client_id), tf.int64)
         try:
-            return self._work(weights, tf.constant(data), tf.constant(client.count, tf.int64), seed, tf.constant(rate), server)
+            return self._work(
+                weights,
+                tf.constant(data),
+                tf.constant(client.count, tf.int64),
+                seed,
+                tf.constant(rate),
+                server,
+            )
         except FedpipeError:
             raise
         except Exception as err:
-            raise RoundError(f"round {round_num}, client {client_id}, step {self._steps.taken}: {type(err).__name__}: {err}") from err
+            raise RoundError(
+                f"round {round_num}, client {client_id}, step {self._steps.taken}: {type(err).__name__}: {err}"
+            ) from err
 
     def _counted_train_logits(self, weights: Sequence[Any], x: Any, seed: Any) -> Any:
         self._steps.taken += 1

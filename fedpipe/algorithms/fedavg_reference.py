@@ -73,7 +73,9 @@ def client_update(model: Any, dataset: Any, server_weights: Any, learning_rate: 
     for batch in dataset:
         with tf.GradientTape() as tape:
             outputs = model.forward_pass(batch)
-        gradients = tape.gradient(outputs.loss, client_weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients = tape.gradient(
+            outputs.loss, client_weights, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
         for weight, gradient in zip(client_weights, gradients, strict=True):
             weight.assign_sub(learning_rate * gradient)
     return client_weights
@@ -90,13 +92,22 @@ def server_update(model: Any, mean_client_weights: Any) -> Any:
 @tf.function
 def client_evaluation(model: Any, dataset: Any, server_weights: Any) -> Any:
     """Return sums that merge over clients: of losses (nats), of correct predictions, and of examples; float32 each."""
-    tf.nest.map_structure(lambda mine, theirs: mine.assign(theirs), model.trainable_variables, server_weights)
+    tf.nest.map_structure(
+        lambda mine, theirs: mine.assign(theirs), model.trainable_variables, server_weights
+    )
     loss, correct, examples = 0.0, 0.0, 0.0
     for batch in dataset:
         outputs = model.forward_pass(batch, training=False)
         count = tf.cast(tf.shape(batch[1])[0], tf.float32)
-        hits = tf.equal(tf.argmax(outputs.predictions, axis=-1, output_type=tf.int32), tf.reshape(batch[1], [-1]))
-        loss, correct, examples = loss + outputs.loss * count, correct + tf.reduce_sum(tf.cast(hits, tf.float32)), examples + count
+        hits = tf.equal(
+            tf.argmax(outputs.predictions, axis=-1, output_type=tf.int32),
+            tf.reshape(batch[1], [-1]),
+        )
+        loss, correct, examples = (
+            loss + outputs.loss * count,
+            correct + tf.reduce_sum(tf.cast(hits, tf.float32)),
+            examples + count,
+        )
     return {"loss": loss, "correct": correct, "examples": examples}
 
 
@@ -151,14 +162,18 @@ def build_process(spec: ModelSpec, learning_rate: float, seed: int = 0) -> Refer
     @tff.federated_computation(server_type, clients_type)
     def next_fn(server_weights: Any, federated_dataset: Any) -> Any:
         server_weights_at_client = tff.federated_broadcast(server_weights)
-        client_weights = tff.federated_map(client_update_fn, (federated_dataset, server_weights_at_client))
+        client_weights = tff.federated_map(
+            client_update_fn, (federated_dataset, server_weights_at_client)
+        )
         mean_client_weights = tff.federated_mean(client_weights)
         return tff.federated_map(server_update_fn, mean_client_weights)
 
     @tff.federated_computation(server_type, clients_type)
     def evaluation_fn(server_weights: Any, federated_dataset: Any) -> Any:
         server_weights_at_client = tff.federated_broadcast(server_weights)
-        return tff.federated_sum(tff.federated_map(client_evaluation_fn, (federated_dataset, server_weights_at_client)))
+        return tff.federated_sum(
+            tff.federated_map(client_evaluation_fn, (federated_dataset, server_weights_at_client))
+        )
 
     return ReferenceProcess(tff.templates.IterativeProcess(initialize_fn, next_fn), evaluation_fn)
 
@@ -178,14 +193,22 @@ class FedAvgReference:
 
     def __init__(self, spec: ModelSpec, config: Config, population: ClientExamples) -> None:
         """Build the computations; client data is read when a round needs it."""
-        self._spec, self._population, self._client, self._least = spec, population, config.client, config.cohort.min_reports
+        self._spec, self._population, self._client, self._least = (
+            spec,
+            population,
+            config.client,
+            config.cohort.min_reports,
+        )
         self._features = batch_spec(spec)[0].shape[1:]
         self.process = build_process(spec, config.client.learning_rate, config.seed)
 
     @property
     def info(self) -> Mapping[str, str]:
         """Return how the algorithm is computed: one value per client, data sent from Python."""
-        return {"algorithm.arrangement": "one value per client", "algorithm.data": "datasets sent with each round"}
+        return {
+            "algorithm.arrangement": "one value per client",
+            "algorithm.data": "datasets sent with each round",
+        }
 
     def initialize(self) -> Any:
         """Return the initial weights at the server."""
@@ -210,9 +233,15 @@ class FedAvgReference:
                 if not _finite(*self._round(state, [examples])):
                     failed[client_id] = NOT_FINITE
             require_reports(round_num, len(cohort), failed, self._least)
-            next_state, sums = self._round(state, [examples for client_id, examples in clients.items() if client_id not in failed])
+            next_state, sums = self._round(
+                state,
+                [examples for client_id, examples in clients.items() if client_id not in failed],
+            )
         count = int(sums["examples"])
-        metrics = {"train/loss": float(sums["loss"]) / count, "train/accuracy": float(sums["correct"]) / count}
+        metrics = {
+            "train/loss": float(sums["loss"]) / count,
+            "train/accuracy": float(sums["correct"]) / count,
+        }
         return RoundResult(next_state, metrics, count * self._client.epochs, tuple(sorted(failed)))
 
     def weights(self, state: Any) -> Weights:
@@ -223,7 +252,9 @@ class FedAvgReference:
         """Return the next weights, and the sums of an evaluation of these ones."""
         passes, epochs = [self._dataset(examples, 1) for examples in clients], self._client.epochs
         sums = self.process.evaluation(state, passes)
-        datasets = passes if epochs == 1 else [self._dataset(examples, epochs) for examples in clients]
+        datasets = (
+            passes if epochs == 1 else [self._dataset(examples, epochs) for examples in clients]
+        )
         return self.process.learning.next(state, datasets), sums
 
     def _readable(self, cohort: tuple[str, ...]) -> tuple[dict[str, Examples], dict[str, str]]:
@@ -239,7 +270,9 @@ class FedAvgReference:
     def _dataset(self, examples: Examples, epochs: int) -> tf.data.Dataset:
         x = tf.reshape(to_input(examples.x), (-1, *self._features))
         y = tf.reshape(examples.y, (-1, 1))
-        return tf.data.Dataset.from_tensor_slices((x, y)).batch(self._client.batch_size).repeat(epochs)
+        return (
+            tf.data.Dataset.from_tensor_slices((x, y)).batch(self._client.batch_size).repeat(epochs)
+        )
 
 
 def _finite(weights: Any, sums: Any) -> bool:

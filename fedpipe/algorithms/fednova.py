@@ -35,7 +35,9 @@ class NovaWork(ClientWork):
         """Train as FedAvg's clients do, and divide by what the steps count."""
         result = super().__call__(*args, **named)
         length = length_of(tf.cast(result.sums["steps"], tf.float32), self.momentum)
-        return result._replace(update=[tensor / tf.maximum(length, 1.0) for tensor in result.update] + [length])
+        return result._replace(
+            update=[tensor / tf.maximum(length, 1.0) for tensor in result.update] + [length]
+        )
 
 
 def length_of(steps: Any, momentum: float) -> Any:
@@ -68,7 +70,19 @@ def build(run: Run) -> Recipe:
     """Return FedAvg with normalized updates."""
     client = run.config.client
     if client.optimizer == "adam":
-        raise ConfigError("client.optimizer=adam: expected sgd or momentum, whose steps algorithm.name=fednova can count. Choose one.")
-    momentum = 0.0 if client.optimizer == "sgd" else MOMENTUM if client.momentum is None else client.momentum
+        raise ConfigError(
+            "client.optimizer=adam: expected sgd or momentum, whose steps algorithm.name=fednova can count. Choose one."
+        )
+    momentum = (
+        0.0
+        if client.optimizer == "sgd"
+        else MOMENTUM
+        if client.momentum is None
+        else client.momentum
+    )
     plain = averaging(run)
-    return replace(plain, work=NovaWork.of(plain.work, momentum=momentum), server_optimizer=NovaServer(plain.server_optimizer))
+    return replace(
+        plain,
+        work=NovaWork.of(plain.work, momentum=momentum),
+        server_optimizer=NovaServer(plain.server_optimizer),
+    )

@@ -25,7 +25,9 @@ def build_fedadagrad(run: Run) -> Recipe:
     """Return FedAvg with Adagrad at the server."""
     server = run.config.server
     square = (server.epsilon or TAU) ** 2
-    optimizer = build_optimizer("adagrad", server.learning_rate, epsilon=square, initial_preconditioner_value=square)
+    optimizer = build_optimizer(
+        "adagrad", server.learning_rate, epsilon=square, initial_preconditioner_value=square
+    )
     return averaging(run, optimizer)
 
 
@@ -36,7 +38,9 @@ def build_fedadam(run: Run) -> Recipe:
 
 def build_fedyogi(run: Run) -> Recipe:
     """Return FedAvg with Yogi at the server."""
-    return _with_means(run, "yogi", initial_preconditioner_value=(run.config.server.epsilon or TAU) ** 2)
+    return _with_means(
+        run, "yogi", initial_preconditioner_value=(run.config.server.epsilon or TAU) ** 2
+    )
 
 
 def _with_means(run: Run, name: str, **constants: float) -> Recipe:
@@ -44,5 +48,7 @@ def _with_means(run: Run, name: str, **constants: float) -> Recipe:
     beta_1 = BETA_1 if server.beta_1 is None else server.beta_1
     beta_2 = BETA_2 if server.beta_2 is None else server.beta_2
     epsilon = server.epsilon or TAU
-    optimizer = build_optimizer(name, server.learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, **constants)
+    optimizer = build_optimizer(
+        name, server.learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, **constants
+    )
     return averaging(run, optimizer)

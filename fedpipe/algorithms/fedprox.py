@@ -19,13 +19,21 @@ from fedpipe.config.used import PROXIMAL_MU
 def proximal(mu: float) -> LocalGradient:
     """Return the step's gradient with the proximal term's: g + mu (w - w_server)."""
 
-    def local_gradient(gradients: list[Any], weights: list[Any], server_weights: list[Any]) -> list[Any]:
-        return [g + mu * (w - start) for g, w, start in zip(gradients, weights, server_weights, strict=True)]
+    def local_gradient(
+        gradients: list[Any], weights: list[Any], server_weights: list[Any]
+    ) -> list[Any]:
+        return [
+            g + mu * (w - start)
+            for g, w, start in zip(gradients, weights, server_weights, strict=True)
+        ]
 
     return local_gradient
 
 
 def build(run: Run) -> Recipe:
     """Return FedAvg whose clients minimize with the proximal term of `algorithm.mu`."""
-    plain, mu = averaging(run), PROXIMAL_MU if run.config.algorithm.mu is None else run.config.algorithm.mu
+    plain, mu = (
+        averaging(run),
+        PROXIMAL_MU if run.config.algorithm.mu is None else run.config.algorithm.mu,
+    )
     return replace(plain, work=replace(plain.work, local_gradient=proximal(mu))) if mu else plain

@@ -20,4 +20,9 @@ def build(run: Run) -> Recipe:
     """Return FedAvg whose clients take one SGD step on all their examples."""
     plain = averaging(run)
     sgd = build_optimizer("sgd", run.config.client.learning_rate)
-    return replace(plain, work=replace(plain.work, optimizer=sgd, batch_size=WHOLE, epochs=1, max_steps=None, shuffle=False))
+    return replace(
+        plain,
+        work=replace(
+            plain.work, optimizer=sgd, batch_size=WHOLE, epochs=1, max_steps=None, shuffle=False
+        ),
+    )

@@ -40,7 +40,13 @@ def balance(counts: Mapping[str, int], groups: int) -> list[list[str]]:
     return members
 
 
-def group_work(work: ClientWork, weights: Sequence[Any], refs: Mapping[str, Any], weighted: bool, server: Any = None) -> Any:
+def group_work(
+    work: ClientWork,
+    weights: Sequence[Any],
+    refs: Mapping[str, Any],
+    weighted: bool,
+    server: Any = None,
+) -> Any:
     """Return a group's sum of updates (times their update weights, if `weighted`), its sum of update weights, its sums.
 
     Args:
@@ -53,19 +59,31 @@ def group_work(work: ClientWork, weights: Sequence[Any], refs: Mapping[str, Any]
     weights = list(weights)
     clients = tf.size(refs["count"])
     if work.pools:
-        pool = work(weights, (refs["data"], refs["count"]), tf.reduce_sum(refs["count"]), refs["seed"][0], refs["rate"][0])
+        pool = work(
+            weights,
+            (refs["data"], refs["count"]),
+            tf.reduce_sum(refs["count"]),
+            refs["seed"][0],
+            refs["rate"][0],
+        )
         return _times_weight(pool, weighted), pool.update_weight, pool.sums
 
     def client(i: Any, total: list[Any], total_weight: Any, sums: Any) -> Any:
-        result = work(weights, refs["data"][i], refs["count"][i], refs["seed"][i], refs["rate"][i], server)
+        result = work(
+            weights, refs["data"][i], refs["count"][i], refs["seed"][i], refs["rate"][i], server
+        )
         update = _times_weight(result, weighted)
         total = [left + right for left, right in zip(total, update, strict=True)]
         return i + 1, total, total_weight + result.update_weight, add(sums, result.sums)
 
     start = (0, work.zero_update(weights), 0.0, zero_sums())
-    _, total, total_weight, sums = tf.while_loop(lambda i, *_: i < clients, client, start, parallel_iterations=1)
+    _, total, total_weight, sums = tf.while_loop(
+        lambda i, *_: i < clients, client, start, parallel_iterations=1
+    )
     return total, total_weight, sums
 
 
 def _times_weight(result: ClientResult, weighted: bool) -> list[Any]:
-    return [tensor * result.update_weight for tensor in result.update] if weighted else result.update
+    return (
+        [tensor * result.update_weight for tensor in result.update] if weighted else result.update
+    )

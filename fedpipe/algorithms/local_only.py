@@ -32,7 +32,11 @@ class LocalOnly(WithMemory):
     def __init__(self, *args: Any, population: Population, **named: Any) -> None:
         """Take what `WithMemory` does, and the clients' test splits."""
         super().__init__(*args, **named)
-        self._population, self._central, self._predictor = population, population.central_test(), Predictor(self._work.model)
+        self._population, self._central, self._predictor = (
+            population,
+            population.central_test(),
+            Predictor(self._work.model),
+        )
 
     def _first(self) -> Tensors:
         return [np.asarray(tensor) for tensor in self._initial]
@@ -62,7 +66,10 @@ class LocalOnly(WithMemory):
     def _local_metrics(self, result: RoundResult, cohort: tuple[str, ...]) -> dict[str, float]:
         scores: dict[str, list[tuple[float, float]]] = {"central": [], "test": []}
         for client_id in sorted(set(cohort) - set(result.failed)):
-            model, own = result.state["clients"].of(client_id), self._population.examples(client_id, "test")
+            model, own = (
+                result.state["clients"].of(client_id),
+                self._population.examples(client_id, "test"),
+            )
             scores["central"].append(self._score(model, self._central))
             if len(own):
                 scores["test"].append(self._score(model, own))
@@ -70,12 +77,17 @@ class LocalOnly(WithMemory):
         for name, found in scores.items():
             if found:
                 loss, accuracy = np.mean(found, axis=0)
-                metrics |= {f"local/{name}_loss": float(loss), f"local/{name}_accuracy": float(accuracy)}
+                metrics |= {
+                    f"local/{name}_loss": float(loss),
+                    f"local/{name}_accuracy": float(accuracy),
+                }
         return metrics
 
     def _score(self, model: Tensors, examples: Examples) -> tuple[float, float]:
         """Return loss in nats per prediction and accuracy of a model's tensors."""
-        found = self._predictor.predict(dict(zip(self._work.model.tensor_names, model, strict=True)), examples)
+        found = self._predictor.predict(
+            dict(zip(self._work.model.tensor_names, model, strict=True)), examples
+        )
         return float(found.losses.mean()), float(found.hits.mean())
 
 
@@ -83,4 +95,6 @@ def build(run: Run) -> Recipe:
     """Return clients that train for themselves."""
     clients = len(run.population.participating())
     algorithm = partial(LocalOnly, clients=clients, population=run.population)
-    return replace(averaging(run, build_optimizer("sgd", 1.0)), aggregation=mean(), algorithm=algorithm)
+    return replace(
+        averaging(run, build_optimizer("sgd", 1.0)), aggregation=mean(), algorithm=algorithm
+    )

@@ -20,7 +20,10 @@ from typing import Any, Literal
 
 import numpy as np
 from dp_accounting.pld import pld_pmf
-from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution, from_gaussian_mechanism
+from dp_accounting.pld.privacy_loss_distribution import (
+    PrivacyLossDistribution,
+    from_gaussian_mechanism,
+)
 from dp_accounting.pld.privacy_loss_mechanism import AdjacencyType, GaussianPrivacyLoss
 from scipy.optimize import brentq
 
@@ -64,13 +67,17 @@ def epsilon_of(parts: Sequence[tuple[Mechanism, int]], delta: float) -> float:
     if any(mechanism.noise == 0 for mechanism, _ in parts):
         return math.inf
     sampled = [(mechanism, count) for mechanism, count in parts if mechanism.probability < 1]
-    precision = sum(count / mechanism.noise**2 for mechanism, count in parts if mechanism.probability >= 1)
+    precision = sum(
+        count / mechanism.noise**2 for mechanism, count in parts if mechanism.probability >= 1
+    )
     if not sampled:
         return _gaussian_epsilon(precision**-0.5, delta)
     if precision:
         sampled.append((Mechanism("gaussian", precision**-0.5), 1))
     step = max(_step_of(mechanism) for mechanism, _ in sampled)
-    first, *others = [_distribution(mechanism, step).self_compose(count) for mechanism, count in sampled]
+    first, *others = [
+        _distribution(mechanism, step).self_compose(count) for mechanism, count in sampled
+    ]
     for other in others:
         first = first.compose(other)
     return float(first.get_epsilon_for_delta(delta))
@@ -97,22 +104,35 @@ def _gaussian_epsilon(noise: float, delta: float) -> float:
 def _distribution(mechanism: Mechanism, step: float) -> PrivacyLossDistribution:
     """Return the PLD of one run of the mechanism, its losses multiples of `step`."""
     if mechanism.kind != "without_replacement" or mechanism.probability >= 1:
-        return from_gaussian_mechanism(mechanism.noise, sampling_prob=min(1.0, mechanism.probability), value_discretization_interval=step)
+        return from_gaussian_mechanism(
+            mechanism.noise,
+            sampling_prob=min(1.0, mechanism.probability),
+            value_discretization_interval=step,
+        )
     remove, add = _both(mechanism)
     lowest = math.floor(add.connect_dots_bounds().epsilon_lower / step)
     highest = math.ceil(remove.connect_dots_bounds().epsilon_upper / step)
     losses = np.arange(lowest, highest + 1) * step
     negative = losses < 0
-    deltas = np.concatenate([add.get_delta_for_epsilon(losses[negative]), remove.get_delta_for_epsilon(losses[~negative])])
+    deltas = np.concatenate(
+        [
+            add.get_delta_for_epsilon(losses[negative]),
+            remove.get_delta_for_epsilon(losses[~negative]),
+        ]
+    )
     # Both curves are convex in e^epsilon and meet at 0; rounding may let one rise by its last bit.
     deltas = np.minimum.accumulate(deltas)
-    return PrivacyLossDistribution(pld_pmf.create_pmf_pessimistic_connect_dots_fixed_gap(step, lowest, highest, deltas))
+    return PrivacyLossDistribution(
+        pld_pmf.create_pmf_pessimistic_connect_dots_fixed_gap(step, lowest, highest, deltas)
+    )
 
 
 def _both(mechanism: Mechanism) -> tuple[Any, Any]:
     """Return the losses of removing and of adding a client."""
     q = min(1.0, mechanism.probability)
-    remove = GaussianPrivacyLoss(mechanism.noise, sampling_prob=q, adjacency_type=AdjacencyType.REMOVE)
+    remove = GaussianPrivacyLoss(
+        mechanism.noise, sampling_prob=q, adjacency_type=AdjacencyType.REMOVE
+    )
     add = GaussianPrivacyLoss(mechanism.noise, sampling_prob=q, adjacency_type=AdjacencyType.ADD)
     return remove, add
 
@@ -126,4 +146,6 @@ def _step_of(mechanism: Mechanism) -> float:
     width = remove.connect_dots_bounds().epsilon_upper - add.connect_dots_bounds().epsilon_lower
     rough = max(_FINEST, width / _POINTS)
     power = 10.0 ** math.floor(math.log10(rough))
-    return float(power * next(factor for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9)))
+    return float(
+        power * next(factor for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    )

@@ -43,7 +43,13 @@ class WithMemory(FedAvg):
     """FedAvg whose clients keep tensors of the model's shapes; `mean` in the state is their mean over all clients of the population."""
 
     def __init__(
-        self, config: Config, work: ClientWork, aggregation: Aggregation, cache: ResidentCache, server_optimizer: Any, clients: int
+        self,
+        config: Config,
+        work: ClientWork,
+        aggregation: Aggregation,
+        cache: ResidentCache,
+        server_optimizer: Any,
+        clients: int,
     ) -> None:
         """Build the computations.
 
@@ -55,7 +61,9 @@ class WithMemory(FedAvg):
             ConfigError: what the clients keep would not fit into 4 GB of memory, or a cohort's not into a message.
         """
         self._clients = clients
-        super().__init__(config, work, Aggregation(aggregation.name, aggregation.each), cache, server_optimizer)
+        super().__init__(
+            config, work, Aggregation(aggregation.name, aggregation.each), cache, server_optimizer
+        )
         each = sum(tensor.nbytes for tensor in self._initial)
         most, fits = largest_cohort(config.cohort, clients), MESSAGE_BYTES // each
         if most > fits:
@@ -93,34 +101,68 @@ class WithMemory(FedAvg):
     # --- How it runs ---
 
     def _compose(self) -> Any:
-        types = OrderedDict(data=np.str_, count=np.int64, seed=np.int64, rate=np.float32, place=np.int64)
+        types = OrderedDict(
+            data=np.str_, count=np.int64, seed=np.int64, rate=np.float32, place=np.int64
+        )
         given = [tff.TensorType(np.float32, tensor.shape) for tensor in self._initial]
-        return compose_with_memory(self._train, self._aggregation, self._optimizer, self._initial, OrderedDict(types, given=given))
+        return compose_with_memory(
+            self._train,
+            self._aggregation,
+            self._optimizer,
+            self._initial,
+            OrderedDict(types, given=given),
+        )
 
-    def _round(self, state: Any, round_num: int, rate: float, clients: Mapping[str, ResidentClient]) -> tuple[Any, Any]:
+    def _round(
+        self, state: Any, round_num: int, rate: float, clients: Mapping[str, ResidentClient]
+    ) -> tuple[Any, Any]:
         ids = sorted(clients)
         refs = [
-            OrderedDict(self._ref(round_num, rate, [client_id], clients, ()), place=np.int64(place), given=self._given(state, client_id))
+            OrderedDict(
+                self._ref(round_num, rate, [client_id], clients, ()),
+                place=np.int64(place),
+                given=self._given(state, client_id),
+            )
             for place, client_id in enumerate(ids)
         ]
         inner = OrderedDict((name, state[name]) for name in ("weights", "optimizer", "aggregator"))
         next_inner, measured, (places, *stacks) = self.process.next(inner, refs)
-        returned = {ids[place]: [np.array(stack[row]) for stack in stacks] for row, place in enumerate(np.asarray(places))}
-        returned = {client_id: kept for client_id, kept in returned.items() if clients[client_id].count}  # without examples, no step
+        returned = {
+            ids[place]: [np.array(stack[row]) for stack in stacks]
+            for row, place in enumerate(np.asarray(places))
+        }
+        returned = {
+            client_id: kept for client_id, kept in returned.items() if clients[client_id].count
+        }  # without examples, no step
         kept = state["clients"]
         # Only who was here has changed: the mean over all moves by the sum of the changes.
-        change = [sum(returned[i][t] - kept.of(i)[t] for i in sorted(returned)) / self._clients for t in range(len(stacks))]
-        average = [np.asarray(old + new, np.float32) for old, new in zip(state["mean"], change, strict=True)]
+        change = [
+            sum(returned[i][t] - kept.of(i)[t] for i in sorted(returned)) / self._clients
+            for t in range(len(stacks))
+        ]
+        average = [
+            np.asarray(old + new, np.float32)
+            for old, new in zip(state["mean"], change, strict=True)
+        ]
         return {**next_inner, "mean": average, "clients": kept.updated(returned)}, measured
 
     def _bytes_each(self) -> tuple[int, int] | None:
         """Return the bytes up and down: beside weights and update, what the client is given and returns, as much as a model each."""
         extra = sum(tensor.nbytes for tensor in self._initial)
-        return self._aggregation.bytes_of([tensor.shape for tensor in self._initial]) + extra, 2 * extra
+        return self._aggregation.bytes_of(
+            [tensor.shape for tensor in self._initial]
+        ) + extra, 2 * extra
 
-    def _broken(self, state: Any, round_num: int, rate: float, clients: Mapping[str, ResidentClient]) -> list[str]:
-        alone = {client_id: self._round(state, round_num, rate, {client_id: client})[1] for client_id, client in clients.items()}
-        return [client_id for client_id, measured in alone.items() if int(measured["clients"]["failed"])]
+    def _broken(
+        self, state: Any, round_num: int, rate: float, clients: Mapping[str, ResidentClient]
+    ) -> list[str]:
+        alone = {
+            client_id: self._round(state, round_num, rate, {client_id: client})[1]
+            for client_id, client in clients.items()
+        }
+        return [
+            client_id for client_id, measured in alone.items() if int(measured["clients"]["failed"])
+        ]
 
 
 def largest_cohort(config: CohortConfig, clients: int) -> int:
@@ -129,11 +171,19 @@ def largest_cohort(config: CohortConfig, clients: int) -> int:
     >>> largest_cohort(CohortConfig(size=100, strategy="poisson"), 1000), largest_cohort(CohortConfig(size=100), 1000)
     (160, 100)
     """
-    return min(clients, config.size + ceil(6 * sqrt(config.size))) if config.strategy == "poisson" else config.size
+    return (
+        min(clients, config.size + ceil(6 * sqrt(config.size)))
+        if config.strategy == "poisson"
+        else config.size
+    )
 
 
 def compose_with_memory(
-    train: Any, aggregation: Aggregation, server_optimizer: Any, initial_weights: Tensors, refs: Mapping[str, Any]
+    train: Any,
+    aggregation: Aggregation,
+    server_optimizer: Any,
+    initial_weights: Tensors,
+    refs: Mapping[str, Any],
 ) -> tff.templates.IterativeProcess:
     """Return the learning process of `composer.compose` that also takes and gives what clients keep.
 
@@ -144,9 +194,16 @@ def compose_with_memory(
     @tff.tensorflow.computation
     def server_init() -> Any:
         weights = [tf.constant(tensor) for tensor in initial_weights]
-        return OrderedDict(weights=weights, optimizer=server_optimizer.initialize([tf.TensorSpec(t.shape, t.dtype) for t in weights]))
+        return OrderedDict(
+            weights=weights,
+            optimizer=server_optimizer.initialize(
+                [tf.TensorSpec(t.shape, t.dtype) for t in weights]
+            ),
+        )
 
-    weights_type, optimizer_type = (server_init.type_signature.result[name] for name in ("weights", "optimizer"))
+    weights_type, optimizer_type = (
+        server_init.type_signature.result[name] for name in ("weights", "optimizer")
+    )
     ref_type = tff.types.to_type(refs)
 
     @tff.tensorflow.computation(weights_type, ref_type)
@@ -157,7 +214,11 @@ def compose_with_memory(
 
     update_type, update_weight_type, _, kept_type = client_work.type_signature.result
     factory = aggregation.each
-    aggregator = factory.create(update_type, update_weight_type) if aggregation.weighted else factory.create(update_type)
+    aggregator = (
+        factory.create(update_type, update_weight_type)
+        if aggregation.weighted
+        else factory.create(update_type)
+    )
 
     @tff.tensorflow.computation(optimizer_type, weights_type, update_type)
     def server_update(state: Any, weights: Any, update: Any) -> Any:
@@ -166,15 +227,33 @@ def compose_with_memory(
     @tff.federated_computation
     def initialize() -> Any:
         server = tff.federated_eval(server_init, tff.SERVER)
-        return tff.federated_zip(OrderedDict(weights=server.weights, optimizer=server.optimizer, aggregator=aggregator.initialize()))
+        return tff.federated_zip(
+            OrderedDict(
+                weights=server.weights,
+                optimizer=server.optimizer,
+                aggregator=aggregator.initialize(),
+            )
+        )
 
-    @tff.federated_computation(initialize.type_signature.result, tff.FederatedType(ref_type, tff.CLIENTS))
+    @tff.federated_computation(
+        initialize.type_signature.result, tff.FederatedType(ref_type, tff.CLIENTS)
+    )
     def next_fn(state: Any, refs: Any) -> Any:
-        update, weight, sums, kept = tff.federated_map(client_work, (tff.federated_broadcast(state.weights), refs))
-        aggregated = aggregator.next(state.aggregator, *((update, weight) if aggregation.weighted else (update,)))
-        optimizer, weights = tff.federated_map(server_update, (state.optimizer, state.weights, aggregated.result))
-        next_state = tff.federated_zip(OrderedDict(weights=weights, optimizer=optimizer, aggregator=aggregated.state))
-        metrics = tff.federated_zip(OrderedDict(clients=tff.federated_sum(sums), aggregator=aggregated.measurements))
+        update, weight, sums, kept = tff.federated_map(
+            client_work, (tff.federated_broadcast(state.weights), refs)
+        )
+        aggregated = aggregator.next(
+            state.aggregator, *((update, weight) if aggregation.weighted else (update,))
+        )
+        optimizer, weights = tff.federated_map(
+            server_update, (state.optimizer, state.weights, aggregated.result)
+        )
+        next_state = tff.federated_zip(
+            OrderedDict(weights=weights, optimizer=optimizer, aggregator=aggregated.state)
+        )
+        metrics = tff.federated_zip(
+            OrderedDict(clients=tff.federated_sum(sums), aggregator=aggregated.measurements)
+        )
         return next_state, metrics, gather(kept, kept_type)
 
     return _Process(initialize, next_fn)

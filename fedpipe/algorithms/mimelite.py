@@ -32,23 +32,36 @@ class MimeWork(ClientWork):
         """Return zeros for w_k - w and for g_k."""
         return [*super().zero_update(weights), *super().zero_update(weights)]
 
-    def __call__(self, weights: Any, data: Any, count: Any, seed: Any, rate: Any = None, server: Any = None) -> ClientResult:
+    def __call__(
+        self, weights: Any, data: Any, count: Any, seed: Any, rate: Any = None, server: Any = None
+    ) -> ClientResult:
         """Train with the state that the server sent, and compute the gradient of all examples at the server's weights."""
         plain = ClientWork.of(self, optimizer=_Held(self.optimizer, server[BASE]))
         result = plain(weights, data, count, seed, rate)
-        return result._replace(update=[*result.update, *self._full_gradient(list(weights), data, count, seed)])
+        return result._replace(
+            update=[*result.update, *self._full_gradient(list(weights), data, count, seed)]
+        )
 
     def _full_gradient(self, weights: list[Any], data: Any, count: Any, seed: Any) -> list[Any]:
         x, y = self._examples(data, count)
 
         def add_batch(start: Any, total: list[Any]) -> Any:
-            batch_x, batch_y = x[start : start + self.batch_size], y[start : start + self.batch_size]
-            gradients, _ = self._gradients(weights, batch_x, batch_y, seed, -2 - start)  # no step's draws of what is dropped
+            batch_x, batch_y = (
+                x[start : start + self.batch_size],
+                y[start : start + self.batch_size],
+            )
+            gradients, _ = self._gradients(
+                weights, batch_x, batch_y, seed, -2 - start
+            )  # no step's draws of what is dropped
             here = tf.cast(tf.shape(batch_y)[0], tf.float32)
-            return start + self.batch_size, [left + here * right for left, right in zip(total, gradients, strict=True)]
+            return start + self.batch_size, [
+                left + here * right for left, right in zip(total, gradients, strict=True)
+            ]
 
         zero = (tf.constant(0, tf.int64), ClientWork.zero_update(self, weights))
-        _, total = tf.while_loop(lambda start, _: start < count, add_batch, zero, parallel_iterations=1)
+        _, total = tf.while_loop(
+            lambda start, _: start < count, add_batch, zero, parallel_iterations=1
+        )
         return [tf.math.divide_no_nan(tensor, tf.cast(count, tf.float32)) for tensor in total]
 
 
@@ -80,7 +93,10 @@ class MimeServer:
     def next(self, state: Any, weights: Any, gradients: Any) -> Any:
         """Return the next states and weights; the gradients are the negated means of w_k - w, then those of g_k."""
         own = OrderedDict((name, value) for name, value in state.items() if name != BASE)
-        updates, full = gradients[: len(weights)], [-gradient for gradient in gradients[len(weights) :]]
+        updates, full = (
+            gradients[: len(weights)],
+            [-gradient for gradient in gradients[len(weights) :]],
+        )
         own, next_weights = self.inner.next(own, weights, updates)
         base, _ = self._base.next(state[BASE], [tf.zeros_like(tensor) for tensor in full], full)
         return OrderedDict(own, **{BASE: base}), next_weights
@@ -89,4 +105,8 @@ class MimeServer:
 def build(run: Run) -> Recipe:
     """Return FedAvg whose clients share the server's momentum."""
     plain = averaging(run)
-    return replace(plain, work=MimeWork.of(plain.work), server_optimizer=MimeServer(plain.server_optimizer, plain.work.optimizer))
+    return replace(
+        plain,
+        work=MimeWork.of(plain.work),
+        server_optimizer=MimeServer(plain.server_optimizer, plain.work.optimizer),
+    )

@@ -42,7 +42,9 @@ class NoiseSource:
         first, second = self.words(*names)
         if self.key is None:
             return tf.stack([tf.constant(first, tf.int64), round_num])
-        return tf.random.experimental.stateless_fold_in(tf.constant([first, second], tf.int64), round_num)
+        return tf.random.experimental.stateless_fold_in(
+            tf.constant([first, second], tf.int64), round_num
+        )
 
 
 class SeededGaussianSum(tfp.GaussianSumQuery):  # type: ignore[misc] # it has no types
@@ -61,7 +63,11 @@ class SeededGaussianSum(tfp.GaussianSumQuery):  # type: ignore[misc] # it has no
 
     def make_global_state(self, l2_norm_clip: Any, stddev: Any, round_num: Any = 1) -> Any:
         """Return the state of the round that comes next, counted from 1."""
-        return self._GlobalState(tf.cast(l2_norm_clip, tf.float32), tf.cast(stddev, tf.float32), tf.cast(round_num, tf.int64))
+        return self._GlobalState(
+            tf.cast(l2_norm_clip, tf.float32),
+            tf.cast(stddev, tf.float32),
+            tf.cast(round_num, tf.int64),
+        )
 
     def get_noised_result(self, sample_state: Any, global_state: Any) -> Any:
         """Return the sum with noise, the next state and the event."""
@@ -70,7 +76,12 @@ class SeededGaussianSum(tfp.GaussianSumQuery):  # type: ignore[misc] # it has no
         noised = []
         for number, tensor in enumerate(tf.nest.flatten(sample_state)):
             seed = self._source.round_seed(global_state.round_num, self._name, number)
-            noised.append(tensor + tf.random.stateless_normal(tf.shape(tensor), seed, stddev=global_state.stddev, dtype=tensor.dtype))
+            noised.append(
+                tensor
+                + tf.random.stateless_normal(
+                    tf.shape(tensor), seed, stddev=global_state.stddev, dtype=tensor.dtype
+                )
+            )
         event = dp_accounting.GaussianDpEvent(global_state.stddev / global_state.l2_norm_clip)
         next_state = global_state._replace(round_num=global_state.round_num + 1)
         return tf.nest.pack_sequence_as(sample_state, noised), next_state, event
@@ -85,7 +96,9 @@ class _SeededQuantile(tfp.QuantileEstimatorQuery):  # type: ignore[misc]
 
     def _construct_below_estimate_query(self, stddev: float, expected: float) -> Any:
         # A record counts +0.5 or -0.5, so that its sensitivity is 0.5.
-        return tfp.NormalizedQuery(SeededGaussianSum(0.5, stddev, self._source, "below"), denominator=expected)
+        return tfp.NormalizedQuery(
+            SeededGaussianSum(0.5, stddev, self._source, "below"), denominator=expected
+        )
 
 
 class SeededAdaptiveSum(tfp.QuantileAdaptiveClipSumQuery):  # type: ignore[misc]
@@ -108,9 +121,13 @@ class SeededAdaptiveSum(tfp.QuantileAdaptiveClipSumQuery):  # type: ignore[misc]
 
         `noise_multiplier` is that of the sum alone; `clip_norm` is the first clip.
         """
-        super().__init__(clip_norm, noise_multiplier, quantile, learning_rate, count_stddev, clients)
+        super().__init__(
+            clip_norm, noise_multiplier, quantile, learning_rate, count_stddev, clients
+        )
         self._sum_query = SeededGaussianSum(clip_norm, noise_multiplier * clip_norm, source, "sum")
-        self._quantile_estimator_query = _SeededQuantile(source, clip_norm, quantile, learning_rate, count_stddev, clients, True)
+        self._quantile_estimator_query = _SeededQuantile(
+            source, clip_norm, quantile, learning_rate, count_stddev, clients, True
+        )
 
     def get_noised_result(self, sample_state: Any, global_state: Any) -> Any:
         """Return the sum with noise, the next state, with the next clip, and the event."""
@@ -131,4 +148,6 @@ class SeededTreeNoise(tfp.tree_aggregation.GaussianNoiseGenerator):  # type: ign
 
     def initialize(self) -> Any:
         """Return the state before the first node."""
-        return self._GlobalState(tf.constant(self._words, tf.int64), tf.constant(self._noise_std, tf.float32))
+        return self._GlobalState(
+            tf.constant(self._words, tf.int64), tf.constant(self._noise_std, tf.float32)
+        )

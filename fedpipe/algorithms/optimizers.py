@@ -8,7 +8,9 @@ from fedpipe.config.schema import ServerConfig
 from fedpipe.config.used import MOMENTUM
 
 
-def build_optimizer(name: str, learning_rate: float, momentum: float | None = None, **constants: float | None) -> Any:
+def build_optimizer(
+    name: str, learning_rate: float, momentum: float | None = None, **constants: float | None
+) -> Any:
     """Return the `tff.learning.optimizers.Optimizer` called `name`.
 
     Args:
@@ -27,13 +29,17 @@ def build_optimizer(name: str, learning_rate: float, momentum: float | None = No
         "adagrad": optimizers.build_adagrad,
         "yogi": optimizers.build_yogi,
     }
-    return builders[name](learning_rate, **{key: value for key, value in constants.items() if value is not None})
+    return builders[name](
+        learning_rate, **{key: value for key, value in constants.items() if value is not None}
+    )
 
 
 def build_server_optimizer(config: ServerConfig) -> Any:
     """Return the optimizer that `server.optimizer` names, with the constants that are set."""
     epsilon = config.epsilon
     if epsilon is not None and config.optimizer == "adagrad":
-        epsilon = epsilon**2  # TFF's Adagrad adds it inside the root; `server.epsilon` is in units of the root
+        epsilon = (
+            epsilon**2
+        )  # TFF's Adagrad adds it inside the root; `server.epsilon` is in units of the root
     constants = {"beta_1": config.beta_1, "beta_2": config.beta_2, "epsilon": epsilon}
     return build_optimizer(config.optimizer, config.learning_rate, config.momentum, **constants)

@@ -23,7 +23,11 @@ from fedpipe.types import Weights
 
 
 def personalized_accuracies(
-    config: Config, predictor: Predictor, weights: Weights, population: Population, client_ids: Sequence[str]
+    config: Config,
+    predictor: Predictor,
+    weights: Weights,
+    population: Population,
+    client_ids: Sequence[str],
 ) -> npt.NDArray[np.float64]:
     """Return float64 [clients], the test accuracy of each client after `eval.personalize_steps` steps; NaN for one that has nothing to
     train on.
@@ -36,12 +40,17 @@ def personalized_accuracies(
         client_ids: whose; each has test examples.
     """
     model, manifest, steps = predictor.model, population.manifest, config.eval.personalize_steps
-    work = build_client_work(config, model, np.dtype(manifest.feature_dtype), manifest.variable_length)
+    work = build_client_work(
+        config, model, np.dtype(manifest.feature_dtype), manifest.variable_length
+    )
     work = replace(work, epochs=steps, max_steps=steps, by_value=True, local_gradient=None)
     start = [tf.constant(weights[name]) for name in model.tensor_names]
 
     def fine_tuned(start: Any, data: Any, count: Any, seed: Any) -> Any:
-        return [old + change for old, change in zip(start, work(start, data, count, seed).update, strict=True)]
+        return [
+            old + change
+            for old, change in zip(start, work(start, data, count, seed).update, strict=True)
+        ]
 
     train = tf.function(fine_tuned)
     trainable = population.client_ids("train")
@@ -50,7 +59,12 @@ def personalized_accuracies(
         if client_id in trainable:
             examples = population.examples(client_id, "train")
             seed = tf.constant(derive_seed(config.seed, "personalize", client_id), tf.int64)
-            tensors = train(start, tf.constant(to_bytes(examples, client_id)), tf.constant(len(examples), tf.int64), seed)
+            tensors = train(
+                start,
+                tf.constant(to_bytes(examples, client_id)),
+                tf.constant(len(examples), tf.int64),
+                seed,
+            )
             own = dict(zip(model.tensor_names, (tensor.numpy() for tensor in tensors), strict=True))
             found[number] = evaluate_clients(predictor, own, population, [client_id]).accuracies[0]
     return found

@@ -16,14 +16,21 @@ import tensorflow_privacy as tfp
 
 from fedpipe.algorithms.accountant import split_noise
 from fedpipe.algorithms.aggregation import Aggregation
-from fedpipe.algorithms.noise import NoiseSource, SeededAdaptiveSum, SeededGaussianSum, SeededTreeNoise
+from fedpipe.algorithms.noise import (
+    NoiseSource,
+    SeededAdaptiveSum,
+    SeededGaussianSum,
+    SeededTreeNoise,
+)
 from fedpipe.config import Config
 from fedpipe.config.used import FIRST_CLIP, TARGET_QUANTILE
 
 CLIP_LEARNING_RATE = 0.2
 
 
-def private_mean(config: Config, shapes: list[tuple[int, ...]], noise_key: bytes | None) -> Aggregation:
+def private_mean(
+    config: Config, shapes: list[tuple[int, ...]], noise_key: bytes | None
+) -> Aggregation:
     """Return the private mean that `config.privacy` names.
 
     Args:
@@ -36,9 +43,13 @@ def private_mean(config: Config, shapes: list[tuple[int, ...]], noise_key: bytes
     """
     privacy, clients = config.privacy, float(config.cohort.size)
     if privacy.noise_multiplier is None:
-        raise ValueError("privacy.noise_multiplier: expected a number (accountant.account calibrates it), found None")
+        raise ValueError(
+            "privacy.noise_multiplier: expected a number (accountant.account calibrates it), found None"
+        )
     if (noise_key is None) != privacy.repeatable:
-        raise ValueError(f"noise_key: expected {'none' if privacy.repeatable else '32 bytes'} with privacy.repeatable={privacy.repeatable}")
+        raise ValueError(
+            f"noise_key: expected {'none' if privacy.repeatable else '32 bytes'} with privacy.repeatable={privacy.repeatable}"
+        )
     source = NoiseSource(noise_key, config.seed)
     clip, noise = privacy.clip_norm or FIRST_CLIP, privacy.noise_multiplier
     if privacy.mechanism == "gaussian":
@@ -47,7 +58,9 @@ def private_mean(config: Config, shapes: list[tuple[int, ...]], noise_key: bytes
     elif privacy.mechanism == "adaptive":
         sum_noise, count_stddev = split_noise(noise, config.cohort)
         quantile = privacy.target_quantile or TARGET_QUANTILE
-        query = SeededAdaptiveSum(clip, sum_noise, quantile, CLIP_LEARNING_RATE, count_stddev, clients, source)
+        query = SeededAdaptiveSum(
+            clip, sum_noise, quantile, CLIP_LEARNING_RATE, count_stddev, clients, source
+        )
         name = "private mean, adaptive clip"
     else:
         specs = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
@@ -58,9 +71,13 @@ def private_mean(config: Config, shapes: list[tuple[int, ...]], noise_key: bytes
             noise_generator=SeededTreeNoise(clip * noise, specs, source),
         )
         if privacy.restart_rounds:
-            query = tfp.RestartQuery(query, tfp.restart_query.PeriodicRoundRestartIndicator(privacy.restart_rounds))
+            query = tfp.RestartQuery(
+                query, tfp.restart_query.PeriodicRoundRestartIndicator(privacy.restart_rounds)
+            )
         name = "private mean, tree"
-    inner = tff.aggregators.DifferentiallyPrivateFactory(tfp.NormalizedQuery(query, denominator=clients))
+    inner = tff.aggregators.DifferentiallyPrivateFactory(
+        tfp.NormalizedQuery(query, denominator=clients)
+    )
     return Aggregation(name, _NumbersOnly(inner), private=True)
 
 
@@ -88,13 +105,19 @@ class _NumbersOnly(tff.aggregators.UnweightedAggregationFactory):  # type: ignor
             state = inner.initialize()
             return tff.federated_zip((state.query_state, state.agg_state))
 
-        @tff.federated_computation(initialize.type_signature.result, tff.FederatedType(value_type, tff.CLIENTS))
+        @tff.federated_computation(
+            initialize.type_signature.result, tff.FederatedType(value_type, tff.CLIENTS)
+        )
         def next_fn(state: Any, updates: Any) -> Any:
             event, is_initial = tff.federated_eval(rest, tff.SERVER)
-            whole = OrderedDict(query_state=state[0], agg_state=state[1], dp_event=event, is_init_state=is_initial)
+            whole = OrderedDict(
+                query_state=state[0], agg_state=state[1], dp_event=event, is_init_state=is_initial
+            )
             output = inner.next(tff.federated_zip(whole), updates)
             next_state = tff.federated_zip((output.state.query_state, output.state.agg_state))
-            return tff.templates.MeasuredProcessOutput(next_state, output.result, output.measurements.dp_query_metrics)
+            return tff.templates.MeasuredProcessOutput(
+                next_state, output.result, output.measurements.dp_query_metrics
+            )
 
         return tff.templates.AggregationProcess(initialize, next_fn)
 
@@ -104,4 +127,8 @@ def _zeros(value_type: Any) -> Any:
     if isinstance(value_type, tff.TensorType):
         return tf.zeros(value_type.shape, value_type.dtype)
     elements = [(name, _zeros(inner)) for name, inner in tff.structure.iter_elements(value_type)]
-    return OrderedDict(elements) if all(name for name, _ in elements) else tuple(value for _, value in elements)
+    return (
+        OrderedDict(elements)
+        if all(name for name, _ in elements)
+        else tuple(value for _, value in elements)
+    )

@@ -61,19 +61,27 @@ def averaging(run: Run, server_optimizer: Any = None) -> Recipe:
     `server_optimizer` takes the place of the one that `server.optimizer` names.
     """
     manifest = run.population.manifest
-    work = build_client_work(run.config, run.model, np.dtype(manifest.feature_dtype), manifest.variable_length)
+    work = build_client_work(
+        run.config, run.model, np.dtype(manifest.feature_dtype), manifest.variable_length
+    )
     if run.config.privacy.on:
-        from fedpipe.algorithms.private import private_mean  # TensorFlow Privacy takes half a second
+        from fedpipe.algorithms.private import (
+            private_mean,
+        )  # TensorFlow Privacy takes half a second
 
         aggregation = private_mean(
-            run.config, [tensor.shape for tensor in run.model.initial_weights(run.config.seed).values()], run.noise_key
+            run.config,
+            [tensor.shape for tensor in run.model.initial_weights(run.config.seed).values()],
+            run.noise_key,
         )
     else:
         aggregation = build_aggregation(run.config.aggregator)
     return Recipe(work, aggregation, server_optimizer or build_server_optimizer(run.config.server))
 
 
-def build_client_work(config: Config, model: ModelSpec, feature_dtype: np.dtype[Any], variable_length: bool = False) -> ClientWork:
+def build_client_work(
+    config: Config, model: ModelSpec, feature_dtype: np.dtype[Any], variable_length: bool = False
+) -> ClientWork:
     """Return the client work of a run's settings, for features of a dtype (uint8, float32 or int32)."""
     client = config.client
     return ClientWork(

@@ -13,7 +13,12 @@ from fedpipe.own_code import import_own, own_code
 
 
 def build_algorithm(
-    config: Config, model: ModelSpec, population: Any, cache_dir: Path, project: Path | None = None, noise_key: bytes | None = None
+    config: Config,
+    model: ModelSpec,
+    population: Any,
+    cache_dir: Path,
+    project: Path | None = None,
+    noise_key: bytes | None = None,
 ) -> Algorithm:
     """Return the algorithm `config.algorithm.name`, bound to its model and population.
 
@@ -85,12 +90,18 @@ def _build_own(run: Any, project: Path | None) -> Any:
     built = import_own(name, project, "algorithm.name", ConfigError)(run)
     if isinstance(built, Recipe):
         return built
-    missing = [part for part in ("info", "initialize", "expect", "next", "weights") if not hasattr(built, part)]
+    missing = [
+        part
+        for part in ("info", "initialize", "expect", "next", "weights")
+        if not hasattr(built, part)
+    ]
     if missing:
         raise ConfigError(
             f"algorithm.name={name}: expected a fedpipe.algorithms.recipe.Recipe or an Algorithm, found {type(built).__name__} "
             f"without {', '.join(missing)}. See docs/algorithms.md."
         )
     if run.config.runtime.debug:
-        raise ConfigError(f"runtime.debug=True is set but algorithm.name={name} is no Recipe and cannot run in this process. Remove it.")
+        raise ConfigError(
+            f"runtime.debug=True is set but algorithm.name={name} is no Recipe and cannot run in this process. Remove it."
+        )
     return built

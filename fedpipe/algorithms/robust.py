@@ -31,7 +31,13 @@ def trimmed_mean(fraction: float) -> Callable[[Stack], list[Any]]:
     def trimmed(stack: Stack) -> list[Any]:
         # The product in float32 may fall below a whole number that it should be: 0.1 of 10.
         return [
-            _middle(tensor, tf.cast(tf.floor(fraction * tf.cast(tf.shape(tensor)[0], tf.float64) + 1e-9), tf.int32)) for tensor in stack
+            _middle(
+                tensor,
+                tf.cast(
+                    tf.floor(fraction * tf.cast(tf.shape(tensor)[0], tf.float64) + 1e-9), tf.int32
+                ),
+            )
+            for tensor in stack
         ]
 
     return trimmed
@@ -45,9 +51,13 @@ def krum(byzantine: int) -> Callable[[Stack], list[Any]]:
     """
 
     def nearest(stack: Stack) -> list[Any]:
-        points = tf.concat([tf.reshape(tensor, (tf.shape(tensor)[0], -1)) for tensor in stack], axis=1)
+        points = tf.concat(
+            [tf.reshape(tensor, (tf.shape(tensor)[0], -1)) for tensor in stack], axis=1
+        )
         others = tf.maximum(tf.shape(points)[0] - byzantine - 2, 1)
-        squares = tf.map_fn(lambda point: tf.reduce_sum((points - point) ** 2, axis=1), points)  # [n, n], with itself at distance 0
+        squares = tf.map_fn(
+            lambda point: tf.reduce_sum((points - point) ** 2, axis=1), points
+        )  # [n, n], with itself at distance 0
         scores = tf.reduce_sum(tf.sort(squares, axis=1)[:, : others + 1], axis=1)
         return [tensor[tf.argmin(scores)] for tensor in stack]
 
@@ -73,9 +83,13 @@ class StackedFactory(tff.aggregators.UnweightedAggregationFactory):  # type: ign
         def initialize() -> Any:
             return tff.federated_value((), tff.SERVER)
 
-        @tff.federated_computation(initialize.type_signature.result, tff.FederatedType(value_type, tff.CLIENTS))
+        @tff.federated_computation(
+            initialize.type_signature.result, tff.FederatedType(value_type, tff.CLIENTS)
+        )
         def next_fn(state: Any, updates: Any) -> Any:
             aggregate = gather(updates, value_type, self._aggregate)
-            return tff.templates.MeasuredProcessOutput(state, aggregate, tff.federated_value((), tff.SERVER))
+            return tff.templates.MeasuredProcessOutput(
+                state, aggregate, tff.federated_value((), tff.SERVER)
+            )
 
         return tff.templates.AggregationProcess(initialize, next_fn)

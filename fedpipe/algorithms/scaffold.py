@@ -29,19 +29,30 @@ class Scaffold(WithMemory):
         return [np.zeros_like(tensor) for tensor in self._initial]
 
     def _given(self, state: Any, client_id: str) -> Tensors:
-        return [c - own for c, own in zip(state["mean"], state["clients"].of(client_id), strict=True)]
+        return [
+            c - own for c, own in zip(state["mean"], state["clients"].of(client_id), strict=True)
+        ]
 
     def _train(self, weights: list[Any], given: list[Any], ref: Any) -> tuple[Any, list[Any]]:
-        def corrected(gradients: list[Any], _weights: list[Any], _server_weights: list[Any]) -> list[Any]:
-            return [gradient + correction for gradient, correction in zip(gradients, given, strict=True)]
+        def corrected(
+            gradients: list[Any], _weights: list[Any], _server_weights: list[Any]
+        ) -> list[Any]:
+            return [
+                gradient + correction for gradient, correction in zip(gradients, given, strict=True)
+            ]
 
         work = replace(self._work, local_gradient=corrected)
         result = work(weights, ref["data"], ref["count"], ref["seed"], ref["rate"])
         passed = tf.cast(result.sums["steps"], tf.float32) * ref["rate"]
-        kept = [tf.math.divide_no_nan(-update, passed) - correction for update, correction in zip(result.update, given, strict=True)]
+        kept = [
+            tf.math.divide_no_nan(-update, passed) - correction
+            for update, correction in zip(result.update, given, strict=True)
+        ]
         return result, kept
 
 
 def build(run: Run) -> Recipe:
     """Return FedAvg with control variates."""
-    return replace(averaging(run), algorithm=partial(Scaffold, clients=len(run.population.participating())))
+    return replace(
+        averaging(run), algorithm=partial(Scaffold, clients=len(run.population.participating()))
+    )

@@ -34,10 +34,14 @@ def rate_of_round(side: ClientConfig | ServerConfig, rounds: int, round_num: int
     passed = round_num - 1 - warmup
     if side.schedule == "exponential":
         decay_rate = DECAY_RATE if side.decay_rate is None else side.decay_rate
-        return float(side.learning_rate * decay_rate ** (passed / (side.decay_rounds or DECAY_ROUNDS)))
+        return float(
+            side.learning_rate * decay_rate ** (passed / (side.decay_rounds or DECAY_ROUNDS))
+        )
     if side.schedule == "cosine":
         last = side.final_fraction or FINAL_FRACTION
-        return side.learning_rate * (last + (1 - last) * (1 + cos(pi * passed / (rounds - warmup))) / 2)
+        return side.learning_rate * (
+            last + (1 - last) * (1 + cos(pi * passed / (rounds - warmup))) / 2
+        )
     return side.learning_rate
 
 
@@ -50,7 +54,11 @@ class Rates(NamedTuple):
 
 def rates_of_round(config: Config, round_num: int) -> Rates:
     """Return the rates of round `round_num`."""
-    server = None if _is_constant(config.server) else rate_of_round(config.server, config.rounds, round_num)
+    server = (
+        None
+        if _is_constant(config.server)
+        else rate_of_round(config.server, config.rounds, round_num)
+    )
     return Rates(rate_of_round(config.client, config.rounds, round_num), server)
 
 

@@ -8,7 +8,9 @@ that of secure aggregation, with its clipping and rounding to integers, and nobo
 from dataclasses import dataclass
 from typing import Any
 
-from tensorflow_federated.python.core.backends.test import compiler  # there is no public name for it
+from tensorflow_federated.python.core.backends.test import (
+    compiler,
+)  # there is no public name for it
 from tensorflow_federated.python.core.impl.computation import computation_impl
 
 SIMULATED = "simulated: sums of integers as in secure aggregation, without cryptography"
@@ -26,4 +28,7 @@ def simulated(process: Any) -> Simulated:
     """Return the process with plain sums in the place of secure ones."""
     plain = compiler.replace_secure_intrinsics_with_bodies(process.next)
     # With its type, which names Python's containers.
-    return Simulated(process.initialize, computation_impl.ConcreteComputation.with_type(plain, process.next.type_signature))
+    return Simulated(
+        process.initialize,
+        computation_impl.ConcreteComputation.with_type(plain, process.next.type_signature),
+    )

@@ -19,4 +19,6 @@ def unpack(work: ClientWork, sent: Any) -> tuple[Any, Any]:
 
 def broadcast(work: ClientWork, state: Any) -> Any:
     """Return at the clients what the server of `state` sends, inside a federated computation."""
-    return tff.federated_broadcast(tff.federated_zip((state.weights, state.optimizer)) if work.reads_server else state.weights)
+    return tff.federated_broadcast(
+        tff.federated_zip((state.weights, state.optimizer)) if work.reads_server else state.weights
+    )

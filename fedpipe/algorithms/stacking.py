@@ -35,7 +35,9 @@ def gather(values: Any, value_type: Any, report: Callable[[Stack], Any] = list) 
         report: takes [clients, *shape] for each tensor.
     """
     layout = _Layout([(kind.dtype, tuple(kind.shape)) for kind in value_type.children()])
-    blocks_type = tff.types.to_type([[tff.TensorType(dtype, [None, width])] * BLOCKS for dtype, width in layout.widths.items()])
+    blocks_type = tff.types.to_type(
+        [[tff.TensorType(dtype, [None, width])] * BLOCKS for dtype, width in layout.widths.items()]
+    )
 
     @tff.tensorflow.computation
     def nothing() -> Any:
@@ -43,12 +45,18 @@ def gather(values: Any, value_type: Any, report: Callable[[Stack], Any] = list) 
 
     @tff.tensorflow.computation(blocks_type, value_type)
     def accumulate(blocks: Any, value: Any) -> Any:
-        return [_counted_up(list(one), row) for one, row in zip(blocks, layout.rows(list(value)), strict=True)]
+        return [
+            _counted_up(list(one), row)
+            for one, row in zip(blocks, layout.rows(list(value)), strict=True)
+        ]
 
     @tff.tensorflow.computation(blocks_type, blocks_type)
     def merge(left: Any, right: Any) -> Any:
         # Before the last of `accumulate`, never after: all may go into the last block.
-        joined = [tf.concat([_joined(list(one)), _joined(list(other))], axis=0) for one, other in zip(left, right, strict=True)]
+        joined = [
+            tf.concat([_joined(list(one)), _joined(list(other))], axis=0)
+            for one, other in zip(left, right, strict=True)
+        ]
         return [[*[tf.zeros_like(rows[:0])] * (BLOCKS - 1), rows] for rows in joined]
 
     @tff.tensorflow.computation(blocks_type)
@@ -70,14 +78,31 @@ class _Layout:
     def rows(self, value: list[Any]) -> list[Any]:
         """Return a value as float32 [1, width], or another dtype's, for each dtype."""
         return [
-            tf.concat([tf.reshape(one, [1, -1]) for one, (own, _) in zip(value, self._specs, strict=True) if own == dtype], axis=1)
+            tf.concat(
+                [
+                    tf.reshape(one, [1, -1])
+                    for one, (own, _) in zip(value, self._specs, strict=True)
+                    if own == dtype
+                ],
+                axis=1,
+            )
             for dtype in self.widths
         ]
 
     def tensors(self, stacks: list[Any]) -> Stack:
         """Return [clients, *shape] for each tensor of what `rows` made [clients, width]."""
         parts = {
-            dtype: iter(tf.split(stack, [tf.TensorShape(shape).num_elements() for own, shape in self._specs if own == dtype], axis=1))
+            dtype: iter(
+                tf.split(
+                    stack,
+                    [
+                        tf.TensorShape(shape).num_elements()
+                        for own, shape in self._specs
+                        if own == dtype
+                    ],
+                    axis=1,
+                )
+            )
             for dtype, stack in zip(self.widths, stacks, strict=True)
         }
         return [tf.reshape(next(parts[dtype]), [-1, *shape]) for dtype, shape in self._specs]
@@ -89,13 +114,22 @@ def _counted_up(blocks: list[Any], row: Any) -> list[Any]:
     for block in blocks[:-1]:
         settled, moving = _moved_up(block, moving)
         counted.append(settled)
-    return [*counted, tf.cond(_empty(moving), lambda: blocks[-1], lambda: tf.concat([blocks[-1], moving], axis=0))]
+    return [
+        *counted,
+        tf.cond(
+            _empty(moving), lambda: blocks[-1], lambda: tf.concat([blocks[-1], moving], axis=0)
+        ),
+    ]
 
 
 def _moved_up(block: Any, moving: Any) -> tuple[Any, Any]:
     """Return a block and what moves on, when `moving` came to it; copies only if both have rows."""
     nothing = tf.zeros_like(moving[:0])
-    arrive = lambda: tf.cond(_empty(block), lambda: (moving, nothing), lambda: (nothing, tf.concat([block, moving], axis=0)))  # noqa: E731
+    arrive = lambda: tf.cond(  # noqa: E731
+        _empty(block),
+        lambda: (moving, nothing),
+        lambda: (nothing, tf.concat([block, moving], axis=0)),
+    )
     return tf.cond(_empty(moving), lambda: (block, moving), arrive)  # type: ignore[no-any-return]
 
 

@@ -10,7 +10,9 @@ from fedpipe.cli.options import Json
 
 
 def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Remove all files; a run makes what it needs again.")] = False,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Remove all files; a run makes what it needs again.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show or clear the cache of resident client data."""
@@ -20,9 +22,20 @@ def cache(
     root = find_project(Path.cwd()).client_cache
     found = resident.clear(root) if clear else resident.usage(root)
     if as_json:
-        print(json.dumps({"path": str(root), "files": found.files, "size_bytes": found.size_bytes, "cleared": clear}))
+        print(
+            json.dumps(
+                {
+                    "path": str(root),
+                    "files": found.files,
+                    "size_bytes": found.size_bytes,
+                    "cleared": clear,
+                }
+            )
+        )
     else:
-        typer.echo(f"{root}: {found.files} files, {found.size_bytes / 2**20:.1f} MiB{' removed' if clear else ''}")
+        typer.echo(
+            f"{root}: {found.files} files, {found.size_bytes / 2**20:.1f} MiB{' removed' if clear else ''}"
+        )
 
 
 def register(app: typer.Typer) -> None:

@@ -19,20 +19,43 @@ _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 def clean(
     older_than: Annotated[
-        str | None, typer.Option("--older-than", metavar="AGE", help="Runs that ended this long ago: 30d, 12h, 2w, 45m.")
+        str | None,
+        typer.Option(
+            "--older-than", metavar="AGE", help="Runs that ended this long ago: 30d, 12h, 2w, 45m."
+        ),
     ] = None,
     status: Annotated[
         list[str] | None,
-        typer.Option("--status", metavar="STATUS", help="finished, failed, pruned, interrupted or deleted (in MLflow). Repeatable."),
+        typer.Option(
+            "--status",
+            metavar="STATUS",
+            help="finished, failed, pruned, interrupted or deleted (in MLflow). Repeatable.",
+        ),
     ] = None,
     name: Annotated[
-        list[str] | None, typer.Option("--name", metavar="PATTERN", help="Runs with this name; * and ? as in a shell. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--name",
+            metavar="PATTERN",
+            help="Runs with this name; * and ? as in a shell. Repeatable.",
+        ),
     ] = None,
-    keep: Annotated[int, typer.Option("--keep", metavar="N", min=0, help="The newest N of these runs stay.")] = 1,
+    keep: Annotated[
+        int, typer.Option("--keep", metavar="N", min=0, help="The newest N of these runs stay.")
+    ] = 1,
     records: Annotated[
-        bool, typer.Option("--records", help="Remove the runs' artifacts and models in MLflow too. Nothing brings them back.")
+        bool,
+        typer.Option(
+            "--records",
+            help="Remove the runs' artifacts and models in MLflow too. Nothing brings them back.",
+        ),
     ] = False,
-    apply: Annotated[bool, typer.Option("--apply", "--yes", help="Remove. Without it the command only shows what it would do.")] = False,
+    apply: Annotated[
+        bool,
+        typer.Option(
+            "--apply", "--yes", help="Remove. Without it the command only shows what it would do."
+        ),
+    ] = False,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No tables.")] = False,
 ) -> None:
@@ -46,7 +69,9 @@ def clean(
 
     project = find_project(Path.cwd())
     age = None if older_than is None else _seconds(older_than)
-    plan = plan_cleaning(project, Selection(age, tuple(status or ()), tuple(name or ()), keep, records))
+    plan = plan_cleaning(
+        project, Selection(age, tuple(status or ()), tuple(name or ()), keep, records)
+    )
     if apply:
         plan = clean_step(project, plan)
     if as_json:
@@ -58,7 +83,9 @@ def clean(
 def _seconds(text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([mhdw])", text.strip())
     if match is None:
-        raise ConfigError(f"--older-than {text}: expected a number and a unit, such as 30d, 12h, 2w or 45m.")
+        raise ConfigError(
+            f"--older-than {text}: expected a number and a unit, such as 30d, 12h, 2w or 45m."
+        )
     return float(match[1]) * _SECONDS[match[2]]
 
 
@@ -75,14 +102,27 @@ def _show(plan: "CleaningPlan", root: Path, applied: bool) -> None:
         for run in plan.runs
     ]
     if rows:
-        print_table(("run", "status", "folder", "MLflow", "what becomes of it"), rows, cell_columns=PIPE_COLUMNS)
+        print_table(
+            ("run", "status", "folder", "MLflow", "what becomes of it"),
+            rows,
+            cell_columns=PIPE_COLUMNS,
+        )
     shared = [
-        (files.what, _relative(files.path, root), _size(files.size_bytes), goes if files.remove else f"stays: {files.reason}")
+        (
+            files.what,
+            _relative(files.path, root),
+            _size(files.size_bytes),
+            goes if files.remove else f"stays: {files.reason}",
+        )
         for files in plan.shared
     ]
     if shared:
-        print_table(("what", "where", "size", "what becomes of it"), shared, cell_columns=PIPE_COLUMNS)
-    total = sum(run.size_bytes for run in plan.runs) + sum(files.size_bytes for files in plan.shared)
+        print_table(
+            ("what", "where", "size", "what becomes of it"), shared, cell_columns=PIPE_COLUMNS
+        )
+    total = sum(run.size_bytes for run in plan.runs) + sum(
+        files.size_bytes for files in plan.shared
+    )
     removed = [run for run in plan.runs if run.remove]
     files = sum(files.remove for files in plan.shared)
     typer.echo(
@@ -95,7 +135,9 @@ def _show(plan: "CleaningPlan", root: Path, applied: bool) -> None:
             "`mlflow gc` removes these too."
         )
     elif removed:
-        typer.echo("kept of removed runs: all that MLflow has of them. --records removes their files there too.")
+        typer.echo(
+            "kept of removed runs: all that MLflow has of them. --records removes their files there too."
+        )
     if not applied and plan.removable_bytes:
         typer.echo("Nothing was removed. --apply removes it.")
 

@@ -32,9 +32,15 @@ def sources(as_json: Json = False) -> None:
 def describe(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN|MODEL@ALIAS]", help="Run or registered model whose data to show. Default: the newest run."),
+        typer.Argument(
+            metavar="[RUN|MODEL@ALIAS]",
+            help="Run or registered model whose data to show. Default: the newest run.",
+        ),
     ] = None,
-    pictures: Annotated[Path | None, typer.Option(help="Folder for two pictures: client sizes, and labels by client.")] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Folder for two pictures: client sizes, and labels by client."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show the data of a run: clients, examples, sizes, skew."""
@@ -64,16 +70,33 @@ def describe(
     if as_json:
         understood = asdict(manifest.understood) if manifest.understood else None
         print(
-            json.dumps({**about, "understood": understood, **figures, "client_ids": list(population.index.client_ids), "pictures": drawn})
+            json.dumps(
+                {
+                    **about,
+                    "understood": understood,
+                    **figures,
+                    "client_ids": list(population.index.client_ids),
+                    "pictures": drawn,
+                }
+            )
         )
         return
     typer.echo(f"data of {data.title}, in {path}" if data.run_id else f"data in {path}")
     for line in understood_lines(manifest):
         typer.echo(line)
-    rows = [(name, _cell(value)) for name, value in {**about, **figures}.items() if name not in _NOT_IN_TABLE]
+    rows = [
+        (name, _cell(value))
+        for name, value in {**about, **figures}.items()
+        if name not in _NOT_IN_TABLE
+    ]
     widest = max(clients for _, _, clients in figures["histogram"])
     for start, end, clients in figures["histogram"]:
-        rows.append((f"{start:.0f} to {end:.0f} examples", f"{'#' * round(40 * clients / widest)} {clients}"))
+        rows.append(
+            (
+                f"{start:.0f} to {end:.0f} examples",
+                f"{'#' * round(40 * clients / widest)} {clients}",
+            )
+        )
     print_table(("what", "value"), rows, title=path)
     for path in drawn:
         typer.echo(path)
@@ -83,7 +106,11 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, list | tuple):
-        return f"{len(value)}: {listing([str(item) for item in value])}" if len(value) > _SHOWN_LABELS else ", ".join(map(str, value))
+        return (
+            f"{len(value)}: {listing([str(item) for item in value])}"
+            if len(value) > _SHOWN_LABELS
+            else ", ".join(map(str, value))
+        )
     return str(value)
 
 
@@ -106,7 +133,9 @@ def forget(
             show_default=False,
         ),
     ] = None,
-    retrain: Annotated[bool, typer.Option("--retrain", help="Train the champion again without them, in its place.")] = False,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Train the champion again without them, in its place.")
+    ] = False,
     model: Annotated[
         str | None,
         typer.Option(
@@ -121,7 +150,9 @@ def forget(
 ) -> None:
     """Make a new version of the shards without some clients, leave them out of every later one, tag the models that saw them."""
     if model is not None and not retrain:
-        raise ConfigError(f"--model {model} is set but without --retrain nothing reads it. Add --retrain or remove it.")
+        raise ConfigError(
+            f"--model {model} is set but without --retrain nothing reads it. Add --retrain or remove it."
+        )
     from fedpipe.steps.forget import forget as forget_step
     from fedpipe.steps.project import find_project
 
@@ -131,7 +162,10 @@ def forget(
         from fedpipe.config import load_config
         from fedpipe.steps.retrain import model_of, plan_retraining
 
-        planned = plan_retraining(project, model or model_of(project, run) or load_config(project.params).tracking.model_name)
+        planned = plan_retraining(
+            project,
+            model or model_of(project, run) or load_config(project.params).tracking.model_name,
+        )
         run = run or planned.version
     done = forget_step(project, client_ids, reason, run)
     needed = planned is not None and planned.version in done.champions
@@ -144,21 +178,31 @@ def forget(
             f"{len(done.files_changed)} of {done.files} files changed."
         )
         if own:
-            typer.echo(f"Older versions with these clients that were removed here: {len(done.removed)}.")
+            typer.echo(
+                f"Older versions with these clients that were removed here: {len(done.removed)}."
+            )
         if own and done.in_dvc:
             typer.echo("data/shards held them too, and are without them now.")
         if done.in_dvc:
-            typer.echo("Commit forgotten.json and dvc.lock; `dvc push` sends the new version, `dvc gc` removes the old one.")
+            typer.echo(
+                "Commit forgotten.json and dvc.lock; `dvc push` sends the new version, `dvc gc` removes the old one."
+            )
         else:
             typer.echo("Commit forgotten.json.")
         if done.versions_marked:
-            typer.echo(f"models that trained on their data, now tagged so: {', '.join(done.versions_marked)}")
+            typer.echo(
+                f"models that trained on their data, now tagged so: {', '.join(done.versions_marked)}"
+            )
         for version in done.champions:
             if not (needed and planned and version == planned.version):
                 name = shlex.quote(version.rpartition("/")[0])
-                typer.echo(f"{version} is still champion and trained on forgotten clients: `fedpipe forget ID --retrain --model {name}`")
+                typer.echo(
+                    f"{version} is still champion and trained on forgotten clients: `fedpipe forget ID --retrain --model {name}`"
+                )
         if planned and not needed:
-            typer.echo(f"{planned.version} did not train on forgotten clients: it stays champion, nothing is retrained")
+            typer.echo(
+                f"{planned.version} did not train on forgotten clients: it stays champion, nothing is retrained"
+            )
     summary = None
     if planned is not None and needed:
         from fedpipe.cli.run import train_here

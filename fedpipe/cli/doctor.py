@@ -21,13 +21,21 @@ if TYPE_CHECKING:
 
 def doctor(
     data: Annotated[
-        Path | None, typer.Argument(help="A file or folder of yours: say what it is, and how `prepare` reads it.", show_default=False)
+        Path | None,
+        typer.Argument(
+            help="A file or folder of yours: say what it is, and how `prepare` reads it.",
+            show_default=False,
+        ),
     ] = None,
     params: ParamsFile = None,
     set_: Overrides = None,
-    with_round: Annotated[bool, typer.Option("--round", help="Run the first round too, without recording it.")] = False,
+    with_round: Annotated[
+        bool, typer.Option("--round", help="Run the first round too, without recording it.")
+    ] = False,
     as_json: Json = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is not ok.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only what is not ok.")
+    ] = False,
 ) -> None:
     """Check this machine and this project by trying what a run does, up to its first round.
 
@@ -41,12 +49,22 @@ def doctor(
 
     project = find_project(Path.cwd())
     if data is not None:
-        _show_data(project, data, params.resolve() if params else project.params, set_ or (), as_json)
+        _show_data(
+            project, data, params.resolve() if params else project.params, set_ or (), as_json
+        )
         return
-    show_checks(_all_checks(project, params.resolve() if params else project.params, set_ or (), with_round), as_json, quiet)
+    show_checks(
+        _all_checks(
+            project, params.resolve() if params else project.params, set_ or (), with_round
+        ),
+        as_json,
+        quiet,
+    )
 
 
-def _show_data(project: "Project", path: Path, params: Path, overrides: Sequence[str], as_json: bool) -> None:
+def _show_data(
+    project: "Project", path: Path, params: Path, overrides: Sequence[str], as_json: bool
+) -> None:
     from fedpipe.config import load_config
     from fedpipe.steps.data_check import check_data, report_lines
 
@@ -60,7 +78,9 @@ def _show_data(project: "Project", path: Path, params: Path, overrides: Sequence
         raise typer.Exit(1)
 
 
-def _all_checks(project: "Project", params: Path, overrides: Sequence[str], with_round: bool) -> "Iterator[Check]":
+def _all_checks(
+    project: "Project", params: Path, overrides: Sequence[str], with_round: bool
+) -> "Iterator[Check]":
     from fedpipe.cli.run import quiet_prefect
     from fedpipe.steps.checks import Check, machine_checks, tried, worker_checks
     from fedpipe.steps.project_checks import check_dvc, check_folder, check_store, read_settings
@@ -72,21 +92,34 @@ def _all_checks(project: "Project", params: Path, overrides: Sequence[str], with
     yield settings
     yield tried("dvc", partial(check_dvc, project))
     if not folder.ok and folder.needed:
-        yield Check("store, server, data, model, algorithm", False, True, "not tried, as the project's folder cannot be written", "")
+        yield Check(
+            "store, server, data, model, algorithm",
+            False,
+            True,
+            "not tried, as the project's folder cannot be written",
+            "",
+        )
         return
-    yield tried("mlflow store", partial(check_store, project, config.tracking.experiment if config else "fedpipe"))
+    yield tried(
+        "mlflow store",
+        partial(check_store, project, config.tracking.experiment if config else "fedpipe"),
+    )
     quiet_prefect()
     from flows.checks import check_prefect
 
     yield tried("prefect server", partial(check_prefect, project))
     yield from worker_checks(project, config.runtime.isolation if config else "auto")
     if config is None:
-        yield Check("data, model, algorithm", False, True, "not tried, as the settings cannot be read", "")
+        yield Check(
+            "data, model, algorithm", False, True, "not tried, as the settings cannot be read", ""
+        )
         return
     yield from _checks_of_training(project, config, with_round)
 
 
-def _checks_of_training(project: "Project", config: "Config", with_round: bool) -> "Iterator[Check]":
+def _checks_of_training(
+    project: "Project", config: "Config", with_round: bool
+) -> "Iterator[Check]":
     from fedpipe.data.population import Population
     from fedpipe.steps.checks import Check, tried
     from fedpipe.steps.project_checks import check_algorithm, check_cohort, check_model, trying_data
@@ -97,7 +130,9 @@ def _checks_of_training(project: "Project", config: "Config", with_round: bool) 
         def read_data() -> Check:
             nonlocal population
             data = stack.enter_context(trying_data(config, project))
-            population = Population.open(data.shards, verify=False) if data.shards is not None else None
+            population = (
+                Population.open(data.shards, verify=False) if data.shards is not None else None
+            )
             return data.check
 
         data = tried("data", read_data)
@@ -109,7 +144,9 @@ def _checks_of_training(project: "Project", config: "Config", with_round: bool) 
         model = tried("model", partial(check_model, config, project, population))
         yield model
         if model.ok:
-            yield tried("algorithm", partial(check_algorithm, config, project, population, with_round))
+            yield tried(
+                "algorithm", partial(check_algorithm, config, project, population, with_round)
+            )
         else:
             yield Check("algorithm", False, True, "not tried, as the model cannot be built", "")
 
@@ -119,7 +156,9 @@ def show_checks(checks: "Iterable[Check]", as_json: bool, quiet: bool) -> None:
     done = []
     pending = iter(checks)
     while True:
-        with contextlib.redirect_stdout(sys.stderr):  # what libraries and the user's code print is no result
+        with contextlib.redirect_stdout(
+            sys.stderr
+        ):  # what libraries and the user's code print is no result
             check = next(pending, None)
         if check is None:
             break

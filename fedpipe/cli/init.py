@@ -11,7 +11,9 @@ from fedpipe.cli.options import Json, Quiet
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the project: empty, or not there.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder of the project: empty, or not there.")
+    ],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

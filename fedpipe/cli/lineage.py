@@ -15,24 +15,36 @@ _SHORT = 12
 
 def lineage(
     wanted: Annotated[
-        str | None, typer.Argument(metavar="RUN|MODEL@ALIAS", help="A run's id or name, or a registered model: NAME@ALIAS, NAME/VERSION.")
+        str | None,
+        typer.Argument(
+            metavar="RUN|MODEL@ALIAS",
+            help="A run's id or name, or a registered model: NAME@ALIAS, NAME/VERSION.",
+        ),
     ] = None,
     client: Annotated[
         str | None,
         typer.Option(
-            "--client", metavar="ID", help="Show what trained on this client's data instead; of a RUN's client, default the newest run's."
+            "--client",
+            metavar="ID",
+            help="Show what trained on this client's data instead; of a RUN's client, default the newest run's.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Show the chain from the commit to the model, or all runs and models that trained on a client's data."""
     if wanted is None and client is None:
-        raise ConfigError("lineage: expected a run or model, or --client ID, found neither. For example `fedpipe lineage --client c003`.")
+        raise ConfigError(
+            "lineage: expected a run or model, or --client ID, found neither. For example `fedpipe lineage --client c003`."
+        )
     from fedpipe.steps.lineage import client_lineage, run_lineage
     from fedpipe.steps.project import find_project
 
     project = find_project(Path.cwd())
-    answer = run_lineage(project, str(wanted)) if client is None else client_lineage(project, client, wanted)
+    answer = (
+        run_lineage(project, str(wanted))
+        if client is None
+        else client_lineage(project, client, wanted)
+    )
     if as_json:
         print(json.dumps(answer))
     elif client is None:
@@ -42,7 +54,13 @@ def lineage(
 
 
 def reproduce(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id or name, or a registered model: NAME@ALIAS, NAME/VERSION.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A run's id or name, or a registered model: NAME@ALIAS, NAME/VERSION.",
+        ),
+    ],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -50,7 +68,11 @@ def reproduce(
     from fedpipe.steps.project import find_project
     from fedpipe.steps.reproduce import reproduce as reproduce_step
 
-    done = reproduce_step(find_project(Path.cwd()), run, lambda line: None if quiet or as_json else typer.echo(line, err=True))
+    done = reproduce_step(
+        find_project(Path.cwd()),
+        run,
+        lambda line: None if quiet or as_json else typer.echo(line, err=True),
+    )
     if as_json:
         print(done.to_json())
     elif not quiet:
@@ -76,7 +98,11 @@ def _show_chain(chain: dict[str, Any]) -> None:
     tree = Tree(f"git commit {git['commit']} ({git['branch']}){dirty}")
     if git["patch"]:
         tree.add(f"the changes: lineage/dirty.patch, {git['patch']}")
-    place = "in dvc.lock" if dvc["data_in_lock"] else "not in dvc.lock: made by overridden settings, or not committed"
+    place = (
+        "in dvc.lock"
+        if dvc["data_in_lock"]
+        else "not in dvc.lock: made by overridden settings, or not committed"
+    )
     data = tree.add(f"data {chain['data']['source']}, DVC md5 {dvc['data_md5']} ({place})")
     if dvc["experiment"]:
         data = data.add(f"DVC experiment {dvc['experiment']}")
@@ -85,15 +111,26 @@ def _show_chain(chain: dict[str, Any]) -> None:
         flow = data.add(f"Prefect flow run {prefect['flow_run_name']}, {prefect['flow_run_id']}")
         if prefect["url"]:
             flow.add(str(prefect["url"]))
-    node = flow.add(f"MLflow run {run['name']}, {run['run_id']} ({run['status']}, {_day(run['start_time'])})")
+    node = flow.add(
+        f"MLflow run {run['name']}, {run['run_id']} ({run['status']}, {_day(run['start_time'])})"
+    )
     node.add(str(run["url"]))
     node.add(f"{chain['algorithm']} on {chain['model']}, {chain['rounds']} rounds")
-    at = "" if chain["round"] is None or chain["of"] == "the last round" else f", after round {chain['round']}"
+    at = (
+        ""
+        if chain["round"] is None or chain["of"] == "the last round"
+        else f", after round {chain['round']}"
+    )
     shown = node.add(f"{chain['of']}{at}: weights sha256 {str(chain['weights_sha256'])[:_SHORT]}")
     if chain["figures"]:
-        shown.add(", ".join(f"{key} {value:.4f}" for key, value in sorted(chain["figures"].items())))
+        shown.add(
+            ", ".join(f"{key} {value:.4f}" for key, value in sorted(chain["figures"].items()))
+        )
     if chain["of"] == "the last round" and chain["best"]:
-        node.add("the best round: " + ", ".join(f"{key} {value:.4f}" for key, value in sorted(chain["best"].items())))
+        node.add(
+            "the best round: "
+            + ", ".join(f"{key} {value:.4f}" for key, value in sorted(chain["best"].items()))
+        )
     for version in chain["versions"]:
         node.add(f"model {_label(version)}" + _marks(version))
     if not chain["versions"]:
@@ -113,12 +150,28 @@ def _show_client(answer: dict[str, Any]) -> None:
     columns = ("run", "name", "began", "data", "rounds", "failed", "examples", "share")
     rows = []
     for one in runs:
-        which = f"{one['data']} {one['data_md5'][:8]}" + ("" if one["here"] else " (other clients' data)")
-        counted = ["?", "?"] if one["share"] is None else [str(one["examples"]), f"{one['share']:.2%}"]
+        which = f"{one['data']} {one['data_md5'][:8]}" + (
+            "" if one["here"] else " (other clients' data)"
+        )
+        counted = (
+            ["?", "?"] if one["share"] is None else [str(one["examples"]), f"{one['share']:.2%}"]
+        )
         rounds = f"{one['rounds']}: {one['spans']}" if one["rounds"] else "0"
-        rows.append((one["run_id"][:_SHORT], one["name"], _day(one["start_time"]), which, rounds, one["failed"], *counted))
+        rows.append(
+            (
+                one["run_id"][:_SHORT],
+                one["name"],
+                _day(one["start_time"]),
+                which,
+                rounds,
+                one["failed"],
+                *counted,
+            )
+        )
     title = f"client {answer['client']}, as in {answer['data_of']}: {len(runs)} runs"
-    print_table(columns, rows, title=title, right=("failed", "examples", "share"), names=("run", "name"))
+    print_table(
+        columns, rows, title=title, right=("failed", "examples", "share"), names=("run", "name")
+    )
     for version in versions:
         typer.echo(f"model {_label(version)}, run {version['run_id'][:_SHORT]}" + _marks(version))
     if not versions:
@@ -126,14 +179,18 @@ def _show_client(answer: dict[str, Any]) -> None:
 
 
 def _label(version: dict[str, Any]) -> str:
-    return f"{version['name']}/{version['version']}" + "".join(f" @{alias}" for alias in version["aliases"])
+    return f"{version['name']}/{version['version']}" + "".join(
+        f" @{alias}" for alias in version["aliases"]
+    )
 
 
 def _marks(version: dict[str, Any]) -> str:
     clients = version["tags"].get("fedpipe.forgotten_clients")
     marks = [f"trained on forgotten clients {', '.join(json.loads(clients))}"] if clients else []
     links = {"fedpipe.retrain_of": "retrained from", "fedpipe.replaced_by": "replaced by"}
-    marks += [f"{words} {version['tags'][tag]}" for tag, words in links.items() if tag in version["tags"]]
+    marks += [
+        f"{words} {version['tags'][tag]}" for tag, words in links.items() if tag in version["tags"]
+    ]
     return "".join(f", {mark}" for mark in marks)
 
 

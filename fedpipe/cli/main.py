@@ -14,7 +14,23 @@ from typing import Annotated, NoReturn
 import typer
 
 from fedpipe import __version__
-from fedpipe.cli import cache, clean, data, doctor, init, lineage, models, pipeline, report, resume, run, serve, store, sweep, worker
+from fedpipe.cli import (
+    cache,
+    clean,
+    data,
+    doctor,
+    init,
+    lineage,
+    models,
+    pipeline,
+    report,
+    resume,
+    run,
+    serve,
+    store,
+    sweep,
+    worker,
+)
 from fedpipe.cli.interrupted import INTERRUPTED, TERMINATED
 from fedpipe.errors import FedpipeError, did_you_mean
 from fedpipe.home import ensure_home
@@ -65,8 +81,15 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with an error; may stand anywhere.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show a traceback with an error; may stand anywhere.")
+    ] = False,
 ) -> None:
     """Federated learning runs that can be trusted, compared and repeated."""
 
@@ -116,11 +139,17 @@ def main() -> NoReturn:
         if problem := open_files_problem(err):
             code = _say(problem, 2)
         elif isinstance(err, OSError) and err.errno in _NO_ROOM:
-            code = _say(f"{err.filename or 'a file'}: {err.strerror}. Free some disk space, then run `fedpipe resume`.", 2)
+            code = _say(
+                f"{err.filename or 'a file'}: {err.strerror}. Free some disk space, then run `fedpipe resume`.",
+                2,
+            )
         elif own_frame(err) is not None:
             code = _say(f"{describe_error(err)} (--debug shows all)", 2)
         else:
-            code = _say(f"{type(err).__name__}: {' '.join(str(err).split())} (a defect of fedpipe? --debug shows where)", 1)
+            code = _say(
+                f"{type(err).__name__}: {' '.join(str(err).split())} (a defect of fedpipe? --debug shows where)",
+                1,
+            )
     if not isinstance(code, int) or code == 0:
         sys.exit(0)
     _leave(code)
@@ -136,7 +165,11 @@ def _private_folder() -> Path | None:
 
 def _hint(arguments: list[str]) -> str:
     """Return what helps with a command line that cannot be read: the command that was meant, or where help is."""
-    commands = {str(command.name or command.callback.__name__).replace("_", "-") for command in app.registered_commands if command.callback}
+    commands = {
+        str(command.name or command.callback.__name__).replace("_", "-")
+        for command in app.registered_commands
+        if command.callback
+    }
     commands |= {str(group.name) for group in app.registered_groups}
     typed = next((argument for argument in arguments if not argument.startswith("-")), "")
     if typed in commands:
@@ -173,8 +206,17 @@ def _show_warnings(debug: bool) -> None:
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
     if not debug:
-        handler.addFilter(lambda record: not (record.name.startswith("prefect") or any(text in str(record.msg) for text in _OF_TFF)))
-    handler.setFormatter((logging.Formatter if debug else _WithoutTraceback)("%(levelname)s %(name)s: %(message)s"))
+        handler.addFilter(
+            lambda record: (
+                not (
+                    record.name.startswith("prefect")
+                    or any(text in str(record.msg) for text in _OF_TFF)
+                )
+            )
+        )
+    handler.setFormatter(
+        (logging.Formatter if debug else _WithoutTraceback)("%(levelname)s %(name)s: %(message)s")
+    )
     logging.basicConfig(handlers=[handler])
 
 

@@ -15,18 +15,32 @@ if TYPE_CHECKING:
 _SHOWN = 100
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL@ALIAS|RUN", help="A registered model, NAME@ALIAS or NAME/VERSION, or a run's id or name.")
+    str,
+    typer.Argument(
+        metavar="MODEL@ALIAS|RUN",
+        help="A registered model, NAME@ALIAS or NAME/VERSION, or a run's id or name.",
+    ),
 ]
 
 
 def predict(
     model: Model,
     files: Annotated[
-        list[Path], typer.Argument(help="Images or folders of them, tables (CSV, Parquet), NPZ files, or what the model's source reads.")
+        list[Path],
+        typer.Argument(
+            help="Images or folders of them, tables (CSV, Parquet), NPZ files, or what the model's source reads."
+        ),
     ],
-    invert: Annotated[bool, typer.Option("--invert", help="Turn dark into light first: drawings of the other convention.")] = False,
+    invert: Annotated[
+        bool,
+        typer.Option(
+            "--invert", help="Turn dark into light first: drawings of the other convention."
+        ),
+    ] = False,
     as_json: Json = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the labels alone, a line each.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print the labels alone, a line each.")
+    ] = False,
 ) -> None:
     """Show what a model says of images or of the rows of tables."""
     from fedpipe.steps.predict import predict as predict_step
@@ -44,8 +58,15 @@ def predict(
 
 def export(
     model: Model,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder (savedmodel) or file (tflite) to write; must not be there.")],
-    form: Annotated[str, typer.Option("--format", metavar="savedmodel|tflite", help="What to write.")],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT", help="Folder (savedmodel) or file (tflite) to write; must not be there."
+        ),
+    ],
+    form: Annotated[
+        str, typer.Option("--format", metavar="savedmodel|tflite", help="What to write.")
+    ],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -67,10 +88,20 @@ def _show(answer: "Answer") -> None:
     from fedpipe.cli.output import print_table
 
     rows = [
-        (prediction.file, "" if prediction.row is None else prediction.row, prediction.label, f"{prediction.probability:.4f}")
+        (
+            prediction.file,
+            "" if prediction.row is None else prediction.row,
+            prediction.label,
+            f"{prediction.probability:.4f}",
+        )
         for prediction in answer.predictions[:_SHOWN]
     ]
-    print_table(("file", "row", "label", "probability"), rows, title=answer.model, right=("row", "probability"))
+    print_table(
+        ("file", "row", "label", "probability"),
+        rows,
+        title=answer.model,
+        right=("row", "probability"),
+    )
     left = len(answer.predictions) - _SHOWN
     if left > 0:
         typer.echo(f"and {left} more; --json has all of them, --quiet their labels")

@@ -61,7 +61,9 @@ def print_table(
     result_console().print(table)
 
 
-def _table(columns: Sequence[str], title: str | None, right: Sequence[str], names: Sequence[str]) -> "Table":
+def _table(
+    columns: Sequence[str], title: str | None, right: Sequence[str], names: Sequence[str]
+) -> "Table":
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
@@ -74,7 +76,9 @@ def _table(columns: Sequence[str], title: str | None, right: Sequence[str], name
     return table
 
 
-def doubts(warnings: Iterable[Mapping[str, str]], incomplete: Mapping[str, str], run: str) -> list[str]:
+def doubts(
+    warnings: Iterable[Mapping[str, str]], incomplete: Mapping[str, str], run: str
+) -> list[str]:
     """Return the lines that a command ends with where a run finished and is doubtful, or lacks parts.
 
     Args:
@@ -85,7 +89,9 @@ def doubts(warnings: Iterable[Mapping[str, str]], incomplete: Mapping[str, str],
     lines = [f"warning: {warning['what']} {warning['help']}" for warning in warnings]
     lines += [f"missing: {part}: {reason}" for part, reason in incomplete.items()]
     if incomplete:
-        lines.append(f"         The training is safe. Make the missing parts with: uv run fedpipe record {run}")
+        lines.append(
+            f"         The training is safe. Make the missing parts with: uv run fedpipe record {run}"
+        )
     return lines
 
 

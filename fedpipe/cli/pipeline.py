@@ -22,7 +22,9 @@ def _load(params: Path | None, overrides: list[str] | None) -> tuple[Any, Any]:
     return project, load_config(params.resolve() if params else project.params, overrides or ())
 
 
-def prepare(params: ParamsFile = None, set_: Overrides = None, as_json: Json = False, quiet: Quiet = False) -> None:
+def prepare(
+    params: ParamsFile = None, set_: Overrides = None, as_json: Json = False, quiet: Quiet = False
+) -> None:
     """Make the client shards in data/shards (DVC's stage `prepare`)."""
     project, config = _load(params, set_)
     from rich.console import Console
@@ -34,7 +36,11 @@ def prepare(params: ParamsFile = None, set_: Overrides = None, as_json: Json = F
     from fedpipe.steps.describe import understood_lines, write_tables
 
     bar = DownloadBar(Console(stderr=True), quiet or as_json)
-    with stoppable(f"The shards are as they were before. Run it again with: {again()}"), bar.progress, watched(bar):
+    with (
+        stoppable(f"The shards are as they were before. Run it again with: {again()}"),
+        bar.progress,
+        watched(bar),
+    ):
         manifest = prepare_step(config.data, project.shards, project)
     write_tables(Population.open(project.shards, verify=False), project.outputs / "prepare")
     if as_json:
@@ -42,10 +48,14 @@ def prepare(params: ParamsFile = None, set_: Overrides = None, as_json: Json = F
     elif not quiet:
         for line in understood_lines(manifest):
             typer.echo(line)
-        typer.echo(f"data/shards: {len(manifest.files)} files of source {manifest.source} {manifest.source_version}")
+        typer.echo(
+            f"data/shards: {len(manifest.files)} files of source {manifest.source} {manifest.source_version}"
+        )
 
 
-def train(params: ParamsFile = None, set_: Overrides = None, as_json: Json = False, quiet: Quiet = False) -> None:
+def train(
+    params: ParamsFile = None, set_: Overrides = None, as_json: Json = False, quiet: Quiet = False
+) -> None:
     """Run the rounds on data/shards and leave weights and curves in outputs/train (DVC's stage `train`)."""
     project, config = _load(params, set_)
     from fedpipe.cli.progress import RoundBar
@@ -60,22 +70,37 @@ def train(params: ParamsFile = None, set_: Overrides = None, as_json: Json = Fal
     name = new_run_name()
     data = load_data(config, project)
     run = run_of_stage(project, name, config, data.md5)
-    with stoppable("Continue with: dvc repro"), running(run), RoundBar(config.rounds, quiet or as_json) as bar:
+    with (
+        stoppable("Continue with: dvc repro"),
+        running(run),
+        RoundBar(config.rounds, quiet or as_json) as bar,
+    ):
         plan = sample_clients(config, data, run.folder)
         trained = train_step(config, data, plan, project, run.name, sinks=[bar])
         run.update(status=FINISHED)
     out = project.outputs / "train"
     out.mkdir(parents=True, exist_ok=True)
     lineage = run.folder / LINEAGE / CHAIN_NAME
-    for path in (trained.initial_weights, trained.final_weights, trained.best_weights, trained.rounds_table, plan.path, lineage):
-        if path is not None and Path(path).exists():  # the lineage may be one of the run's missing parts
+    for path in (
+        trained.initial_weights,
+        trained.final_weights,
+        trained.best_weights,
+        trained.rounds_table,
+        plan.path,
+        lineage,
+    ):
+        if (
+            path is not None and Path(path).exists()
+        ):  # the lineage may be one of the run's missing parts
             shutil.copy2(path, out)
     (out / "run.json").write_text(json.dumps(asdict(trained), indent=1) + "\n", encoding="utf-8")
     if as_json:
         print(json.dumps(asdict(trained)))
 
 
-def evaluate(params: ParamsFile = None, set_: Overrides = None, as_json: Json = False, quiet: Quiet = False) -> None:
+def evaluate(
+    params: ParamsFile = None, set_: Overrides = None, as_json: Json = False, quiet: Quiet = False
+) -> None:
     """Evaluate the weights in outputs/train, complete their MLflow run (DVC's stage `evaluate`)."""
     project, config = _load(params, set_)
     from fedpipe.steps.data import load_data
@@ -94,10 +119,15 @@ def evaluate(params: ParamsFile = None, set_: Overrides = None, as_json: Json = 
     if as_json:
         print(json.dumps(asdict(evaluated)))
     elif not quiet:
-        before, after = (f"{figures.get('test/accuracy', math.nan):.4f}" for figures in (evaluated.initial, evaluated.final))
+        before, after = (
+            f"{figures.get('test/accuracy', math.nan):.4f}"
+            for figures in (evaluated.initial, evaluated.final)
+        )
         typer.echo(f"accuracy on the central test set: {before} before, {after} after")
         if registered is not None:
-            typer.echo(f"model {registered.name}/{registered.version} is {registered.alias}: {registered.reason}")
+            typer.echo(
+                f"model {registered.name}/{registered.version} is {registered.alias}: {registered.reason}"
+            )
     if not quiet:
         for line in doubts(recorded.warnings, recorded.incomplete, trained.run_id):
             typer.echo(line, err=True)

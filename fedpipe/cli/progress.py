@@ -26,14 +26,26 @@ class RoundBar:
             TextColumn("{task.description}"),
             MofNCompleteColumn(),
             BarColumn(),
-            TextColumn("loss {task.fields[loss]}  accuracy {task.fields[accuracy]}  {task.fields[rate]} clients/s"),
+            TextColumn(
+                "loss {task.fields[loss]}  accuracy {task.fields[accuracy]}  {task.fields[rate]} clients/s"
+            ),
             TimeElapsedColumn(),
             console=console,
             disable=quiet,
         )
         self.downloads = DownloadBar(console, quiet)
-        self._live = None if quiet else Live(Group(self.downloads.progress, self._progress), console=console, refresh_per_second=10)
-        self._task = self._progress.add_task("starting", total=rounds, start=False, loss="-", accuracy="-", rate="-")
+        self._live = (
+            None
+            if quiet
+            else Live(
+                Group(self.downloads.progress, self._progress),
+                console=console,
+                refresh_per_second=10,
+            )
+        )
+        self._task = self._progress.add_task(
+            "starting", total=rounds, start=False, loss="-", accuracy="-", rate="-"
+        )
         self._last = time.perf_counter()
 
     def __enter__(self) -> "RoundBar":
@@ -50,18 +62,28 @@ class RoundBar:
         self._last = now
         fields: dict[str, Any] = {}
         if "test/loss" in report.metrics:
-            fields = {"loss": f"{report.metrics['test/loss']:.4f}", "accuracy": f"{report.metrics['test/accuracy']:.4f}"}
+            fields = {
+                "loss": f"{report.metrics['test/loss']:.4f}",
+                "accuracy": f"{report.metrics['test/accuracy']:.4f}",
+            }
         if report.round_num:
             fields["rate"] = f"{len(report.cohort) / max(now - before, 1e-9):.0f}"
         self._progress.update(self._task, completed=report.round_num, description="round", **fields)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Leave the bar as it stands; of what was refused before its first round, leave nothing."""
         if self._live is not None:
             refused = error is not None and not self._progress.tasks[0].started
             self._live.transient = refused
             self._live.stop()
-            if not refused and not console.is_interactive:  # Rich leaves the line open where nobody watches; what comes next has its own
+            if (
+                not refused and not console.is_interactive
+            ):  # Rich leaves the line open where nobody watches; what comes next has its own
                 console.line()
 
 
@@ -76,7 +98,12 @@ def show_summary(summary: dict[str, Any], root: Path) -> None:
     from fedpipe.tracking.ui_address import ui_address
 
     console = result_console()
-    table = Table(show_header=True, header_style="bold", title=f"{summary['rounds']} rounds", title_justify="left")
+    table = Table(
+        show_header=True,
+        header_style="bold",
+        title=f"{summary['rounds']} rounds",
+        title_justify="left",
+    )
     table.add_column("central test set")
     table.add_column("loss", justify="right")
     table.add_column("accuracy", justify="right")
@@ -84,9 +111,19 @@ def show_summary(summary: dict[str, Any], root: Path) -> None:
     if summary.get("best"):
         rows.append((f"round {summary['best_round']}, which validation chose", summary["best"]))
     for label, figures in rows:
-        table.add_row(label, *(f"{figures[key]:.4f}" if key in figures else "-" for key in ("test/loss", "test/accuracy")))
+        table.add_row(
+            label,
+            *(
+                f"{figures[key]:.4f}" if key in figures else "-"
+                for key in ("test/loss", "test/accuracy")
+            ),
+        )
     console.print(table)
-    commit = "this run has no commit: no git repository here" if summary["git_commit"] == "none" else f"commit {summary['git_commit'][:12]}"
+    commit = (
+        "this run has no commit: no git repository here"
+        if summary["git_commit"] == "none"
+        else f"commit {summary['git_commit'][:12]}"
+    )
     folder = Path(summary["run_dir"])
     lines = [
         f"data   {summary['data_md5'][:12]}   {commit}   weights sha256 {summary['weights_sha256'][:12]}",
@@ -99,12 +136,21 @@ def show_summary(summary: dict[str, Any], root: Path) -> None:
     if "privacy" in summary:
         private = summary["privacy"]
         epsilon = "infinite" if private["epsilon"] is None else f"{private['epsilon']:.4g}"
-        assumed = f"neighbours: {private['neighbours']}; {private['sampling']}; {private['accountant']}"
-        lines.insert(0, f"privacy epsilon {epsilon} for delta {private['delta']}; {assumed}; noise {private['noise']}")
+        assumed = (
+            f"neighbours: {private['neighbours']}; {private['sampling']}; {private['accountant']}"
+        )
+        lines.insert(
+            0,
+            f"privacy epsilon {epsilon} for delta {private['delta']}; {assumed}; noise {private['noise']}",
+        )
     if "registered" in summary:
         known = summary["registered"]
-        lines.append(f"model  {known['name']}/{known['version']} is {known['alias']}: {known['reason']}")
-    lines += doubts(summary.get("warnings", ()), summary.get("incomplete", {}), str(summary.get("run_id", "")))
+        lines.append(
+            f"model  {known['name']}/{known['version']} is {known['alias']}: {known['reason']}"
+        )
+    lines += doubts(
+        summary.get("warnings", ()), summary.get("incomplete", {}), str(summary.get("run_id", ""))
+    )
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 

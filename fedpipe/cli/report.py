@@ -10,9 +10,18 @@ from fedpipe.cli.options import Json, Quiet
 
 def report(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Ids or names of runs, or registered models: NAME@ALIAS, NAME/VERSION.")
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Ids or names of runs, or registered models: NAME@ALIAS, NAME/VERSION.",
+        ),
     ],
-    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Default: outputs/reports/report-ID.html.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Default: outputs/reports/report-ID.html."
+        ),
+    ] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open the file in the browser.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -19,15 +19,24 @@ if TYPE_CHECKING:
 
 def resume(
     run_id: Annotated[
-        str | None, typer.Argument(help="MLflow run id or name of the run. Default: the newest one here that was interrupted.")
+        str | None,
+        typer.Argument(
+            help="MLflow run id or name of the run. Default: the newest one here that was interrupted."
+        ),
     ] = None,
     as_started: Annotated[
-        bool, typer.Option("--as-started", help="Use the settings that the run was started with, whatever the params file says now.")
+        bool,
+        typer.Option(
+            "--as-started",
+            help="Use the settings that the run was started with, whatever the params file says now.",
+        ),
     ] = False,
     remote: Annotated[
         list[str] | None,
         typer.Option(
-            "--remote", metavar="HOST:PORT", help="Machine to go on with, instead of those in the settings; `none`: this one. Repeatable."
+            "--remote",
+            metavar="HOST:PORT",
+            help="Machine to go on with, instead of those in the settings; `none`: this one. Repeatable.",
         ),
     ] = None,
     as_json: Json = False,
@@ -49,7 +58,11 @@ def resume(
         return
     if state is None or state.finished:
         if not quiet:
-            line = "nothing to resume" if state is None else f"nothing to resume: run {state.name} is finished"
+            line = (
+                "nothing to resume"
+                if state is None
+                else f"nothing to resume: run {state.name} is finished"
+            )
             typer.echo(line, err=as_json)
         if as_json:
             print(json.dumps(state.values.get("summary", {}) if state else {}))
@@ -57,7 +70,11 @@ def resume(
     now = None if as_started else settings_now(state)
     if now is not None:
         refuse_changes(state, now)
-    machines = list(now.runtime.remote) if now is not None and now.runtime.remote != state.config.runtime.remote else None
+    machines = (
+        list(now.runtime.remote)
+        if now is not None and now.runtime.remote != state.config.runtime.remote
+        else None
+    )
     if remote:
         machines = [] if remote == ["none"] else remote
     from fedpipe.cli.progress import RoundBar
@@ -71,14 +88,20 @@ def resume(
         RoundBar(state.config.rounds, quiet or as_json) as bar,
     ):
         next_step.resume(state.folder.name)
-        summary = launch(project, own_params(state, machines), sinks=(bar,), resumed=state, caller_tells=True)
+        summary = launch(
+            project, own_params(state, machines), sinks=(bar,), resumed=state, caller_tells=True
+        )
     summary["seconds"]["total"] = time.perf_counter() - start
     tell(project, summary, as_json, quiet)
 
 
 def record(
     run: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="MLflow run id or name. Default: the newest run here that lacks parts.")
+        str | None,
+        typer.Argument(
+            metavar="RUN",
+            help="MLflow run id or name. Default: the newest run here that lacks parts.",
+        ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -26,7 +26,9 @@ def quiet_prefect() -> None:
 def run(
     params: ParamsFile = None,
     set_: Overrides = None,
-    name: Annotated[str | None, typer.Option("--name", help="Name of the flow run and the MLflow run.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the flow run and the MLflow run.")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     timings: Annotated[bool, typer.Option("--timings", help="Show where the seconds go.")] = False,
@@ -38,7 +40,14 @@ def run(
 
     project = find_project(Path.cwd())
     summary = train_here(
-        project, params.resolve() if params else project.params, set_ or (), name, quiet or as_json, timings, start, tell=not as_json
+        project,
+        params.resolve() if params else project.params,
+        set_ or (),
+        name,
+        quiet or as_json,
+        timings,
+        start,
+        tell=not as_json,
     )
     if as_json:
         print(json.dumps(summary), flush=True)

@@ -14,9 +14,20 @@ from fedpipe.cli.options import Json
 def ui(
     port: Annotated[
         int | None,
-        typer.Option("--port", min=1, max=65535, help="TCP port. Default: 5000, or the next free one.", show_default=False),
+        typer.Option(
+            "--port",
+            min=1,
+            max=65535,
+            help="TCP port. Default: 5000, or the next free one.",
+            show_default=False,
+        ),
     ] = None,
-    host: Annotated[str, typer.Option("--host", help="Address to listen on. Others than 127.0.0.1 let other machines in.")] = "127.0.0.1",
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host", help="Address to listen on. Others than 127.0.0.1 let other machines in."
+        ),
+    ] = "127.0.0.1",
 ) -> None:
     """Serve the pages of this project's runs, the MLflow UI, until Ctrl-C."""
     from fedpipe.steps.project import find_project
@@ -56,7 +67,12 @@ def serve() -> None:
 
 def pool(
     at_a_time: Annotated[
-        int | None, typer.Option("--at-a-time", min=1, help="Runs of the pool that go on at a time. Default: what this machine bears.")
+        int | None,
+        typer.Option(
+            "--at-a-time",
+            min=1,
+            help="Runs of the pool that go on at a time. Default: what this machine bears.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -73,7 +89,9 @@ def pool(
     if as_json:
         print(json.dumps({"name": found.name, "at_a_time": found.at_a_time, "made": found.made}))
     else:
-        typer.echo(f"work pool {found.name}: {found.at_a_time} at a time. A worker: uv run prefect worker start --pool {found.name}")
+        typer.echo(
+            f"work pool {found.name}: {found.at_a_time} at a time. A worker: uv run prefect worker start --pool {found.name}"
+        )
 
 
 def register(app: typer.Typer) -> None:

@@ -29,11 +29,23 @@ def copy(
             "to PGPASSWORD or ~/.pgpass.",
         ),
     ],
-    artifacts: Annotated[str, typer.Option("--artifacts", metavar="URI", help="Where the files go: s3://BUCKET/FOLDER.")],
+    artifacts: Annotated[
+        str,
+        typer.Option("--artifacts", metavar="URI", help="Where the files go: s3://BUCKET/FOLDER."),
+    ],
     served: Annotated[
-        bool, typer.Option("--served", help="An MLflow server with `--artifacts-destination` of the same place will hand the files out.")
+        bool,
+        typer.Option(
+            "--served",
+            help="An MLflow server with `--artifacts-destination` of the same place will hand the files out.",
+        ),
     ] = False,
-    unfinished: Annotated[bool, typer.Option("--unfinished", help="Copy runs that are going on, or were killed, as they are now.")] = False,
+    unfinished: Annotated[
+        bool,
+        typer.Option(
+            "--unfinished", help="Copy runs that are going on, or were killed, as they are now."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Copy all runs, files and models, ids and all, to a team's store. The source stays; a second time checks what is there."""
@@ -41,12 +53,25 @@ def copy(
     from fedpipe.tracking.copying import copy_store
 
     project = find_project(Path.cwd())
-    done = copy_store(project.root, to, artifacts, served=served, unfinished=unfinished, say=lambda line: typer.echo(line, err=True))
+    done = copy_store(
+        project.root,
+        to,
+        artifacts,
+        served=served,
+        unfinished=unfinished,
+        say=lambda line: typer.echo(line, err=True),
+    )
     if as_json:
         print(json.dumps(asdict(done)))
     else:
-        was = "was there already and is the same" if done.already and not done.files.written else "is there, read back and the same"
-        typer.echo(f"{done.to}: {done.runs} runs, {done.versions} registered versions, {done.files.files} files: {was}")
+        was = (
+            "was there already and is the same"
+            if done.already and not done.files.written
+            else "is there, read back and the same"
+        )
+        typer.echo(
+            f"{done.to}: {done.runs} runs, {done.versions} registered versions, {done.files.files} files: {was}"
+        )
 
 
 def register(app: typer.Typer) -> None:

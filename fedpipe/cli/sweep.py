@@ -15,15 +15,32 @@ from fedpipe.cli.options import Json, Overrides, Quiet
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(help="The sweep's settings: docs/sweeps.md.")] = Path("sweep.yaml"),
+    file: Annotated[Path, typer.Argument(help="The sweep's settings: docs/sweeps.md.")] = Path(
+        "sweep.yaml"
+    ),
     set_: Overrides = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a sweep that was interrupted; do not start a new one.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with a sweep that was interrupted; do not start a new one."
+        ),
+    ] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", help="File for the best child's settings. Default: params/sweep_NAME.yaml.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--out",
+            help="File for the best child's settings. Default: params/sweep_NAME.yaml.",
+            show_default=False,
+        ),
     ] = None,
     dask: Annotated[
         str | None,
-        typer.Option("--dask", metavar="ADDRESS", help="Run children on a Dask cluster: its scheduler, or `local`.", show_default=False),
+        typer.Option(
+            "--dask",
+            metavar="ADDRESS",
+            help="Run children on a Dask cluster: its scheduler, or `local`.",
+            show_default=False,
+        ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -46,7 +63,15 @@ def sweep(
         contextlib.redirect_stdout(sys.stderr),
         SweepBars(quiet or as_json) as bars,
     ):
-        summary = launch_sweep(project, path, set_ or (), dask, resume=resume, out=out.resolve() if out else None, watcher=bars)
+        summary = launch_sweep(
+            project,
+            path,
+            set_ or (),
+            dask,
+            resume=resume,
+            out=out.resolve() if out else None,
+            watcher=bars,
+        )
     if as_json:
         print(json.dumps(summary))
     elif not quiet:
@@ -56,7 +81,10 @@ def sweep(
             for name, missing in summary["incomplete"].items():
                 typer.echo("\n".join(doubts((), missing, name)), err=True)
             for part, reason in summary["incomplete_sweep"].items():
-                typer.echo(f"missing: {part}: {reason}\n         The same command makes the parts of the sweep's own run again.", err=True)
+                typer.echo(
+                    f"missing: {part}: {reason}\n         The same command makes the parts of the sweep's own run again.",
+                    err=True,
+                )
         raise typer.Exit(INCOMPLETE_EXIT_CODE)
 
 
@@ -76,7 +104,13 @@ class SweepBars:
 
     def __init__(self, quiet: bool) -> None:
         """Show nothing if `quiet`."""
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+        )
 
         from fedpipe.cli.progress import console
 
@@ -97,23 +131,40 @@ class SweepBars:
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Leave the bars as they stand."""
         self._progress.stop()
 
     def begun(self, name: str, children: int, ended: int) -> None:
         """Show how many children there are."""
-        self._progress.update(self._whole, description=name, total=children, completed=ended, note=f"{ended} before" if ended else "")
+        self._progress.update(
+            self._whole,
+            description=name,
+            total=children,
+            completed=ended,
+            note=f"{ended} before" if ended else "",
+        )
 
     def child_started(self, number: int, point: Mapping[str, Any], rounds: int) -> None:
         """Add a bar."""
         if number not in self._tasks:
-            note = ", ".join(f"{key.rpartition('.')[2]} {_short(value)}" for key, value in point.items())
-            self._tasks[number] = self._progress.add_task(f"child {number}", total=rounds, note=note)
+            note = ", ".join(
+                f"{key.rpartition('.')[2]} {_short(value)}" for key, value in point.items()
+            )
+            self._tasks[number] = self._progress.add_task(
+                f"child {number}", total=rounds, note=note
+            )
 
     def child_round(self, number: int, round_num: int, value: float) -> None:
         """Move a bar."""
-        self._progress.update(self._tasks[number], completed=round_num, description=f"child {number}: {value:.4f}")
+        self._progress.update(
+            self._tasks[number], completed=round_num, description=f"child {number}: {value:.4f}"
+        )
 
     def child_ended(self, number: int, state: str, value: float | None) -> None:  # noqa: ARG002 - the signature of a watcher
         """Remove a bar and count."""
@@ -132,13 +183,32 @@ def show_sweep(summary: dict[str, Any]) -> None:
     keys = summary["keys"]
     columns = ("child", "state", summary["metric"], *keys)
     sign = -1 if summary["direction"] == "maximize" else 1
-    ordered = sorted(summary["children"], key=lambda one: (one["value"] is None, sign * (one["value"] or 0.0), one["number"]))
+    ordered = sorted(
+        summary["children"],
+        key=lambda one: (one["value"] is None, sign * (one["value"] or 0.0), one["number"]),
+    )
     rows = []
     for child in ordered:
         value = "" if child["value"] is None else f"{child['value']:.4f}"
-        rows.append((child["number"], child["state"], value, *(_short(child["params"].get(key, ABSENT)) for key in keys)))
-    print_table(columns, rows, title=f"sweep {summary['name']}", right=[name for name in columns if name != "state"])
-    lines = [f"best    {summary['preset']}", f"        uv run fedpipe run --params {summary['preset']}", f"MLflow  {summary['url']}"]
+        rows.append(
+            (
+                child["number"],
+                child["state"],
+                value,
+                *(_short(child["params"].get(key, ABSENT)) for key in keys),
+            )
+        )
+    print_table(
+        columns,
+        rows,
+        title=f"sweep {summary['name']}",
+        right=[name for name in columns if name != "state"],
+    )
+    lines = [
+        f"best    {summary['preset']}",
+        f"        uv run fedpipe run --params {summary['preset']}",
+        f"MLflow  {summary['url']}",
+    ]
     for line in lines:
         typer.echo(line)
 

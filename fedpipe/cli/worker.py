@@ -8,17 +8,25 @@ from typing import Annotated
 
 import typer
 
-worker_app = typer.Typer(invoke_without_command=True, help="Compute for runs on other machines, behind mutual TLS.")
+worker_app = typer.Typer(
+    invoke_without_command=True, help="Compute for runs on other machines, behind mutual TLS."
+)
 
 
 @worker_app.callback()
 def worker(
     context: typer.Context,
     listen: Annotated[
-        str, typer.Option("--listen", metavar="HOST:PORT", help="Address to listen on; port 0 is any free one.")
+        str,
+        typer.Option(
+            "--listen", metavar="HOST:PORT", help="Address to listen on; port 0 is any free one."
+        ),
     ] = "127.0.0.1:7100",
     certs: Annotated[
-        Path | None, typer.Option("--certs", metavar="DIR", help="Certificates. Default: the project's runtime.certs.")
+        Path | None,
+        typer.Option(
+            "--certs", metavar="DIR", help="Certificates. Default: the project's runtime.certs."
+        ),
     ] = None,
 ) -> None:
     """Compute for runs on other machines, behind mutual TLS, until Ctrl-C; run it in a clone of the run's project."""
@@ -60,15 +68,26 @@ def worker(
 @worker_app.command()
 def certs(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the certificates.")],
-    hosts: Annotated[str, typer.Option("--hosts", metavar="A,B", help="Names and addresses that workers are reached by.")] = "",
-    days: Annotated[int, typer.Option("--days", min=1, max=825, help="How long the certificates are valid.")] = 30,
+    hosts: Annotated[
+        str,
+        typer.Option(
+            "--hosts", metavar="A,B", help="Names and addresses that workers are reached by."
+        ),
+    ] = "",
+    days: Annotated[
+        int, typer.Option("--days", min=1, max=825, help="How long the certificates are valid.")
+    ] = 30,
 ) -> None:
     """Make a private CA, a certificate for workers and one for runners. Nothing is overwritten."""
     from fedpipe.steps.certs import make_certificates
 
-    made = make_certificates(folder, [host.strip() for host in hosts.split(",") if host.strip()], days)
+    made = make_certificates(
+        folder, [host.strip() for host in hosts.split(",") if host.strip()], days
+    )
     typer.echo(f"{folder}: {', '.join(path.name for path in made)}; valid for {days} days")
-    typer.echo("workers need ca.pem, worker.pem, worker-key.pem; runs ca.pem, runner.pem, runner-key.pem; keep ca-key.pem apart")
+    typer.echo(
+        "workers need ca.pem, worker.pem, worker-key.pem; runs ca.pem, runner.pem, runner-key.pem; keep ca-key.pem apart"
+    )
 
 
 def register(app: typer.Typer) -> None:

@@ -48,7 +48,10 @@ class NamedAlgorithm:
 
 
 ALGORITHMS: dict[str, NamedAlgorithm] = {
-    "fedavg": NamedAlgorithm("fedpipe.algorithms.fedavg:build", "Federated Averaging (McMahan et al. 2017, arXiv 1602.05629, Algorithm 1)"),
+    "fedavg": NamedAlgorithm(
+        "fedpipe.algorithms.fedavg:build",
+        "Federated Averaging (McMahan et al. 2017, arXiv 1602.05629, Algorithm 1)",
+    ),
     "fedavg_reference": NamedAlgorithm(
         "fedpipe.algorithms.fedavg_reference:build_reference",
         "the same as TFF's tutorial writes it, unweighted, to read and to compare with",
@@ -73,7 +76,13 @@ ALGORITHMS: dict[str, NamedAlgorithm] = {
     "fedsgd": NamedAlgorithm(
         "fedpipe.algorithms.fedsgd:build",
         "one step on each client's whole data (McMahan et al. 2017, arXiv 1602.05629, section 2)",
-        ignores=("client.batch_size", "client.epochs", "client.max_steps", "client.shuffle", "client.optimizer"),
+        ignores=(
+            "client.batch_size",
+            "client.epochs",
+            "client.max_steps",
+            "client.shuffle",
+            "client.optimizer",
+        ),
         because="each client takes one SGD step on all its examples",
     ),
     "fedavgm": NamedAlgorithm(
@@ -114,7 +123,13 @@ ALGORITHMS: dict[str, NamedAlgorithm] = {
     "scaffold": NamedAlgorithm(
         "fedpipe.algorithms.scaffold:build",
         "control variates against the clients' differences (Karimireddy et al. 2020, arXiv 1910.06378, Algorithm 1, option II)",
-        ignores=("client.optimizer", "privacy.*", "aggregator.secure", "runtime.groups", "runtime.debug"),
+        ignores=(
+            "client.optimizer",
+            "privacy.*",
+            "aggregator.secure",
+            "runtime.groups",
+            "runtime.debug",
+        ),
         because="its clients take SGD steps, and each sends its control variate beside the update, a value of its own that is not private",
     ),
     "fednova": NamedAlgorithm(
@@ -136,7 +151,14 @@ ALGORITHMS: dict[str, NamedAlgorithm] = {
     "local_only": NamedAlgorithm(
         "fedpipe.algorithms.local_only:build",
         "baseline: each client trains a model of its own, nothing is exchanged",
-        ignores=("client.weighting", "server.*", "aggregator.*", "privacy.*", "runtime.groups", "runtime.debug"),
+        ignores=(
+            "client.weighting",
+            "server.*",
+            "aggregator.*",
+            "privacy.*",
+            "runtime.groups",
+            "runtime.debug",
+        ),
         because="its clients exchange nothing",
     ),
 }

@@ -10,13 +10,18 @@ from fedpipe.config.base import Group, PositiveFloat, PositiveInt
 class CohortConfig(Group):
     """Which clients take part in a round."""
 
-    size: PositiveInt = Field(10, description="Clients per round; with `poisson` their expected number, where all clients can be asked.")
-    strategy: Literal["fixed", "uniform", "poisson", "weighted", "shuffled", "min_separation"] = Field(
-        "fixed",
-        description="`fixed`: the same clients each round; `uniform`: each round draws anew, without replacement; `poisson`: each client "
-        "by itself with probability size / population, so that cohorts vary in size; `weighted`: in proportion to training examples, "
-        "without replacement; `shuffled`: every client once per pass, at most `size` a round; `min_separation`: `uniform` among the "
-        "clients whose last round is at least `separation_rounds` ago.",
+    size: PositiveInt = Field(
+        10,
+        description="Clients per round; with `poisson` their expected number, where all clients can be asked.",
+    )
+    strategy: Literal["fixed", "uniform", "poisson", "weighted", "shuffled", "min_separation"] = (
+        Field(
+            "fixed",
+            description="`fixed`: the same clients each round; `uniform`: each round draws anew, without replacement; `poisson`: each client "
+            "by itself with probability size / population, so that cohorts vary in size; `weighted`: in proportion to training examples, "
+            "without replacement; `shuffled`: every client once per pass, at most `size` a round; `min_separation`: `uniform` among the "
+            "clients whose last round is at least `separation_rounds` ago.",
+        )
     )
     min_reports: PositiveInt = Field(
         1,
@@ -35,7 +40,8 @@ class CohortConfig(Group):
         "2019: 0.3). 0 asks `size`.",
     )
     dropout_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="Probability that a client that was asked does not report: its battery, its network. Each client, each round."
+        0.0,
+        description="Probability that a client that was asked does not report: its battery, its network. Each client, each round.",
     )
     latency_median_seconds: PositiveFloat | None = Field(
         None,
@@ -57,7 +63,8 @@ class CohortConfig(Group):
         "within half a day of each other. `null`: all can always be asked.",
     )
     available_fraction: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        None, description="Part of the day in which a client can be asked; `null` is 0.5. With `day_rounds` only."
+        None,
+        description="Part of the day in which a client can be asked; `null` is 0.5. With `day_rounds` only.",
     )
 
     @model_validator(mode="after")
@@ -67,16 +74,23 @@ class CohortConfig(Group):
                 f"cohort.separation_rounds={self.separation_rounds} is set but cohort.strategy={self.strategy} ignores it. Remove it or "
                 "choose min_separation."
             )
-        needs = (("latency_sigma", "latency_median_seconds"), ("round_deadline_seconds", "latency_median_seconds"))
+        needs = (
+            ("latency_sigma", "latency_median_seconds"),
+            ("round_deadline_seconds", "latency_median_seconds"),
+        )
         for key, needed in (*needs, ("available_fraction", "day_rounds")):
             if getattr(self, key) is not None and getattr(self, needed) is None:
-                raise ValueError(f"cohort.{key}={getattr(self, key)} is set but without cohort.{needed} it is ignored. Set both or none.")
+                raise ValueError(
+                    f"cohort.{key}={getattr(self, key)} is set but without cohort.{needed} it is ignored. Set both or none."
+                )
         if self.over_selection_fraction and self.strategy == "poisson":
             raise ValueError(
                 f"cohort.over_selection_fraction={self.over_selection_fraction} does not go with cohort.strategy=poisson, whose size "
                 "varies. Remove it or raise cohort.size."
             )
-        if self.over_selection_fraction and not (self.dropout_fraction or self.latency_median_seconds):
+        if self.over_selection_fraction and not (
+            self.dropout_fraction or self.latency_median_seconds
+        ):
             raise ValueError(
                 f"cohort.over_selection_fraction={self.over_selection_fraction} asks clients whose reports would all be thrown away. "
                 "Remove it or set cohort.dropout_fraction or cohort.latency_median_seconds."

@@ -8,7 +8,14 @@ from pydantic import Field, field_validator, model_validator
 from fedpipe.config.base import OWN_FUNCTION, Group, Name, PositiveInt
 
 SOURCE_NAMES = (
-    *("mnist5k", "synthetic", "emnist", "emnist62", "cifar100", "shakespeare"),  # what ships, and what TFF downloads
+    *(
+        "mnist5k",
+        "synthetic",
+        "emnist",
+        "emnist62",
+        "cifar100",
+        "shakespeare",
+    ),  # what ships, and what TFF downloads
     *("parquet", "csv", "npz", "images", "sqlite", "leaf"),  # the user's own, read from data.path
 )
 
@@ -22,14 +29,17 @@ class DataConfig(Group):
         "source of your own (docs/sources.md).",
     )
     path: Name | None = Field(
-        None, description="File or folder of the sources that read the user's own (`parquet`, `csv`, ...), relative to the project."
+        None,
+        description="File or folder of the sources that read the user's own (`parquet`, `csv`, ...), relative to the project.",
     )
     client_column: Name | None = Field(
         "client",
         description="Column (`parquet`, `csv`) or array (`npz`) that names each example's client; `null`: there are no clients, "
         "`partition` makes them; a folder of `images` is then `label/image` instead of `client/label/image`.",
     )
-    label_column: Name = Field("label", description="Column (`parquet`, `csv`) or array (`npz`) with each example's label.")
+    label_column: Name = Field(
+        "label", description="Column (`parquet`, `csv`) or array (`npz`) with each example's label."
+    )
     feature_dtype: Literal["auto", "uint8", "int32", "float32"] = Field(
         "auto",
         description="What the features of your own files are. `uint8`: 0..255, divided by 255 before a model sees them; `int32`: "
@@ -51,9 +61,13 @@ class DataConfig(Group):
         description="Encoding of a `csv`, such as `utf-8`, `latin-1`, `cp1252` or `utf-16`. `null`: what its byte order mark says, else "
         "UTF-8.",
     )
-    decimal: Literal[".", ","] = Field(".", description="Sign before the fraction of a number in a `csv`.")
+    decimal: Literal[".", ","] = Field(
+        ".", description="Sign before the fraction of a number in a `csv`."
+    )
     column_names: list[Name] | None = Field(
-        None, min_length=1, description="Names of a `csv`'s columns where the file has no header; `null`: its first line names them."
+        None,
+        min_length=1,
+        description="Names of a `csv`'s columns where the file has no header; `null`: its first line names them.",
     )
     feature_columns: list[Name] | None = Field(
         None,
@@ -62,7 +76,9 @@ class DataConfig(Group):
         "label or split.",
     )
     ignore_columns: list[Name] | None = Field(
-        None, min_length=1, description="Columns (`parquet`, `csv`) that are left out; names or patterns such as `name_*`."
+        None,
+        min_length=1,
+        description="Columns (`parquet`, `csv`) that are left out; names or patterns such as `name_*`.",
     )
     partition: Literal["auto", "natural", "iid", "dirichlet", "pathological", "quantity"] = Field(
         "auto",
@@ -82,13 +98,21 @@ class DataConfig(Group):
         description="Concentration of the Dirichlet that gives each label's examples to the clients: small is skewed, large is even. Hsu "
         "et al. 2019 multiply theirs by each label's share: with ten even labels their 1.0 is 0.1 here. `dirichlet` only.",
     )
-    labels_per_client: PositiveInt = Field(2, description="Labels that each client has. `pathological` only.")
-    sigma: float = Field(
-        1.0, ge=0, le=5, description="Standard deviation of the logarithm of clients' sizes; 0 is equal sizes. `quantity` only."
+    labels_per_client: PositiveInt = Field(
+        2, description="Labels that each client has. `pathological` only."
     )
-    seed: int = Field(1, ge=0, description="Seed of partition and splits. Another value makes other shards.")
+    sigma: float = Field(
+        1.0,
+        ge=0,
+        le=5,
+        description="Standard deviation of the logarithm of clients' sizes; 0 is equal sizes. `quantity` only.",
+    )
+    seed: int = Field(
+        1, ge=0, description="Seed of partition and splits. Another value makes other shards."
+    )
     invert: bool = Field(
-        False, description="Turn ink = 1.0 into background = 1.0, or the reverse. Off: each source keeps its own convention."
+        False,
+        description="Turn ink = 1.0 into background = 1.0, or the reverse. Off: each source keeps its own convention.",
     )
     test_fraction: float = Field(
         0.2,
@@ -111,16 +135,19 @@ class DataConfig(Group):
         description="Fraction of the clients, rounded down, that never train: what a model is worth to clients it has not seen.",
     )
     central_test_examples: PositiveInt = Field(
-        1000, description="Examples of the central test set, drawn from all clients' test splits pooled; all of them if fewer."
+        1000,
+        description="Examples of the central test set, drawn from all clients' test splits pooled; all of them if fewer.",
     )
     shard_rows: Annotated[int, Field(ge=100, le=10_000_000)] = Field(
         65_536, description="Examples per file of the shards, about; a file holds whole clients."
     )
     memory_limit_mb: Annotated[int, Field(ge=64)] = Field(
-        1024, description="Memory that preparing the shards may add, in MB. A source that cannot keep within it is refused."
+        1024,
+        description="Memory that preparing the shards may add, in MB. A source that cannot keep within it is refused.",
     )
     cache_dir: str | None = Field(
-        None, description="Folder for downloaded sources (`emnist`), relative to the project; `null` is the user's cache."
+        None,
+        description="Folder for downloaded sources (`emnist`), relative to the project; `null` is the user's cache.",
     )
 
     @field_validator("separator")
@@ -128,42 +155,63 @@ class DataConfig(Group):
     def _one_character(cls, separator: str | None) -> str | None:
         if separator in (None, "tab", "\\t"):
             return None if separator is None else "\t"
-        if len(separator) != 1 or separator.isalnum() or separator in '"\r\n\0' or not separator.isascii():
-            raise ValueError(f"data.separator: expected one ASCII character such as ; or the word tab, found {separator!r}")
+        if (
+            len(separator) != 1
+            or separator.isalnum()
+            or separator in '"\r\n\0'
+            or not separator.isascii()
+        ):
+            raise ValueError(
+                f"data.separator: expected one ASCII character such as ; or the word tab, found {separator!r}"
+            )
         return separator
 
     @field_validator("encoding")
     @classmethod
     def _known_encoding(cls, encoding: str | None) -> str | None:
         if encoding is not None and not _is_text_encoding(encoding):
-            raise ValueError(f"data.encoding: expected an encoding that Python knows, such as utf-8, latin-1 or utf-16, found {encoding!r}")
+            raise ValueError(
+                f"data.encoding: expected an encoding that Python knows, such as utf-8, latin-1 or utf-16, found {encoding!r}"
+            )
         return encoding
 
     @model_validator(mode="after")
     def _refuse_what_the_source_ignores(self) -> "DataConfig":
-        readers: dict[str, tuple[str, ...]] = dict.fromkeys(("separator", "encoding", "decimal", "column_names"), ("csv",))
+        readers: dict[str, tuple[str, ...]] = dict.fromkeys(
+            ("separator", "encoding", "decimal", "column_names"), ("csv",)
+        )
         readers |= dict.fromkeys(("feature_columns", "ignore_columns"), ("csv", "parquet"))
         for key, sources in readers.items():
             value = getattr(self, key)
             own = OWN_FUNCTION.fullmatch(self.source)  # its function may read any setting
-            if value != type(self).model_fields[key].default and self.source not in sources and not own:
+            if (
+                value != type(self).model_fields[key].default
+                and self.source not in sources
+                and not own
+            ):
                 raise ValueError(
                     f"data.{key}={value} is set but data.source={self.source} ignores it. Remove it or choose {' or '.join(sources)}."
                 )
         if self.separator is not None and self.separator == self.decimal:
-            raise ValueError(f"data.separator and data.decimal are both {self.decimal!r}. Correct one of them.")
+            raise ValueError(
+                f"data.separator and data.decimal are both {self.decimal!r}. Correct one of them."
+            )
         return self
 
     @field_validator("source")
     @classmethod
     def _known_source(cls, source: str) -> str:
         if source not in SOURCE_NAMES and not OWN_FUNCTION.fullmatch(source):
-            raise ValueError(f"data.source: expected one of {', '.join(SOURCE_NAMES)}, or mypackage.module:function, found {source!r}")
+            raise ValueError(
+                f"data.source: expected one of {', '.join(SOURCE_NAMES)}, or mypackage.module:function, found {source!r}"
+            )
         return source
 
 
 def _is_text_encoding(name: str) -> bool:
     try:
-        return bool(codecs.lookup(name)._is_text_encoding)  # base64, rot13 and others are codecs, but no encodings of texts
+        return bool(
+            codecs.lookup(name)._is_text_encoding
+        )  # base64, rot13 and others are codecs, but no encodings of texts
     except (LookupError, ValueError):
         return False

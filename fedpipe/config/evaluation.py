@@ -9,7 +9,8 @@ class EvalConfig(Group):
     """When and on what the server's weights are evaluated."""
 
     every: PositiveInt = Field(
-        1, description="Rounds between evaluations on the central test set and the validation examples; round 0 and the last have one too."
+        1,
+        description="Rounds between evaluations on the central test set and the validation examples; round 0 and the last have one too.",
     )
     clients: PositiveInt = Field(
         1000,

@@ -33,7 +33,10 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     return parse_config(values, path.name, overrides)
 
 
-def read_params(path: Path, missing: str = "no such params file. Name one with --params, or run in a fedpipe project.") -> dict[str, Any]:
+def read_params(
+    path: Path,
+    missing: str = "no such params file. Name one with --params, or run in a fedpipe project.",
+) -> dict[str, Any]:
     """Return the mapping in the YAML file at `path`. Raises ConfigError if it cannot be read or is none; `missing` is for no file."""
     try:
         values = read_yaml(path, path.name)
@@ -42,7 +45,9 @@ def read_params(path: Path, missing: str = "no such params file. Name one with -
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{path.name}: expected a mapping of settings, found {type(values).__name__}.")
+        raise ConfigError(
+            f"{path.name}: expected a mapping of settings, found {type(values).__name__}."
+        )
     return values
 
 
@@ -64,7 +69,9 @@ def parse_config(values: Mapping[str, Any], where: str, overrides: Sequence[str]
         for error in err.errors():
             text = explain(error)
             problems.setdefault(_place_of(error, text, where, overrides), []).append(text)
-        raise ConfigError("; ".join(f"{place}: {'; '.join(texts)}" for place, texts in problems.items())) from err
+        raise ConfigError(
+            "; ".join(f"{place}: {'; '.join(texts)}" for place, texts in problems.items())
+        ) from err
     _refuse_secrets(config, where)
     return config
 
@@ -83,7 +90,9 @@ def flatten(config: BaseModel, prefix: str = "") -> dict[str, Any]:
 
 def flatten_result(config: Config) -> dict[str, Any]:
     """Return the settings by dotted key that a run's result may depend on: without those that only say where it is computed."""
-    return {key: value for key, value in flatten(config).items() if key not in PLACES} | {"runtime.groups": config.runtime.set_groups}
+    return {key: value for key, value in flatten(config).items() if key not in PLACES} | {
+        "runtime.groups": config.runtime.set_groups
+    }
 
 
 def known_keys() -> list[str]:
@@ -97,7 +106,9 @@ def refuse_repeated(overrides: Iterable[str], where: str = "-S") -> None:
     for override in overrides:
         key = override.partition("=")[0]
         if key in first:
-            raise ConfigError(f"{where} {first[key]} and {where} {override}: the same setting twice. Leave one of them out.")
+            raise ConfigError(
+                f"{where} {first[key]} and {where} {override}: the same setting twice. Leave one of them out."
+            )
         first[key] = override
 
 
@@ -109,17 +120,23 @@ def apply_override(values: dict[str, Any], override: str, where: str = "-S") -> 
     """
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise ConfigError(f"{where} {override}: expected KEY=VALUE, for example client.learning_rate=0.05.")
+        raise ConfigError(
+            f"{where} {override}: expected KEY=VALUE, for example client.learning_rate=0.05."
+        )
     if key not in known_keys():
         raise ConfigError(f"{where} {override}: unknown key '{key}'{nearest(key)}")
-    is_sign = len(text) == 1 and not text.isalnum() and text != "~"  # a separator such as , or |, which YAML would not read as a text
+    is_sign = (
+        len(text) == 1 and not text.isalnum() and text != "~"
+    )  # a separator such as , or |, which YAML would not read as a text
     value = text if is_sign else parse_yaml(text, f"{where} {override}")
     *groups, last = key.split(".")
     place = values
     for group in groups:
         inner = place.setdefault(group, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"{where} {override}: '{group}' holds {inner!r} in the params file, expected a mapping.")
+            raise ConfigError(
+                f"{where} {override}: '{group}' holds {inner!r} in the params file, expected a mapping."
+            )
         place = inner
     place[last] = value
 
@@ -130,7 +147,11 @@ def _place_of(error: Any, text: str, where: str, overrides: Sequence[str]) -> st
     key = ".".join(str(part) for part in error["loc"])
     if key in keys:
         return f"-S {keys[key]}"
-    named = [override for key, override in keys.items() if error["type"] == "value_error" and f"{key}=" in text]
+    named = [
+        override
+        for key, override in keys.items()
+        if error["type"] == "value_error" and f"{key}=" in text
+    ]
     return f"{where} with {' '.join(f'-S {override}' for override in named)}" if named else where
 
 
@@ -138,7 +159,11 @@ def _refuse_secrets(config: Config, where: str) -> None:
     """Refuse a setting that holds a password or a token: settings are recorded, in MLflow, Prefect, DVC and the run's folder."""
     usual = flatten(Config())
     for key, value in flatten(config).items():
-        if isinstance(value, str | list | tuple | dict) and value != usual[key] and hide(str(value)) != str(value):
+        if (
+            isinstance(value, str | list | tuple | dict)
+            and value != usual[key]
+            and hide(str(value)) != str(value)
+        ):
             raise ConfigError(
                 f"{where}: '{key}': expected a setting without a password or token, found {hide(str(value))}. Settings are recorded with "
                 "the run: keep secrets in the environment."
@@ -159,7 +184,11 @@ def nearest(key: str) -> str:
     elif not close:
         close = same_end[:1]
     meant = " or ".join(f"'{name}'" for name in close)
-    return f"; did you mean {meant}?" if close else f". Known keys: {', '.join(keys[:4])}, ... (see docs/params.md)."
+    return (
+        f"; did you mean {meant}?"
+        if close
+        else f". Known keys: {', '.join(keys[:4])}, ... (see docs/params.md)."
+    )
 
 
 def explain(error: Any) -> str:

@@ -33,7 +33,9 @@ class ModelConfig(Group):
     @classmethod
     def _known_model(cls, name: str) -> str:
         if name not in MODEL_NAMES and not OWN_FUNCTION.fullmatch(name):
-            raise ValueError(f"model.name: expected one of {', '.join(MODEL_NAMES)}, or mypackage.module:function, found {name!r}")
+            raise ValueError(
+                f"model.name: expected one of {', '.join(MODEL_NAMES)}, or mypackage.module:function, found {name!r}"
+            )
         return name
 
     @model_validator(mode="after")
@@ -41,5 +43,7 @@ class ModelConfig(Group):
         for key in ("tokens", "positions"):
             value = getattr(self, key)
             if self.name != "lstm" and value != type(self).model_fields[key].default:
-                raise ValueError(f"model.{key}={value} is set but model.name={self.name} ignores it. Remove it or choose lstm.")
+                raise ValueError(
+                    f"model.{key}={value} is set but model.name={self.name} ignores it. Remove it or choose lstm."
+                )
         return self

@@ -28,20 +28,24 @@ class PrivacyConfig(Group):
         description="L2 norm at which each client's update is clipped. `adaptive`: where the clip starts; `null` is 0.1 there.",
     )
     noise_multiplier: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
-        None, description="Standard deviation of the noise on the sum of updates, over the clip. This or `epsilon`; 0 is no noise."
+        None,
+        description="Standard deviation of the noise on the sum of updates, over the clip. This or `epsilon`; 0 is no noise.",
     )
     epsilon: PositiveFloat | None = Field(
         None,
         description="Target: the noise is calibrated so that all rounds together have at most this epsilon. This or `noise_multiplier`.",
     )
     delta: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None, description="The delta that epsilon is reported for, above 0 and below 1: below 1 / number of clients."
+        None,
+        description="The delta that epsilon is reported for, above 0 and below 1: below 1 / number of clients.",
     )
     max_epsilon: PositiveFloat | None = Field(
-        None, description="Budget: the training stops before a round whose epsilon would be above it; `null` is none."
+        None,
+        description="Budget: the training stops before a round whose epsilon would be above it; `null` is none.",
     )
     target_quantile: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None, description="Fraction of the updates that should be below the clip; `null` is 0.5. `adaptive` only."
+        None,
+        description="Fraction of the updates that should be below the clip; `null` is 0.5. `adaptive` only.",
     )
     restart_rounds: PositiveInt | None = Field(
         None,
@@ -72,7 +76,9 @@ class PrivacyConfig(Group):
         return self.mechanism != "none"
 
 
-def problem_of(privacy: PrivacyConfig, cohort: Group, weighting: str, plain_mean: bool, debug: bool) -> str | None:
+def problem_of(
+    privacy: PrivacyConfig, cohort: Group, weighting: str, plain_mean: bool, debug: bool
+) -> str | None:
     """Return what is wrong with the settings of privacy beside the others, `None` if nothing.
 
     Args:
@@ -89,7 +95,9 @@ def problem_of(privacy: PrivacyConfig, cohort: Group, weighting: str, plain_mean
     for key, reader in (("target_quantile", "adaptive"), ("restart_rounds", "tree")):
         value = getattr(privacy, key)
         if value is not None and privacy.mechanism != reader:
-            return f"privacy.{key}={value} is set but {name} ignores it. Remove it or choose {reader}."
+            return (
+                f"privacy.{key}={value} is set but {name} ignores it. Remove it or choose {reader}."
+            )
     if privacy.clip_norm is None and privacy.mechanism != "adaptive":
         return f"{name}: expected privacy.clip_norm, found null. Set the norm at which a client's update is clipped."
     if (privacy.noise_multiplier is None) == (privacy.epsilon is None):
@@ -98,14 +106,16 @@ def problem_of(privacy: PrivacyConfig, cohort: Group, weighting: str, plain_mean
     if privacy.delta is None:
         return f"{name}: expected privacy.delta, found null. Set one well below 1 / number of clients, such as 1e-5."
     if privacy.max_epsilon is not None and privacy.noise_multiplier in (None, 0.0):
-        because = "privacy.epsilon is the budget" if privacy.noise_multiplier is None else "without noise there is no privacy to budget"
+        because = (
+            "privacy.epsilon is the budget"
+            if privacy.noise_multiplier is None
+            else "without noise there is no privacy to budget"
+        )
         return f"privacy.max_epsilon={privacy.max_epsilon} is set but {because}. Remove it."
     strategy, least = getattr(cohort, "strategy", ""), getattr(cohort, "min_reports", 1)
     fitting = TREE_STRATEGIES if privacy.mechanism == "tree" else GAUSSIAN_STRATEGIES
     if strategy not in fitting:
-        return (
-            f"{name}: expected cohort.strategy to be one that its accountant covers ({', '.join(fitting)}), found {strategy}. Choose one."
-        )
+        return f"{name}: expected cohort.strategy to be one that its accountant covers ({', '.join(fitting)}), found {strategy}. Choose one."
     uneven = next((key for key in _UNEVEN if getattr(cohort, key, None)), None)
     if uneven is not None and strategy in _SAMPLED:
         return (
@@ -147,6 +157,10 @@ def problem_of_release(privacy: PrivacyConfig, data: DataConfig, register: bool)
             "Remove it or set tracking.register=true."
         )
     if privacy.public_validation and (data.held_out_fraction or not data.validation_fraction):
-        other = "data.held_out_fraction has clients that never train validate" if data.held_out_fraction else "nothing is validated"
+        other = (
+            "data.held_out_fraction has clients that never train validate"
+            if data.held_out_fraction
+            else "nothing is validated"
+        )
         return f"privacy.public_validation=True is set but {other}. Remove it."
     return None

@@ -40,7 +40,13 @@ _TABLE = "| setting | type | default | what |\n| --- | --- | --- | --- |"
 
 
 def _row(key: str, field: FieldInfo) -> str:
-    default = "null" if field.default is None else str(field.default).lower() if isinstance(field.default, bool) else field.default
+    default = (
+        "null"
+        if field.default is None
+        else str(field.default).lower()
+        if isinstance(field.default, bool)
+        else field.default
+    )
     return f"| `{key}` | {_type_text(field.annotation, field.metadata)} | `{default}` | {field.description} |"
 
 
@@ -56,7 +62,12 @@ def _type_text(annotation: Any, metadata: Any = ()) -> str:
     if annotation is type(None):
         return "`null`"
     signs = {Ge: ("ge", ">="), Gt: ("gt", ">"), Le: ("le", "<="), Lt: ("lt", "<")}
-    bounds = [f"{sign} {getattr(m, name)}" for m in metadata for kind, (name, sign) in signs.items() if isinstance(m, kind)]
+    bounds = [
+        f"{sign} {getattr(m, name)}"
+        for m in metadata
+        for kind, (name, sign) in signs.items()
+        if isinstance(m, kind)
+    ]
     return " ".join([annotation.__name__, ", ".join(bounds)]).strip()
 
 

@@ -25,7 +25,9 @@ def split_address(address: str) -> tuple[str, int]:
     """
     found = _ADDRESS.fullmatch(address)
     if not found or int(found[3]) > 65535:
-        raise ValueError(f"expected host:port, such as worker1:7100 or [fd00::2]:7100, found {address!r}")
+        raise ValueError(
+            f"expected host:port, such as worker1:7100 or [fd00::2]:7100, found {address!r}"
+        )
     return found[1] or found[2], int(found[3])
 
 
@@ -62,9 +64,7 @@ def problem_of_remote(config: Any) -> str | None:
     if named is not None and named.ignored("runtime.groups"):
         return f"algorithm.name={config.algorithm.name} {whole}: it does not compute its clients in groups. {mend}"
     if config.privacy.on:
-        return (
-            f"privacy.mechanism={config.privacy.mechanism} {whole}: noise is added to what each client sends, not to sums of groups. {mend}"
-        )
+        return f"privacy.mechanism={config.privacy.mechanism} {whole}: noise is added to what each client sends, not to sums of groups. {mend}"
     if aggregator.name != "mean":
         return f"aggregator.name={aggregator.name} {whole}: it must see each client's update, not sums of groups. {mend}"
     for part in ("clipping", "zeroing", "secure", "compression_bits"):

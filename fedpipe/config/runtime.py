@@ -16,7 +16,9 @@ class RuntimeConfig(Group):
         description="Own network namespace for the TFF worker. `auto`: where the kernel allows, with a warning where not; "
         "`required`: an error where not.",
     )
-    workers: PositiveInt = Field(1, description="Local TFF workers over which the clients of a round are spread.")
+    workers: PositiveInt = Field(
+        1, description="Local TFF workers over which the clients of a round are spread."
+    )
     groups: PositiveInt | None = Field(
         None,
         description="Groups in which a round's clients are computed where the aggregator allows it; `null` is one for each usable "
@@ -28,7 +30,8 @@ class RuntimeConfig(Group):
         "one. Results do not depend on which or how many.",
     )
     certs: Name = Field(
-        "certs", description="Folder of the certificates for `remote`, relative to the project; `fedpipe worker certs` makes them."
+        "certs",
+        description="Folder of the certificates for `remote`, relative to the project; `fedpipe worker certs` makes them.",
     )
     data: Literal["resident", "by_value"] = Field(
         "resident",
@@ -45,13 +48,22 @@ class RuntimeConfig(Group):
         description="Run clients one by one in this process, without a worker: breakpoints and prints in client work are reached, "
         "errors name round, client and step. Slow.",
     )
-    start_timeout_seconds: PositiveFloat = Field(60.0, description="Seconds until a started TFF worker must answer.")
-    round_timeout_seconds: PositiveFloat = Field(600.0, description="Seconds that one round may take before its worker is given up.")
-    checkpoint_every: PositiveInt = Field(
-        1, description="Rounds between checkpoints, from which an interrupted run goes on; round 0 and the last are saved too."
+    start_timeout_seconds: PositiveFloat = Field(
+        60.0, description="Seconds until a started TFF worker must answer."
     )
-    checkpoints_keep: PositiveInt = Field(3, description="How many of the last checkpoints to keep, besides the first and the best.")
-    max_restarts: int = Field(2, ge=0, description="How often in a run a lost worker is replaced and its round repeated.")
+    round_timeout_seconds: PositiveFloat = Field(
+        600.0, description="Seconds that one round may take before its worker is given up."
+    )
+    checkpoint_every: PositiveInt = Field(
+        1,
+        description="Rounds between checkpoints, from which an interrupted run goes on; round 0 and the last are saved too.",
+    )
+    checkpoints_keep: PositiveInt = Field(
+        3, description="How many of the last checkpoints to keep, besides the first and the best."
+    )
+    max_restarts: int = Field(
+        2, ge=0, description="How often in a run a lost worker is replaced and its round repeated."
+    )
     worker_memory_limit_mb: Annotated[int, Field(ge=64)] | None = Field(
         None,
         description="Resident memory of a TFF worker, in MB, above which it is replaced by a new one after the round; `null` is no "

@@ -28,32 +28,46 @@ from fedpipe.config.training import ServerConfig as ServerConfig
 class Config(Group):
     """All settings of one run."""
 
-    seed: int = Field(1, ge=0, description="Seed of all draws of training (cohorts, shuffles, initial weights).")
+    seed: int = Field(
+        1, ge=0, description="Seed of all draws of training (cohorts, shuffles, initial weights)."
+    )
     rounds: PositiveInt = Field(15, description="Rounds of training.")
     data: DataConfig = Field(default_factory=DataConfig, description=DataConfig.__doc__)
     cohort: CohortConfig = Field(default_factory=CohortConfig, description=CohortConfig.__doc__)
     model: ModelConfig = Field(default_factory=ModelConfig, description=ModelConfig.__doc__)
-    algorithm: AlgorithmConfig = Field(default_factory=AlgorithmConfig, description=AlgorithmConfig.__doc__)
+    algorithm: AlgorithmConfig = Field(
+        default_factory=AlgorithmConfig, description=AlgorithmConfig.__doc__
+    )
     client: ClientConfig = Field(default_factory=ClientConfig, description=ClientConfig.__doc__)
     server: ServerConfig = Field(default_factory=ServerConfig, description=ServerConfig.__doc__)
-    aggregator: AggregatorConfig = Field(default_factory=AggregatorConfig, description=AggregatorConfig.__doc__)
+    aggregator: AggregatorConfig = Field(
+        default_factory=AggregatorConfig, description=AggregatorConfig.__doc__
+    )
     privacy: PrivacyConfig = Field(default_factory=PrivacyConfig, description=PrivacyConfig.__doc__)
     eval: EvalConfig = Field(default_factory=EvalConfig, description=EvalConfig.__doc__)
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig, description=RuntimeConfig.__doc__)
-    tracking: TrackingConfig = Field(default_factory=TrackingConfig, description=TrackingConfig.__doc__)
+    tracking: TrackingConfig = Field(
+        default_factory=TrackingConfig, description=TrackingConfig.__doc__
+    )
 
     @property
     def validates(self) -> bool:
         """Return whether there are validation examples: of a private run those of the clients that never train."""
-        return bool(self.data.validation_fraction or (self.privacy.on and self.data.held_out_fraction))
+        return bool(
+            self.data.validation_fraction or (self.privacy.on and self.data.held_out_fraction)
+        )
 
     @model_validator(mode="after")
     def _refuse_what_would_be_ignored(self) -> "Config":
         made = self.data.partition not in ("auto", "natural")
         if self.data.source == "mnist5k" and self.data.partition == "natural":
-            raise ValueError("data.source=mnist5k has no clients of its own, found data.partition=natural. Set data.partition=dirichlet.")
+            raise ValueError(
+                "data.source=mnist5k has no clients of its own, found data.partition=natural. Set data.partition=dirichlet."
+            )
         if (made or self.data.source == "mnist5k") and self.data.clients is None:
-            raise ValueError(f"data.clients is null, but data.partition={self.data.partition} must know how many to make. Set a number.")
+            raise ValueError(
+                f"data.clients is null, but data.partition={self.data.partition} must know how many to make. Set a number."
+            )
         if self.data.clients is not None and self.cohort.size > self.data.clients:
             raise ValueError(
                 f"cohort.size={self.cohort.size} is larger than the population, data.clients={self.data.clients}. "
@@ -87,7 +101,11 @@ class Config(Group):
         if problem:
             raise ValueError(problem)
         reader = each_client_by(self)
-        if self.runtime.groups is not None and reader is not None and self.algorithm.name in ALGORITHMS:
+        if (
+            self.runtime.groups is not None
+            and reader is not None
+            and self.algorithm.name in ALGORITHMS
+        ):
             raise ValueError(
                 f"runtime.groups={self.runtime.groups} is set but {reader} ignores it: it must see each client's update, not sums of "
                 "groups. Remove it."
@@ -95,7 +113,11 @@ class Config(Group):
         return self
 
     def _refuse_what_the_schedules_ignore(self) -> None:
-        readers = {"decay_rate": "exponential", "decay_rounds": "exponential", "final_fraction": "cosine"}
+        readers = {
+            "decay_rate": "exponential",
+            "decay_rounds": "exponential",
+            "final_fraction": "cosine",
+        }
         for side, settings in (("client", self.client), ("server", self.server)):
             for key, reader in readers.items():
                 value = getattr(settings, key)
@@ -112,13 +134,22 @@ class Config(Group):
     def _refuse_what_the_optimizers_ignore(self) -> None:
         named = ALGORITHMS.get(self.algorithm.name)
         brought = named.server_optimizer if named else None
-        for side, settings, optimizer in (("client", self.client, None), ("server", self.server, brought)):
+        for side, settings, optimizer in (
+            ("client", self.client, None),
+            ("server", self.server, brought),
+        ):
             chosen = optimizer or settings.optimizer
             for key, readers in _READ_BY.items():
                 value = getattr(settings, key, None)
                 if value is not None and chosen not in readers:
-                    said = f"algorithm.name={self.algorithm.name}" if optimizer else f"{side}.optimizer={chosen}"
-                    raise ValueError(f"{side}.{key}={value} is set but {said} ignores it. Remove it or choose {' or '.join(readers)}.")
+                    said = (
+                        f"algorithm.name={self.algorithm.name}"
+                        if optimizer
+                        else f"{side}.optimizer={chosen}"
+                    )
+                    raise ValueError(
+                        f"{side}.{key}={value} is set but {said} ignores it. Remove it or choose {' or '.join(readers)}."
+                    )
 
     def _refuse_what_the_aggregator_ignores(self) -> None:
         chosen, readers = self.aggregator, {"trim_fraction": "trimmed_mean", "byzantine": "krum"}
@@ -134,23 +165,34 @@ class Config(Group):
                 f"client.weighting={self.client.weighting} is set but aggregator.name={chosen.name} counts every client alike. "
                 "Remove it or choose mean."
             )
-        if chosen.name == "krum" and min(self.cohort.size, self.cohort.min_reports) <= 2 * chosen.byzantine + 2:
+        if (
+            chosen.name == "krum"
+            and min(self.cohort.size, self.cohort.min_reports) <= 2 * chosen.byzantine + 2
+        ):
             raise ValueError(
                 f"aggregator.name=krum with byzantine={chosen.byzantine}: expected more than {2 * chosen.byzantine + 2} reports, "
                 f"found cohort.min_reports={self.cohort.min_reports} of cohort.size={self.cohort.size}. Raise cohort.min_reports or lower "
                 "byzantine."
             )
-        if chosen.compression_bits is not None and (chosen.clipping or chosen.zeroing or chosen.secure):
+        if chosen.compression_bits is not None and (
+            chosen.clipping or chosen.zeroing or chosen.secure
+        ):
             other = next(key for key in ("clipping", "zeroing", "secure") if getattr(chosen, key))
-            raise ValueError(f"aggregator.compression_bits={chosen.compression_bits} does not go with {other}=True. Remove one of them.")
+            raise ValueError(
+                f"aggregator.compression_bits={chosen.compression_bits} does not go with {other}=True. Remove one of them."
+            )
         if self.runtime.debug and chosen != AggregatorConfig():
-            raise ValueError("runtime.debug=True takes the plain mean, found another. Remove the settings of aggregator, or runtime.debug.")
+            raise ValueError(
+                "runtime.debug=True takes the plain mean, found another. Remove the settings of aggregator, or runtime.debug."
+            )
 
     def _refuse_what_the_algorithm_ignores(self) -> None:
         named = ALGORITHMS.get(self.algorithm.name)
         if named is None:
             return
-        by_norm = next((key for key in ("clipping", "zeroing") if getattr(self.aggregator, key)), None)
+        by_norm = next(
+            (key for key in ("clipping", "zeroing") if getattr(self.aggregator, key)), None
+        )
         if named.sends_more and (by_norm or self.aggregator.name == "krum"):
             setting = f"aggregator.{by_norm}=True" if by_norm else "aggregator.name=krum"
             raise ValueError(
@@ -158,13 +200,29 @@ class Config(Group):
                 f"{named.sends_more} beside its update, which would decide. Choose aggregator.name=median or trimmed_mean, which "
                 "look at each coordinate alone, or another algorithm."
             )
-        for group in ("cohort", "algorithm", "client", "server", "aggregator", "privacy", "runtime"):
+        for group in (
+            "cohort",
+            "algorithm",
+            "client",
+            "server",
+            "aggregator",
+            "privacy",
+            "runtime",
+        ):
             settings = getattr(self, group)
             for name, field in type(settings).model_fields.items():
                 value = getattr(settings, name)
                 if named.ignored(f"{group}.{name}") and value != field.default:
-                    because = f": {named.why_ignored(f'{group}.{name}')}" if named.because and group != "algorithm" else ""
-                    others = [other for other, entry in ALGORITHMS.items() if not entry.ignored(f"{group}.{name}")]
+                    because = (
+                        f": {named.why_ignored(f'{group}.{name}')}"
+                        if named.because and group != "algorithm"
+                        else ""
+                    )
+                    others = [
+                        other
+                        for other, entry in ALGORITHMS.items()
+                        if not entry.ignored(f"{group}.{name}")
+                    ]
                     raise ValueError(
                         f"{group}.{name}={value} is set but algorithm.name={self.algorithm.name} ignores it{because}. "
                         f"Remove it or choose algorithm.name={others[0]}."

@@ -5,15 +5,32 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from fedpipe.config.base import Group, Name, PositiveInt
 from fedpipe.config.load import known_keys, nearest, read_params
 from fedpipe.config.schema import Config
-from fedpipe.config.sweep_space import Dimension, SpaceValue, count_points, number_of, problem_of_conditions
+from fedpipe.config.sweep_space import (
+    Dimension,
+    SpaceValue,
+    count_points,
+    number_of,
+    problem_of_conditions,
+)
 from fedpipe.errors import ConfigError
 
-METRICS = {"validation/accuracy": "maximize", "validation/loss": "minimize", "validation/calibration_error": "minimize"}
+METRICS = {
+    "validation/accuracy": "maximize",
+    "validation/loss": "minimize",
+    "validation/calibration_error": "minimize",
+}
 """What a child may be judged by, and which way is better."""
 
 MOST_CHILDREN = 10_000
@@ -40,7 +57,10 @@ class PruningConfig(Group):
 class SweepConfig(Group):
     """All settings of one sweep."""
 
-    name: SweepName | None = Field(None, description="Name of the sweep and of its folder; `null` is the file's, without its ending.")
+    name: SweepName | None = Field(
+        None,
+        description="Name of the sweep and of its folder; `null` is the file's, without its ending.",
+    )
     search: Literal["grid", "random", "tpe"] = Field(
         "tpe",
         description="`grid`: every combination; `random`: drawn evenly; `tpe`: Optuna's tree-structured Parzen estimator, which draws "
@@ -51,34 +71,56 @@ class SweepConfig(Group):
         description="What children are judged by, at the round that validation chose: `validation/accuracy`, `validation/loss` or "
         "`validation/calibration_error`.",
     )
-    direction: Literal["maximize", "minimize"] | None = Field(None, description="Which way is better; `null` is the metric's own.")
-    trials: Annotated[int, Field(ge=1, le=MOST_CHILDREN)] | None = Field(
-        None, description="Number of children, pruned and failed ones included. Not for `grid`, which knows it."
+    direction: Literal["maximize", "minimize"] | None = Field(
+        None, description="Which way is better; `null` is the metric's own."
     )
-    seed: int = Field(1, ge=0, description="Seed of the search; that of the trainings is the params file's.")
-    pruning: PruningConfig | None = Field(None, description="When a child is ended early; `null` is never.")
-    max_parallel: PositiveInt | None = Field(None, description="Children at a time; `null`: as many as cores and memory allow.")
+    trials: Annotated[int, Field(ge=1, le=MOST_CHILDREN)] | None = Field(
+        None,
+        description="Number of children, pruned and failed ones included. Not for `grid`, which knows it.",
+    )
+    seed: int = Field(
+        1, ge=0, description="Seed of the search; that of the trainings is the params file's."
+    )
+    pruning: PruningConfig | None = Field(
+        None, description="When a child is ended early; `null` is never."
+    )
+    max_parallel: PositiveInt | None = Field(
+        None, description="Children at a time; `null`: as many as cores and memory allow."
+    )
     cores_per_child: PositiveInt = Field(
-        1, description="Cores that a child uses. Where `runtime.groups` is `null`, it becomes this in children that compute in groups."
+        1,
+        description="Cores that a child uses. Where `runtime.groups` is `null`, it becomes this in children that compute in groups.",
     )
     memory_per_child_mb: Annotated[int, Field(ge=64)] = Field(
-        1200, description="Memory that a child is expected to need, in MB: as many are started as fit into what is free."
+        1200,
+        description="Memory that a child is expected to need, in MB: as many are started as fit into what is free.",
     )
-    params: Name = Field("params.yaml", description="Params file under the children's settings, relative to the project.")
-    overrides: list[str] = Field(default_factory=list, description="Settings laid over it, such as `rounds=50`.")
-    space: dict[str, SpaceValue] = Field(description="Of each setting that is searched, its values, by dotted key.")
+    params: Name = Field(
+        "params.yaml",
+        description="Params file under the children's settings, relative to the project.",
+    )
+    overrides: list[str] = Field(
+        default_factory=list, description="Settings laid over it, such as `rounds=50`."
+    )
+    space: dict[str, SpaceValue] = Field(
+        description="Of each setting that is searched, its values, by dotted key."
+    )
 
     @field_validator("space")
     @classmethod
     def _known_settings(cls, space: dict[str, Dimension]) -> dict[str, Dimension]:
         if not space:
-            raise ValueError(f"space: expected at least one setting, found none. Add one, such as {_EXAMPLE}.")
+            raise ValueError(
+                f"space: expected at least one setting, found none. Add one, such as {_EXAMPLE}."
+            )
         for key, dimension in space.items():
             if key not in known_keys():
                 raise ValueError(f"space: unknown setting '{key}'{nearest(key)}")
             for prefix, why in _NOT_SEARCHED.items():
                 if key.startswith(prefix):
-                    raise ValueError(f"space: expected settings of the training, found '{key}': {why}. Set it in overrides.")
+                    raise ValueError(
+                        f"space: expected settings of the training, found '{key}': {why}. Set it in overrides."
+                    )
             if dimension.choices is None and number_of(key) is None:
                 raise ValueError(f"space: '{key}' is no number: expected choices, found a range.")
             if (
@@ -86,7 +128,9 @@ class SweepConfig(Group):
                 and number_of(key) is int
                 and not (dimension.min.is_integer() and float(dimension.max or 0).is_integer())
             ):
-                raise ValueError(f"space: '{key}' is a whole number, found the range {dimension.min} to {dimension.max}.")
+                raise ValueError(
+                    f"space: '{key}' is a whole number, found the range {dimension.min} to {dimension.max}."
+                )
         problem = problem_of_conditions(space)
         if problem:
             raise ValueError(problem)
@@ -95,26 +139,46 @@ class SweepConfig(Group):
     @model_validator(mode="after")
     def _refuse_what_cannot_be(self) -> "SweepConfig":
         if self.metric not in METRICS:
-            test = " Test data never choose anything." if self.metric.startswith(("test", "final", "best")) else ""
-            raise ValueError(f"metric: expected one of {', '.join(METRICS)}, found '{self.metric}'.{test}")
+            test = (
+                " Test data never choose anything."
+                if self.metric.startswith(("test", "final", "best"))
+                else ""
+            )
+            raise ValueError(
+                f"metric: expected one of {', '.join(METRICS)}, found '{self.metric}'.{test}"
+            )
         if self.direction not in (None, METRICS[self.metric]):
-            raise ValueError(f"direction={self.direction}: {self.metric} is better the other way. Remove direction.")
+            raise ValueError(
+                f"direction={self.direction}: {self.metric} is better the other way. Remove direction."
+            )
         if self.search == "grid":
             for key, dimension in self.space.items():
-                if dimension.choices is None and dimension.points is None and number_of(key) is not int:
-                    raise ValueError(f"space: '{key}': search=grid takes how many values of the range? Set points.")
+                if (
+                    dimension.choices is None
+                    and dimension.points is None
+                    and number_of(key) is not int
+                ):
+                    raise ValueError(
+                        f"space: '{key}': search=grid takes how many values of the range? Set points."
+                    )
             count = count_points(self.space, MOST_CHILDREN)
             if count > MOST_CHILDREN:
-                raise ValueError(f"search=grid: expected at most {MOST_CHILDREN} combinations, found more. Choose random or tpe.")
+                raise ValueError(
+                    f"search=grid: expected at most {MOST_CHILDREN} combinations, found more. Choose random or tpe."
+                )
             if self.trials is not None:
                 raise ValueError(
                     f"trials={self.trials} is set but search=grid runs every combination, here {count}. Remove it or choose random."
                 )
         elif self.trials is None:
-            raise ValueError(f"trials: search={self.search} needs the number of children. Set trials.")
+            raise ValueError(
+                f"trials: search={self.search} needs the number of children. Set trials."
+            )
         for key, dimension in self.space.items():
             if dimension.points is not None and self.search != "grid":
-                raise ValueError(f"space: '{key}': points={dimension.points} is set but search={self.search} ignores it. Remove it.")
+                raise ValueError(
+                    f"space: '{key}': points={dimension.points} is set but search={self.search} ignores it. Remove it."
+                )
         return self
 
     @property
@@ -134,7 +198,9 @@ def load_sweep(path: Path) -> SweepConfig:
     Raises:
         ConfigError: the file cannot be read, a key is unknown, a value does not fit, or the metric is of the test split.
     """
-    values = read_params(path, "no such sweep file. Name one, as in `fedpipe sweep sweep.yaml` (docs/sweeps.md).")
+    values = read_params(
+        path, "no such sweep file. Name one, as in `fedpipe sweep sweep.yaml` (docs/sweeps.md)."
+    )
     _refuse_what_is_no_sweep(path, values)
     try:
         sweep = SweepConfig.model_validate(values)
@@ -146,7 +212,9 @@ def load_sweep(path: Path) -> SweepConfig:
 
 def _refuse_what_is_no_sweep(path: Path, values: Mapping[str, Any]) -> None:
     """Raise ConfigError for a params file, and for a file without a space."""
-    settings = [key for key in values if key in Config.model_fields and key not in SweepConfig.model_fields]
+    settings = [
+        key for key in values if key in Config.model_fields and key not in SweepConfig.model_fields
+    ]
     if "space" not in values and settings:
         raise ConfigError(
             f"{path.name}: expected a sweep file, found a params file: it has the settings {', '.join(settings[:3])} and no space. Name "
@@ -154,9 +222,15 @@ def _refuse_what_is_no_sweep(path: Path, values: Mapping[str, Any]) -> None:
         )
     if not isinstance(values.get("space"), Mapping):
         found = "no such key" if "space" not in values else f"{values['space']!r}"
-        raise ConfigError(f"{path.name}: space: expected the settings that are searched, found {found}. Add one, such as {_EXAMPLE}.")
+        raise ConfigError(
+            f"{path.name}: space: expected the settings that are searched, found {found}. Add one, such as {_EXAMPLE}."
+        )
     for key, value in values["space"].items():
-        if key in Config.model_fields and isinstance(value, Mapping) and not set(value) & set(Dimension.model_fields):
+        if (
+            key in Config.model_fields
+            and isinstance(value, Mapping)
+            and not set(value) & set(Dimension.model_fields)
+        ):
             dotted = f"{key}.{next(iter(value), 'name')}"
             raise ConfigError(
                 f"{path.name}: space: expected dotted keys such as '{dotted}', found the group '{key}'. Write '{dotted}: ...'."
@@ -171,7 +245,11 @@ def _explain(error: Any) -> str:
         if len(error["loc"]) == 1 and key in known_keys():
             return f"unknown key '{key}': it is a setting of the training. Search it under space, or set it under overrides: [{key}=...]"
         close = difflib.get_close_matches(str(error["loc"][-1]), list(model.model_fields), n=1)
-        return f"unknown key '{key}'" + (f"; did you mean '{close[0]}'?" if close else f". Known keys: {', '.join(model.model_fields)}.")
+        return f"unknown key '{key}'" + (
+            f"; did you mean '{close[0]}'?"
+            if close
+            else f". Known keys: {', '.join(model.model_fields)}."
+        )
     if error["type"] == "value_error":
         text = str(error["ctx"]["error"])
         if len(error["loc"]) < 2 or error["loc"][0] != "space":

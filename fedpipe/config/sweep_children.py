@@ -11,7 +11,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from fedpipe.config.groups import computes_in_groups
-from fedpipe.config.load import apply_override, explain, known_keys, parse_config, read_params, refuse_repeated
+from fedpipe.config.load import (
+    apply_override,
+    explain,
+    known_keys,
+    parse_config,
+    read_params,
+    refuse_repeated,
+)
 from fedpipe.config.schema import Config
 from fedpipe.config.sweep import SweepConfig
 from fedpipe.config.sweep_space import Dimension, Point, Value, ends_of, grid_points, ordered, walk
@@ -39,7 +46,9 @@ class SweepBase:
     params: str = "params.yaml"
 
 
-def read_base(sweep: SweepConfig, params: Path, where: str, overrides: Sequence[str] = ()) -> SweepBase:
+def read_base(
+    sweep: SweepConfig, params: Path, where: str, overrides: Sequence[str] = ()
+) -> SweepBase:
     """Return the settings under a sweep's children: the params file, then the sweep's overrides, then those of the command line.
 
     Args:
@@ -59,13 +68,17 @@ def read_base(sweep: SweepConfig, params: Path, where: str, overrides: Sequence[
             apply_override(values, text, place)
             key = text.partition("=")[0]
             if key in sweep.space:
-                raise ConfigError(f"{place} {text} is set but the sweep searches '{key}'. Remove it, or take '{key}' out of the space.")
+                raise ConfigError(
+                    f"{place} {text} is set but the sweep searches '{key}'. Remove it, or take '{key}' out of the space."
+                )
             places[key] = f"{place} {text}"
     for error in _errors(values):
         loc = error["loc"]
         # What a whole group or all settings say of each other is judged with a child's values.
         if error["type"] != "value_error" or len(loc) > 1:
-            raise ConfigError(f"{places.get('.'.join(map(str, loc[:2])), params.name)}: {explain(error)}")
+            raise ConfigError(
+                f"{places.get('.'.join(map(str, loc[:2])), params.name)}: {explain(error)}"
+            )
     return SweepBase(values, where=where, params=params.name)
 
 
@@ -95,9 +108,15 @@ def child_config(base: SweepBase, point: Mapping[str, Value]) -> Config:
         place[last] = value
     said = ", ".join(f"{key}={_text(value)}" for key, value in point.items())
     config = parse_config(values, f"{base.where}: child with {said}")
-    if base.groups is None or config.runtime.set_groups is not None or not computes_in_groups(config):
+    if (
+        base.groups is None
+        or config.runtime.set_groups is not None
+        or not computes_in_groups(config)
+    ):
         return config
-    return config.model_copy(update={"runtime": config.runtime.model_copy(update={"groups": base.groups})})
+    return config.model_copy(
+        update={"runtime": config.runtime.model_copy(update={"groups": base.groups})}
+    )
 
 
 def first_child(sweep: SweepConfig, base: SweepBase) -> Config:
@@ -135,8 +154,14 @@ def _with_advice(message: str, sweep: SweepConfig, base: SweepBase, point: Point
     key, value, cause, cause_value = found.groups()
     if cause not in sweep.space:
         has = f"All children have {cause}={cause_value}"
-        return f"{message} {has}: set another in overrides, or take '{key}' out of the space." if key in sweep.space else message
-    fitting = [other for other in ends_of(cause, sweep.space[cause]) if _fits(base, point | {cause: other})]
+        return (
+            f"{message} {has}: set another in overrides, or take '{key}' out of the space."
+            if key in sweep.space
+            else message
+        )
+    fitting = [
+        other for other in ends_of(cause, sweep.space[cause]) if _fits(base, point | {cause: other})
+    ]
     if not fitting:
         return message
     when = f"when: {{{cause}: {_text(fitting[0]) if len(fitting) == 1 else _text(fitting)}}}"
@@ -164,7 +189,9 @@ def _form(dimension: Dimension) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_text, value))}]"
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )
 
 
 def _points_to_check(sweep: SweepConfig) -> Iterator[Point]:

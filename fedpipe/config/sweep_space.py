@@ -19,7 +19,9 @@ Point = dict[str, Value]
 
 def _one_value(value: Any) -> Any:
     if not isinstance(value, bool | int | float | str | None):
-        raise ValueError(f"expected numbers, texts, true, false or null as choices, found {value!r}")
+        raise ValueError(
+            f"expected numbers, texts, true, false or null as choices, found {value!r}"
+        )
     return value
 
 
@@ -27,19 +29,28 @@ def _dimension(values: Any) -> Any:
     if isinstance(values, list):
         raise ValueError(f"expected a mapping such as {{choices: {_yaml(values)}}}, found a list")
     if not isinstance(values, Mapping | Dimension):
-        raise ValueError(f"expected a mapping such as {{choices: [{_yaml(values)}]}} or {{min: 1, max: 3}}, found {_yaml(values)}")
+        raise ValueError(
+            f"expected a mapping such as {{choices: [{_yaml(values)}]}} or {{min: 1, max: 3}}, found {_yaml(values)}"
+        )
     return values
 
 
 class Dimension(Group):
     """The values of one setting: a list of choices, or a range. A setting that is a whole number has whole numbers in its range."""
 
-    choices: list[Annotated[Value, BeforeValidator(_one_value)]] | None = Field(None, description="The values, each at most once.")
+    choices: list[Annotated[Value, BeforeValidator(_one_value)]] | None = Field(
+        None, description="The values, each at most once."
+    )
     min: float | None = Field(None, allow_inf_nan=False, description="Least value of a range.")
-    max: float | None = Field(None, allow_inf_nan=False, description="Greatest value of a range, included.")
-    log: bool = Field(False, description="Draw from the range evenly by ratio, not by difference; `min` above 0.")
+    max: float | None = Field(
+        None, allow_inf_nan=False, description="Greatest value of a range, included."
+    )
+    log: bool = Field(
+        False, description="Draw from the range evenly by ratio, not by difference; `min` above 0."
+    )
     points: Annotated[int, Field(ge=2, le=1000)] | None = Field(
-        None, description="Values that `search: grid` takes of a range, evenly spaced, ends included; `null`: each whole number."
+        None,
+        description="Values that `search: grid` takes of a range, evenly spaced, ends included; `null`: each whole number.",
     )
     when: dict[str, list[Value]] = Field(
         default_factory=dict,
@@ -54,10 +65,17 @@ class Dimension(Group):
             raise ValueError(
                 f"when: expected a setting of the space and its values, such as {{client.optimizer: momentum}}, found {when!r}"
             )
-        lists = {key: list(values) if isinstance(values, list) else [values] for key, values in when.items()}
+        lists = {
+            key: list(values) if isinstance(values, list) else [values]
+            for key, values in when.items()
+        }
         for key, values in lists.items():
-            if not values or not all(isinstance(value, bool | int | float | str | None) for value in values):
-                raise ValueError(f"when: expected a value or a list of values for '{key}', found {when[key]!r}")
+            if not values or not all(
+                isinstance(value, bool | int | float | str | None) for value in values
+            ):
+                raise ValueError(
+                    f"when: expected a value or a list of values for '{key}', found {when[key]!r}"
+                )
         return lists
 
     @model_validator(mode="after")
@@ -72,7 +90,9 @@ class Dimension(Group):
         elif self.min is None or self.max is None:
             raise ValueError("expected choices, or min and max")
         elif not self.min < self.max:
-            raise ValueError(f"expected min below max, found {self.min:g} and {self.max:g}; a single value is choices: [{self.min:g}]")
+            raise ValueError(
+                f"expected min below max, found {self.min:g} and {self.max:g}; a single value is choices: [{self.min:g}]"
+            )
         elif self.log and self.min <= 0:
             raise ValueError(f"expected min above 0 with log, found {self.min:g}")
         return self
@@ -90,7 +110,11 @@ def _yaml(value: Any) -> str:
     """Return a value, or a list of values, as YAML writes it in a line."""
     if isinstance(value, list):
         return f"[{', '.join(map(_yaml, value))}]"
-    return {True: "true", False: "false", None: "null"}[value] if isinstance(value, bool | None) else str(value)
+    return (
+        {True: "true", False: "false", None: "null"}[value]
+        if isinstance(value, bool | None)
+        else str(value)
+    )
 
 
 def problem_of_conditions(space: Mapping[str, Dimension]) -> str | None:
@@ -99,7 +123,9 @@ def problem_of_conditions(space: Mapping[str, Dimension]) -> str | None:
     for key, dimension in space.items():
         for other, values in dimension.when.items():
             if other == key:
-                return f"space: '{key}': when names the setting itself. Name another one of the space."
+                return (
+                    f"space: '{key}': when names the setting itself. Name another one of the space."
+                )
             if other not in space:
                 return (
                     f"space: '{key}': when names '{other}', which is not in the space: all children have one value of it. Add it to the "
@@ -118,9 +144,18 @@ def problem_of_conditions(space: Mapping[str, Dimension]) -> str | None:
 def _can_be(key: str, dimension: Dimension, value: Value) -> bool:
     if dimension.choices is not None:
         return _identity(value) in set(map(_identity, dimension.choices))
-    if isinstance(value, bool) or not isinstance(value, int | float) or dimension.min is None or dimension.max is None:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or dimension.min is None
+        or dimension.max is None
+    ):
         return False
-    return number_of(key) is int and float(value).is_integer() and dimension.min <= value <= dimension.max
+    return (
+        number_of(key) is int
+        and float(value).is_integer()
+        and dimension.min <= value <= dimension.max
+    )
 
 
 def ordered(space: Mapping[str, Dimension]) -> list[str]:
@@ -140,7 +175,10 @@ def applies(dimension: Dimension, point: Mapping[str, Value]) -> bool:
     >>> applies(momentum, {"client.optimizer": "momentum"}), applies(momentum, {"client.optimizer": "sgd"}), applies(momentum, {})
     (True, False, False)
     """
-    return all(key in point and _identity(point[key]) in set(map(_identity, values)) for key, values in dimension.when.items())
+    return all(
+        key in point and _identity(point[key]) in set(map(_identity, values))
+        for key, values in dimension.when.items()
+    )
 
 
 def walk(space: Mapping[str, Dimension], value_of: Callable[[str], Value]) -> Point:
@@ -152,7 +190,9 @@ def walk(space: Mapping[str, Dimension], value_of: Callable[[str], Value]) -> Po
     return {key: point[key] for key in space if key in point}
 
 
-def grid_points(space: Mapping[str, Dimension], values_of: Callable[[str], Sequence[Value]] | None = None) -> Iterator[Point]:
+def grid_points(
+    space: Mapping[str, Dimension], values_of: Callable[[str], Sequence[Value]] | None = None
+) -> Iterator[Point]:
     """Yield each combination of the settings that apply, once.
 
     Args:
@@ -179,7 +219,10 @@ def grid_points(space: Mapping[str, Dimension], values_of: Callable[[str], Seque
 def count_points(space: Mapping[str, Dimension], most: int) -> int:
     """Return the number of combinations of a grid; `most` + 1 if there are more than `most`."""
     if not any(dimension.when for dimension in space.values()):
-        return min(math.prod(len(grid_values(key, dimension)) for key, dimension in space.items()), most + 1)
+        return min(
+            math.prod(len(grid_values(key, dimension)) for key, dimension in space.items()),
+            most + 1,
+        )
     return sum(1 for _ in itertools.islice(grid_points(space), most + 1))
 
 
@@ -196,9 +239,17 @@ def grid_values(key: str, dimension: Dimension) -> list[Value]:
     whole = number_of(key) is int
     if dimension.points is None:
         return list(range(int(dimension.min), int(dimension.max) + 1))
-    low, high = (math.log10(end) if dimension.log else end for end in (dimension.min, dimension.max))
-    inner = [low + (high - low) * i / (dimension.points - 1) for i in range(1, dimension.points - 1)]
-    values = [dimension.min, *(float(f"{10**v if dimension.log else v:.12g}") for v in inner), dimension.max]
+    low, high = (
+        math.log10(end) if dimension.log else end for end in (dimension.min, dimension.max)
+    )
+    inner = [
+        low + (high - low) * i / (dimension.points - 1) for i in range(1, dimension.points - 1)
+    ]
+    values = [
+        dimension.min,
+        *(float(f"{10**v if dimension.log else v:.12g}") for v in inner),
+        dimension.max,
+    ]
     return list(dict.fromkeys(round(v) for v in values)) if whole else [float(v) for v in values]
 
 
@@ -206,7 +257,11 @@ def ends_of(key: str, dimension: Dimension) -> list[Value]:
     """Return the choices of a setting, or the ends of its range."""
     if dimension.choices is not None or dimension.min is None or dimension.max is None:
         return list(dimension.choices or ())
-    return [int(dimension.min), int(dimension.max)] if number_of(key) is int else [dimension.min, dimension.max]
+    return (
+        [int(dimension.min), int(dimension.max)]
+        if number_of(key) is int
+        else [dimension.min, dimension.max]
+    )
 
 
 def number_of(key: str) -> type[int] | type[float] | None:

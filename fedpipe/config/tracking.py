@@ -20,13 +20,19 @@ with warnings.catch_warnings():
             description="Seconds without progress that the end of a run waits for a store that is away; then its records stay in a journal "
             "for `fedpipe sync`.",
         )
-        save_every: PositiveInt = Field(5, description="Rounds between saved server weights; round 0, the best and the last are kept too.")
+        save_every: PositiveInt = Field(
+            5,
+            description="Rounds between saved server weights; round 0, the best and the last are kept too.",
+        )
         register: bool = Field(
             False,
             description="Register the run's model in MLflow's registry, as `champion` or `challenger` (docs/serve.md). Needs "
             "`data.validation_fraction`.",
         )
-        model_name: Name = Field("fedpipe", description="Registered model that `register` adds a version to; no `/`, `:` or `@`.")
+        model_name: Name = Field(
+            "fedpipe",
+            description="Registered model that `register` adds a version to; no `/`, `:` or `@`.",
+        )
         min_improvement: Annotated[float, Field(ge=0, le=1)] = Field(
             0.0,
             description="By how much the `validation/accuracy` of a new version must be higher than the champion's, as a fraction, for "
@@ -38,5 +44,7 @@ with warnings.catch_warnings():
         def _can_be_registered(cls, name: str) -> str:
             # MLflow allows no `/` and `:`, and `@` stands before an alias.
             if any(sign in name for sign in "/:@") or name != " ".join(name.split()):
-                raise ValueError(f"tracking.model_name: expected a name without '/', ':', '@' and stray spaces, found {name!r}")
+                raise ValueError(
+                    f"tracking.model_name: expected a name without '/', ':', '@' and stray spaces, found {name!r}"
+                )
             return name

@@ -5,7 +5,15 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from fedpipe.config.algorithms import ALGORITHMS, ServerOptimizer
-from fedpipe.config.base import OWN_FUNCTION, Fraction, Group, Momentum, Name, PositiveFloat, PositiveInt
+from fedpipe.config.base import (
+    OWN_FUNCTION,
+    Fraction,
+    Group,
+    Momentum,
+    Name,
+    PositiveFloat,
+    PositiveInt,
+)
 
 
 class AlgorithmConfig(Group):
@@ -27,7 +35,9 @@ class AlgorithmConfig(Group):
     @classmethod
     def _known_algorithm(cls, name: str) -> str:
         if name not in ALGORITHMS and not OWN_FUNCTION.fullmatch(name):
-            raise ValueError(f"algorithm.name: expected one of {', '.join(ALGORITHMS)}, or mypackage.module:function, found {name!r}")
+            raise ValueError(
+                f"algorithm.name: expected one of {', '.join(ALGORITHMS)}, or mypackage.module:function, found {name!r}"
+            )
         return name
 
 
@@ -39,25 +49,36 @@ class Scheduled(Group):
         description="Learning rate by round, after the warm-up. `exponential`: times `decay_rate` every `decay_rounds` rounds; "
         "`cosine`: from `learning_rate` down to `final_fraction` of it, over the run's rounds.",
     )
-    warmup_rounds: int = Field(0, ge=0, description="Rounds in which the learning rate rises in equal steps to its full value; 0 is none.")
+    warmup_rounds: int = Field(
+        0,
+        ge=0,
+        description="Rounds in which the learning rate rises in equal steps to its full value; 0 is none.",
+    )
     decay_rate: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="Factor above 0, to 1; `null` is 0.99. `schedule: exponential` only."
     )
     decay_rounds: PositiveInt | None = Field(
-        None, description="Rounds in which the rate falls by `decay_rate`; `null` is 1. `schedule: exponential` only."
+        None,
+        description="Rounds in which the rate falls by `decay_rate`; `null` is 1. `schedule: exponential` only.",
     )
     final_fraction: Fraction | None = Field(
-        None, description="Fraction of the learning rate that the cosine ends at; `null` is 0. `schedule: cosine` only."
+        None,
+        description="Fraction of the learning rate that the cosine ends at; `null` is 0. `schedule: cosine` only.",
     )
 
 
 class ClientConfig(Scheduled):
     """Client work: what each client of a cohort does in a round."""
 
-    batch_size: PositiveInt = Field(20, description="Examples per gradient step; the last batch of an epoch may be smaller.")
-    epochs: PositiveInt = Field(1, description="Passes over the client's training examples per round.")
+    batch_size: PositiveInt = Field(
+        20, description="Examples per gradient step; the last batch of an epoch may be smaller."
+    )
+    epochs: PositiveInt = Field(
+        1, description="Passes over the client's training examples per round."
+    )
     max_steps: PositiveInt | None = Field(
-        None, description="Limit of gradient steps per client and round; `null` is none. It may cut the last epoch short."
+        None,
+        description="Limit of gradient steps per client and round; `null` is none. It may cut the last epoch short.",
     )
     shuffle: bool = Field(
         False,
@@ -65,11 +86,15 @@ class ClientConfig(Scheduled):
         "tutorial: the order of the shards.",
     )
     optimizer: Literal["sgd", "momentum", "adam"] = Field(
-        "sgd", description="Client optimizer; its state starts afresh each round. `adam` has 0.9, 0.999, 1e-7."
+        "sgd",
+        description="Client optimizer; its state starts afresh each round. `adam` has 0.9, 0.999, 1e-7.",
     )
-    learning_rate: PositiveFloat = Field(0.01, description="Step size of the client optimizer, above 0.")
+    learning_rate: PositiveFloat = Field(
+        0.01, description="Step size of the client optimizer, above 0."
+    )
     momentum: Momentum | None = Field(
-        None, description="Velocity kept from step to step, from 0 to below 1; `null` is 0.9. `client.optimizer: momentum` only."
+        None,
+        description="Velocity kept from step to step, from 0 to below 1; `null` is 0.9. `client.optimizer: momentum` only.",
     )
     weighting: Literal["examples", "uniform"] = Field(
         "uniform",
@@ -87,12 +112,16 @@ class ServerConfig(Scheduled):
         "TFF's: adam 0.9, 0.999, 1e-7; adagrad 0.1, 1e-7; yogi 0.9, 0.999, 1e-3, 1e-6. `fedavgm`, `fedadagrad`, `fedadam` and `fedyogi` "
         "bring their own.",
     )
-    learning_rate: PositiveFloat = Field(1.0, description="Step size of the server optimizer; SGD with 1 takes the clients' mean.")
+    learning_rate: PositiveFloat = Field(
+        1.0, description="Step size of the server optimizer; SGD with 1 takes the clients' mean."
+    )
     momentum: Momentum | None = Field(
-        None, description="Velocity kept from round to round, from 0 to below 1; `null` is 0.9. `server.optimizer: momentum` only."
+        None,
+        description="Velocity kept from round to round, from 0 to below 1; `null` is 0.9. `server.optimizer: momentum` only.",
     )
     beta_1: Momentum | None = Field(
-        None, description="Decay of the mean of gradients, from 0 to below 1; `null` is 0.9. `adam` and `yogi` only."
+        None,
+        description="Decay of the mean of gradients, from 0 to below 1; `null` is 0.9. `adam` and `yogi` only.",
     )
     beta_2: Momentum | None = Field(
         None,
@@ -120,18 +149,23 @@ class AggregatorConfig(Group):
         description="Fraction of the cohort that is left out at either end, in each coordinate, from 0 to below 0.5. `trimmed_mean` only.",
     )
     byzantine: int = Field(
-        1, ge=0, description="Clients of a cohort that may be wrong; the cohort has to have more than 2 byzantine + 2. `krum` only."
+        1,
+        ge=0,
+        description="Clients of a cohort that may be wrong; the cohort has to have more than 2 byzantine + 2. `krum` only.",
     )
     clipping: bool = Field(
-        False, description="Clip each update's norm at an adaptive bound near the usual (TFF's robust aggregator). `mean` only."
+        False,
+        description="Clip each update's norm at an adaptive bound near the usual (TFF's robust aggregator). `mean` only.",
     )
     secure: bool = Field(
         False,
         description="Sum the updates by TFF's secure aggregation, as integers, simulated: no cryptography protects anyone. `mean` only.",
     )
     compression_bits: Annotated[int, Field(ge=1, le=16)] | None = Field(
-        None, description="Bits of each coordinate that a client sends, of tensors above 1,000 coordinates; `null` is float32. `mean` only."
+        None,
+        description="Bits of each coordinate that a client sends, of tensors above 1,000 coordinates; `null` is float32. `mean` only.",
     )
     zeroing: bool = Field(
-        False, description="Make an update zero that has a value far above the usual (TFF's robust aggregator). `mean` only."
+        False,
+        description="Make an update zero that has a value far above the usual (TFF's robust aggregator). `mean` only.",
     )

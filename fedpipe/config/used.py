@@ -72,4 +72,8 @@ def _defaults(config: Config) -> dict[str, Any]:
         values["cohort.latency_sigma"] = LATENCY_SIGMA
     if config.cohort.day_rounds is not None:
         values["cohort.available_fraction"] = AVAILABLE_FRACTION
-    return {key: value for key, value in values.items() if algorithm is None or not algorithm.ignored(key)}
+    return {
+        key: value
+        for key, value in values.items()
+        if algorithm is None or not algorithm.ignored(key)
+    }

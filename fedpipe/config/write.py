@@ -17,7 +17,9 @@ def as_params(config: Config, head: str) -> str:
         value = config.model_dump(mode="json")[name]
         if isinstance(value, dict):
             parts.append(f"\n# {field.description}\n")
-        parts.append(yaml.dump({name: value}, Dumper=_EmptyNone, sort_keys=False, allow_unicode=True))
+        parts.append(
+            yaml.dump({name: value}, Dumper=_EmptyNone, sort_keys=False, allow_unicode=True)
+        )
     return "".join(parts)
 
 
@@ -25,4 +27,6 @@ class _EmptyNone(yaml.SafeDumper):
     """Writes None as nothing, as DVC does when it sets a value in a params file; else it would change all those lines."""
 
 
-_EmptyNone.add_representer(type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", ""))
+_EmptyNone.add_representer(
+    type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "")
+)

@@ -30,9 +30,15 @@ class _Loader(yaml.SafeLoader):
         first_marks: dict[Any, Any] = {}
         pairs: Any = getattr(node, "own_pairs", node.value)
         for key_node, _ in pairs:
-            key = "<<" if key_node.tag == f"{_PREFIX}merge" else self.construct_object(key_node, deep=True)
+            key = (
+                "<<"
+                if key_node.tag == f"{_PREFIX}merge"
+                else self.construct_object(key_node, deep=True)
+            )
             if not isinstance(key, Hashable):
-                raise yaml.MarkedYAMLError(problem="a list or a mapping cannot be a key", problem_mark=key_node.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem="a list or a mapping cannot be a key", problem_mark=key_node.start_mark
+                )
             if key in first_marks:
                 raise yaml.MarkedYAMLError(
                     problem=f"the key '{key}' stands here and in line {first_marks[key].line + 1}. Keep one of the two",
@@ -55,10 +61,14 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {}
-_Loader.add_implicit_resolver(f"{_PREFIX}bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    f"{_PREFIX}bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 _Loader.add_implicit_resolver(f"{_PREFIX}int", _INT, list("-+0123456789"))
 _Loader.add_implicit_resolver(f"{_PREFIX}float", _FLOAT, list("-+0123456789."))
-_Loader.add_implicit_resolver(f"{_PREFIX}null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
+_Loader.add_implicit_resolver(
+    f"{_PREFIX}null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]
+)
 _Loader.add_implicit_resolver(f"{_PREFIX}merge", re.compile(r"^<<$"), ["<"])
 _Loader.add_constructor(f"{_PREFIX}int", _Loader.construct_whole_number)
 
@@ -92,14 +102,20 @@ def read_text(path: Path, name: str | None = None, after_merge: str = "") -> str
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as err:
-        before = err.object[: err.start].decode("utf-8")  # without the byte order mark, if there is one
+        before = err.object[: err.start].decode(
+            "utf-8"
+        )  # without the byte order mark, if there is one
         place = _place(before, len(before))
-        raise ConfigError(f"{name}:{place}: the byte 0x{err.object[err.start]:02x} is not UTF-8. Save the file as UTF-8.") from err
+        raise ConfigError(
+            f"{name}:{place}: the byte 0x{err.object[err.start]:02x} is not UTF-8. Save the file as UTF-8."
+        ) from err
     for number, line in enumerate(text.splitlines(), start=1):
         if _CONFLICT.match(line):
             mark = line if len(line) <= 40 else f"{line[:40]}..."
             help_text = f"{_MERGE_HELP}.{' ' if after_merge else ''}{after_merge}"
-            raise ConfigError(f"{name}:{number}:1: a merge is not resolved: the line is `{mark}`. {help_text}")
+            raise ConfigError(
+                f"{name}:{number}:1: a merge is not resolved: the line is `{mark}`. {help_text}"
+            )
     return text
 
 
@@ -113,12 +129,16 @@ def parse_yaml(text: str, name: str) -> Any:
             loader.dispose()
     except yaml.reader.ReaderError as err:
         sign = f"the character U+{ord(text[err.position]):04X}"
-        raise ConfigError(f"{name}:{_place(text, err.position)}: not valid YAML: {sign} is not allowed. Delete it.") from err
+        raise ConfigError(
+            f"{name}:{_place(text, err.position)}: not valid YAML: {sign} is not allowed. Delete it."
+        ) from err
     except yaml.MarkedYAMLError as err:
         _refuse(err, name)
     except RecursionError as err:
         raise ConfigError(f"{name}: not valid YAML: nested too deeply.") from err
-    except ValueError as err:  # a scalar with an explicit tag that it does not fit, such as `!!int ten`
+    except (
+        ValueError
+    ) as err:  # a scalar with an explicit tag that it does not fit, such as `!!int ten`
         raise ConfigError(f"{name}: not valid YAML: {' '.join(str(err).split())}.") from err
 
 
@@ -132,7 +152,11 @@ def _refuse(err: yaml.MarkedYAMLError, name: str) -> NoReturn:
         problem += " (a tab; YAML indents with spaces)"
     elif "could not determine a constructor for the tag" in problem:
         problem = f"unknown tag {problem.rpartition('tag ')[2]}. Remove it"
-    began = f" ({err.context}, line {err.context_mark.line + 1})" if err.context and err.context_mark and err.problem_mark else ""
+    began = (
+        f" ({err.context}, line {err.context_mark.line + 1})"
+        if err.context and err.context_mark and err.problem_mark
+        else ""
+    )
     raise ConfigError(f"{place}: not valid YAML: {problem}{' '.join(began.split('  '))}.") from err
 
 

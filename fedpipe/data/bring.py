@@ -32,7 +32,9 @@ _NICE = 19
 
 
 @contextmanager
-def brought_ahead(shards: Path, plan: CohortPlan, plan_path: Path, cache: Path, max_bytes: int, log: Path) -> Iterator[None]:
+def brought_ahead(
+    shards: Path, plan: CohortPlan, plan_path: Path, cache: Path, max_bytes: int, log: Path
+) -> Iterator[None]:
     """Bring the plan's clients while the block runs; plans of few clients start nothing.
 
     Args:
@@ -46,9 +48,17 @@ def brought_ahead(shards: Path, plan: CohortPlan, plan_path: Path, cache: Path, 
     if len({client_id for cohort in plan.cohorts for client_id in cohort}) <= FEW_CLIENTS:
         yield
         return
-    command = [sys.executable, "-P", "-m", "fedpipe.data.bring", *map(str, (shards, plan_path, cache, max_bytes))]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "fedpipe.data.bring",
+        *map(str, (shards, plan_path, cache, max_bytes)),
+    ]
     with log.open("ab") as errors:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=errors, stderr=errors, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=errors, stderr=errors, start_new_session=True
+        )
     try:
         yield
     finally:
@@ -71,11 +81,15 @@ def bring(shards: Path, plan: CohortPlan, cache: Path, max_bytes: int) -> int:
     rounds = rounds_per_pass(plan, sum(file.split == "train" for file in population.manifest.files))
     used = 0
     for start in range(0, len(plan), rounds):
-        wanted = sorted({client_id for cohort in plan.cohorts[start : start + rounds] for client_id in cohort})
+        wanted = sorted(
+            {client_id for cohort in plan.cohorts[start : start + rounds] for client_id in cohort}
+        )
         for part in range(0, len(wanted), _AT_ONCE):
             if used > max_bytes // 2 or select.select([sys.stdin], [], [], 0)[0]:
                 return used
-            used += sum(client.size_bytes for client in resident.clients(wanted[part : part + _AT_ONCE]))
+            used += sum(
+                client.size_bytes for client in resident.clients(wanted[part : part + _AT_ONCE])
+            )
     return used
 
 
@@ -93,4 +107,9 @@ if __name__ == "__main__":
     watch_outlets()
     os.nice(_NICE)
     folder, plan_file, root, most = sys.argv[1:]
-    bring(Path(folder), CohortPlan.from_json(Path(plan_file).read_text(encoding="utf-8")), Path(root), int(most))
+    bring(
+        Path(folder),
+        CohortPlan.from_json(Path(plan_file).read_text(encoding="utf-8")),
+        Path(root),
+        int(most),
+    )

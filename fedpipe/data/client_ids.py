@@ -18,7 +18,12 @@ class ClientIds(Sequence[str]):
     ('zoë', ('a', 'b'), True, True)
     """
 
-    def __init__(self, text: bytes, ends: npt.NDArray[np.int64], positions: npt.NDArray[np.int32] | None = None) -> None:
+    def __init__(
+        self,
+        text: bytes,
+        ends: npt.NDArray[np.int64],
+        positions: npt.NDArray[np.int32] | None = None,
+    ) -> None:
         """Take the ids.
 
         Args:
@@ -41,7 +46,9 @@ class ClientIds(Sequence[str]):
         if mask.all():
             return self
         chosen = np.flatnonzero(mask).astype(np.int32)
-        return ClientIds(self._text, self._ends, chosen if self._positions is None else self._positions[chosen])
+        return ClientIds(
+            self._text, self._ends, chosen if self._positions is None else self._positions[chosen]
+        )
 
     def find(self, client_id: str) -> int | None:
         """Return the place of an id, or None if it is not there."""
@@ -70,8 +77,12 @@ class ClientIds(Sequence[str]):
     def __iter__(self) -> Iterator[str]:
         for first in range(0, len(self), _DECODED_AT_ONCE):
             end = min(first + _DECODED_AT_ONCE, len(self))
-            numbers = np.arange(first, end) if self._positions is None else self._positions[first:end]
-            for start, stop in zip(self._ends[numbers].tolist(), self._ends[numbers + 1].tolist(), strict=True):
+            numbers = (
+                np.arange(first, end) if self._positions is None else self._positions[first:end]
+            )
+            for start, stop in zip(
+                self._ends[numbers].tolist(), self._ends[numbers + 1].tolist(), strict=True
+            ):
                 yield self._text[start:stop].decode()
 
     def __contains__(self, client_id: object) -> bool:
@@ -80,7 +91,9 @@ class ClientIds(Sequence[str]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or isinstance(other, str):
             return NotImplemented
-        return len(self) == len(other) and all(one == two for one, two in zip(self, other, strict=True))
+        return len(self) == len(other) and all(
+            one == two for one, two in zip(self, other, strict=True)
+        )
 
     __hash__ = None  # type: ignore[assignment]
 

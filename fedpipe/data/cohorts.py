@@ -13,7 +13,11 @@ from fedpipe.types import CohortPlan
 
 
 def plan_cohorts(
-    client_ids: Sequence[str], config: CohortConfig, rounds: int, seed: int, examples: Sequence[int] | None = None
+    client_ids: Sequence[str],
+    config: CohortConfig,
+    rounds: int,
+    seed: int,
+    examples: Sequence[int] | None = None,
 ) -> CohortPlan:
     """Return the cohorts of rounds 1..rounds, each sorted, each client once in a round at most.
 
@@ -36,13 +40,27 @@ def plan_cohorts(
     >>> len(plan), plan.cohort(1) == plan.cohort(3)
     (3, True)
     """
-    population = client_ids if all(one < other for one, other in pairwise(client_ids)) else sorted(client_ids)
-    twice = {one for one, other in pairwise(population) if one == other} if population is not client_ids else set()
+    population = (
+        client_ids
+        if all(one < other for one, other in pairwise(client_ids))
+        else sorted(client_ids)
+    )
+    twice = (
+        {one for one, other in pairwise(population) if one == other}
+        if population is not client_ids
+        else set()
+    )
     if twice:
-        raise PlanError(f"cohorts: expected each client id once, found twice: {shorten(sorted(twice))}.")
+        raise PlanError(
+            f"cohorts: expected each client id once, found twice: {shorten(sorted(twice))}."
+        )
     count = clients_to_ask(config)
     if count > len(population):
-        more = "" if count == config.size else f" with over_selection_fraction={config.over_selection_fraction}"
+        more = (
+            ""
+            if count == config.size
+            else f" with over_selection_fraction={config.over_selection_fraction}"
+        )
         raise PlanError(
             f"cohort.size={config.size}{more}: expected at most the population, found {len(population)} clients. "
             f"Lower cohort.size to {int(len(population) / (1 + config.over_selection_fraction))} or less, or prepare more clients "
@@ -50,18 +68,27 @@ def plan_cohorts(
         )
     sizes = None
     if examples is not None:
-        sizes = np.array(examples, np.int64)[np.argsort(np.array(client_ids, object), kind="stable")]
+        sizes = np.array(examples, np.int64)[
+            np.argsort(np.array(client_ids, object), kind="stable")
+        ]
     available = availability(config, population, seed)
     asked = ask(config, count, len(population), sizes, rounds, seed, available)
     if not is_simulated(config):
-        fixed: dict[bytes, tuple[str, ...]] = {}  # a cohort that comes again is one object: `fixed` has one for all rounds
-        cohorts = (fixed.setdefault(who.tobytes(), tuple(population[i] for i in who.tolist())) for who in asked)
+        fixed: dict[
+            bytes, tuple[str, ...]
+        ] = {}  # a cohort that comes again is one object: `fixed` has one for all rounds
+        cohorts = (
+            fixed.setdefault(who.tobytes(), tuple(population[i] for i in who.tolist()))
+            for who in asked
+        )
         return CohortPlan(config.strategy, seed, tuple(cohorts))
     turnouts = []
     for round_num, who in enumerate(asked, start=1):
         mask = available(round_num)
         could = len(population) if mask is None else int(mask.sum())
-        turnouts.append(turn_out(config, [population[i] for i in who.tolist()], could, round_num, seed))
+        turnouts.append(
+            turn_out(config, [population[i] for i in who.tolist()], could, round_num, seed)
+        )
     reported = (turnout.reported for turnout in turnouts)
     kept = tuple(clients if len(clients) >= config.min_reports else () for clients in reported)
     return CohortPlan(config.strategy, seed, kept, tuple(turnouts))

@@ -23,11 +23,19 @@ def dvc_md5(path: Path) -> str:
     try:
         if not path.is_dir():
             return _file_md5(path)
-        entries = [{"md5": _file_md5(file), "relpath": file.relative_to(path).as_posix()} for file in _files(path)]
+        entries = [
+            {"md5": _file_md5(file), "relpath": file.relative_to(path).as_posix()}
+            for file in _files(path)
+        ]
     except OSError as err:
-        raise DataError(f"{path}: expected a file or folder to compute its md5, found {err}.") from err
+        raise DataError(
+            f"{path}: expected a file or folder to compute its md5, found {err}."
+        ) from err
     entries.sort(key=lambda entry: entry["relpath"])
-    return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+    return (
+        hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+        + ".dir"
+    )
 
 
 def _file_md5(path: Path) -> str:

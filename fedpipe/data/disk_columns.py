@@ -92,11 +92,15 @@ class ClientRows:
     is_test: npt.NDArray[np.bool_]
 
 
-Columns = Callable[[int, int], tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.bool_] | None]]
+Columns = Callable[
+    [int, int], tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.bool_] | None]
+]
 """(start, end) -> owner (-1: nobody's), y and test mark of these rows of the source."""
 
 
-def rows_by_client(columns: Columns, count: int, sizes: npt.NDArray[np.int64], most_bytes: int, scratch: Scratch) -> Iterator[ClientRows]:
+def rows_by_client(
+    columns: Columns, count: int, sizes: npt.NDArray[np.int64], most_bytes: int, scratch: Scratch
+) -> Iterator[ClientRows]:
     """Yield all examples that have a client, sorted by client, some clients at a time.
 
     Args:

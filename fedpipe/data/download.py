@@ -81,17 +81,25 @@ def download(
             if target.exists():
                 return _checked(target, sha256)
             part = target.with_name(f".{target.name}.part")
-            digest = _tried(url, target, part, size, progress or (_watchers[-1] if _watchers else None), sleep)
+            digest = _tried(
+                url, target, part, size, progress or (_watchers[-1] if _watchers else None), sleep
+            )
             found = part.stat().st_size
-            if (size is not None and found != size) or (sha256 is not None and digest != sha256.lower()):
+            if (size is not None and found != size) or (
+                sha256 is not None and digest != sha256.lower()
+            ):
                 _forget(part)
                 wanted = f"sha256 {sha256 or 'of any value'} and {'any number of' if size is None else size} bytes"
-                raise DownloadError(url, target, f"expected {wanted}, found sha256 {digest} and {found} bytes")
+                raise DownloadError(
+                    url, target, f"expected {wanted}, found sha256 {digest} and {found} bytes"
+                )
             publish(part, target, digest)
             _forget(part)
             return digest
     except OSError as err:
-        raise DataError(f"{target}: expected to write it there, found {err}. Free the place or choose another folder.") from err
+        raise DataError(
+            f"{target}: expected to write it there, found {err}. Free the place or choose another folder."
+        ) from err
 
 
 @contextmanager
@@ -112,9 +120,15 @@ def verify_cached(target: Path) -> None:
     """
     note = _note(target)
     try:
-        expected, found, size = note.read_text("utf-8").split(maxsplit=1)[0], file_sha256(target), target.stat().st_size
+        expected, found, size = (
+            note.read_text("utf-8").split(maxsplit=1)[0],
+            file_sha256(target),
+            target.stat().st_size,
+        )
     except (OSError, ValueError, IndexError) as err:
-        raise DataError(f"{target}: expected the file and its SHA-256 in {note}, found {err}. Delete both and prepare again.") from err
+        raise DataError(
+            f"{target}: expected the file and its SHA-256 in {note}, found {err}. Delete both and prepare again."
+        ) from err
     if found != expected:
         raise DataError(
             f"{target}: expected sha256 {expected}, noted in {note.name} when it was made, found {found} ({size} bytes): it was altered "
@@ -147,11 +161,20 @@ def _checked(target: Path, sha256: str | None) -> str:
         verify_cached(target)
     digest = file_sha256(target)
     if sha256 is not None and digest != sha256.lower():
-        raise DataError(f"{target}: expected sha256 {sha256}, found {digest}. Delete it and prepare again.")
+        raise DataError(
+            f"{target}: expected sha256 {sha256}, found {digest}. Delete it and prepare again."
+        )
     return digest
 
 
-def _tried(url: str, target: Path, part: Path, size: int | None, progress: Progress | None, sleep: Callable[[float], None]) -> str:
+def _tried(
+    url: str,
+    target: Path,
+    part: Path,
+    size: int | None,
+    progress: Progress | None,
+    sleep: Callable[[float], None],
+) -> str:
     from requests import RequestException
     from requests.exceptions import ChunkedEncodingError, ConnectionError, Timeout
 
@@ -174,7 +197,9 @@ def _transfer(url: str, part: Path, size: int | None, progress: Progress | None)
 
     state = _resumable(url, part)
     start = int(state["synced"]) if state else 0
-    headers = {"Accept-Encoding": "identity"}  # else lengths and ranges would be those of a compressed body
+    headers = {
+        "Accept-Encoding": "identity"
+    }  # else lengths and ranges would be those of a compressed body
     if state:
         headers |= {"Range": f"bytes={start}-", "If-Range": state["validator"]}
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response:
@@ -184,7 +209,9 @@ def _transfer(url: str, part: Path, size: int | None, progress: Progress | None)
             raise _TryAgainError(f"the server answered {response.status_code} {response.reason}")
         response.raise_for_status()
         if response.status_code == 206:
-            found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+            found = re.fullmatch(
+                r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", "")
+            )
             expected = (start, state.get("total"), state["validator"]) if state else None
             if found is None or expected != (int(found[1]), int(found[2]), _validator(response)):
                 _forget(part)
@@ -194,13 +221,26 @@ def _transfer(url: str, part: Path, size: int | None, progress: Progress | None)
             start, total = 0, _length(response)
         else:
             raise _TryAgainError(f"the server answered {response.status_code} {response.reason}")
-        if total is None and size is None and response.headers.get("Transfer-Encoding") != "chunked":
-            raise requests.RequestException("the server does not say how long the file is, so none could tell whether it is whole")
+        if (
+            total is None
+            and size is None
+            and response.headers.get("Transfer-Encoding") != "chunked"
+        ):
+            raise requests.RequestException(
+                "the server does not say how long the file is, so none could tell whether it is whole"
+            )
         state = {"url": url, "validator": _validator(response), "total": total}
         return _receive(response, part, start, state, size if total is None else total, progress)
 
 
-def _receive(response: "Response", part: Path, start: int, state: dict[str, Any], total: int | None, progress: Progress | None) -> str:
+def _receive(
+    response: "Response",
+    part: Path,
+    start: int,
+    state: dict[str, Any],
+    total: int | None,
+    progress: Progress | None,
+) -> str:
     with part.open("r+b" if start else "w+b") as file:
         file.truncate(start)
         digest = hashlib.file_digest(file, "sha256")
@@ -229,10 +269,18 @@ def _resumable(url: str, part: Path) -> dict[str, Any] | None:
     """Return what is known of a broken-off download, None if it cannot be resumed."""
     try:
         state = json.loads(_state(part).read_text("utf-8"))
-        usable = state["url"] == url and isinstance(state["validator"], str) and 0 < state["synced"] <= part.stat().st_size
+        usable = (
+            state["url"] == url
+            and isinstance(state["validator"], str)
+            and 0 < state["synced"] <= part.stat().st_size
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None  # killed before or while it was written: start again
-    return dict(state) if usable and (state["total"] is None or state["synced"] < state["total"]) else None
+    return (
+        dict(state)
+        if usable and (state["total"] is None or state["synced"] < state["total"])
+        else None
+    )
 
 
 def _save_state(file: Any, part: Path, state: dict[str, Any]) -> int:

@@ -26,11 +26,17 @@ def read_forgotten(project: Path) -> frozenset[str]:
     except FileNotFoundError:
         return frozenset()
     except json.JSONDecodeError as err:
-        raise DataError(f"{path}:{err.lineno}:{err.colno}: not a JSON list of client ids: {err.msg}. Fix the file.") from err
+        raise DataError(
+            f"{path}:{err.lineno}:{err.colno}: not a JSON list of client ids: {err.msg}. Fix the file."
+        ) from err
     except RecursionError as err:
-        raise DataError(f"{path}: not a JSON list of client ids: nested too deeply. Fix the file.") from err
+        raise DataError(
+            f"{path}: not a JSON list of client ids: nested too deeply. Fix the file."
+        ) from err
     if not isinstance(ids, list) or not all(isinstance(one, str) and one for one in ids):
-        raise DataError(f'{path}: expected a JSON list of client ids, such as ["c1", "c2"], found something else. Fix the file.')
+        raise DataError(
+            f'{path}: expected a JSON list of client ids, such as ["c1", "c2"], found something else. Fix the file.'
+        )
     return frozenset(ids)
 
 

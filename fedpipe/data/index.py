@@ -45,7 +45,11 @@ class ClientIndex:
 
     def counts(self, split: Split) -> npt.NDArray[np.int64]:
         """Return int64 [clients]: examples of each client in a split."""
-        return self.label_counts[split].sizes() if self.examples is None else self.examples[split].astype(np.int64)
+        return (
+            self.label_counts[split].sizes()
+            if self.examples is None
+            else self.examples[split].astype(np.int64)
+        )
 
     def trains(self) -> npt.NDArray[np.bool_]:
         """Return bool [clients]: which of them may train."""
@@ -72,18 +76,33 @@ def write_index(path: Path, index: ClientIndex, labels: LabelsOf | None = None) 
 
     clients = len(index.client_ids)
     schema = _schema()
-    with pq.ParquetWriter(path, schema, version="2.6", data_page_version="1.0", compression="zstd", store_schema=False) as writer:
+    with pq.ParquetWriter(
+        path, schema, version="2.6", data_page_version="1.0", compression="zstd", store_schema=False
+    ) as writer:
         for first in range(0, clients, _GROUP_CLIENTS):
             end = min(first + _GROUP_CLIENTS, clients)
-            writer.write_table(_table(index, labels or of_index, first, end, schema), row_group_size=_GROUP_CLIENTS)
+            writer.write_table(
+                _table(index, labels or of_index, first, end, schema), row_group_size=_GROUP_CLIENTS
+            )
 
 
 def _schema() -> Any:
     import pyarrow as pa
 
-    pair = pa.struct([pa.field("label", pa.int32(), nullable=False), pa.field("count", pa.int32(), nullable=False)])
-    columns = [("client_id", pa.string()), ("held_out", pa.bool_()), *((split, pa.int32()) for split in SPLITS)]
-    columns += [(f"{split}_labels", pa.list_(pa.field("element", pair, nullable=False))) for split in SPLITS]
+    pair = pa.struct(
+        [
+            pa.field("label", pa.int32(), nullable=False),
+            pa.field("count", pa.int32(), nullable=False),
+        ]
+    )
+    columns = [
+        ("client_id", pa.string()),
+        ("held_out", pa.bool_()),
+        *((split, pa.int32()) for split in SPLITS),
+    ]
+    columns += [
+        (f"{split}_labels", pa.list_(pa.field("element", pair, nullable=False))) for split in SPLITS
+    ]
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns])
 
 
@@ -94,22 +113,37 @@ def _table(index: ClientIndex, labels: LabelsOf, first: int, end: int, schema: A
     offsets = np.cumsum([0, *map(len, encoded)]).astype(np.int32)
     bits = pa.py_buffer(np.packbits(index.held_out[first:end], bitorder="little"))
     columns = [
-        pa.Array.from_buffers(pa.string(), len(encoded), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]),
+        pa.Array.from_buffers(
+            pa.string(),
+            len(encoded),
+            [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))],
+        ),
         pa.Array.from_buffers(pa.bool_(), len(encoded), [None, bits]),
     ]
     columns += [_int32(index.counts(split)[first:end]) for split in SPLITS]
     for split in SPLITS:
         part = labels(split, first, end)
         kind = schema.field(f"{split}_labels").type
-        pairs = pa.StructArray.from_arrays([_int32(part.labels), _int32(part.counts)], fields=list(kind.value_type))
-        columns.append(pa.Array.from_buffers(kind, len(part), [None, pa.py_buffer(part.starts.astype(np.int32))], children=[pairs]))
+        pairs = pa.StructArray.from_arrays(
+            [_int32(part.labels), _int32(part.counts)], fields=list(kind.value_type)
+        )
+        columns.append(
+            pa.Array.from_buffers(
+                kind,
+                len(part),
+                [None, pa.py_buffer(part.starts.astype(np.int32))],
+                children=[pairs],
+            )
+        )
     return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _int32(values: npt.NDArray[np.integer[Any]]) -> Any:
     import pyarrow as pa
 
-    return pa.Array.from_buffers(pa.int32(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values, "<i4"))])
+    return pa.Array.from_buffers(
+        pa.int32(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values, "<i4"))]
+    )
 
 
 def read_index(path: Path, num_classes: int) -> ClientIndex:
@@ -151,7 +185,9 @@ class _LabelsInFile(Mapping[Split, LabelCounts]):
 
         try:
             with pq.ParquetFile(self._path) as file:
-                column = file.read(columns=[f"{split}_labels"], use_threads=False)[f"{split}_labels"]
+                column = file.read(columns=[f"{split}_labels"], use_threads=False)[
+                    f"{split}_labels"
+                ]
                 return joined([_pairs(chunk, self._num_classes) for chunk in column.chunks])
         except (pa.ArrowException, OSError, KeyError, ValueError) as err:
             raise _no_index(self._path, err) from err
@@ -164,10 +200,14 @@ class _LabelsInFile(Mapping[Split, LabelCounts]):
 
 
 def _pairs(chunk: Any, num_classes: int) -> LabelCounts:
-    starts = np.frombuffer(chunk.buffers()[1], "<i4")[chunk.offset : chunk.offset + len(chunk) + 1].astype(np.int64)
+    starts = np.frombuffer(chunk.buffers()[1], "<i4")[
+        chunk.offset : chunk.offset + len(chunk) + 1
+    ].astype(np.int64)
     pairs = chunk.values
     children = [pairs.field(name) for name in ("label", "count")]
-    labels, counts = (_int32s(child)[child.offset :][starts[0] : starts[-1]].copy() for child in children)
+    labels, counts = (
+        _int32s(child)[child.offset :][starts[0] : starts[-1]].copy() for child in children
+    )
     return LabelCounts(starts - starts[0], labels, counts, num_classes)
 
 
@@ -180,28 +220,48 @@ def _read_dense(file: Any, num_classes: int) -> ClientIndex:
         held_out.append(_flat(table["held_out"], len(table), _bits))
         for split in SPLITS:
             flats = [chunk.flatten() for chunk in table[split].chunks if len(chunk)]
-            dense = np.concatenate([_int32s(flat)[flat.offset : flat.offset + len(flat)] for flat in flats])
+            dense = np.concatenate(
+                [_int32s(flat)[flat.offset : flat.offset + len(flat)] for flat in flats]
+            )
             if dense.size != len(table) * num_classes:
-                raise ValueError(f"{dense.size} counts for {len(table)} clients and {num_classes} labels")
+                raise ValueError(
+                    f"{dense.size} counts for {len(table)} clients and {num_classes} labels"
+                )
             parts[split].append(LabelCounts.of_dense(dense.reshape(len(table), num_classes)))
-    return ClientIndex(ClientIds.of(ids), np.concatenate(held_out), {split: joined(parts[split]) for split in SPLITS})
+    return ClientIndex(
+        ClientIds.of(ids),
+        np.concatenate(held_out),
+        {split: joined(parts[split]) for split in SPLITS},
+    )
 
 
 def _no_index(path: Path, err: Exception) -> DataError:
-    return DataError(f"{path}: expected the index of the clients, found {' '.join(str(err).split())}. {how_to_restore(path.parent)}")
+    return DataError(
+        f"{path}: expected the index of the clients, found {' '.join(str(err).split())}. {how_to_restore(path.parent)}"
+    )
 
 
 def _bits(chunk: Any) -> npt.NDArray[np.bool_]:
-    return np.unpackbits(np.frombuffer(chunk.buffers()[1], np.uint8), bitorder="little").astype(np.bool_)
+    return np.unpackbits(np.frombuffer(chunk.buffers()[1], np.uint8), bitorder="little").astype(
+        np.bool_
+    )
 
 
 def _int32s(array: Any) -> npt.NDArray[np.int32]:
-    return np.frombuffer(array.buffers()[1], "<i4").astype(np.int32, copy=False) if len(array) else np.zeros(0, np.int32)
+    return (
+        np.frombuffer(array.buffers()[1], "<i4").astype(np.int32, copy=False)
+        if len(array)
+        else np.zeros(0, np.int32)
+    )
 
 
 def _flat(column: Any, count: int, values: Callable[[Any], npt.NDArray[Any]]) -> Any:
     """Return the values of a column as one array of `count`."""
-    parts = [values(chunk)[chunk.offset : chunk.offset + len(chunk)] for chunk in column.chunks if len(chunk)]
+    parts = [
+        values(chunk)[chunk.offset : chunk.offset + len(chunk)]
+        for chunk in column.chunks
+        if len(chunk)
+    ]
     joined_parts = np.concatenate(parts) if parts else np.zeros(0, np.bool_)
     if len(joined_parts) != count:
         raise ValueError(f"{len(joined_parts)} values of {count} clients")
@@ -211,7 +271,9 @@ def _flat(column: Any, count: int, values: Callable[[Any], npt.NDArray[Any]]) ->
 def _ids(column: Any) -> ClientIds:
     texts, ends = [], [np.zeros(1, np.int64)]
     for chunk in column.chunks:
-        offsets = np.frombuffer(chunk.buffers()[1], "<i4")[chunk.offset : chunk.offset + len(chunk) + 1].astype(np.int64)
+        offsets = np.frombuffer(chunk.buffers()[1], "<i4")[
+            chunk.offset : chunk.offset + len(chunk) + 1
+        ].astype(np.int64)
         if len(chunk):
             texts.append(bytes(memoryview(chunk.buffers()[2])[offsets[0] : offsets[-1]]))
             ends.append(offsets[1:] - offsets[0] + ends[-1][-1])

@@ -26,7 +26,13 @@ class LabelCounts:
     num_classes: int
 
     @classmethod
-    def count(cls, owner: npt.NDArray[np.integer[Any]], y: npt.NDArray[np.int32], clients: int, num_classes: int) -> "LabelCounts":
+    def count(
+        cls,
+        owner: npt.NDArray[np.integer[Any]],
+        y: npt.NDArray[np.int32],
+        clients: int,
+        num_classes: int,
+    ) -> "LabelCounts":
         """Return the counts of examples with owners 0..clients - 1 and classes `y`, both [n].
 
         >>> LabelCounts.count(np.array([0, 0, 2]), np.array([1, 1, 0], np.int32), 3, 2).dense().tolist()
@@ -34,14 +40,21 @@ class LabelCounts:
         """
         pairs, counts = np.unique(owner.astype(np.int64) * num_classes + y, return_counts=True)
         starts = np.searchsorted(pairs, np.arange(clients + 1, dtype=np.int64) * num_classes)
-        return cls(starts, (pairs % num_classes).astype(np.int32), counts.astype(np.int32), num_classes)
+        return cls(
+            starts, (pairs % num_classes).astype(np.int32), counts.astype(np.int32), num_classes
+        )
 
     @classmethod
     def of_dense(cls, counts: npt.NDArray[np.integer[Any]]) -> "LabelCounts":
         """Return the counts of a table [clients, classes]."""
         clients, labels = np.nonzero(counts)
         starts = np.searchsorted(clients, np.arange(len(counts) + 1))
-        return cls(starts, labels.astype(np.int32), counts[clients, labels].astype(np.int32), counts.shape[1])
+        return cls(
+            starts,
+            labels.astype(np.int32),
+            counts[clients, labels].astype(np.int32),
+            counts.shape[1],
+        )
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -96,7 +109,9 @@ class LabelCountsOnDisk:
     def __init__(self, scratch: Scratch, num_classes: int) -> None:
         """Make empty columns."""
         self._num_classes = num_classes
-        self._labels, self._counts, self._ends = (DiskColumn(scratch, dtype) for dtype in (np.int32, np.int32, np.int64))
+        self._labels, self._counts, self._ends = (
+            DiskColumn(scratch, dtype) for dtype in (np.int32, np.int32, np.int64)
+        )
         self._ends.append(np.zeros(1, np.int64))
 
     def add(self, counts: LabelCounts) -> None:
@@ -108,13 +123,19 @@ class LabelCountsOnDisk:
     def read(self, first: int, end: int) -> LabelCounts:
         """Return the counts of clients `first` to before `end`."""
         ends = self._ends.read(first, end + 1)
-        labels, counts = (column.read(int(ends[0]), int(ends[-1])) for column in (self._labels, self._counts))
+        labels, counts = (
+            column.read(int(ends[0]), int(ends[-1])) for column in (self._labels, self._counts)
+        )
         return LabelCounts(ends - ends[0], labels, counts, self._num_classes)
 
 
 def joined(parts: list[LabelCounts]) -> LabelCounts:
     """Return the counts of the clients of all parts, in their order; there is at least one."""
     offsets = np.cumsum([0, *(part.starts[-1] for part in parts)])
-    starts = np.concatenate([[0], *(part.starts[1:] + offset for part, offset in zip(parts, offsets[:-1], strict=True))])
-    labels, counts = (np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "counts"))
+    starts = np.concatenate(
+        [[0], *(part.starts[1:] + offset for part, offset in zip(parts, offsets[:-1], strict=True))]
+    )
+    labels, counts = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "counts")
+    )
     return LabelCounts(starts.astype(np.int64), labels, counts, parts[0].num_classes)

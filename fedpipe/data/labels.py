@@ -20,7 +20,10 @@ def is_text(labels: npt.NDArray[Any] | Sequence[Any]) -> bool:
     """Return whether labels are texts: anything but an array of whole numbers."""
     if not isinstance(labels, np.ndarray):
         return True
-    return not (labels.dtype.kind in "iu" or (labels.dtype == np.object_ and all(isinstance(value, int) for value in labels)))
+    return not (
+        labels.dtype.kind in "iu"
+        or (labels.dtype == np.object_ and all(isinstance(value, int) for value in labels))
+    )
 
 
 class Codes:
@@ -38,7 +41,9 @@ class Codes:
     def add_texts(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
         """Return int32 [n], the number of each text."""
         numbers = self._numbers
-        return np.fromiter((numbers.setdefault(text, len(numbers)) for text in texts), np.int32, len(texts))
+        return np.fromiter(
+            (numbers.setdefault(text, len(numbers)) for text in texts), np.int32, len(texts)
+        )
 
     def add_numbers(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
         """Return int32 [n], the number of each whole number, which may be of any size."""
@@ -54,7 +59,9 @@ class Codes:
         return values, rank
 
 
-def classes_of(values: tuple[Any, ...], num_classes: int | None, where: str) -> tuple[int, tuple[str, ...] | None, npt.NDArray[np.int32]]:
+def classes_of(
+    values: tuple[Any, ...], num_classes: int | None, where: str
+) -> tuple[int, tuple[str, ...] | None, npt.NDArray[np.int32]]:
     """Return the number of classes, the vocabulary or None, and int32 [values]: the class of each value.
 
     Args:
@@ -71,7 +78,9 @@ def classes_of(values: tuple[Any, ...], num_classes: int | None, where: str) -> 
     places = np.arange(len(values), dtype=np.int32)
     if isinstance(values[0], str):
         if num_classes not in (None, len(values)):
-            raise DataError(f"{where}: expected {num_classes} different labels, as the source's num_classes says, found {len(values)}.")
+            raise DataError(
+                f"{where}: expected {num_classes} different labels, as the source's num_classes says, found {len(values)}."
+            )
         return len(values), values, places
     if num_classes is not None:
         num_classes = int(num_classes)
@@ -97,23 +106,31 @@ def label_notes(values: tuple[Any, ...], examples: int, num_classes: int | None)
     """
     classes = len(values)
     if classes == 1:
-        return [f"all examples have the same label, {values[0]}: there is nothing to learn. Is data.label_column the right one?"]
+        return [
+            f"all examples have the same label, {values[0]}: there is nothing to learn. Is data.label_column the right one?"
+        ]
     return _text_notes(values) + _size_notes(values, examples, num_classes)
 
 
 def _text_notes(values: tuple[Any, ...]) -> list[str]:
-    if not isinstance(values[0], str) or max(map(len, values)) < 2:  # of single characters each is meant
+    if (
+        not isinstance(values[0], str) or max(map(len, values)) < 2
+    ):  # of single characters each is meant
         return []
     notes = []
     if any(text.strip().lower() in MISSING for text in values):
-        notes.append("a label such as NA, nan or null, or of spaces alone, occurs and is a class like the others")
+        notes.append(
+            "a label such as NA, nan or null, or of spaces alone, occurs and is a class like the others"
+        )
     alike: dict[str, list[str]] = {}
     for text in values:
         alike.setdefault(" ".join(normalize("NFC", text).casefold().split()), []).append(text)
     twins = [texts for texts in alike.values() if len(texts) > 1]
     if twins:
         shown = shorten((" and ".join(map(repr, texts)) for texts in twins), 3)
-        notes.append(f"labels differ in spaces, case or the way of writing accents alone, and each is a class: {shown}")
+        notes.append(
+            f"labels differ in spaces, case or the way of writing accents alone, and each is a class: {shown}"
+        )
     return notes
 
 
@@ -142,7 +159,9 @@ def id_notes(client_ids: Sequence[str]) -> list[str]:
     plain = ((text, normalize("NFC", text.strip())) for text in client_ids)
     twins = [f"{text!r} and {name!r}" for text, name in plain if text != name and name in known]
     if twins:
-        notes.append(f"ids of clients differ in spaces or the way of writing accents alone, and each is a client: {shorten(twins, 3)}")
+        notes.append(
+            f"ids of clients differ in spaces or the way of writing accents alone, and each is a client: {shorten(twins, 3)}"
+        )
     suspect = [text for text in _MISSING_TEXTS if text in known]
     if not suspect:
         return notes

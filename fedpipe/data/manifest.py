@@ -107,17 +107,25 @@ class Manifest(_Part):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Manifest":
-        wanted = [(str(split), self.examples.get(split)) for split in SPLITS] + [("central", self.central_test_examples)]
+        wanted = [(str(split), self.examples.get(split)) for split in SPLITS] + [
+            ("central", self.central_test_examples)
+        ]
         for split, count in wanted:
             in_files = sum(file.rows for file in self.files if file.split == split)
             if count != in_files:
-                raise ValueError(f"{count} examples of split {split}, its files have {in_files} rows")
+                raise ValueError(
+                    f"{count} examples of split {split}, its files have {in_files} rows"
+                )
         if self.central_test_examples > self.examples["test"]:
-            raise ValueError(f"{self.central_test_examples} central test examples of {self.examples['test']} test examples")
+            raise ValueError(
+                f"{self.central_test_examples} central test examples of {self.examples['test']} test examples"
+            )
         if self.index.rows != self.clients:
             raise ValueError(f"{self.clients} clients, their index has {self.index.rows} rows")
         if self.vocabulary is not None and len(self.vocabulary) != self.num_classes:
-            raise ValueError(f"{self.num_classes} classes, the vocabulary has {len(self.vocabulary)} names")
+            raise ValueError(
+                f"{self.num_classes} classes, the vocabulary has {len(self.vocabulary)} names"
+            )
         return self
 
     def to_json(self) -> str:
@@ -150,14 +158,18 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError as err:
-        raise DataError(f"{folder}: expected shards, found no {MANIFEST_NAME}. {how_to_restore(folder)}") from err
+        raise DataError(
+            f"{folder}: expected shards, found no {MANIFEST_NAME}. {how_to_restore(folder)}"
+        ) from err
     except OSError as err:
         raise DataError(f"{path}: cannot be read: {err}.") from err
     except ValidationError as err:
         first = err.errors()[0]
         where = ".".join(map(str, first["loc"]))
         what = f"{where}: {first['msg']}" if where else first["msg"]
-        raise DataError(f"{path}: expected a manifest of schema version {SCHEMA_VERSION}, found {what}. {how_to_restore(folder)}") from err
+        raise DataError(
+            f"{path}: expected a manifest of schema version {SCHEMA_VERSION}, found {what}. {how_to_restore(folder)}"
+        ) from err
 
 
 def _json(value: Any) -> str:

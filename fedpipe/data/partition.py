@@ -29,7 +29,10 @@ Method = Literal["iid", "dirichlet", "pathological", "quantity"]
 
 
 def partition_pool(
-    y: npt.NDArray[np.int32], config: DataConfig, method: Method, vocabulary: Sequence[str] | None = None
+    y: npt.NDArray[np.int32],
+    config: DataConfig,
+    method: Method,
+    vocabulary: Sequence[str] | None = None,
 ) -> npt.NDArray[np.int32]:
     """Return int32 [n]: for each example the number of its client, 0..data.clients - 1; every client has at least two.
 
@@ -43,19 +46,25 @@ def partition_pool(
         DataError: `data.clients` is null, or the examples do not allow the partition.
     """
     if config.clients is None:
-        raise DataError(f"data.clients=null: expected a number, as data.partition={method} makes the clients. Set one.")
+        raise DataError(
+            f"data.clients=null: expected a number, as data.partition={method} makes the clients. Set one."
+        )
     match method:
         case "iid":
             return iid_partition(len(y), config.clients, config.seed)
         case "dirichlet":
             return dirichlet_partition(y, config.clients, config.alpha, config.seed)
         case "pathological":
-            return pathological_partition(y, config.clients, config.labels_per_client, config.seed, vocabulary)
+            return pathological_partition(
+                y, config.clients, config.labels_per_client, config.seed, vocabulary
+            )
         case "quantity":
             return quantity_partition(len(y), config.clients, config.sigma, config.seed)
 
 
-def give_training_examples(owner: npt.NDArray[np.int32], is_test: npt.NDArray[np.bool_], clients: int, seed: int) -> int:
+def give_training_examples(
+    owner: npt.NDArray[np.int32], is_test: npt.NDArray[np.bool_], clients: int, seed: int
+) -> int:
     """Let each client that has test examples alone take a random training example from the client that has most of them.
 
     A partition knows nothing of a source's own test split, so by chance all examples of a small client may be test examples.

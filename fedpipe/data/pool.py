@@ -58,9 +58,15 @@ class StoredRows:
         bytes_of = values.reshape(-1).view(np.uint8).data
         starts = np.flatnonzero(np.diff(ordered, prepend=-2) != 1)
         for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True):
-            read = os.preadv(self.file.fileno(), [bytes_of[start * size : end * size]], int(ordered[start]) * size)
+            read = os.preadv(
+                self.file.fileno(),
+                [bytes_of[start * size : end * size]],
+                int(ordered[start]) * size,
+            )
             if read != (end - start) * size:
-                raise OSError(f"the scratch file ended after {read} of {(end - start) * size} bytes")
+                raise OSError(
+                    f"the scratch file ended after {read} of {(end - start) * size} bytes"
+                )
         result = np.empty_like(values)
         result[order] = values
         return result
@@ -69,7 +75,9 @@ class StoredRows:
         result = np.zeros((len(rows), *self.shape), self.dtype)
         for place, row in enumerate(rows.tolist()):
             start, end = starts.read(row, row + 2).tolist()
-            read_fully(self.file.fileno(), result[place, : end - start], start * self.dtype.itemsize)
+            read_fully(
+                self.file.fileno(), result[place, : end - start], start * self.dtype.itemsize
+            )
         return result
 
 
@@ -109,7 +117,9 @@ class Pool:
 
     def y(self, start: int = 0, end: int | None = None) -> npt.NDArray[np.int32]:
         """Return int32 [n], the classes of these rows; of all in memory at once without a range."""
-        classes: npt.NDArray[np.int32] = self.class_of[self.columns.labels.read(start, self.count if end is None else end)]
+        classes: npt.NDArray[np.int32] = self.class_of[
+            self.columns.labels.read(start, self.count if end is None else end)
+        ]
         return classes
 
     def owner(self, start: int, end: int) -> npt.NDArray[np.int32]:
@@ -119,7 +129,11 @@ class Pool:
 
     def is_test(self, start: int = 0, end: int | None = None) -> npt.NDArray[np.bool_] | None:
         """Return bool [n], the source's own test marks of these rows, or None."""
-        return self.columns.tests.read(start, self.count if end is None else end) if self.has_split else None
+        return (
+            self.columns.tests.read(start, self.count if end is None else end)
+            if self.has_split
+            else None
+        )
 
 
 class _Columns:
@@ -136,7 +150,11 @@ class _Columns:
     def add(self, batch: Batch) -> None:
         """Append a batch's columns."""
         codes = self.label_codes
-        self.labels.append(codes.add_texts([str(y) for y in batch.y]) if is_text(batch.y) else codes.add_numbers(np.asarray(batch.y)))
+        self.labels.append(
+            codes.add_texts([str(y) for y in batch.y])
+            if is_text(batch.y)
+            else codes.add_numbers(np.asarray(batch.y))
+        )
         if batch.clients is not None:
             self.clients.append(self.client_codes.add_texts(batch.clients))
         if batch.is_test is not None:
@@ -149,7 +167,9 @@ class _Columns:
             self._end = int(ends[-1])
 
 
-def read_pool(source: Source, where: str, scratch: Scratch, memory_limit_mb: int, makes_clients: bool) -> Pool:
+def read_pool(
+    source: Source, where: str, scratch: Scratch, memory_limit_mb: int, makes_clients: bool
+) -> Pool:
     """Read all batches of a source.
 
     Args:
@@ -178,7 +198,9 @@ def read_pool(source: Source, where: str, scratch: Scratch, memory_limit_mb: int
         digest.update(features.data)
         columns.add(batch)
         count += len(batch.x)
-        _refuse_too_much(where, columns, count if makes_clients or batch.clients is None else 0, limit)
+        _refuse_too_much(
+            where, columns, count if makes_clients or batch.clients is None else 0, limit
+        )
     if first is None or not count:
         raise DataError(f"{where}: expected examples, found none.")
     file.flush()
@@ -210,7 +232,9 @@ def read_pool(source: Source, where: str, scratch: Scratch, memory_limit_mb: int
 
 def _sha256(digest: Any, pool: Pool, dtype: np.dtype[Any]) -> str:
     """Return the digest of the features that were read and of the other columns of the pool."""
-    digest.update(f"{dtype.name}:{(pool.count, *pool.x.shape)}:{pool.vocabulary}:{pool.client_ids}:".encode())
+    digest.update(
+        f"{dtype.name}:{(pool.count, *pool.x.shape)}:{pool.vocabulary}:{pool.client_ids}:".encode()
+    )
     bounds = list(chunk_bounds(pool.count))
     for start, end in bounds:
         digest.update(pool.y(start, end).data)
@@ -242,7 +266,10 @@ def _refuse_too_much(where: str, columns: _Columns, examples_in_memory: int, lim
             f"{where}: expected at most {limit // ROW_BYTES} examples under data.memory_limit_mb={in_mb}, found more. Raise "
             "data.memory_limit_mb: a partition that makes the clients holds the labels of all examples in memory."
         )
-    for what, number in (("clients", len(columns.client_codes)), ("different labels", len(columns.label_codes))):
+    for what, number in (
+        ("clients", len(columns.client_codes)),
+        ("different labels", len(columns.label_codes)),
+    ):
         if number * NAME_BYTES * 2 > limit:
             raise DataError(
                 f"{where}: expected at most {limit // NAME_BYTES // 2} {what} under data.memory_limit_mb={in_mb}, found more. Raise "
@@ -262,7 +289,9 @@ def _refuse_disagreement(batch: Batch, first: Batch, where: str, row: int) -> No
     """Refuse a batch whose columns are not what the first one's are, or differ in length."""
     dtype, shape = _features_of(batch)
     if dtype not in (np.uint8, np.int32, np.float32) or 0 in shape:
-        raise DataError(f"{where}: expected uint8, int32 or float32 features with values, found {dtype} {shape} from row {row} on.")
+        raise DataError(
+            f"{where}: expected uint8, int32 or float32 features with values, found {dtype} {shape} from row {row} on."
+        )
     kinds = [
         (
             *map(str, _features_of(one)),
@@ -273,8 +302,18 @@ def _refuse_disagreement(batch: Batch, first: Batch, where: str, row: int) -> No
     ]
     if kinds[0] != kinds[1]:
         names = ("feature dtype", "feature shape", "labels", "clients", "test split")
-        differing = [f"{name} {b} after {a}" for name, a, b in zip(names, *kinds, strict=True) if a != b]
-        raise DataError(f"{where}: expected all examples alike, found {shorten(differing)} from row {row} on.")
-    lengths = {len(column) for column in (batch.x, batch.y, batch.clients, batch.is_test) if column is not None}
+        differing = [
+            f"{name} {b} after {a}" for name, a, b in zip(names, *kinds, strict=True) if a != b
+        ]
+        raise DataError(
+            f"{where}: expected all examples alike, found {shorten(differing)} from row {row} on."
+        )
+    lengths = {
+        len(column)
+        for column in (batch.x, batch.y, batch.clients, batch.is_test)
+        if column is not None
+    }
     if len(lengths) != 1:
-        raise DataError(f"{where}: expected columns of one length, found {sorted(lengths)} from row {row} on.")
+        raise DataError(
+            f"{where}: expected columns of one length, found {sorted(lengths)} from row {row} on."
+        )

@@ -16,7 +16,16 @@ import numpy.typing as npt
 
 from fedpipe.data.client_ids import ClientIds
 from fedpipe.data.index import ClientIndex, read_index
-from fedpipe.data.manifest import SPLITS, IndexFile, Manifest, ShardFile, ShardSplit, Split, how_to_restore, read_manifest
+from fedpipe.data.manifest import (
+    SPLITS,
+    IndexFile,
+    Manifest,
+    ShardFile,
+    ShardSplit,
+    Split,
+    how_to_restore,
+    read_manifest,
+)
 from fedpipe.data.shards import shard_schema
 from fedpipe.errors import DataError, shorten
 from fedpipe.types import Examples
@@ -30,7 +39,9 @@ _GROUPS_KEPT = 8
 class Population:
     """The clients of a folder of shards. May be shared by threads."""
 
-    def __init__(self, path: Path, manifest: Manifest, index: ClientIndex, open_files: int | None = None) -> None:
+    def __init__(
+        self, path: Path, manifest: Manifest, index: ClientIndex, open_files: int | None = None
+    ) -> None:
         """Take what describes the shards in `path`; nothing is read. Use `open`.
 
         Raises:
@@ -44,7 +55,9 @@ class Population:
                     f"{path / manifest.index.name}: expected {manifest.examples[split]} {split} examples, found {counted}. "
                     f"{how_to_restore(path)}"
                 )
-        self._splits = {split: _SplitReader(path, split, manifest, index, open_files) for split in SPLITS}
+        self._splits = {
+            split: _SplitReader(path, split, manifest, index, open_files) for split in SPLITS
+        }
         self._central = _SplitReader(path, "central", manifest, None, open_files)
 
     @classmethod
@@ -64,7 +77,9 @@ class Population:
         _check_file(path / manifest.index.name, manifest.index, verify=True)
         for file in manifest.files:
             _check_file(path / file.name, file, verify)
-        return cls(path, manifest, read_index(path / manifest.index.name, manifest.num_classes), open_files)
+        return cls(
+            path, manifest, read_index(path / manifest.index.name, manifest.num_classes), open_files
+        )
 
     def client_ids(self, split: Split = "train") -> ClientIds:
         """Return the ids of the clients that have examples in a split, sorted; held-out clients are among them."""
@@ -109,7 +124,12 @@ class Population:
         for entry in self.manifest.files:
             with pq.ParquetFile(self.path / entry.name) as file:
                 for group in range(file.num_row_groups):
-                    x = _column([file.read_row_group(group, columns=["x"])], "x", dtype, tuple(self.manifest.feature_shape))
+                    x = _column(
+                        [file.read_row_group(group, columns=["x"])],
+                        "x",
+                        dtype,
+                        tuple(self.manifest.feature_shape),
+                    )
                     highest = max(highest, int(x.max(initial=0)))
         return highest
 
@@ -131,11 +151,22 @@ class Population:
 class _SplitReader:
     """Reads the rows of one split by client."""
 
-    def __init__(self, folder: Path, split: ShardSplit, manifest: Manifest, index: ClientIndex | None, open_files: int | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        split: ShardSplit,
+        manifest: Manifest,
+        index: ClientIndex | None,
+        open_files: int | None,
+    ) -> None:
         self._split, self._index = split, index
         self._files = [file for file in manifest.files if file.split == split]
         self._file_starts = np.cumsum([0, *(file.rows for file in self._files)])
-        self._folder, self._shape, self._dtype = folder, manifest.feature_shape, np.dtype(manifest.feature_dtype).newbyteorder("<")
+        self._folder, self._shape, self._dtype = (
+            folder,
+            manifest.feature_shape,
+            np.dtype(manifest.feature_dtype).newbyteorder("<"),
+        )
         self._lock = threading.Lock()
         self._file = lru_cache(maxsize=open_files or _FILES_KEPT)(self._read_metadata)
         self._group = lru_cache(maxsize=_GROUPS_KEPT)(self._read_group)
@@ -151,7 +182,11 @@ class _SplitReader:
     @cached_property
     def _starts(self) -> npt.NDArray[np.int64]:
         """int64 [clients + 1], each client's first row in the split, and the number of rows."""
-        counts = np.zeros(0, np.int64) if self._index is None or self._split == "central" else self._index.counts(self._split)
+        counts = (
+            np.zeros(0, np.int64)
+            if self._index is None or self._split == "central"
+            else self._index.counts(self._split)
+        )
         return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
 
     def rows(self, client_id: str) -> tuple[int, int]:
@@ -176,22 +211,38 @@ class _SplitReader:
             parts = []
             for group in range(first, last):
                 table, base = self._group(number, group), int(group_starts[group])
-                parts.append(table.slice(max(start - base, 0), min(end, int(group_starts[group + 1])) - max(start, base)))
+                parts.append(
+                    table.slice(
+                        max(start - base, 0),
+                        min(end, int(group_starts[group + 1])) - max(start, base),
+                    )
+                )
         for part in parts:
             found = set(part["client_id"].to_pylist())
             if found != {client_id}:
-                raise self._unfit(number, f"rows of {client_id} from {start} to {end}", f"rows of {shorten(sorted(map(str, found)), 3)}")
+                raise self._unfit(
+                    number,
+                    f"rows of {client_id} from {start} to {end}",
+                    f"rows of {shorten(sorted(map(str, found)), 3)}",
+                )
         return self._join(parts)
 
     def read_all(self) -> Examples:
         """Return all examples of the split."""
         with self._lock:
             return self._join(
-                [self._group(number, group) for number in range(len(self._files)) for group in range(len(self._file(number)[1]) - 1)]
+                [
+                    self._group(number, group)
+                    for number in range(len(self._files))
+                    for group in range(len(self._file(number)[1]) - 1)
+                ]
             )
 
     def _join(self, tables: list[Any]) -> Examples:
-        return Examples(_column(tables, "x", self._dtype, self._shape), _column(tables, "y", np.dtype("<i4"), ()))
+        return Examples(
+            _column(tables, "x", self._dtype, self._shape),
+            _column(tables, "y", np.dtype("<i4"), ()),
+        )
 
     def _read_metadata(self, number: int) -> tuple[Any, npt.NDArray[np.int64]]:
         """Return a file's metadata and the first rows of its row groups, with its end. No file stays open: there may be thousands."""
@@ -217,7 +268,9 @@ class _SplitReader:
         import pyarrow as pa
 
         try:
-            return self._parquet(number).read_row_group(group, columns=["client_id", "x", "y"], use_threads=False)
+            return self._parquet(number).read_row_group(
+                group, columns=["client_id", "x", "y"], use_threads=False
+            )
         except (pa.ArrowException, OSError) as err:
             raise self._unfit(number, f"row group {group}", " ".join(str(err).split())) from err
 
@@ -230,13 +283,17 @@ class _SplitReader:
             if self._opened is not None:
                 self._opened[1].close()
                 self._opened = None
-            file = pq.ParquetFile(self._folder / self._files[number].name, metadata=self._file(number)[0])
+            file = pq.ParquetFile(
+                self._folder / self._files[number].name, metadata=self._file(number)[0]
+            )
             self._opened = number, file
         return self._opened[1]
 
     def _unfit(self, number: int, expected: str, found: str) -> DataError:
         file = self._folder / self._files[number].name
-        return DataError(f"{file}: expected {expected}, found {found}. {how_to_restore(self._folder)}")
+        return DataError(
+            f"{file}: expected {expected}, found {found}. {how_to_restore(self._folder)}"
+        )
 
 
 def _check_file(path: Path, entry: ShardFile | IndexFile, verify: bool) -> None:
@@ -244,21 +301,35 @@ def _check_file(path: Path, entry: ShardFile | IndexFile, verify: bool) -> None:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest() if verify and size == entry.bytes else None
+            found = (
+                hashlib.file_digest(file, "sha256").hexdigest()
+                if verify and size == entry.bytes
+                else None
+            )
     except OSError as err:
-        raise DataError(f"{path}: expected the shard of the manifest, found {err.strerror or err}. {remedy}") from err
+        raise DataError(
+            f"{path}: expected the shard of the manifest, found {err.strerror or err}. {remedy}"
+        ) from err
     if size != entry.bytes:
-        raise DataError(f"{path}: expected {entry.bytes} bytes with sha256 {entry.sha256}, found {size} bytes. {remedy}")
+        raise DataError(
+            f"{path}: expected {entry.bytes} bytes with sha256 {entry.sha256}, found {size} bytes. {remedy}"
+        )
     if found is not None and found != entry.sha256:
         raise DataError(f"{path}: expected sha256 {entry.sha256}, found {found}. {remedy}")
 
 
-def _column(tables: list[Any], name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+def _column(
+    tables: list[Any], name: str, dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> npt.NDArray[Any]:
     """Return a column of fixed-size values of all tables as one array [n, *shape] of its own, in native byte order."""
     size = int(np.prod(shape, dtype=np.int64))
     parts = [np.zeros(0, dtype)]
     for chunk in (chunk for table in tables for chunk in table[name].chunks if len(chunk)):
-        parts.append(np.frombuffer(chunk.buffers()[1], dtype, len(chunk) * size, chunk.offset * size * dtype.itemsize))
+        parts.append(
+            np.frombuffer(
+                chunk.buffers()[1], dtype, len(chunk) * size, chunk.offset * size * dtype.itemsize
+            )
+        )
     values: npt.NDArray[Any] = np.concatenate(parts)
     return values.astype(dtype.newbyteorder("="), copy=False).reshape(-1, *shape)
 

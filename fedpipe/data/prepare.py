@@ -15,17 +15,40 @@ from fedpipe.data.client_ids import ClientIds
 from fedpipe.data.disk_columns import ClientRows, Scratch, chunk_bounds, rows_by_client
 from fedpipe.data.index import INDEX_NAME, ClientIndex, write_index
 from fedpipe.data.label_counts import LabelCounts, LabelCountsOnDisk
-from fedpipe.data.manifest import MANIFEST_NAME, SCHEMA_VERSION, SPLITS, IndexFile, Manifest, ShardFile, Split
+from fedpipe.data.manifest import (
+    MANIFEST_NAME,
+    SCHEMA_VERSION,
+    SPLITS,
+    IndexFile,
+    Manifest,
+    ShardFile,
+    Split,
+)
 from fedpipe.data.partition import client_names, give_training_examples, partition_pool
 from fedpipe.data.pool import Pool, read_pool
 from fedpipe.data.replace import replaced_folder
 from fedpipe.data.shards import SplitRows, SplitWriter, write_split
 from fedpipe.data.sources import PixelConvention, open_source
-from fedpipe.data.splits import Rows, draw_central, held_out, keep_split, split_clients, split_off, test_counts
+from fedpipe.data.splits import (
+    Rows,
+    draw_central,
+    held_out,
+    keep_split,
+    split_clients,
+    split_off,
+    test_counts,
+)
 from fedpipe.errors import DataError, shorten
 
-_DTYPES: dict[str, Literal["uint8", "int32", "float32"]] = {"uint8": "uint8", "int32": "int32", "float32": "float32"}
-_OTHER_CONVENTION: dict[PixelConvention | None, PixelConvention] = {"ink=1.0": "background=1.0", "background=1.0": "ink=1.0"}
+_DTYPES: dict[str, Literal["uint8", "int32", "float32"]] = {
+    "uint8": "uint8",
+    "int32": "int32",
+    "float32": "float32",
+}
+_OTHER_CONVENTION: dict[PixelConvention | None, PixelConvention] = {
+    "ink=1.0": "background=1.0",
+    "background=1.0": "ink=1.0",
+}
 
 _SORTING_SHARE = 4
 """The rows that are sorted and split at once may take the memory limit divided by this."""
@@ -52,7 +75,9 @@ class _Clients:
     notes: tuple[str, ...] = ()
 
 
-def prepare_shards(config: DataConfig, out: Path, project: Path, forgotten: Collection[str] = ()) -> Manifest:
+def prepare_shards(
+    config: DataConfig, out: Path, project: Path, forgotten: Collection[str] = ()
+) -> Manifest:
     """Write the shards and the manifest of `config` into the folder `out`, and return the manifest.
 
     `out` is replaced wholly, in one step: a failure or a kill leaves it as it was. The same settings, source and pyarrow give
@@ -75,7 +100,9 @@ def prepare_shards(config: DataConfig, out: Path, project: Path, forgotten: Coll
         with replaced_folder(out) as folder, Scratch(folder) as scratch:
             pool = read_pool(source, where, scratch, config.memory_limit_mb, makes_clients)
             if config.invert and pool.x.dtype == np.int32:
-                raise DataError(f"data.invert=true: expected features that are drawings, {where} has int32 tokens. Set it to false.")
+                raise DataError(
+                    f"data.invert=true: expected features that are drawings, {where} has int32 tokens. Set it to false."
+                )
             clients = _clients(config, pool, forgotten)
             shards = _write_shards(config, where, pool, clients, folder, scratch)
             manifest = _manifest(config, pool, clients, shards, sorted(forgotten), folder)
@@ -83,7 +110,9 @@ def prepare_shards(config: DataConfig, out: Path, project: Path, forgotten: Coll
                 manifest = manifest.model_copy(update={"understood": source.summary()})
             (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="ascii")
     except OSError as err:
-        raise DataError(f"{out}: expected to write shards there, found {err}. Free the place or choose another folder.") from err
+        raise DataError(
+            f"{out}: expected to write shards there, found {err}. Free the place or choose another folder."
+        ) from err
     return manifest
 
 
@@ -91,11 +120,17 @@ def _clients(config: DataConfig, pool: Pool, forgotten: Collection[str]) -> _Cli
     if config.partition in ("auto", "natural") and pool.client_ids is not None:
         sizes, tests = _tally(pool, pool.owner, len(pool.client_ids))
         chosen, notes = _first_clients(config, sizes > tests)
-        return _without(forgotten, _Clients(pool.client_ids, pool.owner, sizes, tests, "natural", notes), chosen)
+        return _without(
+            forgotten, _Clients(pool.client_ids, pool.owner, sizes, tests, "natural", notes), chosen
+        )
     if config.partition == "natural":
-        raise DataError(f"data.partition=natural: expected clients, data.source={config.source} has none. Set another partition.")
+        raise DataError(
+            f"data.partition=natural: expected clients, data.source={config.source} has none. Set another partition."
+        )
     if config.clients is None:
-        raise DataError(f"data.clients=null: expected a number, as data.source={config.source} has no clients of its own. Set one.")
+        raise DataError(
+            f"data.clients=null: expected a number, as data.source={config.source} has no clients of its own. Set one."
+        )
     method = "dirichlet" if config.partition == "auto" else config.partition
     owner = partition_pool(pool.y(), config, method, pool.vocabulary)
     is_test = pool.is_test()
@@ -108,7 +143,14 @@ def _clients(config: DataConfig, pool: Pool, forgotten: Collection[str]) -> _Cli
                 "test split: each took a training example from the client that had most",
             )
     sizes, tests = _tally(pool, lambda start, end: owner[start:end], config.clients)
-    made = _Clients(client_names(config.clients), lambda start, end: owner[start:end], sizes, tests, method, notes)
+    made = _Clients(
+        client_names(config.clients),
+        lambda start, end: owner[start:end],
+        sizes,
+        tests,
+        method,
+        notes,
+    )
     return _without(forgotten, made, np.ones(config.clients, np.bool_))
 
 
@@ -125,7 +167,9 @@ def _tally(
     return sizes, tests
 
 
-def _first_clients(config: DataConfig, trains: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], tuple[str, ...]]:
+def _first_clients(
+    config: DataConfig, trains: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.bool_], tuple[str, ...]]:
     """Return bool [clients], which of a source's clients are taken, and a note if it is not all.
 
     The first `data.clients` that have training examples, and as many of those that have test examples alone.
@@ -136,21 +180,31 @@ def _first_clients(config: DataConfig, trains: npt.NDArray[np.bool_]) -> tuple[n
     if chosen.all():
         return chosen, ()
     left = int((~chosen).sum())
-    return chosen, (f"{left:,} of {len(trains):,} clients were left out by data.clients={config.clients}; null takes all",)
+    return chosen, (
+        f"{left:,} of {len(trains):,} clients were left out by data.clients={config.clients}; null takes all",
+    )
 
 
-def _without(forgotten: Collection[str], clients: _Clients, chosen: npt.NDArray[np.bool_]) -> _Clients:
+def _without(
+    forgotten: Collection[str], clients: _Clients, chosen: npt.NDArray[np.bool_]
+) -> _Clients:
     """Keep the chosen clients but for the forgotten ones; the examples of all others are nobody's."""
     gone = frozenset(forgotten)
     kept = chosen & np.array([client_id not in gone for client_id in clients.client_ids], np.bool_)
     if kept.all():
         return clients
     if not kept.any():
-        raise DataError("forgotten.json: expected at least one client that is not forgotten, found none. Remove an id from the list.")
+        raise DataError(
+            "forgotten.json: expected at least one client that is not forgotten, found none. Remove an id from the list."
+        )
     number = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
     owner, ids = clients.owner, tuple(compress(clients.client_ids, kept.tolist()))
     return replace(
-        clients, client_ids=ids, owner=lambda start, end: number[owner(start, end)], sizes=clients.sizes[kept], tests=clients.tests[kept]
+        clients,
+        client_ids=ids,
+        owner=lambda start, end: number[owner(start, end)],
+        sizes=clients.sizes[kept],
+        tests=clients.tests[kept],
     )
 
 
@@ -165,7 +219,9 @@ class _Shards:
     notes: tuple[str, ...]
 
 
-def _write_shards(config: DataConfig, where: str, pool: Pool, clients: _Clients, folder: Path, scratch: Scratch) -> _Shards:
+def _write_shards(
+    config: DataConfig, where: str, pool: Pool, clients: _Clients, folder: Path, scratch: Scratch
+) -> _Shards:
     """Sort the examples by client, split each client's, and write the files and the index."""
     ids = clients.client_ids
     counts = _split_sizes(config, pool, clients)
@@ -175,12 +231,19 @@ def _write_shards(config: DataConfig, where: str, pool: Pool, clients: _Clients,
 
     def features(rows: Rows) -> npt.NDArray[Any]:
         x = pool.x.take(rows)
-        return np.subtract(x.dtype.type(255 if x.dtype == np.uint8 else 1), x) if config.invert else x
+        return (
+            np.subtract(x.dtype.type(255 if x.dtype == np.uint8 else 1), x) if config.invert else x
+        )
 
-    def columns(start: int, end: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.bool_] | None]:
+    def columns(
+        start: int, end: int
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.bool_] | None]:
         return clients.owner(start, end), pool.y(start, end), pool.is_test(start, end)
 
-    writers = {name: SplitWriter(folder, name, ids, counts[name], config.shard_rows, features) for name in SPLITS}
+    writers = {
+        name: SplitWriter(folder, name, ids, counts[name], config.shard_rows, features)
+        for name in SPLITS
+    }
     labels = {name: LabelCountsOnDisk(scratch, pool.num_classes) for name in SPLITS}
     central: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Rows]] = []
     tests = 0
@@ -189,14 +252,20 @@ def _write_shards(config: DataConfig, where: str, pool: Pool, clients: _Clients,
         for name, rows in _splits(config, pool, group, ids).items():
             part = group.owner[rows], group.y[rows], group.row[rows]
             writers[name].add(*part)
-            labels[name].add(LabelCounts.count(part[0] - group.first, part[1], group.end - group.first, pool.num_classes))
+            labels[name].add(
+                LabelCounts.count(
+                    part[0] - group.first, part[1], group.end - group.first, pool.num_classes
+                )
+            )
             if name == "test":
                 mine = chosen[tests : tests + len(rows)]
                 tests += len(rows)
                 central.append((part[0][mine], part[1][mine], part[2][mine]))
     owner, y, source_row = (np.concatenate(column) for column in zip(*central, strict=True))
     files = [file for name in SPLITS for file in writers[name].files]
-    files += write_split(folder, "central", SplitRows(ids, owner, y, source_row, features), config.shard_rows)
+    files += write_split(
+        folder, "central", SplitRows(ids, owner, y, source_row, features), config.shard_rows
+    )
     examples = {name: counts[name].astype(np.int32) for name in SPLITS}
     index = ClientIndex(ClientIds.of(ids), out, {}, examples)
     write_index(folder / INDEX_NAME, index, lambda name, first, end: labels[name].read(first, end))
@@ -204,35 +273,56 @@ def _write_shards(config: DataConfig, where: str, pool: Pool, clients: _Clients,
     return _Shards(files, totals, len(owner), int(out.sum()), _split_notes(counts))
 
 
-def _split_sizes(config: DataConfig, pool: Pool, clients: _Clients) -> dict[Split, npt.NDArray[np.int64]]:
+def _split_sizes(
+    config: DataConfig, pool: Pool, clients: _Clients
+) -> dict[Split, npt.NDArray[np.int64]]:
     """Return int64 [clients] for each split, how many of each client's examples it will have."""
     tests = clients.tests if pool.has_split else test_counts(clients.sizes, config.test_fraction)
     trains = clients.sizes - tests
-    validations = test_counts(trains, config.validation_fraction) if config.validation_fraction else np.zeros_like(trains)
+    validations = (
+        test_counts(trains, config.validation_fraction)
+        if config.validation_fraction
+        else np.zeros_like(trains)
+    )
     return {"train": trains - validations, "validation": validations, "test": tests}
 
 
-def _splits(config: DataConfig, pool: Pool, group: ClientRows, client_ids: Sequence[str]) -> dict[Split, Rows]:
+def _splits(
+    config: DataConfig, pool: Pool, group: ClientRows, client_ids: Sequence[str]
+) -> dict[Split, Rows]:
     """Return for each split the places in `group` of its rows, client by client."""
     owner, ids = group.owner - np.int32(group.first), client_ids[group.first : group.end]
     if pool.has_split:
         train, test = keep_split(owner, group.is_test)
     else:
         train, test = split_clients(owner, ids, config.test_fraction, config.seed)
-    train, validation = split_off(owner, train, ids, config.validation_fraction, config.seed, "validation")
+    train, validation = split_off(
+        owner, train, ids, config.validation_fraction, config.seed, "validation"
+    )
     return {"train": train, "validation": validation, "test": test}
 
 
 def _split_notes(counts: dict[Split, npt.NDArray[np.int64]]) -> tuple[str, ...]:
     clients, notes = len(counts["train"]), []
     if untrained := int((counts["train"] == 0).sum()):
-        notes.append(f"{untrained:,} of {clients:,} clients have test examples alone: they never train and take part in evaluation")
+        notes.append(
+            f"{untrained:,} of {clients:,} clients have test examples alone: they never train and take part in evaluation"
+        )
     if untested := int((counts["test"] == 0).sum()):
-        notes.append(f"{untested:,} of {clients:,} clients have no test examples: they train and take no part in the evaluation of clients")
+        notes.append(
+            f"{untested:,} of {clients:,} clients have no test examples: they train and take no part in the evaluation of clients"
+        )
     return tuple(notes)
 
 
-def _manifest(config: DataConfig, pool: Pool, clients: _Clients, shards: _Shards, forgotten: Sequence[str], folder: Path) -> Manifest:
+def _manifest(
+    config: DataConfig,
+    pool: Pool,
+    clients: _Clients,
+    shards: _Shards,
+    forgotten: Sequence[str],
+    folder: Path,
+) -> Manifest:
     import pyarrow as pa
 
     path, count = folder / INDEX_NAME, len(clients.client_ids)
@@ -242,7 +332,9 @@ def _manifest(config: DataConfig, pool: Pool, clients: _Clients, shards: _Shards
         schema_version=SCHEMA_VERSION,
         source=config.source,
         source_version=f"sha256:{pool.sha256}",
-        pixel_convention=_OTHER_CONVENTION.get(pool.pixel_convention) if config.invert else pool.pixel_convention,
+        pixel_convention=_OTHER_CONVENTION.get(pool.pixel_convention)
+        if config.invert
+        else pool.pixel_convention,
         inverted=config.invert,
         partition=clients.partition,
         alpha=config.alpha if clients.partition == "dirichlet" else None,
@@ -270,7 +362,10 @@ def _manifest(config: DataConfig, pool: Pool, clients: _Clients, shards: _Shards
 
 
 def _refuse_unusable(
-    config: DataConfig, where: str, counts: dict[Split, npt.NDArray[np.int64]], held_out_clients: npt.NDArray[np.bool_]
+    config: DataConfig,
+    where: str,
+    counts: dict[Split, npt.NDArray[np.int64]],
+    held_out_clients: npt.NDArray[np.bool_],
 ) -> None:
     clients, tests = len(counts["test"]), int(counts["test"].sum())
     if not clients or not tests:
@@ -280,7 +375,11 @@ def _refuse_unusable(
             "or clients with two examples or more: data.partition=iid makes some."
         )
     if held_out_clients.all():
-        held = "that are not held out by data.held_out_fraction" if (counts["train"] > 0).any() else "in the source's training split"
+        held = (
+            "that are not held out by data.held_out_fraction"
+            if (counts["train"] > 0).any()
+            else "in the source's training split"
+        )
         raise DataError(
             f"{where}: expected clients with training examples {held}, found none of {clients} clients. Lower data.held_out_fraction, or "
             "correct the marks of the test split."
@@ -295,10 +394,18 @@ def _refuse_unusable(
 def _refuse_foreign(out: Path) -> None:
     """Refuse to replace what fedpipe did not make: a mistyped folder would be lost."""
     try:
-        foreign = sorted(path.name for path in out.iterdir() if path.name != MANIFEST_NAME and path.suffix != ".parquet")
+        foreign = sorted(
+            path.name
+            for path in out.iterdir()
+            if path.name != MANIFEST_NAME and path.suffix != ".parquet"
+        )
     except FileNotFoundError:
         return
     except OSError as err:
-        raise DataError(f"{out}: expected a folder for shards, found {err}. Choose another.") from err
+        raise DataError(
+            f"{out}: expected a folder for shards, found {err}. Choose another."
+        ) from err
     if foreign:
-        raise DataError(f"{out}: expected shards or nothing, found {shorten(foreign)}, which would be lost. Choose another folder.")
+        raise DataError(
+            f"{out}: expected shards or nothing, found {shorten(foreign)}, which would be lost. Choose another folder."
+        )

@@ -72,7 +72,11 @@ def _swap(new: Path, out: Path, old: Path) -> None:
 def _exchange(one: Path, other: Path) -> bool:
     """Return whether the kernel and the file system exchanged the two names."""
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
-    return renameat2 is not None and renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
+    return (
+        renameat2 is not None
+        and renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
+        == 0
+    )
 
 
 def _sync(folder: Path) -> None:

@@ -119,7 +119,11 @@ class ResidentCache:
         An error there is not lost: the round that needs the files tries again and raises it. Whether files are there is asked here,
         shortly: a thread that asks holds the interpreter for milliseconds when the round's results arrive.
         """
-        missing = [one for one in client_ids if one not in self._verified and not os.path.exists(self._path(one))]
+        missing = [
+            one
+            for one in client_ids
+            if one not in self._verified and not os.path.exists(self._path(one))
+        ]
         if not missing:
             return
         if self._background is None:
@@ -138,14 +142,22 @@ class ResidentCache:
         """
         expected, self._expected = self._expected, None
         if expected is not None:
-            wait([expected])  # what it made is found below; what it could not make is tried again there
+            wait(
+                [expected]
+            )  # what it made is found below; what it could not make is tried again there
         return self._bring(client_ids)
 
     def _bring(self, client_ids: Sequence[str]) -> list[ResidentClient]:
         try:
             found = [self._usable(client_id) for client_id in client_ids]
-            made = [client or self._make(client_id) for client_id, client in zip(client_ids, found, strict=True)]
-            self._hold_limit(made, sum(new.size_bytes for new, old in zip(made, found, strict=True) if old is None))
+            made = [
+                client or self._make(client_id)
+                for client_id, client in zip(client_ids, found, strict=True)
+            ]
+            self._hold_limit(
+                made,
+                sum(new.size_bytes for new, old in zip(made, found, strict=True) if old is None),
+            )
         except OSError as err:
             raise EnvironmentProblem(
                 f"resident data: expected to write below {self._root}, found {err}. Free space, or choose another cache folder."
@@ -161,7 +173,9 @@ class ResidentCache:
                 self._root_bytes += new_bytes
             if self._root_bytes is None or self._root_bytes > self._max_bytes:
                 spared = {client.path for client in needed}
-                self._root_bytes = _evict(self._root.resolve(), self._max_bytes, self._keep_seconds, spared)
+                self._root_bytes = _evict(
+                    self._root.resolve(), self._max_bytes, self._keep_seconds, spared
+                )
 
     def _path(self, client_id: str) -> str:
         return f"{self._folder}/{hashlib.sha256(client_id.encode()).hexdigest()}"
@@ -173,7 +187,9 @@ class ResidentCache:
         try:
             status = os.stat(path)
             if client is None and status.st_mtime > _STARTED:
-                client = ResidentClient(path, self._population.num_examples(client_id), status.st_size)
+                client = ResidentClient(
+                    path, self._population.num_examples(client_id), status.st_size
+                )
             elif client is None:
                 client = self._verify(client_id, Path(path))
             if client is None or status.st_size != client.size_bytes:
@@ -271,7 +287,11 @@ def _evict(root: Path, max_bytes: int, keep_seconds: float, spared: Set[str]) ->
     now = time.time()
     for path, status in files:
         surplus = total > max_bytes or path.name.startswith(_TEMPORARY)
-        unused = now - status.st_mtime >= keep_seconds and str(path) not in spared and not _in_making(path, status)
+        unused = (
+            now - status.st_mtime >= keep_seconds
+            and str(path) not in spared
+            and not _in_making(path, status)
+        )
         if surplus and unused:
             path.unlink(missing_ok=True)
             total -= status.st_size

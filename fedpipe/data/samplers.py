@@ -22,7 +22,13 @@ _CERTAIN = 1 - 1e-9
 
 
 def ask(
-    config: CohortConfig, count: int, clients: int, examples: npt.NDArray[np.int64] | None, rounds: int, seed: int, available: Available
+    config: CohortConfig,
+    count: int,
+    clients: int,
+    examples: npt.NDArray[np.int64] | None,
+    rounds: int,
+    seed: int,
+    available: Available,
 ) -> Iterator[Indices]:
     """Return for each round, from 1, the sorted indices of the clients that it asks.
 
@@ -43,18 +49,36 @@ def ask(
     if config.strategy == "shuffled":
         return _shuffled(clients, count, rounds, seed)
     if config.strategy == "min_separation":
-        return _separated(clients, count, _separation(config, clients, count), rounds, seed, available)
+        return _separated(
+            clients, count, _separation(config, clients, count), rounds, seed, available
+        )
     if config.strategy == "weighted":
         if examples is None or not examples.all():
-            raise PlanError("cohort.strategy=weighted: expected training examples at every client, found none. Choose uniform.")
+            raise PlanError(
+                "cohort.strategy=weighted: expected training examples at every client, found none. Choose uniform."
+            )
         weights = examples.astype(np.float64)
-        return _each(clients, rounds, seed, available, lambda rng, who: who[systematic(rng, weights[who], min(count, len(who)))])
+        return _each(
+            clients,
+            rounds,
+            seed,
+            available,
+            lambda rng, who: who[systematic(rng, weights[who], min(count, len(who)))],
+        )
     if config.strategy == "poisson":
-        return _each(clients, rounds, seed, available, lambda rng, who: who[rng.random(clients)[who] < count / clients])
+        return _each(
+            clients,
+            rounds,
+            seed,
+            available,
+            lambda rng, who: who[rng.random(clients)[who] < count / clients],
+        )
     return _each(clients, rounds, seed, available, lambda rng, who: _uniform(rng, who, count))
 
 
-def inclusion_probabilities(weights: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
+def inclusion_probabilities(
+    weights: npt.NDArray[np.float64], count: int
+) -> npt.NDArray[np.float64]:
     """Return the probability of each to be among `count` that are drawn in proportion to positive weights without replacement.
 
     count * weight / sum of weights, at most 1; what is above 1 is shared by the others, in the same proportion.
@@ -65,7 +89,9 @@ def inclusion_probabilities(weights: npt.NDArray[np.float64], count: int) -> npt
     certain = np.zeros(len(weights), np.bool_)
     while True:
         rest = weights[~certain].sum()
-        chances = np.where(certain, 1.0, weights * ((count - certain.sum()) / rest if rest else 0.0))
+        chances = np.where(
+            certain, 1.0, weights * ((count - certain.sum()) / rest if rest else 0.0)
+        )
         above = (chances >= _CERTAIN) & ~certain
         if not above.any():
             return chances
@@ -89,7 +115,11 @@ def systematic(rng: np.random.Generator, weights: npt.NDArray[np.float64], count
 
 
 def _each(
-    clients: int, rounds: int, seed: int, available: Available, draw: Callable[[np.random.Generator, Indices], Any]
+    clients: int,
+    rounds: int,
+    seed: int,
+    available: Available,
+    draw: Callable[[np.random.Generator, Indices], Any],
 ) -> Iterator[Indices]:
     for round_num in range(1, rounds + 1):
         mask = available(round_num)
@@ -107,7 +137,9 @@ def _shuffled(clients: int, count: int, rounds: int, seed: int) -> Iterator[Indi
     parts: list[Indices] = []
     for index in range(rounds):
         if index % per_pass == 0:
-            parts = np.array_split(generator(seed, "pass", index // per_pass).permutation(clients), per_pass)
+            parts = np.array_split(
+                generator(seed, "pass", index // per_pass).permutation(clients), per_pass
+            )
         yield np.sort(parts[index % per_pass])
 
 
@@ -121,11 +153,17 @@ def _separation(config: CohortConfig, clients: int, count: int) -> int:
     return separation
 
 
-def _separated(clients: int, count: int, separation: int, rounds: int, seed: int, available: Available) -> Iterator[Indices]:
+def _separated(
+    clients: int, count: int, separation: int, rounds: int, seed: int, available: Available
+) -> Iterator[Indices]:
     last = np.full(clients, -separation)
     for round_num in range(1, rounds + 1):
         rested = last <= round_num - separation
         mask = available(round_num)
-        chosen = _uniform(generator(seed, "cohort", round_num), np.flatnonzero(rested if mask is None else rested & mask), count)
+        chosen = _uniform(
+            generator(seed, "cohort", round_num),
+            np.flatnonzero(rested if mask is None else rested & mask),
+            count,
+        )
         last[chosen] = round_num
         yield chosen

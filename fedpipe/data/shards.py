@@ -44,7 +44,12 @@ def shard_schema(feature_bytes: int) -> Any:
     """Return the Arrow schema of the files; `feature_bytes` is the size of one example's features."""
     import pyarrow as pa
 
-    columns = [("client_id", pa.string()), ("x", pa.binary(feature_bytes)), ("y", pa.int32()), ("source_row", pa.int64())]
+    columns = [
+        ("client_id", pa.string()),
+        ("x", pa.binary(feature_bytes)),
+        ("y", pa.int32()),
+        ("source_row", pa.int64()),
+    ]
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns])
 
 
@@ -85,13 +90,23 @@ class SplitWriter:
             most: most rows of a file, unless one client has more.
             features: gives the features [k, *shape] of k source rows.
         """
-        self._folder, self._split, self._client_ids, self._features = folder, split, client_ids, features
+        self._folder, self._split, self._client_ids, self._features = (
+            folder,
+            split,
+            client_ids,
+            features,
+        )
         self._bounds = list(file_bounds(client_ids, counts, most))
         self._parts: list[SplitRows] = []
         self._waiting = 0
         self.files: list[ShardFile] = []
 
-    def add(self, owner: npt.NDArray[np.int32], y: npt.NDArray[np.int32], source_row: npt.NDArray[np.int64]) -> None:
+    def add(
+        self,
+        owner: npt.NDArray[np.int32],
+        y: npt.NDArray[np.int32],
+        source_row: npt.NDArray[np.int64],
+    ) -> None:
         """Take the rows of the clients that come next; their columns are those of `SplitRows`."""
         self._parts.append(SplitRows(self._client_ids, owner, y, source_row, self._features))
         self._waiting += len(owner)
@@ -107,10 +122,21 @@ class SplitWriter:
             self._waiting -= end - first
         if rows is not None:
             rest = slice(start, None)
-            self._parts = [SplitRows(self._client_ids, rows.owner[rest], rows.y[rest], rows.source_row[rest], self._features)]
+            self._parts = [
+                SplitRows(
+                    self._client_ids,
+                    rows.owner[rest],
+                    rows.y[rest],
+                    rows.source_row[rest],
+                    self._features,
+                )
+            ]
 
     def _joined(self) -> SplitRows:
-        owner, y, source_row = (np.concatenate([getattr(part, name) for part in self._parts]) for name in ("owner", "y", "source_row"))
+        owner, y, source_row = (
+            np.concatenate([getattr(part, name) for part in self._parts])
+            for name in ("owner", "y", "source_row")
+        )
         return SplitRows(self._client_ids, owner, y, source_row, self._features)
 
     def _write(self, rows: SplitRows, part: slice) -> None:
@@ -132,7 +158,15 @@ class SplitWriter:
         )
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self.files.append(ShardFile(name=path.name, split=self._split, rows=len(table), bytes=path.stat().st_size, sha256=digest))
+        self.files.append(
+            ShardFile(
+                name=path.name,
+                split=self._split,
+                rows=len(table),
+                bytes=path.stat().st_size,
+                sha256=digest,
+            )
+        )
 
 
 def group_rows(feature_bytes: int) -> int:
@@ -140,7 +174,9 @@ def group_rows(feature_bytes: int) -> int:
     return max(50, min(10_000, GROUP_BYTES // feature_bytes))
 
 
-def file_bounds(client_ids: Sequence[str], counts: npt.NDArray[np.integer[Any]], most: int) -> Iterator[tuple[int, int]]:
+def file_bounds(
+    client_ids: Sequence[str], counts: npt.NDArray[np.integer[Any]], most: int
+) -> Iterator[tuple[int, int]]:
     """Yield first row and end of each file: whole clients, at most `most` rows unless one client has more.
 
     A file ends at `most` rows, or, once it is a quarter full, before a client whose id's hash says so. That a client begins a
@@ -150,7 +186,11 @@ def file_bounds(client_ids: Sequence[str], counts: npt.NDArray[np.integer[Any]],
     start = end = 0
     for client_id, count in zip(client_ids, counts.tolist(), strict=True):
         full = end + count - start > most
-        if end > start and count and (full or (end - start >= most // 4 and _begins_file(client_id, count, most))):
+        if (
+            end > start
+            and count
+            and (full or (end - start >= most // 4 and _begins_file(client_id, count, most)))
+        ):
             yield start, end
             start = end
         end += count
@@ -171,7 +211,9 @@ def _table(rows: SplitRows, part: slice) -> Any:
     x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("<"))
     schema = shard_schema(x[0].nbytes)
     columns = [_strings(rows.client_ids, rows.owner[part])]
-    for field, values in zip(list(schema)[1:], (x, np.ascontiguousarray(rows.y[part], "<i4"), source_row), strict=True):
+    for field, values in zip(
+        list(schema)[1:], (x, np.ascontiguousarray(rows.y[part], "<i4"), source_row), strict=True
+    ):
         columns.append(pa.Array.from_buffers(field.type, len(x), [None, pa.py_buffer(values)]))
     return pa.Table.from_arrays(columns, schema=schema)
 
@@ -185,4 +227,6 @@ def _strings(client_ids: Sequence[str], owner: npt.NDArray[np.int32]) -> Any:
     lengths = np.repeat([len(name) for name in encoded], counts)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     text = b"".join(name * int(count) for name, count in zip(encoded, counts, strict=True))
-    return pa.Array.from_buffers(pa.string(), len(owner), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
+    return pa.Array.from_buffers(
+        pa.string(), len(owner), [None, pa.py_buffer(offsets), pa.py_buffer(text)]
+    )

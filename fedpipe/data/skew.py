@@ -88,5 +88,10 @@ def label_distances(label_counts: LabelCounts) -> npt.NDArray[np.float64]:
     """
     owners = label_counts.owners()
     totals = label_counts.totals()
-    above = label_counts.counts / label_counts.sizes()[owners] - (totals / totals.sum())[label_counts.labels]
-    return np.bincount(owners, np.maximum(above, 0.0), len(label_counts)).astype(np.float64, copy=False)
+    above = (
+        label_counts.counts / label_counts.sizes()[owners]
+        - (totals / totals.sum())[label_counts.labels]
+    )
+    return np.bincount(owners, np.maximum(above, 0.0), len(label_counts)).astype(
+        np.float64, copy=False
+    )

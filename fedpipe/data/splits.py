@@ -12,7 +12,9 @@ from fedpipe.seeding import derive_seed, generator
 Rows = npt.NDArray[np.int64]
 
 
-def split_clients(owner: npt.NDArray[np.int32], client_ids: Sequence[str], test_fraction: float, seed: int) -> tuple[Rows, Rows]:
+def split_clients(
+    owner: npt.NDArray[np.int32], client_ids: Sequence[str], test_fraction: float, seed: int
+) -> tuple[Rows, Rows]:
     """Return the rows of train and of test, each client by client, in the order in which the shards hold them.
 
     A client's rows are put in a random order; the first `test_count` are its test examples, the others train. The order is
@@ -40,7 +42,12 @@ def keep_split(owner: npt.NDArray[np.int32], is_test: npt.NDArray[np.bool_]) -> 
 
 
 def split_off(
-    owner: npt.NDArray[np.int32], rows: Rows, client_ids: Sequence[str], fraction: float, seed: int, name: str
+    owner: npt.NDArray[np.int32],
+    rows: Rows,
+    client_ids: Sequence[str],
+    fraction: float,
+    seed: int,
+    name: str,
 ) -> tuple[Rows, Rows]:
     """Return the rows that stay and those that are split off, each client by client.
 
@@ -56,9 +63,13 @@ def split_off(
         return rows, rows[:0]
     taken = np.zeros(len(rows), np.bool_)
     starts = np.cumsum([0, *np.bincount(owner[rows], minlength=len(client_ids))])
-    for client_id, start, end in zip(client_ids, starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+    for client_id, start, end in zip(
+        client_ids, starts[:-1].tolist(), starts[1:].tolist(), strict=True
+    ):
         if end > start:
-            chosen = generator(seed, name, client_id).permutation(end - start)[: test_count(end - start, fraction)]
+            chosen = generator(seed, name, client_id).permutation(end - start)[
+                : test_count(end - start, fraction)
+            ]
             taken[start + chosen] = True
     return rows[~taken], rows[taken]
 
@@ -69,8 +80,14 @@ def held_out(client_ids: Sequence[str], fraction: float, seed: int) -> npt.NDArr
     The clients with the smallest seeded hashes: a client that is added or forgotten changes the choice of one other at most.
     """
     chosen = np.zeros(len(client_ids), np.bool_)
-    keys = [derive_seed(seed, "held_out", client_id) for client_id in client_ids] if fraction else []
-    chosen[np.argsort(keys, kind="stable")[: math.floor(Fraction(str(fraction)) * len(client_ids))].astype(np.int64)] = True
+    keys = (
+        [derive_seed(seed, "held_out", client_id) for client_id in client_ids] if fraction else []
+    )
+    chosen[
+        np.argsort(keys, kind="stable")[
+            : math.floor(Fraction(str(fraction)) * len(client_ids))
+        ].astype(np.int64)
+    ] = True
     return chosen
 
 
@@ -88,7 +105,9 @@ def test_count(examples: int, test_fraction: float) -> int:
 def test_counts(examples: npt.NDArray[np.int64], test_fraction: float) -> npt.NDArray[np.int64]:
     """Return `test_count` of each client's examples, int64 [clients]."""
     distinct, inverse = np.unique(examples, return_inverse=True)
-    counts: npt.NDArray[np.int64] = np.array([test_count(n, test_fraction) for n in distinct.tolist()], np.int64)[inverse]
+    counts: npt.NDArray[np.int64] = np.array(
+        [test_count(n, test_fraction) for n in distinct.tolist()], np.int64
+    )[inverse]
     return counts
 
 

@@ -11,21 +11,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from fedpipe.data.download import DownloadError, Progress, download, is_noted, publish, verify_cached
+from fedpipe.data.download import (
+    DownloadError,
+    Progress,
+    download,
+    is_noted,
+    publish,
+    verify_cached,
+)
 from fedpipe.errors import DataError
 from fedpipe.locks import file_lock
 
 BASE_URL = "https://storage.googleapis.com/tff-datasets-public"
 """Where TFF 0.87 downloads from. It publishes neither lengths nor checksums."""
 
-FILES: Mapping[str, str] = {"emnist": "emnist_all.sqlite", "cifar100": "cifar100.sqlite", "shakespeare": "shakespeare.sqlite"}
+FILES: Mapping[str, str] = {
+    "emnist": "emnist_all.sqlite",
+    "cifar100": "cifar100.sqlite",
+    "shakespeare": "shakespeare.sqlite",
+}
 """Name of each data set's file in the cache; at `BASE_URL` it is compressed, with `.lzma` at the end. `emnist` has the letters too."""
 
 _CHUNK_BYTES = 1 << 20
 
 
 def fetch(
-    name: Literal["emnist", "cifar100", "shakespeare"], cache_dir: Path, progress: Progress | None = None, base_url: str | None = None
+    name: Literal["emnist", "cifar100", "shakespeare"],
+    cache_dir: Path,
+    progress: Progress | None = None,
+    base_url: str | None = None,
 ) -> Path:
     """Return the SQLite file of a data set in `cache_dir`; if it is not there it is downloaded and unpacked first.
 
@@ -74,7 +88,9 @@ def refuse_cut_short(name: str, path: Path, remedy: str = "Delete it and prepare
     expected = _whole_size(header)
     if expected is None or found < expected:
         wanted = "a SQLite file" if expected is None else f"a SQLite file of {expected} bytes"
-        raise DataError(f"data.source={name}: expected {wanted} at {path}, found {found} bytes. {remedy}")
+        raise DataError(
+            f"data.source={name}: expected {wanted} at {path}, found {found} bytes. {remedy}"
+        )
 
 
 def _whole_size(header: bytes) -> int | None:
@@ -82,7 +98,9 @@ def _whole_size(header: bytes) -> int | None:
     if not header.startswith(b"SQLite format 3\0"):
         return None
     page = int.from_bytes(header[16:18], "big")
-    said = header[24:28] == header[92:96]  # else an old SQLite wrote last and did not keep the number of pages
+    said = (
+        header[24:28] == header[92:96]
+    )  # else an old SQLite wrote last and did not keep the number of pages
     return (65536 if page == 1 else page) * int.from_bytes(header[28:32], "big") if said else 0
 
 
@@ -94,7 +112,9 @@ def _make(name: str, path: Path, url: str, progress: Progress | None) -> None:
         refuse_cut_short(name, part)
         publish(part, path, digest)
     except (lzma.LZMAError, EOFError, DataError) as err:
-        raise _not_made(name, path, url, f"it does not unpack to a SQLite file: {' '.join(str(err).split())}") from err
+        raise _not_made(
+            name, path, url, f"it does not unpack to a SQLite file: {' '.join(str(err).split())}"
+        ) from err
     finally:
         # Kept neither when it was good, as it has done its work, nor when it was not, as the next call shall not use it.
         for left in (part, packed, packed.with_name(f"{packed.name}.sha256")):
@@ -115,7 +135,11 @@ def _unpack(packed: Path, part: Path) -> str:
             if not written:
                 size, free = _whole_size(chunk[:100]), shutil.disk_usage(part.parent).free
                 if size is None or size > free:
-                    found = "another kind of file" if size is None else f"{size} bytes of it, and {free} bytes free"
+                    found = (
+                        "another kind of file"
+                        if size is None
+                        else f"{size} bytes of it, and {free} bytes free"
+                    )
                     raise DataError(f"expected a SQLite file, found {found}")
                 most = size or free
             written += len(chunk)

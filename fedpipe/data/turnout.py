@@ -28,7 +28,11 @@ _FIRST_DAYS = 0.5
 
 def is_simulated(config: CohortConfig) -> bool:
     """Return whether a round's clients may be fewer than it would like: the plan then says what became of everyone."""
-    faults = config.dropout_fraction or config.latency_median_seconds is not None or config.day_rounds is not None
+    faults = (
+        config.dropout_fraction
+        or config.latency_median_seconds is not None
+        or config.day_rounds is not None
+    )
     return bool(faults) or config.strategy == "poisson"
 
 
@@ -41,7 +45,9 @@ def clients_to_ask(config: CohortConfig) -> int:
     return ceil(round(config.size * (1 + config.over_selection_fraction), 9))
 
 
-def availability(config: CohortConfig, client_ids: Sequence[str], seed: int) -> Callable[[int], npt.NDArray[np.bool_] | None]:
+def availability(
+    config: CohortConfig, client_ids: Sequence[str], seed: int
+) -> Callable[[int], npt.NDArray[np.bool_] | None]:
     """Return the function from a round to bool [clients], who can be asked then; None is everybody."""
     if config.day_rounds is None:
         return lambda _: None
@@ -50,7 +56,9 @@ def availability(config: CohortConfig, client_ids: Sequence[str], seed: int) -> 
     return lambda round_num: ((round_num - 1) / day_rounds + begins) % 1.0 < fraction
 
 
-def turn_out(config: CohortConfig, asked: Sequence[str], available: int, round_num: int, seed: int) -> Turnout:
+def turn_out(
+    config: CohortConfig, asked: Sequence[str], available: int, round_num: int, seed: int
+) -> Turnout:
     """Return what became of the clients that a round asked.
 
     Args:
@@ -78,7 +86,14 @@ def turn_out(config: CohortConfig, asked: Sequence[str], available: int, round_n
         took = float(seconds[in_time].max(initial=0.0))
         if config.round_deadline_seconds is not None and not full and (dropped.any() or late.any()):
             took = config.round_deadline_seconds  # the server waits for who does not come
-    return Turnout(tuple(ids[in_time]), tuple(ids[dropped]), tuple(ids[late]), tuple(ids[surplus]), available, took)
+    return Turnout(
+        tuple(ids[in_time]),
+        tuple(ids[dropped]),
+        tuple(ids[late]),
+        tuple(ids[surplus]),
+        available,
+        took,
+    )
 
 
 def latencies(config: CohortConfig, client_ids: Sequence[str], round_num: int, seed: int) -> Floats:
@@ -87,14 +102,19 @@ def latencies(config: CohortConfig, client_ids: Sequence[str], round_num: int, s
     a ~ N(0, 1) is the client's in all rounds, a slow device stays slow; b ~ N(0, 1) is this round's.
     """
     sigma = LATENCY_SIGMA if config.latency_sigma is None else config.latency_sigma
-    own, now = _normals(seed, ("speed",), client_ids), _normals(seed, ("latency", round_num), client_ids)
+    own, now = (
+        _normals(seed, ("speed",), client_ids),
+        _normals(seed, ("latency", round_num), client_ids),
+    )
     seconds: Floats = (config.latency_median_seconds or 0.0) * np.exp(sigma * (own + now) / sqrt(2))
     return seconds
 
 
 def _uniforms(seed: int, names: tuple[str | int, ...], client_ids: Sequence[str]) -> Floats:
     """Return float64 [clients] in (0, 1]: each a function of the seed, the names and its client."""
-    draws: Floats = (np.array([derive_seed(seed, *names, one) for one in client_ids], np.float64) + 1) / 2.0**63
+    draws: Floats = (
+        np.array([derive_seed(seed, *names, one) for one in client_ids], np.float64) + 1
+    ) / 2.0**63
     return draws
 
 

@@ -81,7 +81,11 @@ class Checkpoints:
         self.flush()
         leaves = flatten(state)  # here: the state may be the caller's to change once this returns
         score = report.metrics.get(best_by(report.metrics))
-        if score is not None and np.isfinite(score) and (self._best is None or score > self._best[0]):
+        if (
+            score is not None
+            and np.isfinite(score)
+            and (self._best is None or score > self._best[0])
+        ):
             self._best = (score, report.round_num)
         kept = {
             "failed": list(report.failed),
@@ -101,7 +105,12 @@ class Checkpoints:
         """Return the checkpoints themselves."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Wait for the last save. Where the block failed its own error goes on, and that of the save is a warning."""
         try:
             self.flush()
@@ -128,12 +137,21 @@ class Checkpoints:
             try:
                 found, identity = _read(path)
             except (OSError, ValueError, KeyError, TypeError) as err:
-                logger.warning("%s: a damaged checkpoint is skipped: %s", path, " ".join(str(err).split()))
+                logger.warning(
+                    "%s: a damaged checkpoint is skipped: %s", path, " ".join(str(err).split())
+                )
                 continue
-            different = sorted(key for key in self._identity if identity.get(key) != self._identity[key])
+            different = sorted(
+                key for key in self._identity if identity.get(key) != self._identity[key]
+            )
             if different:
-                changes = ", ".join(f"{key} {identity.get(key)} then, {self._identity[key]} now" for key in different)
-                raise CheckpointError(f"{path.parent}: expected checkpoints of this run, found others: {changes}. Start a new run.")
+                changes = ", ".join(
+                    f"{key} {identity.get(key)} then, {self._identity[key]} now"
+                    for key in different
+                )
+                raise CheckpointError(
+                    f"{path.parent}: expected checkpoints of this run, found others: {changes}. Start a new run."
+                )
             best = found.report["best"]
             self._best = (float(best[0]), int(best[1])) if best else None
             return found
@@ -141,14 +159,23 @@ class Checkpoints:
 
     def _files(self) -> list[tuple[int, Path]]:
         names = os.listdir(self._folder) if self._folder.is_dir() else []
-        return [(int(match[1]), self._folder / match[0]) for name in names if (match := _NAME.fullmatch(name))]
+        return [
+            (int(match[1]), self._folder / match[0])
+            for name in names
+            if (match := _NAME.fullmatch(name))
+        ]
 
     def _write(self, round_num: int, leaves: Leaves, report: Mapping[str, Any]) -> None:
         from safetensors.numpy import save
 
         about = {"schema": SCHEMA, "round": round_num, "identity": self._identity, "report": report}
-        body = save({name: np.asarray(value, order="C") for name, value in leaves.items()}, {_KEY: json.dumps(about)})
-        path = self._folder / f"round_{round_num:06d}_{hashlib.sha256(body).hexdigest()}.safetensors"
+        body = save(
+            {name: np.asarray(value, order="C") for name, value in leaves.items()},
+            {_KEY: json.dumps(about)},
+        )
+        path = (
+            self._folder / f"round_{round_num:06d}_{hashlib.sha256(body).hexdigest()}.safetensors"
+        )
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             old = self._files()
@@ -164,7 +191,11 @@ class Checkpoints:
             ) from err
 
     def _surplus(self, rounds: set[int]) -> set[int]:
-        kept = {min(rounds), *sorted(rounds)[-self._keep :], *([self._best[1]] if self._best else [])}
+        kept = {
+            min(rounds),
+            *sorted(rounds)[-self._keep :],
+            *([self._best[1]] if self._best else []),
+        }
         return rounds - kept
 
 
@@ -182,7 +213,11 @@ def flatten(state: Any, path: str = "") -> dict[str, npt.NDArray[Any]]:
         items = enumerate(state)
     else:
         return {path: np.array(state)}
-    return {key: leaf for name, inner in items for key, leaf in flatten(inner, f"{path}/{name}" if path else str(name)).items()}
+    return {
+        key: leaf
+        for name, inner in items
+        for key, leaf in flatten(inner, f"{path}/{name}" if path else str(name)).items()
+    }
 
 
 def restore(template: Any, leaves: Leaves, path: str = "") -> Any:
@@ -192,19 +227,39 @@ def restore(template: Any, leaves: Leaves, path: str = "") -> Any:
         CheckpointError: a leaf is missing, or has another dtype or shape than the template's.
     """
     if isinstance(template, PerClient):
-        names = sorted({name[len(path) + 1 :].split("/")[0] for name in leaves if name.startswith(f"{path}/")})
-        return PerClient(template.first, {unquote(name): restore(template.first, leaves, f"{path}/{name}") for name in names})
+        names = sorted(
+            {name[len(path) + 1 :].split("/")[0] for name in leaves if name.startswith(f"{path}/")}
+        )
+        return PerClient(
+            template.first,
+            {unquote(name): restore(template.first, leaves, f"{path}/{name}") for name in names},
+        )
     if isinstance(template, Mapping):
-        return type(template)((name, restore(inner, leaves, f"{path}/{name}" if path else str(name))) for name, inner in template.items())  # type: ignore[call-arg]
+        return type(template)(
+            (name, restore(inner, leaves, f"{path}/{name}" if path else str(name)))
+            for name, inner in template.items()
+        )  # type: ignore[call-arg]
     if isinstance(template, list | tuple):
-        items = [restore(inner, leaves, f"{path}/{i}" if path else str(i)) for i, inner in enumerate(template)]
-        return type(template)(*items) if hasattr(template, "_fields") else type(template)(items)  # a named tuple takes them one by one
+        items = [
+            restore(inner, leaves, f"{path}/{i}" if path else str(i))
+            for i, inner in enumerate(template)
+        ]
+        return (
+            type(template)(*items) if hasattr(template, "_fields") else type(template)(items)
+        )  # a named tuple takes them one by one
     wanted, found = np.asarray(template), leaves.get(path)
     # What an aggregator keeps, such as the levels of a tree of noise, may grow from round to round.
     cut = 1 if path.startswith("aggregator/") else 0
-    if found is None or found.dtype != wanted.dtype or found.ndim != wanted.ndim or found.shape[cut:] != wanted.shape[cut:]:
+    if (
+        found is None
+        or found.dtype != wanted.dtype
+        or found.ndim != wanted.ndim
+        or found.shape[cut:] != wanted.shape[cut:]
+    ):
         have = "nothing" if found is None else f"{found.dtype}{list(found.shape)}"
-        raise CheckpointError(f"checkpoint: expected {wanted.dtype}{list(wanted.shape)} at {path!r}, found {have}. Start a new run.")
+        raise CheckpointError(
+            f"checkpoint: expected {wanted.dtype}{list(wanted.shape)} at {path!r}, found {have}. Start a new run."
+        )
     return found
 
 

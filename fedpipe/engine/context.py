@@ -25,8 +25,14 @@ MESSAGE_BYTES = 2_000_000_000  # protobuf's own limit is 2 GiB
 CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
     ("grpc.max_send_message_length", MESSAGE_BYTES),
-    ("grpc.enable_http_proxy", 0),  # with http_proxy set, gRPC would send even 127.0.0.1 there and hang
-    ("grpc.use_local_subchannel_pool", 1),  # a new worker's channel must not inherit the back-off of the lost one's
+    (
+        "grpc.enable_http_proxy",
+        0,
+    ),  # with http_proxy set, gRPC would send even 127.0.0.1 there and hang
+    (
+        "grpc.use_local_subchannel_pool",
+        1,
+    ),  # a new worker's channel must not inherit the back-off of the lost one's
 )
 OPEN_EXECUTORS = 4
 COMPILED_COMPUTATIONS = 64
@@ -52,7 +58,10 @@ def compile_native(computation: Any) -> Any:
     """
     with _compile_lock:
         if id(computation) not in _compiled:
-            _compiled[id(computation)] = (computation, tff.backends.native.desugar_and_transform_to_native(computation))
+            _compiled[id(computation)] = (
+                computation,
+                tff.backends.native.desugar_and_transform_to_native(computation),
+            )
             if len(_compiled) > COMPILED_COMPUTATIONS:
                 _compiled.popitem(last=False)
         return _compiled[id(computation)][1]
@@ -80,7 +89,9 @@ class Lane:
         compiled, signature = compile_native(computation), computation.type_signature
         clients = 0 if signature.parameter is None else count_clients(argument, signature.parameter)
         try:
-            return self._executor(clients).call(compiled, signature.parameter, signature.result, argument)
+            return self._executor(clients).call(
+                compiled, signature.parameter, signature.result, argument
+            )
         except Exception:
             if clients in self.executors:
                 self.executors.pop(clients).close()
@@ -125,10 +136,16 @@ class WorkersContext(tff.framework.SyncContext):  # type: ignore[misc]  # TFF sh
     def _invoke_spread(self, form: Any, arg: Any) -> Any:
         """Run each worker's share of the clients, merge the shares' results in order, finish on the first worker."""
         shares = share_out(arg, form.up_to_merge.type_signature.parameter, len(self.lanes))
-        calls = [lane.submit(form.up_to_merge, share) for lane, share in zip(self.lanes, shares, strict=False)]
+        calls = [
+            lane.submit(form.up_to_merge, share)
+            for lane, share in zip(self.lanes, shares, strict=False)
+        ]
         for call in wait(calls, return_when=FIRST_EXCEPTION).done:
             call.result()
         first = self.lanes[0].call
         pair: Callable[..., Any] = tff.structure.Struct.unnamed
-        merged = functools.reduce(lambda left, right: first(form.merge, pair(left, right)), (call.result() for call in calls))
+        merged = functools.reduce(
+            lambda left, right: first(form.merge, pair(left, right)),
+            (call.result() for call in calls),
+        )
         return first(form.after_merge, pair(shares[0], merged))

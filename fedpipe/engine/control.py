@@ -37,9 +37,13 @@ class Control:
         """Connect when the first request is made; every answer has to begin within the timeout."""
         host, port = split_address(address)
         self._address = address
-        self._http = http.client.HTTPSConnection(host, port, timeout=timeout_seconds, context=context)
+        self._http = http.client.HTTPSConnection(
+            host, port, timeout=timeout_seconds, context=context
+        )
 
-    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None, session: str = "") -> dict[str, Any]:
+    def ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, session: str = ""
+    ) -> dict[str, Any]:
         """Return the worker's answer.
 
         Raises:
@@ -62,7 +66,9 @@ class Control:
         try:
             found = json.loads(text)
         except ValueError as err:
-            raise Refused(f"runtime.remote: {self._address}: expected a fedpipe worker, it answers {text[:100]!r}.") from err
+            raise Refused(
+                f"runtime.remote: {self._address}: expected a fedpipe worker, it answers {text[:100]!r}."
+            ) from err
         if answer.status != http.HTTPStatus.OK or not isinstance(found, dict):
             said = found.get("error", found) if isinstance(found, dict) else found
             raise Refused(f"runtime.remote: {self._address}: {said}")
@@ -89,7 +95,11 @@ def _reason(err: BaseException) -> str:
         return "nothing listens there"
     if isinstance(err, socket.gaierror):
         return "no such host"
-    text = err.strerror if isinstance(err, OSError) and err.strerror else str(err) or type(err).__name__
+    text = (
+        err.strerror
+        if isinstance(err, OSError) and err.strerror
+        else str(err) or type(err).__name__
+    )
     return hide(" ".join(text.split()))[:200]
 
 
@@ -97,9 +107,7 @@ def _explained(err: ssl.SSLError) -> str:
     """Return what TLS says, in words, and what to do."""
     text = f"{err.reason or ''} {err}".lower().replace("_", " ")
     if isinstance(err, ssl.SSLCertVerificationError):
-        return (
-            f"its certificate is not taken here ({err.verify_message}). Make all certificates with one `fedpipe worker certs --hosts ...`."
-        )
+        return f"its certificate is not taken here ({err.verify_message}). Make all certificates with one `fedpipe worker certs --hosts ...`."
     for said, means in (
         ("certificate required", "it got no certificate from here"),
         ("alert unknown ca", "it does not know the CA of the certificate here"),

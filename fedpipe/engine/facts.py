@@ -18,7 +18,13 @@ _VECTORS = ("sse4_2", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512", "amx")
 def facts() -> dict[str, Any]:
     """Return this side's: `protocol`, versions by package, `vectors` (the CPU's flags), `cores` that may be used."""
     packages = {name: _version(name) for name in ("tensorflow", "tensorflow-federated")}
-    return {"protocol": PROTOCOL, "fedpipe": __version__, **packages, "vectors": _vectors(), "cores": usable_cores()}
+    return {
+        "protocol": PROTOCOL,
+        "fedpipe": __version__,
+        **packages,
+        "vectors": _vectors(),
+        "cores": usable_cores(),
+    }
 
 
 def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
@@ -27,7 +33,11 @@ def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
     >>> differences({"fedpipe": "0.2"}, {"fedpipe": "0.1"})
     ['fedpipe 0.2 here, 0.1 there']
     """
-    return [f"{name} {mine.get(name)} here, {theirs.get(name)} there" for name in SAME if mine.get(name) != theirs.get(name)]
+    return [
+        f"{name} {mine.get(name)} here, {theirs.get(name)} there"
+        for name in SAME
+        if mine.get(name) != theirs.get(name)
+    ]
 
 
 def other_vectors(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:

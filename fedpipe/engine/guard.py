@@ -56,7 +56,9 @@ class Guard:
         self.deadline: float | None = None
         self._worker, self._channel = worker, channel
 
-    def subscribe(self, callback: Callable[[Any], None], try_to_connect: bool | None = None) -> None:
+    def subscribe(
+        self, callback: Callable[[Any], None], try_to_connect: bool | None = None
+    ) -> None:
         """Never call back; the first call connects.
 
         gRPC's watch is a thread that wakes five times a second and makes closing the channel take 0.2 s; the guard knows of a
@@ -85,9 +87,13 @@ class Guard:
             except grpc.RpcError as err:
                 match err.code():
                     case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
-                        raise WorkerLost(f"the connection to the TFF worker broke ({err.details()})") from err
+                        raise WorkerLost(
+                            f"the connection to the TFF worker broke ({err.details()})"
+                        ) from err
                     case grpc.StatusCode.DEADLINE_EXCEEDED:
-                        raise RoundTimeout(f"the TFF worker did not answer {method.rsplit('/', 1)[-1]}") from err
+                        raise RoundTimeout(
+                            f"the TFF worker did not answer {method.rsplit('/', 1)[-1]}"
+                        ) from err
                 raise
 
         return guarded
@@ -101,7 +107,9 @@ class MachineGuard:
         self.deadline: float | None = None
         self._machine, self._channel = machine, channel
 
-    def subscribe(self, callback: Callable[[Any], None], try_to_connect: bool | None = None) -> None:
+    def subscribe(
+        self, callback: Callable[[Any], None], try_to_connect: bool | None = None
+    ) -> None:
         """Never call back, as `Guard.subscribe`."""
 
     def unary_unary(self, method: str, *serializers: Any, **named: Any) -> Callable[[Any], Any]:
@@ -119,12 +127,20 @@ class MachineGuard:
             except grpc.RpcError as err:
                 match err.code():
                     case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
-                        raise WorkerLost(self._machine.reason or f"its connection broke ({err.details()})") from err
+                        raise WorkerLost(
+                            self._machine.reason or f"its connection broke ({err.details()})"
+                        ) from err
                     # What gRPC calls a connection that breaks in the middle of an answer.
-                    case grpc.StatusCode.UNKNOWN | grpc.StatusCode.INTERNAL if _BROKEN.search(err.details() or ""):
-                        raise WorkerLost(self._machine.reason or f"its connection broke ({err.details()})") from err
+                    case grpc.StatusCode.UNKNOWN | grpc.StatusCode.INTERNAL if _BROKEN.search(
+                        err.details() or ""
+                    ):
+                        raise WorkerLost(
+                            self._machine.reason or f"its connection broke ({err.details()})"
+                        ) from err
                     case grpc.StatusCode.DEADLINE_EXCEEDED:
-                        raise RoundTimeout(f"it did not answer {method.rsplit('/', 1)[-1]}") from err
+                        raise RoundTimeout(
+                            f"it did not answer {method.rsplit('/', 1)[-1]}"
+                        ) from err
                 raise
 
         return guarded

@@ -95,12 +95,20 @@ def run_rounds(
         for round_num in range(report.round_num + 1, len(plan) + 1):
             if round_num < len(plan) and plan.cohort(round_num + 1):
                 algorithm.expect(plan.cohort(round_num + 1))
-            skipped = not plan.cohort(round_num) and not getattr(algorithm, "takes_empty_cohorts", False)
+            skipped = not plan.cohort(round_num) and not getattr(
+                algorithm, "takes_empty_cohorts", False
+            )
             start = time.perf_counter()
             if skipped:
                 result, took = _skipped(plan, state, round_num), 0.0
             else:
-                result = runtime.call(algorithm.next, state, round_num, plan.cohort(round_num), what=f"round {round_num}")
+                result = runtime.call(
+                    algorithm.next,
+                    state,
+                    round_num,
+                    plan.cohort(round_num),
+                    what=f"round {round_num}",
+                )
                 took = time.perf_counter() - start
                 seconds.append(took)
             state, weights = result.state, algorithm.weights(result.state)
@@ -109,7 +117,16 @@ def run_rounds(
             if round_num % eval_every == 0 or round_num == len(plan):
                 metrics |= evaluate(weights)
             lost = runtime.take_losses()
-            report = RoundReport(round_num, plan.cohort(round_num), result.failed, metrics, result.examples, took, weights, lost)
+            report = RoundReport(
+                round_num,
+                plan.cohort(round_num),
+                result.failed,
+                metrics,
+                result.examples,
+                took,
+                weights,
+                lost,
+            )
             _send(report, sinks)
             is_last = round_num == len(plan) or (stop is not None and stop(report))
             if checkpoints:
@@ -134,7 +151,14 @@ def _report_of(checkpoint: Checkpoint, plan: CohortPlan, weights: Weights) -> Ro
     kept, number = checkpoint.report, checkpoint.round_num
     cohort = plan.cohort(number) if number else ()
     return RoundReport(
-        number, cohort, tuple(kept["failed"]), kept["metrics"], kept["examples"], kept["seconds"], weights, tuple(kept.get("lost", ()))
+        number,
+        cohort,
+        tuple(kept["failed"]),
+        kept["metrics"],
+        kept["examples"],
+        kept["seconds"],
+        weights,
+        tuple(kept.get("lost", ())),
     )
 
 

@@ -106,7 +106,12 @@ class Machine:
         beats = Control(self.address, context, run.start_seconds + SILENCE_SECONDS)
         try:
             me = f"{socket.gethostname()}, process {os.getpid()}"
-            wanted = {"run": run.name, "runner": me, "instance": run.instance, "start_seconds": run.start_seconds}
+            wanted = {
+                "run": run.name,
+                "runner": me,
+                "instance": run.instance,
+                "start_seconds": run.start_seconds,
+            }
             session = str(beats.ask("POST", "/session", wanted)["session"])
             beats.limit(SILENCE_SECONDS)
             self._begin(beats, session)
@@ -155,7 +160,12 @@ class Machine:
     def _begin(self, beats: Control, session: str) -> None:
         with self._lock:
             self._beats, self._session, self.reason = beats, session, "not ready yet"
-        threading.Thread(target=self._beat, args=(beats, session), name=f"fedpipe-beat-{self.address}", daemon=True).start()
+        threading.Thread(
+            target=self._beat,
+            args=(beats, session),
+            name=f"fedpipe-beat-{self.address}",
+            daemon=True,
+        ).start()
 
     def _beat(self, beats: Control, session: str) -> None:
         start = time.monotonic()
@@ -179,7 +189,9 @@ class Machine:
         session = self._session
         if not session:
             raise Unreachable(self.reason)
-        control = Control(self.address, client_context(self._run.certificates), self._run.data_seconds)
+        control = Control(
+            self.address, client_context(self._run.certificates), self._run.data_seconds
+        )
         try:
             return control.ask("POST", path, body, session)
         finally:

@@ -49,13 +49,22 @@ class Machines:
         if refused:
             raise refused[0] if len(refused) == 1 else Refused(" ".join(map(str, refused)))
         if not self.here:
-            raise WorkerError(self.none_left("expected at least one machine of runtime.remote, found none"))
+            raise WorkerError(
+                self.none_left("expected at least one machine of runtime.remote, found none")
+            )
         for machine in away:
             if not machine.here:
                 self.lose(machine, machine.reason)
-        odd = [f"{machine.address} ({', '.join(machine.vectors)})" for machine in self.here if machine.vectors]
+        odd = [
+            f"{machine.address} ({', '.join(machine.vectors)})"
+            for machine in self.here
+            if machine.vectors
+        ]
         if odd:
-            logger.warning("the last bits may depend on who computes: the CPU of this machine and of %s differ.", "; ".join(odd))
+            logger.warning(
+                "the last bits may depend on who computes: the CPU of this machine and of %s differ.",
+                "; ".join(odd),
+            )
 
     def none_left(self, what: str) -> str:
         """Return a message that names each machine and why it is not here."""
@@ -68,7 +77,9 @@ class Machines:
         machine.reason = machine.reason or reason
         self._losses.append(f"{machine.address}: {reason}")
         self._tried[machine.address] = time.monotonic()
-        logger.warning("machine %s is lost: %s; the others go on without it.", machine.address, reason)
+        logger.warning(
+            "machine %s is lost: %s; the others go on without it.", machine.address, reason
+        )
 
     @property
     def losses(self) -> list[str]:
@@ -91,7 +102,9 @@ class Machines:
                     logger.warning("machine %s takes part again.", machine.address)
             elif waited and (trying is None or not trying.is_alive()):
                 self._tried[machine.address] = time.monotonic()
-                self._returning[machine.address] = threading.Thread(target=self._connect, args=(machine,), daemon=True)
+                self._returning[machine.address] = threading.Thread(
+                    target=self._connect, args=(machine,), daemon=True
+                )
                 self._returning[machine.address].start()
 
     def close(self) -> None:

@@ -52,7 +52,9 @@ class OwnAlgorithm:
         """Return what the run should record of how the algorithm is computed."""
         info = self._call(lambda: self._inner.info, (), "info")
         if not isinstance(info, Mapping):
-            raise ConfigError(f"algorithm.name={self._name}: expected info to be a mapping of texts, found {type(info).__name__}.")
+            raise ConfigError(
+                f"algorithm.name={self._name}: expected info to be a mapping of texts, found {type(info).__name__}."
+            )
         return info
 
     def use_groups(self, groups: int) -> None:
@@ -70,7 +72,9 @@ class OwnAlgorithm:
 
     def next(self, state: Any, round_num: int, cohort: tuple[str, ...]) -> RoundResult:
         """Return the state after a round."""
-        result = self._call(self._inner.next, (state, round_num, cohort), f"next in round {round_num}")
+        result = self._call(
+            self._inner.next, (state, round_num, cohort), f"next in round {round_num}"
+        )
         if not isinstance(result, RoundResult):
             raise RoundError(
                 f"algorithm.name={self._name}: expected next to return a RoundResult of fedpipe, found {type(result).__name__}."
@@ -86,10 +90,18 @@ class OwnAlgorithm:
             )
         return weights
 
-    def _call(self, fn: Callable[..., Any], args: tuple[Any, ...], doing: str, error: type[FedpipeError] = RoundError) -> Any:
+    def _call(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        doing: str,
+        error: type[FedpipeError] = RoundError,
+    ) -> Any:
         try:
             return self._runtime.call(fn, *args, what=f"algorithm.name={self._name}: {doing}")
         except (FedpipeError, WorkerFault):  # a fault of the worker is the runtime's to repeat
             raise
         except Exception as err:
-            raise error(f"algorithm.name={self._name}: {describe_error(err)} (while calling {doing}; --debug shows all)") from err
+            raise error(
+                f"algorithm.name={self._name}: {describe_error(err)} (while calling {doing}; --debug shows all)"
+            ) from err

@@ -27,7 +27,14 @@ from fedpipe.engine.guard import Guard, MachineGuard, RoundTimeout, WorkerFault,
 from fedpipe.engine.machine import Machine
 from fedpipe.engine.machines import Machines
 from fedpipe.engine.shares import NoneLeft, OutOfTime, Shares
-from fedpipe.engine.spread import at_clients, compile_mergeable, elements_of, share_out, takes_clients_gives_server, without_clients
+from fedpipe.engine.spread import (
+    at_clients,
+    compile_mergeable,
+    elements_of,
+    share_out,
+    takes_clients_gives_server,
+    without_clients,
+)
 from fedpipe.engine.wire import RemoteCalls, from_message, to_message
 
 _RESIDENT = re.compile(rb"[0-9a-f]{64}/[0-9a-f]{64}")
@@ -78,11 +85,19 @@ class _Lane:
         with self._lock:
             if self._kept is None or self._kept[0] is not work:
                 self._release()
-                self._kept = (work, [message and self._calls.keep(message) for message in work.common])
+                self._kept = (
+                    work,
+                    [message and self._calls.keep(message) for message in work.common],
+                )
             common = self._kept[1]
         own = [message and self._calls.keep(message) for message in work.shares[share]]
-        elements = [(name, mine or shared) for name, mine, shared in zip(work.names, own, common, strict=True)]
-        return self._calls.compute_struct(work.compiled, elements, [one for one in own if one is not None])
+        elements = [
+            (name, mine or shared)
+            for name, mine, shared in zip(work.names, own, common, strict=True)
+        ]
+        return self._calls.compute_struct(
+            work.compiled, elements, [one for one in own if one is not None]
+        )
 
     def _release(self) -> None:
         if self._kept is not None:
@@ -116,18 +131,26 @@ class RemoteContext(WorkersContext):
             merged = self._merged(form, shares.in_order(deadline))
         except NoneLeft as err:
             self._report(shares)
-            raise WorkerLost(self._machines.none_left("no machine of runtime.remote is left")) from err
+            raise WorkerLost(
+                self._machines.none_left("no machine of runtime.remote is left")
+            ) from err
         except OutOfTime as err:
-            raise RoundTimeout(f"{', '.join(shares.late()) or 'the machines'} did not finish the round's shares") from err
+            raise RoundTimeout(
+                f"{', '.join(shares.late()) or 'the machines'} did not finish the round's shares"
+            ) from err
         finally:
             self._machines.longest_share_seconds = shares.longest_seconds
         for address, seconds in shares.late().items():
-            shares.drop(address, f"it had not finished its share after {seconds:.1f} s, another machine had")
+            shares.drop(
+                address, f"it had not finished its share after {seconds:.1f} s, another machine had"
+            )
         self._report(shares)
         nobody = without_clients(arg, parameter)
         return self.lanes[0].call(form.after_merge, tff.structure.Struct.unnamed(nobody, merged))
 
-    def _take_part(self, machine: Machine, shares: Shares[Any], work: _Work, deadline: float | None) -> None:
+    def _take_part(
+        self, machine: Machine, shares: Shares[Any], work: _Work, deadline: float | None
+    ) -> None:
         """Let a machine compute shares until there are no more, as many at once as it has cores."""
         guard, address = machine.guard, machine.address
         if guard is None:
@@ -160,7 +183,9 @@ class RemoteContext(WorkersContext):
             with machine.opening:
                 lane = self._lanes.get(machine.address)
                 if lane is None or lane.guard is not guard:
-                    lane = self._lanes[machine.address] = _Lane(machine, guard, RemoteCalls(guard, 1))
+                    lane = self._lanes[machine.address] = _Lane(
+                        machine, guard, RemoteCalls(guard, 1)
+                    )
         return lane
 
     def _merged(self, form: Any, partials: Iterator[Any]) -> Any:
@@ -171,7 +196,11 @@ class RemoteContext(WorkersContext):
         try:
             for message in partials:
                 part = calls.keep(message.federated.value[0])
-                total = part if total is None else calls.call_struct(merge, [(None, total), (None, part)], [total, part])
+                total = (
+                    part
+                    if total is None
+                    else calls.call_struct(merge, [(None, total), (None, part)], [total, part])
+                )
             return from_message(calls.fetch(total), kind)
         finally:
             if total is not None:
@@ -189,14 +218,22 @@ def _work_of(up_to_merge: Any, arg: Any) -> _Work:
     parameter = up_to_merge.type_signature.parameter
     shares = share_out(arg, parameter, None)
     if not isinstance(parameter, tff.StructType):
-        raise TypeError(f"expected a computation of a server state and clients, found {parameter.compact_representation()}")
+        raise TypeError(
+            f"expected a computation of a server state and clients, found {parameter.compact_representation()}"
+        )
     kinds = elements_of(arg, parameter)
     own = [tff.types.contains(kind, at_clients) for _, _, kind in kinds]
     names = [name for name, _, _ in kinds]
-    common = [None if mine else to_message(value, kind) for mine, (_, value, kind) in zip(own, kinds, strict=True)]
+    common = [
+        None if mine else to_message(value, kind)
+        for mine, (_, value, kind) in zip(own, kinds, strict=True)
+    ]
     messages, files = [], []
     for share in shares:
-        parts = [(mine, value, kind) for mine, (_, value, kind) in zip(own, elements_of(share, parameter), strict=True)]
+        parts = [
+            (mine, value, kind)
+            for mine, (_, value, kind) in zip(own, elements_of(share, parameter), strict=True)
+        ]
         messages.append([to_message(value, kind) if mine else None for mine, value, kind in parts])
         files.append([name for mine, value, kind in parts if mine for name in _files(value, kind)])
     return _Work(compile_native(up_to_merge), names, common, messages, files)

@@ -68,8 +68,17 @@ class Runtime:
         """Return what the run should record: `isolation` (`isolated`, `open`, or `not started`), `workers`; `restarts` after
         faults, and how often workers were `recycled` because of their memory; over several machines also `remote` and which were `lost`."""
         counts = {"restarts": str(self._restarts), "recycled": str(self._recycled)}
-        spread = {"remote": ", ".join(self._config.remote), "lost": "; ".join(self._losses) or "none"} if self._machines else {}
-        return {"isolation": self._isolation, "workers": str(self._config.workers), **counts, **spread}
+        spread = (
+            {"remote": ", ".join(self._config.remote), "lost": "; ".join(self._losses) or "none"}
+            if self._machines
+            else {}
+        )
+        return {
+            "isolation": self._isolation,
+            "workers": str(self._config.workers),
+            **counts,
+            **spread,
+        }
 
     def attach(self, machines: "Machines") -> None:
         """Have the clients' work computed on machines; they are connected by the next call, and let go by `close`."""
@@ -89,7 +98,9 @@ class Runtime:
         """Start the workers and return at once. Does nothing if they are started. Raises WorkerError once it is closed or gave up."""
         with self._workers_lock:
             if self._closed:
-                raise WorkerError(f"expected a TFF runtime in use, this one {self._closed}. Make a new one.")
+                raise WorkerError(
+                    f"expected a TFF runtime in use, this one {self._closed}. Make a new one."
+                )
             while len(self._workers) < self._config.workers:
                 self._workers.append(Worker(self._config.isolation, self._log_path))
 
@@ -124,11 +135,18 @@ class Runtime:
         """Return the runtime itself, not started."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Close."""
         self.close()
 
-    def _call_until_done(self, fn: Callable[..., Result], args: tuple[Any, ...], what: str) -> Result:
+    def _call_until_done(
+        self, fn: Callable[..., Result], args: tuple[Any, ...], what: str
+    ) -> Result:
         from fedpipe.engine.guard import WorkerFault
 
         while True:
@@ -169,7 +187,9 @@ class Runtime:
         memory = max((worker.memory_mb() for worker in self.workers), default=0.0)
         if memory <= limit:
             return
-        level = logging.INFO if self._recycled else logging.WARNING  # one that is recycled each round would say so each round
+        level = (
+            logging.INFO if self._recycled else logging.WARNING
+        )  # one that is recycled each round would say so each round
         message = "after %s: a TFF worker of %.0f MB, over runtime.worker_memory_limit_mb=%d, is replaced."
         logger.log(level, message, what, memory, limit)
         self._discard()
@@ -195,7 +215,9 @@ class Runtime:
 
             self._isolation = "isolated" if all(worker.isolated for worker in workers) else "open"
             channels = tuple(open_channel(worker.target) for worker in workers)
-            guards = tuple(Guard(worker, channel) for worker, channel in zip(workers, channels, strict=True))
+            guards = tuple(
+                Guard(worker, channel) for worker, channel in zip(workers, channels, strict=True)
+            )
             self._connection = _Connection(channels, guards, self._context(guards))
         for worker in workers:
             if not worker.alive():
@@ -232,11 +254,19 @@ class Runtime:
     def _count_restart(self, what: str, fault: "WorkerFault") -> None:
         """Allow one more repetition, or raise WorkerError."""
         if self._closed:
-            raise WorkerError(f"{what}: the TFF runtime {self._closed} before it was done.") from fault
+            raise WorkerError(
+                f"{what}: the TFF runtime {self._closed} before it was done."
+            ) from fault
         if self._restarts >= self._config.max_restarts:
             self._give_up(what, fault)
         self._restarts += 1
-        logger.warning("%s: %s; restart %d of %d, repeating.", what, fault, self._restarts, self._config.max_restarts)
+        logger.warning(
+            "%s: %s; restart %d of %d, repeating.",
+            what,
+            fault,
+            self._restarts,
+            self._config.max_restarts,
+        )
 
     def _give_up(self, what: str, fault: "WorkerFault") -> NoReturn:
         from fedpipe.engine.guard import RoundTimeout

@@ -30,7 +30,9 @@ class OutOfTime(Exception):
 class Shares(Generic[Result]):
     """The shares of one round."""
 
-    def __init__(self, count: int, longest_seconds: float = 0.0, least_patience: float | None = None) -> None:
+    def __init__(
+        self, count: int, longest_seconds: float = 0.0, least_patience: float | None = None
+    ) -> None:
         """Take how many there are, and how long the longest of earlier rounds took; 0 if there were none."""
         if least_patience is None:
             least_patience = LEAST_PATIENCE_SECONDS if longest_seconds else FIRST_PATIENCE_SECONDS
@@ -54,7 +56,11 @@ class Shares(Generic[Result]):
     def take(self, machine: str) -> int | None:
         """Return a share for a machine that has nothing to do; waits while there is none. None: it is not needed any more."""
         with self._changed:
-            while machine in self._machines and self._error is None and len(self._results) < self._count:
+            while (
+                machine in self._machines
+                and self._error is None
+                and len(self._results) < self._count
+            ):
                 share = self._next(machine)
                 if share is not None:
                     self._running.setdefault(share, {})[machine] = time.monotonic()
@@ -81,7 +87,11 @@ class Shares(Generic[Result]):
             self._machines.remove(machine)
             self.lost[machine] = reason
             for share, runners in sorted(self._running.items(), reverse=True):
-                if runners.pop(machine, None) is not None and not runners and share not in self._results:
+                if (
+                    runners.pop(machine, None) is not None
+                    and not runners
+                    and share not in self._results
+                ):
                     self._waiting.appendleft(share)
             self._changed.notify_all()
 
@@ -112,15 +122,25 @@ class Shares(Generic[Result]):
                     if left is not None and left <= 0:
                         raise OutOfTime
                     self._changed.wait(1.0 if left is None else min(left, 1.0))
-                result, self._results[share] = self._results[share], None  # large, and nobody asks again
+                result, self._results[share] = (
+                    self._results[share],
+                    None,
+                )  # large, and nobody asks again
             yield result  # type: ignore[misc]  # not None: this is its one reader
 
     def late(self) -> dict[str, float]:
         """Return the machines that still compute a share that is done, and for how many seconds."""
         with self._changed:
             now = time.monotonic()
-            running = [(machine, now - since) for runners in self._running.values() for machine, since in runners.items()]
-            return {machine: max(age for other, age in running if other == machine) for machine, _ in running}
+            running = [
+                (machine, now - since)
+                for runners in self._running.values()
+                for machine, since in runners.items()
+            ]
+            return {
+                machine: max(age for other, age in running if other == machine)
+                for machine, _ in running
+            }
 
     def _next(self, machine: str) -> int | None:
         if self._waiting:
@@ -129,6 +149,9 @@ class Shares(Generic[Result]):
         slow = [
             (max(runners.values()), share)
             for share, runners in self._running.items()
-            if runners and machine not in runners and share not in self._results and now - max(runners.values()) > patience
+            if runners
+            and machine not in runners
+            and share not in self._results
+            and now - max(runners.values()) > patience
         ]
         return min(slow)[1] if slow else None

@@ -23,7 +23,10 @@ def splice(secure: ssl.SSLSocket, plain: socket.socket) -> tuple[int, int]:
     total_in = total_out = 0
     poll = select.poll()
     while True:
-        wants, moved = 0, False  # what TLS itself waits for: a read may have to write and the reverse
+        wants, moved = (
+            0,
+            False,
+        )  # what TLS itself waits for: a read may have to write and the reverse
         try:
             if not inward:
                 try:
@@ -61,5 +64,7 @@ def splice(secure: ssl.SSLSocket, plain: socket.socket) -> tuple[int, int]:
             return total_in, total_out
         if not moved:
             poll.register(secure, wants)
-            poll.register(plain, (0 if outward else select.POLLIN) | (select.POLLOUT if inward else 0))
+            poll.register(
+                plain, (0 if outward else select.POLLIN) | (select.POLLOUT if inward else 0)
+            )
             poll.poll(_WAKE_MS)

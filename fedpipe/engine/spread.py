@@ -29,12 +29,18 @@ def compile_mergeable(computation: Any) -> Any:
 
 def at_clients(value_type: Any) -> bool:
     """Return whether a TFF type is placed at the clients, with a value for each of them."""
-    return isinstance(value_type, tff.FederatedType) and value_type.placement is tff.CLIENTS and not value_type.all_equal
+    return (
+        isinstance(value_type, tff.FederatedType)
+        and value_type.placement is tff.CLIENTS
+        and not value_type.all_equal
+    )
 
 
 def takes_clients_gives_server(signature: Any) -> bool:
     """Return whether a computation's clients can be shared out: their values come in, and none goes out."""
-    if signature.parameter is None or tff.types.contains(signature.result, lambda inner: getattr(inner, "placement", None) is tff.CLIENTS):
+    if signature.parameter is None or tff.types.contains(
+        signature.result, lambda inner: getattr(inner, "placement", None) is tff.CLIENTS
+    ):
         return False
     return bool(tff.types.contains(signature.parameter, at_clients))
 
@@ -60,14 +66,22 @@ def without_clients(value: Any, value_type: Any) -> Any:
 def elements_of(value: Any, value_type: Any) -> list[tuple[str | None, Any, Any]]:
     """Return name, value and type of each element of a struct."""
     names_and_types = tff.structure.iter_elements(value_type)
-    return [(name, inner, kind) for (name, kind), inner in zip(names_and_types, tff.structure.from_container(value), strict=True)]
+    return [
+        (name, inner, kind)
+        for (name, kind), inner in zip(
+            names_and_types, tff.structure.from_container(value), strict=True
+        )
+    ]
 
 
 def _count_clients(value: Any, value_type: Any) -> int:
     if at_clients(value_type):
         return len(value)
     if isinstance(value_type, tff.StructType):
-        return max((_count_clients(inner, kind) for _, inner, kind in elements_of(value, value_type)), default=0)
+        return max(
+            (_count_clients(inner, kind) for _, inner, kind in elements_of(value, value_type)),
+            default=0,
+        )
     return 0
 
 
@@ -75,5 +89,10 @@ def _take(value: Any, value_type: Any, part: slice) -> Any:
     if at_clients(value_type):
         return value[part]
     if isinstance(value_type, tff.StructType):
-        return tff.structure.Struct([(name, _take(inner, kind, part)) for name, inner, kind in elements_of(value, value_type)])
+        return tff.structure.Struct(
+            [
+                (name, _take(inner, kind, part))
+                for name, inner, kind in elements_of(value, value_type)
+            ]
+        )
     return value

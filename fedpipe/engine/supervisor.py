@@ -38,7 +38,9 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 def say(line: str) -> None:
     """Report one line to the run."""
-    with contextlib.suppress(BrokenPipeError):  # the run is gone; `watch` sees that as well and ends the worker
+    with contextlib.suppress(
+        BrokenPipeError
+    ):  # the run is gone; `watch` sees that as well and ends the worker
         os.write(1, f"{line}\n".encode())
 
 
@@ -53,7 +55,11 @@ def isolate() -> None:
         if libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
-        for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        for name, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{uid} {uid} 1"),
+            ("gid_map", f"{gid} {gid} 1"),
+        ):
             with open(f"/proc/self/{name}", "w") as file:
                 file.write(text)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
@@ -142,7 +148,9 @@ def forward(near: socket.socket, port: int) -> None:
         back.join()
 
 
-def watch(parent: int, worker: int, port: int, listener: socket.socket | None, wakeup: int) -> int | None:
+def watch(
+    parent: int, worker: int, port: int, listener: socket.socket | None, wakeup: int
+) -> int | None:
     """Serve until the run or the worker ends. Returns the worker's exit code (-N for signal N), or None if it still runs."""
     parent_fd = open_parent(parent)
     poll = select.poll()

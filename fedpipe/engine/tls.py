@@ -41,7 +41,9 @@ def check(folder: Path, side: Side) -> None:
         try:
             found = x509.load_pem_x509_certificate((folder / name).read_bytes())
         except (OSError, ValueError) as err:
-            raise EnvironmentProblem(f"{folder / name}: expected a certificate in PEM, cannot read it: {err}.") from err
+            raise EnvironmentProblem(
+                f"{folder / name}: expected a certificate in PEM, cannot read it: {err}."
+            ) from err
         if not found.not_valid_before_utc <= now <= found.not_valid_after_utc:
             raise EnvironmentProblem(
                 f"{folder / name}: expected a certificate that is valid now, found one from {found.not_valid_before_utc:%Y-%m-%d %H:%M} to "
@@ -49,7 +51,9 @@ def check(folder: Path, side: Side) -> None:
             )
     mode = stat.S_IMODE((folder / key).stat().st_mode)
     if mode & 0o077:
-        raise EnvironmentProblem(f"{folder / key}: expected a key that its owner alone reads, found mode {mode:04o}. Run chmod 600.")
+        raise EnvironmentProblem(
+            f"{folder / key}: expected a key that its owner alone reads, found mode {mode:04o}. Run chmod 600."
+        )
 
 
 def server_context(folder: Path) -> ssl.SSLContext:

@@ -37,9 +37,16 @@ class RemoteCalls:
 
     def __init__(self, guard: Guard | MachineGuard, clients: int) -> None:
         """Open an executor of the worker. Raises what the guard does."""
-        self._stub, self._sent = tff.framework.RemoteExecutorGrpcStub(guard), OrderedDict[int, tuple[Any, Any]]()
-        at_clients = executor_pb2.Cardinality(placement=computation_pb2.Placement(uri=tff.CLIENTS.uri), cardinality=clients)
-        self._executor = self._stub.get_executor(executor_pb2.GetExecutorRequest(cardinalities=[at_clients])).executor
+        self._stub, self._sent = (
+            tff.framework.RemoteExecutorGrpcStub(guard),
+            OrderedDict[int, tuple[Any, Any]](),
+        )
+        at_clients = executor_pb2.Cardinality(
+            placement=computation_pb2.Placement(uri=tff.CLIENTS.uri), cardinality=clients
+        )
+        self._executor = self._stub.get_executor(
+            executor_pb2.GetExecutorRequest(cardinalities=[at_clients])
+        ).executor
         self._unused: list[Any] = []
         self._travelled = 0  # bytes, since the worker was last told; a lost addition of another thread does not matter
         self._lock = threading.Lock()  # the shares of a machine are computed by several threads
@@ -60,7 +67,9 @@ class RemoteCalls:
         function, sent = self._send_computation(compiled), None
         if parameter is not None:
             sent = self._create(to_message(argument, parameter))
-        request = executor_pb2.CreateCallRequest(executor=self._executor, function_ref=function, argument_ref=sent)
+        request = executor_pb2.CreateCallRequest(
+            executor=self._executor, function_ref=function, argument_ref=sent
+        )
         value = self._stub.create_call(request).value_ref
         computed = self.fetch(value)
         self._dispose(sent, value)
@@ -70,17 +79,28 @@ class RemoteCalls:
         """Send a value, and return what stands for it on the worker until it is released."""
         return self._create(message)
 
-    def call_struct(self, compiled: Any, elements: Sequence[tuple[str | None, Any]], used: Sequence[Any] = ()) -> Any:
+    def call_struct(
+        self, compiled: Any, elements: Sequence[tuple[str | None, Any]], used: Sequence[Any] = ()
+    ) -> Any:
         """Call a compiled computation on a struct of kept values; return what stands for its result. Releases `used`."""
         function = self._send_computation(compiled)
-        struct = [executor_pb2.CreateStructRequest.Element(name=name, value_ref=value) for name, value in elements]
-        argument = self._stub.create_struct(executor_pb2.CreateStructRequest(executor=self._executor, element=struct)).value_ref
-        request = executor_pb2.CreateCallRequest(executor=self._executor, function_ref=function, argument_ref=argument)
+        struct = [
+            executor_pb2.CreateStructRequest.Element(name=name, value_ref=value)
+            for name, value in elements
+        ]
+        argument = self._stub.create_struct(
+            executor_pb2.CreateStructRequest(executor=self._executor, element=struct)
+        ).value_ref
+        request = executor_pb2.CreateCallRequest(
+            executor=self._executor, function_ref=function, argument_ref=argument
+        )
         value = self._stub.create_call(request).value_ref
         self._dispose(argument, *used)
         return value
 
-    def compute_struct(self, compiled: Any, elements: Sequence[tuple[str | None, Any]], used: Sequence[Any] = ()) -> Any:
+    def compute_struct(
+        self, compiled: Any, elements: Sequence[tuple[str | None, Any]], used: Sequence[Any] = ()
+    ) -> Any:
         """Return the message of a compiled computation's result for a struct of kept values. Releases `used`."""
         value = self.call_struct(compiled, elements, used)
         computed = self.fetch(value)
@@ -89,7 +109,9 @@ class RemoteCalls:
 
     def fetch(self, value: Any) -> Any:
         """Return the message of a kept value."""
-        computed = self._stub.compute(executor_pb2.ComputeRequest(executor=self._executor, value_ref=value)).value
+        computed = self._stub.compute(
+            executor_pb2.ComputeRequest(executor=self._executor, value_ref=value)
+        ).value
         self._travelled += computed.ByteSize()
         return computed
 
@@ -101,12 +123,16 @@ class RemoteCalls:
         """Free all that the worker keeps for these calls. A worker that is lost keeps nothing."""
         self._sent.clear()
         with contextlib.suppress(grpc.RpcError):
-            self._stub.dispose_executor(executor_pb2.DisposeExecutorRequest(executor=self._executor))
+            self._stub.dispose_executor(
+                executor_pb2.DisposeExecutorRequest(executor=self._executor)
+            )
 
     def _send_computation(self, compiled: Any) -> Any:
         with self._lock:
             if id(compiled) not in self._sent:
-                message = executor_pb2.Value(computation=tff.framework.serialize_computation(compiled))
+                message = executor_pb2.Value(
+                    computation=tff.framework.serialize_computation(compiled)
+                )
                 self._sent[id(compiled)] = (compiled, self._create(message))
                 if len(self._sent) > KEPT_COMPUTATIONS:
                     self._unused.append(self._sent.popitem(last=False)[1][1])
@@ -114,7 +140,9 @@ class RemoteCalls:
 
     def _create(self, message: Any) -> Any:
         self._travelled += message.ByteSize()
-        return self._stub.create_value(executor_pb2.CreateValueRequest(executor=self._executor, value=message)).value_ref
+        return self._stub.create_value(
+            executor_pb2.CreateValueRequest(executor=self._executor, value=message)
+        ).value_ref
 
     def _dispose(self, *values: Any) -> None:
         with self._lock:
@@ -133,13 +161,20 @@ def to_message(value: Any, kind: Any) -> Any:
         names = [name for name, _ in tff.structure.iter_elements(kind)]
         values = _elements(value, names)
         if len(values) != len(names):
-            raise TypeError(f"expected {len(names)} elements for {kind.compact_representation()}, found {len(values)}")
+            raise TypeError(
+                f"expected {len(names)} elements for {kind.compact_representation()}, found {len(values)}"
+            )
         inner = [to_message(one, type_of) for one, type_of in zip(values, kind, strict=True)]
-        elements = [executor_pb2.Value.Struct.Element(name=name, value=one) for name, one in zip(names, inner, strict=True)]
+        elements = [
+            executor_pb2.Value.Struct.Element(name=name, value=one)
+            for name, one in zip(names, inner, strict=True)
+        ]
         return executor_pb2.Value(struct=executor_pb2.Value.Struct(element=elements))
     if isinstance(kind, tff.FederatedType):
         members = [to_message(one, kind.member) for one in ([value] if kind.all_equal else value)]
-        return executor_pb2.Value(federated=executor_pb2.Value.Federated(type=_federated_type(kind), value=members))
+        return executor_pb2.Value(
+            federated=executor_pb2.Value.Federated(type=_federated_type(kind), value=members)
+        )
     message, _ = tff.framework.serialize_value(value, kind)
     return message
 
@@ -151,15 +186,23 @@ def from_message(message: Any, kind: Any) -> Any:
         return np.frombuffer(message.array.content, kind.dtype).reshape(shape)
     if isinstance(kind, tff.StructType):
         names = [name for name, _ in tff.structure.iter_elements(kind)]
-        inner = [from_message(one.value, type_of) for one, type_of in zip(message.struct.element, kind, strict=True)]
+        inner = [
+            from_message(one.value, type_of)
+            for one, type_of in zip(message.struct.element, kind, strict=True)
+        ]
         container = getattr(kind, "python_container", None)
         if container in (list, tuple):
             return container(inner)
         if container is OrderedDict:
             return OrderedDict(zip(names, inner, strict=True))
-        return tff.types.type_to_py_container(tff.structure.Struct(list(zip(names, inner, strict=True))), kind)
+        return tff.types.type_to_py_container(
+            tff.structure.Struct(list(zip(names, inner, strict=True))), kind
+        )
     if isinstance(kind, tff.FederatedType):
-        members = [from_message(one, kind.member) for one in message.federated.value[: 1 if kind.all_equal else None]]
+        members = [
+            from_message(one, kind.member)
+            for one in message.federated.value[: 1 if kind.all_equal else None]
+        ]
         return members[0] if kind.all_equal else members
     value, _ = tff.framework.deserialize_value(message, kind)
     return value
@@ -193,18 +236,31 @@ def _array(value: Any, kind: Any) -> Any:
     texts = wanted is np.str_
     found = np.asarray(value, np.object_ if texts else None)
     shape = kind.shape
-    fits = shape is None or (len(shape) == found.ndim and all(size in (None, n) for size, n in zip(shape, found.shape, strict=True)))
+    fits = shape is None or (
+        len(shape) == found.ndim
+        and all(size in (None, n) for size, n in zip(shape, found.shape, strict=True))
+    )
     if not fits or not (texts or np.can_cast(found.dtype, wanted, "same_kind")):
-        raise TypeError(f"expected a tensor of type {kind.compact_representation()}, found {found.dtype}{list(found.shape)}")
+        raise TypeError(
+            f"expected a tensor of type {kind.compact_representation()}, found {found.dtype}{list(found.shape)}"
+        )
     if not texts and found.ndim:
         content = np.ascontiguousarray(found, wanted).tobytes()
-        return array_pb2.Array(dtype=dtype_utils.to_proto(wanted), shape=array_pb2.ArrayShape(dim=found.shape), content=content)
+        return array_pb2.Array(
+            dtype=dtype_utils.to_proto(wanted),
+            shape=array_pb2.ArrayShape(dim=found.shape),
+            content=content,
+        )
     if not texts:
         message, _ = tff.framework.serialize_value(wanted(found), kind)
         return message.array
     items = [one.encode() if isinstance(one, str) else one for one in found.ravel().tolist()]
     strings = array_pb2.Array.BytesList(value=items)
-    return array_pb2.Array(dtype=dtype_utils.to_proto(wanted), shape=array_pb2.ArrayShape(dim=found.shape), string_list=strings)
+    return array_pb2.Array(
+        dtype=dtype_utils.to_proto(wanted),
+        shape=array_pb2.ArrayShape(dim=found.shape),
+        string_list=strings,
+    )
 
 
 _federated_types: dict[int, tuple[Any, Any]] = {}

@@ -36,7 +36,9 @@ def find_binary() -> Path:
     """Return the path of TFF's worker, without importing TFF. Raises EnvironmentProblem if TFF is not installed."""
     spec = importlib.util.find_spec("tensorflow_federated")
     if spec is None or spec.origin is None:
-        raise EnvironmentProblem("expected the package tensorflow-federated, found none. Install it with `uv sync`.")
+        raise EnvironmentProblem(
+            "expected the package tensorflow-federated, found none. Install it with `uv sync`."
+        )
     return Path(spec.origin).parent / "data" / "worker_binary"
 
 
@@ -47,15 +49,23 @@ def worker_environment() -> dict[str, str]:
     oneDNN makes convolutions about 1.5 times as fast. Both change the last bits, so a run's environment cannot change them.
     """
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    return {"TF_CPP_MIN_LOG_LEVEL": "1"} | kept | {"TF_NUM_INTRAOP_THREADS": "1", "TF_ENABLE_ONEDNN_OPTS": "1"}
+    return (
+        {"TF_CPP_MIN_LOG_LEVEL": "1"}
+        | kept
+        | {"TF_NUM_INTRAOP_THREADS": "1", "TF_ENABLE_ONEDNN_OPTS": "1"}
+    )
 
 
 def socket_directory() -> str:
     """Return a new directory with mode 0700 whose path leaves room for a socket's name and is plain in a gRPC address."""
     for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108 - mkdtemp makes the name and the mode
-        if len(os.fsencode(base)) <= SOCKET_PATH_BYTES - len("/fedpipe-xxxxxxxx/s") and re.fullmatch(r"[\w./-]+", base, re.ASCII):
+        if len(os.fsencode(base)) <= SOCKET_PATH_BYTES - len(
+            "/fedpipe-xxxxxxxx/s"
+        ) and re.fullmatch(r"[\w./-]+", base, re.ASCII):
             return tempfile.mkdtemp(prefix="fedpipe-", dir=base)
-    raise EnvironmentProblem("expected a temporary directory with a short path, found none. Make /tmp writable.")
+    raise EnvironmentProblem(
+        "expected a temporary directory with a short path, found none. Make /tmp writable."
+    )
 
 
 @functools.cache
@@ -75,7 +85,9 @@ def _end(process: "subprocess.Popen[bytes]", directory: str, owner: int) -> None
         process.terminate()
         try:
             process.wait(CLOSE_SECONDS)
-        except subprocess.TimeoutExpired:  # the supervisor itself is stopped; the kernel kills the worker after it
+        except (
+            subprocess.TimeoutExpired
+        ):  # the supervisor itself is stopped; the kernel kills the worker after it
             process.kill()
             process.wait()
     for pipe in (process.stdin, process.stdout):
@@ -107,7 +119,16 @@ class Worker:
         log_path.parent.mkdir(parents=True, exist_ok=True)
         sockets = socket_directory()
         self._socket = f"{sockets}/s"
-        command = [sys.executable, "-I", "-S", str(SUPERVISOR), str(os.getpid()), isolation, self._socket, str(find_binary())]
+        command = [
+            sys.executable,
+            "-I",
+            "-S",
+            str(SUPERVISOR),
+            str(os.getpid()),
+            isolation,
+            self._socket,
+            str(find_binary()),
+        ]
         with log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -147,7 +168,11 @@ class Worker:
     def memory_mb(self) -> float:
         """Return the worker's resident memory in MB (10**6 bytes); 0 if it is not started or gone."""
         try:
-            pages = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1] if self.pid else "0"
+            pages = (
+                Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]
+                if self.pid
+                else "0"
+            )
         except (FileNotFoundError, ProcessLookupError):
             return 0.0
         return int(pages) * os.sysconf("SC_PAGESIZE") / 1e6

@@ -36,7 +36,13 @@ class Calibration:
         """Return (from, to, predictions, mean confidence, accuracy) of each bin that has predictions."""
         for index in np.flatnonzero(self.counts).tolist():
             count = int(self.counts[index])
-            yield index / BINS, (index + 1) / BINS, count, float(self.confidence[index]) / count, int(self.correct[index]) / count
+            yield (
+                index / BINS,
+                (index + 1) / BINS,
+                count,
+                float(self.confidence[index]) / count,
+                int(self.correct[index]) / count,
+            )
 
 
 def calibrate(confidences: npt.NDArray[np.float32], hits: npt.NDArray[np.bool_]) -> Calibration:
@@ -47,5 +53,9 @@ def calibrate(confidences: npt.NDArray[np.float32], hits: npt.NDArray[np.bool_])
     """
     values = confidences.astype(np.float64)
     bins = np.clip(np.ceil(values * BINS).astype(np.int64) - 1, 0, BINS - 1)
-    confidence: npt.NDArray[np.float64] = np.bincount(bins, values, minlength=BINS).astype(np.float64)
-    return Calibration(np.bincount(bins, minlength=BINS), np.bincount(bins[hits], minlength=BINS), confidence)
+    confidence: npt.NDArray[np.float64] = np.bincount(bins, values, minlength=BINS).astype(
+        np.float64
+    )
+    return Calibration(
+        np.bincount(bins, minlength=BINS), np.bincount(bins[hits], minlength=BINS), confidence
+    )

@@ -54,7 +54,9 @@ def cnn(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
         hidden = tf.reshape(x, (-1, height, width, depth))
         for kernel, bias in ((kernel1, bias1), (kernel2, bias2)):
             # A channel's bias and the ReLU commute with the maximum: after the pool they cost a quarter.
-            pooled = tf.nn.max_pool2d(tf.nn.conv2d(hidden, kernel, strides=1, padding="SAME"), 2, 2, padding="VALID")
+            pooled = tf.nn.max_pool2d(
+                tf.nn.conv2d(hidden, kernel, strides=1, padding="SAME"), 2, 2, padding="VALID"
+            )
             hidden = tf.nn.relu(tf.nn.bias_add(pooled, bias))
         hidden = tf.nn.relu(tf.matmul(tf.reshape(hidden, (-1, flat)), kernel3) + bias3)
         return tf.matmul(hidden, kernel4) + bias4
@@ -80,4 +82,6 @@ def cnn(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
         model.set_weights(list(initial_weights(0).values()))
         return model
 
-    return ModelSpec("cnn", feature_shape, num_classes, tuple(shapes), initial_weights, logits, keras)
+    return ModelSpec(
+        "cnn", feature_shape, num_classes, tuple(shapes), initial_weights, logits, keras
+    )

@@ -52,13 +52,19 @@ def cnn_dropout(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
             if seed is None:
                 return values
             own = tf.random.experimental.stateless_fold_in(seed, layer)
-            return tf.nn.experimental.stateless_dropout(values, _RATES[layer], own, rng_alg="philox")
+            return tf.nn.experimental.stateless_dropout(
+                values, _RATES[layer], own, rng_alg="philox"
+            )
 
         kernel1, bias1, kernel2, bias2, kernel3, bias3, kernel4, bias4 = weights
         hidden = tf.reshape(x, (-1, height, width, depth))
-        hidden = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(hidden, kernel1, strides=1, padding="VALID"), bias1))
+        hidden = tf.nn.relu(
+            tf.nn.bias_add(tf.nn.conv2d(hidden, kernel1, strides=1, padding="VALID"), bias1)
+        )
         # A channel's bias and the ReLU commute with the maximum: after the pool they cost a quarter.
-        pooled = tf.nn.max_pool2d(tf.nn.conv2d(hidden, kernel2, strides=1, padding="VALID"), 2, 2, padding="VALID")
+        pooled = tf.nn.max_pool2d(
+            tf.nn.conv2d(hidden, kernel2, strides=1, padding="VALID"), 2, 2, padding="VALID"
+        )
         hidden = dropped(tf.reshape(tf.nn.relu(tf.nn.bias_add(pooled, bias2)), (-1, flat)), 0)
         hidden = dropped(tf.nn.relu(tf.matmul(hidden, kernel3) + bias3), 1)
         return tf.matmul(hidden, kernel4) + bias4
@@ -66,4 +72,12 @@ def cnn_dropout(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
     def logits(weights: Sequence[Any], x: Any) -> Any:
         return network(weights, x, None)
 
-    return ModelSpec("cnn_dropout", feature_shape, num_classes, tuple(shapes), initial_weights, logits, train_logits=network)
+    return ModelSpec(
+        "cnn_dropout",
+        feature_shape,
+        num_classes,
+        tuple(shapes),
+        initial_weights,
+        logits,
+        train_logits=network,
+    )

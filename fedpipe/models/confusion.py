@@ -26,7 +26,9 @@ class Confusion:
     counts: Ints
 
     @classmethod
-    def count(cls, labels: npt.NDArray[Any], predicted: npt.NDArray[Any], num_classes: int) -> "Confusion":
+    def count(
+        cls, labels: npt.NDArray[Any], predicted: npt.NDArray[Any], num_classes: int
+    ) -> "Confusion":
         """Return the counts of predictions.
 
         Args:
@@ -37,7 +39,9 @@ class Confusion:
         >>> Confusion.count(np.array([0, 2, 0]), np.array([1, 2, 1]), 3).pairs()
         [(0, 1, 2), (2, 2, 1)]
         """
-        codes, counts = np.unique(labels.astype(np.int64) * num_classes + predicted, return_counts=True)
+        codes, counts = np.unique(
+            labels.astype(np.int64) * num_classes + predicted, return_counts=True
+        )
         return cls(num_classes, codes // num_classes, codes % num_classes, counts.astype(np.int64))
 
     @property
@@ -52,7 +56,9 @@ class Confusion:
 
     def pairs(self) -> list[tuple[int, int, int]]:
         """Return the pairs as (actual, predicted, count)."""
-        return list(zip(self.actual.tolist(), self.predicted.tolist(), self.counts.tolist(), strict=True))
+        return list(
+            zip(self.actual.tolist(), self.predicted.tolist(), self.counts.tolist(), strict=True)
+        )
 
     def examples(self) -> Ints:
         """Return the number of predictions of each actual class, int64 [classes]."""
@@ -75,7 +81,10 @@ class Confusion:
         """
         wrong = np.flatnonzero(self.actual != self.predicted)
         ranked = wrong[np.argsort(-self.counts[wrong], kind="stable")[:most]]
-        return [(int(self.actual[i]), int(self.predicted[i]), int(self.counts[i])) for i in ranked.tolist()]
+        return [
+            (int(self.actual[i]), int(self.predicted[i]), int(self.counts[i]))
+            for i in ranked.tolist()
+        ]
 
     def most_confused(self, most: int) -> Ints:
         """Return the numbers of at most `most` classes, rising: those in most wrong predictions, then those with most examples."""
@@ -93,7 +102,9 @@ class Confusion:
         position[classes] = np.arange(len(classes))
         is_inside = (position[self.actual] >= 0) & (position[self.predicted] >= 0)
         matrix = np.zeros((len(classes), len(classes)), np.int64)
-        matrix[position[self.actual[is_inside]], position[self.predicted[is_inside]]] = self.counts[is_inside]
+        matrix[position[self.actual[is_inside]], position[self.predicted[is_inside]]] = self.counts[
+            is_inside
+        ]
         return matrix
 
 

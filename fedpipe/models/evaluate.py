@@ -22,7 +22,11 @@ def to_input(x: Any) -> Any:
     """Return features as a model takes them: uint8 divided by 255, float32 and int32 as they are. Here pixels become numbers."""
     import tensorflow as tf
 
-    return tf.cast(x, tf.float32) / 255.0 if x.dtype in (tf.uint8, np.uint8) else tf.convert_to_tensor(x)
+    return (
+        tf.cast(x, tf.float32) / 255.0
+        if x.dtype in (tf.uint8, np.uint8)
+        else tf.convert_to_tensor(x)
+    )
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,14 @@ class Predictor:
             # As many examples as there will be: a trace for each number would take longer than the arithmetic, and TensorFlow warns of it.
             sizes = [None] * x.ndim if model.tokens is not None else [None, *x.shape[1:]]
             weights = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
-            return tf.function(step, input_signature=[weights, tf.TensorSpec(sizes, x.dtype), tf.TensorSpec([None] * y.ndim, y.dtype)])
+            return tf.function(
+                step,
+                input_signature=[
+                    weights,
+                    tf.TensorSpec(sizes, x.dtype),
+                    tf.TensorSpec([None] * y.ndim, y.dtype),
+                ],
+            )
 
         self._trace = trace
 
@@ -97,12 +108,20 @@ class Predictor:
             parts.append((rows, *(column[real.reshape(-1)] for column in columns)))
         if not parts:
             empty = np.zeros(0, np.int32)
-            return Predictions(empty.astype(np.int64), empty, empty, empty.astype(np.float32), empty.astype(np.float32))
+            return Predictions(
+                empty.astype(np.int64),
+                empty,
+                empty,
+                empty.astype(np.float32),
+                empty.astype(np.float32),
+            )
         return Predictions(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def _examples_at_a_time(self, examples: Examples) -> int:
         most = _BATCH_OF_SEQUENCES if self.model.tokens else _BATCH
-        logits = self.model.num_classes * (examples.x.shape[1] if self.model.targets is not None else 1)
+        logits = self.model.num_classes * (
+            examples.x.shape[1] if self.model.targets is not None else 1
+        )
         return max(1, min(most, _MOST_LOGITS // logits))
 
 
@@ -127,11 +146,17 @@ class Evaluation:
     @cached_property
     def confusion(self) -> Confusion:
         """Return which class was taken for which, and how often."""
-        return Confusion.count(self.predictions.labels, self.predictions.predicted, self.num_classes)
+        return Confusion.count(
+            self.predictions.labels, self.predictions.predicted, self.num_classes
+        )
 
     def metrics(self, split: str) -> dict[str, float]:
         """Return the figures by key, such as `test/accuracy`."""
-        return {f"{split}/loss": self.loss, f"{split}/accuracy": self.accuracy, f"{split}/calibration_error": self.calibration.error}
+        return {
+            f"{split}/loss": self.loss,
+            f"{split}/accuracy": self.accuracy,
+            f"{split}/calibration_error": self.calibration.error,
+        }
 
 
 class Evaluator:
@@ -140,7 +165,9 @@ class Evaluator:
     def __init__(self, model: ModelSpec, examples: Examples, batch_size: int | None = None) -> None:
         """Take the examples; they are evaluated `batch_size` at a time. Raises ModelError if there are none."""
         if not len(examples):
-            raise ModelError("evaluation: expected at least one example, found none. Raise data.central_test_examples.")
+            raise ModelError(
+                "evaluation: expected at least one example, found none. Raise data.central_test_examples."
+            )
         self._predictor, self._examples = Predictor(model, batch_size), examples
 
     def evaluate(self, weights: Weights) -> Evaluation:
@@ -160,6 +187,8 @@ def _used(x: npt.NDArray[Any], tokens: int) -> npt.NDArray[Any]:
     """Return tokens cut to the longest sequence. Raises ModelError for a token that the model does not have."""
     most = int(x.max(initial=0))
     if most >= tokens:
-        raise ModelError(f"evaluation: expected tokens from 0 to {tokens - 1}, found {most}. Set model.tokens to {most + 1} or more.")
+        raise ModelError(
+            f"evaluation: expected tokens from 0 to {tokens - 1}, found {most}. Set model.tokens to {most + 1} or more."
+        )
     used = np.flatnonzero(x.any(axis=0))
     return x[:, : int(used[-1]) + 1 if len(used) else 1]

@@ -50,14 +50,23 @@ def write_tflite(model: SavedClassifier, out: Path) -> None:
     import tensorflow as tf
 
     module, _, signatures = _exportable(model, "")
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([signatures["serving_default"]], module)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [signatures["serving_default"]], module
+    )
     # Loops over sequences need operations that TensorFlow Lite itself does not have; its Flex delegate brings them.
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
+    converter.target_spec.supported_ops = [
+        tf.lite.OpsSet.TFLITE_BUILTINS,
+        tf.lite.OpsSet.SELECT_TF_OPS,
+    ]
     try:
         content = converter.convert()
-    except Exception as err:  # the converter raises its own, and whatever the graph's rewriting makes of it
+    except (
+        Exception
+    ) as err:  # the converter raises its own, and whatever the graph's rewriting makes of it
         said = " ".join(str(err).split())[:300]
-        raise ModelError(f"{model.where}: expected a model that TensorFlow Lite can hold, its converter says: {said}.") from err
+        raise ModelError(
+            f"{model.where}: expected a model that TensorFlow Lite can hold, its converter says: {said}."
+        ) from err
     out.write_bytes(content)
 
 
@@ -92,7 +101,9 @@ def examples_for(model: SavedClassifier, tokens: int | None, count: int = 64) ->
     return x
 
 
-def largest_difference(model: SavedClassifier, exported: Callable[[Array], Array], x: Array) -> float:
+def largest_difference(
+    model: SavedClassifier, exported: Callable[[Array], Array], x: Array
+) -> float:
     """Return by how much a probability of the exported model differs from the model's own, at most, over the examples `x`.
 
     Raises:
@@ -100,7 +111,9 @@ def largest_difference(model: SavedClassifier, exported: Callable[[Array], Array
     """
     expected, found = model.predict(x), exported(x)
     if found.shape != expected.shape:
-        raise ModelError(f"{model.where}: expected exported predictions of shape {list(expected.shape)}, found {list(found.shape)}.")
+        raise ModelError(
+            f"{model.where}: expected exported predictions of shape {list(expected.shape)}, found {list(found.shape)}."
+        )
     worst = float(np.abs(found.astype(np.float64) - expected).max(initial=0.0))
     if not worst <= TOLERANCE:  # also of a NaN
         raise ModelError(
@@ -119,7 +132,9 @@ def _exportable(model: SavedClassifier, where: str) -> tuple[Any, str, dict[str,
             super().__init__()
             self.model = model.module
 
-        @tf.function(input_signature=[tf.TensorSpec((None, *model.shape), model.dtype, name="features")])  # type: ignore[untyped-decorator]
+        @tf.function(
+            input_signature=[tf.TensorSpec((None, *model.shape), model.dtype, name="features")]
+        )  # type: ignore[untyped-decorator]
         def serve(self, features: Any) -> Any:
             return {"probabilities": self.model(features)}
 

@@ -73,7 +73,13 @@ def spread(name: str, values: npt.NDArray[np.float64]) -> dict[str, float]:
     {'x_mean': 0.5, 'x_std': 0.5, 'x_p10': 0.1, 'x_p50': 0.5, 'x_p90': 0.9}
     """
     low, middle, high = (float(value) for value in np.percentile(values, (10, 50, 90)))
-    figures = {"mean": float(values.mean()), "std": float(values.std()), "p10": low, "p50": middle, "p90": high}
+    figures = {
+        "mean": float(values.mean()),
+        "std": float(values.std()),
+        "p10": low,
+        "p50": middle,
+        "p90": high,
+    }
     return {f"{name}_{key}": value for key, value in figures.items()}
 
 
@@ -86,7 +92,9 @@ def worst_decile(values: npt.NDArray[np.float64]) -> float:
     return float(np.sort(values)[: -(-len(values) // 10)].mean())
 
 
-def choose_clients(index: ClientIndex, split: Split, held_out: bool, most: int, seed: int) -> tuple[str, ...]:
+def choose_clients(
+    index: ClientIndex, split: Split, held_out: bool, most: int, seed: int
+) -> tuple[str, ...]:
     """Return the clients that have examples in a split and are held out or not, sorted; of more than `most` as many, drawn by name.
 
     Args:
@@ -104,7 +112,11 @@ def choose_clients(index: ClientIndex, split: Split, held_out: bool, most: int, 
 
 
 def evaluate_clients(
-    predictor: Predictor, weights: Weights, population: ClientExamples, client_ids: Sequence[str], split: Split = "test"
+    predictor: Predictor,
+    weights: Weights,
+    population: ClientExamples,
+    client_ids: Sequence[str],
+    split: Split = "test",
 ) -> ClientScores:
     """Return what the weights are worth to each client, on its examples of a split; it has at least one.
 
@@ -117,10 +129,14 @@ def evaluate_clients(
     owners: list[npt.NDArray[np.int64]] = []
 
     def flush() -> None:
-        pooled = Examples(np.concatenate([one.x for one in waiting]), np.concatenate([one.y for one in waiting]))
+        pooled = Examples(
+            np.concatenate([one.x for one in waiting]), np.concatenate([one.y for one in waiting])
+        )
         found, owner = predictor.predict(weights, pooled), np.concatenate(owners)
         clients = owner[found.rows]
-        for row, values in enumerate((None, found.losses.astype(np.float64), found.hits.astype(np.float64))):
+        for row, values in enumerate(
+            (None, found.losses.astype(np.float64), found.hits.astype(np.float64))
+        ):
             sums[row] += np.bincount(clients, values, minlength=len(client_ids))
         waiting.clear()
         owners.clear()
@@ -133,7 +149,9 @@ def evaluate_clients(
     if waiting:
         flush()
     counts = np.maximum(sums[0], 1)
-    return ClientScores(tuple(client_ids), sums[0].astype(np.int64), sums[1] / counts, sums[2] / counts)
+    return ClientScores(
+        tuple(client_ids), sums[0].astype(np.int64), sums[1] / counts, sums[2] / counts
+    )
 
 
 def validating_clients(config: Config, population: "Population") -> tuple[str, ...]:
@@ -146,21 +164,30 @@ def validating_clients(config: Config, population: "Population") -> tuple[str, .
     if not config.privacy.on or config.privacy.public_validation:
         return ()
     index = population.index
-    held_out = np.flatnonzero(index.held_out & (index.counts("train") + index.counts("validation") > 0))
+    held_out = np.flatnonzero(
+        index.held_out & (index.counts("train") + index.counts("validation") > 0)
+    )
     if len(held_out):
         return tuple(index.client_ids[i] for i in held_out.tolist())
     clients = population.participating()
     count = math.ceil(config.data.validation_fraction * len(clients))
-    chosen = generator(config.seed, "validating clients").choice(len(clients), count, replace=False, shuffle=False)
+    chosen = generator(config.seed, "validating clients").choice(
+        len(clients), count, replace=False, shuffle=False
+    )
     return tuple(clients[i] for i in sorted(chosen.tolist()))
 
 
 def training_clients(config: Config, population: "Population") -> "ClientIds":
     """Return the clients that may be asked to train in a run, sorted."""
-    participating, validating = population.participating(), set(validating_clients(config, population))
+    participating, validating = (
+        population.participating(),
+        set(validating_clients(config, population)),
+    )
     if not validating:
         return participating
-    return participating.where(np.array([client_id not in validating for client_id in participating], np.bool_))
+    return participating.where(
+        np.array([client_id not in validating for client_id in participating], np.bool_)
+    )
 
 
 def validation_examples(config: Config, population: "Population") -> Examples | None:
@@ -173,21 +200,34 @@ def validation_examples(config: Config, population: "Population") -> Examples | 
         clients = validating_clients(config, population)
         if len(clients) > config.eval.clients:
             rng = generator(config.seed, "evaluation", "validating clients")
-            clients = tuple(clients[i] for i in sorted(rng.choice(len(clients), config.eval.clients, replace=False).tolist()))
+            clients = tuple(
+                clients[i]
+                for i in sorted(
+                    rng.choice(len(clients), config.eval.clients, replace=False).tolist()
+                )
+            )
         splits: tuple[Split, ...] = ("train", "validation")
     else:
-        clients = choose_clients(population.index, "validation", False, config.eval.clients, config.seed)
+        clients = choose_clients(
+            population.index, "validation", False, config.eval.clients, config.seed
+        )
         splits = ("validation",)
     parts = []
     for split in splits:
         holders = population.client_ids(split)
-        parts += [population.examples(client_id, split) for client_id in clients if client_id in holders]
+        parts += [
+            population.examples(client_id, split) for client_id in clients if client_id in holders
+        ]
     if not parts:
         return None
-    return Examples(np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts]))
+    return Examples(
+        np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts])
+    )
 
 
 def pooled(population: ClientExamples, client_ids: Sequence[str], split: Split) -> Examples:
     """Return the examples of a split of all these clients together."""
     parts = [population.examples(client_id, split) for client_id in client_ids]
-    return Examples(np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts]))
+    return Examples(
+        np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts])
+    )

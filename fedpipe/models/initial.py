@@ -24,7 +24,9 @@ def glorot(seed: int, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float
 
 def he(seed: int, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Return N(0, 2 / fan_in) for a kernel [*field, in, out] (He et al. 2015, arXiv 1502.01852, equation 10)."""
-    return (generator(seed, "weights", name).standard_normal(shape) * sqrt(2.0 / prod(shape[:-1]))).astype(np.float32)
+    return (
+        generator(seed, "weights", name).standard_normal(shape) * sqrt(2.0 / prod(shape[:-1]))
+    ).astype(np.float32)
 
 
 def glorot_weights(seed: int, shapes: Mapping[str, tuple[int, ...]]) -> Weights:

@@ -22,7 +22,10 @@ _EMBEDDING, _UNITS = 8, 256
 
 
 def lstm(
-    feature_shape: tuple[int, ...], num_classes: int, tokens: int | None = None, positions: Literal["last", "all"] = "last"
+    feature_shape: tuple[int, ...],
+    num_classes: int,
+    tokens: int | None = None,
+    positions: Literal["last", "all"] = "last",
 ) -> ModelSpec:
     """Return the network for int32 tokens [length], padded by 0.
 
@@ -51,12 +54,20 @@ def lstm(
         )
     shapes: dict[str, tuple[int, ...]] = {"embedding": (vocabulary, _EMBEDDING)}
     for layer, width in (("lstm1", _EMBEDDING), ("lstm2", _UNITS)):
-        shapes |= {f"{layer}/kernel": (width, 4 * _UNITS), f"{layer}/recurrent": (_UNITS, 4 * _UNITS), f"{layer}/bias": (4 * _UNITS,)}
+        shapes |= {
+            f"{layer}/kernel": (width, 4 * _UNITS),
+            f"{layer}/recurrent": (_UNITS, 4 * _UNITS),
+            f"{layer}/bias": (4 * _UNITS,),
+        }
     shapes |= {"logits/kernel": (_UNITS, num_classes), "logits/bias": (num_classes,)}
 
     def initial_weights(seed: int) -> Weights:
         weights = {name: glorot(seed, name, shape) for name, shape in shapes.items()}
-        weights["embedding"] = generator(seed, "weights", "embedding").uniform(-0.05, 0.05, shapes["embedding"]).astype(np.float32)
+        weights["embedding"] = (
+            generator(seed, "weights", "embedding")
+            .uniform(-0.05, 0.05, shapes["embedding"])
+            .astype(np.float32)
+        )
         for layer in ("lstm1", "lstm2"):
             weights[f"{layer}/bias"][_UNITS : 2 * _UNITS] = 1.0
         return weights
@@ -106,7 +117,9 @@ def _layer(x: Any, kernel: Any, recurrent: Any, bias: Any) -> Any:
     import tensorflow as tf
 
     count, length = tf.shape(x)[0], tf.shape(x)[1]
-    projected = tf.matmul(tf.reshape(tf.transpose(x, (1, 0, 2)), (-1, kernel.shape[0])), kernel) + bias
+    projected = (
+        tf.matmul(tf.reshape(tf.transpose(x, (1, 0, 2)), (-1, kernel.shape[0])), kernel) + bias
+    )
     projected = tf.reshape(projected, tf.stack([length, count, 4 * _UNITS]))
     inputs = tf.TensorArray(tf.float32, length, element_shape=(None, 4 * _UNITS)).unstack(projected)
     outputs = tf.TensorArray(tf.float32, length, element_shape=(None, _UNITS))
@@ -119,5 +132,7 @@ def _layer(x: Any, kernel: Any, recurrent: Any, bias: Any) -> Any:
         return i + 1, output, cell, outputs.write(i, output)
 
     zeros = tf.zeros(tf.stack([count, _UNITS]))
-    _, _, _, outputs = tf.while_loop(lambda i, *_: i < length, step, (tf.constant(0), zeros, zeros, outputs))
+    _, _, _, outputs = tf.while_loop(
+        lambda i, *_: i < length, step, (tf.constant(0), zeros, zeros, outputs)
+    )
     return tf.transpose(outputs.stack(), (1, 0, 2))

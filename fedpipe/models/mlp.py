@@ -19,7 +19,9 @@ def mlp(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
     features = prod(feature_shape)
     widths = (features, _HIDDEN, _HIDDEN, num_classes)
     shapes: dict[str, tuple[int, ...]] = {}
-    for name, wide_in, wide_out in zip(("hidden1", "hidden2", "logits"), widths[:-1], widths[1:], strict=True):
+    for name, wide_in, wide_out in zip(
+        ("hidden1", "hidden2", "logits"), widths[:-1], widths[1:], strict=True
+    ):
         shapes |= {f"{name}/kernel": (wide_in, wide_out), f"{name}/bias": (wide_out,)}
 
     def initial_weights(seed: int) -> Weights:
@@ -37,9 +39,16 @@ def mlp(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
         import tensorflow as tf
 
         dense = tf.keras.layers.Dense
-        layers = [dense(_HIDDEN, activation="relu"), dense(_HIDDEN, activation="relu"), dense(num_classes), tf.keras.layers.Softmax()]
+        layers = [
+            dense(_HIDDEN, activation="relu"),
+            dense(_HIDDEN, activation="relu"),
+            dense(num_classes),
+            tf.keras.layers.Softmax(),
+        ]
         model = tf.keras.Sequential([tf.keras.layers.InputLayer(input_shape=(features,)), *layers])
         model.set_weights(list(initial_weights(0).values()))
         return model
 
-    return ModelSpec("mlp", feature_shape, num_classes, tuple(shapes), initial_weights, logits, keras)
+    return ModelSpec(
+        "mlp", feature_shape, num_classes, tuple(shapes), initial_weights, logits, keras
+    )

@@ -25,7 +25,9 @@ class _VariableMade(Exception):
     """The user's code made a variable."""
 
 
-def build_own(name: str, feature_shape: tuple[int, ...], num_classes: int, project: Path | None = None) -> ModelSpec:
+def build_own(
+    name: str, feature_shape: tuple[int, ...], num_classes: int, project: Path | None = None
+) -> ModelSpec:
     """Return what the user's function returns for these features and classes, once it is known to be a model.
 
     Raises:
@@ -37,8 +39,14 @@ def build_own(name: str, feature_shape: tuple[int, ...], num_classes: int, proje
         spec = build(feature_shape, num_classes)
     if not isinstance(spec, ModelSpec):
         kind = f"{type(spec).__module__}.{type(spec).__name__}"
-        keras = " A Keras model cannot be trained here: write its logits with tf operations (docs/models.md)." if "keras" in kind else ""
-        raise ModelError(f"{where}: expected it to return a fedpipe.models.ModelSpec, found {kind.removeprefix('builtins.')}.{keras}")
+        keras = (
+            " A Keras model cannot be trained here: write its logits with tf operations (docs/models.md)."
+            if "keras" in kind
+            else ""
+        )
+        raise ModelError(
+            f"{where}: expected it to return a fedpipe.models.ModelSpec, found {kind.removeprefix('builtins.')}.{keras}"
+        )
     if (tuple(spec.feature_shape), spec.num_classes) != (tuple(feature_shape), num_classes):
         raise ModelError(
             f"{where}: expected a model for features of shape {list(feature_shape)} and {num_classes} classes, found feature_shape="
@@ -52,10 +60,14 @@ def build_own(name: str, feature_shape: tuple[int, ...], num_classes: int, proje
 def _check_weights(where: str, spec: ModelSpec) -> Weights:
     names = spec.tensor_names
     if isinstance(names, str) or not names or not all(isinstance(name, str) for name in names):
-        raise ModelError(f"{where}: expected tensor_names to be a tuple of at least one text, found {names!r}.")
+        raise ModelError(
+            f"{where}: expected tensor_names to be a tuple of at least one text, found {names!r}."
+        )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ModelError(f"{where}: expected each tensor name once, found {', '.join(twice)} more often. Rename one of them.")
+        raise ModelError(
+            f"{where}: expected each tensor name once, found {', '.join(twice)} more often. Rename one of them."
+        )
     for name in names:
         if not _TENSOR_NAME.fullmatch(name):
             raise ModelError(
@@ -63,10 +75,16 @@ def _check_weights(where: str, spec: ModelSpec) -> Weights:
                 f"dot, as TensorFlow saves them, found {name!r:.80}. Rename it."
             )
     with own_code(where, ModelError, "making initial weights"):
-        first, again, other = spec.initial_weights(1), spec.initial_weights(1), spec.initial_weights(2)
+        first, again, other = (
+            spec.initial_weights(1),
+            spec.initial_weights(1),
+            spec.initial_weights(2),
+        )
     if not isinstance(first, dict) or tuple(first) != tuple(names):
         found = ", ".join(map(str, first)) if isinstance(first, dict) else type(first).__name__
-        raise ModelError(f"{where}: expected initial weights to be a dict with the keys {', '.join(names)}, in this order, found {found}.")
+        raise ModelError(
+            f"{where}: expected initial weights to be a dict with the keys {', '.join(names)}, in this order, found {found}."
+        )
     for name, value in first.items():
         if not isinstance(value, np.ndarray):
             raise ModelError(
@@ -74,9 +92,13 @@ def _check_weights(where: str, spec: ModelSpec) -> Weights:
                 "np.asarray(value, np.float32)."
             )
         if value.dtype != np.float32:
-            raise ModelError(f"{where}: expected initial weights of float32, '{name}' is {value.dtype}. Write .astype(np.float32).")
+            raise ModelError(
+                f"{where}: expected initial weights of float32, '{name}' is {value.dtype}. Write .astype(np.float32)."
+            )
         if not np.isfinite(value).all():
-            raise ModelError(f"{where}: expected finite initial weights, '{name}' has NaN or infinity.")
+            raise ModelError(
+                f"{where}: expected finite initial weights, '{name}' has NaN or infinity."
+            )
         if not np.array_equal(value, again[name]):
             raise ModelError(
                 f"{where}: expected the same initial weights for the same seed, '{name}' differs. Draw with "
@@ -97,20 +119,37 @@ def _check_logits(where: str, spec: ModelSpec, weights: list[Any]) -> None:
 
     tokens = "int32" in spec.takes
     features = np.ones((2, *spec.feature_shape), np.int32 if tokens else np.float32)
-    _check_result(where, spec, _without_variables(where, lambda: spec.logits(weights, tf.constant(features))), "logits")
+    _check_result(
+        where,
+        spec,
+        _without_variables(where, lambda: spec.logits(weights, tf.constant(features))),
+        "logits",
+    )
     if spec.train_logits is not None:
         train = spec.train_logits
         seed = tf.constant([1, 1], tf.int64)
-        _check_result(where, spec, _without_variables(where, lambda: train(weights, tf.constant(features), seed)), "train_logits")
+        _check_result(
+            where,
+            spec,
+            _without_variables(where, lambda: train(weights, tf.constant(features), seed)),
+            "train_logits",
+        )
 
     def in_a_graph(tensors: Sequence[Any], x: Any) -> Any:
         return spec.logits(list(tensors), x)
 
     sizes = [None] * features.ndim if tokens else [None, *spec.feature_shape]
-    specs = ([tf.TensorSpec(tensor.shape, tf.float32) for tensor in weights], tf.TensorSpec(sizes, features.dtype))
-    graph = _without_variables(where, lambda: tf.function(in_a_graph, autograph=False).get_concrete_function(*specs))
+    specs = (
+        [tf.TensorSpec(tensor.shape, tf.float32) for tensor in weights],
+        tf.TensorSpec(sizes, features.dtype),
+    )
+    graph = _without_variables(
+        where, lambda: tf.function(in_a_graph, autograph=False).get_concrete_function(*specs)
+    )
     if graph.variables:
-        names = ", ".join(sorted(variable.name.partition(":")[0] for variable in graph.variables)[:3])
+        names = ", ".join(
+            sorted(variable.name.partition(":")[0] for variable in graph.variables)[:3]
+        )
         raise ModelError(f"{where}: {_NO_VARIABLES.format(does='reads', which=f' ({names})')}")
 
 
@@ -143,8 +182,16 @@ def _check_result(where: str, spec: ModelSpec, result: Any, function: str) -> No
     with _own(where):
         logits = tf.convert_to_tensor(result)
     shape, dtype = tuple(logits.shape), logits.dtype
-    expected = (2, spec.num_classes) if spec.targets is None else (2, spec.feature_shape[0], spec.num_classes)
+    expected = (
+        (2, spec.num_classes)
+        if spec.targets is None
+        else (2, spec.feature_shape[0], spec.num_classes)
+    )
     if shape != expected:
-        raise ModelError(f"{where}: expected {function} of shape {list(expected)} for two examples, found {list(shape)}.")
+        raise ModelError(
+            f"{where}: expected {function} of shape {list(expected)} for two examples, found {list(shape)}."
+        )
     if dtype != tf.float32:
-        raise ModelError(f"{where}: expected {function} of float32, found {dtype.name}. Write tf.cast(..., tf.float32).")
+        raise ModelError(
+            f"{where}: expected {function} of float32, found {dtype.name}. Write tf.cast(..., tf.float32)."
+        )

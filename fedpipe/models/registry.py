@@ -25,7 +25,9 @@ MODELS: dict[str, Callable[[tuple[int, ...], int], ModelSpec]] = {
 """By name; `lstm` has settings of its own."""
 
 
-def build_model(config: Config, feature_shape: tuple[int, ...], num_classes: int, project: Path | None = None) -> ModelSpec:
+def build_model(
+    config: Config, feature_shape: tuple[int, ...], num_classes: int, project: Path | None = None
+) -> ModelSpec:
     """Return the model `config.model.name`, sized for the data's features and classes.
 
     Args:
@@ -47,7 +49,12 @@ def build_model(config: Config, feature_shape: tuple[int, ...], num_classes: int
     return build_own(chosen.name, feature_shape, num_classes, project)
 
 
-def check_input(config: Config, manifest: Manifest, project: Path | None = None, highest_token: Callable[[], int] | None = None) -> None:
+def check_input(
+    config: Config,
+    manifest: Manifest,
+    project: Path | None = None,
+    highest_token: Callable[[], int] | None = None,
+) -> None:
     """Return if the model can take the features that the shards hold; nothing is trained for that.
 
     `highest_token`: gives the highest token of the examples; asked only where the model takes tokens, as it reads all of them.
@@ -63,14 +70,26 @@ def check_input(config: Config, manifest: Manifest, project: Path | None = None,
     if manifest.feature_dtype not in takes or (manifest.variable_length and not tokens):
         kind = "sequences of up to" if manifest.variable_length else "features of shape"
         wanted = "int32 tokens" if tokens else f"{' or '.join(takes)} features of one shape"
-        mend = "or set data.feature_dtype=int32 if these are tokens" if tokens else "or set data.feature_dtype if these are no tokens"
+        mend = (
+            "or set data.feature_dtype=int32 if these are tokens"
+            if tokens
+            else "or set data.feature_dtype if these are no tokens"
+        )
         raise ModelError(
             f"model.name={name}: expected {wanted}, data.source={manifest.source} has {manifest.feature_dtype} {kind} {list(shape)}. "
             f"Choose a model that takes them, {mend}."
         )
     model = build_model(config, shape, manifest.num_classes, project)
-    if model.tokens is not None and highest_token is not None and (highest := highest_token()) >= model.tokens:
-        mend = f"Set model.tokens to {highest + 1} or more." if name == "lstm" else "Give the model more tokens."
+    if (
+        model.tokens is not None
+        and highest_token is not None
+        and (highest := highest_token()) >= model.tokens
+    ):
+        mend = (
+            f"Set model.tokens to {highest + 1} or more."
+            if name == "lstm"
+            else "Give the model more tokens."
+        )
         raise ModelError(
             f"model.name={name}: expected tokens from 0 to {model.tokens - 1}, data.source={manifest.source} has {highest}. {mend}"
         )

@@ -48,13 +48,17 @@ def resnet18_gn(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
         for stage in range(len(_STAGES)):
             for block in range(_BLOCKS):
                 stride = 2 if stage and not block else 1
-                inner = _normalized(rest, _normalized(rest, hidden, stride, relu=True), 1, relu=False)
+                inner = _normalized(
+                    rest, _normalized(rest, hidden, stride, relu=True), 1, relu=False
+                )
                 shortcut = _normalized(rest, hidden, stride, relu=False) if stride == 2 else hidden
                 hidden = tf.nn.relu(inner + shortcut)
         kernel, bias = rest
         return tf.matmul(tf.reduce_mean(hidden, axis=(1, 2)), kernel) + bias
 
-    return ModelSpec("resnet18_gn", feature_shape, num_classes, tuple(shapes), initial_weights, logits)
+    return ModelSpec(
+        "resnet18_gn", feature_shape, num_classes, tuple(shapes), initial_weights, logits
+    )
 
 
 def _shapes(depth: int, num_classes: int) -> dict[str, tuple[int, ...]]:
@@ -62,7 +66,13 @@ def _shapes(depth: int, num_classes: int) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
 
     def convolution(name: str, size: int, wide_in: int, wide_out: int) -> None:
-        shapes.update({f"{name}/kernel": (size, size, wide_in, wide_out), f"{name}/scale": (wide_out,), f"{name}/offset": (wide_out,)})
+        shapes.update(
+            {
+                f"{name}/kernel": (size, size, wide_in, wide_out),
+                f"{name}/scale": (wide_out,),
+                f"{name}/offset": (wide_out,),
+            }
+        )
 
     convolution("stem", 3, depth, _STAGES[0])
     wide = _STAGES[0]
@@ -92,7 +102,9 @@ def _normalized(weights: Iterator[Any], x: Any, stride: int, relu: bool) -> Any:
     hidden = tf.nn.conv2d(x, next(weights), strides=stride, padding="SAME")
     scale, offset = next(weights), next(weights)
     shape, channels = tf.shape(hidden), hidden.shape[-1]
-    grouped = tf.reshape(hidden, tf.stack([shape[0], shape[1] * shape[2], _GROUPS, channels // _GROUPS]))
+    grouped = tf.reshape(
+        hidden, tf.stack([shape[0], shape[1] * shape[2], _GROUPS, channels // _GROUPS])
+    )
     mean, variance = tf.nn.moments(grouped, axes=(1, 3), keepdims=True)
     grouped = (grouped - mean) * tf.math.rsqrt(variance + _EPSILON)
     hidden = tf.ensure_shape(tf.reshape(grouped, shape), hidden.shape) * scale + offset

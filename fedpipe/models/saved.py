@@ -55,7 +55,9 @@ class InputFacts:
     reading: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, manifest: "Manifest", model: "ModelSpec", data: "DataConfig | None" = None) -> "InputFacts":
+    def of(
+        cls, manifest: "Manifest", model: "ModelSpec", data: "DataConfig | None" = None
+    ) -> "InputFacts":
         """Return the facts of a model that was trained on these shards, which the settings `data` made."""
         return cls(
             manifest.feature_dtype,
@@ -71,8 +73,16 @@ class InputFacts:
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> "InputFacts":
         """Return the facts that `to_json` made; what is missing, or not what it should be, is not known."""
-        dtype, labels, tokens = values.get("feature_dtype"), values.get("labels"), values.get("tokens")
-        source, convention, reading = values.get("source"), values.get("pixel_convention"), values.get("reading")
+        dtype, labels, tokens = (
+            values.get("feature_dtype"),
+            values.get("labels"),
+            values.get("tokens"),
+        )
+        source, convention, reading = (
+            values.get("source"),
+            values.get("pixel_convention"),
+            values.get("reading"),
+        )
         return cls(
             dtype if dtype in ("uint8", "float32", "int32") else None,
             values.get("inverted") is True,
@@ -81,12 +91,18 @@ class InputFacts:
             source if isinstance(source, str) else None,
             convention if isinstance(convention, str) else None,
             _names_of(values.get("columns")),
-            {str(key): value for key, value in reading.items() if key in READING} if isinstance(reading, dict) else {},
+            {str(key): value for key, value in reading.items() if key in READING}
+            if isinstance(reading, dict)
+            else {},
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return them as JSON-able values. The columns are one text: as a list of 60,000 YAML takes seconds to write them."""
-        lists = {"labels": list(self.labels), "columns": json.dumps(self.columns), "reading": dict(self.reading)}
+        lists = {
+            "labels": list(self.labels),
+            "columns": json.dumps(self.columns),
+            "reading": dict(self.reading),
+        }
         return asdict(self) | lists
 
     def differences(self, manifest: "Manifest", invert: bool = False) -> list[str]:
@@ -102,14 +118,25 @@ class InputFacts:
         columns = manifest.understood.columns if manifest.understood else ()
         pairs: list[tuple[str, Any, Any]] = [
             ("dtype", self.feature_dtype, manifest.feature_dtype),
-            ("source", _TABLE.get(str(self.source), self.source), _TABLE.get(manifest.source, manifest.source)),
+            (
+                "source",
+                _TABLE.get(str(self.source), self.source),
+                _TABLE.get(manifest.source, manifest.source),
+            ),
         ]
         if self.source is not None:  # else the model does not say the rest
-            pairs += [("pixel convention", self.pixel_convention, convention), ("columns", self.columns, columns)]
+            pairs += [
+                ("pixel convention", self.pixel_convention, convention),
+                ("columns", self.columns, columns),
+            ]
             pairs += [("labels", self.labels, manifest.vocabulary or ())]
         elif self.labels:
             pairs += [("labels", self.labels, manifest.vocabulary or ())]
-        return [f"{name} {_short(theirs)}, the model's {_short(own)}" for name, own, theirs in pairs if own is not None and own != theirs]
+        return [
+            f"{name} {_short(theirs)}, the model's {_short(own)}"
+            for name, own, theirs in pairs
+            if own is not None and own != theirs
+        ]
 
 
 _TABLE = {"csv": "table", "parquet": "table"}
@@ -132,10 +159,16 @@ class SavedClassifier:
 
     def __init__(self, module: Any, where: str) -> None:
         """Use `load`. Raises ModelError if the module is no such function."""
-        functions: list[Any] = getattr(vars(module).get("__call__"), "concrete_functions", None) or []
-        inputs: tuple[Any, ...] = functions[0].structured_input_signature[0] if len(functions) == 1 else ()
+        functions: list[Any] = (
+            getattr(vars(module).get("__call__"), "concrete_functions", None) or []
+        )
+        inputs: tuple[Any, ...] = (
+            functions[0].structured_input_signature[0] if len(functions) == 1 else ()
+        )
         if len(inputs) != 1 or inputs[0].dtype.name not in ("float32", "int32"):
-            raise ModelError(f"{where}: expected a SavedModel of one function of features, found another. Name a model that fedpipe made.")
+            raise ModelError(
+                f"{where}: expected a SavedModel of one function of features, found another. Name a model that fedpipe made."
+            )
         self._module, self.where = module, where
         self.shape: tuple[int | None, ...] = tuple(inputs[0].shape.as_list()[1:])
         self.dtype = np.dtype(inputs[0].dtype.name)
@@ -155,7 +188,9 @@ class SavedClassifier:
             module = tf.saved_model.load(str(folder))
         except (OSError, ValueError, KeyError, tf.errors.OpError) as err:
             said = " ".join(str(err).split())[:200]
-            raise ModelError(f"{where or folder}: expected a SavedModel, cannot load it: {said}. Restore it or train again.") from err
+            raise ModelError(
+                f"{where or folder}: expected a SavedModel, cannot load it: {said}. Restore it or train again."
+            ) from err
         return cls(module, where or str(folder))
 
     @property
@@ -172,7 +207,11 @@ class SavedClassifier:
         same = len(self.shape) == len(feature_shape) and all(
             one in (None, other) for one, other in zip(self.shape, feature_shape, strict=True)
         )
-        return same and num_classes == self.num_classes and (self.dtype == np.int32) == (dtype == "int32")
+        return (
+            same
+            and num_classes == self.num_classes
+            and (self.dtype == np.int32) == (dtype == "int32")
+        )
 
     def predict(self, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return probabilities, float32 [n, classes], or [n, length, classes] of a model that predicts after each token.

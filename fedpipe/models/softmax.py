@@ -19,7 +19,10 @@ def softmax(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
     features = prod(feature_shape)
 
     def initial_weights(seed: int) -> Weights:  # noqa: ARG001 - zeros for every seed
-        return {"kernel": np.zeros((features, num_classes), np.float32), "bias": np.zeros(num_classes, np.float32)}
+        return {
+            "kernel": np.zeros((features, num_classes), np.float32),
+            "bias": np.zeros(num_classes, np.float32),
+        }
 
     def logits(weights: Sequence[Any], x: Any) -> Any:
         import tensorflow as tf
@@ -38,4 +41,6 @@ def softmax(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
             ]
         )
 
-    return ModelSpec("softmax", feature_shape, num_classes, ("kernel", "bias"), initial_weights, logits, keras)
+    return ModelSpec(
+        "softmax", feature_shape, num_classes, ("kernel", "bias"), initial_weights, logits, keras
+    )

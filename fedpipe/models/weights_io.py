@@ -31,15 +31,21 @@ def save_weights(path: Path, weights: Weights) -> str:
 
     for name, value in weights.items():
         if value.dtype != np.float32:
-            raise ModelError(f"{path.name}: expected float32 weights, found {value.dtype} in tensor '{name}'. Convert it first.")
+            raise ModelError(
+                f"{path.name}: expected float32 weights, found {value.dtype} in tensor '{name}'. Convert it first."
+            )
     sha256 = weights_sha256(weights)
     # One key: safetensors writes several in random order, and the same weights must give the same file.
     metadata = {_KEY: json.dumps({"format": _FORMAT, "order": list(weights), "sha256": sha256})}
-    content = save({name: np.asarray(value, order="C") for name, value in weights.items()}, metadata)
+    content = save(
+        {name: np.asarray(value, order="C") for name, value in weights.items()}, metadata
+    )
     try:
         _write_atomically(path, content)
     except OSError as err:
-        raise ModelError(f"{path}: cannot write the weights: {err.strerror or err}. Check that the folder is there and has room.") from err
+        raise ModelError(
+            f"{path}: cannot write the weights: {err.strerror or err}. Check that the folder is there and has room."
+        ) from err
     return sha256
 
 
@@ -60,12 +66,18 @@ def load_weights(path: Path) -> Weights:
                 )
             weights = {name: file.get_tensor(name) for name in metadata["order"]}
     except FileNotFoundError as err:
-        raise ModelError(f"{path}: expected a file of weights, found none. Train first, or name another file.") from err
+        raise ModelError(
+            f"{path}: expected a file of weights, found none. Train first, or name another file."
+        ) from err
     except (SafetensorError, OSError, ValueError, KeyError) as err:
-        raise ModelError(f"{path}: damaged weights, they cannot be read: {err}. Restore the file or train again.") from err
+        raise ModelError(
+            f"{path}: damaged weights, they cannot be read: {err}. Restore the file or train again."
+        ) from err
     found, expected = weights_sha256(weights), metadata.get("sha256")
     if found != expected:
-        raise ModelError(f"{path}: damaged weights: expected sha256 {expected}, found {found}. Restore the file or train again.")
+        raise ModelError(
+            f"{path}: damaged weights: expected sha256 {expected}, found {found}. Restore the file or train again."
+        )
     return weights
 
 

@@ -33,7 +33,10 @@ class Axis:
         self._low, self._high = self._scaled(low), self._scaled(high)
         distinct = sorted(set(numbers))
         spread = _round_ratios(low, high) if self._log else ticks(low, high, 6)
-        self.ticks = [(self.at(value), number(value)) for value in (distinct if len(distinct) <= 5 else spread)]
+        self.ticks = [
+            (self.at(value), number(value))
+            for value in (distinct if len(distinct) <= 5 else spread)
+        ]
         self.ticks += [(_ABSENT_AT, ABSENT)] if self._least else []
 
     def at(self, value: Any) -> float:
@@ -42,7 +45,11 @@ class Axis:
             return self._at_choice(words(value))
         if value == ABSENT:
             return _ABSENT_AT
-        place = 0.5 if self._high == self._low else (self._scaled(float(value)) - self._low) / (self._high - self._low)
+        place = (
+            0.5
+            if self._high == self._low
+            else (self._scaled(float(value)) - self._low) / (self._high - self._low)
+        )
         return self._least + (1 - self._least) * place
 
     def _at_choice(self, choice: str) -> float:
@@ -71,6 +78,12 @@ def _round_ratios(low: float, high: float) -> list[float]:
     [0.01, 0.02, 0.05, 0.1, 0.2]
     """
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    found = [round(factor * 10.0**power, 12) for power in range(first, last + 1) for factor in (1, 2, 5)]
+    found = [
+        round(factor * 10.0**power, 12) for power in range(first, last + 1) for factor in (1, 2, 5)
+    ]
     inside = [value for value in found if low <= value <= high]
-    return inside if len(inside) <= 7 else [value for value in inside if math.log10(value) == round(math.log10(value))]
+    return (
+        inside
+        if len(inside) <= 7
+        else [value for value in inside if math.log10(value) == round(math.log10(value))]
+    )

@@ -14,29 +14,54 @@ from fedpipe.report.svg import Chart, number
 _ROWS = 100
 """Rounds in the table of rounds, at most."""
 _SHORT = 12
-_PRIVACY = (("accountant", "privacy.accountant"), ("noise", "privacy.noise"), ("epsilon covers", "privacy.covers"))
+_PRIVACY = (
+    ("accountant", "privacy.accountant"),
+    ("noise", "privacy.noise"),
+    ("epsilon covers", "privacy.covers"),
+)
 
 
 def summary(run: RunFacts) -> list[tuple[str, str]]:
     """Return the run in a few lines: name and value."""
     tags, params = run.tags, run.params
-    rows = [("status", run.status.lower() + (f": {tags['fedpipe.status_reason']}" if "fedpipe.status_reason" in tags else ""))]
+    rows = [
+        (
+            "status",
+            run.status.lower()
+            + (f": {tags['fedpipe.status_reason']}" if "fedpipe.status_reason" in tags else ""),
+        )
+    ]
     rows.append(("began", moment(run.start_ms)))
     if run.end_ms is not None:
         rows.append(("took", duration((run.end_ms - run.start_ms) / 1000)))
     if run.sweep is not None:
         return rows + _sweep_summary(run.sweep, params)
-    rows.append(("algorithm", f"{params.get('algorithm.name', '?')} on {params.get('model.name', '?')}"))
+    rows.append(
+        ("algorithm", f"{params.get('algorithm.name', '?')} on {params.get('model.name', '?')}")
+    )
     rows.append(("rounds", _rounds(run)))
-    rows.append(("data", f"{params.get('data.source', '?')}, DVC md5 {str(tags.get('dvc.data_md5', '?'))[:_SHORT]}"))
-    for key, label, scale in (("test/accuracy", "test accuracy", 1.0), ("test/loss", "test loss (nats)", 1.0)):
+    rows.append(
+        (
+            "data",
+            f"{params.get('data.source', '?')}, DVC md5 {str(tags.get('dvc.data_md5', '?'))[:_SHORT]}",
+        )
+    )
+    for key, label, scale in (
+        ("test/accuracy", "test accuracy", 1.0),
+        ("test/loss", "test loss (nats)", 1.0),
+    ):
         after, before = run.result(key), run.before(key)
         if after is not None:
             was = f", {before * scale:.4f} before training" if before is not None else ""
             rows.append((label, f"{after * scale:.4f}{was}"))
     if run.chosen == "best":
-        rows.append(("result of", f"round {tags.get('weights.best_round', '?')}, which validation chose"))
-    worst, mean = run.result("participating/accuracy_worst_decile"), run.result("participating/accuracy_mean")
+        rows.append(
+            ("result of", f"round {tags.get('weights.best_round', '?')}, which validation chose")
+        )
+    worst, mean = (
+        run.result("participating/accuracy_worst_decile"),
+        run.result("participating/accuracy_mean"),
+    )
     if worst is not None and mean is not None:
         rows.append(("accuracy over clients", f"mean {mean:.4f}, worst tenth {worst:.4f}"))
     if "privacy.epsilon" in tags:
@@ -63,14 +88,21 @@ def _sweep_summary(sweep: Sweep, params: Mapping[str, str]) -> list[tuple[str, s
     best = sweep.best
     if best is not None:
         point = ", ".join(f"{key} {words(best['params'].get(key))}" for key in sweep.keys)
-        rows.append(("best run", f"{best['name'] or best['number']}: {sweep.metric} {number(float(best['value']))} with {point}"))
+        rows.append(
+            (
+                "best run",
+                f"{best['name'] or best['number']}: {sweep.metric} {number(float(best['value']))} with {point}",
+            )
+        )
     return rows
 
 
 def doubts(run: RunFacts) -> list[tuple[str, str]]:
     """Return the run's warnings and the parts that could not be recorded, each as (what it is, its text)."""
     warnings = [("Warning", line) for line in run.tags.get("fedpipe.warnings", "").splitlines()]
-    missing = [("Not recorded", line) for line in run.tags.get("fedpipe.incomplete", "").splitlines()]
+    missing = [
+        ("Not recorded", line) for line in run.tags.get("fedpipe.incomplete", "").splitlines()
+    ]
     return warnings + missing
 
 
@@ -96,10 +128,20 @@ def chain(run: RunFacts) -> list[dict[str, Any]]:
     commit = git["commit"] if git["commit"] not in (None, "none") else None
     notes = [f"branch {git['branch']}"] if git["branch"] else []
     if git["dirty"]:
-        notes.append("with uncommitted changes, kept as lineage/dirty.patch" if git["patch"] else "with uncommitted changes")
+        notes.append(
+            "with uncommitted changes, kept as lineage/dirty.patch"
+            if git["patch"]
+            else "with uncommitted changes"
+        )
     links = [_link("git commit", commit, notes)]
     place = "in dvc.lock" if dvc["data_in_lock"] else "not in dvc.lock"
-    links.append(_link("data (DVC md5)", dvc["data_md5"], [str(found.get("data", {}).get("source") or ""), place]))
+    links.append(
+        _link(
+            "data (DVC md5)",
+            dvc["data_md5"],
+            [str(found.get("data", {}).get("source") or ""), place],
+        )
+    )
     if dvc["experiment"]:
         links.append(_link("DVC experiment", dvc["experiment"], []))
     flow = [str(prefect["flow_run_name"])] if prefect["flow_run_id"] else ["this run had none"]
@@ -109,7 +151,11 @@ def chain(run: RunFacts) -> list[dict[str, Any]]:
         aliases = [f"@{alias}" for alias in version["aliases"]]
         clients = version["tags"].get("fedpipe.forgotten_clients")
         forgotten = [f"trained on forgotten clients {clients}"] if clients else []
-        links.append(_link("model version", f"{version['name']}/{version['version']}", [*aliases, *forgotten]))
+        links.append(
+            _link(
+                "model version", f"{version['name']}/{version['version']}", [*aliases, *forgotten]
+            )
+        )
     if not found.get("versions"):
         links.append(_link("model version", None, ["none is registered"]))
     return links
@@ -117,13 +163,28 @@ def chain(run: RunFacts) -> list[dict[str, Any]]:
 
 def run_curves(run: RunFacts) -> list[Chart]:
     """Return accuracy, loss and, of private runs, epsilon by round: training, validation and test."""
-    names = {"train": "train (cohort, while training)", "validation": "validation (pooled)", "test": "test (central set)"}
+    names = {
+        "train": "train (cohort, while training)",
+        "validation": "validation (pooled)",
+        "test": "test (central set)",
+    }
     drawn = [
-        charts.curves(title, [charts.Curve(name, points(run, f"{split}/{key}")) for split, name in names.items()], label)
-        for title, key, label in (("Accuracy", "accuracy", "fraction"), ("Loss", "loss", "cross-entropy (nats)"))
+        charts.curves(
+            title,
+            [charts.Curve(name, points(run, f"{split}/{key}")) for split, name in names.items()],
+            label,
+        )
+        for title, key, label in (
+            ("Accuracy", "accuracy", "fraction"),
+            ("Loss", "loss", "cross-entropy (nats)"),
+        )
     ]
     epsilon = [charts.Curve("epsilon", points(run, "privacy/epsilon"))]
-    return [chart for chart in (*drawn, charts.curves("Epsilon spent", epsilon, "epsilon", 0)) if chart is not None]
+    return [
+        chart
+        for chart in (*drawn, charts.curves("Epsilon spent", epsilon, "epsilon", 0))
+        if chart is not None
+    ]
 
 
 def round_table(run: RunFacts) -> dict[str, Any] | None:
@@ -131,8 +192,16 @@ def round_table(run: RunFacts) -> dict[str, Any] | None:
     if not run.rounds:
         return None
     keys = sorted({key for row in run.rounds for key in row} - {"round"})
-    chosen = np.unique(np.linspace(0, len(run.rounds) - 1, min(_ROWS, len(run.rounds))).astype(int)).tolist()
-    rows = [[number(run.rounds[i]["round"]), *(number(run.rounds[i][key]) if key in run.rounds[i] else "" for key in keys)] for i in chosen]
+    chosen = np.unique(
+        np.linspace(0, len(run.rounds) - 1, min(_ROWS, len(run.rounds))).astype(int)
+    ).tolist()
+    rows = [
+        [
+            number(run.rounds[i]["round"]),
+            *(number(run.rounds[i][key]) if key in run.rounds[i] else "" for key in keys),
+        ]
+        for i in chosen
+    ]
     return {"columns": ["round", *keys], "rows": rows, "of": len(run.rounds)}
 
 
@@ -143,16 +212,31 @@ def timing(run: RunFacts) -> dict[str, Any]:
     if each:
         seconds = [value for _, value in each]
         rows.append(
-            ["the rounds themselves, without evaluation", f"{duration(sum(seconds))} (median {duration(float(np.median(seconds)))})"]
+            [
+                "the rounds themselves, without evaluation",
+                f"{duration(sum(seconds))} (median {duration(float(np.median(seconds)))})",
+            ]
         )
     if run.end_ms is not None:
-        rows.append(["the MLflow run, from its begin to its end", duration((run.end_ms - run.start_ms) / 1000)])
-    return {"rows": rows, "chart": charts.curves("Seconds a round", [charts.Curve("seconds", each)], "seconds", 0)}
+        rows.append(
+            [
+                "the MLflow run, from its begin to its end",
+                duration((run.end_ms - run.start_ms) / 1000),
+            ]
+        )
+    return {
+        "rows": rows,
+        "chart": charts.curves("Seconds a round", [charts.Curve("seconds", each)], "seconds", 0),
+    }
 
 
 def environment(run: RunFacts) -> dict[str, str]:
     """Return the machine, the versions and the runtime."""
-    return {key: value for key, value in sorted(run.tags.items()) if key.startswith(("host.", "version.", "runtime.", "git."))}
+    return {
+        key: value
+        for key, value in sorted(run.tags.items())
+        if key.startswith(("host.", "version.", "runtime.", "git."))
+    }
 
 
 def points(run: RunFacts, key: str) -> list[tuple[float, float]]:
@@ -186,7 +270,9 @@ def _rounds(run: RunFacts) -> str:
     return f"{done} of {planned}" if done is not None and done != planned else str(planned)
 
 
-def _link(what: str, ident: str | None, notes: Sequence[str], url: str | None = None) -> dict[str, Any]:
+def _link(
+    what: str, ident: str | None, notes: Sequence[str], url: str | None = None
+) -> dict[str, Any]:
     """Return a link of the chain. Addresses come from tags, which anyone may write: what is no web address is not made a link."""
     safe = url if url and url.startswith(("http://", "https://")) else None
     return {"what": what, "id": ident, "notes": [note for note in notes if note], "url": safe}

@@ -26,7 +26,9 @@ def labels_csv(confusion: Confusion, names: Sequence[str]) -> str:
     """
     counts, hits = confusion.examples().tolist(), confusion.hits().tolist()
     accuracies = (right / count if count else "" for right, count in zip(hits, counts, strict=True))
-    return _csv(["label", "examples", "accuracy"], list(zip(names, counts, accuracies, strict=True)))
+    return _csv(
+        ["label", "examples", "accuracy"], list(zip(names, counts, accuracies, strict=True))
+    )
 
 
 def reliability_csv(calibration: Calibration) -> str:
@@ -41,7 +43,9 @@ def read_reliability(path: Path) -> tuple[Floats, ...]:
     return tuple(np.array(rows).T)
 
 
-def write_clients(path: Path, participating: ClientScores, held_out: ClientScores, personalized: Floats | None) -> None:
+def write_clients(
+    path: Path, participating: ClientScores, held_out: ClientScores, personalized: Floats | None
+) -> None:
     """Write a row a client as Parquet: `client_id`, `held_out`, `predictions`, `loss`, `accuracy`, and where clients were personalized
     `personalized_accuracy` and `gain`, null for one that has nothing to train on.
 
@@ -57,15 +61,25 @@ def write_clients(path: Path, participating: ClientScores, held_out: ClientScore
     both = (participating, held_out)
     columns = {
         "client_id": pa.array([one for scores in both for one in scores.client_ids], pa.string()),
-        "held_out": pa.array([scores is held_out for scores in both for _ in scores.client_ids], pa.bool_()),
-        "predictions": pa.array([value for scores in both for value in scores.predictions.tolist()], pa.int64()),
-        "loss": pa.array([value for scores in both for value in scores.losses.tolist()], pa.float64()),
-        "accuracy": pa.array([value for scores in both for value in scores.accuracies.tolist()], pa.float64()),
+        "held_out": pa.array(
+            [scores is held_out for scores in both for _ in scores.client_ids], pa.bool_()
+        ),
+        "predictions": pa.array(
+            [value for scores in both for value in scores.predictions.tolist()], pa.int64()
+        ),
+        "loss": pa.array(
+            [value for scores in both for value in scores.losses.tolist()], pa.float64()
+        ),
+        "accuracy": pa.array(
+            [value for scores in both for value in scores.accuracies.tolist()], pa.float64()
+        ),
     }
     if personalized is not None:
         gains = personalized - np.concatenate([scores.accuracies for scores in both])
         for name, values in (("personalized_accuracy", personalized), ("gain", gains)):
-            columns[name] = pa.array([None if value != value else value for value in values.tolist()], pa.float64())
+            columns[name] = pa.array(
+                [None if value != value else value for value in values.tolist()], pa.float64()
+            )
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns), path, compression="zstd")
 
@@ -80,7 +94,9 @@ def read_accuracies(path: Path) -> tuple[dict[str, Floats], Floats | None]:
     groups = {"participating": accuracies[~held_out], "held out": accuracies[held_out]}
     gains = None
     if "gain" in table.column_names:
-        gains = np.array([value for value in table["gain"].to_pylist() if value is not None], np.float64)
+        gains = np.array(
+            [value for value in table["gain"].to_pylist() if value is not None], np.float64
+        )
     return {name: values for name, values in groups.items() if len(values)}, gains
 
 

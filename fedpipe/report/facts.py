@@ -10,7 +10,12 @@ from fedpipe.report.population_table import PopulationTable
 from fedpipe.report.tables import Row
 from fedpipe.tracking.participation import ClientRound
 
-ROUNDS, ACCURACIES, CONFUSION, MISTAKES = "learning curves", "accuracy of each client", "confusion", "pictures of mistakes"
+ROUNDS, ACCURACIES, CONFUSION, MISTAKES = (
+    "learning curves",
+    "accuracy of each client",
+    "confusion",
+    "pictures of mistakes",
+)
 POPULATION, CLIENTS, TIMING, SWEEP = "population", "participation", "timing", "sweep"
 """Names of the parts that may be missing."""
 
@@ -45,7 +50,11 @@ class Sweep:
     @property
     def best(self) -> Mapping[str, Any] | None:
         """Return the best finished child, the first of equals; None if none has a value."""
-        judged = [child for child in self.children if child["state"] == "finished" and child["value"] is not None]
+        judged = [
+            child
+            for child in self.children
+            if child["state"] == "finished" and child["value"] is not None
+        ]
         sign = -1.0 if self.direction == "maximize" else 1.0
         return min(judged, key=lambda child: (sign * child["value"], child["number"]), default=None)
 

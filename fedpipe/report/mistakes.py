@@ -53,7 +53,9 @@ def choose_mistakes(found: Predictions, classes: int) -> npt.NDArray[np.int64]:
     return np.array(chosen, np.int64)
 
 
-def write_mistakes(path: Path, examples: Examples, found: Predictions, names: Sequence[str]) -> bool:
+def write_mistakes(
+    path: Path, examples: Examples, found: Predictions, names: Sequence[str]
+) -> bool:
     """Write the pictures of the worst pairs as Parquet; return whether there are any: features may be no pictures, or all are right.
 
     Args:
@@ -63,7 +65,11 @@ def write_mistakes(path: Path, examples: Examples, found: Predictions, names: Se
         names: of the classes.
     """
     shape, dtype = examples.x.shape[1:], examples.x.dtype.name
-    chosen = choose_mistakes(found, len(names)) if is_image(shape, dtype) and len(found.rows) == len(examples) else np.zeros(0, np.int64)
+    chosen = (
+        choose_mistakes(found, len(names))
+        if is_image(shape, dtype) and len(found.rows) == len(examples)
+        else np.zeros(0, np.int64)
+    )
     if not len(chosen):
         path.unlink(missing_ok=True)
         return False
@@ -72,13 +78,19 @@ def write_mistakes(path: Path, examples: Examples, found: Predictions, names: Se
 
     columns = {
         "actual": pa.array([names[label] for label in found.labels[chosen].tolist()], pa.string()),
-        "predicted": pa.array([names[label] for label in found.predicted[chosen].tolist()], pa.string()),
+        "predicted": pa.array(
+            [names[label] for label in found.predicted[chosen].tolist()], pa.string()
+        ),
         "confidence": pa.array(found.confidences[chosen].astype(np.float64).tolist(), pa.float64()),
-        "x": pa.array([examples.x[row].tobytes() for row in found.rows[chosen].tolist()], pa.binary()),
+        "x": pa.array(
+            [examples.x[row].tobytes() for row in found.rows[chosen].tolist()], pa.binary()
+        ),
     }
     about = json.dumps({"shape": list(shape), "dtype": dtype})
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns).replace_schema_metadata({"features": about}), path, compression="zstd")
+    pq.write_table(
+        pa.table(columns).replace_schema_metadata({"features": about}), path, compression="zstd"
+    )
     return True
 
 
@@ -92,6 +104,11 @@ def read_mistakes(path: Path) -> list[Mistake]:
     if not is_image(shape, dtype):
         raise ValueError(f"features of shape {shape} and dtype {dtype} are no pictures")
     return [
-        Mistake(row["actual"], row["predicted"], row["confidence"], np.frombuffer(row["x"], dtype).reshape(shape))
+        Mistake(
+            row["actual"],
+            row["predicted"],
+            row["confidence"],
+            np.frombuffer(row["x"], dtype).reshape(shape),
+        )
         for row in table.to_pylist()
     ]

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLORS = {"train": "#7a8ca3", "validation": "#edae49", "test": "#d1495b"}
-_LABELS = {"train": "train (cohort, while training)", "validation": "validation (pooled)", "test": "test (central set)"}
+_LABELS = {
+    "train": "train (cohort, while training)",
+    "validation": "validation (pooled)",
+    "test": "test (central set)",
+}
 _INK = "#333333"
 _WRITTEN_CLASSES = 20
 _SHOWN_CLASSES = 40
@@ -34,7 +38,9 @@ def learning_curves(rows: Sequence[Row]) -> "Figure":
     _curves(accuracy, rows, "accuracy", "accuracy (fraction)")
     handles, labels = accuracy.get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(handles), frameon=False)
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=len(handles), frameon=False
+        )
     return figure
 
 
@@ -49,17 +55,31 @@ def confusion_matrix(confusion: Confusion, names: Sequence[str]) -> "Figure":
     """
     all_classes = confusion.num_classes
     shown = confusion.most_confused(all_classes if all_classes <= MOST_CLASSES else _SHOWN_CLASSES)
-    classes, matrix, labels = len(shown), confusion.among(shown), [drawn(names[i]) for i in shown.tolist()]
+    classes, matrix, labels = (
+        len(shown),
+        confusion.among(shown),
+        [drawn(names[i]) for i in shown.tolist()],
+    )
     few = classes <= _WRITTEN_CLASSES
     cell, longest = 0.46 if few else 0.14, max(map(len, labels), default=1)
     room = (0.08 if few else 0.05) * longest
-    figure = blank_figure(max(3.5, 1.8 + room + cell * classes), max(3.2, 1.3 + room + cell * classes))
+    figure = blank_figure(
+        max(3.5, 1.8 + room + cell * classes), max(3.2, 1.3 + room + cell * classes)
+    )
     axes = figure.subplots()
     shares = matrix / np.maximum(confusion.examples()[shown], 1)[:, np.newaxis]
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for actual, predicted in np.argwhere(matrix) if few else ():
         color = "white" if shares[actual, predicted] > 0.5 else _INK
-        axes.text(predicted, actual, f"{matrix[actual, predicted]}", ha="center", va="center", color=color, fontsize=8.5)
+        axes.text(
+            predicted,
+            actual,
+            f"{matrix[actual, predicted]}",
+            ha="center",
+            va="center",
+            color=color,
+            fontsize=8.5,
+        )
     size = 10 if few else 6
     axes.set_xticks(range(classes), labels, rotation=90 if longest > 2 else 0, fontsize=size)
     axes.set_yticks(range(classes), labels, fontsize=size)
@@ -82,7 +102,9 @@ def save_figure(figure: "Figure", path: Path) -> None:
     for text in figure.findobj(Text):
         text.set_parse_math(False)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*Glyph .* missing from")  # a box is drawn for it
+        warnings.filterwarnings(
+            "ignore", message=".*Glyph .* missing from"
+        )  # a box is drawn for it
         figure.savefig(path, dpi=120)
 
 
@@ -97,11 +119,21 @@ def _curves(axes: "Axes", rows: Sequence[Row], metric: str, label: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for split in _COLORS:
-        points = [(row["round"], row[f"{split}/{metric}"]) for row in rows if f"{split}/{metric}" in row]
+        points = [
+            (row["round"], row[f"{split}/{metric}"]) for row in rows if f"{split}/{metric}" in row
+        ]
         if points:
             marker = "o" if len(points) <= 40 else None
             rounds, values = zip(*points, strict=True)
-            axes.plot(rounds, values, color=_COLORS[split], label=_LABELS[split], marker=marker, markersize=3.5, linewidth=1.8)
+            axes.plot(
+                rounds,
+                values,
+                color=_COLORS[split],
+                label=_LABELS[split],
+                marker=marker,
+                markersize=3.5,
+                linewidth=1.8,
+            )
     axes.set_xlabel("round (0: before training)")
     axes.set_title(label, loc="left", color=_INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -17,7 +17,11 @@ def is_image(shape: tuple[int, ...], dtype: str) -> bool:
     >>> is_image((28, 28), "uint8"), is_image((32, 32, 3), "float32"), is_image((784,), "uint8"), is_image((80, 1), "int32")
     (True, True, False, False)
     """
-    if dtype not in ("uint8", "float32") or len(shape) not in (2, 3) or not 2 <= min(shape[:2]) <= max(shape[:2]) <= MOST_SIDE:
+    if (
+        dtype not in ("uint8", "float32")
+        or len(shape) not in (2, 3)
+        or not 2 <= min(shape[:2]) <= max(shape[:2]) <= MOST_SIDE
+    ):
         return False
     return len(shape) == 2 or shape[2] in (1, 3)
 
@@ -37,7 +41,12 @@ def png(pixels: npt.NDArray[np.generic]) -> bytes:
     rows = np.ascontiguousarray(values).reshape(height, -1)
     body = b"".join(b"\0" + row.tobytes() for row in rows)
     header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(body, 9)) + _chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + _chunk(b"IHDR", header)
+        + _chunk(b"IDAT", zlib.compress(body, 9))
+        + _chunk(b"IEND", b"")
+    )
 
 
 def data_uri(body: bytes) -> str:

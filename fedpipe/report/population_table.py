@@ -34,7 +34,9 @@ class PopulationTable:
     counts: npt.NDArray[np.int64]
 
 
-def population_json(figures: PopulationFigures, label_counts: LabelCounts, names: Sequence[str]) -> str:
+def population_json(
+    figures: PopulationFigures, label_counts: LabelCounts, names: Sequence[str]
+) -> str:
     """Return the table as JSON.
 
     Args:
@@ -61,8 +63,12 @@ def read_population(path: Path) -> PopulationTable:
     counts = np.array(body["counts"], np.int64)
     labels = tuple(map(str, body["labels"]))
     if counts.ndim != 2 or counts.shape[1] != len(labels):
-        raise ValueError(f"expected counts [clients, {len(labels)} labels], found {list(counts.shape)}")
+        raise ValueError(
+            f"expected counts [clients, {len(labels)} labels], found {list(counts.shape)}"
+        )
     figures = dict(body["figures"])
     if missing := [field.name for field in fields(PopulationFigures) if field.name not in figures]:
         raise KeyError(f"expected the figures of a population, found none of {', '.join(missing)}")
-    return PopulationTable(figures, labels, int(body["all_labels"]), int(body["all_clients"]), counts)
+    return PopulationTable(
+        figures, labels, int(body["all_labels"]), int(body["all_clients"]), counts
+    )

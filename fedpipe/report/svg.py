@@ -47,41 +47,71 @@ class Frame:
 
     def x(self, value: float) -> float:
         """Return where a value of the horizontal axis is."""
-        return self.left + (value - self.x_low) / (self.x_high - self.x_low) * (self.width - self.left - self.right)
+        return self.left + (value - self.x_low) / (self.x_high - self.x_low) * (
+            self.width - self.left - self.right
+        )
 
     def y(self, value: float) -> float:
         """Return where a value of the vertical axis is."""
-        return self.height - self.bottom - (value - self.y_low) / (self.y_high - self.y_low) * (self.height - self.top - self.bottom)
+        return (
+            self.height
+            - self.bottom
+            - (value - self.y_low)
+            / (self.y_high - self.y_low)
+            * (self.height - self.top - self.bottom)
+        )
 
     def axes(self, x_label: str, y_label: str, whole_x: bool = False) -> Markup:
         """Return grid, ticks and labels."""
         below, parts = self.height - self.bottom, []
         for value in ticks(self.y_low, self.y_high):
             y = self.y(value)
-            parts.append(element("line", "grid", x1=self.left, x2=self.width - self.right, y1=y, y2=y))
+            parts.append(
+                element("line", "grid", x1=self.left, x2=self.width - self.right, y1=y, y2=y)
+            )
             parts.append(text(self.left - 8, y + 4, number(value), "end"))
         for value in ticks(self.x_low, self.x_high, 8, whole_x):
             x = self.x(value)
             parts.append(element("line", "axis", x1=x, x2=x, y1=below, y2=below + 4))
             parts.append(text(x, below + 18, number(value), "middle"))
-        parts.append(element("line", "axis", x1=self.left, x2=self.width - self.right, y1=below, y2=below))
-        parts.append(text((self.left + self.width - self.right) / 2, self.height - 8, x_label, "middle", "label"))
+        parts.append(
+            element("line", "axis", x1=self.left, x2=self.width - self.right, y1=below, y2=below)
+        )
+        parts.append(
+            text(
+                (self.left + self.width - self.right) / 2,
+                self.height - 8,
+                x_label,
+                "middle",
+                "label",
+            )
+        )
         middle = (self.top + below) / 2
-        turned = Markup('<text class="label" text-anchor="middle" transform="translate(14 {}) rotate(-90)">{}</text>')
+        turned = Markup(
+            '<text class="label" text-anchor="middle" transform="translate(14 {}) rotate(-90)">{}</text>'
+        )
         parts.append(turned.format(short(middle), y_label))
         return joined(parts)
 
 
 def picture(width: float, height: float, described: str, parts: Iterable[Markup]) -> Markup:
     """Return the picture; `described` is read to those who do not see it."""
-    head = Markup('<svg class="chart" viewBox="0 0 {} {}" style="width:{}px" role="img" aria-label="{}">')
-    return head.format(short(width), short(height), short(width), described) + joined(parts) + Markup("</svg>")
+    head = Markup(
+        '<svg class="chart" viewBox="0 0 {} {}" style="width:{}px" role="img" aria-label="{}">'
+    )
+    return (
+        head.format(short(width), short(height), short(width), described)
+        + joined(parts)
+        + Markup("</svg>")
+    )
 
 
 def element(name: str, css: str, said: str = "", **attributes: object) -> Markup:
     """Return an SVG element; `said` is shown while a pointer rests on it."""
     listed = joined(
-        Markup(' {}="{}"').format(key.replace("_", "-"), short(value) if isinstance(value, float) else value)
+        Markup(' {}="{}"').format(
+            key.replace("_", "-"), short(value) if isinstance(value, float) else value
+        )
         for key, value in attributes.items()
     )
     inner = Markup("<title>{}</title>").format(said) if said else Markup("")
@@ -90,7 +120,9 @@ def element(name: str, css: str, said: str = "", **attributes: object) -> Markup
 
 def text(x: float, y: float, words: str, anchor: str, css: str = "tick") -> Markup:
     """Return a text; `anchor` is `start`, `middle` or `end`."""
-    return Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>').format(css, short(x), short(y), anchor, words)
+    return Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>').format(
+        css, short(x), short(y), anchor, words
+    )
 
 
 def joined(parts: Iterable[Markup]) -> Markup:
@@ -115,7 +147,9 @@ def ticks(low: float, high: float, most: int = 6, whole: bool = False) -> list[f
     if not math.isfinite(rough) or rough <= 0:
         return [low]
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10, 20) if factor * power >= rough * (1 - 1e-9))
+    step = next(
+        factor * power for factor in (1, 2, 5, 10, 20) if factor * power >= rough * (1 - 1e-9)
+    )
     if whole:
         step = max(1.0, step)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
@@ -149,7 +183,9 @@ def short(value: object) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-def cells(levels: Sequence[tuple[int, int, float]], left: float, top: float, width: float, height: float) -> Markup:
+def cells(
+    levels: Sequence[tuple[int, int, float]], left: float, top: float, width: float, height: float
+) -> Markup:
     """Return cells of a heat map in few elements: those of about one share are one path.
 
     Args:
@@ -160,7 +196,16 @@ def cells(levels: Sequence[tuple[int, int, float]], left: float, top: float, wid
     paths: dict[int, list[str]] = {}
     for column, row, share in levels:
         if share > 0:
-            paths.setdefault(max(1, math.ceil(share * 10 - 1e-9)), []).append(f"M{column} {row}h1v1h-1z")
-    drawn = (element("path", "heat", fill_opacity=level / 10, d="".join(paths[level])) for level in sorted(paths))
+            paths.setdefault(max(1, math.ceil(share * 10 - 1e-9)), []).append(
+                f"M{column} {row}h1v1h-1z"
+            )
+    drawn = (
+        element("path", "heat", fill_opacity=level / 10, d="".join(paths[level]))
+        for level in sorted(paths)
+    )
     place = Markup('<g transform="translate({} {}) scale({} {})">')
-    return place.format(short(left), short(top), f"{width:.5g}", f"{height:.5g}") + joined(drawn) + Markup("</g>")
+    return (
+        place.format(short(left), short(top), f"{width:.5g}", f"{height:.5g}")
+        + joined(drawn)
+        + Markup("</g>")
+    )

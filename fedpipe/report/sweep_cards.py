@@ -17,7 +17,10 @@ def sweep(run: RunFacts) -> dict[str, Any] | None:
     if found is None:
         return None
     sign = -1.0 if found.direction == "maximize" else 1.0
-    ranked = sorted(found.children, key=lambda one: (one["value"] is None, sign * (one["value"] or 0.0), one["number"]))
+    ranked = sorted(
+        found.children,
+        key=lambda one: (one["value"] is None, sign * (one["value"] or 0.0), one["number"]),
+    )
     rows = [
         [
             str(one["name"] or one["number"]),
@@ -31,4 +34,10 @@ def sweep(run: RunFacts) -> dict[str, Any] | None:
     counts = [f"{sum(one['state'] == state for one in found.children)} {state}" for state in states]
     said = f"{len(found.children)} children: {', '.join(counts)}; judged by {found.metric}, {found.direction}"
     columns = ["child", "state", found.metric, *found.keys]
-    return {"said": said, "columns": columns, "rows": rows, "of": len(found.children), "chart": parallel_coordinates(found)}
+    return {
+        "said": said,
+        "columns": columns,
+        "rows": rows,
+        "of": len(found.children),
+        "chart": parallel_coordinates(found),
+    }

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 _INK, _FAINT, _BEST = "#333333", "#b8bec7", "#d1495b"
 
 
-def parallel_coordinates(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], metric: str, direction: str) -> "Figure":
+def parallel_coordinates(
+    rows: Sequence[Mapping[str, Any]], keys: Sequence[str], metric: str, direction: str
+) -> "Figure":
     """Return the children of a sweep as lines; colour is the metric, the best is drawn thick, those without a metric dashed in grey.
 
     Args:
@@ -36,19 +38,48 @@ def parallel_coordinates(rows: Sequence[Mapping[str, Any]], keys: Sequence[str],
     best = (max if direction == "maximize" else min)(values, default=None)
     colors = colormaps["viridis" if direction == "maximize" else "viridis_r"]
     for row in sorted(rows, key=lambda one: (one["value"] is not None, one["value"] == best)):
-        heights = [axis.at(row["params"].get(key, ABSENT)) for axis, key in zip(settings, keys, strict=True)]
+        heights = [
+            axis.at(row["params"].get(key, ABSENT))
+            for axis, key in zip(settings, keys, strict=True)
+        ]
         if row["value"] is None:
-            axes.plot(range(len(keys)), heights, color=_FAINT, linewidth=1, linestyle="--", label=row["state"])
+            axes.plot(
+                range(len(keys)),
+                heights,
+                color=_FAINT,
+                linewidth=1,
+                linestyle="--",
+                label=row["state"],
+            )
             continue
         is_best = row["value"] == best
         color, width = (_BEST, 2.6) if is_best else (colors(norm(row["value"])), 1.3)
-        axes.plot(range(len(keys) + 1), [*heights, judged.at(row["value"])], color=color, linewidth=width, label="finished")
+        axes.plot(
+            range(len(keys) + 1),
+            [*heights, judged.at(row["value"])],
+            color=color,
+            linewidth=width,
+            label="finished",
+        )
     for place, axis in enumerate([*settings, judged]):
         axes.axvline(place, color=_INK, linewidth=0.8, zorder=0)
         for height, text in axis.ticks:
-            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85}  # lines run through where the words are
+            box = {
+                "facecolor": "white",
+                "edgecolor": "none",
+                "pad": 0.8,
+                "alpha": 0.85,
+            }  # lines run through where the words are
             axes.annotate(
-                drawn(text), (place, height), (4, 0), textcoords="offset points", va="center", fontsize=7.5, color=_INK, bbox=box, zorder=5
+                drawn(text),
+                (place, height),
+                (4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7.5,
+                color=_INK,
+                bbox=box,
+                zorder=5,
             )
     axes.set_xticks(range(len(keys) + 1), [*keys, metric], fontsize=8.5)
     axes.set_yticks([])

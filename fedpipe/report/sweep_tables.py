@@ -23,5 +23,7 @@ def children_csv(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], metric:
         value = "" if row["value"] is None else repr(float(row["value"]))
         values = [row["params"].get(key, ABSENT) for key in keys]
         values = ["null" if value is None else value for value in values]
-        writer.writerow([row["number"], row["state"], value, *values, row["run_id"], row["name"], row["reason"]])
+        writer.writerow(
+            [row["number"], row["state"], value, *values, row["run_id"], row["name"], row["reason"]]
+        )
     return text.getvalue()

@@ -29,7 +29,10 @@ def rounds_csv(rows: Sequence[Row]) -> str:
     'round,test_loss,train_loss\\n0,2.5,\\n1,2.0,0.1\\n'
     """
     keys = sorted({key for row in rows for key in row} - {"round"})
-    lines = ([str(int(row["round"])), *(repr(float(row[key])) if key in row else "" for key in keys)] for row in rows)
+    lines = (
+        [str(int(row["round"])), *(repr(float(row[key])) if key in row else "" for key in keys)]
+        for row in rows
+    )
     return _csv(["round", *(key.replace("/", "_") for key in keys)], lines)
 
 
@@ -53,7 +56,10 @@ def confusion_csv(confusion: Confusion, names: Sequence[str]) -> str:
     for actual, predicted, count in confusion.pairs():
         merged[shown_names.get(actual, others), shown_names.get(predicted, others)] += count
     scale = min(1.0, _MOST_ROWS / max(confusion.total, 1))
-    return _csv(["actual", "predicted"], (pair for pair, count in merged.items() for _ in range(math.ceil(count * scale))))
+    return _csv(
+        ["actual", "predicted"],
+        (pair for pair, count in merged.items() for _ in range(math.ceil(count * scale))),
+    )
 
 
 def confusion_counts_csv(confusion: Confusion, names: Sequence[str]) -> str:
@@ -62,7 +68,10 @@ def confusion_counts_csv(confusion: Confusion, names: Sequence[str]) -> str:
     >>> confusion_counts_csv(Confusion.count(np.array([0, 1, 0]), np.array([1, 1, 1]), 2), ["a", "b"])
     'actual,predicted,count\\na,b,2\\nb,b,1\\n'
     """
-    lines = ((names[actual], names[predicted], str(count)) for actual, predicted, count in confusion.pairs())
+    lines = (
+        (names[actual], names[predicted], str(count))
+        for actual, predicted, count in confusion.pairs()
+    )
     return _csv(_COUNTS, lines)
 
 
@@ -84,7 +93,9 @@ def read_confusion(path: Path, names: Sequence[str]) -> Confusion:
         for line in lines:
             actual, predicted, count = line if header == _COUNTS else (*line, "1")
             counted[numbers[actual], numbers[predicted]] += int(count)
-    rows = np.array([(*pair, count) for pair, count in sorted(counted.items())], np.int64).reshape(-1, 3)
+    rows = np.array([(*pair, count) for pair, count in sorted(counted.items())], np.int64).reshape(
+        -1, 3
+    )
     return Confusion(len(names), *rows.T)
 
 

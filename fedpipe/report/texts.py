@@ -11,7 +11,9 @@ def drawn(name: str, longest: int = LONGEST) -> str:
     ('two\\nlines', 'aaaa…')
     """
     shown = name[: longest + 1]
-    shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in shown)
+    shown = "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in shown
+    )
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
 
 

@@ -41,9 +41,17 @@ def make_certificates(folder: Path, hosts: Sequence[str], days: float) -> list[P
     names = [CA, CA_KEY, *files_of("worker"), *files_of("runner")]
     there = [name for name in names if (folder / name).exists()]
     if there:
-        raise ConfigError(f"{folder}: expected a folder without certificates, found {', '.join(there)}. Name another, or remove them.")
+        raise ConfigError(
+            f"{folder}: expected a folder without certificates, found {', '.join(there)}. Name another, or remove them."
+        )
     alternatives = [_name(host) for host in dict.fromkeys([*hosts, *LOCAL])]
-    ca_key, ca = _signed("fedpipe CA", days, None, None, [(x509.BasicConstraints(ca=True, path_length=0), True), (_usage(ca=True), True)])
+    ca_key, ca = _signed(
+        "fedpipe CA",
+        days,
+        None,
+        None,
+        [(x509.BasicConstraints(ca=True, path_length=0), True), (_usage(ca=True), True)],
+    )
     made = {CA: _pem(ca), CA_KEY: _secret(ca_key)}
     for side, usage, subject_names in (
         ("worker", Usage.SERVER_AUTH, alternatives),
@@ -56,16 +64,28 @@ def make_certificates(folder: Path, hosts: Sequence[str], days: float) -> list[P
             (x509.SubjectAlternativeName(subject_names), False),
         ]
         key, certificate = _signed(f"fedpipe {side}", days, ca_key, ca, extensions)
-        made |= dict(zip(files_of("worker" if side == "worker" else "runner"), (_pem(certificate), _secret(key)), strict=True))
+        made |= dict(
+            zip(
+                files_of("worker" if side == "worker" else "runner"),
+                (_pem(certificate), _secret(key)),
+                strict=True,
+            )
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, body in made.items():
             # The mode is there from the beginning: a key is never readable by others, not for a moment.
-            descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if name.endswith("-key.pem") else 0o644)
+            descriptor = os.open(
+                folder / name,
+                os.O_WRONLY | os.O_CREAT | os.O_EXCL,
+                0o600 if name.endswith("-key.pem") else 0o644,
+            )
             with os.fdopen(descriptor, "wb") as file:
                 file.write(body)
     except OSError as err:
-        raise EnvironmentProblem(f"{folder}: expected to write certificates there, found {err}.") from err
+        raise EnvironmentProblem(
+            f"{folder}: expected to write certificates there, found {err}."
+        ) from err
     return [folder / name for name in made]
 
 
@@ -86,10 +106,14 @@ def _name(host: str) -> "x509.GeneralName":
     try:
         return x509.DNSName(host)
     except ValueError as err:
-        raise ConfigError(f"--hosts {host}: expected a name or an address, without port: {err}.") from err
+        raise ConfigError(
+            f"--hosts {host}: expected a name or an address, without port: {err}."
+        ) from err
 
 
-def _signed(name: str, days: float, issuer_key: Any, issuer: Any, extensions: Sequence[tuple[Any, bool]]) -> tuple[Any, "x509.Certificate"]:
+def _signed(
+    name: str, days: float, issuer_key: Any, issuer: Any, extensions: Sequence[tuple[Any, bool]]
+) -> tuple[Any, "x509.Certificate"]:
     """Return a new key and its certificate; signed by itself where there is no issuer."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
@@ -109,7 +133,9 @@ def _signed(name: str, days: float, issuer_key: Any, issuer: Any, extensions: Se
         .not_valid_before(now - _EARLIER)
         .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+        )
     )
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical)

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from fedpipe.data.manifest import Manifest
 
 LINEAGE = "lineage"
-CHAIN_NAME, PARAMS_NAME, PATCH_NAME, ORIGIN_NAME = "lineage.json", "params.yaml", "dirty.patch", "origin.json"
+CHAIN_NAME, PARAMS_NAME, PATCH_NAME, ORIGIN_NAME = (
+    "lineage.json",
+    "params.yaml",
+    "dirty.patch",
+    "origin.json",
+)
 POPULATION_TAG = "data.population"
 _WHO = ("clients", "alpha", "labels_per_client", "sigma", "seed")
 
@@ -44,13 +49,20 @@ def population_key(data: DataConfig, partition: str) -> str:
         data: the settings.
         partition: the one that was used; that of the settings may be `auto`.
     """
-    parts: dict[str, Any] = {"source": data.source, "path": data.path, "column": data.client_column, "partition": partition}
+    parts: dict[str, Any] = {
+        "source": data.source,
+        "path": data.path,
+        "column": data.client_column,
+        "partition": partition,
+    }
     if partition != "natural":
         parts |= {name: getattr(data, name) for name in _WHO}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def lineage_tags(config: Config, data: DataRef, manifest: "Manifest", project: Project) -> dict[str, str]:
+def lineage_tags(
+    config: Config, data: DataRef, manifest: "Manifest", project: Project
+) -> dict[str, str]:
     """Return the run's tags that belong to the chain, beside those of `tracking.environment` and the flow's own.
 
     - `dvc.data_in_lock`: whether `dvc.lock` names this version of the data, so that `dvc pull` brings it.
@@ -59,28 +71,36 @@ def lineage_tags(config: Config, data: DataRef, manifest: "Manifest", project: P
     """
     tags = {
         "dvc.data_md5": data.md5,
-        "dvc.data_in_lock": str(locked_md5(project.root, "prepare", "data/shards") == data.md5).lower(),
+        "dvc.data_in_lock": str(
+            locked_md5(project.root, "prepare", "data/shards") == data.md5
+        ).lower(),
         POPULATION_TAG: population_key(config.data, manifest.partition),
     }
     experiment = os.environ.get("DVC_EXP_NAME")
     return {**tags, "dvc.experiment": experiment} if experiment else tags
 
 
-def write_origin(folder: Path, config: Config, project: Project, tags: Mapping[str, str]) -> dict[str, str]:
+def write_origin(
+    folder: Path, config: Config, project: Project, tags: Mapping[str, str]
+) -> dict[str, str]:
     """Write what repeating the run takes besides its commit and its data, before the run is made; return the tags with what they add.
 
     `params.yaml` has the settings, `dirty.patch` what the work tree has beyond its commit, `origin.json` the tags.
     """
     from fedpipe.tracking.git_diff import DiffLeftOut, dirty_patch
 
-    write_atomic(folder / PARAMS_NAME, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    write_atomic(
+        folder / PARAMS_NAME, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    )
     note = tags.get("git.note", "")
     if note and not any(text in note for text in _NO_REPOSITORY):
         logger.warning("the run is recorded without a commit, and cannot be reproduced: %s", note)
     try:
         patch, said = dirty_patch(project.root), {}
     except DiffLeftOut as err:
-        logger.warning("the work tree's changes are not kept with the run, which cannot be reproduced: %s", err)
+        logger.warning(
+            "the work tree's changes are not kept with the run, which cannot be reproduced: %s", err
+        )
         patch, said = b"", {"git.patch": f"left out: {err}"}
     if patch:
         (folder / PATCH_NAME).write_bytes(patch)
@@ -91,7 +111,9 @@ def write_origin(folder: Path, config: Config, project: Project, tags: Mapping[s
 
 def origin_files(folder: Path) -> list[Path]:
     """Return the files that `write_origin` wrote."""
-    return [path for name in (PARAMS_NAME, PATCH_NAME, ORIGIN_NAME) if (path := folder / name).exists()]
+    return [
+        path for name in (PARAMS_NAME, PATCH_NAME, ORIGIN_NAME) if (path := folder / name).exists()
+    ]
 
 
 def write_chain(folder: Path, run_id: str, store: str, weights_sha256: str) -> Path:
@@ -105,7 +127,10 @@ def write_chain(folder: Path, run_id: str, store: str, weights_sha256: str) -> P
     """
     origin = folder / ORIGIN_NAME
     tags: dict[str, str] = json.loads(origin.read_text(encoding="utf-8")) if origin.exists() else {}
-    chain = chain_of_tags(tags) | {"mlflow": {"run_id": run_id, "store": store}, "weights_sha256": weights_sha256}
+    chain = chain_of_tags(tags) | {
+        "mlflow": {"run_id": run_id, "store": store},
+        "weights_sha256": weights_sha256,
+    }
     write_atomic(folder / CHAIN_NAME, json.dumps(chain, indent=1) + "\n")
     return folder / CHAIN_NAME
 
@@ -117,9 +142,13 @@ def read_chain(run_dir: Path) -> dict[str, Any]:
 
 def note(tags: Mapping[str, str]) -> str:
     """Return what the MLflow UI shows as the run's description: the links of the chain, in Markdown."""
-    lines = [f"git commit {markdown_code(str(tags.get('git.commit')))}, data {markdown_code(str(tags.get('dvc.data_md5')))} (DVC)"]
+    lines = [
+        f"git commit {markdown_code(str(tags.get('git.commit')))}, data {markdown_code(str(tags.get('dvc.data_md5')))} (DVC)"
+    ]
     if "prefect.url" in tags:
-        lines.append(f"Prefect flow run [{markdown(tags['prefect.flow_run_name'])}]({tags['prefect.url']})")
+        lines.append(
+            f"Prefect flow run [{markdown(tags['prefect.flow_run_name'])}]({tags['prefect.url']})"
+        )
     if "dvc.experiment" in tags:
         lines.append(f"DVC experiment {markdown_code(tags['dvc.experiment'])}")
     return "\n\n".join(lines)

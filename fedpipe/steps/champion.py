@@ -23,7 +23,9 @@ class Holder:
     problem: str = ""
 
 
-def decide(score: float, forgotten: tuple[str, ...], holder: Holder | None, min_improvement: float) -> tuple[str, str]:
+def decide(
+    score: float, forgotten: tuple[str, ...], holder: Holder | None, min_improvement: float
+) -> tuple[str, str]:
     """Return the alias of a new version, `champion` or `challenger`, and the reason.
 
     In this order: a model that trained on clients that are forgotten is never made champion; nor is one without a score; where there is
@@ -48,12 +50,24 @@ def decide(score: float, forgotten: tuple[str, ...], holder: Holder | None, min_
     if holder is None:
         return CHAMPION, f"validation/accuracy {score:.4f}; there was no champion"
     if holder.forgotten:
-        return CHAMPION, f"{holder.label} trained on clients that are forgotten: {', '.join(holder.forgotten)}"
+        return (
+            CHAMPION,
+            f"{holder.label} trained on clients that are forgotten: {', '.join(holder.forgotten)}",
+        )
     if holder.score is None:
-        return CHALLENGER, f"{holder.label} cannot be compared on these validation examples: {holder.problem}"
+        return (
+            CHALLENGER,
+            f"{holder.label} cannot be compared on these validation examples: {holder.problem}",
+        )
     gain = score - holder.score
     asked = f" (at least {min_improvement:g} is asked for)" if min_improvement else ""
     if gain > 0 and gain >= min_improvement:
-        return CHAMPION, f"validation/accuracy {score:.4f}, {gain:.4f} more than the {holder.score:.4f} of {holder.label}{asked}"
+        return (
+            CHAMPION,
+            f"validation/accuracy {score:.4f}, {gain:.4f} more than the {holder.score:.4f} of {holder.label}{asked}",
+        )
     less = f"{gain:.4f} more than" if gain > 0 else "no more than"
-    return CHALLENGER, f"validation/accuracy {score:.4f}, {less} the {holder.score:.4f} of {holder.label}{asked}"
+    return (
+        CHALLENGER,
+        f"validation/accuracy {score:.4f}, {less} the {holder.score:.4f} of {holder.label}{asked}",
+    )

@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 STATUSES = ("finished", "failed", "pruned", "interrupted", "deleted")
 """Statuses that can be asked for. `running` cannot: such a run is never removed."""
 RUNNING, INTERRUPTED, DELETED = "running", "interrupted", "deleted"
-_OF_MLFLOW = {"FINISHED": "finished", "FAILED": "failed", "KILLED": INTERRUPTED, "RUNNING": RUNNING, "SCHEDULED": RUNNING}
+_OF_MLFLOW = {
+    "FINISHED": "finished",
+    "FAILED": "failed",
+    "KILLED": INTERRUPTED,
+    "RUNNING": RUNNING,
+    "SCHEDULED": RUNNING,
+}
 _WILDCARDS = frozenset("*?[")
 _REMOVED = "removed"
 
@@ -120,7 +126,11 @@ class CleaningPlan:
     @property
     def removable_bytes(self) -> int:
         """Return how much room the removal makes."""
-        runs = sum(run.folder_bytes + (run.record_bytes if self.records else 0) for run in self.runs if run.remove)
+        runs = sum(
+            run.folder_bytes + (run.record_bytes if self.records else 0)
+            for run in self.runs
+            if run.remove
+        )
         return runs + sum(files.size_bytes for files in self.shared if files.remove)
 
     def to_json(self) -> dict[str, Any]:
@@ -144,9 +154,15 @@ def plan_cleaning(project: Project, selection: Selection) -> CleaningPlan:
     store, stored = _read_store(project)
     runs = _all_runs(project, store, stored)
     if selection.names and not any(_named(run, selection.names) for run in runs):
-        raise ConfigError(f"--name {shorten(selection.names)}: no run has such a name. `fedpipe clean` lists all runs.")
-    judged = _judge(runs, stored, selection, _unfinished_sweeps(project), has_store=store is not None)
-    return CleaningPlan(tuple(judged), tuple(_shared_files(project, judged, stored, selection)), selection.records)
+        raise ConfigError(
+            f"--name {shorten(selection.names)}: no run has such a name. `fedpipe clean` lists all runs."
+        )
+    judged = _judge(
+        runs, stored, selection, _unfinished_sweeps(project), has_store=store is not None
+    )
+    return CleaningPlan(
+        tuple(judged), tuple(_shared_files(project, judged, stored, selection)), selection.records
+    )
 
 
 def clean(project: Project, plan: CleaningPlan) -> CleaningPlan:
@@ -176,8 +192,15 @@ def clean(project: Project, plan: CleaningPlan) -> CleaningPlan:
 def _check(selection: Selection) -> None:
     unknown = [status for status in selection.statuses if status not in STATUSES]
     if unknown:
-        raise ConfigError(f"--status {unknown[0]}: choose from {', '.join(STATUSES)}. A run that is running is never removed.")
-    if selection.records and not (selection.statuses or selection.names or selection.older_than_seconds is not None or selection.keep > 1):
+        raise ConfigError(
+            f"--status {unknown[0]}: choose from {', '.join(STATUSES)}. A run that is running is never removed."
+        )
+    if selection.records and not (
+        selection.statuses
+        or selection.names
+        or selection.older_than_seconds is not None
+        or selection.keep > 1
+    ):
         raise ConfigError(
             "--records removes files that nothing brings back: say of which runs, with --older-than, --status, --name or --keep 2 or more."
         )
@@ -193,7 +216,9 @@ def _read_store(project: Project) -> "tuple[Store | None, dict[str, StoredRun]]"
     return store, {run.run_id: run for run in stored_runs(store)}
 
 
-def _all_runs(project: Project, store: "Store | None", stored: "dict[str, StoredRun]") -> list[RunFiles]:
+def _all_runs(
+    project: Project, store: "Store | None", stored: "dict[str, StoredRun]"
+) -> list[RunFiles]:
     """Return the runs that have a folder here and, where the store is this project's own, those that only the store has."""
     from fedpipe.tracking.removal import size_of_files
     from fedpipe.tracking.store import is_own_store
@@ -226,9 +251,28 @@ def _all_runs(project: Project, store: "Store | None", stored: "dict[str, Stored
             if record.deleted and not size:
                 continue  # removed before
             status = DELETED if record.deleted else _OF_MLFLOW.get(record.status, INTERRUPTED)
-            sweep = record.name if record.is_sweep else stored[record.sweep_run_id].name if record.sweep_run_id in stored else ""
+            sweep = (
+                record.name
+                if record.is_sweep
+                else stored[record.sweep_run_id].name
+                if record.sweep_run_id in stored
+                else ""
+            )
             runs.append(
-                RunFiles(record.name, record.run_id, status, record.ended, None, 0, size, True, "", record.models, sweep, record.data_md5)
+                RunFiles(
+                    record.name,
+                    record.run_id,
+                    status,
+                    record.ended,
+                    None,
+                    0,
+                    size,
+                    True,
+                    "",
+                    record.models,
+                    sweep,
+                    record.data_md5,
+                )
             )
     return sorted(runs, key=lambda run: run.ended, reverse=True)
 
@@ -251,13 +295,20 @@ def _pending(state: RunState) -> str:
 
 
 def _judge(
-    runs: Sequence[RunFiles], stored: "dict[str, StoredRun]", selection: Selection, unfinished_sweeps: set[str], *, has_store: bool
+    runs: Sequence[RunFiles],
+    stored: "dict[str, StoredRun]",
+    selection: Selection,
+    unfinished_sweeps: set[str],
+    *,
+    has_store: bool,
 ) -> list[RunFiles]:
     """Say of each run whether it goes, or why it stays."""
     judged: list[RunFiles] = []
     kept_for_keep = 0
     for run in runs:
-        reason = _why_needed(run, stored, selection, unfinished_sweeps, has_store) or _why_not_selected(run, selection)
+        reason = _why_needed(
+            run, stored, selection, unfinished_sweeps, has_store
+        ) or _why_not_selected(run, selection)
         if not reason and kept_for_keep < selection.keep:
             kept_for_keep += 1
             reason = "the newest" if selection.keep == 1 else f"one of the {selection.keep} newest"
@@ -267,7 +318,13 @@ def _judge(
     return judged
 
 
-def _why_needed(run: RunFiles, stored: "dict[str, StoredRun]", selection: Selection, unfinished_sweeps: set[str], has_store: bool) -> str:
+def _why_needed(
+    run: RunFiles,
+    stored: "dict[str, StoredRun]",
+    selection: Selection,
+    unfinished_sweeps: set[str],
+    has_store: bool,
+) -> str:
     """Return why a run must stay whatever is selected, empty if it need not."""
     from fedpipe.tracking.journal import unsent
 
@@ -284,12 +341,22 @@ def _why_needed(run: RunFiles, stored: "dict[str, StoredRun]", selection: Select
             return "a sweep; --name with its exact name removes it and its runs"
         if any(other.sweep_best == run.run_id and not other.deleted for other in stored.values()):
             return f"the best of sweep {run.sweep}"
-    exactly_named = any(name in (run.name, run.run_id) and not _WILDCARDS & set(name) for name in selection.names)
+    exactly_named = any(
+        name in (run.name, run.run_id) and not _WILDCARDS & set(name) for name in selection.names
+    )
     if run.status == INTERRUPTED and not exactly_named and INTERRUPTED not in selection.statuses:
         return "interrupted; `fedpipe resume` can continue it, --status interrupted removes it"
-    if run.folder is not None and run.status in (FINISHED, "pruned", "failed") and not exactly_named:
+    if (
+        run.folder is not None
+        and run.status in (FINISHED, "pruned", "failed")
+        and not exactly_named
+    ):
         if run.run_id and record is None:
-            return "the MLflow store does not have it" if has_store else "there is no MLflow store that has it"
+            return (
+                "the MLflow store does not have it"
+                if has_store
+                else "there is no MLflow store that has it"
+            )
         if run.run_id and unsent(Path(run.folder)):
             return "MLflow does not have all of its records; `fedpipe sync` sends them"
         return run.pending
@@ -301,14 +368,20 @@ def _why_not_selected(run: RunFiles, selection: Selection) -> str:
         return f"is {run.status}"
     if selection.names and not _named(run, selection.names):
         return "has another name"
-    if selection.older_than_seconds is not None and time.time() - run.ended < selection.older_than_seconds:
+    if (
+        selection.older_than_seconds is not None
+        and time.time() - run.ended < selection.older_than_seconds
+    ):
         return "is younger"
     return ""
 
 
 def _named(run: RunFiles, patterns: Sequence[str]) -> bool:
     return any(
-        fnmatch.fnmatchcase(name, pattern) or name == pattern for pattern in patterns for name in (run.name, run.run_id, run.sweep) if name
+        fnmatch.fnmatchcase(name, pattern) or name == pattern
+        for pattern in patterns
+        for name in (run.name, run.run_id, run.sweep)
+        if name
     )
 
 
@@ -332,7 +405,9 @@ def _shared_files(
     from fedpipe.data.digest import dvc_md5
 
     running = next((run.name for run in runs if run.status == RUNNING), None)
-    gone = {run.run_id for run in runs if run.remove and (selection.records or run.status == DELETED)}
+    gone = {
+        run.run_id for run in runs if run.remove and (selection.records or run.status == DELETED)
+    }
     users: dict[str, str] = {}
     for run in runs:
         if not run.remove or run.run_id not in gone:
@@ -341,7 +416,9 @@ def _shared_files(
         if not record.deleted and record.run_id not in gone:
             users.setdefault(record.data_md5, record.name)
     populations = [project.shards]
-    folders = [folder for folder in sorted((project.private / "shards").glob("*")) if folder.is_dir()]
+    folders = [
+        folder for folder in sorted((project.private / "shards").glob("*")) if folder.is_dir()
+    ]
     later = _later_versions(project, runs) if folders else {}
     for folder in folders:
         try:
@@ -355,8 +432,18 @@ def _shared_files(
     yield from _client_caches(project, populations, running)
     for folder in sorted((project.private / "sweeps").glob("*")):
         members = [run for run in runs if run.sweep == folder.name]
-        whole = folder.name in selection.names and selection.records and all(run.remove for run in members)
-        yield SharedFiles("sweep", str(folder), _size(folder), whole, "" if whole else "its search can be continued or extended")
+        whole = (
+            folder.name in selection.names
+            and selection.records
+            and all(run.remove for run in members)
+        )
+        yield SharedFiles(
+            "sweep",
+            str(folder),
+            _size(folder),
+            whole,
+            "" if whole else "its search can be continued or extended",
+        )
     for folder in sorted((project.private / _REMOVED).glob("*")):
         yield SharedFiles("remains of a removal", str(folder), _size(folder), True)
 
@@ -371,12 +458,17 @@ def _later_versions(project: Project, runs: Sequence[RunFiles]) -> dict[Path, st
         if str(state.folder) in staying:
             try:
                 versions[shards_folder(state.config.data, project)] = state.name
-            except (ConfigError, DataError):  # settings of another version of fedpipe, or a source that is gone: nothing makes them
+            except (
+                ConfigError,
+                DataError,
+            ):  # settings of another version of fedpipe, or a source that is gone: nothing makes them
                 continue
     return versions
 
 
-def _client_caches(project: Project, populations: Sequence[Path], running: str | None) -> Iterator[SharedFiles]:
+def _client_caches(
+    project: Project, populations: Sequence[Path], running: str | None
+) -> Iterator[SharedFiles]:
     from fedpipe.data.manifest import read_manifest
     from fedpipe.data.resident import cache_key
 
@@ -389,8 +481,14 @@ def _client_caches(project: Project, populations: Sequence[Path], running: str |
     for folder in sorted(project.client_cache.glob("*")):
         if folder.is_dir():
             needed = running is not None or folder.name in used
-            reason = f"{running} is running" if running else "of shards that are there; `fedpipe cache --clear` removes it"
-            yield SharedFiles("client cache", str(folder), _size(folder), not needed, reason if needed else "")
+            reason = (
+                f"{running} is running"
+                if running
+                else "of shards that are there; `fedpipe cache --clear` removes it"
+            )
+            yield SharedFiles(
+                "client cache", str(folder), _size(folder), not needed, reason if needed else ""
+            )
 
 
 def _remove_run(project: Project, store: "Store | None", run: RunFiles) -> RunFiles:

@@ -36,7 +36,9 @@ class Difference:
         text = f"round {self.round_num} is the first to differ, in {', '.join(self.tensors) or 'all: it was not run'}"
         if self.max_abs is None:
             return f"{text}; by how much is not known: no later round's weights are kept"
-        return f"{text}; by {self.max_abs:.3g} at most in {self.at_tensor} after round {self.at_round}"
+        return (
+            f"{text}; by {self.max_abs:.3g} at most in {self.at_tensor} after round {self.at_round}"
+        )
 
 
 def first_difference(
@@ -60,7 +62,11 @@ def first_difference(
         if other is not None and other["sha256"] == line["sha256"]:
             continue
         here = other["tensors"] if other is not None else {}
-        tensors = tuple(name for name, sha256 in line["tensors"].items() if here.get(name) != sha256) if other is not None else ()
+        tensors = (
+            tuple(name for name, sha256 in line["tensors"].items() if here.get(name) != sha256)
+            if other is not None
+            else ()
+        )
         at = next((one for one in sorted(kept) if one >= number), None)
         if at is None:
             return Difference(number, tensors)

@@ -55,7 +55,11 @@ def load_data(config: Config, project: Project, own_model: bool = True) -> DataR
 
 def shards_folder(config: DataConfig, project: Project) -> Path:
     """Return the folder of the newest version of these settings' shards, which need not be there yet."""
-    return project.shards if config == settings_of_stage(project) else project.private / "shards" / _key(config, project)
+    return (
+        project.shards
+        if config == settings_of_stage(project)
+        else project.private / "shards" / _key(config, project)
+    )
 
 
 def current_shards(config: DataConfig, project: Project) -> Path:
@@ -73,7 +77,10 @@ def _bring_up_to_date(config: DataConfig, project: Project) -> tuple[Path, str]:
     if config != settings_of_stage(project):
         path = project.private / "shards" / _key(config, project)
         if path.is_dir():
-            return path, "outside the stage of dvc.yaml, whose settings differ; made by an earlier run"
+            return (
+                path,
+                "outside the stage of dvc.yaml, whose settings differ; made by an earlier run",
+            )
         prepare(config, path, project)
         return path, "outside the stage of dvc.yaml, whose settings differ; prepared now"
     require_dependencies(config, project)
@@ -88,7 +95,10 @@ def require_dependencies(config: DataConfig, project: Project) -> None:
     """Raise ConfigError if DVC's stage `prepare` would not see the user's data or source change."""
     from fedpipe.data.sources.custom import module_file
 
-    for setting, file in (("path", config.path), ("source", module_file(config.source, project.root))):
+    for setting, file in (
+        ("path", config.path),
+        ("source", module_file(config.source, project.root)),
+    ):
         if file is not None and not dvc.depends_on(project.root, "prepare", file):
             raise ConfigError(
                 f"data.{setting}={getattr(config, setting)}: DVC does not see {file} change, as it is not among the deps of the stage "

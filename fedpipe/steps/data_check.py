@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from fedpipe.data.sources.parquet_file import ParquetTable
 
 _CLIENT = re.compile(
-    r"(client|user|writer|device|patient|subject|site|hospital|customer|person|participant|member|account|speaker|author|group)s?", re.I
+    r"(client|user|writer|device|patient|subject|site|hospital|customer|person|participant|member|account|speaker|author|group)s?",
+    re.I,
 )
 _LABEL = re.compile(
-    r"(label|target|class|classes|y|category|species|diagnosis|outcome|character|digit|sentiment|variety|quality|response)s?", re.I
+    r"(label|target|class|classes|y|category|species|diagnosis|outcome|character|digit|sentiment|variety|quality|response)s?",
+    re.I,
 )
 _SAMPLE_ROWS = 100_000
 _MOST_LABELS = 50
@@ -73,7 +75,9 @@ class DataReport:
         """Return the command that prepares the data."""
         import shlex
 
-        return "fedpipe prepare " + " ".join(f"-S {shlex.quote(setting)}" for setting in self.settings)
+        return "fedpipe prepare " + " ".join(
+            f"-S {shlex.quote(setting)}" for setting in self.settings
+        )
 
 
 def check_data(path: Path, config: DataConfig, project: Path) -> DataReport:
@@ -92,7 +96,11 @@ def check_data(path: Path, config: DataConfig, project: Path) -> DataReport:
     if report.source is None:
         report.refused = f"{path}: expected CSV, Parquet, a folder of images, NPZ, SQLite or LEAF's JSON, found something else."
         return report
-    settings: dict[str, Any] = {"source": report.source, "path": _relative(path, project), "clients": None}
+    settings: dict[str, Any] = {
+        "source": report.source,
+        "path": _relative(path, project),
+        "clients": None,
+    }
     for key in (
         "separator",
         "encoding",
@@ -115,7 +123,9 @@ def check_data(path: Path, config: DataConfig, project: Path) -> DataReport:
     _try(report, settings, project)
     defaults = DataConfig()
     report.settings = [
-        f"data.{key}={_text(value)}" for key, value in settings.items() if value != getattr(defaults, key) or key in ("source", "path")
+        f"data.{key}={_text(value)}"
+        for key, value in settings.items()
+        if value != getattr(defaults, key) or key in ("source", "path")
     ]
     if settings.get("client_column", "") is None and "data.clients=null" in report.settings:
         report.settings[report.settings.index("data.clients=null")] = "data.clients=10"
@@ -130,9 +140,13 @@ def source_of(path: Path) -> str | None:
 
     if path.is_dir():
         files = [
-            file for file, _ in zip(path.rglob("*"), range(5000), strict=False) if file.is_file() and not file.name.startswith((".", "_"))
+            file
+            for file, _ in zip(path.rglob("*"), range(5000), strict=False)
+            if file.is_file() and not file.name.startswith((".", "_"))
         ]
-        if files and sum(file.suffix.lower() in image_suffixes() for file in files) * 2 > len(files):
+        if files and sum(file.suffix.lower() in image_suffixes() for file in files) * 2 > len(
+            files
+        ):
             return "images"
         if any(file.suffix == ".json" for file in files):
             return "leaf"
@@ -150,7 +164,11 @@ def source_of(path: Path) -> str | None:
 
 def _relative(path: Path, project: Path) -> str:
     resolved = path.resolve()
-    return str(resolved.relative_to(project.resolve())) if resolved.is_relative_to(project.resolve()) else str(resolved)
+    return (
+        str(resolved.relative_to(project.resolve()))
+        if resolved.is_relative_to(project.resolve())
+        else str(resolved)
+    )
 
 
 def _text(value: Any) -> str:
@@ -188,7 +206,9 @@ def _read(config: DataConfig, project: Path) -> tuple[str | None, list[str]]:
         f"{rows:,} examples, {f'{len(clients):,} clients' if config.client_column else 'no clients'}, {len(labels):,} labels: {shown}"
     )
     if summary is not None:
-        lines += [f"left out: {text}" for text in summary.left_out] + [f"note: {text}" for text in summary.notes]
+        lines += [f"left out: {text}" for text in summary.left_out] + [
+            f"note: {text}" for text in summary.notes
+        ]
     kinds = {isinstance(label, str) for label in labels}
     if len(kinds) == 1:
         lines += [f"note: {text}" for text in label_notes(tuple(sorted(labels)), rows, None)]
@@ -212,10 +232,17 @@ def _look_at_table(report: DataReport, path: Path, settings: dict[str, Any]) -> 
         label = _likely_label(report.columns)
         if label is not None:
             settings["label_column"] = label
-            report.doubts.append(f"the label is taken to be {label}: name another in data.label_column if it is not")
+            report.doubts.append(
+                f"the label is taken to be {label}: name another in data.label_column if it is not"
+            )
     if settings["client_column"] not in names:
         client = next(
-            (column.name for column in report.columns if _names(_CLIENT, column.name) and column.name != settings["label_column"]), None
+            (
+                column.name
+                for column in report.columns
+                if _names(_CLIENT, column.name) and column.name != settings["label_column"]
+            ),
+            None,
         )
         settings["client_column"] = client
         report.doubts.append(
@@ -228,14 +255,24 @@ def _look_at_table(report: DataReport, path: Path, settings: dict[str, Any]) -> 
 def _names(pattern: re.Pattern[str], name: str) -> bool:
     """Return whether a column's name is one of a pattern's words, alone or with an `id` or the like beside it."""
     words = [word for word in re.split(r"[\W_]+", name.strip()) if word]
-    plain = [word for word in words if word.lower() not in ("id", "ids", "name", "no", "nr", "number", "key", "code")]
-    return bool(pattern.fullmatch(name.strip())) or (len(plain) == 1 and bool(pattern.fullmatch(plain[0])))
+    plain = [
+        word
+        for word in words
+        if word.lower() not in ("id", "ids", "name", "no", "nr", "number", "key", "code")
+    ]
+    return bool(pattern.fullmatch(name.strip())) or (
+        len(plain) == 1 and bool(pattern.fullmatch(plain[0]))
+    )
 
 
 def _likely_label(columns: Sequence[Column]) -> str | None:
     columns = [column for column in columns if len(column.name) <= 200]
     named = [column for column in columns if column.name and _names(_LABEL, column.name)]
-    few = [column for column in columns if column.name and 2 <= column.distinct <= _MOST_LABELS and not _names(_CLIENT, column.name)]
+    few = [
+        column
+        for column in columns
+        if column.name and 2 <= column.distinct <= _MOST_LABELS and not _names(_CLIENT, column.name)
+    ]
     whole = [column for column in few if column.kind != "numbers"]
     for candidates in (named, whole[-1:]):
         if candidates:
@@ -267,14 +304,24 @@ def _parquet_columns(table: "ParquetTable") -> list[Column]:
     for place, name in enumerate(table.names):
         kind = table.types[place]
         values: list[Any] = []
-        simple: bool = pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind) or pa.types.is_floating(kind)
+        simple: bool = (
+            pa.types.is_integer(kind)
+            or pa.types.is_boolean(kind)
+            or pa.types.is_string(kind)
+            or pa.types.is_floating(kind)
+        )
         if simple and len(table.names) <= 1000:
             for chunk in table.chunks([place]):
                 values += chunk.columns[place].to_pylist()
                 if len(values) >= _SAMPLE_ROWS:
                     break
         columns.append(
-            Column(name, "numbers" if pa.types.is_floating(kind) else str(kind), len(set(values)), str(values[0])[:40] if values else "")
+            Column(
+                name,
+                "numbers" if pa.types.is_floating(kind) else str(kind),
+                len(set(values)),
+                str(values[0])[:40] if values else "",
+            )
         )
     return columns
 
@@ -284,7 +331,9 @@ def _without_clients_if_so(report: DataReport, settings: dict[str, Any], project
         refused, _ = _read(DataConfig(**{**settings, "client_column": None}), project)
         if refused is None:
             settings["client_column"] = None
-            report.doubts.append("the folders are labels and name no clients: data.partition makes clients")
+            report.doubts.append(
+                "the folders are labels and name no clients: data.partition makes clients"
+            )
 
 
 def _try(report: DataReport, settings: dict[str, Any], project: Path) -> None:
@@ -334,7 +383,11 @@ def report_lines(report: DataReport) -> list[str]:
         lines.append(f"{len(report.columns):,} columns:")
         lines += [
             f"  {column.name or f'(no name, column {number})'}: {column.kind}"
-            + (f", {column.distinct:,} distinct, such as {column.example!r}" if column.example else "")
+            + (
+                f", {column.distinct:,} distinct, such as {column.example!r}"
+                if column.example
+                else ""
+            )
             for number, column in enumerate(report.columns[:_MOST_SHOWN], 1)
         ]
         if len(report.columns) > _MOST_SHOWN:

@@ -38,7 +38,9 @@ def understood_lines(manifest: "Manifest") -> list[str]:
     names = manifest.vocabulary or tuple(map(str, range(manifest.num_classes)))
     shown = ", ".join(name if len(name) <= 30 else f"{name[:27]}..." for name in names[:5])
     more = f" (+{len(names) - 5})" if len(names) > 5 else ""
-    lines.append(f"{rows:,} examples, {manifest.clients:,} clients ({manifest.partition}), {manifest.num_classes:,} classes: {shown}{more}")
+    lines.append(
+        f"{rows:,} examples, {manifest.clients:,} clients ({manifest.partition}), {manifest.num_classes:,} classes: {shown}{more}"
+    )
     left_out = understood.left_out if understood else ()
     notes = (*(understood.notes if understood else ()), *manifest.notes)
     for title, texts in (("left out", left_out), ("note", notes)):
@@ -58,7 +60,10 @@ def write_tables(population: "Population", out: Path) -> None:
     from fedpipe.data.skew import describe
 
     figures, index = describe(population.index), population.index
-    sizes: list[list[Any]] = [["examples", "clients"], *([f"{start:g}-{end:g}", clients] for start, end, clients in figures.histogram)]
+    sizes: list[list[Any]] = [
+        ["examples", "clients"],
+        *([f"{start:g}-{end:g}", clients] for start, end, clients in figures.histogram),
+    ]
     names: Sequence[str] = label_names(population)
     step = -(-len(index.client_ids) // _TABLE_CLIENTS)
     label_counts = index.label_counts["train"].rows(np.arange(0, len(index.client_ids), step))
@@ -68,7 +73,12 @@ def write_tables(population: "Population", out: Path) -> None:
     rows_of = zip(index.client_ids[::step], thinned.tolist(), strict=True)
     labels: list[list[Any]] = [
         ["client", "label"],
-        *([client, names[i]] for client, row in rows_of for i, n in enumerate(row) for _ in range(n)),
+        *(
+            [client, names[i]]
+            for client, row in rows_of
+            for i, n in enumerate(row)
+            for _ in range(n)
+        ),
     ]
     for name, rows in (("sizes.csv", sizes), ("labels.csv", labels)):
         text = io.StringIO()
@@ -86,7 +96,9 @@ def write_pictures(population: "Population", out: Path) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     drawn = {
         out / "client_sizes.png": client_sizes(figures),
-        out / "label_skew.png": label_heat_map(index.label_counts["train"], index.client_ids, label_names(population), figures),
+        out / "label_skew.png": label_heat_map(
+            index.label_counts["train"], index.client_ids, label_names(population), figures
+        ),
     }
     for path, figure in drawn.items():
         save_figure(figure, path)
@@ -99,7 +111,9 @@ def write_population(population: "Population", path: Path) -> Path:
     from fedpipe.report.population_table import population_json
 
     index = population.index
-    write_atomic(path, population_json(describe(index), index.label_counts["train"], label_names(population)))
+    write_atomic(
+        path, population_json(describe(index), index.label_counts["train"], label_names(population))
+    )
     return path
 
 

@@ -28,7 +28,10 @@ from fedpipe.steps.kept import run_kept
 _TIMEOUT_SECONDS = 3600
 _PATH_SETTINGS = ("url", "dir", "credentialpath", "keyfile")
 _NO_GIT = "is not a git repository"
-_AFTER_MERGE = {"dvc.lock": "Then run `dvc repro prepare`, which writes it anew", "dvc.yaml": "Then run `dvc status` to check it"}
+_AFTER_MERGE = {
+    "dvc.lock": "Then run `dvc repro prepare`, which writes it anew",
+    "dvc.yaml": "Then run `dvc status` to check it",
+}
 
 
 def inside_dvc() -> bool:
@@ -51,7 +54,8 @@ def stage_is_current(root: Path, stage: str) -> bool:
     if locked.get("cmd") != definition["cmd"] or locked.get("params", {}) != settings:
         return False
     return all(
-        {entry["path"]: entry["md5"] for entry in locked.get(kind, [])} == {path: _md5(root / path) for path in definition.get(kind, [])}
+        {entry["path"]: entry["md5"] for entry in locked.get(kind, [])}
+        == {path: _md5(root / path) for path in definition.get(kind, [])}
         for kind in ("deps", "outs")
     )
 
@@ -66,7 +70,10 @@ def _settings_of(root: Path, listed: list[str | dict[str, list[str]]]) -> dict[s
     for entry in listed:
         for file, names in entry.items() if isinstance(entry, dict) else ():
             values = tomllib.loads((root / file).read_text(encoding="utf-8"))
-            settings[file] = {name: reduce(lambda table, key: table[key], name.split("."), values) for name in names}
+            settings[file] = {
+                name: reduce(lambda table, key: table[key], name.split("."), values)
+                for name in names
+            }
     return settings
 
 
@@ -90,7 +97,9 @@ def check_dvc_files(root: Path) -> None:
     """Read `dvc.yaml` and `dvc.lock`, as far as they are there. Raises ConfigError, with file and line, if one is not valid."""
     for name in ("dvc.yaml", "dvc.lock"):
         if (root / name).exists() and not isinstance(_read(root, name) or {}, dict):
-            raise DataError(f"{name}: expected a mapping with `stages`. Restore it with `git checkout {name}`.")
+            raise DataError(
+                f"{name}: expected a mapping with `stages`. Restore it with `git checkout {name}`."
+            )
 
 
 def repro(root: Path, stage: str) -> None:
@@ -157,7 +166,9 @@ def _dvc(root: Path, *arguments: str) -> str:
     """Run DVC and return its output. What it needs on this machine is told to this one process; no configuration is changed."""
     settings = {} if can_lock(root) else {"hardlink_lock": "true"}
     done = _run_dvc(root, arguments, settings)
-    if done.returncode and _NO_GIT in done.stderr:  # a tarball: DVC works without git when it is told so
+    if (
+        done.returncode and _NO_GIT in done.stderr
+    ):  # a tarball: DVC works without git when it is told so
         done = _run_dvc(root, arguments, settings | {"no_scm": "true"})
     if done.returncode:
         raise DataError(_reason(arguments, done))
@@ -167,10 +178,17 @@ def _dvc(root: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def _run_dvc(root: Path, arguments: tuple[str, ...], settings: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+def _run_dvc(
+    root: Path, arguments: tuple[str, ...], settings: dict[str, str]
+) -> "subprocess.CompletedProcess[str]":
     scripts = Path(sys.executable).parent
-    environment = repository_environment(root) | {"PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}", "DVC_NO_ANALYTICS": "true"}
-    environment.pop("PYTHONSAFEPATH", None)  # a stage of the user's, such as `python make.py`, runs as in their shell
+    environment = repository_environment(root) | {
+        "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}",
+        "DVC_NO_ANALYTICS": "true",
+    }
+    environment.pop(
+        "PYTHONSAFEPATH", None
+    )  # a stage of the user's, such as `python make.py`, runs as in their shell
     # -P: a file of the user's called like a module of Python's or DVC's is not imported in its place.
     command = [sys.executable, "-P", "-m", "dvc", *arguments]
     with tempfile.TemporaryDirectory(prefix="fedpipe-dvc-") as folder:
@@ -180,7 +198,9 @@ def _run_dvc(root: Path, arguments: tuple[str, ...], settings: dict[str, str]) -
         try:
             return run_kept(command, root, environment, _TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired as err:
-            raise DataError(f"`dvc {' '.join(arguments)}` did not finish within {_TIMEOUT_SECONDS} s. Run it by hand to see why.") from err
+            raise DataError(
+                f"`dvc {' '.join(arguments)}` did not finish within {_TIMEOUT_SECONDS} s. Run it by hand to see why."
+            ) from err
 
 
 def _write_user_settings(folder: Path, settings: dict[str, str]) -> None:
@@ -192,13 +212,19 @@ def _write_user_settings(folder: Path, settings: dict[str, str]) -> None:
         merged.add_section("core")
     for key, value in settings.items():
         merged.set("core", key, value)
-    with (folder / "config").open("w", encoding="utf-8") as file:  # in a folder that nobody else may enter
+    with (folder / "config").open(
+        "w", encoding="utf-8"
+    ) as file:  # in a folder that nobody else may enter
         merged.write(file)
 
 
 def _reason(arguments: tuple[str, ...], done: "subprocess.CompletedProcess[str]") -> str:
     """Return why DVC failed: the message of the stage if that is fedpipe itself, which needs no more words, or else DVC's own."""
-    own = [line.removeprefix("fedpipe: ") for line in done.stderr.splitlines() if line.startswith("fedpipe: ")]
+    own = [
+        line.removeprefix("fedpipe: ")
+        for line in done.stderr.splitlines()
+        if line.startswith("fedpipe: ")
+    ]
     if own:
         return hide(own[-1])
     reason = program_error(done.stderr) or program_error(done.stdout) or "it gave no reason"

@@ -19,7 +19,13 @@ from fedpipe.steps.project import Project
 from fedpipe.steps.refs import DataRef
 from fedpipe.steps.sample import draw_plan
 
-_NEVER_PASSES = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
+_NEVER_PASSES = (
+    FileNotFoundError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+    FileExistsError,
+)
 
 _lock = threading.Lock()
 _early: tuple[Config, DataRef] | None = None

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from fedpipe.models.federated import ClientScores
     from fedpipe.types import Examples, Weights
 
-CENTRAL, CLIENTS, PERSONALIZED = "evaluation on the test examples", "evaluation of each client", "evaluation of personalization"
+CENTRAL, CLIENTS, PERSONALIZED = (
+    "evaluation on the test examples",
+    "evaluation of each client",
+    "evaluation of personalization",
+)
 """Names of the parts of an evaluation; tables are called `table NAME`."""
 
 SUMMARY_KEYS = ("test/accuracy", "test/loss")
@@ -40,7 +44,9 @@ class _Central:
     results: "dict[str, Evaluation]"
 
 
-def evaluate(config: Config, data: DataRef, trained: TrainRef, out: Path, project: Project) -> EvalRef:
+def evaluate(
+    config: Config, data: DataRef, trained: TrainRef, out: Path, project: Project
+) -> EvalRef:
     """Evaluate the initial, final and best weights and write figures and tables to the folder `out`.
 
     Nothing that fails here is raised: it is named in the result's `missing`. Where the weights cannot be evaluated at all, the figures
@@ -52,7 +58,9 @@ def evaluate(config: Config, data: DataRef, trained: TrainRef, out: Path, projec
     paths = {name: out / file for name, file in _TABLES.items()}
     central = parts.attempt(CENTRAL, lambda: _evaluate_centrally(config, data, trained, project))
     if central is None:
-        figures = parts.attempt("figures measured in training", lambda: _figures_of_training(trained)) or {"initial": {}, "final": {}}
+        figures = parts.attempt(
+            "figures measured in training", lambda: _figures_of_training(trained)
+        ) or {"initial": {}, "final": {}}
     else:
         figures = {name: result.metrics("test") for name, result in central.results.items()}
         _evaluate_clients(config, parts, central, figures[chosen], chosen, paths["clients"])
@@ -60,7 +68,10 @@ def evaluate(config: Config, data: DataRef, trained: TrainRef, out: Path, projec
     summary = {key: figures[chosen][key] for key in SUMMARY_KEYS if key in figures.get(chosen, {})}
     for name, body in (("metrics", figures), ("summary", summary)):
         text = json.dumps(body, indent=1) + "\n"
-        parts.attempt(f"table {_TABLES[name]}", lambda name=name, text=text: write_atomic(paths[name], text))  # type: ignore[misc]
+        parts.attempt(
+            f"table {_TABLES[name]}",
+            lambda name=name, text=text: write_atomic(paths[name], text),  # type: ignore[misc]
+        )
     return EvalRef(
         metrics=str(paths["metrics"]),
         confusion_table=str(paths["confusion"]),
@@ -89,17 +100,28 @@ _TABLES = {
 }
 
 
-def _evaluate_centrally(config: Config, data: DataRef, trained: TrainRef, project: Project) -> _Central:
+def _evaluate_centrally(
+    config: Config, data: DataRef, trained: TrainRef, project: Project
+) -> _Central:
     from fedpipe.data.population import Population
     from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator, Predictor
     from fedpipe.models.weights_io import load_weights
 
     population = Population.open(Path(data.path), verify=False)
-    model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes, project.root)
+    model = build_model(
+        config,
+        tuple(population.manifest.feature_shape),
+        population.manifest.num_classes,
+        project.root,
+    )
     examples = population.central_test()
     evaluator = Evaluator(model, examples)
-    files = {"initial": trained.initial_weights, "final": trained.final_weights, "best": trained.best_weights}
+    files = {
+        "initial": trained.initial_weights,
+        "final": trained.final_weights,
+        "best": trained.best_weights,
+    }
     weights = {name: load_weights(Path(file)) for name, file in files.items() if file is not None}
     results = {name: evaluator.evaluate(values) for name, values in weights.items()}
     return _Central(population, examples, Predictor(model), weights, results)
@@ -109,9 +131,15 @@ def _figures_of_training(trained: TrainRef) -> dict[str, dict[str, float]]:
     """Return what training measured on the central test set in the rounds whose weights are kept, by the name of these weights."""
     with Path(trained.rounds_table).open(encoding="utf-8", newline="") as file:
         rows = {int(row["round"]): row for row in csv.DictReader(file)}
-    rounds = {"initial": 0, "final": trained.rounds} | ({} if trained.best_round is None else {"best": trained.best_round})
+    rounds = {"initial": 0, "final": trained.rounds} | (
+        {} if trained.best_round is None else {"best": trained.best_round}
+    )
     return {
-        name: {key.replace("_", "/", 1): float(value) for key, value in rows[number].items() if key.startswith("test_") and value}
+        name: {
+            key.replace("_", "/", 1): float(value)
+            for key, value in rows[number].items()
+            if key.startswith("test_") and value
+        }
         for name, number in rounds.items()
     }
 
@@ -130,11 +158,24 @@ def _write_tables(parts: Parts, central: _Central, chosen: str, paths: dict[str,
         "reliability": lambda: reliability_csv(result.calibration),
     }
     for name, make in texts.items():
-        parts.attempt(f"table {_TABLES[name]}", lambda name=name, make=make: write_atomic(paths[name], make()))  # type: ignore[misc]
-    parts.attempt(f"table {_TABLES['mistakes']}", lambda: write_mistakes(paths["mistakes"], central.examples, result.predictions, names))
+        parts.attempt(
+            f"table {_TABLES[name]}",
+            lambda name=name, make=make: write_atomic(paths[name], make()),  # type: ignore[misc]
+        )
+    parts.attempt(
+        f"table {_TABLES['mistakes']}",
+        lambda: write_mistakes(paths["mistakes"], central.examples, result.predictions, names),
+    )
 
 
-def _evaluate_clients(config: Config, parts: Parts, central: _Central, figures: dict[str, float], chosen: str, table: Path) -> None:
+def _evaluate_clients(
+    config: Config,
+    parts: Parts,
+    central: _Central,
+    figures: dict[str, float],
+    chosen: str,
+    table: Path,
+) -> None:
     """Add the figures of federated evaluation and of personalization to `figures`; write the table of clients.
 
     At most `eval.clients` of each kind are read, whatever the population.
@@ -145,8 +186,13 @@ def _evaluate_clients(config: Config, parts: Parts, central: _Central, figures: 
     population, predictor, weights = central.population, central.predictor, central.weights[chosen]
 
     def evaluate_both() -> "tuple[list[tuple[str, ...]], list[ClientScores]]":
-        groups = [choose_clients(population.index, "test", held_out, config.eval.clients, config.seed) for held_out in (False, True)]
-        return groups, [evaluate_clients(predictor, weights, population, clients) for clients in groups]
+        groups = [
+            choose_clients(population.index, "test", held_out, config.eval.clients, config.seed)
+            for held_out in (False, True)
+        ]
+        return groups, [
+            evaluate_clients(predictor, weights, population, clients) for clients in groups
+        ]
 
     evaluated = parts.attempt(CLIENTS, evaluate_both)
     if evaluated is None:
@@ -156,8 +202,13 @@ def _evaluate_clients(config: Config, parts: Parts, central: _Central, figures: 
     personalized = None
     if config.eval.personalize_steps:
         before = np.concatenate([participating.accuracies, held_out.accuracies])
-        personalized = parts.attempt(PERSONALIZED, lambda: _personalize(config, central, weights, groups, before, figures))
-    parts.attempt(f"table {_TABLES['clients']}", lambda: write_clients(table, participating, held_out, personalized))
+        personalized = parts.attempt(
+            PERSONALIZED, lambda: _personalize(config, central, weights, groups, before, figures)
+        )
+    parts.attempt(
+        f"table {_TABLES['clients']}",
+        lambda: write_clients(table, participating, held_out, personalized),
+    )
 
 
 def _personalize(
@@ -173,7 +224,9 @@ def _personalize(
     from fedpipe.models.federated import spread, worst_decile
 
     participating, held_out = groups
-    after = personalized_accuracies(config, central.predictor, weights, central.population, [*participating, *held_out])
+    after = personalized_accuracies(
+        config, central.predictor, weights, central.population, [*participating, *held_out]
+    )
     gains, known = after - before, ~np.isnan(after)
     if known.any():
         values = {
@@ -183,7 +236,10 @@ def _personalize(
             "improved_fraction": float((gains[known] > 0).mean()),
         }
         figures |= {f"personalized/{name}": value for name, value in values.items()}
-    for kind, of_kind in (("participating", slice(0, len(participating))), ("held_out", slice(len(participating), None))):
+    for kind, of_kind in (
+        ("participating", slice(0, len(participating))),
+        ("held_out", slice(len(participating), None)),
+    ):
         if (there := known[of_kind]).any():
             figures[f"personalized/{kind}/accuracy_mean"] = float(after[of_kind][there].mean())
             figures[f"personalized/{kind}/gain_mean"] = float(gains[of_kind][there].mean())

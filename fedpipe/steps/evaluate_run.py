@@ -22,12 +22,23 @@ def finished_run(project: Project, wanted: str | None) -> RunState:
     if wanted is None:
         found = next((state for state in states if state.finished), None)
     else:
-        found = next((state for state in states if wanted in (state.values.get("mlflow_run_id"), state.folder.name, state.name)), None)
+        found = next(
+            (
+                state
+                for state in states
+                if wanted in (state.values.get("mlflow_run_id"), state.folder.name, state.name)
+            ),
+            None,
+        )
     if found is None:
         known = shorten([state.folder.name for state in states], 3) or "none"
-        raise ConfigError(f"run {wanted or ''}: expected a finished run of this project, found {known}. `fedpipe run` makes one.")
+        raise ConfigError(
+            f"run {wanted or ''}: expected a finished run of this project, found {known}. `fedpipe run` makes one."
+        )
     if not found.finished:
-        raise ConfigError(f"run {found.name}: expected a finished run, found one that was interrupted. `fedpipe resume` goes on with it.")
+        raise ConfigError(
+            f"run {found.name}: expected a finished run, found one that was interrupted. `fedpipe resume` goes on with it."
+        )
     return found
 
 
@@ -56,10 +67,17 @@ def evaluate_run(project: Project, wanted: str | None, name: str) -> dict[str, A
     trained = read_trained(state.folder)
     evaluated = evaluate(config, data, trained, project.private / "evaluations" / name, project)
     if CENTRAL in evaluated.missing:  # its figures would be those of the training
-        raise ModelError(f"run {state.name}: expected to evaluate its weights, found: {evaluated.missing[CENTRAL]}.")
+        raise ModelError(
+            f"run {state.name}: expected to evaluate its weights, found: {evaluated.missing[CENTRAL]}."
+        )
     run = TrackedRun.attach(open_store(project.root, config.tracking.experiment), trained.run_id)
     tables = (
-        *(evaluated.metrics, evaluated.confusion_table, evaluated.confusion_counts, evaluated.labels_table),
+        *(
+            evaluated.metrics,
+            evaluated.confusion_table,
+            evaluated.confusion_counts,
+            evaluated.labels_table,
+        ),
         *(evaluated.reliability_table, evaluated.clients_table),
     )
     for path in map(Path, tables):
@@ -68,7 +86,11 @@ def evaluate_run(project: Project, wanted: str | None, name: str) -> dict[str, A
     if evaluated.missing:
         kept_parts = "; ".join(f"{part}: {reason}" for part, reason in evaluated.missing.items())
         logger.warning("evaluation %s of run %s is incomplete: %s", name, state.name, kept_parts)
-    kept = {key: value for key, value in asdict(evaluated).items() if key in ("initial", "final", "best")}
+    kept = {
+        key: value
+        for key, value in asdict(evaluated).items()
+        if key in ("initial", "final", "best")
+    }
     same = state.values.get("data_md5") == data.md5
     return {
         "run": state.name,

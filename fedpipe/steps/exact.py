@@ -23,9 +23,15 @@ def bit_exact(config: Config, info: Mapping[str, str]) -> str:
     runtime, groups = config.runtime, info.get("algorithm.groups", "none")
     conditions = []
     if runtime.debug:
-        conditions.append("as many cores (runtime.debug computes in the run's process, where TensorFlow has a thread for each)")
+        conditions.append(
+            "as many cores (runtime.debug computes in the run's process, where TensorFlow has a thread for each)"
+        )
     elif runtime.set_groups is None and groups != "none":
-        conditions.append(f"as many cores (runtime.groups is not set and was {groups}; set it for the same bits on any number of cores)")
+        conditions.append(
+            f"as many cores (runtime.groups is not set and was {groups}; set it for the same bits on any number of cores)"
+        )
     if runtime.workers > 1:
-        conditions.append(f"runtime.workers={runtime.workers} (the sums of several workers are added in another order than those of one)")
+        conditions.append(
+            f"runtime.workers={runtime.workers} (the sums of several workers are added in another order than those of one)"
+        )
     return f"yes, with {' and '.join(conditions)}" if conditions else "yes"

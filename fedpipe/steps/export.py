@@ -53,10 +53,14 @@ def export(project: Project, wanted: str, form: str, out: Path) -> Exported:
     if form not in FORMATS:
         raise ConfigError(f"--format {form}: expected {' or '.join(FORMATS)}.")
     if out.exists() or out.is_symlink():
-        raise ConfigError(f"{out}: expected a new name, found it is there already. Remove it or choose another.")
+        raise ConfigError(
+            f"{out}: expected a new name, found it is there already. Remove it or choose another."
+        )
     require_place(out, "the model")
     write, read = (
-        (exports.write_savedmodel, exports.read_savedmodel) if form == "savedmodel" else (exports.write_tflite, exports.read_tflite)
+        (exports.write_savedmodel, exports.read_savedmodel)
+        if form == "savedmodel"
+        else (exports.write_tflite, exports.read_tflite)
     )
     with tempfile.TemporaryDirectory(prefix="fedpipe-model-") as scratch:
         fetched = fetch_model(read_store(project.root), wanted, Path(scratch))
@@ -71,10 +75,16 @@ def export(project: Project, wanted: str, form: str, out: Path) -> Exported:
             new = folder / "new"
             write(model, new)
             difference = exports.largest_difference(model, read(new), x)
-            size = sum(file.stat().st_size for file in ([new] if new.is_file() else new.rglob("*")) if file.is_file())
+            size = sum(
+                file.stat().st_size
+                for file in ([new] if new.is_file() else new.rglob("*"))
+                if file.is_file()
+            )
             os.replace(new, out)
         except OSError as err:
-            raise ModelError(f"{out}: cannot be written: {err.strerror or err}. Check that there is room.") from err
+            raise ModelError(
+                f"{out}: cannot be written: {err.strerror or err}. Check that there is room."
+            ) from err
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     return Exported(fetched.label, form, str(out), size, len(x), difference)

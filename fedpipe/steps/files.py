@@ -24,7 +24,9 @@ def require_place(path: Path, what: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as err:
-        raise ConfigError(f"{path}: {what} cannot be written there: {err.strerror or err}. Name another file.") from err
+        raise ConfigError(
+            f"{path}: {what} cannot be written there: {err.strerror or err}. Name another file."
+        ) from err
 
 
 def write_atomic(path: Path, text: str) -> None:

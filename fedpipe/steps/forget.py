@@ -56,7 +56,12 @@ class Forgotten:
     champions: tuple[str, ...]
 
 
-def forget(project: Project, client_ids: Sequence[str], reason: str | None = None, wanted: str | None = None) -> Forgotten:
+def forget(
+    project: Project,
+    client_ids: Sequence[str],
+    reason: str | None = None,
+    wanted: str | None = None,
+) -> Forgotten:
     """Add the clients to `forgotten.json`, make the shards of a run's data without them, tag the models that saw them.
 
     Shards of `params.yaml` are made by DVC's stage `prepare`, those of overridden `data` settings in `.fedpipe/shards`, where the older
@@ -85,15 +90,26 @@ def forget(project: Project, client_ids: Sequence[str], reason: str | None = Non
         before = read_forgotten(project.root)
         shards = current_shards(about.settings, project)
         population = Population.open(shards)
-        unknown = [one for one in client_ids if population.index.position(one) is None and one not in before]
+        unknown = [
+            one
+            for one in client_ids
+            if population.index.position(one) is None and one not in before
+        ]
         if unknown:
             raise DataError(
                 f"forget: expected ids of clients in the data of {about.title}, found no {shorten(unknown)}. `fedpipe describe --json` "
                 "lists them; --run names another run, whose data they are in."
             )
-        positions = [position for one in set(client_ids) if (position := population.index.position(one)) is not None]
+        positions = [
+            position
+            for one in set(client_ids)
+            if (position := population.index.position(one)) is not None
+        ]
         examples = sum(int(population.index.counts(split)[positions].sum()) for split in SPLITS)
-        md5_before, old = dvc_md5(shards), {file.name: file.sha256 for file in population.manifest.files}
+        md5_before, old = (
+            dvc_md5(shards),
+            {file.name: file.sha256 for file in population.manifest.files},
+        )
         list_before = path.read_text(encoding="utf-8") if path.exists() else None
         write_atomic(path, forgotten_json(before | set(client_ids)))
         key = population_of(about, population.manifest)
@@ -114,7 +130,9 @@ def forget(project: Project, client_ids: Sequence[str], reason: str | None = Non
         marked = tuple(mark_versions(project, sorted(set(client_ids)), reason, key))
         champions = tuple(forgotten_champions(project))
     except TrackingError as err:
-        raise TrackingError(f"{err} The shards are without them already; forget the same clients again to tag the models.") from err
+        raise TrackingError(
+            f"{err} The shards are without them already; forget the same clients again to tag the models."
+        ) from err
     return Forgotten(
         tuple(sorted(set(client_ids))),
         examples,
@@ -158,7 +176,11 @@ def _remove_older(project: Project, client_ids: set[str], after: "Population") -
     from fedpipe.data.digest import dvc_md5
     from fedpipe.data.population import Population
 
-    in_use = {str(state.values.get("data_md5")) for state in all_states(project) if not state.finished and state.is_alive()}
+    in_use = {
+        str(state.values.get("data_md5"))
+        for state in all_states(project)
+        if not state.finished and state.is_alive()
+    }
     removed = []
     for folder in sorted((project.private / "shards").glob("*")):
         try:
@@ -169,7 +191,10 @@ def _remove_older(project: Project, client_ids: set[str], after: "Population") -
         if not holds or folder == after.path or older.manifest.source != after.manifest.source:
             continue
         if in_use and dvc_md5(folder) in in_use:
-            logger.warning("%s holds the clients' examples and is in use by a run. Remove it when the run is finished.", folder)
+            logger.warning(
+                "%s holds the clients' examples and is in use by a run. Remove it when the run is finished.",
+                folder,
+            )
             continue
         shutil.rmtree(folder)
         removed.append(str(folder))

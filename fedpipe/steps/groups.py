@@ -21,7 +21,11 @@ def keep_groups(runtime: RuntimeConfig, algorithm: Any, run_dir: Path) -> None:
         run_dir: the run's folder.
     """
     groups = algorithm.info.get("algorithm.groups", "none")
-    if runtime.set_groups is not None or not groups.isdigit() or not hasattr(algorithm, "use_groups"):
+    if (
+        runtime.set_groups is not None
+        or not groups.isdigit()
+        or not hasattr(algorithm, "use_groups")
+    ):
         (run_dir / GROUPS_NAME).unlink(missing_ok=True)  # a sweep notes its number for every child
         return
     noted = noted_groups(run_dir)

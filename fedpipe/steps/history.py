@@ -18,7 +18,13 @@ from fedpipe.config.schema import ClientConfig
 from fedpipe.steps.chain import LINEAGE
 from fedpipe.steps.lines import whole_lines
 from fedpipe.steps.parts import PARTICIPATION, Parts
-from fedpipe.tracking.participation import CLIENTS_NAME, FAILED, REPORTED, ClientRound, write_clients
+from fedpipe.tracking.participation import (
+    CLIENTS_NAME,
+    FAILED,
+    REPORTED,
+    ClientRound,
+    write_clients,
+)
 from fedpipe.types import CohortPlan, RoundReport, weights_sha256
 
 if TYPE_CHECKING:
@@ -32,7 +38,9 @@ logger = logging.getLogger("fedpipe.steps")
 class History:
     """A `RoundSink` that keeps each round once, also over interruptions: what an earlier try of the run left is gone on with."""
 
-    def __init__(self, folder: Path, plan: CohortPlan, client: ClientConfig, held: Callable[[str], int]) -> None:
+    def __init__(
+        self, folder: Path, plan: CohortPlan, client: ClientConfig, held: Callable[[str], int]
+    ) -> None:
         """Go on where the folder's files end.
 
         Args:
@@ -44,7 +52,9 @@ class History:
         folder.mkdir(parents=True, exist_ok=True)
         self.weights_path, self.clients_path = folder / WEIGHTS_NAME, folder / CLIENTS_NAME
         self._plan, self._client, self._held = plan, client, held
-        self._rounds: dict[int, dict[str, Any]] = {int(line["round"]): line for line in whole_lines(self.weights_path)}
+        self._rounds: dict[int, dict[str, Any]] = {
+            int(line["round"]): line for line in whole_lines(self.weights_path)
+        }
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="fedpipe-history")
         self._pending: Future[None] | None = None
 
@@ -68,7 +78,9 @@ class History:
         line = {
             "round": report.round_num,
             "sha256": weights_sha256(report.weights),
-            "tensors": {name: weights_sha256({name: value}) for name, value in report.weights.items()},
+            "tensors": {
+                name: weights_sha256({name: value}) for name, value in report.weights.items()
+            },
             "failed": list(report.failed),
             "examples": report.examples,
         }
@@ -87,15 +99,25 @@ class History:
                 continue
             line = self._rounds[number]
             failed = set(line["failed"])
-            examples = {one: processed(self._client, self._held(one)) for one in self._plan.cohort(number) if one not in failed}
+            examples = {
+                one: processed(self._client, self._held(one))
+                for one in self._plan.cohort(number)
+                if one not in failed
+            }
             if sum(examples.values()) != line["examples"]:
                 # An algorithm of the user's own that goes through them in its own way: what each holds is what is known.
                 examples = {one: self._held(one) for one in examples}
-            yield from (ClientRound(number, one, REPORTED, count) for one, count in examples.items())
+            yield from (
+                ClientRound(number, one, REPORTED, count) for one, count in examples.items()
+            )
             yield from (ClientRound(number, one, FAILED, 0) for one in failed)
             if self._plan.turnouts:
                 turnout = self._plan.turnouts[number - 1]
-                for status, absent in (("dropped", turnout.dropped), ("late", turnout.late), ("surplus", turnout.surplus)):
+                for status, absent in (
+                    ("dropped", turnout.dropped),
+                    ("late", turnout.late),
+                    ("surplus", turnout.surplus),
+                ):
                     yield from (ClientRound(number, one, status, 0) for one in absent)
 
 
@@ -110,8 +132,14 @@ def logged(history: History, run: "JournaledRun", parts: Parts) -> Iterator[None
     except BaseException:
         try:
             _log(history, run)
-        except OSError as err:  # a full disk, say, which is perhaps the first error too: that one goes on
-            logger.warning("%s: who took part in the rounds so far is not recorded: %s", history.clients_path, err)
+        except (
+            OSError
+        ) as err:  # a full disk, say, which is perhaps the first error too: that one goes on
+            logger.warning(
+                "%s: who took part in the rounds so far is not recorded: %s",
+                history.clients_path,
+                err,
+            )
         raise
     else:
         history.flush()

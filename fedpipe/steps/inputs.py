@@ -68,16 +68,22 @@ class Reader:
             DataError: `invert` of tokens.
         """
         if tokens and invert:
-            raise DataError("--invert: expected a model of pixels or numbers, found one of tokens. Leave --invert away.")
+            raise DataError(
+                "--invert: expected a model of pixels or numbers, found one of tokens. Leave --invert away."
+            )
         self._facts, self._shape, self._tokens, self._invert = facts, shape, tokens, invert
         self._project, self._num_classes = project or Path.cwd(), num_classes
         dtype = facts.feature_dtype or ("int32" if tokens else "auto")
-        self._config = _settings(facts, config).model_copy(update={"feature_dtype": dtype, "feature_shape": None})
+        self._config = _settings(facts, config).model_copy(
+            update={"feature_dtype": dtype, "feature_shape": None}
+        )
 
     @property
     def _reads_whole_files(self) -> bool:
         """Return whether the model's source reads files in a form of its own; one of the user's own that was given no path reads none."""
-        return self._config.source in _WHOLE_SOURCES or (":" in self._config.source and self._facts.reading.get("path", "") is not None)
+        return self._config.source in _WHOLE_SOURCES or (
+            ":" in self._config.source and self._facts.reading.get("path", "") is not None
+        )
 
     def parts(self, files: list[Path]) -> Iterator[Part]:
         """Yield the examples of the files, in their order; of a folder of images, all images in it.
@@ -94,7 +100,9 @@ class Reader:
 
         source, suffix = self._config.source, file.suffix.lower()
         if not file.exists():
-            raise DataError(f"{file}: expected a file or a folder, found nothing. Correct the path.")
+            raise DataError(
+                f"{file}: expected a file or a folder, found nothing. Correct the path."
+            )
         if file.is_dir():
             yield from self._folder(file)
         elif suffix in image_suffixes():
@@ -119,7 +127,9 @@ class Reader:
         from fedpipe.data.sources.tabular import table_kind
 
         if (folder / MANIFEST_NAME).is_file():
-            raise DataError(f"{folder}: expected a file of these shards, found their folder. Name one, such as central-00000.parquet.")
+            raise DataError(
+                f"{folder}: expected a file of these shards, found their folder. Name one, such as central-00000.parquet."
+            )
         if self._reads_whole_files:
             yield from self._source(folder)
             return
@@ -129,7 +139,9 @@ class Reader:
             yield from self._table(folder, kind)
             return
         if not images:
-            raise DataError(f"{folder}: expected a folder of images or of the files of a table, found neither. Name another.")
+            raise DataError(
+                f"{folder}: expected a folder of images or of the files of a table, found neither. Name another."
+            )
         for text in left_out:
             logger.warning("%s: left out: %s", folder, text)
         for image in images:
@@ -140,14 +152,18 @@ class Reader:
 
         if self._tokens or self._facts.feature_dtype not in (None, "uint8"):
             takes = self._facts.feature_dtype or "tokens"
-            raise DataError(f"{file}: expected a table or an NPZ file: the model takes {takes}, found an image.")
+            raise DataError(
+                f"{file}: expected a table or an NPZ file: the model takes {takes}, found an image."
+            )
         pixels = decode_image_file(file).pixels
         if len(self._shape) == 2 or self._shape[2:] == (1,):
             pixels = without_equal_channels(pixels)
         if pixels.ndim == 2 and self._shape[2:] == (1,):
             pixels = pixels[..., None]
         if pixels.shape != self._shape:
-            raise DataError(f"{file}: expected an image of {_size(self._shape)}, found {_size(pixels.shape)}. Resize or convert it.")
+            raise DataError(
+                f"{file}: expected an image of {_size(self._shape)}, found {_size(pixels.shape)}. Resize or convert it."
+            )
         return self._numbers(pixels[None], self._facts.inverted)
 
     def _arrays(self, file: Path) -> Iterator[Part]:
@@ -162,7 +178,9 @@ class Reader:
         from fedpipe.data.sources import open_source
 
         row = 0
-        for batch in open_source(self._config.model_copy(update={"path": str(file.resolve())}), self._project).batches():
+        for batch in open_source(
+            self._config.model_copy(update={"path": str(file.resolve())}), self._project
+        ).batches():
             if len(batch.x):
                 yield Part(file, row, self._features(batch.x, file, row))
             row += len(batch.x)
@@ -174,28 +192,47 @@ class Reader:
             self._refuse_other_shards(file)
             row = 0
             for column in shards:
-                yield Part(file, row, self._numbers(self._of_shard(file, column), inverted=False))  # what prepared them has done it
+                yield Part(
+                    file, row, self._numbers(self._of_shard(file, column), inverted=False)
+                )  # what prepared them has done it
                 row += len(column)
             return
-        table = open_features(self._config.model_copy(update={"source": kind}), file, self._facts.columns)
+        table = open_features(
+            self._config.model_copy(update={"source": kind}), file, self._facts.columns
+        )
         if table.surplus:
-            logger.warning("%s: columns that the model does not know are left out: %s", file, shorten(table.surplus))
+            logger.warning(
+                "%s: columns that the model does not know are left out: %s",
+                file,
+                shorten(table.surplus),
+            )
         if not self._facts.columns and len(table.names) > 1:
-            logger.warning("%s: the model does not say the names of its features: columns are taken in the order of the file.", file)
+            logger.warning(
+                "%s: the model does not say the names of its features: columns are taken in the order of the file.",
+                file,
+            )
         for rows in table.rows():
             row = rows.first_row - 1
             if len(rows.x):
                 yield Part(rows.file, row, self._features(rows.x, rows.file, row))
 
     def _ignored(self) -> set[str]:
-        return {name for name in (self._config.label_column, self._config.client_column, "split") if name is not None}
+        return {
+            name
+            for name in (self._config.label_column, self._config.client_column, "split")
+            if name is not None
+        }
 
     def _refuse_other_shards(self, file: Path) -> None:
         """Raise DataError if shards are of another kind than the model's training data."""
         from fedpipe.data.manifest import MANIFEST_NAME, read_manifest
 
         if not (file.parent / MANIFEST_NAME).is_file():
-            logger.warning("%s: shards without their %s: whether they are of the model's kind is not known.", file, MANIFEST_NAME)
+            logger.warning(
+                "%s: shards without their %s: whether they are of the model's kind is not known.",
+                file,
+                MANIFEST_NAME,
+            )
             return
         manifest = read_manifest(file.parent)
         differing = self._facts.differences(manifest, self._invert)
@@ -214,9 +251,15 @@ class Reader:
         dtype = np.dtype(self._facts.feature_dtype or "uint8").newbyteorder("<")
         sizes = [size for size in self._shape if size is not None]
         width = column.type.byte_width // dtype.itemsize
-        if column.type.byte_width % dtype.itemsize or (len(sizes) == len(self._shape) and width != prod(sizes)):
-            raise DataError(f"{file}: expected shards of the model's features, {_size(self._shape)}, found {column.type} a row.")
-        body = np.frombuffer(column.buffers()[1], dtype, len(column) * width, column.offset * column.type.byte_width)
+        if column.type.byte_width % dtype.itemsize or (
+            len(sizes) == len(self._shape) and width != prod(sizes)
+        ):
+            raise DataError(
+                f"{file}: expected shards of the model's features, {_size(self._shape)}, found {column.type} a row."
+            )
+        body = np.frombuffer(
+            column.buffers()[1], dtype, len(column) * width, column.offset * column.type.byte_width
+        )
         return body.reshape(len(column), *(size or width for size in self._shape))
 
     def _features(self, x: Any, file: Path, row: int) -> npt.NDArray[Any]:
@@ -224,7 +267,11 @@ class Reader:
         if self._tokens:
             return self._sequences(x, file, row)
         sizes = [size for size in self._shape if size is not None]
-        found = "sequences (texts or tokens)" if isinstance(x, list) or x.dtype == np.int32 else str(prod(x.shape[1:]))
+        found = (
+            "sequences (texts or tokens)"
+            if isinstance(x, list) or x.dtype == np.int32
+            else str(prod(x.shape[1:]))
+        )
         if found != str(prod(sizes)):
             raise DataError(
                 f"{file}: expected {prod(sizes)} numbers in a row, for features of {_size(self._shape)}, found {found} from row {row} on. "
@@ -245,14 +292,18 @@ class Reader:
             x[number, : len(tokens)] = tokens
         most = int(x.max(initial=0))
         if self._facts.tokens is not None and most >= self._facts.tokens:
-            raise DataError(f"{file}: expected tokens from 1 to {self._facts.tokens - 1}, found {most} from row {row} on.")
+            raise DataError(
+                f"{file}: expected tokens from 1 to {self._facts.tokens - 1}, found {most} from row {row} on."
+            )
         return x
 
     def _numbers(self, x: npt.NDArray[Any], inverted: bool) -> npt.NDArray[Any]:
         """Return features as the model takes them: pixels as fractions, turned over where the training data were."""
         if x.dtype.kind == "i":
             return x.astype(np.int32)
-        values = x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x.astype(np.float32)
+        values = (
+            x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x.astype(np.float32)
+        )
         return np.float32(1) - values if inverted != self._invert else values
 
 
@@ -264,7 +315,8 @@ def _settings(facts: "InputFacts", project: DataConfig) -> DataConfig:
         settings = DataConfig.model_validate(dict(facts.reading))
     except ValidationError as err:
         logger.warning(
-            "the model's settings for reading data are not those of this version; params.yaml is used: %s", err.errors()[0]["msg"]
+            "the model's settings for reading data are not those of this version; params.yaml is used: %s",
+            err.errors()[0]["msg"],
         )
         return project
     return settings.model_copy(update={"memory_limit_mb": project.memory_limit_mb})

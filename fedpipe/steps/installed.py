@@ -30,7 +30,9 @@ class Origin:
         if not self.source:
             return ""
         # A JSON text or truth value is one of TOML, too.
-        entries = ", ".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in self.source.items())
+        entries = ", ".join(
+            f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in self.source.items()
+        )
         return f"\n[tool.uv.sources]\nfedpipe = {{ {entries} }}\n"
 
 

@@ -63,7 +63,9 @@ def kept_command(command: Sequence[str]) -> list[str]:
 
 def main(command: list[str]) -> int:
     """Run a command in a process group of its own until it ends or stdin does; return its exit code, 128 and more for a signal."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # until there is someone to pass it on to
+    signal.pthread_sigmask(
+        signal.SIG_BLOCK, [signal.SIGTERM]
+    )  # until there is someone to pass it on to
     child = os.fork()
     if child == 0:
         try:

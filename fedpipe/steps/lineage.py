@@ -37,9 +37,18 @@ def run_lineage(project: Project, wanted: str) -> dict[str, Any]:
     with store.guard(f"find {wanted}"):
         version = version_named(store, wanted)
     if version is None:
-        return {**chain, "of": "the last round", "round": chain["rounds"], "figures": chain["final"]}
+        return {
+            **chain,
+            "of": "the last round",
+            "round": chain["rounds"],
+            "figures": chain["final"],
+        }
     sha256, round_num = weights_of(store, version)
-    figures = {key.removeprefix("metric."): float(value) for key, value in version.tags.items() if key.startswith("metric.")}
+    figures = {
+        key.removeprefix("metric."): float(value)
+        for key, value in version.tags.items()
+        if key.startswith("metric.")
+    }
     of = f"{version.name}/{version.version}"
     return {**chain, "of": of, "round": round_num, "weights_sha256": sha256, "figures": figures}
 
@@ -61,7 +70,10 @@ def chain_of_run(store: "Store", run: "Run") -> dict[str, Any]:
             "store": store.label,
             "url": run_url(store, info.experiment_id, info.run_id),
         },
-        "data": {"source": run.data.params.get("data.source"), "population": tags.get("data.population")},
+        "data": {
+            "source": run.data.params.get("data.source"),
+            "population": tags.get("data.population"),
+        },
         "weights_sha256": tags.get("weights.last_sha256"),
         "rounds": int(tags["weights.last_round"]) if "weights.last_round" in tags else None,
         "algorithm": run.data.params.get("algorithm.name"),
@@ -74,7 +86,11 @@ def chain_of_run(store: "Store", run: "Run") -> dict[str, Any]:
 
 
 def _figures(run: "Run", prefix: str) -> dict[str, float]:
-    return {key.removeprefix(prefix): value for key, value in run.data.metrics.items() if key.startswith(prefix)}
+    return {
+        key.removeprefix(prefix): value
+        for key, value in run.data.metrics.items()
+        if key.startswith(prefix)
+    }
 
 
 def total_of(store: "Store", run: "Run") -> dict[str, Any] | None:
@@ -88,11 +104,19 @@ def total_of(store: "Store", run: "Run") -> dict[str, Any] | None:
     if RELEASED_TAG not in tags or "data.population" not in tags:
         return None
     own = released_of(tags)
-    total = privacy_total(store, tags["data.population"], float(tags["privacy.delta"]), planned=own, without_run=run.info.run_id)
+    total = privacy_total(
+        store,
+        tags["data.population"],
+        float(tags["privacy.delta"]),
+        planned=own,
+        without_run=run.info.run_id,
+    )
     return {**total.to_json(), "text": total.sentence()}
 
 
-def client_lineage(project: Project, client_id: str, wanted: str | None = None, population: str | None = None) -> dict[str, Any]:
+def client_lineage(
+    project: Project, client_id: str, wanted: str | None = None, population: str | None = None
+) -> dict[str, Any]:
     """Return the runs and the registered model versions that trained on a client's data; JSON-able.
 
     `here` says of a run whether its clients are those that are asked about: the same id in other data may be someone else.
@@ -114,7 +138,9 @@ def client_lineage(project: Project, client_id: str, wanted: str | None = None, 
     title, here = ("", population) if population else _population(project, wanted)
     runs = runs_of_client(store, project.private / INDEX_NAME, client_id)
     by_run = {run.run_id: run for run in runs}
-    versions = [one for one in model_versions(store) if one.run_id in by_run and by_run[one.run_id].rounds]
+    versions = [
+        one for one in model_versions(store) if one.run_id in by_run and by_run[one.run_id].rounds
+    ]
     return {
         "client": client_id,
         "data_of": title,
@@ -132,7 +158,9 @@ def client_lineage(project: Project, client_id: str, wanted: str | None = None, 
     }
 
 
-def mark_versions(project: Project, client_ids: Sequence[str], reason: str | None, population: str | None = None) -> list[str]:
+def mark_versions(
+    project: Project, client_ids: Sequence[str], reason: str | None, population: str | None = None
+) -> list[str]:
     """Tag every registered model version that trained on the data of these clients; return them as `NAME/VERSION`.
 
     The tag `fedpipe.forgotten_clients` is a JSON list, to which later calls add; `fedpipe.forgotten_reason` is the last reason
@@ -155,12 +183,18 @@ def mark_versions(project: Project, client_ids: Sequence[str], reason: str | Non
             if version["here"]:
                 key = (version["name"], version["version"])
                 before[key] = version["tags"].get(REASON_TAG, NO_REASON)
-                found.setdefault(key, set(json.loads(version["tags"].get(FORGOTTEN_TAG, "[]")))).add(client_id)
+                found.setdefault(
+                    key, set(json.loads(version["tags"].get(FORGOTTEN_TAG, "[]")))
+                ).add(client_id)
     store = read_store(project.root)
     for (name, number), clients in found.items():
         with store.guard(f"tag version {number} of model {name}"):
-            store.client.set_model_version_tag(name, number, FORGOTTEN_TAG, json.dumps(sorted(clients)))
-            store.client.set_model_version_tag(name, number, REASON_TAG, fit(reason or before[name, number], MAX_VERSION_TAG))
+            store.client.set_model_version_tag(
+                name, number, FORGOTTEN_TAG, json.dumps(sorted(clients))
+            )
+            store.client.set_model_version_tag(
+                name, number, REASON_TAG, fit(reason or before[name, number], MAX_VERSION_TAG)
+            )
     return [f"{name}/{number}" for name, number in found]
 
 
@@ -177,7 +211,11 @@ def forgotten_champions(project: Project) -> list[str]:
     if not has_store(project.root):
         return []
     versions = model_versions(read_store(project.root))
-    return [f"{one.name}/{one.version}" for one in versions if CHAMPION in one.aliases and FORGOTTEN_TAG in one.tags]
+    return [
+        f"{one.name}/{one.version}"
+        for one in versions
+        if CHAMPION in one.aliases and FORGOTTEN_TAG in one.tags
+    ]
 
 
 def _population(project: Project, wanted: str | None) -> tuple[str, str | None]:

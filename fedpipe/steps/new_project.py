@@ -72,7 +72,9 @@ def init_project(target: Path) -> NewProject:
             commit, notes = _commit(folder)
             _move(folder, target)
     except OSError as err:
-        raise EnvironmentProblem(f"{err.filename or target}: expected to write a new project there, found {err.strerror}.") from err
+        raise EnvironmentProblem(
+            f"{err.filename or target}: expected to write a new project there, found {err.strerror}."
+        ) from err
     return NewProject(str(target), name, sorted(files), place.words, commit, notes)
 
 
@@ -104,9 +106,13 @@ def _refuse_what_is_there(target: Path) -> None:
     if target.is_dir():
         found = sorted(path.name for path in target.iterdir())
         if found:
-            raise ConfigError(f"{target}: expected a folder that is empty or not there, found {shorten(found)} in it. Name another one.")
+            raise ConfigError(
+                f"{target}: expected a folder that is empty or not there, found {shorten(found)} in it. Name another one."
+            )
     elif target.exists() or target.is_symlink():
-        raise ConfigError(f"{target}: expected a folder that is empty or not there, found something else. Name another one.")
+        raise ConfigError(
+            f"{target}: expected a folder that is empty or not there, found something else. Name another one."
+        )
 
 
 def _write_files(folder: Path, name: str, place: Origin) -> set[str]:
@@ -121,11 +127,16 @@ def _write_files(folder: Path, name: str, place: Origin) -> set[str]:
         "constraints": "".join(f'    "{one}",\n' for one in installed_versions()),
     }
     texts = {
-        path.relative_to(_TEMPLATES).as_posix().removesuffix(_SUFFIX).replace(_DOT, "."): path.read_text(encoding="utf-8")
+        path.relative_to(_TEMPLATES)
+        .as_posix()
+        .removesuffix(_SUFFIX)
+        .replace(_DOT, "."): path.read_text(encoding="utf-8")
         for path in sorted(_TEMPLATES.rglob(f"*{_SUFFIX}"))
     }
     texts = {file: Template(text).substitute(values) for file, text in texts.items()}
-    texts[PLOTS_PAGE] = (_TEMPLATES / PLOTS_PAGE.replace(".", _DOT, 1)).read_text(encoding="utf-8")  # its scripts are full of `$`
+    texts[PLOTS_PAGE] = (_TEMPLATES / PLOTS_PAGE.replace(".", _DOT, 1)).read_text(
+        encoding="utf-8"
+    )  # its scripts are full of `$`
     texts["params.yaml"] = as_params(settings(name), _HEAD)
     for file, text in texts.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
@@ -172,8 +183,19 @@ def _commit(folder: Path) -> tuple[str | None, list[str]]:
     """Make the first commit with the user's name; return it, or why there is none."""
     _run(folder, "git", "add", "--all")
     try:
-        _run(folder, "git", "-c", f"core.hooksPath={os.devnull}", "commit", "--quiet", "--message", "A new fedpipe project")
-    except EnvironmentProblem as err:  # most often: git knows no name and address yet, and says how to tell it
+        _run(
+            folder,
+            "git",
+            "-c",
+            f"core.hooksPath={os.devnull}",
+            "commit",
+            "--quiet",
+            "--message",
+            "A new fedpipe project",
+        )
+    except (
+        EnvironmentProblem
+    ) as err:  # most often: git knows no name and address yet, and says how to tell it
         return None, [f"not committed: {err} Then commit in the new folder."]
     return _run(folder, "git", "rev-parse", "HEAD").strip(), []
 
@@ -195,9 +217,13 @@ def _run(folder: Path, *command: str) -> str:
             check=False,
         )
     except FileNotFoundError as err:
-        raise EnvironmentProblem(f"{said}: expected {command[0]} on the PATH, found none. Install it.") from err
+        raise EnvironmentProblem(
+            f"{said}: expected {command[0]} on the PATH, found none. Install it."
+        ) from err
     except subprocess.TimeoutExpired as err:
-        raise EnvironmentProblem(f"{said}: expected an end within {_LIMIT_SECONDS} s, it had none. Run it by hand.") from err
+        raise EnvironmentProblem(
+            f"{said}: expected an end within {_LIMIT_SECONDS} s, it had none. Run it by hand."
+        ) from err
     if done.returncode:
         raise EnvironmentProblem(
             f"{said} failed with exit code {done.returncode}: {hide(' '.join((done.stderr or done.stdout).split()))[-400:]}"

@@ -32,7 +32,9 @@ logger = logging.getLogger("fedpipe.steps")
 class Parts:
     """Makes parts one by one, and notes which of them failed and why."""
 
-    def __init__(self, store: "Store | None" = None, missing: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, store: "Store | None" = None, missing: Mapping[str, str] | None = None
+    ) -> None:
         """Start with the parts that are `missing` already.
 
         Args:

@@ -82,14 +82,18 @@ def predict(project: Project, wanted: str, files: Sequence[Path], invert: bool =
     from fedpipe.tracking.store import read_store
 
     if not files:
-        raise DataError("predict: expected files, found none. Name at least one: an image, a table, an array.")
+        raise DataError(
+            "predict: expected files, found none. Name at least one: an image, a table, an array."
+        )
     data = load_config(project.params).data
     with tempfile.TemporaryDirectory(prefix="fedpipe-model-") as scratch:
         fetched = fetch_model(read_store(project.root), wanted, Path(scratch))
         warn_if_forgotten(fetched)
         model = SavedClassifier.load(fetched.saved_model, fetched.label)
         tokens = model.dtype == np.int32
-        reader = Reader(fetched.facts, model.shape, tokens, data, invert, project.root, model.num_classes)
+        reader = Reader(
+            fetched.facts, model.shape, tokens, data, invert, project.root, model.num_classes
+        )
         labels = fetched.facts.labels or tuple(map(str, range(model.num_classes)))
         predictions = []
         for part in reader.parts(list(files)):
@@ -101,7 +105,16 @@ def predict(project: Project, wanted: str, files: Sequence[Path], invert: bool =
                 row = None if part.first_row is None else part.first_row + number
                 best = int(probabilities.argmax())
                 label = labels[best] if best < len(labels) else str(best)
-                predictions.append(Prediction(str(part.file), row, label, best, float(probabilities[best]), probabilities.tolist()))
+                predictions.append(
+                    Prediction(
+                        str(part.file),
+                        row,
+                        label,
+                        best,
+                        float(probabilities[best]),
+                        probabilities.tolist(),
+                    )
+                )
     return Answer(fetched.label, fetched.run_id, predictions)
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 KEY_NAME, KEY_BYTES = "noise.key", 32
 
 
-def account_of(config: Config, clients: int, plan: CohortPlan) -> "tuple[Accountant | None, CohortPlan]":
+def account_of(
+    config: Config, clients: int, plan: CohortPlan
+) -> "tuple[Accountant | None, CohortPlan]":
     """Return the run's accountant and the rounds of the plan within its budget; None and the plan without privacy.
 
     Raises:
@@ -68,9 +70,13 @@ def noise_key_of(config: Config, folder: Path) -> bytes | None:
             _write_key(path, secrets.token_bytes(KEY_BYTES))
         key = path.read_bytes()
     except OSError as err:
-        raise CheckpointError(f"{path}: the key of the run's noise cannot be written or read: {err.strerror}.") from err
+        raise CheckpointError(
+            f"{path}: the key of the run's noise cannot be written or read: {err.strerror}."
+        ) from err
     if len(key) != KEY_BYTES:
-        raise CheckpointError(f"{path}: the key of the run's noise has {len(key)} bytes instead of {KEY_BYTES}. Start a new run.")
+        raise CheckpointError(
+            f"{path}: the key of the run's noise has {len(key)} bytes instead of {KEY_BYTES}. Start a new run."
+        )
     return key
 
 
@@ -91,7 +97,9 @@ def _write_key(path: Path, key: bytes) -> None:
         os.close(folder)
 
 
-def require_budget(config: Config, accountant: "Accountant", manifest: "Manifest", project: "Project") -> None:
+def require_budget(
+    config: Config, accountant: "Accountant", manifest: "Manifest", project: "Project"
+) -> None:
     """Refuse a new run that could not be registered: with it the clients' models would cost more than `privacy.total_epsilon`.
 
     A run that is resumed continues: what it has released so far is released.

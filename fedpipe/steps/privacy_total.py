@@ -69,10 +69,16 @@ def released_of(tags: Mapping[str, str]) -> "list[tuple[Mechanism, int]] | None"
         return None
     try:
         return [
-            (Mechanism(part["kind"], float(part["noise"]), float(part["probability"])), int(part["count"])) for part in json.loads(text)
+            (
+                Mechanism(part["kind"], float(part["noise"]), float(part["probability"])),
+                int(part["count"]),
+            )
+            for part in json.loads(text)
         ]
     except (ValueError, KeyError, TypeError) as err:
-        raise TrackingError(f"the tag {RELEASED_TAG} holds {text[:100]!r}, which is not what fedpipe writes. Set it as it was.") from err
+        raise TrackingError(
+            f"the tag {RELEASED_TAG} holds {text[:100]!r}, which is not what fedpipe writes. Set it as it was."
+        ) from err
 
 
 def privacy_total(
@@ -99,7 +105,11 @@ def privacy_total(
     from fedpipe.algorithms.loss_distributions import epsilon_of
     from fedpipe.tracking.lookup import model_versions, runs_of_population
 
-    runs = {run.info.run_id: run for run in runs_of_population(store, population) if run.info.run_id != without_run}
+    runs = {
+        run.info.run_id: run
+        for run in runs_of_population(store, population)
+        if run.info.run_id != without_run
+    }
     versions = [version for version in model_versions(store) if version.run_id in runs]
     registered = {version.run_id for version in versions}
     parts: list[tuple[Mechanism, int]] = []
@@ -119,9 +129,18 @@ def privacy_total(
     elif planned:
         private += 1
         parts += planned
-    open_versions = tuple(f"{version.name}/{version.version}" for version in versions if version.run_id in uncovered)
+    open_versions = tuple(
+        f"{version.name}/{version.version}" for version in versions if version.run_id in uncovered
+    )
     epsilon = math.inf if planned is None or open_versions else epsilon_of(_joined(parts), delta)
-    return PrivacyTotal(None if math.isinf(epsilon) else epsilon, delta, NEIGHBOURS, private, open_versions, len(uncovered - registered))
+    return PrivacyTotal(
+        None if math.isinf(epsilon) else epsilon,
+        delta,
+        NEIGHBOURS,
+        private,
+        open_versions,
+        len(uncovered - registered),
+    )
 
 
 def _joined(parts: "Sequence[tuple[Mechanism, int]]") -> "list[tuple[Mechanism, int]]":

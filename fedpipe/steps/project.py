@@ -63,11 +63,15 @@ def find_project(start: Path) -> Project:
         if (folder / "params.yaml").is_file():
             _refuse_broken_links(folder)
             return Project(folder)
-    raise ConfigError(f"{here}: no params.yaml here or in a folder above. Go to a project, or make one with `fedpipe init DIR`.")
+    raise ConfigError(
+        f"{here}: no params.yaml here or in a folder above. Go to a project, or make one with `fedpipe init DIR`."
+    )
 
 
 def _refuse_broken_links(root: Path) -> None:
     for name in _MAY_BE_LINKS:
         path = root / name
         if path.is_symlink() and not path.exists():
-            raise ConfigError(f"{path}: a link to {path.readlink()}, which is not there. Mount that disk, or remove the link.")
+            raise ConfigError(
+                f"{path}: a link to {path.readlink()}, which is not there. Mount that disk, or remove the link."
+            )

@@ -48,14 +48,25 @@ def check_folder(project: Project) -> Check:
     folders = [project.root] + ([project.private] if project.private.exists() else [])
     for folder in folders:
         try:
-            with tempfile.TemporaryDirectory(prefix=".fedpipe-doctor-", dir=folder) as made, file_lock(Path(made) / "lock", 5):
+            with (
+                tempfile.TemporaryDirectory(prefix=".fedpipe-doctor-", dir=folder) as made,
+                file_lock(Path(made) / "lock", 5),
+            ):
                 pass
         except OSError as err:
             help_text = "make it writable, or clone the project to another place"
-            return Check(name, False, True, f"{folder} cannot be written: {err.strerror or err}", help_text)
+            return Check(
+                name, False, True, f"{folder} cannot be written: {err.strerror or err}", help_text
+            )
     if not can_lock(project.root):
         found = f"{project.root} can be written, but its file system has no file locks; fedpipe uses files in their place"
-        return Check(name, False, False, found, "do not start two runs there from different machines at the same time")
+        return Check(
+            name,
+            False,
+            False,
+            found,
+            "do not start two runs there from different machines at the same time",
+        )
     return Check(name, True, True, f"{project.root} can be written and locked", "")
 
 
@@ -74,14 +85,26 @@ def check_dvc(project: Project) -> Check:
     root = project.root
     if not (root / "dvc.yaml").is_file():
         return Check(
-            "dvc", False, False, f"{root} has no dvc.yaml: runs work, but no version of their data is kept", "run `git checkout dvc.yaml`"
+            "dvc",
+            False,
+            False,
+            f"{root} has no dvc.yaml: runs work, but no version of their data is kept",
+            "run `git checkout dvc.yaml`",
         )
     dvc.check_dvc_files(root)
     if not (root / ".dvc").is_dir():
-        return Check("dvc", False, True, "the project has no .dvc folder", "run `uv run dvc init` here, or clone the project again")
+        return Check(
+            "dvc",
+            False,
+            True,
+            "the project has no .dvc folder",
+            "run `uv run dvc init` here, or clone the project again",
+        )
     changed = dvc.status(root, "prepare")
     state = "is up to date" if not changed else "will be run by the next run"
-    return Check("dvc", True, True, f"dvc.yaml and dvc.lock can be read; the stage prepare {state}", "")
+    return Check(
+        "dvc", True, True, f"dvc.yaml and dvc.lock can be read; the stage prepare {state}", ""
+    )
 
 
 def check_store(project: Project, experiment: str) -> Check:
@@ -93,7 +116,9 @@ def check_store(project: Project, experiment: str) -> Check:
         store = open_store(project.root, experiment)
         write_and_read(store)
     except FedpipeError as err:
-        return Check(name, False, True, str(err), "set MLFLOW_TRACKING_URI to a store that can be written")
+        return Check(
+            name, False, True, str(err), "set MLFLOW_TRACKING_URI to a store that can be written"
+        )
     return Check(name, True, True, f"{store.label} can be read and written", "")
 
 
@@ -114,7 +139,9 @@ def trying_data(config: Config, project: Project) -> Iterator[TriedData]:
         require_dependencies(data, project)
         if dvc.stage_is_current(project.root, "prepare"):
             population = Population.open(project.shards)
-            yield TriedData(project.shards, _data_check(population, "data/shards, up to date by dvc.lock"))
+            yield TriedData(
+                project.shards, _data_check(population, "data/shards, up to date by dvc.lock")
+            )
             return
     where = _download_missing(data, project)
     if where is not None:
@@ -138,7 +165,11 @@ def check_cohort(config: Config, population: "Population") -> Check:
 
     plan = draw_plan(config, population, config.rounds)
     return Check(
-        "cohort", True, True, f"{config.cohort.size} of {len(population.participating())} clients in each of {len(plan)} rounds", ""
+        "cohort",
+        True,
+        True,
+        f"{config.cohort.size} of {len(population.participating())} clients in each of {len(plan)} rounds",
+        "",
     )
 
 
@@ -150,33 +181,59 @@ def check_model(config: Config, project: Project, population: "Population | None
     if name not in MODEL_NAMES:
         import_own(name, project.root, "model.name", ModelError)
     if population is None:
-        return Check("model", True, True, f"{name} can be imported; it is built once the data are there", "")
+        return Check(
+            "model", True, True, f"{name} can be imported; it is built once the data are there", ""
+        )
     manifest = population.manifest
     check_input(config, manifest, project.root, population.highest_token)
     model = build_model(config, tuple(manifest.feature_shape), manifest.num_classes, project.root)
     numbers = sum(int(tensor.size) for tensor in model.initial_weights(config.seed).values())
     shape = " x ".join(map(str, manifest.feature_shape))
-    return Check("model", True, True, f"{name} takes features of {shape}, {manifest.num_classes} classes; {numbers:,} weights", "")
+    return Check(
+        "model",
+        True,
+        True,
+        f"{name} takes features of {shape}, {manifest.num_classes} classes; {numbers:,} weights",
+        "",
+    )
 
 
-def check_algorithm(config: Config, project: Project, population: "Population | None", with_round: bool) -> Check:
+def check_algorithm(
+    config: Config, project: Project, population: "Population | None", with_round: bool
+) -> Check:
     """Build the algorithm, and make its first server state in a TFF worker; with `with_round`, run its first round there."""
     name = config.algorithm.name
     if population is None:
         if name not in ALGORITHMS:
             import_own(name, project.root, "algorithm.name", ConfigError)
-        return Check("algorithm", True, True, f"{name} can be imported; it is built once the data are there", "")
+        return Check(
+            "algorithm",
+            True,
+            True,
+            f"{name} can be imported; it is built once the data are there",
+            "",
+        )
     with tempfile.TemporaryDirectory(prefix="fedpipe-doctor-") as folder:
         result = _first_steps(config, project, population, Path(folder), with_round)
     if result is None:
         return Check("algorithm", True, True, f"{name} is built and its first state is made", "")
-    metrics = ", ".join(f"{key} {value:.4f}" for key, value in sorted(result.metrics.items()) if key.startswith("train/"))
+    metrics = ", ".join(
+        f"{key} {value:.4f}"
+        for key, value in sorted(result.metrics.items())
+        if key.startswith("train/")
+    )
     return Check(
-        "algorithm", not result.failed, True, f"{name}: round 1 with {result.examples} examples; {metrics}", "see the errors of its clients"
+        "algorithm",
+        not result.failed,
+        True,
+        f"{name}: round 1 with {result.examples} examples; {metrics}",
+        "see the errors of its clients",
     )
 
 
-def _first_steps(config: Config, project: Project, population: "Population", folder: Path, with_round: bool) -> Any:
+def _first_steps(
+    config: Config, project: Project, population: "Population", folder: Path, with_round: bool
+) -> Any:
     """Return the result of round 1, None without it."""
     from fedpipe.algorithms.registry import build_algorithm
     from fedpipe.engine.own_algorithm import OwnAlgorithm
@@ -187,32 +244,50 @@ def _first_steps(config: Config, project: Project, population: "Population", fol
     from fedpipe.steps.sample import draw_plan
 
     manifest = population.manifest
-    local = config.model_copy(update={"runtime": config.runtime.model_copy(update={"remote": [], "groups": config.runtime.set_groups})})
+    local = config.model_copy(
+        update={
+            "runtime": config.runtime.model_copy(
+                update={"remote": [], "groups": config.runtime.set_groups}
+            )
+        }
+    )
     plan = draw_plan(local, population, local.rounds)
     accountant, plan = account_of(local, len(training_clients(local, population)), plan)
     settings = accountant.config if accountant else local
     with borrow_runtime(local.runtime, folder / "worker.log") as runtime:
-        model = build_model(local, tuple(manifest.feature_shape), manifest.num_classes, project.root)
+        model = build_model(
+            local, tuple(manifest.feature_shape), manifest.num_classes, project.root
+        )
         key = noise_key_of(local, folder / "checkpoints")
         arguments = (settings, model, population, folder / "cache", project.root, key)
         if local.algorithm.name in ALGORITHMS:
             algorithm: Any = build_algorithm(*arguments)
         else:
-            algorithm = OwnAlgorithm.build(local.algorithm.name, runtime, build_algorithm, *arguments)
-        with own_code(f"algorithm.name={local.algorithm.name}", ConfigError, "running its first steps"):
+            algorithm = OwnAlgorithm.build(
+                local.algorithm.name, runtime, build_algorithm, *arguments
+            )
+        with own_code(
+            f"algorithm.name={local.algorithm.name}", ConfigError, "running its first steps"
+        ):
             state = runtime.call(algorithm.initialize, what="the initial state")
             runtime.call(algorithm.weights, state, what="the initial weights")
             if not with_round:
                 return None
             first = next(number for number in range(1, len(plan) + 1) if plan.cohort(number))
-            return runtime.call(algorithm.next, state, first, plan.cohort(first), what=f"round {first}")
+            return runtime.call(
+                algorithm.next, state, first, plan.cohort(first), what=f"round {first}"
+            )
 
 
 def _data_check(population: "Population", found: str) -> Check:
     manifest = population.manifest
     clients = len(population.index.client_ids)
     return Check(
-        "data", True, True, f"{found}: {clients} clients, {manifest.num_classes} classes, features {list(manifest.feature_shape)}", ""
+        "data",
+        True,
+        True,
+        f"{found}: {clients} clients, {manifest.num_classes} classes, features {list(manifest.feature_shape)}",
+        "",
     )
 
 
@@ -222,7 +297,9 @@ def _read_first_batch(data: DataConfig, project: Project, size: int) -> Check:
     batch = next(iter(open_source(data, project.root).batches()), None)
     if batch is None:
         raise DataError(f"data.path={data.path}: the source has no examples.")
-    found = f"{_place(data)}: its first {len(batch.y)} examples can be read, of {size / 2**30:.1f} GiB"
+    found = (
+        f"{_place(data)}: its first {len(batch.y)} examples can be read, of {size / 2**30:.1f} GiB"
+    )
     return Check("data", True, True, f"{found}; `fedpipe prepare` reads the rest", "")
 
 

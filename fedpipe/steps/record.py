@@ -38,7 +38,9 @@ _TRAINING = ("train/", "validation/")
 """What was measured in training, and is said of the chosen round beside what the evaluation found."""
 
 
-def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef, project: Project) -> RecordRef:
+def record(
+    config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef, project: Project
+) -> RecordRef:
     """Log what only the end of a run knows, and finish the run.
 
     Raises:
@@ -65,7 +67,9 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
         from fedpipe.models import build_model
 
         manifest = population().manifest
-        return build_model(config, tuple(manifest.feature_shape), manifest.num_classes, project.root)
+        return build_model(
+            config, tuple(manifest.feature_shape), manifest.num_classes, project.root
+        )
 
     _record_training(config, parts, run, trained, population)
     model_id = parts.attempt(MODEL, lambda: _log_model(config, run, trained, population(), model()))
@@ -79,7 +83,9 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
         return register(config, population(), model(), run, model_id, of_model, run_dir, project)
 
     registered = parts.attempt(REGISTERED, register_model) if config.tracking.register else None
-    warnings = parts.attempt("warnings", lambda: find_warnings(trained, evaluated, population)) or []
+    warnings = (
+        parts.attempt("warnings", lambda: find_warnings(trained, evaluated, population)) or []
+    )
     _tag(run, WARNINGS, "\n".join(map(str, warnings)))
     _tag(run, INCOMPLETE, incomplete_text(parts.missing))
     named = dict(parts.missing)
@@ -98,21 +104,41 @@ def record(config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef,
     )
 
 
-def _record_training(config: Config, parts: Parts, run: "TrackedRun", trained: TrainRef, population: Callable[[], "Population"]) -> None:
+def _record_training(
+    config: Config,
+    parts: Parts,
+    run: "TrackedRun",
+    trained: TrainRef,
+    population: Callable[[], "Population"],
+) -> None:
     """Make what training could not leave behind after its last round."""
     from fedpipe.tracking.journal import send_journal
 
     run_dir = Path(trained.run_dir)
     folder = run_dir / LINEAGE
     if UPLOADS in trained.missing:
-        parts.attempt(UPLOADS, lambda: send_journal(run.store, run.run_id, run_dir, min(config.tracking.wait_seconds, _SECOND_WAIT)))
+        parts.attempt(
+            UPLOADS,
+            lambda: send_journal(
+                run.store, run.run_id, run_dir, min(config.tracking.wait_seconds, _SECOND_WAIT)
+            ),
+        )
     if PARTICIPATION in trained.missing:
-        parts.attempt(PARTICIPATION, lambda: _write_participation(config, run, trained, population()))
+        parts.attempt(
+            PARTICIPATION, lambda: _write_participation(config, run, trained, population())
+        )
     if CHAIN in trained.missing:
-        parts.attempt(CHAIN, lambda: run.log_file(write_chain(folder, run.run_id, run.store.label, trained.weights_sha256), LINEAGE))
+        parts.attempt(
+            CHAIN,
+            lambda: run.log_file(
+                write_chain(folder, run.run_id, run.store.label, trained.weights_sha256), LINEAGE
+            ),
+        )
 
 
-def _write_participation(config: Config, run: "TrackedRun", trained: TrainRef, population: "Population") -> None:
+def _write_participation(
+    config: Config, run: "TrackedRun", trained: TrainRef, population: "Population"
+) -> None:
     from fedpipe.steps.history import History
     from fedpipe.types import CohortPlan
 
@@ -127,7 +153,13 @@ def _write_participation(config: Config, run: "TrackedRun", trained: TrainRef, p
         run.log_file(path, LINEAGE)
 
 
-def _log_model(config: Config, run: "TrackedRun", trained: TrainRef, population: "Population", model: "ModelSpec") -> str:
+def _log_model(
+    config: Config,
+    run: "TrackedRun",
+    trained: TrainRef,
+    population: "Population",
+    model: "ModelSpec",
+) -> str:
     """Return the id of the saved model: the one that an earlier try of this step wrote to the same store, or a new one."""
     from fedpipe.models.saved import InputFacts
     from fedpipe.models.weights_io import load_weights
@@ -147,7 +179,13 @@ def _log_model(config: Config, run: "TrackedRun", trained: TrainRef, population:
     return model_id
 
 
-def _log_pictures(parts: Parts, run: "TrackedRun", trained: TrainRef, evaluated: EvalRef, population: Callable[[], "Population"]) -> None:
+def _log_pictures(
+    parts: Parts,
+    run: "TrackedRun",
+    trained: TrainRef,
+    evaluated: EvalRef,
+    population: Callable[[], "Population"],
+) -> None:
     from fedpipe.report.evaluation_plots import client_accuracies, reliability_diagram
     from fedpipe.report.evaluation_tables import read_accuracies, read_reliability
     from fedpipe.report.plots import confusion_matrix, learning_curves
@@ -164,11 +202,18 @@ def _log_pictures(parts: Parts, run: "TrackedRun", trained: TrainRef, evaluated:
     figures: dict[str, Callable[[], Any]] = {
         "learning_curves": lambda: learning_curves(_rows(Path(trained.rounds_table))),
         "confusion_matrix": confusion,
-        "reliability": lambda: reliability_diagram(*read_reliability(Path(evaluated.reliability_table))),
-        "client_accuracies": lambda: client_accuracies(*read_accuracies(Path(evaluated.clients_table))),
+        "reliability": lambda: reliability_diagram(
+            *read_reliability(Path(evaluated.reliability_table))
+        ),
+        "client_accuracies": lambda: client_accuracies(
+            *read_accuracies(Path(evaluated.clients_table))
+        ),
     }
     for name, draw in figures.items():
-        parts.attempt(f"picture {name}", lambda draw=draw, name=name: log_figure(run, draw(), f"plots/{name}.png", run_dir))  # type: ignore[misc]
+        parts.attempt(
+            f"picture {name}",
+            lambda draw=draw, name=name: log_figure(run, draw(), f"plots/{name}.png", run_dir),  # type: ignore[misc]
+        )
 
     def log_population() -> None:
         for picture in write_pictures(population(), run_dir / "population"):
@@ -195,28 +240,51 @@ def _log_tables(
         "evaluation": evaluated.seconds,
     }
     timing = run_dir / TIMING_NAME
-    parts.attempt(f"table {TIMING_NAME}", lambda: write_atomic(timing, json.dumps(seconds, indent=1) + "\n"))
-    parts.attempt(f"table {POPULATION_NAME}", lambda: write_population(population(), run_dir / POPULATION_NAME))
+    parts.attempt(
+        f"table {TIMING_NAME}", lambda: write_atomic(timing, json.dumps(seconds, indent=1) + "\n")
+    )
+    parts.attempt(
+        f"table {POPULATION_NAME}",
+        lambda: write_population(population(), run_dir / POPULATION_NAME),
+    )
     tables = (
-        *(evaluated.metrics, evaluated.confusion_table, evaluated.confusion_counts, evaluated.labels_table),
+        *(
+            evaluated.metrics,
+            evaluated.confusion_table,
+            evaluated.confusion_counts,
+            evaluated.labels_table,
+        ),
         *(evaluated.reliability_table, evaluated.clients_table, evaluated.mistakes_table),
     )
-    made = (Path(trained.rounds_table), *map(Path, tables), run_dir / POPULATION_NAME, timing, Path(data.path) / "manifest.json")
+    made = (
+        Path(trained.rounds_table),
+        *map(Path, tables),
+        run_dir / POPULATION_NAME,
+        timing,
+        Path(data.path) / "manifest.json",
+    )
     logs = (run_dir / "worker.log",)
     for folder, paths in (("tables", made), ("logs", logs)):
         for path in paths:
             if path.exists():
-                parts.attempt(f"upload of {path.name}", lambda path=path, folder=folder: run.log_file(path, folder))  # type: ignore[misc]
+                parts.attempt(
+                    f"upload of {path.name}",
+                    lambda path=path, folder=folder: run.log_file(path, folder),  # type: ignore[misc]
+                )
 
 
-def _log_figures(run: "TrackedRun", trained: TrainRef, evaluated: EvalRef, model_id: str | None) -> dict[str, float]:
+def _log_figures(
+    run: "TrackedRun", trained: TrainRef, evaluated: EvalRef, model_id: str | None
+) -> dict[str, float]:
     """Write the final figures, and those of the best weights; return those of the model that the run results in."""
     run.log_final_metrics(evaluated.final, model_id=None if evaluated.best else model_id)
     if evaluated.best is None:
         return evaluated.final
     rows = _rows(Path(trained.rounds_table))
     row = next((row for row in rows if row["round"] == trained.chosen_round), {})
-    of_model = {key: value for key, value in row.items() if key.startswith(_TRAINING)} | evaluated.best
+    of_model = {
+        key: value for key, value in row.items() if key.startswith(_TRAINING)
+    } | evaluated.best
     run.log_final_metrics(of_model, "best", model_id=model_id)
     return of_model
 
@@ -238,7 +306,10 @@ def failing_with_its_run(config: Config, trained: TrainRef, project: Project) ->
         from fedpipe.tracking.run import TrackedRun
         from fedpipe.tracking.store import open_store
 
-        run = TrackedRun.attach(open_store(project.root, config.tracking.experiment, artifacts_needed=False), trained.run_id)
+        run = TrackedRun.attach(
+            open_store(project.root, config.tracking.experiment, artifacts_needed=False),
+            trained.run_id,
+        )
         run.fail(f"{type(err).__name__}: {err}", killed=not isinstance(err, Exception))
         raise
 
@@ -255,9 +326,14 @@ def read_trained(folder: Path) -> TrainRef:
             values[key] = values[key] and str(folder / Path(values[key]).name)
         return TrainRef(**values)
     except (OSError, ValueError, TypeError, KeyError) as err:
-        raise DataError(f"{folder}: expected a finished training, cannot read its run.json: {err}. Run `fedpipe train` first.") from err
+        raise DataError(
+            f"{folder}: expected a finished training, cannot read its run.json: {err}. Run `fedpipe train` first."
+        ) from err
 
 
 def _rows(table: Path) -> list[dict[str, float]]:
     with table.open(encoding="utf-8", newline="") as file:
-        return [{key.replace("_", "/", 1): float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+        return [
+            {key.replace("_", "/", 1): float(value) for key, value in row.items() if value}
+            for row in csv.DictReader(file)
+        ]

@@ -67,7 +67,10 @@ class Recorder:
         if self._patience is None or best is None or VALIDATION_SCORE not in report.metrics:
             return False
         since = range(best + 1, report.round_num + 1)
-        return sum(not self._rows.get(number, {}).get("cohort/skipped") for number in since) >= self._patience
+        return (
+            sum(not self._rows.get(number, {}).get("cohort/skipped") for number in since)
+            >= self._patience
+        )
 
     def _note(self, number: int) -> int | None:
         """Return the best round up to a row; rows come in the order of their rounds."""
@@ -81,7 +84,9 @@ class Recorder:
         """Write the final weights and the table of rounds."""
         if self._last is not None:
             save_weights(self.final_weights, self._last.weights)
-            write_atomic(self.rounds_table, rounds_csv([self._rows[number] for number in sorted(self._rows)]))
+            write_atomic(
+                self.rounds_table, rounds_csv([self._rows[number] for number in sorted(self._rows)])
+            )
 
 
 def _whole_rows(path: Path) -> dict[int, dict[str, float]]:

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from fedpipe.tracking.run import TrackedRun
     from fedpipe.tracking.store import Store
 
-DECISION_TAG, REPLACED_TAG, RETRAIN_TAG = "fedpipe.decision", "fedpipe.replaced_by", "fedpipe.retrain_of"
+DECISION_TAG, REPLACED_TAG, RETRAIN_TAG = (
+    "fedpipe.decision",
+    "fedpipe.replaced_by",
+    "fedpipe.retrain_of",
+)
 
 logger = logging.getLogger("fedpipe.steps")
 
@@ -59,16 +63,26 @@ def register(
     Raises:
         TrackingError: the store cannot be read or written.
     """
-    from fedpipe.tracking.registry import CHAMPION, champion_of, move_alias, register_version, tag_version
+    from fedpipe.tracking.registry import (
+        CHAMPION,
+        champion_of,
+        move_alias,
+        register_version,
+        tag_version,
+    )
 
     name, score = config.tracking.model_name, metrics.get(VALIDATION_SCORE, math.nan)
     if config.privacy.total_epsilon is not None and not _within_budget(config, population, run):
         return None
     project.private.mkdir(parents=True, exist_ok=True)
-    with file_lock(project.private / "registry.lock"):  # two runs of this project that end together are compared one after the other
+    with file_lock(
+        project.private / "registry.lock"
+    ):  # two runs of this project that end together are compared one after the other
         before = champion_of(run.store, name)
         forgotten = _forgotten_since(project, run_dir)
-        tags = {f"metric.{key}": repr(value) for key, value in metrics.items()} | {"fedpipe.model_id": model_id}
+        tags = {f"metric.{key}": repr(value) for key, value in metrics.items()} | {
+            "fedpipe.model_id": model_id
+        }
         if forgotten:
             tags |= {FORGOTTEN_TAG: json.dumps(forgotten), REASON_TAG: "forgotten while it trained"}
         version = register_version(run.store, name, model_id, run.run_id, tags)
@@ -84,7 +98,16 @@ def register(
             tag_version(run.store, before, {REPLACED_TAG: f"{name}/{version.version}"})
     number = None if before is None else before.version
     known = None if math.isnan(score) else score
-    return RegisteredRef(name, version.version, alias, number, known, measured, config.tracking.min_improvement, reason)
+    return RegisteredRef(
+        name,
+        version.version,
+        alias,
+        number,
+        known,
+        measured,
+        config.tracking.min_improvement,
+        reason,
+    )
 
 
 def _within_budget(config: Config, population: "Population", run: "TrackedRun") -> bool:
@@ -110,7 +133,13 @@ def forgotten_of(version: "ModelVersion") -> tuple[str, ...]:
     return tuple(json.loads(version.tags.get(FORGOTTEN_TAG, "[]")))
 
 
-def _holder(config: Config, population: "Population", model: "ModelSpec", store: "Store", before: "ModelVersion | None") -> Holder | None:
+def _holder(
+    config: Config,
+    population: "Population",
+    model: "ModelSpec",
+    store: "Store",
+    before: "ModelVersion | None",
+) -> Holder | None:
     if before is None:
         return None
     label, forgotten = f"{before.name}/{before.version}", forgotten_of(before)
@@ -123,7 +152,9 @@ def _holder(config: Config, population: "Population", model: "ModelSpec", store:
         return Holder(label, (), None, str(err).rstrip("."))
 
 
-def _accuracy_of(config: Config, population: "Population", model: "ModelSpec", store: "Store", wanted: str) -> float:
+def _accuracy_of(
+    config: Config, population: "Population", model: "ModelSpec", store: "Store", wanted: str
+) -> float:
     """Return the `validation/accuracy` of a registered version on this run's validation examples, which need not be those of its own.
 
     Raises:
@@ -141,8 +172,13 @@ def _accuracy_of(config: Config, population: "Population", model: "ModelSpec", s
     with tempfile.TemporaryDirectory(prefix="fedpipe-model-") as scratch:
         fetched = fetch_model(store, wanted, Path(scratch))
         champion = SavedClassifier.load(fetched.saved_model, wanted)
-        other_labels = fetched.facts.labels != (manifest.vocabulary or ()) and fetched.facts.feature_dtype is not None
-        if other_labels or not champion.fits(tuple(manifest.feature_shape), manifest.num_classes, manifest.feature_dtype):
+        other_labels = (
+            fetched.facts.labels != (manifest.vocabulary or ())
+            and fetched.facts.feature_dtype is not None
+        )
+        if other_labels or not champion.fits(
+            tuple(manifest.feature_shape), manifest.num_classes, manifest.feature_dtype
+        ):
             raise ModelError(
                 f"{wanted} takes other features or tells other classes apart. Set another tracking.model_name for another task."
             )
@@ -165,4 +201,6 @@ def _forgotten_since(project: Project, run_dir: Path) -> list[str]:
     forgotten, table = read_forgotten(project.root), run_dir / LINEAGE / CLIENTS_NAME
     if not forgotten or not table.exists():
         return []
-    return sorted({row.client_id for row in read_clients(table) if row.status == REPORTED} & forgotten)
+    return sorted(
+        {row.client_id for row in read_clients(table) if row.status == REPORTED} & forgotten
+    )

@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from fedpipe.engine.machines import Machines
 
 
-def machines_of(runtime: RuntimeConfig, project: Project, run_name: str, data_md5: str) -> "Machines | None":
+def machines_of(
+    runtime: RuntimeConfig, project: Project, run_name: str, data_md5: str
+) -> "Machines | None":
     """Return the machines of `runtime.remote`, not connected; None if the run is computed here.
 
     Raises:
@@ -24,5 +26,7 @@ def machines_of(runtime: RuntimeConfig, project: Project, run_name: str, data_md
     certificates = project.root / runtime.certs
     client_context(certificates)
     md5 = None if runtime.data == "by_value" else data_md5
-    run = RemoteRun(run_name, certificates, md5, runtime.start_timeout_seconds, runtime.round_timeout_seconds)
+    run = RemoteRun(
+        run_name, certificates, md5, runtime.start_timeout_seconds, runtime.round_timeout_seconds
+    )
     return Machines(runtime.remote, run)

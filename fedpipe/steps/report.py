@@ -39,7 +39,11 @@ class Report:
     def missing(self) -> list[str]:
         """Return the parts that are missing, a line each."""
         named = zip(self.runs, labels(self.runs), strict=True)
-        return [f"{name}: {part}: {why}" for run, name in named for part, why in run.missing_parts.items()]
+        return [
+            f"{name}: {part}: {why}"
+            for run, name in named
+            for part, why in run.missing_parts.items()
+        ]
 
     def to_json(self) -> str:
         """Return where it is, of which runs, in what they differ and what is missing."""
@@ -47,7 +51,12 @@ class Report:
             "path": str(self.path),
             "bytes": self.path.stat().st_size,
             "runs": [
-                {"run_id": run.run_id, "name": name, "status": run.status, "missing": run.missing_parts}
+                {
+                    "run_id": run.run_id,
+                    "name": name,
+                    "status": run.status,
+                    "missing": run.missing_parts,
+                }
                 for run, name in zip(self.runs, labels(self.runs), strict=True)
             ],
             "differs": dict(differing(self.runs)),
@@ -71,14 +80,28 @@ def report(project: Project, wanted: Sequence[str], out: Path | None = None) -> 
     from fedpipe.tracking.store import read_store
 
     if len(wanted) > MOST_RUNS:
-        raise ConfigError(f"report: expected at most {MOST_RUNS} runs side by side, found {len(wanted)}. Name fewer.")
+        raise ConfigError(
+            f"report: expected at most {MOST_RUNS} runs side by side, found {len(wanted)}. Name fewer."
+        )
     if out is not None:
         require_place(out, "the report")
     store = read_store(project.root)
     runs = list({run.info.run_id: run for run in (find_run(store, one) for one in wanted)}.values())
     with TemporaryDirectory(prefix="fedpipe-report-") as scratch:
-        found = tuple(gather(store, run, RunFiles(store, run, folder_of_run(project, run.info.run_id), Path(scratch))) for run in runs)
-    path = out or project.outputs / "reports" / f"report-{'-'.join(run.run_id[:_ID] for run in found)}.html"
+        found = tuple(
+            gather(
+                store,
+                run,
+                RunFiles(store, run, folder_of_run(project, run.info.run_id), Path(scratch)),
+            )
+            for run in runs
+        )
+    path = (
+        out
+        or project.outputs
+        / "reports"
+        / f"report-{'-'.join(run.run_id[:_ID] for run in found)}.html"
+    )
     write_atomic(path, render(found))
     return Report(path, found)
 
@@ -93,7 +116,9 @@ def log_report(run: "TrackedRun", run_dir: Path) -> Path:
     with store.guard(f"read run {run.run_id}"):
         recorded = store.client.get_run(run.run_id)
     with TemporaryDirectory(prefix="fedpipe-report-") as scratch:
-        found = as_finished(gather(store, recorded, RunFiles(store, recorded, run_dir, Path(scratch))))
+        found = as_finished(
+            gather(store, recorded, RunFiles(store, recorded, run_dir, Path(scratch)))
+        )
     write_atomic(run_dir / REPORT_NAME, render([found]))
     run.log_file(run_dir / REPORT_NAME)
     return run_dir / REPORT_NAME

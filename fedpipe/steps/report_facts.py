@@ -59,17 +59,30 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
                 return reader(path)
             missing[part] = _why_not(run, name)
         except (FedpipeError, pa.ArrowException, OSError, ValueError, KeyError, TypeError) as err:
-            missing[part] = f"{name} cannot be read: {type(err).__name__}: {' '.join(str(err).split())[:300]}"
+            missing[part] = (
+                f"{name} cannot be read: {type(err).__name__}: {' '.join(str(err).split())[:300]}"
+            )
         return None
 
     rounds, sweep = rounds_of(store, run), None
     if SPACE in run.data.tags:
         view = read_sweep(store, info.run_id)
         # One that is going on has not listed its children yet; children that failed before they had a run are in that list alone.
-        listed = read(facts.SWEEP, _children, "sweep/children.json") if files.find("sweep/children.json") is not None else None
-        sweep = Sweep(view.metric, view.direction, view.keys, listed if listed is not None else [asdict(one) for one in view.children])
+        listed = (
+            read(facts.SWEEP, _children, "sweep/children.json")
+            if files.find("sweep/children.json") is not None
+            else None
+        )
+        sweep = Sweep(
+            view.metric,
+            view.direction,
+            view.keys,
+            listed if listed is not None else [asdict(one) for one in view.children],
+        )
     if not rounds:
-        missing[facts.ROUNDS] = f"The run, {info.status.lower()}, has no metrics of any round in {store.label}."
+        missing[facts.ROUNDS] = (
+            f"The run, {info.status.lower()}, has no metrics of any round in {store.label}."
+        )
     labels = read(facts.CONFUSION, read_labels, "tables/labels.csv") or []
     confusion = read(facts.CONFUSION, lambda path: read_confusion(path, labels)) if labels else None
     if confusion is None and labels and "cannot be read" not in missing[facts.CONFUSION]:
@@ -78,8 +91,14 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
         if confusion is None:
             missing[facts.CONFUSION] = why
     mistakes = read(facts.MISTAKES, read_mistakes)
-    if mistakes is None and files.find(_TABLES[facts.POPULATION]) is not None and "cannot" not in missing[facts.MISTAKES]:
-        del missing[facts.MISTAKES]  # it has the tables of this version, and so had no pictures to keep
+    if (
+        mistakes is None
+        and files.find(_TABLES[facts.POPULATION]) is not None
+        and "cannot" not in missing[facts.MISTAKES]
+    ):
+        del missing[
+            facts.MISTAKES
+        ]  # it has the tables of this version, and so had no pictures to keep
     return RunFacts(
         run_id=info.run_id,
         name=str(info.run_name or info.run_id),
@@ -120,14 +139,19 @@ def _why_not(run: "Run", name: str) -> str:
 
 def _accuracies(path: Path) -> list[ClientAccuracy]:
     return [
-        ClientAccuracy(row["client_id"], row["held_out"], row["predictions"], row["accuracy"], row.get("gain"))
+        ClientAccuracy(
+            row["client_id"], row["held_out"], row["predictions"], row["accuracy"], row.get("gain")
+        )
         for row in read_client_rows(path)
     ]
 
 
 def _children(path: Path) -> list[dict[str, Any]]:
     names = ("number", "name", "state", "value", "params")
-    return [{name: child[name] for name in names} for child in json.loads(path.read_text(encoding="utf-8"))]
+    return [
+        {name: child[name] for name in names}
+        for child in json.loads(path.read_text(encoding="utf-8"))
+    ]
 
 
 def _seconds(path: Path) -> dict[str, float]:

@@ -90,7 +90,10 @@ def reproduce(project: Project, wanted: str, say: Callable[[str], None]) -> Repr
     _refuse(run_id, run.info.status, commit)
     with tempfile.TemporaryDirectory(prefix="fedpipe-reproduce-") as name:
         kept = Path(name)
-        needed = {part: read_artifact(store, run, f"{LINEAGE}/{part}", kept) for part in (PARAMS_NAME, WEIGHTS_NAME)}
+        needed = {
+            part: read_artifact(store, run, f"{LINEAGE}/{part}", kept)
+            for part in (PARAMS_NAME, WEIGHTS_NAME)
+        }
         missing = [part for part, path in needed.items() if path is None]
         if missing:
             raise ConfigError(
@@ -99,12 +102,21 @@ def reproduce(project: Project, wanted: str, say: Callable[[str], None]) -> Repr
             )
         patch = read_artifact(store, run, f"{LINEAGE}/{PATCH_NAME}", kept)
         notes = _notes(project, tags, commit, patch)
-        say(f"commit {commit[:12]}{' and the changes that the run had' if patch else ''}, in a work tree of its own")
+        say(
+            f"commit {commit[:12]}{' and the changes that the run had' if patch else ''}, in a work tree of its own"
+        )
         with worktree_of(project, commit, patch) as there:
             how, verified = _bring_data(there, tags["dvc.data_md5"], say)
             say("the run, with the settings that it had")
             params = needed[PARAMS_NAME]
-            summary = _run(there, kept, Path(str(params)), str(run.info.run_name), _same_groups(tags, Path(str(params))), verified)
+            summary = _run(
+                there,
+                kept,
+                Path(str(params)),
+                str(run.info.run_name),
+                _same_groups(tags, Path(str(params))),
+                verified,
+            )
             if summary["data_md5"] != tags["dvc.data_md5"]:
                 raise DataError(
                     f"run {run_id}: expected data with md5 {tags['dvc.data_md5']}, found {summary['data_md5']} ({how}). "
@@ -120,7 +132,11 @@ def reproduce(project: Project, wanted: str, say: Callable[[str], None]) -> Repr
             else:
                 difference = _compare(store, run, kept, folder / "weights", recorded, found)
     same = "identical but for the noise" if secret else "identical"
-    names = sorted(key for key in tags.keys() | now if key.startswith(_COMPARED) and tags.get(key) != now.get(key))
+    names = sorted(
+        key
+        for key in tags.keys() | now
+        if key.startswith(_COMPARED) and tags.get(key) != now.get(key)
+    )
     return Reproduction(
         run_id=run_id,
         result=same if difference.round_num is None else "differs",
@@ -135,9 +151,13 @@ def reproduce(project: Project, wanted: str, say: Callable[[str], None]) -> Repr
 
 def _refuse(run_id: str, status: str, commit: str) -> None:
     if status != "FINISHED":
-        raise ConfigError(f"run {run_id}: expected a run that finished, found it {status}. Bring it to its end (`fedpipe resume`).")
+        raise ConfigError(
+            f"run {run_id}: expected a run that finished, found it {status}. Bring it to its end (`fedpipe resume`)."
+        )
     if commit == "none":
-        raise ConfigError(f"run {run_id}: expected a run with a git commit, found it was made without one, and cannot be repeated.")
+        raise ConfigError(
+            f"run {run_id}: expected a run with a git commit, found it was made without one, and cannot be repeated."
+        )
 
 
 def _notes(project: Project, tags: Mapping[str, str], commit: str, patch: Path | None) -> list[str]:
@@ -149,7 +169,9 @@ def _notes(project: Project, tags: Mapping[str, str], commit: str, patch: Path |
     lock = file_at(project, commit, "uv.lock")
     here = project.root / "uv.lock"
     if lock is not None and here.exists() and here.read_bytes() != lock:
-        notes.append("uv.lock was another at the run's commit; the code of the run was run with the packages installed here")
+        notes.append(
+            "uv.lock was another at the run's commit; the code of the run was run with the packages installed here"
+        )
     return notes
 
 
@@ -160,9 +182,16 @@ def _same_groups(tags: Mapping[str, str], params: Path) -> list[str]:
     """
     groups = tags.get("algorithm.groups", "")
     named = ALGORITHMS.get(read_params(params).get("algorithm", {}).get("name", ""))
-    ignored = named is not None and named.ignored("runtime.groups")  # `centralized`, whose one pool counts as a group
-    here = ["-S", "runtime.remote=[]"] if read_params(params).get("runtime", {}).get("remote") else []
-    return [*(["-S", f"runtime.groups={groups}"] if groups.isdigit() and not ignored else []), *here]
+    ignored = named is not None and named.ignored(
+        "runtime.groups"
+    )  # `centralized`, whose one pool counts as a group
+    here = (
+        ["-S", "runtime.remote=[]"] if read_params(params).get("runtime", {}).get("remote") else []
+    )
+    return [
+        *(["-S", f"runtime.groups={groups}"] if groups.isdigit() and not ignored else []),
+        *here,
+    ]
 
 
 def _bring_data(there: Project, md5: str, say: Callable[[str], None]) -> tuple[str, bool]:
@@ -180,22 +209,56 @@ def _bring_data(there: Project, md5: str, say: Callable[[str], None]) -> tuple[s
         return f"prepared again: not in DVC's cache and remote: {str(err)[:300]}", False
     found = dvc_md5(there.shards)
     if found != md5:
-        raise DataError(f"{there.shards}: expected the data with md5 {md5}, as DVC pulled them, found {found}.")
+        raise DataError(
+            f"{there.shards}: expected the data with md5 {md5}, as DVC pulled them, found {found}."
+        )
     return "pulled through DVC", True
 
 
-def _run(there: Project, scratch: Path, params: Path, name: str, options: list[str], verified: bool) -> dict[str, Any]:
+def _run(
+    there: Project, scratch: Path, params: Path, name: str, options: list[str], verified: bool
+) -> dict[str, Any]:
     """Return the summary of `fedpipe run` by the work tree's own code, in a store that is thrown away."""
-    path = os.pathsep.join([str(_code_of(there, scratch)), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = repository_environment(there.root) | {"PYTHONPATH": path, "MLFLOW_TRACKING_URI": f"sqlite:///{scratch / 'mlflow.db'}"}
-    for variable in ("DVC_STAGE", "DVC_EXP_NAME", "MLFLOW_DEFAULT_ARTIFACT_ROOT"):  # the last is the team's bucket
+    path = os.pathsep.join(
+        [str(_code_of(there, scratch)), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
+    environment = repository_environment(there.root) | {
+        "PYTHONPATH": path,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{scratch / 'mlflow.db'}",
+    }
+    for variable in (
+        "DVC_STAGE",
+        "DVC_EXP_NAME",
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT",
+    ):  # the last is the team's bucket
         environment.pop(variable, None)
     if verified:
-        environment["DVC_STAGE"] = "reproduce"  # the shards are verified and DVC is not asked: what they were made from may not be here
-    command = [sys.executable, "-P", "-m", "fedpipe", "run", "--json", "--params", str(params), "--name", f"reproduce-{name}", *options]
+        environment["DVC_STAGE"] = (
+            "reproduce"  # the shards are verified and DVC is not asked: what they were made from may not be here
+        )
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "fedpipe",
+        "run",
+        "--json",
+        "--params",
+        str(params),
+        "--name",
+        f"reproduce-{name}",
+        *options,
+    ]
     out, err = scratch / "stdout", scratch / "stderr"
     with out.open("w") as stdout, err.open("w") as stderr:
-        process = subprocess.Popen(command, cwd=there.root, env=environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+        process = subprocess.Popen(
+            command,
+            cwd=there.root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+        )
         try:
             code = process.wait()
         except BaseException:
@@ -207,8 +270,12 @@ def _run(there: Project, scratch: Path, params: Path, name: str, options: list[s
                 process.wait()
             raise
     if code not in (0, INCOMPLETE_EXIT_CODE):  # a picture that fails changes no weights
-        reason = program_error(err.read_text(encoding="utf-8", errors="replace")) or "it gave no reason"
-        raise RoundError(f"the run failed with exit code {code}: {reason.removeprefix('fedpipe: ')}")
+        reason = (
+            program_error(err.read_text(encoding="utf-8", errors="replace")) or "it gave no reason"
+        )
+        raise RoundError(
+            f"the run failed with exit code {code}: {reason.removeprefix('fedpipe: ')}"
+        )
     summary: dict[str, Any] = json.loads(out.read_text(encoding="utf-8").splitlines()[-1])
     return summary
 
@@ -223,19 +290,32 @@ def _code_of(there: Project, scratch: Path) -> Path:
     return folder
 
 
-def _compare(store: Any, run: Any, scratch: Path, folder: Path, recorded: list[dict[str, Any]], found: list[dict[str, Any]]) -> Difference:
+def _compare(
+    store: Any,
+    run: Any,
+    scratch: Path,
+    folder: Path,
+    recorded: list[dict[str, Any]],
+    found: list[dict[str, Any]],
+) -> Difference:
     from fedpipe.models.weights_io import load_weights
     from fedpipe.tracking.artifacts import artifact_names, read_artifact
     from fedpipe.types import Weights
 
     last = max((int(line["round"]) for line in recorded), default=0)
-    files = {int(name[6:-12]): name for name in artifact_names(store, run, "weights") if name.startswith("round_")}
+    files = {
+        int(name[6:-12]): name
+        for name in artifact_names(store, run, "weights")
+        if name.startswith("round_")
+    }
     files[last] = "last.safetensors"
 
     def weights(number: int) -> tuple[Weights, Weights]:
         path = read_artifact(store, run, f"weights/{files[number]}", scratch)
         if path is None:
-            raise ConfigError(f"run {run.info.run_id}: expected its weights/{files[number]}, found none.")
+            raise ConfigError(
+                f"run {run.info.run_id}: expected its weights/{files[number]}, found none."
+            )
         return load_weights(path), load_weights(folder / files[number])
 
     kept = [number for number, name in files.items() if (folder / name).exists()]
@@ -243,7 +323,10 @@ def _compare(store: Any, run: Any, scratch: Path, folder: Path, recorded: list[d
 
 
 def _but_for_the_noise(
-    tags: Mapping[str, str], now: Mapping[str, str], recorded: list[dict[str, Any]], found: list[dict[str, Any]]
+    tags: Mapping[str, str],
+    now: Mapping[str, str],
+    recorded: list[dict[str, Any]],
+    found: list[dict[str, Any]],
 ) -> Difference:
     """Return the first difference of two private runs that is not noise: another plan counts as round 0."""
     if tags.get("fedpipe.plan_sha256") != now.get("fedpipe.plan_sha256"):
@@ -261,6 +344,10 @@ def _but_for_the_noise(
 
 def _lines(path: Path | None) -> list[dict[str, Any]]:
     try:
-        return [json.loads(line) for line in Path(str(path)).read_text(encoding="utf-8").splitlines()]
+        return [
+            json.loads(line) for line in Path(str(path)).read_text(encoding="utf-8").splitlines()
+        ]
     except (OSError, ValueError) as err:
-        raise ConfigError(f"{path}: expected a line of JSON a round, found {err}. The commit's code may be older.") from err
+        raise ConfigError(
+            f"{path}: expected a line of JSON a round, found {err}. The commit's code may be older."
+        ) from err

@@ -37,9 +37,17 @@ def find_interrupted(project: Project, wanted: str | None) -> RunState | None:
         return next((state for state in (*first, *then) if not state.is_alive()), None)
     found = run_named(states, wanted)
     if found.values["entry"] == "dvc" and not found.finished:
-        raise ConfigError(f"run {wanted}: DVC's stage train started it, and DVC goes on with it: run `dvc repro`.")
-    if found.values["entry"] == "sweep" and found.values["status"] not in (FINISHED, "pruned", "failed"):
-        raise ConfigError(f"run {wanted}: the sweep {found.values['sweep']} started it, and goes on with it: run `fedpipe sweep` again.")
+        raise ConfigError(
+            f"run {wanted}: DVC's stage train started it, and DVC goes on with it: run `dvc repro`."
+        )
+    if found.values["entry"] == "sweep" and found.values["status"] not in (
+        FINISHED,
+        "pruned",
+        "failed",
+    ):
+        raise ConfigError(
+            f"run {wanted}: the sweep {found.values['sweep']} started it, and goes on with it: run `fedpipe sweep` again."
+        )
     if found.is_alive():
         raise ConfigError(f"run {wanted} is still running. Wait until it has finished.")
     return found
@@ -59,16 +67,31 @@ def run_named(states: Sequence[RunState], wanted: str) -> RunState:
         if wanted in (state.values.get("mlflow_run_id"), state.folder.name, state.name):
             return state
     matches = [
-        state for state in states if len(wanted) >= SHORTEST_PREFIX and str(state.values.get("mlflow_run_id", "")).startswith(wanted)
+        state
+        for state in states
+        if len(wanted) >= SHORTEST_PREFIX
+        and str(state.values.get("mlflow_run_id", "")).startswith(wanted)
     ]
     if len(matches) == 1:
         return matches[0]
     if matches:
-        runs = shorten([f"{state.values['mlflow_run_id'][:12]} ({state.name})" for state in matches], 5)
-        raise ConfigError(f"run {wanted}: more than one run id begins so: {runs}. Type more of it, or the name.")
+        runs = shorten(
+            [f"{state.values['mlflow_run_id'][:12]} ({state.name})" for state in matches], 5
+        )
+        raise ConfigError(
+            f"run {wanted}: more than one run id begins so: {runs}. Type more of it, or the name."
+        )
     names = [state.folder.name for state in states]
-    newest = f"The newest runs are: {shorten(names, 3)}." if names else "It has no runs yet: start one with `fedpipe run`."
-    raise ConfigError(f"run {wanted}: no such run in this project. {did_you_mean(wanted, names)} {newest}".replace("  ", " "))
+    newest = (
+        f"The newest runs are: {shorten(names, 3)}."
+        if names
+        else "It has no runs yet: start one with `fedpipe run`."
+    )
+    raise ConfigError(
+        f"run {wanted}: no such run in this project. {did_you_mean(wanted, names)} {newest}".replace(
+            "  ", " "
+        )
+    )
 
 
 def find_trained(project: Project, wanted: str | None) -> RunState | None:
@@ -84,7 +107,9 @@ def find_trained(project: Project, wanted: str | None) -> RunState | None:
     if state.is_alive():
         raise ConfigError(f"run {wanted} is still running; wait for it to finish.")
     if not state.finished:
-        raise ConfigError(f"run {wanted}: expected a run that finished, found one that was interrupted. Run `fedpipe resume {wanted}`.")
+        raise ConfigError(
+            f"run {wanted}: expected a run that finished, found one that was interrupted. Run `fedpipe resume {wanted}`."
+        )
     return state
 
 
@@ -115,7 +140,15 @@ def record_again(project: Project, state: RunState) -> dict[str, Any]:
         evaluated = evaluate(config, data, trained, state.folder, project)
         recorded = record(config, data, trained, evaluated, project)
         earlier = state.values.get("summary") or {}
-        summary = summarize(project, data, trained, evaluated, recorded, state.values.get("flow_run_id"), trained.seconds)
+        summary = summarize(
+            project,
+            data,
+            trained,
+            evaluated,
+            recorded,
+            state.values.get("flow_run_id"),
+            trained.seconds,
+        )
         summary |= {key: earlier[key] for key in ("git_commit", "seconds") if key in earlier}
         state.update(summary=summary, incomplete=summary["incomplete"])
     return summary
@@ -163,6 +196,8 @@ def send_journals(project: Project) -> dict[str, int]:
             with state.alive():
                 tracking = state.config.tracking
                 store = open_store(project.root, tracking.experiment)
-                send_journal(store, state.values["mlflow_run_id"], state.folder, tracking.wait_seconds)
+                send_journal(
+                    store, state.values["mlflow_run_id"], state.folder, tracking.wait_seconds
+                )
             sent[state.name] = left
     return sent

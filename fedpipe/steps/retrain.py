@@ -64,10 +64,14 @@ def plan_retraining(project: Project, model_name: str) -> Retraining:
     from fedpipe.tracking.registry import CHAMPION, champion_of
     from fedpipe.tracking.store import has_store, read_store
 
-    champion = champion_of(read_store(project.root), model_name) if has_store(project.root) else None
+    champion = (
+        champion_of(read_store(project.root), model_name) if has_store(project.root) else None
+    )
     if champion is None:
         found = model_versions(read_store(project.root)) if has_store(project.root) else []
-        others = shorten(dict.fromkeys(version.name for version in found if CHAMPION in version.aliases))
+        others = shorten(
+            dict.fromkeys(version.name for version in found if CHAMPION in version.aliases)
+        )
         known = f"those with a champion: {others}" if others else "no model has a champion"
         raise TrackingError(
             f"--retrain: expected a champion of the registered model '{model_name}', found none. Forget without --retrain, or name another "
@@ -75,11 +79,19 @@ def plan_retraining(project: Project, model_name: str) -> Retraining:
         )
     store, label = read_store(project.root), f"{champion.name}/{champion.version}"
     with tempfile.TemporaryDirectory(prefix="fedpipe-retrain-") as scratch:
-        kept = read_artifact(store, find_run(store, label), f"{LINEAGE}/{PARAMS_NAME}", Path(scratch))
+        kept = read_artifact(
+            store, find_run(store, label), f"{LINEAGE}/{PARAMS_NAME}", Path(scratch)
+        )
         if kept is None:
-            raise TrackingError(f"{label}: expected its run to have kept {LINEAGE}/{PARAMS_NAME}, found none: it cannot be trained again.")
+            raise TrackingError(
+                f"{label}: expected its run to have kept {LINEAGE}/{PARAMS_NAME}, found none: it cannot be trained again."
+            )
         values = read_params(kept)
-    values["tracking"] = {**(values.get("tracking") or {}), "register": True, "model_name": model_name}
+    values["tracking"] = {
+        **(values.get("tracking") or {}),
+        "register": True,
+        "model_name": model_name,
+    }
     try:
         config = parse_config(values, f"settings of {label}")
     except ConfigError as err:

@@ -76,7 +76,9 @@ def find_run_shards(project: Project, data: RunData) -> Path:
     """
     if data.md5 is None:
         if not (project.shards / MANIFEST_NAME).is_file():
-            raise DataError(f"{project.shards}: expected shards, found none. {how_to_make(project, data.settings)}")
+            raise DataError(
+                f"{project.shards}: expected shards, found none. {how_to_make(project, data.settings)}"
+            )
         return project.shards
     for folder in _candidates(project, data.path):
         if _has_md5(folder, data.md5):
@@ -84,10 +86,15 @@ def find_run_shards(project: Project, data: RunData) -> Path:
     later = shards_folder(data.settings, project)
     if (later / MANIFEST_NAME).is_file():
         logger.warning(
-            "%s: these are a later version than the run trained on, made after clients were forgotten or files changed.", data.title
+            "%s: these are a later version than the run trained on, made after clients were forgotten or files changed.",
+            data.title,
         )
         return later
-    there = "Other shards are there: of other settings, or a later version. " if any(_candidates(project, None)) else ""
+    there = (
+        "Other shards are there: of other settings, or a later version. "
+        if any(_candidates(project, None))
+        else ""
+    )
     raise DataError(
         f"{data.title}: expected its shards (DVC md5 {data.md5}) on this machine, found none. {there}"
         f"{how_to_make(project, data.settings, data.md5)}"
@@ -127,8 +134,14 @@ def _newest(project: Project, of_runs: bool) -> RunData:
     if newest is None:
         return _of_params(project)
     manifest = project.shards / MANIFEST_NAME
-    prepared_later = manifest.is_file() and manifest.stat().st_mtime > float(newest.values.get("begun", 0))
-    if prepared_later and not of_runs and not _has_md5(project.shards, str(newest.values["data_md5"])):
+    prepared_later = manifest.is_file() and manifest.stat().st_mtime > float(
+        newest.values.get("begun", 0)
+    )
+    if (
+        prepared_later
+        and not of_runs
+        and not _has_md5(project.shards, str(newest.values["data_md5"]))
+    ):
         return _of_params(project)
     return _of_state(newest)
 
@@ -155,10 +168,17 @@ def _named(project: Project, wanted: str) -> RunData:
     with tempfile.TemporaryDirectory(prefix="fedpipe-run-data-") as scratch:
         params = read_artifact(store, run, f"{LINEAGE}/{PARAMS_NAME}", Path(scratch))
         if params is None or "dvc.data_md5" not in tags:
-            raise TrackingError(f"run {run_id}: expected {LINEAGE}/{PARAMS_NAME} among its files, found none. Name another run.")
+            raise TrackingError(
+                f"run {run_id}: expected {LINEAGE}/{PARAMS_NAME} among its files, found none. Name another run."
+            )
         values = read_params(params)
     described = _described(str(run.info.run_name), values.get("data") or {})
-    return replace(described, md5=str(tags["dvc.data_md5"]), run_id=run_id, population=str(tags.get(POPULATION_TAG, "")))
+    return replace(
+        described,
+        md5=str(tags["dvc.data_md5"]),
+        run_id=run_id,
+        population=str(tags.get(POPULATION_TAG, "")),
+    )
 
 
 def _of_state(state: RunState) -> RunData:

@@ -21,7 +21,12 @@ class RunFiles:
 
     def __init__(self, store: "Store", run: "Run", folder: Path | None, scratch: Path) -> None:
         """Take the run; `folder` is its own on this machine, if it has one, `scratch` takes what is fetched."""
-        self._store, self._run, self._folder, self._scratch = store, run, folder, scratch / str(run.info.run_id)
+        self._store, self._run, self._folder, self._scratch = (
+            store,
+            run,
+            folder,
+            scratch / str(run.info.run_id),
+        )
 
     def find(self, artifact: str) -> Path | None:
         """Return a file with an artifact such as `tables/rounds.csv`, None if the run left none.
@@ -40,4 +45,11 @@ class RunFiles:
 
 def folder_of_run(project: Project, run_id: str) -> Path | None:
     """Return the folder of an MLflow run's files on this machine, None if there is none."""
-    return next((state.folder for state in all_states(project) if state.values.get("mlflow_run_id") == run_id), None)
+    return next(
+        (
+            state.folder
+            for state in all_states(project)
+            if state.values.get("mlflow_run_id") == run_id
+        ),
+        None,
+    )

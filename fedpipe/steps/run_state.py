@@ -84,7 +84,9 @@ class RunState:
             try:
                 stack.enter_context(file_lock(lock, 1))  # who asks `is_alive` holds it for a moment
             except Timeout as err:
-                raise ConfigError(f"run {self.name}: it is still running. Wait for it to finish. {lock_help(lock)}".rstrip()) from err
+                raise ConfigError(
+                    f"run {self.name}: it is still running. Wait for it to finish. {lock_help(lock)}".rstrip()
+                ) from err
             yield
 
 
@@ -107,7 +109,13 @@ def begin(project: Project, name: str, config: Config, entry: str, **asked: Any)
             break
         except FileExistsError:
             number += 1
-    about = {"name": name, "entry": entry, "status": STARTED, "begun": time.time(), "key": uuid.uuid4().hex}
+    about = {
+        "name": name,
+        "entry": entry,
+        "status": STARTED,
+        "begun": time.time(),
+        "key": uuid.uuid4().hex,
+    }
     state = RunState(folder, about | {"config": config.model_dump(mode="json"), **asked})
     state.update()
     return state
@@ -125,7 +133,11 @@ def read_state(folder: Path) -> RunState | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as err:
-        logger.warning("%s: expected the state of a run, cannot read it: %s. That run cannot go on.", folder / STATE_NAME, err)
+        logger.warning(
+            "%s: expected the state of a run, cannot read it: %s. That run cannot go on.",
+            folder / STATE_NAME,
+            err,
+        )
         return None
 
 
@@ -147,7 +159,11 @@ def all_states(project: Project) -> list[RunState]:
 def refuse_changes(state: RunState, config: Config) -> None:
     """Raise ConfigError, with the difference, if the settings are not those that the run was started with."""
     then, now = flatten_result(state.config), flatten_result(config)
-    changed = [f"{key}={then.get(key)} then, {now.get(key)} now" for key in sorted(then | now) if then.get(key) != now.get(key)]
+    changed = [
+        f"{key}={then.get(key)} then, {now.get(key)} now"
+        for key in sorted(then | now)
+        if then.get(key) != now.get(key)
+    ]
     if changed:
         raise ConfigError(
             f"run {state.name}: expected the settings that it was started with, found {'; '.join(changed)}. Put these back, or start a new "
@@ -187,7 +203,11 @@ def removed_if_refused(state: RunState) -> Iterator[None]:
         yield
     except (ConfigError, ModelError, PlanError):
         now = read_state(state.folder)
-        if now is not None and now.values["status"] == STARTED and "mlflow_run_id" not in now.values:
+        if (
+            now is not None
+            and now.values["status"] == STARTED
+            and "mlflow_run_id" not in now.values
+        ):
             shutil.rmtree(state.folder, ignore_errors=True)
         raise
 
@@ -198,7 +218,9 @@ def current_run() -> RunState | None:
 
 
 @contextmanager
-def run_of_flow(project: Project, name: str, config: Config, flow_run_id: str, **asked: Any) -> Iterator[RunState]:
+def run_of_flow(
+    project: Project, name: str, config: Config, flow_run_id: str, **asked: Any
+) -> Iterator[RunState]:
     """Give the run of a flow run, held by this process: the one that is going on here, that of an earlier try of the same flow run, or
     a new one."""
     run = current_run()
@@ -206,7 +228,11 @@ def run_of_flow(project: Project, name: str, config: Config, flow_run_id: str, *
         run.update(flow_run_id=flow_run_id)
         yield run
         return
-    earlier = (state for state in all_states(project) if state.values.get("flow_run_id") == flow_run_id and not state.finished)
+    earlier = (
+        state
+        for state in all_states(project)
+        if state.values.get("flow_run_id") == flow_run_id and not state.finished
+    )
     run = next(earlier, None) or begin(project, name, config, "run", **asked)
     with running(run):
         refuse_changes(run, config)

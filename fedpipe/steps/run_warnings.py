@@ -54,7 +54,9 @@ class RunWarning:
         return f"{self.what} {self.help}"
 
 
-def find_warnings(trained: TrainRef, evaluated: EvalRef, population: "Callable[[], Population]") -> list[RunWarning]:
+def find_warnings(
+    trained: TrainRef, evaluated: EvalRef, population: "Callable[[], Population]"
+) -> list[RunWarning]:
     """Return what makes the result of a finished run doubtful, the gravest first.
 
     Args:
@@ -68,12 +70,20 @@ def find_warnings(trained: TrainRef, evaluated: EvalRef, population: "Callable[[
     from fedpipe.tracking.journal import read_refused
 
     with Path(trained.rounds_table).open(encoding="utf-8", newline="") as file:
-        rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+        rows = [
+            {key: float(value) for key, value in row.items() if value}
+            for row in csv.DictReader(file)
+        ]
     warnings = [*loss_warnings(rows), *not_a_number_warnings(rows, evaluated)]
     refused = read_refused(Path(trained.run_dir))
     if refused:
         text = f"The store refused {len(refused)} values: {shorten(refused, 3)}."
-        warnings.append(RunWarning(text, f"Rename them (a name may have {ALLOWED}); their values are in tables/rounds.csv."))
+        warnings.append(
+            RunWarning(
+                text,
+                f"Rename them (a name may have {ALLOWED}); their values are in tables/rounds.csv.",
+            )
+        )
     data = population()
     warnings += one_class_warnings(evaluated, data)
     examples = data.central_test()
@@ -90,7 +100,11 @@ def loss_warnings(rows: Sequence[Row]) -> Iterator[RunWarning]:
         rows: of the rounds, with `round`, `test_loss` and `validation_loss`.
     """
     for split in ("test", "validation"):
-        losses = [(int(row["round"]), row[f"{split}_loss"]) for row in rows if math.isfinite(row.get(f"{split}_loss", math.nan))]
+        losses = [
+            (int(row["round"]), row[f"{split}_loss"])
+            for row in rows
+            if math.isfinite(row.get(f"{split}_loss", math.nan))
+        ]
         if len(losses) < 2:
             continue
         (_, first), (_, last) = losses[0], losses[-1]
@@ -117,8 +131,13 @@ def not_a_number_warnings(rows: Sequence[Row], evaluated: EvalRef) -> Iterator[R
             if key.endswith(("/loss", "/accuracy")) and not math.isfinite(value):
                 broken.setdefault(f"{which}/{key}", -1)
     if broken:
-        places = [key if number < 0 else f"{key} (first in round {number})" for key, number in broken.items()]
-        yield RunWarning(f"Not a finite number: {shorten(places, 4)}.", f"Lower {_RATES}, or scale the features.")
+        places = [
+            key if number < 0 else f"{key} (first in round {number})"
+            for key, number in broken.items()
+        ]
+        yield RunWarning(
+            f"Not a finite number: {shorten(places, 4)}.", f"Lower {_RATES}, or scale the features."
+        )
 
 
 def one_class_warnings(evaluated: EvalRef, population: "Population") -> Iterator[RunWarning]:
@@ -132,7 +151,11 @@ def one_class_warnings(evaluated: EvalRef, population: "Population") -> Iterator
     names = label_names(population)
     confusion = read_confusion(Path(evaluated.confusion_counts), names)
     predicted = confusion.predicted_classes()
-    if len(predicted) == 1 and confusion.num_classes > 1 and np.count_nonzero(confusion.examples()) > 1:
+    if (
+        len(predicted) == 1
+        and confusion.num_classes > 1
+        and np.count_nonzero(confusion.examples()) > 1
+    ):
         text = f"The model predicts the class '{drawn(names[int(predicted[0])])}' for all {confusion.total} test examples."
         yield RunWarning(text, f"Train for more rounds, change {_RATES}, or scale the features.")
 
@@ -171,7 +194,12 @@ def label_warnings(manifest: "Manifest", labels: npt.NDArray[np.int32]) -> Itera
     names = manifest.vocabulary or ()
     is_number = all(name.lstrip("-").isdecimal() for name in names)
     examples = sum(manifest.examples.values())
-    if manifest.num_classes > _MANY_CLASSES and is_number and len(labels) and examples < _FEW_EXAMPLES * manifest.num_classes:
+    if (
+        manifest.num_classes > _MANY_CLASSES
+        and is_number
+        and len(labels)
+        and examples < _FEW_EXAMPLES * manifest.num_classes
+    ):
         yield RunWarning(
             f"The labels are whole numbers, {manifest.num_classes} classes with {examples / manifest.num_classes:.1f} examples each: "
             "they look like a quantity, and the model tells classes apart.",

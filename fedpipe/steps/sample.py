@@ -24,7 +24,9 @@ def sample_clients(config: Config, data: DataRef, run_dir: Path) -> PlanRef:
     """
     from fedpipe.data.population import Population
 
-    text = draw_plan(config, Population.open(Path(data.path), verify=False), config.rounds).to_json()
+    text = draw_plan(
+        config, Population.open(Path(data.path), verify=False), config.rounds
+    ).to_json()
     path = run_dir / PLAN_NAME
     write_atomic(path, text)
     return PlanRef(str(path), hashlib.sha256(text.encode()).hexdigest(), str(run_dir))
@@ -36,7 +38,11 @@ def draw_plan(config: Config, population: "Population", rounds: int) -> CohortPl
     from fedpipe.models.federated import training_clients
 
     clients = training_clients(config, population)
-    examples = population.training_sizes(clients).tolist() if config.cohort.strategy == "weighted" else None
+    examples = (
+        population.training_sizes(clients).tolist()
+        if config.cohort.strategy == "weighted"
+        else None
+    )
     return plan_cohorts(clients, config.cohort, rounds, config.seed, examples)
 
 
@@ -49,8 +55,12 @@ def read_plan(ref: PlanRef) -> CohortPlan:
     try:
         text = Path(ref.path).read_text(encoding="utf-8")
     except OSError as err:
-        raise PlanError(f"{ref.path}: expected the run's cohort plan, cannot read it: {err}. Start the run again.") from err
+        raise PlanError(
+            f"{ref.path}: expected the run's cohort plan, cannot read it: {err}. Start the run again."
+        ) from err
     found = hashlib.sha256(text.encode()).hexdigest()
     if found != ref.sha256:
-        raise PlanError(f"{ref.path}: expected a plan with sha256 {ref.sha256[:12]}, found {found[:12]}. Start the run again.")
+        raise PlanError(
+            f"{ref.path}: expected a plan with sha256 {ref.sha256[:12]}, found {found[:12]}. Start the run again."
+        )
     return CohortPlan.from_json(text)

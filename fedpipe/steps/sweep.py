@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from fedpipe.tracking.store import Store
 
 
-def load(project: Project, path: Path, overrides: Sequence[str] = ()) -> tuple[SweepConfig, SweepBase, Config]:
+def load(
+    project: Project, path: Path, overrides: Sequence[str] = ()
+) -> tuple[SweepConfig, SweepBase, Config]:
     """Return a sweep, the settings under its children's, and what all children have in common, checked before any child is drawn.
 
     The last are the settings of a child: of them only what the space does not search is to be used.
@@ -47,10 +49,14 @@ def load(project: Project, path: Path, overrides: Sequence[str] = ()) -> tuple[S
     base = read_base(sweep, project.root / sweep.params, path.name, overrides)
     check_space(sweep, base)
     common = first_child(sweep, base)
-    if common.runtime.set_groups is None:  # it belongs to the result, and would follow the machine's cores
+    if (
+        common.runtime.set_groups is None
+    ):  # it belongs to the result, and would follow the machine's cores
         groups = max(sweep.cores_per_child, common.runtime.workers)
         base = replace(base, groups=groups)
-        common = common.model_copy(update={"runtime": common.runtime.model_copy(update={"groups": groups})})
+        common = common.model_copy(
+            update={"runtime": common.runtime.model_copy(update={"groups": groups})}
+        )
     if common.runtime.remote:  # a worker serves one run at a time
         if (sweep.max_parallel or 1) > 1:
             raise ConfigError(
@@ -104,16 +110,22 @@ def run_sweep(
     preset = options.get("out") or project.root / "params" / f"sweep_{sweep.name}.yaml"
     require_place(preset, "the best child's settings")
     with begin_sweep(project, sweep, common, options.get("resume", False)) as state:
-        children = Children(project, sweep, base, common, state, watcher=options.get("watcher"), pool=pool)
+        children = Children(
+            project, sweep, base, common, state, watcher=options.get("watcher"), pool=pool
+        )
         ran: list[int] = []
-        concluded = state.values.get("concluded") == sweep.children and not state.values.get("incomplete")
+        concluded = state.values.get("concluded") == sweep.children and not state.values.get(
+            "incomplete"
+        )
         if not concluded or not preset.exists():
             children.open(tags or {})
             with _failing_with_its_run(children.store, str(state.parent)):
                 ran = children.run()
                 missing = conclude(children.search, project, children.store, state, sweep, preset)
             state.update(concluded=sweep.children, incomplete=missing)
-        return summary_of(children.search, project, state.values, preset, sweep, ran, time.perf_counter() - start)
+        return summary_of(
+            children.search, project, state.values, preset, sweep, ran, time.perf_counter() - start
+        )
 
 
 @contextmanager

@@ -34,7 +34,12 @@ class Line:
         if self._metric not in report.metrics:
             return
         try:
-            self._socket.sendall(json.dumps({"round": report.round_num, "value": report.metrics[self._metric]}).encode() + b"\n")
+            self._socket.sendall(
+                json.dumps(
+                    {"round": report.round_num, "value": report.metrics[self._metric]}
+                ).encode()
+                + b"\n"
+            )
             answer = self._file.readline()
         except OSError:
             answer = ""
@@ -58,7 +63,9 @@ def run_child(project: Project, folder: Path, line: int) -> None:
     """
     state = read_state(folder)
     if state is None:
-        raise ConfigError(f"{folder}: expected the run of a sweep's child, found none. `fedpipe sweep` starts children.")
+        raise ConfigError(
+            f"{folder}: expected the run of a sweep's child, found none. `fedpipe sweep` starts children."
+        )
     with closing(socket.socket(fileno=line)) as end, running(state):
         sink = Line(end, state.values["metric"])
         try:
@@ -101,4 +108,9 @@ def _train(project: Project, state: RunState, sink: Line) -> dict[str, Any]:
 def score(folder: Path, best_round: int | None, metric: str) -> float:
     """Return the metric of the round that validation chose; NaN where no round had a validation accuracy that is a number."""
     rows = whole_lines(folder / "rounds.jsonl")
-    return float(next((row[metric] for row in rows if row["round"] == best_round and metric in row), float("nan")))
+    return float(
+        next(
+            (row[metric] for row in rows if row["round"] == best_round and metric in row),
+            float("nan"),
+        )
+    )

@@ -69,7 +69,12 @@ class Pool:
         """Return the pool."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """End the children."""
         try:
             for child in self._children.values():
@@ -90,7 +95,9 @@ class Pool:
 
     def has_room(self) -> bool:
         """Return whether another child may start: one always may where none runs."""
-        return not self._children or (len(self._children) < self._most and free_memory_mb() >= self._memory_mb)
+        return not self._children or (
+            len(self._children) < self._most and free_memory_mb() >= self._memory_mb
+        )
 
     def start(self, number: int, folder: Path) -> None:
         """Start the child whose run is in `folder`; its output goes to a file there."""
@@ -166,5 +173,7 @@ def how_it_ended(folder: Path, code: int) -> str:
     if code > 128:
         return f"ended by {signal.Signals(code - 128).name}"
     log = (folder / LOG_NAME).read_text(encoding="utf-8", errors="replace")
-    messages = [line.removeprefix("fedpipe: ") for line in log.splitlines() if line.startswith("fedpipe: ")]
+    messages = [
+        line.removeprefix("fedpipe: ") for line in log.splitlines() if line.startswith("fedpipe: ")
+    ]
     return messages[-1] if messages else program_error(log) or f"exit code {code}"

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from fedpipe.tracking.sweeps import SweepChild
 
 FOLDER = "sweep"
-TABLE_NAME, JSON_NAME, PICTURE_NAME, BEST_NAME = "children.csv", "children.json", "parallel_coordinates", "best.yaml"
+TABLE_NAME, JSON_NAME, PICTURE_NAME, BEST_NAME = (
+    "children.csv",
+    "children.json",
+    "parallel_coordinates",
+    "best.yaml",
+)
 
 
 def parent_facts(project: Project, sweep: SweepConfig) -> tuple[dict[str, Any], dict[str, str]]:
@@ -32,12 +37,24 @@ def parent_facts(project: Project, sweep: SweepConfig) -> tuple[dict[str, Any], 
     from fedpipe.tracking.sweeps import SPACE
 
     values = sweep.model_dump(mode="json", exclude={"space", "direction"})
-    params = {f"sweep.{key}": value for key, value in values.items()} | {"sweep.direction": sweep.better}
-    params |= {f"sweep.space.{key}": one.model_dump(mode="json", exclude_defaults=True) for key, one in sweep.space.items()}
+    params = {f"sweep.{key}": value for key, value in values.items()} | {
+        "sweep.direction": sweep.better
+    }
+    params |= {
+        f"sweep.space.{key}": one.model_dump(mode="json", exclude_defaults=True)
+        for key, one in sweep.space.items()
+    }
     return params, {**environment_tags(project.root), SPACE: json.dumps(list(sweep.space))}
 
 
-def conclude(search: Search, project: Project, store: "Store", state: SweepState, sweep: SweepConfig, preset: Path) -> dict[str, str]:
+def conclude(
+    search: Search,
+    project: Project,
+    store: "Store",
+    state: SweepState,
+    sweep: SweepConfig,
+    preset: Path,
+) -> dict[str, str]:
     """Write the best child's settings to `preset`; log table, pictures and figures to the parent run and mark it as finished.
 
     Returns:
@@ -69,8 +86,13 @@ def conclude(search: Search, project: Project, store: "Store", state: SweepState
     counts = {f"sweep/{name}": float(count) for name, count in counts_of(children).items()}
     best = search.best()
     if best is None:
-        reason = next((f"child {child.number} {child.state}: {child.reason}" for child in children), "none was drawn")
-        raise RoundError(f"sweep {sweep.name}: expected a child that finishes, found none of {len(children)}: {reason}")
+        reason = next(
+            (f"child {child.number} {child.state}: {child.reason}" for child in children),
+            "none was drawn",
+        )
+        raise RoundError(
+            f"sweep {sweep.name}: expected a child that finishes, found none of {len(children)}: {reason}"
+        )
     write_preset(_run_of(search, project, best), preset, _header(search, sweep, best))
     write_atomic(folder / BEST_NAME, preset.read_text(encoding="utf-8"))
     parts.attempt(f"upload of {BEST_NAME}", lambda: run.log_file(folder / BEST_NAME, FOLDER))
@@ -94,7 +116,9 @@ def best_index(children: "Sequence[SweepChild]", number: int) -> int:
 def write_preset(run: RunState, path: Path, header: str) -> None:
     """Write a run's settings as a params file, with a comment that says where they come from."""
     values, groups = run.config.model_dump(mode="json"), noted_groups(run.folder)
-    if values["runtime"]["groups"] is None and groups is not None:  # so that a run with these settings has the child's bits
+    if (
+        values["runtime"]["groups"] is None and groups is not None
+    ):  # so that a run with these settings has the child's bits
         values["runtime"]["groups"] = groups
     text = yaml.safe_dump(values, sort_keys=False)
     write_atomic(path, f"# {header}\n{text}")
@@ -110,23 +134,45 @@ def children_of(search: Search, project: Project) -> "list[SweepChild]":
         about = ("", "") if run is None else (str(run.values.get("mlflow_run_id", "")), run.name)
         state = search.state(number)
         state = "interrupted" if state == "open" else state
-        children.append(SweepChild(number, *about, state, search.value(number), search.point(number), search.reason(number)))
+        children.append(
+            SweepChild(
+                number,
+                *about,
+                state,
+                search.value(number),
+                search.point(number),
+                search.reason(number),
+            )
+        )
     return children
 
 
 def incomplete_of(search: Search, project: Project) -> dict[str, dict[str, str]]:
     """Return the missing parts of children that finished, by the child's name: a child's value does not depend on them."""
-    runs = [read_state(project.run_dir(folder)) for number in search.numbers() if (folder := search.run_of(number))]
+    runs = [
+        read_state(project.run_dir(folder))
+        for number in search.numbers()
+        if (folder := search.run_of(number))
+    ]
     return {run.name: run.incomplete for run in runs if run is not None and run.incomplete}
 
 
 def counts_of(children: "Sequence[SweepChild]") -> dict[str, int]:
     """Return how many children have each state."""
-    return {state: sum(child.state == state for child in children) for state in ("finished", "pruned", "failed", "interrupted")}
+    return {
+        state: sum(child.state == state for child in children)
+        for state in ("finished", "pruned", "failed", "interrupted")
+    }
 
 
 def summary_of(
-    search: Search, project: Project, values: Mapping[str, Any], preset: Path, sweep: SweepConfig, ran: Sequence[int], seconds: float
+    search: Search,
+    project: Project,
+    values: Mapping[str, Any],
+    preset: Path,
+    sweep: SweepConfig,
+    ran: Sequence[int],
+    seconds: float,
 ) -> dict[str, Any]:
     """Return what a sweep says of itself at its end; JSON-able. `ran` are the children that ran, or went on, in this call."""
     from fedpipe.tracking.store import read_store, run_url
@@ -153,7 +199,9 @@ def summary_of(
 def _run_of(search: Search, project: Project, number: int) -> RunState:
     state = read_state(project.run_dir(str(search.run_of(number))))
     if state is None:
-        raise DataError(f"{project.run_dir(str(search.run_of(number)))}: expected the run of the best child, found none: was it removed?")
+        raise DataError(
+            f"{project.run_dir(str(search.run_of(number)))}: expected the run of the best child, found none: was it removed?"
+        )
     return state
 
 

@@ -75,7 +75,13 @@ class Children:
         watcher: SweepWatcher | None,
         pool: "ChildPool | None" = None,
     ) -> None:
-        self._project, self._sweep, self._base, self._common, self._state = project, sweep, base, common, state
+        self._project, self._sweep, self._base, self._common, self._state = (
+            project,
+            sweep,
+            base,
+            common,
+            state,
+        )
         self._watcher, self._pool = watcher, pool
         self.search = Search(sweep, state.journal)
         self._retried: set[int] = set()
@@ -92,7 +98,13 @@ class Children:
         load_data(self._common, self._project)
         if self._state.parent is None:
             params, known = parent_facts(self._project, self._sweep)
-            run_id = start_sweep(self.store, str(self._sweep.name), params, {**known, **tags}, self._state.values["key"])
+            run_id = start_sweep(
+                self.store,
+                str(self._sweep.name),
+                params,
+                {**known, **tags},
+                self._state.values["key"],
+            )
             self._state.update(mlflow_run_id=run_id, experiment_id=self.store.experiment_id)
         else:
             reopen_sweep(self.store, self._state.parent)
@@ -107,7 +119,9 @@ class Children:
         self._tell("begun", str(sweep.name), sweep.children, len(search.numbers()) - len(queue))
         with self._pool or self._processes() as pool:
             while True:
-                while pool.has_room() and not self._left:  # what stopped one child, such as a full disk, would stop the next
+                while (
+                    pool.has_room() and not self._left
+                ):  # what stopped one child, such as a full disk, would stop the next
                     drawn = queue.pop(0) if queue else search.draw()
                     if drawn is None:
                         break
@@ -121,7 +135,9 @@ class Children:
                     elif self._ended(event):
                         queue.append(event.number)
         if self._left:
-            said = "; ".join(f"{self._name(number)}: {why}" for number, why in list(self._left.items())[:3])
+            said = "; ".join(
+                f"{self._name(number)}: {why}" for number, why in list(self._left.items())[:3]
+            )
             raise EnvironmentProblem(
                 f"sweep {sweep.name}: expected children {shorten(self._left)} to come to their end, found {said}. When that is mended, the "
                 "same command goes on with them."
@@ -146,13 +162,24 @@ class Children:
                 return False
             from fedpipe.tracking.sweeps import child_tags
 
-            tags = child_tags(str(self._state.parent), str(self._sweep.name), number, set(self._sweep.space) - set(point))
+            tags = child_tags(
+                str(self._state.parent),
+                str(self._sweep.name),
+                number,
+                set(self._sweep.space) - set(point),
+            )
             asked = {"metric": self._sweep.metric, "tags": tags, "sweep": self._sweep.name}
             state = begin(self._project, self._name(number), config, "sweep", **asked)
-            if self._base.groups is not None:  # of an algorithm that alone knows whether it computes in groups
+            if (
+                self._base.groups is not None
+            ):  # of an algorithm that alone knows whether it computes in groups
                 note_groups(state.folder, self._base.groups)
             self.search.note_run(number, state.folder.name)
-        if state.values["status"] in (FINISHED, PRUNED, FAILED):  # it ended, and this process's predecessor did not hear of it
+        if state.values["status"] in (
+            FINISHED,
+            PRUNED,
+            FAILED,
+        ):  # it ended, and this process's predecessor did not hear of it
             self._settle(number, state, 0)
             return False
         pool.start(number, state.folder)
@@ -168,10 +195,20 @@ class Children:
         """Take a child's end; return whether it is to go on."""
         state = self._run_of(event.number)
         if state is None:
-            raise EnvironmentProblem(f"sweep {self._sweep.name}: the run of child {event.number} is gone: were its files removed?")
-        if event.code > 128 and event.number not in self._retried and state.values["status"] not in (FINISHED, PRUNED, FAILED):
+            raise EnvironmentProblem(
+                f"sweep {self._sweep.name}: the run of child {event.number} is gone: were its files removed?"
+            )
+        if (
+            event.code > 128
+            and event.number not in self._retried
+            and state.values["status"] not in (FINISHED, PRUNED, FAILED)
+        ):
             self._retried.add(event.number)
-            logger.warning("%s: %s; it goes on from its checkpoint", state.name, how_it_ended(state.folder, event.code))
+            logger.warning(
+                "%s: %s; it goes on from its checkpoint",
+                state.name,
+                how_it_ended(state.folder, event.code),
+            )
             return True
         self._settle(event.number, state, event.code)
         return False
@@ -201,7 +238,13 @@ class Children:
         state = self._run_of(number)
         run_id = state.values.get("mlflow_run_id") if state else None
         if run_id:
-            note_child(self.store, run_id, self.search.state(number), self.search.value(number), self.search.reason(number))
+            note_child(
+                self.store,
+                run_id,
+                self.search.state(number),
+                self.search.value(number),
+                self.search.reason(number),
+            )
         self._state.update(told=sorted({*self._told, number}))
 
     @property

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.config.sweep import SweepConfig
-from fedpipe.config.sweep_space import Dimension, Point, Value, applies, grid_points, grid_values, number_of, walk
+from fedpipe.config.sweep_space import (
+    Dimension,
+    Point,
+    Value,
+    applies,
+    grid_points,
+    grid_values,
+    number_of,
+    walk,
+)
 from fedpipe.seeding import derive_seed
 from fedpipe.steps.lines import whole_lines
 
@@ -46,7 +55,9 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self._sweep = sweep
-        self._distributions = {key: _distribution(key, one, sweep.search == "grid") for key, one in sweep.space.items()}
+        self._distributions = {
+            key: _distribution(key, one, sweep.search == "grid") for key, one in sweep.space.items()
+        }
         whole_lines(journal)
         pruner: Any = optuna.pruners.NopPruner()
         if sweep.pruning is not None:
@@ -103,7 +114,11 @@ class Search:
 
     def _is_complete(self, params: Mapping[str, Value]) -> bool:
         """Return whether a child's values are all drawn."""
-        return all(key in params for key, dimension in self._sweep.space.items() if applies(dimension, params))
+        return all(
+            key in params
+            for key, dimension in self._sweep.space.items()
+            if applies(dimension, params)
+        )
 
     def run_of(self, number: int) -> str | None:
         """Return the name of the folder of a child's run, None if it has none yet."""
@@ -115,7 +130,9 @@ class Search:
 
     def state(self, number: int) -> str:
         """Return `finished`, `pruned`, `failed` or `open`."""
-        return {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed"}.get(self._of(number).state.name, "open")
+        return {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed"}.get(
+            self._of(number).state.name, "open"
+        )
 
     def value(self, number: int) -> float | None:
         """Return the metric of a finished child."""
@@ -130,7 +147,9 @@ class Search:
         """Take the metric of a child's round; return why the child should end, None if it should go on."""
         import optuna
 
-        if round_num in self._of(number).intermediate_values:  # a child that goes on sends its last round again
+        if (
+            round_num in self._of(number).intermediate_values
+        ):  # a child that goes on sends its last round again
             return None
         trial = optuna.trial.Trial(self._study, self._of(number)._trial_id)
         trial.report(value, round_num)
@@ -155,7 +174,11 @@ class Search:
 
     def best(self) -> int | None:
         """Return the number of the best finished child, the first of equals; None if none is finished."""
-        finished = [(number, value) for number in self.numbers() if (value := self.value(number)) is not None]
+        finished = [
+            (number, value)
+            for number in self.numbers()
+            if (value := self.value(number)) is not None
+        ]
         if not finished:
             return None
         sign = 1 if self._sweep.better == "maximize" else -1
@@ -168,7 +191,11 @@ class Search:
         self._study.tell(number, state=optuna.trial.TrialState[state])
 
     def _trials(self) -> "Sequence[FrozenTrial]":
-        return [trial for trial in self._study.get_trials(deepcopy=False) if VOID not in trial.user_attrs]
+        return [
+            trial
+            for trial in self._study.get_trials(deepcopy=False)
+            if VOID not in trial.user_attrs
+        ]
 
     def _of(self, number: int) -> "FrozenTrial":
         return self._study.get_trials(deepcopy=False)[number]

@@ -45,7 +45,9 @@ class SweepState:
 
 
 @contextmanager
-def begin_sweep(project: Project, sweep: SweepConfig, base: Config, resume: bool) -> Iterator[SweepState]:
+def begin_sweep(
+    project: Project, sweep: SweepConfig, base: Config, resume: bool
+) -> Iterator[SweepState]:
     """Give the sweep of this name, held by this process: a new one, or the one that is there, with the same settings.
 
     More `trials` than it was started with add children. Of `base`, what the space searches is not compared.
@@ -56,7 +58,9 @@ def begin_sweep(project: Project, sweep: SweepConfig, base: Config, resume: bool
     folder = project.private / "sweeps" / str(sweep.name)
     path = folder / STATE_NAME
     if resume and not path.exists():
-        raise ConfigError(f"--resume: expected a sweep '{sweep.name}' that was started here, found none. Start it without --resume.")
+        raise ConfigError(
+            f"--resume: expected a sweep '{sweep.name}' that was started here, found none. Start it without --resume."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / "lock"
     with ExitStack() as stack:
@@ -80,12 +84,18 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as err:
-        raise ConfigError(f"{path}: expected what the sweep was started with, cannot read it: {err}. Choose another name.") from err
+        raise ConfigError(
+            f"{path}: expected what the sweep was started with, cannot read it: {err}. Choose another name."
+        ) from err
 
 
 def _refuse_changes(state: SweepState, sweep: SweepConfig, base: Config) -> None:
     then, now = dict(state.values["sweep"]), sweep.model_dump(mode="json")
-    changed = [f"{key}={then.get(key)} then, {now[key]} now" for key in now if key not in _MAY_CHANGE and then.get(key) != now[key]]
+    changed = [
+        f"{key}={then.get(key)} then, {now[key]} now"
+        for key in now
+        if key not in _MAY_CHANGE and then.get(key) != now[key]
+    ]
     if (then.get("trials") or 0) < (now.get("trials") or 0):
         changed = [text for text in changed if not text.startswith("trials=")]
     before, after = _flat(state.values["base"]), flatten(base)
@@ -104,7 +114,9 @@ def _refuse_changes(state: SweepState, sweep: SweepConfig, base: Config) -> None
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        flat |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
     return flat
 
 

@@ -25,7 +25,13 @@ _FAILED_SECONDS = 5.0
 
 @contextmanager
 def tracked(
-    config: Config, data: DataRef, population: "Population", project: Project, run_name: str, tags: Mapping[str, str], run_dir: Path
+    config: Config,
+    data: DataRef,
+    population: "Population",
+    project: Project,
+    run_name: str,
+    tags: Mapping[str, str],
+    run_dir: Path,
 ) -> "Iterator[JournaledRun]":
     """Give the MLflow run with its lineage; mark it as failed, or killed, if the block does not come to its end.
 
@@ -40,16 +46,24 @@ def tracked(
     state, store = current_run(), open_store(project.root, config.tracking.experiment)
     run_id = state.values.get("mlflow_run_id") if state else None
     if run_id is None:
-        facts = {**environment_tags(project.root), **lineage_tags(config, data, population.manifest, project), **tags}
+        facts = {
+            **environment_tags(project.root),
+            **lineage_tags(config, data, population.manifest, project),
+            **tags,
+        }
         facts = write_origin(run_dir / LINEAGE, config, project, facts)
-        begun = bool(state and state.values["status"] == STARTING)  # killed just here: the store may have the run
+        begun = bool(
+            state and state.values["status"] == STARTING
+        )  # killed just here: the store may have the run
         if state:
             state.update(status=STARTING)
         key = state.values.get("key") if state else None
         facts |= {"mlflow.note.content": note(facts)}
         run_id = _start(store, config, data, population, project, run_name, facts, key, begun)
         if state:
-            state.update(mlflow_run_id=run_id, data_md5=data.md5, data_path=data.path, status="training")
+            state.update(
+                mlflow_run_id=run_id, data_md5=data.md5, data_path=data.path, status="training"
+            )
     elif state and state.values["data_md5"] != data.md5:
         raise DataError(
             f"run {state.name}: expected the data that it was started with, md5 {state.values['data_md5']}, found {data.md5}. Bring these "
@@ -92,7 +106,10 @@ def _start(
             path=str(Path(data.path).relative_to(project.root)),
             md5=data.md5,
             source=f"{manifest.source} {manifest.source_version}",
-            counts={"clients": len(clients), "train_examples": int(population.training_sizes(clients).sum())},
+            counts={
+                "clients": len(clients),
+                "train_examples": int(population.training_sizes(clients).sum()),
+            },
         ),
         save_every=config.tracking.save_every,
         key=key,

@@ -79,19 +79,34 @@ def train(
     _refuse_strangers(cohorts, population, clients)
     recorder = Recorder(run_dir, config.eval.patience)
     identity = {"settings": _sha256(flatten_result(config)), "plan": plan.sha256, "data": data.md5}
-    checkpoints = Checkpoints(run_dir / "checkpoints", identity, config.runtime.checkpoint_every, config.runtime.checkpoints_keep)
+    checkpoints = Checkpoints(
+        run_dir / "checkpoints",
+        identity,
+        config.runtime.checkpoint_every,
+        config.runtime.checkpoints_keep,
+    )
     accountant, cohorts = account_of(config, len(clients), cohorts)
     noise_key = noise_key_of(config, run_dir / "checkpoints")
     if accountant and config.privacy.total_epsilon is not None:
         require_budget(config, accountant, population.manifest, project)
     ahead = brought_ahead(
-        Path(data.path), cohorts, Path(plan.path), project.client_cache, config.runtime.cache_max_bytes, run_dir / "bring.log"
+        Path(data.path),
+        cohorts,
+        Path(plan.path),
+        project.client_cache,
+        config.runtime.cache_max_bytes,
+        run_dir / "bring.log",
     )
     machines = machines_of(config.runtime, project, run_name, data.md5)
     with ahead, borrow_runtime(config.runtime, run_dir / "worker.log") as runtime:
         if machines is not None:
             runtime.attach(machines)
-        model = build_model(config, tuple(population.manifest.feature_shape), population.manifest.num_classes, project.root)
+        model = build_model(
+            config,
+            tuple(population.manifest.feature_shape),
+            population.manifest.num_classes,
+            project.root,
+        )
         settings = accountant.config if accountant else config
         arguments = (settings, model, population, project.client_cache, project.root, noise_key)
         if config.algorithm.name in ALGORITHMS:
@@ -106,7 +121,10 @@ def train(
             evaluators["validation"] = Evaluator(model, validation)
 
         def evaluate(weights: Weights) -> dict[str, float]:
-            results = {split: evaluator.evaluate(weights).metrics(split) for split, evaluator in evaluators.items()}
+            results = {
+                split: evaluator.evaluate(weights).metrics(split)
+                for split, evaluator in evaluators.items()
+            }
             return {key: value for metrics in results.values() for key, value in metrics.items()}
 
         facts = {
@@ -120,14 +138,32 @@ def train(
             history = History(run_dir / LINEAGE, cohorts, config.client, population.num_examples)
             to: list[RoundSink] = [run, recorder, history, *sinks]
             with logged(history, run, parts):
-                result = run_rounds(algorithm, runtime, cohorts, evaluate, config.eval.every, to, checkpoints, recorder.is_last)
+                result = run_rounds(
+                    algorithm,
+                    runtime,
+                    cohorts,
+                    evaluate,
+                    config.eval.every,
+                    to,
+                    checkpoints,
+                    recorder.is_last,
+                )
                 recorder.finish()  # before anything else: these are the weights that the run is for
-            run.set_tags({f"runtime.{key}": value for key, value in runtime.info.items()} | _early_stop(recorder, len(cohorts)))
+            run.set_tags(
+                {f"runtime.{key}": value for key, value in runtime.info.items()}
+                | _early_stop(recorder, len(cohorts))
+            )
             if accountant:  # fewer rounds than planned have spent less
                 run.set_tags(accountant.spent(result.final.round_num))
             run.training_done()
             last_sha256 = weights_sha256(result.final.weights)
-            parts.attempt(CHAIN, lambda: run.log_file(write_chain(run_dir / LINEAGE, run.run_id, run.store.label, last_sha256), LINEAGE))
+            parts.attempt(
+                CHAIN,
+                lambda: run.log_file(
+                    write_chain(run_dir / LINEAGE, run.run_id, run.store.label, last_sha256),
+                    LINEAGE,
+                ),
+            )
             uploads = Parts(run.store)
             uploads.attempt(UPLOADS, lambda: run.flush(config.tracking.wait_seconds))
     ref = TrainRef(
@@ -152,7 +188,9 @@ def train(
 def _early_stop(recorder: "Recorder", planned: int) -> dict[str, str]:
     if recorder.last_round == planned:
         return {}
-    return {"fedpipe.stopped_early": f"after round {recorder.last_round} of {planned}: no better validation since {recorder.best_round}"}
+    return {
+        "fedpipe.stopped_early": f"after round {recorder.last_round} of {planned}: no better validation since {recorder.best_round}"
+    }
 
 
 def _texts(info: Mapping[str, Any]) -> dict[str, str]:
@@ -160,7 +198,9 @@ def _texts(info: Mapping[str, Any]) -> dict[str, str]:
     for name in info:
         reason = why_refused(name)
         if reason is not None:
-            raise ModelError(f"info of the algorithm: the name {name!r} cannot be recorded: {reason}. A name may have {ALLOWED}.")
+            raise ModelError(
+                f"info of the algorithm: the name {name!r} cannot be recorded: {reason}. A name may have {ALLOWED}."
+            )
     return {name: str(value) for name, value in info.items()}
 
 
@@ -171,7 +211,11 @@ def _sha256(value: Mapping[str, Any]) -> str:
 def _refuse_strangers(plan: CohortPlan, population: "Population", clients: Sequence[str]) -> None:
     """Refuse a plan that was drawn from other data: it may name clients that are gone."""
     planned = {client_id for cohort in plan.cohorts for client_id in cohort}
-    planned |= {client_id for turnout in plan.turnouts for client_id in (*turnout.dropped, *turnout.late, *turnout.surplus)}
+    planned |= {
+        client_id
+        for turnout in plan.turnouts
+        for client_id in (*turnout.dropped, *turnout.late, *turnout.surplus)
+    }
     forgotten = planned & set(population.manifest.forgotten)
     strangers = {client_id for client_id in planned if client_id not in clients}
     if forgotten:
@@ -179,4 +223,6 @@ def _refuse_strangers(plan: CohortPlan, population: "Population", clients: Seque
             f"cohort plan: expected clients that may train, found forgotten ones: {shorten(sorted(forgotten))}. Start a new run."
         )
     if strangers:
-        raise PlanError(f"cohort plan: expected clients that may train, found others: {shorten(sorted(strangers))}. Start a new run.")
+        raise PlanError(
+            f"cohort plan: expected clients that may train, found others: {shorten(sorted(strangers))}. Start a new run."
+        )

@@ -57,7 +57,14 @@ class Control(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer the others."""
-        self._answer({"/session": self._session, "/beat": self._beat, "/data": self._data, "/clients": self._clients})
+        self._answer(
+            {
+                "/session": self._session,
+                "/beat": self._beat,
+                "/data": self._data,
+                "/clients": self._clients,
+            }
+        )
 
     def finish(self) -> None:
         """End the session that the connection held."""
@@ -69,13 +76,21 @@ class Control(BaseHTTPRequestHandler):
         """Say nothing of single requests."""
 
     def _session(self, body: dict[str, Any]) -> dict[str, Any]:
-        who = Who(str(body["run"]), str(body["runner"]), str(body["instance"]), self.connection.getpeercert(binary_form=True) or b"")
+        who = Who(
+            str(body["run"]),
+            str(body["runner"]),
+            str(body["instance"]),
+            self.connection.getpeercert(binary_form=True) or b"",
+        )
         self.held = self.server.begin(who, float(body["start_seconds"]))
         return {"session": self.held.token}
 
     def _beat(self, _: dict[str, Any]) -> dict[str, Any]:
         worker = self._current().worker
-        return {"worker": "" if worker.alive() else worker.how_it_ended(), "memory_mb": worker.memory_mb()}
+        return {
+            "worker": "" if worker.alive() else worker.how_it_ended(),
+            "memory_mb": worker.memory_mb(),
+        }
 
     def _data(self, body: dict[str, Any]) -> dict[str, Any]:
         return {"path": str(self._current().bring(str(body["md5"])).path)}
@@ -90,24 +105,37 @@ class Control(BaseHTTPRequestHandler):
         try:
             size = int(self.headers.get("Content-Length") or 0)
             if not 0 <= size <= MOST_BYTES:
-                self._send(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": f"expected at most {MOST_BYTES} bytes, found {size}"})
+                self._send(
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                    {"error": f"expected at most {MOST_BYTES} bytes, found {size}"},
+                )
                 self.close_connection = True
                 return
             text = self.rfile.read(size)
             if self.path not in answers:
-                self._send(HTTPStatus.NOT_FOUND, {"error": f"no such request: {self.command} {self.path[:100]}"})
+                self._send(
+                    HTTPStatus.NOT_FOUND,
+                    {"error": f"no such request: {self.command} {self.path[:100]}"},
+                )
                 return
             body = json.loads(text) if text else {}
             try:
                 answer = answers[self.path](body if isinstance(body, dict) else {})
-            except OSError as err:  # this machine's own, such as a full disk; the connection's are not met here
-                raise EnvironmentProblem(f"{self.path}: expected a machine that can do it, found {err}.") from err
+            except (
+                OSError
+            ) as err:  # this machine's own, such as a full disk; the connection's are not met here
+                raise EnvironmentProblem(
+                    f"{self.path}: expected a machine that can do it, found {err}."
+                ) from err
             self._send(HTTPStatus.OK, answer)
         except FedpipeError as err:
             logger.warning("%s %s: %s", self.command, self.path, err)
             self._send(HTTPStatus.CONFLICT, refusal(err))
         except (KeyError, TypeError, ValueError) as err:
-            self._send(HTTPStatus.BAD_REQUEST, {"error": hide(f"not understood: {type(err).__name__}: {err}")})
+            self._send(
+                HTTPStatus.BAD_REQUEST,
+                {"error": hide(f"not understood: {type(err).__name__}: {err}")},
+            )
 
     def _send(self, status: HTTPStatus, body: dict[str, Any]) -> None:
         text = json.dumps(body).encode()

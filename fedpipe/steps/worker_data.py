@@ -25,8 +25,13 @@ class WorkerData:
         with file_lock(project.private / "prepare.lock"):
             self.path = find_shards(project, md5)
         population = Population.open(self.path, verify=True)
-        self._cache: ResidentCache = ResidentCache.of(population, project.client_cache, cache_max_bytes)
-        self._ids = {hashlib.sha256(client_id.encode()).hexdigest(): client_id for client_id in population.participating()}
+        self._cache: ResidentCache = ResidentCache.of(
+            population, project.client_cache, cache_max_bytes
+        )
+        self._ids = {
+            hashlib.sha256(client_id.encode()).hexdigest(): client_id
+            for client_id in population.participating()
+        }
 
     def make(self, names: Iterable[str]) -> int:
         """Make the resident files called `names` where they are not there; return how many were asked for.
@@ -37,11 +42,15 @@ class WorkerData:
         wanted = list(names)
         unknown = [name for name in wanted if name.rpartition("/")[2] not in self._ids]
         if unknown:
-            raise DataError(f"expected clients of the data in {self.path}, found others: {shorten(unknown, 3)}.")
+            raise DataError(
+                f"expected clients of the data in {self.path}, found others: {shorten(unknown, 3)}."
+            )
         made = self._cache.clients([self._ids[name.rpartition("/")[2]] for name in wanted])
         others = [name for name, client in zip(wanted, made, strict=True) if client.name != name]
         if others:
-            raise DataError(f"expected resident files of the data in {self.path}, found those of other data: {shorten(others, 3)}.")
+            raise DataError(
+                f"expected resident files of the data in {self.path}, found those of other data: {shorten(others, 3)}."
+            )
         return len(made)
 
 
@@ -56,7 +65,12 @@ def find_shards(project: Project, md5: str) -> Path:
             return folder
     locked = dvc.locked_md5(project.root, "prepare", "data/shards")
     if locked != md5:
-        here = shorten([f"{has} in {folder.relative_to(project.root)}" for folder, has in found.items()], 3) or "none"
+        here = (
+            shorten(
+                [f"{has} in {folder.relative_to(project.root)}" for folder, has in found.items()], 3
+            )
+            or "none"
+        )
         raise DataError(
             f"data: expected md5 {md5}, the run's; found {here}, and dvc.lock names {locked or 'none'}. Check out the run's commit there, "
             "or set runtime.data: by_value."
@@ -64,5 +78,7 @@ def find_shards(project: Project, md5: str) -> Path:
     dvc.pull(project.root, "data/shards")
     pulled = dvc_md5(project.shards)
     if pulled != md5:
-        raise DataError(f"{project.shards}: expected the data with md5 {md5}, as DVC pulled them, found {pulled}.")
+        raise DataError(
+            f"{project.shards}: expected the data with md5 {md5}, as DVC pulled them, found {pulled}."
+        )
     return project.shards

@@ -69,7 +69,9 @@ class WorkerServer:
         address: host and port that it listens on.
     """
 
-    def __init__(self, host: str, port: int, certificates: Path, project: Project, runtime: RuntimeConfig) -> None:
+    def __init__(
+        self, host: str, port: int, certificates: Path, project: Project, runtime: RuntimeConfig
+    ) -> None:
         """Listen; connections are taken by `serve`.
 
         Args:
@@ -91,7 +93,9 @@ class WorkerServer:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             self._listener = socket.create_server((host, port), family=family, backlog=_CONNECTIONS)
         except OSError as err:
-            raise EnvironmentProblem(f"--listen: expected to listen on {host} port {port}, found {err.strerror or err}.") from err
+            raise EnvironmentProblem(
+                f"--listen: expected to listen on {host} port {port}, found {err.strerror or err}."
+            ) from err
         # The kernel may give a signal to another thread, and then nothing wakes this one but the end of the time.
         self._listener.settimeout(_WAKE_SECONDS)
         self.address: tuple[str, int] = self._listener.getsockname()[:2]
@@ -129,7 +133,10 @@ class WorkerServer:
     def hello(self) -> dict[str, Any]:
         """Return the facts of this side, and who uses it."""
         session = self._session
-        return {**facts(), "session": f"run {session.who.run} of {session.who.runner}" if session else ""}
+        return {
+            **facts(),
+            "session": f"run {session.who.run} of {session.who.runner}" if session else "",
+        }
 
     def begin(self, who: Who, start_seconds: float) -> Session:
         """Return a new session, with a new TFF worker that is ready. It takes the place of one that the same run has lost.
@@ -173,7 +180,9 @@ class WorkerServer:
         """Return the session with this token. Raises WorkerError if it is over."""
         session = self._session
         if session is None or not same(session.token, token):
-            raise WorkerError("expected the token of the session that goes on here, found another: that session is over.")
+            raise WorkerError(
+                "expected the token of the session that goes on here, found another: that session is over."
+            )
         return session
 
     # --- Connections ---
@@ -183,7 +192,9 @@ class WorkerServer:
             connection.settimeout(_HANDSHAKE_SECONDS)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = connection.getpeername()
-            with self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False) as secure:
+            with self._context.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            ) as secure:
                 try:
                     secure.do_handshake()
                 except OSError as err:
@@ -204,14 +215,21 @@ class WorkerServer:
     def _join(self, secure: ssl.SSLSocket) -> None:
         """Splice a gRPC connection of the run that has the session to its TFF worker; close any other."""
         session = self._session
-        if session is None or secure.getpeercert(binary_form=True) != session.who.certificate or not session.worker.target:
+        if (
+            session is None
+            or secure.getpeercert(binary_form=True) != session.who.certificate
+            or not session.worker.target
+        ):
             return
         target = session.worker.target
         if target.startswith("unix:"):
             plain = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             where: Any = target.removeprefix("unix:")
         else:
-            plain, (host, _, port) = socket.socket(socket.AF_INET, socket.SOCK_STREAM), target.partition(":")
+            plain, (host, _, port) = (
+                socket.socket(socket.AF_INET, socket.SOCK_STREAM),
+                target.partition(":"),
+            )
             where = (host, int(port))
         with plain:
             plain.connect(where)

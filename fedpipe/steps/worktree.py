@@ -32,7 +32,17 @@ def worktree_of(project: Project, commit: str, patch: Path | None) -> Iterator[P
         ) from err
     with tempfile.TemporaryDirectory(prefix="fedpipe-reproduce-") as name:
         tree = Path(name).resolve() / "tree"
-        _git(root, "-c", f"core.hooksPath={os.devnull}", "worktree", "add", "--detach", "--quiet", str(tree), commit)
+        _git(
+            root,
+            "-c",
+            f"core.hooksPath={os.devnull}",
+            "worktree",
+            "add",
+            "--detach",
+            "--quiet",
+            str(tree),
+            commit,
+        )
         try:
             if patch is not None:
                 try:

@@ -61,7 +61,11 @@ def is_prefect(api: str) -> bool:
 def is_mlflow(base: str) -> bool:
     """Return whether an MLflow server answers at `base`."""
     version = _get(f"{base}/version")
-    return _get(f"{base}/health") == "OK" and version is not None and re.match(r"\d+\.\d+", version) is not None
+    return (
+        _get(f"{base}/health") == "OK"
+        and version is not None
+        and re.match(r"\d+\.\d+", version) is not None
+    )
 
 
 def address_problem(name: str, address: str, example: str) -> str | None:
@@ -81,7 +85,9 @@ def address_problem(name: str, address: str, example: str) -> str | None:
 def _listens(address: str) -> bool:
     """Return whether anything takes connections at the address's host and port; a proxy may stand in between, which is not asked."""
     parts = urlsplit(address)
-    if urllib.request.getproxies().get(parts.scheme.lower()) and not urllib.request.proxy_bypass(parts.hostname or ""):
+    if urllib.request.getproxies().get(parts.scheme.lower()) and not urllib.request.proxy_bypass(
+        parts.hostname or ""
+    ):
         return True
     port = parts.port or (443 if parts.scheme.lower() == "https" else 80)
     try:
@@ -96,13 +102,19 @@ def _bases(address: str) -> list[str]:
     parts = urlsplit(address)
     schemes = ("http", "https") if parts.scheme.lower() == "http" else ("https", "http")
     path = parts.path.rstrip("/").removesuffix("/api")
-    return list(dict.fromkeys(f"{scheme}://{parts.netloc}{start}" for scheme in schemes for start in (path, "")))
+    return list(
+        dict.fromkeys(
+            f"{scheme}://{parts.netloc}{start}" for scheme in schemes for start in (path, "")
+        )
+    )
 
 
 def _get(address: str) -> str | None:
     """Return the beginning of what an address answers, `CODE REASON` of an error, None if nothing answers."""
     parts = urlsplit(address)
-    plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # urllib takes no password in an address
+    plain = parts._replace(
+        netloc=parts.netloc.rpartition("@")[2]
+    ).geturl()  # urllib takes no password in an address
     request = urllib.request.Request(plain, headers={"Accept": "application/json, text/plain"})  # noqa: S310 - http(s), by `address_problem`
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310

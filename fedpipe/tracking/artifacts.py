@@ -28,7 +28,9 @@ def read_artifact(store: Store, run: "Run", name: str, scratch: Path) -> Path | 
         return None
     with store.guard(f"read {name} of run {run.info.run_id}"):
         try:
-            return Path(download_artifacts(f"{uri}/{name}", dst_path=str(scratch), tracking_uri=store.uri))
+            return Path(
+                download_artifacts(f"{uri}/{name}", dst_path=str(scratch), tracking_uri=store.uri)
+            )
         except MlflowException as err:
             if err.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
@@ -38,5 +40,9 @@ def read_artifact(store: Store, run: "Run", name: str, scratch: Path) -> Path | 
 def artifact_names(store: Store, run: "Run", folder: str, whole: bool = False) -> list[str]:
     """Return the names of the files in a folder of a run's artifacts, with the folder's if `whole`."""
     with store.guard(f"list the artifacts of run {run.info.run_id}"):
-        listed = [file.path for file in store.client.list_artifacts(run.info.run_id, folder) if not file.is_dir]
+        listed = [
+            file.path
+            for file in store.client.list_artifacts(run.info.run_id, folder)
+            if not file.is_dir
+        ]
     return listed if whole else [Path(path).name for path in listed]

@@ -19,7 +19,14 @@ from fedpipe.errors import TrackingError
 from fedpipe.locks import file_lock
 from fedpipe.tracking.artifacts import read_artifact
 from fedpipe.tracking.lookup import experiment_ids, pages
-from fedpipe.tracking.participation import CLIENTS_NAME, REPORTED, ClientRound, read_clients, spans, totals
+from fedpipe.tracking.participation import (
+    CLIENTS_NAME,
+    REPORTED,
+    ClientRound,
+    read_clients,
+    spans,
+    totals,
+)
 from fedpipe.tracking.store import Store
 from fedpipe.types import CohortPlan
 
@@ -88,7 +95,9 @@ def runs_of_client(store: Store, path: Path, client_id: str) -> list[ClientRun]:
                 path.unlink(missing_ok=True)  # damaged: it is made from what is elsewhere
                 return _ask(store, path, client_id)
     except (sqlite3.Error, OSError) as err:
-        raise TrackingError(f"{path}: expected to write the index of clients, found {err}. Make room, or remove the file.") from err
+        raise TrackingError(
+            f"{path}: expected to write the index of clients, found {err}. Make room, or remove the file."
+        ) from err
 
 
 def _ask(store: Store, path: Path, client_id: str) -> list[ClientRun]:
@@ -106,7 +115,17 @@ def _ask(store: Store, path: Path, client_id: str) -> list[ClientRun]:
         facts = json.loads(text)
         known = facts["source"] == "recorded"
         seen, share = (examples, examples / max(1, of)) if known else (None, None)
-        found.append(ClientRun(run_id, **facts, rounds=rounds, spans=which, failed=failed, examples=seen, share=share))
+        found.append(
+            ClientRun(
+                run_id,
+                **facts,
+                rounds=rounds,
+                spans=which,
+                failed=failed,
+                examples=seen,
+                share=share,
+            )
+        )
     return sorted(found, key=lambda run: (-run.start_time, run.run_id))
 
 
@@ -141,11 +160,17 @@ def _runs(store: Store, ended_since: int | None) -> "Iterator[Run]":
     from mlflow.entities import ViewType
 
     experiments = experiment_ids(store)
-    filters = [""] if ended_since is None else [f"attributes.end_time >= {ended_since}", "attributes.status = 'RUNNING'"]
+    filters = (
+        [""]
+        if ended_since is None
+        else [f"attributes.end_time >= {ended_since}", "attributes.status = 'RUNNING'"]
+    )
     for text in filters:
 
         def ask(token: str | None, text: str = text) -> Any:
-            return store.client.search_runs(experiments, text, ViewType.ALL, _PAGE, page_token=token)
+            return store.client.search_runs(
+                experiments, text, ViewType.ALL, _PAGE, page_token=token
+            )
 
         yield from pages(ask)
 
@@ -161,15 +186,25 @@ def _rows(store: Store, run: "Run", scratch: Path) -> tuple[str, list[ClientRoun
         return "none", []
     cohorts = CohortPlan.from_json(plan.read_text(encoding="utf-8"))
     done = range(1, min(_last_round(store, run), len(cohorts)) + 1)
-    return "plan", [ClientRound(number, one, REPORTED, 0) for number in done for one in cohorts.cohort(number)]
+    return "plan", [
+        ClientRound(number, one, REPORTED, 0) for number in done for one in cohorts.cohort(number)
+    ]
 
 
 def _last_round(store: Store, run: "Run") -> int:
     """Return the last round whose metrics the store has: each round has its number of clients."""
-    return max((metric.step for metric in store.client.get_metric_history(run.info.run_id, "round/clients")), default=0)
+    return max(
+        (
+            metric.step
+            for metric in store.client.get_metric_history(run.info.run_id, "round/clients")
+        ),
+        default=0,
+    )
 
 
-def _put(index: sqlite3.Connection, run: "Run", state: str, source: str, rows: list[ClientRound]) -> None:
+def _put(
+    index: sqlite3.Connection, run: "Run", state: str, source: str, rows: list[ClientRound]
+) -> None:
     tags, info = run.data.tags, run.info
     facts = {
         "name": info.run_name or "",
@@ -187,11 +222,23 @@ def _put(index: sqlite3.Connection, run: "Run", state: str, source: str, rows: l
         index.execute("DELETE FROM runs WHERE number = ?", old)
     cursor = index.execute(
         "INSERT INTO runs (run_id, state, end_time, facts, examples) VALUES (?, ?, ?, ?, ?)",
-        (info.run_id, state, info.end_time, json.dumps(facts), sum(one.examples for one in all_clients)),
+        (
+            info.run_id,
+            state,
+            info.end_time,
+            json.dumps(facts),
+            sum(one.examples for one in all_clients),
+        ),
     )
     number = cursor.lastrowid
-    index.executemany("INSERT OR IGNORE INTO clients (client_id) VALUES (?)", [(one.client_id,) for one in all_clients])
+    index.executemany(
+        "INSERT OR IGNORE INTO clients (client_id) VALUES (?)",
+        [(one.client_id,) for one in all_clients],
+    )
     index.executemany(
         "INSERT INTO took_part SELECT c.number, ?, ?, ?, ?, ? FROM clients c WHERE c.client_id = ?",
-        [(number, len(one.rounds), spans(one.rounds), one.failed, one.examples, one.client_id) for one in all_clients],
+        [
+            (number, len(one.rounds), spans(one.rounds), one.failed, one.examples, one.client_id)
+            for one in all_clients
+        ],
     )

@@ -35,14 +35,27 @@ def copy_folders(folders: dict[str, str], root: str, say: Callable[[str], None])
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         for number, (uri, path) in enumerate(sorted(folders.items()), 1):
             with _on_this_machine(uri) as folder:
-                found = [file for file in sorted(folder.rglob("*")) if file.is_file()] if folder.is_dir() else []
+                found = (
+                    [file for file in sorted(folder.rglob("*")) if file.is_file()]
+                    if folder.is_dir()
+                    else []
+                )
                 if found:
                     there = _Folder(f"{root}/{path}")
-                    done = list(pool.map(lambda file, there=there, folder=folder: there.take(file, folder), found))
+                    done = list(
+                        pool.map(
+                            lambda file, there=there, folder=folder: there.take(file, folder), found
+                        )
+                    )
                     written += sum(done)
-                    files, size = files + len(found), size + sum(file.stat().st_size for file in found)
+                    files, size = (
+                        files + len(found),
+                        size + sum(file.stat().st_size for file in found),
+                    )
             if number % 100 == 0 or number == len(folders):
-                say(f"{number} of {len(folders)} folders of artifacts: {files} files, {size / 2**20:.1f} MiB, read back and the same")
+                say(
+                    f"{number} of {len(folders)} folders of artifacts: {files} files, {size / 2**20:.1f} MiB, read back and the same"
+                )
     return Sent(files, size, written)
 
 
@@ -85,7 +98,11 @@ def _on_this_machine(uri: str) -> Iterator[Path]:
 
     with TemporaryDirectory(prefix="fedpipe-copy-") as scratch:
         repository: Any = get_artifact_repository(uri)
-        yield Path(repository.download_artifacts("", dst_path=scratch)) if repository.list_artifacts() else Path(scratch)
+        yield (
+            Path(repository.download_artifacts("", dst_path=scratch))
+            if repository.list_artifacts()
+            else Path(scratch)
+        )
 
 
 def _walk(repository: Any, folder: str | None = None) -> Iterator[str]:

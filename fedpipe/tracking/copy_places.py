@@ -23,7 +23,9 @@ def tables() -> "Sequence[Table]":
     import mlflow.store.tracking.dbmodels.models  # noqa: F401 - both put their tables into Base
     from mlflow.store.db.base_sql_model import Base
 
-    return [table for table in Base.metadata.sorted_tables if table.name not in _OF_A_RUNNING_SERVER]
+    return [
+        table for table in Base.metadata.sorted_tables if table.name not in _OF_A_RUNNING_SERVER
+    ]
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,29 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
 _CHUNK = 2000
-_FRESH = ("runs", "logged_models", "registered_models", "trace_info", "evaluation_datasets", "secrets", "jobs")
+_FRESH = (
+    "runs",
+    "logged_models",
+    "registered_models",
+    "trace_info",
+    "evaluation_datasets",
+    "secrets",
+    "jobs",
+)
 """Tables without a row in a store that nobody has used; `experiments` has one, Default."""
 
 Digests = Mapping[str, tuple[int, int]]
 """Of each table: the number of rows, and a digest that does not depend on their order."""
 
 
-def check_versions(source: "Connection", target: "Connection", source_uri: str, target_uri: str) -> None:
+def check_versions(
+    source: "Connection", target: "Connection", source_uri: str, target_uri: str
+) -> None:
     """Compare the versions of both databases' tables. Raises TrackingError if they differ."""
-    found = [connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() for connection in (source, target)]
+    found = [
+        connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        for connection in (source, target)
+    ]
     if found[0] != found[1]:
         raise TrackingError(
             f"{hide(target_uri)}: expected tables of the same version as those of {hide(source_uri)}, {found[0]}, found {found[1]}. "
@@ -40,8 +53,15 @@ def is_fresh(connection: "Connection") -> bool:
 
     by_name = {table.name: table for table in tables()}
     experiments = by_name["experiments"]
-    used = [name for name in _FRESH if name in by_name and connection.execute(select(by_name[name]).limit(1)).first() is not None]
-    others = connection.execute(select(func.count()).select_from(experiments).where(experiments.c.experiment_id != 0)).scalar()
+    used = [
+        name
+        for name in _FRESH
+        if name in by_name
+        and connection.execute(select(by_name[name]).limit(1)).first() is not None
+    ]
+    others = connection.execute(
+        select(func.count()).select_from(experiments).where(experiments.c.experiment_id != 0)
+    ).scalar()
     return not used and not others
 
 
@@ -52,7 +72,9 @@ def digests(connection: "Connection", places: Places | None = None) -> Digests:
         count = total = 0
         for row in _rows(connection, table, places):
             text = repr([_plain(row[column.name]) for column in table.columns])
-            total = (total + int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")) % 2**128
+            total = (
+                total + int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")
+            ) % 2**128
             count += 1
         found[table.name] = (count, total)
     return found
@@ -82,10 +104,14 @@ def copy_rows(source: "Connection", target: "Connection", places: Places) -> int
     return copied
 
 
-def _rows(connection: "Connection", table: "Table", places: Places | None) -> Iterator[dict[str, Any]]:
+def _rows(
+    connection: "Connection", table: "Table", places: Places | None
+) -> Iterator[dict[str, Any]]:
     from sqlalchemy import select
 
-    for row in connection.execute(select(table), execution_options={"yield_per": _CHUNK}).mappings():
+    for row in connection.execute(
+        select(table), execution_options={"yield_per": _CHUNK}
+    ).mappings():
         values = dict(row)
         yield places.in_copy(table.name, values) if places else values
 

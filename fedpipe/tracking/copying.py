@@ -20,7 +20,14 @@ from fedpipe.redact import hide
 from fedpipe.tracking.copy_files import Sent, copy_folders
 from fedpipe.tracking.copy_places import find_places, tables
 from fedpipe.tracking.copy_rows import check_versions, copy_rows, digests, is_fresh
-from fedpipe.tracking.reach import check_artifacts, guarded, is_database, one_at_a_time, probe, readable
+from fedpipe.tracking.reach import (
+    check_artifacts,
+    guarded,
+    is_database,
+    one_at_a_time,
+    probe,
+    readable,
+)
 from fedpipe.tracking.store import connection_uri, has_store, prepare_environment
 
 if TYPE_CHECKING:
@@ -50,7 +57,13 @@ class Copied:
 
 
 def copy_store(
-    project: Path, to: str, artifacts: str, *, served: bool, unfinished: bool = False, say: Callable[[str], None] = lambda _: None
+    project: Path,
+    to: str,
+    artifacts: str,
+    *,
+    served: bool,
+    unfinished: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Copied:
     """Copy the project's store, all of it, to the database `to` and its files to `artifacts`; the source stays as it is.
 
@@ -76,8 +89,14 @@ def copy_store(
     with guarded(to, "make the tables"), one_at_a_time(to):
         MlflowClient(tracking_uri=to).search_experiments(max_results=1)
     with guarded(source_uri, "read the store"):
-        MlflowClient(tracking_uri=source_uri).search_experiments(max_results=1)  # says so where its tables are of another version
-    with guarded(source_uri, f"copy it to {hide(to)}"), _reading(source_uri) as source, _writing(to) as target:
+        MlflowClient(tracking_uri=source_uri).search_experiments(
+            max_results=1
+        )  # says so where its tables are of another version
+    with (
+        guarded(source_uri, f"copy it to {hide(to)}"),
+        _reading(source_uri) as source,
+        _writing(to) as target,
+    ):
         check_versions(source, target, source_uri, to)
         if not unfinished:
             _refuse_running(source, source_uri)
@@ -95,7 +114,9 @@ def copy_store(
                 found = digests(target)
                 _compare(found, wanted, to)
         counts = {name: count for name, (count, _) in wanted.items()}
-    say(f"{sum(counts.values())} rows of {sum(map(bool, counts.values()))} tables, read back and the same")
+    say(
+        f"{sum(counts.values())} rows of {sum(map(bool, counts.values()))} tables, read back and the same"
+    )
     runs, models, versions = counts["runs"], counts["logged_models"], counts["model_versions"]
     return Copied(hide(to), artifacts, runs, models, versions, sum(counts.values()), sent, already)
 
@@ -108,16 +129,27 @@ def _check(project: Path, source_uri: str, to: str, artifacts: str) -> None:
             "Run it where the store is, with MLFLOW_TRACKING_URI unset or naming that database."
         )
     if not is_database(to):
-        raise TrackingError(f"{hide(to)}: expected a database to copy to, such as postgresql://USER@HOST/NAME, found another address.")
+        raise TrackingError(
+            f"{hide(to)}: expected a database to copy to, such as postgresql://USER@HOST/NAME, found another address."
+        )
     if to == source_uri:
-        raise TrackingError(f"{hide(to)}: expected another database than the source, found the same. Name the new one.")
+        raise TrackingError(
+            f"{hide(to)}: expected another database than the source, found the same. Name the new one."
+        )
     if not urlsplit(artifacts).scheme or artifacts.startswith("mlflow-artifacts"):
-        raise TrackingError(f"{artifacts}: expected the place of the files itself, such as s3://BUCKET/FOLDER, found another address.")
+        raise TrackingError(
+            f"{artifacts}: expected the place of the files itself, such as s3://BUCKET/FOLDER, found another address."
+        )
 
 
 def _refuse_running(source: "Connection", uri: str) -> None:
     runs = next(table for table in tables() if table.name == "runs")
-    found = [str(name) for (name,) in source.execute(runs.select().with_only_columns(runs.c.name).where(runs.c.status == "RUNNING"))]
+    found = [
+        str(name)
+        for (name,) in source.execute(
+            runs.select().with_only_columns(runs.c.name).where(runs.c.status == "RUNNING")
+        )
+    ]
     if found:
         raise TrackingError(
             f"{readable(uri)}: expected runs that have ended, found {len(found)} going on: {', '.join(found[:10])}. Let them end, or "
@@ -139,7 +171,9 @@ def _is_copy(target: "Connection", wanted: object, to: str) -> bool:
 
 def _compare(found: object, wanted: object, to: str) -> None:
     if found != wanted:
-        raise TrackingError(f"{hide(to)}: expected the rows that were written, found others when they were read. Nothing was kept there.")
+        raise TrackingError(
+            f"{hide(to)}: expected the rows that were written, found others when they were read. Nothing was kept there."
+        )
 
 
 @contextmanager

@@ -41,7 +41,15 @@ def git_tags(project: Path) -> dict[str, str]:
     Only what changed under `project` makes it dirty: in a repository of several projects the others do not count.
     """
     # Without optional locks: `git status` would otherwise write the index under the hands of the user's own git.
-    command = ("--no-optional-locks", "--literal-pathspecs", "status", "--porcelain=v2", "--branch", "--", ".")
+    command = (
+        "--no-optional-locks",
+        "--literal-pathspecs",
+        "status",
+        "--porcelain=v2",
+        "--branch",
+        "--",
+        ".",
+    )
     try:
         output = run_git(project, *command, timeout_seconds=_GIT_SECONDS).decode(errors="replace")
     except GitError as err:

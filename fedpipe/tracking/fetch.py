@@ -90,7 +90,9 @@ def _local(store: Store, uri: str, label: str, scratch: Path) -> Path:
     if uri.startswith("file://"):
         path = Path(unquote(urlsplit(uri).path))
         if not path.is_dir():
-            raise TrackingError(f"{label}: expected its files in {path}, found nothing there. Restore them, or train again.")
+            raise TrackingError(
+                f"{label}: expected its files in {path}, found nothing there. Restore them, or train again."
+            )
         return path
     with store.guard(f"fetch {label}"):
         return Path(download_artifacts(uri, dst_path=str(scratch), tracking_uri=store.uri))
@@ -106,7 +108,9 @@ def _described(folder: Path, label: str, run_id: str, version: ModelVersion | No
         about = dict(dict(described.get("metadata") or {}).get(ABOUT) or {})
     except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as err:
         said = " ".join(str(err).split())[:200]
-        raise TrackingError(f"{label}: expected a model with its description, cannot read {folder / 'MLmodel'}: {said}.") from err
+        raise TrackingError(
+            f"{label}: expected a model with its description, cannot read {folder / 'MLmodel'}: {said}."
+        ) from err
     path = (folder / inside).resolve()
     if not inside or not path.is_relative_to(folder.resolve()) or not path.is_dir():
         raise TrackingError(

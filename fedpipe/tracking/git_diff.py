@@ -17,7 +17,19 @@ from fedpipe.git import GitError, run_git
 
 MAX_BYTES = 10 * 2**20
 """Of changed files together, and of the patch: a data set beside the code is not a change of the code."""
-SECRET_NAMES = (".env", ".env.*", "*.pem", "*.key", "*.p12", "id_rsa*", "id_ed25519*", ".netrc", ".pypirc", "credentials*", "*.secret")
+SECRET_NAMES = (
+    ".env",
+    ".env.*",
+    "*.pem",
+    "*.key",
+    "*.p12",
+    "id_rsa*",
+    "id_ed25519*",
+    ".netrc",
+    ".pypirc",
+    "credentials*",
+    "*.secret",
+)
 _GIT_SECONDS = 60
 
 
@@ -46,9 +58,13 @@ def dirty_patch(project: Path) -> bytes:
     new = [
         path
         for path in _paths(_git(root, "ls-files", "--others", "--exclude-standard", "-z", *inside))
-        if not _is_secret(path) and not path.endswith("/") and not _leads_out(root, path)  # with "/": a repository of its own
+        if not _is_secret(path)
+        and not path.endswith("/")
+        and not _leads_out(root, path)  # with "/": a repository of its own
     ]
-    size = sum((root / path).lstat().st_size for path in {*changed, *new} if (root / path).is_file())
+    size = sum(
+        (root / path).lstat().st_size for path in {*changed, *new} if (root / path).is_file()
+    )
     if size > MAX_BYTES:
         raise DiffLeftOut(f"changed and new files have {size} bytes, more than {MAX_BYTES}")
     with tempfile.TemporaryDirectory(prefix="fedpipe-diff-") as folder:
@@ -62,7 +78,14 @@ def dirty_patch(project: Path) -> bytes:
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(objects),
         }
         if new:
-            _git(root, "add", "--pathspec-from-file=-", "--pathspec-file-nul", environment=scratch, stdin=b"\0".join(map(os.fsencode, new)))
+            _git(
+                root,
+                "add",
+                "--pathspec-from-file=-",
+                "--pathspec-file-nul",
+                environment=scratch,
+                stdin=b"\0".join(map(os.fsencode, new)),
+            )
         # Against HEAD and not the index, so that what is staged counts as well; config of the user's that shapes a diff is overruled.
         form = ("--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv")
         plain = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false")
@@ -85,9 +108,18 @@ def _paths(listed: bytes) -> list[str]:
     return [os.fsdecode(path) for path in listed.split(b"\0") if path]
 
 
-def _git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, stdin: bytes = b"") -> bytes:
+def _git(
+    folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, stdin: bytes = b""
+) -> bytes:
     options = ("--no-optional-locks", "--literal-pathspecs")
     try:
-        return run_git(folder, *options, *arguments, environment=environment, stdin=stdin, timeout_seconds=_GIT_SECONDS)
+        return run_git(
+            folder,
+            *options,
+            *arguments,
+            environment=environment,
+            stdin=stdin,
+            timeout_seconds=_GIT_SECONDS,
+        )
     except GitError as err:
         raise DiffLeftOut(f"`git {arguments[0]}`: {err}") from err

@@ -57,16 +57,33 @@ class Journal:
     @property
     def last_step(self) -> int | None:
         """Return the last round whose metrics are in the journal, None if there is none."""
-        steps = [int(record["step"]) for record in self._records if record["kind"] == "metrics" and not record.get("final")]
+        steps = [
+            int(record["step"])
+            for record in self._records
+            if record["kind"] == "metrics" and not record.get("final")
+        ]
         return max(steps, default=None)
 
     def metrics(self, values: Mapping[str, float], step: int, final: bool = False) -> None:
         """Add a round's metrics; `final` marks those of the whole run, which have no round."""
-        self._add({"kind": "metrics", "step": step, "time": int(time.time() * 1000), "values": dict(values), "final": final})
+        self._add(
+            {
+                "kind": "metrics",
+                "step": step,
+                "time": int(time.time() * 1000),
+                "values": dict(values),
+                "final": final,
+            }
+        )
 
     def tags(self, tags: Mapping[str, str]) -> None:
         """Add tags; a value above MLflow's 8,000 characters is cut and ends in its SHA-256."""
-        self._add({"kind": "tags", "tags": {key: fit(hide(str(value)), MAX_TAG) for key, value in tags.items()}})
+        self._add(
+            {
+                "kind": "tags",
+                "tags": {key: fit(hide(str(value)), MAX_TAG) for key, value in tags.items()},
+            }
+        )
 
     def file(self, path: Path, artifact_path: str | None) -> None:
         """Add a file, which must stay where it is until it is sent."""
@@ -142,7 +159,9 @@ class Journal:
                 index = self._next if is_new else self._put_off[0]
                 record = self._records[index]
             try:
-                _send_or_refuse(self._store, self._run_id, record, self.path.with_name(REFUSED_NAME))
+                _send_or_refuse(
+                    self._store, self._run_id, record, self.path.with_name(REFUSED_NAME)
+                )
             except Exception as err:  # whatever it is, the record is kept, and `flush` raises it
                 with self._changed:
                     self._error = err
@@ -154,7 +173,10 @@ class Journal:
                         self._put_off.append(self._put_off.pop(0))
                     # A record that was put off waits for its next try no longer than until there is a new one.
                     last = len(self._records) if not is_new else sys.maxsize
-                    self._changed.wait_for(lambda last=last: self._closed or len(self._records) > last, wait)  # type: ignore[misc]
+                    self._changed.wait_for(
+                        lambda last=last: self._closed or len(self._records) > last,  # type: ignore[misc]
+                        wait,
+                    )
                 wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
                 continue
             wait = _FIRST_WAIT_SECONDS
@@ -164,7 +186,9 @@ class Journal:
                 else:
                     self._put_off.remove(index)
                 self._sent = min([self._next, *self._put_off])
-                self._error = _noted(self._sent_path, self._sent) or (self._error if self._put_off else None)
+                self._error = _noted(self._sent_path, self._sent) or (
+                    self._error if self._put_off else None
+                )
                 self._changed.notify_all()
 
 
@@ -197,7 +221,11 @@ def _send_or_refuse(store: Store, run_id: str, record: Mapping[str, Any], refuse
         send(store, run_id, record)
         return
     except TrackingError as err:
-        if not _is_refused(err) or record["kind"] not in ("metrics", "tags") or not _is_active(store, run_id):
+        if (
+            not _is_refused(err)
+            or record["kind"] not in ("metrics", "tags")
+            or not _is_active(store, run_id)
+        ):
             raise
     name = "values" if record["kind"] == "metrics" else "tags"
     notes = []
@@ -207,7 +235,9 @@ def _send_or_refuse(store: Store, run_id: str, record: Mapping[str, Any], refuse
         except TrackingError as err:
             if not _is_refused(err):
                 raise
-            what = f"metric {key!r} of round {record['step']}" if name == "values" else f"tag {key!r}"
+            what = (
+                f"metric {key!r} of round {record['step']}" if name == "values" else f"tag {key!r}"
+            )
             notes.append({"what": what, "why": " ".join(str(err.__cause__).split())[:300]})
             logger.warning("run %s: the store refuses %s: %s", run_id, what, notes[-1]["why"])
     with refused.open("a", encoding="utf-8") as file:
@@ -232,7 +262,10 @@ def send(store: Store, run_id: str, record: Mapping[str, Any]) -> None:
     with store.guard(f"write to run {run_id}"):
         match record["kind"]:
             case "metrics":
-                values = (Metric(key, float(value), record["time"], record["step"]) for key, value in record["values"].items())
+                values = (
+                    Metric(key, float(value), record["time"], record["step"])
+                    for key, value in record["values"].items()
+                )
                 for metrics in batches(values):
                     store.client.log_batch(run_id, metrics=metrics)
             case "tags":
@@ -253,7 +286,9 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     try:
         return [dict(json.loads(line)) for line in body[: body.rfind(b"\n") + 1].splitlines()]
     except ValueError as err:
-        raise TrackingError(f"{path}: expected lines of JSON, found something else: {err}. The journal is damaged.") from err
+        raise TrackingError(
+            f"{path}: expected lines of JSON, found something else: {err}. The journal is damaged."
+        ) from err
 
 
 def unsent(folder: Path) -> int:

@@ -49,35 +49,56 @@ def find_run(store: Store, wanted: str) -> "Run":
         version = version_named(store, wanted)
         if version is not None:
             if not version.run_id:
-                raise TrackingError(f"{version.label}: expected a version that names its run, found none. Name the run itself.")
+                raise TrackingError(
+                    f"{version.label}: expected a version that names its run, found none. Name the run itself."
+                )
             return store.client.get_run(version.run_id)
         run = _or_none(lambda: store.client.get_run(wanted))
         if run is not None:
             return run  # type: ignore[no-any-return]
         if "'" not in wanted:
             named = store.client.search_runs(
-                experiment_ids(store), f"attributes.run_name = '{wanted}'", max_results=1, order_by=["attributes.start_time DESC"]
+                experiment_ids(store),
+                f"attributes.run_name = '{wanted}'",
+                max_results=1,
+                order_by=["attributes.start_time DESC"],
             )
             if named:
                 return named[0]
-        newest = store.client.search_runs(experiment_ids(store), max_results=_PAGE, order_by=["attributes.start_time DESC"])
+        newest = store.client.search_runs(
+            experiment_ids(store), max_results=_PAGE, order_by=["attributes.start_time DESC"]
+        )
     return _near(store, wanted, newest)
 
 
 def _near(store: Store, wanted: str, newest: "Sequence[Run]") -> "Run":
     """Return the run whose id begins with `wanted`. Raises TrackingError, with what is near, if none does or more than one."""
-    matches = [run for run in newest if len(wanted) >= _SHORTEST_PREFIX and run.info.run_id.startswith(wanted)]
+    matches = [
+        run
+        for run in newest
+        if len(wanted) >= _SHORTEST_PREFIX and run.info.run_id.startswith(wanted)
+    ]
     if len(matches) == 1:
         return matches[0]
     if matches:
         runs = shorten([f"{run.info.run_id[:12]} ({run.info.run_name})" for run in matches], 5)
-        raise TrackingError(f"{store.label}: more than one run id begins with '{wanted}': {runs}. Type more of it, or the name.")
+        raise TrackingError(
+            f"{store.label}: more than one run id begins with '{wanted}': {runs}. Type more of it, or the name."
+        )
     names = [str(run.info.run_name) for run in newest]
     if "@" in wanted or "/" in wanted:
         versions = model_versions(store)
-        names = [version.name + sign for version in versions for sign in (f"/{version.version}", *(f"@{one}" for one in version.aliases))]
+        names = [
+            version.name + sign
+            for version in versions
+            for sign in (f"/{version.version}", *(f"@{one}" for one in version.aliases))
+        ]
     kind = "the registered models are" if "@" in wanted or "/" in wanted else "the newest runs are"
-    known = f"{kind[0].upper()}{kind[1:]}: {shorten(dict.fromkeys(names), 3)}." if names else "There is none yet."
+    known = (
+        f"{kind[0].upper()}{kind[1:]}: {shorten(dict.fromkeys(names), 3)}."
+        if names
+        else "There is none yet."
+    )
     hint = did_you_mean(wanted, names)
     raise TrackingError(
         f"{store.label}: no run or model is called '{wanted}'. {hint + ' ' if hint else ''}{known} A run's id or name, MODEL@ALIAS and "
@@ -89,10 +110,18 @@ def model_versions(store: Store) -> list[ModelVersion]:
     """Return all registered versions, by name and number."""
     with store.guard("list the registered models"):
         aliases: dict[tuple[str, str], list[str]] = {}
-        for model in pages(lambda token: store.client.search_registered_models(max_results=_PAGE, page_token=token)):
+        for model in pages(
+            lambda token: store.client.search_registered_models(max_results=_PAGE, page_token=token)
+        ):
             for alias, number in model.aliases.items():
                 aliases.setdefault((model.name, str(number)), []).append(alias)
-        found = list(pages(lambda token: store.client.search_model_versions(max_results=_PAGE, page_token=token)))
+        found = list(
+            pages(
+                lambda token: store.client.search_model_versions(
+                    max_results=_PAGE, page_token=token
+                )
+            )
+        )
         versions = [
             ModelVersion(
                 one.name,
@@ -110,7 +139,11 @@ def experiment_ids(store: Store) -> list[str]:
     """Return the ids of all experiments, deleted ones too: what was trained there was trained."""
     from mlflow.entities import ViewType
 
-    listed = pages(lambda token: store.client.search_experiments(ViewType.ALL, max_results=_PAGE, page_token=token))
+    listed = pages(
+        lambda token: store.client.search_experiments(
+            ViewType.ALL, max_results=_PAGE, page_token=token
+        )
+    )
     return [experiment.experiment_id for experiment in listed]
 
 
@@ -121,7 +154,13 @@ def runs_of_population(store: Store, population: str) -> "list[Run]":
     with store.guard("find the runs of a population"):
         experiments = experiment_ids(store)
         where = f"tags.`data.population` = '{population}'"
-        return list(pages(lambda token: store.client.search_runs(experiments, where, ViewType.ALL, max_results=_PAGE, page_token=token)))
+        return list(
+            pages(
+                lambda token: store.client.search_runs(
+                    experiments, where, ViewType.ALL, max_results=_PAGE, page_token=token
+                )
+            )
+        )
 
 
 def pages(ask: Callable[[str | None], Any]) -> Iterator[Any]:
@@ -147,12 +186,21 @@ def version_named(store: Store, wanted: str) -> ModelVersion | None:
         found = _or_none(lambda: store.client.get_model_version_by_alias(name, alias))
     if found is None:
         return None
-    return ModelVersion(found.name, str(found.version), _run_of(store, found), (alias,) if at else (), dict(found.tags))
+    return ModelVersion(
+        found.name,
+        str(found.version),
+        _run_of(store, found),
+        (alias,) if at else (),
+        dict(found.tags),
+    )
 
 
 def weights_of(store: Store, version: ModelVersion) -> tuple[str | None, int | None]:
     """Return the SHA-256 of a version's weights and the round that they are of; None where neither version nor logged model say it."""
-    sha256, round_num = version.tags.get("fedpipe.weights_sha256"), version.tags.get("fedpipe.round")
+    sha256, round_num = (
+        version.tags.get("fedpipe.weights_sha256"),
+        version.tags.get("fedpipe.round"),
+    )
     model_id = version.tags.get("fedpipe.model_id")
     if sha256 is None and model_id:
         with store.guard(f"find the model of {version.label}"):

@@ -63,9 +63,15 @@ def log_model(
     store, client = run.store, run.store.client
     store.require_artifacts()
     doing = f"write the model '{name}' of run {run.run_id}"
-    tags = {WEIGHTS_TAG: weights_sha256(weights), "architecture": model.name, ROUND_TAG: str(round_num)}
+    tags = {
+        WEIGHTS_TAG: weights_sha256(weights),
+        "architecture": model.name,
+        ROUND_TAG: str(round_num),
+    }
     with store.guard(doing):
-        logged = client.create_logged_model(store.experiment_id, name, run.run_id, tags=tags, model_type="classifier")
+        logged = client.create_logged_model(
+            store.experiment_id, name, run.run_id, tags=tags, model_type="classifier"
+        )
     described = Model(
         artifact_path=logged.artifact_location,
         model_uuid=logged.model_id,
@@ -101,16 +107,26 @@ def has_model(store: Store, model_id: str) -> bool:
             raise
 
 
-def _save(path: Path, described: Any, model: ModelSpec, weights: Weights, example: npt.NDArray[np.generic]) -> None:
+def _save(
+    path: Path, described: Any, model: ModelSpec, weights: Weights, example: npt.NDArray[np.generic]
+) -> None:
     import mlflow.tensorflow
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    float32, shape = np.dtype(np.float32), (-1, model.num_classes) if model.targets is None else (-1, -1, model.num_classes)
-    features = TensorSpec(np.dtype(np.int32 if model.tokens else np.float32), (-1, *(size or -1 for size in _feature_shape(model))))
+    float32, shape = (
+        np.dtype(np.float32),
+        (-1, model.num_classes) if model.targets is None else (-1, -1, model.num_classes),
+    )
+    features = TensorSpec(
+        np.dtype(np.int32 if model.tokens else np.float32),
+        (-1, *(size or -1 for size in _feature_shape(model))),
+    )
     signature = ModelSignature(Schema([features]), Schema([TensorSpec(float32, shape)]))
     # Said in full: MLflow would otherwise load the model in another process to see what it imports, and look for a pip.
-    requirements = [f"{package}=={metadata.version(package)}" for package in ("mlflow", "tensorflow", "numpy")]
+    requirements = [
+        f"{package}=={metadata.version(package)}" for package in ("mlflow", "tensorflow", "numpy")
+    ]
     environment = {
         "name": "mlflow-env",
         "channels": ["conda-forge"],
@@ -130,13 +146,18 @@ def classifier(model: ModelSpec, weights: Weights) -> Any:
     """Return the model with its weights as a TensorFlow module of one function, from features to probabilities."""
     import tensorflow as tf
 
-    features = tf.TensorSpec((None, *_feature_shape(model)), tf.int32 if model.tokens else tf.float32, name="features")
+    features = tf.TensorSpec(
+        (None, *_feature_shape(model)), tf.int32 if model.tokens else tf.float32, name="features"
+    )
 
     class Classifier(tf.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             # A list: TF 2.14's wrappers of dicts and tuples do not save with newer versions of wrapt.
-            self.tensors = [tf.Variable(weights[name], name=name, trainable=False) for name in model.tensor_names]
+            self.tensors = [
+                tf.Variable(weights[name], name=name, trainable=False)
+                for name in model.tensor_names
+            ]
 
         @tf.function(input_signature=[features])  # type: ignore[untyped-decorator]
         def __call__(self, features: Any) -> Any:

@@ -50,13 +50,27 @@ def write_clients(path: Path, rows: Iterable[ClientRound]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    numbers, clients, statuses, examples = [list(column) for column in zip(*sorted(rows), strict=True)] or [[], [], [], []]
-    fields = [("round", pa.int32()), ("client_id", pa.string()), ("status", pa.string()), ("examples", pa.int64())]
+    numbers, clients, statuses, examples = [
+        list(column) for column in zip(*sorted(rows), strict=True)
+    ] or [[], [], [], []]
+    fields = [
+        ("round", pa.int32()),
+        ("client_id", pa.string()),
+        ("status", pa.string()),
+        ("examples", pa.int64()),
+    ]
     schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in fields])
     table = pa.table([numbers, clients, statuses, examples], schema=schema)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
-    pq.write_table(table, temporary, version="2.6", data_page_version="1.0", compression="zstd", store_schema=False)
+    pq.write_table(
+        table,
+        temporary,
+        version="2.6",
+        data_page_version="1.0",
+        compression="zstd",
+        store_schema=False,
+    )
     temporary.replace(path)
 
 
@@ -69,7 +83,9 @@ def read_clients(path: Path) -> list[ClientRound]:
         table = pq.ParquetFile(path).read(use_threads=False)
         columns = [table[name].to_pylist() for name in ("round", "client_id", "status", "examples")]
     except (pa.ArrowException, OSError, KeyError) as err:
-        raise TrackingError(f"{path}: expected the table of a run's clients, found {' '.join(str(err).split())}.") from err
+        raise TrackingError(
+            f"{path}: expected the table of a run's clients, found {' '.join(str(err).split())}."
+        ) from err
     return [ClientRound(*row) for row in zip(*columns, strict=True)]
 
 
@@ -87,7 +103,10 @@ def totals(rows: Iterable[ClientRound]) -> list[ClientTotal]:
         else:
             sums[0] += 1
         sums[1] += row.examples
-    return [ClientTotal(client_id, tuple(sorted(rounds)), *sums) for client_id, (rounds, sums) in sorted(found.items())]
+    return [
+        ClientTotal(client_id, tuple(sorted(rounds)), *sums)
+        for client_id, (rounds, sums) in sorted(found.items())
+    ]
 
 
 def spans(rounds: Sequence[int]) -> str:

@@ -29,7 +29,9 @@ DESCRIPTORS = "/proc/self/fd"
 _SERVER = re.compile(r"^https?://", re.IGNORECASE)
 _DATABASE = re.compile(r"^(sqlite|postgresql|mysql|mssql)(\+\w+)?:", re.IGNORECASE)
 _POSTGRES = re.compile(r"^postgresql(\+psycopg2?)?:", re.IGNORECASE)
-_LACKS_SCHEME = re.compile(r"^(localhost|\d+\.\d+\.\d+\.\d+|[\w-]+(\.[\w-]+)*):\d+(/|$)", re.IGNORECASE)
+_LACKS_SCHEME = re.compile(
+    r"^(localhost|\d+\.\d+\.\d+\.\d+|[\w-]+(\.[\w-]+)*):\d+(/|$)", re.IGNORECASE
+)
 _PROBE_SECONDS, _MIGRATION_SECONDS = 5, 120
 _MIGRATION_LOCK = 7_362_913
 """The number of PostgreSQL's advisory lock that is held while MLflow's tables are made; any number will do, if it is always the same."""
@@ -75,7 +77,9 @@ def guarded(uri: str, doing: str) -> Iterator[None]:
         known = isinstance(err, OSError | ValueError | ImportError)
         if not known and type(err).__module__.partition(".")[0] not in _THEIRS:
             raise
-        reason = textwrap.shorten(hide(str(err)).partition("(Background on this error")[0], 300, placeholder=" ...").rstrip(". ")
+        reason = textwrap.shorten(
+            hide(str(err)).partition("(Background on this error")[0], 300, placeholder=" ..."
+        ).rstrip(". ")
         mend = _extra(err) or "Make the store writable, or name another in MLFLOW_TRACKING_URI"
         raise TrackingError(f"{readable(uri)}: cannot {doing}: {reason}. {mend}.") from err
 
@@ -87,7 +91,9 @@ def probe(uri: str) -> None:
         TrackingError: it is not.
     """
     if _LACKS_SCHEME.match(uri):
-        raise TrackingError(f"MLFLOW_TRACKING_URI={uri}: expected an address with http:// or https:// in front. Set http://{uri}.")
+        raise TrackingError(
+            f"MLFLOW_TRACKING_URI={uri}: expected an address with http:// or https:// in front. Set http://{uri}."
+        )
     if is_server(uri) and (problem := why_no_mlflow(uri)):
         raise TrackingError(problem)
     with guarded(uri, "reach the store"):
@@ -121,8 +127,12 @@ def bucket_client() -> Any:
     import boto3
     from botocore.config import Config
 
-    config = Config(connect_timeout=_PROBE_SECONDS, read_timeout=30, retries={"total_max_attempts": 2})
-    return boto3.client("s3", endpoint_url=os.environ.get("MLFLOW_S3_ENDPOINT_URL") or None, config=config)
+    config = Config(
+        connect_timeout=_PROBE_SECONDS, read_timeout=30, retries={"total_max_attempts": 2}
+    )
+    return boto3.client(
+        "s3", endpoint_url=os.environ.get("MLFLOW_S3_ENDPOINT_URL") or None, config=config
+    )
 
 
 @contextmanager
@@ -169,16 +179,29 @@ def _probe_database(uri: str) -> None:
 
     sqlite = uri.lower().startswith("sqlite")
     # 20 s: another run may be creating the same store.
-    arguments = {"timeout": 20} if sqlite else {"connect_timeout": _PROBE_SECONDS} if is_postgres(uri) else {}
+    arguments = (
+        {"timeout": 20}
+        if sqlite
+        else {"connect_timeout": _PROBE_SECONDS}
+        if is_postgres(uri)
+        else {}
+    )
     engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool, connect_args=arguments)
     with engine.connect() as connection:
         if sqlite:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")  # Takes the write lock: a read-only file fails here.
+            connection.exec_driver_sql(
+                "BEGIN IMMEDIATE"
+            )  # Takes the write lock: a read-only file fails here.
             connection.rollback()
 
 
 def _extra(err: Exception) -> str | None:
     """Return which extra of fedpipe brings a driver that is missing."""
-    missing = (getattr(err, "name", None) or "").partition(".")[0] if isinstance(err, ImportError) else ""
+    missing = (
+        (getattr(err, "name", None) or "").partition(".")[0] if isinstance(err, ImportError) else ""
+    )
     extra = {"psycopg2": "postgres", "boto3": "s3", "botocore": "s3"}.get(missing)
-    return extra and f"Install its driver: `uv sync --extra {extra}`, or `pip install 'fedpipe[{extra}]'`"
+    return (
+        extra
+        and f"Install its driver: `uv sync --extra {extra}`, or `pip install 'fedpipe[{extra}]'`"
+    )

@@ -10,10 +10,20 @@ from fedpipe.tracking.store import Store
 CHAMPION, CHALLENGER = "champion", "challenger"
 WEIGHTS_TAG, ROUND_TAG = "fedpipe.weights_sha256", "fedpipe.round"
 """Tags of a version: the SHA-256 of its weights, and the round that they are of."""
-_LINEAGE = ("git.", "dvc.", "prefect.", "data.population", "fedpipe.plan_sha256", "fedpipe.bit_exact", "fedpipe.retrain_of")
+_LINEAGE = (
+    "git.",
+    "dvc.",
+    "prefect.",
+    "data.population",
+    "fedpipe.plan_sha256",
+    "fedpipe.bit_exact",
+    "fedpipe.retrain_of",
+)
 
 
-def register_version(store: Store, name: str, model_id: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
+def register_version(
+    store: Store, name: str, model_id: str, run_id: str, tags: Mapping[str, str]
+) -> ModelVersion:
     """Return the version of model `name` that holds the logged model of a run: a new one, or that of an earlier try of the same run.
 
     The registered model is made where it is not there. The version has the run's lineage tags, and `tags`.
@@ -24,7 +34,14 @@ def register_version(store: Store, name: str, model_id: str, run_id: str, tags: 
     from mlflow.exceptions import MlflowException
 
     client = store.client
-    earlier = next((one for one in reversed(model_versions(store)) if one.name == name and one.run_id == run_id), None)
+    earlier = next(
+        (
+            one
+            for one in reversed(model_versions(store))
+            if one.name == name and one.run_id == run_id
+        ),
+        None,
+    )
     if earlier is not None:
         return earlier
     with store.guard(f"register a version of model {name}"):
@@ -38,11 +55,21 @@ def register_version(store: Store, name: str, model_id: str, run_id: str, tags: 
         source = f"models:/{model_id}" if store.is_server else str(logged.artifact_location)
         run_tags = client.get_run(run_id).data.tags
         lineage = {key: value for key, value in run_tags.items() if key.startswith(_LINEAGE)}
-        weights = {WEIGHTS_TAG: str(logged.tags.get("weights_sha256", "")), ROUND_TAG: str(logged.tags.get("round", ""))}
-        texts = {key: fit(value, MAX_VERSION_TAG) for key, value in {**lineage, **weights, **tags}.items() if value}
+        weights = {
+            WEIGHTS_TAG: str(logged.tags.get("weights_sha256", "")),
+            ROUND_TAG: str(logged.tags.get("round", "")),
+        }
+        texts = {
+            key: fit(value, MAX_VERSION_TAG)
+            for key, value in {**lineage, **weights, **tags}.items()
+            if value
+        }
         made = client.create_model_version(name, source, run_id, tags=texts, model_id=model_id)
         # MLflow's pages link a run's model to its versions by this tag, which its global functions alone set.
-        client.set_logged_model_tags(model_id, {"mlflow.modelVersions": json.dumps([{"name": name, "version": int(made.version)}])})
+        client.set_logged_model_tags(
+            model_id,
+            {"mlflow.modelVersions": json.dumps([{"name": name, "version": int(made.version)}])},
+        )
         return ModelVersion(name, str(made.version), run_id, (), texts)
 
 
@@ -62,4 +89,6 @@ def tag_version(store: Store, version: ModelVersion, tags: Mapping[str, str]) ->
     """Set tags of a version; a value above MLflow's limit is cut and ends in its SHA-256."""
     with store.guard(f"tag version {version.version} of model {version.name}"):
         for key, value in tags.items():
-            store.client.set_model_version_tag(version.name, version.version, key, fit(value, MAX_VERSION_TAG))
+            store.client.set_model_version_tag(
+                version.name, version.version, key, fit(value, MAX_VERSION_TAG)
+            )

@@ -65,7 +65,9 @@ def _all_runs(store: Store) -> "Iterator[Run]":
     from mlflow.entities import ViewType
 
     experiments = experiment_ids(store)
-    return pages(lambda token: store.client.search_runs(experiments, "", ViewType.ALL, page_token=token))
+    return pages(
+        lambda token: store.client.search_runs(experiments, "", ViewType.ALL, page_token=token)
+    )
 
 
 def _stored(run: "Run", models: tuple[str, ...]) -> StoredRun:
@@ -144,5 +146,11 @@ def _size(repository: Any, path: str | None) -> int:
     entries = repository.list_artifacts(path)
     if not entries and path:  # a file: its size is in the list of its folder
         folder = path.rpartition("/")[0] or None
-        return sum(entry.file_size or 0 for entry in repository.list_artifacts(folder) if entry.path == path)
-    return sum(_size(repository, entry.path) if entry.is_dir else entry.file_size or 0 for entry in entries)
+        return sum(
+            entry.file_size or 0
+            for entry in repository.list_artifacts(folder)
+            if entry.path == path
+        )
+    return sum(
+        _size(repository, entry.path) if entry.is_dir else entry.file_size or 0 for entry in entries
+    )

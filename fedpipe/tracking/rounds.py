@@ -21,5 +21,7 @@ def rounds_of(store: Store, run: "Run") -> list[dict[str, float]]:
         for key in sorted(run.data.metrics):
             if not key.startswith(_ONCE):
                 for metric in store.client.get_metric_history(run.info.run_id, key):
-                    rows.setdefault(int(metric.step), {"round": float(metric.step)})[key] = float(metric.value)
+                    rows.setdefault(int(metric.step), {"round": float(metric.step)})[key] = float(
+                        metric.value
+                    )
     return [rows[number] for number in sorted(rows)]

@@ -67,8 +67,18 @@ class TrackedRun:
         """
         own = {"mlflow.source.name": "fedpipe"} | ({_KEY: key} if key else {})
         with store.guard(f"create the run '{name}'"):
-            found = store.client.search_runs([store.experiment_id], f"tags.`{_KEY}` = '{key}'") if begun and key else []
-            run_id = found[0].info.run_id if found else store.client.create_run(store.experiment_id, run_name=name, tags=own).info.run_id
+            found = (
+                store.client.search_runs([store.experiment_id], f"tags.`{_KEY}` = '{key}'")
+                if begun and key
+                else []
+            )
+            run_id = (
+                found[0].info.run_id
+                if found
+                else store.client.create_run(
+                    store.experiment_id, run_name=name, tags=own
+                ).info.run_id
+            )
         run = cls(store, run_id, SnapshotPolicy(save_every))
         try:
             run._log_lineage(params, tags, data)
@@ -101,9 +111,19 @@ class TrackedRun:
             TrackingError: also if the rounds do not rise: a step is written once.
         """
         last = self._policy.last if self._policy else None
-        if self._policy is None or self._training_done or (last and report.round_num <= last.round_num):
-            expected = "no more rounds" if last is None or self._training_done else f"a round after {last.round_num}"
-            raise TrackingError(f"run {self.run_id}: expected {expected}, found round {report.round_num}. Start a new run.")
+        if (
+            self._policy is None
+            or self._training_done
+            or (last and report.round_num <= last.round_num)
+        ):
+            expected = (
+                "no more rounds"
+                if last is None or self._training_done
+                else f"a round after {last.round_num}"
+            )
+            raise TrackingError(
+                f"run {self.run_id}: expected {expected}, found round {report.round_num}. Start a new run."
+            )
         self._log_metrics(report.all_metrics(), report.round_num)
         if self._policy.take(report):
             self._save(f"round_{report.round_num:04d}", self._policy.last)
@@ -122,7 +142,9 @@ class TrackedRun:
         self.set_tags(tags)
         self._training_done = True
 
-    def log_final_metrics(self, metrics: Mapping[str, float], which: str = "final", model_id: str | None = None) -> None:
+    def log_final_metrics(
+        self, metrics: Mapping[str, float], which: str = "final", model_id: str | None = None
+    ) -> None:
         """Write the result of the run under `final/<key>`, apart from the rounds' keys: a step is written once.
 
         What the run has already is passed over: the process may have been killed after it and the run completed again.
@@ -133,7 +155,11 @@ class TrackedRun:
             there = self._store.client.get_run(self.run_id).data.metrics
         found = {f"{which}/{key}": value for key, value in metrics.items()}
         # MLflow gives back another NaN and its largest number for an infinity.
-        new = {key: value for key, value in found.items() if key not in there or (isfinite(value) and value != there[key])}
+        new = {
+            key: value
+            for key, value in found.items()
+            if key not in there or (isfinite(value) and value != there[key])
+        }
         self._log_metrics(new, 0, model_id)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
@@ -141,7 +167,9 @@ class TrackedRun:
         from mlflow.entities import RunTag
 
         with self._store.guard(f"write tags of run {self.run_id}"):
-            for batch in batches(RunTag(key, fit(hide(str(value)), MAX_TAG)) for key, value in tags.items()):
+            for batch in batches(
+                RunTag(key, fit(hide(str(value)), MAX_TAG)) for key, value in tags.items()
+            ):
                 self._store.client.log_batch(self.run_id, tags=batch)
 
     def remove_tag(self, key: str) -> None:
@@ -178,7 +206,9 @@ class TrackedRun:
         except TrackingError as err:
             raise TrackingError(f"{err} The run itself failed with: {reason}") from err
 
-    def _log_lineage(self, params: Mapping[str, Any], tags: Mapping[str, str], data: DataRecord) -> None:
+    def _log_lineage(
+        self, params: Mapping[str, Any], tags: Mapping[str, str], data: DataRecord
+    ) -> None:
         from mlflow.entities import Param
 
         texts = {key: hide(str(value)) for key, value in params.items()}
@@ -192,12 +222,17 @@ class TrackedRun:
         with self._store.guard(f"write the data set of run {self.run_id}"):
             self._store.client.log_inputs(self.run_id, datasets=dataset_inputs(data))
 
-    def _log_metrics(self, metrics: Mapping[str, float], step: int, model_id: str | None = None) -> None:
+    def _log_metrics(
+        self, metrics: Mapping[str, float], step: int, model_id: str | None = None
+    ) -> None:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
         with self._store.guard(f"write metrics of round {step} to run {self.run_id}"):
-            for batch in batches(Metric(key, float(value), now, step, model_id=model_id) for key, value in metrics.items()):
+            for batch in batches(
+                Metric(key, float(value), now, step, model_id=model_id)
+                for key, value in metrics.items()
+            ):
                 self._store.client.log_batch(self.run_id, metrics=batch)
 
     def _save(self, name: str, snapshot: Snapshot | None) -> None:
@@ -208,7 +243,10 @@ class TrackedRun:
             sha256 = save_weights(path, snapshot.weights)
             self._index[path.name] = index_entry(snapshot, sha256)
             self.log_file(path, "weights")
-        self._log_json(index_body(self._index, self._policy.best if self._policy else None), "weights/index.json")
+        self._log_json(
+            index_body(self._index, self._policy.best if self._policy else None),
+            "weights/index.json",
+        )
 
     def _log_json(self, value: Any, name: str) -> None:
         with self._store.guard(f"write '{name}' to run {self.run_id}"):

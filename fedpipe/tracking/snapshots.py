@@ -41,7 +41,9 @@ class SnapshotPolicy:
         if score is not None and math.isnan(score):
             score = None  # A diverged model is not the best, and JSON has no NaN.
         self.last = Snapshot(report.round_num, score, report.weights, name)
-        if score is not None and (self.best is None or self.best.score is None or score > self.best.score):
+        if score is not None and (
+            self.best is None or self.best.score is None or score > self.best.score
+        ):
             self.best = self.last
         return report.round_num % self._save_every == 0
 

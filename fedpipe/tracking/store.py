@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedpipe.errors import TrackingError
-from fedpipe.tracking.reach import DESCRIPTORS, check_artifacts, guarded, is_database, is_server, one_at_a_time, probe, readable
+from fedpipe.tracking.reach import (
+    DESCRIPTORS,
+    check_artifacts,
+    guarded,
+    is_database,
+    is_server,
+    one_at_a_time,
+    probe,
+    readable,
+)
 from fedpipe.tracking.ui_address import UI_HOST, UI_PORT, ui_address
 
 if TYPE_CHECKING:
@@ -94,7 +103,10 @@ def artifact_root(project: Path) -> str:
 
     The variable is that of `mlflow server`: `s3://BUCKET/FOLDER`, for one. An experiment that is there keeps what it was made with.
     """
-    return os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT") or (project.resolve() / "mlartifacts").as_uri()
+    return (
+        os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT")
+        or (project.resolve() / "mlartifacts").as_uri()
+    )
 
 
 def prepare_environment() -> None:
@@ -135,7 +147,9 @@ def open_store(project: Path, experiment: str, artifacts_needed: bool = True) ->
     prepare_environment()
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         with guarded(uri, "make the store"):
-            (project / "mlflow.db").touch()  # SQLite would make it 0644 whatever the umask; an empty file is an empty database
+            (
+                project / "mlflow.db"
+            ).touch()  # SQLite would make it 0644 whatever the umask; an empty file is an empty database
     probe(uri)
     with guarded(uri, "open the store"):
         from mlflow import MlflowClient
@@ -154,7 +168,14 @@ def open_store(project: Path, experiment: str, artifacts_needed: bool = True) ->
         if artifacts_needed:
             raise
         no_artifacts = str(err)
-    return Store(uri, experiment, experiment_id, client, ui_address(project, tracking_uri(project)).url, no_artifacts)
+    return Store(
+        uri,
+        experiment,
+        experiment_id,
+        client,
+        ui_address(project, tracking_uri(project)).url,
+        no_artifacts,
+    )
 
 
 def check_reachable(project: Path) -> None:
@@ -180,7 +201,9 @@ def write_and_read(store: Store) -> None:
         store.client.search_runs([store.experiment_id], max_results=1)
         tags = store.client.get_experiment(store.experiment_id).tags
     if tags.get(_CHECKED_TAG) is None:
-        raise TrackingError(f"{store.label}: what was written to the store cannot be read from it. Name another in MLFLOW_TRACKING_URI.")
+        raise TrackingError(
+            f"{store.label}: what was written to the store cannot be read from it. Name another in MLFLOW_TRACKING_URI."
+        )
 
 
 def has_store(project: Path) -> bool:
@@ -205,13 +228,21 @@ def read_store(project: Path) -> Store:
     uri = connection_uri(project)
     prepare_environment()
     if not has_store(project):
-        raise TrackingError(f"{mask(uri)}: expected an MLflow store with runs, found no such file. Run first, or set MLFLOW_TRACKING_URI.")
+        raise TrackingError(
+            f"{mask(uri)}: expected an MLflow store with runs, found no such file. Run first, or set MLFLOW_TRACKING_URI."
+        )
     if not uri.lower().startswith("sqlite"):  # whose probe takes the write lock
         probe(uri)
     with guarded(uri, "open the store"):
         from mlflow import MlflowClient
 
-        return Store(uri, "", "", MlflowClient(tracking_uri=uri), ui_address(project, tracking_uri(project)).url)
+        return Store(
+            uri,
+            "",
+            "",
+            MlflowClient(tracking_uri=uri),
+            ui_address(project, tracking_uri(project)).url,
+        )
 
 
 def run_url(store: Store, experiment_id: str, run_id: str) -> str:
@@ -251,5 +282,7 @@ def _find_experiment(client: "MlflowClient", name: str, artifacts: str | None) -
                 raise
         found = client.get_experiment_by_name(name)
     if found is None or found.lifecycle_stage != "active":
-        raise MlflowException(f"experiment '{name}' was deleted there; restore it or choose another tracking.experiment")
+        raise MlflowException(
+            f"experiment '{name}' was deleted there; restore it or choose another tracking.experiment"
+        )
     return found.experiment_id, found.artifact_location

@@ -23,7 +23,12 @@ PARENT, SWEEP, CHILD, STATE, REASON = (
     "fedpipe.sweep_state",
     "fedpipe.sweep_reason",
 )
-SPACE, METRIC, DIRECTION, VALUE = "fedpipe.sweep_space", "sweep.metric", "sweep.direction", "sweep/value"
+SPACE, METRIC, DIRECTION, VALUE = (
+    "fedpipe.sweep_space",
+    "sweep.metric",
+    "sweep.direction",
+    "sweep/value",
+)
 ABSENT = "fedpipe.sweep_absent"
 _KEY = "fedpipe.run_key"
 
@@ -68,14 +73,22 @@ class SweepView:
         return best_child(self.children, self.direction)
 
 
-def best_child(children: "tuple[SweepChild, ...] | list[SweepChild]", direction: str) -> SweepChild | None:
+def best_child(
+    children: "tuple[SweepChild, ...] | list[SweepChild]", direction: str
+) -> SweepChild | None:
     """Return the child with the best value, the first of equals; None if none is finished."""
     sign = 1 if direction == "maximize" else -1
-    finished = [(sign * child.value, -child.number, child) for child in children if child.state == "finished" and child.value is not None]
+    finished = [
+        (sign * child.value, -child.number, child)
+        for child in children
+        if child.state == "finished" and child.value is not None
+    ]
     return max(finished, key=lambda one: one[:2])[2] if finished else None
 
 
-def start_sweep(store: Store, name: str, params: Mapping[str, Any], tags: Mapping[str, str], key: str) -> str:
+def start_sweep(
+    store: Store, name: str, params: Mapping[str, Any], tags: Mapping[str, str], key: str
+) -> str:
     """Return the id of the parent run with this key (hexadecimal), which is made if it is not there.
 
     Raises:
@@ -86,8 +99,14 @@ def start_sweep(store: Store, name: str, params: Mapping[str, Any], tags: Mappin
     with store.guard(f"create the run '{name}'"):
         found = store.client.search_runs([store.experiment_id], f"tags.`{_KEY}` = '{key}'")
         own = {"mlflow.source.name": "fedpipe", _KEY: key, SWEEP: name}
-        run_id = str(found[0].info.run_id if found else store.client.create_run(store.experiment_id, run_name=name, tags=own).info.run_id)
-        for batch in batches(Param(k, fit(hide(str(value)), MAX_PARAM)) for k, value in params.items()):
+        run_id = str(
+            found[0].info.run_id
+            if found
+            else store.client.create_run(store.experiment_id, run_name=name, tags=own).info.run_id
+        )
+        for batch in batches(
+            Param(k, fit(hide(str(value)), MAX_PARAM)) for k, value in params.items()
+        ):
             store.client.log_batch(run_id, params=batch)
         for some in batches(RunTag(k, hide(value)) for k, value in tags.items()):
             store.client.log_batch(run_id, tags=some)
@@ -101,7 +120,9 @@ def reopen_sweep(store: Store, run_id: str) -> None:
         store.client.update_run(run_id, status="RUNNING")
 
 
-def child_tags(parent: str, sweep: str, number: int, absent: Collection[str] = ()) -> dict[str, str]:
+def child_tags(
+    parent: str, sweep: str, number: int, absent: Collection[str] = ()
+) -> dict[str, str]:
     """Return the tags of a child's run; `absent` are searched settings that do not apply to it."""
     tags = {PARENT: parent, SWEEP: sweep, CHILD: str(number)}
     return tags | ({ABSENT: json.dumps(sorted(absent))} if absent else {})
@@ -129,15 +150,25 @@ def read_sweep(store: Store, wanted: str) -> SweepView:
     parent = find_run(store, wanted)
     tags = parent.data.tags
     if SPACE not in tags:
-        raise TrackingError(f"run {wanted}: expected the parent run of a sweep, found a run without the tag {SPACE}. See docs/sweeps.md.")
+        raise TrackingError(
+            f"run {wanted}: expected the parent run of a sweep, found a run without the tag {SPACE}. See docs/sweeps.md."
+        )
     keys = tuple(json.loads(tags[SPACE]))
     with store.guard(f"list the children of {wanted}"):
         text = f"tags.`{PARENT}` = '{parent.info.run_id}'"
-        runs = list(pages(lambda token: store.client.search_runs([parent.info.experiment_id], text, page_token=token)))
+        runs = list(
+            pages(
+                lambda token: store.client.search_runs(
+                    [parent.info.experiment_id], text, page_token=token
+                )
+            )
+        )
     children = [_child(run, keys) for run in runs if CHILD in run.data.tags]
     params = parent.data.params
     ordered = tuple(sorted(children, key=lambda child: child.number))
-    return SweepView(tags[SWEEP], parent.info.run_id, params[METRIC], params[DIRECTION], keys, ordered)
+    return SweepView(
+        tags[SWEEP], parent.info.run_id, params[METRIC], params[DIRECTION], keys, ordered
+    )
 
 
 def _child(run: Any, keys: tuple[str, ...]) -> SweepChild:
@@ -146,7 +177,15 @@ def _child(run: Any, keys: tuple[str, ...]) -> SweepChild:
     value = run.data.metrics.get(VALUE)
     absent = json.loads(tags.get(ABSENT, "[]"))
     params = {key: _typed(run.data.params.get(key)) for key in keys if key not in absent}
-    return SweepChild(int(tags[CHILD]), run.info.run_id, run.info.run_name or "", state, value, params, tags.get(REASON, ""))
+    return SweepChild(
+        int(tags[CHILD]),
+        run.info.run_id,
+        run.info.run_name or "",
+        state,
+        value,
+        params,
+        tags.get(REASON, ""),
+    )
 
 
 def _typed(text: str | None) -> Any:

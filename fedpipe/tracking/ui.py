@@ -19,10 +19,21 @@ def ui_command(project: Path, port: int = UI_PORT, host: str = UI_HOST) -> list[
     """
     uri = tracking_uri(project)
     if not uri.partition(":")[0].lower().startswith(("sqlite", "postgresql", "mysql", "mssql")):
-        raise TrackingError(f"{mask(uri)}: the store is no database that a UI could be started on. Open its own address in a browser.")
+        raise TrackingError(
+            f"{mask(uri)}: the store is no database that a UI could be started on. Open its own address in a browser."
+        )
     artifacts = (project.resolve() / "mlartifacts").as_uri()
     where = ["--host", host, "--port", str(port), "--workers", "1"]
-    return [sys.executable, "-P", "-m", "mlflow", "server", *where, "--artifacts-destination", artifacts]
+    return [
+        sys.executable,
+        "-P",
+        "-m",
+        "mlflow",
+        "server",
+        *where,
+        "--artifacts-destination",
+        artifacts,
+    ]
 
 
 def ui_environment(project: Path) -> dict[str, str]:

@@ -58,7 +58,13 @@ def note_ui(project: Path, uri: str, host: str, port: int) -> None:
     """Note that this process becomes the UI of a store, so that later links lead there."""
     path = _note_path(project)
     path.parent.mkdir(parents=True, exist_ok=True)
-    note = {"pid": os.getpid(), "started": _started(os.getpid()), "store": hide(uri), "host": host, "port": port}
+    note = {
+        "pid": os.getpid(),
+        "started": _started(os.getpid()),
+        "store": hide(uri),
+        "host": host,
+        "port": port,
+    }
     path.write_text(json.dumps(note) + "\n", encoding="utf-8")
 
 
@@ -70,7 +76,11 @@ def _running_ui(project: Path, uri: str) -> str | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     host = UI_HOST if host in _ANY_ADDRESS else host
-    same = note.get("store") == hide(uri) and note.get("started") is not None and note["started"] == _started(pid)
+    same = (
+        note.get("store") == hide(uri)
+        and note.get("started") is not None
+        and note["started"] == _started(pid)
+    )
     if not same or not _listens(host, port):
         return None
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"

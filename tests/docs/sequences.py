@@ -99,20 +99,28 @@ def blocks_of(path: Path) -> list[Block]:
         between = text[end : fence.start()]
         end = fence.end()
         if blocks:
-            blocks[-1].shows += [str(words) for name, words in _COMMENT.findall(_head(between)) if name == "shows"]
+            blocks[-1].shows += [
+                str(words) for name, words in _COMMENT.findall(_head(between)) if name == "shows"
+            ]
         notes = dict(_COMMENT.findall(_tail(between)))
         body = fence[2]
         if "output" in notes:
             blocks[-1].output = body
-        elif (block := _block(page, text.count("\n", 0, fence.start()) + 1, fence[1], body)) is not None:
+        elif (
+            block := _block(page, text.count("\n", 0, fence.start()) + 1, fence[1], body)
+        ) is not None:
             unknown = set(notes) - _BEFORE
             if unknown:
-                raise ValueError(f"{page}:{block.line}: the comment before it, {unknown}, means nothing here")
+                raise ValueError(
+                    f"{page}:{block.line}: the comment before it, {unknown}, means nothing here"
+                )
             block.not_run, block.server = notes.get("not run"), notes.get("server")
             block.slow, block.interrupted = "slow" in notes, "interrupted" in notes
             blocks.append(block)
     if blocks:
-        blocks[-1].shows += [str(words) for name, words in _COMMENT.findall(_head(text[end:])) if name == "shows"]
+        blocks[-1].shows += [
+            str(words) for name, words in _COMMENT.findall(_head(text[end:])) if name == "shows"
+        ]
     return blocks
 
 
@@ -137,7 +145,11 @@ def _block(page: str, line: int, language: str, body: str) -> Block | None:
     lines = [one.removeprefix("$ ") for one in body.replace("\\\n", " ").splitlines()]
     commands = [one for one in lines if one.strip() and not one.startswith("#")]
     first = commands[0].split()[0] if commands else ""
-    return Block(page, line, commands, None, body) if first in PROGRAMS or re.match(r"[A-Z_]+=", first) else None
+    return (
+        Block(page, line, commands, None, body)
+        if first in PROGRAMS or re.match(r"[A-Z_]+=", first)
+        else None
+    )
 
 
 def masked(text: str) -> list[str]:
@@ -147,7 +159,11 @@ def masked(text: str) -> list[str]:
     ['after 2.0269', 'commit * * s']
     """
     text = re.sub(r"\x1b\[[0-9;]*m|[\u2500-\u257f]", " ", text)
-    text = re.sub(r"\b\d{8}-\d{6}-\d+\b|\b[0-9a-f]{10,}\b|\b\d{2}:\d{2}(:\d{2})?\b|\b127\.0\.0\.1:\d+", "*", text)
+    text = re.sub(
+        r"\b\d{8}-\d{6}-\d+\b|\b[0-9a-f]{10,}\b|\b\d{2}:\d{2}(:\d{2})?\b|\b127\.0\.0\.1:\d+",
+        "*",
+        text,
+    )
     text = re.sub(r"\b[\d.,]+(?= ?(s|ms|seconds|kB|MB|GB)\b)", "*", text)
     return [" ".join(line.split()) for line in text.splitlines() if line.split()]
 
@@ -172,9 +188,18 @@ class Reader:
         (home / ".gitconfig").write_text(
             f'[user]\n\tname = Reader\n\temail = reader@example.org\n[url "{source}"]\n\tinsteadOf = {REPOSITORY}\n'
         )
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_", "DVC_", "GIT_"))}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PREFECT_", "MLFLOW_", "DVC_", "GIT_"))
+        }
         path = os.pathsep.join([str(folder), str(Path(sys.executable).parent), os.environ["PATH"]])
-        self.environment = kept | {"HOME": str(home), "PATH": path, "DVC_NO_ANALYTICS": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        self.environment = kept | {
+            "HOME": str(home),
+            "PATH": path,
+            "DVC_NO_ANALYTICS": "true",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        }
         self.folder = home / "work"
         self.folder.mkdir()
         self._network = servers.enter_context(_own_network(home / "network.log"))
@@ -187,7 +212,9 @@ class Reader:
             (self.folder / block.file).write_text(block.text, encoding="utf-8")
             return ""
         commands = list(block.commands)
-        printed = self._serve(commands.pop(0), block.server, where) if block.server is not None else ""
+        printed = (
+            self._serve(commands.pop(0), block.server, where) if block.server is not None else ""
+        )
         if block.interrupted:
             self._interrupt(commands.pop(0), where)
         for command in commands:
@@ -196,7 +223,9 @@ class Reader:
             assert words in printed, f"{where}: its output has no {words!r}:\n{printed}"
         if block.output is not None:
             missing = [line for line in masked(block.output) if line not in masked(printed)]
-            assert not missing, f"{where}: the page shows lines that were not printed: {missing}\n{printed}"
+            assert not missing, (
+                f"{where}: the page shows lines that were not printed: {missing}\n{printed}"
+            )
         return printed
 
     def _run(self, command: str, where: str) -> str:
@@ -212,7 +241,9 @@ class Reader:
                 check=False,
             )
         except subprocess.TimeoutExpired as err:
-            raise AssertionError(f"{where}: {command}: not done after {COMMAND_SECONDS} s\n{out.read_text()}") from err
+            raise AssertionError(
+                f"{where}: {command}: not done after {COMMAND_SECONDS} s\n{out.read_text()}"
+            ) from err
         printed = out.read_text()
         assert done.returncode == 0, f"{where}: {command}: exit code {done.returncode}\n{printed}"
         variables = Path(f"{kept}.env").read_text().split("\0")
@@ -222,7 +253,12 @@ class Reader:
 
     def _words(self, command: str) -> list[str]:
         """Return a command as the words of a process that takes signals itself."""
-        return [*self._network, "bash", "-c", f"cd {shlex.quote(str(self.folder))} && exec env --default-signal=INT {command}"]
+        return [
+            *self._network,
+            "bash",
+            "-c",
+            f"cd {shlex.quote(str(self.folder))} && exec env --default-signal=INT {command}",
+        ]
 
     def _interrupt(self, command: str, where: str) -> None:
         log = self.home / f"interrupted-{time.monotonic_ns()}.log"
@@ -230,21 +266,47 @@ class Reader:
         with program(log, *self._words(command), env=self.environment, cwd=self.folder) as process:
 
             def some_rounds() -> bool:
-                return any(path.read_text().count("\n") >= 5 for path in set(self.folder.glob(_ROUNDS)) - before)
+                return any(
+                    path.read_text().count("\n") >= 5
+                    for path in set(self.folder.glob(_ROUNDS)) - before
+                )
 
             wait_for(f"{where}: {command}: some rounds", some_rounds, process, log)
             process.send_signal(signal.SIGINT)
             code = process.wait(120)
-        assert code == 128 + signal.SIGINT, f"{where}: {command}: exit code {code}\n{log.read_text()}"
+        assert code == 128 + signal.SIGINT, (
+            f"{where}: {command}: exit code {code}\n{log.read_text()}"
+        )
 
     def _serve(self, command: str, ready: str, where: str) -> str:
         log = self.home / f"server-{time.monotonic_ns()}.log"
-        process = self._servers.enter_context(program(log, *self._words(command), env=self.environment, cwd=self.folder))
+        process = self._servers.enter_context(
+            program(log, *self._words(command), env=self.environment, cwd=self.folder)
+        )
         if ready.startswith("shows "):
-            wait_for(f"{where}: {command}", lambda: ready.removeprefix("shows ") in log.read_text(), process, log)
+            wait_for(
+                f"{where}: {command}",
+                lambda: ready.removeprefix("shows ") in log.read_text(),
+                process,
+                log,
+            )
         else:
-            ask = [*self._network, "curl", "--noproxy", "*", "--silent", "--output", os.devnull, ready]
-            wait_for(f"{where}: {command}", lambda: subprocess.run(ask, check=False).returncode == 0, process, log)
+            ask = [
+                *self._network,
+                "curl",
+                "--noproxy",
+                "*",
+                "--silent",
+                "--output",
+                os.devnull,
+                ready,
+            ]
+            wait_for(
+                f"{where}: {command}",
+                lambda: subprocess.run(ask, check=False).returncode == 0,
+                process,
+                log,
+            )
         return log.read_text()
 
 
@@ -253,12 +315,21 @@ def _own_network(log: Path) -> Iterator[list[str]]:
     """Give the words before a command with which it runs on a network of its own, where every port that a page names is free and the
     other machines that it names are this one; no words where that is not allowed."""
     hosts = log.with_name("hosts")
-    hosts.write_text("127.0.0.1 localhost\n" + "".join(f"127.0.0.{number + 1} worker{number}\n" for number in (1, 2, 3)))
+    hosts.write_text(
+        "127.0.0.1 localhost\n"
+        + "".join(f"127.0.0.{number + 1} worker{number}\n" for number in (1, 2, 3))
+    )
     script = f"mount --bind {shlex.quote(str(hosts))} /etc/hosts && ip link set lo up && echo ready && exec sleep infinity"
-    with program(log, "unshare", "--net", "--mount", "sh", "-c", script, env=os.environ, cwd=log.parent) as holder:
+    with program(
+        log, "unshare", "--net", "--mount", "sh", "-c", script, env=os.environ, cwd=log.parent
+    ) as holder:
         while holder.poll() is None and "ready" not in log.read_text():
             time.sleep(0.05)
-        yield ["nsenter", f"--target={holder.pid}", "--net", "--mount"] if holder.poll() is None else []
+        yield (
+            ["nsenter", f"--target={holder.pid}", "--net", "--mount"]
+            if holder.poll() is None
+            else []
+        )
 
 
 def walk(path: Path, home: Path, source: Path, *, slow: bool) -> dict[int, str]:
@@ -277,7 +348,15 @@ def walk(path: Path, home: Path, source: Path, *, slow: bool) -> dict[int, str]:
     with ExitStack() as servers:
         reader: Any = Reader(home, source, servers)
         if path.name != "README.md":
-            reader.read(Block("the start", 0, [f"git clone --quiet {REPOSITORY} fedpipe", "cd fedpipe"], None, ""))
+            reader.read(
+                Block(
+                    "the start",
+                    0,
+                    [f"git clone --quiet {REPOSITORY} fedpipe", "cd fedpipe"],
+                    None,
+                    "",
+                )
+            )
         for block in blocks_of(path):
             if block.not_run is None and (slow or not block.slow):
                 printed[block.line] = reader.read(block)

@@ -29,7 +29,9 @@ def population(tmp_path_factory: pytest.TempPathFactory) -> Population:
     return Population.open(project / "shards")
 
 
-def one_round(config: Config, population: Population, folder: Path, call: Any, cohort: int = 1) -> dict[str, Any]:
+def one_round(
+    config: Config, population: Population, folder: Path, call: Any, cohort: int = 1
+) -> dict[str, Any]:
     model = build_model(config, population.manifest.feature_shape, population.manifest.num_classes)
     algorithm = build_algorithm(config, model, population, folder / "cache", folder)
     result = call(algorithm.next, call(algorithm.initialize), 1, population.client_ids()[:cohort])
@@ -38,23 +40,37 @@ def one_round(config: Config, population: Population, folder: Path, call: Any, c
 
 def test_the_table_is_the_registry() -> None:
     table = DOC.partition("| `algorithm.name` |")[2].partition("\n\n")[0]
-    assert re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.MULTILINE) == [(name, entry.summary) for name, entry in ALGORITHMS.items()]
+    assert re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.MULTILINE) == [
+        (name, entry.summary) for name, entry in ALGORITHMS.items()
+    ]
 
 
 def test_the_table_of_aggregators_is_complete() -> None:
     table = DOC.partition("| `aggregator.name` |")[2].partition("\n\n")[0]
-    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(get_args(AggregatorConfig.model_fields["name"].annotation))
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(
+        get_args(AggregatorConfig.model_fields["name"].annotation)
+    )
 
 
-def test_the_worked_algorithm_clips_each_step(tmp_path: Path, population: Population, tff_runtime: Any) -> None:
-    blocks = [block for block in re.findall(r"```python\n(.*?)```", DOC, re.DOTALL) if block.startswith("# clipped.py")]
+def test_the_worked_algorithm_clips_each_step(
+    tmp_path: Path, population: Population, tff_runtime: Any
+) -> None:
+    blocks = [
+        block
+        for block in re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)
+        if block.startswith("# clipped.py")
+    ]
     assert len(blocks) == 1
     (tmp_path / "clipped.py").write_text(blocks[0])
     (command,) = re.findall(r"uv run fedpipe run (-S algorithm\.name=clipped:build.*)", DOC)
-    config = load_config(ROOT / "params.yaml", [*command.replace("-S ", "").split(), "client.max_steps=1"])
+    config = load_config(
+        ROOT / "params.yaml", [*command.replace("-S ", "").split(), "client.max_steps=1"]
+    )
     weights = one_round(config, population, tmp_path, tff_runtime.call)
     # One client, one step from zero: the first gradient's norm is above 1, so the update's is the rate.
-    assert np.sqrt(sum(float((tensor**2).sum()) for tensor in weights.values())) == pytest.approx(0.5, rel=1e-5)
+    assert np.sqrt(sum(float((tensor**2).sum()) for tensor in weights.values())) == pytest.approx(
+        0.5, rel=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,11 +80,16 @@ def test_the_worked_algorithm_clips_each_step(tmp_path: Path, population: Popula
             "def make(run): raise KeyError('mu')",
             r"algorithm\.name=broken\d:make: KeyError: 'mu', in \S*broken\d\.py:1: `def make.*` \(while building the algorithm;",
         ),
-        ("def make(run): return 3", r"expected a fedpipe.algorithms.recipe.Recipe or an Algorithm, found int without info, initialize"),
+        (
+            "def make(run): return 3",
+            r"expected a fedpipe.algorithms.recipe.Recipe or an Algorithm, found int without info, initialize",
+        ),
         ("", r"expected a function 'make' in \S*broken\d\.py, found none; it has no function\."),
     ],
 )
-def test_what_is_no_algorithm_is_one_line(tmp_path: Path, body: str, words: str, request: pytest.FixtureRequest) -> None:
+def test_what_is_no_algorithm_is_one_line(
+    tmp_path: Path, body: str, words: str, request: pytest.FixtureRequest
+) -> None:
     number = request.node.callspec.indices["body"]
     (tmp_path / f"broken{number}.py").write_text(body)
     config: Any = Config.model_validate({"algorithm": {"name": f"broken{number}:make"}})
@@ -77,7 +98,9 @@ def test_what_is_no_algorithm_is_one_line(tmp_path: Path, body: str, words: str,
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=[path.stem for path in PRESETS])
-def test_settings_of_the_literature_train_a_round(path: Path, tmp_path: Path, population: Population, tff_runtime: Any) -> None:
+def test_settings_of_the_literature_train_a_round(
+    path: Path, tmp_path: Path, population: Population, tff_runtime: Any
+) -> None:
     # As published, but on the embedded digits, with the small model: the file's algorithm, optimizers and rates are what is shown here.
     assert load_config(path).cohort.size == 10
     config = load_config(path, ["data.source=mnist5k", "data.clients=100", "model.name=softmax"])

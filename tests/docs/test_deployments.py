@@ -16,12 +16,21 @@ DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8")
 def test_each_deployment_has_a_form_whose_fields_are_explained(deployment: dict) -> None:
     path, _, name = deployment["entrypoint"].partition(":")
     flow = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
-    (row,) = [line for line in TEXT.splitlines() if line.startswith(f"| `{flow.name}/{deployment['name']}` |")]
+    (row,) = [
+        line
+        for line in TEXT.splitlines()
+        if line.startswith(f"| `{flow.name}/{deployment['name']}` |")
+    ]
     fields = parameter_schema(flow).model_dump_for_openapi()["properties"]
     assert all(f"`{field}`" in row for field in fields)
-    assert all(about["description"] and ("type" in about or "anyOf" in about) for about in fields.values())
+    assert all(
+        about["description"] and ("type" in about or "anyOf" in about) for about in fields.values()
+    )
     assert set(deployment["parameters"]) <= set(fields)
-    assert (deployment["version"], deployment["version_type"]) == ("{{ commit.stdout }}", "prefect:simple")
+    assert (deployment["version"], deployment["version_type"]) == (
+        "{{ commit.stdout }}",
+        "prefect:simple",
+    )
     assert "concurrency_limit" not in deployment  # the pool's holds for all of them together
     assert "fedpipe" in deployment["tags"]
     assert not any(schedule["active"] for schedule in deployment.get("schedules", []))

@@ -31,7 +31,9 @@ def test_the_worked_model_trains(tmp_path: Path, tff_runtime: Any) -> None:
     prepare_shards(config.data, tmp_path / "shards", tmp_path)
     population = Population.open(tmp_path / "shards")
     check_input(config, population.manifest, tmp_path)
-    model = build_model(config, population.manifest.feature_shape, population.manifest.num_classes, tmp_path)
+    model = build_model(
+        config, population.manifest.feature_shape, population.manifest.num_classes, tmp_path
+    )
     algorithm = build_algorithm(config, model, population, tmp_path / "cache")
     state, losses = tff_runtime.call(algorithm.initialize), []
     for round_num in range(1, 6):
@@ -49,30 +51,87 @@ def test_the_worked_model_trains(tmp_path: Path, tff_runtime: Any) -> None:
             r"model\.name=broken:build: ValueError: no such layer, in \S*broken\.py:6: `raise .*` \(while building the model; --debug",
         ),
         ("return 3", r"expected it to return a fedpipe\.models\.ModelSpec, found int"),
-        ("return tf.keras.Sequential([tf.keras.layers.Dense(3)])", r"found keras\.\S+\.Sequential\. A Keras model cannot be trained here"),
-        ("return spec(weights=lambda s: {'b': np.zeros(3, np.float32)})", r"with the keys a, in this order, found b"),
-        ("return spec(weights=lambda s: [np.zeros(3)])", r"with the keys a, in this order, found list"),
-        ("return spec(weights=lambda s: {'a': np.zeros(3)})", r"of float32, 'a' is float64\. Write \.astype\(np\.float32\)"),
-        ("return spec(weights=lambda s: {'a': 0.5})", r"to be NumPy arrays of float32, 'a' is float\. Write np\.asarray"),
-        ("return spec(weights=lambda s: {'a': tf.zeros(3)})", r"to be NumPy arrays of float32, 'a' is EagerTensor"),
-        ("return spec(weights=lambda s: {'a': np.full(3, np.nan, np.float32)})", r"finite initial weights, 'a' has NaN or infinity"),
-        ("return spec(weights=lambda s: {'a': np.zeros(s, np.float32)})", r"'a' has \[1\] for seed 1 and \[2\] for seed 2"),
+        (
+            "return tf.keras.Sequential([tf.keras.layers.Dense(3)])",
+            r"found keras\.\S+\.Sequential\. A Keras model cannot be trained here",
+        ),
+        (
+            "return spec(weights=lambda s: {'b': np.zeros(3, np.float32)})",
+            r"with the keys a, in this order, found b",
+        ),
+        (
+            "return spec(weights=lambda s: [np.zeros(3)])",
+            r"with the keys a, in this order, found list",
+        ),
+        (
+            "return spec(weights=lambda s: {'a': np.zeros(3)})",
+            r"of float32, 'a' is float64\. Write \.astype\(np\.float32\)",
+        ),
+        (
+            "return spec(weights=lambda s: {'a': 0.5})",
+            r"to be NumPy arrays of float32, 'a' is float\. Write np\.asarray",
+        ),
+        (
+            "return spec(weights=lambda s: {'a': tf.zeros(3)})",
+            r"to be NumPy arrays of float32, 'a' is EagerTensor",
+        ),
+        (
+            "return spec(weights=lambda s: {'a': np.full(3, np.nan, np.float32)})",
+            r"finite initial weights, 'a' has NaN or infinity",
+        ),
+        (
+            "return spec(weights=lambda s: {'a': np.zeros(s, np.float32)})",
+            r"'a' has \[1\] for seed 1 and \[2\] for seed 2",
+        ),
         (
             "return spec(weights=lambda s: {'a': np.random.rand(3).astype('f4')})",
             r"expected the same initial weights for the same seed, 'a'",
         ),
-        ("return spec(names=('a', 'b', 'a'))", r"expected each tensor name once, found a more often"),
-        ("return spec(names=('__metadata__',))", r"beginning with a letter, .* found '__metadata__'\. Rename it"),
-        ("return spec(names=('a\\n',))", r"expected tensor names of 1 to 200 letters .* found 'a\\n'"),
-        ("return spec(names=('my kernel',))", r"digits and \. _ - /, .* found 'my kernel'\. Rename it"),
+        (
+            "return spec(names=('a', 'b', 'a'))",
+            r"expected each tensor name once, found a more often",
+        ),
+        (
+            "return spec(names=('__metadata__',))",
+            r"beginning with a letter, .* found '__metadata__'\. Rename it",
+        ),
+        (
+            "return spec(names=('a\\n',))",
+            r"expected tensor names of 1 to 200 letters .* found 'a\\n'",
+        ),
+        (
+            "return spec(names=('my kernel',))",
+            r"digits and \. _ - /, .* found 'my kernel'\. Rename it",
+        ),
         ("return spec(names=('w:0',))", r"as TensorFlow saves them, found 'w:0'\. Rename it"),
-        ("return spec(names='a')", r"expected tensor_names to be a tuple of at least one text, found 'a'"),
-        ("return spec(names=())", r"expected tensor_names to be a tuple of at least one text, found \(\)"),
-        ("return spec(shape=(9,))", r"features of shape \[4, 4\] and 3 classes, found feature_shape=\[9\] and num_classes=3"),
-        ("return spec(logits=lambda w, x: x)", r"expected logits of shape \[2, 3\] for two examples, found \[2, 4, 4\]"),
-        ("return spec(logits=lambda w, x: None)", r"model\.name=broken:build: ValueError: .*None.* \(while computing logits"),
-        ("return spec(logits=lambda w, x: tf.zeros((2, 3), tf.float64))", r"expected logits of float32, found float64\. Write tf\.cast"),
-        ("return spec(logits=lambda w, x: 1 / 0)", r"ZeroDivisionError: division by zero, in \S*broken\.py:6: `return spec"),
+        (
+            "return spec(names='a')",
+            r"expected tensor_names to be a tuple of at least one text, found 'a'",
+        ),
+        (
+            "return spec(names=())",
+            r"expected tensor_names to be a tuple of at least one text, found \(\)",
+        ),
+        (
+            "return spec(shape=(9,))",
+            r"features of shape \[4, 4\] and 3 classes, found feature_shape=\[9\] and num_classes=3",
+        ),
+        (
+            "return spec(logits=lambda w, x: x)",
+            r"expected logits of shape \[2, 3\] for two examples, found \[2, 4, 4\]",
+        ),
+        (
+            "return spec(logits=lambda w, x: None)",
+            r"model\.name=broken:build: ValueError: .*None.* \(while computing logits",
+        ),
+        (
+            "return spec(logits=lambda w, x: tf.zeros((2, 3), tf.float64))",
+            r"expected logits of float32, found float64\. Write tf\.cast",
+        ),
+        (
+            "return spec(logits=lambda w, x: 1 / 0)",
+            r"ZeroDivisionError: division by zero, in \S*broken\.py:6: `return spec",
+        ),
         (
             "return spec(logits=lambda w, x: tf.keras.layers.Dense(3)(flat(x)))",
             r"function of the weights alone, found that it makes a tf\.Var",
@@ -96,7 +155,9 @@ def test_the_worked_model_trains(tmp_path: Path, tff_runtime: Any) -> None:
         ),
     ],
 )
-def test_what_is_no_model_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, words: str) -> None:
+def test_what_is_no_model_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, words: str
+) -> None:
     text = (
         "import numpy as np; import tensorflow as tf; from fedpipe.models import ModelSpec\n"
         "flat = lambda x: tf.reshape(x, (-1, 16))\n"

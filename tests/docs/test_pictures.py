@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PICTURES = ["docs/pictures/compare_runs.png", "docs/pictures/prefect_run.png", "docs/pictures/report.png"]
+PICTURES = [
+    "docs/pictures/compare_runs.png",
+    "docs/pictures/prefect_run.png",
+    "docs/pictures/report.png",
+]
 
 
 @pytest.mark.parametrize("picture", PICTURES)
@@ -20,7 +24,9 @@ def test_the_picture_is_a_small_png_that_the_readme_shows(picture: str) -> None:
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only git knows which files are tracked")
 def test_they_are_the_only_binary_files_in_git() -> None:
-    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=True
+    ).stdout
     files = [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
     # git's own rule: a file with a zero byte near its start is binary.
     assert [name for name in files if b"\0" in (ROOT / name).read_bytes()[:8000]] == PICTURES

@@ -24,7 +24,9 @@ def source(tmp_path_factory: pytest.TempPathFactory, clone: Callable[..., Path])
     return clone(tmp_path_factory.mktemp("source") / "fedpipe.git")
 
 
-@pytest.mark.parametrize("block", NOT_RUN, ids=lambda block: f"{block.page}:{block.line}: {block.not_run}")
+@pytest.mark.parametrize(
+    "block", NOT_RUN, ids=lambda block: f"{block.page}:{block.line}: {block.not_run}"
+)
 def test_what_is_not_run_says_why(block) -> None:
     assert len(block.not_run.split()) >= 3, "say why"
     for word in block.not_run.replace(",", " ").replace(";", " ").split():
@@ -35,7 +37,9 @@ def test_what_is_not_run_says_why(block) -> None:
 def test_most_blocks_run() -> None:
     walked = [block for block in BLOCKS if block.not_run is None]
     assert len(walked) > 3 * len(NOT_RUN), [f"{block.page}:{block.line}" for block in NOT_RUN]
-    assert sum(bool(block.shows or block.output) for block in walked if block.page == "README.md") >= 8
+    assert (
+        sum(bool(block.shows or block.output) for block in walked if block.page == "README.md") >= 8
+    )
 
 
 @pytest.mark.timeout(900)

@@ -16,8 +16,13 @@ PAGES = sorted((ROOT / "docs").rglob("*.md"))
 def build(out: Path, reference: bool) -> Path:
     """Build the site strictly; `reference` adds the pages that are made from docstrings."""
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]
-    environment = os.environ | {"FEDPIPE_DOCS_REFERENCE": str(reference).lower(), "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    environment = os.environ | {
+        "FEDPIPE_DOCS_REFERENCE": str(reference).lower(),
+        "NO_MKDOCS_2_WARNING": "1",
+    }
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
     return out
@@ -43,7 +48,11 @@ class Page(HTMLParser):
         self.anchors |= {str(values[name]) for name in ("id", "name") if values.get(name)}
         if tag == "a" and values.get("href"):
             self.links.append(str(values["href"]))
-        self.loads += [str(values[name]) for name in ("src", "href", "srcset") if tag != "a" and values.get(name)]
+        self.loads += [
+            str(values[name])
+            for name in ("src", "href", "srcset")
+            if tag != "a" and values.get(name)
+        ]
 
 
 def problems(site: Path) -> list[str]:
@@ -52,7 +61,9 @@ def problems(site: Path) -> list[str]:
     assert pages
     found = []
     for path, page in pages.items():
-        found += [f"{path.name} loads {target}" for target in page.loads if re.match(r"(\w+:)?//", target)]
+        found += [
+            f"{path.name} loads {target}" for target in page.loads if re.match(r"(\w+:)?//", target)
+        ]
         for link in [*page.links, *page.loads]:
             if re.match(r"\w+:|//", link):
                 continue
@@ -83,7 +94,9 @@ def test_lists_and_tables_are_shown_as_such(site: Path, page: Path) -> None:
     # A list that follows a line of text, or is nested by less than four spaces, is one for git hosts but not for the site.
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     items = re.findall(r"^( *)(?:[-*]|\d+\.) ", text, re.MULTILINE)
-    rows = len(re.findall(r"^\|", text, re.MULTILINE)) - len(re.findall(r"^\| ?:?-", text, re.MULTILINE))
+    rows = len(re.findall(r"^\|", text, re.MULTILINE)) - len(
+        re.findall(r"^\| ?:?-", text, re.MULTILINE)
+    )
     html = (site / page.relative_to(ROOT / "docs").with_suffix(".html")).read_text(encoding="utf-8")
     article = html.partition("<article")[2].partition("</article>")[0]
     assert (article.count("<li"), article.count("<tr")) == (len(items), rows)

@@ -27,7 +27,9 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = [
     (f"{path.stem}:{found.start()}", found[1], found[2])
     for path in DOCS
-    for found in re.finditer(r"^```(\S*)\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    for found in re.finditer(
+        r"^```(\S*)\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
 ]
 LANGUAGES = {"", "python", "pycon", "yaml", "toml", "json", "sh", "bash", "console"}
 PROGRAMS = ("fedpipe", "dvc", "prefect", "python", "pytest", "mkdocs", "mlflow")
@@ -39,16 +41,26 @@ def blocks(*languages: str) -> list[Any]:
 
 def commands() -> list[str]:
     """Return the commands of all blocks, and of what stands as one in the text, without `uv run`; one may stand for several."""
-    shells = [text.replace("\\\n", " ") for _, language, text in BLOCKS if language in ("", "sh", "bash", "console")]
+    shells = [
+        text.replace("\\\n", " ")
+        for _, language, text in BLOCKS
+        if language in ("", "sh", "bash", "console")
+    ]
     lines = [line for text in shells for line in text.splitlines()]
     for path in DOCS:
         prose = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
         lines += [" ".join(text.split()) for text in re.findall(r"`(uv run [^`]+)`", prose)]
         # Without `uv run` a word may be a name or a verb: a command has a subcommand that is written out.
         lines += re.findall(r"`((?:fedpipe|dvc|prefect) [^`\n]+)`", prose)
-    parts = [part.strip() for line in lines for part in re.sub(r"\s+# .*| > \S+$", "", line).split("&&")]
+    parts = [
+        part.strip() for line in lines for part in re.sub(r"\s+# .*| > \S+$", "", line).split("&&")
+    ]
     found = {re.sub(r"^\$ |^uv run (--\S+ )*", "", part) for part in parts}
-    return sorted(command for command in found if command.split(" ")[0] in PROGRAMS and re.fullmatch(r"[\x20-\x7e]+", command))
+    return sorted(
+        command
+        for command in found
+        if command.split(" ")[0] in PROGRAMS and re.fullmatch(r"[\x20-\x7e]+", command)
+    )
 
 
 COMMANDS = commands()
@@ -61,7 +73,9 @@ def test_there_are_snippets_of_known_kinds() -> None:
 
 
 @pytest.mark.parametrize("text", blocks("python"))
-def test_python_is_quoted_from_a_file_or_is_a_module_that_can_be_imported(text: str, tmp_path: Path) -> None:
+def test_python_is_quoted_from_a_file_or_is_a_module_that_can_be_imported(
+    text: str, tmp_path: Path
+) -> None:
     head, _, rest = text.partition("\n")
     name = re.fullmatch(r"# ([\w/]+\.py)", head)
     assert name, f"expected a first line `# FILE.py`, found {head!r}"
@@ -84,7 +98,9 @@ def test_python_is_quoted_from_a_file_or_is_a_module_that_can_be_imported(text: 
 
 
 @pytest.mark.parametrize("text", blocks("pycon"))
-def test_sessions_say_what_they_show(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sessions_say_what_they_show(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if "data/shards" in text:
         from fedpipe.data.prepare import prepare_shards
 
@@ -100,7 +116,9 @@ def test_sessions_say_what_they_show(text: str, tmp_path: Path, monkeypatch: pyt
 def test_yaml_is_settings_or_says_what_else_it_is(text: str) -> None:
     values = yaml.safe_load(text)
     assert isinstance(values, dict)
-    of_another_file = re.match(r"# (?!params\.yaml)[\w/.-]+\.yaml\b", text) or "space" in values  # sweeps: tests/docs/test_sweeps.py
+    of_another_file = (
+        re.match(r"# (?!params\.yaml)[\w/.-]+\.yaml\b", text) or "space" in values
+    )  # sweeps: tests/docs/test_sweeps.py
     if not of_another_file:
         parse_config(values, "a snippet")
 
@@ -148,8 +166,13 @@ def _dvc(words: list[str]) -> None:
     if words[:2] == ["exp", "run"]:
         # A queue takes several values of a setting: `key=1,2`.
         listed = [one.partition("=")[::2] for one in arguments.set_param or []]
-        for values in itertools.product(*(value.split(",") if arguments.queue else [value] for _, value in listed)):
-            load_config(ROOT / "params.yaml", [f"{key}={value}" for (key, _), value in zip(listed, values, strict=True)])
+        for values in itertools.product(
+            *(value.split(",") if arguments.queue else [value] for _, value in listed)
+        ):
+            load_config(
+                ROOT / "params.yaml",
+                [f"{key}={value}" for (key, _), value in zip(listed, values, strict=True)],
+            )
 
 
 def _prefect(words: list[str]) -> None:
@@ -164,7 +187,10 @@ def _python(words: list[str]) -> None:
         return
     assert words[0] == "-m"
     file = words[1].replace(".", "/") + ".py"
-    assert any((ROOT / place).exists() for place in (file, f"fedpipe/templates/{file}.template", words[1].replace(".", "/"))), words[1]
+    assert any(
+        (ROOT / place).exists()
+        for place in (file, f"fedpipe/templates/{file}.template", words[1].replace(".", "/"))
+    ), words[1]
 
 
 def _pytest(words: list[str]) -> None:

@@ -13,7 +13,9 @@ MODULES = ("fedpipe.errors", "fedpipe.data.download", "fedpipe.engine.control")
 
 def classes(base: type[FedpipeError]) -> set[str]:
     """Return the names of a class and of all classes below it that fedpipe defines."""
-    inner = [classes(child) for child in base.__subclasses__() if child.__module__.startswith("fedpipe.")]
+    inner = [
+        classes(child) for child in base.__subclasses__() if child.__module__.startswith("fedpipe.")
+    ]
     return {base.__name__}.union(*inner)
 
 

@@ -39,11 +39,16 @@ def test_versions_are_those_of_the_project() -> None:
 
 
 def test_imports_that_tff_does_not_publish_are_all_named() -> None:
-    pattern = re.compile(r"^\s*(?:from|import) (tensorflow_federated\.(?:proto|python)[\w.]*)", re.MULTILINE)
+    pattern = re.compile(
+        r"^\s*(?:from|import) (tensorflow_federated\.(?:proto|python)[\w.]*)", re.MULTILINE
+    )
     imports = {}
     for path in [*(ROOT / "fedpipe").rglob("*.py"), *(ROOT / "flows").rglob("*.py")]:
         modules = set(pattern.findall(path.read_text(encoding="utf-8")))
         if modules:
             imports[path.relative_to(ROOT).as_posix()] = modules
-    stated = {file.strip("`"): set(re.findall(r"`([\w.]+)`", modules)) for file, modules in rows("Modules that TFF does not publish")}
+    stated = {
+        file.strip("`"): set(re.findall(r"`([\w.]+)`", modules))
+        for file, modules in rows("Modules that TFF does not publish")
+    }
     assert stated == imports

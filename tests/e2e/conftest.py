@@ -24,10 +24,20 @@ class User:
         home.mkdir(parents=True, exist_ok=True)
 
     def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_", "DVC_"))}
-        return kept | {"HOME": str(self.home), "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}", "DVC_NO_ANALYTICS": "true"}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PREFECT_", "MLFLOW_", "DVC_"))
+        }
+        return kept | {
+            "HOME": str(self.home),
+            "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",
+            "DVC_NO_ANALYTICS": "true",
+        }
 
-    def run(self, *command: str, timeout: int = 290, code: int = 0, **environment: str) -> "subprocess.CompletedProcess[str]":
+    def run(
+        self, *command: str, timeout: int = 290, code: int = 0, **environment: str
+    ) -> "subprocess.CompletedProcess[str]":
         """Run a program and check its exit code."""
         out, err = self.home / "stdout", self.home / "stderr"
         with out.open("w") as stdout, err.open("w") as stderr:
@@ -41,8 +51,12 @@ class User:
                 timeout=timeout,
                 check=False,
             )
-        result = subprocess.CompletedProcess(command, done.returncode, out.read_text(), err.read_text())
-        assert result.returncode == code, f"{' '.join(command)}: exit code {result.returncode}\n{result.stdout}\n{result.stderr}"
+        result = subprocess.CompletedProcess(
+            command, done.returncode, out.read_text(), err.read_text()
+        )
+        assert result.returncode == code, (
+            f"{' '.join(command)}: exit code {result.returncode}\n{result.stdout}\n{result.stderr}"
+        )
         return result
 
     def train(self, *options: str, **environment: str) -> dict[str, Any]:
@@ -57,7 +71,9 @@ class User:
 
 
 @pytest.fixture(scope="session")
-def make_user(tmp_path_factory: pytest.TempPathFactory, clone: Callable[..., Path]) -> Callable[..., User]:
+def make_user(
+    tmp_path_factory: pytest.TempPathFactory, clone: Callable[..., Path]
+) -> Callable[..., User]:
     def make(git: bool = True, home: Path | None = None) -> User:
         folder = tmp_path_factory.mktemp("user")
         return User(clone(folder / "project", git=git), home or folder / "home")
@@ -76,6 +92,17 @@ def trained(make_user: Callable[..., User]) -> tuple[User, dict[str, Any], dict[
     """Someone who trained twice, the second time with another learning rate; and what both runs said."""
     person = make_user()
     first = person.train("--name", "first")
-    assert person.git_status() == "", "a run in a fresh clone must leave git clean; is dvc.lock current? `uv run dvc repro prepare`"
-    second = person.train("--name", "second", "-S", "client.learning_rate=0.05", "-S", "rounds=5", "-S", "tracking.save_every=2")
+    assert person.git_status() == "", (
+        "a run in a fresh clone must leave git clean; is dvc.lock current? `uv run dvc repro prepare`"
+    )
+    second = person.train(
+        "--name",
+        "second",
+        "-S",
+        "client.learning_rate=0.05",
+        "-S",
+        "rounds=5",
+        "-S",
+        "tracking.save_every=2",
+    )
     return person, first, second

@@ -61,7 +61,14 @@ def test_missing_manifest(prepared: Any) -> None:
 
 def test_unwritable_store(user: Any) -> None:
     (user.home / "file").write_text("")
-    refused(user, "file/mlflow.db", "fedpipe", "run", "--json", MLFLOW_TRACKING_URI=f"sqlite:///{user.home}/file/mlflow.db")
+    refused(
+        user,
+        "file/mlflow.db",
+        "fedpipe",
+        "run",
+        "--json",
+        MLFLOW_TRACKING_URI=f"sqlite:///{user.home}/file/mlflow.db",
+    )
 
 
 def test_evaluate_before_train(user: Any) -> None:

@@ -14,9 +14,20 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.timeout(900)
 def test_rounds_reach_half_of_each_bar(tmp_path: Path) -> None:
     out, err = tmp_path / "stdout", tmp_path / "stderr"
-    with out.open("w") as stdout, err.open("w") as stderr:  # files, never pipes: see docs/benchmarks.md
+    with (
+        out.open("w") as stdout,
+        err.open("w") as stderr,
+    ):  # files, never pipes: see docs/benchmarks.md
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.rounds", "--short", "--check-fraction", "0.5", "--json"],
+            [
+                sys.executable,
+                "-m",
+                "benchmarks.rounds",
+                "--short",
+                "--check-fraction",
+                "0.5",
+                "--json",
+            ],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
@@ -31,27 +42,55 @@ def test_rounds_reach_half_of_each_bar(tmp_path: Path) -> None:
     assert set(result) == {"A", "B", "C", "machine"}
     for work in "ABC":
         figures = result[work]
-        assert {"seconds", "first_round_seconds", "memory_mb", "ratio_to_tutorial", "ratio_to_floor"} <= set(figures)
+        assert {
+            "seconds",
+            "first_round_seconds",
+            "memory_mb",
+            "ratio_to_tutorial",
+            "ratio_to_floor",
+        } <= set(figures)
         assert {"fedpipe", "tutorial"} <= set(figures["seconds"])
-        assert figures["ratio_to_tutorial"] == figures["seconds"]["tutorial"] / figures["seconds"]["fedpipe"]
-    assert result["B"]["ratio_to_floor"] == result["B"]["seconds"]["fedpipe"] / result["B"]["seconds"]["numpy"]
+        assert (
+            figures["ratio_to_tutorial"]
+            == figures["seconds"]["tutorial"] / figures["seconds"]["fedpipe"]
+        )
+    assert (
+        result["B"]["ratio_to_floor"]
+        == result["B"]["seconds"]["fedpipe"] / result["B"]["seconds"]["numpy"]
+    )
     assert result["machine"]["cores"] >= 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("module", "keys"), [("accuracy", {"mnist5k", "points_below_centralized", "machine"}), ("cost", {"softmax", "machine"})]
+    ("module", "keys"),
+    [
+        ("accuracy", {"mnist5k", "points_below_centralized", "machine"}),
+        ("cost", {"softmax", "machine"}),
+    ],
 )
-def test_comparisons_of_algorithms_run_in_short(module: str, keys: set[str], tmp_path: Path) -> None:
+def test_comparisons_of_algorithms_run_in_short(
+    module: str, keys: set[str], tmp_path: Path
+) -> None:
     out, err = tmp_path / "stdout", tmp_path / "stderr"
     with out.open("w") as stdout, err.open("w") as stderr:
         command = [sys.executable, "-m", f"benchmarks.{module}", "--short", "--json"]
-        done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, timeout=250, check=False)
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            timeout=250,
+            check=False,
+        )
     assert done.returncode == 0, err.read_text()
     result = json.loads(out.read_text())
     assert set(result) == keys
     if module == "accuracy":
-        assert all(0 <= found["accuracy_mean"] <= 1 for found in result["mnist5k"]["softmax"].values())
+        assert all(
+            0 <= found["accuracy_mean"] <= 1 for found in result["mnist5k"]["softmax"].values()
+        )
     else:
         assert result["softmax"]["fedavg"]["relative"] == 1.0
 
@@ -72,6 +111,14 @@ def test_lineage_reproduces_a_run_and_finds_the_models_of_a_client(tmp_path: Pat
         )
     assert done.returncode == 0, err.read_text()
     result = json.loads(out.read_text())
-    assert (result["reproduced"], result["models_found"], result["models_marked"]) == ("identical", 2, 2)
+    assert (result["reproduced"], result["models_found"], result["models_marked"]) == (
+        "identical",
+        2,
+        2,
+    )
     assert result["index_seconds_30_runs"] > 0
-    assert (result["children_finished"], result["children_repeated"], result["orphans"]) == (8, 0, 0)
+    assert (result["children_finished"], result["children_repeated"], result["orphans"]) == (
+        8,
+        0,
+        0,
+    )

@@ -14,7 +14,11 @@ from tests.services import program, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
-SWEEP = {"search": "grid", "overrides": ["data.validation_fraction=0.2", "rounds=3"], "max_parallel": 2}
+SWEEP = {
+    "search": "grid",
+    "overrides": ["data.validation_fraction=0.2", "rounds=3"],
+    "max_parallel": 2,
+}
 SPACE = {"space": {"client.learning_rate": {"choices": [0.1, 0.01]}}}
 
 
@@ -33,14 +37,32 @@ def test_a_sweep_on_a_cluster_gives_what_it_gives_without(server: Server) -> Non
     write(server, "spread")
     write(server, "here")
     spread = json.loads(
-        server.user.run("fedpipe", "sweep", "spread.yaml", "--dask", "local", "--json", timeout=900, **server.settings).stdout
+        server.user.run(
+            "fedpipe",
+            "sweep",
+            "spread.yaml",
+            "--dask",
+            "local",
+            "--json",
+            timeout=900,
+            **server.settings,
+        ).stdout
     )
     assert spread["counts"] == {"finished": 2, "pruned": 0, "failed": 0, "interrupted": 0}
     runs = server.call("/flow_runs/filter", {"flows": {"name": {"any_": ["federated-sweep"]}}})
     tasks = server.of_run("task_runs", runs[0]["id"])
-    assert {(task["name"], task["state_type"]) for task in tasks} >= {("spread-000", "COMPLETED"), ("spread-001", "COMPLETED")}
-    here = json.loads(server.user.run("fedpipe", "sweep", "here.yaml", "--json", timeout=900, **server.settings).stdout)
-    assert [child["value"] for child in spread["children"]] == [child["value"] for child in here["children"]]
+    assert {(task["name"], task["state_type"]) for task in tasks} >= {
+        ("spread-000", "COMPLETED"),
+        ("spread-001", "COMPLETED"),
+    }
+    here = json.loads(
+        server.user.run(
+            "fedpipe", "sweep", "here.yaml", "--json", timeout=900, **server.settings
+        ).stdout
+    )
+    assert [child["value"] for child in spread["children"]] == [
+        child["value"] for child in here["children"]
+    ]
     none_left(server)
 
 
@@ -48,7 +70,9 @@ def test_a_sweep_that_is_told_to_end_ends_its_children_on_the_cluster(server: Se
     write(server, "long", overrides=["data.validation_fraction=0.2", "rounds=100000"])
     log = server.user.home / "long.log"
     env = server.user.environment() | server.settings
-    with program(log, "fedpipe", "sweep", "long.yaml", "--dask", "local", env=env, cwd=server.user.project) as process:
+    with program(
+        log, "fedpipe", "sweep", "long.yaml", "--dask", "local", env=env, cwd=server.user.project
+    ) as process:
         rows = server.user.project / ".fedpipe" / "runs" / "long-000" / "rounds.jsonl"
         wait_for("rounds", lambda: len(rows.read_text().splitlines()) > 3, process, log, 900)
         assert through_a_worker(process.pid)
@@ -64,14 +88,24 @@ def through_a_worker(pid: int) -> bool:
     """Whether each child's process was started by one of Dask's, which Python's multiprocessing starts, and not by the sweep's own."""
     running = psutil.Process(pid).children(recursive=True)
     children = [one for one in running if "sweep-child" in one.cmdline()]
-    return bool(children) and all(any("multiprocessing.spawn" in " ".join(up.cmdline()) for up in one.parents()) for one in children)
+    return bool(children) and all(
+        any("multiprocessing.spawn" in " ".join(up.cmdline()) for up in one.parents())
+        for one in children
+    )
 
 
 def test_what_a_cluster_cannot_do_is_refused(server: Server) -> None:
     write(server, "pruned", pruning={"after_children": 1})
-    refused = server.user.run("fedpipe", "sweep", "pruned.yaml", "--dask", "local", code=2, **server.settings).stderr
+    refused = server.user.run(
+        "fedpipe", "sweep", "pruned.yaml", "--dask", "local", code=2, **server.settings
+    ).stderr
     assert "pruned.yaml: pruning is set but children on a Dask cluster are not pruned" in refused
     write(server, "alone")
-    assert "PREFECT_API_URL is not set" in server.user.run("fedpipe", "sweep", "alone.yaml", "--dask", "local", code=2).stderr
-    away = server.user.run("fedpipe", "sweep", "alone.yaml", "--dask", "tcp://127.0.0.1:9", code=2, **server.settings).stderr
+    assert (
+        "PREFECT_API_URL is not set"
+        in server.user.run("fedpipe", "sweep", "alone.yaml", "--dask", "local", code=2).stderr
+    )
+    away = server.user.run(
+        "fedpipe", "sweep", "alone.yaml", "--dask", "tcp://127.0.0.1:9", code=2, **server.settings
+    ).stderr
     assert "--dask tcp://127.0.0.1:9: expected a Dask scheduler" in away

@@ -47,7 +47,10 @@ def children(server: Server, parent: str) -> list[Any]:
 
 def start(server: Server, deployment: str, **parameters: Any) -> str:
     there = server.call(f"/deployments/name/{deployment}")
-    made = server.call(f"/deployments/{there['id']}/create_flow_run", {"parameters": parameters, "state": {"type": "SCHEDULED"}})
+    made = server.call(
+        f"/deployments/{there['id']}/create_flow_run",
+        {"parameters": parameters, "state": {"type": "SCHEDULED"}},
+    )
     return str(made["id"])
 
 
@@ -68,20 +71,29 @@ def test_what_the_server_knows_of_the_deployments(deployed: Server) -> None:
     }
     assert all(field["description"] for form in forms.values() for field in form.values())
     assert forms["federated-sweep/sweep"]["resume"]["type"] == "boolean"
-    assert {"enum": list(ALGORITHMS), "type": "string"} in forms["federated-training/train"]["algorithm"]["anyOf"]
-    assert {"items": {"type": "string"}, "type": "array"} in forms["federated-training/train"]["overrides"]["anyOf"]
+    assert {"enum": list(ALGORITHMS), "type": "string"} in forms["federated-training/train"][
+        "algorithm"
+    ]["anyOf"]
+    assert {"items": {"type": "string"}, "type": "array"} in forms["federated-training/train"][
+        "overrides"
+    ]["anyOf"]
     (schedule,) = found["federated-training/train"]["schedules"]
     assert (schedule["schedule"]["cron"], schedule["active"]) == ("0 3 * * *", False)
 
 
-def test_a_worker_runs_the_sweep_and_then_the_evaluation_of_its_best_child(deployed: Server) -> None:
+def test_a_worker_runs_the_sweep_and_then_the_evaluation_of_its_best_child(
+    deployed: Server,
+) -> None:
     run_id = start(deployed, "federated-sweep/sweep", sweep="rates.yaml")
     work_once(deployed)
     run = deployed.call(f"/flow_runs/{run_id}")
     assert run["state_type"] == "COMPLETED", run["state"]["message"]
     assert {"fedpipe", "sweep"} == set(run["tags"])
     artifacts = {artifact["key"]: artifact for artifact in deployed.of_run("artifacts", run_id)}
-    assert (artifacts["children"]["data"], artifacts["children"]["description"]) == (100, "2 of 2 children")
+    assert (artifacts["children"]["data"], artifacts["children"]["description"]) == (
+        100,
+        "2 of 2 children",
+    )
     rows = json.loads(artifacts["children-table"]["data"])
     assert [(row["child"], row["state"]) for row in rows] == [(0, "finished"), (1, "finished")]
     (parent,) = runs_of(deployed, run_id)
@@ -97,13 +109,26 @@ def test_a_worker_runs_the_sweep_and_then_the_evaluation_of_its_best_child(deplo
     artifacts = {artifact["key"]: artifact for artifact in deployed.of_run("artifacts", evaluation)}
     rows = {row["weights"]: row for row in json.loads(artifacts["evaluation"]["data"])}
     store = MlflowClient(tracking_uri=f"sqlite:///{deployed.user.project}/mlflow.db")
-    assert rows["best"]["test/accuracy"] == round(store.get_run(best).data.metrics["best/test/accuracy"], 4)
-    assert [file.path for file in store.list_artifacts(best, "evaluations")] == [f"evaluations/{run['name']}"]
+    assert rows["best"]["test/accuracy"] == round(
+        store.get_run(best).data.metrics["best/test/accuracy"], 4
+    )
+    assert [file.path for file in store.list_artifacts(best, "evaluations")] == [
+        f"evaluations/{run['name']}"
+    ]
     none_left(deployed)
 
 
 def work_once(server: Server) -> None:
-    server.user.run("prefect", "worker", "start", "--pool", "fedpipe", "--run-once", timeout=900, **server.settings)
+    server.user.run(
+        "prefect",
+        "worker",
+        "start",
+        "--pool",
+        "fedpipe",
+        "--run-once",
+        timeout=900,
+        **server.settings,
+    )
 
 
 @pytest.fixture
@@ -126,12 +151,19 @@ def test_a_sweep_that_is_cancelled_leaves_no_process_and_runs_that_say_so(
     deployed: Server, worker: "tuple[subprocess.Popen[bytes], Path]"
 ) -> None:
     process, log = worker
-    (deployed.user.project / "long.yaml").write_text(yaml.safe_dump(SWEEP | {"overrides": ["data.validation_fraction=0.2", "rounds=2000"]}))
+    (deployed.user.project / "long.yaml").write_text(
+        yaml.safe_dump(SWEEP | {"overrides": ["data.validation_fraction=0.2", "rounds=2000"]})
+    )
     run_id = start(deployed, "federated-sweep/sweep", sweep="long.yaml")
     rows = deployed.user.project / ".fedpipe" / "runs" / "long-000" / "rounds.jsonl"
     wait_for("rounds", lambda: len(rows.read_text().splitlines()) > 3, process, log)
     deployed.call(f"/flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING"}})
-    wait_for("the end", lambda: deployed.call(f"/flow_runs/{run_id}")["state_type"] == "CANCELLED", process, log)
+    wait_for(
+        "the end",
+        lambda: deployed.call(f"/flow_runs/{run_id}")["state_type"] == "CANCELLED",
+        process,
+        log,
+    )
     (parent,) = runs_of(deployed, run_id)
     assert parent.info.status == "KILLED"
     assert {run.info.status for run in children(deployed, parent.info.run_id)} == {"KILLED"}

@@ -32,7 +32,17 @@ def set_param(user: Any, old: str, new: str) -> None:
 
 def commit(user: Any) -> None:
     user.run("git", "add", "--all")
-    user.run("git", "-c", "user.name=T", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "Run")
+    user.run(
+        "git",
+        "-c",
+        "user.name=T",
+        "-c",
+        "user.email=t@example.org",
+        "commit",
+        "--quiet",
+        "-m",
+        "Run",
+    )
 
 
 def stages_run(user: Any) -> list[str]:
@@ -49,7 +59,9 @@ def test_what_reruns_and_what_compares(person: Any) -> None:
     set_param(person, "learning_rate: 0.01", "learning_rate: 0.05")
     assert stages_run(person) == ["train", "evaluate"]
     assert "client.learning_rate" in person.run("dvc", "params", "diff").stdout
-    compared = json.loads(person.run("dvc", "metrics", "diff", "--json").stdout)["outputs/evaluate/summary.json"]
+    compared = json.loads(person.run("dvc", "metrics", "diff", "--json").stdout)[
+        "outputs/evaluate/summary.json"
+    ]
     assert set(compared) == {"test/accuracy", "test/loss"}
     assert all(figures["old"] != figures["new"] for figures in compared.values())
     person.run("dvc", "plots", "diff", "HEAD", "--out", str(person.home / "plots"))
@@ -59,7 +71,10 @@ def test_what_reruns_and_what_compares(person: Any) -> None:
     assert '"rev": "workspace"' in page
     assert '"rev": "HEAD"' in page
     # Nothing is loaded from elsewhere: the drawing library is in the page.
-    assert re.findall(r"""<(?:script|link|img)[^>]*(?:src|href)=["']?(?:https?:)?//[^>]*""", page) == []
+    assert (
+        re.findall(r"""<(?:script|link|img)[^>]*(?:src|href)=["']?(?:https?:)?//[^>]*""", page)
+        == []
+    )
     assert "vegaEmbed(" in page
     commit(person)
 
@@ -73,14 +88,23 @@ def test_other_data_rerun_all(person: Any) -> None:
 
 def test_experiment(person: Any) -> None:
     person.run("dvc", "exp", "run", "--name", "faster", "-S", "client.learning_rate=0.1")
-    changed = [line for line in person.run("git", "diff", "-U0", "params.yaml").stdout.splitlines() if line.startswith("+ ")]
+    changed = [
+        line
+        for line in person.run("git", "diff", "-U0", "params.yaml").stdout.splitlines()
+        if line.startswith("+ ")
+    ]
     assert [line.split() for line in changed] == [["+", "learning_rate:", "0.1"]]
     table = person.run("dvc", "exp", "show", "--csv", "--no-pager").stdout
     assert "faster" in table
     chain = json.loads((person.project / "outputs" / "train" / "lineage.json").read_text())
     assert chain["dvc"]["experiment"] == "faster"
-    run = MlflowClient(tracking_uri=f"sqlite:///{person.project}/mlflow.db").get_run(chain["mlflow"]["run_id"])
-    assert (run.data.tags["dvc.experiment"], run.data.params["client.learning_rate"]) == ("faster", "0.1")
+    run = MlflowClient(tracking_uri=f"sqlite:///{person.project}/mlflow.db").get_run(
+        chain["mlflow"]["run_id"]
+    )
+    assert (run.data.tags["dvc.experiment"], run.data.params["client.learning_rate"]) == (
+        "faster",
+        "0.1",
+    )
     person.run("git", "checkout", "--quiet", ".")
     person.run("dvc", "checkout", "--quiet")
 
@@ -95,7 +119,9 @@ def test_remote_restores_the_same_md5(person: Any) -> None:
     shutil.rmtree(person.project / ".dvc" / "cache")
     person.run("dvc", "pull")
     assert dvc_md5(shards) == before
-    locked = yaml.safe_load((person.project / "dvc.lock").read_text())["stages"]["prepare"]["outs"][0]["md5"]
+    locked = yaml.safe_load((person.project / "dvc.lock").read_text())["stages"]["prepare"]["outs"][
+        0
+    ]["md5"]
     assert before == locked
 
 

@@ -10,9 +10,17 @@ import yaml
 
 from fedpipe.steps.dvc import stage_is_current
 
-IDENTITY = {f"GIT_{who}_{what}": "t@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+IDENTITY = {
+    f"GIT_{who}_{what}": "t@example.org"
+    for who in ("AUTHOR", "COMMITTER")
+    for what in ("NAME", "EMAIL")
+}
 
-NOBODY = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "user.useConfigOnly", "GIT_CONFIG_VALUE_0": "true"}
+NOBODY = {
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "user.useConfigOnly",
+    "GIT_CONFIG_VALUE_0": "true",
+}
 """A git that has no name and does not guess one."""
 
 
@@ -27,7 +35,9 @@ def person(make_user: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     assert made["name"] == "my-sensors"
     assert made["notes"] == []
     assert made["commit"] == user.run("git", "rev-parse", "HEAD").stdout.strip()
-    assert set(made["files"]) == set(user.run("git", "ls-files").stdout.split()) - {".dvc/.gitignore"}
+    assert set(made["files"]) == set(user.run("git", "ls-files").stdout.split()) - {
+        ".dvc/.gitignore"
+    }
     assert user.git_status() == ""
     return user
 
@@ -39,7 +49,9 @@ def test_it_passes_its_own_tests(person: Any) -> None:
 
 def test_a_second_one_is_refused_and_without_a_name_nothing_is_committed(person: Any) -> None:
     refused = person.run("fedpipe", "init", ".", code=2).stderr
-    assert refused.startswith(f"fedpipe: {person.project}: expected a folder that is empty or not there, found .dvc,")
+    assert refused.startswith(
+        f"fedpipe: {person.project}: expected a folder that is empty or not there, found .dvc,"
+    )
     assert refused.count("\n") == 1
     (person.project.parent / "empty").mkdir()
     said = person.run("fedpipe", "init", "../empty", **NOBODY).stdout
@@ -55,7 +67,10 @@ def test_every_command_of_its_readme(person: Any) -> None:
     assert person.git_status() == "?? dvc.lock\n"  # as the README says, to be committed
     person.run("git", "add", "--all")
     person.run("git", "commit", "--quiet", "-m", "Data", **IDENTITY)
-    assert json.loads(person.run("fedpipe", "describe", "--json").stdout)["source"] == "own.source:readings"
+    assert (
+        json.loads(person.run("fedpipe", "describe", "--json").stdout)["source"]
+        == "own.source:readings"
+    )
     assert "nothing to resume" in person.run("fedpipe", "resume").stdout
     stages = person.run("dvc", "repro").stdout
     assert "Stage 'prepare' didn't change" in stages
@@ -64,7 +79,10 @@ def test_every_command_of_its_readme(person: Any) -> None:
     assert stage_is_current(person.project, "prepare")  # fedpipe reads dvc.lock as DVC does
     own = json.loads(person.run("python", "-m", "own.flow").stdout.splitlines()[-1])
     assert own["data_md5"] == run["data_md5"]
-    same = person.run("fedpipe", "reproduce", "first").stdout + person.run("fedpipe", "lineage", "first").stdout
+    same = (
+        person.run("fedpipe", "reproduce", "first").stdout
+        + person.run("fedpipe", "lineage", "first").stdout
+    )
     assert "identical" in same
     assert run["data_md5"][:12] in same
 
@@ -73,7 +91,9 @@ def test_every_command_of_its_readme(person: Any) -> None:
 def test_another_version_of_fedpipe_makes_the_stages_run_again(person: Any) -> None:
     person.run("dvc", "repro", "prepare")
     project = person.project / "pyproject.toml"
-    project.write_text(project.read_text().replace('["fedpipe==0.1.0"]', '["fedpipe==0.1.0", "scipy"]'))
+    project.write_text(
+        project.read_text().replace('["fedpipe==0.1.0"]', '["fedpipe==0.1.0", "scipy"]')
+    )
     assert "prepare" in json.loads(person.run("dvc", "status", "--json").stdout)
     person.run("git", "checkout", "pyproject.toml")
 
@@ -81,14 +101,25 @@ def test_another_version_of_fedpipe_makes_the_stages_run_again(person: Any) -> N
 @pytest.mark.slow
 def test_the_wheel_has_the_templates(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
-    subprocess.run(["uv", "build", "--wheel", "--quiet", "--out-dir", str(tmp_path), str(root)], check=True, timeout=300)
+    subprocess.run(
+        ["uv", "build", "--wheel", "--quiet", "--out-dir", str(tmp_path), str(root)],
+        check=True,
+        timeout=300,
+    )
     (wheel,) = tmp_path.glob("*.whl")
-    listed = subprocess.run(["python", "-m", "zipfile", "-l", str(wheel)], capture_output=True, text=True, check=True).stdout
-    ours = {path.relative_to(root).as_posix() for path in (root / "fedpipe" / "templates").rglob("*.template")}
+    listed = subprocess.run(
+        ["python", "-m", "zipfile", "-l", str(wheel)], capture_output=True, text=True, check=True
+    ).stdout
+    ours = {
+        path.relative_to(root).as_posix()
+        for path in (root / "fedpipe" / "templates").rglob("*.template")
+    }
     assert ours
     assert {name for name in ours if name not in listed} == set()
 
 
 def test_the_flow_is_deployed_by_its_entrypoint(person: Any) -> None:
-    file, _, function = yaml.safe_load((person.project / "prefect.yaml").read_text())["deployments"][0]["entrypoint"].partition(":")
+    file, _, function = yaml.safe_load((person.project / "prefect.yaml").read_text())[
+        "deployments"
+    ][0]["entrypoint"].partition(":")
     assert f"\ndef {function}(" in (person.project / file).read_text()

@@ -47,7 +47,11 @@ class Watch:
     """Looks at a user's processes while they run: who listens where, and what the TFF worker is given."""
 
     def __init__(self, home: Path) -> None:
-        self.home, self.listening, self.worker_environments = str(home), set[tuple[int, str]](), list[bytes]()
+        self.home, self.listening, self.worker_environments = (
+            str(home),
+            set[tuple[int, str]](),
+            list[bytes](),
+        )
         self.own_namespaces = set[bool]()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look_on)
@@ -72,7 +76,9 @@ class Watch:
             # It has no HOME; its output is in the user's project.
             if self.home.removesuffix("/home") in os.readlink(f"/proc/{pid}/fd/1"):
                 self.worker_environments.append(Path(f"/proc/{pid}/environ").read_bytes())
-                self.own_namespaces.add(os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net"))
+                self.own_namespaces.add(
+                    os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
+                )
         elif (process.info["environ"] or {}).get("HOME") == self.home:
             for one in process.net_connections("inet"):
                 if one.status == psutil.CONN_LISTEN:
@@ -80,7 +86,10 @@ class Watch:
 
 
 def namespaces_allowed() -> bool:
-    return subprocess.run(["unshare", "-Urn", "true"], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(["unshare", "-Urn", "true"], capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 def free_port() -> int:
@@ -93,7 +102,9 @@ def free_port() -> int:
 def ui(user: Any, *options: str) -> Iterator[tuple[int, Path]]:
     """`fedpipe ui` in the user's project; gives its port and its log."""
     port, log = free_port(), user.home / "ui.log"
-    environment = user.environment() | {name: value for name, value in PLANTED.items() if name != "HTTPS_PROXY"}
+    environment = user.environment() | {
+        name: value for name, value in PLANTED.items() if name != "HTTPS_PROXY"
+    }
     with log.open("wb") as out:
         process = subprocess.Popen(
             ["fedpipe", "ui", "--port", str(port), *options],
@@ -104,7 +115,10 @@ def ui(user: Any, *options: str) -> Iterator[tuple[int, Path]]:
             stderr=out,
         )
     try:
-        opener, limit = urllib.request.build_opener(urllib.request.ProxyHandler({})), time.monotonic() + 120
+        opener, limit = (
+            urllib.request.build_opener(urllib.request.ProxyHandler({})),
+            time.monotonic() + 120,
+        )
         while True:
             with suppress(OSError), opener.open(f"http://127.0.0.1:{port}/health", timeout=5):
                 break
@@ -122,7 +136,9 @@ def planted(make_user: Any) -> tuple[Any, Watch, dict[str, Any]]:
     """Someone whose secrets are everywhere, after a run through a server; what was seen meanwhile, and the run's summary."""
     with umask(0o077):
         user = make_user()
-        user.run("git", "remote", "add", "origin", "https://ann:planted-remote@127.0.0.1:9/project.git")
+        user.run(
+            "git", "remote", "add", "origin", "https://ann:planted-remote@127.0.0.1:9/project.git"
+        )
         with Watch(user.home) as watch, ui(user) as (port, _):
             summary = user.train(
                 *("--name", "http://ann:planted-name@host/first", "-S", "rounds=2"),
@@ -152,7 +168,15 @@ def texts_of(path: Path) -> Iterator[bytes]:
 def leaks(user: Any) -> list[str]:
     """Which planted word is in which file, other than where it was planted."""
     others = [path for path in files_of(user) if path != user.project / ".git" / "config"]
-    return sorted({f"{path}: {word}" for path in others for text in texts_of(path) for word in WORDS if word.encode() in text})
+    return sorted(
+        {
+            f"{path}: {word}"
+            for path in others
+            for text in texts_of(path)
+            for word in WORDS
+            if word.encode() in text
+        }
+    )
 
 
 def test_no_secret_is_in_anything_that_a_run_leaves(planted: Any) -> None:
@@ -161,9 +185,13 @@ def test_no_secret_is_in_anything_that_a_run_leaves(planted: Any) -> None:
     assert not any(word in str(summary) for word in WORDS)
     # The run is in the server's store, and in Prefect's, under a name without its password.
     with closing(sqlite3.connect(user.project / "mlflow.db")) as store:
-        assert store.execute("select name, status from runs").fetchall() == [("http://ann:***@host/first", "FINISHED")]
+        assert store.execute("select name, status from runs").fetchall() == [
+            ("http://ann:***@host/first", "FINISHED")
+        ]
     with closing(sqlite3.connect(user.home / ".prefect" / "prefect.db")) as store:
-        assert store.execute("select name, state_type from flow_run").fetchall() == [("http://ann:***@host/first", "COMPLETED")]
+        assert store.execute("select name, state_type from flow_run").fetchall() == [
+            ("http://ann:***@host/first", "COMPLETED")
+        ]
     assert Path(summary["run_dir"]).parent == user.project / ".fedpipe" / "runs"
 
 
@@ -208,11 +236,20 @@ def wrong_modes(user: Any, mask: int) -> list[str]:
     DVC's cache is read-only on purpose, git makes its objects so too. Prefect's home is one user's: there nothing may be wider than the
     umask, but SQLite's databases are 0644 at most, and Prefect keeps some files to their owner.
     """
-    wrong, cloned = [], {user.project / name for name in user.run("git", "ls-files").stdout.splitlines()}
+    wrong, cloned = (
+        [],
+        {user.project / name for name in user.run("git", "ls-files").stdout.splitlines()},
+    )
     for root in (user.project, user.home / ".prefect"):
         for path in root.rglob("*"):
             inside = path.relative_to(root).parts
-            if path in cloned or path.is_symlink() or inside[0] == ".git" or inside[:2] == (".dvc", "cache") or not path.exists():
+            if (
+                path in cloned
+                or path.is_symlink()
+                or inside[0] == ".git"
+                or inside[:2] == (".dvc", "cache")
+                or not path.exists()
+            ):
                 continue
             mode = stat.S_IMODE(path.stat().st_mode)
             expected = (0o777 if path.is_dir() or mode & 0o111 else 0o666) & ~mask
@@ -237,15 +274,30 @@ def is_pickle(body: bytes) -> bool:
 def pickles(path: Path) -> list[str]:
     """Return what in a file is a pickle: the file, a member of an archive, a value of a database."""
     body = path.read_bytes()
-    named = [str(path)] if path.suffix in (".pkl", ".pickle", ".joblib", ".dill") or is_pickle(body) else []
+    named = (
+        [str(path)]
+        if path.suffix in (".pkl", ".pickle", ".joblib", ".dill") or is_pickle(body)
+        else []
+    )
     if zipfile.is_zipfile(io.BytesIO(body)):
         with zipfile.ZipFile(path) as archive:
-            named += [f"{path}!{name}" for name in archive.namelist() if name.endswith(".pkl") or is_pickle(archive.read(name))]
+            named += [
+                f"{path}!{name}"
+                for name in archive.namelist()
+                if name.endswith(".pkl") or is_pickle(archive.read(name))
+            ]
     if body.startswith(b"SQLite format 3\0"):
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
-            for (table,) in connection.execute("select name from sqlite_master where type = 'table'").fetchall():
+            for (table,) in connection.execute(
+                "select name from sqlite_master where type = 'table'"
+            ).fetchall():
                 rows = connection.execute(f'select * from "{table}"')  # noqa: S608 - the name is the database's own
-                named += [f"{path}!{table}" for row in rows for value in row if isinstance(value, bytes) and is_pickle(value)]
+                named += [
+                    f"{path}!{table}"
+                    for row in rows
+                    for value in row
+                    if isinstance(value, bytes) and is_pickle(value)
+                ]
     return named
 
 
@@ -263,7 +315,12 @@ def test_the_search_for_pickles_finds_each(tmp_path: Path) -> None:
         connection.execute("insert into t values (?)", (body,))
     (tmp_path / "model.pkl").write_bytes(b"")
     (tmp_path / "text").write_text("no pickle")
-    assert sorted(Path(one).name for path in tmp_path.iterdir() for one in pickles(path)) == ["db!t", "model.pkl", "plain", "zip!data.bin"]
+    assert sorted(Path(one).name for path in tmp_path.iterdir() for one in pickles(path)) == [
+        "db!t",
+        "model.pkl",
+        "plain",
+        "zip!data.bin",
+    ]
 
 
 SECRETS_IN_COMMANDS = [
@@ -271,7 +328,10 @@ SECRETS_IN_COMMANDS = [
         ("-S", "data.path=s3://ann:planted-uri@host/data.csv"),
         "'data.path': expected a setting without a password or token, found s3://ann:***@host",
     ),
-    (("-S", "tracking.uri=http://ann:planted-uri@host"), "-S tracking.uri=http://ann:***@host: unknown key"),
+    (
+        ("-S", "tracking.uri=http://ann:planted-uri@host"),
+        "-S tracking.uri=http://ann:***@host: unknown key",
+    ),
     (
         ("-S", "tracking.experiment=planted-mlflow-token"),
         "expected a setting without a password or token, found ***. Settings",
@@ -286,7 +346,14 @@ SECRETS_IN_COMMANDS = [
 def test_an_error_shows_no_secret(planted: Any, options: tuple[str, ...], words: str) -> None:
     """With --debug, which shows the same line and all that led to it."""
     user, _, _ = planted
-    done = user.run("fedpipe", "run", *options, "--debug", code=1 if options[0].startswith("-") else 2, **PLANTED)
+    done = user.run(
+        "fedpipe",
+        "run",
+        *options,
+        "--debug",
+        code=1 if options[0].startswith("-") else 2,
+        **PLANTED,
+    )
     assert words in done.stderr
     assert "planted" not in done.stderr + done.stdout
 
@@ -294,8 +361,16 @@ def test_an_error_shows_no_secret(planted: Any, options: tuple[str, ...], words:
 def test_a_server_that_is_away_shows_no_secret(planted: Any) -> None:
     user, _, _ = planted
     address = "http://ann:planted-uri@127.0.0.1:9/api"
-    done = user.run("fedpipe", "run", "--debug", code=1, **(PLANTED | {"PREFECT_API_URL": address, "NO_PROXY": "127.0.0.1"}))
-    assert "PREFECT_API_URL=http://ann:***@127.0.0.1:9/api: expected a Prefect server" in done.stderr
+    done = user.run(
+        "fedpipe",
+        "run",
+        "--debug",
+        code=1,
+        **(PLANTED | {"PREFECT_API_URL": address, "NO_PROXY": "127.0.0.1"}),
+    )
+    assert (
+        "PREFECT_API_URL=http://ann:***@127.0.0.1:9/api: expected a Prefect server" in done.stderr
+    )
     assert "planted" not in done.stderr + done.stdout
     assert leaks(user) == []
 
@@ -304,8 +379,18 @@ def test_a_server_that_is_away_shows_no_secret(planted: Any) -> None:
 @pytest.mark.parametrize("debug", [False, True])
 def test_a_store_that_is_away_shows_no_secret(planted: Any, debug: bool) -> None:
     user, _, _ = planted
-    more = {"MLFLOW_TRACKING_URI": "http://ann:planted-uri@127.0.0.1:9", "NO_PROXY": "127.0.0.1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-    done = user.run("fedpipe", "run", *(["--debug"] if debug else []), code=1 if debug else 2, **(PLANTED | more))
+    more = {
+        "MLFLOW_TRACKING_URI": "http://ann:planted-uri@127.0.0.1:9",
+        "NO_PROXY": "127.0.0.1",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    }
+    done = user.run(
+        "fedpipe",
+        "run",
+        *(["--debug"] if debug else []),
+        code=1 if debug else 2,
+        **(PLANTED | more),
+    )
     assert "http://ann:***@127.0.0.1:9: cannot reach the store" in done.stderr
     assert "planted" not in done.stderr + done.stdout
     assert leaks(user) == []
@@ -326,7 +411,10 @@ def test_the_ui_for_other_machines_says_what_that_means(user: Any) -> None:
     with Watch(user.home) as watch, ui(user, "--host", "0.0.0.0") as (port, log):  # noqa: S104 - this is what is tested
         time.sleep(1)
         said = " ".join(log.read_text().split())
-        assert f"--host 0.0.0.0: everybody who reaches port {port} there can read, change and delete all runs, without a password" in said
+        assert (
+            f"--host 0.0.0.0: everybody who reaches port {port} there can read, change and delete all runs, without a password"
+            in said
+        )
     assert "0.0.0.0" in {address for _, address in watch.listening}  # noqa: S104
 
 
@@ -334,8 +422,20 @@ def test_the_ui_for_other_machines_says_what_that_means(user: Any) -> None:
 @pytest.mark.skipif(not namespaces_allowed(), reason="this kernel allows no user namespaces")
 def test_a_run_where_the_kernel_allows_no_isolation(user: Any) -> None:
     """`required` refuses with one line, `auto` says it once and goes on."""
-    without = ["unshare", "-Ur", "sh", "-c", 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"', "sh"]
-    refused = user.run(*without, "fedpipe", "run", "-S", "rounds=1", "-S", "runtime.isolation=required", code=2)
-    assert "fedpipe: runtime.isolation=required: expected a network namespace for the TFF worker" in refused.stderr.splitlines()[-1]
+    without = [
+        "unshare",
+        "-Ur",
+        "sh",
+        "-c",
+        'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"',
+        "sh",
+    ]
+    refused = user.run(
+        *without, "fedpipe", "run", "-S", "rounds=1", "-S", "runtime.isolation=required", code=2
+    )
+    assert (
+        "fedpipe: runtime.isolation=required: expected a network namespace for the TFF worker"
+        in refused.stderr.splitlines()[-1]
+    )
     done = user.run(*without, "fedpipe", "run", "--json", "-S", "rounds=2")
     assert done.stderr.count("the TFF worker is not isolated") == 1

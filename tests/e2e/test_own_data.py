@@ -19,7 +19,11 @@ def digits() -> tuple[np.ndarray, np.ndarray, list[str]]:
     (batch,) = SOURCES["mnist5k"](DataConfig(), Path()).batches()
     rows = np.random.default_rng(1).permutation(5000)[: CLIENTS * EXAMPLES]
     ids = ["zoë", "a b", "c.d", "007", "ward 3", "x-y"]
-    return np.asarray(batch.x)[rows], np.asarray(batch.y)[rows], [ids[i % CLIENTS] for i in range(len(rows))]
+    return (
+        np.asarray(batch.x)[rows],
+        np.asarray(batch.y)[rows],
+        [ids[i % CLIENTS] for i in range(len(rows))],
+    )
 
 
 def write_csv(folder: Path) -> dict[str, str]:
@@ -27,7 +31,9 @@ def write_csv(folder: Path) -> dict[str, str]:
     with (folder / "mine.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["client", "label", *(f"p{i}" for i in range(784))])
-        for pixels, label, client in zip(x.reshape(len(x), -1).tolist(), y.tolist(), clients, strict=True):
+        for pixels, label, client in zip(
+            x.reshape(len(x), -1).tolist(), y.tolist(), clients, strict=True
+        ):
             writer.writerow([client, f"digit {label}", *pixels])
     return {"source": "csv", "path": "mine.csv", "feature_dtype": "uint8"}
 
@@ -46,7 +52,10 @@ def write_leaf(folder: Path) -> dict[str, str]:
     x, y, clients = digits()
     users = sorted(set(clients))
     rows = {user: [i for i, client in enumerate(clients) if client == user] for user in users}
-    data = {user: {"x": (x[rows[user]].reshape(-1, 784) / 255).tolist(), "y": y[rows[user]].tolist()} for user in users}
+    data = {
+        user: {"x": (x[rows[user]].reshape(-1, 784) / 255).tolist(), "y": y[rows[user]].tolist()}
+        for user in users
+    }
     body = {"users": users, "num_samples": [len(rows[user]) for user in users], "user_data": data}
     (folder / "leaf.json").write_text(json.dumps(body))
     return {"source": "leaf", "path": "leaf.json"}
@@ -61,7 +70,11 @@ def someone(make_user: Any) -> Any:
 def test_a_users_own_data_from_file_to_run(someone: Any, write: Any) -> None:
     user = someone
     data = write(user.project)
-    overrides = [f"data.{key}={value}" for key, value in data.items()] + ["data.clients=null", "cohort.size=3", "rounds=3"]
+    overrides = [f"data.{key}={value}" for key, value in data.items()] + [
+        "data.clients=null",
+        "cohort.size=3",
+        "rounds=3",
+    ]
     options = [part for override in overrides for part in ("-S", override)]
     summary = user.train(*options, "-S", "client.learning_rate=0.1")
     assert summary["final"]["test/loss"] < summary["initial"]["test/loss"]
@@ -70,11 +83,19 @@ def test_a_users_own_data_from_file_to_run(someone: Any, write: Any) -> None:
 def test_a_file_in_params_must_be_known_to_dvc(user: Any) -> None:
     write_csv(user.project)
     params, stages = user.project / "params.yaml", user.project / "dvc.yaml"
-    text = params.read_text().replace("source: mnist5k", "source: csv").replace("  path:\n", "  path: mine.csv\n")
+    text = (
+        params.read_text()
+        .replace("source: mnist5k", "source: csv")
+        .replace("  path:\n", "  path: mine.csv\n")
+    )
     params.write_text(text.replace("size: 10", "size: 3").replace("rounds: 15", "rounds: 2"))
     done = user.run("fedpipe", "run", "--json", code=2)
     assert "Add the line `- mine.csv` there" in done.stderr
-    stages.write_text(stages.read_text().replace("      - forgotten.json\n", "      - forgotten.json\n      - mine.csv\n"))
+    stages.write_text(
+        stages.read_text().replace(
+            "      - forgotten.json\n", "      - forgotten.json\n      - mine.csv\n"
+        )
+    )
     user.run("dvc", "repro", "--quiet", "prepare")
     lines = (user.project / "mine.csv").read_text().splitlines(keepends=True)
     (user.project / "mine.csv").write_text("".join(lines[:-1]))
@@ -86,9 +107,15 @@ def test_describe_and_forget(someone: Any) -> None:
     user.run("fedpipe", "prepare", "--quiet")
     user.run("dvc", "repro", "--quiet", "prepare")
     before = json.loads(user.run("fedpipe", "describe", "--json", "--pictures", "pictures").stdout)
-    assert (before["clients"], sum(before["examples"].values()), before["labels"]) == (100, 5000, 10)
+    assert (before["clients"], sum(before["examples"].values()), before["labels"]) == (
+        100,
+        5000,
+        10,
+    )
     assert 0 < before["label_tv_mean"] < 0.9
-    assert all(Path(user.project, name).read_bytes().startswith(b"\x89PNG") for name in before["pictures"])
+    assert all(
+        Path(user.project, name).read_bytes().startswith(b"\x89PNG") for name in before["pictures"]
+    )
     done = json.loads(user.run("fedpipe", "forget", "c003", "c077", "--json").stdout)
     after = json.loads(user.run("fedpipe", "describe", "--json").stdout)
     assert set(before["client_ids"]) - set(after["client_ids"]) == {"c003", "c077"}

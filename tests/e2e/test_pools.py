@@ -33,7 +33,17 @@ def server(make_user: Callable[..., Any]) -> Iterator[Server]:
         env = user.environment() | there.settings
         for name in ("one", "two"):
             log = user.home / f"worker-{name}.log"
-            command = ["prefect", "worker", "start", "--pool", "fedpipe", "--name", name, "--limit", "1"]
+            command = [
+                "prefect",
+                "worker",
+                "start",
+                "--pool",
+                "fedpipe",
+                "--name",
+                name,
+                "--limit",
+                "1",
+            ]
             process = stack.enter_context(program(log, *command, env=env, cwd=user.project))
             wait_for("the worker", lambda name=name: name in online(there), process, log, LONG)
         there.log, there.process = log, process  # type: ignore[attr-defined]
@@ -42,13 +52,20 @@ def server(make_user: Callable[..., Any]) -> Iterator[Server]:
 
 
 def online(server: Server) -> list[str]:
-    return [one["name"] for one in server.call("/work_pools/fedpipe/workers/filter", {}) if one["status"] == "ONLINE"]
+    return [
+        one["name"]
+        for one in server.call("/work_pools/fedpipe/workers/filter", {})
+        if one["status"] == "ONLINE"
+    ]
 
 
 def start(server: Server, name: str, rounds: int) -> str:
     deployment = server.call("/deployments/name/federated-training/train")
     parameters = {"name": name, "overrides": [f"rounds={rounds}"]}
-    made = server.call(f"/deployments/{deployment['id']}/create_flow_run", {"parameters": parameters, "state": {"type": "SCHEDULED"}})
+    made = server.call(
+        f"/deployments/{deployment['id']}/create_flow_run",
+        {"parameters": parameters, "state": {"type": "SCHEDULED"}},
+    )
     return str(made["id"])
 
 
@@ -80,7 +97,9 @@ def test_the_bound_of_one_holds_for_two_workers(server: Server) -> None:
     assert [run["state_type"] for run in runs] == ["COMPLETED"] * 3
     assert most == 1
     # By the server's own times too: none began before the one before it had ended.
-    assert all(when(after["start_time"]) >= when(before["end_time"]) for before, after in pairwise(runs))
+    assert all(
+        when(after["start_time"]) >= when(before["end_time"]) for before, after in pairwise(runs)
+    )
 
 
 def test_a_bound_of_two_gives_each_worker_one_and_the_third_waits(server: Server) -> None:
@@ -90,11 +109,22 @@ def test_a_bound_of_two_gives_each_worker_one_and_the_third_waits(server: Server
 
     def training() -> list[str]:
         journals = {one.parent.name: one for one in folder.glob("beside-*/rounds.jsonl")}
-        return [name for name, journal in journals.items() if len(journal.read_text().splitlines()) > 2]
+        return [
+            name for name, journal in journals.items() if len(journal.read_text().splitlines()) > 2
+        ]
 
     wait(server, "two trainings", lambda: len(training()) == 2)
-    before = {name: len((folder / name / "rounds.jsonl").read_text().splitlines()) for name in training()}
-    wait(server, "rounds of both", lambda: all(len((folder / n / "rounds.jsonl").read_text().splitlines()) > c for n, c in before.items()))
+    before = {
+        name: len((folder / name / "rounds.jsonl").read_text().splitlines()) for name in training()
+    }
+    wait(
+        server,
+        "rounds of both",
+        lambda: all(
+            len((folder / n / "rounds.jsonl").read_text().splitlines()) > c
+            for n, c in before.items()
+        ),
+    )
     states = {one: run_of(server, one)["state_type"] for one in ids}
     assert sorted(states.values()) == ["RUNNING", "RUNNING", "SCHEDULED"]
     (waiting,) = [one for one, state in states.items() if state == "SCHEDULED"]
@@ -102,16 +132,23 @@ def test_a_bound_of_two_gives_each_worker_one_and_the_third_waits(server: Server
     for one in ids:
         if one != waiting:
             server.call(f"/flow_runs/{one}/set_state", {"state": {"type": "CANCELLING"}})
-    wait(server, "the end", lambda: all(run_of(server, one)["state_type"] == "CANCELLED" for one in ids))
+    wait(
+        server,
+        "the end",
+        lambda: all(run_of(server, one)["state_type"] == "CANCELLED" for one in ids),
+    )
 
 
 def test_a_sweep_runs_on_the_pool(server: Server) -> None:
     body = {"search": "grid", "overrides": ["data.validation_fraction=0.2", "rounds=2"]}
     path = server.user.project / "rates.yaml"
-    path.write_text(json.dumps(body | {"space": {"client.learning_rate": {"choices": [0.1, 0.01]}}}))
+    path.write_text(
+        json.dumps(body | {"space": {"client.learning_rate": {"choices": [0.1, 0.01]}}})
+    )
     deployment = server.call("/deployments/name/federated-sweep/sweep")
     made = server.call(
-        f"/deployments/{deployment['id']}/create_flow_run", {"parameters": {"sweep": "rates.yaml"}, "state": {"type": "SCHEDULED"}}
+        f"/deployments/{deployment['id']}/create_flow_run",
+        {"parameters": {"sweep": "rates.yaml"}, "state": {"type": "SCHEDULED"}},
     )
     wait(server, "the sweep's end", lambda: run_of(server, made["id"])["end_time"])
     assert run_of(server, made["id"])["state_type"] == "COMPLETED"
@@ -122,4 +159,7 @@ def test_a_pool_needs_a_server_and_one_name(make_user: Callable[..., Any], serve
     user = make_user()
     assert "PREFECT_API_URL is not set" in user.run("fedpipe", "pool", code=2).stderr
     (user.project / "prefect.yaml").write_text("deployments: []\n")
-    assert "expected one work pool for all deployments, found none" in user.run("fedpipe", "pool", code=2, **server.settings).stderr
+    assert (
+        "expected one work pool for all deployments, found none"
+        in user.run("fedpipe", "pool", code=2, **server.settings).stderr
+    )

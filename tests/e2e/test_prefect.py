@@ -31,14 +31,22 @@ def server(make_user: Any) -> Iterator[Server]:
 
 
 def test_the_server_has_its_ui(server: Server) -> None:
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(server.url.removesuffix("/api"), timeout=10) as answer:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+        server.url.removesuffix("/api"), timeout=10
+    ) as answer:
         assert "<title>Prefect" in answer.read().decode()
 
 
 @contextmanager
 def served(server: Server) -> "Iterator[tuple[subprocess.Popen[bytes], Path]]":
     log = server.user.home / "serve.log"
-    with program(log, "fedpipe", "serve", env=server.user.environment() | server.settings, cwd=server.user.project) as process:
+    with program(
+        log,
+        "fedpipe",
+        "serve",
+        env=server.user.environment() | server.settings,
+        cwd=server.user.project,
+    ) as process:
         wait_for("serving", lambda: b"Serving" in log.read_bytes(), process, log)
         yield process, log
 
@@ -50,7 +58,9 @@ def check_pages(server: Server, name: str) -> None:
     assert run["state_type"] == "COMPLETED", run["state"]["message"]
     assert {"fedpipe", "fedavg", "softmax", "mnist5k"} == set(run["tags"])
     tasks = sorted(server.of_run("task_runs", run["id"]), key=lambda task: str(task["start_time"]))
-    assert [(task["name"].rpartition("-")[0], task["state_type"]) for task in tasks] == [(task, "COMPLETED") for task in TASKS]
+    assert [(task["name"].rpartition("-")[0], task["state_type"]) for task in tasks] == [
+        (task, "COMPLETED") for task in TASKS
+    ]
     artifacts = {artifact["key"]: artifact for artifact in server.of_run("artifacts", run["id"])}
     assert (artifacts["rounds"]["type"], artifacts["rounds"]["data"]) == ("progress", 100)
     assert artifacts["rounds"]["description"] == "1 of 1 rounds"
@@ -65,9 +75,16 @@ def check_log(server: Server, name: str) -> None:
     """The log of a run says what each step did, and the result, in the place of empty closing lines."""
     run = server.flow_run(name)
     assert run is not None
-    lines = [line["message"] for line in server.call("/logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "limit": 200})]
+    lines = [
+        line["message"]
+        for line in server.call(
+            "/logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "limit": 200}
+        )
+    ]
     assert "Finished in state Completed()" not in lines
-    summary = json.loads((server.user.project / ".fedpipe" / "runs" / name / "run_state.json").read_text())["summary"]
+    summary = json.loads(
+        (server.user.project / ".fedpipe" / "runs" / name / "run_state.json").read_text()
+    )["summary"]
     accuracies = f"test accuracy {summary['initial']['test/accuracy']:.4f} -> {summary['final']['test/accuracy']:.4f}"
     assert any(line.startswith(f"result after 1 rounds: {accuracies}") for line in lines), lines
     assert any(summary["url"] in line for line in lines)
@@ -77,7 +94,11 @@ def none_left(server: Server) -> None:
     """No process works in the project's folder but the server, nor does a TFF worker of it."""
 
     def left() -> list[list[str]]:
-        found = [p.info for p in psutil.process_iter(["cwd", "cmdline"]) if p.info["cwd"] == str(server.user.project)]
+        found = [
+            p.info
+            for p in psutil.process_iter(["cwd", "cmdline"])
+            if p.info["cwd"] == str(server.user.project)
+        ]
         return [info["cmdline"] for info in found if info["cmdline"][2:4] != ["server", "start"]]
 
     limit = time.monotonic() + 10
@@ -92,7 +113,11 @@ def listening(pid: int) -> set[str]:
     for one in [process, *process.children(recursive=True)]:
         try:
             if one.name() != "worker_binary":
-                found |= {str(there.laddr.ip) for there in one.net_connections("inet") if there.status == psutil.CONN_LISTEN}
+                found |= {
+                    str(there.laddr.ip)
+                    for there in one.net_connections("inet")
+                    if there.status == psutil.CONN_LISTEN
+                }
         except psutil.NoSuchProcess:  # it has ended meanwhile
             continue
     return found
@@ -104,7 +129,15 @@ def test_a_worker_runs_the_deployment(server: Server) -> None:
     elsewhere = server.settings | {"PWD": "/"}
     server.user.run("prefect", "deploy", "--all", **elsewhere)
     fields = ["-p", "rounds=1", "-p", "algorithm=fedavg", "-p", 'overrides=["client.epochs=2"]']
-    said = server.run("prefect", "deployment", "run", "federated-training/train", *fields, "--flow-run-name", "typed by hand")
+    said = server.run(
+        "prefect",
+        "deployment",
+        "run",
+        "federated-training/train",
+        *fields,
+        "--flow-run-name",
+        "typed by hand",
+    )
     assert "Created flow run" in said
     server.run("prefect", "worker", "start", "--pool", "fedpipe", "--run-once")
     check_pages(server, "typed by hand")
@@ -118,7 +151,12 @@ def test_serve_and_run_use_the_server_at_the_same_time(server: Server) -> None:
         server.start_served(["rounds=1"], "served")
         summary = server.user.train("--name", "direct", "-S", "rounds=1", **server.settings)
         addresses = listening(process.pid)
-        wait_for("end of run", lambda: (server.flow_run("served") or {"end_time": None})["end_time"], process, log)
+        wait_for(
+            "end of run",
+            lambda: (server.flow_run("served") or {"end_time": None})["end_time"],
+            process,
+            log,
+        )
         assert addresses | listening(process.pid) <= {"127.0.0.1", "::1"}
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0, log.read_text()
@@ -133,21 +171,33 @@ def test_serve_and_run_use_the_server_at_the_same_time(server: Server) -> None:
 
 def test_the_server_knows_no_token_of_the_git_remote(server: Server) -> None:
     """Prefect would keep the remote's address with each deployment of the two tests above."""
-    with closing(sqlite3.connect(f"file:{server.user.home}/server/prefect.db?mode=ro", uri=True)) as store:
+    with closing(
+        sqlite3.connect(f"file:{server.user.home}/server/prefect.db?mode=ro", uri=True)
+    ) as store:
         kept = list(store.iterdump())
     assert sum('INSERT INTO "deployment"' in line for line in kept) == 4
     assert [line for line in kept if "planted" in line] == []
 
 
-def cancel(server: Server, process: "subprocess.Popen[bytes]", log: Path, name: str) -> dict[str, Any]:
+def cancel(
+    server: Server, process: "subprocess.Popen[bytes]", log: Path, name: str
+) -> dict[str, Any]:
     """Cancel the flow run when it trains, wait for its end in Prefect and in MLflow; return the run's state on disk."""
     folder = server.user.project / ".fedpipe" / "runs" / name
-    wait_for("rounds", lambda: (folder / "journal.jsonl").read_text().count('"metrics"') > 3, process, log)
+    wait_for(
+        "rounds",
+        lambda: (folder / "journal.jsonl").read_text().count('"metrics"') > 3,
+        process,
+        log,
+    )
     state: dict[str, Any] = json.loads((folder / "run_state.json").read_text())
     start = time.monotonic()
     server.call(f"/flow_runs/{state['flow_run_id']}/set_state", {"state": {"type": "CANCELLING"}})
     store = MlflowClient(tracking_uri=f"sqlite:///{server.user.project}/mlflow.db")
-    while store.get_run(state["mlflow_run_id"]).info.status == "RUNNING" and time.monotonic() - start < 30:
+    while (
+        store.get_run(state["mlflow_run_id"]).info.status == "RUNNING"
+        and time.monotonic() - start < 30
+    ):
         time.sleep(0.05)
     run = store.get_run(state["mlflow_run_id"])
     assert run.info.status == "KILLED", log.read_text()
@@ -160,7 +210,9 @@ def cancel(server: Server, process: "subprocess.Popen[bytes]", log: Path, name: 
 def test_a_run_that_is_cancelled_ends_and_goes_on_when_it_is_resumed(server: Server) -> None:
     log = server.user.home / "cancelled.log"
     command = ["fedpipe", "run", "--name", "cancelled", "-S", "rounds=2000"]
-    with program(log, *command, env=server.user.environment() | server.settings, cwd=server.user.project) as process:
+    with program(
+        log, *command, env=server.user.environment() | server.settings, cwd=server.user.project
+    ) as process:
         state = cancel(server, process, log, "cancelled")
         assert process.wait(10) == 143, log.read_text()
     assert (server.flow_run("cancelled") or {})["state_type"] == "CANCELLED"
@@ -192,7 +244,9 @@ federated_training.with_options(retries=1)(name="retried", overrides=["rounds=30
 @pytest.mark.slow
 def test_a_retry_of_the_flow_goes_on_from_the_checkpoint(server: Server) -> None:
     folder = server.user.project / ".fedpipe" / "runs" / "retried"
-    said = server.user.run("python", "-c", RETRIED.format(journal=folder / "journal.jsonl"), **server.settings).stderr
+    said = server.user.run(
+        "python", "-c", RETRIED.format(journal=folder / "journal.jsonl"), **server.settings
+    ).stderr
     assert "runtime.max_restarts=0 used up" in said  # the first try failed
     run = server.flow_run("retried")
     assert run is not None
@@ -200,8 +254,12 @@ def test_a_retry_of_the_flow_goes_on_from_the_checkpoint(server: Server) -> None
     state = json.loads((folder / "run_state.json").read_text())
     store = MlflowClient(tracking_uri=f"sqlite:///{server.user.project}/mlflow.db")
     recorded = store.search_runs(["1"], f"tags.`prefect.flow_run_id` = '{run['id']}'")
-    assert [(one.info.run_id, one.info.status) for one in recorded] == [(state["mlflow_run_id"], "FINISHED")]
-    assert [metric.step for metric in store.get_metric_history(state["mlflow_run_id"], "train/loss")] == list(range(1, 301))
+    assert [(one.info.run_id, one.info.status) for one in recorded] == [
+        (state["mlflow_run_id"], "FINISHED")
+    ]
+    assert [
+        metric.step for metric in store.get_metric_history(state["mlflow_run_id"], "train/loss")
+    ] == list(range(1, 301))
     undisturbed = server.user.train("-S", "rounds=300", **server.settings)
     assert state["summary"]["weights_sha256"] == undisturbed["weights_sha256"]
 
@@ -211,7 +269,12 @@ def test_a_served_run_that_is_cancelled_ends_in_time(server: Server) -> None:
     with served(server) as (process, log):
         server.start_served(["rounds=2000"], "served and cancelled")
         state = cancel(server, process, log, "served and cancelled")
-        wait_for("the end", lambda: (server.flow_run("served and cancelled") or {})["state_type"] == "CANCELLED", process, log)
+        wait_for(
+            "the end",
+            lambda: (server.flow_run("served and cancelled") or {})["state_type"] == "CANCELLED",
+            process,
+            log,
+        )
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0, log.read_text()
     none_left(server)
@@ -236,7 +299,9 @@ def test_serve_ends_its_run_when_it_ends(server: Server) -> None:
 def test_a_server_that_is_away(user: Any, command: str) -> None:
     done = user.run("fedpipe", command, code=2, PREFECT_API_URL="http://127.0.0.1:9/api")
     assert done.stdout == ""
-    assert done.stderr.splitlines()[-1].startswith("fedpipe: PREFECT_API_URL=http://127.0.0.1:9/api: expected a Prefect server")
+    assert done.stderr.splitlines()[-1].startswith(
+        "fedpipe: PREFECT_API_URL=http://127.0.0.1:9/api: expected a Prefect server"
+    )
     assert not (user.project / "mlflow.db").exists()
 
 

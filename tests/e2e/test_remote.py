@@ -16,7 +16,9 @@ SETTINGS = ["-S", "rounds=150", "-S", "runtime.groups=4", "-S", "client.learning
 
 
 @pytest.fixture
-def machines(make_user: Callable[..., Any], tmp_path: Path) -> Iterator[tuple[Any, list[Any], Callable[[Any], str]]]:
+def machines(
+    make_user: Callable[..., Any], tmp_path: Path
+) -> Iterator[tuple[Any, list[Any], Callable[[Any], str]]]:
     """Return a user whose data are in a DVC remote, two clones elsewhere, and a function that starts a worker in one."""
     person = make_user()
     person.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
@@ -55,14 +57,32 @@ def machines(make_user: Callable[..., Any], tmp_path: Path) -> Iterator[tuple[An
         process.stdout.close()
 
 
-def test_a_run_over_two_machines_that_both_die_goes_on_and_can_be_reproduced_on_one(machines: Any) -> None:
+def test_a_run_over_two_machines_that_both_die_goes_on_and_can_be_reproduced_on_one(
+    machines: Any,
+) -> None:
     person, clones, start = machines
     plain = person.train("--name", "plain", *SETTINGS)
     (first, one), (second, two) = (start(clone) for clone in clones)
-    command = ["fedpipe", "run", "--json", "--name", "spread", *SETTINGS, "-S", "runtime.max_restarts=0"]
+    command = [
+        "fedpipe",
+        "run",
+        "--json",
+        "--name",
+        "spread",
+        *SETTINGS,
+        "-S",
+        "runtime.max_restarts=0",
+    ]
     with (person.home / "spread").open("w") as log:
         command += ["-S", f"runtime.remote=[{first},{second}]"]
-        run = subprocess.Popen(command, cwd=person.project, env=person.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        run = subprocess.Popen(
+            command,
+            cwd=person.project,
+            env=person.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
         rounds = person.project / ".fedpipe" / "runs" / "spread" / "rounds.jsonl"
         deadline = time.monotonic() + 250
         while not rounds.exists() or len(rounds.read_text().splitlines()) < 4:
@@ -76,9 +96,17 @@ def test_a_run_over_two_machines_that_both_die_goes_on_and_can_be_reproduced_on_
     assert f"{first}: " in said
     assert f"{second}: " in said
     assert "Traceback" not in said
-    assert all((clone / "data" / "shards" / "manifest.json").exists() for clone in clones), "pulled from the DVC remote"
+    assert all((clone / "data" / "shards" / "manifest.json").exists() for clone in clones), (
+        "pulled from the DVC remote"
+    )
     third, _ = start(clones[0])
-    summary = json.loads(person.run("fedpipe", "resume", "spread", "--json", "--remote", third).stdout.splitlines()[-1])
+    summary = json.loads(
+        person.run("fedpipe", "resume", "spread", "--json", "--remote", third).stdout.splitlines()[
+            -1
+        ]
+    )
     assert summary["weights_sha256"] == plain["weights_sha256"]
-    result = json.loads(person.run("fedpipe", "reproduce", "spread", "--json").stdout.splitlines()[-1])
+    result = json.loads(
+        person.run("fedpipe", "reproduce", "spread", "--json").stdout.splitlines()[-1]
+    )
     assert result["result"] == "identical"

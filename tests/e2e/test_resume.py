@@ -16,7 +16,13 @@ from mlflow import MlflowClient
 from fedpipe.tracking.participation import read_clients
 
 ROUNDS = 60
-SETTINGS = [f"rounds={ROUNDS}", "cohort.strategy=uniform", "client.shuffle=true", "server.optimizer=adam", "server.learning_rate=0.01"]
+SETTINGS = [
+    f"rounds={ROUNDS}",
+    "cohort.strategy=uniform",
+    "client.shuffle=true",
+    "server.optimizer=adam",
+    "server.learning_rate=0.01",
+]
 OPTIONS = [part for setting in SETTINGS for part in ("-S", setting)]
 
 
@@ -33,12 +39,20 @@ def start(user: Any, *command: str, **environment: str) -> "subprocess.Popen[byt
     env = user.environment() | environment
     with (user.home / "killed").open("w") as log:
         return subprocess.Popen(
-            command, cwd=user.project, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=user.project,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
 
 
 def newest_run(user: Any) -> Path:
-    return max((user.project / ".fedpipe" / "runs").iterdir(), key=lambda folder: folder.stat().st_ctime_ns)
+    return max(
+        (user.project / ".fedpipe" / "runs").iterdir(), key=lambda folder: folder.stat().st_ctime_ns
+    )
 
 
 def rounds_of(user: Any, before: set[Path]) -> int:
@@ -50,7 +64,10 @@ def rounds_of(user: Any, before: set[Path]) -> int:
 
 def kill(process: "subprocess.Popen[bytes]") -> None:
     """SIGKILL a run; what it had started must be gone by itself."""
-    family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
+    family = [
+        process.pid,
+        *(child.pid for child in psutil.Process(process.pid).children(recursive=True)),
+    ]
     process.send_signal(signal.SIGKILL)
     process.wait()
     limit = time.monotonic() + 15
@@ -75,11 +92,18 @@ def check(user: Any, summary: dict[str, Any], expected: dict[str, Any]) -> None:
             assert steps == list(range(ROUNDS + 1)), key
         else:
             assert steps == list(range(1, ROUNDS + 1)), key
-    table = read_clients(Path(client.download_artifacts(summary["run_id"], "lineage/clients.parquet")))
+    table = read_clients(
+        Path(client.download_artifacts(summary["run_id"], "lineage/clients.parquet"))
+    )
     assert {row.round_num for row in table} == set(range(1, ROUNDS + 1))
     assert len({(row.round_num, row.client_id) for row in table}) == len(table) == 10 * ROUNDS
     names = {file.path for file in client.list_artifacts(summary["run_id"], "weights")}
-    assert {"weights/best.safetensors", "weights/last.safetensors", "weights/index.json", "weights/round_0000.safetensors"} <= names
+    assert {
+        "weights/best.safetensors",
+        "weights/last.safetensors",
+        "weights/index.json",
+        "weights/round_0000.safetensors",
+    } <= names
 
 
 def resumed(user: Any, *arguments: str) -> dict[str, Any]:
@@ -91,19 +115,26 @@ def resumed(user: Any, *arguments: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("at_round", [1, 23])
-def test_a_killed_run_goes_on_to_the_same_bits_and_with_the_same_data_alone(uninterrupted: Any, at_round: int) -> None:
+def test_a_killed_run_goes_on_to_the_same_bits_and_with_the_same_data_alone(
+    uninterrupted: Any, at_round: int
+) -> None:
     user, expected, _ = uninterrupted
     before = set((user.project / ".fedpipe" / "runs").iterdir())
     process = start(user, "fedpipe", "run", "--json", *OPTIONS)
     limit = time.monotonic() + 120
-    while rounds_of(user, before) <= at_round and process.poll() is None and time.monotonic() < limit:
+    while (
+        rounds_of(user, before) <= at_round and process.poll() is None and time.monotonic() < limit
+    ):
         time.sleep(0.01)
     kill(process)
     params = user.project / "params.yaml"
     text = params.read_text()
     params.write_text(text.replace("learning_rate: 0.01", "learning_rate: 0.02"))
     changed = user.run("fedpipe", "resume", code=2).stderr
-    assert "expected the settings that it was started with, found client.learning_rate=0.01 then, 0.02 now. Put these back" in changed
+    assert (
+        "expected the settings that it was started with, found client.learning_rate=0.01 then, 0.02 now. Put these back"
+        in changed
+    )
     params.write_text(text)
     state_path = newest_run(user) / "run_state.json"
     state = state_path.read_text()
@@ -152,7 +183,11 @@ def test_dvc_repro_goes_on_after_a_crash(make_user: Any) -> None:
     process = start(user, "dvc", "repro", "train")
     limit = time.monotonic() + 180
     runs = user.project / ".fedpipe" / "runs"
-    while not (runs.is_dir() and rounds_of(user, set()) > 30) and process.poll() is None and time.monotonic() < limit:
+    while (
+        not (runs.is_dir() and rounds_of(user, set()) > 30)
+        and process.poll() is None
+        and time.monotonic() < limit
+    ):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -39,13 +39,25 @@ def test_summary(trained: Trained) -> None:
     assert first["final"]["test/accuracy"] > first["initial"]["test/accuracy"] + 0.1
     assert first["final"]["test/loss"] < first["initial"]["test/loss"] - 0.2
     assert set(first["seconds"]) == {"prepare", "train", "evaluate", "total", "round_median"}
-    assert first["seconds"]["total"] > first["seconds"]["train"] > 15 * first["seconds"]["round_median"] * 0.5
+    assert (
+        first["seconds"]["total"]
+        > first["seconds"]["train"]
+        > 15 * first["seconds"]["round_median"] * 0.5
+    )
 
 
 def test_no_process_is_left(trained: Trained) -> None:
     home = str(trained[0].home)
-    left = [p for p in psutil.process_iter(["name", "environ"]) if (p.info["environ"] or {}).get("HOME") == home]
-    workers = [p for p in psutil.process_iter(["name", "cmdline"]) if str(trained[0].project) in " ".join(p.info["cmdline"] or [])]
+    left = [
+        p
+        for p in psutil.process_iter(["name", "environ"])
+        if (p.info["environ"] or {}).get("HOME") == home
+    ]
+    workers = [
+        p
+        for p in psutil.process_iter(["name", "cmdline"])
+        if str(trained[0].project) in " ".join(p.info["cmdline"] or [])
+    ]
     assert left + workers == []
 
 
@@ -58,21 +70,29 @@ def test_each_metric_has_each_step_once(trained: Trained, store: MlflowClient) -
         "round/seconds": range(1, 16),
     }.items():
         assert [metric.step for metric in store.get_metric_history(run_id, key)] == list(steps), key
-    assert store.get_metric_history(run_id, "test/loss")[-1].value == trained[1]["final"]["test/loss"]
+    assert (
+        store.get_metric_history(run_id, "test/loss")[-1].value == trained[1]["final"]["test/loss"]
+    )
     assert {m.value for m in store.get_metric_history(run_id, "round/clients")} == {10.0}
 
 
 def test_params_tags_and_data(trained: Trained, store: MlflowClient) -> None:
     _, first, second = trained
     one, two = store.get_run(first["run_id"]), store.get_run(second["run_id"])
-    assert (one.data.params["client.learning_rate"], two.data.params["client.learning_rate"]) == ("0.01", "0.05")
+    assert (one.data.params["client.learning_rate"], two.data.params["client.learning_rate"]) == (
+        "0.01",
+        "0.05",
+    )
     assert one.info.experiment_id == two.info.experiment_id
     assert (one.info.run_name, one.info.status) == ("first", "FINISHED")
     tags = one.data.tags
     assert tags["git.commit"] == first["git_commit"]
     assert tags["git.dirty"] == "false"
     assert tags["dvc.data_md5"] == first["data_md5"]
-    assert (tags["prefect.flow_run_id"], tags["prefect.flow_run_name"]) == (first["flow_run_id"], "first")
+    assert (tags["prefect.flow_run_id"], tags["prefect.flow_run_name"]) == (
+        first["flow_run_id"],
+        "first",
+    )
     data = one.inputs.dataset_inputs[0].dataset
     assert data.name == "mnist5k"
     assert first["data_md5"].startswith(data.digest)
@@ -84,8 +104,16 @@ def test_weights_are_kept(trained: Trained, store: MlflowClient, tmp_path: Path)
 
     second = trained[2]
     names = {Path(f.path).name for f in store.list_artifacts(second["run_id"], "weights")}
-    assert {"round_0000.safetensors", "round_0002.safetensors", "round_0004.safetensors", "best.safetensors", "last.safetensors"} <= names
-    path = Path(store.download_artifacts(second["run_id"], "weights/last.safetensors", str(tmp_path)))
+    assert {
+        "round_0000.safetensors",
+        "round_0002.safetensors",
+        "round_0004.safetensors",
+        "best.safetensors",
+        "last.safetensors",
+    } <= names
+    path = Path(
+        store.download_artifacts(second["run_id"], "weights/last.safetensors", str(tmp_path))
+    )
     assert weights_sha256(load_weights(path)) == second["weights_sha256"]
 
 
@@ -104,32 +132,53 @@ def test_the_model_loads_and_predicts(trained: Trained, monkeypatch: pytest.Monk
 
 def test_pictures_and_plan_are_artifacts(trained: Trained, store: MlflowClient) -> None:
     run_id = trained[1]["run_id"]
-    files = {f.path for folder in ("plots", "plan", "tables") for f in store.list_artifacts(run_id, folder)}
+    files = {
+        f.path
+        for folder in ("plots", "plan", "tables")
+        for f in store.list_artifacts(run_id, folder)
+    }
     assert {"plots/learning_curves.png", "plots/confusion_matrix.png", "plan/cohorts.json"} <= files
 
 
-def test_each_run_has_its_report_and_two_are_compared(trained: Trained, store: MlflowClient) -> None:
+def test_each_run_has_its_report_and_two_are_compared(
+    trained: Trained, store: MlflowClient
+) -> None:
     user, first, second = trained
     kept = Path(store.download_artifacts(first["run_id"], "report.html")).read_text()
     assert f"{first['final']['test/accuracy']:.4f}" in kept
     assert "Missing:" not in kept
     about = json.loads(user.run("fedpipe", "report", "first", "second", "--json").stdout)
     assert about["differs"].keys() == {"client.learning_rate", "rounds", "tracking.save_every"}
-    assert [(run["run_id"], run["missing"]) for run in about["runs"]] == [(first["run_id"], {}), (second["run_id"], {})]
+    assert [(run["run_id"], run["missing"]) for run in about["runs"]] == [
+        (first["run_id"], {}),
+        (second["run_id"], {}),
+    ]
 
 
 def test_prefect_shows_the_run(trained: Trained, prefect: sqlite3.Connection) -> None:
     first = trained[1]
-    flows = prefect.execute("select id, state_type, tags from flow_run where name = 'first'").fetchall()
+    flows = prefect.execute(
+        "select id, state_type, tags from flow_run where name = 'first'"
+    ).fetchall()
     assert [(f[0], f[1]) for f in flows] == [(first["flow_run_id"], "COMPLETED")]
-    tasks = prefect.execute("select name, state_type from task_run where flow_run_id = ? order by start_time", (first["flow_run_id"],))
+    tasks = prefect.execute(
+        "select name, state_type from task_run where flow_run_id = ? order by start_time",
+        (first["flow_run_id"],),
+    )
     states = [(name.rpartition("-")[0], state) for name, state in tasks]
-    assert states == [(name, "COMPLETED") for name in ("load_data", "sample_clients", "train", "evaluate", "record")]
+    assert states == [
+        (name, "COMPLETED")
+        for name in ("load_data", "sample_clients", "train", "evaluate", "record")
+    ]
 
 
-def test_prefect_shows_progress_rounds_and_link(trained: Trained, prefect: sqlite3.Connection) -> None:
+def test_prefect_shows_progress_rounds_and_link(
+    trained: Trained, prefect: sqlite3.Connection
+) -> None:
     first = trained[1]
-    rows = prefect.execute("select key, type, data from artifact where flow_run_id = ?", (first["flow_run_id"],)).fetchall()
+    rows = prefect.execute(
+        "select key, type, data from artifact where flow_run_id = ?", (first["flow_run_id"],)
+    ).fetchall()
     artifacts = {key: (kind, data) for key, kind, data in rows}
     assert float(artifacts["rounds"][1]) == 100.0
     assert len(json.loads(json.loads(artifacts["rounds-table"][1]))) == 16
@@ -138,7 +187,9 @@ def test_prefect_shows_progress_rounds_and_link(trained: Trained, prefect: sqlit
 
 def test_cache_is_shown_and_cleared(trained: Trained) -> None:
     user = trained[0]
-    assert json.loads(user.run("fedpipe", "cache", "--json").stdout)["files"] == 10  # both runs: the same ten clients
+    assert (
+        json.loads(user.run("fedpipe", "cache", "--json").stdout)["files"] == 10
+    )  # both runs: the same ten clients
     assert json.loads(user.run("fedpipe", "cache", "--clear", "--json").stdout)["files"] == 10
     assert json.loads(user.run("fedpipe", "cache", "--json").stdout) | {"path": ""} == {
         "path": "",
@@ -202,18 +253,36 @@ def test_sigterm_marks_the_run(trained: Trained) -> None:
             client = MlflowClient(tracking_uri=f"sqlite:///{user.project}/mlflow.db")
             limit = time.monotonic() + 200
             runs: list[Any] = []
-            while time.monotonic() < limit and process.poll() is None and not (runs and runs[0].data.metrics.get("round/seconds")):
+            while (
+                time.monotonic() < limit
+                and process.poll() is None
+                and not (runs and runs[0].data.metrics.get("round/seconds"))
+            ):
                 time.sleep(1)
-                if (user.project / "mlflow.db").exists() and (user.project / "mlartifacts").exists():
+                if (user.project / "mlflow.db").exists() and (
+                    user.project / "mlartifacts"
+                ).exists():
                     experiment = client.get_experiment_by_name("fedpipe")
-                    runs = list(client.search_runs([experiment.experiment_id], "tags.mlflow.runName = 'long'")) if experiment else []
-            os.killpg(process.pid, signal.SIGTERM)  # all of its group, as `timeout` and a service manager do
+                    runs = (
+                        list(
+                            client.search_runs(
+                                [experiment.experiment_id], "tags.mlflow.runName = 'long'"
+                            )
+                        )
+                        if experiment
+                        else []
+                    )
+            os.killpg(
+                process.pid, signal.SIGTERM
+            )  # all of its group, as `timeout` and a service manager do
             code = process.wait(60)
         finally:
             process.kill()
     said = (user.home / "log").read_text()
     assert code == 143, said
-    assert said.splitlines()[-1] == "fedpipe: terminated (SIGTERM). Continue with: fedpipe resume long"
+    assert (
+        said.splitlines()[-1] == "fedpipe: terminated (SIGTERM). Continue with: fedpipe resume long"
+    )
     assert client.get_run(runs[0].info.run_id).info.status == "KILLED"
 
 
@@ -222,13 +291,26 @@ def test_the_readme_shows_this_run(trained: Trained) -> None:
     shown = dict(re.findall(r"│ (before|after) +│ ([\d.]+ │ +[\d.]+) │", readme))
     for row, key in (("before", "initial"), ("after", "final")):
         loss, accuracy = map(float, shown[row].split("│"))
-        assert (loss, accuracy) == pytest.approx((trained[1][key]["test/loss"], trained[1][key]["test/accuracy"]), abs=2e-3)
+        assert (loss, accuracy) == pytest.approx(
+            (trained[1][key]["test/loss"], trained[1][key]["test/accuracy"]), abs=2e-3
+        )
     assert trained[1]["data_md5"].startswith(re.findall(r"^data +(\w+)", readme, re.MULTILINE)[0])
 
 
 def test_doctor_finds_this_machine_fit(trained: Trained) -> None:
-    checks = {c["name"]: c for c in json.loads(trained[0].run("fedpipe", "doctor", "--json").stdout)}
-    assert {"python", "cpu", "tff worker", "git", "dvc", "mlflow store", "prefect", "tensorflow"} <= set(checks)
+    checks = {
+        c["name"]: c for c in json.loads(trained[0].run("fedpipe", "doctor", "--json").stdout)
+    }
+    assert {
+        "python",
+        "cpu",
+        "tff worker",
+        "git",
+        "dvc",
+        "mlflow store",
+        "prefect",
+        "tensorflow",
+    } <= set(checks)
     assert [c for c in checks.values() if not c["ok"]] == []
 
 

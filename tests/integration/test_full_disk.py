@@ -36,7 +36,10 @@ def test_a_checkpoint(mount: Any) -> None:
     before = contents(disk.path / "run")
     disk.fill()
     checkpoints.save(STATE, report(2), last=False)
-    with pytest.raises(CheckpointError, match=r"expected to write the checkpoint of round 2, found .*No space left.*Make room, then"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"expected to write the checkpoint of round 2, found .*No space left.*Make room, then",
+    ):
         checkpoints.flush()
     assert contents(disk.path / "run") == before
     disk.make_room()
@@ -52,7 +55,9 @@ def test_the_journal(mount: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     disk = mount("size=64k")
     store = open_store(tmp_path, "full")
-    run_id = TrackedRun.start(store, name="r", params={}, tags={}, data=DataRecord("d", "p", "m", "s"), save_every=1).run_id
+    run_id = TrackedRun.start(
+        store, name="r", params={}, tags={}, data=DataRecord("d", "p", "m", "s"), save_every=1
+    ).run_id
     journal = Journal(store, run_id, disk.path)
     journal.metrics({"a": 1.0}, 0)
     disk.fill()
@@ -63,7 +68,10 @@ def test_the_journal(mount: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         except TrackingError as err:
             said = str(err)
         step += 1
-    assert "journal.jsonl: expected to write a record, found No space left on device. Make room" in said
+    assert (
+        "journal.jsonl: expected to write a record, found No space left on device. Make room"
+        in said
+    )
     written = len(read_records(journal.path))
     assert journal.path.read_bytes().endswith(b"\n")
     disk.make_room()
@@ -78,14 +86,19 @@ def test_an_artifact(mount: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     disk = mount("size=128k", "mlartifacts")  # where a project has them
     store = open_store(tmp_path, "full")
-    run_id = TrackedRun.start(store, name="r", params={}, tags={}, data=DataRecord("d", "p", "m", "s"), save_every=1).run_id
+    run_id = TrackedRun.start(
+        store, name="r", params={}, tags={}, data=DataRecord("d", "p", "m", "s"), save_every=1
+    ).run_id
     disk.fill()
     (tmp_path / "weights.bin").write_bytes(bytes(100_000))
     journal = Journal(store, run_id, tmp_path / "run")
     journal.metrics({"a": 1.0}, 0)
     journal.file(tmp_path / "weights.bin", "weights")
     journal.metrics({"a": 1.0}, 1)
-    with pytest.raises(TrackingError, match=r"1 records of run .* are not sent: .*No space left.*kept in .*journal\.jsonl.*`fedpipe sync`"):
+    with pytest.raises(
+        TrackingError,
+        match=r"1 records of run .* are not sent: .*No space left.*kept in .*journal\.jsonl.*`fedpipe sync`",
+    ):
         journal.flush(1)
     disk.make_room()
     journal.flush(30)
@@ -128,5 +141,7 @@ def test_the_command_line_says_what_is_full(mount: Any, project: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"fedpipe: {disk.path}/runs/")
-    assert last.endswith(": No space left on device. Free some disk space, then run `fedpipe resume`.")
+    assert last.endswith(
+        ": No space left on device. Free some disk space, then run `fedpipe resume`."
+    )
     assert "Traceback" not in done.stderr

@@ -42,7 +42,9 @@ def test_outside_of_a_project_and_in_one_that_cannot_be_written_it_is_a_temporar
         assert Path.home().is_dir()
 
 
-def test_an_empty_home_is_that_of_the_password_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_empty_home_is_that_of_the_password_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("HOME", "")
     ensure_home(tmp_path)
     assert Path.home() == Path(pwd.getpwuid(os.getuid()).pw_dir)

@@ -74,9 +74,15 @@ def test_a_folder_is_replaced_without_flock(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["out"]
 
 
-def test_the_lock_of_a_killed_process_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lock_of_a_killed_process_is_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(locks, "can_lock", lambda _: False)
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / "lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
     with pytest.raises(Timeout), file_lock(tmp_path / "lock", 0):
@@ -87,12 +93,18 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path: Path, monkeypatch:
         pass
 
 
-def test_a_wait_for_another_machine_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_for_another_machine_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(locks, "can_lock", lambda _: False)
     monkeypatch.setattr(locks, "_PATIENCE_SECONDS", 0.1)
     marker = tmp_path / "lock.owner"
     marker.write_text("4711\nelsewhere\n")
-    monkeypatch.setattr(locks.logger, "warning", lambda text, *parts: (marker.unlink(), messages.append(text % parts)))
+    monkeypatch.setattr(
+        locks.logger,
+        "warning",
+        lambda text, *parts: (marker.unlink(), messages.append(text % parts)),
+    )
     messages: list[str] = []
     with file_lock(tmp_path / "lock"):
         pass

@@ -6,8 +6,42 @@ import pytest
 from fedpipe.metric_names import checked_metrics, why_refused
 
 NAMES = [
-    *("train/loss", "a b", "größe", "x:y", "a.b-c_d", "1", "a/b/c", "round", "update norm (L2)", "acc%", "a\nb", "", "/a", "a//b", "a/"),
-    *("../a", "a/../b", ".", "..", "...", "a" * 250, "a" * 251, "$x$", "[red]", "a|b", "\t", "a\\b", "π", "😀", "a,b", "a=b", "'a'"),
+    *(
+        "train/loss",
+        "a b",
+        "größe",
+        "x:y",
+        "a.b-c_d",
+        "1",
+        "a/b/c",
+        "round",
+        "update norm (L2)",
+        "acc%",
+        "a\nb",
+        "",
+        "/a",
+        "a//b",
+        "a/",
+    ),
+    *(
+        "../a",
+        "a/../b",
+        ".",
+        "..",
+        "...",
+        "a" * 250,
+        "a" * 251,
+        "$x$",
+        "[red]",
+        "a|b",
+        "\t",
+        "a\\b",
+        "π",
+        "😀",
+        "a,b",
+        "a=b",
+        "'a'",
+    ),
 ]
 
 
@@ -25,7 +59,9 @@ def test_a_name_is_taken_as_mlflow_takes_it(name: str) -> None:
 
 
 def test_metrics_become_floats() -> None:
-    values = checked_metrics({"a": np.float32(0.5), "b": np.array(2), "c": True, "d": float("nan")}, "round 1")
+    values = checked_metrics(
+        {"a": np.float32(0.5), "b": np.array(2), "c": True, "d": float("nan")}, "round 1"
+    )
     assert {name: type(value) for name, value in values.items()} == dict.fromkeys("abcd", float)
     assert (values["a"], values["b"], values["c"]) == (0.5, 2.0, 1.0)
 
@@ -46,6 +82,8 @@ def test_metrics_become_floats() -> None:
         ({"a": np.zeros(3)}, "expected a number, found ndarray"),
     ],
 )
-def test_other_metrics_are_refused_with_their_name(metrics: dict[object, object], message: str) -> None:
+def test_other_metrics_are_refused_with_their_name(
+    metrics: dict[object, object], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         checked_metrics(metrics, "round 3")

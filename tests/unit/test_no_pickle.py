@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MODULES = {"pickle", "_pickle", "pickletools", "cloudpickle", "dill", "joblib", "shelve", "marshal", "jsonpickle"}
+MODULES = {
+    "pickle",
+    "_pickle",
+    "pickletools",
+    "cloudpickle",
+    "dill",
+    "joblib",
+    "shelve",
+    "marshal",
+    "jsonpickle",
+}
 CALLS = {"eval", "exec", "compile", "__import__"}
 LOADERS = {"load", "load_all", "unsafe_load", "unsafe_load_all", "full_load", "full_load_all"}
 NAMES = {"read_pickle", "to_pickle", "UnsafeLoader", "FullLoader", "Loader", "Unpickler", "Pickler"}
@@ -24,7 +34,11 @@ def offences(source: str) -> list[str]:
             named = sorted(parts & (MODULES | NAMES))
         elif isinstance(node, ast.Attribute):
             owner = node.value.id if isinstance(node.value, ast.Name) else ""
-            if node.attr in MODULES | NAMES or (owner == "yaml" and node.attr in LOADERS) or (owner == "torch" and node.attr == "load"):
+            if (
+                node.attr in MODULES | NAMES
+                or (owner == "yaml" and node.attr in LOADERS)
+                or (owner == "torch" and node.attr == "load")
+            ):
                 named = [ast.unparse(node)]
         elif isinstance(node, ast.Call):
             if isinstance(node.func, ast.Name) and node.func.id in CALLS:
@@ -32,7 +46,8 @@ def offences(source: str) -> list[str]:
             named += [
                 f"{one.arg}={ast.unparse(one.value)}"
                 for one in node.keywords
-                if one.arg == "allow_pickle" and not (isinstance(one.value, ast.Constant) and one.value.value is False)
+                if one.arg == "allow_pickle"
+                and not (isinstance(one.value, ast.Constant) and one.value.value is False)
             ]
         found += [f"line {getattr(node, 'lineno', 0)}: {name}" for name in named]
     return found
@@ -42,7 +57,9 @@ def offences(source: str) -> list[str]:
 def test_the_sources_have_none(folder: str) -> None:
     files = sorted((ROOT / folder).rglob("*.py"))
     assert len(files) > 5
-    found = {str(file.relative_to(ROOT)): offences(file.read_text(encoding="utf-8")) for file in files}
+    found = {
+        str(file.relative_to(ROOT)): offences(file.read_text(encoding="utf-8")) for file in files
+    }
     assert {name: lines for name, lines in found.items() if lines} == {}
 
 

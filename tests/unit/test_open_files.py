@@ -14,8 +14,13 @@ from fedpipe.errors import DataError, TrackingError
 from fedpipe.open_files import open_files_problem, raise_open_files_limit
 
 
-@pytest.mark.parametrize(("soft", "hard", "raised"), [(100, 200, 200), (200, 200, 200), (100, 100_000, 65_536), (70_000, 100_000, 70_000)])
-def test_the_soft_limit_is_raised(monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, raised: int) -> None:
+@pytest.mark.parametrize(
+    ("soft", "hard", "raised"),
+    [(100, 200, 200), (200, 200, 200), (100, 100_000, 65_536), (70_000, 100_000, 70_000)],
+)
+def test_the_soft_limit_is_raised(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, raised: int
+) -> None:
     limits = (soft, hard)
 
     def put(_: int, new: tuple[int, int]) -> None:
@@ -46,16 +51,23 @@ def caused(outer: Exception, inner: Exception) -> Exception:
     "err",
     [
         OSError(errno.EMFILE, "Too many open files"),
-        caused(TrackingError("mlflow.db: cannot open the store. Make it writable."), OSError(errno.ENFILE, "file table overflow")),
+        caused(
+            TrackingError("mlflow.db: cannot open the store. Make it writable."),
+            OSError(errno.ENFILE, "file table overflow"),
+        ),
         caused(RuntimeError("worker"), ValueError("UNKNOWN: /x/shard; Too many open files")),
-        DataError("`dvc repro prepare` failed with exit code 255: ERROR: too many open files, please visit ..."),
+        DataError(
+            "`dvc repro prepare` failed with exit code 255: ERROR: too many open files, please visit ..."
+        ),
         DataError("Prefect's temporary server did not start: OSError: [Errno 24] x"),
     ],
 )
 def test_the_limit_is_named_whoever_met_it(err: Exception) -> None:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     text = str(open_files_problem(err))
-    assert text.startswith(f"too many open files: this process and what it starts may have {limit} open")
+    assert text.startswith(
+        f"too many open files: this process and what it starts may have {limit} open"
+    )
     assert "ulimit -n" in text
 
 
@@ -83,7 +95,9 @@ population = Population.open(root / "shards")
 assert len(population.manifest.files) > 70, len(population.manifest.files)
 print(sum(len(population.examples(one)) for one in population.client_ids()) + len(population.central_test()))
 """
-    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-800:]
     before = len(os.listdir("/proc/self/fd"))
     population = Population.open(tmp_path / "shards")

@@ -29,7 +29,12 @@ raise ValueError("planted-word at http://ann:planted-uri@host")
 
 def test_log_lines_and_tracebacks_are_without_secrets() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, env={"MY_PASSWORD": "planted-word"}, timeout=60, check=False
+        [sys.executable, "-c", SCRIPT],
+        capture_output=True,
+        text=True,
+        env={"MY_PASSWORD": "planted-word"},
+        timeout=60,
+        check=False,
     )
     said = done.stdout + done.stderr
     assert done.returncode == 1
@@ -42,7 +47,9 @@ def test_log_lines_and_tracebacks_are_without_secrets() -> None:
     assert "planted-word\n" not in said
 
 
-def test_a_scrubbed_exception_is_the_same_without_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scrubbed_exception_is_the_same_without_its_secrets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("MY_TOKEN", "planted-word")
     cause = OSError(5, "planted-word")
     with pytest.raises(RuntimeError, match=r"^at \*\*\*$") as caught, scrubbed():

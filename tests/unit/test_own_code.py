@@ -70,11 +70,26 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str
         (KeyError("label"), "KeyError: 'label'"),
         (ValueError("two\n  lines"), "ValueError: two lines"),
         (ValueError(f"{PATHS}\nthe column y is missing"), "ValueError: the column y is missing"),
-        (ValueError(IN_USER_CODE), "ValueError: Dimensions must be equal, but are 2 and 3 for 'MatMul = MatMul[T=DT_FLOAT](x, ones)' with"),
-        (RuntimeError(IN_A_GRAPH), "RuntimeError: Matrix size-incompatible: In[0]: [2,3], In[1]: [4,5]"),
-        (RuntimeError(IN_A_GRAPH_WITH_NODE), "RuntimeError: Matrix size-incompatible: In[0]: [2,3], In[1]: [4,5]"),
-        (RuntimeError(IN_A_LAYER), "RuntimeError: Matrix size-incompatible: [2,3], [4,5] [Op:MatMul]"),
-        (CallFailed("a page of text"), "in the TFF worker: assertion failed: [the rate must be negative]"),
+        (
+            ValueError(IN_USER_CODE),
+            "ValueError: Dimensions must be equal, but are 2 and 3 for 'MatMul = MatMul[T=DT_FLOAT](x, ones)' with",
+        ),
+        (
+            RuntimeError(IN_A_GRAPH),
+            "RuntimeError: Matrix size-incompatible: In[0]: [2,3], In[1]: [4,5]",
+        ),
+        (
+            RuntimeError(IN_A_GRAPH_WITH_NODE),
+            "RuntimeError: Matrix size-incompatible: In[0]: [2,3], In[1]: [4,5]",
+        ),
+        (
+            RuntimeError(IN_A_LAYER),
+            "RuntimeError: Matrix size-incompatible: [2,3], [4,5] [Op:MatMul]",
+        ),
+        (
+            CallFailed("a page of text"),
+            "in the TFF worker: assertion failed: [the rate must be negative]",
+        ),
         (SyntaxError("invalid syntax", ("x.py", 3, 1, "def f(:")), "SyntaxError: invalid syntax"),
     ],
 )
@@ -114,10 +129,15 @@ def deep(*_):
             "data.source=failing:build: RuntimeError: cannot open it (from KeyError: 'client'), in failing.py:9: `raise RuntimeError("
             '"cannot open it") from err` (while opening; --debug shows all)',
         ),
-        ("deep", 'in failing.py:13: `return json.loads("{")` (while opening'),  # and not a line of the standard library
+        (
+            "deep",
+            'in failing.py:13: `return json.loads("{")` (while opening',
+        ),  # and not a line of the standard library
     ],
 )
-def test_the_users_own_line_follows(module: Callable[..., str], tmp_path: Path, function: str, message: str) -> None:
+def test_the_users_own_line_follows(
+    module: Callable[..., str], tmp_path: Path, function: str, message: str
+) -> None:
     where = f"{module(failing=FAILING)}:{function}"
     with pytest.raises(DataError) as caught, own_code(f"data.source={where}", DataError, "opening"):
         import_own(where, tmp_path, "data.source", DataError)()
@@ -125,9 +145,13 @@ def test_the_users_own_line_follows(module: Callable[..., str], tmp_path: Path, 
     assert caught.value.__cause__ is not None
 
 
-def test_a_line_that_only_the_message_names_is_shown(module: Callable[..., str], tmp_path: Path) -> None:
+def test_a_line_that_only_the_message_names_is_shown(
+    module: Callable[..., str], tmp_path: Path
+) -> None:
     module(narrow="\n" * 19 + "the_line = 20\n")
-    assert describe_error(ValueError(IN_USER_CODE.replace("/somewhere", str(tmp_path)))).endswith(", in narrow.py:20: `the_line = 20`")
+    assert describe_error(ValueError(IN_USER_CODE.replace("/somewhere", str(tmp_path)))).endswith(
+        ", in narrow.py:20: `the_line = 20`"
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,20 +162,48 @@ def test_a_line_that_only_the_message_names_is_shown(module: Callable[..., str],
             "wrong:f",
             "model.name=wrong:f: SyntaxError: invalid syntax, in wrong.py:1: `def f(:` (while importing",
         ),
-        ({"wrong2": "x = 1\n  y = 2\n"}, "wrong2:f", "IndentationError: unexpected indent, in wrong2.py:2: `y = 2`"),
+        (
+            {"wrong2": "x = 1\n  y = 2\n"},
+            "wrong2:f",
+            "IndentationError: unexpected indent, in wrong2.py:2: `y = 2`",
+        ),
         (
             {"needs": "import nothing_like_it\n"},
             "needs:f",
             "No module named 'nothing_like_it', in needs.py:1: `import nothing_like_it` (while",
         ),
-        ({"outer": "import inner\n", "inner": "1 / 0\n"}, "outer:f", "ZeroDivisionError: division by zero, in inner.py:1: `1 / 0`"),
+        (
+            {"outer": "import inner\n", "inner": "1 / 0\n"},
+            "outer:f",
+            "ZeroDivisionError: division by zero, in inner.py:1: `1 / 0`",
+        ),
         ({"slendr": ""}, "slender:f", "expected a module 'slender', found neither"),
-        ({"slendr": ""}, "slender:f", "slender.py nor an installed package; did you mean 'slendr'?"),
+        (
+            {"slendr": ""},
+            "slender:f",
+            "slender.py nor an installed package; did you mean 'slendr'?",
+        ),
         ({"slendr": ""}, "pack.inner:f", "expected a module 'pack', found neither"),
-        ({"named": "def bulid(): pass\n"}, "named:build", "expected a function 'build' in named.py, found none; did you mean 'bulid'?"),
-        ({"queue": "def build(): pass\n"}, "queue:build", "the name queue is taken by a module of Python itself"),
-        ({"typo": "RATE = learning_rat * 2\n"}, "typo:f", "NameError: name 'learning_rat' is not defined, in typo.py:1: `RATE ="),
-        ({"exits": "raise SystemError\n"}, "exits:f", "SystemError without a message, in exits.py:1: `raise SystemError`"),
+        (
+            {"named": "def bulid(): pass\n"},
+            "named:build",
+            "expected a function 'build' in named.py, found none; did you mean 'bulid'?",
+        ),
+        (
+            {"queue": "def build(): pass\n"},
+            "queue:build",
+            "the name queue is taken by a module of Python itself",
+        ),
+        (
+            {"typo": "RATE = learning_rat * 2\n"},
+            "typo:f",
+            "NameError: name 'learning_rat' is not defined, in typo.py:1: `RATE =",
+        ),
+        (
+            {"exits": "raise SystemError\n"},
+            "exits:f",
+            "SystemError without a message, in exits.py:1: `raise SystemError`",
+        ),
     ],
 )
 def test_what_cannot_be_imported_is_one_line(

@@ -12,7 +12,11 @@ letters = st.characters(codec="utf-8", exclude_characters="*")
 secrets = st.text(letters, min_size=6, max_size=20)
 texts = st.text(letters, max_size=60)
 # What a password may hold in an address as people write it: anything but spaces, quotes and another "://".
-passwords = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters='"<>*/'), min_size=1, max_size=20)
+passwords = st.text(
+    st.characters(min_codepoint=33, max_codepoint=126, exclude_characters='"<>*/'),
+    min_size=1,
+    max_size=20,
+)
 words = st.text(st.sampled_from("abcdefgh .,;()/-_0123456789"), max_size=80)
 
 
@@ -28,9 +32,15 @@ words = st.text(st.sampled_from("abcdefgh .,;()/-_0123456789"), max_size=80)
         ("a://u:p@h,b://v:q@i", "a://u:***@h,b://v:***@i"),
         ("-S tracking.token=abc: unknown key", "-S tracking.token=*** unknown key"),
         ("Authorization: Bearer eyJhbGciOi.x.y", "Authorization: Bearer ***"),
-        ("/home/ann/http:/ann:p@ss@host/params.yaml: no such file", "/home/ann/http:/ann:***@host/params.yaml: no such file"),
+        (
+            "/home/ann/http:/ann:p@ss@host/params.yaml: no such file",
+            "/home/ann/http:/ann:***@host/params.yaml: no such file",
+        ),
         ("https:/token@host/x", "https:/***@host/x"),
-        ("input_value='http://ann:pw@host', input_type=str]", "input_value='http://ann:***@host', input_type=str]"),
+        (
+            "input_value='http://ann:pw@host', input_type=str]",
+            "input_value='http://ann:***@host', input_type=str]",
+        ),
         ("host=db password=pw dbname=x", "host=db password=*** dbname=x"),
     ],
 )
@@ -94,12 +104,25 @@ def test_secrets_of_an_environment() -> None:
             "HTTPS_PROXY": "http://proxy?token=query-token",
         }
     )
-    assert {"p%40ssword", "p@ssword", "tracking-token", "wJalr/XUtn", "wJalr%2FXUtn", "auth-word", "query-token"} <= set(found)
-    assert not {"short", "/home/ann/project", "/home/ann/token.json", "disabled", "admin"} & set(found)
+    assert {
+        "p%40ssword",
+        "p@ssword",
+        "tracking-token",
+        "wJalr/XUtn",
+        "wJalr%2FXUtn",
+        "auth-word",
+        "query-token",
+    } <= set(found)
+    assert not {"short", "/home/ann/project", "/home/ann/token.json", "disabled", "admin"} & set(
+        found
+    )
 
 
 def test_every_error_of_ours_is_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "planted-word")
-    assert str(TrackingError("https://ann:x@host: it says planted-word.")) == f"https://ann:{MASK}@host: it says {MASK}."
+    assert (
+        str(TrackingError("https://ann:x@host: it says planted-word."))
+        == f"https://ann:{MASK}@host: it says {MASK}."
+    )
     assert "planted-word" not in repr(DataError("planted-word"))
     assert hide("planted-words") == f"{MASK}s"

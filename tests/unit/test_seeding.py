@@ -14,10 +14,15 @@ def test_known_answer() -> None:
 
 
 def test_same_names_same_draw() -> None:
-    assert generator(1, "cohort", 3).integers(1 << 60) == generator(1, "cohort", 3).integers(1 << 60)
+    assert generator(1, "cohort", 3).integers(1 << 60) == generator(1, "cohort", 3).integers(
+        1 << 60
+    )
 
 
-@pytest.mark.parametrize("other", [(2, "cohort", 3), (1, "shuffle", 3), (1, "cohort", 4), (1, "cohort", "3"), (1, "coh", "ort3")])
+@pytest.mark.parametrize(
+    "other",
+    [(2, "cohort", 3), (1, "shuffle", 3), (1, "cohort", 4), (1, "cohort", "3"), (1, "coh", "ort3")],
+)
 def test_any_change_changes_the_draw(other: tuple[int | str, ...]) -> None:
     assert derive_seed(*other) != derive_seed(1, "cohort", 3)  # type: ignore[arg-type]
 

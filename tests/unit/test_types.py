@@ -22,7 +22,9 @@ def test_plan_counts_rounds_from_one(round_num: int) -> None:
 
 
 def test_report_adds_the_rounds_own_figures() -> None:
-    report = RoundReport(2, ("a", "b", "c"), ("b",), {"train/loss": 0.5}, examples=40, seconds=0.25, weights={})
+    report = RoundReport(
+        2, ("a", "b", "c"), ("b",), {"train/loss": 0.5}, examples=40, seconds=0.25, weights={}
+    )
     assert report.all_metrics() == {
         "train/loss": 0.5,
         "round/seconds": 0.25,

@@ -24,7 +24,9 @@ def _as_before() -> Iterator[None]:
 
 def test_modules_and_packages_of_the_project_are_found(tmp_path: Path) -> None:
     (tmp_path / "my_helper.py").write_text("X = 3\n")
-    (tmp_path / "my_code.py").write_text("from my_helper import X\nimport my_package.inner\nY = my_package.inner.Z + X\n")
+    (tmp_path / "my_code.py").write_text(
+        "from my_helper import X\nimport my_package.inner\nY = my_package.inner.Z + X\n"
+    )
     (tmp_path / "my_package").mkdir()
     (tmp_path / "my_package" / "inner.py").write_text("from . import more\nZ = more.W\n")
     (tmp_path / "my_package" / "more.py").write_text("W = 4\n")
@@ -60,7 +62,10 @@ def test_one_called_like_an_installed_package_is_refused(tmp_path: Path, package
     file = tmp_path / ("numpy/__init__.py" if package else "numpy.py")
     file.parent.mkdir(exist_ok=True)
     file.write_text("")
-    with pytest.raises(ConfigError, match=r"model\.name=numpy:build: the name numpy is taken by an installed package \(.*numpy\)"):
+    with pytest.raises(
+        ConfigError,
+        match=r"model\.name=numpy:build: the name numpy is taken by an installed package \(.*numpy\)",
+    ):
         use_project_code(tmp_path, "numpy:build", "model.name")
 
 

@@ -36,11 +36,17 @@ def _round_of(arguments, keywords):
     """Return the round that a call is about, None if it is about none."""
     for value in (*arguments, *keywords.values()):
         number = getattr(value, "round_num", None)  # a report
-        if number is None and isinstance(value, str) and value.startswith("round "):  # what the runtime calls
+        if (
+            number is None and isinstance(value, str) and value.startswith("round ")
+        ):  # what the runtime calls
             number = value.removeprefix("round ")
-        if number is None and isinstance(value, dict) and value.get("kind") == "metrics":  # a record of the journal
+        if (
+            number is None and isinstance(value, dict) and value.get("kind") == "metrics"
+        ):  # a record of the journal
             number = value["step"]
-        if number is None and isinstance(value, Path) and value.name.startswith("round_"):  # the file of a checkpoint
+        if (
+            number is None and isinstance(value, Path) and value.name.startswith("round_")
+        ):  # the file of a checkpoint
             number = value.name.split("_")[1]
         if number is not None:
             return int(number)

@@ -11,7 +11,9 @@ MIN_ALPHA, MAX_ALPHA = 1e-4, 1e9
 """What `dirichlet_partition` draws with. Nothing is gained beyond, and NumPy's sampler never returns for 1e-300."""
 
 
-def dirichlet_partition(y: npt.NDArray[np.int32], clients: int, alpha: float, seed: int) -> npt.NDArray[np.int32]:
+def dirichlet_partition(
+    y: npt.NDArray[np.int32], clients: int, alpha: float, seed: int
+) -> npt.NDArray[np.int32]:
     """Return for each example the number of its client, 0..clients - 1; every client has at least two.
 
     For each label, shares p ~ Dirichlet(alpha, ..., alpha) over the clients; the label's examples, in a random order, are cut
@@ -33,7 +35,9 @@ def dirichlet_partition(y: npt.NDArray[np.int32], clients: int, alpha: float, se
     """
     refuse_too_few(len(y), clients)
     if not MIN_ALPHA <= alpha <= MAX_ALPHA:
-        raise DataError(f"data.alpha={alpha}: expected a value between {MIN_ALPHA} and {MAX_ALPHA}. Below all is skew, above all is even.")
+        raise DataError(
+            f"data.alpha={alpha}: expected a value between {MIN_ALPHA} and {MAX_ALPHA}. Below all is skew, above all is even."
+        )
     owner = np.zeros(len(y), np.int32)
     labels, counts = np.unique(y, return_counts=True)
     by_label = np.split(np.argsort(y, kind="stable"), np.cumsum(counts)[:-1])

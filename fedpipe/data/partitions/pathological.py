@@ -14,7 +14,11 @@ _EXCHANGES = 10
 
 
 def pathological_partition(
-    y: npt.NDArray[np.int32], clients: int, labels_per_client: int, seed: int, vocabulary: Sequence[str] | None = None
+    y: npt.NDArray[np.int32],
+    clients: int,
+    labels_per_client: int,
+    seed: int,
+    vocabulary: Sequence[str] | None = None,
 ) -> npt.NDArray[np.int32]:
     """Return for each example the number of its client; every client has exactly `labels_per_client` distinct labels.
 
@@ -49,7 +53,9 @@ def pathological_partition(
     label = number[rows]
     place = np.arange(len(y)) - (np.cumsum(counts) - counts)[label]
     shard = (np.cumsum(shards) - shards)[label] + place * shards[label] // counts[label]
-    holder = np.argsort(held.ravel(), kind="stable") // labels_per_client  # the clients of label 0's shards, of label 1's, ...
+    holder = (
+        np.argsort(held.ravel(), kind="stable") // labels_per_client
+    )  # the clients of label 0's shards, of label 1's, ...
     owner = np.empty(len(y), np.int32)
     owner[rows] = holder[shard]
     return owner
@@ -65,13 +71,17 @@ def _shards_per_label(
     """Return int64 [labels] how many shards each label is cut into; they sum to clients * labels_per_client."""
     where, total = f"data.labels_per_client={labels_per_client}", clients * labels_per_client
     if not 1 <= labels_per_client <= len(labels):
-        raise DataError(f"{where}: expected 1 to {len(labels)}, the labels that the examples have. Set data.labels_per_client to that.")
+        raise DataError(
+            f"{where}: expected 1 to {len(labels)}, the labels that the examples have. Set data.labels_per_client to that."
+        )
     if total < len(labels):
         raise DataError(
             f"{where}: expected at least {len(labels)} shards, one a label, found {total} of data.clients={clients}. "
             f"Raise data.labels_per_client to {-(-len(labels) // clients)} or more, or raise data.clients."
         )
-    smallest = -(-MIN_EXAMPLES // labels_per_client)  # examples of a shard, so that a client's k shards have enough
+    smallest = -(
+        -MIN_EXAMPLES // labels_per_client
+    )  # examples of a shard, so that a client's k shards have enough
     most = np.minimum(counts // smallest, clients)
     if (most == 0).any():
         rare = int(np.argmin(counts))
@@ -88,7 +98,9 @@ def _shards_per_label(
     return apportion(counts.astype(np.float64), total, np.ones_like(most), most)
 
 
-def _deal(shards: npt.NDArray[np.int64], clients: int, labels_per_client: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+def _deal(
+    shards: npt.NDArray[np.int64], clients: int, labels_per_client: int, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
     """Return int64 [clients, labels_per_client] the labels' numbers that each client holds, all different in a row.
 
     Dealt round, label after label, no client gets a label twice, as none has more shards than there are clients. Then pairs

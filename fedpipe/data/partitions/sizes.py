@@ -29,10 +29,14 @@ def iid_partition(examples: int, clients: int, seed: int) -> npt.NDArray[np.int3
     Source: McMahan et al. 2017, "Communication-Efficient Learning of Deep Networks from Decentralized Data", section 3, "IID".
     """
     refuse_too_few(examples, clients)
-    return generator(seed, "partition", "iid").permutation(np.arange(examples, dtype=np.int32) % np.int32(clients))
+    return generator(seed, "partition", "iid").permutation(
+        np.arange(examples, dtype=np.int32) % np.int32(clients)
+    )
 
 
-def quantity_partition(examples: int, clients: int, sigma: float, seed: int) -> npt.NDArray[np.int32]:
+def quantity_partition(
+    examples: int, clients: int, sigma: float, seed: int
+) -> npt.NDArray[np.int32]:
     """Return for each example the number of its client, at random; clients' sizes are log-normal.
 
     With z_i ~ N(0, 1), client i has a size in proportion to exp(sigma z_i), rounded by largest remainders; a client that would
@@ -58,12 +62,20 @@ def quantity_partition(examples: int, clients: int, sigma: float, seed: int) -> 
         )
     rng = generator(seed, "partition", "quantity")
     logs = sigma * rng.standard_normal(clients)
-    sizes = apportion(np.exp(logs - logs.max()), examples, np.full(clients, MIN_EXAMPLES), np.full(clients, examples))
+    sizes = apportion(
+        np.exp(logs - logs.max()),
+        examples,
+        np.full(clients, MIN_EXAMPLES),
+        np.full(clients, examples),
+    )
     return rng.permutation(np.repeat(np.arange(clients, dtype=np.int32), sizes))
 
 
 def apportion(
-    weights: npt.NDArray[np.float64], total: int, low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float64],
+    total: int,
+    low: npt.NDArray[np.int64],
+    high: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.int64]:
     """Return whole numbers that sum to `total`, in proportion to `weights` within the bounds, rounded by largest remainders.
 
@@ -87,7 +99,11 @@ def apportion(
         middle = (below + above) / 2
         if middle in (below, above):
             break
-        below, above = (middle, above) if np.clip(middle * weights, low, high).sum() <= total else (below, middle)
+        below, above = (
+            (middle, above)
+            if np.clip(middle * weights, low, high).sum() <= total
+            else (below, middle)
+        )
     quotas = np.clip(below * weights, low, high)
     whole = np.floor(quotas).astype(np.int64)
     order = np.argsort(np.where(whole < high, whole - quotas, np.inf), kind="stable")
@@ -95,7 +111,9 @@ def apportion(
     return whole
 
 
-def fill_up(owner: npt.NDArray[np.int32], clients: int, least: int, rng: np.random.Generator) -> int:
+def fill_up(
+    owner: npt.NDArray[np.int32], clients: int, least: int, rng: np.random.Generator
+) -> int:
     """Let clients with fewer than `least` examples take from the largest, the first of equal ones, in place; return how many clients did.
 
     A heap finds the largest and each giver's rows are listed once, so that this takes O(n log n) and not O(n) for each example

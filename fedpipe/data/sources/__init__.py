@@ -11,7 +11,16 @@ from fedpipe.data.sources.custom import open_custom
 from fedpipe.data.sources.shape import with_feature_shape
 from fedpipe.data.tff_files import FILES, fetch
 
-__all__ = ["NEEDS", "SOURCES", "Batch", "PixelConvention", "Source", "SourceSummary", "bring_files", "open_source"]
+__all__ = [
+    "NEEDS",
+    "SOURCES",
+    "Batch",
+    "PixelConvention",
+    "Source",
+    "SourceSummary",
+    "bring_files",
+    "open_source",
+]
 
 SOURCES: dict[str, Callable[[DataConfig, Path], Source]] = {
     "mnist5k": mnist5k.open_mnist5k,

@@ -9,7 +9,15 @@ import numpy as np
 
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source
-from fedpipe.data.sources.checks import BATCH_ROWS, check_features, check_ids, check_labels, check_marks, own_path, unreadable
+from fedpipe.data.sources.checks import (
+    BATCH_ROWS,
+    check_features,
+    check_ids,
+    check_labels,
+    check_marks,
+    own_path,
+    unreadable,
+)
 from fedpipe.errors import DataError, shorten
 
 FEATURES, TESTS = "x", "is_test"
@@ -34,7 +42,11 @@ def read_features(config: DataConfig, path: Path) -> Any:
 
 
 def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
-    arrays = _read(config, path, [FEATURES, config.label_column, *([config.client_column] if config.client_column else [])])
+    arrays = _read(
+        config,
+        path,
+        [FEATURES, config.label_column, *([config.client_column] if config.client_column else [])],
+    )
     x, y = arrays[FEATURES], arrays[config.label_column]
     clients = arrays[config.client_column] if config.client_column else None
     tests = arrays.get(TESTS)
@@ -67,7 +79,9 @@ def _read(config: DataConfig, path: Path, wanted: list[str]) -> dict[str, Any]:
                     f"{path}: expected the arrays {shorten(wanted)}, found {shorten(file.files)}. Name yours in data.client_column and "
                     "data.label_column."
                 )
-            return {name: file[name] for name in [*wanted, *([TESTS] if TESTS in file.files else [])]}
+            return {
+                name: file[name] for name in [*wanted, *([TESTS] if TESTS in file.files else [])]
+            }
     except (
         OSError,
         EOFError,

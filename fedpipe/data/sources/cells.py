@@ -12,7 +12,24 @@ import numpy as np
 import numpy.typing as npt
 
 MISSING = frozenset(
-    {"", "na", "n/a", "nan", "-nan", "null", "none", "<na>", "#n/a", "#na", "nat", "?", "-", ".", "missing", "nil"},
+    {
+        "",
+        "na",
+        "n/a",
+        "nan",
+        "-nan",
+        "null",
+        "none",
+        "<na>",
+        "#n/a",
+        "#na",
+        "nat",
+        "?",
+        "-",
+        ".",
+        "missing",
+        "nil",
+    },
 )
 """Texts, in lower case, that stand for no value in a column whose other cells are numbers or truth values."""
 
@@ -46,7 +63,13 @@ def kind_of_cell(text: str, decimal: str = ".") -> CellKind:
         return CellKind.MISSING
     if _WHOLE.fullmatch(plain):
         return CellKind.WHOLE
-    number = plain.replace(",", ".") if decimal == "," and "." not in plain else plain if decimal == "." else ""
+    number = (
+        plain.replace(",", ".")
+        if decimal == "," and "." not in plain
+        else plain
+        if decimal == "."
+        else ""
+    )
     if _WHOLE_FLOAT.fullmatch(number):
         return CellKind.WHOLE_FLOAT
     if _NUMBER.fullmatch(number):
@@ -67,7 +90,11 @@ def kind_of_column(kinds: Iterable[CellKind]) -> CellKind:
         return seen.pop()
     if seen == {CellKind.WHOLE, CellKind.WHOLE_FLOAT}:
         return CellKind.WHOLE_FLOAT
-    return CellKind.NUMBER if seen <= {CellKind.WHOLE, CellKind.WHOLE_FLOAT, CellKind.NUMBER} else CellKind.TEXT
+    return (
+        CellKind.NUMBER
+        if seen <= {CellKind.WHOLE, CellKind.WHOLE_FLOAT, CellKind.NUMBER}
+        else CellKind.TEXT
+    )
 
 
 def values_of_cells(
@@ -89,7 +116,10 @@ def values_of_cells(
         values: list[Any] = list(distinct)
     else:
         missing = [kind_of_cell(text, decimal) is CellKind.MISSING for text in distinct]
-        values = [None if gap else text if as_text else _value(text, kind, decimal) for text, gap in zip(distinct, missing, strict=True)]
+        values = [
+            None if gap else text if as_text else _value(text, kind, decimal)
+            for text, gap in zip(distinct, missing, strict=True)
+        ]
     first = None
     if any(missing):
         first = int(np.flatnonzero(np.array(missing)[codes])[0])
@@ -134,7 +164,9 @@ def is_misread_number(text: str, decimal: str) -> bool:
     plain = text.strip()
     other = _COMMA_NUMBER if decimal == "." else _POINT_NUMBER
     signed = plain[-1:] in "%€$£" or plain[:1] in "$€£<>≥≤~\u2212"
-    return bool(plain) and (signed or any(pattern.fullmatch(plain) for pattern in (other, _GROUPED)))
+    return bool(plain) and (
+        signed or any(pattern.fullmatch(plain) for pattern in (other, _GROUPED))
+    )
 
 
 def hint_of_cell(text: str, decimal: str, column: str) -> str:

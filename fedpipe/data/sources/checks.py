@@ -40,10 +40,14 @@ class _RefusedValueError(Exception):
 def own_path(config: DataConfig, project: Path) -> Path:
     """Return `data.path`, relative to the project. Raises DataError if it is not set or nothing is there."""
     if config.path is None:
-        raise DataError(f"data.source={config.source}: expected data.path, found null. Set it to your file or folder.")
+        raise DataError(
+            f"data.source={config.source}: expected data.path, found null. Set it to your file or folder."
+        )
     path = project / Path(config.path).expanduser()
     if not path.exists():
-        raise DataError(f"data.path={config.path}: expected a file or folder at {path}, found nothing. {_path_hint(config.path, path)}")
+        raise DataError(
+            f"data.path={config.path}: expected a file or folder at {path}, found nothing. {_path_hint(config.path, path)}"
+        )
     return path
 
 
@@ -56,7 +60,9 @@ def _path_hint(written: str, path: Path) -> str:
         missing, folder = folder, folder.parent
     if not folder.is_dir():
         return f"{folder} is a file. Correct the path."
-    close = difflib.get_close_matches(missing.name, [entry.name for entry in folder.iterdir()][:10_000], n=1, cutoff=0.8)
+    close = difflib.get_close_matches(
+        missing.name, [entry.name for entry in folder.iterdir()][:10_000], n=1, cutoff=0.8
+    )
     if close:
         return f"Did you mean {folder / close[0]}?"
     return f"{folder} has no {missing.name}. Correct the path; a relative one starts at the folder of params.yaml."
@@ -65,7 +71,9 @@ def _path_hint(written: str, path: Path) -> str:
 def unreadable(path: Path, what: str, err: Exception) -> DataError:
     """Return the error that `path` is not `what`, for an exception of the library that read it."""
     reason = hide(" ".join(str(err).split()))[:300].rstrip(".") or type(err).__name__
-    return DataError(f"{path}: expected {what}, found one that is damaged, cut short or of another kind ({reason}). Replace the file.")
+    return DataError(
+        f"{path}: expected {what}, found one that is damaged, cut short or of another kind ({reason}). Replace the file."
+    )
 
 
 def row_name(row: int, counted_from: int = 0) -> str:
@@ -77,7 +85,9 @@ def row_name(row: int, counted_from: int = 0) -> str:
     return f"row {row} (the first row is {counted_from})"
 
 
-def check_ids(ids: Sequence[Any] | npt.NDArray[Any], path: Path | str, first_row: int, counted_from: int = 0) -> list[str]:
+def check_ids(
+    ids: Sequence[Any] | npt.NDArray[Any], path: Path | str, first_row: int, counted_from: int = 0
+) -> list[str]:
     """Return the client ids as texts of 1 to 1,000 characters.
 
     Bytes are decoded as UTF-8; a whole float is the whole number, so 1.0 is the client `1`; other numbers, UUIDs and dates are written
@@ -93,11 +103,16 @@ def check_ids(ids: Sequence[Any] | npt.NDArray[Any], path: Path | str, first_row
         DataError: an id is missing (null, NaN, NaT, an empty text), too long, not UTF-8, or of a type that is no id.
     """
     values, most_exact = _listed(ids)
-    return _named(values, lambda value: _id_of(value, most_exact), "client ids", path, first_row, counted_from)
+    return _named(
+        values, lambda value: _id_of(value, most_exact), "client ids", path, first_row, counted_from
+    )
 
 
 def check_labels(
-    labels: Sequence[Any] | npt.NDArray[Any], path: Path | str, first_row: int, counted_from: int = 0
+    labels: Sequence[Any] | npt.NDArray[Any],
+    path: Path | str,
+    first_row: int,
+    counted_from: int = 0,
 ) -> npt.NDArray[Any] | list[str]:
     """Return labels as whole numbers [n] of any size, or as a list of texts that are not empty.
 
@@ -119,11 +134,19 @@ def check_labels(
         labels = labels[:, 0]
     if isinstance(labels, np.ndarray) and labels.ndim != 1:
         hint = " One-hot rows become classes by argmax(axis=1)." if labels.ndim == 2 else ""
-        raise DataError(f"{path}: expected one label for each example, found labels of shape {list(labels.shape)}.{hint}")
-    if isinstance(labels, np.ndarray) and labels.dtype.kind in "iu" and not isinstance(labels, np.ma.MaskedArray):
+        raise DataError(
+            f"{path}: expected one label for each example, found labels of shape {list(labels.shape)}.{hint}"
+        )
+    if (
+        isinstance(labels, np.ndarray)
+        and labels.dtype.kind in "iu"
+        and not isinstance(labels, np.ma.MaskedArray)
+    ):
         return labels
     values, most_exact = _listed(labels)
-    checked = _named(values, lambda value: _label_of(value, most_exact), "labels", path, first_row, counted_from)
+    checked = _named(
+        values, lambda value: _label_of(value, most_exact), "labels", path, first_row, counted_from
+    )
     texts = [isinstance(value, str) for value in checked]
     if len(set(texts)) > 1:
         row = texts.index(not texts[0])
@@ -165,7 +188,9 @@ def _listed(values: Any) -> tuple[list[Any], int]:
     return list(values.tolist()), most_exact
 
 
-def _named(values: list[Any], name_of: Any, what: str, path: Path | str, first_row: int, counted_from: int) -> list[Any]:
+def _named(
+    values: list[Any], name_of: Any, what: str, path: Path | str, first_row: int, counted_from: int
+) -> list[Any]:
     """Return `name_of(value)` of each value; where all are of one type, it is called once for each distinct one."""
     kinds = set(map(type, values))
     if len(kinds) == 1 and kinds <= {str, bytes, int, float, bool}:
@@ -179,14 +204,20 @@ def _named(values: list[Any], name_of: Any, what: str, path: Path | str, first_r
         try:
             named.append(name_of(value))
         except _RefusedValueError as err:
-            raise DataError(f"{path}: expected {what} {err} at {row_name(row, counted_from)}. {_remedy(what, value)}") from err
+            raise DataError(
+                f"{path}: expected {what} {err} at {row_name(row, counted_from)}. {_remedy(what, value)}"
+            ) from err
     return named
 
 
 def _remedy(what: str, value: Any) -> str:
     if _is_missing(value):
         return "Fill in the value or remove the row."
-    return _REGRESSION_HINT if what == "labels" and isinstance(value, float | decimal.Decimal) else "Correct it."
+    return (
+        _REGRESSION_HINT
+        if what == "labels" and isinstance(value, float | decimal.Decimal)
+        else "Correct it."
+    )
 
 
 def _is_missing(value: Any) -> bool:
@@ -214,14 +245,22 @@ def _plain(value: Any, most_exact: int) -> str | int | bool | float | None:
     if isinstance(value, np.generic):
         if isinstance(value, np.floating):
             most_exact = min(most_exact, 2 ** (np.finfo(value.dtype).nmant + 1))
-        value = str(value) if value.dtype.kind in "mM" and not np.isnat(value) else value.item() if value.dtype.kind not in "mM" else None
+        value = (
+            str(value)
+            if value.dtype.kind in "mM" and not np.isnat(value)
+            else value.item()
+            if value.dtype.kind not in "mM"
+            else None
+        )
     if _is_missing(value):
         raise _RefusedValueError("in every row, found none (an empty cell, null or NaN)")
     if isinstance(value, bytes | bytearray | memoryview):
         try:
             return bytes(value).decode()
         except UnicodeDecodeError as err:
-            raise _RefusedValueError(f"that are texts in UTF-8, found the bytes {bytes(value)[:20]!r}") from err
+            raise _RefusedValueError(
+                f"that are texts in UTF-8, found the bytes {bytes(value)[:20]!r}"
+            ) from err
     if isinstance(value, str | bool | int):
         return value
     if isinstance(value, float | decimal.Decimal) and math.isfinite(value) and value == int(value):
@@ -257,7 +296,9 @@ def _id_of(value: Any, most_exact: int) -> str:
 def _label_of(value: Any, most_exact: int) -> str | int:
     plain = _plain(value, most_exact)
     if plain is None or isinstance(plain, float):
-        raise _RefusedValueError(f"that are whole numbers, texts or true/false, found {_shown(value)}")
+        raise _RefusedValueError(
+            f"that are whole numbers, texts or true/false, found {_shown(value)}"
+        )
     if isinstance(plain, bool):
         return str(plain)
     if isinstance(plain, str):
@@ -269,11 +310,20 @@ def _label_of(value: Any, most_exact: int) -> str | int:
 
 
 def _shown(value: Any) -> str:
-    return f"{value!r:.60}" if isinstance(value, float | decimal.Decimal | complex) else f"a {type(value).__name__}, {value!r:.60}"
+    return (
+        f"{value!r:.60}"
+        if isinstance(value, float | decimal.Decimal | complex)
+        else f"a {type(value).__name__}, {value!r:.60}"
+    )
 
 
 def check_features(
-    x: npt.NDArray[Any], path: Path | str, first_row: int, wanted: str = "auto", tokens: bool = False, counted_from: int = 0
+    x: npt.NDArray[Any],
+    path: Path | str,
+    first_row: int,
+    wanted: str = "auto",
+    tokens: bool = False,
+    counted_from: int = 0,
 ) -> npt.NDArray[Any]:
     """Return features as `data.feature_dtype` wants them; with `auto` uint8 stays, and other numbers become float32.
 
@@ -289,18 +339,32 @@ def check_features(
         DataError: they are no numbers, or NaN, infinite, or do not fit the dtype.
     """
     if x.dtype.kind not in "biuf":
-        hint = " Convert them, for example with astype(numpy.float32)." if x.dtype.kind in "OUSc" else ""
+        hint = (
+            " Convert them, for example with astype(numpy.float32)."
+            if x.dtype.kind in "OUSc"
+            else ""
+        )
         raise DataError(
             f"{path}: expected features that are numbers, found {x.dtype} of shape {x.shape[1:]} from {row_name(first_row, counted_from)} "
             f"on.{hint}"
         )
     if x.ndim < 2 or 0 in x.shape[1:]:
-        hint = " One feature for each example is an array [n, 1]: x[:, None]." if x.ndim == 1 else ""
+        hint = (
+            " One feature for each example is an array [n, 1]: x[:, None]." if x.ndim == 1 else ""
+        )
         raise DataError(
             f"{path}: expected features [examples, ...] with values, found an array of shape {list(x.shape)} from "
             f"{row_name(first_row, counted_from)} on.{hint}"
         )
-    kind = wanted if wanted != "auto" else "uint8" if x.dtype == np.uint8 else "int32" if tokens and x.dtype.kind in "iu" else "float32"
+    kind = (
+        wanted
+        if wanted != "auto"
+        else "uint8"
+        if x.dtype == np.uint8
+        else "int32"
+        if tokens and x.dtype.kind in "iu"
+        else "float32"
+    )
     if kind != "float32":
         return _whole(x, np.dtype(kind), path, first_row, counted_from)
     with np.errstate(over="ignore"):
@@ -322,7 +386,9 @@ def _not_finite(value: Any) -> str:
     return "infinity" if np.isinf(value) else f"{float(value):g}, a number too large for float32,"
 
 
-def check_sequences(rows: Sequence[Any], path: Path | str, first_row: int, counted_from: int = 0) -> list[npt.NDArray[np.int32]]:
+def check_sequences(
+    rows: Sequence[Any], path: Path | str, first_row: int, counted_from: int = 0
+) -> list[npt.NDArray[np.int32]]:
     """Return sequences of differing length as int32 tokens; a text becomes its UTF-8 bytes, each plus one.
 
     Raises:
@@ -330,8 +396,18 @@ def check_sequences(rows: Sequence[Any], path: Path | str, first_row: int, count
     """
     found = []
     for row, one in enumerate(rows, first_row):
-        values = np.frombuffer(one.encode(), np.uint8).astype(np.int32) + 1 if isinstance(one, str) else np.asarray(one)
-        if values.ndim != 1 or not len(values) or values.dtype.kind not in "iu" or values.min() < 1 or values.max() > _MOST_INT32:
+        values = (
+            np.frombuffer(one.encode(), np.uint8).astype(np.int32) + 1
+            if isinstance(one, str)
+            else np.asarray(one)
+        )
+        if (
+            values.ndim != 1
+            or not len(values)
+            or values.dtype.kind not in "iu"
+            or values.min() < 1
+            or values.max() > _MOST_INT32
+        ):
             raise DataError(
                 f"{path}: expected a sequence of whole numbers from 1 (0 pads), found {values.dtype} of shape {values.shape} or a number "
                 f"below 1 at {row_name(row, counted_from)}. Correct it."
@@ -340,7 +416,9 @@ def check_sequences(rows: Sequence[Any], path: Path | str, first_row: int, count
     return found
 
 
-def _whole(x: npt.NDArray[Any], dtype: np.dtype[Any], path: Path | str, first_row: int, counted_from: int) -> npt.NDArray[Any]:
+def _whole(
+    x: npt.NDArray[Any], dtype: np.dtype[Any], path: Path | str, first_row: int, counted_from: int
+) -> npt.NDArray[Any]:
     if x.dtype == dtype:
         return x
     limits = np.iinfo(dtype)
@@ -358,7 +436,9 @@ def _whole(x: npt.NDArray[Any], dtype: np.dtype[Any], path: Path | str, first_ro
     return x.astype(dtype)
 
 
-def check_marks(marks: Sequence[Any] | npt.NDArray[Any], path: Path | str, first_row: int, counted_from: int = 0) -> npt.NDArray[np.bool_]:
+def check_marks(
+    marks: Sequence[Any] | npt.NDArray[Any], path: Path | str, first_row: int, counted_from: int = 0
+) -> npt.NDArray[np.bool_]:
     """Return marks of the test split as bool [n]: booleans, numbers that are 0 or 1, or the texts `train` and `test`.
 
     Raises:
@@ -377,7 +457,9 @@ def check_marks(marks: Sequence[Any] | npt.NDArray[Any], path: Path | str, first
     )
 
 
-def check_tests(marks: Sequence[Any], path: Path | str, first_row: int, counted_from: int = 0) -> npt.NDArray[np.bool_]:
+def check_tests(
+    marks: Sequence[Any], path: Path | str, first_row: int, counted_from: int = 0
+) -> npt.NDArray[np.bool_]:
     """Return true where the mark is `test`, false where it is `train`. Raises DataError for any other."""
     for row, mark in enumerate(marks, first_row):
         if mark not in ("train", "test"):

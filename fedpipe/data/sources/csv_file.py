@@ -36,7 +36,13 @@ from fedpipe.data.sources.cells import (
 )
 from fedpipe.data.sources.checks import BATCH_ROWS, unreadable
 from fedpipe.data.sources.row_numbers import DistinctNumbers
-from fedpipe.data.sources.table_files import TablePart, content_of, table_parts, utf16_without_mark, wrong_content
+from fedpipe.data.sources.table_files import (
+    TablePart,
+    content_of,
+    table_parts,
+    utf16_without_mark,
+    wrong_content,
+)
 from fedpipe.errors import DataError, shorten
 
 _OPENERS: dict[str, Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
@@ -57,7 +63,10 @@ _AGAIN = "Were files joined with their headers? Remove the line."
 _NO_TABLE = (
     ("{", "JSON: convert it into a table, or set data.source=leaf for LEAF's"),
     ("[{", "JSON: convert it into a table"),
-    ("<", "HTML or XML, such as the page that says why a download failed: open it, and download the file again"),
+    (
+        "<",
+        "HTML or XML, such as the page that says why a download failed: open it, and download the file again",
+    ),
     ("#", "a comment: remove the lines above the header"),
 )
 """Beginnings of a header that is none, and what it is."""
@@ -155,15 +164,27 @@ class CsvTable:
         header = self._header(first)
         self.names = [*header, *first.partition]
         self._width = len(header)
-        if header != [name.strip() for name in header] or any(name != name.strip() for name in self._raw_header(first)):
+        if header != [name.strip() for name in header] or any(
+            name != name.strip() for name in self._raw_header(first)
+        ):
             self.notes.append("spaces around the names of columns were removed")
         numbers = [name for name in header if number_of_cell(name) is not None]
         if numbers and config.column_names is None:
-            self.notes.append(f"columns are called {shorten(numbers, 3)}: if line {self._header_line} is no header, set data.column_names")
+            self.notes.append(
+                f"columns are called {shorten(numbers, 3)}: if line {self._header_line} is no header, set data.column_names"
+            )
         if self.dialect.spaced:
             self.notes.append("the space after each separator was removed")
-        count = f"{len(self.parts):,} CSV files in {path.name}" if path.is_dir() else f"CSV file {path.name}"
-        named = "names from data.column_names" if config.column_names else f"header in line {self._header_line}"
+        count = (
+            f"{len(self.parts):,} CSV files in {path.name}"
+            if path.is_dir()
+            else f"CSV file {path.name}"
+        )
+        named = (
+            "names from data.column_names"
+            if config.column_names
+            else f"header in line {self._header_line}"
+        )
         self.format = f"{count}: {self.dialect.said}, {named}"
 
     # The header
@@ -183,7 +204,9 @@ class CsvTable:
         if self._config.column_names is not None:
             return list(self._config.column_names), 0
         with _long_cells():
-            records = csv.reader(text, delimiter=self.dialect.separator, skipinitialspace=self.dialect.spaced)
+            records = csv.reader(
+                text, delimiter=self.dialect.separator, skipinitialspace=self.dialect.spaced
+            )
             try:
                 for record in records:
                     if _is_blank(record):
@@ -192,7 +215,9 @@ class CsvTable:
                     return record, records.line_num
             except csv.Error as err:
                 raise unreadable(part.path, "a CSV file", err) from err
-        raise DataError(f"{part.path}: expected a header and rows, found an empty file. Correct data.path or the file.")
+        raise DataError(
+            f"{part.path}: expected a header and rows, found an empty file. Correct data.path or the file."
+        )
 
     # Reading
 
@@ -206,7 +231,9 @@ class CsvTable:
         except _DAMAGED as err:
             raise unreadable(part.path, "a CSV file", err) from err
 
-    def _frames(self, part: TablePart, texts: Sequence[int], only: Sequence[int] | None = None) -> Iterator[tuple[int, Any]]:
+    def _frames(
+        self, part: TablePart, texts: Sequence[int], only: Sequence[int] | None = None
+    ) -> Iterator[tuple[int, Any]]:
         """Yield (number of the first row, DataFrame) with the columns' places as names.
 
         Args:
@@ -230,14 +257,21 @@ class CsvTable:
                 rows, done = max(1, rows // 8), self._delivered
 
     def _frames_of(
-        self, part: TablePart, texts: Sequence[int], only: Sequence[int] | None, most: int, skip: int
+        self,
+        part: TablePart,
+        texts: Sequence[int],
+        only: Sequence[int] | None,
+        most: int,
+        skip: int,
     ) -> Iterator[tuple[int, Any]]:
         import pandas as pd
 
         self._delivered = skip
         budget = self._limit // _CHUNK_SHARE
         width = self._width
-        names = list(range(width if only is not None else width + 1))  # a column more takes what is too much in a row
+        names = list(
+            range(width if only is not None else width + 1)
+        )  # a column more takes what is too much in a row
         places = sorted(set(only)) if only is not None else None
         with self._opened(part) as text:
             _, lines = self._read_header(text, part)
@@ -289,11 +323,17 @@ class CsvTable:
         seen: dict[int, set[CellKind]] = {place: set() for place in places}
         inside = [place for place in places if place < self._width]
         known: dict[int, set[str]] = {place: set() for place in places}
-        self._only_numbers = dict.fromkeys(places, True)  # also such as 007, which is a text as a label
-        self._words = dict.fromkeys(places, 0)  # distinct cells that are words, less those that are numbers, well written or not
+        self._only_numbers = dict.fromkeys(
+            places, True
+        )  # also such as 007, which is a text as a label
+        self._words = dict.fromkeys(
+            places, 0
+        )  # distinct cells that are words, less those that are numbers, well written or not
         for part in self.parts:
             for place, value in self._constants(part, places).items():
-                seen[place].add(CellKind.MISSING if value is None else kind_of_cell(value, self.dialect.decimal))
+                seen[place].add(
+                    CellKind.MISSING if value is None else kind_of_cell(value, self.dialect.decimal)
+                )
             order = self._order(part, self._header(part))
             columns = [order[place] for place in inside]
             for _, frame in self._frames(part, columns, columns) if inside else ():
@@ -303,7 +343,11 @@ class CsvTable:
                         seen[place].add(kind)
                         is_number = number_of_cell(cell, self.dialect.decimal) is not None
                         self._only_numbers[place] &= is_number
-                        is_word = kind is CellKind.TEXT and not is_number and not is_misread_number(cell, self.dialect.decimal)
+                        is_word = (
+                            kind is CellKind.TEXT
+                            and not is_number
+                            and not is_misread_number(cell, self.dialect.decimal)
+                        )
                         self._words[place] += 1 if is_word else -1
                         if len(known[place]) < 10_000:
                             known[place].add(cell)
@@ -312,8 +356,16 @@ class CsvTable:
     def sample(self, rows: int) -> dict[int, list[str]]:
         """Return the cells of the first file's first rows by the column's place."""
         with _long_cells():
-            records = [cells for _, _, cells in islice(self._records(self.parts[0]), rows if self._width <= 1000 else 10)]
-        columns = {place: [cells[place] for cells in records if len(cells) > place] for place in range(self._width)}
+            records = [
+                cells
+                for _, _, cells in islice(
+                    self._records(self.parts[0]), rows if self._width <= 1000 else 10
+                )
+            ]
+        columns = {
+            place: [cells[place] for cells in records if len(cells) > place]
+            for place in range(self._width)
+        }
         named = [value or "" for value in self.parts[0].partition.values()]
         return columns | {self._width + number: [value] for number, value in enumerate(named)}
 
@@ -322,12 +374,22 @@ class CsvTable:
         header = self.names[: self._width]
         if self._config.column_names is not None:
             return None
-        kind = next((words for beginning, words in _NO_TABLE if header and header[0].lower().startswith(beginning)), None)
+        kind = next(
+            (
+                words
+                for beginning, words in _NO_TABLE
+                if header and header[0].lower().startswith(beginning)
+            ),
+            None,
+        )
         if kind is not None:
             return f"Line {self._header_line} looks like {kind}"
         if len(header) == 1:
             for sign in (*_SEPARATORS, " "):
-                if self._config.label_column in [name.strip() for name in header[0].split(sign)] and sign != self.dialect.separator:
+                if (
+                    self._config.label_column in [name.strip() for name in header[0].split(sign)]
+                    and sign != self.dialect.separator
+                ):
                     return (
                         f"The file was read with the separator {_shown(self.dialect.separator)} and has one column: set data.separator="
                         f"{'tab' if sign == chr(9) else repr(sign)}"
@@ -341,7 +403,9 @@ class CsvTable:
         if len(header) == 1:
             return f"The file was read with the separator {_shown(self.dialect.separator)} and has one column: set data.separator"
         cells = [kind_of_cell(name, self.dialect.decimal) for name in header if name]
-        numbers = sum(kind in (CellKind.WHOLE, CellKind.WHOLE_FLOAT, CellKind.NUMBER) for kind in cells)
+        numbers = sum(
+            kind in (CellKind.WHOLE, CellKind.WHOLE_FLOAT, CellKind.NUMBER) for kind in cells
+        )
         if numbers * 2 > len(cells):
             return (
                 f"Line {self._header_line} looks like a row and no header: set data.column_names to a list of {self._width} names, such as "
@@ -361,7 +425,11 @@ class CsvTable:
         return numbers.number_rows(gaps)
 
     def chunks(
-        self, given: Sequence[int], features: Sequence[int], kinds: dict[int, CellKind], names: Sequence[int] = ()
+        self,
+        given: Sequence[int],
+        features: Sequence[int],
+        kinds: dict[int, CellKind],
+        names: Sequence[int] = (),
     ) -> Iterator[CsvChunk]:
         """Yield all rows.
 
@@ -376,8 +444,16 @@ class CsvTable:
         """
         self._as_text = {place for place in names if kinds[place] is not CellKind.WHOLE_FLOAT}
         ignored = sorted(set(range(len(self.names))) - {*given, *features})
-        as_numbers = self._config.feature_dtype != "int32" and len(features) == 1 and self._only_numbers[features[0]]
-        if len(features) == 1 and kinds[features[0]] is CellKind.TEXT and not (as_numbers and features[0] < self._width):
+        as_numbers = (
+            self._config.feature_dtype != "int32"
+            and len(features) == 1
+            and self._only_numbers[features[0]]
+        )
+        if (
+            len(features) == 1
+            and kinds[features[0]] is CellKind.TEXT
+            and not (as_numbers and features[0] < self._width)
+        ):
             self._refuse_numbers_with_words(features[0])
             yield from self._text_chunks(given, features[0], ignored, kinds)
             return
@@ -387,22 +463,36 @@ class CsvTable:
             constants = self._constants(part, [*given, *features])
             header = self._header(part)
             order = self._order(part, header)
-            fixed = {place: self._fixed_feature(part, place, value) for place, value in constants.items() if place in features}
-            for row, frame in self._frames(part, [order[place] for place in (*given, *ignored) if place < self._width]):
+            fixed = {
+                place: self._fixed_feature(part, place, value)
+                for place, value in constants.items()
+                if place in features
+            }
+            for row, frame in self._frames(
+                part, [order[place] for place in (*given, *ignored) if place < self._width]
+            ):
                 values = self._values(part, row, frame, given, order, constants, kinds)
                 columns = [order[place] for place in inside]
                 if flags is None:
-                    flags = np.array([frame[column].dtype.kind == "b" for column in columns], np.bool_)
+                    flags = np.array(
+                        [frame[column].dtype.kind == "b" for column in columns], np.bool_
+                    )
                 x = self._numbers(part, row, frame, columns, flags)
                 if fixed:
                     by_place = {place: x[:, number] for number, place in enumerate(inside)}
-                    by_place |= {place: np.full(len(frame), value) for place, value in fixed.items()}
+                    by_place |= {
+                        place: np.full(len(frame), value) for place, value in fixed.items()
+                    }
                     x = np.stack([by_place[place] for place in features], axis=1)
                 yield CsvChunk(part, row, values, x)
 
     def _refuse_numbers_with_words(self, feature: int) -> None:
         """Raise DataError if the only feature is a column of texts most of whose cells are numbers, and no setting says so."""
-        if self._words[feature] > 0 or self._config.feature_dtype == "int32" or feature >= self._width:
+        if (
+            self._words[feature] > 0
+            or self._config.feature_dtype == "int32"
+            or feature >= self._width
+        ):
             return
         for part in self.parts:
             column = self._order(part, self._header(part))[feature]
@@ -410,25 +500,41 @@ class CsvTable:
                 for place, cell in enumerate(frame[column].tolist()):
                     if number_of_cell(cell, self.dialect.decimal) is None:
                         err = self._cell_error(part, row + place, feature, cell, "a number")
-                        raise DataError(f"{err} If the column is of texts, set data.feature_dtype=int32.")
+                        raise DataError(
+                            f"{err} If the column is of texts, set data.feature_dtype=int32."
+                        )
 
-    def _text_chunks(self, given: Sequence[int], feature: int, ignored: Sequence[int], kinds: dict[int, CellKind]) -> Iterator[CsvChunk]:
+    def _text_chunks(
+        self, given: Sequence[int], feature: int, ignored: Sequence[int], kinds: dict[int, CellKind]
+    ) -> Iterator[CsvChunk]:
         for part in self.parts:
             constants = self._constants(part, [*given, feature])
             order = self._order(part, self._header(part))
             texts = [order[place] for place in (*given, *ignored, feature) if place < self._width]
             for row, frame in self._frames(part, texts):
-                self._refuse_header(part, row, frame, [place for place in (*given, feature) if place < self._width], order)
+                self._refuse_header(
+                    part,
+                    row,
+                    frame,
+                    [place for place in (*given, feature) if place < self._width],
+                    order,
+                )
                 values = self._values(part, row, frame, [*given, feature], order, constants, kinds)
                 yield CsvChunk(part, row, values, values.pop(feature))
 
-    def _refuse_header(self, part: TablePart, row: int, frame: Any, places: list[int], order: dict[int, int]) -> None:
+    def _refuse_header(
+        self, part: TablePart, row: int, frame: Any, places: list[int], order: dict[int, int]
+    ) -> None:
         """Raise DataError if a row is the header again; among texts nothing else would show it."""
         if len(places) < 2:
             return
-        repeated = np.logical_and.reduce([frame[order[place]].to_numpy() == self.names[place] for place in places])
+        repeated = np.logical_and.reduce(
+            [frame[order[place]].to_numpy() == self.names[place] for place in places]
+        )
         if repeated.any():
-            raise DataError(f"{part.path}: {self.where(part, row + int(repeated.argmax()))}: expected a row, found the header. {_AGAIN}")
+            raise DataError(
+                f"{part.path}: {self.where(part, row + int(repeated.argmax()))}: expected a row, found the header. {_AGAIN}"
+            )
 
     def _order(self, part: TablePart, header: list[str]) -> dict[int, int]:
         """Return for each column of the table its place in one of the files."""
@@ -473,13 +579,26 @@ class CsvTable:
         values = {}
         for place in given:
             fixed = place in constants
-            cells = np.full(len(frame), constants[place] or "", object) if fixed else frame[order[place]].to_numpy()
-            values[place], gap = values_of_cells(cells, kinds[place], self.dialect.decimal, place in self._as_text)
+            cells = (
+                np.full(len(frame), constants[place] or "", object)
+                if fixed
+                else frame[order[place]].to_numpy()
+            )
+            values[place], gap = values_of_cells(
+                cells, kinds[place], self.dialect.decimal, place in self._as_text
+            )
             if gap is not None:
                 raise self._cell_error(part, row + gap, place, str(cells[gap]), "a value")
         return values
 
-    def _numbers(self, part: TablePart, row: int, frame: Any, columns: list[int], flags: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    def _numbers(
+        self,
+        part: TablePart,
+        row: int,
+        frame: Any,
+        columns: list[int],
+        flags: npt.NDArray[np.bool_],
+    ) -> npt.NDArray[Any]:
         """Return the features of a chunk as float64 [n, columns]; a column of true and false, and nothing else, is 1 and 0.
 
         Args:
@@ -497,16 +616,33 @@ class CsvTable:
         for number in doubtful.tolist():
             column = columns[number]
             texts = [str(cell) for cell in selected[column].tolist()]
-            values = [_flag(text) if flags[number] else number_of_cell(text, self.dialect.decimal) for text in texts]
+            values = [
+                _flag(text) if flags[number] else number_of_cell(text, self.dialect.decimal)
+                for text in texts
+            ]
             if None in values:
                 bad = values.index(None)
                 self._refuse_columns_of_texts(part, row, selected, flags)
                 place = self.names.index(self._header(part)[column])
-                raise self._cell_error(part, row + bad, place, texts[bad], "true or false" if flags[number] else "a number")
+                raise self._cell_error(
+                    part,
+                    row + bad,
+                    place,
+                    texts[bad],
+                    "true or false" if flags[number] else "a number",
+                )
             numbers[column] = np.array(values, np.float64)
-        return np.stack([numbers[column] if column in numbers else selected[column].to_numpy(np.float64) for column in columns], axis=1)
+        return np.stack(
+            [
+                numbers[column] if column in numbers else selected[column].to_numpy(np.float64)
+                for column in columns
+            ],
+            axis=1,
+        )
 
-    def _refuse_columns_of_texts(self, part: TablePart, row: int, frame: Any, flags: npt.NDArray[np.bool_]) -> None:
+    def _refuse_columns_of_texts(
+        self, part: TablePart, row: int, frame: Any, flags: npt.NDArray[np.bool_]
+    ) -> None:
         """Raise DataError that names all columns of texts, if there are any: columns most of whose cells look like no number."""
         header = self._header(part)
         found = []
@@ -529,7 +665,11 @@ class CsvTable:
     def _is_plain_text(self, text: str) -> bool:
         decimal = self.dialect.decimal
         kind = kind_of_cell(text, decimal)
-        return kind is not CellKind.MISSING and number_of_cell(text, decimal) is None and not is_misread_number(text, decimal)
+        return (
+            kind is not CellKind.MISSING
+            and number_of_cell(text, decimal) is None
+            and not is_misread_number(text, decimal)
+        )
 
     # What is wrong, and where
 
@@ -537,7 +677,9 @@ class CsvTable:
         """Yield (row, line, cells) of each row; the row that is a header is not counted."""
         with self._opened(part) as text, _long_cells():
             _, lines = self._read_header(text, part)
-            records = csv.reader(text, delimiter=self.dialect.separator, skipinitialspace=self.dialect.spaced)
+            records = csv.reader(
+                text, delimiter=self.dialect.separator, skipinitialspace=self.dialect.spaced
+            )
             row = 0
             line = lines
             for record in records:
@@ -557,7 +699,12 @@ class CsvTable:
         """Raise DataError if a cell begins with a quote that another cell's quote, lines below, seems to close: rows would be lost."""
         with self._opened(part) as text, _long_cells():
             _, lines = self._read_header(text, part)
-            records = csv.reader(text, delimiter=self.dialect.separator, skipinitialspace=self.dialect.spaced, strict=True)
+            records = csv.reader(
+                text,
+                delimiter=self.dialect.separator,
+                skipinitialspace=self.dialect.spaced,
+                strict=True,
+            )
             row = end = 0
             while True:
                 try:
@@ -575,8 +722,12 @@ class CsvTable:
                         ) from None
                 end = records.line_num
 
-    def _cell_error(self, part: TablePart, row: int, place: int, cell: str, expected: str) -> DataError:
-        record = next(((line, cells) for number, line, cells in self._records(part) if number == row), None)
+    def _cell_error(
+        self, part: TablePart, row: int, place: int, cell: str, expected: str
+    ) -> DataError:
+        record = next(
+            ((line, cells) for number, line, cells in self._records(part) if number == row), None
+        )
         if record is not None and len(record[1]) < self._width:
             return self._ragged(part)
         where = f"row {row} (line {record[0]})" if record is not None else f"row {row}"
@@ -590,7 +741,9 @@ class CsvTable:
             hint = _AGAIN
         elif name in (self._config.label_column, self._config.client_column):
             hint = "Fill in the value or remove the row."
-        return DataError(f"{part.path}: {where}, column {name or place + 1}: expected {expected}, found {found}. {hint}")
+        return DataError(
+            f"{part.path}: {where}, column {name or place + 1}: expected {expected}, found {found}. {hint}"
+        )
 
     def _ragged(self, part: TablePart, err: Exception | None = None) -> DataError:
         """Return the error of the first row that has not as many cells as there are columns."""
@@ -598,7 +751,9 @@ class CsvTable:
         if err is not None and "inside string" in str(err):
             rows = re.search(r"row (\d+)", str(err))
             place = f" in {self.where(part, int(rows[1]) + 1)}" if rows else ""
-            return DataError(f'{part.path}: expected closed quotes, found a quote (") that is opened{place} and never closed. Correct it.')
+            return DataError(
+                f'{part.path}: expected closed quotes, found a quote (") that is opened{place} and never closed. Correct it.'
+            )
         try:
             for row, line, cells in self._records(part):
                 if len(cells) != self._width:
@@ -652,7 +807,10 @@ def _differing(missing: list[str], surplus: list[str]) -> str:
 def yaml_text(name: str) -> str:
     """Return a column's name as it is written in a list of `-S data.ignore_columns=[...]`."""
     return (
-        name if re.fullmatch(r"[A-Za-z_][\w .()/-]*", name) and name.lower() not in ("true", "false", "yes", "no", "null") else repr(name)
+        name
+        if re.fullmatch(r"[A-Za-z_][\w .()/-]*", name)
+        and name.lower() not in ("true", "false", "yes", "no", "null")
+        else repr(name)
     )
 
 
@@ -691,7 +849,9 @@ def _open_binary(path: Path) -> Iterator[IO[bytes]]:
         with path.open("rb") as plain:
             yield plain
     elif content == "empty":
-        raise DataError(f"{path}: expected a header and rows, found an empty file. Correct data.path or the file.")
+        raise DataError(
+            f"{path}: expected a header and rows, found an empty file. Correct data.path or the file."
+        )
     else:
         raise wrong_content(path, "a CSV file", content)
 
@@ -713,11 +873,17 @@ def _dialect(config: DataConfig, path: Path) -> Dialect:
         decoder = codecs.getincrementaldecoder(encoding)()
         sample = decoder.decode(head)[:_SAMPLE_CHARACTERS]
     except UnicodeError:
-        sample = head.decode("latin-1")[:_SAMPLE_CHARACTERS]  # reading it says where the encoding is wrong
+        sample = head.decode("latin-1")[
+            :_SAMPLE_CHARACTERS
+        ]  # reading it says where the encoding is wrong
     separator = config.separator or _separator(config, sample, len(sample) == _SAMPLE_CHARACTERS)
     origin = "" if config.separator else " (detected)"
     line = next((line for line in sample.splitlines() if line.strip()), "")
-    spaced = bool(re.fullmatch(rf"[^{re.escape(separator)}]+({re.escape(separator)} [^{re.escape(separator)}]*)+", line))
+    spaced = bool(
+        re.fullmatch(
+            rf"[^{re.escape(separator)}]+({re.escape(separator)} [^{re.escape(separator)}]*)+", line
+        )
+    )
     said = f"separator {_shown(separator)}{origin}, encoding {said}, decimal sign {'comma' if config.decimal == ',' else 'point'}"
     return Dialect(separator, encoding, config.decimal, spaced and separator != " ", said)
 
@@ -731,7 +897,9 @@ def _encoding(config: DataConfig, path: Path, head: bytes) -> tuple[str, str]:
             return mark, f"{mark.removesuffix('-sig')} (byte order mark)"
         guess = utf16_without_mark(head[:4096])
         if guess is not None:
-            raise DataError(f"{path}: expected UTF-8, found what looks like UTF-16 without a byte order mark. Set data.encoding={guess}.")
+            raise DataError(
+                f"{path}: expected UTF-8, found what looks like UTF-16 without a byte order mark. Set data.encoding={guess}."
+            )
         return "utf-8-sig", "utf-8"  # of a folder, another file may have the mark
     if mark is not None:
         family = mark.removesuffix("-sig")
@@ -757,7 +925,9 @@ def _separator(config: DataConfig, sample: str, cut: bool) -> str:
         try:
             with _long_cells():
                 rows = csv.reader(io.StringIO(sample, newline=""), delimiter=separator)
-                records = [record for record in islice(rows, _SAMPLE_RECORDS + 1) if not _is_blank(record)]
+                records = [
+                    record for record in islice(rows, _SAMPLE_RECORDS + 1) if not _is_blank(record)
+                ]
         except csv.Error:
             continue
         if cut and 1 < len(records) <= _SAMPLE_RECORDS:
@@ -767,7 +937,9 @@ def _separator(config: DataConfig, sample: str, cut: bool) -> str:
         width = len(records[0])
         alike = sum(len(record) == width for record in records) / len(records)
         named = {cell.strip().lower() for cell in records[0]} >= wanted
-        if separator == " " and (alike < 1 or len(records) < 2 or any("" in record for record in records)):
+        if separator == " " and (
+            alike < 1 or len(records) < 2 or any("" in record for record in records)
+        ):
             continue  # a text, or columns set with spaces
         scores.append((width > 1 and alike == 1, named, width > 1, alike, width, separator))
     if any(score[4] > 1 for score in scores if score[5] != " "):

@@ -10,7 +10,14 @@ import numpy as np
 
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, PixelConvention, Source, SourceSummary
-from fedpipe.data.sources.checks import check_features, check_ids, check_labels, check_marks, check_sequences, row_name
+from fedpipe.data.sources.checks import (
+    check_features,
+    check_ids,
+    check_labels,
+    check_marks,
+    check_sequences,
+    row_name,
+)
 from fedpipe.errors import DataError
 from fedpipe.own_code import import_own, own_code
 
@@ -28,7 +35,9 @@ def open_custom(config: DataConfig, project: Path) -> Source:
     with _own(config, "opening the source"):
         source = build(config, project)
     if not isinstance(source, Source):
-        raise DataError(f"data.source={config.source}: expected it to return a fedpipe.data.sources.Source, found {type(source).__name__}.")
+        raise DataError(
+            f"data.source={config.source}: expected it to return a fedpipe.data.sources.Source, found {type(source).__name__}."
+        )
     _refuse_wrong_facts(config, source)
     summary = source.summary
     return replace(
@@ -41,7 +50,9 @@ def open_custom(config: DataConfig, project: Path) -> Source:
 def _refuse_wrong_facts(config: DataConfig, source: Source) -> None:
     """Refuse a number of classes that is none, and a pixel convention that does not exist."""
     classes = source.num_classes
-    if classes is not None and (isinstance(classes, bool) or not isinstance(classes, int | np.integer) or classes < 1):
+    if classes is not None and (
+        isinstance(classes, bool) or not isinstance(classes, int | np.integer) or classes < 1
+    ):
         raise DataError(
             f"data.source={config.source}: expected num_classes to be a whole number from 1, or None: the labels that occur are the "
             f"classes then. Found {classes!r:.50}."
@@ -57,7 +68,14 @@ def module_file(source: str, project: Path) -> str | None:
     """Return the file of the project that a source of the user's own is in; None for one of fedpipe's or of an installed package."""
     module, own, _ = source.partition(":")
     place = module.replace(".", "/")
-    return next((file for file in (f"{place}.py", f"{place}/__init__.py") if own and (project / file).is_file()), None)
+    return next(
+        (
+            file
+            for file in (f"{place}.py", f"{place}/__init__.py")
+            if own and (project / file).is_file()
+        ),
+        None,
+    )
 
 
 def _batches(config: DataConfig, source: Source) -> Iterable[Batch]:
@@ -88,11 +106,16 @@ def _checked(config: DataConfig, batch: Batch, row: int) -> Batch | None:
             from 0 over all batches.
     """
     where = f"data.source={config.source}"
-    columns = {name: _column(getattr(batch, name), name, where, row) for name in ("x", "y", "clients", "is_test")}
+    columns = {
+        name: _column(getattr(batch, name), name, where, row)
+        for name in ("x", "y", "clients", "is_test")
+    }
     lengths = {name: len(column) for name, column in columns.items() if column is not None}
     if len(set(lengths.values())) != 1:
         found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise DataError(f"{where}: expected as many values in each column of a batch, found {found}, from {row_name(row)} on.")
+        raise DataError(
+            f"{where}: expected as many values in each column of a batch, found {found}, from {row_name(row)} on."
+        )
     if not lengths["x"]:
         return None
     clients, is_test = columns["clients"], columns["is_test"]
@@ -117,10 +140,14 @@ def _column(values: Any, name: str, where: str, row: int) -> Any:
         )
     if name == "x" and isinstance(values, np.ma.MaskedArray):
         mask = np.ma.getmaskarray(values)  # type: ignore[no-untyped-call]
-        values = np.where(mask, np.nan, values.data) if mask.any() else values.data  # NaN is refused with its row
+        values = (
+            np.where(mask, np.nan, values.data) if mask.any() else values.data
+        )  # NaN is refused with its row
     column = values if isinstance(values, np.ndarray) else np.asarray(values)
     if not column.ndim:
-        raise DataError(f"{where}: expected {name} to be a list or an array, found {type(values).__name__} from {row_name(row)} on.")
+        raise DataError(
+            f"{where}: expected {name} to be a list or an array, found {type(values).__name__} from {row_name(row)} on."
+        )
     return column
 
 
@@ -128,7 +155,10 @@ def _features(config: DataConfig, x: Any, where: str, row: int) -> Any:
     """Return features as an array, or a list of sequences as sequences."""
     if isinstance(x, np.ndarray):
         return check_features(x, where, row, config.feature_dtype, tokens=True)
-    if x and all(isinstance(one, str) or (np.ndim(one) == 1 and np.asarray(one).dtype.kind in "iu") for one in x):
+    if x and all(
+        isinstance(one, str) or (np.ndim(one) == 1 and np.asarray(one).dtype.kind in "iu")
+        for one in x
+    ):
         return check_sequences(x, where, row)
     try:
         joined = np.asarray(x)
@@ -144,10 +174,14 @@ def _summary(config: DataConfig, summary: Callable[[], SourceSummary]) -> Source
     with _own(config, "calling summary()"):
         value = summary()
     if not isinstance(value, SourceSummary):
-        raise DataError(f"{where}: expected summary() to return a fedpipe.data.sources.SourceSummary, found {type(value).__name__}.")
+        raise DataError(
+            f"{where}: expected summary() to return a fedpipe.data.sources.SourceSummary, found {type(value).__name__}."
+        )
     texts = (value.format, value.features, *value.left_out, *value.notes)
     if not all(isinstance(text, str) for text in texts):
-        raise DataError(f"{where}: expected the fields of a SourceSummary to be texts, found {value}.")
+        raise DataError(
+            f"{where}: expected the fields of a SourceSummary to be texts, found {value}."
+        )
     return value
 
 

@@ -68,7 +68,9 @@ def decode_image_file(file: Path, most_bytes: int = MOST_BYTES) -> DecodedImage:
             return _decode(stream, str(file), most_bytes, _formats_of(file))
     except OSError as err:
         reason = err.strerror or err
-        raise DataError(f"{file}: expected an image, cannot read it: {reason}. Correct its permissions, or replace it.") from err
+        raise DataError(
+            f"{file}: expected an image, cannot read it: {reason}. Correct its permissions, or replace it."
+        ) from err
 
 
 def without_equal_channels(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -122,7 +124,11 @@ def image_suffixes() -> frozenset[str]:
     from PIL import Image
 
     formats = image_formats()
-    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats or name == "APNG")
+    return frozenset(
+        suffix
+        for suffix, name in Image.registered_extensions().items()
+        if name in formats or name == "APNG"
+    )
 
 
 def looks_like_image(file: Path) -> bool:
@@ -136,7 +142,9 @@ def looks_like_image(file: Path) -> bool:
         return False
 
 
-def _decode(stream: IO[bytes], where: str, most_bytes: int, formats: tuple[str, ...]) -> DecodedImage:
+def _decode(
+    stream: IO[bytes], where: str, most_bytes: int, formats: tuple[str, ...]
+) -> DecodedImage:
     from PIL import Image, UnidentifiedImageError
 
     if not stream.read(1):
@@ -152,15 +160,23 @@ def _decode(stream: IO[bytes], where: str, most_bytes: int, formats: tuple[str, 
     except DataError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as err:
-        raise DataError(f"{where}: expected an image that is safe to unpack, found one that is too large: {err} Resize it.") from err
+        raise DataError(
+            f"{where}: expected an image that is safe to unpack, found one that is too large: {err} Resize it."
+        ) from err
     except UnidentifiedImageError as err:
         stream.seek(0)
         if stream.read(len(LFS_POINTER)) == LFS_POINTER:
-            raise DataError(f"{where}: expected an image, found the pointer that Git LFS has in its place. Run `git lfs pull`.") from err
-        raise DataError(f"{where}: expected an image that Pillow reads, found another file. Convert it to PNG, or remove it.") from err
+            raise DataError(
+                f"{where}: expected an image, found the pointer that Git LFS has in its place. Run `git lfs pull`."
+            ) from err
+        raise DataError(
+            f"{where}: expected an image that Pillow reads, found another file. Convert it to PNG, or remove it."
+        ) from err
     except Exception as err:  # OSError, SyntaxError, struct.error, zlib.error, ...: Pillow's decoders raise these on damaged files
         reason = hide(" ".join(str(err).split()))[:200] or type(err).__name__
-        raise DataError(f"{where}: expected a whole image, found a damaged or truncated one: {reason}. Replace or remove it.") from err
+        raise DataError(
+            f"{where}: expected a whole image, found a damaged or truncated one: {reason}. Replace or remove it."
+        ) from err
 
 
 def _refuse_large(image: Any, where: str, most_bytes: int) -> None:
@@ -208,8 +224,14 @@ def _convert(image: Any) -> DecodedImage:
     if upright.mode in _ALPHA or "transparency" in upright.info:
         upright, transparent = _over_white(upright)
         conversions += ["with transparent pixels, blended onto white"] if transparent else []
-    pixels = np.asarray(upright.convert("RGB") if target == "RGB" or upright.mode == "RGBA" else upright.convert("L"))
-    return DecodedImage(pixels[..., 0] if target == "L" and pixels.ndim == 3 else pixels, tuple(conversions))
+    pixels = np.asarray(
+        upright.convert("RGB")
+        if target == "RGB" or upright.mode == "RGBA"
+        else upright.convert("L")
+    )
+    return DecodedImage(
+        pixels[..., 0] if target == "L" and pixels.ndim == 3 else pixels, tuple(conversions)
+    )
 
 
 def _over_white(image: Any) -> tuple[Any, bool]:

@@ -47,7 +47,18 @@ _UNREAD_IMAGES = frozenset(
         *(".heic", ".heif", ".hif", ".jxl", ".jxr", ".wdp"),  # of phones and browsers
         *(".svg", ".svgz", ".eps", ".ps", ".ai", ".wmf", ".emf"),  # drawings
         *(".exr", ".hdr", ".xcf", ".djvu", ".dcm", ".dicom"),
-        *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".srw", ".pef"),  # raw data of cameras
+        *(
+            ".dng",
+            ".cr2",
+            ".cr3",
+            ".nef",
+            ".arw",
+            ".orf",
+            ".rw2",
+            ".raf",
+            ".srw",
+            ".pef",
+        ),  # raw data of cameras
     }
 )
 """Endings of images that Pillow does not read by itself: they are refused, as leaving them out would lose examples."""
@@ -94,7 +105,9 @@ def open_images(config: DataConfig, project: Path) -> Source:
     """
     path = own_path(config, project)
     if not path.is_dir():
-        raise DataError(f"{path}: expected a folder of images, {_layout(config)}, found a file. Correct data.path.")
+        raise DataError(
+            f"{path}: expected a folder of images, {_layout(config)}, found a file. Correct data.path."
+        )
     read = _Folder(path)
 
     def batches() -> Iterator[Batch]:
@@ -126,10 +139,10 @@ def _list_images(folder: _Folder, config: DataConfig) -> None:
         if len(names) != depth:
             remedy = "Move it, or set data.path to the folder that holds the clients."
             if len(names) == 2 and depth == 3:
-                remedy = (
-                    "Move it into a folder of its client; if there are no clients, set data.client_column=null: then it is label/image."
-                )
-            raise DataError(f"{folder.root}: expected images as {_layout(config)}, found {'/'.join(names)}. {remedy}")
+                remedy = "Move it into a folder of its client; if there are no clients, set data.client_column=null: then it is label/image."
+            raise DataError(
+                f"{folder.root}: expected images as {_layout(config)}, found {'/'.join(names)}. {remedy}"
+            )
         folder.names.append(names)
     if not folder.names:
         left_out = "; ".join(_left_out(folder))
@@ -138,7 +151,9 @@ def _list_images(folder: _Folder, config: DataConfig) -> None:
             "the folders."
         )
     used = {names[:end] for names in folder.names for end in range(1, depth)}
-    folder.empty = sorted("/".join(names) for names in _folders(folder.root, depth - 1) if names not in used)
+    folder.empty = sorted(
+        "/".join(names) for names in _folders(folder.root, depth - 1) if names not in used
+    )
 
 
 def _walk(folder: _Folder, above: tuple[str, ...], depth: int) -> Iterator[tuple[str, ...]]:
@@ -152,7 +167,9 @@ def _walk(folder: _Folder, above: tuple[str, ...], depth: int) -> Iterator[tuple
             elif _is_folder(entry):
                 if entry.is_symlink():
                     _refuse_link_outside(path, folder.root)
-                if not entry.is_symlink() or len(names) < depth:  # deeper ones could lead back here, again and again
+                if (
+                    not entry.is_symlink() or len(names) < depth
+                ):  # deeper ones could lead back here, again and again
                     yield from _walk(folder, names, depth)
             elif _is_image(path):
                 if entry.is_symlink():
@@ -198,14 +215,20 @@ def _refuse_link_outside(path: Path, root: Path) -> None:
     try:
         target = path.resolve(strict=True)
     except (OSError, RuntimeError):  # it leads nowhere, or to itself
-        raise DataError(f"{path}: expected an image or a folder, found a link that leads nowhere. Remove or correct it.") from None
+        raise DataError(
+            f"{path}: expected an image or a folder, found a link that leads nowhere. Remove or correct it."
+        ) from None
     if not target.is_relative_to(root.resolve()):
-        raise DataError(f"{path}: expected an image inside {root}, found a link that leads out of it. Copy the images there.")
+        raise DataError(
+            f"{path}: expected an image inside {root}, found a link that leads out of it. Copy the images there."
+        )
 
 
 def _batches(folder: _Folder, batch_bytes: int) -> Iterator[Batch]:
     labels = {_text(names[-2]) for names in folder.names}
-    numbers = all(label.isascii() and label.isdecimal() and str(int(label)) == label for label in labels)
+    numbers = all(
+        label.isascii() and label.isdecimal() and str(int(label)) == label for label in labels
+    )
     first = _read(folder, folder.names[0], batch_bytes)
     grey = first.ndim == 2 or (without_equal_channels(first).ndim == 2 and _any_grey(folder))
     first = without_equal_channels(first) if grey else first
@@ -213,10 +236,18 @@ def _batches(folder: _Folder, batch_bytes: int) -> Iterator[Batch]:
     step = max(1, min(_BATCH_IMAGES, batch_bytes // max(first.nbytes, 1)))
     for start in range(0, len(folder.names), step):
         part = folder.names[start : start + step]
-        images = [_like_first(folder, names, _read(folder, names, batch_bytes), first) for names in part]
+        images = [
+            _like_first(folder, names, _read(folder, names, batch_bytes), first) for names in part
+        ]
         texts = [_text(names[-2]) for names in part]
-        y = check_labels(np.array([int(text) for text in texts]) if numbers else texts, folder.root, start)
-        clients = check_ids([_text(names[0]) for names in part], folder.root, start) if len(part[0]) == 3 else None
+        y = check_labels(
+            np.array([int(text) for text in texts]) if numbers else texts, folder.root, start
+        )
+        clients = (
+            check_ids([_text(names[0]) for names in part], folder.root, start)
+            if len(part[0]) == 3
+            else None
+        )
         yield Batch(np.stack(images), y, clients)
 
 
@@ -235,7 +266,9 @@ def _any_grey(folder: _Folder) -> bool:
     return any(is_stored_grey(folder.root.joinpath(*names)) for names in folder.names)
 
 
-def _like_first(folder: _Folder, names: tuple[str, ...], pixels: npt.NDArray[Any], first: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _like_first(
+    folder: _Folder, names: tuple[str, ...], pixels: npt.NDArray[Any], first: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
     """Return an image of the first one's size and kind; colours that are all grey count as grey where the first image is."""
     if first.ndim == 2 and pixels.ndim == 3:
         pixels = without_equal_channels(pixels)
@@ -265,7 +298,9 @@ def _left_out(folder: _Folder) -> list[str]:
         kinds = [f"{count:,} {suffix}" for suffix, count in folder.foreign.most_common()]
         texts.append(f"files that are no images: {folder.foreign.total():,} ({shorten(kinds)})")
     if folder.hidden:
-        texts.append(f"hidden or system files and folders: {len(folder.hidden):,} ({shorten(sorted(folder.hidden), 3)})")
+        texts.append(
+            f"hidden or system files and folders: {len(folder.hidden):,} ({shorten(sorted(folder.hidden), 3)})"
+        )
     return texts
 
 
@@ -274,10 +309,15 @@ def _summary(folder: _Folder, config: DataConfig) -> SourceSummary:
     counts = ", ".join(f"{count:,} {suffix}" for suffix, count in kinds.most_common(8))
     left_out = _left_out(folder)
     if folder.empty:
-        left_out.append(f"folders without images, which are no client or label: {len(folder.empty):,} ({shorten(folder.empty)})")
+        left_out.append(
+            f"folders without images, which are no client or label: {len(folder.empty):,} ({shorten(folder.empty)})"
+        )
     return SourceSummary(
         format=f"images in {folder.root.name} as {_layout(config)}: {counts}",
         features=f"images of {image_size(folder.shape)}",
         left_out=tuple(left_out),
-        notes=tuple(f"images {conversion}: {count:,}" for conversion, count in sorted(folder.conversions.items())),
+        notes=tuple(
+            f"images {conversion}: {count:,}"
+            for conversion, count in sorted(folder.conversions.items())
+        ),
     )

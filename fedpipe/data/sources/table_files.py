@@ -78,16 +78,22 @@ def table_parts(path: Path, kind: TableKind) -> tuple[list[TablePart], list[str]
     _walk(path, path, kind, {}, parts, foreign, empty)
     left_out = []
     if foreign:
-        left_out.append(f"files that are no {_name(kind)}: {foreign.total():,} ({shorten(sorted(foreign), 3)})")
+        left_out.append(
+            f"files that are no {_name(kind)}: {foreign.total():,} ({shorten(sorted(foreign), 3)})"
+        )
     if empty:
         left_out.append(f"empty files: {len(empty):,} ({shorten(empty, 3)})")
     if not parts:
         others = f" ({'; '.join(left_out)})" if left_out else ""
-        raise DataError(f"{path}: expected a folder with {_name(kind)} files, found none{others}. Correct data.path or data.source.")
+        raise DataError(
+            f"{path}: expected a folder with {_name(kind)} files, found none{others}. Correct data.path or data.source."
+        )
     keys = {tuple(part.partition) for part in parts}
     if len(keys) > 1:
         named = sorted("/".join(part) or "no folder key=value" for part in keys)
-        raise DataError(f"{path}: expected all files in folders of the same keys, found {shorten(named, 3)}. Correct the folders.")
+        raise DataError(
+            f"{path}: expected all files in folders of the same keys, found {shorten(named, 3)}. Correct the folders."
+        )
     return parts, left_out
 
 
@@ -109,7 +115,9 @@ def _walk(
         if entry.name.startswith(".") or (entry.name.startswith("_") and "=" not in entry.name):
             continue
         if entry.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
-            raise DataError(f"{path}: expected a file inside {root}, found a link that leads out of it. Copy the file there.")
+            raise DataError(
+                f"{path}: expected a file inside {root}, found a link that leads out of it. Copy the file there."
+            )
         if entry.is_dir():
             if entry.is_symlink():
                 continue  # inside the folder: its files are found where they are
@@ -122,7 +130,9 @@ def _walk(
         elif not _is_part(path, kind):
             foreign[str(path.relative_to(root))] += 1
         elif kind == "csv" and not entry.stat().st_size:
-            empty.append(str(path.relative_to(root)))  # Spark writes a file for each of its partitions, whatever it holds
+            empty.append(
+                str(path.relative_to(root))
+            )  # Spark writes a file for each of its partitions, whatever it holds
         else:
             parts.append(TablePart(path, partition))
 
@@ -141,10 +151,14 @@ def has_table_name(path: Path) -> bool:
 def _is_part(path: Path, kind: TableKind) -> bool:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if kind == "parquet":
-        compressed = ".parquet" in suffixes and suffixes[-1] in _PACKED  # read as such, or refused: it may hold rows
+        compressed = (
+            ".parquet" in suffixes and suffixes[-1] in _PACKED
+        )  # read as such, or refused: it may hold rows
         return suffixes[-1:] == [".parquet"] or compressed or content_of(path) == "parquet"
     last = suffixes[-2:-1] if suffixes[-1:] and suffixes[-1] in COMPRESSIONS else suffixes[-1:]
-    return last[:1] in ([suffix] for suffix in TEXT_SUFFIXES) or (not last and path.name.startswith("part-"))
+    return last[:1] in ([suffix] for suffix in TEXT_SUFFIXES) or (
+        not last and path.name.startswith("part-")
+    )
 
 
 def content_of(path: Path) -> str:
@@ -157,7 +171,9 @@ def content_of(path: Path) -> str:
         with path.open("rb") as file:
             head = file.read(4096)
     except OSError as err:
-        raise DataError(f"{path}: cannot be read: {err.strerror or err}. Correct the path or its permissions.") from err
+        raise DataError(
+            f"{path}: cannot be read: {err.strerror or err}. Correct the path or its permissions."
+        ) from err
     if not head:
         return "empty"
     for beginning, name in _BEGINNINGS:

@@ -18,7 +18,14 @@ import numpy.typing as npt
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source, SourceSummary
 from fedpipe.data.sources.cells import CellKind
-from fedpipe.data.sources.checks import check_features, check_ids, check_labels, check_sequences, check_tests, own_path
+from fedpipe.data.sources.checks import (
+    check_features,
+    check_ids,
+    check_labels,
+    check_sequences,
+    check_tests,
+    own_path,
+)
 from fedpipe.data.sources.csv_file import CsvTable, yaml_text
 from fedpipe.data.sources.decode import decode_image, without_equal_channels
 from fedpipe.data.sources.parquet_file import ParquetTable, is_image_type
@@ -30,7 +37,10 @@ SPLIT_COLUMN = "split"
 
 _INDEX = re.compile(r"|Unnamed: \d+(_level_\d+|\.\d+)*|__index_level_\d+__")
 """Names that pandas gives to an index when it writes a table, and to a column without a name when it reads one."""
-_PERHAPS_INDEX = re.compile(r"index|level_\d+|id|idx|row|rows|row_?(id|num|number|names?|index)|rownames?|observation|obs|no|nr", re.I)
+_PERHAPS_INDEX = re.compile(
+    r"index|level_\d+|id|idx|row|rows|row_?(id|num|number|names?|index)|rownames?|observation|obs|no|nr",
+    re.I,
+)
 """Names of columns that are left out if they number the rows."""
 _NUMBERS_WITH_GAPS = re.compile(r"index|level_\d+|id|idx|row_?(id|num|number|index)", re.I)
 """Those of them that are left out as well where the numbers have gaps, as of a part of the rows."""
@@ -104,13 +114,22 @@ def open_table(config: DataConfig, path: Path) -> CsvTable | ParquetTable:
 def table_kind(path: Path) -> str | None:
     """Return the source that reads a file or a folder as a table, `csv` or `parquet`; None if neither does."""
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith((".", "_")))[:1000]
+        files = sorted(
+            file
+            for file in path.rglob("*")
+            if file.is_file() and not file.name.startswith((".", "_"))
+        )[:1000]
         kinds = Counter(filter(None, (table_kind(file) for file in files)))
         return kinds.most_common(1)[0][0] if kinds else None
     content = content_of(path)
     if content == "parquet":
         return "parquet"
-    return "csv" if content in ("text", "gzip", "bzip2", "xz") and path.suffix.lower() not in (".json", ".yaml", ".xml", ".html") else None
+    return (
+        "csv"
+        if content in ("text", "gzip", "bzip2", "xz")
+        and path.suffix.lower() not in (".json", ".yaml", ".xml", ".html")
+        else None
+    )
 
 
 @dataclass(frozen=True)
@@ -145,17 +164,23 @@ def open_features(config: DataConfig, path: Path, columns: Sequence[str] = ()) -
     if columns:
         counts = Counter(table.names)
         given = {config.label_column, config.client_column, SPLIT_COLUMN}
-        surplus = tuple(dict.fromkeys(name for name in table.names if name and name not in names | given))
+        surplus = tuple(
+            dict.fromkeys(name for name in table.names if name and name not in names | given)
+        )
         missing = [name for name in columns if name not in counts]
         if missing:
-            beside = f"; columns that the model does not know: {shorten(surplus)}" if surplus else ""
+            beside = (
+                f"; columns that the model does not know: {shorten(surplus)}" if surplus else ""
+            )
             raise DataError(
                 f"{path}: expected the {len(columns)} columns that the model was trained on, found no {shorten(missing)}{beside}. Add or "
                 "rename them; their order does not matter."
             )
         twins = [name for name in dict.fromkeys(columns) if counts[name] > 1]
         if twins:
-            raise DataError(f"{path}: expected each column once, found {shorten(twins)} twice. Rename or remove one.")
+            raise DataError(
+                f"{path}: expected each column once, found {shorten(twins)} twice. Rename or remove one."
+            )
         places = {name: place for place, name in enumerate(table.names)}
         roles = Roles(None, None, None, tuple(places[name] for name in columns))
     else:
@@ -177,7 +202,9 @@ def _listed(names: Sequence[str]) -> str:
 # What each column is
 
 
-def assign_roles(config: DataConfig, table: CsvTable | ParquetTable, labelled: bool = True) -> Roles:
+def assign_roles(
+    config: DataConfig, table: CsvTable | ParquetTable, labelled: bool = True
+) -> Roles:
     """Return what each column of a table is, by the settings.
 
     Args:
@@ -189,7 +216,11 @@ def assign_roles(config: DataConfig, table: CsvTable | ParquetTable, labelled: b
         DataError: a column that the settings name is not there or there twice, or no column is a feature.
     """
     names = table.names
-    ignored = _matching(config.ignore_columns, names, "ignore_columns", table.path) if labelled else _existing(config.ignore_columns, names)
+    ignored = (
+        _matching(config.ignore_columns, names, "ignore_columns", table.path)
+        if labelled
+        else _existing(config.ignore_columns, names)
+    )
     _refuse_twins(table, ignored)
     places = {name: place for place, name in enumerate(names) if place not in ignored}
     if labelled:
@@ -197,16 +228,24 @@ def assign_roles(config: DataConfig, table: CsvTable | ParquetTable, labelled: b
     label = places.get(config.label_column)
     client = places.get(config.client_column) if config.client_column is not None else None
     if label is not None and label == client:
-        raise DataError(f"data.label_column and data.client_column are both {config.label_column}. Name two columns.")
+        raise DataError(
+            f"data.label_column and data.client_column are both {config.label_column}. Name two columns."
+        )
     split = places.get(SPLIT_COLUMN)
     taken = {label, client, split}
     chosen = _chosen(config, names, table.path, taken, labelled)
-    left_out = [f"columns that data.ignore_columns names: {shorten(names[place] for place in ignored)}"] if ignored else []
+    left_out = (
+        [f"columns that data.ignore_columns names: {shorten(names[place] for place in ignored)}"]
+        if ignored
+        else []
+    )
     others = [place for place in range(len(names)) if place not in ignored and place not in taken]
     if chosen is not None:
         unnamed = [place for place in others if place not in chosen]
         if unnamed:
-            left_out.append(f"columns that data.feature_columns does not name: {shorten(names[place] or '(no name)' for place in unnamed)}")
+            left_out.append(
+                f"columns that data.feature_columns does not name: {shorten(names[place] or '(no name)' for place in unnamed)}"
+            )
         features = [place for place in others if place in chosen]
     else:
         features, reasons = _without_index(table, others)
@@ -231,29 +270,43 @@ def _refuse_twins(table: CsvTable | ParquetTable, ignored: set[int]) -> None:
         places = [str(place + 1) for place, name in enumerate(table.names) if name == twins[0]]
         hint = table.hint_of_header() if isinstance(table, CsvTable) else None
         if hint:
-            raise DataError(f"{table.path}: expected each column's name once, found {shorten(twins)} more than once. {hint}.")
+            raise DataError(
+                f"{table.path}: expected each column's name once, found {shorten(twins)} more than once. {hint}."
+            )
         raise DataError(
             f"{table.path}: expected each column's name once, found {shorten(twins)} more than once ({twins[0]}: columns "
             f"{shorten(places, 3)}). Rename them, or leave them out: data.ignore_columns=[{_listed(twins)}]."
         )
 
 
-def _matching(patterns: Sequence[str] | None, names: Sequence[str], setting: str, path: Path) -> set[int]:
+def _matching(
+    patterns: Sequence[str] | None, names: Sequence[str], setting: str, path: Path
+) -> set[int]:
     """Return the places of the columns that names or patterns name. Raises DataError if one of them names none."""
     found: set[int] = set()
     known = set(names)
     for pattern in patterns or ():
         exact = pattern in known
-        places = [place for place, name in enumerate(names) if (name == pattern if exact else fnmatchcase(name, pattern))]
+        places = [
+            place
+            for place, name in enumerate(names)
+            if (name == pattern if exact else fnmatchcase(name, pattern))
+        ]
         if not places:
-            raise DataError(f"{path}: data.{setting} names {pattern!r}, found no such column among {_near(pattern, names)}")
+            raise DataError(
+                f"{path}: data.{setting} names {pattern!r}, found no such column among {_near(pattern, names)}"
+            )
         found.update(places)
     return found
 
 
 def _existing(patterns: Sequence[str] | None, names: Sequence[str]) -> set[int]:
     patterns = patterns or ()
-    return {place for place, name in enumerate(names) if any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)}
+    return {
+        place
+        for place, name in enumerate(names)
+        if any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)
+    }
 
 
 def _near(name: str, names: Sequence[str]) -> str:
@@ -271,7 +324,9 @@ def _closest(name: str, names: Sequence[str]) -> str | None:
     return match
 
 
-def _refuse_missing(config: DataConfig, table: CsvTable | ParquetTable, places: dict[str, int]) -> None:
+def _refuse_missing(
+    config: DataConfig, table: CsvTable | ParquetTable, places: dict[str, int]
+) -> None:
     """Raise DataError if the table has not the columns of label and client, with the settings that may have been meant."""
     settings = ["label_column", *(["client_column"] if config.client_column is not None else [])]
     missing = [setting for setting in settings if getattr(config, setting) not in places]
@@ -280,34 +335,50 @@ def _refuse_missing(config: DataConfig, table: CsvTable | ParquetTable, places: 
     names = [getattr(config, setting) for setting in missing]
     for setting, name in zip(missing, names, strict=True):
         if name in table.names:
-            raise DataError(f"{table.path}: data.{setting}={name} is left out by data.ignore_columns. Correct one of them.")
+            raise DataError(
+                f"{table.path}: data.{setting}={name} is left out by data.ignore_columns. Correct one of them."
+            )
     remedies = []
     for setting, name in zip(missing, names, strict=True):
         close = _closest(name, table.names)
         if close:
             remedies.append(f"Did you mean data.{setting}={yaml_text(close)}?")
         elif setting == "client_column":
-            remedies.append("Name the column of clients in data.client_column, or set it to null: then data.partition makes clients.")
+            remedies.append(
+                "Name the column of clients in data.client_column, or set it to null: then data.partition makes clients."
+            )
         else:
             remedies.append("Name the column of labels in data.label_column.")
     hint = table.hint_of_header() if isinstance(table, CsvTable) else None
-    said = " and ".join(f"{name} (data.{setting})" for setting, name in zip(missing, names, strict=True))
+    said = " and ".join(
+        f"{name} (data.{setting})" for setting, name in zip(missing, names, strict=True)
+    )
     shown = shorten(known[:60] or "(no name)" for known in table.names)
     remedy = f"{hint}." if hint else " ".join(remedies)
     raise DataError(f"{table.path}: expected a column {said}, found {shown}. {remedy}")
 
 
-def _chosen(config: DataConfig, names: Sequence[str], path: Path, taken: set[int | None], labelled: bool) -> set[int] | None:
+def _chosen(
+    config: DataConfig, names: Sequence[str], path: Path, taken: set[int | None], labelled: bool
+) -> set[int] | None:
     if config.feature_columns is None:
         return None
-    chosen = _matching(config.feature_columns, names, "feature_columns", path) if labelled else _existing(config.feature_columns, names)
+    chosen = (
+        _matching(config.feature_columns, names, "feature_columns", path)
+        if labelled
+        else _existing(config.feature_columns, names)
+    )
     named = [names[place] for place in chosen & taken if names[place] in config.feature_columns]
     if named:
-        raise DataError(f"{path}: data.feature_columns names {shorten(named)}, which is client, label or split. Remove it there.")
+        raise DataError(
+            f"{path}: data.feature_columns names {shorten(named)}, which is client, label or split. Remove it there."
+        )
     return chosen - taken
 
 
-def _without_index(table: CsvTable | ParquetTable, places: list[int]) -> tuple[list[int], list[str]]:
+def _without_index(
+    table: CsvTable | ParquetTable, places: list[int]
+) -> tuple[list[int], list[str]]:
     """Leave out the columns that number the rows: pandas writes its index so, and it tells the label where rows are sorted by it."""
     written = set(table.index) if isinstance(table, ParquetTable) else set()
     index = [place for place in places if place in written or _INDEX.fullmatch(table.names[place])]
@@ -316,14 +387,18 @@ def _without_index(table: CsvTable | ParquetTable, places: list[int]) -> tuple[l
         place
         for place in others
         if _PERHAPS_INDEX.fullmatch(table.names[place])
-        and table.numbers_rows(place, gaps=_NUMBERS_WITH_GAPS.fullmatch(table.names[place]) is not None)
+        and table.numbers_rows(
+            place, gaps=_NUMBERS_WITH_GAPS.fullmatch(table.names[place]) is not None
+        )
     ]
     left_out = []
     if index:
         shown = shorten(table.names[place] or f"(no name, column {place + 1})" for place in index)
         left_out.append(f"columns of row numbers or names, such as pandas' index: {shown}")
     if counting:
-        left_out.append(f"columns that number the rows: {shorten(table.names[place] for place in counting)}")
+        left_out.append(
+            f"columns that number the rows: {shorten(table.names[place] for place in counting)}"
+        )
     return [place for place in others if place not in counting], left_out
 
 
@@ -380,8 +455,12 @@ class _Reader:
         roles = self._roles
         for rows in self.rows():
             y = self._checked(check_labels, rows, roles.label)
-            clients = self._checked(check_ids, rows, roles.client) if roles.client is not None else None
-            marks = self._checked(check_tests, rows, roles.split) if roles.split is not None else None
+            clients = (
+                self._checked(check_ids, rows, roles.client) if roles.client is not None else None
+            )
+            marks = (
+                self._checked(check_tests, rows, roles.split) if roles.split is not None else None
+            )
             yield Batch(rows.x, y, clients, marks)
 
     def _checked(self, check: Any, rows: _Rows, place: int | None) -> Any:
@@ -392,19 +471,29 @@ class _Reader:
             name = "" if place is None else self._table.names[place]
 
             def located(match: re.Match[str]) -> str:
-                row = self._where(rows.part, int(match[1])) if isinstance(self._table, CsvTable) else match[0]
+                row = (
+                    self._where(rows.part, int(match[1]))
+                    if isinstance(self._table, CsvTable)
+                    else match[0]
+                )
                 return f"{row}, column {name}"
 
             raise DataError(re.sub(r"row (\d+) \(the first row is 1\)", located, str(err))) from err
 
     def rows(self) -> Iterator[_Rows]:
         """Yield the rows with their features. Raises DataError."""
-        chunks = self._csv_rows(self._table) if isinstance(self._table, CsvTable) else self._parquet_rows(self._table)
+        chunks = (
+            self._csv_rows(self._table)
+            if isinstance(self._table, CsvTable)
+            else self._parquet_rows(self._table)
+        )
         for rows in chunks:
             self._watch(rows.x)
             yield rows
         if not self._done:
-            raise DataError(f"{self._table.path}: expected rows below the header, found none. Correct data.path or the file.")
+            raise DataError(
+                f"{self._table.path}: expected rows below the header, found none. Correct data.path or the file."
+            )
 
     def _csv_rows(self, table: CsvTable) -> Iterator[_Rows]:
         roles = self._roles
@@ -436,7 +525,12 @@ class _Reader:
                 self._form = f"sequences in the column {self._names[0]}"
             elif not _is_number(columns[0][1].type):
                 self._form = f"lists of {' x '.join(map(str, x.shape[1:]))} numbers in the column {self._names[0]}"
-            yield _Rows(chunk.part, chunk.first_row, x, {place: chunk.columns[place].to_pylist() for place in roles.given})
+            yield _Rows(
+                chunk.part,
+                chunk.first_row,
+                x,
+                {place: chunk.columns[place].to_pylist() for place in roles.given},
+            )
 
     def _image_rows(self, table: ParquetTable) -> Iterator[_Rows]:
         place = self._roles.features[0]
@@ -452,7 +546,11 @@ class _Reader:
                 pixels = decode_image(_image_bytes(cell.as_py(), where), where, most)
                 if shape is None:
                     plain = without_equal_channels(pixels)
-                    shape = plain.shape if plain is pixels or self._all_grey(table, place, most) else pixels.shape
+                    shape = (
+                        plain.shape
+                        if plain is pixels or self._all_grey(table, place, most)
+                        else pixels.shape
+                    )
                 if len(shape) == 2:
                     pixels = without_equal_channels(pixels)
                 if pixels.shape != shape:
@@ -461,10 +559,20 @@ class _Reader:
                     )
                 images.append(pixels)
                 if (len(images) + 1) * pixels.nbytes > most:
-                    yield _Rows(chunk.part, chunk.first_row + start, np.stack(images), _sliced(values, start, len(images)))
+                    yield _Rows(
+                        chunk.part,
+                        chunk.first_row + start,
+                        np.stack(images),
+                        _sliced(values, start, len(images)),
+                    )
                     start, images = start + len(images), []
             if images:
-                yield _Rows(chunk.part, chunk.first_row + start, np.stack(images), _sliced(values, start, len(images)))
+                yield _Rows(
+                    chunk.part,
+                    chunk.first_row + start,
+                    np.stack(images),
+                    _sliced(values, start, len(images)),
+                )
         self._form = f"images of {_size(shape or ())} in the column {self._names[0]}"
 
     def _all_grey(self, table: ParquetTable, place: int, most: int) -> bool:
@@ -472,12 +580,24 @@ class _Reader:
         for chunk in table.chunks([place]):
             for number, cell in enumerate(chunk.columns[place]):
                 where = f"{chunk.part.path}, row {chunk.first_row + number}, column {table.names[place]}"
-                if without_equal_channels(decode_image(_image_bytes(cell.as_py(), where), where, most)).ndim == 3:
+                if (
+                    without_equal_channels(
+                        decode_image(_image_bytes(cell.as_py(), where), where, most)
+                    ).ndim
+                    == 3
+                ):
                     return False
         return True
 
     def _numbers(self, part: TablePart, row: int, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return checked_columns(self._config, self._names, x, f"{part.path}", lambda number: self._where(part, number), row)
+        return checked_columns(
+            self._config,
+            self._names,
+            x,
+            f"{part.path}",
+            lambda number: self._where(part, number),
+            row,
+        )
 
     def _where(self, part: TablePart, row: int) -> str:
         return self._table.where(part, row) if isinstance(self._table, CsvTable) else f"row {row}"
@@ -491,10 +611,13 @@ class _Reader:
         self._done += len(x)
 
     def _look_at_texts(self, texts: Sequence[str]) -> None:
-        self._texts_like_files = self._texts_like_files and all(map(_IMAGE_FILE.fullmatch, texts[:100]))
+        self._texts_like_files = self._texts_like_files and all(
+            map(_IMAGE_FILE.fullmatch, texts[:100])
+        )
         if self._texts_like_lists:
             self._texts_like_lists = all(
-                re.fullmatch(r"[\[(]?\s*-?[\d.]+([\s,;]+-?[\d.]+)+\s*[\])]?", text[:10_000]) for text in texts[:100]
+                re.fullmatch(r"[\[(]?\s*-?[\d.]+([\s,;]+-?[\d.]+)+\s*[\])]?", text[:10_000])
+                for text in texts[:100]
             )
 
     def summary(self) -> SourceSummary:
@@ -518,7 +641,10 @@ class _Reader:
                 "the bytes of the images into Parquet"
             )
         count = len(roles.features)
-        form = self._form or f"{count:,} column{'s' if count != 1 else ''} of numbers: {shorten(self._names, 5)}"
+        form = (
+            self._form
+            or f"{count:,} column{'s' if count != 1 else ''} of numbers: {shorten(self._names, 5)}"
+        )
         about = []
         for title, place in (("label", roles.label), ("client", roles.client)):
             if place is not None:
@@ -551,7 +677,9 @@ def _image_bytes(cell: Any, where: str) -> bytes:
             )
         cell = cell.get("bytes")
     if cell is None:
-        raise DataError(f"{where}: expected an image, found no value. Fill it in or remove the row.")
+        raise DataError(
+            f"{where}: expected an image, found no value. Fill it in or remove the row."
+        )
     return bytes(cell)
 
 
@@ -562,7 +690,12 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def checked_columns(
-    config: DataConfig, names: Sequence[str], x: npt.NDArray[Any], where: str, row_name: Any, first_row: int
+    config: DataConfig,
+    names: Sequence[str],
+    x: npt.NDArray[Any],
+    where: str,
+    row_name: Any,
+    first_row: int,
 ) -> npt.NDArray[Any]:
     """Return `check_features` of columns of numbers; its errors name the column and the value.
 
@@ -603,7 +736,9 @@ def checked_columns(
         ) from err
 
 
-def features_of(config: DataConfig, path: Path, columns: list[tuple[str, Any]], row: int) -> npt.NDArray[Any] | list[npt.NDArray[np.int32]]:
+def features_of(
+    config: DataConfig, path: Path, columns: list[tuple[str, Any]], row: int
+) -> npt.NDArray[Any] | list[npt.NDArray[np.int32]]:
     """Return a vector for each row, from a column of numbers each or from one column of lists (fixed size) or a sequence for each
     row, from one column of lists or of texts.
 
@@ -614,7 +749,9 @@ def features_of(config: DataConfig, path: Path, columns: list[tuple[str, Any]], 
         row: number of the first row, for errors; the file's first row is 1.
     """
     if not columns:
-        raise DataError(f"{path}: expected columns of features beside client and label, found none. Add them.")
+        raise DataError(
+            f"{path}: expected columns of features beside client and label, found none. Add them."
+        )
     missing = next(((name, column) for name, column in columns if column.null_count), None)
     if missing is not None:
         gap = row + missing[1].is_null().index(True).as_py()
@@ -625,7 +762,9 @@ def features_of(config: DataConfig, path: Path, columns: list[tuple[str, Any]], 
     if len(columns) == 1 and _is_list(columns[0][1].type):
         return _lists(config, path, *columns[0], row)
     if len(columns) == 1 and _is_tensor(columns[0][1].type):
-        return check_features(columns[0][1].to_numpy_ndarray(), path, row, config.feature_dtype, counted_from=1)
+        return check_features(
+            columns[0][1].to_numpy_ndarray(), path, row, config.feature_dtype, counted_from=1
+        )
     if len(columns) == 1 and _is_text(columns[0][1].type):
         return check_sequences(columns[0][1].to_pylist(), path, row, 1)
     others = [(name, str(column.type)) for name, column in columns if not _is_number(column.type)]
@@ -635,8 +774,16 @@ def features_of(config: DataConfig, path: Path, columns: list[tuple[str, Any]], 
             f"{path}: expected features that are numbers, found {shown}. Leave them out with data.ignore_columns=["
             f"{_listed([name for name, _ in others])}], or encode them as numbers."
         )
-    x = np.stack([np.asarray(_plain_numbers(column).to_numpy(zero_copy_only=False)) for _, column in columns], axis=1)
-    return checked_columns(config, [name for name, _ in columns], x, str(path), lambda number: f"row {number}", row)
+    x = np.stack(
+        [
+            np.asarray(_plain_numbers(column).to_numpy(zero_copy_only=False))
+            for _, column in columns
+        ],
+        axis=1,
+    )
+    return checked_columns(
+        config, [name for name, _ in columns], x, str(path), lambda number: f"row {number}", row
+    )
 
 
 def _plain_numbers(column: Any) -> Any:
@@ -645,16 +792,22 @@ def _plain_numbers(column: Any) -> Any:
     return column.cast(pa.float64()) if pa.types.is_decimal(column.type) else column
 
 
-def _lists(config: DataConfig, path: Path, name: str, column: Any, row: int) -> npt.NDArray[Any] | list[npt.NDArray[np.int32]]:
+def _lists(
+    config: DataConfig, path: Path, name: str, column: Any, row: int
+) -> npt.NDArray[Any] | list[npt.NDArray[np.int32]]:
     """Return a column of lists: of whole numbers in lists of variable size as sequences, of anything else as vectors of one length."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     inner, values = column.type.value_type, column.flatten()
     if _is_list(inner):
-        return check_features(_arrays(path, name, column, row), path, row, config.feature_dtype, counted_from=1)
+        return check_features(
+            _arrays(path, name, column, row), path, row, config.feature_dtype, counted_from=1
+        )
     if not _is_number(inner) or values.null_count:
-        raise DataError(f"{path}: expected lists of numbers without gaps in {name}, found {column.type} or a gap from row {row} on.")
+        raise DataError(
+            f"{path}: expected lists of numbers without gaps in {name}, found {column.type} or a gap from row {row} on."
+        )
     whole = pa.types.is_integer(inner)
     sizes = pc.list_value_length(column).to_numpy(zero_copy_only=False)
     flat = values.to_numpy(zero_copy_only=False)
@@ -672,7 +825,14 @@ def _lists(config: DataConfig, path: Path, name: str, column: Any, row: int) -> 
             "differ in length, others may not. Pad them."
         )
     kept = np.uint8 if pa.types.is_uint8(inner) else np.int64 if whole else np.float64
-    return check_features(flat.reshape(len(column), lengths[0]).astype(kept), path, row, config.feature_dtype, tokens=True, counted_from=1)
+    return check_features(
+        flat.reshape(len(column), lengths[0]).astype(kept),
+        path,
+        row,
+        config.feature_dtype,
+        tokens=True,
+        counted_from=1,
+    )
 
 
 def _arrays(path: Path, name: str, column: Any, row: int) -> npt.NDArray[Any]:
@@ -691,7 +851,9 @@ def _arrays(path: Path, name: str, column: Any, row: int) -> npt.NDArray[Any]:
         column, kind = column.flatten(), kind.value_type
     if not _is_number(kind) or column.null_count:
         found = "values that are missing (null)" if _is_number(kind) else str(kind)
-        raise DataError(f"{path}: expected lists in lists of numbers in {name}, found {found} from row {row} on. Correct them.")
+        raise DataError(
+            f"{path}: expected lists in lists of numbers in {name}, found {found} from row {row} on. Correct them."
+        )
     return np.asarray(_plain_numbers(column).to_numpy(zero_copy_only=False)).reshape(shape)
 
 
@@ -704,7 +866,9 @@ def _is_tensor(kind: Any) -> bool:
 def _is_list(kind: Any) -> bool:
     import pyarrow as pa
 
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+    return bool(
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
 
 
 def _is_text(kind: Any) -> bool:
@@ -716,4 +880,9 @@ def _is_text(kind: Any) -> bool:
 def _is_number(kind: Any) -> bool:
     import pyarrow as pa
 
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind))
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_decimal(kind)
+    )

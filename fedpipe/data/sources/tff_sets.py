@@ -39,13 +39,21 @@ def open_emnist(config: DataConfig, project: Path) -> Source:
         DataError: the file is not there and cannot be downloaded, or it is damaged.
     """
     path = fetch("emnist", cache_dir(config, project))
-    return Source(lambda: _both_splits("emnist", path, config.clients, "pixels", only_digits=True), 10, "background=1.0")
+    return Source(
+        lambda: _both_splits("emnist", path, config.clients, "pixels", only_digits=True),
+        10,
+        "background=1.0",
+    )
 
 
 def open_emnist62(config: DataConfig, project: Path) -> Source:
     """Return digits and letters, otherwise as `open_emnist`."""
     path = fetch("emnist", cache_dir(config, project))
-    return Source(lambda: _both_splits("emnist", path, config.clients, "pixels", only_digits=False), 62, "background=1.0")
+    return Source(
+        lambda: _both_splits("emnist", path, config.clients, "pixels", only_digits=False),
+        62,
+        "background=1.0",
+    )
 
 
 def open_cifar100(config: DataConfig, project: Path) -> Source:
@@ -61,27 +69,39 @@ def open_synthetic(config: DataConfig, project: Path) -> Source:  # noqa: ARG001
         import tensorflow_federated as tff
 
         clients = tff.simulation.datasets.emnist.get_synthetic()
-        yield from _pixels(_read(clients, sorted(clients.client_ids)[: config.clients], "pixels", None))
+        yield from _pixels(
+            _read(clients, sorted(clients.client_ids)[: config.clients], "pixels", None)
+        )
 
     return Source(batches, 10, "background=1.0")
 
 
 def cache_dir(config: DataConfig, project: Path) -> Path:
     """Return the folder of downloaded files."""
-    return Path.home() / ".tff" if config.cache_dir is None else project / Path(config.cache_dir).expanduser()
+    return (
+        Path.home() / ".tff"
+        if config.cache_dir is None
+        else project / Path(config.cache_dir).expanduser()
+    )
 
 
-def _both_splits(name: str, path: Path, clients: int | None, feature: str, **options: bool) -> Iterator[Batch]:
+def _both_splits(
+    name: str, path: Path, clients: int | None, feature: str, **options: bool
+) -> Iterator[Batch]:
     import tensorflow_federated as tff
 
     with damaged_is_an_error(name, path):
-        train, test = getattr(tff.simulation.datasets, name).load_data(cache_dir=str(path.parent), **options)
+        train, test = getattr(tff.simulation.datasets, name).load_data(
+            cache_dir=str(path.parent), **options
+        )
         ids = sorted(train.client_ids)[:clients]
         tested = set(test.client_ids)
 
         def both() -> Iterator[Batch]:
             yield from _read(train, ids, feature, False)
-            yield from _read(test, [client_id for client_id in ids if client_id in tested], feature, True)
+            yield from _read(
+                test, [client_id for client_id in ids if client_id in tested], feature, True
+            )
 
         yield from _pixels(both())
 
@@ -94,15 +114,24 @@ def damaged_is_an_error(name: str, path: Path) -> Iterator[None]:
 
     try:
         yield
-    except (tf.errors.OpError, sqlite3.Error, ValueError, tff.simulation.datasets.sql_client_data.DatabaseFormatError) as err:
-        raise DataError(f"data.source={name}: {path} is damaged or not {name}: {_one_line(err)}. Delete it and prepare again.") from err
+    except (
+        tf.errors.OpError,
+        sqlite3.Error,
+        ValueError,
+        tff.simulation.datasets.sql_client_data.DatabaseFormatError,
+    ) as err:
+        raise DataError(
+            f"data.source={name}: {path} is damaged or not {name}: {_one_line(err)}. Delete it and prepare again."
+        ) from err
 
 
 def _read(clients: Any, ids: Sequence[str], feature: str, is_test: bool | None) -> Iterator[Batch]:
     import tensorflow as tf
 
     def client_examples(client_id: Any) -> Any:
-        return clients.serializable_dataset_fn(client_id).map(lambda example: (client_id, example[feature], example["label"]))
+        return clients.serializable_dataset_fn(client_id).map(
+            lambda example: (client_id, example[feature], example["label"])
+        )
 
     if not ids:
         return
@@ -118,7 +147,11 @@ def _pixels(batches: Iterator[Batch]) -> Iterator[Batch]:
     for batch in batches:
         x = np.asarray(batch.x)
         if convert is None:
-            convert = exact_uint8 if exact_uint8(x).dtype == np.uint8 and x.dtype != np.uint8 else np.asarray
+            convert = (
+                exact_uint8
+                if exact_uint8(x).dtype == np.uint8 and x.dtype != np.uint8
+                else np.asarray
+            )
         converted = convert(x)
         if convert is exact_uint8 and converted.dtype != np.uint8:
             raise ValueError("features that are k / 255 at first and other numbers later")

@@ -24,7 +24,12 @@ RATES = ("0.01", "0.05")
 # A browser for pages of this machine: no GPU, nothing fetched from elsewhere, and no sandbox, which root cannot have.
 _FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--force-color-profile=srgb"),
+    *(
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--force-color-profile=srgb",
+    ),
 ]
 _DRAWN_MILLISECONDS = 60_000
 
@@ -54,10 +59,15 @@ def site(make_user: Callable[..., Any]) -> Iterator[Site]:
     names[1] = (*names[1], "-S", "cohort.strategy=uniform")
     first, second = (user.train(*options) for options in names)
     environment = {**ui_environment(user.project), **user.environment()}
-    environment |= {"MLFLOW_BACKEND_STORE_URI": f"sqlite:///{user.project}/mlflow.db", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment |= {
+        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{user.project}/mlflow.db",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
     address = f"http://127.0.0.1:{port}"
     log = user.home / "mlflow.log"
-    with program(log, *ui_command(user.project, port), env=environment, cwd=user.project) as process:
+    with program(
+        log, *ui_command(user.project, port), env=environment, cwd=user.project
+    ) as process:
         wait_for("MLflow's UI", lambda: answers(f"{address}/health"), process, log)
         yield Site(user, (first, second), address)
 
@@ -74,7 +84,9 @@ def browser() -> Iterator[Any]:
     """Chromium; what a test opens in it is its own."""
     program = shutil.which("chromium")
     if program is None:
-        pytest.fail("expected Debian's Chromium on the PATH, found none. `apt-get install chromium`.")
+        pytest.fail(
+            "expected Debian's Chromium on the PATH, found none. `apt-get install chromium`."
+        )
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -90,7 +102,14 @@ class Watched:
         self.page, self.requests, self.complaints = page, list[str](), list[str]()
         page.set_default_timeout(_DRAWN_MILLISECONDS)
         page.on("request", lambda request: self.requests.append(request.url))
-        page.on("console", lambda message: self.complaints.append(message.text) if message.type in ("error", "warning") else None)
+        page.on(
+            "console",
+            lambda message: (
+                self.complaints.append(message.text)
+                if message.type in ("error", "warning")
+                else None
+            ),
+        )
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
 
@@ -100,7 +119,11 @@ def open_page(browser: Any) -> Iterator[Callable[..., Watched]]:
     contexts = []
 
     def open_one(
-        address: str, width: int = 1280, height: int = 900, before: Callable[[Any], None] | None = None, **options: Any
+        address: str,
+        width: int = 1280,
+        height: int = 900,
+        before: Callable[[Any], None] | None = None,
+        **options: Any,
     ) -> Watched:
         contexts.append(browser.new_context(viewport={"width": width, "height": height}, **options))
         watched = Watched(contexts[-1].new_page())
@@ -121,7 +144,9 @@ def keep_picture(tmp_path: Path) -> Callable[[str, bytes], None]:
     def keep(name: str, picture: bytes) -> None:
         assert picture.startswith(b"\x89PNG")
         assert len(picture) < MAX_BYTES, f"{name}: {len(picture)} bytes: make the viewport smaller"
-        folder = ROOT / "docs" / "pictures" if os.environ.get("FEDPIPE_WRITE_PICTURES") else tmp_path
+        folder = (
+            ROOT / "docs" / "pictures" if os.environ.get("FEDPIPE_WRITE_PICTURES") else tmp_path
+        )
         (folder / f"{name}.png").write_bytes(picture)
 
     return keep

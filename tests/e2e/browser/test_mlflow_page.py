@@ -20,12 +20,18 @@ def no_assistant(page: Any) -> None:
     )
 
 
-def test_two_runs_are_compared_by_round(site: Any, open_page: Callable[..., Any], keep_picture: Callable[[str, bytes], None]) -> None:
-    watched = open_page(f"{site.mlflow}/#/experiments/1/runs?compareRunsMode=CHART", 1640, 690, before=no_assistant)
+def test_two_runs_are_compared_by_round(
+    site: Any, open_page: Callable[..., Any], keep_picture: Callable[[str, bytes], None]
+) -> None:
+    watched = open_page(
+        f"{site.mlflow}/#/experiments/1/runs?compareRunsMode=CHART", 1640, 690, before=no_assistant
+    )
     page = watched.page
     # Room for the charts: menu and list of runs are folded, the legends name the runs.
     page.get_by_role("button", name="Toggle sidebar").click()
-    page.locator("[data-component-id='mlflow.experiment_page.table_resizer.collapse']").dispatch_event("click")
+    page.locator(
+        "[data-component-id='mlflow.experiment_page.table_resizer.collapse']"
+    ).dispatch_event("click")
     section = page.get_by_role("button").filter(has_text=re.compile(r"^test\s*\("))
     section.get_by_test_id("experiment-view-compare-runs-add-chart").click()
     page.get_by_role("menuitem", name="Difference view").click()
@@ -37,7 +43,9 @@ def test_two_runs_are_compared_by_round(site: Any, open_page: Callable[..., Any]
     page.get_by_placeholder("Search metric charts").fill("^test/(accuracy|loss)|differs")
     page.get_by_text("client.learning_rate").wait_for()
     page.get_by_text("cohort.strategy").wait_for()
-    page.wait_for_function("document.querySelectorAll('.scatterlayer').length == 2 && document.querySelectorAll('.js-line').length >= 4")
+    page.wait_for_function(
+        "document.querySelectorAll('.scatterlayer').length == 2 && document.querySelectorAll('.js-line').length >= 4"
+    )
     page.get_by_placeholder("Search metric charts").blur()
     page.mouse.move(0, 0)
     page.wait_for_timeout(_SETTLE_MILLISECONDS)

@@ -28,19 +28,27 @@ def reports(site: Any) -> dict[str, str]:
 
 @pytest.mark.parametrize("which", ["one", "both"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_loads_nothing_and_every_text_can_be_read(reports: Any, open_page: Callable[..., Any], which: str, scheme: str) -> None:
+def test_it_loads_nothing_and_every_text_can_be_read(
+    reports: Any, open_page: Callable[..., Any], which: str, scheme: str
+) -> None:
     watched = open_page(reports[which], color_scheme=scheme)
     page = watched.page
     for details in page.locator("summary").all():
         details.click()
     assert page.evaluate(_CONTRASTS) == []
-    dark = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).every(part => part < 64)")
+    dark = page.evaluate(
+        "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).every(part => part < 64)"
+    )
     assert dark == (scheme == "dark")
-    assert watched.requests == [reports[which]] + [address for address in watched.requests[1:] if address.startswith("data:")]
+    assert watched.requests == [reports[which]] + [
+        address for address in watched.requests[1:] if address.startswith("data:")
+    ]
     assert watched.complaints == []
 
 
-def test_the_run_logged_the_same_page(site: Any, reports: Any, open_page: Callable[..., Any]) -> None:
+def test_the_run_logged_the_same_page(
+    site: Any, reports: Any, open_page: Callable[..., Any]
+) -> None:
     """Every run has its report among its artifacts; it differs from a later one in when the run ended alone."""
     kept = Path(site.user.project / ".fedpipe" / "runs" / "rate-0.05" / "report.html").read_text()
     later = Path(reports["one"].removeprefix("file://")).read_text()
@@ -74,7 +82,9 @@ def test_by_keyboard_alone(reports: Any, open_page: Callable[..., Any]) -> None:
     closed = [words for tag, words, _ in seen if tag == "SUMMARY"]
     assert len(closed) == page.locator("summary").count() >= 7
     links = [words for tag, words, _ in seen if tag == "A"]
-    assert len(links) == page.locator("main a").count() == 4, "Prefect's and MLflow's page of both runs"
+    assert len(links) == page.locator("main a").count() == 4, (
+        "Prefect's and MLflow's page of both runs"
+    )
     summary = page.locator("summary").first
     summary.focus()
     page.keyboard.press("Enter")
@@ -82,14 +92,20 @@ def test_by_keyboard_alone(reports: Any, open_page: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("which", ["one", "both"])
-def test_on_a_phone_nothing_is_wider_than_the_screen(reports: Any, open_page: Callable[..., Any], which: str) -> None:
+def test_on_a_phone_nothing_is_wider_than_the_screen(
+    reports: Any, open_page: Callable[..., Any], which: str
+) -> None:
     page = open_page(reports[which], 360, 800).page
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_on_paper(reports: Any, open_page: Callable[..., Any], tmp_path: Path) -> None:
     page = open_page(reports["one"], color_scheme="dark").page
-    pdf = page.pdf(format="A4", print_background=True, margin=dict.fromkeys(("top", "bottom", "left", "right"), "15mm"))
+    pdf = page.pdf(
+        format="A4",
+        print_background=True,
+        margin=dict.fromkeys(("top", "bottom", "left", "right"), "15mm"),
+    )
     (tmp_path / "report.pdf").write_bytes(pdf)
     assert pdf.startswith(b"%PDF")
     assert 2 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 14
@@ -100,7 +116,9 @@ def test_on_paper(reports: Any, open_page: Callable[..., Any], tmp_path: Path) -
         assert table.is_visible(), "what is folded on the screen is printed"
 
 
-def test_its_picture(reports: Any, open_page: Callable[..., Any], keep_picture: Callable[[str, bytes], None]) -> None:
+def test_its_picture(
+    reports: Any, open_page: Callable[..., Any], keep_picture: Callable[[str, bytes], None]
+) -> None:
     page = open_page(reports["one"], 1240, 1400).page
     assert page.locator("figure").count() >= 8
     keep_picture("report", page.screenshot())

@@ -58,18 +58,32 @@ class Built:
 
 
 class Builder(Protocol):
-    def __call__(self, clients: Clients, settings: Mapping[str, Any] | None = None, aggregation: Aggregation | None = None) -> Built: ...
+    def __call__(
+        self,
+        clients: Clients,
+        settings: Mapping[str, Any] | None = None,
+        aggregation: Aggregation | None = None,
+    ) -> Built: ...
 
 
 @pytest.fixture
 def build(tff_runtime: Runtime, tmp_path: Path, softmax: ModelSpec) -> Builder:
     """Return a function that builds `FedAvg` from clients, settings that differ from the defaults, and an aggregation."""
 
-    def make(clients: Clients, settings: Mapping[str, Any] | None = None, aggregation: Aggregation | None = None) -> Built:
-        config = Config.model_validate({"runtime": {"groups": 2 if aggregation is None else None}} | dict(settings or {}))
+    def make(
+        clients: Clients,
+        settings: Mapping[str, Any] | None = None,
+        aggregation: Aggregation | None = None,
+    ) -> Built:
+        config = Config.model_validate(
+            {"runtime": {"groups": 2 if aggregation is None else None}} | dict(settings or {})
+        )
         dtype = next(iter(clients.data.values())).x.dtype
         cache = ResidentCache(tmp_path, clients, [str(dtype)], max_bytes=10**9)
-        return Built(FedAvg(config, build_client_work(config, softmax, dtype), aggregation or mean(), cache), tff_runtime)
+        return Built(
+            FedAvg(config, build_client_work(config, softmax, dtype), aggregation or mean(), cache),
+            tff_runtime,
+        )
 
     return make
 
@@ -78,15 +92,23 @@ def build(tff_runtime: Runtime, tmp_path: Path, softmax: ModelSpec) -> Builder:
 def recipe(softmax: ModelSpec, tmp_path: Path) -> Callable[..., tuple[Config, Recipe]]:
     """Return a function from the name of an algorithm and other settings to the settings and the recipe."""
 
-    def make(name: str, settings: Mapping[str, Any] | None = None, clients: Any = None) -> tuple[Config, Recipe]:
+    def make(
+        name: str, settings: Mapping[str, Any] | None = None, clients: Any = None
+    ) -> tuple[Config, Recipe]:
         population: Any = SimpleNamespace(
             manifest=SimpleNamespace(feature_dtype="uint8", variable_length=False),
             participating=lambda: sorted(clients.data if clients else SIZES),
-            examples=lambda client_id, _split: clients.examples(client_id),  # they are tested on what they train on
+            examples=lambda client_id, _split: clients.examples(
+                client_id
+            ),  # they are tested on what they train on
             central_test=lambda: next(iter((clients or Clients(SIZES)).data.values())),
         )
-        values = ({} if ALGORITHMS[name].ignored("runtime.groups") else {"runtime": {"groups": 2}}) | dict(settings or {})
-        config = Config.model_validate(values | {"algorithm": {"name": name, **values.get("algorithm", {})}})
+        values = (
+            {} if ALGORITHMS[name].ignored("runtime.groups") else {"runtime": {"groups": 2}}
+        ) | dict(settings or {})
+        config = Config.model_validate(
+            values | {"algorithm": {"name": name, **values.get("algorithm", {})}}
+        )
         return config, load(ALGORITHMS[name].where)(Run(config, softmax, population, tmp_path))
 
     return make
@@ -96,12 +118,16 @@ def recipe(softmax: ModelSpec, tmp_path: Path) -> Callable[..., tuple[Config, Re
 def make(recipe: Any, tmp_path: Path) -> Callable[..., Any]:
     """Return a function that builds a named algorithm from its recipe, on clients; as `kind`, or as `FedAvg`."""
 
-    def algorithm(name: str, clients: Clients, settings: Mapping[str, Any] | None = None, kind: Any = None) -> Any:
+    def algorithm(
+        name: str, clients: Clients, settings: Mapping[str, Any] | None = None, kind: Any = None
+    ) -> Any:
         config, built = recipe(name, settings, clients)
         cache = ResidentCache(tmp_path, clients, [str(id(clients))], max_bytes=10**9)
         if kind is FedAvgInProcess:
             return FedAvgInProcess(config, built.work, cache, built.server_optimizer)
-        return (built.algorithm or FedAvg)(config, built.work, built.aggregation, cache, built.server_optimizer)
+        return (built.algorithm or FedAvg)(
+            config, built.work, built.aggregation, cache, built.server_optimizer
+        )
 
     return algorithm
 
@@ -110,7 +136,14 @@ def make(recipe: Any, tmp_path: Path) -> Callable[..., Any]:
 def after(tff_runtime: Runtime) -> Callable[..., Any]:
     """Return a function that runs rounds and returns the state after them."""
 
-    def run(algorithm: Any, rounds: int, cohort: tuple[str, ...], state: Any = None, first: int = 1, call: Any = tff_runtime.call) -> Any:
+    def run(
+        algorithm: Any,
+        rounds: int,
+        cohort: tuple[str, ...],
+        state: Any = None,
+        first: int = 1,
+        call: Any = tff_runtime.call,
+    ) -> Any:
         state = call(algorithm.initialize) if state is None else state
         for number in range(first, first + rounds):
             state = call(algorithm.next, state, number, cohort).state
@@ -151,13 +184,20 @@ def numpy_fedavg(
     """FedAvg on softmax regression in float64, batches of 20: the mean of the clients' weights, each round."""
     server = [np.zeros((784, 10)), np.zeros(10)]
     for cohort in cohorts:
-        trained = [numpy_client(clients.examples(client_id), server, rate, epochs, max_steps) for client_id in cohort]
+        trained = [
+            numpy_client(clients.examples(client_id), server, rate, epochs, max_steps)
+            for client_id in cohort
+        ]
         shares = [len(clients.examples(client_id)) if weighted else 1 for client_id in cohort]
-        server = [np.average([weights[i] for weights in trained], axis=0, weights=shares) for i in (0, 1)]
+        server = [
+            np.average([weights[i] for weights in trained], axis=0, weights=shares) for i in (0, 1)
+        ]
     return {"kernel": server[0], "bias": server[1]}
 
 
-def numpy_client(examples: Examples, server: list[Any], rate: float, epochs: int, max_steps: int | None) -> list[Any]:
+def numpy_client(
+    examples: Examples, server: list[Any], rate: float, epochs: int, max_steps: int | None
+) -> list[Any]:
     """SGD: the gradient of the mean cross-entropy is x^T (p - onehot) / n."""
     (w, b), steps = server, 0
     x = examples.x.reshape(len(examples), 784) / (255.0 if examples.x.dtype == np.uint8 else 1.0)

@@ -38,15 +38,23 @@ def run(mixed_clients: Any, recipe: Any, tmp_path: Path) -> Callable[..., list[s
     """Run rounds in a new runtime; return the SHA-256 of the weights after each."""
 
     def rounds(settings: dict[str, Any], **runtime: Any) -> list[str]:
-        client = {"client": {"epochs": 2, "shuffle": True}, "server": {"optimizer": "adam", "learning_rate": 0.01}}
-        config, built = recipe("fedavg", client | settings | {"runtime": settings.get("runtime", {"groups": None}) | runtime})
+        client = {
+            "client": {"epochs": 2, "shuffle": True},
+            "server": {"optimizer": "adam", "learning_rate": 0.01},
+        }
+        config, built = recipe(
+            "fedavg",
+            client | settings | {"runtime": settings.get("runtime", {"groups": None}) | runtime},
+        )
         cache = ResidentCache(tmp_path, mixed_clients, ["bits"], max_bytes=10**9)
         algorithm = FedAvg(config, built.work, built.aggregation, cache, built.server_optimizer)
         found = []
         with Runtime(config.runtime, tmp_path / "worker.log") as runtime_:
             state = runtime_.call(algorithm.initialize)
             for number in range(1, ROUNDS + 1):
-                state = runtime_.call(algorithm.next, state, number, tuple(mixed_clients.data)).state
+                state = runtime_.call(
+                    algorithm.next, state, number, tuple(mixed_clients.data)
+                ).state
                 found.append(weights_sha256(algorithm.weights(state)))
         return found
 
@@ -54,7 +62,9 @@ def run(mixed_clients: Any, recipe: Any, tmp_path: Path) -> Callable[..., list[s
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_new_workers_and_one_core_or_two_give_the_same_bits(run: Any, on_cores: Any, name: str) -> None:
+def test_new_workers_and_one_core_or_two_give_the_same_bits(
+    run: Any, on_cores: Any, name: str
+) -> None:
     on_cores(2)
     expected = run(SETTINGS[name])
     assert len(set(expected)) == ROUNDS

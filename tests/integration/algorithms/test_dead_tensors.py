@@ -19,15 +19,32 @@ PRIVATE = {
     "runtime": {},
 }
 CASES: list[Any] = [(name, {}) for name in ALGORITHMS if name != "fedavg_reference"]
-CASES += [("fedavg", PRIVATE), ("fedavg", {"aggregator": {"name": "median"}, "runtime": {}}), ("fedavg", {"runtime": {"debug": True}})]
+CASES += [
+    ("fedavg", PRIVATE),
+    ("fedavg", {"aggregator": {"name": "median"}, "runtime": {}}),
+    ("fedavg", {"runtime": {"debug": True}}),
+]
 
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [pytest.param(*case, marks=[] if case == ("mimelite", {}) else pytest.mark.slow, id=f"{case[0]}-{len(case[1])}") for case in CASES],
+    [
+        pytest.param(
+            *case,
+            marks=[] if case == ("mimelite", {}) else pytest.mark.slow,
+            id=f"{case[0]}-{len(case[1])}",
+        )
+        for case in CASES
+    ],
 )
 def test_dead_tensors_stay_and_the_others_train(
-    name: str, settings: Any, recipe: Any, softmax: ModelSpec, make_clients: Any, after: Any, tmp_path: Any
+    name: str,
+    settings: Any,
+    recipe: Any,
+    softmax: ModelSpec,
+    make_clients: Any,
+    after: Any,
+    tmp_path: Any,
 ) -> None:
     clients = make_clients({"a": 20, "b": 5, "c": 1})
 
@@ -37,12 +54,18 @@ def test_dead_tensors_stay_and_the_others_train(
     def logits(weights: Any, x: Any) -> Any:
         return softmax.logits([weights[0], tf.stop_gradient(weights[1])], x)
 
-    model = ModelSpec("dead", (28, 28), 10, (*softmax.tensor_names, "unused"), initial_weights, logits)
+    model = ModelSpec(
+        "dead", (28, 28), 10, (*softmax.tensor_names, "unused"), initial_weights, logits
+    )
     config, built = recipe(name, settings, clients)
     cache = ResidentCache(tmp_path, clients, ["x"], max_bytes=10**9)
     kind: Any = FedAvgInProcess if config.runtime.debug else built.algorithm or FedAvg
     work = replace(built.work, model=model)
-    parts = (work, cache, built.server_optimizer) if config.runtime.debug else (work, built.aggregation, cache, built.server_optimizer)
+    parts = (
+        (work, cache, built.server_optimizer)
+        if config.runtime.debug
+        else (work, built.aggregation, cache, built.server_optimizer)
+    )
     algorithm = kind(config, *parts)
     call = {"call": lambda fn, *args: fn(*args)} if config.runtime.debug else {}
     weights = algorithm.weights(after(algorithm, 2, ("a", "b", "c"), **call))

@@ -16,7 +16,10 @@ from fedpipe.data.resident import ResidentCache
 from fedpipe.engine.in_process import InProcess
 from fedpipe.errors import ConfigError, RoundError
 
-SETTINGS = {"client": {"epochs": 2, "shuffle": True, "weighting": "examples"}, "server": {"optimizer": "momentum", "learning_rate": 0.5}}
+SETTINGS = {
+    "client": {"epochs": 2, "shuffle": True, "weighting": "examples"},
+    "server": {"optimizer": "momentum", "learning_rate": 0.5},
+}
 
 
 def in_process(settings: dict[str, Any], model: Any, clients: Any, folder: Path) -> FedAvgInProcess:
@@ -25,11 +28,16 @@ def in_process(settings: dict[str, Any], model: Any, clients: Any, folder: Path)
     return FedAvgInProcess(config, build_client_work(config, model, np.dtype(np.uint8)), cache)
 
 
-def test_equals_the_fast_way_without_a_worker(build: Any, mixed_clients: Any, softmax: Any, tmp_path: Path) -> None:
+def test_equals_the_fast_way_without_a_worker(
+    build: Any, mixed_clients: Any, softmax: Any, tmp_path: Path
+) -> None:
     cohort = tuple(sorted(mixed_clients.data))
     fast, _ = build(mixed_clients, SETTINGS).rounds([cohort] * 3)
     before = {child.pid for child in psutil.Process().children(recursive=True)}
-    algorithm, runtime = in_process(SETTINGS, softmax, mixed_clients, tmp_path / "debug"), InProcess()
+    algorithm, runtime = (
+        in_process(SETTINGS, softmax, mixed_clients, tmp_path / "debug"),
+        InProcess(),
+    )
     state = runtime.call(algorithm.initialize)
     for round_num in (1, 2, 3):
         result = runtime.call(algorithm.next, state, round_num, cohort)
@@ -40,7 +48,9 @@ def test_equals_the_fast_way_without_a_worker(build: Any, mixed_clients: Any, so
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
 
 
-def test_an_error_names_round_client_and_step(make_clients: Any, softmax: Any, tmp_path: Path) -> None:
+def test_an_error_names_round_client_and_step(
+    make_clients: Any, softmax: Any, tmp_path: Path
+) -> None:
     seen = []
 
     def breaks_at_the_fifth_batch(weights: Sequence[Any], x: Any) -> Any:
@@ -51,13 +61,22 @@ def test_an_error_names_round_client_and_step(make_clients: Any, softmax: Any, t
 
     # 50 examples in batches of 20 are three steps: the fifth batch is the second step of the second client.
     clients = make_clients({"a": 50, "b": 50})
-    algorithm = in_process({}, replace(softmax, logits=breaks_at_the_fifth_batch), clients, tmp_path)
-    with pytest.raises(RoundError, match=r"round 7, client b, step 2: KeyError: \"a user's mistake\"") as error:
+    algorithm = in_process(
+        {}, replace(softmax, logits=breaks_at_the_fifth_batch), clients, tmp_path
+    )
+    with pytest.raises(
+        RoundError, match=r"round 7, client b, step 2: KeyError: \"a user's mistake\""
+    ) as error:
         algorithm.next(algorithm.initialize(), 7, ("a", "b"))
     assert isinstance(error.value.__cause__, KeyError)
     assert seen == [20, 20, 10, 20, 20]
 
 
 def test_the_reference_refuses_debug() -> None:
-    with pytest.raises(ConfigError, match=r"runtime.debug=True is set but algorithm.name=fedavg_reference ignores it"):
-        parse_config({"algorithm": {"name": "fedavg_reference"}, "runtime": {"debug": True}}, "test")
+    with pytest.raises(
+        ConfigError,
+        match=r"runtime.debug=True is set but algorithm.name=fedavg_reference ignores it",
+    ):
+        parse_config(
+            {"algorithm": {"name": "fedavg_reference"}, "runtime": {"debug": True}}, "test"
+        )

@@ -28,7 +28,9 @@ class Clients:
         return self.data[client_id]
 
 
-def numpy_client(examples: Examples, weights: Weights, rate: float, batch: int, epochs: int) -> Weights:
+def numpy_client(
+    examples: Examples, weights: Weights, rate: float, batch: int, epochs: int
+) -> Weights:
     """SGD on softmax regression in float64: the gradient of the mean cross-entropy is x^T (p - onehot) / n."""
     w, b = (weights[name].astype(np.float64) for name in ("kernel", "bias"))
     x, y = examples.x.reshape(len(examples), 784) / 255.0, examples.y
@@ -57,12 +59,17 @@ def test_type_signatures(softmax: ModelSpec) -> None:
     )
 
 
-def test_one_round_of_two_clients_is_the_mean_of_their_sgd(softmax: ModelSpec, tff_runtime: Runtime) -> None:
+def test_one_round_of_two_clients_is_the_mean_of_their_sgd(
+    softmax: ModelSpec, tff_runtime: Runtime
+) -> None:
     # Client c0 has 21 examples: one batch of 20 and one of 1. The unweighted mean counts it as much as c1 with 40.
     config, clients = Config(), Clients(21, 40)
     algorithm = FedAvgReference(softmax, config, clients)
     start = softmax.initial_weights(1)
-    one, two = (numpy_client(clients.examples(c), start, rate=0.01, batch=20, epochs=1) for c in ("c0", "c1"))
+    one, two = (
+        numpy_client(clients.examples(c), start, rate=0.01, batch=20, epochs=1)
+        for c in ("c0", "c1")
+    )
 
     state = tff_runtime.call(algorithm.initialize)
     result = tff_runtime.call(algorithm.next, state, 1, ("c0", "c1"))
@@ -74,11 +81,18 @@ def test_one_round_of_two_clients_is_the_mean_of_their_sgd(softmax: ModelSpec, t
 
 
 def test_epochs_repeat_the_pass(softmax: ModelSpec, tff_runtime: Runtime) -> None:
-    config, clients = parse_config({"algorithm": {"name": "fedavg_reference"}, "client": {"epochs": 3}}, "test"), Clients(21)
+    config, clients = (
+        parse_config({"algorithm": {"name": "fedavg_reference"}, "client": {"epochs": 3}}, "test"),
+        Clients(21),
+    )
     algorithm = FedAvgReference(softmax, config, clients)
-    expected = numpy_client(clients.examples("c0"), softmax.initial_weights(1), rate=0.01, batch=20, epochs=3)
+    expected = numpy_client(
+        clients.examples("c0"), softmax.initial_weights(1), rate=0.01, batch=20, epochs=3
+    )
     result = tff_runtime.call(algorithm.next, tff_runtime.call(algorithm.initialize), 1, ("c0",))
-    np.testing.assert_allclose(algorithm.weights(result.state)["kernel"], expected["kernel"], atol=1e-6)
+    np.testing.assert_allclose(
+        algorithm.weights(result.state)["kernel"], expected["kernel"], atol=1e-6
+    )
     assert result.examples == 63
 
 

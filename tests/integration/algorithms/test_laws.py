@@ -30,13 +30,24 @@ NO_MEAN = {"local_only", "centralized"}
 def read_by(name: str, settings: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return those of the settings that the algorithm reads: the others are refused, by the same table."""
     ignored = ALGORITHMS[name].ignored
-    return {group: {key: value for key, value in values.items() if not ignored(f"{group}.{key}")} for group, values in settings.items()}
+    return {
+        group: {key: value for key, value in values.items() if not ignored(f"{group}.{key}")}
+        for group, values in settings.items()
+    }
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_order_of_clients_resumes_and_the_debug_way_change_nothing(name: str, make: Any, mixed_clients: Any, after: Any) -> None:
+def test_order_of_clients_resumes_and_the_debug_way_change_nothing(
+    name: str, make: Any, mixed_clients: Any, after: Any
+) -> None:
     cohort = tuple(mixed_clients.data)
-    settings = read_by(name, {"client": {"learning_rate": 0.05, "weighting": "examples"}, "server": {"learning_rate": 0.1}})
+    settings = read_by(
+        name,
+        {
+            "client": {"learning_rate": 0.05, "weighting": "examples"},
+            "server": {"learning_rate": 0.1},
+        },
+    )
     algorithm = make(name, mixed_clients, settings)
     five = after(algorithm, 5, cohort)
     two = after(algorithm, 2, cohort[::-1])
@@ -63,8 +74,14 @@ def test_every_switch_of_the_aggregator_has_its_laws() -> None:
 def test_order_of_clients_and_resumes_change_nothing_for_aggregators(
     settings: dict[str, Any], make: Any, mixed_clients: Any, after: Any
 ) -> None:
-    cohort, settings = tuple(mixed_clients.data), {"aggregator": settings, "runtime": {"groups": None}, "cohort": {"min_reports": 5}}
-    algorithm, again = make("fedavg", mixed_clients, settings), make("fedavg", mixed_clients, settings)
+    cohort, settings = (
+        tuple(mixed_clients.data),
+        {"aggregator": settings, "runtime": {"groups": None}, "cohort": {"min_reports": 5}},
+    )
+    algorithm, again = (
+        make("fedavg", mixed_clients, settings),
+        make("fedavg", mixed_clients, settings),
+    )
     five = after(algorithm, 5, cohort)
     kept = flatten(after(algorithm, 2, cohort[::-1]))
     resumed = after(again, 3, cohort, restore(after(again, 0, ()), kept), first=3)
@@ -75,12 +92,19 @@ def test_order_of_clients_and_resumes_change_nothing_for_aggregators(
 def test_one_client_with_one_full_batch_is_the_server_optimizer_on_centralized_sgd(
     name: str, make: Any, recipe: Any, make_clients: Any, oracle: Any, softmax: Any, after: Any
 ) -> None:
-    clients, rate = make_clients({"only": 20}), 0.037  # a batch holds 20; no update is tau exactly, where Yogi's sign jumps
+    clients, rate = (
+        make_clients({"only": 20}),
+        0.037,
+    )  # a batch holds 20; no update is tau exactly, where Yogi's sign jumps
     algorithm = make(name, clients, {"client": {"learning_rate": rate}})
     weights = algorithm.weights(after(algorithm, 1, ("only",)))
-    step = [np.float32(value) for value in oracle(clients, [("only",)], rate=rate).values()]  # from zero: the update of centralized SGD
+    step = [
+        np.float32(value) for value in oracle(clients, [("only",)], rate=rate).values()
+    ]  # from zero: the update of centralized SGD
     zero, optimizer = [tf.zeros_like(tensor) for tensor in step], recipe(name)[1].server_optimizer
-    optimizer = getattr(optimizer, "inner", optimizer)  # what it makes of more than the update is the business of its own tests
+    optimizer = getattr(
+        optimizer, "inner", optimizer
+    )  # what it makes of more than the update is the business of its own tests
     state = optimizer.initialize([tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in step])
     _, expected = optimizer.next(state, zero, [-tf.constant(tensor) for tensor in step])
     for tensor, value in zip(softmax.tensor_names, expected, strict=True):

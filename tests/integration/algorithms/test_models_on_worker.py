@@ -37,7 +37,9 @@ class Clients:
             x = draw.integers(1, 256 if dtype == "uint8" else 30, (size, *shape)).astype(dtype)
             if dtype == "int32":
                 x *= np.arange(shape[0]) < draw.integers(1, shape[0] - 1, (size, 1))
-            self.data[client_id] = Examples(x.astype(dtype), draw.integers(0, 30, size).astype(np.int32))
+            self.data[client_id] = Examples(
+                x.astype(dtype), draw.integers(0, 30, size).astype(np.int32)
+            )
 
     def examples(self, client_id: str) -> Examples:
         return self.data[client_id]
@@ -50,7 +52,9 @@ class Clients:
 def test_a_round_on_the_worker_is_one_in_this_process(
     settings: dict[str, Any], shape: tuple[int, ...], dtype: str, tff_runtime: Any, tmp_path: Path
 ) -> None:
-    config = Config.model_validate({"model": settings, "client": {"batch_size": 2}, "runtime": {"groups": 2}})
+    config = Config.model_validate(
+        {"model": settings, "client": {"batch_size": 2}, "runtime": {"groups": 2}}
+    )
     model = build_model(config, shape, 30)
     work = build_client_work(config, model, np.dtype(dtype), variable_length=dtype == "int32")
     cache = ResidentCache(tmp_path, Clients(shape, dtype), [dtype], max_bytes=10**9)
@@ -60,12 +64,17 @@ def test_a_round_on_the_worker_is_one_in_this_process(
     assert there.metrics["train/loss"] == pytest.approx(here.metrics["train/loss"], rel=1e-4)
     assert there.metrics["train/accuracy"] == here.metrics["train/accuracy"]
     assert (there.examples, there.metrics["train/steps"]) == (8, 5.0)
-    for left, right in zip(fast.weights(there.state).values(), slow.weights(here.state).values(), strict=True):
+    for left, right in zip(
+        fast.weights(there.state).values(), slow.weights(here.state).values(), strict=True
+    ):
         np.testing.assert_allclose(left, right, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", ["cnn_dropout", "resnet18_gn"])
 def test_the_reference_refuses_a_model_without_a_keras_form(name: str) -> None:
     model = build_model(Config.model_validate({"model": {"name": name}}), (28, 28), 10)
-    with pytest.raises(ConfigError, match=rf"algorithm\.name=fedavg_reference: .* model\.name={name} has none\. Choose fedavg"):
+    with pytest.raises(
+        ConfigError,
+        match=rf"algorithm\.name=fedavg_reference: .* model\.name={name} has none\. Choose fedavg",
+    ):
         create_keras_model(model)

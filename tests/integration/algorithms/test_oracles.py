@@ -20,13 +20,24 @@ def test_weights_of_each_round_are_those_of_numpy(tmp_path: Path) -> None:
 
 
 def test_an_epsilon_below_the_tightest_is_no_agreement() -> None:
-    training = {"strategy": "fixed", "clients": 100, "cohort": 10, "rounds": 15, "noise": 4.0, "delta": 1e-4}
+    training = {
+        "strategy": "fixed",
+        "clients": 100,
+        "cohort": 10,
+        "rounds": 15,
+        "noise": 4.0,
+        "delta": 1e-4,
+    }
     assert epsilon_row(training, "closed form", 3.6616).agrees
     assert not epsilon_row(training, "closed form", 3.70).agrees
     assert not epsilon_row(training, "closed form", 3.58).agrees
     assert [row for row in gaussian_rows() if not row.agrees] == []
 
 
-@pytest.mark.parametrize(("difference", "bound", "agrees"), [(1e-8, 2e-7, True), (3e-7, 2e-7, False), (9.0, None, True)])
-def test_a_row_agrees_within_its_bound(difference: float, bound: float | None, agrees: bool) -> None:
+@pytest.mark.parametrize(
+    ("difference", "bound", "agrees"), [(1e-8, 2e-7, True), (3e-7, 2e-7, False), (9.0, None, True)]
+)
+def test_a_row_agrees_within_its_bound(
+    difference: float, bound: float | None, agrees: bool
+) -> None:
     assert Row("x", "y", difference, bound).agrees is agrees

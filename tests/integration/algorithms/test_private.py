@@ -25,7 +25,12 @@ SEED_1_NOISE = "06cfe037e98f3d0f75f50852031b0f75cb12fc2f564947c2274df4a7efbafa6f
 @pytest.fixture
 def private(build: Any, mixed_clients: Any) -> Any:
     def make(
-        mechanism: str, rate: float, clients: Any = mixed_clients, key: bytes | None = KEY, strategy: str = "fixed", **privacy: Any
+        mechanism: str,
+        rate: float,
+        clients: Any = mixed_clients,
+        key: bytes | None = KEY,
+        strategy: str = "fixed",
+        **privacy: Any,
     ) -> Any:
         values: Mapping[str, Any] = {
             "client": {"learning_rate": rate},
@@ -54,11 +59,15 @@ def test_the_noise_of_a_round_has_its_deviation_and_each_round_its_own(private: 
     one, two = flat(built.rounds([COHORT])[0]), flat(built.rounds([COHORT] * 2)[0])
     other = two - one
     for noise in (one, other):
-        assert noise.std() == pytest.approx(CLIP * NOISE / 2, rel=0.04)  # on the sum of two, over two
+        assert noise.std() == pytest.approx(
+            CLIP * NOISE / 2, rel=0.04
+        )  # on the sum of two, over two
         assert abs(noise.mean()) < 4 * noise.std() / np.sqrt(noise.size)
     assert abs(np.corrcoef(one, other)[0, 1]) < 0.05
     alone = flat(built.rounds([COHORT[:1]])[0])
-    np.testing.assert_allclose(alone, one, atol=1e-7, err_msg="noise and denominator depend on who reports")
+    np.testing.assert_allclose(
+        alone, one, atol=1e-7, err_msg="noise and denominator depend on who reports"
+    )
 
 
 def test_an_empty_cohort_is_a_round_of_noise(private: Any) -> None:
@@ -68,7 +77,9 @@ def test_an_empty_cohort_is_a_round_of_noise(private: Any) -> None:
     assert "train/loss" not in results[0].metrics
 
 
-def test_a_poisson_round_whose_clients_all_fail_is_a_round_of_noise(private: Any, make_clients: Any) -> None:
+def test_a_poisson_round_whose_clients_all_fail_is_a_round_of_noise(
+    private: Any, make_clients: Any
+) -> None:
     """To stop there, or to skip the round, would tell who was sampled."""
     clients = make_clients({"whole": 20, "broken": 20}, np.float32)
     clients.data["broken"].x[:] = np.nan
@@ -93,11 +104,17 @@ def test_the_noise_of_a_tree_grows_with_its_depth_not_with_the_rounds(private: A
 def test_each_clients_update_is_clipped_over_all_tensors(private: Any, mechanism: str) -> None:
     built = private(mechanism, 100.0, noise_multiplier=0.0)
     weights, _ = built.rounds([COHORT[:1]])
-    assert np.linalg.norm(flat(weights)) == pytest.approx(CLIP / 2, rel=1e-4)  # one of two that are expected
+    assert np.linalg.norm(flat(weights)) == pytest.approx(
+        CLIP / 2, rel=1e-4
+    )  # one of two that are expected
 
 
-@pytest.mark.parametrize("mechanism", ["gaussian", "adaptive"])  # of a tree the clip above says enough, and it takes longest to build
-def test_without_noise_and_with_a_wide_clip_it_is_the_mean(private: Any, mixed_clients: Any, oracle: Any, mechanism: str) -> None:
+@pytest.mark.parametrize(
+    "mechanism", ["gaussian", "adaptive"]
+)  # of a tree the clip above says enough, and it takes longest to build
+def test_without_noise_and_with_a_wide_clip_it_is_the_mean(
+    private: Any, mixed_clients: Any, oracle: Any, mechanism: str
+) -> None:
     weights, _ = private(mechanism, 0.01, noise_multiplier=0.0, clip_norm=1e6).rounds([COHORT] * 2)
     for name, value in oracle(mixed_clients, [COHORT] * 2).items():
         np.testing.assert_allclose(weights[name], value, atol=1e-5)
@@ -134,7 +151,14 @@ def test_a_repeatable_run_has_the_noise_of_its_seed(private: Any) -> None:
 
 
 def test_a_private_run_without_a_key_is_an_error() -> None:
-    values = {"privacy": {"mechanism": "gaussian", "clip_norm": CLIP, "noise_multiplier": NOISE, "delta": 1e-5}}
+    values = {
+        "privacy": {
+            "mechanism": "gaussian",
+            "clip_norm": CLIP,
+            "noise_multiplier": NOISE,
+            "delta": 1e-5,
+        }
+    }
     config = Config.model_validate({**values, "cohort": {"strategy": "uniform"}})
     with pytest.raises(ValueError, match=r"expected 32 bytes with privacy\.repeatable=False"):
         private_mean(config, SHAPES, None)
@@ -151,4 +175,6 @@ def test_a_run_that_goes_on_has_the_same_noise(private: Any, after: Any, mechani
     kept = flatten(after(algorithm, 3, COHORT))
     assert all(leaf.dtype.kind in "fiub" for leaf in kept.values()), "a checkpoint holds numbers"
     resumed = after(algorithm, 2, COHORT, restore(after(algorithm, 0, ()), kept), first=4)
-    assert weights_sha256(algorithm.weights(resumed)) == weights_sha256(algorithm.weights(after(algorithm, 5, COHORT)))
+    assert weights_sha256(algorithm.weights(resumed)) == weights_sha256(
+        algorithm.weights(after(algorithm, 5, COHORT))
+    )

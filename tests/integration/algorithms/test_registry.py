@@ -30,7 +30,9 @@ def test_default_settings_give_the_same_weights_by_either_name(
     cohort = population.client_ids()[:3]
     for name in ("fedavg", "fedavg_reference"):
         config = Config.model_validate({"algorithm": {"name": name}, "model": {"name": model_name}})
-        model = build_model(config, population.manifest.feature_shape, population.manifest.num_classes)
+        model = build_model(
+            config, population.manifest.feature_shape, population.manifest.num_classes
+        )
         algorithm = build_algorithm(config, model, population, tmp_path)
         state = tff_runtime.call(algorithm.initialize)
         for tensor, value in model.initial_weights(config.seed).items():
@@ -40,7 +42,9 @@ def test_default_settings_give_the_same_weights_by_either_name(
         weights[name] = algorithm.weights(result.state)
     for tensor, value in weights["fedavg_reference"].items():
         np.testing.assert_allclose(weights["fedavg"][tensor], value, atol=tolerance)
-    assert usage(tmp_path).files == len(cohort), "the clients that a run samples, and no other, are in the cache"
+    assert usage(tmp_path).files == len(cohort), (
+        "the clients that a run samples, and no other, are in the cache"
+    )
 
 
 def test_the_cnn_learns_a_cohort(population: Population, tff_runtime: Any, tmp_path: Path) -> None:
@@ -54,12 +58,29 @@ def test_the_cnn_learns_a_cohort(population: Population, tff_runtime: Any, tmp_p
     assert losses[2] < losses[0]
 
 
-def test_a_users_own_algorithm_is_spread_over_machines_only_as_a_recipe(population: Population, tmp_path: Path) -> None:
-    methods = "".join(f"    def {name}(self, *_): ...\n" for name in ("initialize", "expect", "next", "weights"))
-    (tmp_path / "whole_algorithm.py").write_text(f"class Whole:\n    info = {{}}\n{methods}def build(run):\n    return Whole()\n")
-    values: dict[str, Any] = {"algorithm": {"name": "whole_algorithm:build"}, "runtime": {"remote": ["worker1:7100"]}}
+def test_a_users_own_algorithm_is_spread_over_machines_only_as_a_recipe(
+    population: Population, tmp_path: Path
+) -> None:
+    methods = "".join(
+        f"    def {name}(self, *_): ...\n" for name in ("initialize", "expect", "next", "weights")
+    )
+    (tmp_path / "whole_algorithm.py").write_text(
+        f"class Whole:\n    info = {{}}\n{methods}def build(run):\n    return Whole()\n"
+    )
+    values: dict[str, Any] = {
+        "algorithm": {"name": "whole_algorithm:build"},
+        "runtime": {"remote": ["worker1:7100"]},
+    }
     model = build_model(Config(), (28, 28), 10)
-    with pytest.raises(ConfigError, match=r"algorithm\.name=whole_algorithm:build: expected a Recipe, .* found a whole algorithm"):
+    with pytest.raises(
+        ConfigError,
+        match=r"algorithm\.name=whole_algorithm:build: expected a Recipe, .* found a whole algorithm",
+    ):
         build_algorithm(Config.model_validate(values), model, population, tmp_path, tmp_path)
     values["runtime"] = {}
-    assert type(build_algorithm(Config.model_validate(values), model, population, tmp_path, tmp_path)).__name__ == "Whole"
+    assert (
+        type(
+            build_algorithm(Config.model_validate(values), model, population, tmp_path, tmp_path)
+        ).__name__
+        == "Whole"
+    )

@@ -17,14 +17,23 @@ from fedpipe.models import build_model, check_input
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Population:
     """Three clients with lines of `ab` and `cd` again and again; the label says which."""
     project = tmp_path_factory.mktemp("texts")
-    lines = [f"{client},{label},{label * (2 + number % 5)}" for client in "xyz" for label in ("ab", "cd") for number in range(10)]
+    lines = [
+        f"{client},{label},{label * (2 + number % 5)}"
+        for client in "xyz"
+        for label in ("ab", "cd")
+        for number in range(10)
+    ]
     (project / "lines.csv").write_text("client,label,text\n" + "\n".join(lines) + "\n")
-    data = Config.model_validate({"data": {"source": "csv", "path": "lines.csv", "clients": None}}).data
+    data = Config.model_validate(
+        {"data": {"source": "csv", "path": "lines.csv", "clients": None}}
+    ).data
     prepare_shards(data, project / "shards", project)
     return Population.open(project / "shards")
 
 
-def test_variable_length_trains_and_its_loss_falls(texts: Population, tff_runtime: Any, tmp_path: Path) -> None:
+def test_variable_length_trains_and_its_loss_falls(
+    texts: Population, tff_runtime: Any, tmp_path: Path
+) -> None:
     config = Config.model_validate(
         {
             "model": {"name": "lstm", "tokens": 257},
@@ -46,11 +55,20 @@ def test_variable_length_trains_and_its_loss_falls(texts: Population, tff_runtim
 
 
 @pytest.mark.parametrize(("tokens", "found"), [(None, "from 0 to 1"), (101, "from 0 to 100")])
-def test_a_token_that_the_model_has_not_is_found_before_training(texts: Population, tokens: int | None, found: str) -> None:
+def test_a_token_that_the_model_has_not_is_found_before_training(
+    texts: Population, tokens: int | None, found: str
+) -> None:
     """Also if one client's examples alone have it: it would fail in every round, and the run go on without it."""
     assert texts.highest_token() == ord("d") + 1
-    config = Config.model_validate({"model": {"name": "lstm", "tokens": tokens}, "data": {"source": "csv", "path": "lines.csv"}})
-    with pytest.raises(ModelError, match=rf"expected tokens {found}, .*has 101\. Set model\.tokens to 102 or more"):
+    config = Config.model_validate(
+        {
+            "model": {"name": "lstm", "tokens": tokens},
+            "data": {"source": "csv", "path": "lines.csv"},
+        }
+    )
+    with pytest.raises(
+        ModelError, match=rf"expected tokens {found}, .*has 101\. Set model\.tokens to 102 or more"
+    ):
         check_input(config, texts.manifest, None, texts.highest_token)
     enough = config.model_copy(update={"model": config.model.model_copy(update={"tokens": 102})})
     check_input(enough, texts.manifest, None, texts.highest_token)

@@ -12,7 +12,9 @@ from fedpipe.algorithms import stacking
 from fedpipe.config.schema import RuntimeConfig
 from fedpipe.engine.runtime import Runtime
 
-KIND = tff.types.to_type([tff.TensorType(np.float32, [2, 3]), tff.TensorType(np.int64), tff.TensorType(np.float32)])
+KIND = tff.types.to_type(
+    [tff.TensorType(np.float32, [2, 3]), tff.TensorType(np.int64), tff.TensorType(np.float32)]
+)
 
 
 @tff.federated_computation(tff.FederatedType(KIND, tff.CLIENTS))
@@ -22,25 +24,36 @@ def gathered(values: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
-    with Runtime(RuntimeConfig(workers=2), tmp_path_factory.mktemp("two") / "worker.log") as runtime:
+    with Runtime(
+        RuntimeConfig(workers=2), tmp_path_factory.mktemp("two") / "worker.log"
+    ) as runtime:
         yield runtime
 
 
 def values_of(clients: int) -> list[Any]:
-    return [[np.full((2, 3), number, np.float32), np.int64(10 * number), np.float32(-number)] for number in range(clients)]
+    return [
+        [np.full((2, 3), number, np.float32), np.int64(10 * number), np.float32(-number)]
+        for number in range(clients)
+    ]
 
 
 @pytest.mark.parametrize("clients", [1, 2, 3, 4, 7, 8, 9, 21])
-def test_rows_are_in_the_order_of_the_clients(tff_runtime: Runtime, two_workers: Runtime, clients: int) -> None:
+def test_rows_are_in_the_order_of_the_clients(
+    tff_runtime: Runtime, two_workers: Runtime, clients: int
+) -> None:
     for runtime in (tff_runtime, two_workers):
         tensors, whole, scalars = runtime.call(gathered, values_of(clients))
-        np.testing.assert_array_equal(tensors, np.broadcast_to(np.arange(clients)[:, None, None], (clients, 2, 3)))
+        np.testing.assert_array_equal(
+            tensors, np.broadcast_to(np.arange(clients)[:, None, None], (clients, 2, 3))
+        )
         np.testing.assert_array_equal(whole, 10 * np.arange(clients))
         np.testing.assert_array_equal(scalars, -np.arange(clients))
         assert (tensors.dtype, whole.dtype, scalars.dtype) == (np.float32, np.int64, np.float32)
 
 
-def test_more_rows_than_the_blocks_hold(tff_runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_rows_than_the_blocks_hold(
+    tff_runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stacking, "BLOCKS", 3)
 
     @tff.federated_computation(tff.FederatedType(KIND, tff.CLIENTS))
@@ -54,7 +67,11 @@ def test_more_rows_than_the_blocks_hold(tff_runtime: Runtime, monkeypatch: pytes
 def test_a_row_is_copied_as_often_as_a_count_has_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     # Were it one tensor that grows, 64 rows would be copied 64 * 65 / 2 = 2,080 times.
     copied, concat = [], tf.concat
-    monkeypatch.setattr(stacking.tf, "concat", lambda tensors, axis: copied.append(sum(map(len, tensors))) or concat(tensors, axis))
+    monkeypatch.setattr(
+        stacking.tf,
+        "concat",
+        lambda tensors, axis: copied.append(sum(map(len, tensors))) or concat(tensors, axis),
+    )
     blocks = [tf.zeros([0, 5])] * stacking.BLOCKS
     for number in range(64):
         blocks = stacking._counted_up(blocks, tf.fill([1, 5], float(number)))

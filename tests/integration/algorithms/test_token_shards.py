@@ -39,15 +39,31 @@ def bag(longest: int, seen: list[Any] | None = None) -> ModelSpec:
         return tf.matmul(counts / tf.reduce_sum(real, axis=1, keepdims=True), weights[0])
 
     table = np.zeros((TOKENS, CLASSES), np.float32)
-    return ModelSpec("bag", (longest,), CLASSES, ("table",), lambda _: {"table": table}, logits, keras=lambda: None)
+    return ModelSpec(
+        "bag",
+        (longest,),
+        CLASSES,
+        ("table",),
+        lambda _: {"table": table},
+        logits,
+        keras=lambda: None,
+    )
 
 
 @pytest.fixture
 def population(tmp_path: Path) -> Population:
-    rows = [(client, len(tokens) % CLASSES, tokens) for client, sentences in SENTENCES.items() for tokens in sentences]
-    columns = dict(zip(("client", "label", "tokens"), map(list, zip(*rows, strict=True)), strict=True))
+    rows = [
+        (client, len(tokens) % CLASSES, tokens)
+        for client, sentences in SENTENCES.items()
+        for tokens in sentences
+    ]
+    columns = dict(
+        zip(("client", "label", "tokens"), map(list, zip(*rows, strict=True)), strict=True)
+    )
     pq.write_table(pa.table(columns), tmp_path / "mine.parquet")
-    settings = Config.model_validate({"data": {"source": "parquet", "path": "mine.parquet", "clients": None}}).data
+    settings = Config.model_validate(
+        {"data": {"source": "parquet", "path": "mine.parquet", "clients": None}}
+    ).data
     prepare_shards(settings, tmp_path / "shards", tmp_path)
     return Population.open(tmp_path / "shards")
 
@@ -55,7 +71,10 @@ def population(tmp_path: Path) -> Population:
 def originals(population: Population, client_id: str) -> list[tuple[list[int], int]]:
     """Return the client's training sentences as they were in the file, in the order of the shards."""
     examples = population.examples(client_id)
-    found = [([int(token) for token in x if token], int(y)) for x, y in zip(examples.x, examples.y, strict=True)]
+    found = [
+        ([int(token) for token in x if token], int(y))
+        for x, y in zip(examples.x, examples.y, strict=True)
+    ]
     assert all(tokens in SENTENCES[client_id] and y == len(tokens) % CLASSES for tokens, y in found)
     return found
 
@@ -76,7 +95,14 @@ def trained_in_numpy(sentences: list[tuple[list[int], int]], table: Any) -> Any:
 
 def test_a_batch_is_as_long_as_its_longest_sentence_and_padded_with_zeros() -> None:
     seen: list[Any] = []
-    work = ClientWork(bag(6, seen), build_optimizer("sgd", RATE), np.dtype("int32"), BATCH, by_value=True, variable_length=True)
+    work = ClientWork(
+        bag(6, seen),
+        build_optimizer("sgd", RATE),
+        np.dtype("int32"),
+        BATCH,
+        by_value=True,
+        variable_length=True,
+    )
     x = np.zeros((5, 6), np.int32)
     for row, tokens in enumerate([[1], [2, 3, 4], [5], [6], [7, 8]]):
         x[row, : len(tokens)] = tokens
@@ -85,15 +111,30 @@ def test_a_batch_is_as_long_as_its_longest_sentence_and_padded_with_zeros() -> N
     assert seen == [[[1, 0, 0], [2, 3, 4]], [[5], [6]], [[7, 8]]]
 
 
-def test_rounds_on_sentences_are_those_on_the_unpadded_ones(population: Population, tff_runtime: Runtime, tmp_path: Path) -> None:
+def test_rounds_on_sentences_are_those_on_the_unpadded_ones(
+    population: Population, tff_runtime: Runtime, tmp_path: Path
+) -> None:
     manifest = population.manifest
-    assert (manifest.feature_dtype, manifest.variable_length, manifest.feature_shape) == ("int32", True, (12,))
-    settings = {"cohort": {"size": 3}, "client": {"batch_size": BATCH, "learning_rate": RATE}, "runtime": {"groups": 2}}
-    algorithm = build_algorithm(Config.model_validate(settings), bag(12), population, tmp_path / "cache")
+    assert (manifest.feature_dtype, manifest.variable_length, manifest.feature_shape) == (
+        "int32",
+        True,
+        (12,),
+    )
+    settings = {
+        "cohort": {"size": 3},
+        "client": {"batch_size": BATCH, "learning_rate": RATE},
+        "runtime": {"groups": 2},
+    }
+    algorithm = build_algorithm(
+        Config.model_validate(settings), bag(12), population, tmp_path / "cache"
+    )
     state = tff_runtime.call(algorithm.initialize)
     expected, cohort = np.zeros((TOKENS, CLASSES)), tuple(sorted(SENTENCES))
     for number in (1, 2, 3):
         state = tff_runtime.call(algorithm.next, state, number, cohort).state
-        expected = np.mean([trained_in_numpy(originals(population, client_id), expected) for client_id in cohort], axis=0)
+        expected = np.mean(
+            [trained_in_numpy(originals(population, client_id), expected) for client_id in cohort],
+            axis=0,
+        )
         np.testing.assert_allclose(algorithm.weights(state)["table"], expected, atol=1e-6)
     assert np.abs(expected).max() > 0.1

@@ -59,17 +59,30 @@ class Strike:
 
 
 @pytest.fixture
-def rounds(mixed_clients: Any, softmax: Any, tmp_path: Path) -> Callable[..., tuple[str, dict[str, str]]]:
+def rounds(
+    mixed_clients: Any, softmax: Any, tmp_path: Path
+) -> Callable[..., tuple[str, dict[str, str]]]:
     """Run three rounds of half a second of work each with settings of `runtime`; return the weights' SHA-256 and the runtime's record."""
 
-    def run(strike: Callable[[Runtime], Strike] | None = None, **settings: Any) -> tuple[str, dict[str, str]]:
-        config = Config.model_validate({"client": {"epochs": 200, "shuffle": True}, "runtime": {"groups": 2, **settings}})
+    def run(
+        strike: Callable[[Runtime], Strike] | None = None, **settings: Any
+    ) -> tuple[str, dict[str, str]]:
+        config = Config.model_validate(
+            {"client": {"epochs": 200, "shuffle": True}, "runtime": {"groups": 2, **settings}}
+        )
         work = build_client_work(config, softmax, np.dtype(np.uint8))
-        algorithm = FedAvg(config, work, mean(), ResidentCache(tmp_path, mixed_clients, ["faults"], max_bytes=10**9))
+        algorithm = FedAvg(
+            config,
+            work,
+            mean(),
+            ResidentCache(tmp_path, mixed_clients, ["faults"], max_bytes=10**9),
+        )
         with Runtime(config.runtime, tmp_path / "worker.log") as runtime:
             runtime.start()
             sinks = [strike(runtime)] if strike else []
-            done = run_rounds(algorithm, runtime, CohortPlan("fixed", 1, (COHORT,) * 3), lambda _: {}, 3, sinks)
+            done = run_rounds(
+                algorithm, runtime, CohortPlan("fixed", 1, (COHORT,) * 3), lambda _: {}, 3, sinks
+            )
             return weights_sha256(done.final.weights), runtime.info
 
     return run
@@ -89,7 +102,9 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", [*list(FAULTS)[:-1], pytest.param(list(FAULTS)[-1], marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "fault", [*list(FAULTS)[:-1], pytest.param(list(FAULTS)[-1], marks=pytest.mark.slow)]
+)
 def test_a_round_whose_worker_is_lost_is_repeated_to_the_same_bits(
     rounds: Any, undisturbed: dict[str, str], fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -108,11 +123,16 @@ def test_a_round_whose_worker_is_lost_is_repeated_to_the_same_bits(
     assert info["restarts"] == "1"
     (record,) = [record for record in caplog.records if "restart 1 of 2" in record.getMessage()]
     assert record.getMessage().startswith("round 2: ")
-    assert record.created - strikes[0].at < DETECTED_SECONDS + settings.get("round_timeout_seconds", 0.0)
+    assert record.created - strikes[0].at < DETECTED_SECONDS + settings.get(
+        "round_timeout_seconds", 0.0
+    )
 
 
 def test_one_restart_too_many_is_a_clear_error(rounds: Any) -> None:
-    with pytest.raises(WorkerError, match=r"^round 3: expected a TFF worker that lives, .*; runtime\.max_restarts=1 used up"):
+    with pytest.raises(
+        WorkerError,
+        match=r"^round 3: expected a TFF worker that lives, .*; runtime\.max_restarts=1 used up",
+    ):
         rounds(lambda runtime: Strike(runtime, signal.SIGKILL, False, times=2), max_restarts=1)
 
 

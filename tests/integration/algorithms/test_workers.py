@@ -15,13 +15,21 @@ from fedpipe.data.resident import ResidentCache
 from fedpipe.engine.runtime import Runtime
 
 
-@pytest.mark.parametrize("aggregation", [mean(), Aggregation("mean of single clients", mean().each)], ids=["groups", "per client"])
-def test_two_workers_equal_one(build: Any, mixed_clients: Any, softmax: Any, tmp_path: Path, aggregation: Aggregation) -> None:
+@pytest.mark.parametrize(
+    "aggregation",
+    [mean(), Aggregation("mean of single clients", mean().each)],
+    ids=["groups", "per client"],
+)
+def test_two_workers_equal_one(
+    build: Any, mixed_clients: Any, softmax: Any, tmp_path: Path, aggregation: Aggregation
+) -> None:
     cohort = tuple(sorted(mixed_clients.data))
     one, _ = build(mixed_clients, aggregation=aggregation).rounds([cohort] * 3)
     config = Config(runtime=RuntimeConfig(workers=2))
     cache = ResidentCache(tmp_path / "two", mixed_clients, ["two"], max_bytes=10**9)
-    algorithm = FedAvg(config, build_client_work(config, softmax, np.dtype(np.uint8)), aggregation, cache)
+    algorithm = FedAvg(
+        config, build_client_work(config, softmax, np.dtype(np.uint8)), aggregation, cache
+    )
     with Runtime(config.runtime, tmp_path / "worker.log") as runtime:
         state = runtime.call(algorithm.initialize)
         for round_num in (1, 2, 3):

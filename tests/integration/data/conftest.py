@@ -14,7 +14,9 @@ class Site:
 
     def __init__(self, body: bytes) -> None:
         self.body, self.etag, self.ranges = body, '"v1"', True
-        self.break_after: list[int] = []  # bytes after which the next requests' connections are broken, one each
+        self.break_after: list[
+            int
+        ] = []  # bytes after which the next requests' connections are broken, one each
         self.statuses: list[int] = []  # answers of the next requests
         self.said_length: int | None = None
         self.requests: list[str | None] = []
@@ -30,7 +32,9 @@ class Site:
         if wanted and self.ranges and handler.headers.get("If-Range") == self.etag:
             start = int(wanted.removeprefix("bytes=").rstrip("-"))
             handler.send_response(206)
-            handler.send_header("Content-Range", f"bytes {start}-{len(self.body) - 1}/{len(self.body)}")
+            handler.send_header(
+                "Content-Range", f"bytes {start}-{len(self.body) - 1}/{len(self.body)}"
+            )
         else:
             handler.send_response(200)
         part = self.body[start:]

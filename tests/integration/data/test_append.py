@@ -28,7 +28,15 @@ def write(path: Path, clients: int) -> None:
 def dvc(folder: Path, *arguments: str) -> None:
     environment = os.environ | {"DVC_NO_ANALYTICS": "true", "HOME": str(folder)}
     command = [sys.executable, "-m", "dvc", *arguments]
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=120)
+    subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        check=True,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+    )
 
 
 def objects(remote: Path) -> set[str]:
@@ -40,14 +48,22 @@ def test_more_clients_rewrite_and_push_only_the_files_around_them(tmp_path: Path
     project.mkdir()
     dvc(project, "init", "--no-scm")
     dvc(project, "remote", "add", "-d", "store", str(remote))
-    config = DataConfig(source="parquet", path="mine.parquet", clients=None, shard_rows=200, central_test_examples=100_000)
+    config = DataConfig(
+        source="parquet",
+        path="mine.parquet",
+        clients=None,
+        shard_rows=200,
+        central_test_examples=100_000,
+    )
 
     def push(clients: int) -> tuple[dict[str, str], set[str]]:
         write(project / "mine.parquet", clients)
         prepare_shards(config, project / "shards", project)
         dvc(project, "add", "--quiet", "shards")
         dvc(project, "push", "--quiet")
-        return {file.sha256: file.name for file in read_manifest(project / "shards").files}, objects(remote)
+        return {
+            file.sha256: file.name for file in read_manifest(project / "shards").files
+        }, objects(remote)
 
     before, stored = push(CLIENTS)
     after, stored_after = push(CLIENTS + 1)

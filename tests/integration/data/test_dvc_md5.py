@@ -12,7 +12,10 @@ from fedpipe.data.prepare import prepare_shards
 
 
 def run(root: Path, *command: str) -> None:
-    environment = os.environ | {"DVC_NO_ANALYTICS": "true", "DVC_SITE_CACHE_DIR": str(root / "site")}
+    environment = os.environ | {
+        "DVC_NO_ANALYTICS": "true",
+        "DVC_SITE_CACHE_DIR": str(root / "site"),
+    }
     subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True, timeout=120)
 
 

@@ -51,7 +51,9 @@ def make_runtime(tmp_path: Path) -> Iterator[Callable[..., Runtime]]:
     yield make
     for runtime in made:
         runtime.close()
-    children = [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+    children = [
+        int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    ]
     assert [pid for pid in children if pid not in before and is_running(pid)] == []
 
 
@@ -61,12 +63,17 @@ def mean() -> Callable[[int], tuple[float, list[float]]]:
     import numpy as np
     import tensorflow_federated as tff
 
-    @tff.federated_computation(tff.FederatedType(np.float32, tff.CLIENTS), tff.FederatedType(tff.TensorType(np.float32, [2]), tff.SERVER))
+    @tff.federated_computation(
+        tff.FederatedType(np.float32, tff.CLIENTS),
+        tff.FederatedType(tff.TensorType(np.float32, [2]), tff.SERVER),
+    )
     def compute(values: Any, passed: Any) -> Any:
         return tff.federated_mean(values), passed
 
     def call(clients: int) -> tuple[float, list[float]]:
-        result, passed = compute([float(i) for i in range(clients)], np.array([1.0, 2.0], np.float32))
+        result, passed = compute(
+            [float(i) for i in range(clients)], np.array([1.0, 2.0], np.float32)
+        )
         return float(result), [float(value) for value in passed]
 
     return call
@@ -88,7 +95,9 @@ class Gate:
             with tf.control_dependencies([tf.io.write_file(entered, "1")]):
                 return (
                     tf.while_loop(
-                        lambda _: tf.equal(tf.strings.length(tf.io.read_file(opened)), 0), lambda turns: [turns * 0], [tf.constant(7)]
+                        lambda _: tf.equal(tf.strings.length(tf.io.read_file(opened)), 0),
+                        lambda turns: [turns * 0],
+                        [tf.constant(7)],
                     )[0]
                     * 0
                     + 42

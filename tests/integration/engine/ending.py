@@ -83,7 +83,12 @@ def main(how: str, directory: Path) -> None:
     else:
         worker = start(directory)
     forked = fork(how, worker) if how.startswith("forked_child") else 0
-    pids = {"worker": worker.pid, "supervisor": worker.supervisor_pid, "forked": forked, "target": worker.target}
+    pids = {
+        "worker": worker.pid,
+        "supervisor": worker.supervisor_pid,
+        "forked": forked,
+        "target": worker.target,
+    }
     (directory / "pids.json").write_text(json.dumps(pids))
     end(how, worker)
 

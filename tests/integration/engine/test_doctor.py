@@ -12,10 +12,16 @@ from fedpipe.steps.project import Project
 
 
 def namespaces_allowed() -> bool:
-    return bool(shutil.which("unshare")) and subprocess.run(["unshare", "-Urn", "true"], capture_output=True, check=False).returncode == 0
+    return (
+        bool(shutil.which("unshare"))
+        and subprocess.run(["unshare", "-Urn", "true"], capture_output=True, check=False).returncode
+        == 0
+    )
 
 
-needs_namespaces = pytest.mark.skipif(not namespaces_allowed(), reason="this kernel allows no user namespaces")
+needs_namespaces = pytest.mark.skipif(
+    not namespaces_allowed(), reason="this kernel allows no user namespaces"
+)
 WITHOUT = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"'
 """Run by a shell in a user namespace of its own, whose limit it may lower: the kernel then refuses all that comes after it."""
 
@@ -36,7 +42,10 @@ def test_doctor_says_that_the_worker_is_isolated(project: Path) -> None:
 
 
 @needs_namespaces
-@pytest.mark.parametrize(("wanted", "ok", "needed"), [("auto", False, False), ("required", False, True), ("off", True, False)])
+@pytest.mark.parametrize(
+    ("wanted", "ok", "needed"),
+    [("auto", False, False), ("required", False, True), ("off", True, False)],
+)
 def test_doctor_says_that_it_is_not(project: Path, wanted: str, ok: bool, needed: bool) -> None:
     set_isolation(project, wanted)
     code = (
@@ -45,8 +54,14 @@ def test_doctor_says_that_it_is_not(project: Path, wanted: str, ok: bool, needed
         "print(worker.ok, isolation.ok, isolation.needed, isolation.found, isolation.mend)"
     )
     done = subprocess.run(
-        ["unshare", "-Ur", "sh", "-c", WITHOUT, "sh", sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False
+        ["unshare", "-Ur", "sh", "-c", WITHOUT, "sh", sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
     )
-    assert done.stdout.startswith(f"True {ok} {needed} none: the kernel refuses a network namespace"), done.stderr
+    assert done.stdout.startswith(
+        f"True {ok} {needed} none: the kernel refuses a network namespace"
+    ), done.stderr
     assert f"runtime.isolation={wanted}" in done.stdout
     assert "user.max_net_namespaces" in done.stdout

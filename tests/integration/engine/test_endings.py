@@ -35,7 +35,9 @@ EXIT_CODES = {
 
 
 @pytest.mark.parametrize("how", EXIT_CODES)
-def test_no_worker_outlives_its_run(how: str, tmp_path: Path, running: Callable[[int], bool], wait_until: Callable[..., None]) -> None:
+def test_no_worker_outlives_its_run(
+    how: str, tmp_path: Path, running: Callable[[int], bool], wait_until: Callable[..., None]
+) -> None:
     script = Path(__file__).with_name("ending.py")
     with (tmp_path / "output").open("wb") as output:
         run = subprocess.Popen(

@@ -56,7 +56,11 @@ def build():
 
 def workers() -> set[int]:
     """TFF's workers that this process or its children started."""
-    return {process.pid for process in psutil.Process().children(recursive=True) if process.name().startswith("worker_binary")}
+    return {
+        process.pid
+        for process in psutil.Process().children(recursive=True)
+        if process.name().startswith("worker_binary")
+    }
 
 
 @pytest.fixture
@@ -72,12 +76,21 @@ def test_all_of_it_runs_on_the_runs_worker(build: Any, tff_runtime: Any) -> None
     assert algorithm.info == {"scale": "4.0"}
     state = algorithm.initialize()
     algorithm.expect(("a",))
-    result = tff_runtime.call(algorithm.next, state, 1, ("a",), what="round 1")  # as the loop calls it
+    result = tff_runtime.call(
+        algorithm.next, state, 1, ("a",), what="round 1"
+    )  # as the loop calls it
     assert isinstance(result, RoundResult)
-    np.testing.assert_array_equal(algorithm.weights(result.state)["w"], np.float32(8))  # 1 doubled three times
-    with pytest.raises(RoundError, match=r"algorithm\.name=mine_with_tff:build: KeyError: 'no such client', in \S*mine_with_tff\.py:\d+: "):
+    np.testing.assert_array_equal(
+        algorithm.weights(result.state)["w"], np.float32(8)
+    )  # 1 doubled three times
+    with pytest.raises(
+        RoundError,
+        match=r"algorithm\.name=mine_with_tff:build: KeyError: 'no such client', in \S*mine_with_tff\.py:\d+: ",
+    ):
         algorithm.next(state, 7, ("a",))
-    with pytest.raises(RoundError, match="expected next to return a RoundResult of fedpipe, found NoneType"):
+    with pytest.raises(
+        RoundError, match="expected next to return a RoundResult of fedpipe, found NoneType"
+    ):
         algorithm.next(state, 9, ("a",))
     assert workers() <= before
 
@@ -85,7 +98,8 @@ def test_all_of_it_runs_on_the_runs_worker(build: Any, tff_runtime: Any) -> None
 def test_outside_of_the_runtime_it_is_one_error_and_no_worker_is_started(build: Any) -> None:
     before = workers()
     with pytest.raises(
-        ConfigError, match=r"TFF computation was called outside of fedpipe's runtime in \S*mine_with_tff\.py:\d+: `self\.scale = "
+        ConfigError,
+        match=r"TFF computation was called outside of fedpipe's runtime in \S*mine_with_tff\.py:\d+: `self\.scale = ",
     ):
         build()
     assert workers() <= before
@@ -107,5 +121,7 @@ def test_a_lost_worker_is_left_to_the_runtime() -> None:
     algorithm = OwnAlgorithm.build("mine:build", Losing(), lambda: inner)
     with pytest.raises(WorkerLost):
         algorithm.initialize()
-    with pytest.raises(RoundError, match="expected weights to return a mapping of tensors by name, found int"):
+    with pytest.raises(
+        RoundError, match="expected weights to return a mapping of tensors by name, found int"
+    ):
         algorithm.weights(None)

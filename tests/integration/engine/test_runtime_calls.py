@@ -20,7 +20,9 @@ Mean = Callable[[int], tuple[float, list[float]]]
 MEAN_OF_FIVE = (2.0, [1.0, 2.0])  # (0 + 1 + 2 + 3 + 4) / 5
 
 
-def test_a_call_from_the_main_thread_from_pool_threads_and_after_the_starting_thread(make_runtime: Make, mean: Mean) -> None:
+def test_a_call_from_the_main_thread_from_pool_threads_and_after_the_starting_thread(
+    make_runtime: Make, mean: Mean
+) -> None:
     runtime = make_runtime()
     starter = threading.Thread(target=runtime.start)
     starter.start()
@@ -43,7 +45,9 @@ def test_a_call_from_a_running_event_loop(make_runtime: Make, mean: Mean, worker
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "grpc_proxy", "https_proxy"])
-def test_a_proxy_in_the_environment_is_not_used(make_runtime: Make, mean: Mean, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+def test_a_proxy_in_the_environment_is_not_used(
+    make_runtime: Make, mean: Mean, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
     monkeypatch.setenv(variable, "http://127.0.0.1:9")
     runtime = make_runtime(isolation="off", round_timeout_seconds=30.0, max_restarts=0)
     assert runtime.call(mean, 5) == MEAN_OF_FIVE
@@ -57,13 +61,18 @@ def test_several_workers_give_the_mean_of_one(make_runtime: Make, clients: int) 
     weight = tff.FederatedType(np.float32, tff.CLIENTS)
 
     @tff.federated_computation(at_clients, weight, tff.FederatedType(np.float32, tff.SERVER))
-    def weighted(values: Any, weights: Any, passed: Any) -> Any:  # the server's value last: TFF's own partition fails on this
+    def weighted(
+        values: Any, weights: Any, passed: Any
+    ) -> Any:  # the server's value last: TFF's own partition fails on this
         return tff.federated_mean(values, weights), tff.federated_sum(weights), passed
 
     random = np.random.default_rng(7)
     values = [random.normal(size=3).astype(np.float32) for _ in range(clients)]
     weights = [float(weight) for weight in random.integers(1, 9, clients)]
-    results = {n: make_runtime(workers=n).call(weighted, values, weights, np.float32(0.5)) for n in (1, 2, 3)}
+    results = {
+        n: make_runtime(workers=n).call(weighted, values, weights, np.float32(0.5))
+        for n in (1, 2, 3)
+    }
     expected = sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
     for mean_value, total, passed in results.values():
         np.testing.assert_allclose(mean_value, results[1][0], atol=1e-6, rtol=0)
@@ -80,14 +89,26 @@ def test_several_workers_work_at_once(make_runtime: Make, tmp_path: Path) -> Non
 
     @tff.tensorflow.computation(np.int32)
     def meet(client: Any) -> Any:
-        own, other = (tf.strings.join([f"{tmp_path}/", tf.strings.as_string(number)]) for number in (client, 1 - client))
+        own, other = (
+            tf.strings.join([f"{tmp_path}/", tf.strings.as_string(number)])
+            for number in (client, 1 - client)
+        )
         with tf.control_dependencies([tf.io.write_file(own, "here")]):
-            turns = tf.while_loop(lambda _: tf.equal(tf.strings.length(tf.io.read_file(other)), 0), lambda i: [i * 0], [client])
+            turns = tf.while_loop(
+                lambda _: tf.equal(tf.strings.length(tf.io.read_file(other)), 0),
+                lambda i: [i * 0],
+                [client],
+            )
         return turns[0] * 0 + 1
 
-    met = tff.federated_computation(lambda ids: tff.federated_sum(tff.federated_map(meet, ids)), tff.FederatedType(np.int32, tff.CLIENTS))
+    met = tff.federated_computation(
+        lambda ids: tff.federated_sum(tff.federated_map(meet, ids)),
+        tff.FederatedType(np.int32, tff.CLIENTS),
+    )
     runtime = make_runtime(workers=2, round_timeout_seconds=60.0, max_restarts=0)
-    assert int(runtime.call(met, [0, 1])) == 2  # each worker has one client, and each client waits for the other
+    assert (
+        int(runtime.call(met, [0, 1])) == 2
+    )  # each worker has one client, and each client waits for the other
 
 
 def test_several_workers_run_what_has_no_clients_to_share(make_runtime: Make) -> None:
@@ -96,7 +117,9 @@ def test_several_workers_run_what_has_no_clients_to_share(make_runtime: Make) ->
     add = tff.tensorflow.computation(lambda a, b: a + b, [np.int32, np.int32])
     zero = tff.federated_computation(lambda: tff.federated_value(7, tff.SERVER))
     doubled = tff.federated_computation(
-        lambda values: tff.federated_map(tff.tensorflow.computation(lambda x: 2 * x, np.int32), values),
+        lambda values: tff.federated_map(
+            tff.tensorflow.computation(lambda x: 2 * x, np.int32), values
+        ),
         tff.FederatedType(np.int32, tff.CLIENTS),
     )
     runtime = make_runtime(workers=2)
@@ -115,9 +138,16 @@ def test_varying_cohort_sizes_keep_few_executors_open(make_runtime: Make, mean: 
     assert len(executors) == OPEN_EXECUTORS
 
 
-def test_info_and_the_context_manager(make_runtime: Make, mean: Mean, running: Callable[[int], bool], tmp_path: Path) -> None:
+def test_info_and_the_context_manager(
+    make_runtime: Make, mean: Mean, running: Callable[[int], bool], tmp_path: Path
+) -> None:
     runtime = make_runtime(workers=2, isolation="off")
-    assert runtime.info == {"isolation": "not started", "workers": "2", "restarts": "0", "recycled": "0"}
+    assert runtime.info == {
+        "isolation": "not started",
+        "workers": "2",
+        "restarts": "0",
+        "recycled": "0",
+    }
     with runtime:
         runtime.call(mean, 5)
         workers = runtime.workers

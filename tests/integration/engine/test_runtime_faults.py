@@ -19,7 +19,10 @@ Mean = Callable[[int], tuple[float, list[float]]]
 
 
 def test_a_worker_killed_between_calls_is_replaced(
-    make_runtime: Make, mean: Mean, signal_workers: Callable[[Runtime, int], None], caplog: pytest.LogCaptureFixture
+    make_runtime: Make,
+    mean: Mean,
+    signal_workers: Callable[[Runtime, int], None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     runtime = make_runtime()
     before = runtime.call(mean, 5, what="round 1")
@@ -33,7 +36,11 @@ def test_a_worker_killed_between_calls_is_replaced(
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_worker_killed_in_a_call_is_replaced(
-    make_runtime: Make, gate: Any, in_the_call: Any, signal_workers: Callable[[Runtime, int], None], workers: int
+    make_runtime: Make,
+    gate: Any,
+    in_the_call: Any,
+    signal_workers: Callable[[Runtime, int], None],
+    workers: int,
 ) -> None:
     runtime = make_runtime(workers=workers)
     runtime.start()
@@ -43,7 +50,11 @@ def test_a_worker_killed_in_a_call_is_replaced(
 
 
 def test_a_worker_that_hangs_is_replaced_after_the_deadline(
-    make_runtime: Make, mean: Mean, gate: Any, in_the_call: Any, signal_workers: Callable[[Runtime, int], None]
+    make_runtime: Make,
+    mean: Mean,
+    gate: Any,
+    in_the_call: Any,
+    signal_workers: Callable[[Runtime, int], None],
 ) -> None:
     runtime = make_runtime(round_timeout_seconds=3.0)
     runtime.start()
@@ -53,7 +64,9 @@ def test_a_worker_that_hangs_is_replaced_after_the_deadline(
     assert runtime.call(mean, 3)[0] == 1.0
 
 
-def test_one_of_two_workers_lost_does_not_wait_for_the_other(make_runtime: Make, mean: Mean) -> None:
+def test_one_of_two_workers_lost_does_not_wait_for_the_other(
+    make_runtime: Make, mean: Mean
+) -> None:
     runtime = make_runtime(workers=2)
     before = runtime.call(mean, 5)
     os.kill(runtime.workers[1].pid, signal.SIGKILL)
@@ -61,7 +74,9 @@ def test_one_of_two_workers_lost_does_not_wait_for_the_other(make_runtime: Make,
     assert runtime.info["restarts"] == "1"
 
 
-def test_restarts_are_capped_over_the_runtimes_life(make_runtime: Make, mean: Mean, signal_workers: Callable[[Runtime, int], None]) -> None:
+def test_restarts_are_capped_over_the_runtimes_life(
+    make_runtime: Make, mean: Mean, signal_workers: Callable[[Runtime, int], None]
+) -> None:
     runtime = make_runtime(max_restarts=1)
     for _ in range(2):
         runtime.call(mean, 3)
@@ -98,7 +113,9 @@ def test_a_worker_that_cannot_start_ends_the_call_without_a_loop(
     assert (tmp_path / "starts").read_text() == "started\n"
 
 
-def test_the_callers_own_exception_passes_unchanged_and_costs_no_worker(make_runtime: Make, mean: Mean) -> None:
+def test_the_callers_own_exception_passes_unchanged_and_costs_no_worker(
+    make_runtime: Make, mean: Mean
+) -> None:
     class Own(Exception):
         pass
 
@@ -116,7 +133,9 @@ def test_the_callers_own_exception_passes_unchanged_and_costs_no_worker(make_run
     assert runtime.info["restarts"] == "0"
 
 
-def test_a_failing_computation_is_the_callers_own_exception_too(make_runtime: Make, mean: Mean) -> None:
+def test_a_failing_computation_is_the_callers_own_exception_too(
+    make_runtime: Make, mean: Mean
+) -> None:
     import grpc
     import numpy as np
     import tensorflow as tf
@@ -134,7 +153,9 @@ def test_a_failing_computation_is_the_callers_own_exception_too(make_runtime: Ma
     assert runtime.info["restarts"] == "0"
 
 
-def test_closing_ends_a_call_in_another_thread(make_runtime: Make, gate: Any, in_the_call: Any) -> None:
+def test_closing_ends_a_call_in_another_thread(
+    make_runtime: Make, gate: Any, in_the_call: Any
+) -> None:
     runtime = make_runtime()
     in_the_call(runtime.close)
     with pytest.raises(WorkerError, match="round 4: the TFF runtime was closed before it was done"):

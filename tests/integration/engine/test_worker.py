@@ -35,15 +35,21 @@ def start(tmp_path: Path) -> Iterator[Callable[[Isolation], Worker]]:
 
 
 def namespaces_allowed() -> bool:
-    return subprocess.run(["unshare", "-Urn", "true"], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(["unshare", "-Urn", "true"], capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 needs_namespaces = pytest.mark.skipif(
-    not shutil.which("unshare") or not namespaces_allowed(), reason="this kernel allows no user namespaces"
+    not shutil.which("unshare") or not namespaces_allowed(),
+    reason="this kernel allows no user namespaces",
 )
 
 
-def run_without_network_namespaces(isolation: str, directory: Path) -> subprocess.CompletedProcess[str]:
+def run_without_network_namespaces(
+    isolation: str, directory: Path
+) -> subprocess.CompletedProcess[str]:
     """Start a worker where the kernel gives out no network namespace (a limit of the user namespace that it runs in)."""
     code = (
         "import sys, logging, pathlib; from fedpipe.engine.worker import Worker; logging.basicConfig(format='%(name)s %(message)s')\n"
@@ -52,11 +58,19 @@ def run_without_network_namespaces(isolation: str, directory: Path) -> subproces
         "    print(worker.isolated, worker.target); worker.close()\n"
     )
     command = f'echo 0 > /proc/sys/user/max_net_namespaces && exec {sys.executable} -c "$1" {isolation} {directory}/worker.log'
-    return subprocess.run(["unshare", "-Ur", "sh", "-c", command, "sh", code], capture_output=True, text=True, check=False, timeout=100)
+    return subprocess.run(
+        ["unshare", "-Ur", "sh", "-c", command, "sh", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
 
 
 @needs_namespaces
-def test_an_isolated_worker_cannot_be_reached_by_its_port(start: Callable[[Isolation], Worker]) -> None:
+def test_an_isolated_worker_cannot_be_reached_by_its_port(
+    start: Callable[[Isolation], Worker],
+) -> None:
     isolated = start("required")
     assert isolated.isolated
     assert os.readlink(f"/proc/{isolated.pid}/ns/net") != os.readlink("/proc/self/ns/net")
@@ -82,7 +96,9 @@ def test_two_open_workers_never_share_a_port(start: Callable[[Isolation], Worker
 @needs_namespaces
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 @pytest.mark.parametrize("directory_open", [False, True])
-def test_another_user_cannot_use_the_socket(start: Callable[[Isolation], Worker], directory_open: bool) -> None:
+def test_another_user_cannot_use_the_socket(
+    start: Callable[[Isolation], Worker], directory_open: bool
+) -> None:
     path = Path(start("required").target.removeprefix("unix:"))
     if directory_open:  # the second line of defence alone
         path.parent.chmod(0o755)
@@ -92,15 +108,22 @@ def test_another_user_cannot_use_the_socket(start: Callable[[Isolation], Worker]
         f"try: s.connect({str(path)!r}); print('answer', s.recv(1))\n"
         f"except OSError as error: print(type(error).__name__)\n"
     )
-    answer = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
-    assert answer.stdout.strip() in ({"answer b''", "ConnectionResetError"} if directory_open else {"PermissionError"}), answer.stderr
+    answer = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert answer.stdout.strip() in (
+        {"answer b''", "ConnectionResetError"} if directory_open else {"PermissionError"}
+    ), answer.stderr
 
 
 @needs_namespaces
 def test_required_isolation_that_cannot_be_had_is_an_error(tmp_path: Path) -> None:
     done = run_without_network_namespaces("required", tmp_path)
     assert done.returncode != 0
-    assert "runtime.isolation=required: expected a network namespace for the TFF worker, the kernel refuses it" in done.stderr
+    assert (
+        "runtime.isolation=required: expected a network namespace for the TFF worker, the kernel refuses it"
+        in done.stderr
+    )
 
 
 @needs_namespaces
@@ -111,7 +134,9 @@ def test_auto_falls_back_with_one_warning(tmp_path: Path) -> None:
     assert done.stderr.count("fedpipe.engine the TFF worker is not isolated") == 1
 
 
-def test_off_says_nothing(start: Callable[[Isolation], Worker], caplog: pytest.LogCaptureFixture) -> None:
+def test_off_says_nothing(
+    start: Callable[[Isolation], Worker], caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.DEBUG, "fedpipe.engine"):
         start("off")
     assert caplog.text == ""
@@ -155,7 +180,12 @@ def script(directory: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "ending"), [("echo planted reason; exit 3", "with exit code 3"), ("kill -ILL $$", "by SIGILL"), ("exit 0", "with exit code 0")]
+    ("text", "ending"),
+    [
+        ("echo planted reason; exit 3", "with exit code 3"),
+        ("kill -ILL $$", "by SIGILL"),
+        ("exit 0", "with exit code 0"),
+    ],
 )
 def test_a_worker_that_ends_at_its_start_is_an_error_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, ending: str
@@ -163,13 +193,18 @@ def test_a_worker_that_ends_at_its_start_is_an_error_at_once(
     binary = script(tmp_path, text)
     monkeypatch.setattr(worker_module, "find_binary", lambda: binary)
     started = Worker("auto", tmp_path / "worker.log")
-    with pytest.raises(WorkerError, match=rf"expected the TFF worker to start, it ended {ending} .* see .*worker\.log"):
+    with pytest.raises(
+        WorkerError,
+        match=rf"expected the TFF worker to start, it ended {ending} .* see .*worker\.log",
+    ):
         started.wait_ready(START_SECONDS)
     started.close()
     assert ("planted reason" in (tmp_path / "worker.log").read_text()) is ("planted" in text)
 
 
-def test_a_binary_that_is_not_there_is_named_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_binary_that_is_not_there_is_named_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(worker_module, "find_binary", lambda: tmp_path / "missing")
     started = Worker("auto", tmp_path / "worker.log")
     with pytest.raises(WorkerError, match="ended with exit code 127"):
@@ -184,12 +219,17 @@ def test_a_worker_that_never_answers_is_an_error_in_time(
     binary = script(tmp_path, "exec sleep 60")
     monkeypatch.setattr(worker_module, "find_binary", lambda: binary)
     started = Worker("auto", tmp_path / "worker.log")
-    with pytest.raises(WorkerError, match=r"expected the TFF worker to answer within runtime\.start_timeout_seconds=0\.5"):
+    with pytest.raises(
+        WorkerError,
+        match=r"expected the TFF worker to answer within runtime\.start_timeout_seconds=0\.5",
+    ):
         started.wait_ready(0.5)
     assert not running(started.pid)
 
 
-def test_close_removes_the_socket_and_may_be_called_twice(start: Callable[[Isolation], Worker], running: Callable[[int], bool]) -> None:
+def test_close_removes_the_socket_and_may_be_called_twice(
+    start: Callable[[Isolation], Worker], running: Callable[[int], bool]
+) -> None:
     started = start("auto")
     started.close()
     started.close()
@@ -199,7 +239,9 @@ def test_close_removes_the_socket_and_may_be_called_twice(start: Callable[[Isola
         assert not Path(started.target.removeprefix("unix:")).parent.exists()
 
 
-@pytest.mark.parametrize(("number", "ending"), [(signal.SIGKILL, "by SIGKILL"), (signal.SIGSEGV, "by SIGSEGV")])
+@pytest.mark.parametrize(
+    ("number", "ending"), [(signal.SIGKILL, "by SIGKILL"), (signal.SIGSEGV, "by SIGSEGV")]
+)
 def test_a_lost_worker_says_how_it_ended(
     start: Callable[[Isolation], Worker], wait_until: Callable[..., None], number: int, ending: str
 ) -> None:

@@ -48,17 +48,26 @@ def test_what_is_refused_starts_nothing_and_leaves_nothing(project: Path) -> Non
         "model.name=lstm": [*TABLES, "data.path=short.csv", "model.name=lstm"],
     }
     done = subprocess.run(
-        [sys.executable, "-c", TRY, json.dumps(list(tried.values()))], cwd=project, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", TRY, json.dumps(list(tried.values()))],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     messages, heavy, started = json.loads(done.stdout)
-    assert [words for words, message in zip(tried, messages, strict=True) if words not in message] == []
+    assert [
+        words for words, message in zip(tried, messages, strict=True) if words not in message
+    ] == []
     assert (heavy, [command for command in started if "git" not in command[0]]) == ([], [])
     assert not (project / ".fedpipe" / "runs").exists()
     assert not (project / "mlflow.db").exists()
 
 
-def test_data_that_were_loaded_early_are_given_to_the_flow_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_that_were_loaded_early_are_given_to_the_flow_once(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here = Project(project)
     config = load_config(here.params, ["cohort.size=2"])
     few = load_config(here.params, ["cohort.size=6"])
@@ -70,11 +79,18 @@ def test_data_that_were_loaded_early_are_given_to_the_flow_once(project: Path, m
         assert borrow_data(load_config(here.params)) is None
         assert borrow_data(config) == data
         assert borrow_data(config) is None
-    with pytest.raises(PlanError, match=r"cohort\.size=6: expected at most the population, found 2 clients"), early_data(few, here):
+    with (
+        pytest.raises(
+            PlanError, match=r"cohort\.size=6: expected at most the population, found 2 clients"
+        ),
+        early_data(few, here),
+    ):
         pass
 
 
-def test_a_remote_that_is_away_is_left_to_the_flow_which_tries_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_remote_that_is_away_is_left_to_the_flow_which_tries_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here = Project(project)
 
     def away(*_args: object, **_options: object) -> None:
@@ -95,7 +111,9 @@ def test_a_remote_that_is_away_is_left_to_the_flow_which_tries_again(project: Pa
         (ValueError(), False),
     ],
 )
-def test_a_lost_connection_is_worth_another_try_a_missing_file_is_not(cause: Exception, again: bool) -> None:
+def test_a_lost_connection_is_worth_another_try_a_missing_file_is_not(
+    cause: Exception, again: bool
+) -> None:
     error = DataError("no data")
     error.__cause__ = cause
     assert may_pass(error) is again

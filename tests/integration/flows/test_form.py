@@ -44,14 +44,26 @@ def test_the_examples_of_overrides_are_settings() -> None:
 def test_fields_become_settings(tmp_path: Any) -> None:
     params = tmp_path / "params.yaml"
     params.write_text("rounds: 9\nclient:\n  epochs: 3\n")
-    fields = {"rounds": 2, "learning_rate": 1e-05, "algorithm": "fedprox", "data_path": "my data, new.csv", "epochs": None}
+    fields = {
+        "rounds": 2,
+        "learning_rate": 1e-05,
+        "algorithm": "fedprox",
+        "data_path": "my data, new.csv",
+        "epochs": None,
+    }
     config = load_config(params, form_overrides(fields, ["algorithm.mu=0.5"]))
     assert (config.rounds, config.client.learning_rate, config.client.epochs) == (2, 1e-05, 3)
-    assert (config.algorithm.name, config.algorithm.mu, config.data.path) == ("fedprox", 0.5, "my data, new.csv")
+    assert (config.algorithm.name, config.algorithm.mu, config.data.path) == (
+        "fedprox",
+        0.5,
+        "my data, new.csv",
+    )
 
 
 def test_a_field_and_an_override_of_the_same_setting_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"the field 'cohort_size' and one of the overrides both set cohort\.size"):
+    with pytest.raises(
+        ConfigError, match=r"the field 'cohort_size' and one of the overrides both set cohort\.size"
+    ):
         form_overrides({"cohort_size": 4}, ["cohort.size=5"])
 
 
@@ -67,7 +79,9 @@ def test_outside_of_a_run_nothing_is_logged() -> None:
     say("nobody hears this")
 
 
-def test_empty_closing_lines_are_dropped_and_all_others_stay(caplog: pytest.LogCaptureFixture) -> None:
+def test_empty_closing_lines_are_dropped_and_all_others_stay(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     say_results_only()
     logger = logging.getLogger("prefect.task_runs")
     with caplog.at_level(logging.INFO, "prefect.task_runs"):
@@ -75,10 +89,19 @@ def test_empty_closing_lines_are_dropped_and_all_others_stay(caplog: pytest.LogC
         for line in ("Finished in state Completed()", "Finished in state Failed('no')", "result"):
             logger.info(line)
         logger.removeHandler(caplog.handler)
-    assert {record.getMessage() for record in caplog.records} == {"Finished in state Failed('no')", "result"}
+    assert {record.getMessage() for record in caplog.records} == {
+        "Finished in state Failed('no')",
+        "result",
+    }
 
 
 def test_the_result_says_the_best_round_where_validation_chose_one() -> None:
     figures = {"test/accuracy": 0.25, "test/loss": 2.0}
-    summary = {"rounds": 4, "initial": figures, "final": figures, "best": {"test/accuracy": 0.5}, "best_round": 2}
+    summary = {
+        "rounds": 4,
+        "initial": figures,
+        "final": figures,
+        "best": {"test/accuracy": 0.5},
+        "best_round": 2,
+    }
     assert result_line(summary).endswith("; best round 2: test accuracy 0.5000")

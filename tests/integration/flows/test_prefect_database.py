@@ -40,7 +40,9 @@ def test_a_database_of_this_prefect_or_none_is_used(home: Path) -> None:
     assert choose(home).folder == home
     make(home / "prefect.db", "9725c1cbee35")  # Prefect's first version
     assert database_problem(home / "prefect.db") is None
-    assert choose(home).variables == {"PREFECT_API_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///prefect.db"}
+    assert choose(home).variables == {
+        "PREFECT_API_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///prefect.db"
+    }
 
 
 def test_the_newest_version_is_known() -> None:
@@ -60,7 +62,11 @@ def test_the_newest_version_is_known() -> None:
     ],
 )
 def test_one_that_cannot_be_used_is_replaced_and_named(
-    home: Path, kind: str, words: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    home: Path,
+    kind: str,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     path = home / "prefect.db"
     monkeypatch.setattr(prefect_database, "_LOCK_SECONDS", 0.1)
@@ -71,7 +77,9 @@ def test_one_that_cannot_be_used_is_replaced_and_named(
         path.unlink()
         path.mkdir()
     before = path.read_bytes() if path.is_file() else b""
-    with closing(sqlite3.connect(path if kind == "locked" else ":memory:", isolation_level=None)) as other:
+    with closing(
+        sqlite3.connect(path if kind == "locked" else ":memory:", isolation_level=None)
+    ) as other:
         other.execute("BEGIN EXCLUSIVE")
         with caplog.at_level(logging.WARNING, "flows"):
             chosen = choose(home)
@@ -90,7 +98,9 @@ def test_one_that_is_read_only_is_replaced(home: Path) -> None:
 
 
 def test_a_database_that_the_user_named_is_left_to_prefect(home: Path) -> None:
-    assert choose_database(home, "postgresql+asyncpg://me@host/prefect", home / "own") == Database(None, {})
+    assert choose_database(home, "postgresql+asyncpg://me@host/prefect", home / "own") == Database(
+        None, {}
+    )
     assert not (home / "own").exists()
 
 
@@ -102,6 +112,12 @@ def test_prefects_settings_are_what_is_expected_of_them(tmp_path: Path) -> None:
         "print(value.get_secret_value() if hasattr(value, 'get_secret_value') else value, home.value(), sep='\\n')"
     )
     command = [sys.executable, "-P", "-c", script]
-    printed = subprocess.run(command, env=os.environ | {"PREFECT_HOME": str(tmp_path)}, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        command,
+        env=os.environ | {"PREFECT_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     url, home = printed.splitlines()
     assert choose_database(Path(home), url, tmp_path / "own").folder == tmp_path

@@ -30,6 +30,9 @@ def test_prefects_pages_mlflow_and_nothing_are_told_apart() -> None:
         assert "an MLflow server answers there, not Prefect" in refused(base)
         assert "an MLflow server answers there, not Prefect" in refused(f"{base}/api")
     with answering({}, PAGE) as base:
-        assert "expected a Prefect server, but it does not answer: what answers is not Prefect's API" in refused(f"{base}/api")
+        assert (
+            "expected a Prefect server, but it does not answer: what answers is not Prefect's API"
+            in refused(f"{base}/api")
+        )
     assert "expected a Prefect server, but it does not answer" in refused("http://127.0.0.1:1/api")
     assert "begins with http:// or https://" in refused("127.0.0.1:4200/api")

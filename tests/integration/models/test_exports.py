@@ -11,7 +11,10 @@ from fedpipe.tracking.model import classifier
 
 pytestmark = pytest.mark.slow
 
-SPECS = {name: build((32, 32, 3) if name == "resnet18_gn" else (28, 28), 10) for name, build in MODELS.items()}
+SPECS = {
+    name: build((32, 32, 3) if name == "resnet18_gn" else (28, 28), 10)
+    for name, build in MODELS.items()
+}
 SPECS |= {f"lstm {positions}": lstm((20,), 90, 90, positions) for positions in ("last", "all")}
 
 
@@ -24,4 +27,7 @@ def test_an_architecture_survives_both_forms(name, tmp_path):
     exports.write_savedmodel(model, tmp_path / "served")
     assert exports.largest_difference(model, exports.read_savedmodel(tmp_path / "served"), x) == 0
     exports.write_tflite(model, tmp_path / "tflite")
-    assert exports.largest_difference(model, exports.read_tflite(tmp_path / "tflite"), x) <= exports.TOLERANCE
+    assert (
+        exports.largest_difference(model, exports.read_tflite(tmp_path / "tflite"), x)
+        <= exports.TOLERANCE
+    )

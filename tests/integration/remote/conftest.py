@@ -30,11 +30,25 @@ class WorkerProcess:
 
     def __init__(self, folder: Path, certificates: Path, listen: str = "127.0.0.1:0") -> None:
         self.folder, self.log = folder, folder / "log"
-        command = [sys.executable, "-m", "fedpipe", "worker", "--listen", listen, "--certs", str(certificates)]
+        command = [
+            sys.executable,
+            "-m",
+            "fedpipe",
+            "worker",
+            "--listen",
+            listen,
+            "--certs",
+            str(certificates),
+        ]
         environment = os.environ | {"PYTHONFAULTHANDLER": "1"}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=environment
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline().decode()
@@ -85,7 +99,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def start(tmp_path_factory: pytest.TempPathFactory, certificates: Path, data: Path) -> Iterator[Callable[..., WorkerProcess]]:
+def start(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Path, data: Path
+) -> Iterator[Callable[..., WorkerProcess]]:
     """Return a function that starts a worker with a copy of the data."""
     stack = ExitStack()
 
@@ -124,7 +140,12 @@ class Runner:
 
     def config(self, remote: list[str], **settings: Any) -> Config:
         runtime = {"groups": GROUPS, "remote": remote} | settings.pop("runtime", {})
-        values = {"data": DATA, "cohort": {"size": CLIENTS}, "client": {"learning_rate": 0.1, "max_steps": 4}, "runtime": runtime}
+        values = {
+            "data": DATA,
+            "cohort": {"size": CLIENTS},
+            "client": {"learning_rate": 0.1, "max_steps": 4},
+            "runtime": runtime,
+        }
         return Config.model_validate(values | settings)
 
     def open(self, config: Config, name: str = "test") -> tuple[Any, Any]:
@@ -143,7 +164,13 @@ class Runner:
         self.machines = machines
         return algorithm, runtime
 
-    def weights(self, remote: list[str], rounds: int = 2, between: Callable[[int], None] | None = None, **settings: Any) -> tuple[Any, Any]:
+    def weights(
+        self,
+        remote: list[str],
+        rounds: int = 2,
+        between: Callable[[int], None] | None = None,
+        **settings: Any,
+    ) -> tuple[Any, Any]:
         """Return the weights' SHA-256 after some rounds, and every round's losses; `between` is called before each round."""
         from fedpipe.types import weights_sha256
 
@@ -155,7 +182,9 @@ class Runner:
                 if between is not None:
                     between(number)
                 cohort = tuple(self.population.participating())
-                state = runtime.call(algorithm.next, state, number, cohort, what=f"round {number}").state
+                state = runtime.call(
+                    algorithm.next, state, number, cohort, what=f"round {number}"
+                ).state
                 losses.append(runtime.take_losses())
             return weights_sha256(algorithm.weights(state)), losses
 

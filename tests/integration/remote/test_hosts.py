@@ -44,7 +44,9 @@ def test_three_workers_give_the_bits_of_one_host(hosts: Any, expected: str) -> N
 
 
 @pytest.mark.parametrize("kind", ["killed", "stopped", "link_down", "slow"])
-def test_a_host_that_is_lost_in_mid_round_changes_no_bit(hosts: Any, expected: str, kind: str) -> None:
+def test_a_host_that_is_lost_in_mid_round_changes_no_bit(
+    hosts: Any, expected: str, kind: str
+) -> None:
     found = lab_of_hosts.loss(hosts, kind, expected)
     assert found["bits_equal"]
     assert max(found["seconds"]) < lab_of_hosts.MOST_SURVIVED_SECONDS
@@ -53,21 +55,31 @@ def test_a_host_that_is_lost_in_mid_round_changes_no_bit(hosts: Any, expected: s
 
 
 def test_who_has_no_certificate_of_this_ca_is_refused(hosts: Any) -> None:
-    assert {name: said.partition(":")[0] for name, said in lab_of_hosts.refusals(hosts).items()} == {
+    assert {
+        name: said.partition(":")[0] for name, said in lab_of_hosts.refusals(hosts).items()
+    } == {
         "no_certificate": "refused",
         "expired": "refused",
         "other_ca": "refused",
     }
 
 
-def test_a_listener_on_the_cable_finds_weights_only_where_they_are_sent_in_clear(hosts: Any) -> None:
+def test_a_listener_on_the_cable_finds_weights_only_where_they_are_sent_in_clear(
+    hosts: Any,
+) -> None:
     assert lab_of_hosts.clear_text(hosts) == {"secret": False, "control": True, "heard": True}
 
 
 def test_what_a_listener_makes_of_frames() -> None:
     def frame(port: int, body: bytes) -> bytes:
         tcp = port.to_bytes(2, "big") + bytes(10) + bytes([5 << 4]) + bytes(7) + body
-        ip = bytes([0x45, 0]) + (20 + len(tcp)).to_bytes(2, "big") + bytes(5) + bytes([6]) + bytes(10)
+        ip = (
+            bytes([0x45, 0])
+            + (20 + len(tcp)).to_bytes(2, "big")
+            + bytes(5)
+            + bytes([6])
+            + bytes(10)
+        )
         return bytes(12) + b"\x08\x00" + ip + tcp + bytes(6)  # padding of a short frame
 
     assert payload([frame(1, b"abc"), frame(2, b"XYZ"), frame(1, b"def")]) == b"abcdef|XYZ"

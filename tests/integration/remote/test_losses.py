@@ -61,9 +61,17 @@ def test_who_is_killed_who_loses_its_tff_worker_and_who_is_stopped_cost_a_run_no
                 time.sleep(0.05)
             in_the_round(three.address, lambda: three.signal(signal.SIGSTOP))
 
-    found, losses = runner.weights([worker.address for worker in (one, two, three)], rounds=5, between=between)
+    found, losses = runner.weights(
+        [worker.address for worker in (one, two, three)], rounds=5, between=between
+    )
     assert found == here
-    assert [[loss.partition(": ")[0] for loss in lost] for lost in losses] == [[], [two.address], [three.address], [], [three.address]]
+    assert [[loss.partition(": ")[0] for loss in lost] for lost in losses] == [
+        [],
+        [two.address],
+        [three.address],
+        [],
+        [three.address],
+    ]
 
 
 def test_none_left_names_each_machine_with_its_reason(runner: Any, start: Any) -> None:
@@ -75,5 +83,7 @@ def test_none_left_names_each_machine_with_its_reason(runner: Any, start: Any) -
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         nobody = f"127.0.0.1:{taken.getsockname()[1]}"
-    with pytest.raises(WorkerError, match=f"{only.address}: nothing listens there; {nobody}: nothing listens there"):
+    with pytest.raises(
+        WorkerError, match=f"{only.address}: nothing listens there; {nobody}: nothing listens there"
+    ):
         runner.weights([only.address, nobody], between=between)

@@ -39,16 +39,24 @@ def open_context(ca: Path) -> ssl.SSLContext:
 
 
 def test_no_certificate_is_refused(worker: Any, certificates: Path) -> None:
-    with pytest.raises(Refused, match=r"it got no certificate from here .* Copy runtime\.certs anew"):
+    with pytest.raises(
+        Refused, match=r"it got no certificate from here .* Copy runtime\.certs anew"
+    ):
         Control(worker.address, open_context(certificates / "ca.pem"), 10).ask("GET", "/hello")
 
 
-def test_a_certificate_of_another_ca_is_refused(worker: Any, certificates: Path, tmp_path: Path) -> None:
+def test_a_certificate_of_another_ca_is_refused(
+    worker: Any, certificates: Path, tmp_path: Path
+) -> None:
     certs.make_certificates(tmp_path / "other", [], days=1)
-    with pytest.raises(Refused, match=r"its certificate is not taken here \(.*\)"):  # each side refuses the other
+    with pytest.raises(
+        Refused, match=r"its certificate is not taken here \(.*\)"
+    ):  # each side refuses the other
         Control(worker.address, client_context(tmp_path / "other"), 10).ask("GET", "/hello")
     context = open_context(certificates / "ca.pem")
-    context.load_cert_chain(tmp_path / "other" / "runner.pem", tmp_path / "other" / "runner-key.pem")
+    context.load_cert_chain(
+        tmp_path / "other" / "runner.pem", tmp_path / "other" / "runner-key.pem"
+    )
     with pytest.raises(Refused, match="it does not know the CA of the certificate here"):
         Control(worker.address, context, 10).ask("GET", "/hello")
 
@@ -74,7 +82,10 @@ def test_an_expired_certificate_is_refused_on_both_sides(
     shutil.copytree(certificates, tmp_path / "late")
     (tmp_path / "late" / "runner.pem").write_bytes(certs._pem(certificate))
     (tmp_path / "late" / "runner-key.pem").write_bytes(certs._secret(key))
-    with pytest.raises(EnvironmentProblem, match=r"runner\.pem: expected a certificate that is valid now, found one from"):
+    with pytest.raises(
+        EnvironmentProblem,
+        match=r"runner\.pem: expected a certificate that is valid now, found one from",
+    ):
         client_context(tmp_path / "late")
     context = open_context(certificates / "ca.pem")
     context.load_cert_chain(tmp_path / "late" / "runner.pem", tmp_path / "late" / "runner-key.pem")
@@ -93,7 +104,10 @@ def test_grpc_without_a_session_is_closed(worker: Any, certificates: Path) -> No
     context = client_context(certificates)
     context.set_alpn_protocols(["h2"])
     host, _, port = worker.address.partition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as plain, context.wrap_socket(plain, server_hostname=host) as secure:
+    with (
+        socket.create_connection((host, int(port)), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secure,
+    ):
         assert secure.selected_alpn_protocol() == "h2"
         assert secure.recv(1) == b""
 
@@ -101,9 +115,13 @@ def test_grpc_without_a_session_is_closed(worker: Any, certificates: Path) -> No
 def test_a_second_run_is_refused_until_the_first_is_over(worker: Any, machine: Any) -> None:
     first, second = machine(worker.address), machine(worker.address)
     first.connect()
-    with pytest.raises(Refused, match=r"this one is used by run a test of .*, process \d+\. Wait for its end"):
+    with pytest.raises(
+        Refused, match=r"this one is used by run a test of .*, process \d+\. Wait for its end"
+    ):
         second.connect()
-    back = Machine(worker.address, first._run)  # the run itself is let in again, before the worker has seen the end of its connection
+    back = Machine(
+        worker.address, first._run
+    )  # the run itself is let in again, before the worker has seen the end of its connection
     back.connect()
     assert back.here
     back.drop("over")
@@ -118,17 +136,24 @@ def test_a_second_run_is_refused_until_the_first_is_over(worker: Any, machine: A
     second.drop("over")
 
 
-def test_other_versions_are_named_with_both_sides(worker: Any, machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedpipe.engine.machine.facts", lambda: facts.facts() | {"fedpipe": "9.9", "tensorflow": "1.0"})
+def test_other_versions_are_named_with_both_sides(
+    worker: Any, machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "fedpipe.engine.machine.facts",
+        lambda: facts.facts() | {"fedpipe": "9.9", "tensorflow": "1.0"},
+    )
     with pytest.raises(
-        Refused, match=r"expected the same versions, found fedpipe 9\.9 here, .* there; tensorflow 1\.0 here, 2\.14\.1 there"
+        Refused,
+        match=r"expected the same versions, found fedpipe 9\.9 here, .* there; tensorflow 1\.0 here, 2\.14\.1 there",
     ):
         machine(worker.address).connect()
 
 
 def test_other_data_are_named_with_both_md5s(worker: Any, machine: Any) -> None:
     with pytest.raises(
-        Refused, match=r"data: expected md5 0123\.dir, the run's; found [0-9a-f]{32}\.dir in data/shards, and dvc\.lock names none"
+        Refused,
+        match=r"data: expected md5 0123\.dir, the run's; found [0-9a-f]{32}\.dir in data/shards, and dvc\.lock names none",
     ):
         machine(worker.address, md5="0123.dir").connect()
 

@@ -35,7 +35,9 @@ def main(folder: Path, line: int) -> None:
                 value = number / (1 + abs(math.log10(rate) + 1)) / 100
                 with rounds.open("a") as file:
                     file.write(json.dumps({"round": number}) + "\n")
-                sink.round_done(RoundReport(number, (), (), {state.values["metric"]: value}, 0, 0.0, {}))
+                sink.round_done(
+                    RoundReport(number, (), (), {state.values["metric"]: value}, 0, 0.0, {})
+                )
                 if number == 2 and (folder.parents[2] / "strike").exists() and not done:
                     os.kill(os.getpid(), signal.SIGKILL)
                 while number == 2 and (folder.parents[2] / "slow").exists():

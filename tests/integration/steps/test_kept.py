@@ -34,17 +34,35 @@ def wait(condition: object, what: str) -> None:
 
 
 def test_exit_code_and_output_pass(tmp_path: Path) -> None:
-    done = run_kept(["sh", "-c", "pwd; echo $WORD; echo told >&2; exit 3"], tmp_path, {"WORD": "here", "PATH": os.environ["PATH"]}, 30)
+    done = run_kept(
+        ["sh", "-c", "pwd; echo $WORD; echo told >&2; exit 3"],
+        tmp_path,
+        {"WORD": "here", "PATH": os.environ["PATH"]},
+        30,
+    )
     assert (done.returncode, done.stdout, done.stderr) == (3, f"{tmp_path}\nhere\n", "told\n")
-    assert run_kept(["sh", "-c", "kill -TERM $$"], tmp_path, os.environ, 30).returncode == 128 + signal.SIGTERM
+    assert (
+        run_kept(["sh", "-c", "kill -TERM $$"], tmp_path, os.environ, 30).returncode
+        == 128 + signal.SIGTERM
+    )
     missing = run_kept(["no-such-program"], tmp_path, os.environ, 30)
-    assert (missing.returncode, missing.stderr) == (127, "no-such-program: No such file or directory\n")
+    assert (missing.returncode, missing.stderr) == (
+        127,
+        "no-such-program: No such file or directory\n",
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_nothing_outlives_the_holder(tmp_path: Path, number: int) -> None:
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait(lambda: (tmp_path / "program").exists() and (tmp_path / "program").read_text(), "the program did not start")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait(
+        lambda: (tmp_path / "program").exists() and (tmp_path / "program").read_text(),
+        "the program did not start",
+    )
     pids = [int((tmp_path / name).read_text()) for name in ("program", "child")]
     assert not any(map(gone, pids))
     holder.send_signal(number)
@@ -59,7 +77,9 @@ def test_what_takes_too_long_is_ended(tmp_path: Path) -> None:
 
 
 def test_sigterm_goes_on_to_the_program_which_ends_in_its_own_way(tmp_path: Path) -> None:
-    command = kept_command(["sh", "-c", "trap 'exit 7' TERM; echo > ready; while :; do sleep 0.05; done"])
+    command = kept_command(
+        ["sh", "-c", "trap 'exit 7' TERM; echo > ready; while :; do sleep 0.05; done"]
+    )
     process = subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE)
     wait((tmp_path / "ready").exists, "the program did not start")
     process.terminate()

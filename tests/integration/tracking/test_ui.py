@@ -73,7 +73,12 @@ def test_a_run_can_be_written_through_a_server(server, tmp_path, report, monkeyp
     store = open_store(tmp_path, "over http")
     many = {f"key{i}": str(i) for i in range(150)}
     run = TrackedRun.start(
-        store, name="n", params=many | {"long": "x" * 7000}, tags=many, data=DataRecord("d", "p", "m", "s"), save_every=1
+        store,
+        name="n",
+        params=many | {"long": "x" * 7000},
+        tags=many,
+        data=DataRecord("d", "p", "m", "s"),
+        save_every=1,
     )
     run.round_done(report(0, accuracy=0.5))
     run.finish()
@@ -82,7 +87,10 @@ def test_a_run_can_be_written_through_a_server(server, tmp_path, report, monkeyp
     assert len(found.data.params) == 151
     assert found.data.metrics == {"test/loss": 2.0, "test/accuracy": 0.5}
     kept = sorted(file.path for file in store.client.list_artifacts(run.run_id, "weights"))
-    assert kept == [f"weights/{name}" for name in ("best.safetensors", "index.json", "last.safetensors", "round_0000.safetensors")]
+    assert kept == [
+        f"weights/{name}"
+        for name in ("best.safetensors", "index.json", "last.safetensors", "round_0000.safetensors")
+    ]
     assert run.url == f"{server}/#/experiments/{store.experiment_id}/runs/{run.run_id}"
     assert not (tmp_path / "mlartifacts").exists()
     assert capfd.readouterr() == ("", "")
@@ -97,12 +105,17 @@ def test_the_store_is_in_the_environment_and_not_in_the_command(project, monkeyp
     assert command[command.index("--port") + 1] == "5001"
     assert "s3cret" not in " ".join(command)
     assert ui_environment(project)["MLFLOW_BACKEND_STORE_URI"] == uri
-    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == ui_environment(project)["MLFLOW_DISABLE_TELEMETRY"]
+    assert (
+        os.environ["MLFLOW_DISABLE_TELEMETRY"]
+        == ui_environment(project)["MLFLOW_DISABLE_TELEMETRY"]
+    )
 
 
 def test_a_server_has_its_own_ui(project, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ann:s3cret@mlflow.example.org")
-    with pytest.raises(TrackingError, match=r"^https://ann:\*\*\*@mlflow\.example\.org: the store is no database"):
+    with pytest.raises(
+        TrackingError, match=r"^https://ann:\*\*\*@mlflow\.example\.org: the store is no database"
+    ):
         ui_command(project)
 
 
@@ -118,12 +131,26 @@ def test_a_model_is_registered_and_fetched_through_a_server(server, tmp_path, mo
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     store = open_store(tmp_path, "over http")
-    run = TrackedRun.start(store, name="n", params={}, tags={"git.commit": "f" * 40}, data=DataRecord("d", "p", "m", "s"), save_every=1)
-    weights = {"kernel": np.zeros((2, 3), np.float32), "bias": np.log(np.array([1, 2, 3], np.float32))}
+    run = TrackedRun.start(
+        store,
+        name="n",
+        params={},
+        tags={"git.commit": "f" * 40},
+        data=DataRecord("d", "p", "m", "s"),
+        save_every=1,
+    )
+    weights = {
+        "kernel": np.zeros((2, 3), np.float32),
+        "bias": np.log(np.array([1, 2, 3], np.float32)),
+    }
     about = {"feature_dtype": "float32", "labels": ["a", "b", "c"]}
-    model_id = log_model(run, softmax((2,), 3), weights, np.zeros((1, 2), np.float32), round_num=1, about=about)
+    model_id = log_model(
+        run, softmax((2,), 3), weights, np.zeros((1, 2), np.float32), round_num=1, about=about
+    )
     run.log_final_metrics({"validation/accuracy": 0.5}, "best", model_id=model_id)
-    version = register_version(store, "over http", model_id, run.run_id, {"metric.validation/accuracy": "0.5"})
+    version = register_version(
+        store, "over http", model_id, run.run_id, {"metric.validation/accuracy": "0.5"}
+    )
     move_alias(store, CHAMPION, version)
     assert champion_of(store, "over http").version == version.version == "1"
     assert register_version(store, "over http", model_id, run.run_id, {}).version == "1"
@@ -133,4 +160,6 @@ def test_a_model_is_registered_and_fetched_through_a_server(server, tmp_path, mo
         assert (fetched.run_id, fetched.facts.labels) == (run.run_id, ("a", "b", "c"))
         found = SavedClassifier.load(fetched.saved_model).predict(np.ones((2, 2), np.float32))
         np.testing.assert_allclose(found, [[1 / 6, 2 / 6, 3 / 6]] * 2, rtol=1e-6)
-    assert {one.key: one.value for one in store.client.get_logged_model(model_id).metrics} == {"best/validation/accuracy": 0.5}
+    assert {one.key: one.value for one in store.client.get_logged_model(model_id).metrics} == {
+        "best/validation/accuracy": 0.5
+    }

@@ -26,11 +26,22 @@ WHITE = np.array([[255]], np.uint8)
 def run(work: ClientWork, x: npt.NDArray[Any], y: list[int], seed: int = 0) -> Any:
     examples = Examples(x, np.array(y, np.int32))
     weights = [tf.constant(tensor) for tensor in work.model.initial_weights(0).values()]
-    return work(weights, tf.constant(to_bytes(examples, "c")), tf.constant(len(y), tf.int64), tf.constant(seed, tf.int64))
+    return work(
+        weights,
+        tf.constant(to_bytes(examples, "c")),
+        tf.constant(len(y), tf.int64),
+        tf.constant(seed, tf.int64),
+    )
 
 
 def two_classes(**settings: Any) -> ClientWork:
-    return ClientWork(softmax((1,), 2), build_optimizer("sgd", 1.0), np.dtype("uint8"), by_value=True, **({"batch_size": 1} | settings))
+    return ClientWork(
+        softmax((1,), 2),
+        build_optimizer("sgd", 1.0),
+        np.dtype("uint8"),
+        by_value=True,
+        **({"batch_size": 1} | settings),
+    )
 
 
 def test_one_step_on_one_example() -> None:
@@ -57,7 +68,9 @@ def test_the_last_partial_batch_has_its_own_mean() -> None:
 )
 def test_max_steps_cuts_the_epochs(max_steps: int | None, examples: int, steps: int) -> None:
     # 5 examples in batches of 2 are 2 + 2 + 1; two epochs are 2 2 1 2 2 1.
-    result = run(two_classes(batch_size=2, epochs=2, max_steps=max_steps), np.repeat(WHITE, 5, 0), [0] * 5)
+    result = run(
+        two_classes(batch_size=2, epochs=2, max_steps=max_steps), np.repeat(WHITE, 5, 0), [0] * 5
+    )
     assert int(result.sums["examples"]) == examples
     assert int(result.sums["steps"]) == steps
 
@@ -72,19 +85,29 @@ def test_no_examples_no_update() -> None:
 def test_momentum_carries_half_of_the_first_step() -> None:
     # Labels 0 then 0, rate 1, momentum 1/2. v1 = (-1/2, 1/2); kernel = bias = (1/2, -1/2), so logits (1, -1),
     # p0 = 1 / (1 + e^-2); g2 = (p0 - 1, 1 - p0); v2 = v1 / 2 + g2.
-    work = ClientWork(softmax((1,), 2), build_optimizer("momentum", 1.0, 0.5), np.dtype("uint8"), 1, by_value=True)
+    work = ClientWork(
+        softmax((1,), 2), build_optimizer("momentum", 1.0, 0.5), np.dtype("uint8"), 1, by_value=True
+    )
     p0 = 1 / (1 + np.exp(-2))
-    np.testing.assert_allclose(run(work, np.repeat(WHITE, 2, 0), [0, 0]).update[1][0], 0.5 + 0.25 + (1 - p0), rtol=1e-6)
+    np.testing.assert_allclose(
+        run(work, np.repeat(WHITE, 2, 0), [0, 0]).update[1][0], 0.5 + 0.25 + (1 - p0), rtol=1e-6
+    )
 
 
 def test_adams_first_step_is_its_rate() -> None:
-    work = ClientWork(softmax((1,), 2), build_optimizer("adam", 0.01), np.dtype("uint8"), 1, by_value=True)
+    work = ClientWork(
+        softmax((1,), 2), build_optimizer("adam", 0.01), np.dtype("uint8"), 1, by_value=True
+    )
     np.testing.assert_allclose(run(work, WHITE, [0]).update[1], [0.01, -0.01], rtol=1e-5)
 
 
 def test_float_features_are_taken_as_they_are() -> None:
-    work = ClientWork(softmax((1,), 2), build_optimizer("sgd", 1.0), np.dtype("float32"), 1, by_value=True)
-    np.testing.assert_array_equal(run(work, np.array([[3.0]], np.float32), [0]).update[0], [[1.5, -1.5]])
+    work = ClientWork(
+        softmax((1,), 2), build_optimizer("sgd", 1.0), np.dtype("float32"), 1, by_value=True
+    )
+    np.testing.assert_array_equal(
+        run(work, np.array([[3.0]], np.float32), [0]).update[0], [[1.5, -1.5]]
+    )
 
 
 def test_a_resident_file_gives_what_its_bytes_give(tmp_path: Path) -> None:
@@ -92,9 +115,13 @@ def test_a_resident_file_gives_what_its_bytes_give(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(body)
     results = []
     for by_value, data in ((True, body), (False, str(tmp_path / "file"))):
-        work = ClientWork(softmax((1,), 2), build_optimizer("sgd", 1.0), np.dtype("uint8"), 2, by_value=by_value)
+        work = ClientWork(
+            softmax((1,), 2), build_optimizer("sgd", 1.0), np.dtype("uint8"), 2, by_value=by_value
+        )
         zero = [tf.zeros((1, 2)), tf.zeros(2)]
-        results.append(work(zero, tf.constant(data), tf.constant(3, tf.int64), tf.constant(0, tf.int64)))
+        results.append(
+            work(zero, tf.constant(data), tf.constant(3, tf.int64), tf.constant(0, tf.int64))
+        )
     np.testing.assert_array_equal(results[0].update[0], results[1].update[0])
 
 
@@ -111,7 +138,15 @@ def order() -> Callable[..., npt.NDArray[np.float32]]:
             return spec.logits(weights, x)
 
         model = ModelSpec("spy", (1,), 2, spec.tensor_names, spec.initial_weights, spy, spec.keras)
-        work = ClientWork(model, build_optimizer("sgd", 1.0), np.dtype("float32"), 1, epochs=epochs, shuffle=True, by_value=True)
+        work = ClientWork(
+            model,
+            build_optimizer("sgd", 1.0),
+            np.dtype("float32"),
+            1,
+            epochs=epochs,
+            shuffle=True,
+            by_value=True,
+        )
         run(work, np.arange(20, dtype=np.float32).reshape(20, 1), [0] * 20, seed)
         return np.array(seen).reshape(epochs, 20)
 
@@ -147,7 +182,14 @@ def with_dead_tensors(plain: ModelSpec, frozen: bool = True) -> ModelSpec:
         kernel, bias, _ = weights
         return plain.logits([kernel, tf.stop_gradient(bias) if frozen else bias], x)
 
-    return ModelSpec("dead", plain.feature_shape, plain.num_classes, (*plain.tensor_names, "unused"), initial_weights, logits)
+    return ModelSpec(
+        "dead",
+        plain.feature_shape,
+        plain.num_classes,
+        (*plain.tensor_names, "unused"),
+        initial_weights,
+        logits,
+    )
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
@@ -155,10 +197,16 @@ def test_a_tensor_that_the_logits_do_not_depend_on_has_a_zero_gradient(optimizer
     settings: tuple[Any, ...] = (build_optimizer(optimizer, 1.0), np.dtype("uint8"), 1)
     x = np.repeat(WHITE, 2, 0)
     plain = run(ClientWork(softmax((1,), 2), *settings, by_value=True), x, [0, 1])
-    unused = run(ClientWork(with_dead_tensors(softmax((1,), 2), frozen=False), *settings, by_value=True), x, [0, 1])
+    unused = run(
+        ClientWork(with_dead_tensors(softmax((1,), 2), frozen=False), *settings, by_value=True),
+        x,
+        [0, 1],
+    )
     for tensor, expected in zip(unused.update, [*plain.update, np.zeros(3)], strict=True):
         np.testing.assert_array_equal(tensor, expected)
-    frozen = run(ClientWork(with_dead_tensors(softmax((1,), 2)), *settings, by_value=True), x, [0, 1])
+    frozen = run(
+        ClientWork(with_dead_tensors(softmax((1,), 2)), *settings, by_value=True), x, [0, 1]
+    )
     assert np.any(frozen.update[0])
     assert not np.any(frozen.update[1])
 
@@ -166,6 +214,10 @@ def test_a_tensor_that_the_logits_do_not_depend_on_has_a_zero_gradient(optimizer
 def test_a_model_of_which_nothing_is_trained_stays_as_it_is() -> None:
     model = with_dead_tensors(softmax((1,), 2))
     constant = replace(model, logits=lambda _weights, x: tf.zeros((tf.shape(x)[0], 2)))
-    result = run(ClientWork(constant, build_optimizer("sgd", 1.0), np.dtype("uint8"), 1, by_value=True), WHITE, [0])
+    result = run(
+        ClientWork(constant, build_optimizer("sgd", 1.0), np.dtype("uint8"), 1, by_value=True),
+        WHITE,
+        [0],
+    )
     assert not any(np.any(tensor) for tensor in result.update)
     assert float(result.sums["loss"]) == pytest.approx(log(2))

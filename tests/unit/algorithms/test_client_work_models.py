@@ -18,11 +18,15 @@ from fedpipe.types import Examples
 def run(work: ClientWork, x: Any, y: list[int], seed: int) -> Any:
     body = to_bytes(Examples(x, np.array(y, np.int32)), "c")
     weights = [tf.constant(value) for value in work.model.initial_weights(1).values()]
-    return work(weights, tf.constant(body), tf.constant(len(y), tf.int64), tf.constant(seed, tf.int64))
+    return work(
+        weights, tf.constant(body), tf.constant(len(y), tf.int64), tf.constant(seed, tf.int64)
+    )
 
 
 def made(model: ModelSpec, dtype: str, batch_size: int, **settings: Any) -> ClientWork:
-    return ClientWork(model, build_optimizer("sgd", 0.1), np.dtype(dtype), batch_size, by_value=True, **settings)
+    return ClientWork(
+        model, build_optimizer("sgd", 0.1), np.dtype(dtype), batch_size, by_value=True, **settings
+    )
 
 
 def test_dropout_follows_from_the_clients_seed_and_the_step() -> None:
@@ -33,9 +37,13 @@ def test_dropout_follows_from_the_clients_seed_and_the_step() -> None:
     for one, same in zip(first.update, again.update, strict=True):
         np.testing.assert_array_equal(one, same)
     assert not np.array_equal(first.update[6], other.update[6])
-    one_step, two_steps = (run(made(model, "uint8", 1, max_steps=steps), x, [1, 1], 5) for steps in (1, 2))
+    one_step, two_steps = (
+        run(made(model, "uint8", 1, max_steps=steps), x, [1, 1], 5) for steps in (1, 2)
+    )
     dropped_first = np.all(np.asarray(one_step.update[6]) == 0, axis=1)
-    dropped_second = np.all(np.asarray(two_steps.update[6]) == np.asarray(one_step.update[6]), axis=1)
+    dropped_second = np.all(
+        np.asarray(two_steps.update[6]) == np.asarray(one_step.update[6]), axis=1
+    )
     assert dropped_first.any()
     assert not np.array_equal(dropped_first, dropped_second), "the second step draws its own units"
 
@@ -49,7 +57,9 @@ def test_loss_and_gradient_are_over_real_tokens() -> None:
     with tf.GradientTape() as tape:
         tape.watch(weights)
         long, short = model.logits(weights, x[:1, :3])[0], model.logits(weights, x[1:, :1])[0]
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits([2, 3, 5, 1], tf.concat([long, short], 0))
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+            [2, 3, 5, 1], tf.concat([long, short], 0)
+        )
         mean = tf.reduce_mean(losses)
     assert float(found.sums["loss"]) == pytest.approx(float(tf.reduce_sum(losses)), rel=1e-5)
     assert [int(found.sums[name]) for name in ("predictions", "examples", "steps")] == [4, 2, 1]
@@ -59,7 +69,9 @@ def test_loss_and_gradient_are_over_real_tokens() -> None:
 
 def test_one_prediction_a_sequence_reads_the_last_token() -> None:
     model = lstm((5,), 3, tokens=9)
-    padded = run(made(model, "int32", 1, variable_length=True), np.array([[7, 8, 0, 0, 0]], np.int32), [2], 1)
+    padded = run(
+        made(model, "int32", 1, variable_length=True), np.array([[7, 8, 0, 0, 0]], np.int32), [2], 1
+    )
     whole = run(made(lstm((2,), 3, tokens=9), "int32", 1), np.array([[7, 8]], np.int32), [2], 1)
     assert int(padded.sums["predictions"]) == 1
     for left, right in zip(padded.update, whole.update, strict=True):

@@ -20,7 +20,10 @@ def test_a_bar_that_is_a_most_holds_up_to_its_fraction() -> None:
 
 
 def test_missed_bars_name_what_was_found() -> None:
-    results = {"A": {"ratio_to_tutorial": 29.0, "ratio_to_floor": 9.0}, "C": {"ratio_to_tutorial": 3.0, "ratio_to_floor": None}}
+    results = {
+        "A": {"ratio_to_tutorial": 29.0, "ratio_to_floor": 9.0},
+        "C": {"ratio_to_tutorial": 3.0, "ratio_to_floor": None},
+    }
     assert missed_bars(results, 1.0) == ["A: ratio_to_tutorial >= 30, found 29"]
     assert missed_bars(results, 0.5) == []
 

@@ -21,11 +21,21 @@ for number in range(4):
 
 
 def test_it_waits_at_the_call_of_a_round_and_goes_on_when_let_go(tmp_path: Path) -> None:
-    holds = {"PYTHONPATH": os.pathsep.join([str(POINTS), str(ROOT)]), "FEDPIPE_HOLD": "done@2", "FEDPIPE_HOLD_FOLDER": str(tmp_path)}
+    holds = {
+        "PYTHONPATH": os.pathsep.join([str(POINTS), str(ROOT)]),
+        "FEDPIPE_HOLD": "done@2",
+        "FEDPIPE_HOLD_FOLDER": str(tmp_path),
+    }
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
-    with subprocess.Popen(command, env=os.environ | holds, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env=os.environ | holds, stdout=subprocess.PIPE, text=True
+    ) as process:
         limit = time.monotonic() + 60
-        while not (tmp_path / "done@2.reached").exists() and process.poll() is None and time.monotonic() < limit:
+        while (
+            not (tmp_path / "done@2.reached").exists()
+            and process.poll() is None
+            and time.monotonic() < limit
+        ):
             time.sleep(0.01)
         assert process.poll() is None
         assert (tmp_path / "rounds.jsonl").read_text().count("\n") == 2  # rounds 0 and 1

@@ -22,7 +22,9 @@ class Standing:
 
 
 def measured(seconds: list[float], accuracy: float = 0.5) -> Measured:
-    return Measured(Standing(), first_round_seconds=1.0, accuracy=accuracy, memory_mb=1.0, seconds=seconds)  # type: ignore[arg-type]
+    return Measured(
+        Standing(), first_round_seconds=1.0, accuracy=accuracy, memory_mb=1.0, seconds=seconds
+    )  # type: ignore[arg-type]
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
@@ -59,9 +61,18 @@ def test_an_install_that_fails_or_hangs_is_a_reason(tmp_path: Path, monkeypatch)
 
 
 def test_a_peer_counts_with_its_best_variant():
-    found = {peers.OURS: measured([2.0]), ("pfl", "1 thread"): measured([6.0]), ("pfl", "2 threads"): measured([3.0, 4.0, 9.0])}
+    found = {
+        peers.OURS: measured([2.0]),
+        ("pfl", "1 thread"): measured([6.0]),
+        ("pfl", "2 threads"): measured([3.0, 4.0, 9.0]),
+    }
     result = peers.result_of(found)
-    assert result["seconds"] == {"fedpipe": 2.0, "flower": None, "fedjax": None, "pfl": 4.0}  # 4 is the median of 3, 4, 9
+    assert result["seconds"] == {
+        "fedpipe": 2.0,
+        "flower": None,
+        "fedjax": None,
+        "pfl": 4.0,
+    }  # 4 is the median of 3, 4, 9
     assert result["first"] == "fedpipe"
     assert result["ratio_to_best_peer"] == 2.0  # 4 / 2
     assert set(result["variants"]) == {"fedpipe", "pfl 1 thread", "pfl 2 threads"}
@@ -84,8 +95,13 @@ def test_a_failing_variant_is_left_out_and_ended():
 
 def test_other_work_is_an_error():
     contest = peers.Contest(WORKS["A"])
-    contest.found = {peers.OURS: measured([1.0], 0.60), ("flower", "messages"): measured([1.0], 0.609)}
+    contest.found = {
+        peers.OURS: measured([1.0], 0.60),
+        ("flower", "messages"): measured([1.0], 0.609),
+    }
     contest.refuse_other_results()
     contest.found["pfl", "1 thread"] = measured([1.0], 0.62)
-    with pytest.raises(BenchmarkError, match=r"fedpipe's 0\.6000 after 3 rounds, found 0\.6200 by pfl 1 thread"):
+    with pytest.raises(
+        BenchmarkError, match=r"fedpipe's 0\.6000 after 3 rounds, found 0\.6200 by pfl 1 thread"
+    ):
         contest.refuse_other_results()

@@ -22,7 +22,9 @@ print("end", flush=True)
 
 
 def _start(code: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
 
 
 def test_orphans_of_a_group_are_gone():
@@ -33,11 +35,18 @@ def test_orphans_of_a_group_are_gone():
         orphans = [psutil.Process(int(line)) for line in lines if line != "end"]
         assert len(orphans) == 2
         end_group(leader.pid)
-        assert not [process for process in orphans if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+        assert not [
+            process
+            for process in orphans
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        ]
 
 
 def test_others_than_the_groups_stay():
-    with _start("import time; time.sleep(600)") as mine, _start("import time; time.sleep(600)") as other:
+    with (
+        _start("import time; time.sleep(600)") as mine,
+        _start("import time; time.sleep(600)") as other,
+    ):
         mine.kill()
         mine.wait()
         end_group(mine.pid)

@@ -19,7 +19,11 @@ def measured() -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what the benchmarks would say of a world that is as the page's model has it."""
     rounds = {
         model: {
-            str(machines): {"seconds": 1.0, "sent_bytes": machines * OUT * size + GROUPS * REF, "received_bytes": GROUPS * BACK * size}
+            str(machines): {
+                "seconds": 1.0,
+                "sent_bytes": machines * OUT * size + GROUPS * REF,
+                "received_bytes": GROUPS * BACK * size,
+            }
             for machines in (1, 2, 3)
         }
         for model, size in MODEL_BYTES.items()
@@ -32,7 +36,9 @@ def measured() -> tuple[dict[str, Any], dict[str, Any]]:
 def test_the_constants_of_a_world_are_found_and_predict_what_was_held_out() -> None:
     hosts, scaling = measured()
     known = constants(hosts, scaling)
-    assert known == pytest.approx({"out": OUT, "back": BACK, "ref": REF, "fixed": FIXED, "client": CLIENT})
+    assert known == pytest.approx(
+        {"out": OUT, "back": BACK, "ref": REF, "fixed": FIXED, "client": CLIENT}
+    )
     for _, predicted, found in held_out(known, hosts, scaling):
         assert predicted == pytest.approx(found)
     # 2 machines, 3 groups, a model of 1,000 bytes: 2 x 1,020 + 3 x 500 out, 3 x 1,030 back.
@@ -49,9 +55,17 @@ def test_what_was_held_out_takes_no_part_in_finding_the_constants() -> None:
 
 def test_the_page_shows_two_held_out_points_that_were_predicted_well() -> None:
     page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
-    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.rstrip("| ").endswith("%")]
-    assert [row[0] for row in rows] == [name for name, _, _ in held_out(constants(*measured()), *measured())]
+    rows = [
+        line.strip("| ").split(" | ")
+        for line in page.splitlines()
+        if line.rstrip("| ").endswith("%")
+    ]
+    assert [row[0] for row in rows] == [
+        name for name, _, _ in held_out(constants(*measured()), *measured())
+    ]
     for _, predicted, found, off in rows:
-        assert float(off.removesuffix(" %")) == pytest.approx(100 * (float(predicted) / float(found) - 1), abs=1)
+        assert float(off.removesuffix(" %")) == pytest.approx(
+            100 * (float(predicted) / float(found) - 1), abs=1
+        )
         assert abs(float(off.removesuffix(" %"))) < 25
     assert len(page.splitlines()) == len(section(*measured()).splitlines()) + 1

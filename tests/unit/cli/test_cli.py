@@ -7,7 +7,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-COMMANDS = ["run", "prepare", "train", "evaluate", "ui", "serve", "cache", "doctor", "predict", "export", "worker"]
+COMMANDS = [
+    "run",
+    "prepare",
+    "train",
+    "evaluate",
+    "ui",
+    "serve",
+    "cache",
+    "doctor",
+    "predict",
+    "export",
+    "worker",
+]
 
 
 def fedpipe(*arguments: str, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
@@ -24,11 +36,15 @@ def fedpipe(*arguments: str, cwd: Path = ROOT) -> "subprocess.CompletedProcess[s
 
 def test_import_is_light() -> None:
     code = "import fedpipe.cli, sys; print(sorted({'tensorflow', 'prefect', 'mlflow', 'pyarrow', 'pandas', 'dvc'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
     assert done.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *[[c, "--help"] for c in COMMANDS]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], *[[c, "--help"] for c in COMMANDS]]
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys\nfrom fedpipe.cli import main\nsys.argv[1:] = " + repr(arguments) + "\n"
@@ -36,7 +52,9 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
         "heavy = {'tensorflow', 'tensorflow_federated', 'prefect', 'mlflow', 'pyarrow', 'numpy'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "fedpipe" in done.stdout
 
@@ -44,8 +62,14 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run", "-S", "client.learning_rat=1"], "unknown key 'client.learning_rat'; did you mean 'client.learning_rate'?"),
-        (["run", "-S", "cohort.size=0"], "'cohort.size': input should be greater than or equal to 1, found 0"),
+        (
+            ["run", "-S", "client.learning_rat=1"],
+            "unknown key 'client.learning_rat'; did you mean 'client.learning_rate'?",
+        ),
+        (
+            ["run", "-S", "cohort.size=0"],
+            "'cohort.size': input should be greater than or equal to 1, found 0",
+        ),
         (["run", "--params", "nowhere.yaml"], "nowhere.yaml: no such params file"),
         (["train", "-S", "rounds=many"], "'rounds': input should be a valid integer"),
     ],

@@ -25,7 +25,9 @@ def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return captured.out.splitlines()
 
 
-def test_in_a_file_a_long_cell_is_cut_and_a_short_one_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+def test_in_a_file_a_long_cell_is_cut_and_a_short_one_is_whole(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     sha = "0123456789abcdef" * 4
     print_table(("run", "sha", "note"), [(LONG, sha, "x")])
     lines = printed(capsys)
@@ -35,12 +37,18 @@ def test_in_a_file_a_long_cell_is_cut_and_a_short_one_is_whole(capsys: pytest.Ca
 
 
 @pytest.mark.parametrize("width", [40, 80, 132])
-def test_in_a_terminal_a_table_is_never_wider_than_it(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_terminal_a_table_is_never_wider_than_it(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reader, writer = pty.openpty()
     fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     with os.fdopen(writer, "w") as terminal:
         monkeypatch.setattr(sys, "stdout", terminal)
-        print_table(("run", *(f"algorithm.setting_{n}" for n in range(4))), [(LONG, *(n / 7 for n in range(4)))], names=("run",))
+        print_table(
+            ("run", *(f"algorithm.setting_{n}" for n in range(4))),
+            [(LONG, *(n / 7 for n in range(4)))],
+            names=("run",),
+        )
         terminal.flush()
         shown = re.sub(r"\x1b\[[\d;]*m", "", os.read(reader, 100_000).decode())
     os.close(reader)
@@ -49,11 +57,16 @@ def test_in_a_terminal_a_table_is_never_wider_than_it(width: int, monkeypatch: p
 
 
 def test_a_list_of_names_is_cut_with_the_count_of_the_rest() -> None:
-    assert listing([f"label-{number}" for number in range(3000)], 30) == "label-0, label-1, label-2 (+2997)"
+    assert (
+        listing([f"label-{number}" for number in range(3000)], 30)
+        == "label-0, label-1, label-2 (+2997)"
+    )
     assert listing([]) == ""
 
 
-def test_the_result_of_a_run_is_on_stdout(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_result_of_a_run_is_on_stdout(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     figures = {"test/loss": 2.0, "test/accuracy": 0.25}
     summary: dict[str, Any] = {
         "rounds": 3,
@@ -71,7 +84,9 @@ def test_the_result_of_a_run_is_on_stdout(capsys: pytest.CaptureFixture[str], tm
     assert "MLflow http://127.0.0.1:5000/#/runs/1" in lines
 
 
-def test_the_result_of_a_sweep_is_on_stdout_the_best_first(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_result_of_a_sweep_is_on_stdout_the_best_first(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     children = [
         {"number": 0, "state": "finished", "value": 0.5, "params": {"client.learning_rate": 0.1}},
         {"number": 1, "state": "pruned", "value": None, "params": {"client.learning_rate": 1e-05}},
@@ -87,6 +102,8 @@ def test_the_result_of_a_sweep_is_on_stdout_the_best_first(capsys: pytest.Captur
     }
     show_sweep({**about, "children": children})
     lines = printed(capsys)
-    numbers = [line.split("│")[1].strip() for line in lines if "finished" in line or "pruned" in line]
+    numbers = [
+        line.split("│")[1].strip() for line in lines if "finished" in line or "pruned" in line
+    ]
     assert numbers == ["2", "0", "1"]
     assert "        uv run fedpipe run --params best.yaml" in lines

@@ -26,7 +26,10 @@ def test_file_is_laid_over_the_defaults(params: Path) -> None:
 
 
 def test_overrides_are_laid_over_the_file(params: Path) -> None:
-    config = load_config(params, ["client.batch_size=7", "data.invert=true", "data.source=emnist", "data.clients=null"])
+    config = load_config(
+        params,
+        ["client.batch_size=7", "data.invert=true", "data.source=emnist", "data.clients=null"],
+    )
     assert (config.client.batch_size, config.data.invert, config.data.clients) == (7, True, None)
 
 
@@ -44,13 +47,19 @@ def test_isolation_can_be_switched_off_as_the_documentation_writes_it(params: Pa
 
 def test_shipped_params_hold_every_setting_at_its_default() -> None:
     shipped = yaml.safe_load((ROOT / "params.yaml").read_text())
-    flat = {f"{g}.{k}" if isinstance(v, dict) else g for g, v in shipped.items() for k in (v if isinstance(v, dict) else [g])}
+    flat = {
+        f"{g}.{k}" if isinstance(v, dict) else g
+        for g, v in shipped.items()
+        for k in (v if isinstance(v, dict) else [g])
+    }
     assert flat == set(known_keys())
     assert load_config(ROOT / "params.yaml") == Config()
 
 
 def test_reference_is_current() -> None:
-    assert (ROOT / "docs" / "params.md").read_text() == reference(), "run: uv run python -m fedpipe.config.reference > docs/params.md"
+    assert (ROOT / "docs" / "params.md").read_text() == reference(), (
+        "run: uv run python -m fedpipe.config.reference > docs/params.md"
+    )
 
 
 def test_settings_cannot_be_changed() -> None:
@@ -65,19 +74,46 @@ def test_flatten_names_groups() -> None:
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("server.learnig_rate=1", r"unknown key 'server.learnig_rate'; did you mean 'server.learning_rate'\?"),
-        ("learning_rate=1", r"unknown key 'learning_rate'; did you mean '\w+.learning_rate' or '\w+.learning_rate'\?"),
-        ("client.batch_size=0", r"'client.batch_size': input should be greater than or equal to 1, found 0"),
-        ("client.batch_size=twenty", r"'client.batch_size': input should be a valid integer, found 'twenty'"),
-        ("client.batch_size=20.5", r"'client.batch_size': input should be a valid integer, found 20.5"),
-        ("client.learning_rate=-0.1", r"'client.learning_rate': input should be greater than 0, found -0.1"),
+        (
+            "server.learnig_rate=1",
+            r"unknown key 'server.learnig_rate'; did you mean 'server.learning_rate'\?",
+        ),
+        (
+            "learning_rate=1",
+            r"unknown key 'learning_rate'; did you mean '\w+.learning_rate' or '\w+.learning_rate'\?",
+        ),
+        (
+            "client.batch_size=0",
+            r"'client.batch_size': input should be greater than or equal to 1, found 0",
+        ),
+        (
+            "client.batch_size=twenty",
+            r"'client.batch_size': input should be a valid integer, found 'twenty'",
+        ),
+        (
+            "client.batch_size=20.5",
+            r"'client.batch_size': input should be a valid integer, found 20.5",
+        ),
+        (
+            "client.learning_rate=-0.1",
+            r"'client.learning_rate': input should be greater than 0, found -0.1",
+        ),
         ("client.learning_rate=.nan", r"'client.learning_rate': input should be"),
         ("cohort.size=0", r"'cohort.size': input should be greater than or equal to 1, found 0"),
         ("cohort.size=101", r"cohort.size=101 is larger than the population, data.clients=100"),
-        ("data.alpha=1.0e-9", r"'data.alpha': input should be greater than or equal to 0.0001, found 1e-09"),
+        (
+            "data.alpha=1.0e-9",
+            r"'data.alpha': input should be greater than or equal to 0.0001, found 1e-09",
+        ),
         ("data.clients=0", r"'data.clients': input should be greater than or equal to 1, found 0"),
-        ("data.source=mnist", r"data.source: expected one of mnist5k, .* or mypackage.module:function, found 'mnist'"),
-        ("data.partition=natural", r"data.source=mnist5k has no clients of its own, found data.partition=natural"),
+        (
+            "data.source=mnist",
+            r"data.source: expected one of mnist5k, .* or mypackage.module:function, found 'mnist'",
+        ),
+        (
+            "data.partition=natural",
+            r"data.source=mnist5k has no clients of its own, found data.partition=natural",
+        ),
         ("rounds", r"expected KEY=VALUE"),
         ("rounds=[1", r"not valid YAML"),
         ("client=3", r"unknown key 'client'"),
@@ -110,14 +146,20 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
         load_config(tmp_path / "nowhere.yaml")
 
 
-@pytest.mark.parametrize(("text", "value"), [("1e-4", 1e-4), (".5e-3", 5e-4), ("1.e-4", 1e-4), ("+2E3", 2000.0), ("0.01", 0.01)])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-4", 1e-4), (".5e-3", 5e-4), ("1.e-4", 1e-4), ("+2E3", 2000.0), ("0.01", 0.01)],
+)
 def test_numbers_are_those_of_yaml_1_2(params: Path, text: str, value: float) -> None:
     assert load_config(params, [f"client.learning_rate={text}"]).client.learning_rate == value
     params.write_text(f"client:\n  learning_rate: {text}\n")
     assert load_config(params).client.learning_rate == value
 
 
-@pytest.mark.parametrize(("text", "separator"), [(",", ","), (";", ";"), ("|", "|"), ("tab", "\t"), (r"\t", "\t"), ("\t", "\t")])
+@pytest.mark.parametrize(
+    ("text", "separator"),
+    [(",", ","), (";", ";"), ("|", "|"), ("tab", "\t"), (r"\t", "\t"), ("\t", "\t")],
+)
 def test_a_separator_is_set_as_it_is_typed(tmp_path: Path, text: str, separator: str) -> None:
     path = tmp_path / "params.yaml"
     path.write_text("data:\n  source: csv\n")
@@ -127,17 +169,43 @@ def test_a_separator_is_set_as_it_is_typed(tmp_path: Path, text: str, separator:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["data.separator=;"], "data.separator=; is set but data.source=mnist5k ignores it. Remove it or choose csv"),
-        (["data.source=parquet", "data.decimal=,"], "data.decimal=, is set but data.source=parquet ignores it"),
-        (["data.source=npz", "data.ignore_columns=[a]"], "data.source=npz ignores it. Remove it or choose csv or parquet"),
-        (["data.source=csv", "data.separator=ab"], "data.separator: expected one ASCII character such as ; or the word tab, found 'ab'"),
-        (["data.source=csv", "data.separator=1"], "'data.separator': input should be a valid string"),
-        (["data.source=csv", "data.separator=,", "data.decimal=,"], "data.separator and data.decimal are both ','"),
-        (["data.source=csv", "data.encoding=utf-99"], "data.encoding: expected an encoding that Python knows"),
-        (["data.source=csv", "data.encoding=base64"], "data.encoding: expected an encoding that Python knows"),
+        (
+            ["data.separator=;"],
+            "data.separator=; is set but data.source=mnist5k ignores it. Remove it or choose csv",
+        ),
+        (
+            ["data.source=parquet", "data.decimal=,"],
+            "data.decimal=, is set but data.source=parquet ignores it",
+        ),
+        (
+            ["data.source=npz", "data.ignore_columns=[a]"],
+            "data.source=npz ignores it. Remove it or choose csv or parquet",
+        ),
+        (
+            ["data.source=csv", "data.separator=ab"],
+            "data.separator: expected one ASCII character such as ; or the word tab, found 'ab'",
+        ),
+        (
+            ["data.source=csv", "data.separator=1"],
+            "'data.separator': input should be a valid string",
+        ),
+        (
+            ["data.source=csv", "data.separator=,", "data.decimal=,"],
+            "data.separator and data.decimal are both ','",
+        ),
+        (
+            ["data.source=csv", "data.encoding=utf-99"],
+            "data.encoding: expected an encoding that Python knows",
+        ),
+        (
+            ["data.source=csv", "data.encoding=base64"],
+            "data.encoding: expected an encoding that Python knows",
+        ),
     ],
 )
-def test_settings_of_tables_that_cannot_be_meant_are_refused(tmp_path: Path, settings: list[str], message: str) -> None:
+def test_settings_of_tables_that_cannot_be_meant_are_refused(
+    tmp_path: Path, settings: list[str], message: str
+) -> None:
     path = tmp_path / "params.yaml"
     path.write_text("{}\n")
     with pytest.raises(ConfigError) as caught:
@@ -151,7 +219,10 @@ def test_dvc_sets_a_value_in_params_yaml_and_changes_no_other_line(tmp_path: Pat
 
     from fedpipe.config.write import as_params
 
-    for name, text in (("own.yaml", (ROOT / "params.yaml").read_text()), ("new.yaml", as_params(Config(), "A new project."))):
+    for name, text in (
+        ("own.yaml", (ROOT / "params.yaml").read_text()),
+        ("new.yaml", as_params(Config(), "A new project.")),
+    ):
         path = tmp_path / name
         path.write_text(text)
         with modify_yaml(str(path)) as values:

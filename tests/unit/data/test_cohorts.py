@@ -10,8 +10,15 @@ IDS = [f"c{i:03d}" for i in range(100)]
 FIXED, UNIFORM = CohortConfig(size=10, strategy="fixed"), CohortConfig(size=10, strategy="uniform")
 
 
-@given(st.permutations(IDS[:30]), st.integers(0, 2**40), st.sampled_from(["fixed", "uniform"]), st.integers(1, 30))
-def test_a_plan_ignores_the_order_of_ids_and_draws_each_client_once(ids: list[str], seed: int, strategy: str, size: int) -> None:
+@given(
+    st.permutations(IDS[:30]),
+    st.integers(0, 2**40),
+    st.sampled_from(["fixed", "uniform"]),
+    st.integers(1, 30),
+)
+def test_a_plan_ignores_the_order_of_ids_and_draws_each_client_once(
+    ids: list[str], seed: int, strategy: str, size: int
+) -> None:
     config = CohortConfig.model_validate({"size": size, "strategy": strategy})
     plan = plan_cohorts(ids, config, 3, seed)
     assert plan == plan_cohorts(sorted(ids), config, 3, seed)
@@ -57,7 +64,10 @@ def test_the_whole_population_may_be_the_cohort() -> None:
 
 
 def test_a_cohort_larger_than_the_population_is_refused() -> None:
-    with pytest.raises(PlanError, match=r"^cohort\.size=10: expected at most the population, found 9 clients\. Lower cohort\.size to 9"):
+    with pytest.raises(
+        PlanError,
+        match=r"^cohort\.size=10: expected at most the population, found 9 clients\. Lower cohort\.size to 9",
+    ):
         plan_cohorts(IDS[:9], FIXED, 1, 1)
 
 

@@ -30,7 +30,10 @@ def read(folder: Path, source: str, name: str, **changes: Any) -> list[tuple[Any
     config = DataConfig(source=source, path=name, clients=None, **changes)
     found = []
     for batch in open_source(config, folder).batches():
-        found += [(c, y, np.asarray(x)) for c, y, x in zip(batch.clients or [], batch.y, batch.x, strict=True)]
+        found += [
+            (c, y, np.asarray(x))
+            for c, y, x in zip(batch.clients or [], batch.y, batch.x, strict=True)
+        ]
     return found
 
 
@@ -51,7 +54,9 @@ def png(value: int = 0, size: tuple[int, int] = SIZE, mode: str = "L", kind: str
     from PIL import Image
 
     body = io.BytesIO()
-    Image.new(mode, size, value if mode in ("L", "1", "P") else (value,) * len(mode)).save(body, kind)
+    Image.new(mode, size, value if mode in ("L", "1", "P") else (value,) * len(mode)).save(
+        body, kind
+    )
     return body.getvalue()
 
 
@@ -61,8 +66,14 @@ def put(path: Path, body: bytes) -> Path:
     return path
 
 
-folder_names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=12).filter(
-    lambda name: not name.startswith(".") and len(name.encode()) < 200 and name == unicodedata.normalize("NFC", name)
+folder_names = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=12
+).filter(
+    lambda name: (
+        not name.startswith(".")
+        and len(name.encode()) < 200
+        and name == unicodedata.normalize("NFC", name)
+    )
 )
 
 
@@ -81,9 +92,16 @@ def test_images_of_any_client_and_label(rows: list[tuple[str, str, int]]) -> Non
             assert any(int(label) > 2**31 - 1 for _, label in wanted)
             return
         assert len(found) == len(wanted)
-        texts = not all(label.isascii() and label.isdecimal() and str(int(label)) == label for _, label in wanted)
+        texts = not all(
+            label.isascii() and label.isdecimal() and str(int(label)) == label
+            for _, label in wanted
+        )
         for client, label, x in found:
-            named = [value for (c, one), value in wanted.items() if c == client and (one == label if texts else int(one) == label)]
+            named = [
+                value
+                for (c, one), value in wanted.items()
+                if c == client and (one == label if texts else int(one) == label)
+            ]
             assert int(x[0, 0]) in named
             assert x.shape == SIZE[::-1]
 
@@ -106,30 +124,46 @@ def test_a_damaged_image_is_refused_or_an_image_still(kind: str, data: st.DataOb
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "1", "P", "CMYK"])
 def test_every_kind_of_image_is_grey_or_colour(tmp_path: Path, mode: str) -> None:
-    put(tmp_path / "p" / "a" / "1" / ("1.jpg" if mode == "CMYK" else "1.png"), png(0, mode=mode, kind="JPEG" if mode == "CMYK" else "PNG"))
+    put(
+        tmp_path / "p" / "a" / "1" / ("1.jpg" if mode == "CMYK" else "1.png"),
+        png(0, mode=mode, kind="JPEG" if mode == "CMYK" else "PNG"),
+    )
     ((_, _, x),) = read(tmp_path, "images", "p")
     assert x.shape == (SIZE[::-1] if mode in ("LA", "1") else (*SIZE[::-1], 3))
 
 
 def test_what_is_no_image_is_not_read(tmp_path: Path) -> None:
-    assert "found none" in refusal(lambda: put(tmp_path / "p" / "a" / "1" / "notes.txt", b"") and read(tmp_path, "images", "p"))
+    assert "found none" in refusal(
+        lambda: put(tmp_path / "p" / "a" / "1" / "notes.txt", b"") and read(tmp_path, "images", "p")
+    )
     (tmp_path / "p" / "a" / "1" / "1.png").mkdir()
-    assert "found none (files that are no images: 1 (1 .txt))" in refusal(lambda: read(tmp_path, "images", "p"))
+    assert "found none (files that are no images: 1 (1 .txt))" in refusal(
+        lambda: read(tmp_path, "images", "p")
+    )
 
 
 def claims(width: int, height: int) -> bytes:
     """A PNG of some bytes that says it is of this size."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(1000)))
+        + chunk(b"IEND", b"")
+    )
 
 
 def test_an_image_that_unpacks_to_too_much_is_refused_before_it_is(tmp_path: Path) -> None:
     put(tmp_path / "p" / "a" / "1" / "1.png", claims(5000, 4000))
-    assert "at most 8 MB when unpacked, found 5000 x 4000, 60 MB" in refusal(lambda: read(tmp_path, "images", "p", memory_limit_mb=64))
+    assert "at most 8 MB when unpacked, found 5000 x 4000, 60 MB" in refusal(
+        lambda: read(tmp_path, "images", "p", memory_limit_mb=64)
+    )
     put(tmp_path / "p" / "a" / "1" / "1.png", claims(60_000, 60_000))
     assert "safe to unpack" in refusal(lambda: read(tmp_path, "images", "p"))
 
@@ -155,7 +189,9 @@ def test_links_that_lead_out_of_the_folder_of_images(tmp_path: Path, link: str) 
         "loop": ("a/1/2.png", "p/a/1/2.png"),
     }[link]
     (tmp_path / "p" / place).symlink_to(tmp_path / target)
-    message = "found a link that leads nowhere" if link == "loop" else "found a link that leads out of it"
+    message = (
+        "found a link that leads nowhere" if link == "loop" else "found a link that leads out of it"
+    )
     assert f"{place}: expected an image" in (text := refusal(lambda: read(tmp_path, "images", "p")))
     assert message in text
 
@@ -167,10 +203,14 @@ def test_links_inside_the_folder_are_followed(tmp_path: Path) -> None:
 
 
 def test_links_that_lead_out_of_leafs_folder(tmp_path: Path) -> None:
-    body = json.dumps({"users": ["u"], "num_samples": [1], "user_data": {"u": {"x": [[1.0]], "y": [0]}}}).encode()
+    body = json.dumps(
+        {"users": ["u"], "num_samples": [1], "user_data": {"u": {"x": [[1.0]], "y": [0]}}}
+    ).encode()
     put(tmp_path / "p" / "f.json", body)
     assert len(read(tmp_path, "leaf", "p")) == 1
-    (tmp_path / "p" / "g.json").symlink_to(put(tmp_path / "elsewhere.json", body.replace(b'"u"', b'"v"')))
+    (tmp_path / "p" / "g.json").symlink_to(
+        put(tmp_path / "elsewhere.json", body.replace(b'"u"', b'"v"'))
+    )
     assert "g.json: expected a file inside" in refusal(lambda: read(tmp_path, "leaf", "p"))
 
 
@@ -195,7 +235,9 @@ def test_names_in_an_npz_become_no_files(tmp_path: Path, name: str) -> None:
 
 def npy(shape: tuple[int, ...], body: bytes, descr: str = "|u1") -> bytes:
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": descr, "fortran_order": False, "shape": shape})
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": descr, "fortran_order": False, "shape": shape}
+    )
     return header.getvalue() + body
 
 
@@ -203,7 +245,12 @@ def npy(shape: tuple[int, ...], body: bytes, descr: str = "|u1") -> bytes:
 def test_an_npz_that_lies_about_its_size(tmp_path: Path, lie: str) -> None:
     """Neither an array that says it is 100 GB nor a member that says it is 10 bytes and unpacks to 20 MB is taken."""
     with zipfile.ZipFile(tmp_path / "f.npz", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("x.npy", npy((10**11, 1), b"1234") if lie == "shape" else npy((20_000_000, 1), bytes(20_000_000)))
+        archive.writestr(
+            "x.npy",
+            npy((10**11, 1), b"1234")
+            if lie == "shape"
+            else npy((20_000_000, 1), bytes(20_000_000)),
+        )
         archive.writestr("label.npy", npy((2,), bytes(2)))
         archive.writestr("client.npy", npy((2,), b"ab", "|S1"))
     if lie == "member":
@@ -234,19 +281,31 @@ def example(features: dict[str, Any]) -> bytes:
 def database(path: Path, rows: list[tuple[Any, Any, Any]]) -> None:
     connection = sqlite3.connect(path)
     with connection:
-        connection.execute("CREATE TABLE examples (split_name TEXT, client_id TEXT, serialized_example_proto BLOB)")
+        connection.execute(
+            "CREATE TABLE examples (split_name TEXT, client_id TEXT, serialized_example_proto BLOB)"
+        )
         connection.executemany("INSERT INTO examples VALUES (?, ?, ?)", rows)
     connection.close()
 
 
 anything = (
-    st.none() | st.integers(-(2**63), 2**63 - 1) | st.text(st.characters(exclude_categories=["Cs"]), max_size=5) | st.binary(max_size=20)
+    st.none()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+    | st.binary(max_size=20)
 )
-numbers = st.lists(st.floats(width=32), min_size=1, max_size=3) | st.lists(st.integers(-5, 300), min_size=1, max_size=3)
+numbers = st.lists(st.floats(width=32), min_size=1, max_size=3) | st.lists(
+    st.integers(-5, 300), min_size=1, max_size=3
+)
 protos = st.builds(
     lambda x, label: example({"x": x, "label": label}),
     numbers | st.just([]) | st.just([b"text"]),
-    st.just([0]) | st.just([1]) | st.just([-1]) | st.just([b"cat"]) | st.just([0, 1]) | st.just([1.5]),
+    st.just([0])
+    | st.just([1])
+    | st.just([-1])
+    | st.just([b"cat"])
+    | st.just([0, 1])
+    | st.just([1.5]),
 )
 
 
@@ -257,7 +316,13 @@ def tensorflow() -> None:
 
 
 @pytest.mark.usefixtures("tensorflow")
-@given(st.lists(st.tuples(st.sampled_from(["train", "test"]) | anything, anything, protos | anything), min_size=1, max_size=4))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["train", "test"]) | anything, anything, protos | anything),
+        min_size=1,
+        max_size=4,
+    )
+)
 @FAST
 def test_a_database_with_anything_in_it(rows: list[tuple[Any, Any, Any]]) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -265,19 +330,30 @@ def test_a_database_with_anything_in_it(rows: list[tuple[Any, Any, Any]]) -> Non
         found: list[Any] = []
         if not refusal(lambda: found.extend(read(Path(name), "sqlite", "f.sqlite"))):
             assert len(found) == len(rows)
-            assert all(isinstance(client, str) and 0 < len(client) <= 1000 and np.isfinite(x).all() for client, _, x in found)
+            assert all(
+                isinstance(client, str) and 0 < len(client) <= 1000 and np.isfinite(x).all()
+                for client, _, x in found
+            )
 
 
 def test_a_database_in_which_a_view_takes_the_table_s_place(tmp_path: Path) -> None:
     path = tmp_path / "f.sqlite"
-    database(path, [("train", "a", example({"x": [1.0], "label": [0]})), ("train", "b", example({"x": [2.0], "label": [1]}))])
+    database(
+        path,
+        [
+            ("train", "a", example({"x": [1.0], "label": [0]})),
+            ("train", "b", example({"x": [2.0], "label": [1]})),
+        ],
+    )
     with sqlite3.connect(path) as connection:
         connection.execute("ALTER TABLE examples RENAME TO kept")
         connection.execute(
             "CREATE VIEW examples AS SELECT split_name, client_id, load_extension('x.so') AS serialized_example_proto FROM kept"
         )
     connection.close()
-    assert "SQLite file of TFF's client data" in refusal(lambda: read(tmp_path, "sqlite", "f.sqlite"))
+    assert "SQLite file of TFF's client data" in refusal(
+        lambda: read(tmp_path, "sqlite", "f.sqlite")
+    )
 
 
 def parquet(folder: Path, x: Any, rows: int = 1, row_group_size: int | None = None) -> Path:
@@ -294,7 +370,9 @@ def test_parquet_of_a_kilobyte_that_decodes_to_more_than_the_limit(tmp_path: Pat
     import pyarrow as pa
 
     count = 10_000_000
-    made = parquet(tmp_path, pa.ListArray.from_arrays([0, count], pa.array(np.ones(count, np.int64))))
+    made = parquet(
+        tmp_path, pa.ListArray.from_arrays([0, count], pa.array(np.ones(count, np.int64)))
+    )
     assert made.stat().st_size < 5000
     said = refusal(lambda: read(tmp_path, "parquet", "p.parquet", memory_limit_mb=64))
     assert "row groups of at most 32 MB" in said

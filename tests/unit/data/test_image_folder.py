@@ -16,7 +16,9 @@ from fedpipe.data.sources.base import SourceSummary
 from fedpipe.errors import DataError
 
 
-def save(path: Path, value: int = 100, mode: str = "L", size: tuple[int, int] = (8, 6), **options: Any) -> None:
+def save(
+    path: Path, value: int = 100, mode: str = "L", size: tuple[int, int] = (8, 6), **options: Any
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", size, value).convert(mode).save(path, **options)
 
@@ -51,25 +53,55 @@ def test_hidden_and_system_files_are_left_out_and_counted(tmp_path: Path) -> Non
     for name in ("c0/0/._a.png", "c0/.DS_Store", "c1/1/Thumbs.db", "desktop.ini"):
         (root / name).write_bytes(b"\0\5\x16\7 no image")
     examples, summary = read(root)
-    assert [(client, label) for client, label, _ in examples] == [("c0", "0"), ("c0", "1"), ("c1", "0"), ("c1", "1")]
-    assert summary.left_out == ("hidden or system files and folders: 8 (.thumbnails, __MACOSX, c0/.DS_Store (+5))",)
-    manifest = prepare_shards(DataConfig(source="images", path=str(root), clients=None), tmp_path / "s" / "shards", tmp_path)
+    assert [(client, label) for client, label, _ in examples] == [
+        ("c0", "0"),
+        ("c0", "1"),
+        ("c1", "0"),
+        ("c1", "1"),
+    ]
+    assert summary.left_out == (
+        "hidden or system files and folders: 8 (.thumbnails, __MACOSX, c0/.DS_Store (+5))",
+    )
+    manifest = prepare_shards(
+        DataConfig(source="images", path=str(root), clients=None),
+        tmp_path / "s" / "shards",
+        tmp_path,
+    )
     assert (manifest.clients, manifest.num_classes) == (2, 2)
     assert manifest.understood == summary
 
 
 def test_clients_in_any_format_take_part(tmp_path: Path) -> None:
-    names = ["a.png", "b.PNG", "c.gif", "d.bmp", "e.tif", "f.tiff", "g.pgm", "h.pcx", "i.tga", "j.jpg", "k.jpeg", "l.jp2", "m.im", "n.dib"]
+    names = [
+        "a.png",
+        "b.PNG",
+        "c.gif",
+        "d.bmp",
+        "e.tif",
+        "f.tiff",
+        "g.pgm",
+        "h.pcx",
+        "i.tga",
+        "j.jpg",
+        "k.jpeg",
+        "l.jp2",
+        "m.im",
+        "n.dib",
+    ]
     for number, name in enumerate(names):
         save(tmp_path / f"client {number:02}" / "x" / name)
-    for number, (name, kind) in enumerate({"o.webp": "WEBP", "p.avif": "AVIF", "q.qoi": "QOI"}.items(), len(names)):
+    for number, (name, kind) in enumerate(
+        {"o.webp": "WEBP", "p.avif": "AVIF", "q.qoi": "QOI"}.items(), len(names)
+    ):
         save(tmp_path / f"client {number:02}" / "x" / name, mode="RGB", format=kind)
     examples, summary = read(tmp_path)
     assert [client for client, _, _ in examples] == [f"client {number:02}" for number in range(17)]
     for _, _, pixels in examples:
         assert pixels.shape == (6, 8)
         assert np.abs(pixels.astype(int) - 100).max() <= 2
-    assert "images stored in colour with equal channels, taken as grey: 4" in summary.notes  # a GIF has a palette
+    assert (
+        "images stored in colour with equal channels, taken as grey: 4" in summary.notes
+    )  # a GIF has a palette
     assert summary.features == "images of 8 x 6 grey (width x height)"
 
 
@@ -80,7 +112,9 @@ def test_webp_first_gives_the_same_as_webp_last(tmp_path: Path) -> None:
     save(tmp_path / "q" / "b" / "1" / "1.webp", mode="RGB", lossless=True)
     for root in ("p", "q"):
         examples, _ = read(tmp_path / root)
-        np.testing.assert_array_equal([pixels for _, _, pixels in examples], np.full((2, 6, 8), 100))
+        np.testing.assert_array_equal(
+            [pixels for _, _, pixels in examples], np.full((2, 6, 8), 100)
+        )
 
 
 def test_files_without_an_ending_are_images_by_their_beginning(tmp_path: Path) -> None:
@@ -95,7 +129,14 @@ def test_files_without_an_ending_are_images_by_their_beginning(tmp_path: Path) -
 
 def test_files_that_are_no_images_are_counted_by_kind(tmp_path: Path) -> None:
     save(tmp_path / "a" / "1" / "1.png")
-    for name in ("readme.txt", "a/labels.csv", "a/1/notes.txt", "a/1/model.h5", "a/1/empty", "b/2/only.json"):
+    for name in (
+        "readme.txt",
+        "a/labels.csv",
+        "a/1/notes.txt",
+        "a/1/model.h5",
+        "a/1/empty",
+        "b/2/only.json",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"no image" if name != "a/1/empty" else b"")
     (tmp_path / "c").mkdir()
@@ -112,7 +153,10 @@ def test_images_that_cannot_be_read_do_not_vanish(tmp_path: Path, name: str) -> 
     save(tmp_path / "a" / "1" / "1.png")
     (tmp_path / "b" / "1").mkdir(parents=True)
     (tmp_path / "b" / "1" / name).write_bytes(b"something")
-    assert f"b/1/{name}: expected an image that Pillow reads, found .{name.split('.')[1].lower()}. Convert it" in refusal(tmp_path)
+    assert (
+        f"b/1/{name}: expected an image that Pillow reads, found .{name.split('.')[1].lower()}. Convert it"
+        in refusal(tmp_path)
+    )
 
 
 @pytest.mark.parametrize(
@@ -136,8 +180,12 @@ def test_without_clients_the_folders_are_the_labels(tmp_path: Path) -> None:
         for number in range(10):
             save(tmp_path / label / f"{number}.png", number)
     examples, _ = read(tmp_path, client_column=None)
-    assert [(client, label) for client, label, _ in examples] == [(None, "cat")] * 10 + [(None, "dog")] * 10
-    config = DataConfig(source="images", path=str(tmp_path), client_column=None, clients=2, partition="iid")
+    assert [(client, label) for client, label, _ in examples] == [(None, "cat")] * 10 + [
+        (None, "dog")
+    ] * 10
+    config = DataConfig(
+        source="images", path=str(tmp_path), client_column=None, clients=2, partition="iid"
+    )
     manifest = prepare_shards(config, tmp_path / "s" / "shards", tmp_path)
     assert (manifest.clients, manifest.vocabulary) == (2, ("cat", "dog"))
 
@@ -146,8 +194,16 @@ def test_labels_with_leading_zeros_stay_texts(tmp_path: Path) -> None:
     for label in ("007", "008", "010"):
         save(tmp_path / "a" / label / "1.png")
         save(tmp_path / "b" / label.lstrip("0") / "1.png")
-    assert [label for client, label, _ in read(tmp_path)[0] if client == "a"] == ["007", "008", "010"]
-    manifest = prepare_shards(DataConfig(source="images", path=str(tmp_path), clients=None), tmp_path / "s" / "shards", tmp_path)
+    assert [label for client, label, _ in read(tmp_path)[0] if client == "a"] == [
+        "007",
+        "008",
+        "010",
+    ]
+    manifest = prepare_shards(
+        DataConfig(source="images", path=str(tmp_path), clients=None),
+        tmp_path / "s" / "shards",
+        tmp_path,
+    )
     assert manifest.vocabulary == ("007", "008", "010", "10", "7", "8")
 
 
@@ -156,7 +212,10 @@ def test_one_name_in_two_unicode_forms_is_one_client_and_one_label(tmp_path: Pat
     save(tmp_path / "a" / composed / "1.png")
     save(tmp_path / composed / composed / "1.png")
     save(tmp_path / decomposed / decomposed / "2.png")
-    assert [(client, label) for client, label, _ in sorted(read(tmp_path)[0], key=lambda one: str(one[0]))] == [
+    assert [
+        (client, label)
+        for client, label, _ in sorted(read(tmp_path)[0], key=lambda one: str(one[0]))
+    ] == [
         ("Zoë", "Zoë"),
         ("Zoë", "Zoë"),
         ("a", "Zoë"),

@@ -10,7 +10,9 @@ from fedpipe.errors import DataError
 
 
 def packed(text: bytes) -> bytes:
-    return gzip.compress(text, mtime=0)  # the same bytes, and so the same names of tests, in each process that collects them
+    return gzip.compress(
+        text, mtime=0
+    )  # the same bytes, and so the same names of tests, in each process that collects them
 
 
 def test_it_is_five_thousand_digits_with_dark_background(tmp_path: Path) -> None:
@@ -27,7 +29,10 @@ def test_it_is_five_thousand_digits_with_dark_background(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (packed(b",".join([b"1"] * 785) + b"\n"), r"expected digits with sha256 102ee5.*found [0-9a-f]{64} in .*digits"),
+        (
+            packed(b",".join([b"1"] * 785) + b"\n"),
+            r"expected digits with sha256 102ee5.*found [0-9a-f]{64} in .*digits",
+        ),
         (packed(b"1,2,3\n"), r"expected lines of 785 numbers in .*, found 3 numbers"),
         (packed(b"no numbers"), r"expected lines of 785 numbers"),
         (packed(b""), r"expected lines of 785 numbers"),

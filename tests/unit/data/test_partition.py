@@ -34,7 +34,9 @@ def label_counts(owner: np.ndarray, clients: int) -> np.ndarray:
     alpha=st.sampled_from([1e-4, 0.01, 0.5, 1.0, 30.0, 1e9]),
     seed=st.integers(0, 2**40),
 )
-def test_every_example_has_one_client_and_every_client_two_examples(y: list[int], clients_per_pair: float, alpha: float, seed: int) -> None:
+def test_every_example_has_one_client_and_every_client_two_examples(
+    y: list[int], clients_per_pair: float, alpha: float, seed: int
+) -> None:
     labels = np.array(y, np.int32)
     clients = max(1, int(len(y) // 2 * clients_per_pair))
     owner = dirichlet_partition(labels, clients, alpha, seed)
@@ -53,7 +55,10 @@ def test_another_seed_or_alpha_gives_another_partition() -> None:
 
 def test_label_shares_become_even_as_alpha_grows() -> None:
     # Distance of a client's counts of a label from the even 500 / 50 = 10, averaged.
-    distances = [np.abs(label_counts(dirichlet_partition(LABELS, 50, alpha, 1), 50) - 10).mean() for alpha in (0.05, 1.0, 20.0, 1e9)]
+    distances = [
+        np.abs(label_counts(dirichlet_partition(LABELS, 50, alpha, 1), 50) - 10).mean()
+        for alpha in (0.05, 1.0, 20.0, 1e9)
+    ]
     assert distances == sorted(distances, reverse=True)
     assert distances[0] > 10
     assert distances[-1] == 0
@@ -68,26 +73,36 @@ def test_a_small_alpha_gives_clients_few_labels() -> None:
 def test_shares_follow_the_dirichlet() -> None:
     # A client's share of a label is one coordinate of Dirichlet(2, ..., 2) over 5 clients: mean 1/5, and
     # variance a (A - a) / (A^2 (A + 1)) = 2 * 8 / (100 * 11) = 0.014545. 100 seeds of 10 labels.
-    shares = np.concatenate([label_counts(dirichlet_partition(LABELS, 5, 2.0, seed), 5) / 500 for seed in range(100)]).ravel()
+    shares = np.concatenate(
+        [label_counts(dirichlet_partition(LABELS, 5, 2.0, seed), 5) / 500 for seed in range(100)]
+    ).ravel()
     assert shares.mean() == pytest.approx(0.2, abs=1e-12)
     assert shares.var() == pytest.approx(0.014545, rel=0.1)
 
 
 def test_half_as_many_clients_as_examples_is_the_limit() -> None:
     assert np.bincount(dirichlet_partition(LABELS, 2500, 0.1, 1)).tolist() == [2] * 2500
-    with pytest.raises(DataError, match=r"data\.clients=2501: expected at least 2 examples a client, found 5000 .* to 2500 or less"):
+    with pytest.raises(
+        DataError,
+        match=r"data\.clients=2501: expected at least 2 examples a client, found 5000 .* to 2500 or less",
+    ):
         dirichlet_partition(LABELS, 2501, 0.1, 1)
 
 
 @pytest.mark.parametrize("alpha", [1e-300, 1e-5, 1e300])
 def test_an_alpha_that_cannot_be_drawn_is_refused(alpha: float) -> None:
-    with pytest.raises(DataError, match=r"data\.alpha=1e.*expected a value between 0\.0001 and 1000000000"):
+    with pytest.raises(
+        DataError, match=r"data\.alpha=1e.*expected a value between 0\.0001 and 1000000000"
+    ):
         dirichlet_partition(LABELS, 10, alpha, 1)
 
 
 def test_dirichlet_partitions_are_those_of_the_first_release() -> None:
     # Shards made with it are under version control: another partition would make all of them anew.
-    digests = [hashlib.sha256(dirichlet_partition(LABELS, *case).tobytes()).hexdigest()[:16] for case in ((100, 1.0, 1), (2500, 0.1, 1))]
+    digests = [
+        hashlib.sha256(dirichlet_partition(LABELS, *case).tobytes()).hexdigest()[:16]
+        for case in ((100, 1.0, 1), (2500, 0.1, 1))
+    ]
     assert digests == ["d1804b333933f1d0", "7ec16ad16aa23fe6"]
 
 
@@ -101,7 +116,9 @@ METHODS: list[Method] = ["iid", "dirichlet", "pathological", "quantity"]
     clients=st.integers(1, 12),
     seed=st.integers(0, 2**40),
 )
-def test_every_method_gives_every_example_once_and_every_client_two(method: Method, counts: list[int], clients: int, seed: int) -> None:
+def test_every_method_gives_every_example_once_and_every_client_two(
+    method: Method, counts: list[int], clients: int, seed: int
+) -> None:
     y = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
     # With all labels a client, `pathological` needs as many examples of each label as there are clients.
     clients = min(clients, *counts)
@@ -124,9 +141,15 @@ def test_every_method_depends_on_the_seed_and_leaves_its_input(method: Method) -
 
 @pytest.mark.parametrize("method", METHODS)
 def test_too_many_clients_or_none_are_refused_by_every_method(method: Method) -> None:
-    with pytest.raises(DataError, match=r"data\.clients=2501: expected at least 2 examples a client, found 5000 .* to 2500 or less"):
+    with pytest.raises(
+        DataError,
+        match=r"data\.clients=2501: expected at least 2 examples a client, found 5000 .* to 2500 or less",
+    ):
         partition_pool(LABELS, DataConfig(clients=2501), method)
-    with pytest.raises(DataError, match=rf"data\.clients=null: expected a number, as data\.partition={method} makes the clients"):
+    with pytest.raises(
+        DataError,
+        match=rf"data\.clients=null: expected a number, as data\.partition={method} makes the clients",
+    ):
         partition_pool(LABELS, DataConfig(clients=None), method)
 
 
@@ -149,7 +172,10 @@ def test_logarithms_of_sizes_have_the_standard_deviation_sigma(sigma: float) -> 
 
 def test_sigma_zero_is_equal_sizes_and_more_is_less_equal() -> None:
     assert sorted(np.bincount(quantity_partition(5000, 7, 0.0, 1))) == [714] * 5 + [715] * 2
-    largest = [np.bincount(quantity_partition(5000, 100, sigma, 1)).max() for sigma in (0.0, 0.5, 1.0, 2.0, 5.0)]
+    largest = [
+        np.bincount(quantity_partition(5000, 100, sigma, 1)).max()
+        for sigma in (0.0, 0.5, 1.0, 2.0, 5.0)
+    ]
     assert largest == sorted(set(largest))
 
 
@@ -169,9 +195,17 @@ def test_apportion_known_answers() -> None:
     # Hamilton: 10 * (0.47, 0.36, 0.17) = 4.7, 3.6, 1.7 -> 4, 3, 1, and the two missing go to the fractions 0.7 and 0.7.
     assert apportion(np.array([0.47, 0.36, 0.17]), 10, none, all_).tolist() == [5, 3, 2]
     # The third has at least 4; the others share 6 as 47 : 36, 3.4 and 2.6.
-    assert apportion(np.array([0.47, 0.36, 0.17]), 10, np.array([0, 0, 4]), all_).tolist() == [3, 3, 4]
+    assert apportion(np.array([0.47, 0.36, 0.17]), 10, np.array([0, 0, 4]), all_).tolist() == [
+        3,
+        3,
+        4,
+    ]
     # The first has at most 2; the others share 8 as 36 : 17, 5.4 and 2.6.
-    assert apportion(np.array([0.47, 0.36, 0.17]), 10, none, np.array([2, 10, 10])).tolist() == [2, 5, 3]
+    assert apportion(np.array([0.47, 0.36, 0.17]), 10, none, np.array([2, 10, 10])).tolist() == [
+        2,
+        5,
+        3,
+    ]
     # Of equal fractions the first has it.
     assert apportion(np.ones(3), 4, none, all_).tolist() == [2, 1, 1]
 
@@ -180,12 +214,16 @@ def test_apportion_known_answers() -> None:
 @given(data=st.data(), count=st.integers(1, 30))
 def test_apportion_keeps_sum_and_bounds(data: st.DataObject, count: int) -> None:
     def numbers(low: int, high: int) -> np.ndarray:
-        return np.array(data.draw(st.lists(st.integers(low, high), min_size=count, max_size=count)), np.int64)
+        return np.array(
+            data.draw(st.lists(st.integers(low, high), min_size=count, max_size=count)), np.int64
+        )
 
     low = numbers(0, 5)
     high = low + numbers(0, 50)
     total = data.draw(st.integers(int(low.sum()), int(high.sum())))
-    weights = np.exp(np.array(data.draw(st.lists(st.floats(-60, 5), min_size=count, max_size=count))))
+    weights = np.exp(
+        np.array(data.draw(st.lists(st.floats(-60, 5), min_size=count, max_size=count)))
+    )
     parts = apportion(weights, total, low, high)
     assert parts.sum() == total
     assert ((low <= parts) & (parts <= high)).all()
@@ -198,8 +236,14 @@ def test_apportion_keeps_sum_and_bounds(data: st.DataObject, count: int) -> None
     k=st.integers(1, 8),
     seed=st.integers(0, 2**40),
 )
-def test_pathological_clients_have_exactly_k_labels(counts: list[int], clients: int, k: int, seed: int) -> None:
-    y = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)) * 3, counts)).astype(np.int32)  # labels 0, 3, 6, ...
+def test_pathological_clients_have_exactly_k_labels(
+    counts: list[int], clients: int, k: int, seed: int
+) -> None:
+    y = (
+        np.random.default_rng(seed)
+        .permutation(np.repeat(np.arange(len(counts)) * 3, counts))
+        .astype(np.int32)
+    )  # labels 0, 3, 6, ...
     k = min(k, len(counts))
     if clients * k < len(counts):
         with pytest.raises(DataError, match="expected at least"):
@@ -242,13 +286,35 @@ def test_a_rare_label_has_one_shard_and_a_frequent_one_goes_to_everybody() -> No
 @pytest.mark.parametrize(
     ("counts", "clients", "k", "message"),
     [
-        ([50, 50], 5, 3, r"data\.labels_per_client=3: expected 1 to 2, the labels that the examples have"),
-        ([10] * 7, 3, 2, r"=2: expected at least 7 shards, one a label, found 6 of data\.clients=3\. Raise .* to 3 or more"),
-        ([50, 1], 5, 1, r"=1: expected at least 2 examples of each label, found 1 of label 1\. Set data\.labels_per_client to 2 or more"),
-        ([50, 3], 5, 2, r"=2: expected 10 shards of one label, .* data\.clients=5, found examples for 8\. Lower"),
+        (
+            [50, 50],
+            5,
+            3,
+            r"data\.labels_per_client=3: expected 1 to 2, the labels that the examples have",
+        ),
+        (
+            [10] * 7,
+            3,
+            2,
+            r"=2: expected at least 7 shards, one a label, found 6 of data\.clients=3\. Raise .* to 3 or more",
+        ),
+        (
+            [50, 1],
+            5,
+            1,
+            r"=1: expected at least 2 examples of each label, found 1 of label 1\. Set data\.labels_per_client to 2 or more",
+        ),
+        (
+            [50, 3],
+            5,
+            2,
+            r"=2: expected 10 shards of one label, .* data\.clients=5, found examples for 8\. Lower",
+        ),
     ],
 )
-def test_what_pathological_cannot_do_is_refused(counts: list[int], clients: int, k: int, message: str) -> None:
+def test_what_pathological_cannot_do_is_refused(
+    counts: list[int], clients: int, k: int, message: str
+) -> None:
     y = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
     with pytest.raises(DataError, match=message):
         pathological_partition(y, clients, k, 1)

@@ -59,20 +59,29 @@ def test_an_index_of_other_clients_is_refused(own_shards: Path) -> None:
     with pytest.raises(DataError, match=rf"^{path}: expected \d+ bytes with sha256"):
         Population.open(own_shards)
     accept(own_shards, path.name)
-    with pytest.raises(DataError, match=r"clients\.parquet: expected 3964 train examples, found \d+"):
+    with pytest.raises(
+        DataError, match=r"clients\.parquet: expected 3964 train examples, found \d+"
+    ):
         Population.open(own_shards)
 
 
 def test_an_index_that_is_no_index_is_refused(own_shards: Path) -> None:
     path = own_shards / "clients.parquet"
-    for table in (pq.read_table(path).drop_columns(["held_out"]), pq.read_table(path).drop_columns(["validation"])):
+    for table in (
+        pq.read_table(path).drop_columns(["held_out"]),
+        pq.read_table(path).drop_columns(["validation"]),
+    ):
         pq.write_table(table, path, store_schema=False)
         accept(own_shards, path.name)
-        with pytest.raises(DataError, match=r"clients\.parquet: expected the index of the clients, found "):
+        with pytest.raises(
+            DataError, match=r"clients\.parquet: expected the index of the clients, found "
+        ):
             Population.open(own_shards)
     path.write_bytes(b"no parquet")
     accept(own_shards, path.name)
-    with pytest.raises(DataError, match=r"clients\.parquet: expected the index of the clients, found "):
+    with pytest.raises(
+        DataError, match=r"clients\.parquet: expected the index of the clients, found "
+    ):
         Population.open(own_shards)
 
 
@@ -104,7 +113,10 @@ def test_what_is_read_is_the_callers_own(shards: Path) -> None:
 def test_an_unknown_client_is_named(shards: Path, client_id: str) -> None:
     population = Population.open(shards)
     for read in (population.examples, population.num_examples):
-        with pytest.raises(DataError, match=rf"^client '{client_id}': expected one of the 100 clients of the train split"):
+        with pytest.raises(
+            DataError,
+            match=rf"^client '{client_id}': expected one of the 100 clients of the train split",
+        ):
             read(client_id)
 
 
@@ -115,20 +127,28 @@ def test_a_changed_byte_is_found_with_both_checksums(own_shards: Path) -> None:
     content[1000] ^= 1
     path.write_bytes(content)
     found = hashlib.sha256(content).hexdigest()
-    with pytest.raises(DataError, match=rf"^{path}: expected sha256 {expected}, found {found}\. Run `fedpipe prepare`\.$"):
+    with pytest.raises(
+        DataError,
+        match=rf"^{path}: expected sha256 {expected}, found {found}\. Run `fedpipe prepare`\.$",
+    ):
         Population.open(own_shards)
 
 
 def test_a_file_cut_short_is_found_without_reading_it(own_shards: Path) -> None:
     path = own_shards / "test-00000.parquet"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(DataError, match=rf"^{path}: expected \d+ bytes with sha256 \w+, found 100 bytes"):
+    with pytest.raises(
+        DataError, match=rf"^{path}: expected \d+ bytes with sha256 \w+, found 100 bytes"
+    ):
         Population.open(own_shards, verify=False)
 
 
 def test_a_missing_file_is_named(own_shards: Path) -> None:
     (own_shards / "test-00000.parquet").unlink()
-    with pytest.raises(DataError, match=r"test-00000\.parquet: expected the shard of the manifest, found No such file"):
+    with pytest.raises(
+        DataError,
+        match=r"test-00000\.parquet: expected the shard of the manifest, found No such file",
+    ):
         Population.open(own_shards)
 
 
@@ -141,7 +161,10 @@ def test_a_file_that_is_no_parquet_is_one_clear_error(own_shards: Path) -> None:
     (own_shards / "train-00000.parquet").write_bytes(b"no parquet at all")
     accept(own_shards, "train-00000.parquet")
     population = Population.open(own_shards)
-    with pytest.raises(DataError, match=r"train-00000\.parquet: expected a Parquet file, found .*Run `fedpipe prepare`") as caught:
+    with pytest.raises(
+        DataError,
+        match=r"train-00000\.parquet: expected a Parquet file, found .*Run `fedpipe prepare`",
+    ) as caught:
         population.examples("c000")
     assert "\n" not in str(caught.value)
 
@@ -152,7 +175,9 @@ def test_damage_inside_a_parquet_file_is_one_clear_error(own_shards: Path) -> No
     content[200:50_000] = bytes(49_800)
     path.write_bytes(content)
     population = Population.open(own_shards, verify=False)
-    with pytest.raises(DataError, match=r"train-00000\.parquet: expected row group 0, found ") as caught:
+    with pytest.raises(
+        DataError, match=r"train-00000\.parquet: expected row group 0, found "
+    ) as caught:
         population.examples("c000")
     assert "\n" not in str(caught.value)
 
@@ -162,7 +187,8 @@ def test_other_columns_are_refused(own_shards: Path) -> None:
     pq.write_table(pq.read_table(path).drop_columns(["source_row"]), path)
     accept(own_shards, path.name)
     with pytest.raises(
-        DataError, match=r"expected columns client_id string, x fixed_size_binary\[784\], .* source_row int64, found client_id"
+        DataError,
+        match=r"expected columns client_id string, x fixed_size_binary\[784\], .* source_row int64, found client_id",
     ):
         Population.open(own_shards).examples("c000")
 
@@ -192,7 +218,14 @@ def test_labels_that_are_no_class_are_refused(own_shards: Path) -> None:
     labels = table["y"].to_numpy().copy()
     labels[0] = 10
     position = table.schema.get_field_index("y")
-    pq.write_table(table.set_column(position, table.schema.field("y"), pa.array(labels)), path, store_schema=False)
+    pq.write_table(
+        table.set_column(position, table.schema.field("y"), pa.array(labels)),
+        path,
+        store_schema=False,
+    )
     accept(own_shards, path.name)
-    with pytest.raises(DataError, match=r"^client 'c000': expected labels 0\.\.9, found \d\.\.10 in .*Run `fedpipe prepare`"):
+    with pytest.raises(
+        DataError,
+        match=r"^client 'c000': expected labels 0\.\.9, found \d\.\.10 in .*Run `fedpipe prepare`",
+    ):
         Population.open(own_shards).examples("c000")

@@ -36,7 +36,9 @@ def test_the_folder_is_made_and_then_replaced_wholly(out: Path) -> None:
     assert os.listdir(out.parent) == ["out"]
 
 
-def test_where_names_cannot_be_exchanged_the_old_folder_is_moved_away(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_names_cannot_be_exchanged_the_old_folder_is_moved_away(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(replace, "_exchange", lambda *_: False)
     replace_with(out, "new")
     assert contents(out) == {"a": "new"}

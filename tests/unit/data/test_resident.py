@@ -29,13 +29,21 @@ class Clients:
     def examples(self, client_id: str) -> Examples:
         self.reads += 1
         first = len(client_id)
-        return Examples(np.arange(first, first + 12).astype(np.uint8).reshape(3, 4), np.array([0, 1, 2], np.int32))
+        return Examples(
+            np.arange(first, first + 12).astype(np.uint8).reshape(3, 4),
+            np.array([0, 1, 2], np.int32),
+        )
 
     def num_examples(self, client_id: str) -> int:  # noqa: ARG002
         return 3
 
 
-def cache(root: Path, clients: Clients | None = None, shards: tuple[str, ...] = ("s1", "s2"), max_bytes: int = 10**6) -> ResidentCache:
+def cache(
+    root: Path,
+    clients: Clients | None = None,
+    shards: tuple[str, ...] = ("s1", "s2"),
+    max_bytes: int = 10**6,
+) -> ResidentCache:
     return ResidentCache(root, clients or Clients(), shards, max_bytes, keep_seconds=0)
 
 
@@ -63,7 +71,9 @@ def test_files_are_made_once_and_found_by_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda body: body[:-1], lambda body: b"\xff" + body[1:], lambda body: body[:0]], ids=["cut", "changed", "empty"]
+    "damage",
+    [lambda body: body[:-1], lambda body: b"\xff" + body[1:], lambda body: body[:0]],
+    ids=["cut", "changed", "empty"],
 )
 def test_a_damaged_file_is_made_again(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     (client,) = cache(tmp_path).clients(["a"])
@@ -100,7 +110,10 @@ for _ in range(20):
     here.clear(root)
 here.cache(root).clients({ids!r})
 """
-    processes = [subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     errors = [process.communicate(timeout=60)[1] for process in processes]
     assert errors == ["", ""]
     cache(tmp_path).clients(ids)
@@ -161,11 +174,17 @@ def test_examples_of_other_dtypes_are_refused(tmp_path: Path) -> None:
         def examples(self, client_id: str) -> Examples:  # noqa: ARG002
             return Examples(np.zeros((3, 4)), np.zeros(3, np.int32))
 
-    with pytest.raises(DataError, match=r"client a: expected uint8, int32 or float32 features .* found float64 of 3"):
+    with pytest.raises(
+        DataError,
+        match=r"client a: expected uint8, int32 or float32 features .* found float64 of 3",
+    ):
         cache(tmp_path, Doubles()).clients(["a"])
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(EnvironmentProblem, match=f"resident data: expected to write below {tmp_path}/file, found .*"):
+    with pytest.raises(
+        EnvironmentProblem,
+        match=f"resident data: expected to write below {tmp_path}/file, found .*",
+    ):
         cache(tmp_path / "file").clients(["a"])

@@ -23,20 +23,40 @@ def config(strategy: str, size: int = 10, **more: Any) -> CohortConfig:
     return CohortConfig.model_validate({"strategy": strategy, "size": size, **more})
 
 
-@given(st.permutations(range(24)), st.integers(0, 2**40), st.sampled_from(STRATEGIES), st.integers(1, 12), st.booleans())
-def test_a_plan_follows_from_ids_seed_and_round(order: list[int], seed: int, strategy: str, size: int, faults: bool) -> None:
-    more: dict[str, Any] = {"dropout_fraction": 0.2, "latency_median_seconds": 5.0, "round_deadline_seconds": 9.0} if faults else {}
+@given(
+    st.permutations(range(24)),
+    st.integers(0, 2**40),
+    st.sampled_from(STRATEGIES),
+    st.integers(1, 12),
+    st.booleans(),
+)
+def test_a_plan_follows_from_ids_seed_and_round(
+    order: list[int], seed: int, strategy: str, size: int, faults: bool
+) -> None:
+    more: dict[str, Any] = (
+        {"dropout_fraction": 0.2, "latency_median_seconds": 5.0, "round_deadline_seconds": 9.0}
+        if faults
+        else {}
+    )
     ids, sizes = [IDS[i] for i in order], [1 + i for i in order]
     plan = plan_cohorts(ids, config(strategy, size, **more), 5, seed, sizes)
     assert plan == plan_cohorts(IDS[:24], config(strategy, size, **more), 5, seed, range(1, 25))
-    assert plan.cohorts == plan_cohorts(ids, config(strategy, size, **more), 9, seed, sizes).cohorts[:5]
-    assert all(list(cohort) == sorted(set(cohort)) and set(cohort) <= set(ids) for cohort in plan.cohorts)
+    assert (
+        plan.cohorts
+        == plan_cohorts(ids, config(strategy, size, **more), 9, seed, sizes).cohorts[:5]
+    )
+    assert all(
+        list(cohort) == sorted(set(cohort)) and set(cohort) <= set(ids) for cohort in plan.cohorts
+    )
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_the_seed_changes_the_draw(strategy: str) -> None:
     sizes = range(1, 101)
-    assert plan_cohorts(IDS, config(strategy), 3, 1, sizes).cohorts != plan_cohorts(IDS, config(strategy), 3, 2, sizes).cohorts
+    assert (
+        plan_cohorts(IDS, config(strategy), 3, 1, sizes).cohorts
+        != plan_cohorts(IDS, config(strategy), 3, 2, sizes).cohorts
+    )
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**40))
@@ -52,12 +72,21 @@ def test_shuffled_takes_every_client_once_per_pass(clients: int, size: int, seed
 
 
 @given(st.integers(1, 40), st.integers(1, 10), st.integers(1, 8), st.integers(0, 2**40))
-def test_separation_is_kept_and_cohorts_are_full(clients: int, size: int, separation: int, seed: int) -> None:
+def test_separation_is_kept_and_cohorts_are_full(
+    clients: int, size: int, separation: int, seed: int
+) -> None:
     if size * separation > clients:
-        with pytest.raises(PlanError, match=rf"separation_rounds={separation}: expected at least {separation} x|expected at most the pop"):
-            plan_cohorts(IDS[:clients], config("min_separation", size, separation_rounds=separation), 1, seed)
+        with pytest.raises(
+            PlanError,
+            match=rf"separation_rounds={separation}: expected at least {separation} x|expected at most the pop",
+        ):
+            plan_cohorts(
+                IDS[:clients], config("min_separation", size, separation_rounds=separation), 1, seed
+            )
         return
-    plan = plan_cohorts(IDS[:clients], config("min_separation", size, separation_rounds=separation), 20, seed)
+    plan = plan_cohorts(
+        IDS[:clients], config("min_separation", size, separation_rounds=separation), 20, seed
+    )
     last: dict[str, int] = {}
     for round_num, cohort in enumerate(plan.cohorts, start=1):
         assert len(cohort) == size
@@ -68,7 +97,9 @@ def test_separation_is_kept_and_cohorts_are_full(clients: int, size: int, separa
 def test_separation_is_as_long_as_the_population_allows_unless_set() -> None:
     # 100 clients in cohorts of 30: three rounds without a repetition, so any three in a row have 90 different clients.
     plan = plan_cohorts(IDS, config("min_separation", 30), 12, 1)
-    assert all(len({one for cohort in plan.cohorts[i : i + 3] for one in cohort}) == 90 for i in range(10))
+    assert all(
+        len({one for cohort in plan.cohorts[i : i + 3] for one in cohort}) == 90 for i in range(10)
+    )
 
 
 def test_poisson_draws_each_client_by_itself() -> None:
@@ -94,12 +125,16 @@ def test_an_empty_poisson_cohort_is_a_round_that_is_skipped() -> None:
 def test_too_few_reports_skip_a_round_and_say_who_would_have_come() -> None:
     plan = plan_cohorts(IDS, config("uniform", 4, min_reports=4, dropout_fraction=0.5), 30, 1)
     assert {len(cohort) for cohort in plan.cohorts} == {0, 4}
-    turnout = next(turnout for turnout, cohort in zip(plan.turnouts, plan.cohorts, strict=True) if not cohort)
+    turnout = next(
+        turnout for turnout, cohort in zip(plan.turnouts, plan.cohorts, strict=True) if not cohort
+    )
     assert len(turnout.reported) + len(turnout.dropped) == turnout.asked == 4
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=30), st.data())
-def test_inclusion_probabilities_are_in_proportion_up_to_certainty(sizes: list[int], data: st.DataObject) -> None:
+def test_inclusion_probabilities_are_in_proportion_up_to_certainty(
+    sizes: list[int], data: st.DataObject
+) -> None:
     count = data.draw(st.integers(1, len(sizes)))
     weights = np.array(sizes, float)
     chances = inclusion_probabilities(weights, count)
@@ -122,7 +157,9 @@ def test_weighted_keeps_the_probabilities() -> None:
 
 
 def test_weighted_without_examples_is_refused() -> None:
-    with pytest.raises(PlanError, match=r"cohort\.strategy=weighted: expected training examples at every client"):
+    with pytest.raises(
+        PlanError, match=r"cohort\.strategy=weighted: expected training examples at every client"
+    ):
         plan_cohorts(IDS, config("weighted"), 1, 1)
 
 
@@ -130,7 +167,13 @@ def test_weighted_without_examples_is_refused() -> None:
 @settings(deadline=None, max_examples=10)
 @given(seed=st.integers(0, 2**40))
 def test_a_day_has_hours_in_which_a_client_is_not_asked(strategy: str, seed: int) -> None:
-    plan = plan_cohorts(IDS, config(strategy, 5, day_rounds=12, available_fraction=0.25, min_reports=1), 48, seed, range(1, 101))
+    plan = plan_cohorts(
+        IDS,
+        config(strategy, 5, day_rounds=12, available_fraction=0.25, min_reports=1),
+        48,
+        seed,
+        range(1, 101),
+    )
     rounds: dict[str, set[int]] = {}
     for round_num, turnout in enumerate(plan.turnouts, start=1):
         for one in (*turnout.reported, *turnout.dropped):
@@ -139,7 +182,9 @@ def test_a_day_has_hours_in_which_a_client_is_not_asked(strategy: str, seed: int
     for hours in rounds.values():
         assert any(all((hour - start) % 12 < 3 for hour in hours) for start in hours)
     available = [turnout.available for turnout in plan.turnouts]
-    assert min(available) == 0  # days begin within half a day of each other: at some hours everybody sleeps
+    assert (
+        min(available) == 0
+    )  # days begin within half a day of each other: at some hours everybody sleeps
     assert max(available) > 25
 
 

@@ -30,7 +30,9 @@ def rows(sizes: list[int], dtype: type) -> SplitRows:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_files_hold_the_rows_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: type) -> None:
+def test_files_hold_the_rows_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: type
+) -> None:
     # Clients that span row groups, fill a file alone, have no example, and have ids beyond ASCII.
     monkeypatch.setattr(layout, "group_rows", lambda _: 4)
     monkeypatch.setattr(layout, "_begins_file", lambda *_: False)
@@ -78,7 +80,9 @@ def test_an_index_is_read_as_it_was_written(tmp_path: Path) -> None:
     ids = tuple(sorted(["a/b", " ", "..", "zoë", "x" * 1000, "a\nb", *map(str, range(1000))]))
     counts = {split: rng.integers(0, 9, (len(ids), 3)).astype(np.int32) for split in SPLITS}
     index = ClientIndex(
-        ClientIds.of(ids), rng.random(len(ids)) < 0.5, {split: LabelCounts.of_dense(table) for split, table in counts.items()}
+        ClientIds.of(ids),
+        rng.random(len(ids)) < 0.5,
+        {split: LabelCounts.of_dense(table) for split, table in counts.items()},
     )
     write_index(tmp_path / "clients.parquet", index)
     found = read_index(tmp_path / "clients.parquet", 3)

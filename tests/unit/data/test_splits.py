@@ -8,25 +8,45 @@ from fedpipe.data.splits import draw_central, keep_split, split_clients
 
 
 @given(
-    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=12), fraction=st.sampled_from([0.01, 0.2, 0.5, 0.99]), seed=st.integers(0, 99)
+    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=12),
+    fraction=st.sampled_from([0.01, 0.2, 0.5, 0.99]),
+    seed=st.integers(0, 99),
 )
-def test_each_row_is_in_one_split_sorted_by_client(sizes: list[int], fraction: float, seed: int) -> None:
-    owner = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes)).astype(np.int32)
+def test_each_row_is_in_one_split_sorted_by_client(
+    sizes: list[int], fraction: float, seed: int
+) -> None:
+    owner = (
+        np.random.default_rng(seed)
+        .permutation(np.repeat(np.arange(len(sizes)), sizes))
+        .astype(np.int32)
+    )
     ids = [f"c{i:02d}" for i in range(len(sizes))]
     train, test = split_clients(owner, ids, fraction, seed)
     assert sorted([*train.tolist(), *test.tolist()]) == list(range(len(owner)))
     assert owner[train].tolist() == sorted(owner[train].tolist())
     assert owner[test].tolist() == sorted(owner[test].tolist())
-    assert np.bincount(owner[test], minlength=len(sizes)).tolist() == [splits.test_count(size, fraction) for size in sizes]
+    assert np.bincount(owner[test], minlength=len(sizes)).tolist() == [
+        splits.test_count(size, fraction) for size in sizes
+    ]
     assert np.bincount(owner[train], minlength=len(sizes)).min() >= 1
 
 
 @pytest.mark.parametrize(
     ("examples", "fraction", "expected"),
     # 0.2 * 35 is 7.000000000000001 in floats and 7 on paper; one example never tests, of two one does.
-    [(35, 0.2, 7), (1, 0.9, 0), (2, 0.01, 1), (2, 0.99, 1), (6, 0.2, 2), (10, 0.1, 1), (10, 0.99, 9)],
+    [
+        (35, 0.2, 7),
+        (1, 0.9, 0),
+        (2, 0.01, 1),
+        (2, 0.99, 1),
+        (6, 0.2, 2),
+        (10, 0.1, 1),
+        (10, 0.99, 9),
+    ],
 )
-def test_the_fraction_is_rounded_up_and_one_trains(examples: int, fraction: float, expected: int) -> None:
+def test_the_fraction_is_rounded_up_and_one_trains(
+    examples: int, fraction: float, expected: int
+) -> None:
     assert splits.test_count(examples, fraction) == expected
 
 

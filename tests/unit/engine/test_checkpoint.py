@@ -17,12 +17,20 @@ IDENTITY = {"settings": "a", "plan": "b", "data": "c"}
 
 def state(fill: float) -> Any:
     """A server state with what TFF gives: nested, empty parts, scalars, several dtypes."""
-    optimizer = OrderedDict(learning_rate=np.float32(0.1), momentum=(np.full(3, fill, np.float32), np.int64(7)))
-    return OrderedDict(weights=[np.full((2, 3), fill, np.float32), np.zeros(0, np.float32)], optimizer=optimizer, aggregator=())
+    optimizer = OrderedDict(
+        learning_rate=np.float32(0.1), momentum=(np.full(3, fill, np.float32), np.int64(7))
+    )
+    return OrderedDict(
+        weights=[np.full((2, 3), fill, np.float32), np.zeros(0, np.float32)],
+        optimizer=optimizer,
+        aggregator=(),
+    )
 
 
 def report(round_num: int, accuracy: float | None = None) -> RoundReport:
-    metrics = {"train/loss": 0.1 + round_num} | ({} if accuracy is None else {"test/accuracy": accuracy})
+    metrics = {"train/loss": 0.1 + round_num} | (
+        {} if accuracy is None else {"test/accuracy": accuracy}
+    )
     return RoundReport(round_num, ("c1", "c2"), ("c2",), metrics, 10, 0.25, {})
 
 
@@ -35,10 +43,21 @@ def test_a_state_of_any_structure_comes_back(tmp_path: Path) -> None:
     checkpoints.save(state(2.5), report(4, 0.5), last=True)
     found = Checkpoints(tmp_path, IDENTITY, every=1, keep=1).latest()
     assert found is not None
-    assert (found.round_num, found.report["failed"], found.report["metrics"]["train/loss"]) == (4, ["c2"], 4.1)
+    assert (found.round_num, found.report["failed"], found.report["metrics"]["train/loss"]) == (
+        4,
+        ["c2"],
+        4.1,
+    )
     back = restore(state(0), found.leaves)
-    assert [type(back), type(back["weights"]), type(back["optimizer"]["momentum"]), back["aggregator"]] == [OrderedDict, list, tuple, ()]
-    for (name, left), right in zip(flatten(state(2.5)).items(), flatten(back).values(), strict=True):
+    assert [
+        type(back),
+        type(back["weights"]),
+        type(back["optimizer"]["momentum"]),
+        back["aggregator"],
+    ] == [OrderedDict, list, tuple, ()]
+    for (name, left), right in zip(
+        flatten(state(2.5)).items(), flatten(back).values(), strict=True
+    ):
         assert left.dtype == right.dtype, name
         np.testing.assert_array_equal(left, right)
 
@@ -77,8 +96,12 @@ def test_every_second_round_and_the_last_are_saved(tmp_path: Path) -> None:
     assert kept(tmp_path) == [0, 2, 4, 5]
 
 
-@pytest.mark.parametrize("damage", [lambda body: body[:-1], lambda body: body[:-1] + b"?", lambda _: b""])
-def test_a_damaged_one_is_skipped_with_a_warning(tmp_path: Path, damage: Any, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "damage", [lambda body: body[:-1], lambda body: body[:-1] + b"?", lambda _: b""]
+)
+def test_a_damaged_one_is_skipped_with_a_warning(
+    tmp_path: Path, damage: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     checkpoints = Checkpoints(tmp_path, IDENTITY, every=1, keep=3)
     for number in (1, 2):
         checkpoints.save(state(number), report(number), last=number == 2)
@@ -111,7 +134,9 @@ def test_none_is_none(tmp_path: Path) -> None:
 
 def test_anothers_is_refused_with_the_difference(tmp_path: Path) -> None:
     Checkpoints(tmp_path, IDENTITY, every=1, keep=3).save(state(1), report(1), last=True)
-    with pytest.raises(CheckpointError, match="expected checkpoints of this run, found others: data c then, d now"):
+    with pytest.raises(
+        CheckpointError, match="expected checkpoints of this run, found others: data c then, d now"
+    ):
         Checkpoints(tmp_path, IDENTITY | {"data": "d"}, every=1, keep=3).latest()
 
 

@@ -26,7 +26,9 @@ class Counting:
         self.expected = [*getattr(self, "expected", []), cohort]
 
     def next(self, state: float, round_num: int, cohort: tuple[str, ...]) -> RoundResult:
-        return RoundResult(state + len(cohort), {"train/loss": float(round_num)}, examples=10 * len(cohort))
+        return RoundResult(
+            state + len(cohort), {"train/loss": float(round_num)}, examples=10 * len(cohort)
+        )
 
     def weights(self, state: float) -> Weights:
         return {"w": np.array([state], np.float32)}
@@ -77,7 +79,11 @@ def test_evaluates_first_every_k_and_last() -> None:
 
 
 def test_a_round_without_reports_is_skipped_and_said(caplog: pytest.LogCaptureFixture) -> None:
-    turnouts = (Turnout(("a", "b"), (), (), (), 9, 2.0), Turnout(("a",), ("c",), (), (), 9, 3.0), Turnout(("d",), (), (), (), 9, 1.0))
+    turnouts = (
+        Turnout(("a", "b"), (), (), (), 9, 2.0),
+        Turnout(("a",), ("c",), (), (), 9, 3.0),
+        Turnout(("d",), (), (), (), 9, 1.0),
+    )
     plan = CohortPlan("poisson", 1, (("a", "b"), (), ("d",)), turnouts)
     keeper, runtime, algorithm = Keeper(), Direct(), Counting()
     result = run_rounds(algorithm, runtime, plan, evaluate, eval_every=1, sinks=[keeper])
@@ -86,14 +92,20 @@ def test_a_round_without_reports_is_skipped_and_said(caplog: pytest.LogCaptureFi
     assert [float(r.weights["w"][0]) for r in keeper.reports] == [0, 2, 2, 3]
     skipped = keeper.reports[2]
     assert (skipped.cohort, skipped.examples, skipped.metrics["test/loss"]) == ((), 0, 2.0)
-    assert {key: skipped.metrics[f"cohort/{key}"] for key in ("asked", "dropped", "skipped", "simulated_seconds_total")} == {
+    assert {
+        key: skipped.metrics[f"cohort/{key}"]
+        for key in ("asked", "dropped", "skipped", "simulated_seconds_total")
+    } == {
         "asked": 2.0,
         "dropped": 1.0,
         "skipped": 1.0,
         "simulated_seconds_total": 5.0,
     }
     assert len(result.round_seconds) == 2
-    assert "round 2: skipped, the weights stay: 2 clients asked, 1 would report, fewer than cohort.min_reports." in caplog.text
+    assert (
+        "round 2: skipped, the weights stay: 2 clients asked, 1 would report, fewer than cohort.min_reports."
+        in caplog.text
+    )
 
 
 def test_stop_ends_the_run_with_a_checkpoint_and_resuming_it_does_nothing(tmp_path: Path) -> None:
@@ -102,7 +114,16 @@ def test_stop_ends_the_run_with_a_checkpoint_and_resuming_it_does_nothing(tmp_pa
 
     for asked in (["the initial state", "round 1", "round 2"], ["the initial state"]):
         keeper, runtime = Keeper(), Direct()
-        result = run_rounds(Counting(), runtime, PLAN, evaluate, 1, [keeper], checkpoints(), lambda report: report.round_num == 2)
+        result = run_rounds(
+            Counting(),
+            runtime,
+            PLAN,
+            evaluate,
+            1,
+            [keeper],
+            checkpoints(),
+            lambda report: report.round_num == 2,
+        )
         assert runtime.asked == asked
         assert (result.final.round_num, float(result.final.weights["w"][0])) == (2, 3.0)
 
@@ -124,12 +145,16 @@ def test_weights_that_are_not_finite_end_the_run() -> None:
         def weights(self, state: float) -> Weights:
             return {"w": np.array([np.nan if state == 3 else state], np.float32)}
 
-    with pytest.raises(RoundError, match=r"round 2: expected finite server weights, found NaN or infinity in w"):
+    with pytest.raises(
+        RoundError, match=r"round 2: expected finite server weights, found NaN or infinity in w"
+    ):
         run_rounds(Diverging(), Direct(), PLAN, evaluate, eval_every=1, sinks=[])
 
 
 @pytest.mark.parametrize("broken_at", [1, 2, 3])
-def test_a_run_that_goes_on_ends_as_one_without_interruption(tmp_path: Path, broken_at: int) -> None:
+def test_a_run_that_goes_on_ends_as_one_without_interruption(
+    tmp_path: Path, broken_at: int
+) -> None:
     """Counting's state is a number; the sinks see the round of the checkpoint again, and every later one once."""
 
     class Killed(Keeper):
@@ -162,7 +187,8 @@ def test_a_metric_that_cannot_be_recorded_ends_the_run_in_its_round_before_anyon
 
     keeper = Keeper()
     with pytest.raises(
-        RoundError, match=r"round 1, metrics of the algorithm: metric 'update norm \(L2\)': it has '\(' and '\)'\. A name may"
+        RoundError,
+        match=r"round 1, metrics of the algorithm: metric 'update norm \(L2\)': it has '\(' and '\)'\. A name may",
     ):
         run_rounds(Odd(), Direct(), PLAN, evaluate, 1, [keeper])
     assert [report.round_num for report in keeper.reports] == [0]
@@ -171,8 +197,12 @@ def test_a_metric_that_cannot_be_recorded_ends_the_run_in_its_round_before_anyon
 def test_metrics_of_other_libraries_become_floats() -> None:
     class Wide(Counting):
         def next(self, state: float, *_: Any) -> RoundResult:
-            return RoundResult(state, {"a": np.float32(0.5), "b": np.array(float("nan"))}, examples=1)  # type: ignore[dict-item]
+            return RoundResult(
+                state, {"a": np.float32(0.5), "b": np.array(float("nan"))}, examples=1
+            )  # type: ignore[dict-item]
 
     keeper = Keeper()
     run_rounds(Wide(), Direct(), PLAN, evaluate, 1, [keeper])
-    assert {type(value) for report in keeper.reports for value in report.metrics.values()} == {float}
+    assert {type(value) for report in keeper.reports for value in report.metrics.values()} == {
+        float
+    }

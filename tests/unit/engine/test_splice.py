@@ -12,7 +12,9 @@ from fedpipe.steps.certs import make_certificates
 
 
 @pytest.fixture
-def ends(tmp_path: Path) -> "tuple[socket.socket, socket.socket, threading.Thread, list[tuple[int, int]]]":
+def ends(
+    tmp_path: Path,
+) -> "tuple[socket.socket, socket.socket, threading.Thread, list[tuple[int, int]]]":
     """Return the client's end of a TLS connection, the plain end that it is joined with, and the thread that joins them."""
     make_certificates(tmp_path / "certs", [], days=1)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -27,13 +29,17 @@ def ends(tmp_path: Path) -> "tuple[socket.socket, socket.socket, threading.Threa
 
     thread = threading.Thread(target=serve)
     thread.start()
-    client = client_context(tmp_path / "certs").wrap_socket(socket.create_connection(listener.getsockname()), server_hostname="127.0.0.1")
+    client = client_context(tmp_path / "certs").wrap_socket(
+        socket.create_connection(listener.getsockname()), server_hostname="127.0.0.1"
+    )
     client.settimeout(20)
     near.settimeout(20)
     return client, near, thread, counts
 
 
-def test_both_ways_at_once_nothing_is_lost_or_turned_round(ends: tuple[socket.socket, socket.socket, threading.Thread, list]) -> None:
+def test_both_ways_at_once_nothing_is_lost_or_turned_round(
+    ends: tuple[socket.socket, socket.socket, threading.Thread, list],
+) -> None:
     client, near, thread, counts = ends
     up, down = bytes(range(256)) * 12_000, bytes(range(255, -1, -1)) * 12_000  # 3 MB each
 
@@ -60,7 +66,9 @@ def test_both_ways_at_once_nothing_is_lost_or_turned_round(ends: tuple[socket.so
     near.close()
 
 
-def test_the_end_of_one_side_is_the_end_of_the_other(ends: tuple[socket.socket, socket.socket, threading.Thread, list]) -> None:
+def test_the_end_of_one_side_is_the_end_of_the_other(
+    ends: tuple[socket.socket, socket.socket, threading.Thread, list],
+) -> None:
     client, near, thread, _ = ends
     near.sendall(b"last words")
     near.close()

@@ -11,7 +11,13 @@ from fedpipe.models import check_input
 
 
 def manifest(**changes: Any) -> Any:
-    values = {"source": "csv", "feature_dtype": "uint8", "feature_shape": (28, 28), "variable_length": False, "num_classes": 10}
+    values = {
+        "source": "csv",
+        "feature_dtype": "uint8",
+        "feature_shape": (28, 28),
+        "variable_length": False,
+        "num_classes": 10,
+    }
     return Manifest.model_construct(**(values | changes))
 
 
@@ -23,7 +29,11 @@ def manifest(**changes: Any) -> Any:
             {"feature_dtype": "int32"},
             r"^model\.name=softmax: expected uint8 or float32 .*source=csv has int32 .*\[28, 28\]",
         ),
-        ("softmax", {"feature_dtype": "int32", "feature_shape": (7,), "variable_length": True}, r"has int32 sequences of up to \[7\]"),
+        (
+            "softmax",
+            {"feature_dtype": "int32", "feature_shape": (7,), "variable_length": True},
+            r"has int32 sequences of up to \[7\]",
+        ),
         ("cnn", {"feature_shape": (5,)}, r"cnn.*expected.*found.*5"),
     ],
 )

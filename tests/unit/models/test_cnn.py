@@ -21,7 +21,11 @@ def test_it_has_the_papers_number_of_parameters() -> None:
 def test_initial_weights_come_from_the_seed_and_stay_in_glorots_bounds() -> None:
     model = cnn((28, 28), 10)
     first = model.initial_weights(1)
-    assert weights_sha256(first) == weights_sha256(model.initial_weights(1)) != weights_sha256(model.initial_weights(2))
+    assert (
+        weights_sha256(first)
+        == weights_sha256(model.initial_weights(1))
+        != weights_sha256(model.initial_weights(2))
+    )
     assert not first["conv1/bias"].any()
     bound = np.sqrt(6 / (25 * (1 + 32)))
     assert 0.95 * bound < np.abs(first["conv1/kernel"]).max() <= bound
@@ -38,10 +42,14 @@ def test_logits_are_the_keras_models(shape: tuple[int, ...]) -> None:
     keras = model.keras()
     np.testing.assert_array_equal(keras.get_weights()[0], model.initial_weights(0)["conv1/kernel"])
     keras.set_weights(list(weights.values()))
-    np.testing.assert_allclose(tf.nn.softmax(model.logits(list(weights.values()), x)), keras(x), atol=1e-6)
+    np.testing.assert_allclose(
+        tf.nn.softmax(model.logits(list(weights.values()), x)), keras(x), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("shape", [(784,), (28, 28, 1, 1), (3, 28)])
 def test_features_that_are_no_images_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ModelError, match=r"model\.name=cnn: expected images .* choose model\.name=softmax"):
+    with pytest.raises(
+        ModelError, match=r"model\.name=cnn: expected images .* choose model\.name=softmax"
+    ):
         cnn(shape, 10)

@@ -45,7 +45,9 @@ def test_pooled_evaluation_by_hand() -> None:
     assert found.loss == pytest.approx((3 * log(4 / 3) + log(4)) / 4, rel=1e-6)
     assert found.accuracy == 0.75
     assert found.confusion.pairs() == [(0, 0, 2), (0, 1, 1), (1, 1, 1)]
-    assert found.calibration.error == pytest.approx(0, abs=1e-6)  # confidence 3/4 everywhere, and three of four are right
+    assert found.calibration.error == pytest.approx(
+        0, abs=1e-6
+    )  # confidence 3/4 everywhere, and three of four are right
     assert sorted(found.metrics("test")) == ["test/accuracy", "test/calibration_error", "test/loss"]
 
 
@@ -67,12 +69,20 @@ def test_calibration_error_by_hand() -> None:
     # 0.9, 0.9: one of two right; 0.6: right. |1 - 1.8| / 3 + |1 - 0.6| / 3.
     found = calibrate(np.array([0.9, 0.9, 0.6], np.float32), np.array([True, False, True]))
     assert found.error == pytest.approx(0.4)
-    assert [row[2:] for row in found.rows()] == [(1, pytest.approx(0.6), 1.0), (2, pytest.approx(0.9), 0.5)]
+    assert [row[2:] for row in found.rows()] == [
+        (1, pytest.approx(0.6), 1.0),
+        (2, pytest.approx(0.9), 0.5),
+    ]
 
 
 @given(st.lists(st.tuples(st.floats(1e-6, 1), st.booleans()), min_size=1, max_size=50))
-def test_calibration_counts_every_prediction_and_its_error_is_a_fraction(values: list[tuple[float, bool]]) -> None:
-    confidences, hits = np.array([c for c, _ in values], np.float32), np.array([h for _, h in values])
+def test_calibration_counts_every_prediction_and_its_error_is_a_fraction(
+    values: list[tuple[float, bool]],
+) -> None:
+    confidences, hits = (
+        np.array([c for c, _ in values], np.float32),
+        np.array([h for _, h in values]),
+    )
     found = calibrate(confidences, hits)
     assert (found.counts.sum(), found.correct.sum()) == (len(values), hits.sum())
     assert 0 <= found.error <= 1
@@ -83,14 +93,20 @@ def test_calibration_counts_every_prediction_and_its_error_is_a_fraction(values:
 def test_evaluation_of_clients_by_hand() -> None:
     found = evaluate_clients(Predictor(MODEL), WEIGHTS, Clients(), Clients.ids)
     np.testing.assert_allclose(found.accuracies, [k / (k + 1) for k in range(20)])
-    np.testing.assert_allclose(found.losses, [(k * log(4 / 3) + log(4)) / (k + 1) for k in range(20)], rtol=1e-6)
+    np.testing.assert_allclose(
+        found.losses, [(k * log(4 / 3) + log(4)) / (k + 1) for k in range(20)], rtol=1e-6
+    )
     figures = found.metrics("participating")
     assert figures["participating/clients"] == 20
     assert figures["participating/accuracy"] == pytest.approx(sum(range(20)) / 210)  # over examples
-    assert figures["participating/accuracy_mean"] == pytest.approx(np.mean([k / (k + 1) for k in range(20)]))  # over clients
+    assert figures["participating/accuracy_mean"] == pytest.approx(
+        np.mean([k / (k + 1) for k in range(20)])
+    )  # over clients
     assert figures["participating/accuracy_worst_decile"] == 0.25  # of c00 and c01: 0 and 1/2
     assert figures["participating/accuracy_p50"] == pytest.approx((9 / 10 + 10 / 11) / 2)
-    assert found.metrics("held_out").keys() == {key.replace("participating", "held_out") for key in figures}
+    assert found.metrics("held_out").keys() == {
+        key.replace("participating", "held_out") for key in figures
+    }
     assert evaluate_clients(Predictor(MODEL), WEIGHTS, Clients(), ()).metrics("held_out") == {}
 
 
@@ -117,14 +133,22 @@ def index(clients: int) -> ClientIndex:
     counts[::10] = 0  # every tenth has no examples
     held_out = np.arange(clients) % 4 == 1
     label_counts = LabelCounts.of_dense(counts)
-    return ClientIndex(ClientIds.of(f"c{i:05d}" for i in range(clients)), held_out, dict.fromkeys(SPLITS, label_counts))
+    return ClientIndex(
+        ClientIds.of(f"c{i:05d}" for i in range(clients)),
+        held_out,
+        dict.fromkeys(SPLITS, label_counts),
+    )
 
 
 def test_at_most_so_many_clients_are_read_whatever_the_population() -> None:
     population = index(50_000)
     chosen = choose_clients(population, "test", held_out=False, most=100, seed=1)
     assert len(set(chosen)) == 100
-    assert chosen == tuple(sorted(chosen)) == choose_clients(population, "test", held_out=False, most=100, seed=1)
+    assert (
+        chosen
+        == tuple(sorted(chosen))
+        == choose_clients(population, "test", held_out=False, most=100, seed=1)
+    )
     assert chosen != choose_clients(population, "test", held_out=False, most=100, seed=2)
     assert all(int(one[1:]) % 4 != 1 and int(one[1:]) % 10 for one in chosen)
     everyone = choose_clients(index(40), "test", held_out=True, most=100, seed=1)
@@ -139,7 +163,10 @@ def test_tokens_are_evaluated_without_padding() -> None:
     assert both.rows.tolist() == [0, 0, 0, 1]
     assert both.labels.tolist() == [2, 3, 4, 1]
     logits = np.asarray(model.logits(list(weights.values()), x[:1, :3]))[0]
-    expected = [log(sum(exp(value) for value in row)) - row[label] for row, label in zip(logits, (2, 3, 4), strict=True)]
+    expected = [
+        log(sum(exp(value) for value in row)) - row[label]
+        for row, label in zip(logits, (2, 3, 4), strict=True)
+    ]
     np.testing.assert_allclose(both.losses[:3], expected, rtol=1e-5)
     scores = evaluate_clients(Predictor(model), weights, TwoTexts(x), ["a"])
     assert scores.predictions.tolist() == [4]
@@ -155,5 +182,9 @@ class TwoTexts:
 
 def test_a_token_that_the_model_does_not_have_is_named() -> None:
     model = lstm((2,), 5)
-    with pytest.raises(ModelError, match=r"expected tokens from 0 to 4, found 9\. Set model\.tokens to 10 or more"):
-        Evaluator(model, Examples(np.array([[1, 9]], np.int32), np.zeros(1, np.int32))).evaluate(model.initial_weights(1))
+    with pytest.raises(
+        ModelError, match=r"expected tokens from 0 to 4, found 9\. Set model\.tokens to 10 or more"
+    ):
+        Evaluator(model, Examples(np.array([[1, 9]], np.int32), np.zeros(1, np.int32))).evaluate(
+            model.initial_weights(1)
+        )

@@ -35,7 +35,9 @@ def test_loaded_weights_are_the_saved_ones_in_their_own_order(tmp_path):
 def test_a_transposed_view_is_saved_by_its_values(tmp_path):
     view = np.arange(6, dtype=np.float32).reshape(2, 3).T
     save_weights(tmp_path / "w.safetensors", {"a": view})
-    np.testing.assert_array_equal(load_weights(tmp_path / "w.safetensors")["a"], [[0, 3], [1, 4], [2, 5]])
+    np.testing.assert_array_equal(
+        load_weights(tmp_path / "w.safetensors")["a"], [[0, 3], [1, 4], [2, 5]]
+    )
 
 
 def test_saving_replaces_and_leaves_no_other_file(tmp_path):
@@ -92,7 +94,9 @@ def test_other_dtypes_are_refused_and_nothing_is_written(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ModelError, match=r"none/w\.safetensors: cannot write the weights: No such file"):
+    with pytest.raises(
+        ModelError, match=r"none/w\.safetensors: cannot write the weights: No such file"
+    ):
         save_weights(tmp_path / "none" / "w.safetensors", some_weights())
 
 
@@ -101,4 +105,9 @@ def test_any_safetensors_reader_can_read_the_file(tmp_path):
     content = (tmp_path / "w.safetensors").read_bytes()
     assert sorted(load(content)) == ["after", "bias", "kernel", "scale"]
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    assert json.loads(header["__metadata__"]["fedpipe"])["order"] == ["kernel", "bias", "scale", "after"]
+    assert json.loads(header["__metadata__"]["fedpipe"])["order"] == [
+        "kernel",
+        "bias",
+        "scale",
+        "after",
+    ]

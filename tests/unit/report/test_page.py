@@ -69,8 +69,19 @@ def test_one_run_has_every_section_in_order() -> None:
         "environment",
         "settings",
     ]
-    assert {a["href"].removeprefix("#") for a in page.all("a") if a["href"].startswith("#")} == {*ids, "main"}
-    for words in ("0.8000", "before training 0.1000", "digits/2", "@champion", "two taken for one : 3, 30% of them", "1 min 15 s", "a CPU"):
+    assert {a["href"].removeprefix("#") for a in page.all("a") if a["href"].startswith("#")} == {
+        *ids,
+        "main",
+    }
+    for words in (
+        "0.8000",
+        "before training 0.1000",
+        "digits/2",
+        "@champion",
+        "two taken for one : 3, 30% of them",
+        "1 min 15 s",
+        "a CPU",
+    ):
         assert words in page.text, words
     assert "Missing" not in page.text
 
@@ -79,12 +90,31 @@ def test_nothing_is_loaded_and_nothing_runs() -> None:
     html = render([run_facts(), run_facts("second", "b" * 32)])
     page = Page(html)
     tags = {tag for tag, _ in page.elements}
-    assert not tags & {"script", "iframe", "object", "embed", "form", "base", "audio", "video", "source"}
+    assert not tags & {
+        "script",
+        "iframe",
+        "object",
+        "embed",
+        "form",
+        "base",
+        "audio",
+        "video",
+        "source",
+    }
     assert "default-src 'none'" in page.all("meta")[1]["content"]
-    loads = [attributes.get("src") or attributes.get("href") for tag, attributes in page.elements if tag in ("img", "link", "image", "use")]
+    loads = [
+        attributes.get("src") or attributes.get("href")
+        for tag, attributes in page.elements
+        if tag in ("img", "link", "image", "use")
+    ]
     assert loads
     assert all(address.startswith("data:") for address in loads)
-    assert not [attributes for _, attributes in page.elements for name in attributes if name.startswith("on")]
+    assert not [
+        attributes
+        for _, attributes in page.elements
+        for name in attributes
+        if name.startswith("on")
+    ]
     style = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
     assert len(style) == 1
     assert "url(" not in style[0]
@@ -107,27 +137,62 @@ def test_everyone_can_read_it() -> None:
     assert len(charts) >= 10
     assert all(chart["role"] == "img" and len(chart["aria-label"]) > 20 for chart in charts)
     assert all("scope" in attributes for attributes in page.all("th"))
-    assert all(attributes["aria-label"] for attributes in page.all("div") if attributes.get("role") == "region")
+    assert all(
+        attributes["aria-label"]
+        for attributes in page.all("div")
+        if attributes.get("role") == "region"
+    )
     assert len(page.all("caption")) == len(page.all("table"))
 
 
 def hostile_run() -> Any:
     chain = dict(run_facts().chain)
-    chain["prefect"] = {"flow_run_id": HOSTILE, "flow_run_name": HOSTILE, "url": "javascript:alert(1)"}
+    chain["prefect"] = {
+        "flow_run_id": HOSTILE,
+        "flow_run_name": HOSTILE,
+        "url": "javascript:alert(1)",
+    }
     chain["git"] = {"commit": HOSTILE, "branch": HOSTILE, "dirty": True, "patch": HOSTILE}
-    chain["versions"] = [{"name": HOSTILE, "version": "1", "aliases": [HOSTILE], "tags": {"fedpipe.forgotten_clients": f'["{HOSTILE}"]'}}]
+    chain["versions"] = [
+        {
+            "name": HOSTILE,
+            "version": "1",
+            "aliases": [HOSTILE],
+            "tags": {"fedpipe.forgotten_clients": f'["{HOSTILE}"]'},
+        }
+    ]
     return run_facts(
         HOSTILE,
-        params={"rounds": HOSTILE, HOSTILE: HOSTILE, "algorithm.name": HOSTILE, "model.name": HOSTILE, "data.source": HOSTILE},
-        tags={"fedpipe.status_reason": HOSTILE, "host.cpu": HOSTILE, "privacy.epsilon": HOSTILE, "privacy.delta": HOSTILE},
+        params={
+            "rounds": HOSTILE,
+            HOSTILE: HOSTILE,
+            "algorithm.name": HOSTILE,
+            "model.name": HOSTILE,
+            "data.source": HOSTILE,
+        },
+        tags={
+            "fedpipe.status_reason": HOSTILE,
+            "host.cpu": HOSTILE,
+            "privacy.epsilon": HOSTILE,
+            "privacy.delta": HOSTILE,
+        },
         status=HOSTILE,
         url=f"https://mlflow.example/{HOSTILE}",
         chain=chain,
-        rounds=[{"round": 0.0, HOSTILE: 1.0, "test/loss": float("nan")}, {"round": 1.0, "test/loss": float("inf"), "test/accuracy": 0.5}],
+        rounds=[
+            {"round": 0.0, HOSTILE: 1.0, "test/loss": float("nan")},
+            {"round": 1.0, "test/loss": float("inf"), "test/accuracy": 0.5},
+        ],
         accuracies=[ClientAccuracy(HOSTILE, False, 1, 0.0, 0.5)],
         labels=[HOSTILE, "b", "c"],
         mistakes=[Mistake(HOSTILE, "b", 0.5, np.ones((2, 2, 3), np.float32))],
-        population=PopulationTable({**run_facts().population.figures, "clients": HOSTILE}, (HOSTILE, "b"), 3, 9, np.array([[1, 2]])),
+        population=PopulationTable(
+            {**run_facts().population.figures, "clients": HOSTILE},
+            (HOSTILE, "b"),
+            3,
+            9,
+            np.array([[1, 2]]),
+        ),
         clients=[ClientRound(1, HOSTILE, "reported", 3)],
         seconds={HOSTILE: 1.0},
         missing={"pictures of mistakes": HOSTILE},
@@ -142,19 +207,31 @@ def test_hostile_names_stay_text() -> None:
         assert "<script" not in html
         assert "<img src=http" not in html
         assert "javascript:" not in html
-        assert not [attributes for _, attributes in page.elements for name in attributes if name.startswith("on")]
+        assert not [
+            attributes
+            for _, attributes in page.elements
+            for name in attributes
+            if name.startswith("on")
+        ]
         assert all(image["src"].startswith("data:image/png;base64,") for image in page.all("img"))
         assert page.text.count("<script>alert('x')</script>") > 15
 
 
 def test_what_differs_comes_first() -> None:
-    other = run_facts("second", "b" * 32, params={**run_facts().params, "client.learning_rate": "0.05", "client.momentum": "0.9"})
+    other = run_facts(
+        "second",
+        "b" * 32,
+        params={**run_facts().params, "client.learning_rate": "0.05", "client.momentum": "0.9"},
+    )
     html = render([run_facts(), other])
     page = Page(html)
     assert page.all("section")[0]["id"] == "differs"
     first = html[html.index('id="differs"') : html.index('id="summary"')]
     rows = re.findall(r'<th scope="row">([^<]*)</th><td>(.*?)</td><td>(.*?)</td>', first)
-    assert rows == [("client.learning_rate", "0.01", "0.05"), ("client.momentum", '<span class="none">none</span>', "0.9")]
+    assert rows == [
+        ("client.learning_rate", "0.01", "0.05"),
+        ("client.momentum", '<span class="none">none</span>', "0.9"),
+    ]
     assert "first from 0.1 to 0.7; second from 0.1 to 0.7" in html
     assert page.text.count("All runs have the same data.") == 1
 
@@ -166,21 +243,59 @@ def test_runs_of_one_name_and_the_same_settings_are_told_apart() -> None:
 
 
 def test_what_is_missing_is_named_with_its_reason() -> None:
-    nothing = {"accuracies": None, "confusion": None, "population": None, "clients": None, "seconds": None, "rounds": (), "end_ms": None}
+    nothing = {
+        "accuracies": None,
+        "confusion": None,
+        "population": None,
+        "clients": None,
+        "seconds": None,
+        "rounds": (),
+        "end_ms": None,
+    }
     why = {"learning curves": "no rounds", "confusion": "deleted", "timing": "no times"}
     run = run_facts(**nothing, metrics={}, tags={}, missing=why, status="FAILED")
     text = Page(render([run])).text
-    why_not = ("learning curves. no rounds", "accuracy of each client. The run recorded none", "confusion. deleted", "phases. no times")
+    why_not = (
+        "learning curves. no rounds",
+        "accuracy of each client. The run recorded none",
+        "confusion. deleted",
+        "phases. no times",
+    )
     assert [part for part in why_not if f"Missing: {part}" not in text] == []
-    assert set(run.missing_parts) == {"learning curves", "accuracy of each client", "confusion", "population", "participation", "timing"}
+    assert set(run.missing_parts) == {
+        "learning curves",
+        "accuracy of each client",
+        "confusion",
+        "population",
+        "participation",
+        "timing",
+    }
     assert run_facts().missing_parts == {}
 
 
 def test_a_sweep_shows_its_children_the_best_first_and_no_rounds_of_its_own() -> None:
     children = [
-        {"number": 0, "name": "child-0", "state": "finished", "value": 0.7, "params": {"client.learning_rate": 0.01}},
-        {"number": 1, "name": HOSTILE, "state": "pruned", "value": None, "params": {"client.learning_rate": None}},
-        {"number": 2, "name": "child-2", "state": "finished", "value": 0.9, "params": {"client.learning_rate": 0.1}},
+        {
+            "number": 0,
+            "name": "child-0",
+            "state": "finished",
+            "value": 0.7,
+            "params": {"client.learning_rate": 0.01},
+        },
+        {
+            "number": 1,
+            "name": HOSTILE,
+            "state": "pruned",
+            "value": None,
+            "params": {"client.learning_rate": None},
+        },
+        {
+            "number": 2,
+            "name": "child-2",
+            "state": "finished",
+            "value": 0.9,
+            "params": {"client.learning_rate": 0.1},
+        },
     ]
     sweep = Sweep("validation/accuracy", "maximize", ("client.learning_rate",), children)
     parent = run_facts("search", "d" * 32, sweep=sweep, rounds=(), population=None, accuracies=None)
@@ -188,9 +303,19 @@ def test_a_sweep_shows_its_children_the_best_first_and_no_rounds_of_its_own() ->
     page = Page(html)
     assert "algorithm ? on ?" not in page.text
     assert "rounds None" not in page.text
-    for words in (f"{len(children)} runs with different settings", "judged by validation/accuracy, maximize", "best run"):
+    for words in (
+        f"{len(children)} runs with different settings",
+        "judged by validation/accuracy, maximize",
+        "best run",
+    ):
         assert words in page.text, words
-    assert [attributes["id"] for attributes in page.all("section")] == ["summary", "chain", "sweep", "environment", "settings"]
+    assert [attributes["id"] for attributes in page.all("section")] == [
+        "summary",
+        "chain",
+        "sweep",
+        "environment",
+        "settings",
+    ]
     assert "3 children: 2 finished, 1 pruned; judged by validation/accuracy, maximize" in page.text
     assert re.findall(r'<th scope="row">(child-\d)', html) == ["child-2", "child-0"]
     assert parent.missing_parts == {}
@@ -208,12 +333,18 @@ def test_any_number_of_classes_and_clients_fits(classes: int) -> None:
     rng = np.random.default_rng(classes)
     names = [f"class number {i}" for i in range(classes)]
     counts = rng.integers(0, 9, (100, min(classes, 60)))
-    clients = [ClientRound(n, f"c{i:05}", "reported", 1) for i in range(3000) for n in (1 + i % 5, 6 + i % 7)]
+    clients = [
+        ClientRound(n, f"c{i:05}", "reported", 1)
+        for i in range(3000)
+        for n in (1 + i % 5, 6 + i % 7)
+    ]
     run = run_facts(
         labels=names,
         confusion=confusion_of(rng.integers(0, 5, (classes, classes))),
         mistakes=(),
-        population=PopulationTable(run_facts().population.figures, tuple(names[:60]), classes, 3000, counts),
+        population=PopulationTable(
+            run_facts().population.figures, tuple(names[:60]), classes, 3000, counts
+        ),
         clients=clients,
     )
     html = render([run])

@@ -18,12 +18,20 @@ from fedpipe.report.tables import confusion_counts_csv, confusion_csv, read_conf
 from fedpipe.types import Examples
 from tests.unit.report.reports import confusion_of
 
-FIGURES = PopulationFigures(2, 0, {"train": 3, "validation": 0, "test": 0}, 1, 1.5, 2, 0.1, 0.2, 1.0, ((1.0, 2.0, 2),))
+FIGURES = PopulationFigures(
+    2, 0, {"train": 3, "validation": 0, "test": 0}, 1, 1.5, 2, 0.1, 0.2, 1.0, ((1.0, 2.0, 2),)
+)
 
 
 def predictions(labels: list[int], predicted: list[int], confidences: list[float]) -> Predictions:
     found = np.array(confidences, np.float32)
-    return Predictions(np.arange(len(labels)), np.array(labels, np.int32), np.array(predicted, np.int32), np.zeros_like(found), found)
+    return Predictions(
+        np.arange(len(labels)),
+        np.array(labels, np.int32),
+        np.array(predicted, np.int32),
+        np.zeros_like(found),
+        found,
+    )
 
 
 def test_the_worst_pair_comes_first_and_of_it_the_surest_mistake() -> None:
@@ -32,10 +40,15 @@ def test_the_worst_pair_comes_first_and_of_it_the_surest_mistake() -> None:
     assert choose_mistakes(found, 2).tolist() == [3, 1, 2]
 
 
-@pytest.mark.parametrize(("shape", "dtype"), [((5, 4), "uint8"), ((4, 5, 3), "float32"), ((4, 4, 1), "uint8")])
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((5, 4), "uint8"), ((4, 5, 3), "float32"), ((4, 4, 1), "uint8")]
+)
 def test_pictures_of_mistakes_come_back(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
     x = np.random.default_rng(1).integers(0, 256, (3, *shape)).astype(dtype)
-    examples, found = Examples(x, np.array([0, 1, 1], np.int32)), predictions([0, 1, 1], [0, 0, 1], [1, 0.75, 1])
+    examples, found = (
+        Examples(x, np.array([0, 1, 1], np.int32)),
+        predictions([0, 1, 1], [0, 0, 1], [1, 0.75, 1]),
+    )
     assert write_mistakes(tmp_path / "new" / "m.parquet", examples, found, ["a", "b"])
     (mistake,) = read_mistakes(tmp_path / "new" / "m.parquet")
     assert (mistake.actual, mistake.predicted, mistake.confidence) == ("b", "a", 0.75)
@@ -55,7 +68,10 @@ def test_what_are_no_pictures_or_all_right_leaves_no_file(tmp_path: Path) -> Non
 
 def test_png_holds_the_pixels() -> None:
     rng = np.random.default_rng(2)
-    grey, colours = rng.integers(0, 256, (7, 5), np.uint8), rng.integers(0, 256, (3, 9, 3), np.uint8)
+    grey, colours = (
+        rng.integers(0, 256, (7, 5), np.uint8),
+        rng.integers(0, 256, (3, 9, 3), np.uint8),
+    )
     for pixels in (grey, colours):
         np.testing.assert_array_equal(np.rint(imread(io.BytesIO(png(pixels)), "png") * 255), pixels)
     floats = np.array([[-1.0, 0.0], [1.0, np.nan]], np.float32)
@@ -66,7 +82,9 @@ def test_the_population_comes_back_with_its_most_frequent_labels(tmp_path: Path)
     counts = np.zeros((300, 70), np.int32)
     counts[:, :60], counts[:, 65] = 1, 9
     counts[7] = 0
-    (tmp_path / "p.json").write_text(population_json(FIGURES, LabelCounts.of_dense(counts), [f"l{i}" for i in range(70)]))
+    (tmp_path / "p.json").write_text(
+        population_json(FIGURES, LabelCounts.of_dense(counts), [f"l{i}" for i in range(70)])
+    )
     table = read_population(tmp_path / "p.json")
     assert (table.all_clients, table.all_labels, table.counts.shape) == (299, 70, (100, 60))
     assert table.labels[-1] == "l65"
@@ -74,9 +92,13 @@ def test_the_population_comes_back_with_its_most_frequent_labels(tmp_path: Path)
     assert table.figures["size_median"] == 1.5
 
 
-@pytest.mark.parametrize("changed", [{"figures": {}}, {"labels": ["a"]}, {"counts": [1]}, {"counts": [["x", "y"]]}])
+@pytest.mark.parametrize(
+    "changed", [{"figures": {}}, {"labels": ["a"]}, {"counts": [1]}, {"counts": [["x", "y"]]}]
+)
 def test_a_damaged_population_is_refused(tmp_path: Path, changed: dict[str, object]) -> None:
-    body = json.loads(population_json(FIGURES, LabelCounts.of_dense(np.array([[1, 2]], np.int32)), ["a", "b"]))
+    body = json.loads(
+        population_json(FIGURES, LabelCounts.of_dense(np.array([[1, 2]], np.int32)), ["a", "b"])
+    )
     (tmp_path / "p.json").write_text(json.dumps(body | changed))
     with pytest.raises((ValueError, KeyError)):
         read_population(tmp_path / "p.json")
@@ -86,7 +108,9 @@ def test_the_confusion_comes_back_whatever_the_names(tmp_path: Path) -> None:
     names = ["actual", "predicted", 'a,"b"\nc']
     matrix = np.random.default_rng(3).integers(0, 9, (3, 3))
     counts = confusion_of(matrix)
-    for number, write in enumerate((confusion_csv, confusion_counts_csv)):  # the first is what earlier versions kept
+    for number, write in enumerate(
+        (confusion_csv, confusion_counts_csv)
+    ):  # the first is what earlier versions kept
         path = tmp_path / f"{number}.csv"
         path.write_bytes(write(counts, names).encode())
         np.testing.assert_array_equal(read_confusion(path, names).among(np.arange(3)), matrix)

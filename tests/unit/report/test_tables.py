@@ -10,7 +10,13 @@ from tests.unit.report.reports import confusion_of
 def test_a_table_of_rounds():
     rows = [
         {"round": 0, "test/loss": 2.5, "test/accuracy": 0.1},
-        {"round": 1, "train/loss": 1 / 3, "train/accuracy": np.float32(0.5), "test/loss": 2.0, "test/accuracy": 0.25},
+        {
+            "round": 1,
+            "train/loss": 1 / 3,
+            "train/accuracy": np.float32(0.5),
+            "test/loss": 2.0,
+            "test/accuracy": 0.25,
+        },
         {"round": 2, "train/loss": 1e-9, "train/accuracy": 1},
     ]
     assert rounds_csv(rows).splitlines() == [

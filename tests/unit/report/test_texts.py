@@ -14,8 +14,38 @@ from fedpipe.report.texts import drawn, markdown, markdown_code
 from tests.unit.report.reports import confusion_of, run_facts
 
 ODD = [
-    *("$", "$$", "$$$", "$5-$10", "$\\frac{1", "\\alpha", "a_b^c", "100%", "#&~", "<b>x</b>", "&amp;", "[red]x[/red]", "[/]", ":dog:"),
-    *("a|b", "`x`", "two\nlines", "tab\there", "\x00\x1b[31m", "\u202eabc", "日本語", "😀", "e\u0301", " ", "x" * 300, "=1+1", '"', "'"),
+    *(
+        "$",
+        "$$",
+        "$$$",
+        "$5-$10",
+        "$\\frac{1",
+        "\\alpha",
+        "a_b^c",
+        "100%",
+        "#&~",
+        "<b>x</b>",
+        "&amp;",
+        "[red]x[/red]",
+        "[/]",
+        ":dog:",
+    ),
+    *(
+        "a|b",
+        "`x`",
+        "two\nlines",
+        "tab\there",
+        "\x00\x1b[31m",
+        "\u202eabc",
+        "日本語",
+        "😀",
+        "e\u0301",
+        " ",
+        "x" * 300,
+        "=1+1",
+        '"',
+        "'",
+    ),
 ]
 
 
@@ -25,7 +55,9 @@ def test_a_picture_shows_every_text_as_it_is(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         save_figure(figure, tmp_path / "c.png")
-        save_figure(confusion_matrix(confusion_of(np.eye(len(ODD), dtype=int)), ODD), tmp_path / "all.png")
+        save_figure(
+            confusion_matrix(confusion_of(np.eye(len(ODD), dtype=int)), ODD), tmp_path / "all.png"
+        )
     labels = figure.axes[0].get_xticklabels()
     assert [label.get_text() for label in labels] == [drawn(name) for name in names]
     assert not any(label.get_parse_math() for label in labels)
@@ -56,7 +88,11 @@ def test_a_picture_and_a_table_of_many_classes_are_bounded(tmp_path: Path) -> No
 
 def test_the_report_escapes_labels_warnings_and_missing_parts() -> None:
     names = ["<script>", "$$", "a\nb"]
-    tags = {**run_facts().tags, "fedpipe.warnings": "loss <b>rose</b>\nsecond", "fedpipe.incomplete": "picture x: <i>no</i>"}
+    tags = {
+        **run_facts().tags,
+        "fedpipe.warnings": "loss <b>rose</b>\nsecond",
+        "fedpipe.incomplete": "picture x: <i>no</i>",
+    }
     html = render([run_facts(labels=names, tags=tags)])
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
@@ -66,8 +102,12 @@ def test_the_report_escapes_labels_warnings_and_missing_parts() -> None:
     assert "a\\nb" in html
 
 
-@pytest.mark.parametrize("text", [text for text in ODD if text.isprintable() and len(text) < 20 and text.strip()])
-def test_a_table_in_the_terminal_prints_it_as_it_is(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "text", [text for text in ODD if text.isprintable() and len(text) < 20 and text.strip()]
+)
+def test_a_table_in_the_terminal_prints_it_as_it_is(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     print_table(["label"], [[text]])
     assert text in capsys.readouterr().out
 

@@ -37,7 +37,9 @@ def test_a_sweeps_number_comes_before_the_machines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"groups": 3}, {"remote": ["a:1"]}])
-def test_settings_that_say_the_number_are_not_noted(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_settings_that_say_the_number_are_not_noted(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
     assert kept(tmp_path, 8, **settings) == "8"
     assert noted_groups(tmp_path) is None
 

@@ -17,7 +17,9 @@ CLIENT = ClientConfig(batch_size=20, epochs=2)
 
 def report(number, failed=(), examples=None):
     cohort = PLAN.cohort(number) if number else ()
-    seen = sum(2 * HELD[one] for one in cohort if one not in failed) if examples is None else examples
+    seen = (
+        sum(2 * HELD[one] for one in cohort if one not in failed) if examples is None else examples
+    )
     weights = {"kernel": np.full((2, 3), number, np.float32), "bias": np.zeros(3, np.float32)}
     return RoundReport(number, cohort, failed, {}, seen, 0.1, weights)
 
@@ -48,12 +50,25 @@ def test_each_client_of_each_round(tmp_path):
 
 def test_who_was_asked_and_did_not_take_part(tmp_path):
     turnout = Turnout(("a",), ("b",), ("c",), ("d",), 4, 2.0)
-    history = History(tmp_path, CohortPlan("uniform", 1, (("a",),), (turnout,)), CLIENT, HELD.__getitem__)
+    history = History(
+        tmp_path, CohortPlan("uniform", 1, (("a",),), (turnout,)), CLIENT, HELD.__getitem__
+    )
     history.round_done(RoundReport(1, ("a",), (), {}, 100, 0.1, {"bias": np.zeros(3, np.float32)}))
     history.write_clients()
-    found = [(each.client_id, each.status, each.examples) for each in read_clients(history.clients_path)]
-    assert found == [("a", "reported", 100), ("b", "dropped", 0), ("c", "late", 0), ("d", "surplus", 0)]
-    assert [(total.client_id, total.rounds) for total in totals(read_clients(history.clients_path)) if total.examples] == [("a", (1,))]
+    found = [
+        (each.client_id, each.status, each.examples) for each in read_clients(history.clients_path)
+    ]
+    assert found == [
+        ("a", "reported", 100),
+        ("b", "dropped", 0),
+        ("c", "late", 0),
+        ("d", "surplus", 0),
+    ]
+    assert [
+        (total.client_id, total.rounds)
+        for total in totals(read_clients(history.clients_path))
+        if total.examples
+    ] == [("a", (1,))]
 
 
 def test_weights_of_each_round_and_tensor(tmp_path):
@@ -78,7 +93,12 @@ def test_a_killed_run_goes_on_with_each_round_once(tmp_path):
     for each in (report(1, failed=("a",)), report(2), report(3)):  # round 1 is the checkpoint's
         again.round_done(each)
     again.write_clients()
-    assert [json.loads(line)["round"] for line in again.weights_path.read_text().splitlines()] == [0, 1, 2, 3]
+    assert [json.loads(line)["round"] for line in again.weights_path.read_text().splitlines()] == [
+        0,
+        1,
+        2,
+        3,
+    ]
     rows = read_clients(again.clients_path)
     assert len({(row.round_num, row.client_id) for row in rows}) == len(rows) == 6
     assert rows[0] == ClientRound(1, "a", "failed", 0)

@@ -59,7 +59,9 @@ def test_grey_kept_as_colour_is_grey_and_colour_is_not(png):
     assert x.shape == (1, 2, 3)
     colour = np.zeros((2, 3, 3), np.uint8)
     colour[..., 0] = 255
-    with pytest.raises(DataError, match=r"x\.png: expected an image of 2 x 3 \(grey\), found 2 x 3 x 3 \(colour\)"):
+    with pytest.raises(
+        DataError, match=r"x\.png: expected an image of 2 x 3 \(grey\), found 2 x 3 x 3 \(colour\)"
+    ):
         read(png(colour))
     assert read(png(colour), shape=(2, 3, 3))[0].shape == (1, 2, 3, 3)
 
@@ -76,17 +78,30 @@ def test_rows_of_lists_and_of_columns_without_label_and_client(parquet):
     x, rows = read(parquet(client=["a", "b"], pixels=lists, label=[1, 2], split=["train", "test"]))
     np.testing.assert_allclose(x[0], [[0, 0.2, 0.4], [0.6, 0.8, 1]], rtol=1e-6)
     assert (x.shape, rows) == ((2, 2, 3), [0])
-    x, _ = read(parquet(who=["a"], a=[0.5], b=[-1.5]), InputFacts("float32"), (2,), client_column="who")
+    x, _ = read(
+        parquet(who=["a"], a=[0.5], b=[-1.5]), InputFacts("float32"), (2,), client_column="who"
+    )
     assert x.tolist() == [[0.5, -1.5]]
 
 
 def test_shards_are_read_as_they_are(tmp_path):
-    schema = pa.schema([("client_id", pa.string()), ("x", pa.binary(6)), ("y", pa.int32()), ("source_row", pa.int64())])
-    table = pa.table([["a", "a"], [bytes([0, 51, 102, 153, 204, 255])] * 2, [1, 2], [0, 1]], schema=schema)
+    schema = pa.schema(
+        [
+            ("client_id", pa.string()),
+            ("x", pa.binary(6)),
+            ("y", pa.int32()),
+            ("source_row", pa.int64()),
+        ]
+    )
+    table = pa.table(
+        [["a", "a"], [bytes([0, 51, 102, 153, 204, 255])] * 2, [1, 2], [0, 1]], schema=schema
+    )
     pq.write_table(table, tmp_path / "test-00000.parquet")
     x, _ = read(tmp_path / "test-00000.parquet", InputFacts("uint8", inverted=True))
     np.testing.assert_allclose(x[1], [[0, 0.2, 0.4], [0.6, 0.8, 1]], rtol=1e-6)
-    with pytest.raises(DataError, match=r"expected shards of the model's features, 4, found fixed_size_binary\[6\]"):
+    with pytest.raises(
+        DataError, match=r"expected shards of the model's features, 4, found fixed_size_binary\[6\]"
+    ):
         read(tmp_path / "test-00000.parquet", InputFacts("uint8"), (4,))
 
 
@@ -94,19 +109,24 @@ def test_sequences_are_padded_and_their_tokens_known(parquet):
     tokens = pa.array([[1, 2, 3], [4]], pa.list_(pa.int64()))
     x, _ = read(parquet(text=tokens), InputFacts("int32", tokens=5), (None,), tokens=True)
     assert x.tolist() == [[1, 2, 3], [4, 0, 0]]
-    assert read(parquet(text=["ab"]), InputFacts("int32"), (None,), tokens=True)[0].tolist() == [[98, 99]]
+    assert read(parquet(text=["ab"]), InputFacts("int32"), (None,), tokens=True)[0].tolist() == [
+        [98, 99]
+    ]
     with pytest.raises(DataError, match="expected tokens from 1 to 3, found 4"):
         read(parquet(text=tokens), InputFacts("int32", tokens=4), (None,), tokens=True)
 
 
 def test_what_does_not_fit_is_refused(png, parquet, tmp_path):
-    with pytest.raises(DataError, match=r"expected an image of 28 x 28 \(grey\), found 2 x 3 \(grey\)"):
+    with pytest.raises(
+        DataError, match=r"expected an image of 28 x 28 \(grey\), found 2 x 3 \(grey\)"
+    ):
         read(png(GREY), shape=(28, 28))
     with pytest.raises(DataError, match="expected 6 numbers in a row, for features of 2 x 3"):
         read(parquet(pixels=pa.array([[1, 2]], pa.list_(pa.uint8()))))
     for texts in (["ab", "abc"], pa.array([[1, 2], [3]], pa.list_(pa.int64()))):
         with pytest.raises(
-            DataError, match=r"expected 2 numbers in a row, for features of 2, found sequences \(texts or tokens\) from row 0 on"
+            DataError,
+            match=r"expected 2 numbers in a row, for features of 2, found sequences \(texts or tokens\) from row 0 on",
         ):
             read(parquet(text=texts), InputFacts(), (2,))
     with pytest.raises(DataError, match="expected features that fit uint8, found others at row 1"):
@@ -138,20 +158,32 @@ def test_columns_are_found_by_name_in_any_order(parquet, caplog):
     ):
         assert read(parquet(**columns), NAMED, (2,))[0].tolist() == expected.tolist()
     assert not caplog.records
-    assert read(parquet(id=[7, 8], b=[3.0, 4.0], a=[1.0, 2.0]), NAMED, (2,))[0].tolist() == expected.tolist()
+    assert (
+        read(parquet(id=[7, 8], b=[3.0, 4.0], a=[1.0, 2.0]), NAMED, (2,))[0].tolist()
+        == expected.tolist()
+    )
     assert "x.parquet: columns that the model does not know are left out: id" in caplog.text
 
 
 def test_missing_columns_are_named_with_surplus_ones(parquet):
     with pytest.raises(
-        DataError, match=r"expected the 2 columns .* found no b; columns that the model does not know: B, c\. Add or rename"
+        DataError,
+        match=r"expected the 2 columns .* found no b; columns that the model does not know: B, c\. Add or rename",
     ):
         read(parquet(a=[1.0], B=[2.0], c=[3.0]), NAMED, (2,))
 
 
 def test_the_runs_own_columns_count_and_not_the_projects(parquet):
-    facts = replace(NAMED, reading={"source": "csv", "client_column": "who", "label_column": "species"})
-    x, _ = read(parquet(who=["u"], b=[2.0], species=["setosa"], a=[1.0]), facts, (2,), client_column="client", label_column="label")
+    facts = replace(
+        NAMED, reading={"source": "csv", "client_column": "who", "label_column": "species"}
+    )
+    x, _ = read(
+        parquet(who=["u"], b=[2.0], species=["setosa"], a=[1.0]),
+        facts,
+        (2,),
+        client_column="client",
+        label_column="label",
+    )
     assert x.tolist() == [[1, 2]]
 
 
@@ -180,7 +212,10 @@ def test_a_folder_of_images_is_read_image_by_image(png, tmp_path, caplog):
     (tmp_path / "pics" / "._d.png").write_bytes(b"x")
     (tmp_path / "pics" / "notes.txt").touch()
     parts = list(Reader(PIXELS, (2, 3), False, DataConfig(), False).parts([tmp_path / "pics"]))
-    assert [(str(part.file.relative_to(tmp_path / "pics")), round(float(part.x[0, 0, 0]), 3)) for part in parts] == [
+    assert [
+        (str(part.file.relative_to(tmp_path / "pics")), round(float(part.x[0, 0, 0]), 3))
+        for part in parts
+    ] == [
         ("c/1/a.png", 0.2),
         ("c/1/b.png", 0.0),
         ("d.png", 0.4),
@@ -189,9 +224,17 @@ def test_a_folder_of_images_is_read_image_by_image(png, tmp_path, caplog):
 
 
 def test_what_the_models_own_source_reads_is_taken(tmp_path):
-    body = {"users": ["u"], "num_samples": [2], "user_data": {"u": {"x": [[1.0, 2.0], [3.0, 4.0]], "y": [0, 1]}}}
+    body = {
+        "users": ["u"],
+        "num_samples": [2],
+        "user_data": {"u": {"x": [[1.0, 2.0], [3.0, 4.0]], "y": [0, 1]}},
+    }
     (tmp_path / "new.json").write_text(json.dumps(body))
-    assert read(tmp_path / "new.json", InputFacts("float32", source="leaf", reading={"source": "leaf"}), (2,))[0].tolist() == [
+    assert read(
+        tmp_path / "new.json",
+        InputFacts("float32", source="leaf", reading={"source": "leaf"}),
+        (2,),
+    )[0].tolist() == [
         [1, 2],
         [3, 4],
     ]
@@ -202,21 +245,45 @@ def test_what_the_models_own_source_reads_is_taken(tmp_path):
         "    return Source(lambda: [Batch(x, np.zeros(len(x), int))])\n"
     )
     (tmp_path / "new.readings").write_text("1 2\n3 4\n")
-    facts = InputFacts("float32", source="readings_of_mine:lines", reading={"source": "readings_of_mine:lines"})
-    parts = list(Reader(facts, (2,), False, DataConfig(), False, project=tmp_path).parts([tmp_path / "new.readings"]))
+    facts = InputFacts(
+        "float32", source="readings_of_mine:lines", reading={"source": "readings_of_mine:lines"}
+    )
+    parts = list(
+        Reader(facts, (2,), False, DataConfig(), False, project=tmp_path).parts(
+            [tmp_path / "new.readings"]
+        )
+    )
     assert np.concatenate([part.x for part in parts]).tolist() == [[1, 2], [3, 4]]
 
-    drawn = replace(facts, reading={**facts.reading, "path": None})  # it read no file in training: it would draw its training data again
+    drawn = replace(
+        facts, reading={**facts.reading, "path": None}
+    )  # it read no file in training: it would draw its training data again
     (tmp_path / "new.readings").write_text("")
     with pytest.raises(DataError, match=r"expected an image, a table .*, found \.readings"):
-        list(Reader(drawn, (2,), False, DataConfig(), False, project=tmp_path).parts([tmp_path / "new.readings"]))
+        list(
+            Reader(drawn, (2,), False, DataConfig(), False, project=tmp_path).parts(
+                [tmp_path / "new.readings"]
+            )
+        )
 
 
-@pytest.mark.parametrize("kind", ["the model's", "old facts", "another source", "another shape", "other labels", "another convention"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "the model's",
+        "old facts",
+        "another source",
+        "another shape",
+        "other labels",
+        "another convention",
+    ],
+)
 def test_shards_of_another_kind_are_refused(tmp_path, kind):
     data = {"client": ["a", "a", "b", "b"], "label": ["x", "y", "x", "y"]}
     np.savez(tmp_path / "f.npz", x=np.arange(24, dtype=np.uint8).reshape(4, 2, 3), **data)
-    manifest = prepare_shards(DataConfig(source="npz", path="f.npz", clients=None), tmp_path / "out" / "shards", tmp_path)
+    manifest = prepare_shards(
+        DataConfig(source="npz", path="f.npz", clients=None), tmp_path / "out" / "shards", tmp_path
+    )
     model = SimpleNamespace(tokens=None)
     facts = InputFacts.of(manifest, model)
     other, shape = {
@@ -237,15 +304,20 @@ def test_shards_of_another_kind_are_refused(tmp_path, kind):
         "other labels": "labels x, y, the model's x, z",
     }
     with pytest.raises(
-        DataError, match=f"expected shards of the kind that the model was trained on, found others: {named.get(kind, 'pixel convention')}"
+        DataError,
+        match=f"expected shards of the kind that the model was trained on, found others: {named.get(kind, 'pixel convention')}",
     ):
         read(file, other, shape)
 
 
 def test_what_the_facts_say_survives_the_store():
-    facts = InputFacts("uint8", True, ("a",), None, "csv", None, ("x", "y"), {"source": "csv", "label_column": "z"})
+    facts = InputFacts(
+        "uint8", True, ("a",), None, "csv", None, ("x", "y"), {"source": "csv", "label_column": "z"}
+    )
     assert InputFacts.read(json.loads(json.dumps(facts.to_json()))) == facts
-    assert InputFacts.read({"feature_dtype": "uint8", "columns": 7, "reading": []}) == InputFacts("uint8")
+    assert InputFacts.read({"feature_dtype": "uint8", "columns": 7, "reading": []}) == InputFacts(
+        "uint8"
+    )
 
 
 @pytest.mark.parametrize(
@@ -277,23 +349,43 @@ def test_a_folder_of_parts_is_one_table_with_names(tmp_path):
 def test_what_a_model_keeps_of_a_csv_is_what_predict_needs(tmp_path):
     lines = ["who;height;species;width", *(f"u{i % 3};{i},5;{'ab'[i % 2]};{i}" for i in range(30))]
     (tmp_path / "train.csv").write_text("\n".join(lines))
-    config = DataConfig(source="csv", path="train.csv", client_column="who", label_column="species", decimal=",", clients=None)
+    config = DataConfig(
+        source="csv",
+        path="train.csv",
+        client_column="who",
+        label_column="species",
+        decimal=",",
+        clients=None,
+    )
     manifest = prepare_shards(config, tmp_path / "out" / "shards", tmp_path)
-    facts = InputFacts.read(json.loads(json.dumps(InputFacts.of(manifest, SimpleNamespace(tokens=None), config).to_json())))
+    facts = InputFacts.read(
+        json.loads(
+            json.dumps(InputFacts.of(manifest, SimpleNamespace(tokens=None), config).to_json())
+        )
+    )
     assert (facts.columns, facts.labels) == (("height", "width"), ("a", "b"))
     (tmp_path / "new.csv").write_text("width;height\n7;1,5\n8;2,5\n")
     assert read(tmp_path / "new.csv", facts, (2,))[0].tolist() == [[1.5, 7], [2.5, 8]]
     pq.write_table(pa.table({"width": [7], "height": [1.5]}), tmp_path / "new.parquet")
     assert read(tmp_path / "new.parquet", facts, (2,))[0].tolist() == [[1.5, 7]]
     (tmp_path / "new.csv").write_text("width;length\n7;1,5\n")
-    with pytest.raises(DataError, match="found no height; columns that the model does not know: length"):
+    with pytest.raises(
+        DataError, match="found no height; columns that the model does not know: length"
+    ):
         read(tmp_path / "new.csv", facts, (2,))
 
 
 def test_pixels_in_columns_become_the_models_image_whatever_their_order(tmp_path):
     pixels = {f"p{i}": [i * 51] for i in range(6)}
-    facts = InputFacts("uint8", source="csv", columns=tuple(pixels), reading={"source": "csv", "feature_shape": [2, 3]})
+    facts = InputFacts(
+        "uint8",
+        source="csv",
+        columns=tuple(pixels),
+        reading={"source": "csv", "feature_shape": [2, 3]},
+    )
     expected = np.arange(6).reshape(1, 2, 3) / 5
     for names in (list(pixels), list(reversed(pixels))):
-        (tmp_path / "new.csv").write_text(",".join(names) + "\n" + ",".join(str(pixels[name][0]) for name in names) + "\n")
+        (tmp_path / "new.csv").write_text(
+            ",".join(names) + "\n" + ",".join(str(pixels[name][0]) for name in names) + "\n"
+        )
         np.testing.assert_allclose(read(tmp_path / "new.csv", facts)[0], expected, rtol=1e-6)

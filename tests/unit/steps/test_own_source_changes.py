@@ -23,15 +23,23 @@ def give(config, project):
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     (tmp_path / "params.yaml").write_text("data: {source: mnist5k}\n")
-    (tmp_path / "dvc.yaml").write_text("stages: {prepare: {cmd: fedpipe prepare, deps: [fedpipe/data]}}\n")
+    (tmp_path / "dvc.yaml").write_text(
+        "stages: {prepare: {cmd: fedpipe prepare, deps: [fedpipe/data]}}\n"
+    )
     return Project(tmp_path)
 
 
 def test_overridden_sources_have_shards_by_their_code(project: Project) -> None:
     seen = []
-    for value in (1, 22, 1):  # of other lengths: Python's bytecode knows a file by its second and its size
+    for value in (
+        1,
+        22,
+        1,
+    ):  # of other lengths: Python's bytecode knows a file by its second and its size
         (project.root / "changing.py").write_text(SOURCE.format(value=value))
-        sys.modules.pop("changing", None)  # Python imports a module once in a process, and a run is one
+        sys.modules.pop(
+            "changing", None
+        )  # Python imports a module once in a process, and a run is one
         importlib.invalidate_caches()
         config = parse_config({"data": {"source": "changing:give", "clients": None}}, "a test")
         data = load_data(config, project)

@@ -22,6 +22,9 @@ def test_a_link_to_a_disk_that_is_not_mounted_is_named(tmp_path: Path, name: str
     (tmp_path / name).symlink_to(tmp_path / "disk")
     with pytest.raises(ConfigError) as caught:
         find_project(tmp_path)
-    assert str(caught.value) == f"{tmp_path}/{name}: a link to {tmp_path}/disk, which is not there. Mount that disk, or remove the link."
+    assert (
+        str(caught.value)
+        == f"{tmp_path}/{name}: a link to {tmp_path}/disk, which is not there. Mount that disk, or remove the link."
+    )
     (tmp_path / "disk").mkdir()
     assert find_project(tmp_path).root == tmp_path

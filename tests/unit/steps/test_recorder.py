@@ -12,7 +12,9 @@ from fedpipe.types import RoundReport
 
 
 def report(round_num: int, score: float | None) -> RoundReport:
-    metrics = {"test/accuracy": 1 - round_num / 10} | ({} if score is None else {"validation/accuracy": score})
+    metrics = {"test/accuracy": 1 - round_num / 10} | (
+        {} if score is None else {"validation/accuracy": score}
+    )
     return RoundReport(round_num, (), (), metrics, 0, 0.0, {"w": np.array([round_num], np.float32)})
 
 
@@ -31,7 +33,9 @@ def test_the_best_is_the_earliest_of_the_highest_validation(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("patience", "last"), [(1, 3), (2, 3), (3, 4), (None, None)])
-def test_training_stops_after_so_many_rounds_without_a_better_one(tmp_path: Path, patience: int | None, last: int | None) -> None:
+def test_training_stops_after_so_many_rounds_without_a_better_one(
+    tmp_path: Path, patience: int | None, last: int | None
+) -> None:
     # Best at 1; round 2 has no validation: nothing is known there. A validation that is no number, at 4, is none that is better.
     recorder = Recorder(tmp_path, patience)
     stops = []
@@ -43,7 +47,9 @@ def test_training_stops_after_so_many_rounds_without_a_better_one(tmp_path: Path
 
 def test_rounds_that_were_skipped_are_none_without_a_better_one(tmp_path: Path) -> None:
     recorder, stops = Recorder(tmp_path, 2), []
-    for round_num, (score, skipped) in enumerate([(0.4, 0.0), (0.3, 0.0), (0.3, 1.0), (0.3, 1.0), (0.2, 0.0)]):
+    for round_num, (score, skipped) in enumerate(
+        [(0.4, 0.0), (0.3, 0.0), (0.3, 1.0), (0.3, 1.0), (0.2, 0.0)]
+    ):
         done = report(round_num, score)
         done = replace(done, metrics={**done.metrics, "cohort/skipped": skipped})
         recorder.round_done(done)

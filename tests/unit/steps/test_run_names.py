@@ -9,7 +9,21 @@ from fedpipe.steps.project import Project
 from fedpipe.steps.resume import find_interrupted
 from fedpipe.steps.run_state import begin
 
-NAMES = ["../../out", "/etc/x", "a/b", ".", "..", "...", ".hidden", "x" * 1000, "zoë's run", "line\nbreak", "nul\0", "名前", "a b=1+2@c"]
+NAMES = [
+    "../../out",
+    "/etc/x",
+    "a/b",
+    ".",
+    "..",
+    "...",
+    ".hidden",
+    "x" * 1000,
+    "zoë's run",
+    "line\nbreak",
+    "nul\0",
+    "名前",
+    "a b=1+2@c",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -28,4 +42,7 @@ def test_every_name_has_a_folder_of_its_own(tmp_path: Path, name: str) -> None:
 
 
 def test_usual_names_are_folders_as_they_are(tmp_path: Path) -> None:
-    assert begin(Project(tmp_path), "federated-20261122-214106-123456", Config(), "run").folder.name == "federated-20261122-214106-123456"
+    assert (
+        begin(Project(tmp_path), "federated-20261122-214106-123456", Config(), "run").folder.name
+        == "federated-20261122-214106-123456"
+    )

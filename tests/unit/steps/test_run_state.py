@@ -10,7 +10,15 @@ from fedpipe.config import Config, load_config
 from fedpipe.errors import ConfigError, DataError, PlanError
 from fedpipe.steps.project import Project
 from fedpipe.steps.resume import find_interrupted, run_of_stage
-from fedpipe.steps.run_state import FINISHED, all_states, begin, refuse_changes, removed_if_refused, run_of_flow, settings_now
+from fedpipe.steps.run_state import (
+    FINISHED,
+    all_states,
+    begin,
+    refuse_changes,
+    removed_if_refused,
+    run_of_flow,
+    settings_now,
+)
 
 
 @pytest.fixture
@@ -18,13 +26,19 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
-def test_a_retry_of_a_flow_run_goes_on_with_its_run_and_another_flow_run_has_its_own(project: Project) -> None:
+def test_a_retry_of_a_flow_run_goes_on_with_its_run_and_another_flow_run_has_its_own(
+    project: Project,
+) -> None:
     config = Config()
     with run_of_flow(project, "first", config, "id-1", params="p.yaml") as run:
         run.update(mlflow_run_id="m")
         folder = run.folder
     with run_of_flow(project, "renamed by the retry", config, "id-1") as again:
-        assert (again.folder, again.values["mlflow_run_id"], again.values["params"]) == (folder, "m", "p.yaml")
+        assert (again.folder, again.values["mlflow_run_id"], again.values["params"]) == (
+            folder,
+            "m",
+            "p.yaml",
+        )
         again.update(status=FINISHED)
     with run_of_flow(project, "first", config, "id-2") as other:
         assert other.folder != folder
@@ -36,7 +50,10 @@ def test_a_retry_with_other_settings_is_refused_with_the_difference(project: Pro
     with run_of_flow(project, "run", Config(), "id"):
         pass
     changed = Config.model_validate({"rounds": 7, "client": {"learning_rate": 0.5}})
-    with pytest.raises(ConfigError, match=r"found client\.learning_rate=0\.01 then, 0\.5 now; rounds=15 then, 7 now\. Put these back"):  # noqa: SIM117
+    with pytest.raises(  # noqa: SIM117
+        ConfigError,
+        match=r"found client\.learning_rate=0\.01 then, 0\.5 now; rounds=15 then, 7 now\. Put these back",
+    ):
         with run_of_flow(project, "run", changed, "id"):
             pass
 
@@ -44,7 +61,14 @@ def test_a_retry_with_other_settings_is_refused_with_the_difference(project: Pro
 def test_settings_now_are_those_of_the_file_with_the_runs_own_overrides(project: Project) -> None:
     params = project.root / "params.yaml"
     params.write_text("rounds: 5\n")
-    run = begin(project, "run", load_config(params, ["seed=3"]), "run", params=str(params), overrides=["seed=3"])
+    run = begin(
+        project,
+        "run",
+        load_config(params, ["seed=3"]),
+        "run",
+        params=str(params),
+        overrides=["seed=3"],
+    )
     (found,) = all_states(project)
     now = settings_now(found)
     assert now is not None
@@ -52,13 +76,18 @@ def test_settings_now_are_those_of_the_file_with_the_runs_own_overrides(project:
     params.write_text("rounds: 6\nseed: 9\n")
     now = settings_now(found)
     assert now is not None
-    with pytest.raises(ConfigError, match=r"run run: expected the settings that it was started with, found rounds=5 then, 6 now\. "):
+    with pytest.raises(
+        ConfigError,
+        match=r"run run: expected the settings that it was started with, found rounds=5 then, 6 now\. ",
+    ):
         refuse_changes(found, now)
     params.unlink()
     assert settings_now(run) is None
 
 
-def test_a_state_that_cannot_be_read_is_passed_over_with_a_warning(project: Project, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_state_that_cannot_be_read_is_passed_over_with_a_warning(
+    project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
     good = begin(project, "good", Config(), "run")
     bad = begin(project, "bad", Config(), "run")
     (bad.folder / "run_state.json").write_text("{")

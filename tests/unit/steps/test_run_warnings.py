@@ -7,21 +7,35 @@ import numpy as np
 import pytest
 
 from fedpipe.steps.refs import EvalRef
-from fedpipe.steps.run_warnings import feature_warnings, label_warnings, loss_warnings, not_a_number_warnings
+from fedpipe.steps.run_warnings import (
+    feature_warnings,
+    label_warnings,
+    loss_warnings,
+    not_a_number_warnings,
+)
 
 NAN, INF = float("nan"), float("inf")
 
 
 def rows(*losses: float, split: str = "test") -> list[dict[str, float]]:
-    return [{"round": float(number), f"{split}_loss": loss, f"{split}_accuracy": 0.5} for number, loss in enumerate(losses)]
+    return [
+        {"round": float(number), f"{split}_loss": loss, f"{split}_accuracy": 0.5}
+        for number, loss in enumerate(losses)
+    ]
 
 
 @pytest.mark.parametrize(
     ("losses", "said"),
     [
-        ((0.69, 0.5, 4616.0), "The test loss ended above where it began: 0.69 before training, 4616 after the last round."),
+        (
+            (0.69, 0.5, 4616.0),
+            "The test loss ended above where it began: 0.69 before training, 4616 after the last round.",
+        ),
         ((0.69, 0.6931, 0.7), "ended above where it began: 0.69 before training, 0.7 after"),
-        ((2.3, 4.6e8, 1.0), "The test loss exploded on the way: 2.3 before training, 4.6e+08 after round 1."),
+        (
+            (2.3, 4.6e8, 1.0),
+            "The test loss exploded on the way: 2.3 before training, 4.6e+08 after round 1.",
+        ),
         ((2.3, 2.5, 1.0), None),
         ((2.3, 1.0), None),
         ((9.2103, 9.2105), None),
@@ -31,7 +45,9 @@ def rows(*losses: float, split: str = "test") -> list[dict[str, float]]:
         ((2.3, NAN, 1.0), None),  # said as not a number
     ],
 )
-def test_a_loss_that_rises_is_said_once_with_the_setting(losses: tuple[float, ...], said: str | None) -> None:
+def test_a_loss_that_rises_is_said_once_with_the_setting(
+    losses: tuple[float, ...], said: str | None
+) -> None:
     found = list(loss_warnings(rows(*losses)))
     assert [said in warning.what for warning in found] == ([True] if said else [])
     assert all("client.learning_rate" in warning.help for warning in found)
@@ -46,7 +62,11 @@ def evaluated(**figures: float) -> EvalRef:
 
 
 def test_figures_that_are_no_numbers_are_named_with_their_round() -> None:
-    table = [{"round": 0.0, "train_loss": 1.0}, {"round": 1.0, "train_loss": NAN}, {"round": 2.0, "train_loss": INF, "round_seconds": NAN}]
+    table = [
+        {"round": 0.0, "train_loss": 1.0},
+        {"round": 1.0, "train_loss": NAN},
+        {"round": 2.0, "train_loss": INF, "round_seconds": NAN},
+    ]
     (warning,) = not_a_number_warnings(table, evaluated(test_loss=NAN, test_accuracy=0.5))
     assert warning.what == "Not a finite number: train/loss (first in round 1), final/test/loss."
     assert list(not_a_number_warnings(table[:1], evaluated(test_loss=1.0))) == []
@@ -75,13 +95,22 @@ def test_column_names_are_used_where_they_are_known() -> None:
     assert "'age' up to 1, 'income' up to 5000" in warning.what
 
 
-@pytest.mark.parametrize("x", [np.full((2, 3), 200, np.uint8), np.full((2, 3), 9999, np.int32), np.full((2, 4, 4), 9e9, np.float32)])
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.full((2, 3), 200, np.uint8),
+        np.full((2, 3), 9999, np.int32),
+        np.full((2, 4, 4), 9e9, np.float32),
+    ],
+)
 def test_pictures_and_tokens_have_no_unscaled_columns(x: np.ndarray[Any, Any]) -> None:
     assert list(feature_warnings(x)) == []
 
 
 def manifest(classes: int, examples: int, vocabulary: tuple[str, ...] | None) -> Any:
-    return SimpleNamespace(num_classes=classes, examples={"train": examples, "test": 0}, vocabulary=vocabulary)
+    return SimpleNamespace(
+        num_classes=classes, examples={"train": examples, "test": 0}, vocabulary=vocabulary
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,4 +128,7 @@ def test_hundreds_of_whole_numbers_look_like_a_quantity(
 ) -> None:
     found = list(label_warnings(manifest(classes, examples, vocabulary), np.zeros(3, np.int32)))
     assert len(found) == warned
-    assert all(f"{classes} classes" in warning.what and "data.label_column" in warning.help for warning in found)
+    assert all(
+        f"{classes} classes" in warning.what and "data.label_column" in warning.help
+        for warning in found
+    )

@@ -18,7 +18,12 @@ stages:
 
 
 def project(folder: Path, packages: str = '[project]\ndependencies = ["fedpipe==0.1.0"]\n') -> Path:
-    for name, text in {"dvc.yaml": STAGE, "dvc.lock": LOCK, "params.yaml": "data: {seed: 1}\n", "pyproject.toml": packages}.items():
+    for name, text in {
+        "dvc.yaml": STAGE,
+        "dvc.lock": LOCK,
+        "params.yaml": "data: {seed: 1}\n",
+        "pyproject.toml": packages,
+    }.items():
         (folder / name).write_text(text)
     return folder
 
@@ -28,7 +33,9 @@ def test_the_same_packages_are_current(tmp_path: Path) -> None:
 
 
 def test_other_packages_are_not(tmp_path: Path) -> None:
-    assert not stage_is_current(project(tmp_path, '[project]\ndependencies = ["fedpipe==0.2.0"]\n'), "prepare")
+    assert not stage_is_current(
+        project(tmp_path, '[project]\ndependencies = ["fedpipe==0.2.0"]\n'), "prepare"
+    )
     assert not stage_is_current(project(tmp_path, "[project]\nname = 'x'\n"), "prepare")
     assert not stage_is_current(project(tmp_path, "[project"), "prepare")
 

@@ -21,7 +21,11 @@ def project(tmp_path: Path) -> Project:
 
 def write(project: Project, **values: Any) -> Path:
     path = project.root / "rates.yaml"
-    path.write_text(yaml.safe_dump({"trials": 4, "space": {"client.learning_rate": {"min": 0.01, "max": 1.0}}} | values))
+    path.write_text(
+        yaml.safe_dump(
+            {"trials": 4, "space": {"client.learning_rate": {"min": 0.01, "max": 1.0}}} | values
+        )
+    )
     return path
 
 
@@ -36,7 +40,10 @@ def test_children_on_machines_run_one_after_another(project: Project) -> None:
     assert load(project, write(project, max_parallel=1), [REMOTE])[0].max_parallel == 1
     path = write(project, max_parallel=2)
     assert load(project, path)[0].max_parallel == 2
-    with pytest.raises(ConfigError, match=r"rates\.yaml: max_parallel=2 is set with runtime\.remote, .* Set max_parallel: 1, or"):
+    with pytest.raises(
+        ConfigError,
+        match=r"rates\.yaml: max_parallel=2 is set with runtime\.remote, .* Set max_parallel: 1, or",
+    ):
         load(project, path, [REMOTE])
 
 
@@ -44,7 +51,9 @@ def test_a_place_that_takes_no_file_is_refused_before_anything_is_trained(projec
     path = write(project)
     with pytest.raises(ConfigError, match="the best child's settings cannot be written there: "):
         run_sweep(project, path, out=path / "best.yaml")
-    with pytest.raises(ConfigError, match="expected a file for the best child's settings, found a folder"):
+    with pytest.raises(
+        ConfigError, match="expected a file for the best child's settings, found a folder"
+    ):
         run_sweep(project, path, out=project.root)
     assert sorted(one.name for one in project.root.iterdir()) == ["params.yaml", "rates.yaml"]
 

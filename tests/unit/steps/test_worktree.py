@@ -11,7 +11,16 @@ from fedpipe.steps.worktree import file_at, worktree_of
 
 
 def git(folder, *arguments):
-    command = ["git", "-C", str(folder), "-c", "user.name=T", "-c", "user.email=t@example.org", *arguments]
+    command = [
+        "git",
+        "-C",
+        str(folder),
+        "-c",
+        "user.name=T",
+        "-c",
+        "user.email=t@example.org",
+        *arguments,
+    ]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -22,7 +31,9 @@ def repository(tmp_path):
     (folder / ".dvc").mkdir(parents=True)
     git(tmp_path, "init", "--quiet", str(folder.parent))
     (folder / "params.yaml").write_text("rounds: 1\n")
-    (folder / ".dvc" / "config").write_text("[core]\n    remote = here\n['remote \"here\"']\n    url = ../remote\n")
+    (folder / ".dvc" / "config").write_text(
+        "[core]\n    remote = here\n['remote \"here\"']\n    url = ../remote\n"
+    )
     commits = []
     for text in ("rounds: 1\n", "rounds: 2\n"):
         (folder / "params.yaml").write_text(text)
@@ -51,7 +62,9 @@ def test_the_commit_with_a_patch_and_nothing_left(repository, tmp_path):
 
 def test_dvc_finds_the_same_remote_and_the_same_cache(repository):
     project, (first, _) = repository
-    (project.root / ".dvc" / "config.local").write_text("['remote \"far\"']\n    url = s3://bucket/%place\n    password = x\n")
+    (project.root / ".dvc" / "config.local").write_text(
+        "['remote \"far\"']\n    url = s3://bucket/%place\n    password = x\n"
+    )
     with worktree_of(project, first, None) as there:
         settings = configparser.ConfigParser(interpolation=None)
         settings.read(there.root / ".dvc" / "config.local")
@@ -63,7 +76,10 @@ def test_dvc_finds_the_same_remote_and_the_same_cache(repository):
 
 def test_what_cannot_be_is_said_and_nothing_is_left(repository, tmp_path):
     project, (first, second) = repository
-    with pytest.raises(ConfigError, match=r"found it is not there\. Run `git fetch --all`"), worktree_of(project, "1" * 40, None):
+    with (
+        pytest.raises(ConfigError, match=r"found it is not there\. Run `git fetch --all`"),
+        worktree_of(project, "1" * 40, None),
+    ):
         pass
     (tmp_path / "patch").write_text("--- a/project/gone\n+++ b/project/gone\n@@ -1 +1 @@\n-a\n+b\n")
     with (

@@ -27,7 +27,9 @@ def mlflow() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def prefixed() -> Iterator[str]:
     """Answers as a proxy with both below a path."""
-    both = {f"/prefect{path}": body for path, body in PREFECT.items()} | {f"/mlflow{path}": body for path, body in MLFLOW.items()}
+    both = {f"/prefect{path}": body for path, body in PREFECT.items()} | {
+        f"/mlflow{path}": body for path, body in MLFLOW.items()
+    }
     with answering(both, None) as address:
         yield address
 
@@ -35,22 +37,32 @@ def prefixed() -> Iterator[str]:
 @pytest.mark.parametrize("tail", ["", "/", "/dashboard", "/api/v2", "/runs/flow-run/1"])
 def test_prefects_address_without_its_api_is_completed(prefect: str, tail: str) -> None:
     said = str(why_no_prefect(prefect + tail))
-    assert said.startswith(f"PREFECT_API_URL={prefect}{tail}: the API of the Prefect server there has another address.")
+    assert said.startswith(
+        f"PREFECT_API_URL={prefect}{tail}: the API of the Prefect server there has another address."
+    )
     assert said.endswith(f"Set PREFECT_API_URL={prefect}/api.")
 
 
 def test_the_wrong_scheme_is_corrected(prefect: str, mlflow: str) -> None:
-    assert str(why_no_prefect(prefect.replace("http", "https") + "/api")).endswith(f"Set PREFECT_API_URL={prefect}/api.")
-    assert str(why_no_mlflow(mlflow.replace("http", "https"))).endswith(f"Set MLFLOW_TRACKING_URI={mlflow}.")
+    assert str(why_no_prefect(prefect.replace("http", "https") + "/api")).endswith(
+        f"Set PREFECT_API_URL={prefect}/api."
+    )
+    assert str(why_no_mlflow(mlflow.replace("http", "https"))).endswith(
+        f"Set MLFLOW_TRACKING_URI={mlflow}."
+    )
 
 
 def test_each_is_told_from_the_other(prefect: str, mlflow: str) -> None:
-    assert "an MLflow server answers there, not Prefect. That address belongs into MLFLOW_TRACKING_URI" in str(
-        why_no_prefect(f"{mlflow}/api")
+    assert (
+        "an MLflow server answers there, not Prefect. That address belongs into MLFLOW_TRACKING_URI"
+        in str(why_no_prefect(f"{mlflow}/api"))
     )
     for address in (prefect, f"{prefect}/api", f"{prefect}/api/"):
         said = str(why_no_mlflow(address))
-        assert f"a Prefect server answers there, not MLflow. That address belongs into PREFECT_API_URL, as {prefect}/api" in said
+        assert (
+            f"a Prefect server answers there, not MLflow. That address belongs into PREFECT_API_URL, as {prefect}/api"
+            in said
+        )
         with pytest.raises(TrackingError, match="a Prefect server answers there"):
             probe(address)
 
@@ -62,9 +74,15 @@ def test_a_right_address_is_left_alone(mlflow: str, prefixed: str) -> None:
 
 
 def test_servers_below_a_path_are_found(prefixed: str) -> None:
-    assert str(why_no_prefect(f"{prefixed}/prefect")).endswith(f"Set PREFECT_API_URL={prefixed}/prefect/api.")
-    assert str(why_no_mlflow(f"{prefixed}/prefect")).startswith(f"MLFLOW_TRACKING_URI={prefixed}/prefect: a Prefect server answers there")
-    assert str(why_no_mlflow(f"{prefixed}/mlflow/api")).endswith(f"Set MLFLOW_TRACKING_URI={prefixed}/mlflow.")
+    assert str(why_no_prefect(f"{prefixed}/prefect")).endswith(
+        f"Set PREFECT_API_URL={prefixed}/prefect/api."
+    )
+    assert str(why_no_mlflow(f"{prefixed}/prefect")).startswith(
+        f"MLFLOW_TRACKING_URI={prefixed}/prefect: a Prefect server answers there"
+    )
+    assert str(why_no_mlflow(f"{prefixed}/mlflow/api")).endswith(
+        f"Set MLFLOW_TRACKING_URI={prefixed}/mlflow."
+    )
 
 
 def test_where_nothing_listens_nothing_is_guessed() -> None:

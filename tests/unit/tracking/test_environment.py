@@ -16,7 +16,9 @@ def _own_git(tmp_path, monkeypatch):
 
 def git(folder, *arguments):
     who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-    return subprocess.run(["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def test_commit_branch_and_a_clean_tree(tmp_path):
@@ -75,7 +77,13 @@ def test_versions_and_host_are_named(tmp_path):
     tags = environment_tags(tmp_path)
     assert tags["version.tensorflow-federated"] == "0.87.0"
     assert tags["version.python"].startswith("3.11.")
-    assert {"version.fedpipe", "version.mlflow", "version.prefect", "version.dvc", "host.os"} <= set(tags)
+    assert {
+        "version.fedpipe",
+        "version.mlflow",
+        "version.prefect",
+        "version.dvc",
+        "host.os",
+    } <= set(tags)
     assert tags["host.cpu"] == cpu_model() != ""
     assert 1 <= int(tags["host.cpus"]) <= os.cpu_count()
     assert all(isinstance(value, str) for value in tags.values())
@@ -121,7 +129,9 @@ def test_a_variable_of_another_repository_is_not_heeded(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git" / "index"))
     assert git_tags(mine)["git.commit"] == commit
     assert git_tags(mine)["git.dirty"] == "false"
-    assert git_tags(tmp_path / "bare")["git.commit"] == others, "a work tree apart from its repository"
+    assert git_tags(tmp_path / "bare")["git.commit"] == others, (
+        "a work tree apart from its repository"
+    )
 
 
 def test_a_repository_of_somebody_else_is_named_with_gits_advice(tmp_path, monkeypatch):

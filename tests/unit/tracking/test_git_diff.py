@@ -9,7 +9,16 @@ from fedpipe.tracking.git_diff import DiffLeftOut, dirty_patch
 
 
 def git(folder, *arguments):
-    command = ["git", "-C", str(folder), "-c", "user.name=T", "-c", "user.email=t@example.org", *arguments]
+    command = [
+        "git",
+        "-C",
+        str(folder),
+        "-c",
+        "user.name=T",
+        "-c",
+        "user.email=t@example.org",
+        *arguments,
+    ]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
@@ -18,7 +27,12 @@ def repository(tmp_path):
     folder = tmp_path / "a repository"
     folder.mkdir()
     git(folder, "init", "--quiet")
-    for name, body in {"kept.txt": b"one\n", "gone.txt": b"two\n", "picture.bin": bytes(range(256)), ".gitignore": b"ignored\n"}.items():
+    for name, body in {
+        "kept.txt": b"one\n",
+        "gone.txt": b"two\n",
+        "picture.bin": bytes(range(256)),
+        ".gitignore": b"ignored\n",
+    }.items():
         (folder / name).write_bytes(body)
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "-m", "First")
@@ -42,7 +56,10 @@ def test_the_patch_makes_a_checkout_what_the_tree_was(repository, tmp_path):
     (repository / "ignored").write_text("a cache")
     (repository / ".env").write_text("TOKEN=secret")
     git(repository, "config", "diff.noprefix", "true")  # a user's own way of showing diffs
-    before, objects = git(repository, "status", "--porcelain"), sorted((repository / ".git" / "objects").rglob("*"))
+    before, objects = (
+        git(repository, "status", "--porcelain"),
+        sorted((repository / ".git" / "objects").rglob("*")),
+    )
     patch = dirty_patch(repository)
     assert git(repository, "status", "--porcelain") == before
     assert sorted((repository / ".git" / "objects").rglob("*")) == objects
@@ -54,7 +71,14 @@ def test_the_patch_makes_a_checkout_what_the_tree_was(repository, tmp_path):
     git(fresh, "apply", "--binary", str(tmp_path / "patch"))
     for name in ("kept.txt", "picture.bin", "new folder/ünd [new].bin", "staged.txt"):
         assert (fresh / name).read_bytes() == (repository / name).read_bytes(), name
-    assert sorted(path.name for path in fresh.iterdir()) == [".git", ".gitignore", "kept.txt", "new folder", "picture.bin", "staged.txt"]
+    assert sorted(path.name for path in fresh.iterdir()) == [
+        ".git",
+        ".gitignore",
+        "kept.txt",
+        "new folder",
+        "picture.bin",
+        "staged.txt",
+    ]
 
 
 def test_a_tree_with_too_much_is_said(repository, monkeypatch):
@@ -64,7 +88,9 @@ def test_a_tree_with_too_much_is_said(repository, monkeypatch):
         dirty_patch(repository)
 
 
-def test_the_patch_of_a_project_in_a_subfolder_is_of_this_project_alone(repository, tmp_path, monkeypatch):
+def test_the_patch_of_a_project_in_a_subfolder_is_of_this_project_alone(
+    repository, tmp_path, monkeypatch
+):
     project, other = repository / "[a] project", repository / "other"
     for folder in (project, other):
         folder.mkdir()
@@ -81,7 +107,9 @@ def test_the_patch_of_a_project_in_a_subfolder_is_of_this_project_alone(reposito
     git(nested, "init", "--quiet")
     (nested / "x").write_text("x")
     git(repository, "config", "diff.relative", "true")
-    monkeypatch.setenv("GIT_DIR", str(tmp_path / "another" / ".git"))  # as in a hook of another repository
+    monkeypatch.setenv(
+        "GIT_DIR", str(tmp_path / "another" / ".git")
+    )  # as in a hook of another repository
     patch = dirty_patch(project)
     assert [line for line in patch.decode().splitlines() if line.startswith("diff")] == [
         "diff --git a/[a] project/code.py b/[a] project/code.py",

@@ -20,7 +20,9 @@ def test_passwords_are_masked(uri, shown):
     assert mask(uri) == shown
 
 
-def test_the_store_is_the_projects_sqlite_file_unless_the_environment_names_one(tmp_path, monkeypatch):
+def test_the_store_is_the_projects_sqlite_file_unless_the_environment_names_one(
+    tmp_path, monkeypatch
+):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert tracking_uri(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host")

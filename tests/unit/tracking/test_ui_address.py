@@ -42,14 +42,19 @@ def test_links_lead_to_the_ui_that_runs(tmp_path: Path, port: int) -> None:
     assert ui_address(tmp_path, "sqlite:////another/mlflow.db").command is not None
 
 
-@pytest.mark.parametrize("note", ["", "{}", '{"pid": 1, "host": "127.0.0.1", "port": 1, "started": "0", "store": "x"}', "[1]"])
+@pytest.mark.parametrize(
+    "note",
+    ["", "{}", '{"pid": 1, "host": "127.0.0.1", "port": 1, "started": "0", "store": "x"}', "[1]"],
+)
 def test_a_note_of_a_ui_that_is_gone_is_not_believed(tmp_path: Path, note: str) -> None:
     (tmp_path / ".fedpipe").mkdir()
     (tmp_path / ".fedpipe" / "ui.json").write_text(note)
     assert ui_address(tmp_path, URI).command is not None
 
 
-def test_a_process_of_the_same_number_is_not_the_ui(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_of_the_same_number_is_not_the_ui(
+    tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     note_ui(tmp_path, URI, "127.0.0.1", port)
     monkeypatch.setattr(module, "_started", lambda _pid: "another")
     assert ui_address(tmp_path, URI).command is not None
@@ -58,5 +63,7 @@ def test_a_process_of_the_same_number_is_not_the_ui(tmp_path: Path, port: int, m
 def test_a_link_to_a_run(tmp_path: Path) -> None:
     from fedpipe.tracking.store import Store
 
-    store = Store("http://mlflow:5000", "e", "1", None, ui_address(tmp_path, "http://mlflow:5000").url)  # type: ignore[arg-type]
+    store = Store(
+        "http://mlflow:5000", "e", "1", None, ui_address(tmp_path, "http://mlflow:5000").url
+    )  # type: ignore[arg-type]
     assert run_url(store, "1", "abc") == "http://mlflow:5000/#/experiments/1/runs/abc"
