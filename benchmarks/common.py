@@ -22,7 +22,7 @@ from rich.table import Table
 
 from benchmarks.processes import end_group, tree, tree_memory_mb
 from benchmarks.systems.line import FOLDER, LINE, Job, write_job
-from fedpipe.resources import usable_cores
+from fedpipe.system.resources import usable_cores
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES_PER_CLIENT, BATCH_SIZE, TEST_EXAMPLES = 100, 20, 1000

@@ -35,8 +35,8 @@ class Hosts:
     def __init__(self, lab: Lab, folder: Path, stack: ExitStack) -> None:
         """Make the files; nothing is started."""
         from benchmarks.hosts_runner import settings
+        from fedpipe.cluster.certificates import make_certificates
         from fedpipe.data.prepare import prepare_shards
-        from fedpipe.steps.certs import make_certificates
 
         self.lab, self.folder, self._stack = lab, folder, stack
         self.certificates = folder / "certs"
@@ -147,7 +147,7 @@ def refusals(hosts: Hosts) -> dict[str, str]:
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    from fedpipe.steps.certs import _pem, _secret, _signed, make_certificates
+    from fedpipe.cluster.certificates import _pem, _secret, _signed, make_certificates
 
     folder = hosts.folder / "refused"
     make_certificates(folder / "other_ca", [], days=1)

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from fedpipe.algorithms.registry import build_algorithm
+from fedpipe.algorithms.catalog import build_algorithm
+from fedpipe.cluster.machines import machines_of
 from fedpipe.config import Config
 from fedpipe.data.digest import dvc_md5
 from fedpipe.data.population import Population
 from fedpipe.engine.runtime import Runtime
 from fedpipe.errors import FedpipeError
 from fedpipe.models import build_model
-from fedpipe.steps.project import Project
-from fedpipe.steps.remote import machines_of
+from fedpipe.project.paths import Project
 from fedpipe.types import weights_sha256
 
 GROUPS = 6

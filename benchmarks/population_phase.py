@@ -71,9 +71,9 @@ def train(clients: int, folder: Path) -> dict[str, float]:
     """Run rounds of uniform cohorts as the flow does; memory is of this process and its worker, sampled after each round."""
     import os
 
-    from fedpipe.data.bring import brought_ahead
     from fedpipe.data.cohorts import plan_cohorts
     from fedpipe.data.population import Population
+    from fedpipe.data.prefetch import brought_ahead
     from fedpipe.engine.loop import run_rounds
     from fedpipe.engine.runtime import Runtime
     from fedpipe.models import build_model
@@ -100,7 +100,7 @@ def train(clients: int, folder: Path) -> dict[str, float]:
         )
         runtime = stack.enter_context(Runtime(config.runtime, here / "worker.log"))
         runtime.start()
-        from fedpipe.algorithms.registry import (
+        from fedpipe.algorithms.catalog import (
             build_algorithm,
         )  # TensorFlow is imported after the worker has started, as in a run
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedpipe.algorithms.registry import build_algorithm
+from fedpipe.algorithms.catalog import build_algorithm
 from fedpipe.config import Config
 from fedpipe.data.cohorts import plan_cohorts
 from fedpipe.data.population import Population
@@ -16,7 +16,7 @@ from fedpipe.engine.runtime import Runtime
 from fedpipe.models import build_model
 from fedpipe.models.evaluate import Evaluator
 from fedpipe.models.federated import training_clients
-from fedpipe.steps.privacy import KEY_BYTES, account_of
+from fedpipe.pipeline.privacy import KEY_BYTES, account_of
 
 ROOT = Path(__file__).parents[1]
 

@@ -14,9 +14,9 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from fedpipe.report.texts import markdown, markdown_code
-from fedpipe.steps.parts import Parts
-from fedpipe.steps.refs import RecordRef, RegisteredRef
+from fedpipe.runs.parts import Parts
+from fedpipe.runs.refs import RecordRef, RegisteredRef
+from fedpipe.tables.texts import markdown, markdown_code
 from fedpipe.types import RoundReport
 
 

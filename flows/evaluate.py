@@ -8,9 +8,9 @@ from prefect import flow
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.runtime import flow_run
 
-from fedpipe.outlets import scrubbed, watch_outlets
-from fedpipe.steps.evaluate_run import evaluate_run
-from fedpipe.steps.project import find_project
+from fedpipe.pipeline.evaluate_run import evaluate_run
+from fedpipe.project.paths import find_project
+from fedpipe.system.log_redaction import scrubbed, watch_outlets
 from flows.artifacts import tag_run
 
 

@@ -18,14 +18,14 @@ from prefect.artifacts import (
 )
 from prefect.runtime import flow_run
 
-from fedpipe.outlets import scrubbed, watch_outlets
-from fedpipe.report.axis import ABSENT
-from fedpipe.report.texts import markdown, markdown_code
-from fedpipe.steps.project import find_project
-from fedpipe.steps.sweep import SweepOptions, run_sweep
-from fedpipe.steps.sweep_run import SweepWatcher
+from fedpipe.orchestration.sweep_events import current_sweep
+from fedpipe.project.paths import find_project
+from fedpipe.sweep.sweep import SweepOptions, run_sweep
+from fedpipe.sweep.trials import SweepWatcher
+from fedpipe.system.log_redaction import scrubbed, watch_outlets
+from fedpipe.tables.sweep import ABSENT
+from fedpipe.tables.texts import markdown, markdown_code
 from flows.artifacts import tag_run
-from flows.sweep_watching import current_sweep
 
 
 @flow(name="federated-sweep", persist_result=False)

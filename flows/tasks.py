@@ -12,20 +12,20 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from fedpipe.config import Config
-from fedpipe.outlets import scrubbed
-from fedpipe.steps.chain import read_chain
-from fedpipe.steps.data import load_data as load_data_step
-from fedpipe.steps.early import borrow_data, may_pass
-from fedpipe.steps.evaluate import evaluate as evaluate_step
-from fedpipe.steps.parts import Parts
-from fedpipe.steps.project import Project
-from fedpipe.steps.record import record as record_step
-from fedpipe.steps.refs import DataRef, EvalRef, PlanRef, RecordRef, TrainRef
-from fedpipe.steps.sample import sample_clients as sample_clients_step
-from fedpipe.steps.train import train as train_step
+from fedpipe.orchestration.listeners import current_listeners
+from fedpipe.orchestration.run_log import FIGURES, say
+from fedpipe.pipeline.evaluate import evaluate as evaluate_step
+from fedpipe.pipeline.preflight import borrow_data, may_pass
+from fedpipe.pipeline.record import record as record_step
+from fedpipe.pipeline.sample_clients import sample_clients as sample_clients_step
+from fedpipe.pipeline.train import train as train_step
+from fedpipe.project.paths import Project
+from fedpipe.runs.parts import Parts
+from fedpipe.runs.provenance import read_chain
+from fedpipe.runs.refs import DataRef, EvalRef, PlanRef, RecordRef, TrainRef
+from fedpipe.runs.shards import load_data as load_data_step
+from fedpipe.system.log_redaction import scrubbed
 from flows.artifacts import RoundArtifacts, link_to_mlflow, show_chain, show_registered
-from flows.listeners import current_listeners
-from flows.run_log import FIGURES, say
 
 _KEPT: Any = {"cache_policy": NO_CACHE, "persist_result": False}
 """Prefect would keep results as pickles, if it were told to by its settings."""

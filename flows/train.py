@@ -1,9 +1,9 @@
 """The training flow: load data, sample clients, train, evaluate, record.
 
-`uv run fedpipe run`, `uv run python -m flows.train` and the deployment of `prefect.yaml` all run `federated_training`.
+`fedpipe run`, `python -m fedpipe.launch.train` and the deployment of `prefect.yaml` all run
+`federated_training`.
 """
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,7 @@ from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 
 from fedpipe.config import load_config
-from fedpipe.outlets import scrubbed, watch_outlets
-from fedpipe.redact import hide
-from fedpipe.steps.project import find_project
-from fedpipe.steps.record import failing_with_its_run
-from fedpipe.steps.retrain import retrain_tags
-from fedpipe.steps.run_state import FINISHED, current_run, run_of_flow
-from fedpipe.steps.summary import new_run_name, summarize
-from flows.artifacts import tag_run
-from flows.form import (
+from fedpipe.orchestration.form import (
     AlgorithmName,
     BatchSize,
     CohortSize,
@@ -34,7 +26,15 @@ from flows.form import (
     SourceName,
     form_overrides,
 )
-from flows.run_log import result_line, say, say_results_only
+from fedpipe.orchestration.run_log import result_line, say, say_results_only
+from fedpipe.pipeline.record import failing_with_its_run
+from fedpipe.project.paths import find_project
+from fedpipe.redact import hide
+from fedpipe.registry.retrain import retrain_tags
+from fedpipe.runs.state import FINISHED, current_run, run_of_flow
+from fedpipe.runs.summary import new_run_name, summarize
+from fedpipe.system.log_redaction import scrubbed, watch_outlets
+from flows.artifacts import tag_run
 from flows.tasks import evaluate, load_data, record, sample_clients, train
 
 
@@ -139,10 +139,3 @@ def federated_training(
     say(result_line(summary))
     say(f"files: {summary['run_dir']}; MLflow: {summary['url']}")
     return summary
-
-
-if __name__ == "__main__":
-    from flows.launch import launch
-
-    here = find_project(Path.cwd())
-    print(json.dumps(launch(here, here.params)))

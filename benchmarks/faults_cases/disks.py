@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.faults_cases.clone import LIMIT_SECONDS, Clone, Outcome
 from benchmarks.faults_cases.machine import mounted
-from fedpipe.steps.parts import INCOMPLETE_EXIT_CODE
+from fedpipe.runs.parts import INCOMPLETE_EXIT_CODE
 
 RUNS_MB, ARTIFACTS_KB, SHARDS_KB = 64, 256, 400
 

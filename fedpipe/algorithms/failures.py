@@ -21,7 +21,7 @@ from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.sending import type_sent, unpack
 from fedpipe.data.resident import ResidentCache, ResidentClient
 from fedpipe.errors import DataError, RoundError, shorten
-from fedpipe.own_code import message_of
+from fedpipe.system.user_code import message_of
 
 NOT_FINITE = "its update or loss is not finite"
 _NAMED = 5

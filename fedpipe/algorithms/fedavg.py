@@ -38,8 +38,8 @@ from fedpipe.config import Config
 from fedpipe.config.schema import RuntimeConfig
 from fedpipe.data.resident import ResidentCache, ResidentClient
 from fedpipe.errors import ConfigError, RoundError, shorten
-from fedpipe.resources import usable_cores
 from fedpipe.seeding import derive_seed
+from fedpipe.system.resources import usable_cores
 from fedpipe.types import Weights
 
 

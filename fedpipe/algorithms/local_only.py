@@ -18,9 +18,9 @@ import numpy as np
 
 from fedpipe.algorithms.aggregation import mean
 from fedpipe.algorithms.base import RoundResult
-from fedpipe.algorithms.memory import Tensors, WithMemory
 from fedpipe.algorithms.optimizers import build_optimizer
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
+from fedpipe.algorithms.stateful_clients import Tensors, WithMemory
 from fedpipe.data.population import Population
 from fedpipe.models.evaluate import Predictor
 from fedpipe.types import Examples, Weights

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fedpipe.algorithms.memory import Tensors, WithMemory
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
+from fedpipe.algorithms.stateful_clients import Tensors, WithMemory
 
 
 class Scaffold(WithMemory):

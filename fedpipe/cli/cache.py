@@ -17,7 +17,7 @@ def cache(
 ) -> None:
     """Show or clear the cache of resident client data."""
     from fedpipe.data import resident
-    from fedpipe.steps.project import find_project
+    from fedpipe.project.paths import find_project
 
     root = find_project(Path.cwd()).client_cache
     found = resident.clear(root) if clear else resident.usage(root)

@@ -46,9 +46,9 @@ def describe(
     """Show the data of a run: clients, examples, sizes, skew."""
     from fedpipe.data.population import Population
     from fedpipe.data.skew import describe as figures_of
-    from fedpipe.steps.describe import understood_lines, write_pictures
-    from fedpipe.steps.project import find_project
-    from fedpipe.steps.run_data import data_of, find_run_shards
+    from fedpipe.pipeline.describe import understood_lines, write_pictures
+    from fedpipe.project.paths import find_project
+    from fedpipe.runs.data import data_of, find_run_shards
 
     project = find_project(Path.cwd())
     data = data_of(project, run)
@@ -153,14 +153,14 @@ def forget(
         raise ConfigError(
             f"--model {model} is set but without --retrain nothing reads it. Add --retrain or remove it."
         )
-    from fedpipe.steps.forget import forget as forget_step
-    from fedpipe.steps.project import find_project
+    from fedpipe.lineage.forget import forget as forget_step
+    from fedpipe.project.paths import find_project
 
     project = find_project(Path.cwd())
     planned = None
     if retrain:  # before anything is forgotten: what cannot be retrained is said first
         from fedpipe.config import load_config
-        from fedpipe.steps.retrain import model_of, plan_retraining
+        from fedpipe.registry.retrain import model_of, plan_retraining
 
         planned = plan_retraining(
             project,
@@ -219,7 +219,7 @@ def forget(
         print(json.dumps(asdict(done) | ({"retrained": summary} if retrain else {})), flush=True)
     if summary is not None:
         from fedpipe.cli.run import exit_if_incomplete
-        from fedpipe.steps.run_state import mark_told
+        from fedpipe.runs.state import mark_told
 
         mark_told(summary)
         exit_if_incomplete(summary)

@@ -15,8 +15,8 @@ from fedpipe.cli.options import Json, Overrides, ParamsFile
 
 if TYPE_CHECKING:
     from fedpipe.config import Config
-    from fedpipe.steps.checks import Check
-    from fedpipe.steps.project import Project
+    from fedpipe.maintenance.machine_checks import Check
+    from fedpipe.project.paths import Project
 
 
 def doctor(
@@ -45,7 +45,7 @@ def doctor(
     With DATA it reads that file or folder as `prepare` would and says what it is: columns, types, what would be refused, and the
     settings to use. Exit code 1 if no settings were found with which it can be read.
     """
-    from fedpipe.steps.project import find_project
+    from fedpipe.project.paths import find_project
 
     project = find_project(Path.cwd())
     if data is not None:
@@ -66,7 +66,7 @@ def _show_data(
     project: "Project", path: Path, params: Path, overrides: Sequence[str], as_json: bool
 ) -> None:
     from fedpipe.config import load_config
-    from fedpipe.steps.data_check import check_data, report_lines
+    from fedpipe.maintenance.data_check import check_data, report_lines
 
     report = check_data(path, load_config(params, overrides).data, project.root)
     if as_json:
@@ -82,8 +82,13 @@ def _all_checks(
     project: "Project", params: Path, overrides: Sequence[str], with_round: bool
 ) -> "Iterator[Check]":
     from fedpipe.cli.run import quiet_prefect
-    from fedpipe.steps.checks import Check, machine_checks, tried, worker_checks
-    from fedpipe.steps.project_checks import check_dvc, check_folder, check_store, read_settings
+    from fedpipe.maintenance.machine_checks import Check, machine_checks, tried, worker_checks
+    from fedpipe.maintenance.project_checks import (
+        check_dvc,
+        check_folder,
+        check_store,
+        read_settings,
+    )
 
     yield from machine_checks(project)
     folder = tried("project folder", partial(check_folder, project))
@@ -105,7 +110,7 @@ def _all_checks(
         partial(check_store, project, config.tracking.experiment if config else "fedpipe"),
     )
     quiet_prefect()
-    from flows.checks import check_prefect
+    from fedpipe.launch.prefect_check import check_prefect
 
     yield tried("prefect server", partial(check_prefect, project))
     yield from worker_checks(project, config.runtime.isolation if config else "auto")
@@ -121,8 +126,13 @@ def _checks_of_training(
     project: "Project", config: "Config", with_round: bool
 ) -> "Iterator[Check]":
     from fedpipe.data.population import Population
-    from fedpipe.steps.checks import Check, tried
-    from fedpipe.steps.project_checks import check_algorithm, check_cohort, check_model, trying_data
+    from fedpipe.maintenance.machine_checks import Check, tried
+    from fedpipe.maintenance.project_checks import (
+        check_algorithm,
+        check_cohort,
+        check_model,
+        trying_data,
+    )
 
     population: Population | None = None
     with contextlib.ExitStack() as stack:

@@ -18,7 +18,7 @@ def init(
     quiet: Quiet = False,
 ) -> None:
     """Make a new project: settings, stages, a flow, a source, a model, an algorithm and tests of your own."""
-    from fedpipe.steps.new_project import init_project
+    from fedpipe.project.create import init_project
 
     made = init_project(folder)
     if as_json:

@@ -36,8 +36,8 @@ def lineage(
         raise ConfigError(
             "lineage: expected a run or model, or --client ID, found neither. For example `fedpipe lineage --client c003`."
         )
-    from fedpipe.steps.lineage import client_lineage, run_lineage
-    from fedpipe.steps.project import find_project
+    from fedpipe.lineage.queries import client_lineage, run_lineage
+    from fedpipe.project.paths import find_project
 
     project = find_project(Path.cwd())
     answer = (
@@ -65,8 +65,8 @@ def reproduce(
     quiet: Quiet = False,
 ) -> None:
     """Run a recorded run again from its commit, data and settings, and compare the weights of every round; exit code 1 if they differ."""
-    from fedpipe.steps.project import find_project
-    from fedpipe.steps.reproduce import reproduce as reproduce_step
+    from fedpipe.lineage.reproduce import reproduce as reproduce_step
+    from fedpipe.project.paths import find_project
 
     done = reproduce_step(
         find_project(Path.cwd()),

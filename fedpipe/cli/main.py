@@ -33,12 +33,12 @@ from fedpipe.cli import (
 )
 from fedpipe.cli.interrupted import INTERRUPTED, TERMINATED
 from fedpipe.errors import FedpipeError, did_you_mean
-from fedpipe.home import ensure_home
-from fedpipe.open_files import open_files_problem, raise_open_files_limit
-from fedpipe.outlets import watch_outlets
-from fedpipe.own_code import describe_error, own_frame
+from fedpipe.project.paths import find_project
 from fedpipe.redact import hide
-from fedpipe.steps.project import find_project
+from fedpipe.system.home import ensure_home
+from fedpipe.system.log_redaction import watch_outlets
+from fedpipe.system.open_files import open_files_problem, raise_open_files_limit
+from fedpipe.system.user_code import describe_error, own_frame
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """What the kernel says when a file system or a user's share of it is full."""

@@ -10,7 +10,7 @@ import typer
 from fedpipe.cli.options import Json, Quiet
 
 if TYPE_CHECKING:
-    from fedpipe.steps.predict import Answer
+    from fedpipe.inference.predict import Answer
 
 _SHOWN = 100
 
@@ -43,8 +43,8 @@ def predict(
     ] = False,
 ) -> None:
     """Show what a model says of images or of the rows of tables."""
-    from fedpipe.steps.predict import predict as predict_step
-    from fedpipe.steps.project import find_project
+    from fedpipe.inference.predict import predict as predict_step
+    from fedpipe.project.paths import find_project
 
     answer = predict_step(find_project(Path.cwd()), model, files, invert)
     if as_json:
@@ -71,8 +71,8 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write a model as a SavedModel or for TensorFlow Lite, once what was written predicts the same within 1e-5."""
-    from fedpipe.steps.export import export as export_step
-    from fedpipe.steps.project import find_project
+    from fedpipe.inference.export import export as export_step
+    from fedpipe.project.paths import find_project
 
     done = export_step(find_project(Path.cwd()), model, form, out)
     if as_json:

@@ -16,7 +16,7 @@ from fedpipe.cli.output import doubts
 
 def _load(params: Path | None, overrides: list[str] | None) -> tuple[Any, Any]:
     from fedpipe.config import load_config
-    from fedpipe.steps.project import find_project
+    from fedpipe.project.paths import find_project
 
     project = find_project(Path.cwd())
     return project, load_config(params.resolve() if params else project.params, overrides or ())
@@ -32,8 +32,8 @@ def prepare(
     from fedpipe.cli.downloads import DownloadBar
     from fedpipe.data.download import watched
     from fedpipe.data.population import Population
-    from fedpipe.steps.data import prepare as prepare_step
-    from fedpipe.steps.describe import understood_lines, write_tables
+    from fedpipe.pipeline.describe import understood_lines, write_tables
+    from fedpipe.runs.shards import prepare as prepare_step
 
     bar = DownloadBar(Console(stderr=True), quiet or as_json)
     with (
@@ -59,13 +59,13 @@ def train(
     """Run the rounds on data/shards and leave weights and curves in outputs/train (DVC's stage `train`)."""
     project, config = _load(params, set_)
     from fedpipe.cli.progress import RoundBar
-    from fedpipe.steps.chain import CHAIN_NAME, LINEAGE
-    from fedpipe.steps.data import load_data
-    from fedpipe.steps.resume import run_of_stage
-    from fedpipe.steps.run_state import FINISHED, running
-    from fedpipe.steps.sample import sample_clients
-    from fedpipe.steps.summary import new_run_name
-    from fedpipe.steps.train import train as train_step
+    from fedpipe.pipeline.resume import run_of_stage
+    from fedpipe.pipeline.sample_clients import sample_clients
+    from fedpipe.pipeline.train import train as train_step
+    from fedpipe.runs.provenance import CHAIN_NAME, LINEAGE
+    from fedpipe.runs.shards import load_data
+    from fedpipe.runs.state import FINISHED, running
+    from fedpipe.runs.summary import new_run_name
 
     name = new_run_name()
     data = load_data(config, project)
@@ -103,11 +103,11 @@ def evaluate(
 ) -> None:
     """Evaluate the weights in outputs/train, complete their MLflow run (DVC's stage `evaluate`)."""
     project, config = _load(params, set_)
-    from fedpipe.steps.data import load_data
-    from fedpipe.steps.evaluate import evaluate as evaluate_step
-    from fedpipe.steps.parts import INCOMPLETE_EXIT_CODE
-    from fedpipe.steps.record import read_trained, record
-    from fedpipe.steps.run_state import read_state
+    from fedpipe.pipeline.evaluate import evaluate as evaluate_step
+    from fedpipe.pipeline.record import read_trained, record
+    from fedpipe.runs.parts import INCOMPLETE_EXIT_CODE
+    from fedpipe.runs.shards import load_data
+    from fedpipe.runs.state import read_state
 
     data = load_data(config, project)
     trained = read_trained(project.outputs / "train")

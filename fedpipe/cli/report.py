@@ -27,8 +27,8 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Write one self-contained HTML file about a run; of several, side by side, what differs in their settings first."""
-    from fedpipe.steps.project import find_project
-    from fedpipe.steps.report import report as report_step
+    from fedpipe.project.paths import find_project
+    from fedpipe.report.write import report as report_step
 
     written = report_step(find_project(Path.cwd()), runs, out.resolve() if out else None)
     if open_:

@@ -13,8 +13,8 @@ from fedpipe.cli.interrupted import stoppable
 from fedpipe.cli.options import Json, Quiet
 
 if TYPE_CHECKING:
-    from fedpipe.steps.project import Project
-    from fedpipe.steps.run_state import RunState
+    from fedpipe.project.paths import Project
+    from fedpipe.runs.state import RunState
 
 
 def resume(
@@ -44,9 +44,9 @@ def resume(
 ) -> None:
     """Go on with a run that was interrupted, from its last checkpoint; the result is that of a run without interruption."""
     start = time.perf_counter()
-    from fedpipe.steps.project import find_project
-    from fedpipe.steps.resume import find_interrupted, own_params
-    from fedpipe.steps.run_state import refuse_changes, settings_now
+    from fedpipe.pipeline.resume import find_interrupted, own_params
+    from fedpipe.project.paths import find_project
+    from fedpipe.runs.state import refuse_changes, settings_now
 
     project = find_project(Path.cwd())
     state = find_interrupted(project, run_id)
@@ -79,7 +79,7 @@ def resume(
         machines = [] if remote == ["none"] else remote
     from fedpipe.cli.progress import RoundBar
     from fedpipe.cli.run import quiet_prefect
-    from flows.launch import launch
+    from fedpipe.launch.train import launch
 
     quiet_prefect()
     with (
@@ -107,8 +107,8 @@ def record(
     quiet: Quiet = False,
 ) -> None:
     """Evaluate and record a finished run again: makes the pictures, tables, model or uploads that failed when it finished."""
-    from fedpipe.steps.project import find_project
-    from fedpipe.steps.resume import find_trained
+    from fedpipe.pipeline.resume import find_trained
+    from fedpipe.project.paths import find_project
 
     project = find_project(Path.cwd())
     state = find_trained(project, run)
@@ -123,7 +123,7 @@ def record(
 
 def show_recorded(project: "Project", state: "RunState", as_json: bool, quiet: bool) -> None:
     """Record a finished run again and print its summary; exit with code 3 if parts are still missing."""
-    from fedpipe.steps.resume import record_again
+    from fedpipe.pipeline.resume import record_again
 
     with contextlib.redirect_stdout(sys.stderr):
         summary = record_again(project, state)
@@ -134,7 +134,7 @@ def tell(project: "Project", summary: "dict[str, Any]", as_json: bool, quiet: bo
     """Print the summary of a finished run and note that it was printed; exit with code 3 if parts of the run are missing."""
     from fedpipe.cli.progress import show_summary
     from fedpipe.cli.run import exit_if_incomplete
-    from fedpipe.steps.run_state import mark_told
+    from fedpipe.runs.state import mark_told
 
     if as_json:
         print(json.dumps(summary), flush=True)
@@ -146,8 +146,8 @@ def tell(project: "Project", summary: "dict[str, Any]", as_json: bool, quiet: bo
 
 def sync(as_json: Json = False, quiet: Quiet = False) -> None:
     """Send to MLflow what runs of this project could not send while the store was away."""
-    from fedpipe.steps.project import find_project
-    from fedpipe.steps.resume import send_journals
+    from fedpipe.pipeline.resume import send_journals
+    from fedpipe.project.paths import find_project
 
     sent = send_journals(find_project(Path.cwd()))
     if as_json:

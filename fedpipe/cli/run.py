@@ -15,7 +15,7 @@ from fedpipe.cli.interrupted import again, stoppable
 from fedpipe.cli.options import Json, Overrides, ParamsFile, Quiet
 
 if TYPE_CHECKING:
-    from fedpipe.steps.project import Project
+    from fedpipe.project.paths import Project
 
 
 def quiet_prefect() -> None:
@@ -35,8 +35,8 @@ def run(
 ) -> None:
     """Run one federated training: data, cohorts, rounds, evaluation, record."""
     start = time.perf_counter()
-    from fedpipe.steps.project import find_project
-    from fedpipe.steps.run_state import mark_told
+    from fedpipe.project.paths import find_project
+    from fedpipe.runs.state import mark_told
 
     project = find_project(Path.cwd())
     summary = train_here(
@@ -81,12 +81,12 @@ def train_here(
     start = time.perf_counter() if start is None else start
     from fedpipe.cli.progress import RoundBar, show_summary, show_timings
     from fedpipe.config import load_config
-    from fedpipe.steps.run_state import mark_told
+    from fedpipe.runs.state import mark_told
 
     config = load_config(params, overrides)
     quiet_prefect()
     from fedpipe.data.download import watched
-    from flows.launch import Timings, launch
+    from fedpipe.launch.train import Timings, launch
 
     spent = Timings()
     # Whatever a library prints goes to stderr: stdout carries the result alone.
@@ -120,7 +120,7 @@ def train_here(
 
 def exit_if_incomplete(summary: "Mapping[str, Any]") -> None:
     """Exit with code 3 if parts of the run are missing."""
-    from fedpipe.steps.parts import INCOMPLETE_EXIT_CODE
+    from fedpipe.runs.parts import INCOMPLETE_EXIT_CODE
 
     if summary["incomplete"]:
         raise typer.Exit(INCOMPLETE_EXIT_CODE)

@@ -30,7 +30,7 @@ def ui(
     ] = "127.0.0.1",
 ) -> None:
     """Serve the pages of this project's runs, the MLflow UI, until Ctrl-C."""
-    from fedpipe.steps.project import find_project
+    from fedpipe.project.paths import find_project
     from fedpipe.tracking.store import tracking_uri
     from fedpipe.tracking.ui import ui_command, ui_environment
     from fedpipe.tracking.ui_address import free_ui_port, note_ui
@@ -53,14 +53,14 @@ def ui(
 
 def serve() -> None:
     """Serve the training deployment from this process: runs started in Prefect's UI or API execute here."""
-    from fedpipe.steps.project import find_project
+    from fedpipe.project.paths import find_project
 
     project = find_project(Path.cwd())
     os.chdir(project.root)
-    from flows.home import use_writable_home
+    from fedpipe.orchestration.home import use_writable_home
 
     use_writable_home(project)
-    from flows.serve import serve_deployments
+    from fedpipe.launch.serve import serve_deployments
 
     serve_deployments()
 
@@ -77,13 +77,13 @@ def pool(
     as_json: Json = False,
 ) -> None:
     """Make the work pool of prefect.yaml, or set how many of its runs go on at a time, on all workers together."""
-    from fedpipe.steps.project import find_project
+    from fedpipe.project.paths import find_project
 
     project = find_project(Path.cwd())
-    from flows.home import use_writable_home
+    from fedpipe.orchestration.home import use_writable_home
 
     use_writable_home(project)
-    from flows.pool import set_up_pool
+    from fedpipe.orchestration.work_pool import set_up_pool
 
     found = set_up_pool(project, at_a_time)
     if as_json:

@@ -49,8 +49,8 @@ def copy(
     as_json: Json = False,
 ) -> None:
     """Copy all runs, files and models, ids and all, to a team's store. The source stays; a second time checks what is there."""
-    from fedpipe.steps.project import find_project
-    from fedpipe.tracking.copying import copy_store
+    from fedpipe.project.paths import find_project
+    from fedpipe.tracking.migrate.migrate import copy_store
 
     project = find_project(Path.cwd())
     done = copy_store(

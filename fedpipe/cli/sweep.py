@@ -48,15 +48,15 @@ def sweep(
     """Search for settings: train with many, judged by validation examples. The same command goes on with a sweep that was interrupted."""
     from fedpipe.cli.output import doubts
     from fedpipe.cli.run import quiet_prefect
-    from fedpipe.steps.parts import INCOMPLETE_EXIT_CODE
-    from fedpipe.steps.project import find_project
-    from fedpipe.steps.sweep import load
+    from fedpipe.project.paths import find_project
+    from fedpipe.runs.parts import INCOMPLETE_EXIT_CODE
+    from fedpipe.sweep.sweep import load
 
     project = find_project(Path.cwd())
     path = file.resolve()
     load(project, path, set_ or ())  # before anything is started
     quiet_prefect()
-    from flows.launch_sweep import launch_sweep
+    from fedpipe.launch.sweep import launch_sweep
 
     with (
         stoppable(f"Continue with: {again()}"),
@@ -93,8 +93,8 @@ def sweep_child(
     line: Annotated[int, typer.Option("--line", help="Descriptor of the socket to the sweep.")],
 ) -> None:
     """Run one child of a sweep; `fedpipe sweep` starts it."""
-    from fedpipe.steps.project import find_project
-    from fedpipe.steps.sweep_child import run_child
+    from fedpipe.project.paths import find_project
+    from fedpipe.sweep.trial import run_child
 
     run_child(find_project(Path.cwd()), folder, line)
 
@@ -178,7 +178,7 @@ class SweepBars:
 def show_sweep(summary: dict[str, Any]) -> None:
     """Print the table of children, the best first, and where the best one's settings are."""
     from fedpipe.cli.output import print_table
-    from fedpipe.report.axis import ABSENT
+    from fedpipe.tables.sweep import ABSENT
 
     keys = summary["keys"]
     columns = ("child", "state", summary["metric"], *keys)

@@ -32,11 +32,11 @@ def worker(
     """Compute for runs on other machines, behind mutual TLS, until Ctrl-C; run it in a clone of the run's project."""
     if context.invoked_subcommand is not None:
         return
+    from fedpipe.cluster.worker_server import WorkerServer
     from fedpipe.config import load_config
     from fedpipe.config.remote import split_address
     from fedpipe.errors import ConfigError
-    from fedpipe.steps.project import find_project
-    from fedpipe.steps.worker_server import WorkerServer
+    from fedpipe.project.paths import find_project
 
     project = find_project(Path.cwd())
     runtime = load_config(project.params).runtime
@@ -79,7 +79,7 @@ def certs(
     ] = 30,
 ) -> None:
     """Make a private CA, a certificate for workers and one for runners. Nothing is overwritten."""
-    from fedpipe.steps.certs import make_certificates
+    from fedpipe.cluster.certificates import make_certificates
 
     made = make_certificates(
         folder, [host.strip() for host in hosts.split(",") if host.strip()], days

@@ -1,7 +1,7 @@
 """The named algorithms: where each is, and which settings it reads. A new algorithm joins with an entry here.
 
 The table is light, so that a params file is checked before TensorFlow is imported; the files that it names are imported when a run
-needs them (`fedpipe.algorithms.registry`). A user's own, `mypackage.module:build`, needs no entry: every setting is taken.
+needs them (`fedpipe.algorithms.catalog`). A user's own, `mypackage.module:build`, needs no entry: every setting is taken.
 """
 
 from dataclasses import dataclass

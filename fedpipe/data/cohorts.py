@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 
 from fedpipe.config.cohort import CohortConfig
+from fedpipe.data.participation import availability, clients_to_ask, is_simulated, turn_out
 from fedpipe.data.samplers import ask
-from fedpipe.data.turnout import availability, clients_to_ask, is_simulated, turn_out
 from fedpipe.errors import PlanError, shorten
 from fedpipe.types import CohortPlan
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.errors import DataError
-from fedpipe.locks import file_lock
 from fedpipe.redact import hide
+from fedpipe.system.locks import file_lock
 
 if TYPE_CHECKING:
     from requests import Response

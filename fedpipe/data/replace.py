@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fedpipe.locks import file_lock
+from fedpipe.system.locks import file_lock
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2

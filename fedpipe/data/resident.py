@@ -28,7 +28,7 @@ import numpy as np
 from fedpipe.data.manifest import Manifest
 from fedpipe.data.population import Population
 from fedpipe.errors import DataError, EnvironmentProblem
-from fedpipe.newfile import new_file
+from fedpipe.system.new_files import new_file
 from fedpipe.types import Examples
 
 _LAYOUT = "fedpipe-resident-1"

@@ -20,7 +20,7 @@ from fedpipe.data.download import (
     verify_cached,
 )
 from fedpipe.errors import DataError
-from fedpipe.locks import file_lock
+from fedpipe.system.locks import file_lock
 
 BASE_URL = "https://storage.googleapis.com/tff-datasets-public"
 """Where TFF 0.87 downloads from. It publishes neither lengths nor checksums."""

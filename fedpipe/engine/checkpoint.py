@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedpipe.errors import CheckpointError
-from fedpipe.newfile import new_file
+from fedpipe.system.new_files import new_file
 from fedpipe.types import PerClient, RoundReport, best_by
 
 SCHEMA = "checkpoint-1"

@@ -8,18 +8,11 @@ The exceptions subclass `grpc.RpcError` because of what TFF does with errors: it
 itself comes through; its retry takes `grpc.Call` alone, which these are not. `runtime.py` turns them into `WorkerError`.
 """
 
-import re
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import grpc
-
-if TYPE_CHECKING:
-    from fedpipe.engine.machine import Machine
-
-
-_BROKEN = re.compile(r"stream removed|rst_stream", re.IGNORECASE)
 
 
 class WorkerFault(grpc.RpcError):  # type: ignore[misc]  # grpc ships no types
@@ -42,6 +35,19 @@ class Watched(Protocol):
 
     def how_it_ended(self) -> str:
         """Return how it ended, if it did."""
+
+
+class CallGuard(Protocol):
+    """Takes the place of a gRPC channel for TFF's stub, with one deadline for all calls of a round.
+
+    Attributes:
+        deadline: end of the current round in `time.monotonic()` seconds; None between rounds.
+    """
+
+    deadline: float | None
+
+    def unary_unary(self, method: str, *serializers: Any, **named: Any) -> Callable[[Any], Any]:
+        """Return what makes one kind of call, as `grpc.Channel.unary_unary`."""
 
 
 class Guard:
@@ -93,53 +99,6 @@ class Guard:
                     case grpc.StatusCode.DEADLINE_EXCEEDED:
                         raise RoundTimeout(
                             f"the TFF worker did not answer {method.rsplit('/', 1)[-1]}"
-                        ) from err
-                raise
-
-        return guarded
-
-
-class MachineGuard:
-    """Watches the calls to a machine, as `Guard` those to a worker; each with what is left of the round's time."""
-
-    def __init__(self, machine: "Machine", channel: grpc.Channel) -> None:
-        """Watch the calls through `channel` to `machine`."""
-        self.deadline: float | None = None
-        self._machine, self._channel = machine, channel
-
-    def subscribe(
-        self, callback: Callable[[Any], None], try_to_connect: bool | None = None
-    ) -> None:
-        """Never call back, as `Guard.subscribe`."""
-
-    def unary_unary(self, method: str, *serializers: Any, **named: Any) -> Callable[[Any], Any]:
-        """Return what makes one kind of call, as `Guard.unary_unary`."""
-        call = self._channel.unary_unary(method, *serializers, **named)
-
-        def guarded(request: Any) -> Any:
-            left = None if self.deadline is None else self.deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise RoundTimeout("the round's time was over")
-            try:
-                return call(request, timeout=left)
-            except ValueError as err:  # a closed channel: the machine was given up meanwhile
-                raise WorkerLost(self._machine.reason or str(err)) from err
-            except grpc.RpcError as err:
-                match err.code():
-                    case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
-                        raise WorkerLost(
-                            self._machine.reason or f"its connection broke ({err.details()})"
-                        ) from err
-                    # What gRPC calls a connection that breaks in the middle of an answer.
-                    case grpc.StatusCode.UNKNOWN | grpc.StatusCode.INTERNAL if _BROKEN.search(
-                        err.details() or ""
-                    ):
-                        raise WorkerLost(
-                            self._machine.reason or f"its connection broke ({err.details()})"
-                        ) from err
-                    case grpc.StatusCode.DEADLINE_EXCEEDED:
-                        raise RoundTimeout(
-                            f"it did not answer {method.rsplit('/', 1)[-1]}"
                         ) from err
                 raise
 

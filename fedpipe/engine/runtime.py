@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fedpipe.config.schema import RuntimeConfig
     from fedpipe.engine.context import WorkersContext
     from fedpipe.engine.guard import Guard, WorkerFault
-    from fedpipe.engine.machines import Machines
+    from fedpipe.engine.remote.machines import Machines
 
 Result = TypeVar("Result")
 
@@ -229,7 +229,7 @@ class Runtime:
 
         if self._machines is None:
             return WorkersContext(guards)
-        from fedpipe.engine.remote_context import RemoteContext
+        from fedpipe.engine.remote.context import RemoteContext
 
         self._machines.connect()
         return RemoteContext(guards, self._machines)

@@ -21,7 +21,7 @@ from tensorflow_federated.proto.v0 import array_pb2, computation_pb2, executor_p
 from tensorflow_federated.python.common_libs import tracing
 from tensorflow_federated.python.core.impl.types import dtype_utils, type_serialization
 
-from fedpipe.engine.guard import Guard, MachineGuard
+from fedpipe.engine.guard import CallGuard
 
 KEPT_COMPUTATIONS = 64
 _DISPOSE_AT = 20
@@ -35,7 +35,7 @@ tracing.set_tracing_providers([])
 class RemoteCalls:
     """Calls computations on one worker, for one number of clients."""
 
-    def __init__(self, guard: Guard | MachineGuard, clients: int) -> None:
+    def __init__(self, guard: CallGuard, clients: int) -> None:
         """Open an executor of the worker. Raises what the guard does."""
         self._stub, self._sent = (
             tff.framework.RemoteExecutorGrpcStub(guard),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fedpipe.errors import ModelError
-from fedpipe.newfile import new_file
+from fedpipe.system.new_files import new_file
 from fedpipe.types import Weights, weights_sha256
 
 _KEY = "fedpipe"

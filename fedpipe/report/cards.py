@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fedpipe.report import charts
-from fedpipe.report.axis import words
+from fedpipe.figures import charts
+from fedpipe.figures.axis import words
+from fedpipe.figures.svg import Chart, number
 from fedpipe.report.facts import RunFacts, Sweep
-from fedpipe.report.svg import Chart, number
 
 _ROWS = 100
 """Rounds in the table of rounds, at most."""

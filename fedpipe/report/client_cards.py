@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from fedpipe.report import charts, grids
+from fedpipe.figures import charts, grids
+from fedpipe.figures.mistakes import EACH, PAIRS
+from fedpipe.figures.png import data_uri, png
 from fedpipe.report.facts import ClientAccuracy, RunFacts
-from fedpipe.report.mistakes import EACH, PAIRS
-from fedpipe.report.png import data_uri, png
 from fedpipe.tracking.participation import REPORTED, spans, totals
 
 _LISTED = 10

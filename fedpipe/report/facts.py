@@ -1,13 +1,13 @@
-"""What a report is told of a run. Values alone: where they come from is the business of `steps/report_facts.py`."""
+"""What a report is told of a run. Values alone: where they come from is the business of `report/gather.py`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fedpipe.figures.mistakes import Mistake
 from fedpipe.models.confusion import Confusion
-from fedpipe.report.mistakes import Mistake
-from fedpipe.report.population_table import PopulationTable
-from fedpipe.report.tables import Row
+from fedpipe.tables.population import PopulationTable
+from fedpipe.tables.tables import Row
 from fedpipe.tracking.participation import ClientRound
 
 ROUNDS, ACCURACIES, CONFUSION, MISTAKES = (
@@ -70,7 +70,7 @@ class RunFacts:
         start_ms, end_ms: milliseconds since 1970; no end while it is going on.
         url: its page in the MLflow UI.
         params, tags, metrics: MLflow's; of metrics the last values.
-        chain: as `steps.lineage.run_lineage` gives it.
+        chain: as `lineage.queries.run_lineage` gives it.
         rounds: a row a round.
         accuracies: a row a client; None if not known, as all below.
         labels: names of the classes.

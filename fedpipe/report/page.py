@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fedpipe import __version__
-from fedpipe.report import cards, charts, client_cards, facts, sweep_cards
+from fedpipe.figures import charts
+from fedpipe.figures.svg import Chart
+from fedpipe.report import cards, client_cards, facts, sweep_cards
 from fedpipe.report.facts import RunFacts, differing
-from fedpipe.report.svg import Chart
 
 _ID = 8
 

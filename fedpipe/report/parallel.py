@@ -1,8 +1,9 @@
 """The picture of a sweep: each child a line across the settings that were searched, to what it was judged by."""
 
-from fedpipe.report.axis import ABSENT, Axis, words
+from fedpipe.figures.axis import Axis, words
+from fedpipe.figures.svg import Chart, element, number, picture, short, text
 from fedpipe.report.facts import Sweep
-from fedpipe.report.svg import Chart, element, number, picture, short, text
+from fedpipe.tables.sweep import ABSENT
 
 _LEFT, _TOP, _HEIGHT = 70.0, 34.0, 250.0
 _WIDEST, _GAPS = 820.0, (110.0, 230.0)

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from fedpipe.report.axis import ABSENT, words
+from fedpipe.figures.axis import words
+from fedpipe.figures.svg import number
 from fedpipe.report.facts import RunFacts
 from fedpipe.report.parallel import parallel_coordinates
-from fedpipe.report.svg import number
+from fedpipe.tables.sweep import ABSENT
 
 _ROWS = 200
 """Children in the table, at most."""

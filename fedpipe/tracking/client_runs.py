@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.errors import TrackingError
-from fedpipe.locks import file_lock
+from fedpipe.system.locks import file_lock
 from fedpipe.tracking.artifacts import read_artifact
 from fedpipe.tracking.lookup import experiment_ids, pages
 from fedpipe.tracking.participation import (
@@ -58,7 +58,7 @@ class ClientRun:
         run_id: the run.
         name, status, start_time: of the run; the time in milliseconds since 1970.
         source: `recorded`, or `plan` where the run left no table and the plan up to its last round has to do.
-        population: who the clients are (`steps.chain.population_key`); the same id of another population is another client.
+        population: who the clients are (`runs.provenance.population_key`); the same id of another population is another client.
         data: name of the data set; data_md5: its version.
         rounds: number of rounds in which it reported; spans: which.
         failed: number of rounds in which it was asked and did not report.

@@ -6,8 +6,8 @@ from importlib import metadata
 from pathlib import Path
 
 from fedpipe import __version__
-from fedpipe.git import GitError, run_git
-from fedpipe.resources import usable_cores
+from fedpipe.system.git import GitError, run_git
+from fedpipe.system.resources import usable_cores
 
 PACKAGES = ("tensorflow", "tensorflow-federated", "numpy", "mlflow", "prefect", "dvc")
 NO_COMMIT = "none"

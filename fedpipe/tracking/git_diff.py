@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from fedpipe.git import GitError, run_git
+from fedpipe.system.git import GitError, run_git
 
 MAX_BYTES = 10 * 2**20
 """Of changed files together, and of the patch: a data set beside the code is not a change of the code."""

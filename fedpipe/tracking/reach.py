@@ -19,8 +19,8 @@ from urllib.parse import unquote, urlsplit
 from filelock import Timeout
 
 from fedpipe.errors import TrackingError
-from fedpipe.locks import file_lock
 from fedpipe.redact import hide
+from fedpipe.system.locks import file_lock
 from fedpipe.tracking.addresses import why_no_mlflow
 
 DESCRIPTORS = "/proc/self/fd"

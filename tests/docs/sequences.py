@@ -29,7 +29,7 @@ from typing import Any
 from tests.services import program, wait_for
 
 ROOT = Path(__file__).parents[2]
-REPOSITORY = "https://git.example.org/fedpipe.git"
+REPOSITORY = "https://git.example.org/fedpipe.system.git"
 """The address that README names; git is told that it is the copy of this work tree."""
 PROGRAMS = (
     *("uv", "pip", "git", "cd", "cp", "export", "curl", "docker", "createdb", "set"),

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from fedpipe.algorithms.registry import build_algorithm
+from fedpipe.algorithms.catalog import build_algorithm
 from fedpipe.config import Config, load_config
 from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.config.schema import AggregatorConfig

@@ -21,7 +21,7 @@ NOT_RUN = [block for block in BLOCKS if block.not_run is not None]
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory, clone: Callable[..., Path]) -> Path:
     """The repository that a reader clones: this work tree as one commit."""
-    return clone(tmp_path_factory.mktemp("source") / "fedpipe.git")
+    return clone(tmp_path_factory.mktemp("source") / "fedpipe.system.git")
 
 
 @pytest.mark.parametrize(

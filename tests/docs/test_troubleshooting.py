@@ -8,7 +8,7 @@ from fedpipe.errors import FedpipeError
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
-MODULES = ("fedpipe.errors", "fedpipe.data.download", "fedpipe.engine.control")
+MODULES = ("fedpipe.errors", "fedpipe.data.download", "fedpipe.engine.remote.control")
 
 
 def classes(base: type[FedpipeError]) -> set[str]:

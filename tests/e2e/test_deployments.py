@@ -11,7 +11,7 @@ import yaml
 from mlflow import MlflowClient
 
 from fedpipe.config.algorithms import ALGORITHMS
-from flows.form import KEYS
+from fedpipe.orchestration.form import KEYS
 from tests.e2e.prefect_server import Server
 from tests.e2e.test_prefect import none_left
 from tests.e2e.test_prefect import server as server  # a server of this file's own

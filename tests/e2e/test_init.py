@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fedpipe.steps.dvc import stage_is_current
+from fedpipe.project.dvc import stage_is_current
 
 IDENTITY = {
     f"GIT_{who}_{what}": "t@example.org"

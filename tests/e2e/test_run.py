@@ -218,7 +218,7 @@ def test_module_runs_the_same_flow(trained: Trained) -> None:
     params = user.project / "params.yaml"
     text = params.read_text()
     params.write_text(text.replace("rounds: 15", "rounds: 2"))
-    summary = json.loads(user.run("python", "-m", "flows.train").stdout.splitlines()[-1])
+    summary = json.loads(user.run("python", "-m", "fedpipe.launch.train").stdout.splitlines()[-1])
     params.write_text(text)
     assert summary["rounds"] == 2
     assert summary["flow_run_id"]

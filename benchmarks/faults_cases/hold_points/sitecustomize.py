@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 
 POINTS = {
-    "fedpipe.steps.data": {"load_data": "load_data"},
-    "fedpipe.steps.train": {"train": "train"},
-    "fedpipe.steps.evaluate": {"evaluate": "evaluate"},
-    "fedpipe.steps.record": {"record": "record"},
-    "flows.run_log": {"result_line": "finished"},
-    "fedpipe.steps.run_state": {"mark_told": "told"},
-    "fedpipe.steps.recorder": {"Recorder.round_done": "done"},
+    "fedpipe.runs.shards": {"load_data": "load_data"},
+    "fedpipe.pipeline.train": {"train": "train"},
+    "fedpipe.pipeline.evaluate": {"evaluate": "evaluate"},
+    "fedpipe.pipeline.record": {"record": "record"},
+    "fedpipe.orchestration.run_log": {"result_line": "finished"},
+    "fedpipe.runs.state": {"mark_told": "told"},
+    "fedpipe.runs.recorder": {"Recorder.round_done": "done"},
     "fedpipe.engine.runtime": {"Runtime.call": "call"},
     "fedpipe.engine.checkpoint": {"os.replace": "checkpoint"},
     "fedpipe.tracking.journal": {"send": "send"},

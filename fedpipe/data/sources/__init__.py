@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from fedpipe.config import DataConfig
-from fedpipe.data.sources import mnist5k, own, shakespeare, tff_sets
+from fedpipe.data.sources import file_sources as own
+from fedpipe.data.sources import mnist5k, shakespeare, tff_sets
 from fedpipe.data.sources.base import Batch, PixelConvention, Source, SourceSummary
 from fedpipe.data.sources.custom import open_custom
 from fedpipe.data.sources.shape import with_feature_shape

@@ -19,7 +19,7 @@ from fedpipe.data.sources.checks import (
     row_name,
 )
 from fedpipe.errors import DataError
-from fedpipe.own_code import import_own, own_code
+from fedpipe.system.user_code import import_own, own_code
 
 _END = object()
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from fedpipe.algorithms.aggregation import Aggregation, mean
+from fedpipe.algorithms.catalog import load
 from fedpipe.algorithms.fedavg import FedAvg
 from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
 from fedpipe.algorithms.recipe import Recipe, Run, build_client_work
-from fedpipe.algorithms.registry import load
 from fedpipe.config import Config
 from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.data.resident import ResidentCache

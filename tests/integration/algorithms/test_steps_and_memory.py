@@ -242,13 +242,15 @@ def test_local_only_reports_what_the_models_do(
 def test_more_than_fits_into_a_message_is_refused(
     make: Any, mixed_clients: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("fedpipe.algorithms.memory.MESSAGE_BYTES", 300_000)  # softmax: 31,400 bytes
+    monkeypatch.setattr(
+        "fedpipe.algorithms.stateful_clients.MESSAGE_BYTES", 300_000
+    )  # softmax: 31,400 bytes
     make(name, mixed_clients, {"cohort": {"size": 9}})
     with pytest.raises(
         ConfigError, match=r"cohort\.size=10: .* 300000 bytes, which is 9 clients; found up to 10"
     ):
         make(name, mixed_clients, {"cohort": {"size": 10}})
-    monkeypatch.setattr("fedpipe.algorithms.memory.MESSAGE_BYTES", 4 * 31_400)
+    monkeypatch.setattr("fedpipe.algorithms.stateful_clients.MESSAGE_BYTES", 4 * 31_400)
     poisson = {"cohort": {"size": 1, "strategy": "poisson"}}  # may draw all five
     with pytest.raises(ConfigError, match="which is 4 clients; found up to 5"):
         make(name, mixed_clients, poisson)

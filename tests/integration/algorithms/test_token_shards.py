@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
+from fedpipe.algorithms.catalog import build_algorithm
 from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.optimizers import build_optimizer
-from fedpipe.algorithms.registry import build_algorithm
 from fedpipe.config import Config
 from fedpipe.data.population import Population
 from fedpipe.data.prepare import prepare_shards

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fedpipe.steps.checks import _worker
-from fedpipe.steps.project import Project
+from fedpipe.maintenance.machine_checks import _worker
+from fedpipe.project.paths import Project
 
 
 def namespaces_allowed() -> bool:
@@ -49,7 +49,7 @@ def test_doctor_says_that_the_worker_is_isolated(project: Path) -> None:
 def test_doctor_says_that_it_is_not(project: Path, wanted: str, ok: bool, needed: bool) -> None:
     set_isolation(project, wanted)
     code = (
-        "from pathlib import Path\nfrom fedpipe.steps.checks import _worker\nfrom fedpipe.steps.project import Project\n"
+        "from pathlib import Path\nfrom fedpipe.maintenance.machine_checks import _worker\nfrom fedpipe.project.paths import Project\n"
         f"worker, isolation = _worker(Project(Path({str(project)!r})))\n"
         "print(worker.ok, isolation.ok, isolation.needed, isolation.found, isolation.mend)"
     )

@@ -4,8 +4,8 @@ import pytest
 import tensorflow as tf
 
 from fedpipe.models import exports
+from fedpipe.models.catalog import MODELS
 from fedpipe.models.lstm import lstm
-from fedpipe.models.registry import MODELS
 from fedpipe.models.saved import SavedClassifier
 from fedpipe.tracking.model import classifier
 

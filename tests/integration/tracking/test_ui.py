@@ -127,7 +127,7 @@ def test_a_model_is_registered_and_fetched_through_a_server(server, tmp_path, mo
     from fedpipe.models.softmax import softmax
     from fedpipe.tracking.fetch import fetch_model
     from fedpipe.tracking.model import log_model
-    from fedpipe.tracking.registry import CHAMPION, champion_of, move_alias, register_version
+    from fedpipe.tracking.model_registry import CHAMPION, champion_of, move_alias, register_version
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     store = open_store(tmp_path, "over http")

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 POINTS = ROOT / "benchmarks" / "faults_cases" / "hold_points"
 PROGRAM = """
-from fedpipe.steps.recorder import Recorder
+from fedpipe.runs.recorder import Recorder
 from fedpipe.types import RoundReport
 from pathlib import Path
 import sys

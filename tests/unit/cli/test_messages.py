@@ -160,8 +160,8 @@ def test_outside_of_a_project(
 
 
 def test_a_run_is_found_by_the_beginning_of_its_id(here: Path) -> None:
-    from fedpipe.steps.project import Project
-    from fedpipe.steps.resume import run_named
-    from fedpipe.steps.run_state import all_states
+    from fedpipe.pipeline.resume import run_named
+    from fedpipe.project.paths import Project
+    from fedpipe.runs.state import all_states
 
     assert run_named(all_states(Project(here)), "ef99").name == "winter"

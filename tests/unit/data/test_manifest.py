@@ -9,7 +9,7 @@ from fedpipe.data.manifest import MANIFEST_NAME, read_manifest
 from fedpipe.data.prepare import prepare_shards
 from fedpipe.data.sources import SourceSummary
 from fedpipe.errors import DataError
-from fedpipe.steps.describe import understood_lines
+from fedpipe.pipeline.describe import understood_lines
 
 
 def change(folder: Path, **changes: Any) -> None:

@@ -268,8 +268,8 @@ def test_ten_thousand_classes_and_many_clients_take_the_memory_of_their_examples
 ) -> None:
     """A table of 500 clients and 10,000 classes would take 60 MB for the three splits, and its shares 40 MB more."""
     from fedpipe.data.skew import describe
-    from fedpipe.report.population_table import population_json
-    from fedpipe.steps.describe import label_names, write_tables
+    from fedpipe.pipeline.describe import label_names, write_tables
+    from fedpipe.tables.population import population_json
 
     def wide(*_: Any) -> Source:
         y = np.arange(10_000) * 7 % 10_000

@@ -20,7 +20,7 @@ from fedpipe.data.sources import SourceSummary, open_source
 from fedpipe.data.sources.row_numbers import DistinctNumbers
 from fedpipe.data.sources.tabular import open_features
 from fedpipe.errors import DataError
-from fedpipe.steps.describe import understood_lines
+from fedpipe.pipeline.describe import understood_lines
 
 HEADER = "client,label,a,b\n"
 ROWS = "".join(f"c{i % 3},{i % 2},{i * i},{i / 2}\n" for i in range(6))

@@ -3,10 +3,10 @@
 import numpy as np
 
 from fedpipe.data.skew import PopulationFigures
+from fedpipe.figures.mistakes import Mistake
 from fedpipe.models.confusion import Confusion
 from fedpipe.report.facts import ClientAccuracy, RunFacts
-from fedpipe.report.mistakes import Mistake
-from fedpipe.report.population_table import PopulationTable
+from fedpipe.tables.population import PopulationTable
 from fedpipe.tracking.participation import ClientRound
 
 HOSTILE = "<script>alert('x')</script>\"'&<img src=https://evil.example/x onerror=alert(1)>"

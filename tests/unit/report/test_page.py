@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedpipe.figures.mistakes import Mistake
 from fedpipe.report.facts import ClientAccuracy, Sweep
-from fedpipe.report.mistakes import Mistake
 from fedpipe.report.page import labels, render
-from fedpipe.report.population_table import PopulationTable
+from fedpipe.tables.population import PopulationTable
 from fedpipe.tracking.participation import ClientRound
 from tests.unit.report.reports import HOSTILE, confusion_of, run_facts
 

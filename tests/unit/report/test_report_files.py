@@ -10,11 +10,11 @@ from matplotlib.image import imread
 
 from fedpipe.data.label_counts import LabelCounts
 from fedpipe.data.skew import PopulationFigures
+from fedpipe.figures.mistakes import choose_mistakes, read_mistakes, write_mistakes
+from fedpipe.figures.png import png
 from fedpipe.models.evaluate import Predictions
-from fedpipe.report.mistakes import choose_mistakes, read_mistakes, write_mistakes
-from fedpipe.report.png import png
-from fedpipe.report.population_table import population_json, read_population
-from fedpipe.report.tables import confusion_counts_csv, confusion_csv, read_confusion
+from fedpipe.tables.population import population_json, read_population
+from fedpipe.tables.tables import confusion_counts_csv, confusion_csv, read_confusion
 from fedpipe.types import Examples
 from tests.unit.report.reports import confusion_of
 

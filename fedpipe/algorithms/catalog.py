@@ -1,0 +1,107 @@
+"""From `algorithm.name` to an algorithm: the named ones of `fedpipe.config.algorithms`, and a user's own. Imported when asked for."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from fedpipe.algorithms.base import Algorithm
+from fedpipe.config import Config
+from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.errors import ConfigError
+from fedpipe.models import ModelSpec
+from fedpipe.system.user_code import import_own, own_code
+
+
+def build_algorithm(
+    config: Config,
+    model: ModelSpec,
+    population: Any,
+    cache_dir: Path,
+    project: Path | None = None,
+    noise_key: bytes | None = None,
+) -> Algorithm:
+    """Return the algorithm `config.algorithm.name`, bound to its model and population.
+
+    Args:
+        config: the run's settings.
+        model: what is trained.
+        population: the clients and their training examples; each algorithm's module says what it asks of it.
+        cache_dir: folder for resident client files.
+        project: folder that is put on the path for an algorithm of the user's own.
+        noise_key: what a private run draws its noise from (`Run.noise_key`).
+
+    Raises:
+        ConfigError: the user's own cannot be imported, raises, or returns something else; or a setting does not go with the algorithm.
+    """
+    from fedpipe.algorithms.recipe import Run
+
+    run = Run(config, model, population, cache_dir, noise_key)
+    named = ALGORITHMS.get(config.algorithm.name)
+    if named:
+        return _finished(load(named.where)(run), config, population, cache_dir)
+    with own_code(f"algorithm.name={config.algorithm.name}", ConfigError, "building the algorithm"):
+        return _finished(_build_own(run, project), config, population, cache_dir)
+
+
+def _finished(built: Any, config: Config, population: Any, cache_dir: Path) -> Algorithm:
+    """Return the algorithm that a recipe describes, or the whole algorithm itself."""
+    from fedpipe.algorithms.recipe import Recipe
+
+    if config.privacy.on and not (isinstance(built, Recipe) and built.aggregation.private):
+        raise ConfigError(
+            f"algorithm.name={config.algorithm.name}: expected a Recipe with the aggregation of `averaging(run)`, which is what "
+            f"privacy.mechanism={config.privacy.mechanism} makes private, found another. Keep that part, or set privacy.mechanism=none."
+        )
+    if not isinstance(built, Recipe):
+        if config.runtime.remote:
+            raise ConfigError(
+                f"algorithm.name={config.algorithm.name}: expected a Recipe, whose clients can be spread over runtime.remote, "
+                "found a whole algorithm. Set runtime.remote: []."
+            )
+        return built  # type: ignore[no-any-return] # a whole algorithm
+    from fedpipe.data.resident import ResidentCache
+
+    cache = ResidentCache.of(population, cache_dir, config.runtime.cache_max_bytes)
+    if config.runtime.debug:
+        if built.algorithm is not None:
+            raise ConfigError(
+                f"runtime.debug=True is set but algorithm.name={config.algorithm.name} cannot run in this process. Remove it."
+            )
+        from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
+
+        return FedAvgInProcess(config, built.work, cache, built.server_optimizer)
+    from fedpipe.algorithms.fedavg import FedAvg
+
+    kind = built.algorithm or FedAvg
+    return kind(config, built.work, built.aggregation, cache, built.server_optimizer)
+
+
+def load(where: str) -> Any:
+    """Return the function that `module:function` names."""
+    module, _, name = where.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _build_own(run: Any, project: Path | None) -> Any:
+    """Return what the user's function returns: a `Recipe`, or an `Algorithm`. The contract: docs/algorithms.md."""
+    from fedpipe.algorithms.recipe import Recipe
+
+    name = run.config.algorithm.name
+    built = import_own(name, project, "algorithm.name", ConfigError)(run)
+    if isinstance(built, Recipe):
+        return built
+    missing = [
+        part
+        for part in ("info", "initialize", "expect", "next", "weights")
+        if not hasattr(built, part)
+    ]
+    if missing:
+        raise ConfigError(
+            f"algorithm.name={name}: expected a fedpipe.algorithms.recipe.Recipe or an Algorithm, found {type(built).__name__} "
+            f"without {', '.join(missing)}. See docs/algorithms.md."
+        )
+    if run.config.runtime.debug:
+        raise ConfigError(
+            f"runtime.debug=True is set but algorithm.name={name} is no Recipe and cannot run in this process. Remove it."
+        )
+    return built

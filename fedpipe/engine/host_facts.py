@@ -1,0 +1,61 @@
+"""What has to be the same on both sides of a run over several machines, and what decides the last bits. Imports no TensorFlow."""
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from fedpipe import __version__
+from fedpipe.system.resources import usable_cores
+
+PROTOCOL = 1
+"""Of the control connection and of resident files; another number is another way of speaking."""
+SAME = ("protocol", "fedpipe", "tensorflow", "tensorflow-federated")
+_VECTORS = ("sse4_2", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512", "amx")
+"""Beginnings of the CPU flags by which TensorFlow and oneDNN choose their kernels, and so the last bits."""
+
+
+def facts() -> dict[str, Any]:
+    """Return this side's: `protocol`, versions by package, `vectors` (the CPU's flags), `cores` that may be used."""
+    packages = {name: _version(name) for name in ("tensorflow", "tensorflow-federated")}
+    return {
+        "protocol": PROTOCOL,
+        "fedpipe": __version__,
+        **packages,
+        "vectors": _vectors(),
+        "cores": usable_cores(),
+    }
+
+
+def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """Return what must be the same and is not, with both values.
+
+    >>> differences({"fedpipe": "0.2"}, {"fedpipe": "0.1"})
+    ['fedpipe 0.2 here, 0.1 there']
+    """
+    return [
+        f"{name} {mine.get(name)} here, {theirs.get(name)} there"
+        for name in SAME
+        if mine.get(name) != theirs.get(name)
+    ]
+
+
+def other_vectors(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """Return the CPU flags that one side alone has: where there are some, the last bits may differ between the machines."""
+    return sorted(set(mine["vectors"]) ^ set(theirs["vectors"]))
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _vectors() -> list[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return []
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
+    return sorted({flag for flag in flags if flag.startswith(_VECTORS)})

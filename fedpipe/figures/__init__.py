@@ -1,0 +1,1 @@
+"""Drawings of a run, a population and a sweep."""

@@ -1,0 +1,1 @@
+"""Predictions of recorded models, and their export to other forms."""

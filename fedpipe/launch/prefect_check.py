@@ -1,0 +1,44 @@
+"""The check of Prefect for `fedpipe doctor`: the server that a run would use is started and ended, or reached."""
+
+import logging
+
+from fedpipe.maintenance.machine_checks import Check
+from fedpipe.orchestration.home import use_writable_home
+from fedpipe.project.paths import PREFECT_HOME, Project
+
+
+def check_prefect(project: Project) -> Check:
+    """Start Prefect's temporary server and end it, or ask the configured one; import the flow.
+
+    Raises:
+        EnvironmentProblem: it does not start or answer, with its reason.
+    """
+    use_writable_home(project)
+    project.private.mkdir(parents=True, exist_ok=True)
+    from prefect import __version__
+    from prefect.settings import PREFECT_API_URL
+
+    from fedpipe.orchestration.server import prefect_api
+
+    logging.getLogger("prefect").setLevel(logging.ERROR)
+    with prefect_api(
+        project.private / "prefect-server.log", project.private / PREFECT_HOME
+    ) as server:
+        import flows.train  # noqa: F401 - what a run imports
+
+        if server is None:
+            return Check(
+                "prefect server",
+                True,
+                True,
+                f"PREFECT_API_URL={PREFECT_API_URL.value()} answers",
+                "",
+            )
+        server.wait()
+    return Check(
+        "prefect server",
+        True,
+        True,
+        f"Prefect {__version__} starts and ends a server of its own",
+        "",
+    )

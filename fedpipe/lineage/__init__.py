@@ -1,0 +1,1 @@
+"""Questions asked after a run: where it comes from, who took part, whether it repeats."""

@@ -1,0 +1,1 @@
+"""Checks of this machine, the project and its data, and removal of files nobody needs."""

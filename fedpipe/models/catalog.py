@@ -1,0 +1,95 @@
+"""The named models, what features each takes, and a user's own."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fedpipe.config import Config
+from fedpipe.config.model import MODEL_NAMES
+from fedpipe.data.manifest import Manifest
+from fedpipe.errors import ModelError
+from fedpipe.models.cnn import cnn
+from fedpipe.models.cnn_dropout import cnn_dropout
+from fedpipe.models.lstm import lstm
+from fedpipe.models.mlp import mlp
+from fedpipe.models.resnet import resnet18_gn
+from fedpipe.models.softmax import softmax
+from fedpipe.models.spec import ModelSpec
+
+MODELS: dict[str, Callable[[tuple[int, ...], int], ModelSpec]] = {
+    "softmax": softmax,
+    "mlp": mlp,
+    "cnn": cnn,
+    "cnn_dropout": cnn_dropout,
+    "resnet18_gn": resnet18_gn,
+}
+"""By name; `lstm` has settings of its own."""
+
+
+def build_model(
+    config: Config, feature_shape: tuple[int, ...], num_classes: int, project: Path | None = None
+) -> ModelSpec:
+    """Return the model `config.model.name`, sized for the data's features and classes.
+
+    Args:
+        config: the settings under `model` are read.
+        feature_shape: of one example.
+        num_classes: number of labels.
+        project: folder in which a model of the user's own is looked for.
+
+    Raises:
+        ModelError: the model does not take such features; or the user's own cannot be imported, raises, or is not what it should be.
+    """
+    chosen = config.model
+    if chosen.name == "lstm":
+        return lstm(feature_shape, num_classes, chosen.tokens, chosen.positions)
+    if chosen.name in MODELS:
+        return MODELS[chosen.name](feature_shape, num_classes)
+    from fedpipe.models.user_model import build_own
+
+    return build_own(chosen.name, feature_shape, num_classes, project)
+
+
+def check_input(
+    config: Config,
+    manifest: Manifest,
+    project: Path | None = None,
+    highest_token: Callable[[], int] | None = None,
+) -> None:
+    """Return if the model can take the features that the shards hold; nothing is trained for that.
+
+    `highest_token`: gives the highest token of the examples; asked only where the model takes tokens, as it reads all of them.
+
+    Raises:
+        ModelError: it cannot; both sides are named.
+    """
+    name, shape = config.model.name, tuple(manifest.feature_shape)
+    takes: tuple[str, ...] = ("int32",) if name == "lstm" else ("uint8", "float32")
+    if name not in MODEL_NAMES:
+        takes = build_model(config, shape, manifest.num_classes, project).takes
+    tokens = "int32" in takes
+    if manifest.feature_dtype not in takes or (manifest.variable_length and not tokens):
+        kind = "sequences of up to" if manifest.variable_length else "features of shape"
+        wanted = "int32 tokens" if tokens else f"{' or '.join(takes)} features of one shape"
+        mend = (
+            "or set data.feature_dtype=int32 if these are tokens"
+            if tokens
+            else "or set data.feature_dtype if these are no tokens"
+        )
+        raise ModelError(
+            f"model.name={name}: expected {wanted}, data.source={manifest.source} has {manifest.feature_dtype} {kind} {list(shape)}. "
+            f"Choose a model that takes them, {mend}."
+        )
+    model = build_model(config, shape, manifest.num_classes, project)
+    if (
+        model.tokens is not None
+        and highest_token is not None
+        and (highest := highest_token()) >= model.tokens
+    ):
+        mend = (
+            f"Set model.tokens to {highest + 1} or more."
+            if name == "lstm"
+            else "Give the model more tokens."
+        )
+        raise ModelError(
+            f"model.name={name}: expected tokens from 0 to {model.tokens - 1}, data.source={manifest.source} has {highest}. {mend}"
+        )

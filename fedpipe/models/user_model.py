@@ -1,0 +1,197 @@
+"""A model of the user's own: `model.name: mypackage.module:function`. The contract: docs/models.md."""
+
+import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedpipe.errors import ModelError
+from fedpipe.models.spec import ModelSpec
+from fedpipe.system.user_code import import_own, own_code
+from fedpipe.types import Weights
+
+_TENSOR_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_./-]{0,199}")
+"""What TensorFlow takes as the name of a variable in a SavedModel."""
+_NO_VARIABLES = (
+    "expected logits to be a function of the weights alone, found that it {does} a tf.Variable{which}, as Keras layers do: it would not be "
+    "trained. Declare its tensors in tensor_names and initial_weights, and compute with tf operations (docs/models.md)."
+)
+
+
+class _VariableMade(Exception):
+    """The user's code made a variable."""
+
+
+def build_own(
+    name: str, feature_shape: tuple[int, ...], num_classes: int, project: Path | None = None
+) -> ModelSpec:
+    """Return what the user's function returns for these features and classes, once it is known to be a model.
+
+    Raises:
+        ModelError: it cannot be imported, raises, or returns something else; the cause is kept.
+    """
+    build = import_own(name, project, "model.name", ModelError)
+    where = f"model.name={name}"
+    with own_code(where, ModelError, "building the model"):
+        spec = build(feature_shape, num_classes)
+    if not isinstance(spec, ModelSpec):
+        kind = f"{type(spec).__module__}.{type(spec).__name__}"
+        keras = (
+            " A Keras model cannot be trained here: write its logits with tf operations (docs/models.md)."
+            if "keras" in kind
+            else ""
+        )
+        raise ModelError(
+            f"{where}: expected it to return a fedpipe.models.ModelSpec, found {kind.removeprefix('builtins.')}.{keras}"
+        )
+    if (tuple(spec.feature_shape), spec.num_classes) != (tuple(feature_shape), num_classes):
+        raise ModelError(
+            f"{where}: expected a model for features of shape {list(feature_shape)} and {num_classes} classes, found feature_shape="
+            f"{list(spec.feature_shape)} and num_classes={spec.num_classes}. Return the two that the function is given."
+        )
+    weights = _check_weights(where, spec)
+    _check_logits(where, spec, list(weights.values()))
+    return spec
+
+
+def _check_weights(where: str, spec: ModelSpec) -> Weights:
+    names = spec.tensor_names
+    if isinstance(names, str) or not names or not all(isinstance(name, str) for name in names):
+        raise ModelError(
+            f"{where}: expected tensor_names to be a tuple of at least one text, found {names!r}."
+        )
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ModelError(
+            f"{where}: expected each tensor name once, found {', '.join(twice)} more often. Rename one of them."
+        )
+    for name in names:
+        if not _TENSOR_NAME.fullmatch(name):
+            raise ModelError(
+                f"{where}: expected tensor names of 1 to 200 letters (A to Z), digits and . _ - /, beginning with a letter, a digit or a "
+                f"dot, as TensorFlow saves them, found {name!r:.80}. Rename it."
+            )
+    with own_code(where, ModelError, "making initial weights"):
+        first, again, other = (
+            spec.initial_weights(1),
+            spec.initial_weights(1),
+            spec.initial_weights(2),
+        )
+    if not isinstance(first, dict) or tuple(first) != tuple(names):
+        found = ", ".join(map(str, first)) if isinstance(first, dict) else type(first).__name__
+        raise ModelError(
+            f"{where}: expected initial weights to be a dict with the keys {', '.join(names)}, in this order, found {found}."
+        )
+    for name, value in first.items():
+        if not isinstance(value, np.ndarray):
+            raise ModelError(
+                f"{where}: expected initial weights to be NumPy arrays of float32, '{name}' is {type(value).__name__}. Write "
+                "np.asarray(value, np.float32)."
+            )
+        if value.dtype != np.float32:
+            raise ModelError(
+                f"{where}: expected initial weights of float32, '{name}' is {value.dtype}. Write .astype(np.float32)."
+            )
+        if not np.isfinite(value).all():
+            raise ModelError(
+                f"{where}: expected finite initial weights, '{name}' has NaN or infinity."
+            )
+        if not np.array_equal(value, again[name]):
+            raise ModelError(
+                f"{where}: expected the same initial weights for the same seed, '{name}' differs. Draw with "
+                "fedpipe.seeding.generator(seed, name)."
+            )
+        shape = np.shape(np.asarray(other.get(name)))
+        if shape != value.shape:
+            raise ModelError(
+                f"{where}: expected initial weights of one shape whatever the seed, '{name}' has {list(value.shape)} for seed 1 and "
+                f"{list(shape)} for seed 2."
+            )
+    return first
+
+
+def _check_logits(where: str, spec: ModelSpec, weights: list[Any]) -> None:
+    """Raise ModelError unless logits are what `ModelSpec` says, at once and in a graph, where they are trained and evaluated."""
+    import tensorflow as tf
+
+    tokens = "int32" in spec.takes
+    features = np.ones((2, *spec.feature_shape), np.int32 if tokens else np.float32)
+    _check_result(
+        where,
+        spec,
+        _without_variables(where, lambda: spec.logits(weights, tf.constant(features))),
+        "logits",
+    )
+    if spec.train_logits is not None:
+        train = spec.train_logits
+        seed = tf.constant([1, 1], tf.int64)
+        _check_result(
+            where,
+            spec,
+            _without_variables(where, lambda: train(weights, tf.constant(features), seed)),
+            "train_logits",
+        )
+
+    def in_a_graph(tensors: Sequence[Any], x: Any) -> Any:
+        return spec.logits(list(tensors), x)
+
+    sizes = [None] * features.ndim if tokens else [None, *spec.feature_shape]
+    specs = (
+        [tf.TensorSpec(tensor.shape, tf.float32) for tensor in weights],
+        tf.TensorSpec(sizes, features.dtype),
+    )
+    graph = _without_variables(
+        where, lambda: tf.function(in_a_graph, autograph=False).get_concrete_function(*specs)
+    )
+    if graph.variables:
+        names = ", ".join(
+            sorted(variable.name.partition(":")[0] for variable in graph.variables)[:3]
+        )
+        raise ModelError(f"{where}: {_NO_VARIABLES.format(does='reads', which=f' ({names})')}")
+
+
+def _without_variables(where: str, compute: Any) -> Any:
+    """Return `compute()`. Raises ModelError if it raises, or makes variables."""
+    import tensorflow as tf
+
+    def refuse(_next_creator: Any, **_kwargs: Any) -> Any:
+        raise _VariableMade
+
+    try:
+        with _own(where), tf.variable_creator_scope(refuse):
+            return compute()
+    except ModelError as err:
+        cause: BaseException | None = err
+        while cause is not None and not isinstance(cause, _VariableMade):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        raise ModelError(f"{where}: {_NO_VARIABLES.format(does='makes', which='')}") from err
+
+
+def _own(where: str) -> AbstractContextManager[None]:
+    return own_code(where, ModelError, "computing logits")
+
+
+def _check_result(where: str, spec: ModelSpec, result: Any, function: str) -> None:
+    import tensorflow as tf
+
+    with _own(where):
+        logits = tf.convert_to_tensor(result)
+    shape, dtype = tuple(logits.shape), logits.dtype
+    expected = (
+        (2, spec.num_classes)
+        if spec.targets is None
+        else (2, spec.feature_shape[0], spec.num_classes)
+    )
+    if shape != expected:
+        raise ModelError(
+            f"{where}: expected {function} of shape {list(expected)} for two examples, found {list(shape)}."
+        )
+    if dtype != tf.float32:
+        raise ModelError(
+            f"{where}: expected {function} of float32, found {dtype.name}. Write tf.cast(..., tf.float32)."
+        )

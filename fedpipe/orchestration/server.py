@@ -1,0 +1,287 @@
+"""Prefect's temporary server, started while TensorFlow loads.
+
+Where no Prefect API is configured, Prefect starts a server of its own at the first call and waits for it: seven seconds of
+another process. Started here first, it boots while this process imports. It is the same program with the same flags; it ends
+with this process, however that ends, and it listens on 127.0.0.1 alone.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import getproxies_environment
+
+from filelock import Timeout
+from pydantic import SecretStr
+
+from fedpipe.errors import EnvironmentProblem, program_error
+from fedpipe.orchestration.database import choose_database
+from fedpipe.system.locks import file_lock
+from fedpipe.tracking.addresses import address_problem, why_no_prefect
+
+_START_TIMEOUT_SECONDS = 120
+_STOP_TIMEOUT_SECONDS, _HURRY_SECONDS = 5, 1
+_PR_SET_PDEATHSIG = 1
+
+# What a server for one run in this process never does: schedules, deployments, clean-up of others' runs. They take start-up
+# time and write to the database meanwhile.
+_SERVICES_NOT_NEEDED = (
+    "CANCELLATION_CLEANUP",
+    "CLEANUP_RECONCILER",
+    "FOREMAN",
+    "LATE_RUNS",
+    "PAUSE_EXPIRATIONS",
+    "REPOSSESSOR",
+    "SCHEDULER",
+    "TRIGGERS",
+)
+
+LOCAL_UI = "http://127.0.0.1:4200"
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process when the thread that started it ends: the main thread, so the whole run."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+class _FirstStart:
+    """Lets one server at a time make the tables of Prefect's database, which all of a user's servers share: two at once fail.
+
+    Held from the start of a server until it answers; afterwards, and for later versions that have been here, nobody waits.
+    """
+
+    def __init__(self, home: Path | None) -> None:
+        from prefect import __version__
+
+        self._stack = ExitStack()
+        self._locked = False
+        self._mark = home / f".fedpipe-tables-{__version__}" if home is not None else None
+        if home is None or self._done(
+            home
+        ):  # None: a database that the user named, whose own locks must do
+            return
+        with suppress(OSError, Timeout):  # a home that cannot be written: Prefect says so itself
+            self._stack.enter_context(
+                file_lock(home / ".fedpipe-tables.lock", _START_TIMEOUT_SECONDS)
+            )
+            self._locked = not self._done(home)
+            if not self._locked:
+                self._stack.close()
+
+    def _done(self, home: Path) -> bool:
+        return self._mark is not None and self._mark.exists() and (home / "prefect.db").exists()
+
+    def over(self, done: bool) -> None:
+        """Let others start; if `done`, they need not wait any more."""
+        if self._locked and self._mark is not None:
+            self._locked = False
+            with suppress(OSError):
+                if done:
+                    self._mark.touch()
+            self._stack.close()
+
+
+class TemporaryServer:
+    """A Prefect server process that is on its way."""
+
+    def __init__(self, log_path: Path, own_folder: Path) -> None:
+        """Start it; `wait` says when it answers.
+
+        Args:
+            log_path: file for its output.
+            own_folder: folder for a database of its own, made if the user's cannot be used.
+        """
+        import prefect
+        from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
+
+        self._log_path = log_path
+        url = PREFECT_API_DATABASE_CONNECTION_URL.value()
+        text = str(url.get_secret_value() if isinstance(url, SecretStr) else url)
+        database = choose_database(Path(PREFECT_HOME.value()), text, own_folder)
+        self._first = _FirstStart(database.folder)
+        self._port = _free_port()
+        self.api_url = f"http://127.0.0.1:{self._port}/api"
+        environment = os.environ | {
+            "PREFECT_UI_ENABLED": "0",
+            "PREFECT__SERVER_EPHEMERAL": "1",
+            "PREFECT__SERVER_FINAL": "1",
+        }
+        environment |= {
+            f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false"
+            for service in _SERVICES_NOT_NEEDED
+        }
+        environment.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+        environment |= database.variables
+        environment["PYTHONSAFEPATH"] = (
+            "1"  # no file of the user's is imported in the place of a module; -P is for this process alone
+        )
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "uvicorn",
+            "--app-dir",
+            str(Path(prefect.__file__).parent.parent),
+        ]
+        command += [
+            "--factory",
+            "prefect.server.api.server:create_app",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self._port),
+        ]
+        command += ["--log-level", "error", "--lifespan", "on"]
+        with log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                cwd=database.folder,
+                preexec_fn=_end_with_parent,
+                start_new_session=True,  # a signal to our group (Ctrl-C, `timeout`) is ours to handle: the flow's end needs the server
+            )
+
+    def wait(self) -> None:
+        """Return when the server answers. Raises EnvironmentProblem if it ends or does not answer in time."""
+        limit = time.monotonic() + _START_TIMEOUT_SECONDS
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        while time.monotonic() < limit and self._process.poll() is None:
+            try:
+                with opener.open(f"{self.api_url}/health", timeout=5):
+                    self._first.over(done=True)
+                    return
+            except (URLError, OSError):
+                time.sleep(0.05)
+        self._first.over(done=False)
+        code = self._process.poll()
+        ended = (
+            f"it did not answer within {_START_TIMEOUT_SECONDS} s"
+            if code is None
+            else f"it ended with exit code {code}"
+        )
+        reason = program_error(self._log_path.read_text(encoding="utf-8", errors="replace"), 300)
+        raise EnvironmentProblem(
+            f"Prefect's temporary server did not start: {ended}{f': {reason}' if reason else ' and gave no reason'}. Its log: "
+            f"{self._log_path}. Set PREFECT_HOME to an empty folder to start with a new database, or PREFECT_API_URL to a server."
+        )
+
+    def close(self, hurry: bool = False) -> None:
+        """End the server, once it has what Prefect's client still holds back; returns when it is gone.
+
+        In a hurry it is killed, which its database bears: a run that was told to end has ten seconds for all of it.
+        """
+        if not hurry:
+            send_what_is_held_back(_STOP_TIMEOUT_SECONDS)
+        self._first.over(done=False)
+        if hurry:
+            self._process.kill()
+        else:
+            self._process.terminate()
+        try:
+            self._process.wait(_STOP_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def send_what_is_held_back(seconds: float) -> None:
+    """Wait for the threads that send Prefect's events and log lines, at most so long for each.
+
+    Task runs reach the server as events: without this the last of them would be lost.
+    """
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for sender in (EventsWorker, APILogWorker):
+        sender.drain_all(timeout=seconds)
+
+
+@contextmanager
+def prefect_api(log_path: Path, own_folder: Path) -> Iterator[TemporaryServer | None]:
+    """Point Prefect at an API for the block: the configured one, or else a temporary server, which is given to wait for.
+
+    `own_folder`: for a database of the temporary server's own, should it need one.
+
+    Raises:
+        EnvironmentProblem: the configured one does not answer.
+    """
+    from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
+
+    url = PREFECT_API_URL.value()
+    if url:
+        require_server(url)
+        try:
+            yield None
+        except BaseException as err:
+            send_what_is_held_back(
+                _STOP_TIMEOUT_SECONDS if isinstance(err, Exception) else _HURRY_SECONDS
+            )
+            raise
+        return
+    _reach_this_machine_directly()
+    server = TemporaryServer(log_path, own_folder)
+    try:
+        # Its pages are those that `prefect server start` shows of the same database.
+        with temporary_settings({PREFECT_API_URL: server.api_url, PREFECT_UI_URL: LOCAL_UI}):
+            yield server
+    except BaseException as err:
+        server.close(hurry=not isinstance(err, Exception))
+        raise
+    server.close()
+
+
+def require_server(url: str) -> None:
+    """Ask the configured server whether it is there and Prefect's: now, and not after TensorFlow's import.
+
+    Raises:
+        EnvironmentProblem: it is not.
+    """
+    from prefect.client.base import ServerType
+    from prefect.client.orchestration import get_client
+
+    if problem := address_problem("PREFECT_API_URL", url, "http://127.0.0.1:4200/api"):
+        raise EnvironmentProblem(problem)
+    client = get_client(sync_client=True)
+    reason: object = client.api_healthcheck()
+    if (
+        reason is None and client.server_type is ServerType.SERVER
+    ):  # a page of something else answers too
+        try:
+            client.api_version()
+        except Exception as err:
+            reason = f"what answers is not Prefect's API ({type(err).__name__})"
+    if reason is not None:
+        raise EnvironmentProblem(why_no_prefect(url) or _not_there(url, reason))
+
+
+def _not_there(url: str, reason: object) -> str:
+    text = " ".join(str(reason).split()) or type(reason).__name__
+    return (
+        f"PREFECT_API_URL={url}: expected a Prefect server, but it does not answer: {text}. Start it with "
+        "`uv run prefect server start`, or unset PREFECT_API_URL: `fedpipe run` then has a server of its own."
+    )
+
+
+def _reach_this_machine_directly() -> None:
+    """Except 127.0.0.1 from the proxy that the environment names, if any: Prefect's clients would ask it for the temporary server."""
+    proxies = getproxies_environment()
+    if proxies:
+        exceptions = [*filter(None, proxies.get("no", "").split(",")), "127.0.0.1"]
+        os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(dict.fromkeys(exceptions))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

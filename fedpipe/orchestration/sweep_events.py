@@ -1,0 +1,40 @@
+"""What whoever runs the sweep's flow in its own process tells it, and gets to know of it.
+
+In a module of its own: Prefect sends the flow's function, with what its module holds, to a Dask cluster, and a `ContextVar` cannot be sent.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from fedpipe.sweep.trials import ChildPool, SweepWatcher
+
+
+@dataclass
+class SweepFlow:
+    """What whoever runs the flow in its own process gets to know of it, `flow_run_id`, once Prefect has given it; and says to it."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    pool: ChildPool | None = None
+
+
+_watching: ContextVar[tuple[SweepFlow, SweepWatcher | None] | None] = ContextVar(
+    "watching", default=None
+)
+
+
+@contextmanager
+def watching(run: SweepFlow, watcher: SweepWatcher | None) -> Iterator[None]:
+    """Tell `run` and `watcher` of the sweep that is run within the block."""
+    token = _watching.set((run, watcher))
+    try:
+        yield
+    finally:
+        _watching.reset(token)
+
+
+def current_sweep() -> tuple[SweepFlow, SweepWatcher | None]:
+    """Return what `watching` was told, for the sweep that this thread runs."""
+    return _watching.get() or (SweepFlow(), None)

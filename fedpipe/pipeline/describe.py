@@ -1,0 +1,123 @@
+"""Step `describe`: what the shards hold, as figures, tables for DVC's plots, and pictures."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fedpipe.system.atomic_files import write_atomic
+
+if TYPE_CHECKING:
+    from fedpipe.data.manifest import Manifest
+    from fedpipe.data.population import Population
+
+_TABLE_CLIENTS = 100
+"""Clients in the table of labels, taken at even steps: what DVC's heat map can show."""
+_TABLE_LABELS = 100
+"""Labels in that table, the most frequent ones."""
+_TABLE_ROWS = 10_000
+"""Rows of that table, about: DVC's heat map counts rows; of more examples each count is scaled down alike."""
+
+
+_MOST_LINES = 8
+"""Lines of what was left out, and as many of notes, that `understood_lines` returns."""
+
+
+def understood_lines(manifest: "Manifest") -> list[str]:
+    """Return what `prepare` understood of the source, one line for each subject: files, features, counts, what was left out."""
+    understood = manifest.understood
+    lines = [understood.format if understood else f"source {manifest.source}"]
+    shape = " x ".join(map(str, manifest.feature_shape))
+    size = f"up to {shape}" if manifest.variable_length else shape
+    features = understood.features if understood and understood.features else "features"
+    lines.append(f"features: {features} ({size}, {manifest.feature_dtype})")
+    rows = sum(manifest.examples.values())
+    names = manifest.vocabulary or tuple(map(str, range(manifest.num_classes)))
+    shown = ", ".join(name if len(name) <= 30 else f"{name[:27]}..." for name in names[:5])
+    more = f" (+{len(names) - 5})" if len(names) > 5 else ""
+    lines.append(
+        f"{rows:,} examples, {manifest.clients:,} clients ({manifest.partition}), {manifest.num_classes:,} classes: {shown}{more}"
+    )
+    left_out = understood.left_out if understood else ()
+    notes = (*(understood.notes if understood else ()), *manifest.notes)
+    for title, texts in (("left out", left_out), ("note", notes)):
+        lines += [f"{title}: {text}" for text in texts[:_MOST_LINES]]
+        if len(texts) > _MOST_LINES:
+            lines.append(f"{title}: {len(texts) - _MOST_LINES} more, see manifest.json")
+    return lines
+
+
+def write_tables(population: "Population", out: Path) -> None:
+    """Write `sizes.csv` (the histogram of client sizes) and `labels.csv` (client and label of an example a row).
+
+    Args:
+        population: the clients.
+        out: folder, made if it is not there.
+    """
+    from fedpipe.data.skew import describe
+
+    figures, index = describe(population.index), population.index
+    sizes: list[list[Any]] = [
+        ["examples", "clients"],
+        *([f"{start:g}-{end:g}", clients] for start, end, clients in figures.histogram),
+    ]
+    names: Sequence[str] = label_names(population)
+    step = -(-len(index.client_ids) // _TABLE_CLIENTS)
+    label_counts = index.label_counts["train"].rows(np.arange(0, len(index.client_ids), step))
+    shown = label_counts.most_frequent(_TABLE_LABELS)
+    names, counts = [names[label] for label in shown.tolist()], label_counts.dense(shown)
+    thinned = np.ceil(counts * min(1.0, _TABLE_ROWS / max(1, counts.sum()))).astype(int)
+    rows_of = zip(index.client_ids[::step], thinned.tolist(), strict=True)
+    labels: list[list[Any]] = [
+        ["client", "label"],
+        *(
+            [client, names[i]]
+            for client, row in rows_of
+            for i, n in enumerate(row)
+            for _ in range(n)
+        ),
+    ]
+    for name, rows in (("sizes.csv", sizes), ("labels.csv", labels)):
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        write_atomic(out / name, text.getvalue())
+
+
+def write_pictures(population: "Population", out: Path) -> list[Path]:
+    """Write `client_sizes.png` and `label_skew.png` into the folder `out` and return their paths."""
+    from fedpipe.data.skew import describe
+    from fedpipe.figures.plots import save_figure
+    from fedpipe.figures.population_plots import client_sizes, label_heat_map
+
+    figures, index = describe(population.index), population.index
+    out.mkdir(parents=True, exist_ok=True)
+    drawn = {
+        out / "client_sizes.png": client_sizes(figures),
+        out / "label_skew.png": label_heat_map(
+            index.label_counts["train"], index.client_ids, label_names(population), figures
+        ),
+    }
+    for path, figure in drawn.items():
+        save_figure(figure, path)
+    return list(drawn)
+
+
+def write_population(population: "Population", path: Path) -> Path:
+    """Write what a report shows of the population, as JSON, and return the path."""
+    from fedpipe.data.skew import describe
+    from fedpipe.tables.population import population_json
+
+    index = population.index
+    write_atomic(
+        path, population_json(describe(index), index.label_counts["train"], label_names(population))
+    )
+    return path
+
+
+def label_names(population: "Population") -> tuple[str, ...]:
+    """Return the labels' names: the vocabulary, or their numbers."""
+    manifest = population.manifest
+    return manifest.vocabulary or tuple(map(str, range(manifest.num_classes)))

@@ -1,0 +1,103 @@
+"""A finished run's weights evaluated again: on the data as they are now, without training."""
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fedpipe.errors import ConfigError, ModelError, shorten
+from fedpipe.project.paths import Project
+from fedpipe.runs.state import RunState, all_states
+
+logger = logging.getLogger(__name__)
+
+
+def finished_run(project: Project, wanted: str | None) -> RunState:
+    """Return the finished run called `wanted` (MLflow run id, name or folder), or the newest one.
+
+    Raises:
+        ConfigError: there is none, or it did not finish.
+    """
+    states = all_states(project)
+    if wanted is None:
+        found = next((state for state in states if state.finished), None)
+    else:
+        found = next(
+            (
+                state
+                for state in states
+                if wanted in (state.values.get("mlflow_run_id"), state.folder.name, state.name)
+            ),
+            None,
+        )
+    if found is None:
+        known = shorten([state.folder.name for state in states], 3) or "none"
+        raise ConfigError(
+            f"run {wanted or ''}: expected a finished run of this project, found {known}. `fedpipe run` makes one."
+        )
+    if not found.finished:
+        raise ConfigError(
+            f"run {found.name}: expected a finished run, found one that was interrupted. `fedpipe resume` goes on with it."
+        )
+    return found
+
+
+def evaluate_run(project: Project, wanted: str | None, name: str) -> dict[str, Any]:
+    """Evaluate the weights of a run on the data that its settings give now; return the figures, JSON-able.
+
+    The tables go to `.fedpipe/evaluations/NAME` and to the artifacts of the MLflow run, in `evaluations/NAME`.
+
+    Args:
+        project: where.
+        wanted: the run; see `finished_run`.
+        name: of this evaluation.
+
+    Raises:
+        ConfigError, DataError, ModelError, TrackingError: see there.
+    """
+    from fedpipe.pipeline.evaluate import CENTRAL, evaluate
+    from fedpipe.pipeline.record import read_trained
+    from fedpipe.runs.shards import load_data
+    from fedpipe.tracking.run import TrackedRun
+    from fedpipe.tracking.store import open_store
+
+    state = finished_run(project, wanted)
+    config = state.config
+    data = load_data(config, project)
+    trained = read_trained(state.folder)
+    evaluated = evaluate(config, data, trained, project.private / "evaluations" / name, project)
+    if CENTRAL in evaluated.missing:  # its figures would be those of the training
+        raise ModelError(
+            f"run {state.name}: expected to evaluate its weights, found: {evaluated.missing[CENTRAL]}."
+        )
+    run = TrackedRun.attach(open_store(project.root, config.tracking.experiment), trained.run_id)
+    tables = (
+        *(
+            evaluated.metrics,
+            evaluated.confusion_table,
+            evaluated.confusion_counts,
+            evaluated.labels_table,
+        ),
+        *(evaluated.reliability_table, evaluated.clients_table),
+    )
+    for path in map(Path, tables):
+        if path.exists():
+            run.log_file(path, f"evaluations/{name}")
+    if evaluated.missing:
+        kept_parts = "; ".join(f"{part}: {reason}" for part, reason in evaluated.missing.items())
+        logger.warning("evaluation %s of run %s is incomplete: %s", name, state.name, kept_parts)
+    kept = {
+        key: value
+        for key, value in asdict(evaluated).items()
+        if key in ("initial", "final", "best")
+    }
+    same = state.values.get("data_md5") == data.md5
+    return {
+        "run": state.name,
+        "run_id": trained.run_id,
+        "url": run.url,
+        "data_md5": data.md5,
+        "same_data": same,
+        "incomplete": evaluated.missing,
+        **kept,
+    }

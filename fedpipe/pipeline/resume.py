@@ -1,0 +1,203 @@
+"""Finds the run to go on with, and sends journals that are left."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fedpipe.config import Config, flatten_result
+from fedpipe.errors import ConfigError, DataError, did_you_mean, shorten
+from fedpipe.project.paths import Project
+from fedpipe.runs.state import FINISHED, RunState, all_states, begin, running
+from fedpipe.system.atomic_files import write_atomic
+
+SHORTEST_PREFIX = 4
+"""Characters of a run id that may stand for the whole of it."""
+
+
+def find_interrupted(project: Project, wanted: str | None) -> RunState | None:
+    """Return the run called `wanted`, or the newest one that needs something; None if there is none.
+
+    These are runs that were interrupted, or finished without having printed their summary; where there is none, runs that finished
+    without some of their parts.
+
+    Args:
+        project: where to look.
+        wanted: MLflow run id, name, or folder of a run; finished ones are found too.
+
+    Raises:
+        ConfigError: there is no such run here, it is still going on, or DVC owns it.
+    """
+    states = all_states(project)
+    if wanted is None:
+        own = [state for state in states if state.values["entry"] == "run"]
+        first = [state for state in own if not state.finished or state.untold]
+        then = [state for state in own if state.finished and state.incomplete]
+        return next((state for state in (*first, *then) if not state.is_alive()), None)
+    found = run_named(states, wanted)
+    if found.values["entry"] == "dvc" and not found.finished:
+        raise ConfigError(
+            f"run {wanted}: DVC's stage train started it, and DVC goes on with it: run `dvc repro`."
+        )
+    if found.values["entry"] == "sweep" and found.values["status"] not in (
+        FINISHED,
+        "pruned",
+        "failed",
+    ):
+        raise ConfigError(
+            f"run {wanted}: the sweep {found.values['sweep']} started it, and goes on with it: run `fedpipe sweep` again."
+        )
+    if found.is_alive():
+        raise ConfigError(f"run {wanted} is still running. Wait until it has finished.")
+    return found
+
+
+def run_named(states: Sequence[RunState], wanted: str) -> RunState:
+    """Return the run of a name, a folder's name, an MLflow run id, or the beginning of one that no other run has.
+
+    Args:
+        states: the runs, the newest first.
+        wanted: what the user typed.
+
+    Raises:
+        ConfigError: there is no such run, or more than one.
+    """
+    for state in states:
+        if wanted in (state.values.get("mlflow_run_id"), state.folder.name, state.name):
+            return state
+    matches = [
+        state
+        for state in states
+        if len(wanted) >= SHORTEST_PREFIX
+        and str(state.values.get("mlflow_run_id", "")).startswith(wanted)
+    ]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        runs = shorten(
+            [f"{state.values['mlflow_run_id'][:12]} ({state.name})" for state in matches], 5
+        )
+        raise ConfigError(
+            f"run {wanted}: more than one run id begins so: {runs}. Type more of it, or the name."
+        )
+    names = [state.folder.name for state in states]
+    newest = (
+        f"The newest runs are: {shorten(names, 3)}."
+        if names
+        else "It has no runs yet: start one with `fedpipe run`."
+    )
+    raise ConfigError(
+        f"run {wanted}: no such run in this project. {did_you_mean(wanted, names)} {newest}".replace(
+            "  ", " "
+        )
+    )
+
+
+def find_trained(project: Project, wanted: str | None) -> RunState | None:
+    """Return the run called `wanted` if its rounds are done, or the newest one that lacks parts; None if there is none.
+
+    Raises:
+        ConfigError: there is no such run here, it is still running, or its rounds are not done.
+    """
+    states = all_states(project)
+    if wanted is None:
+        return next((state for state in states if state.incomplete and not state.is_alive()), None)
+    state = run_named(states, wanted)
+    if state.is_alive():
+        raise ConfigError(f"run {wanted} is still running; wait for it to finish.")
+    if not state.finished:
+        raise ConfigError(
+            f"run {wanted}: expected a run that finished, found one that was interrupted. Run `fedpipe resume {wanted}`."
+        )
+    return state
+
+
+def record_again(project: Project, state: RunState) -> dict[str, Any]:
+    """Evaluate and record a run whose rounds are done once more; return its summary, whose `incomplete` names what is still missing.
+
+    What is recorded already is replaced by the same; the saved model and the registered version stay.
+
+    Raises:
+        DataError: the data are others than those of the run, or cannot be brought back.
+        TrackingError: the store cannot be reached or written.
+    """
+    from fedpipe.pipeline.evaluate import evaluate
+    from fedpipe.pipeline.record import read_trained, record
+    from fedpipe.runs.shards import load_data
+    from fedpipe.runs.summary import summarize
+
+    config = state.config
+    with running(state):
+        data = load_data(config, project)
+        if state.values.get("data_md5", data.md5) != data.md5:
+            raise DataError(
+                f"run {state.name}: expected the data that it was trained on, md5 {state.values['data_md5']}, "
+                f"found {data.md5}. "
+                "Bring these back (`dvc checkout`) first."
+            )
+        trained = read_trained(state.folder)
+        evaluated = evaluate(config, data, trained, state.folder, project)
+        recorded = record(config, data, trained, evaluated, project)
+        earlier = state.values.get("summary") or {}
+        summary = summarize(
+            project,
+            data,
+            trained,
+            evaluated,
+            recorded,
+            state.values.get("flow_run_id"),
+            trained.seconds,
+        )
+        summary |= {key: earlier[key] for key in ("git_commit", "seconds") if key in earlier}
+        state.update(summary=summary, incomplete=summary["incomplete"])
+    return summary
+
+
+def own_params(state: RunState, remote: Sequence[str] | None = None) -> Path:
+    """Return a params file with the settings that the run was started with, computed on the machines `remote` if that is given."""
+    path, values = state.folder / "params.yaml", state.config.model_dump(mode="json")
+    if remote is not None:
+        values["runtime"] |= {"remote": list(remote), "groups": state.config.runtime.set_groups}
+    write_atomic(path, yaml.safe_dump(values, sort_keys=False))
+    return path
+
+
+def run_of_stage(project: Project, name: str, config: Config, data_md5: str) -> RunState:
+    """Return the run that DVC's stage `train` goes on with: one of its own that was interrupted, with these settings and data, or a
+    new one called `name`."""
+    for state in all_states(project):
+        same = state.values["entry"] == "dvc" and state.values.get("data_md5", data_md5) == data_md5
+        if same and not state.finished and _same_settings(state, config) and not state.is_alive():
+            return state
+    return begin(project, name, config, "dvc")
+
+
+def _same_settings(state: RunState, config: Config) -> bool:
+    try:
+        return flatten_result(state.config) == flatten_result(config)
+    except ConfigError:  # those of another version
+        return False
+
+
+def send_journals(project: Project) -> dict[str, int]:
+    """Send what is left in the journals of runs that are over; return the number of records by run.
+
+    Raises:
+        TrackingError: the store is still away, or does not take a record.
+    """
+    from fedpipe.tracking.journal import send_journal, unsent
+    from fedpipe.tracking.store import open_store
+
+    sent = {}
+    for state in reversed(all_states(project)):
+        left = 0 if state.is_alive() else unsent(state.folder)
+        if left and "mlflow_run_id" in state.values:
+            with state.alive():
+                tracking = state.config.tracking
+                store = open_store(project.root, tracking.experiment)
+                send_journal(
+                    store, state.values["mlflow_run_id"], state.folder, tracking.wait_seconds
+                )
+            sent[state.name] = left
+    return sent

@@ -1,0 +1,207 @@
+"""Warnings of a run that finished and whose result is doubtful all the same: each says what was seen, and the setting that helps.
+
+They change nothing: the exit code stays 0. They are shown in the run's table, in its report and in the tag `fedpipe.warnings`.
+"""
+
+import csv
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from fedpipe.errors import shorten
+from fedpipe.metric_names import ALLOWED
+from fedpipe.runs.refs import EvalRef, TrainRef
+
+if TYPE_CHECKING:
+    from fedpipe.data.manifest import Manifest
+    from fedpipe.data.population import Population
+
+WARNINGS = "fedpipe.warnings"
+"""The tag that holds the run's warnings, a line each."""
+_EXPLODED = 10.0
+"""Factor above its first value at which a loss has exploded."""
+_NOISE = 1e-3
+"""Relative rise of a loss that says nothing."""
+_SPREAD = 1000.0
+"""Ratio of the largest to the smallest column, by the largest |x| of each, above which features are unscaled."""
+_LARGE = 100.0
+"""The largest |x| of a column above which features are unscaled, whatever the others are."""
+_MANY_CLASSES, _FEW_EXAMPLES = 100, 10
+"""Whole numbers as labels look like a quantity: so many classes, with fewer test examples each than this."""
+_RATES = "client.learning_rate or server.learning_rate"
+
+Row = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class RunWarning:
+    """One warning.
+
+    Attributes:
+        what: what was seen, a sentence.
+        help: the setting or the step that helps, a sentence.
+    """
+
+    what: str
+    help: str
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.help}"
+
+
+def find_warnings(
+    trained: TrainRef, evaluated: EvalRef, population: "Callable[[], Population]"
+) -> list[RunWarning]:
+    """Return what makes the result of a finished run doubtful, the gravest first.
+
+    Args:
+        trained: its training; the table of rounds is read.
+        evaluated: its evaluation; the table of confusion is read where it was made.
+        population: opens its data.
+
+    Raises:
+        OSError, ValueError, DataError: a table or the data cannot be read.
+    """
+    from fedpipe.tracking.journal import read_refused
+
+    with Path(trained.rounds_table).open(encoding="utf-8", newline="") as file:
+        rows = [
+            {key: float(value) for key, value in row.items() if value}
+            for row in csv.DictReader(file)
+        ]
+    warnings = [*loss_warnings(rows), *not_a_number_warnings(rows, evaluated)]
+    refused = read_refused(Path(trained.run_dir))
+    if refused:
+        text = f"The store refused {len(refused)} values: {shorten(refused, 3)}."
+        warnings.append(
+            RunWarning(
+                text,
+                f"Rename them (a name may have {ALLOWED}); their values are in tables/rounds.csv.",
+            )
+        )
+    data = population()
+    warnings += one_class_warnings(evaluated, data)
+    examples = data.central_test()
+    understood = data.manifest.understood
+    warnings += feature_warnings(examples.x, understood.columns if understood else ())
+    warnings += label_warnings(data.manifest, examples.y)
+    return warnings
+
+
+def loss_warnings(rows: Sequence[Row]) -> Iterator[RunWarning]:
+    """Yield a warning where a loss of the server's weights ends above where it began, or exploded on the way.
+
+    Args:
+        rows: of the rounds, with `round`, `test_loss` and `validation_loss`.
+    """
+    for split in ("test", "validation"):
+        losses = [
+            (int(row["round"]), row[f"{split}_loss"])
+            for row in rows
+            if math.isfinite(row.get(f"{split}_loss", math.nan))
+        ]
+        if len(losses) < 2:
+            continue
+        (_, first), (_, last) = losses[0], losses[-1]
+        worst_round, worst = max(losses, key=lambda pair: pair[1])
+        if last > first * (1 + _NOISE):
+            text = f"The {split} loss ended above where it began: {first:.4g} before training, {last:.4g} after the last round."
+            yield RunWarning(text, f"Lower {_RATES}, or scale the features.")
+            return
+        if worst > _EXPLODED * max(first, 1e-9):
+            text = f"The {split} loss exploded on the way: {first:.4g} before training, {worst:.4g} after round {worst_round}."
+            yield RunWarning(text, f"Lower {_RATES}.")
+            return
+
+
+def not_a_number_warnings(rows: Sequence[Row], evaluated: EvalRef) -> Iterator[RunWarning]:
+    """Yield a warning where a loss or an accuracy is no finite number."""
+    broken: dict[str, int] = {}
+    for row in rows:
+        for key, value in row.items():
+            if key.endswith(("_loss", "_accuracy")) and not math.isfinite(value):
+                broken.setdefault(key.replace("_", "/", 1), int(row["round"]))
+    for which, figures in (("final", evaluated.final), ("best", evaluated.best or {})):
+        for key, value in figures.items():
+            if key.endswith(("/loss", "/accuracy")) and not math.isfinite(value):
+                broken.setdefault(f"{which}/{key}", -1)
+    if broken:
+        places = [
+            key if number < 0 else f"{key} (first in round {number})"
+            for key, number in broken.items()
+        ]
+        yield RunWarning(
+            f"Not a finite number: {shorten(places, 4)}.", f"Lower {_RATES}, or scale the features."
+        )
+
+
+def one_class_warnings(evaluated: EvalRef, population: "Population") -> Iterator[RunWarning]:
+    """Yield a warning where the model gives one answer to all test examples, though they have several."""
+    from fedpipe.pipeline.describe import label_names
+    from fedpipe.tables.tables import read_confusion
+    from fedpipe.tables.texts import drawn
+
+    if not Path(evaluated.confusion_counts).exists():
+        return
+    names = label_names(population)
+    confusion = read_confusion(Path(evaluated.confusion_counts), names)
+    predicted = confusion.predicted_classes()
+    if (
+        len(predicted) == 1
+        and confusion.num_classes > 1
+        and np.count_nonzero(confusion.examples()) > 1
+    ):
+        text = f"The model predicts the class '{drawn(names[int(predicted[0])])}' for all {confusion.total} test examples."
+        yield RunWarning(text, f"Train for more rounds, change {_RATES}, or scale the features.")
+
+
+def feature_warnings(x: npt.NDArray[np.generic], names: Sequence[str] = ()) -> Iterator[RunWarning]:
+    """Yield a warning where columns of numbers are unscaled: large, or far apart in size.
+
+    Args:
+        x: features [examples, columns]; others than float32 of one dimension are pictures or tokens, and have a scale.
+        names: of the columns; their numbers are said where there are none.
+    """
+    if x.dtype != np.float32 or x.ndim != 2 or not x.size:
+        return
+    sizes = np.maximum(x.max(axis=0), -x.min(axis=0)).astype(np.float64)
+    used = np.flatnonzero(sizes > 0)
+    if not len(used):
+        return
+    high, low = int(used[sizes[used].argmax()]), int(used[sizes[used].argmin()])
+    if sizes[high] <= _LARGE and sizes[high] <= _SPREAD * sizes[low]:
+        return
+
+    def shown(column: int) -> str:
+        name = f"'{names[column]}'" if len(names) == x.shape[1] else f"column {column + 1}"
+        return f"{name} up to {sizes[column]:.4g}"
+
+    both = shown(high) if high == low else f"{shown(low)}, {shown(high)}"
+    yield RunWarning(
+        f"Features are unscaled, by the largest |x| of a column of the test examples: {both}.",
+        "Scale every column to about -1..1 before `fedpipe prepare`, leave columns out with data.ignore_columns, or lower "
+        "client.learning_rate.",
+    )
+
+
+def label_warnings(manifest: "Manifest", labels: npt.NDArray[np.int32]) -> Iterator[RunWarning]:
+    """Yield a warning where classes look like a number to predict: hundreds of whole numbers, few examples each."""
+    names = manifest.vocabulary or ()
+    is_number = all(name.lstrip("-").isdecimal() for name in names)
+    examples = sum(manifest.examples.values())
+    if (
+        manifest.num_classes > _MANY_CLASSES
+        and is_number
+        and len(labels)
+        and examples < _FEW_EXAMPLES * manifest.num_classes
+    ):
+        yield RunWarning(
+            f"The labels are whole numbers, {manifest.num_classes} classes with {examples / manifest.num_classes:.1f} examples each: "
+            "they look like a quantity, and the model tells classes apart.",
+            "Name another data.label_column, or put the numbers into a few ranges before `fedpipe prepare`.",
+        )

@@ -1,0 +1,1 @@
+"""The user's project: its paths, DVC, and how a new one is created."""

@@ -1,0 +1,1 @@
+"""Registered models: promotion, registration, training again without some clients."""

@@ -1,0 +1,240 @@
+"""What a run's folder says of the run: enough to go on after a crash, whatever died.
+
+`.fedpipe/runs/NAME/` is outside of DVC's outs, which DVC deletes before it runs a stage. `run_state.json` is written before anything
+else; a lock on the folder, which the kernel lifts when its process ends however it ends, says whether the run is still going.
+"""
+
+import json
+import logging
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from filelock import Timeout
+
+from fedpipe.config import Config, flatten_result, load_config, parse_config
+from fedpipe.errors import ConfigError, ModelError, PlanError
+from fedpipe.project.paths import Project
+from fedpipe.system.atomic_files import write_atomic
+from fedpipe.system.locks import file_lock, lock_help
+
+STATE_NAME = "run_state.json"
+STARTED, FINISHED = "started", "finished"
+
+logger = logging.getLogger(__name__)
+
+
+class RunState:
+    """One run's folder and what is known of the run. The values are JSON."""
+
+    def __init__(self, folder: Path, values: dict[str, Any]) -> None:
+        """Use `begin` or `read`."""
+        self.folder, self.values = folder, values
+
+    @property
+    def name(self) -> str:
+        """Return the run's name."""
+        return str(self.values["name"])
+
+    @property
+    def config(self) -> Config:
+        """Return the settings that the run was started with. Raises ConfigError if this version does not know them."""
+        return parse_config(self.values["config"], str(self.folder / STATE_NAME))
+
+    @property
+    def finished(self) -> bool:
+        """Return whether nothing is left to do."""
+        return bool(self.values["status"] == FINISHED)
+
+    @property
+    def incomplete(self) -> dict[str, str]:
+        """Return why parts of the finished run are missing, by their names."""
+        return dict(self.values.get("incomplete") or {})
+
+    @property
+    def untold(self) -> bool:
+        """Return whether the run finished and its process died before it printed the summary."""
+        return self.finished and self.values.get("told") is False
+
+    def update(self, **values: Any) -> None:
+        """Note more values, on the disk before this returns."""
+        self.values |= values
+        write_atomic(self.folder / STATE_NAME, json.dumps(self.values, indent=1) + "\n")
+
+    def is_alive(self) -> bool:
+        """Return whether a process holds the run."""
+        try:
+            with file_lock(self.folder / "lock", 0):
+                return False
+        except Timeout:
+            return True
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """Hold the run while the block runs. Raises ConfigError if another process does."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = self.folder / "lock"
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(file_lock(lock, 1))  # who asks `is_alive` holds it for a moment
+            except Timeout as err:
+                raise ConfigError(
+                    f"run {self.name}: it is still running. Wait for it to finish. {lock_help(lock)}".rstrip()
+                ) from err
+            yield
+
+
+def begin(project: Project, name: str, config: Config, entry: str, **asked: Any) -> RunState:
+    """Return the state of a new run in a folder of its own: `NAME`, or `NAME-2`, ... where that is taken; characters
+    that a path cannot hold become `_`.
+
+    Args:
+        project: where.
+        name: of the run; other runs may have the same.
+        config: its settings.
+        entry: what started it: `run` or `dvc`.
+        asked: more values; `params` and `overrides` say where the settings came from.
+    """
+    number, plain = 1, _folder_name(name)
+    while True:
+        folder = project.run_dir(plain if number == 1 else f"{plain}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:
+            number += 1
+    about = {
+        "name": name,
+        "entry": entry,
+        "status": STARTED,
+        "begun": time.time(),
+        "key": uuid.uuid4().hex,
+    }
+    state = RunState(folder, about | {"config": config.model_dump(mode="json"), **asked})
+    state.update()
+    return state
+
+
+def _folder_name(name: str) -> str:
+    """Return a name for a run's folder: a run may be called `../x` or have a name of a thousand characters."""
+    return re.sub(r"[^\w.+=@ -]", "_", name).lstrip(".")[:100] or "run"
+
+
+def read_state(folder: Path) -> RunState | None:
+    """Return what a folder says of its run, None if it says nothing; what cannot be read is passed over with a warning."""
+    try:
+        return RunState(folder, dict(json.loads((folder / STATE_NAME).read_text(encoding="utf-8"))))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as err:
+        logger.warning(
+            "%s: expected the state of a run, cannot read it: %s. That run cannot go on.",
+            folder / STATE_NAME,
+            err,
+        )
+        return None
+
+
+def mark_told(summary: Mapping[str, Any]) -> None:
+    """Note that the summary of a finished run was printed."""
+    state = read_state(Path(summary["run_dir"]))
+    if state is not None:
+        state.update(told=True)
+
+
+def all_states(project: Project) -> list[RunState]:
+    """Return the runs of the project, the newest first."""
+    root = project.private / "runs"
+    folders = list(root.iterdir()) if root.is_dir() else []
+    states = [state for folder in folders if (state := read_state(folder)) is not None]
+    return sorted(states, key=lambda state: float(state.values.get("begun", 0)), reverse=True)
+
+
+def refuse_changes(state: RunState, config: Config) -> None:
+    """Raise ConfigError, with the difference, if the settings are not those that the run was started with."""
+    then, now = flatten_result(state.config), flatten_result(config)
+    changed = [
+        f"{key}={then.get(key)} then, {now.get(key)} now"
+        for key in sorted(then | now)
+        if then.get(key) != now.get(key)
+    ]
+    if changed:
+        raise ConfigError(
+            f"run {state.name}: expected the settings that it was started with, found {'; '.join(changed)}. Put these back, or start a new "
+            "run; `fedpipe resume --as-started` goes on with those of then."
+        )
+
+
+def settings_now(state: RunState) -> Config | None:
+    """Return what the params file and the overrides that the run was started with say now; None if the file is gone or not known.
+
+    Raises:
+        ConfigError: the file holds no valid settings.
+    """
+    params = Path(state.values.get("params") or "")
+    return load_config(params, state.values.get("overrides") or ()) if params.is_file() else None
+
+
+_current: ContextVar[RunState | None] = ContextVar("run_state", default=None)
+
+
+@contextmanager
+def running(state: RunState) -> Iterator[None]:
+    """Make `state` the run of the block, and hold it."""
+    with state.alive():
+        token = _current.set(state)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+
+@contextmanager
+def removed_if_refused(state: RunState) -> Iterator[None]:
+    """Remove the folder of a new run whose settings turn out wrong in the block, before it has an MLflow run: it never began, so nothing
+    of it can go on."""
+    try:
+        yield
+    except (ConfigError, ModelError, PlanError):
+        now = read_state(state.folder)
+        if (
+            now is not None
+            and now.values["status"] == STARTED
+            and "mlflow_run_id" not in now.values
+        ):
+            shutil.rmtree(state.folder, ignore_errors=True)
+        raise
+
+
+def current_run() -> RunState | None:
+    """Return the run whose block this code runs in."""
+    return _current.get()
+
+
+@contextmanager
+def run_of_flow(
+    project: Project, name: str, config: Config, flow_run_id: str, **asked: Any
+) -> Iterator[RunState]:
+    """Give the run of a flow run, held by this process: the one that is going on here, that of an earlier try of the same flow run, or
+    a new one."""
+    run = current_run()
+    if run is not None:
+        run.update(flow_run_id=flow_run_id)
+        yield run
+        return
+    earlier = (
+        state
+        for state in all_states(project)
+        if state.values.get("flow_run_id") == flow_run_id and not state.finished
+    )
+    run = next(earlier, None) or begin(project, name, config, "run", **asked)
+    with running(run):
+        refuse_changes(run, config)
+        run.update(flow_run_id=flow_run_id)
+        yield run

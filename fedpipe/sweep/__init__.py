@@ -1,0 +1,1 @@
+"""Sweeps: trials in processes beside each other, their search and their results."""

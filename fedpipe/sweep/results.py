@@ -1,0 +1,209 @@
+"""What a sweep leaves: the table and the picture of its children on the parent run, the best child's settings as a params file."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from fedpipe.config.sweep import SweepConfig
+from fedpipe.errors import DataError, RoundError
+from fedpipe.project.paths import Project
+from fedpipe.runs.groups import noted_groups
+from fedpipe.runs.parts import INCOMPLETE, Parts, incomplete_text
+from fedpipe.runs.state import RunState, read_state
+from fedpipe.sweep.search import Search
+from fedpipe.sweep.state import SweepState
+from fedpipe.system.atomic_files import write_atomic
+
+if TYPE_CHECKING:
+    from fedpipe.tracking.store import Store
+    from fedpipe.tracking.sweeps import SweepChild
+
+FOLDER = "sweep"
+TABLE_NAME, JSON_NAME, PICTURE_NAME, BEST_NAME = (
+    "children.csv",
+    "children.json",
+    "parallel_coordinates",
+    "best.yaml",
+)
+
+
+def parent_facts(project: Project, sweep: SweepConfig) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the params and the tags of a sweep's parent run."""
+    from fedpipe.tracking.environment import environment_tags
+    from fedpipe.tracking.sweeps import SPACE
+
+    values = sweep.model_dump(mode="json", exclude={"space", "direction"})
+    params = {f"sweep.{key}": value for key, value in values.items()} | {
+        "sweep.direction": sweep.better
+    }
+    params |= {
+        f"sweep.space.{key}": one.model_dump(mode="json", exclude_defaults=True)
+        for key, one in sweep.space.items()
+    }
+    return params, {**environment_tags(project.root), SPACE: json.dumps(list(sweep.space))}
+
+
+def conclude(
+    search: Search,
+    project: Project,
+    store: "Store",
+    state: SweepState,
+    sweep: SweepConfig,
+    preset: Path,
+) -> dict[str, str]:
+    """Write the best child's settings to `preset`; log table, pictures and figures to the parent run and mark it as finished.
+
+    Returns:
+        Why a table, a picture or an upload is missing, by its name; also a tag of the parent run.
+
+    Raises:
+        TrackingError: the store cannot be written.
+        OSError: the preset cannot be written.
+    """
+    from fedpipe.figures.sweep_plots import parallel_coordinates
+    from fedpipe.runs.pictures import log_figure
+    from fedpipe.tables.sweep import children_csv
+    from fedpipe.tracking.run import TrackedRun
+
+    children, folder = children_of(search, project), state.folder / "result"
+    rows = [asdict(child) for child in children]
+    write_atomic(folder / JSON_NAME, json.dumps(rows, indent=1) + "\n")
+    write_atomic(folder / TABLE_NAME, children_csv(rows, list(sweep.space), sweep.metric))
+    run, parts = TrackedRun.attach(store, str(state.parent)), Parts(store)
+    for name in (JSON_NAME, TABLE_NAME):
+        parts.attempt(f"upload of {name}", lambda name=name: run.log_file(folder / name, FOLDER))  # type: ignore[misc]
+
+    def log_picture() -> None:
+        figure = parallel_coordinates(rows, list(sweep.space), sweep.metric, sweep.better)
+        for ending in ("png", "svg"):
+            log_figure(run, figure, f"{FOLDER}/{PICTURE_NAME}.{ending}", folder)
+
+    parts.attempt(f"picture {PICTURE_NAME}", log_picture)
+    counts = {f"sweep/{name}": float(count) for name, count in counts_of(children).items()}
+    best = search.best()
+    if best is None:
+        reason = next(
+            (f"child {child.number} {child.state}: {child.reason}" for child in children),
+            "none was drawn",
+        )
+        raise RoundError(
+            f"sweep {sweep.name}: expected a child that finishes, found none of {len(children)}: {reason}"
+        )
+    write_preset(_run_of(search, project, best), preset, _header(search, sweep, best))
+    write_atomic(folder / BEST_NAME, preset.read_text(encoding="utf-8"))
+    parts.attempt(f"upload of {BEST_NAME}", lambda: run.log_file(folder / BEST_NAME, FOLDER))
+    run.set_tags({"fedpipe.sweep_best": children[best_index(children, best)].run_id})
+    with store.guard(f"write the result of sweep {sweep.name}"):
+        for key, value in {**counts, "sweep/best": float(search.value(best) or 0.0)}.items():
+            store.client.log_metric(run.run_id, key, value, step=0)
+    if parts.missing:
+        run.set_tags({INCOMPLETE: incomplete_text(parts.missing)})
+    else:
+        run.remove_tag(INCOMPLETE)
+    run.finish()
+    return parts.missing
+
+
+def best_index(children: "Sequence[SweepChild]", number: int) -> int:
+    """Return where in a list of children that of a number is."""
+    return next(index for index, child in enumerate(children) if child.number == number)
+
+
+def write_preset(run: RunState, path: Path, header: str) -> None:
+    """Write a run's settings as a params file, with a comment that says where they come from."""
+    values, groups = run.config.model_dump(mode="json"), noted_groups(run.folder)
+    if (
+        values["runtime"]["groups"] is None and groups is not None
+    ):  # so that a run with these settings has the child's bits
+        values["runtime"]["groups"] = groups
+    text = yaml.safe_dump(values, sort_keys=False)
+    write_atomic(path, f"# {header}\n{text}")
+
+
+def children_of(search: Search, project: Project) -> "list[SweepChild]":
+    """Return a sweep's children as they stand, by number, from this project's files."""
+    from fedpipe.tracking.sweeps import SweepChild
+
+    children = []
+    for number in search.numbers():
+        run = read_state(project.run_dir(folder)) if (folder := search.run_of(number)) else None
+        about = ("", "") if run is None else (str(run.values.get("mlflow_run_id", "")), run.name)
+        state = search.state(number)
+        state = "interrupted" if state == "open" else state
+        children.append(
+            SweepChild(
+                number,
+                *about,
+                state,
+                search.value(number),
+                search.point(number),
+                search.reason(number),
+            )
+        )
+    return children
+
+
+def incomplete_of(search: Search, project: Project) -> dict[str, dict[str, str]]:
+    """Return the missing parts of children that finished, by the child's name: a child's value does not depend on them."""
+    runs = [
+        read_state(project.run_dir(folder))
+        for number in search.numbers()
+        if (folder := search.run_of(number))
+    ]
+    return {run.name: run.incomplete for run in runs if run is not None and run.incomplete}
+
+
+def counts_of(children: "Sequence[SweepChild]") -> dict[str, int]:
+    """Return how many children have each state."""
+    return {
+        state: sum(child.state == state for child in children)
+        for state in ("finished", "pruned", "failed", "interrupted")
+    }
+
+
+def summary_of(
+    search: Search,
+    project: Project,
+    values: Mapping[str, Any],
+    preset: Path,
+    sweep: SweepConfig,
+    ran: Sequence[int],
+    seconds: float,
+) -> dict[str, Any]:
+    """Return what a sweep says of itself at its end; JSON-able. `ran` are the children that ran, or went on, in this call."""
+    from fedpipe.tracking.store import read_store, run_url
+
+    children, best = children_of(search, project), search.best()
+    return {
+        "name": sweep.name,
+        "run_id": values["mlflow_run_id"],
+        "url": run_url(read_store(project.root), values["experiment_id"], values["mlflow_run_id"]),
+        "metric": sweep.metric,
+        "direction": sweep.better,
+        "keys": list(sweep.space),
+        "counts": counts_of(children),
+        "children": [asdict(child) for child in children],
+        "best": None if best is None else asdict(children[best_index(children, best)]),
+        "preset": None if best is None else str(preset),
+        "ran": list(ran),
+        "incomplete": incomplete_of(search, project),
+        "incomplete_sweep": dict(values.get("incomplete") or {}),
+        "seconds": seconds,
+    }
+
+
+def _run_of(search: Search, project: Project, number: int) -> RunState:
+    state = read_state(project.run_dir(str(search.run_of(number))))
+    if state is None:
+        raise DataError(
+            f"{project.run_dir(str(search.run_of(number)))}: expected the run of the best child, found none: was it removed?"
+        )
+    return state
+
+
+def _header(search: Search, sweep: SweepConfig, best: int) -> str:
+    return f"The best of {len(search.numbers())} children of sweep {sweep.name}: child {best}, {sweep.metric} {search.value(best)}."

@@ -1,0 +1,263 @@
+"""The children of a sweep that is going on: drawn, started, listened to, and each end noted where it belongs."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from fedpipe.config import Config
+from fedpipe.config.sweep import SweepConfig
+from fedpipe.config.sweep_children import SweepBase, child_config
+from fedpipe.errors import ConfigError, EnvironmentProblem, shorten
+from fedpipe.project.paths import Project
+from fedpipe.runs.groups import note_groups
+from fedpipe.runs.state import FINISHED, RunState, begin, read_state
+from fedpipe.sweep.search import Search
+from fedpipe.sweep.state import SweepState
+from fedpipe.sweep.trial import FAILED, PRUNED
+from fedpipe.sweep.trial_processes import Ended, Pool, Round, how_it_ended, most_children
+
+logger = logging.getLogger(__name__)
+
+
+class SweepWatcher(Protocol):
+    """Who wants to see a sweep go on."""
+
+    def begun(self, name: str, children: int, ended: int) -> None:
+        """The sweep has so many children, of which so many have an end already."""
+
+    def child_started(self, number: int, point: Mapping[str, Any], rounds: int) -> None:
+        """A child's process runs."""
+
+    def child_round(self, number: int, round_num: int, value: float) -> None:
+        """A child has validated a round."""
+
+    def child_ended(self, number: int, state: str, value: float | None) -> None:
+        """A child has an end: `finished`, `pruned`, `failed`; or is `interrupted`."""
+
+
+class ChildPool(Protocol):
+    """Where children run: `sweep_pool.Pool`, processes of this one, or what stands for it on a cluster. Ends them with its block."""
+
+    @property
+    def running(self) -> int:
+        """Return how many children are running."""
+
+    def __enter__(self) -> "ChildPool":
+        """Return the pool."""
+
+    def __exit__(self, *what: Any) -> None:
+        """End the children that still run."""
+
+    def has_room(self) -> bool:
+        """Return whether another child may start."""
+
+    def start(self, number: int, folder: Path) -> None:
+        """Start the child whose run is in `folder`."""
+
+    def events(self) -> Iterator[Round | Ended]:
+        """Yield what happened within the next moment. A `Round` is to be answered."""
+
+    def answer(self, number: int, why_not: str | None) -> None:
+        """Let a child go on, or tell it to end and why."""
+
+
+class Children:
+    """The children of the sweep that this process runs."""
+
+    def __init__(
+        self,
+        project: Project,
+        sweep: SweepConfig,
+        base: SweepBase,
+        common: Config,
+        state: SweepState,
+        watcher: SweepWatcher | None,
+        pool: "ChildPool | None" = None,
+    ) -> None:
+        self._project, self._sweep, self._base, self._common, self._state = (
+            project,
+            sweep,
+            base,
+            common,
+            state,
+        )
+        self._watcher, self._pool = watcher, pool
+        self.search = Search(sweep, state.journal)
+        self._retried: set[int] = set()
+        self._left: dict[int, str] = {}
+
+    def open(self, tags: Mapping[str, str]) -> None:
+        """Bring the data up to date once for all children, and open the parent run."""
+        from fedpipe.runs.shards import load_data
+        from fedpipe.sweep.results import parent_facts
+        from fedpipe.tracking.store import open_store
+        from fedpipe.tracking.sweeps import reopen_sweep, start_sweep
+
+        self.store = open_store(self._project.root, self._common.tracking.experiment)
+        load_data(self._common, self._project)
+        if self._state.parent is None:
+            params, known = parent_facts(self._project, self._sweep)
+            run_id = start_sweep(
+                self.store,
+                str(self._sweep.name),
+                params,
+                {**known, **tags},
+                self._state.values["key"],
+            )
+            self._state.update(mlflow_run_id=run_id, experiment_id=self.store.experiment_id)
+        else:
+            reopen_sweep(self.store, self._state.parent)
+
+    def run(self) -> list[int]:
+        """Run all children that have no end; return their numbers. Raises EnvironmentProblem if some have none then."""
+        search, sweep = self.search, self._sweep
+        queue, ran = search.open(), []
+        for number in search.numbers():  # ended, and the process died before the run was told
+            if number not in queue and number not in self._told:
+                self._note(number)
+        self._tell("begun", str(sweep.name), sweep.children, len(search.numbers()) - len(queue))
+        with self._pool or self._processes() as pool:
+            while True:
+                while (
+                    pool.has_room() and not self._left
+                ):  # what stopped one child, such as a full disk, would stop the next
+                    drawn = queue.pop(0) if queue else search.draw()
+                    if drawn is None:
+                        break
+                    if self._start(drawn, pool) and drawn not in ran:
+                        ran.append(drawn)
+                if not pool.running:
+                    break
+                for event in pool.events():
+                    if isinstance(event, Round):
+                        self._round(event, pool)
+                    elif self._ended(event):
+                        queue.append(event.number)
+        if self._left:
+            said = "; ".join(
+                f"{self._name(number)}: {why}" for number, why in list(self._left.items())[:3]
+            )
+            raise EnvironmentProblem(
+                f"sweep {sweep.name}: expected children {shorten(self._left)} to come to their end, found {said}. When that is mended, the "
+                "same command goes on with them."
+            )
+        return ran
+
+    def _processes(self) -> Pool:
+        sweep = self._sweep
+        most = most_children(sweep.cores_per_child, sweep.memory_per_child_mb, sweep.max_parallel)
+        return Pool(self._project, most, sweep.cores_per_child, sweep.memory_per_child_mb)
+
+    def _start(self, number: int, pool: "ChildPool") -> bool:
+        """Start a child, or go on with it; return whether there was need to."""
+        point = self.search.point(number)
+        state = self._run_of(number)
+        if state is None:
+            try:
+                config = child_config(self._base, point)
+            except ConfigError as err:
+                self.search.fail(number, str(err))
+                self._end(number)
+                return False
+            from fedpipe.tracking.sweeps import child_tags
+
+            tags = child_tags(
+                str(self._state.parent),
+                str(self._sweep.name),
+                number,
+                set(self._sweep.space) - set(point),
+            )
+            asked = {"metric": self._sweep.metric, "tags": tags, "sweep": self._sweep.name}
+            state = begin(self._project, self._name(number), config, "sweep", **asked)
+            if (
+                self._base.groups is not None
+            ):  # of an algorithm that alone knows whether it computes in groups
+                note_groups(state.folder, self._base.groups)
+            self.search.note_run(number, state.folder.name)
+        if state.values["status"] in (
+            FINISHED,
+            PRUNED,
+            FAILED,
+        ):  # it ended, and this process's predecessor did not hear of it
+            self._settle(number, state, 0)
+            return False
+        pool.start(number, state.folder)
+        self._tell("child_started", number, point, state.config.rounds)
+        return True
+
+    def _round(self, event: Round, pool: "ChildPool") -> None:
+        why = self.search.report(event.number, event.round_num, event.value)
+        self._tell("child_round", event.number, event.round_num, event.value)
+        pool.answer(event.number, why)
+
+    def _ended(self, event: Ended) -> bool:
+        """Take a child's end; return whether it is to go on."""
+        state = self._run_of(event.number)
+        if state is None:
+            raise EnvironmentProblem(
+                f"sweep {self._sweep.name}: the run of child {event.number} is gone: were its files removed?"
+            )
+        if (
+            event.code > 128
+            and event.number not in self._retried
+            and state.values["status"] not in (FINISHED, PRUNED, FAILED)
+        ):
+            self._retried.add(event.number)
+            logger.warning(
+                "%s: %s; it goes on from its checkpoint",
+                state.name,
+                how_it_ended(state.folder, event.code),
+            )
+            return True
+        self._settle(event.number, state, event.code)
+        return False
+
+    def _settle(self, number: int, state: RunState, code: int) -> None:
+        match state.values["status"]:
+            case "finished":
+                self.search.finish(number, float(state.values["value"]))
+            case "pruned":
+                self.search.prune(number, state.values["reason"])
+            case "failed":
+                self.search.fail(number, state.values["reason"])
+            case _:
+                self._left[number] = how_it_ended(state.folder, code)
+                self._tell("child_ended", number, "interrupted", None)
+                return
+        self._end(number)
+
+    def _end(self, number: int) -> None:
+        self._note(number)
+        self._tell("child_ended", number, self.search.state(number), self.search.value(number))
+
+    def _note(self, number: int) -> None:
+        """Write a child's end to its MLflow run, and that this is done."""
+        from fedpipe.tracking.sweeps import note_child
+
+        state = self._run_of(number)
+        run_id = state.values.get("mlflow_run_id") if state else None
+        if run_id:
+            note_child(
+                self.store,
+                run_id,
+                self.search.state(number),
+                self.search.value(number),
+                self.search.reason(number),
+            )
+        self._state.update(told=sorted({*self._told, number}))
+
+    @property
+    def _told(self) -> list[int]:
+        return list(self._state.values.get("told", []))
+
+    def _run_of(self, number: int) -> RunState | None:
+        folder = self.search.run_of(number)
+        return read_state(self._project.run_dir(folder)) if folder else None
+
+    def _name(self, number: int) -> str:
+        return f"{self._sweep.name}-{number:03d}"
+
+    def _tell(self, what: str, *about: Any) -> None:
+        if self._watcher is not None:
+            getattr(self._watcher, what)(*about)

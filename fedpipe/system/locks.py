@@ -1,0 +1,88 @@
+"""Locks between processes, on file systems with and without `flock`.
+
+With it the kernel holds the lock, and drops it with the process. Some network and FUSE file systems have none: there a file beside the
+lock names its owner (process, machine, start time); a process that finds the owner gone takes the lock over.
+"""
+
+import errno
+import fcntl
+import functools
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, SoftFileLock, Timeout
+
+_HELD_BY_ANOTHER = (errno.EACCES, errno.EAGAIN)
+_PATIENCE_SECONDS = 10.0
+
+logger = logging.getLogger("fedpipe.system.locks")
+
+
+@functools.cache
+def can_lock(folder: Path) -> bool:
+    """Return whether the file system of `folder` has `flock`; tried once per process. True too where the folder cannot be written."""
+    try:
+        with tempfile.TemporaryFile(prefix=".fedpipe-lock-", dir=folder) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as err:
+                return err.errno in _HELD_BY_ANOTHER
+    except OSError:
+        return True
+    return True
+
+
+@contextmanager
+def file_lock(path: Path, timeout_seconds: float | None = None) -> Iterator[None]:
+    """Hold the lock `path` during the block; its folder is made if need be.
+
+    Args:
+        path: the lock's file; what it holds is of no meaning, and it stays.
+        timeout_seconds: how long to wait for another owner; None waits as long as it takes.
+
+    Raises:
+        filelock.Timeout: another process holds it for longer.
+        OSError: the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if can_lock(path.parent):
+        with FileLock(path, timeout=-1 if timeout_seconds is None else timeout_seconds):
+            yield
+        return
+    marker = _marker_of(path)
+    lock = SoftFileLock(marker, timeout=-1)
+    if timeout_seconds is None:
+        try:
+            lock.acquire(timeout=_PATIENCE_SECONDS)
+        except Timeout:
+            logger.warning("waiting for another process (%s). %s", _owner(marker), lock_help(path))
+            lock.acquire()
+    else:
+        lock.acquire(timeout=timeout_seconds)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def lock_help(path: Path) -> str:
+    """Return what to do about a lock whose owner may be gone without this machine seeing it; empty where the kernel holds locks."""
+    if can_lock(path.parent):
+        return ""
+    return f"This file system has no file locks: if no process of fedpipe uses the project, delete {_marker_of(path)}."
+
+
+def _marker_of(path: Path) -> Path:
+    """Return the name of the owner's file: another one than that of the kernel's lock, which stays behind when it is dropped."""
+    return path.with_name(f"{path.name}.owner")
+
+
+def _owner(marker: Path) -> str:
+    try:
+        lines = marker.read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return "owner unknown"
+    return f"process {lines[0]} on {lines[1]}" if len(lines) > 1 else "owner unknown"

@@ -1,0 +1,1 @@
+"""Copies a whole MLflow store to another database and another place of artifacts."""

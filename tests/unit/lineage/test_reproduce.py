@@ -1,0 +1,32 @@
+"""The run that `reproduce` starts: its exit code decides whether its weights are compared."""
+
+from pathlib import Path
+
+import pytest
+
+from fedpipe.errors import RoundError
+from fedpipe.lineage.reproduce import _run
+from fedpipe.project.paths import Project
+
+
+def project_whose_run(folder: Path, code: int) -> Project:
+    """Return a project with code of its own, whose `fedpipe run` prints a summary and ends with an exit code."""
+    (folder / "fedpipe").mkdir(parents=True)
+    (folder / "fedpipe" / "__init__.py").touch()
+    main = f"import sys\nprint('{{\"rounds\": 2}}')\nprint('fedpipe: the disk is full', file=sys.stderr)\nsys.exit({code})\n"
+    (folder / "fedpipe" / "__main__.py").write_text(main)
+    return Project(folder)
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_run_that_lacks_a_picture_is_compared_all_the_same(tmp_path: Path, code: int) -> None:
+    there, scratch = project_whose_run(tmp_path / "there", code), tmp_path / "scratch"
+    scratch.mkdir()
+    assert _run(there, scratch, tmp_path / "params.yaml", "fox", [], verified=True) == {"rounds": 2}
+
+
+def test_a_run_that_fails_says_why(tmp_path: Path) -> None:
+    there, scratch = project_whose_run(tmp_path / "there", 2), tmp_path / "scratch"
+    scratch.mkdir()
+    with pytest.raises(RoundError, match="the run failed with exit code 2: the disk is full"):
+        _run(there, scratch, tmp_path / "params.yaml", "fox", [], verified=True)

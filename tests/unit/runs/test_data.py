@@ -1,0 +1,184 @@
+"""Which data a command is about, where a run's shards are elsewhere than in data/shards."""
+
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedpipe.cli.data import describe
+from fedpipe.config import load_config
+from fedpipe.data.digest import dvc_md5
+from fedpipe.data.manifest import read_manifest
+from fedpipe.data.population import Population
+from fedpipe.errors import DataError
+from fedpipe.lineage.forget import forget
+from fedpipe.project.paths import Project
+from fedpipe.runs.data import data_of, find_run_shards, how_to_make
+from fedpipe.runs.shards import current_shards, prepare
+from fedpipe.runs.state import RunState, begin
+
+
+def write_data(folder: Path, name: str, clients: list[str], width: int = 2) -> None:
+    count = 10 * len(clients)
+    x = np.arange(count * width, dtype=np.float32).reshape(count, width)
+    np.savez(folder / name, x=x, label=np.arange(count) % 2, client=np.repeat(clients, 10))
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project whose params.yaml names main.npz, and whose data/shards hold it; two more files lie beside."""
+    write_data(tmp_path, "main.npz", ["m1", "m2", "m3"])
+    write_data(tmp_path, "other.npz", ["o1", "o2", "o3", "o4"])
+    write_data(tmp_path, "wide.npz", ["w1", "w2", "w3"], width=5)
+    (tmp_path / "params.yaml").write_text(
+        "data: {source: npz, path: main.npz, clients: null}\ncohort: {size: 1}\n"
+    )
+    (tmp_path / "forgotten.json").write_text("[]\n")
+    monkeypatch.chdir(tmp_path)
+    project = Project(tmp_path)
+    prepare(load_config(project.params).data, project.shards, project)
+    os.utime(project.shards / "manifest.json", (1_000_000_000, 1_000_000_000))
+    return project
+
+
+def run_on(project: Project, name: str, path: str, **values: Any) -> tuple[RunState, Path]:
+    """Make what a run with overridden data leaves before its first round."""
+    config = load_config(project.params, [f"data.path={path}"])
+    project.private.mkdir(exist_ok=True)
+    folder = current_shards(config.data, project)
+    state = begin(project, name, config, "run")
+    state.update(
+        data_md5=dvc_md5(folder), data_path=str(folder), mlflow_run_id=f"{name}-id", **values
+    )
+    return state, folder
+
+
+def described(capsys: pytest.CaptureFixture[str], run: str | None = None) -> dict[str, Any]:
+    describe(run, as_json=True)
+    return dict(json.loads(capsys.readouterr().out))
+
+
+def test_describe_shows_the_newest_runs_data(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert described(capsys)["client_ids"] == ["m1", "m2", "m3"]
+    run_on(project, "first", "other.npz")
+    run_on(project, "second", "wide.npz")
+    newest = described(capsys)
+    assert (newest["client_ids"], newest["data_of"]) == (
+        ["w1", "w2", "w3"],
+        "run second (npz wide.npz)",
+    )
+    assert newest["path"].startswith(".fedpipe/shards/")
+    for name in ("first", "first-id"):
+        assert described(capsys, name)["client_ids"] == ["o1", "o2", "o3", "o4"]
+    describe()
+    assert capsys.readouterr().out.startswith(
+        "data of run second (npz wide.npz), in .fedpipe/shards/"
+    )
+
+
+def test_data_prepared_after_the_newest_run_are_shown(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_on(project, "first", "other.npz", begun=1_000.0)
+    assert described(capsys)["data_of"] == "data/shards"
+    assert described(capsys, "first")["client_ids"] == ["o1", "o2", "o3", "o4"]
+
+
+def test_a_run_on_data_shards_is_found_there(project: Project) -> None:
+    config = load_config(project.params)
+    state = begin(project, "plain", config, "run")
+    state.update(data_md5=dvc_md5(project.shards), begun=1_000.0)
+    data = data_of(project)
+    assert data.title == "run plain (npz main.npz)"
+    assert find_run_shards(project, data) == project.shards
+
+
+def test_shards_that_are_gone_name_the_command_that_makes_them(project: Project) -> None:
+    _, folder = run_on(project, "first", "other.npz")
+    folder.rename(project.root / "elsewhere")
+    with pytest.raises(
+        DataError,
+        match=r"run first \(npz other\.npz\): expected its shards .* `fedpipe run -S data\.path=other\.npz`",
+    ):
+        find_run_shards(project, data_of(project, "first"))
+
+
+def test_missing_and_damaged_shards_name_their_own_remedy(project: Project) -> None:
+    (project.shards / "manifest.json").unlink()
+    with pytest.raises(DataError, match=r"expected shards, found none\. Run `fedpipe prepare`"):
+        find_run_shards(project, data_of(project))
+    _, folder = run_on(project, "first", "other.npz")
+    (folder / "clients.parquet").write_bytes(b"x")
+    with pytest.raises(
+        DataError,
+        match=r"Remove the folder .*\.fedpipe/shards/\w+: the next run with its `data` settings makes it again",
+    ):
+        Population.open(folder)
+
+
+def test_forget_works_on_the_data_of_the_run(
+    project: Project, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    _, before = run_on(project, "first", "other.npz")
+    done = forget(project, ["o2"], wanted="first")
+    after = Population.open(Path(done.path))
+    assert after.index.client_ids == ("o1", "o3", "o4")
+    assert (done.examples, done.clients_left, done.in_dvc, done.removed) == (
+        10,
+        3,
+        False,
+        (str(before),),
+    )
+    assert not before.exists()
+    assert json.loads((project.root / "forgotten.json").read_text()) == ["o2"]
+    config = load_config(project.params, ["data.path=other.npz"])
+    assert (
+        current_shards(config.data, project) == after.path
+    )  # what the next run with these settings trains on
+    assert read_manifest(project.shards).clients == 3
+    later = described(capsys, "first")
+    assert (later["client_ids"], later["forgotten"]) == (["o1", "o3", "o4"], 1)
+    assert "a later version than the run trained on" in caplog.text
+
+
+def test_an_unknown_client_and_a_failure_change_nothing(project: Project) -> None:
+    _, folder = run_on(project, "first", "other.npz")
+    listed = (project.root / "forgotten.json").read_text()
+    with pytest.raises(
+        DataError,
+        match=r"ids of clients in the data of run first \(npz other\.npz\), found no m1\. .*--run names another",
+    ):
+        forget(project, ["m1"])
+    with pytest.raises(DataError, match="at least one client that is not forgotten"):
+        forget(project, ["o1", "o2", "o3", "o4"])
+    assert (project.root / "forgotten.json").read_text() == listed
+    assert folder.is_dir()
+
+
+def test_shards_that_a_run_is_using_are_not_removed(project: Project) -> None:
+    state, folder = run_on(project, "first", "other.npz")
+    with state.alive():
+        assert forget(project, ["o2"]).removed == ()
+    assert folder.is_dir()
+
+
+def test_the_command_that_makes_shards_can_be_pasted_into_a_shell(project: Project) -> None:
+    overrides = [
+        "data.path=my table.csv",
+        "data.ignore_columns=[a note, it's]",
+        "data.label_column='true'",
+        "data.separator=;",
+    ]
+    settings = load_config(project.params, ["data.source=csv", *overrides]).data
+    command = how_to_make(project, settings).split("`")[1]
+    words = shlex.split(command)
+    assert words[:2] == ["fedpipe", "run"]
+    assert (
+        load_config(project.params, [word for word in words[2:] if word != "-S"]).data == settings
+    )

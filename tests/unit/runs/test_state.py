@@ -1,0 +1,124 @@
+"""Runs on disk: what a later try finds of them, and what it refuses."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from fedpipe.config import Config, load_config
+from fedpipe.errors import ConfigError, DataError, PlanError
+from fedpipe.pipeline.resume import find_interrupted, run_of_stage
+from fedpipe.project.paths import Project
+from fedpipe.runs.state import (
+    FINISHED,
+    all_states,
+    begin,
+    refuse_changes,
+    removed_if_refused,
+    run_of_flow,
+    settings_now,
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def test_a_retry_of_a_flow_run_goes_on_with_its_run_and_another_flow_run_has_its_own(
+    project: Project,
+) -> None:
+    config = Config()
+    with run_of_flow(project, "first", config, "id-1", params="p.yaml") as run:
+        run.update(mlflow_run_id="m")
+        folder = run.folder
+    with run_of_flow(project, "renamed by the retry", config, "id-1") as again:
+        assert (again.folder, again.values["mlflow_run_id"], again.values["params"]) == (
+            folder,
+            "m",
+            "p.yaml",
+        )
+        again.update(status=FINISHED)
+    with run_of_flow(project, "first", config, "id-2") as other:
+        assert other.folder != folder
+    with run_of_flow(project, "first", config, "id-1") as finished:
+        assert finished.folder not in (folder, other.folder)
+
+
+def test_a_retry_with_other_settings_is_refused_with_the_difference(project: Project) -> None:
+    with run_of_flow(project, "run", Config(), "id"):
+        pass
+    changed = Config.model_validate({"rounds": 7, "client": {"learning_rate": 0.5}})
+    with pytest.raises(  # noqa: SIM117
+        ConfigError,
+        match=r"found client\.learning_rate=0\.01 then, 0\.5 now; rounds=15 then, 7 now\. Put these back",
+    ):
+        with run_of_flow(project, "run", changed, "id"):
+            pass
+
+
+def test_settings_now_are_those_of_the_file_with_the_runs_own_overrides(project: Project) -> None:
+    params = project.root / "params.yaml"
+    params.write_text("rounds: 5\n")
+    run = begin(
+        project,
+        "run",
+        load_config(params, ["seed=3"]),
+        "run",
+        params=str(params),
+        overrides=["seed=3"],
+    )
+    (found,) = all_states(project)
+    now = settings_now(found)
+    assert now is not None
+    refuse_changes(found, now)  # nothing changed
+    params.write_text("rounds: 6\nseed: 9\n")
+    now = settings_now(found)
+    assert now is not None
+    with pytest.raises(
+        ConfigError,
+        match=r"run run: expected the settings that it was started with, found rounds=5 then, 6 now\. ",
+    ):
+        refuse_changes(found, now)
+    params.unlink()
+    assert settings_now(run) is None
+
+
+def test_a_state_that_cannot_be_read_is_passed_over_with_a_warning(
+    project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = begin(project, "good", Config(), "run")
+    bad = begin(project, "bad", Config(), "run")
+    (bad.folder / "run_state.json").write_text("{")
+    with caplog.at_level(logging.WARNING, "fedpipe"):
+        found = find_interrupted(project, None)
+    assert found is not None
+    assert found.folder == good.folder
+    assert "bad/run_state.json: expected the state of a run, cannot read it" in caplog.text
+
+
+def test_settings_of_another_version_do_not_stop_dvcs_stage(project: Project) -> None:
+    old = begin(project, "old", Config(), "dvc")
+    values = json.loads((old.folder / "run_state.json").read_text())
+    values["config"]["no_such_setting"] = 1
+    (old.folder / "run_state.json").write_text(json.dumps(values))
+    assert run_of_stage(project, "new", Config(), "md5").name == "new"
+    same = run_of_stage(project, "newer", Config(), "md5")
+    assert same.name == "new"
+
+
+def test_what_was_refused_before_it_began_is_no_interrupted_run(project: Project) -> None:
+    interrupted = begin(project, "interrupted", Config(), "run")
+    refused = begin(project, "refused", Config(), "run")
+    with pytest.raises(PlanError), removed_if_refused(refused):
+        raise PlanError("no such cohorts")
+    assert [state.name for state in all_states(project)] == ["interrupted"]
+    with pytest.raises(DataError), removed_if_refused(interrupted):
+        raise DataError("mend the file, then go on")
+    interrupted.update(status="training", mlflow_run_id="m")
+    with pytest.raises(ConfigError), removed_if_refused(interrupted):
+        raise ConfigError("said of a run that began")
+    found = find_interrupted(project, None)
+    assert found is not None
+    assert found.name == "interrupted"
