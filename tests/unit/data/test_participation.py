@@ -53,6 +53,19 @@ def test_everyone_asked_is_accounted_for(
     assert found.seconds <= deadline
 
 
+def test_each_group_of_clients_is_sorted_although_reports_arrive_in_any_order() -> None:
+    settings = config(
+        over_selection_fraction=1.0,
+        dropout_fraction=0.1,
+        latency_median_seconds=1.0,
+        round_deadline_seconds=2.0,
+    )
+    turnout = turn_out(settings, IDS[:30], 2000, 1, 1)
+    groups = (turnout.reported, turnout.dropped, turnout.late, turnout.surplus)
+    assert all(len(group) > 1 for group in groups)
+    assert [list(group) for group in groups] == [sorted(group) for group in groups]
+
+
 def test_a_clients_fate_does_not_depend_on_who_else_is_asked() -> None:
     settings = config(dropout_fraction=0.3, latency_median_seconds=1.0, round_deadline_seconds=1.5)
     together = turn_out(settings, IDS[:200], 2000, 3, 1)

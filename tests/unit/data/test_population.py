@@ -65,6 +65,20 @@ def test_an_index_of_other_clients_is_refused(own_shards: Path) -> None:
         Population.open(own_shards)
 
 
+def test_a_changed_byte_of_the_index_is_found_even_without_verifying_the_shards(
+    own_shards: Path,
+) -> None:
+    path = own_shards / "clients.parquet"
+    content = bytearray(path.read_bytes())
+    content[200] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(
+        DataError,
+        match=rf"^{path}: expected sha256 \w+, found {hashlib.sha256(content).hexdigest()}\.",
+    ):
+        Population.open(own_shards, verify=False)
+
+
 def test_an_index_that_is_no_index_is_refused(own_shards: Path) -> None:
     path = own_shards / "clients.parquet"
     for table in (

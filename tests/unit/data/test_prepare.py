@@ -173,6 +173,41 @@ def test_a_new_client_changes_the_files_around_it_alone(
     assert len(after - before) <= 4
 
 
+@pytest.mark.parametrize("has_test_split", [False, True])
+def test_the_seed_reaches_every_draw(
+    has_test_split: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clients are the source's own, and so is its test split if it has one: a draw that differs, differs by its own seed."""
+
+    def source(config: DataConfig, project: Path) -> Source:  # noqa: ARG001 - the contract of a source
+        owners = [f"k{number:02}" for number in range(40) for _ in range(10)]
+        is_test = np.arange(400) % 5 == 0 if has_test_split else None
+        return Source(
+            lambda: iter([Batch(np.zeros((400, 4), np.uint8), np.arange(400) % 2, owners, is_test)])
+        )
+
+    monkeypatch.setattr("fedpipe.data.prepare.open_source", source)
+    held_out, rows = [], []
+    for seed in (1, 2):
+        settings = {
+            "validation_fraction": 0.25,
+            "held_out_fraction": 0.25,
+            "central_test_examples": 30,
+            "seed": seed,
+        }
+        shards = tmp_path / str(seed)
+        prepare_shards(DataConfig(source="any:thing", clients=None, **settings), shards, tmp_path)
+        population = Population.open(shards)
+        held_out.append(set(population.client_ids()) - set(population.participating()))
+        rows.append(
+            {split: sorted(rows_of(shards, split)) for split in ("validation", "test", "central")}
+        )
+    assert [len(clients) for clients in held_out] == [10, 10]
+    assert held_out[0] != held_out[1]
+    same = [split for split in rows[0] if rows[0][split] == rows[1][split]]
+    assert same == (["test"] if has_test_split else [])
+
+
 def test_names_of_labels_become_a_sorted_vocabulary(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,11 @@ def test_shuffled_takes_every_client_once_per_pass(clients: int, size: int, seed
         assert max(map(len, cohorts)) - min(map(len, cohorts)) <= 1
 
 
+def test_each_pass_of_shuffled_is_drawn_anew() -> None:
+    cohorts = plan_cohorts(IDS, config("shuffled"), 30, 1).cohorts
+    assert len({cohorts[start : start + 10] for start in (0, 10, 20)}) == 3
+
+
 @given(st.integers(1, 40), st.integers(1, 10), st.integers(1, 8), st.integers(0, 2**40))
 def test_separation_is_kept_and_cohorts_are_full(
     clients: int, size: int, separation: int, seed: int

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedpipe.data import splits
-from fedpipe.data.splits import draw_central, keep_split, split_clients
+from fedpipe.data.splits import draw_central, held_out, keep_split, split_clients, split_off
 
 
 @given(
@@ -74,3 +74,25 @@ def test_the_central_test_set_is_drawn_from_all_or_is_all() -> None:
     assert np.array_equal(drawn, draw_central(1036, 1000, 1))
     assert not np.array_equal(drawn, draw_central(1036, 1000, 2))
     assert draw_central(7, 1000, 1).tolist() == [True] * 7
+
+
+def test_the_seed_and_the_name_of_a_split_choose_what_is_split_off() -> None:
+    owner, rows = np.repeat(np.arange(5), 20).astype(np.int32), np.arange(100)
+    ids = [f"c{number}" for number in range(5)]
+
+    def taken(seed: int, name: str) -> list[int]:
+        stay, off = split_off(owner, rows, ids, 0.25, seed, name)
+        assert sorted([*stay.tolist(), *off.tolist()]) == rows.tolist()
+        assert np.bincount(owner[off]).tolist() == [5] * 5
+        return [int(row) for row in off]
+
+    assert taken(1, "validation") == taken(1, "validation")
+    assert taken(1, "validation") != taken(2, "validation")
+    assert taken(1, "validation") != taken(1, "other")
+
+
+def test_the_seed_chooses_who_is_held_out() -> None:
+    ids = [f"c{number:03}" for number in range(100)]
+    assert held_out(ids, 0.2, 1).sum() == held_out(ids, 0.2, 2).sum() == 20
+    assert np.array_equal(held_out(ids, 0.2, 1), held_out(ids, 0.2, 1))
+    assert not np.array_equal(held_out(ids, 0.2, 1), held_out(ids, 0.2, 2))
