@@ -101,7 +101,7 @@ def _parse(config: DataConfig, file: Path) -> dict[str, dict[str, Any]]:
     if not all(isinstance(user, str) for user in users) or len(set(users)) != len(users) or set(users) != set(data):
         twice = [user for user in users if not isinstance(user, str) or users.count(user) > 1] if len(users) < 10_000 else []
         raise DataError(
-            f"{file}: expected users and user_data to name the same users once, found otherwise: {shorten(map(str, twice), 3)}."
+            f"{file}: expected users and user_data to name the same users once, found otherwise: {shorten(map(repr, twice), 3)}."
         )
     for user, count in zip(users, samples, strict=False):
         part = data[user]

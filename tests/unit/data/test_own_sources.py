@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fedpipe.config import DataConfig
@@ -96,6 +96,7 @@ def test_npz(rows: list[tuple[str, int, list[float]]]) -> None:
 
 
 @given(st.lists(st.tuples(ids, st.lists(st.tuples(st.integers(-1, 9), st.lists(values, min_size=1, max_size=3)), max_size=4)), max_size=4))
+@example([("line\nbreak", []), ("line\nbreak", [])])
 @FAST
 def test_leaf(users: list[tuple[str, list[tuple[int, list[float]]]]]) -> None:
     names = [user for user, _ in users]
