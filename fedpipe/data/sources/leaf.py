@@ -145,7 +145,7 @@ def _parse(config: DataConfig, file: Path) -> dict[str, dict[str, Any]]:
             else []
         )
         raise DataError(
-            f"{file}: expected users and user_data to name the same users once, found otherwise: {shorten(map(str, twice), 3)}."
+            f"{file}: expected users and user_data to name the same users once, found otherwise: {shorten(map(repr, twice), 3)}."
         )
     for user, count in zip(users, samples, strict=False):
         part = data[user]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fedpipe.config import DataConfig
@@ -139,6 +139,7 @@ def test_npz(rows: list[tuple[str, int, list[float]]]) -> None:
         max_size=4,
     )
 )
+@example([("line\nbreak", []), ("line\nbreak", [])])
 @FAST
 def test_leaf(users: list[tuple[str, list[tuple[int, list[float]]]]]) -> None:
     names = [user for user, _ in users]
