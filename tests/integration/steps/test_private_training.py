@@ -14,14 +14,17 @@ from fedpipe.config import Config
 from fedpipe.data.population import Population
 from fedpipe.data.prepare import prepare_shards
 from fedpipe.errors import CheckpointError, ConfigError
+from fedpipe.models import build_model
 from fedpipe.models.federated import training_clients, validating_clients, validation_examples
 from fedpipe.steps.lineage import total_of
 from fedpipe.steps.privacy import KEY_NAME, noise_key_of
 from fedpipe.steps.privacy_total import privacy_total
 from fedpipe.steps.project import Project, find_project
 from fedpipe.steps.refs import DataRef, TrainRef
+from fedpipe.steps.register import register
 from fedpipe.steps.sample import read_plan, sample_clients
 from fedpipe.steps.train import train
+from fedpipe.tracking.run import TrackedRun
 from fedpipe.tracking.store import open_store
 from fedpipe.types import RoundReport
 
@@ -186,3 +189,10 @@ def test_what_runs_cost_together_and_a_budget_that_is_kept(place: tuple[Project,
     budgeted = Config.model_validate(values)
     with pytest.raises(ConfigError, match=r"privacy\.total_epsilon=.*: with this run 1 private runs on these clients cost epsilon"):
         train(budgeted, data, sample_clients(budgeted, data, project.run_dir("over")), project, "over")
+    values["privacy"]["total_epsilon"] = two.epsilon  # what the others cost without this run
+    last = TrackedRun.attach(store, running.info.run_id)
+    model = build_model(config, (784,), 10)
+    assert register(Config.model_validate(values), population, model, last, "m-1", {}, project.run_dir("costs"), project) is None
+    reason = store.client.get_run(last.run_id).data.tags["fedpipe.not_registered"]
+    assert reason.startswith(f"privacy.total_epsilon={two.epsilon}: 3 private runs on these clients cost epsilon ")
+    assert not store.client.search_registered_models()
