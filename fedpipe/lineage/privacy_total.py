@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from fedpipe.errors import TrackingError
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
+
     from fedpipe.algorithms.loss_distributions import Mechanism
     from fedpipe.tracking.store import Store
 
@@ -149,3 +151,26 @@ def _joined(parts: "Sequence[tuple[Mechanism, int]]") -> "list[tuple[Mechanism, 
     for mechanism, count in parts:
         counts[mechanism] = counts.get(mechanism, 0) + count
     return list(counts.items())
+
+
+def total_with_run(store: "Store", run: "Run") -> PrivacyTotal:
+    """Return what a private run and the other finished private runs on its clients cost together, for the run's own delta.
+
+    The run itself counts even if it is not finished: it is registered, and its report is written, shortly before its end.
+
+    Args:
+        store: the MLflow store.
+        run: a run with the tags `data.population` and `privacy.delta`.
+
+    Raises:
+        TrackingError: the store cannot be read.
+    """
+    tags = run.data.tags
+    own = released_of(tags)
+    return privacy_total(
+        store,
+        tags["data.population"],
+        float(tags["privacy.delta"]),
+        own,
+        without_run=run.info.run_id,
+    )

@@ -94,23 +94,12 @@ def _figures(run: "Run", prefix: str) -> dict[str, float]:
 
 
 def total_of(store: "Store", run: "Run") -> dict[str, Any] | None:
-    """Return what a run and the other finished private runs on its clients cost together, for its delta; None if it is not private.
+    """Return `privacy_total.total_with_run`, JSON-able; None if the run is not private."""
+    from fedpipe.lineage.privacy_total import RELEASED_TAG, total_with_run
 
-    The run itself counts even if it is not finished: its report is written shortly before its end.
-    """
-    from fedpipe.lineage.privacy_total import RELEASED_TAG, privacy_total, released_of
-
-    tags = run.data.tags
-    if RELEASED_TAG not in tags or "data.population" not in tags:
+    if RELEASED_TAG not in run.data.tags or "data.population" not in run.data.tags:
         return None
-    own = released_of(tags)
-    total = privacy_total(
-        store,
-        tags["data.population"],
-        float(tags["privacy.delta"]),
-        planned=own,
-        without_run=run.info.run_id,
-    )
+    total = total_with_run(store, run)
     return {**total.to_json(), "text": total.sentence()}
 
 

@@ -72,7 +72,8 @@ def register(
     )
 
     name, score = config.tracking.model_name, metrics.get(VALIDATION_SCORE, math.nan)
-    if config.privacy.total_epsilon is not None and not _within_budget(config, population, run):
+    budget = config.privacy.total_epsilon
+    if budget is not None and not _within_budget(budget, run):
         return None
     project.private.mkdir(parents=True, exist_ok=True)
     with file_lock(
@@ -110,16 +111,13 @@ def register(
     )
 
 
-def _within_budget(config: Config, population: "Population", run: "TrackedRun") -> bool:
+def _within_budget(budget: float, run: "TrackedRun") -> bool:
     """Return whether the run's model may be registered: a run that ended while this one trained may have used up the budget."""
-    from fedpipe.lineage.privacy_total import privacy_total, released_of
-    from fedpipe.runs.provenance import population_key
+    from fedpipe.lineage.privacy_total import total_with_run
 
     with run.store.guard("read what the run released"):
-        tags = run.store.client.get_run(run.run_id).data.tags
-    delta, budget = float(config.privacy.delta or 0.0), float(config.privacy.total_epsilon or 0.0)
-    key = population_key(config.data, population.manifest.partition)
-    total = privacy_total(run.store, key, delta, released_of(tags), without_run=run.run_id)
+        recorded = run.store.client.get_run(run.run_id)
+    total = total_with_run(run.store, recorded)
     if total.epsilon is not None and total.epsilon <= budget:
         return True
     reason = f"privacy.total_epsilon={budget}: {total.sentence()}, more than the budget"

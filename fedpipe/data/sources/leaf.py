@@ -1,6 +1,7 @@
 """Source `leaf`: the JSON files of LEAF (Caldas et al. 2018, "LEAF: A Benchmark for Federated Settings", arXiv 1812.01097)."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,19 +135,7 @@ def _parse(config: DataConfig, file: Path) -> dict[str, dict[str, Any]]:
             f"{file}: expected LEAF's keys users, num_samples and user_data, found something else. Correct data.path."
         )
     users, data = body["users"], body["user_data"]
-    if (
-        not all(isinstance(user, str) for user in users)
-        or len(set(users)) != len(users)
-        or set(users) != set(data)
-    ):
-        twice = (
-            [user for user in users if not isinstance(user, str) or users.count(user) > 1]
-            if len(users) < 10_000
-            else []
-        )
-        raise DataError(
-            f"{file}: expected users and user_data to name the same users once, found otherwise: {shorten(map(repr, twice), 3)}."
-        )
+    _require_same_users(file, users, data)
     for user, count in zip(users, samples, strict=False):
         part = data[user]
         if not isinstance(part, dict) or not all(
@@ -165,6 +154,25 @@ def _parse(config: DataConfig, file: Path) -> dict[str, dict[str, Any]]:
             f"{file}: expected a number in num_samples for each of {len(users)} users, found {len(samples)}. Correct it."
         )
     return dict(data)
+
+
+def _require_same_users(file: Path, users: list[Any], data: dict[str, Any]) -> None:
+    """Refuse `users` that are not the keys of `user_data`, each once. Raises DataError."""
+    not_texts = [user for user in users if not isinstance(user, str)]
+    if not_texts:
+        raise DataError(
+            f"{file}: expected names of users as texts, found {str(not_texts[0])[:50]!r}. Put them in quotes."
+        )
+    repeated = [f"{user[:50]!r}" for user, count in Counter(users).items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{file}: expected each user once in users, found more than once: {shorten(repeated, 3)}. Merge their examples."
+        )
+    unmatched = [f"{user[:50]!r}" for user in sorted(set(users) ^ set(data))]
+    if unmatched:
+        raise DataError(
+            f"{file}: expected the same users in users and user_data, found in one of them alone: {shorten(unmatched, 3)}."
+        )
 
 
 def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -16,12 +16,15 @@ from fedpipe.data.prepare import prepare_shards
 from fedpipe.errors import CheckpointError, ConfigError
 from fedpipe.lineage.privacy_total import privacy_total
 from fedpipe.lineage.queries import total_of
+from fedpipe.models import build_model
 from fedpipe.models.federated import training_clients, validating_clients, validation_examples
 from fedpipe.pipeline.privacy import KEY_NAME, noise_key_of
 from fedpipe.pipeline.sample_clients import read_plan, sample_clients
 from fedpipe.pipeline.train import train
 from fedpipe.project.paths import Project, find_project
+from fedpipe.registry.register import register
 from fedpipe.runs.refs import DataRef, TrainRef
+from fedpipe.tracking.run import TrackedRun
 from fedpipe.tracking.store import open_store
 from fedpipe.types import RoundReport
 
@@ -233,3 +236,24 @@ def test_what_runs_cost_together_and_a_budget_that_is_kept(place: tuple[Project,
         train(
             budgeted, data, sample_clients(budgeted, data, project.run_dir("over")), project, "over"
         )
+    values["privacy"]["total_epsilon"] = two.epsilon  # what the others cost without this run
+    last = TrackedRun.attach(store, running.info.run_id)
+    model = build_model(config, (784,), 10)
+    assert (
+        register(
+            Config.model_validate(values),
+            population,
+            model,
+            last,
+            "m-1",
+            {},
+            project.run_dir("costs"),
+            project,
+        )
+        is None
+    )
+    reason = store.client.get_run(last.run_id).data.tags["fedpipe.not_registered"]
+    assert reason.startswith(
+        f"privacy.total_epsilon={two.epsilon}: 3 private runs on these clients cost epsilon "
+    )
+    assert not store.client.search_registered_models()

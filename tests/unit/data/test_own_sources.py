@@ -390,6 +390,25 @@ def test_sequences_keep_their_lengths_and_are_padded_with_zeros(tmp_path: Path) 
     assert sorted(got) == sorted([one + [0] * (4 - len(one)) for one in sequences])
 
 
+@pytest.mark.parametrize(
+    ("users", "message"),
+    [
+        (["u", 7], "expected names of users as texts, found '7'"),
+        (["u", "u", "v"], r"found more than once: 'u'\. Merge"),
+        (["u"], r"found in one of them alone: 'v'\."),
+        (["u", "v", "w"], r"found in one of them alone: 'w'\."),
+    ],
+)
+def test_users_of_leaf_that_do_not_match_are_named(
+    tmp_path: Path, users: list[str | int], message: str
+) -> None:
+    part = {"x": [[0.5]], "y": [1]}
+    body = {"users": users, "num_samples": [1] * len(users), "user_data": {"u": part, "v": part}}
+    (tmp_path / "f.json").write_text(json.dumps(body))
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, "leaf", "f.json")
+
+
 def test_texts_are_their_bytes_plus_one(tmp_path: Path) -> None:
     part = {"x": ["ab", "é"], "y": ["c", "d"]}
     body = {"users": ["u"], "num_samples": [2], "user_data": {"u": part}}
