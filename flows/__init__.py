@@ -1,1 +1,3 @@
-"""Prefect flows: the order of the steps, retries, and what Prefect's pages show. The only place that imports Prefect."""
+"""Prefect flows: the order of the steps, retries, and what Prefect's pages show. The only place
+that imports Prefect.
+"""

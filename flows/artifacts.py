@@ -1,4 +1,6 @@
-"""What Prefect's page of a run shows: a progress bar that moves each round, a table of rounds, a link to the MLflow run."""
+"""What Prefect's page of a run shows: a progress bar that moves each round, a table of rounds, a
+link to the MLflow run.
+"""
 
 from collections.abc import Iterable, Mapping
 from types import TracebackType
@@ -21,7 +23,9 @@ from fedpipe.types import RoundReport
 
 
 class RoundArtifacts:
-    """A `RoundSink`: moves a progress artifact each round, and at the end, also of a failed training, writes the table."""
+    """A `RoundSink`: moves a progress artifact each round, and at the end, also of a failed
+    training, writes the table.
+    """
 
     def __init__(self, rounds: int) -> None:
         """Take the number of rounds that make 100 %."""
@@ -56,7 +60,9 @@ class RoundArtifacts:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Write the table of the rounds that were reported. That it cannot be written is a warning: the rounds are done."""
+        """Write the table of the rounds that were reported. That it cannot be written is a warning:
+        the rounds are done.
+        """
         if self._rows:
             Parts().attempt(
                 "Prefect's table of rounds",
@@ -67,7 +73,9 @@ class RoundArtifacts:
 
 
 def tag_run(flow_run_id: str, names: Iterable[str]) -> None:
-    """Add tags to a flow run, whoever started it: Prefect gives the tags of a flow's own block to its tasks alone."""
+    """Add tags to a flow run, whoever started it: Prefect gives the tags of a flow's own block to
+    its tasks alone.
+    """
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(UUID(flow_run_id))
         client.update_flow_run(run.id, tags=sorted({*run.tags, *names}))
@@ -79,13 +87,17 @@ def link_to_mlflow(recorded: RecordRef) -> None:
         link=recorded.url,
         link_text=f"MLflow run {recorded.run_id}",
         key="mlflow-run",
-        description=f"MLflow run {markdown_code(recorded.run_id)}. Open the store with {markdown_code(recorded.open_with)}.",
+        description=f"MLflow run {markdown_code(recorded.run_id)}. Open the store with "
+        f"{markdown_code(recorded.open_with)}.",
     )
 
 
 def show_registered(registered: RegisteredRef) -> None:
-    """Add what became of the run's model in the registry, and of the alias `champion`, as a page of this task run."""
-    name, before = registered.name, registered.champion_before
+    """Add what became of the run's model in the registry, and of the alias `champion`, as a page of
+    this task run.
+    """
+    name = registered.name
+    before = registered.champion_before
     if registered.alias != "champion":
         moved = f"stays with {name}/{before}" if before else "is given to no version"
     elif before == registered.version:
@@ -125,14 +137,16 @@ def show_registered(registered: RegisteredRef) -> None:
 
 def show_chain(chain: Mapping[str, Any], url: str) -> None:
     """Add the chain from commit to MLflow run, `lineage.json`, as a page of this task run."""
-    git, dvc = chain["git"], chain["dvc"]
+    git = chain["git"]
+    dvc = chain["dvc"]
     flow = chain["prefect"]
     rows = {
         "git commit": markdown_code(str(git["commit"]))
         + (" with uncommitted changes" if git["dirty"] else ""),
         "data (DVC md5)": markdown_code(str(dvc["data_md5"]))
         + ("" if dvc["data_in_lock"] else ", not in dvc.lock"),
-        "Prefect flow run": f"{markdown(str(flow['flow_run_name']))} {markdown_code(str(flow['flow_run_id']))}",
+        "Prefect flow run": f"{markdown(str(flow['flow_run_name']))} "
+        f"{markdown_code(str(flow['flow_run_id']))}",
         "MLflow run": f"[{markdown(chain['mlflow']['run_id'])}]({url})",
         "weights (SHA-256)": markdown_code(str(chain["weights_sha256"])),
     }

@@ -1,4 +1,6 @@
-"""The evaluation flow: a finished run's weights on the data as they are now. `prefect.yaml` deploys it, to be scheduled where data grow."""
+"""The evaluation flow: a finished run's weights on the data as they are now. `prefect.yaml` deploys
+it, to be scheduled where data grow.
+"""
 
 import re
 from pathlib import Path
@@ -22,7 +24,8 @@ def federated_evaluation(run: str | None = None) -> dict[str, Any]:
         run: MLflow run id or name; the newest finished run if not given.
 
     Returns:
-        The figures before and after training, and whether the data are those that the run was trained with.
+        The figures before and after training, and whether the data are those that the run was
+        trained with.
     """
     watch_outlets()
     project = find_project(Path.cwd())

@@ -1,7 +1,8 @@
-"""The sweep as a flow: many trainings beside each other, whose best becomes a params file. `prefect.yaml` deploys it.
+"""The sweep as a flow: many trainings beside each other, whose best becomes a params file.
+`prefect.yaml` deploys it.
 
-Children are processes of this flow run, not flow runs: they share its cores and memory, and are gone when it is. On a Dask cluster each is
-a task run.
+Children are processes of this flow run, not flow runs: they share its cores and memory, and are
+gone when it is. On a Dask cluster each is a task run.
 """
 
 from collections.abc import Mapping
@@ -47,7 +48,8 @@ def federated_sweep(
         The summary of the sweep, as `fedpipe sweep --json` prints it.
     """
     watch_outlets()
-    project, run_id = find_project(Path.cwd()), str(flow_run.id)
+    project = find_project(Path.cwd())
+    run_id = str(flow_run.id)
     about, watcher = current_sweep()
     about.values["flow_run_id"] = run_id
     tag_run(run_id, ("fedpipe", "sweep"))
@@ -65,12 +67,16 @@ def federated_sweep(
 
 
 class SweepArtifacts:
-    """A `SweepWatcher`: Prefect's page of the run has a bar of children, and at the end their table and a link to MLflow."""
+    """A `SweepWatcher`: Prefect's page of the run has a bar of children, and at the end their table
+    and a link to MLflow.
+    """
 
     def __init__(self, other: SweepWatcher | None) -> None:
         """Take another watcher, which is told all the same."""
-        self._other, self._progress = other, UUID(int=0)
-        self._children, self._ended = 1, 0
+        self._other = other
+        self._progress = UUID(int=0)
+        self._children = 1
+        self._ended = 0
 
     def __enter__(self) -> "SweepArtifacts":
         """Make the bar, at 0 %."""
@@ -83,7 +89,8 @@ class SweepArtifacts:
 
     def begun(self, name: str, children: int, ended: int) -> None:
         """Set the bar to what is there."""
-        self._children, self._ended = children, ended
+        self._children = children
+        self._ended = ended
         self._move()
         if self._other:
             self._other.begun(name, children, ended)
@@ -121,8 +128,8 @@ class SweepArtifacts:
             link=summary["url"],
             link_text=f"MLflow run {summary['run_id']}",
             key="mlflow-run",
-            description=f"MLflow run {markdown_code(summary['run_id'])}, with its children. Best settings: "
-            f"{markdown_code(str(summary['preset']))}.",
+            description=f"MLflow run {markdown_code(summary['run_id'])}, with its children. Best "
+            f"settings: {markdown_code(str(summary['preset']))}.",
         )
 
     def _move(self) -> None:

@@ -1,6 +1,7 @@
 """One thin task per step. Tasks take and return references: paths, ids and digests, never tensors.
 
-Only `load_data` retries: it alone reads what may be away for a moment, a download or a DVC remote. Nothing is cached by
+Only `load_data` retries: it alone reads what may be away for a moment, a download or a DVC remote.
+Nothing is cached by
 Prefect: DVC knows what is up to date, and a training runs when it is asked for.
 """
 
@@ -32,7 +33,9 @@ _KEPT: Any = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
 def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
-    """Return whether a failed `load_data` is worth another try: a lost connection is, a wrong setting is not."""
+    """Return whether a failed `load_data` is worth another try: a lost connection is, a wrong
+    setting is not.
+    """
     return may_pass(state.result(raise_on_failure=False))
 
 
@@ -40,7 +43,9 @@ def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
     name="load_data", retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=_may_pass, **_KEPT
 )
 def load_data(config: Config, project: Project) -> DataRef:
-    """Bring the shards up to date through DVC, unless whoever called the flow has done so just now."""
+    """Bring the shards up to date through DVC, unless whoever called the flow has done so just
+    now.
+    """
     with scrubbed():
         data = borrow_data(config) or load_data_step(config, project)
         say(f"data of {config.data.source}: {data.how}; md5 {data.md5[:12]}, {data.seconds:.1f} s")
@@ -71,7 +76,8 @@ def train(
             config, data, plan, project, run_name, tags, [artifacts, *current_listeners()]
         )
         say(
-            f"{trained.rounds} rounds of {config.algorithm.name} on {config.model.name} in {trained.seconds:.1f} s"
+            f"{trained.rounds} rounds of {config.algorithm.name} on {config.model.name} in "
+            f"{trained.seconds:.1f} s"
         )
         return trained
 
@@ -100,7 +106,9 @@ def evaluate(config: Config, data: DataRef, trained: TrainRef, project: Project)
 def record(
     config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef, project: Project
 ) -> RecordRef:
-    """Complete the MLflow run: final model, pictures, figures, registry; link it from Prefect's page."""
+    """Complete the MLflow run: final model, pictures, figures, registry; link it from Prefect's
+    page.
+    """
     with scrubbed():
         recorded = record_step(config, data, trained, evaluated, project)
         pages = Parts()  # of Prefect alone: the run is recorded

@@ -39,7 +39,8 @@ from flows.tasks import evaluate, load_data, record, sample_clients, train
 
 
 def _name_of_run() -> str:
-    """Return the name of the run: the parameter `name`, else the one that a deployment's flow run has, else a new one.
+    """Return the name of the run: the parameter `name`, else the one that a deployment's flow run
+    has, else a new one.
 
     Flow run, MLflow run and the run's folder have the same name.
     """
@@ -70,17 +71,22 @@ def federated_training(
     """Run one federated training, from data to recorded model.
 
     Args:
-        params: Params file, relative to the project's folder. A field that is set here overrides it, an empty one does not.
-        overrides: Any other setting as KEY=VALUE, one per line: client.optimizer=adam, eval.patience=5, tracking.register=true.
+        params: Params file, relative to the project's folder. A field that is set here overrides
+            it, an empty one does not.
+        overrides: Any other setting as KEY=VALUE, one per line: client.optimizer=adam,
+            eval.patience=5, tracking.register=true.
         name: Name of the MLflow run. Default: the name of the flow run.
         rounds: Rounds of training.
         cohort_size: Clients in each round (cohort.size).
         learning_rate: Learning rate of the clients (client.learning_rate).
         epochs: Passes of a client over its examples in a round (client.epochs).
         batch_size: Examples in a client's batch (client.batch_size).
-        algorithm: Algorithm (algorithm.name). For one of your own set the override algorithm.name=mypackage.module:function.
-        model: Model (model.name). For one of your own set the override model.name=mypackage.module:function.
-        source: Source of the examples (data.source). For one of your own set the override data.source=mypackage.module:function.
+        algorithm: Algorithm (algorithm.name). For one of your own set the override
+            algorithm.name=mypackage.module:function.
+        model: Model (model.name). For one of your own set the override
+            model.name=mypackage.module:function.
+        source: Source of the examples (data.source). For one of your own set the override
+            data.source=mypackage.module:function.
         data_path: File or folder of the source (data.path), relative to the project's folder.
         seed: Seed of all draws of training.
 

@@ -1,4 +1,6 @@
-"""`fedpipe cache`: the resident client files, derived from the shards; what they take and how to be rid of them."""
+"""`fedpipe cache`: the resident client files, derived from the shards; what they take and how to be
+rid of them.
+"""
 
 import json
 from pathlib import Path
@@ -34,7 +36,8 @@ def cache(
         )
     else:
         typer.echo(
-            f"{root}: {found.files} files, {found.size_bytes / 2**20:.1f} MiB{' removed' if clear else ''}"
+            f"{root}: {found.files} files, {found.size_bytes / 2**20:.1f} "
+            f"MiB{' removed' if clear else ''}"
         )
 
 

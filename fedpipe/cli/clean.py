@@ -61,7 +61,8 @@ def clean(
 ) -> None:
     """Show what runs take on disk, and with --apply remove what is not needed any more.
 
-    Never removed: runs that are running, interrupted (unless asked for), registered as a model, the best of a sweep, or not yet recorded.
+    Never removed: runs that are running, interrupted (unless asked for), registered as a model, the
+    best of a sweep, or not yet recorded.
     """
     from fedpipe.maintenance.clean import Selection, plan_cleaning
     from fedpipe.maintenance.clean import clean as clean_step
@@ -126,17 +127,18 @@ def _show(plan: "CleaningPlan", root: Path, applied: bool) -> None:
     removed = [run for run in plan.runs if run.remove]
     files = sum(files.remove for files in plan.shared)
     typer.echo(
-        f"{_size(total)} in {len(plan.runs)} runs and {len(plan.shared)} shared folders; {goes}: {_size(plan.removable_bytes)} "
-        f"of {len(removed)} runs and {files} shared folders"
+        f"{_size(total)} in {len(plan.runs)} runs and {len(plan.shared)} shared folders; {goes}: "
+        f"{_size(plan.removable_bytes)} of {len(removed)} runs and {files} shared folders"
     )
     if removed and plan.records:
         typer.echo(
-            "kept of removed runs: their rows in MLflow, marked as deleted, and who trained on whose data (`fedpipe lineage --client ID`). "
-            "`mlflow gc` removes these too."
+            "kept of removed runs: their rows in MLflow, marked as deleted, and who trained on "
+            "whose data (`fedpipe lineage --client ID`). `mlflow gc` removes these too."
         )
     elif removed:
         typer.echo(
-            "kept of removed runs: all that MLflow has of them. --records removes their files there too."
+            "kept of removed runs: all that MLflow has of them. --records removes their files "
+            "there too."
         )
     if not applied and plan.removable_bytes:
         typer.echo("Nothing was removed. --apply removes it.")

@@ -1,4 +1,6 @@
-"""`fedpipe sources`, `describe` and `forget`: what can be read, what was made of it, and leaving."""
+"""`fedpipe sources`, `describe` and `forget`: what can be read, what was made of it, and
+leaving.
+"""
 
 import json
 import os
@@ -53,7 +55,8 @@ def describe(
     project = find_project(Path.cwd())
     data = data_of(project, run)
     population = Population.open(find_run_shards(project, data), verify=False)
-    figures, manifest = asdict(figures_of(population.index)), population.manifest
+    figures = asdict(figures_of(population.index))
+    manifest = population.manifest
     drawn = [str(path) for path in write_pictures(population, pictures)] if pictures else []
     path = os.path.relpath(population.path, project.root)
     about = {
@@ -106,11 +109,9 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, list | tuple):
-        return (
-            f"{len(value)}: {listing([str(item) for item in value])}"
-            if len(value) > _SHOWN_LABELS
-            else ", ".join(map(str, value))
-        )
+        if len(value) > _SHOWN_LABELS:
+            return f"{len(value)}: {listing([str(item) for item in value])}"
+        return ", ".join(map(str, value))
     return str(value)
 
 
@@ -119,8 +120,8 @@ def forget(
     reason: Annotated[
         str | None,
         typer.Option(
-            help="Why; a tag of the registered models that trained on their data. Default: what it says already, else 'asked to be "
-            "forgotten'.",
+            help="Why; a tag of the registered models that trained on their data. Default: what it "
+            "says already, else 'asked to be forgotten'.",
             show_default=False,
         ),
     ] = None,
@@ -129,7 +130,8 @@ def forget(
         typer.Option(
             "--run",
             metavar="RUN|MODEL@ALIAS",
-            help="Run or registered model whose data the clients are in. Default: with --retrain the champion, else the newest run.",
+            help="Run or registered model whose data the clients are in. Default: with --retrain "
+            "the champion, else the newest run.",
             show_default=False,
         ),
     ] = None,
@@ -141,17 +143,21 @@ def forget(
         typer.Option(
             "--model",
             metavar="NAME",
-            help="Registered model of --retrain. Default: the model that --run names, else tracking.model_name.",
+            help="Registered model of --retrain. Default: the model that --run names, else "
+            "tracking.model_name.",
             show_default=False,
         ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a new version of the shards without some clients, leave them out of every later one, tag the models that saw them."""
+    """Make a new version of the shards without some clients, leave them out of every later one, tag
+    the models that saw them.
+    """
     if model is not None and not retrain:
         raise ConfigError(
-            f"--model {model} is set but without --retrain nothing reads it. Add --retrain or remove it."
+            f"--model {model} is set but without --retrain nothing reads it. Add --retrain or "
+            "remove it."
         )
     from fedpipe.lineage.forget import forget as forget_step
     from fedpipe.project.paths import find_project
@@ -174,8 +180,9 @@ def forget(
         own = Path(done.path) != project.shards
         whose = f", data of {done.title}" if own else ""
         typer.echo(
-            f"{path}{whose}: {done.examples} examples of {shorten(done.client_ids)} are gone, {done.clients_left} clients are left; "
-            f"{len(done.files_changed)} of {done.files} files changed."
+            f"{path}{whose}: {done.examples} examples of {shorten(done.client_ids)} are gone, "
+            f"{done.clients_left} clients are left; {len(done.files_changed)} of {done.files} "
+            "files changed."
         )
         if own:
             typer.echo(
@@ -185,23 +192,27 @@ def forget(
             typer.echo("data/shards held them too, and are without them now.")
         if done.in_dvc:
             typer.echo(
-                "Commit forgotten.json and dvc.lock; `dvc push` sends the new version, `dvc gc` removes the old one."
+                "Commit forgotten.json and dvc.lock; `dvc push` sends the new version, `dvc gc` "
+                "removes the old one."
             )
         else:
             typer.echo("Commit forgotten.json.")
         if done.versions_marked:
             typer.echo(
-                f"models that trained on their data, now tagged so: {', '.join(done.versions_marked)}"
+                "models that trained on their data, now tagged so: "
+                f"{', '.join(done.versions_marked)}"
             )
         for version in done.champions:
             if not (needed and planned and version == planned.version):
                 name = shlex.quote(version.rpartition("/")[0])
                 typer.echo(
-                    f"{version} is still champion and trained on forgotten clients: `fedpipe forget ID --retrain --model {name}`"
+                    f"{version} is still champion and trained on forgotten clients: `fedpipe "
+                    f"forget ID --retrain --model {name}`"
                 )
         if planned and not needed:
             typer.echo(
-                f"{planned.version} did not train on forgotten clients: it stays champion, nothing is retrained"
+                f"{planned.version} did not train on forgotten clients: it stays champion, "
+                "nothing is retrained"
             )
     summary = None
     if planned is not None and needed:

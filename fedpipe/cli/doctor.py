@@ -39,11 +39,12 @@ def doctor(
 ) -> None:
     """Check this machine and this project by trying what a run does, up to its first round.
 
-    Prints one line per check: ok, warn (a run works all the same) or FAIL, with the next step. Exit code 1 if a run would fail. Nothing
-    is trained or recorded, no data are downloaded.
+    Prints one line per check: ok, warn (a run works all the same) or FAIL, with the next step. Exit
+    code 1 if a run would fail. Nothing is trained or recorded, no data are downloaded.
 
-    With DATA it reads that file or folder as `prepare` would and says what it is: columns, types, what would be refused, and the
-    settings to use. Exit code 1 if no settings were found with which it can be read.
+    With DATA it reads that file or folder as `prepare` would and says what it is: columns, types,
+    what would be refused, and the settings to use. Exit code 1 if no settings were found with which
+    it can be read.
     """
     from fedpipe.project.paths import find_project
 
@@ -162,7 +163,9 @@ def _checks_of_training(
 
 
 def show_checks(checks: "Iterable[Check]", as_json: bool, quiet: bool) -> None:
-    """Print the checks, each as soon as it is done; exit with code 1 if one that a run needs has failed."""
+    """Print the checks, each as soon as it is done; exit with code 1 if one that a run needs has
+    failed.
+    """
     done = []
     pending = iter(checks)
     while True:

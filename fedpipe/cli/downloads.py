@@ -14,10 +14,14 @@ from rich.progress import (
 
 
 class DownloadBar:
-    """What `fedpipe.data.download.watched` takes. Nothing is shown before the first bytes arrive."""
+    """What `fedpipe.data.download.watched` takes. Nothing is shown before the first bytes
+    arrive.
+    """
 
     def __init__(self, console: Console, quiet: bool) -> None:
-        """Draw on `console`; a quiet bar shows nothing. Its `progress` is a Rich renderable, to be shown by whoever owns the screen."""
+        """Draw on `console`; a quiet bar shows nothing. Its `progress` is a Rich renderable, to be
+        shown by whoever owns the screen.
+        """
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),

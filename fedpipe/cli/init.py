@@ -17,7 +17,9 @@ def init(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a new project: settings, stages, a flow, a source, a model, an algorithm and tests of your own."""
+    """Make a new project: settings, stages, a flow, a source, a model, an algorithm and tests of
+    your own.
+    """
     from fedpipe.project.create import init_project
 
     made = init_project(folder)

@@ -1,4 +1,6 @@
-"""What Ctrl-C and SIGTERM say: that the command was stopped, and the command that continues its work."""
+"""What Ctrl-C and SIGTERM say: that the command was stopped, and the command that continues its
+work.
+"""
 
 import shlex
 import signal
@@ -8,11 +10,14 @@ from contextlib import contextmanager
 
 from fedpipe.errors import StoppedError
 
-INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
 
 
 class NextStep:
-    """The sentence that is said if the command is stopped now; empty where there is nothing to say."""
+    """The sentence that is said if the command is stopped now; empty where there is nothing to
+    say.
+    """
 
     def __init__(self, text: str) -> None:
         """Start with `text`."""
@@ -50,4 +55,6 @@ def again() -> str:
 
 
 def _message(happened: str, step: NextStep) -> str:
-    return f"{happened}. {step.text}" if step.text else happened
+    if step.text:
+        return f"{happened}. {step.text}"
+    return happened

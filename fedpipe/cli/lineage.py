@@ -1,4 +1,6 @@
-"""`fedpipe lineage` and `reproduce`: where a run or a model comes from, where a client's data went, and a run made again."""
+"""`fedpipe lineage` and `reproduce`: where a run or a model comes from, where a client's data went,
+and a run made again.
+"""
 
 import json
 from datetime import UTC, datetime
@@ -26,15 +28,19 @@ def lineage(
         typer.Option(
             "--client",
             metavar="ID",
-            help="Show what trained on this client's data instead; of a RUN's client, default the newest run's.",
+            help="Show what trained on this client's data instead; of a RUN's client, default the "
+            "newest run's.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the chain from the commit to the model, or all runs and models that trained on a client's data."""
+    """Show the chain from the commit to the model, or all runs and models that trained on a
+    client's data.
+    """
     if wanted is None and client is None:
         raise ConfigError(
-            "lineage: expected a run or model, or --client ID, found neither. For example `fedpipe lineage --client c003`."
+            "lineage: expected a run or model, or --client ID, found neither. For example "
+            "`fedpipe lineage --client c003`."
         )
     from fedpipe.lineage.queries import client_lineage, run_lineage
     from fedpipe.project.paths import find_project
@@ -64,7 +70,9 @@ def reproduce(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run a recorded run again from its commit, data and settings, and compare the weights of every round; exit code 1 if they differ."""
+    """Run a recorded run again from its commit, data and settings, and compare the weights of every
+    round; exit code 1 if they differ.
+    """
     from fedpipe.lineage.reproduce import reproduce as reproduce_step
     from fedpipe.project.paths import find_project
 
@@ -93,7 +101,10 @@ def _show_chain(chain: dict[str, Any]) -> None:
 
     from fedpipe.cli.output import result_console
 
-    git, dvc, prefect, run = chain["git"], chain["dvc"], chain["prefect"], chain["mlflow"]
+    git = chain["git"]
+    dvc = chain["dvc"]
+    prefect = chain["prefect"]
+    run = chain["mlflow"]
     dirty = ", with uncommitted changes" if git["dirty"] else ""
     tree = Tree(f"git commit {git['commit']} ({git['branch']}){dirty}")
     if git["patch"]:
@@ -143,7 +154,8 @@ def _show_chain(chain: dict[str, Any]) -> None:
 def _show_client(answer: dict[str, Any]) -> None:
     from fedpipe.cli.output import print_table
 
-    runs, versions = answer["runs"], answer["versions"]
+    runs = answer["runs"]
+    versions = answer["versions"]
     if not runs:
         typer.echo(f"no run in the store asked a client {answer['client']}")
         return

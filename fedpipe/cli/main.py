@@ -44,8 +44,10 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """What the kernel says when a file system or a user's share of it is full."""
 
 _OF_TFF = (
-    # Secure sums: assertions that are not among a graph's dependencies. Of others, perhaps a user's own, TensorFlow is heard.
-    "Object was never used (type <class 'tensorflow.python.framework.ops.Operation'>):\n<tf.Operation 'assert_less_equal",
+    # Secure sums: assertions that are not among a graph's dependencies. Of others, perhaps a user's
+    # own, TensorFlow is heard.
+    "Object was never used (type <class "
+    "'tensorflow.python.framework.ops.Operation'>):\n<tf.Operation 'assert_less_equal",
     "This code path can temporarily allocate extra memory",  # compression: packing of bits
 )
 
@@ -95,14 +97,16 @@ def _options(
 
 
 def main() -> NoReturn:
-    """Run the command in `sys.argv` and exit: 0, 2 for bad input, 1 for a defect, 3 for a run without some of its parts, 130 and 143
-    for an interrupt.
+    """Run the command in `sys.argv` and exit: 0, 2 for bad input, 1 for a defect, 3 for a run
+    without some of its parts, 130 and 143 for an interrupt.
 
-    An error that a user can mend is one line on stderr, with no traceback unless `--debug` is given.
+    An error that a user can mend is one line on stderr, with no traceback unless `--debug` is
+    given.
     """
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    # TensorFlow's old wrapt cannot save dicts and tuples with a newer typing-extensions; it reads this when it is imported.
+    # TensorFlow's old wrapt cannot save dicts and tuples with a newer typing-extensions; it reads
+    # this when it is imported.
     os.environ.setdefault("WRAPT_DISABLE_EXTENSIONS", "1")
     # 3: TensorFlow's CPU build reports missing CUDA plug-ins as errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -140,14 +144,16 @@ def main() -> NoReturn:
             code = _say(problem, 2)
         elif isinstance(err, OSError) and err.errno in _NO_ROOM:
             code = _say(
-                f"{err.filename or 'a file'}: {err.strerror}. Free some disk space, then run `fedpipe resume`.",
+                f"{err.filename or 'a file'}: {err.strerror}. Free some disk space, then run "
+                "`fedpipe resume`.",
                 2,
             )
         elif own_frame(err) is not None:
             code = _say(f"{describe_error(err)} (--debug shows all)", 2)
         else:
             code = _say(
-                f"{type(err).__name__}: {' '.join(str(err).split())} (a defect of fedpipe? --debug shows where)",
+                f"{type(err).__name__}: {' '.join(str(err).split())} (a defect of fedpipe? "
+                "--debug shows where)",
                 1,
             )
     if not isinstance(code, int) or code == 0:
@@ -164,7 +170,9 @@ def _private_folder() -> Path | None:
 
 
 def _hint(arguments: list[str]) -> str:
-    """Return what helps with a command line that cannot be read: the command that was meant, or where help is."""
+    """Return what helps with a command line that cannot be read: the command that was meant, or
+    where help is.
+    """
     commands = {
         str(command.name or command.callback.__name__).replace("_", "-")
         for command in app.registered_commands
@@ -179,8 +187,10 @@ def _hint(arguments: list[str]) -> str:
 
 
 def _leave(code: int) -> NoReturn:
-    """End the process now. All that a run holds is closed; Python would wait for threads of libraries that are still sending, and some
-    libraries' objects complain when they are taken down after an error."""
+    """End the process now. All that a run holds is closed; Python would wait for threads of
+    libraries that are still sending, and some libraries' objects complain when they are taken down
+    after an error.
+    """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
@@ -189,7 +199,9 @@ def _leave(code: int) -> NoReturn:
 
 
 def _remove_generated_code() -> None:
-    """Remove the sources that TensorFlow's AutoGraph wrote to the folder of temporary files; else it does so when Python ends."""
+    """Remove the sources that TensorFlow's AutoGraph wrote to the folder of temporary files; else
+    it does so when Python ends.
+    """
     for name, module in list(sys.modules.items()):
         path = getattr(module, "__file__", None)
         if name.startswith("__autograph_generated_file") and path:
@@ -198,10 +210,12 @@ def _remove_generated_code() -> None:
 
 
 def _show_warnings(debug: bool) -> None:
-    """Show warnings of all loggers on stderr, once. A library that finds no handler would install one that shows everything.
+    """Show warnings of all loggers on stderr, once. A library that finds no handler would install
+    one that shows everything.
 
-    Prefect logs an exception of a flow with its traceback; the error line says it already, so that is for `debug` alone. So are what
-    TensorFlow says of how TFF's aggregators are written, dozens of lines, which nobody who runs them can change.
+    Prefect logs an exception of a flow with its traceback; the error line says it already, so that
+    is for `debug` alone. So are what TensorFlow says of how TFF's aggregators are written, dozens
+    of lines, which nobody who runs them can change.
     """
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
@@ -221,7 +235,9 @@ def _show_warnings(debug: bool) -> None:
 
 
 class _WithoutTraceback(logging.Formatter):
-    """Leaves out the traceback of a log record: the message says what went wrong, `--debug` shows where."""
+    """Leaves out the traceback of a log record: the message says what went wrong, `--debug` shows
+    where.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's message on one line."""
@@ -235,5 +251,6 @@ def _say(message: str, code: int) -> int:
     return code
 
 
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signature of a handler
+# the signature of a handler
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
     raise SystemExit(128 + number)

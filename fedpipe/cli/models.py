@@ -1,4 +1,6 @@
-"""`fedpipe predict` and `export`: a recorded model at work, and in the forms that other programs run."""
+"""`fedpipe predict` and `export`: a recorded model at work, and in the forms that other programs
+run.
+"""
 
 import json
 from dataclasses import asdict
@@ -28,7 +30,8 @@ def predict(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="Images or folders of them, tables (CSV, Parquet), NPZ files, or what the model's source reads."
+            help="Images or folders of them, tables (CSV, Parquet), NPZ files, or what the model's "
+            "source reads."
         ),
     ],
     invert: Annotated[
@@ -70,7 +73,9 @@ def export(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a model as a SavedModel or for TensorFlow Lite, once what was written predicts the same within 1e-5."""
+    """Write a model as a SavedModel or for TensorFlow Lite, once what was written predicts the same
+    within 1e-5.
+    """
     from fedpipe.inference.export import export as export_step
     from fedpipe.project.paths import find_project
 
@@ -79,8 +84,9 @@ def export(
         print(json.dumps(asdict(done)))
     elif not quiet:
         typer.echo(
-            f"{done.path}: {done.model} as {done.format}, {done.size_bytes / 1e6:.2f} MB; {done.examples} examples predicted by both, "
-            f"probabilities differ by at most {done.max_difference:.1e}"
+            f"{done.path}: {done.model} as {done.format}, {done.size_bytes / 1e6:.2f} MB; "
+            f"{done.examples} examples predicted by both, probabilities differ by at most "
+            f"{done.max_difference:.1e}"
         )
 
 

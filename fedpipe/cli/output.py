@@ -1,4 +1,5 @@
-"""Where output goes: results to stdout, progress and log lines to stderr; tables that fit the terminal.
+"""Where output goes: results to stdout, progress and log lines to stderr; tables that fit the
+terminal.
 
 Imported without Rich: a command that prints one line does not wait for it.
 """
@@ -19,7 +20,9 @@ CELL_COLUMNS = 80
 
 
 def result_console() -> "Console":
-    """Return a console on stdout, as wide as the terminal; in a file or a pipe no line is broken."""
+    """Return a console on stdout, as wide as the terminal; in a file or a pipe no line is
+    broken.
+    """
     from rich.console import Console
 
     return Console(markup=False, emoji=False, highlight=False, width=_width())
@@ -43,7 +46,8 @@ def print_table(
     names: Sequence[str] = (),
     cell_columns: int = CELL_COLUMNS,
 ) -> None:
-    """Print a table to stdout. In a terminal it is as wide as the terminal at most, in a file or a pipe each cell is cut.
+    """Print a table to stdout. In a terminal it is as wide as the terminal at most, in a file or a
+    pipe each cell is cut.
 
     Args:
         columns: their headings.
@@ -51,7 +55,8 @@ def print_table(
         title: above the table.
         right: headings of the columns that are aligned to the right.
         cell_columns: characters of a cell in a file or a pipe.
-        names: headings of the columns of ids and names: on one line each, cut with an ellipsis where the terminal is too narrow.
+        names: headings of the columns of ids and names: on one line each, cut with an ellipsis
+            where the terminal is too narrow.
     """
     table = _table(columns, title, right, names)
     most = None if sys.stdout.isatty() else cell_columns
@@ -79,7 +84,8 @@ def _table(
 def doubts(
     warnings: Iterable[Mapping[str, str]], incomplete: Mapping[str, str], run: str
 ) -> list[str]:
-    """Return the lines that a command ends with where a run finished and is doubtful, or lacks parts.
+    """Return the lines that a command ends with where a run finished and is doubtful, or lacks
+    parts.
 
     Args:
         warnings: of the run, each with `what` and `help`.
@@ -90,7 +96,8 @@ def doubts(
     lines += [f"missing: {part}: {reason}" for part, reason in incomplete.items()]
     if incomplete:
         lines.append(
-            f"         The training is safe. Make the missing parts with: uv run fedpipe record {run}"
+            "         The training is safe. Make the missing parts with: uv run fedpipe record "
+            f"{run}"
         )
     return lines
 
@@ -105,7 +112,8 @@ def cut(text: str, columns: int = CELL_COLUMNS) -> str:
 
 
 def listing(items: Sequence[str], columns: int = 60) -> str:
-    """Return names joined by commas, as many as fit into a number of characters, with the count of the rest.
+    """Return names joined by commas, as many as fit into a number of characters, with the count of
+    the rest.
 
     >>> listing(["a", "bb", "ccc"], 5)
     'a, bb (+1)'

@@ -1,4 +1,6 @@
-"""`fedpipe prepare`, `train` and `evaluate`: what the stages of `dvc.yaml` run, one step each, without Prefect."""
+"""`fedpipe prepare`, `train` and `evaluate`: what the stages of `dvc.yaml` run, one step each,
+without Prefect.
+"""
 
 import json
 import math
@@ -49,14 +51,17 @@ def prepare(
         for line in understood_lines(manifest):
             typer.echo(line)
         typer.echo(
-            f"data/shards: {len(manifest.files)} files of source {manifest.source} {manifest.source_version}"
+            f"data/shards: {len(manifest.files)} files of source {manifest.source} "
+            f"{manifest.source_version}"
         )
 
 
 def train(
     params: ParamsFile = None, set_: Overrides = None, as_json: Json = False, quiet: Quiet = False
 ) -> None:
-    """Run the rounds on data/shards and leave weights and curves in outputs/train (DVC's stage `train`)."""
+    """Run the rounds on data/shards and leave weights and curves in outputs/train (DVC's stage
+    `train`).
+    """
     project, config = _load(params, set_)
     from fedpipe.cli.progress import RoundBar
     from fedpipe.pipeline.resume import run_of_stage
@@ -113,7 +118,8 @@ def evaluate(
     trained = read_trained(project.outputs / "train")
     evaluated = evaluate_step(config, data, trained, project.outputs / "evaluate", project)
     recorded = record(config, data, trained, evaluated, project)
-    state, registered = read_state(Path(trained.run_dir)), recorded.registered
+    state = read_state(Path(trained.run_dir))
+    registered = recorded.registered
     if state is not None:  # not on another machine than the one that trained
         state.update(incomplete=dict(recorded.incomplete))
     if as_json:
@@ -126,7 +132,8 @@ def evaluate(
         typer.echo(f"accuracy on the central test set: {before} before, {after} after")
         if registered is not None:
             typer.echo(
-                f"model {registered.name}/{registered.version} is {registered.alias}: {registered.reason}"
+                f"model {registered.name}/{registered.version} is {registered.alias}: "
+                f"{registered.reason}"
             )
     if not quiet:
         for line in doubts(recorded.warnings, recorded.incomplete, trained.run_id):

@@ -18,7 +18,9 @@ console = Console(stderr=True, markup=False, emoji=False)
 
 
 class RoundBar:
-    """A `RoundSink` that shows round, test loss, test accuracy and clients per second; above it a download, if there is one."""
+    """A `RoundSink` that shows round, test loss, test accuracy and clients per second; above it a
+    download, if there is one.
+    """
 
     def __init__(self, rounds: int, quiet: bool) -> None:
         """Take the number of rounds; a quiet bar shows nothing."""
@@ -27,7 +29,8 @@ class RoundBar:
             MofNCompleteColumn(),
             BarColumn(),
             TextColumn(
-                "loss {task.fields[loss]}  accuracy {task.fields[accuracy]}  {task.fields[rate]} clients/s"
+                "loss {task.fields[loss]}  accuracy {task.fields[accuracy]}  {task.fields[rate]} "
+                "clients/s"
             ),
             TimeElapsedColumn(),
             console=console,
@@ -58,7 +61,8 @@ class RoundBar:
         """Move to this round."""
         if not self._progress.tasks[0].started:  # what came before is start-up, not rounds
             self._progress.start_task(self._task)
-        now, before = time.perf_counter(), self._last
+        now = time.perf_counter()
+        before = self._last
         self._last = now
         fields: dict[str, Any] = {}
         if "test/loss" in report.metrics:
@@ -88,7 +92,8 @@ class RoundBar:
 
 
 def show_summary(summary: dict[str, Any], root: Path) -> None:
-    """Print the result of a finished run to stdout: figures before and after, where it is, and the command that opens it.
+    """Print the result of a finished run to stdout: figures before and after, where it is, and the
+    command that opens it.
 
     Args:
         summary: of the run.
@@ -126,7 +131,8 @@ def show_summary(summary: dict[str, Any], root: Path) -> None:
     )
     folder = Path(summary["run_dir"])
     lines = [
-        f"data   {summary['data_md5'][:12]}   {commit}   weights sha256 {summary['weights_sha256'][:12]}",
+        f"data   {summary['data_md5'][:12]}   {commit}   weights sha256 "
+        f"{summary['weights_sha256'][:12]}",
         f"files  {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}",
         f"MLflow {summary['url']}",
     ]
@@ -141,7 +147,8 @@ def show_summary(summary: dict[str, Any], root: Path) -> None:
         )
         lines.insert(
             0,
-            f"privacy epsilon {epsilon} for delta {private['delta']}; {assumed}; noise {private['noise']}",
+            f"privacy epsilon {epsilon} for delta {private['delta']}; {assumed}; noise "
+            f"{private['noise']}",
         )
     if "registered" in summary:
         known = summary["registered"]

@@ -26,7 +26,9 @@ def report(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write one self-contained HTML file about a run; of several, side by side, what differs in their settings first."""
+    """Write one self-contained HTML file about a run; of several, side by side, what differs in
+    their settings first.
+    """
     from fedpipe.project.paths import find_project
     from fedpipe.report.write import report as report_step
 

@@ -21,14 +21,16 @@ def resume(
     run_id: Annotated[
         str | None,
         typer.Argument(
-            help="MLflow run id or name of the run. Default: the newest one here that was interrupted."
+            help="MLflow run id or name of the run. Default: the newest one here that was "
+            "interrupted."
         ),
     ] = None,
     as_started: Annotated[
         bool,
         typer.Option(
             "--as-started",
-            help="Use the settings that the run was started with, whatever the params file says now.",
+            help="Use the settings that the run was started with, whatever the params file says "
+            "now.",
         ),
     ] = False,
     remote: Annotated[
@@ -36,13 +38,16 @@ def resume(
         typer.Option(
             "--remote",
             metavar="HOST:PORT",
-            help="Machine to go on with, instead of those in the settings; `none`: this one. Repeatable.",
+            help="Machine to go on with, instead of those in the settings; `none`: this one. "
+            "Repeatable.",
         ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Go on with a run that was interrupted, from its last checkpoint; the result is that of a run without interruption."""
+    """Go on with a run that was interrupted, from its last checkpoint; the result is that of a run
+    without interruption.
+    """
     start = time.perf_counter()
     from fedpipe.pipeline.resume import find_interrupted, own_params
     from fedpipe.project.paths import find_project
@@ -106,7 +111,9 @@ def record(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Evaluate and record a finished run again: makes the pictures, tables, model or uploads that failed when it finished."""
+    """Evaluate and record a finished run again: makes the pictures, tables, model or uploads that
+    failed when it finished.
+    """
     from fedpipe.pipeline.resume import find_trained
     from fedpipe.project.paths import find_project
 
@@ -122,7 +129,9 @@ def record(
 
 
 def show_recorded(project: "Project", state: "RunState", as_json: bool, quiet: bool) -> None:
-    """Record a finished run again and print its summary; exit with code 3 if parts are still missing."""
+    """Record a finished run again and print its summary; exit with code 3 if parts are still
+    missing.
+    """
     from fedpipe.pipeline.resume import record_again
 
     with contextlib.redirect_stdout(sys.stderr):
@@ -131,7 +140,9 @@ def show_recorded(project: "Project", state: "RunState", as_json: bool, quiet: b
 
 
 def tell(project: "Project", summary: "dict[str, Any]", as_json: bool, quiet: bool) -> None:
-    """Print the summary of a finished run and note that it was printed; exit with code 3 if parts of the run are missing."""
+    """Print the summary of a finished run and note that it was printed; exit with code 3 if parts
+    of the run are missing.
+    """
     from fedpipe.cli.progress import show_summary
     from fedpipe.cli.run import exit_if_incomplete
     from fedpipe.runs.state import mark_told

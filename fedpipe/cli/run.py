@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def quiet_prefect() -> None:
-    """Keep Prefect's log lines from running through the progress bar; its warnings reach stderr through the root logger."""
+    """Keep Prefect's log lines from running through the progress bar; its warnings reach stderr
+    through the root logger.
+    """
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
 
@@ -66,7 +68,8 @@ def train_here(
     retrain_of: str | None = None,
     tell: bool = True,
 ) -> dict[str, Any]:
-    """Run one training, with a progress bar on stderr and a table of the result on stdout, and return its summary.
+    """Run one training, with a progress bar on stderr and a table of the result on stdout, and
+    return its summary.
 
     Args:
         project: where.
@@ -76,7 +79,8 @@ def train_here(
         timings: add where the seconds go, and show it.
         start: when the command began, by `time.perf_counter`.
         retrain_of: the registered version that the run replaces.
-        tell: nothing but the table says what became of the run; else the caller prints the summary and calls `mark_told`.
+        tell: nothing but the table says what became of the run; else the caller prints the summary
+            and calls `mark_told`.
     """
     start = time.perf_counter() if start is None else start
     from fedpipe.cli.progress import RoundBar, show_summary, show_timings

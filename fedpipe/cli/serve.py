@@ -40,19 +40,23 @@ def ui(
     command = ui_command(project.root, port, host)
     if host not in ("127.0.0.1", "localhost", "::1"):
         logging.getLogger("fedpipe.cli").warning(
-            "--host %s: everybody who reaches port %d there can read, change and delete all runs, without a password. Leave it at "
-            "127.0.0.1, and let others in through ssh -L or a proxy with a login.",
+            "--host %s: everybody who reaches port %d there can read, change and delete all runs, "
+            "without a password. Leave it at 127.0.0.1, and let others in through ssh -L or a "
+            "proxy with a login.",
             host,
             port,
         )
     typer.echo(f"MLflow UI: http://{f'[{host}]' if ':' in host else host}:{port}", err=True)
     note_ui(project.root, tracking_uri(project.root), host, port)
     os.chdir(project.root)
-    os.execvpe(command[0], command, ui_environment(project.root))  # noqa: S606 - the UI takes this process's place, so that Ctrl-C and signals reach it
+    # the UI takes this process's place, so that Ctrl-C and signals reach it
+    os.execvpe(command[0], command, ui_environment(project.root))  # noqa: S606
 
 
 def serve() -> None:
-    """Serve the training deployment from this process: runs started in Prefect's UI or API execute here."""
+    """Serve the training deployment from this process: runs started in Prefect's UI or API execute
+    here.
+    """
     from fedpipe.project.paths import find_project
 
     project = find_project(Path.cwd())
@@ -76,7 +80,9 @@ def pool(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make the work pool of prefect.yaml, or set how many of its runs go on at a time, on all workers together."""
+    """Make the work pool of prefect.yaml, or set how many of its runs go on at a time, on all
+    workers together.
+    """
     from fedpipe.project.paths import find_project
 
     project = find_project(Path.cwd())
@@ -90,7 +96,8 @@ def pool(
         print(json.dumps({"name": found.name, "at_a_time": found.at_a_time, "made": found.made}))
     else:
         typer.echo(
-            f"work pool {found.name}: {found.at_a_time} at a time. A worker: uv run prefect worker start --pool {found.name}"
+            f"work pool {found.name}: {found.at_a_time} at a time. A worker: uv run prefect "
+            f"worker start --pool {found.name}"
         )
 
 

@@ -25,8 +25,8 @@ def copy(
             "--to",
             envvar="FEDPIPE_COPY_TO",
             metavar="URI",
-            help="Database to copy to, which nobody has used: postgresql://USER@HOST/NAME. Others see a command line: leave the password "
-            "to PGPASSWORD or ~/.pgpass.",
+            help="Database to copy to, which nobody has used: postgresql://USER@HOST/NAME. Others "
+            "see a command line: leave the password to PGPASSWORD or ~/.pgpass.",
         ),
     ],
     artifacts: Annotated[
@@ -37,7 +37,8 @@ def copy(
         bool,
         typer.Option(
             "--served",
-            help="An MLflow server with `--artifacts-destination` of the same place will hand the files out.",
+            help="An MLflow server with `--artifacts-destination` of the same place will hand the "
+            "files out.",
         ),
     ] = False,
     unfinished: Annotated[
@@ -48,7 +49,9 @@ def copy(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Copy all runs, files and models, ids and all, to a team's store. The source stays; a second time checks what is there."""
+    """Copy all runs, files and models, ids and all, to a team's store. The source stays; a second
+    time checks what is there.
+    """
     from fedpipe.project.paths import find_project
     from fedpipe.tracking.migrate.migrate import copy_store
 
@@ -70,7 +73,8 @@ def copy(
             else "is there, read back and the same"
         )
         typer.echo(
-            f"{done.to}: {done.runs} runs, {done.versions} registered versions, {done.files.files} files: {was}"
+            f"{done.to}: {done.runs} runs, {done.versions} registered versions, "
+            f"{done.files.files} files: {was}"
         )
 
 

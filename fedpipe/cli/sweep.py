@@ -1,4 +1,6 @@
-"""`fedpipe sweep`: many trainings with different settings, the best of which becomes a params file."""
+"""`fedpipe sweep`: many trainings with different settings, the best of which becomes a params
+file.
+"""
 
 import contextlib
 import json
@@ -45,7 +47,9 @@ def sweep(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Search for settings: train with many, judged by validation examples. The same command goes on with a sweep that was interrupted."""
+    """Search for settings: train with many, judged by validation examples. The same command goes on
+    with a sweep that was interrupted.
+    """
     from fedpipe.cli.output import doubts
     from fedpipe.cli.run import quiet_prefect
     from fedpipe.project.paths import find_project
@@ -82,7 +86,8 @@ def sweep(
                 typer.echo("\n".join(doubts((), missing, name)), err=True)
             for part, reason in summary["incomplete_sweep"].items():
                 typer.echo(
-                    f"missing: {part}: {reason}\n         The same command makes the parts of the sweep's own run again.",
+                    f"missing: {part}: {reason}\n         The same command makes the parts of the "
+                    "sweep's own run again.",
                     err=True,
                 )
         raise typer.Exit(INCOMPLETE_EXIT_CODE)
@@ -166,7 +171,8 @@ class SweepBars:
             self._tasks[number], completed=round_num, description=f"child {number}: {value:.4f}"
         )
 
-    def child_ended(self, number: int, state: str, value: float | None) -> None:  # noqa: ARG002 - the signature of a watcher
+    # the signature of a watcher
+    def child_ended(self, number: int, state: str, value: float | None) -> None:  # noqa: ARG002
         """Remove a bar and count."""
         if number in self._tasks:
             self._progress.remove_task(self._tasks.pop(number))
@@ -216,7 +222,9 @@ def show_sweep(summary: dict[str, Any]) -> None:
 def _short(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
 
 
 def register(app: typer.Typer) -> None:

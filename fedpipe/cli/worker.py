@@ -1,4 +1,6 @@
-"""`fedpipe worker`: this machine computes for runs on others; `fedpipe worker certs` makes the certificates that both sides need."""
+"""`fedpipe worker`: this machine computes for runs on others; `fedpipe worker certs` makes the
+certificates that both sides need.
+"""
 
 import logging
 import signal
@@ -29,7 +31,9 @@ def worker(
         ),
     ] = None,
 ) -> None:
-    """Compute for runs on other machines, behind mutual TLS, until Ctrl-C; run it in a clone of the run's project."""
+    """Compute for runs on other machines, behind mutual TLS, until Ctrl-C; run it in a clone of the
+    run's project.
+    """
     if context.invoked_subcommand is not None:
         return
     from fedpipe.cluster.worker_server import WorkerServer
@@ -50,7 +54,8 @@ def worker(
     typer.echo(f"fedpipe worker: listening on {f'[{shown}]' if ':' in shown else shown}:{port}")
     told: list[int] = []
 
-    def tell(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
+    # the signature of a handler
+    def tell(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         told.append(number)
         server.stop()
 
@@ -86,7 +91,8 @@ def certs(
     )
     typer.echo(f"{folder}: {', '.join(path.name for path in made)}; valid for {days} days")
     typer.echo(
-        "workers need ca.pem, worker.pem, worker-key.pem; runs ca.pem, runner.pem, runner-key.pem; keep ca-key.pem apart"
+        "workers need ca.pem, worker.pem, worker-key.pem; runs ca.pem, runner.pem, "
+        "runner-key.pem; keep ca-key.pem apart"
     )
 
 

@@ -1,7 +1,8 @@
-"""Makes the certificates of a run over several machines: a private CA, one for workers, one for runners.
+"""Makes the certificates of a run over several machines: a private CA, one for workers, one for
+runners.
 
-Keys are elliptic (P-256). The CA's own key is written too, so that more certificates can be made by other means; fedpipe does not need it
-again, and no worker should have it.
+Keys are elliptic (P-256). The CA's own key is written too, so that more certificates can be made by
+other means; fedpipe does not need it again, and no worker should have it.
 """
 
 import datetime
@@ -28,11 +29,13 @@ def make_certificates(folder: Path, hosts: Sequence[str], days: float) -> list[P
 
     Args:
         folder: for them; it must not be there, or hold none of them.
-        hosts: names and addresses that workers are reached by; `localhost` and its addresses are always among them.
+        hosts: names and addresses that workers are reached by; `localhost` and its addresses are
+            always among them.
         days: how long they are valid.
 
     Raises:
-        ConfigError: some of the files are there; they are never overwritten. Or a host is no name and no address.
+        ConfigError: some of the files are there; they are never overwritten. Or a host is no name
+            and no address.
         EnvironmentProblem: the folder cannot be written.
     """
     from cryptography import x509
@@ -42,7 +45,8 @@ def make_certificates(folder: Path, hosts: Sequence[str], days: float) -> list[P
     there = [name for name in names if (folder / name).exists()]
     if there:
         raise ConfigError(
-            f"{folder}: expected a folder without certificates, found {', '.join(there)}. Name another, or remove them."
+            f"{folder}: expected a folder without certificates, found {', '.join(there)}. Name "
+            "another, or remove them."
         )
     alternatives = [_name(host) for host in dict.fromkeys([*hosts, *LOCAL])]
     ca_key, ca = _signed(
@@ -74,7 +78,8 @@ def make_certificates(folder: Path, hosts: Sequence[str], days: float) -> list[P
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, body in made.items():
-            # The mode is there from the beginning: a key is never readable by others, not for a moment.
+            # The mode is there from the beginning: a key is never readable by others, not for a
+            # moment.
             descriptor = os.open(
                 folder / name,
                 os.O_WRONLY | os.O_CREAT | os.O_EXCL,

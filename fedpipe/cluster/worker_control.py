@@ -43,7 +43,8 @@ class Control(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = SILENCE_SECONDS
-    server_version, sys_version = "fedpipe", ""
+    server_version = "fedpipe"
+    sys_version = ""
     server: SessionOwner  # type: ignore[assignment]  # it asks nothing of it
     held: Session | None = None
 

@@ -1,4 +1,6 @@
-"""What a worker holds of a run's data: the shards by their md5, and the resident files of the clients that it is asked for."""
+"""What a worker holds of a run's data: the shards by their md5, and the resident files of the
+clients that it is asked for.
+"""
 
 import hashlib
 from collections.abc import Iterable
@@ -17,7 +19,8 @@ class WorkerData:
         """Find the shards with this md5, or have DVC pull them, and verify every file.
 
         Raises:
-            DataError: they are not here and cannot be pulled, or are damaged; the message has both md5s.
+            DataError: they are not here and cannot be pulled, or are damaged; the message has both
+                md5s.
         """
         from fedpipe.data.population import Population
         from fedpipe.data.resident import ResidentCache
@@ -34,7 +37,8 @@ class WorkerData:
         }
 
     def make(self, names: Iterable[str]) -> int:
-        """Make the resident files called `names` where they are not there; return how many were asked for.
+        """Make the resident files called `names` where they are not there; return how many were
+        asked for.
 
         Raises:
             DataError: a name is no client's of these data, or the client's examples cannot be read.
@@ -49,13 +53,16 @@ class WorkerData:
         others = [name for name, client in zip(wanted, made, strict=True) if client.name != name]
         if others:
             raise DataError(
-                f"expected resident files of the data in {self.path}, found those of other data: {shorten(others, 3)}."
+                f"expected resident files of the data in {self.path}, found those of other data: "
+                f"{shorten(others, 3)}."
             )
         return len(made)
 
 
 def find_shards(project: Project, md5: str) -> Path:
-    """Return the folder of the shards with this md5: what is here, or what `dvc.lock` names, pulled."""
+    """Return the folder of the shards with this md5: what is here, or what `dvc.lock` names,
+    pulled.
+    """
     from fedpipe.data.digest import dvc_md5
 
     folders = [project.shards, *sorted((project.private / "shards").glob("*"))]
@@ -72,13 +79,14 @@ def find_shards(project: Project, md5: str) -> Path:
             or "none"
         )
         raise DataError(
-            f"data: expected md5 {md5}, the run's; found {here}, and dvc.lock names {locked or 'none'}. Check out the run's commit there, "
-            "or set runtime.data: by_value."
+            f"data: expected md5 {md5}, the run's; found {here}, and dvc.lock names "
+            f"{locked or 'none'}. Check out the run's commit there, or set runtime.data: by_value."
         )
     dvc.pull(project.root, "data/shards")
     pulled = dvc_md5(project.shards)
     if pulled != md5:
         raise DataError(
-            f"{project.shards}: expected the data with md5 {md5}, as DVC pulled them, found {pulled}."
+            f"{project.shards}: expected the data with md5 {md5}, as DVC pulled them, found "
+            f"{pulled}."
         )
     return project.shards

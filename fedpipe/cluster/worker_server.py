@@ -1,9 +1,12 @@
-"""`fedpipe worker`: one port, behind mutual TLS, through which a run on another machine uses a TFF worker of this one.
+"""`fedpipe worker`: one port, behind mutual TLS, through which a run on another machine uses a TFF
+worker of this one.
 
-    connection --TLS 1.3, certificate of the CA required--> ALPN h2        spliced to the TFF worker's Unix socket (gRPC)
+    connection --TLS 1.3, certificate of the CA required--> ALPN h2        spliced to the TFF
+    worker's Unix socket (gRPC)
                                                             ALPN http/1.1  the control connection
 
-The TFF worker lives in a namespace of its own, as that of a local run does; nothing here listens without TLS. A worker serves one run at a
+The TFF worker lives in a namespace of its own, as that of a local run does; nothing here listens
+without TLS. A worker serves one run at a
 time: its session begins with a new TFF worker and ends with the connection that began it.
 """
 
@@ -54,10 +57,12 @@ class WorkerServer:
             runtime: `isolation` and `cache_max_bytes` are read.
 
         Raises:
-            EnvironmentProblem: the certificates cannot be used, or the address cannot be listened on.
+            EnvironmentProblem: the certificates cannot be used, or the address cannot be listened
+                on.
         """
         self._context = server_context(certificates)
-        self._project, self._runtime = project, runtime
+        self._project = project
+        self._runtime = runtime
         self._session: Session | None = None
         self._lock = threading.Lock()
         self._room = threading.BoundedSemaphore(_CONNECTIONS)
@@ -69,7 +74,8 @@ class WorkerServer:
             raise EnvironmentProblem(
                 f"--listen: expected to listen on {host} port {port}, found {err.strerror or err}."
             ) from err
-        # The kernel may give a signal to another thread, and then nothing wakes this one but the end of the time.
+        # The kernel may give a signal to another thread, and then nothing wakes this one but the
+        # end of the time.
         self._listener.settimeout(_WAKE_SECONDS)
         self.address: tuple[str, int] = self._listener.getsockname()[:2]
 
@@ -112,7 +118,8 @@ class WorkerServer:
         }
 
     def begin(self, who: Who, start_seconds: float) -> Session:
-        """Return a new session, with a new TFF worker that is ready. It takes the place of one that the same run has lost.
+        """Return a new session, with a new TFF worker that is ready. It takes the place of one that
+        the same run has lost.
 
         Raises:
             ConfigError: another run has the worker.
@@ -126,11 +133,12 @@ class WorkerServer:
             if self._session is not None:
                 taken = self._session.who
                 raise ConfigError(
-                    f"expected a worker that is free, this one is used by run {taken.run} of {taken.runner}. Wait for its end, or name "
-                    "another worker."
+                    f"expected a worker that is free, this one is used by run {taken.run} of "
+                    f"{taken.runner}. Wait for its end, or name another worker."
                 )
             worker = Worker(self._runtime.isolation, log, self._project.client_cache)
-            token, most = secrets.token_hex(16), self._runtime.cache_max_bytes
+            token = secrets.token_hex(16)
+            most = self._runtime.cache_max_bytes
             session = self._session = Session(token, who, worker, self._project, most)
         try:
             worker.wait_ready(start_seconds)
@@ -154,7 +162,8 @@ class WorkerServer:
         session = self._session
         if session is None or not same(session.token, token):
             raise WorkerError(
-                "expected the token of the session that goes on here, found another: that session is over."
+                "expected the token of the session that goes on here, found another: that session "
+                "is over."
             )
         return session
 
@@ -178,7 +187,8 @@ class WorkerServer:
                     self._join(secure)
                 else:
                     with contextlib.suppress(OSError):
-                        Control(secure, peer, self)  # type: ignore[arg-type]  # it asks nothing of its server
+                        # it asks nothing of its server
+                        Control(secure, peer, self)  # type: ignore[arg-type]
         except OSError:
             pass  # the other side is gone
         finally:
@@ -186,7 +196,9 @@ class WorkerServer:
             self._room.release()
 
     def _join(self, secure: ssl.SSLSocket) -> None:
-        """Splice a gRPC connection of the run that has the session to its TFF worker; close any other."""
+        """Splice a gRPC connection of the run that has the session to its TFF worker; close any
+        other.
+        """
         session = self._session
         if (
             session is None
@@ -210,7 +222,9 @@ class WorkerServer:
 
 
 def _linger(connection: socket.socket) -> None:
-    """Let the other side read why it is refused: a connection that is closed with unread bytes is reset, and what was said is lost."""
+    """Let the other side read why it is refused: a connection that is closed with unread bytes is
+    reset, and what was said is lost.
+    """
     connection.settimeout(_LINGER_SECONDS)
     with contextlib.suppress(OSError):
         socket.socket.shutdown(connection, socket.SHUT_WR)

@@ -1,7 +1,9 @@
-"""The named algorithms: where each is, and which settings it reads. A new algorithm joins with an entry here.
+"""The named algorithms: where each is, and which settings it reads. A new algorithm joins with an
+entry here.
 
-The table is light, so that a params file is checked before TensorFlow is imported; the files that it names are imported when a run
-needs them (`fedpipe.algorithms.catalog`). A user's own, `mypackage.module:build`, needs no entry: every setting is taken.
+The table is light, so that a params file is checked before TensorFlow is imported; the files that
+it names are imported when a run needs them (`fedpipe.algorithms.catalog`). A user's own,
+`mypackage.module:build`, needs no entry: every setting is taken.
 """
 
 from dataclasses import dataclass
@@ -18,12 +20,14 @@ class NamedAlgorithm:
     Attributes:
         where: `module:function` that builds it.
         summary: one line for docs: what it is, and its paper.
-        server_optimizer: the server optimizer that the algorithm brings; `None`: `server.optimizer` chooses.
+        server_optimizer: the server optimizer that the algorithm brings; `None`: `server.optimizer`
+            chooses.
         own: settings of the group `algorithm` that it reads.
         ignores: patterns of other settings that it does not read; setting one is an error.
         reads: exceptions to `ignores`.
         because: why it ignores them; ends the error. `runtime.debug` has a reason of its own.
-        sends_more: what its clients send beside the update, in the same message: a norm or a distance over both would mean nothing.
+        sends_more: what its clients send beside the update, in the same message: a norm or a
+            distance over both would mean nothing.
     """
 
     where: str
@@ -43,8 +47,13 @@ class NamedAlgorithm:
 
     def why_ignored(self, key: str) -> str:
         """Return why a setting outside of the group `algorithm` has no effect."""
-        debug = "debug runs, client after client, only algorithms whose clients send an update and keep nothing"
-        return debug if key == "runtime.debug" else self.because
+        debug = (
+            "debug runs, client after client, only algorithms whose clients send an update and "
+            "keep nothing"
+        )
+        if key == "runtime.debug":
+            return debug
+        return self.because
 
 
 ALGORITHMS: dict[str, NamedAlgorithm] = {
@@ -70,7 +79,8 @@ ALGORITHMS: dict[str, NamedAlgorithm] = {
     ),
     "fedprox": NamedAlgorithm(
         "fedpipe.algorithms.fedprox:build",
-        "clients are held near the server's weights (Li et al. 2020, arXiv 1812.06127, Algorithm 2)",
+        "clients are held near the server's weights (Li et al. 2020, arXiv 1812.06127, Algorithm "
+        "2)",
         own=("algorithm.mu",),
     ),
     "fedsgd": NamedAlgorithm(
@@ -115,14 +125,17 @@ ALGORITHMS: dict[str, NamedAlgorithm] = {
     ),
     "mimelite": NamedAlgorithm(
         "fedpipe.algorithms.mimelite:build",
-        "clients step with the server's momentum (Karimireddy et al. 2021, arXiv 2008.03606, Algorithm 1; TFF's MimeLite)",
+        "clients step with the server's momentum (Karimireddy et al. 2021, arXiv 2008.03606, "
+        "Algorithm 1; TFF's MimeLite)",
         ignores=("privacy.*",),
-        because="its clients send a gradient beside the update, which the noise would have to cover as well",
+        because="its clients send a gradient beside the update, which the noise would have to "
+        "cover as well",
         sends_more="a gradient",
     ),
     "scaffold": NamedAlgorithm(
         "fedpipe.algorithms.scaffold:build",
-        "control variates against the clients' differences (Karimireddy et al. 2020, arXiv 1910.06378, Algorithm 1, option II)",
+        "control variates against the clients' differences (Karimireddy et al. 2020, arXiv "
+        "1910.06378, Algorithm 1, option II)",
         ignores=(
             "client.optimizer",
             "privacy.*",
@@ -130,13 +143,16 @@ ALGORITHMS: dict[str, NamedAlgorithm] = {
             "runtime.groups",
             "runtime.debug",
         ),
-        because="its clients take SGD steps, and each sends its control variate beside the update, a value of its own that is not private",
+        because="its clients take SGD steps, and each sends its control variate beside the "
+        "update, a value of its own that is not private",
     ),
     "fednova": NamedAlgorithm(
         "fedpipe.algorithms.fednova:build",
-        "updates are normalized by the client's steps (Wang et al. 2020, arXiv 2007.07481, equation 9)",
+        "updates are normalized by the client's steps (Wang et al. 2020, arXiv 2007.07481, "
+        "equation 9)",
         ignores=("privacy.*",),
-        because="its clients send the number of their steps beside the update, which the noise would have to cover as well",
+        because="its clients send the number of their steps beside the update, which the noise "
+        "would have to cover as well",
         sends_more="the number of its steps",
     ),
     "centralized": NamedAlgorithm(

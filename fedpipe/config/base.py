@@ -1,4 +1,6 @@
-"""What the groups of settings have in common: strict, frozen models, and the types of their values."""
+"""What the groups of settings have in common: strict, frozen models, and the types of their
+values.
+"""
 
 import re
 from typing import Annotated

@@ -25,41 +25,47 @@ class DataConfig(Group):
 
     source: Name = Field(
         "mnist5k",
-        description="Source of the examples; `fedpipe sources` lists them with what each needs. Or `mypackage.module:function`, a "
-        "source of your own (docs/sources.md).",
+        description="Source of the examples; `fedpipe sources` lists them with what each needs. Or "
+        "`mypackage.module:function`, a source of your own (docs/sources.md).",
     )
     path: Name | None = Field(
         None,
-        description="File or folder of the sources that read the user's own (`parquet`, `csv`, ...), relative to the project.",
+        description="File or folder of the sources that read the user's own (`parquet`, `csv`, "
+        "...), relative to the project.",
     )
     client_column: Name | None = Field(
         "client",
-        description="Column (`parquet`, `csv`) or array (`npz`) that names each example's client; `null`: there are no clients, "
-        "`partition` makes them; a folder of `images` is then `label/image` instead of `client/label/image`.",
+        description="Column (`parquet`, `csv`) or array (`npz`) that names each example's client; "
+        "`null`: there are no clients, `partition` makes them; a folder of `images` "
+        "is then `label/image` instead of `client/label/image`.",
     )
     label_column: Name = Field(
         "label", description="Column (`parquet`, `csv`) or array (`npz`) with each example's label."
     )
     feature_dtype: Literal["auto", "uint8", "int32", "float32"] = Field(
         "auto",
-        description="What the features of your own files are. `uint8`: 0..255, divided by 255 before a model sees them; `int32`: "
-        "tokens; `float32`: numbers as they are; `auto`: uint8 as uint8, whole numbers in lists and arrays as int32, else float32.",
+        description="What the features of your own files are. `uint8`: 0..255, divided by 255 "
+        "before a model sees them; `int32`: tokens; `float32`: numbers as they are; "
+        "`auto`: uint8 as uint8, whole numbers in lists and arrays as int32, else "
+        "float32.",
     )
     feature_shape: Annotated[list[PositiveInt], Field(min_length=1, max_length=4)] | None = Field(
         None,
-        description="Shape of one example, such as `[28, 28]` or `[32, 32, 3]`, for features that the source holds as one flat row: "
-        "a `cnn` takes pixels from columns. Values fill it row by row, the last axis fastest; `null`: as the source has them.",
+        description="Shape of one example, such as `[28, 28]` or `[32, 32, 3]`, for features that "
+        "the source holds as one flat row: a `cnn` takes pixels from columns. Values "
+        "fill it row by row, the last axis fastest; `null`: as the source has them.",
     )
     separator: str | None = Field(
         None,
         min_length=1,
         max_length=3,
-        description="Character between the cells of a `csv`: `,`, `;`, `|`, or `tab`. `null`: found from the first lines, and said.",
+        description="Character between the cells of a `csv`: `,`, `;`, `|`, or `tab`. `null`: "
+        "found from the first lines, and said.",
     )
     encoding: Annotated[str, Field(min_length=1, max_length=40)] | None = Field(
         None,
-        description="Encoding of a `csv`, such as `utf-8`, `latin-1`, `cp1252` or `utf-16`. `null`: what its byte order mark says, else "
-        "UTF-8.",
+        description="Encoding of a `csv`, such as `utf-8`, `latin-1`, `cp1252` or `utf-16`. "
+        "`null`: what its byte order mark says, else UTF-8.",
     )
     decimal: Literal[".", ","] = Field(
         ".", description="Sign before the fraction of a number in a `csv`."
@@ -67,36 +73,42 @@ class DataConfig(Group):
     column_names: list[Name] | None = Field(
         None,
         min_length=1,
-        description="Names of a `csv`'s columns where the file has no header; `null`: its first line names them.",
+        description="Names of a `csv`'s columns where the file has no header; `null`: its first "
+        "line names them.",
     )
     feature_columns: list[Name] | None = Field(
         None,
         min_length=1,
-        description="Columns (`parquet`, `csv`) that are features; names or patterns such as `pixel*`. `null`: all that are not client, "
-        "label or split.",
+        description="Columns (`parquet`, `csv`) that are features; names or patterns such as "
+        "`pixel*`. `null`: all that are not client, label or split.",
     )
     ignore_columns: list[Name] | None = Field(
         None,
         min_length=1,
-        description="Columns (`parquet`, `csv`) that are left out; names or patterns such as `name_*`.",
+        description="Columns (`parquet`, `csv`) that are left out; names or patterns such as "
+        "`name_*`.",
     )
     partition: Literal["auto", "natural", "iid", "dirichlet", "pathological", "quantity"] = Field(
         "auto",
-        description="How examples are given to clients. `natural`: the source's own clients; `iid`: at random, equal sizes; "
-        "`dirichlet`: label skew; `pathological`: few labels a client; `quantity`: log-normal sizes; `auto`: natural where the source "
-        "has clients, else dirichlet.",
+        description="How examples are given to clients. `natural`: the source's own clients; "
+        "`iid`: at random, equal sizes; `dirichlet`: label skew; `pathological`: few "
+        "labels a client; `quantity`: log-normal sizes; `auto`: natural where the "
+        "source has clients, else dirichlet.",
     )
     clients: PositiveInt | None = Field(
         100,
-        description="Number of clients. A partition makes as many; `natural` takes at most so many that train, and as many with test "
-        "examples alone, the first in the order of their ids, or all with `null`.",
+        description="Number of clients. A partition makes as many; `natural` takes at most so "
+        "many that train, and as many with test examples alone, the first in the "
+        "order of their ids, or all with `null`.",
     )
     alpha: float = Field(
         1.0,
         ge=1e-4,
         le=1e9,
-        description="Concentration of the Dirichlet that gives each label's examples to the clients: small is skewed, large is even. Hsu "
-        "et al. 2019 multiply theirs by each label's share: with ten even labels their 1.0 is 0.1 here. `dirichlet` only.",
+        description="Concentration of the Dirichlet that gives each label's examples to the "
+        "clients: small is skewed, large is even. Hsu et al. 2019 multiply theirs by "
+        "each label's share: with ten even labels their 1.0 is 0.1 here. `dirichlet` "
+        "only.",
     )
     labels_per_client: PositiveInt = Field(
         2, description="Labels that each client has. `pathological` only."
@@ -105,56 +117,65 @@ class DataConfig(Group):
         1.0,
         ge=0,
         le=5,
-        description="Standard deviation of the logarithm of clients' sizes; 0 is equal sizes. `quantity` only.",
+        description="Standard deviation of the logarithm of clients' sizes; 0 is equal sizes. "
+        "`quantity` only.",
     )
     seed: int = Field(
         1, ge=0, description="Seed of partition and splits. Another value makes other shards."
     )
     invert: bool = Field(
         False,
-        description="Turn ink = 1.0 into background = 1.0, or the reverse. Off: each source keeps its own convention.",
+        description="Turn ink = 1.0 into background = 1.0, or the reverse. Off: each source keeps "
+        "its own convention.",
     )
     test_fraction: float = Field(
         0.2,
         gt=0,
         lt=1,
-        description="Fraction of each client's examples that becomes its test split, rounded up. A source that brings its own "
-        "test split (`emnist`) ignores it.",
+        description="Fraction of each client's examples that becomes its test split, rounded up. "
+        "A source that brings its own test split (`emnist`) ignores it.",
     )
     validation_fraction: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="Fraction of each client's training examples that becomes its validation split, rounded up; 0 makes none. "
-        "Taken from the training split, whoever made that.",
+        description="Fraction of each client's training examples that becomes its validation "
+        "split, rounded up; 0 makes none. Taken from the training split, whoever made "
+        "that.",
     )
     held_out_fraction: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="Fraction of the clients, rounded down, that never train: what a model is worth to clients it has not seen.",
+        description="Fraction of the clients, rounded down, that never train: what a model is "
+        "worth to clients it has not seen.",
     )
     central_test_examples: PositiveInt = Field(
         1000,
-        description="Examples of the central test set, drawn from all clients' test splits pooled; all of them if fewer.",
+        description="Examples of the central test set, drawn from all clients' test splits "
+        "pooled; all of them if fewer.",
     )
     shard_rows: Annotated[int, Field(ge=100, le=10_000_000)] = Field(
         65_536, description="Examples per file of the shards, about; a file holds whole clients."
     )
     memory_limit_mb: Annotated[int, Field(ge=64)] = Field(
         1024,
-        description="Memory that preparing the shards may add, in MB. A source that cannot keep within it is refused.",
+        description="Memory that preparing the shards may add, in MB. A source that cannot keep "
+        "within it is refused.",
     )
     cache_dir: str | None = Field(
         None,
-        description="Folder for downloaded sources (`emnist`), relative to the project; `null` is the user's cache.",
+        description="Folder for downloaded sources (`emnist`), relative to the project; `null` is "
+        "the user's cache.",
     )
 
     @field_validator("separator")
     @classmethod
     def _one_character(cls, separator: str | None) -> str | None:
         if separator in (None, "tab", "\\t"):
-            return None if separator is None else "\t"
+            if separator is None:
+                return None
+            return "\t"
         if (
             len(separator) != 1
             or separator.isalnum()
@@ -162,7 +183,8 @@ class DataConfig(Group):
             or not separator.isascii()
         ):
             raise ValueError(
-                f"data.separator: expected one ASCII character such as ; or the word tab, found {separator!r}"
+                "data.separator: expected one ASCII character such as ; or the word tab, found "
+                f"{separator!r}"
             )
         return separator
 
@@ -171,7 +193,8 @@ class DataConfig(Group):
     def _known_encoding(cls, encoding: str | None) -> str | None:
         if encoding is not None and not _is_text_encoding(encoding):
             raise ValueError(
-                f"data.encoding: expected an encoding that Python knows, such as utf-8, latin-1 or utf-16, found {encoding!r}"
+                "data.encoding: expected an encoding that Python knows, such as utf-8, latin-1 "
+                f"or utf-16, found {encoding!r}"
             )
         return encoding
 
@@ -190,7 +213,8 @@ class DataConfig(Group):
                 and not own
             ):
                 raise ValueError(
-                    f"data.{key}={value} is set but data.source={self.source} ignores it. Remove it or choose {' or '.join(sources)}."
+                    f"data.{key}={value} is set but data.source={self.source} ignores it. Remove "
+                    f"it or choose {' or '.join(sources)}."
                 )
         if self.separator is not None and self.separator == self.decimal:
             raise ValueError(
@@ -203,7 +227,8 @@ class DataConfig(Group):
     def _known_source(cls, source: str) -> str:
         if source not in SOURCE_NAMES and not OWN_FUNCTION.fullmatch(source):
             raise ValueError(
-                f"data.source: expected one of {', '.join(SOURCE_NAMES)}, or mypackage.module:function, found {source!r}"
+                f"data.source: expected one of {', '.join(SOURCE_NAMES)}, or "
+                f"mypackage.module:function, found {source!r}"
             )
         return source
 

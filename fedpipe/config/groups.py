@@ -6,7 +6,8 @@ from fedpipe.config.algorithms import ALGORITHMS
 
 
 def computes_in_groups(config: Any) -> bool:
-    """Return whether the settings have clients computed in groups, so that `runtime.groups` is part of the result.
+    """Return whether the settings have clients computed in groups, so that `runtime.groups` is part
+    of the result.
 
     Of an algorithm of the user's own only its code knows: False.
     """
@@ -16,7 +17,8 @@ def computes_in_groups(config: Any) -> bool:
 
 
 def each_client_by(config: Any) -> str | None:
-    """Return the setting that asks for each client's update, so that sums of groups are not enough; None if none does.
+    """Return the setting that asks for each client's update, so that sums of groups are not enough;
+    None if none does.
 
     >>> from fedpipe.config import Config
     >>> each_client_by(Config.model_validate({"aggregator": {"name": "median"}}))

@@ -1,7 +1,7 @@
 """From a params file and overrides to a `Config`, or one clear error.
 
-The file is YAML, loaded safely. Every problem becomes a `ConfigError` that names the file, the key, what was expected and
-what was found.
+The file is YAML, loaded safely. Every problem becomes a `ConfigError` that names the file, the key,
+what was expected and what was found.
 """
 
 import difflib
@@ -19,11 +19,12 @@ from fedpipe.redact import hide
 
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
-    """Return the settings of the YAML file at `path`, with overrides such as `client.learning_rate=0.05` laid over them.
+    """Return the settings of the YAML file at `path`, with overrides such as
+    `client.learning_rate=0.05` laid over them.
 
     Raises:
-        ConfigError: the file is missing or no YAML mapping, a key is unknown, a value has the wrong type or range or holds a
-            password, or a setting contradicts another.
+        ConfigError: the file is missing or no YAML mapping, a key is unknown, a value has the wrong
+            type or range or holds a password, or a setting contradicts another.
     """
     values = read_params(path)
     overrides = list(overrides)
@@ -37,7 +38,9 @@ def read_params(
     path: Path,
     missing: str = "no such params file. Name one with --params, or run in a fedpipe project.",
 ) -> dict[str, Any]:
-    """Return the mapping in the YAML file at `path`. Raises ConfigError if it cannot be read or is none; `missing` is for no file."""
+    """Return the mapping in the YAML file at `path`. Raises ConfigError if it cannot be read or is
+    none; `missing` is for no file.
+    """
     try:
         values = read_yaml(path, path.name)
     except FileNotFoundError as err:
@@ -57,7 +60,8 @@ def parse_config(values: Mapping[str, Any], where: str, overrides: Sequence[str]
     Args:
         values: the settings, groups within groups.
         where: names their origin in errors.
-        overrides: those among them that come from overrides, which an error names in the place of `where`.
+        overrides: those among them that come from overrides, which an error names in the place of
+            `where`.
 
     Raises:
         ConfigError: a value has the wrong type or range, or contradicts another.
@@ -77,7 +81,9 @@ def parse_config(values: Mapping[str, Any], where: str, overrides: Sequence[str]
 
 
 def flatten(config: BaseModel, prefix: str = "") -> dict[str, Any]:
-    """Return the settings by dotted key, in the order of the schema: `{"seed": 1, ..., "data.source": "mnist5k", ...}`."""
+    """Return the settings by dotted key, in the order of the schema: `{"seed": 1, ...,
+    "data.source": "mnist5k", ...}`.
+    """
     flat: dict[str, Any] = {}
     for name in type(config).model_fields:
         value = getattr(config, name)
@@ -89,7 +95,9 @@ def flatten(config: BaseModel, prefix: str = "") -> dict[str, Any]:
 
 
 def flatten_result(config: Config) -> dict[str, Any]:
-    """Return the settings by dotted key that a run's result may depend on: without those that only say where it is computed."""
+    """Return the settings by dotted key that a run's result may depend on: without those that only
+    say where it is computed.
+    """
     return {key: value for key, value in flatten(config).items() if key not in PLACES} | {
         "runtime.groups": config.runtime.set_groups
     }
@@ -101,19 +109,23 @@ def known_keys() -> list[str]:
 
 
 def refuse_repeated(overrides: Iterable[str], where: str = "-S") -> None:
-    """Raise ConfigError, which says `where`, if two overrides set the same key: which of them counts would depend on their order."""
+    """Raise ConfigError, which says `where`, if two overrides set the same key: which of them
+    counts would depend on their order.
+    """
     first: dict[str, str] = {}
     for override in overrides:
         key = override.partition("=")[0]
         if key in first:
             raise ConfigError(
-                f"{where} {first[key]} and {where} {override}: the same setting twice. Leave one of them out."
+                f"{where} {first[key]} and {where} {override}: the same setting twice. Leave one "
+                "of them out."
             )
         first[key] = override
 
 
 def apply_override(values: dict[str, Any], override: str, where: str = "-S") -> None:
-    """Set a setting in `values`, groups within groups, to what an override such as `client.learning_rate=0.05` says.
+    """Set a setting in `values`, groups within groups, to what an override such as
+    `client.learning_rate=0.05` says.
 
     Raises:
         ConfigError: it has another form, or names no setting; `where` says where it stands.
@@ -135,14 +147,17 @@ def apply_override(values: dict[str, Any], override: str, where: str = "-S") -> 
         inner = place.setdefault(group, {})
         if not isinstance(inner, dict):
             raise ConfigError(
-                f"{where} {override}: '{group}' holds {inner!r} in the params file, expected a mapping."
+                f"{where} {override}: '{group}' holds {inner!r} in the params file, expected a "
+                "mapping."
             )
         place = inner
     place[last] = value
 
 
 def _place_of(error: Any, text: str, where: str, overrides: Sequence[str]) -> str:
-    """Return where the setting of an error stands: the file, an override, or both for settings that contradict each other."""
+    """Return where the setting of an error stands: the file, an override, or both for settings that
+    contradict each other.
+    """
     keys = {override.partition("=")[0]: override for override in overrides}
     key = ".".join(str(part) for part in error["loc"])
     if key in keys:
@@ -152,11 +167,15 @@ def _place_of(error: Any, text: str, where: str, overrides: Sequence[str]) -> st
         for key, override in keys.items()
         if error["type"] == "value_error" and f"{key}=" in text
     ]
-    return f"{where} with {' '.join(f'-S {override}' for override in named)}" if named else where
+    if named:
+        return f"{where} with {' '.join(f'-S {override}' for override in named)}"
+    return where
 
 
 def _refuse_secrets(config: Config, where: str) -> None:
-    """Refuse a setting that holds a password or a token: settings are recorded, in MLflow, Prefect, DVC and the run's folder."""
+    """Refuse a setting that holds a password or a token: settings are recorded, in MLflow, Prefect,
+    DVC and the run's folder.
+    """
     usual = flatten(Config())
     for key, value in flatten(config).items():
         if (
@@ -165,13 +184,16 @@ def _refuse_secrets(config: Config, where: str) -> None:
             and hide(str(value)) != str(value)
         ):
             raise ConfigError(
-                f"{where}: '{key}': expected a setting without a password or token, found {hide(str(value))}. Settings are recorded with "
-                "the run: keep secrets in the environment."
+                f"{where}: '{key}': expected a setting without a password or token, found "
+                f"{hide(str(value))}. Settings are recorded with the run: keep secrets in the "
+                "environment."
             )
 
 
 def nearest(key: str) -> str:
-    """Return what an error about an unknown key goes on with: the setting that may have been meant."""
+    """Return what an error about an unknown key goes on with: the setting that may have been
+    meant.
+    """
     keys = known_keys()
     members = [known for known in keys if known.startswith(f"{key}.")]
     if members:
@@ -184,15 +206,15 @@ def nearest(key: str) -> str:
     elif not close:
         close = same_end[:1]
     meant = " or ".join(f"'{name}'" for name in close)
-    return (
-        f"; did you mean {meant}?"
-        if close
-        else f". Known keys: {', '.join(keys[:4])}, ... (see docs/params.md)."
-    )
+    if close:
+        return f"; did you mean {meant}?"
+    return f". Known keys: {', '.join(keys[:4])}, ... (see docs/params.md)."
 
 
 def explain(error: Any) -> str:
-    """Return one of pydantic's errors of a `Config` in words: the key, what was expected and what was found."""
+    """Return one of pydantic's errors of a `Config` in words: the key, what was expected and what
+    was found.
+    """
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"unknown key '{key}'{nearest(key)}"
@@ -203,7 +225,9 @@ def explain(error: Any) -> str:
 
 
 def _hint(error: Any) -> str:
-    """Return what helps where a text stands in the place of a truth value or a number, or one item in the place of a list."""
+    """Return what helps where a text stands in the place of a truth value or a number, or one item
+    in the place of a list.
+    """
     value = error["input"]
     if error["type"] == "list_type" and isinstance(value, str | int | float):
         return f". Write [{value}]"

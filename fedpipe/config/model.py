@@ -14,19 +14,23 @@ class ModelConfig(Group):
 
     name: Name = Field(
         "softmax",
-        description="Architecture; docs/models.md has each with its paper. `softmax`: multinomial logistic regression from zero; `mlp`: "
-        "two hidden layers of 200; `cnn`: two 5x5 convolutions, dense 512; `cnn_dropout`: two 3x3 convolutions, dropout, dense 128; "
-        "`lstm`: two layers of 256, for sequences of tokens; `resnet18_gn`: ResNet-18 with group normalization; or "
-        "`mypackage.module:function`, one of your own.",
+        description="Architecture; docs/models.md has each with its paper. `softmax`: multinomial "
+        "logistic regression from zero; `mlp`: two hidden layers of 200; `cnn`: two 5x5 "
+        "convolutions, dense 512; `cnn_dropout`: two 3x3 convolutions, dropout, dense 128; "
+        "`lstm`: two layers of 256, for sequences of tokens; `resnet18_gn`: ResNet-18 with "
+        "group normalization; or `mypackage.module:function`, one of your own.",
     )
     tokens: PositiveInt | None = Field(
         None,
-        description="Number of different tokens, the padding 0 included; `null`: as many as labels, which are tokens then. `lstm` only.",
+        description="Number of different tokens, the padding 0 included; `null`: as many as "
+        "labels, which are tokens then. `lstm` only.",
     )
     positions: Literal["last", "all"] = Field(
         "last",
-        description="What is predicted. `last`: the example's label, from the whole sequence; `all`: after each token the next one, the "
-        "label after the last, as McMahan et al. 2017 have it; loss and accuracy are over the tokens, without padding. `lstm` only.",
+        description="What is predicted. `last`: the example's label, from the whole sequence; "
+        "`all`: after each token the next one, the label after the last, as McMahan "
+        "et al. 2017 have it; loss and accuracy are over the tokens, without padding. "
+        "`lstm` only.",
     )
 
     @field_validator("name")
@@ -34,7 +38,8 @@ class ModelConfig(Group):
     def _known_model(cls, name: str) -> str:
         if name not in MODEL_NAMES and not OWN_FUNCTION.fullmatch(name):
             raise ValueError(
-                f"model.name: expected one of {', '.join(MODEL_NAMES)}, or mypackage.module:function, found {name!r}"
+                f"model.name: expected one of {', '.join(MODEL_NAMES)}, or "
+                f"mypackage.module:function, found {name!r}"
             )
         return name
 
@@ -44,6 +49,7 @@ class ModelConfig(Group):
             value = getattr(self, key)
             if self.name != "lstm" and value != type(self).model_fields[key].default:
                 raise ValueError(
-                    f"model.{key}={value} is set but model.name={self.name} ignores it. Remove it or choose lstm."
+                    f"model.{key}={value} is set but model.name={self.name} ignores it. Remove it "
+                    "or choose lstm."
                 )
         return self

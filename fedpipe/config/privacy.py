@@ -8,7 +8,9 @@ from fedpipe.config.base import Group, PositiveFloat, PositiveInt
 from fedpipe.config.data import DataConfig
 
 TREE_STRATEGIES = ("fixed", "shuffled", "min_separation")
-"""Sampling strategies whose rounds of a client are known beforehand: what accounting without sampling asks for."""
+"""Sampling strategies whose rounds of a client are known beforehand: what accounting without
+sampling asks for.
+"""
 _SAMPLED = ("poisson", "uniform")
 GAUSSIAN_STRATEGIES = (*_SAMPLED, *TREE_STRATEGIES)
 _UNEVEN = ("over_selection_fraction", "latency_median_seconds", "day_rounds")
@@ -20,54 +22,64 @@ class PrivacyConfig(Group):
 
     mechanism: Literal["none", "gaussian", "adaptive", "tree"] = Field(
         "none",
-        description="`gaussian`: each client's update is clipped to `clip_norm`, Gaussian noise is added to the sum; `adaptive`: the same, "
-        "with a clip that follows a quantile of the norms; `tree`: noise in a tree over the rounds (DP-FTRL).",
+        description="`gaussian`: each client's update is clipped to `clip_norm`, Gaussian noise "
+        "is added to the sum; `adaptive`: the same, with a clip that follows a "
+        "quantile of the norms; `tree`: noise in a tree over the rounds (DP-FTRL).",
     )
     clip_norm: PositiveFloat | None = Field(
         None,
-        description="L2 norm at which each client's update is clipped. `adaptive`: where the clip starts; `null` is 0.1 there.",
+        description="L2 norm at which each client's update is clipped. `adaptive`: where the clip "
+        "starts; `null` is 0.1 there.",
     )
     noise_multiplier: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
         None,
-        description="Standard deviation of the noise on the sum of updates, over the clip. This or `epsilon`; 0 is no noise.",
+        description="Standard deviation of the noise on the sum of updates, over the clip. This or "
+        "`epsilon`; 0 is no noise.",
     )
     epsilon: PositiveFloat | None = Field(
         None,
-        description="Target: the noise is calibrated so that all rounds together have at most this epsilon. This or `noise_multiplier`.",
+        description="Target: the noise is calibrated so that all rounds together have at most this "
+        "epsilon. This or `noise_multiplier`.",
     )
     delta: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
-        description="The delta that epsilon is reported for, above 0 and below 1: below 1 / number of clients.",
+        description="The delta that epsilon is reported for, above 0 and below 1: below 1 / "
+        "number of clients.",
     )
     max_epsilon: PositiveFloat | None = Field(
         None,
-        description="Budget: the training stops before a round whose epsilon would be above it; `null` is none.",
+        description="Budget: the training stops before a round whose epsilon would be above it; "
+        "`null` is none.",
     )
     target_quantile: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
-        description="Fraction of the updates that should be below the clip; `null` is 0.5. `adaptive` only.",
+        description="Fraction of the updates that should be below the clip; `null` is 0.5. "
+        "`adaptive` only.",
     )
     restart_rounds: PositiveInt | None = Field(
         None,
-        description="Rounds after which the tree starts anew; no client may take part twice in between. `null`: one tree for all "
-        "rounds. `tree` only.",
+        description="Rounds after which the tree starts anew; no client may take part twice in "
+        "between. `null`: one tree for all rounds. `tree` only.",
     )
 
     repeatable: bool = Field(
         False,
-        description="Draw the noise from `seed`, so that the run can be repeated to the bit: for studies of the method on public data. "
-        "Such a run protects nobody, says so, and cannot be registered. `false`: from a secret key of the run's own.",
+        description="Draw the noise from `seed`, so that the run can be repeated to the bit: for "
+        "studies of the method on public data. Such a run protects nobody, says so, "
+        "and cannot be registered. `false`: from a secret key of the run's own.",
     )
     public_validation: bool = Field(
         False,
-        description="Let validation examples of clients that train choose (best round, early stop, champion), although epsilon does not "
-        "cover it: declares these examples public. `false`: clients that never train validate: those of `data.held_out_fraction`, else a "
-        "fraction `data.validation_fraction` of the clients, drawn from `seed`.",
+        description="Let validation examples of clients that train choose (best round, early stop, "
+        "champion), although epsilon does not cover it: declares these examples public. "
+        "`false`: clients that never train validate: those of `data.held_out_fraction`, else "
+        "a fraction `data.validation_fraction` of the clients, drawn from `seed`.",
     )
     total_epsilon: PositiveFloat | None = Field(
         None,
-        description="Budget of a population: a model is not registered, and not trained to be, if with it all registered versions and "
-        "finished private runs of these clients together would have more than this epsilon, for `delta`. `null` is none.",
+        description="Budget of a population: a model is not registered, and not trained to be, if "
+        "with it all registered versions and finished private runs of these clients "
+        "together would have more than this epsilon, for `delta`. `null` is none.",
     )
 
     @property
@@ -89,8 +101,15 @@ def problem_of(
         debug: `runtime.debug`.
     """
     if not privacy.on:
-        return next((f"privacy.{key}={value} is set but privacy.mechanism=none ignores it. Remove it or choose gaussian."
-                     for key, value in privacy if key != "mechanism" and value not in (None, False)), None)  # fmt: skip
+        return next(
+            (
+                f"privacy.{key}={value} is set but privacy.mechanism=none ignores it. Remove it or "
+                "choose gaussian."
+                for key, value in privacy
+                if key != "mechanism" and value not in (None, False)
+            ),
+            None,
+        )
     name = f"privacy.mechanism={privacy.mechanism}"
     for key, reader in (("target_quantile", "adaptive"), ("restart_rounds", "tree")):
         value = getattr(privacy, key)
@@ -99,12 +118,21 @@ def problem_of(
                 f"privacy.{key}={value} is set but {name} ignores it. Remove it or choose {reader}."
             )
     if privacy.clip_norm is None and privacy.mechanism != "adaptive":
-        return f"{name}: expected privacy.clip_norm, found null. Set the norm at which a client's update is clipped."
+        return (
+            f"{name}: expected privacy.clip_norm, found null. Set the norm at which a client's "
+            "update is clipped."
+        )
     if (privacy.noise_multiplier is None) == (privacy.epsilon is None):
         found = "neither" if privacy.epsilon is None else "both"
-        return f"{name}: expected one of privacy.noise_multiplier and privacy.epsilon, found {found}. Set one."
+        return (
+            f"{name}: expected one of privacy.noise_multiplier and privacy.epsilon, found "
+            f"{found}. Set one."
+        )
     if privacy.delta is None:
-        return f"{name}: expected privacy.delta, found null. Set one well below 1 / number of clients, such as 1e-5."
+        return (
+            f"{name}: expected privacy.delta, found null. Set one well below 1 / number of "
+            "clients, such as 1e-5."
+        )
     if privacy.max_epsilon is not None and privacy.noise_multiplier in (None, 0.0):
         because = (
             "privacy.epsilon is the budget"
@@ -112,25 +140,37 @@ def problem_of(
             else "without noise there is no privacy to budget"
         )
         return f"privacy.max_epsilon={privacy.max_epsilon} is set but {because}. Remove it."
-    strategy, least = getattr(cohort, "strategy", ""), getattr(cohort, "min_reports", 1)
+    strategy = getattr(cohort, "strategy", "")
+    least = getattr(cohort, "min_reports", 1)
     fitting = TREE_STRATEGIES if privacy.mechanism == "tree" else GAUSSIAN_STRATEGIES
     if strategy not in fitting:
-        return f"{name}: expected cohort.strategy to be one that its accountant covers ({', '.join(fitting)}), found {strategy}. Choose one."
+        return (
+            f"{name}: expected cohort.strategy to be one that its accountant covers "
+            f"({', '.join(fitting)}), found {strategy}. Choose one."
+        )
     uneven = next((key for key in _UNEVEN if getattr(cohort, key, None)), None)
     if uneven is not None and strategy in _SAMPLED:
         return (
-            f"{name} with cohort.strategy={strategy}: expected clients that are all as likely to report, but cohort.{uneven} makes some "
-            "likelier, which the accountant does not cover. Remove it or choose cohort.strategy=shuffled."
+            f"{name} with cohort.strategy={strategy}: expected clients that are all as likely to "
+            f"report, but cohort.{uneven} makes some likelier, which the accountant does not "
+            "cover. Remove it or choose cohort.strategy=shuffled."
         )
     if strategy == "poisson" and least > 1:
         return (
-            f"cohort.min_reports={least} is set but {name} with cohort.strategy=poisson takes every round, however many report: to skip "
-            "one would tell how many were sampled. Remove it."
+            f"cohort.min_reports={least} is set but {name} with cohort.strategy=poisson takes "
+            "every round, however many report: to skip one would tell how many were sampled. "
+            "Remove it."
         )
     if weighting != "uniform":
-        return f"client.weighting={weighting} is set but {name} counts every client alike. Remove it or choose privacy.mechanism=none."
+        return (
+            f"client.weighting={weighting} is set but {name} counts every client alike. Remove it "
+            "or choose privacy.mechanism=none."
+        )
     if not plain_mean:
-        return f"{name} clips and joins updates itself, found other settings of aggregator. Remove them or choose privacy.mechanism=none."
+        return (
+            f"{name} clips and joins updates itself, found other settings of aggregator. Remove "
+            "them or choose privacy.mechanism=none."
+        )
     if debug:
         return f"runtime.debug=True takes the plain mean, found {name}. Remove one of them."
     return None
@@ -148,13 +188,13 @@ def problem_of_release(privacy: PrivacyConfig, data: DataConfig, register: bool)
         return None
     if privacy.repeatable and register:
         return (
-            "privacy.repeatable=True draws the noise from seed, so the model protects nobody and cannot be registered. "
-            "Remove privacy.repeatable or tracking.register."
+            "privacy.repeatable=True draws the noise from seed, so the model protects nobody and "
+            "cannot be registered. Remove privacy.repeatable or tracking.register."
         )
     if privacy.total_epsilon is not None and not register:
         return (
-            f"privacy.total_epsilon={privacy.total_epsilon} is set but without tracking.register nothing is registered. "
-            "Remove it or set tracking.register=true."
+            f"privacy.total_epsilon={privacy.total_epsilon} is set but without tracking.register "
+            "nothing is registered. Remove it or set tracking.register=true."
         )
     if privacy.public_validation and (data.held_out_fraction or not data.validation_fraction):
         other = (

@@ -1,4 +1,6 @@
-"""Writes `docs/params.md` from the schema: `python -m fedpipe.config.reference > docs/params.md`."""
+"""Writes `docs/params.md` from the schema: `python -m fedpipe.config.reference >
+docs/params.md`.
+"""
 
 import types
 import typing
@@ -47,7 +49,10 @@ def _row(key: str, field: FieldInfo) -> str:
         if isinstance(field.default, bool)
         else field.default
     )
-    return f"| `{key}` | {_type_text(field.annotation, field.metadata)} | `{default}` | {field.description} |"
+    return (
+        f"| `{key}` | {_type_text(field.annotation, field.metadata)} | `{default}` | "
+        f"{field.description} |"
+    )
 
 
 def _type_text(annotation: Any, metadata: Any = ()) -> str:

@@ -8,8 +8,10 @@ from pydantic import AfterValidator
 from fedpipe.config.algorithms import ALGORITHMS
 
 REMOTE_GROUPS = 12
-"""Groups of a round's clients where `runtime.remote` is set and `runtime.groups` is not. A constant, so that the result does not
-depend on how many machines there are or on their cores; twelve can be shared out evenly to 2, 3, 4 and 6."""
+"""Groups of a round's clients where `runtime.remote` is set and `runtime.groups` is not. A
+constant, so that the result does not depend on how many machines there are or on their cores;
+twelve can be shared out evenly to 2, 3, 4 and 6.
+"""
 
 PLACES = ("runtime.remote", "runtime.certs")
 """Settings that say where a run computes, and nothing about what: a run may go on with others."""
@@ -18,7 +20,8 @@ _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})", r
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Return host and port of `host:port`; an IPv6 address stands in brackets. Raises ValueError on anything else.
+    """Return host and port of `host:port`; an IPv6 address stands in brackets. Raises ValueError on
+    anything else.
 
     >>> split_address("[fd00::2]:7100")
     ('fd00::2', 7100)
@@ -42,32 +45,53 @@ Address = Annotated[str, AfterValidator(_checked)]
 
 
 def problem_of_remote(config: Any) -> str | None:
-    """Return why the settings cannot be computed on `runtime.remote`, None if they can or if it is not set."""
-    runtime, aggregator = config.runtime, config.aggregator
+    """Return why the settings cannot be computed on `runtime.remote`, None if they can or if it is
+    not set.
+    """
+    runtime = config.runtime
+    aggregator = config.aggregator
     if not runtime.remote:
         return None
     if len(set(runtime.remote)) < len(runtime.remote):
         twice = sorted({address for address in runtime.remote if runtime.remote.count(address) > 1})
         return f"runtime.remote names {', '.join(twice)} twice. Name each machine once."
     if runtime.workers > 1:
-        return f"runtime.workers={runtime.workers} is set but runtime.remote ignores it: clients are spread over its machines. Remove one."
+        return (
+            f"runtime.workers={runtime.workers} is set but runtime.remote ignores it: clients are "
+            "spread over its machines. Remove one."
+        )
     if runtime.worker_memory_limit_mb is not None:
         return (
-            f"runtime.worker_memory_limit_mb={runtime.worker_memory_limit_mb} is set but runtime.remote ignores it: it replaces workers of "
-            "this machine. Remove one."
+            f"runtime.worker_memory_limit_mb={runtime.worker_memory_limit_mb} is set but "
+            "runtime.remote ignores it: it replaces workers of this machine. Remove one."
         )
     if runtime.debug:
-        return "runtime.debug=True computes in this process, but runtime.remote is set. Remove one of them."
+        return (
+            "runtime.debug=True computes in this process, but runtime.remote is set. Remove one "
+            "of them."
+        )
     named = ALGORITHMS.get(config.algorithm.name)
     whole = "cannot be spread over the machines of runtime.remote"
     mend = "Set runtime.remote: []."
     if named is not None and named.ignored("runtime.groups"):
-        return f"algorithm.name={config.algorithm.name} {whole}: it does not compute its clients in groups. {mend}"
+        return (
+            f"algorithm.name={config.algorithm.name} {whole}: it does not compute its clients in "
+            f"groups. {mend}"
+        )
     if config.privacy.on:
-        return f"privacy.mechanism={config.privacy.mechanism} {whole}: noise is added to what each client sends, not to sums of groups. {mend}"
+        return (
+            f"privacy.mechanism={config.privacy.mechanism} {whole}: noise is added to what each "
+            f"client sends, not to sums of groups. {mend}"
+        )
     if aggregator.name != "mean":
-        return f"aggregator.name={aggregator.name} {whole}: it must see each client's update, not sums of groups. {mend}"
+        return (
+            f"aggregator.name={aggregator.name} {whole}: it must see each client's update, not "
+            f"sums of groups. {mend}"
+        )
     for part in ("clipping", "zeroing", "secure", "compression_bits"):
         if getattr(aggregator, part):
-            return f"aggregator.{part}={getattr(aggregator, part)} {whole}: it must see each client's update, not sums of groups. {mend}"
+            return (
+                f"aggregator.{part}={getattr(aggregator, part)} {whole}: it must see each "
+                f"client's update, not sums of groups. {mend}"
+            )
     return None

@@ -13,40 +13,45 @@ class RuntimeConfig(Group):
 
     isolation: Literal["auto", "required", "off"] = Field(
         "auto",
-        description="Own network namespace for the TFF worker. `auto`: where the kernel allows, with a warning where not; "
-        "`required`: an error where not.",
+        description="Own network namespace for the TFF worker. `auto`: where the kernel allows, "
+        "with a warning where not; `required`: an error where not.",
     )
     workers: PositiveInt = Field(
         1, description="Local TFF workers over which the clients of a round are spread."
     )
     groups: PositiveInt | None = Field(
         None,
-        description="Groups in which a round's clients are computed where the aggregator allows it; `null` is one for each usable "
-        "core, and at least one for each worker; with `remote` it is 12. Part of the result: another number gives other last bits.",
+        description="Groups in which a round's clients are computed where the aggregator allows "
+        "it; `null` is one for each usable core, and at least one for each worker; "
+        "with `remote` it is 12. Part of the result: another number gives other last "
+        "bits.",
     )
     remote: list[Address] = Field(
         [],
-        description="Machines that compute the clients' work, each `host:port` of a `fedpipe worker` (docs/remote.md); empty: this "
-        "one. Results do not depend on which or how many.",
+        description="Machines that compute the clients' work, each `host:port` of a `fedpipe "
+        "worker` (docs/remote.md); empty: this one. Results do not depend on which or "
+        "how many.",
     )
     certs: Name = Field(
         "certs",
-        description="Folder of the certificates for `remote`, relative to the project; `fedpipe worker certs` makes them.",
+        description="Folder of the certificates for `remote`, relative to the project; `fedpipe "
+        "worker certs` makes them.",
     )
     data: Literal["resident", "by_value"] = Field(
         "resident",
-        description="How examples reach the worker. `resident`: it reads cached files itself; `by_value`: they are sent with each "
-        "round, for workers that share no files with this process.",
+        description="How examples reach the worker. `resident`: it reads cached files itself; "
+        "`by_value`: they are sent with each round, for workers that share no files "
+        "with this process.",
     )
     cache_max_bytes: PositiveInt = Field(
         4 * 1024**3,
-        description="Size of the cache of resident files, in bytes; the least recently used go first, but none that was used "
-        "within the last hour.",
+        description="Size of the cache of resident files, in bytes; the least recently used go "
+        "first, but none that was used within the last hour.",
     )
     debug: bool = Field(
         False,
-        description="Run clients one by one in this process, without a worker: breakpoints and prints in client work are reached, "
-        "errors name round, client and step. Slow.",
+        description="Run clients one by one in this process, without a worker: breakpoints and "
+        "prints in client work are reached, errors name round, client and step. Slow.",
     )
     start_timeout_seconds: PositiveFloat = Field(
         60.0, description="Seconds until a started TFF worker must answer."
@@ -56,7 +61,8 @@ class RuntimeConfig(Group):
     )
     checkpoint_every: PositiveInt = Field(
         1,
-        description="Rounds between checkpoints, from which an interrupted run goes on; round 0 and the last are saved too.",
+        description="Rounds between checkpoints, from which an interrupted run goes on; round 0 "
+        "and the last are saved too.",
     )
     checkpoints_keep: PositiveInt = Field(
         3, description="How many of the last checkpoints to keep, besides the first and the best."
@@ -66,8 +72,8 @@ class RuntimeConfig(Group):
     )
     worker_memory_limit_mb: Annotated[int, Field(ge=64)] | None = Field(
         None,
-        description="Resident memory of a TFF worker, in MB, above which it is replaced by a new one after the round; `null` is no "
-        "limit. Results do not change.",
+        description="Resident memory of a TFF worker, in MB, above which it is replaced by a new "
+        "one after the round; `null` is no limit. Results do not change.",
     )
 
     @property
@@ -78,4 +84,7 @@ class RuntimeConfig(Group):
     @field_validator("isolation", mode="before")
     @classmethod
     def _off_is_a_word(cls, isolation: object) -> object:
-        return "off" if isolation is False else isolation  # YAML reads `off` as false
+        # YAML reads `off` as false
+        if isolation is False:
+            return "off"
+        return isolation

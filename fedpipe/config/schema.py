@@ -1,7 +1,8 @@
-"""Every setting of a run, its unit, its range and its default: the groups, and the checks between them.
+"""Every setting of a run, its unit, its range and its default: the groups, and the checks between
+them.
 
-`params.yaml` is parsed into these models; `docs/params.md` is generated from them. They are frozen and refuse unknown keys.
-Knows nothing of files (that is `load.py`) and imports nothing heavy.
+`params.yaml` is parsed into these models; `docs/params.md` is generated from them. They are frozen
+and refuse unknown keys. Knows nothing of files (that is `load.py`) and imports nothing heavy.
 """
 
 from pydantic import Field, model_validator
@@ -52,7 +53,9 @@ class Config(Group):
 
     @property
     def validates(self) -> bool:
-        """Return whether there are validation examples: of a private run those of the clients that never train."""
+        """Return whether there are validation examples: of a private run those of the clients that
+        never train.
+        """
         return bool(
             self.data.validation_fraction or (self.privacy.on and self.data.held_out_fraction)
         )
@@ -62,37 +65,42 @@ class Config(Group):
         made = self.data.partition not in ("auto", "natural")
         if self.data.source == "mnist5k" and self.data.partition == "natural":
             raise ValueError(
-                "data.source=mnist5k has no clients of its own, found data.partition=natural. Set data.partition=dirichlet."
+                "data.source=mnist5k has no clients of its own, found data.partition=natural. Set "
+                "data.partition=dirichlet."
             )
         if (made or self.data.source == "mnist5k") and self.data.clients is None:
             raise ValueError(
-                f"data.clients is null, but data.partition={self.data.partition} must know how many to make. Set a number."
+                f"data.clients is null, but data.partition={self.data.partition} must know how "
+                "many to make. Set a number."
             )
         if self.data.clients is not None and self.cohort.size > self.data.clients:
             raise ValueError(
-                f"cohort.size={self.cohort.size} is larger than the population, data.clients={self.data.clients}. "
-                "Lower cohort.size or raise data.clients."
+                f"cohort.size={self.cohort.size} is larger than the population, "
+                f"data.clients={self.data.clients}. Lower cohort.size or raise data.clients."
             )
         if self.cohort.min_reports > self.cohort.size:
             raise ValueError(
-                f"cohort.min_reports={self.cohort.min_reports} can never be reached with cohort.size={self.cohort.size}. "
-                "Lower cohort.min_reports or raise cohort.size."
+                f"cohort.min_reports={self.cohort.min_reports} can never be reached with "
+                f"cohort.size={self.cohort.size}. Lower cohort.min_reports or raise cohort.size."
             )
         if self.eval.patience is not None and not self.validates:
             raise ValueError(
-                f"eval.patience={self.eval.patience} needs validation examples, found data.validation_fraction=0: the test set must not "
-                "choose. Set data.validation_fraction, 0.2 for example, or remove eval.patience."
+                f"eval.patience={self.eval.patience} needs validation examples, found "
+                "data.validation_fraction=0: the test set must not choose. Set "
+                "data.validation_fraction, 0.2 for example, or remove eval.patience."
             )
         if self.tracking.register and not self.validates:
             raise ValueError(
-                "tracking.register=True needs validation examples, found data.validation_fraction=0: they choose the champion, the test "
-                "set must not. Set data.validation_fraction, 0.2 for example, or remove tracking.register."
+                "tracking.register=True needs validation examples, found "
+                "data.validation_fraction=0: they choose the champion, the test set must not. Set "
+                "data.validation_fraction, 0.2 for example, or remove tracking.register."
             )
         self._refuse_what_the_optimizers_ignore()
         self._refuse_what_the_schedules_ignore()
         self._refuse_what_the_aggregator_ignores()
         self._refuse_what_the_algorithm_ignores()
-        plain, debug = self.aggregator == AggregatorConfig(), self.runtime.debug
+        plain = self.aggregator == AggregatorConfig()
+        debug = self.runtime.debug
         problem = (
             problem_of(self.privacy, self.cohort, self.client.weighting, plain, debug)
             or problem_of_release(self.privacy, self.data, self.tracking.register)
@@ -107,8 +115,8 @@ class Config(Group):
             and self.algorithm.name in ALGORITHMS
         ):
             raise ValueError(
-                f"runtime.groups={self.runtime.groups} is set but {reader} ignores it: it must see each client's update, not sums of "
-                "groups. Remove it."
+                f"runtime.groups={self.runtime.groups} is set but {reader} ignores it: it must "
+                "see each client's update, not sums of groups. Remove it."
             )
         return self
 
@@ -123,12 +131,14 @@ class Config(Group):
                 value = getattr(settings, key)
                 if value is not None and settings.schedule != reader:
                     raise ValueError(
-                        f"{side}.{key}={value} is set but {side}.schedule={settings.schedule} ignores it. Remove it or choose {reader}."
+                        f"{side}.{key}={value} is set but {side}.schedule={settings.schedule} "
+                        f"ignores it. Remove it or choose {reader}."
                     )
             if settings.warmup_rounds >= self.rounds:
                 raise ValueError(
-                    f"{side}.warmup_rounds={settings.warmup_rounds} is not below rounds={self.rounds}: the full rate would not be "
-                    "reached. Lower it or raise rounds."
+                    f"{side}.warmup_rounds={settings.warmup_rounds} is not below "
+                    f"rounds={self.rounds}: the full rate would not be reached. Lower it or raise "
+                    "rounds."
                 )
 
     def _refuse_what_the_optimizers_ignore(self) -> None:
@@ -148,42 +158,49 @@ class Config(Group):
                         else f"{side}.optimizer={chosen}"
                     )
                     raise ValueError(
-                        f"{side}.{key}={value} is set but {said} ignores it. Remove it or choose {' or '.join(readers)}."
+                        f"{side}.{key}={value} is set but {said} ignores it. Remove it or choose "
+                        f"{' or '.join(readers)}."
                     )
 
     def _refuse_what_the_aggregator_ignores(self) -> None:
-        chosen, readers = self.aggregator, {"trim_fraction": "trimmed_mean", "byzantine": "krum"}
+        chosen = self.aggregator
+        readers = {"trim_fraction": "trimmed_mean", "byzantine": "krum"}
         readers |= dict.fromkeys(("clipping", "zeroing", "secure", "compression_bits"), "mean")
         for key, reader in readers.items():
             value = getattr(chosen, key)
             if chosen.name != reader and value != AggregatorConfig.model_fields[key].default:
                 raise ValueError(
-                    f"aggregator.{key}={value} is set but aggregator.name={chosen.name} ignores it. Remove it or choose {reader}."
+                    f"aggregator.{key}={value} is set but aggregator.name={chosen.name} ignores "
+                    f"it. Remove it or choose {reader}."
                 )
         if chosen.name != "mean" and self.client.weighting != "uniform":
             raise ValueError(
-                f"client.weighting={self.client.weighting} is set but aggregator.name={chosen.name} counts every client alike. "
-                "Remove it or choose mean."
+                f"client.weighting={self.client.weighting} is set but "
+                f"aggregator.name={chosen.name} counts every client alike. Remove it or choose "
+                "mean."
             )
         if (
             chosen.name == "krum"
             and min(self.cohort.size, self.cohort.min_reports) <= 2 * chosen.byzantine + 2
         ):
             raise ValueError(
-                f"aggregator.name=krum with byzantine={chosen.byzantine}: expected more than {2 * chosen.byzantine + 2} reports, "
-                f"found cohort.min_reports={self.cohort.min_reports} of cohort.size={self.cohort.size}. Raise cohort.min_reports or lower "
-                "byzantine."
+                f"aggregator.name=krum with byzantine={chosen.byzantine}: expected more than "
+                f"{2 * chosen.byzantine + 2} reports, found "
+                f"cohort.min_reports={self.cohort.min_reports} of cohort.size={self.cohort.size}. "
+                "Raise cohort.min_reports or lower byzantine."
             )
         if chosen.compression_bits is not None and (
             chosen.clipping or chosen.zeroing or chosen.secure
         ):
             other = next(key for key in ("clipping", "zeroing", "secure") if getattr(chosen, key))
             raise ValueError(
-                f"aggregator.compression_bits={chosen.compression_bits} does not go with {other}=True. Remove one of them."
+                f"aggregator.compression_bits={chosen.compression_bits} does not go with "
+                f"{other}=True. Remove one of them."
             )
         if self.runtime.debug and chosen != AggregatorConfig():
             raise ValueError(
-                "runtime.debug=True takes the plain mean, found another. Remove the settings of aggregator, or runtime.debug."
+                "runtime.debug=True takes the plain mean, found another. Remove the settings of "
+                "aggregator, or runtime.debug."
             )
 
     def _refuse_what_the_algorithm_ignores(self) -> None:
@@ -196,9 +213,10 @@ class Config(Group):
         if named.sends_more and (by_norm or self.aggregator.name == "krum"):
             setting = f"aggregator.{by_norm}=True" if by_norm else "aggregator.name=krum"
             raise ValueError(
-                f"{setting} judges a client by the size of what it sends, but with algorithm.name={self.algorithm.name} each sends "
-                f"{named.sends_more} beside its update, which would decide. Choose aggregator.name=median or trimmed_mean, which "
-                "look at each coordinate alone, or another algorithm."
+                f"{setting} judges a client by the size of what it sends, but with "
+                f"algorithm.name={self.algorithm.name} each sends {named.sends_more} beside its "
+                "update, which would decide. Choose aggregator.name=median or trimmed_mean, "
+                "which look at each coordinate alone, or another algorithm."
             )
         for group in (
             "cohort",
@@ -224,8 +242,8 @@ class Config(Group):
                         if not entry.ignored(f"{group}.{name}")
                     ]
                     raise ValueError(
-                        f"{group}.{name}={value} is set but algorithm.name={self.algorithm.name} ignores it{because}. "
-                        f"Remove it or choose algorithm.name={others[0]}."
+                        f"{group}.{name}={value} is set but algorithm.name={self.algorithm.name} "
+                        f"ignores it{because}. Remove it or choose algorithm.name={others[0]}."
                     )
 
 

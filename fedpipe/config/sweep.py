@@ -1,4 +1,6 @@
-"""A sweep's settings: which settings are tried, how they are searched, and what a child is judged by. Knows nothing of runs."""
+"""A sweep's settings: which settings are tried, how they are searched, and what a child is judged
+by. Knows nothing of runs.
+"""
 
 import difflib
 from collections.abc import Mapping
@@ -47,7 +49,9 @@ SweepName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]{0,59}$
 
 
 class PruningConfig(Group):
-    """Ends a child early whose metric is worse than the median of the finished children at the same round."""
+    """Ends a child early whose metric is worse than the median of the finished children at the same
+    round.
+    """
 
     after_children: PositiveInt = Field(4, description="Finished children before any is pruned.")
     after_rounds: int = Field(0, ge=0, description="Rounds of a child before it may be pruned.")
@@ -59,24 +63,27 @@ class SweepConfig(Group):
 
     name: SweepName | None = Field(
         None,
-        description="Name of the sweep and of its folder; `null` is the file's, without its ending.",
+        description="Name of the sweep and of its folder; `null` is the file's, without its "
+        "ending.",
     )
     search: Literal["grid", "random", "tpe"] = Field(
         "tpe",
-        description="`grid`: every combination; `random`: drawn evenly; `tpe`: Optuna's tree-structured Parzen estimator, which draws "
-        "where earlier children did well.",
+        description="`grid`: every combination; `random`: drawn evenly; `tpe`: Optuna's "
+        "tree-structured Parzen estimator, which draws where earlier children did "
+        "well.",
     )
     metric: Name = Field(
         "validation/accuracy",
-        description="What children are judged by, at the round that validation chose: `validation/accuracy`, `validation/loss` or "
-        "`validation/calibration_error`.",
+        description="What children are judged by, at the round that validation chose: "
+        "`validation/accuracy`, `validation/loss` or `validation/calibration_error`.",
     )
     direction: Literal["maximize", "minimize"] | None = Field(
         None, description="Which way is better; `null` is the metric's own."
     )
     trials: Annotated[int, Field(ge=1, le=MOST_CHILDREN)] | None = Field(
         None,
-        description="Number of children, pruned and failed ones included. Not for `grid`, which knows it.",
+        description="Number of children, pruned and failed ones included. Not for `grid`, which "
+        "knows it.",
     )
     seed: int = Field(
         1, ge=0, description="Seed of the search; that of the trainings is the params file's."
@@ -89,11 +96,13 @@ class SweepConfig(Group):
     )
     cores_per_child: PositiveInt = Field(
         1,
-        description="Cores that a child uses. Where `runtime.groups` is `null`, it becomes this in children that compute in groups.",
+        description="Cores that a child uses. Where `runtime.groups` is `null`, it becomes this in "
+        "children that compute in groups.",
     )
     memory_per_child_mb: Annotated[int, Field(ge=64)] = Field(
         1200,
-        description="Memory that a child is expected to need, in MB: as many are started as fit into what is free.",
+        description="Memory that a child is expected to need, in MB: as many are started as fit "
+        "into what is free.",
     )
     params: Name = Field(
         "params.yaml",
@@ -119,7 +128,8 @@ class SweepConfig(Group):
             for prefix, why in _NOT_SEARCHED.items():
                 if key.startswith(prefix):
                     raise ValueError(
-                        f"space: expected settings of the training, found '{key}': {why}. Set it in overrides."
+                        f"space: expected settings of the training, found '{key}': {why}. Set it "
+                        "in overrides."
                     )
             if dimension.choices is None and number_of(key) is None:
                 raise ValueError(f"space: '{key}' is no number: expected choices, found a range.")
@@ -129,7 +139,8 @@ class SweepConfig(Group):
                 and not (dimension.min.is_integer() and float(dimension.max or 0).is_integer())
             ):
                 raise ValueError(
-                    f"space: '{key}' is a whole number, found the range {dimension.min} to {dimension.max}."
+                    f"space: '{key}' is a whole number, found the range {dimension.min} to "
+                    f"{dimension.max}."
                 )
         problem = problem_of_conditions(space)
         if problem:
@@ -149,7 +160,8 @@ class SweepConfig(Group):
             )
         if self.direction not in (None, METRICS[self.metric]):
             raise ValueError(
-                f"direction={self.direction}: {self.metric} is better the other way. Remove direction."
+                f"direction={self.direction}: {self.metric} is better the other way. Remove "
+                "direction."
             )
         if self.search == "grid":
             for key, dimension in self.space.items():
@@ -159,16 +171,19 @@ class SweepConfig(Group):
                     and number_of(key) is not int
                 ):
                     raise ValueError(
-                        f"space: '{key}': search=grid takes how many values of the range? Set points."
+                        f"space: '{key}': search=grid takes how many values of the range? Set "
+                        "points."
                     )
             count = count_points(self.space, MOST_CHILDREN)
             if count > MOST_CHILDREN:
                 raise ValueError(
-                    f"search=grid: expected at most {MOST_CHILDREN} combinations, found more. Choose random or tpe."
+                    f"search=grid: expected at most {MOST_CHILDREN} combinations, found more. "
+                    "Choose random or tpe."
                 )
             if self.trials is not None:
                 raise ValueError(
-                    f"trials={self.trials} is set but search=grid runs every combination, here {count}. Remove it or choose random."
+                    f"trials={self.trials} is set but search=grid runs every combination, here "
+                    f"{count}. Remove it or choose random."
                 )
         elif self.trials is None:
             raise ValueError(
@@ -177,7 +192,8 @@ class SweepConfig(Group):
         for key, dimension in self.space.items():
             if dimension.points is not None and self.search != "grid":
                 raise ValueError(
-                    f"space: '{key}': points={dimension.points} is set but search={self.search} ignores it. Remove it."
+                    f"space: '{key}': points={dimension.points} is set but search={self.search} "
+                    "ignores it. Remove it."
                 )
         return self
 
@@ -196,7 +212,8 @@ def load_sweep(path: Path) -> SweepConfig:
     """Return the sweep in the YAML file at `path`, with its name.
 
     Raises:
-        ConfigError: the file cannot be read, a key is unknown, a value does not fit, or the metric is of the test split.
+        ConfigError: the file cannot be read, a key is unknown, a value does not fit, or the metric
+            is of the test split.
     """
     values = read_params(
         path, "no such sweep file. Name one, as in `fedpipe sweep sweep.yaml` (docs/sweeps.md)."
@@ -204,7 +221,9 @@ def load_sweep(path: Path) -> SweepConfig:
     _refuse_what_is_no_sweep(path, values)
     try:
         sweep = SweepConfig.model_validate(values)
-        return sweep if sweep.name else SweepConfig.model_validate({**values, "name": path.stem})
+        if sweep.name:
+            return sweep
+        return SweepConfig.model_validate({**values, "name": path.stem})
     except ValidationError as err:
         problems = dict.fromkeys(_explain(error) for error in err.errors())
         raise ConfigError(f"{path.name}: {'; '.join(problems)}") from err
@@ -217,13 +236,15 @@ def _refuse_what_is_no_sweep(path: Path, values: Mapping[str, Any]) -> None:
     ]
     if "space" not in values and settings:
         raise ConfigError(
-            f"{path.name}: expected a sweep file, found a params file: it has the settings {', '.join(settings[:3])} and no space. Name "
-            f"it under `params` in a sweep file (docs/sweeps.md), or run it: `fedpipe run --params {path}`."
+            f"{path.name}: expected a sweep file, found a params file: it has the settings "
+            f"{', '.join(settings[:3])} and no space. Name it under `params` in a sweep file "
+            f"(docs/sweeps.md), or run it: `fedpipe run --params {path}`."
         )
     if not isinstance(values.get("space"), Mapping):
         found = "no such key" if "space" not in values else f"{values['space']!r}"
         raise ConfigError(
-            f"{path.name}: space: expected the settings that are searched, found {found}. Add one, such as {_EXAMPLE}."
+            f"{path.name}: space: expected the settings that are searched, found {found}. Add "
+            f"one, such as {_EXAMPLE}."
         )
     for key, value in values["space"].items():
         if (
@@ -233,7 +254,8 @@ def _refuse_what_is_no_sweep(path: Path, values: Mapping[str, Any]) -> None:
         ):
             dotted = f"{key}.{next(iter(value), 'name')}"
             raise ConfigError(
-                f"{path.name}: space: expected dotted keys such as '{dotted}', found the group '{key}'. Write '{dotted}: ...'."
+                f"{path.name}: space: expected dotted keys such as '{dotted}', found the group "
+                f"'{key}'. Write '{dotted}: ...'."
             )
 
 
@@ -243,7 +265,10 @@ def _explain(error: Any) -> str:
         models: dict[int, type[BaseModel]] = {1: SweepConfig, 2: PruningConfig}
         model = models.get(len(error["loc"]), Dimension)
         if len(error["loc"]) == 1 and key in known_keys():
-            return f"unknown key '{key}': it is a setting of the training. Search it under space, or set it under overrides: [{key}=...]"
+            return (
+                f"unknown key '{key}': it is a setting of the training. Search it under space, or "
+                f"set it under overrides: [{key}=...]"
+            )
         close = difflib.get_close_matches(str(error["loc"][-1]), list(model.model_fields), n=1)
         return f"unknown key '{key}'" + (
             f"; did you mean '{close[0]}'?"

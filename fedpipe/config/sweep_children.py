@@ -1,4 +1,6 @@
-"""From the settings under a sweep and a point of its space to a child's settings, and what is refused before any child starts."""
+"""From the settings under a sweep and a point of its space to a child's settings, and what is
+refused before any child starts.
+"""
 
 import copy
 import itertools
@@ -25,17 +27,21 @@ from fedpipe.config.sweep_space import Dimension, Point, Value, ends_of, grid_po
 from fedpipe.errors import ConfigError
 
 _MOST_POINTS = 512
-"""Combinations of ends and choices that are checked before a search that draws; of more, each end and choice alone."""
+"""Combinations of ends and choices that are checked before a search that draws; of more, each end
+and choice alone.
+"""
 _IGNORED = re.compile(r"([\w.]+)=([^=]*?) is set but ([\w.]+)=([^\s:;,]+) ")
 
 
 @dataclass(frozen=True)
 class SweepBase:
-    """The settings under a sweep's children. They are judged with a child's values in them, never alone.
+    """The settings under a sweep's children. They are judged with a child's values in them, never
+    alone.
 
     Attributes:
         values: as the params file and the overrides have them, groups within groups.
-        groups: number of groups of children that compute in groups, where the settings do not say it.
+        groups: number of groups of children that compute in groups, where the settings do not say
+            it.
         where: the sweep's file, for errors.
         params: the params file, for errors.
     """
@@ -49,7 +55,8 @@ class SweepBase:
 def read_base(
     sweep: SweepConfig, params: Path, where: str, overrides: Sequence[str] = ()
 ) -> SweepBase:
-    """Return the settings under a sweep's children: the params file, then the sweep's overrides, then those of the command line.
+    """Return the settings under a sweep's children: the params file, then the sweep's overrides,
+    then those of the command line.
 
     Args:
         sweep: the sweep.
@@ -58,10 +65,12 @@ def read_base(
         overrides: those of the command line.
 
     Raises:
-        ConfigError: the params file cannot be read; a key is unknown, or a value has the wrong type or range, which the error places in
-            the params file, the sweep's file or the command line; or an override sets what the space searches.
+        ConfigError: the params file cannot be read; a key is unknown, or a value has the wrong type
+            or range, which the error places in the params file, the sweep's file or the command
+            line; or an override sets what the space searches.
     """
-    values, places = read_params(params), dict.fromkeys(known_keys(), params.name)
+    values = read_params(params)
+    places = dict.fromkeys(known_keys(), params.name)
     for place, texts in ((f"{where}: overrides:", sweep.overrides), ("-S", overrides)):
         refuse_repeated(texts, place)
         for text in texts:
@@ -69,7 +78,8 @@ def read_base(
             key = text.partition("=")[0]
             if key in sweep.space:
                 raise ConfigError(
-                    f"{place} {text} is set but the sweep searches '{key}'. Remove it, or take '{key}' out of the space."
+                    f"{place} {text} is set but the sweep searches '{key}'. Remove it, or take "
+                    f"'{key}' out of the space."
                 )
             places[key] = f"{place} {text}"
     for error in _errors(values):
@@ -93,7 +103,8 @@ def _errors(values: Mapping[str, Any]) -> list[Any]:
 def child_config(base: SweepBase, point: Mapping[str, Value]) -> Config:
     """Return the settings of the child at a point of the space.
 
-    A child that computes in groups, and whose settings do not say in how many, has the sweep's number.
+    A child that computes in groups, and whose settings do not say in how many, has the sweep's
+    number.
 
     Raises:
         ConfigError: they do not go together; the error names the sweep's file and the child.
@@ -120,15 +131,19 @@ def child_config(base: SweepBase, point: Mapping[str, Value]) -> Config:
 
 
 def first_child(sweep: SweepConfig, base: SweepBase) -> Config:
-    """Return the settings of a child: what all children have in common stands in them. Raises ConfigError as `child_config`."""
+    """Return the settings of a child: what all children have in common stands in them. Raises
+    ConfigError as `child_config`.
+    """
     return child_config(base, walk(sweep.space, lambda key: ends_of(key, sweep.space[key])[0]))
 
 
 def check_space(sweep: SweepConfig, base: SweepBase) -> None:
-    """Raise ConfigError for what no child can be: no validation examples, or ends and choices that the settings refuse.
+    """Raise ConfigError for what no child can be: no validation examples, or ends and choices that
+    the settings refuse.
 
-    A grid is checked at each of its points; else all combinations of ends and choices, or, where these are many, each of them with the
-    first of the other settings. The error says how to write a setting that only some children read.
+    A grid is checked at each of its points; else all combinations of ends and choices, or, where
+    these are many, each of them with the first of the other settings. The error says how to write a
+    setting that only some children read.
     """
     for point in _points_to_check(sweep):
         try:
@@ -137,28 +152,34 @@ def check_space(sweep: SweepConfig, base: SweepBase) -> None:
             raise ConfigError(_with_advice(str(err), sweep, base, point)) from err
         if not config.validates:
             raise ConfigError(
-                f"{base.where}: metric={sweep.metric} needs validation examples, found data.validation_fraction=0: the test set must not "
-                "choose. Add `data.validation_fraction=0.2` to overrides."
+                f"{base.where}: metric={sweep.metric} needs validation examples, found "
+                "data.validation_fraction=0: the test set must not choose. Add "
+                "`data.validation_fraction=0.2` to overrides."
             )
 
 
 def _with_advice(message: str, sweep: SweepConfig, base: SweepBase, point: Point) -> str:
-    """Return an error of a child with what helps: where the settings contradict each other whatever the child, or how to write a
-    condition."""
+    """Return an error of a child with what helps: where the settings contradict each other whatever
+    the child, or how to write a condition.
+    """
     problems = [explain(error) for error in _errors(base.values)]
     if problems and message.endswith("; ".join(problems)):
-        return f"{base.where}: the settings under the children, {base.params} with the overrides: {'; '.join(problems)}"
+        return (
+            f"{base.where}: the settings under the children, {base.params} with the overrides: "
+            f"{'; '.join(problems)}"
+        )
     found = _IGNORED.search(message)
     if not found:
-        return f"{message} A setting that only some children need stands in the space with `when` (docs/sweeps.md)."
+        return (
+            f"{message} A setting that only some children need stands in the space with `when` "
+            "(docs/sweeps.md)."
+        )
     key, value, cause, cause_value = found.groups()
     if cause not in sweep.space:
         has = f"All children have {cause}={cause_value}"
-        return (
-            f"{message} {has}: set another in overrides, or take '{key}' out of the space."
-            if key in sweep.space
-            else message
-        )
+        if key in sweep.space:
+            return f"{message} {has}: set another in overrides, or take '{key}' out of the space."
+        return message
     fitting = [
         other for other in ends_of(cause, sweep.space[cause]) if _fits(base, point | {cause: other})
     ]
@@ -166,8 +187,14 @@ def _with_advice(message: str, sweep: SweepConfig, base: SweepBase, point: Point
         return message
     when = f"when: {{{cause}: {_text(fitting[0]) if len(fitting) == 1 else _text(fitting)}}}"
     if key in sweep.space:
-        return f"{message} For children that ignore it, write under space: '{key}: {{{_form(sweep.space[key])}, {when}}}' (docs/sweeps.md)."
-    return f"{message} For some children alone, move it to space: '{key}: {{choices: [{value}], {when}}}' (docs/sweeps.md)."
+        return (
+            f"{message} For children that ignore it, write under space: '{key}: "
+            f"{{{_form(sweep.space[key])}, {when}}}' (docs/sweeps.md)."
+        )
+    return (
+        f"{message} For some children alone, move it to space: '{key}: {{choices: [{value}], "
+        f"{when}}}' (docs/sweeps.md)."
+    )
 
 
 def _fits(base: SweepBase, point: Mapping[str, Value]) -> bool:
@@ -189,9 +216,9 @@ def _form(dimension: Dimension) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_text, value))}]"
-    return (
-        "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    )
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _points_to_check(sweep: SweepConfig) -> Iterator[Point]:

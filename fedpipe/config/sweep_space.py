@@ -1,4 +1,6 @@
-"""The space of a sweep: of each searched setting its values, when it applies, and which points a grid has."""
+"""The space of a sweep: of each searched setting its values, when it applies, and which points a
+grid has.
+"""
 
 import itertools
 import math
@@ -14,7 +16,9 @@ from fedpipe.config.schema import Config
 
 Value = bool | int | float | str | None
 Point = dict[str, Value]
-"""Values of a child by dotted key, in the order of the space; a setting that does not apply to the child is not in it."""
+"""Values of a child by dotted key, in the order of the space; a setting that does not apply to the
+child is not in it.
+"""
 
 
 def _one_value(value: Any) -> Any:
@@ -30,13 +34,16 @@ def _dimension(values: Any) -> Any:
         raise ValueError(f"expected a mapping such as {{choices: {_yaml(values)}}}, found a list")
     if not isinstance(values, Mapping | Dimension):
         raise ValueError(
-            f"expected a mapping such as {{choices: [{_yaml(values)}]}} or {{min: 1, max: 3}}, found {_yaml(values)}"
+            f"expected a mapping such as {{choices: [{_yaml(values)}]}} or {{min: 1, max: 3}}, "
+            f"found {_yaml(values)}"
         )
     return values
 
 
 class Dimension(Group):
-    """The values of one setting: a list of choices, or a range. A setting that is a whole number has whole numbers in its range."""
+    """The values of one setting: a list of choices, or a range. A setting that is a whole number
+    has whole numbers in its range.
+    """
 
     choices: list[Annotated[Value, BeforeValidator(_one_value)]] | None = Field(
         None, description="The values, each at most once."
@@ -50,12 +57,14 @@ class Dimension(Group):
     )
     points: Annotated[int, Field(ge=2, le=1000)] | None = Field(
         None,
-        description="Values that `search: grid` takes of a range, evenly spaced, ends included; `null`: each whole number.",
+        description="Values that `search: grid` takes of a range, evenly spaced, ends included; "
+        "`null`: each whole number.",
     )
     when: dict[str, list[Value]] = Field(
         default_factory=dict,
-        description="Other settings of the space, each with the value or values at which this one applies; children in which one has "
-        "another value keep the setting as the params file has it. Empty: always.",
+        description="Other settings of the space, each with the value or values at which this one "
+        "applies; children in which one has another value keep the setting as the params file "
+        "has it. Empty: always.",
     )
 
     @field_validator("when", mode="before")
@@ -63,7 +72,8 @@ class Dimension(Group):
     def _one_value_or_several(cls, when: Any) -> Any:
         if not isinstance(when, Mapping):
             raise ValueError(
-                f"when: expected a setting of the space and its values, such as {{client.optimizer: momentum}}, found {when!r}"
+                "when: expected a setting of the space and its values, such as "
+                f"{{client.optimizer: momentum}}, found {when!r}"
             )
         lists = {
             key: list(values) if isinstance(values, list) else [values]
@@ -91,7 +101,8 @@ class Dimension(Group):
             raise ValueError("expected choices, or min and max")
         elif not self.min < self.max:
             raise ValueError(
-                f"expected min below max, found {self.min:g} and {self.max:g}; a single value is choices: [{self.min:g}]"
+                f"expected min below max, found {self.min:g} and {self.max:g}; a single value is "
+                f"choices: [{self.min:g}]"
             )
         elif self.log and self.min <= 0:
             raise ValueError(f"expected min above 0 with log, found {self.min:g}")
@@ -110,16 +121,15 @@ def _yaml(value: Any) -> str:
     """Return a value, or a list of values, as YAML writes it in a line."""
     if isinstance(value, list):
         return f"[{', '.join(map(_yaml, value))}]"
-    return (
-        {True: "true", False: "false", None: "null"}[value]
-        if isinstance(value, bool | None)
-        else str(value)
-    )
+    if isinstance(value, bool | None):
+        return {True: "true", False: "false", None: "null"}[value]
+    return str(value)
 
 
 def problem_of_conditions(space: Mapping[str, Dimension]) -> str | None:
-    """Return what is wrong with the conditions of a space, None if nothing: each names another setting of the space and values that it can
-    have, and none depends on itself."""
+    """Return what is wrong with the conditions of a space, None if nothing: each names another
+    setting of the space and values that it can have, and none depends on itself.
+    """
     for key, dimension in space.items():
         for other, values in dimension.when.items():
             if other == key:
@@ -128,12 +138,16 @@ def problem_of_conditions(space: Mapping[str, Dimension]) -> str | None:
                 )
             if other not in space:
                 return (
-                    f"space: '{key}': when names '{other}', which is not in the space: all children have one value of it. Add it to the "
-                    "space with its choices, or remove it from when."
+                    f"space: '{key}': when names '{other}', which is not in the space: all "
+                    "children have one value of it. Add it to the space with its choices, or "
+                    "remove it from when."
                 )
             for value in values:
                 if not _can_be(other, space[other], value):
-                    return f"space: '{key}': when expects {other}={_yaml(value)}, which no child has. Add it to '{other}', or correct when."
+                    return (
+                        f"space: '{key}': when expects {other}={_yaml(value)}, which no child "
+                        f"has. Add it to '{other}', or correct when."
+                    )
     order = ordered(space)
     if len(order) < len(space):
         loop = ", ".join(f"'{key}'" for key in space if key not in order)
@@ -159,7 +173,9 @@ def _can_be(key: str, dimension: Dimension, value: Value) -> bool:
 
 
 def ordered(space: Mapping[str, Dimension]) -> list[str]:
-    """Return the settings in the order in which they are drawn: each after those that its condition names, else as they stand."""
+    """Return the settings in the order in which they are drawn: each after those that its condition
+    names, else as they stand.
+    """
     order: list[str] = []
     while True:
         ready = [key for key in space if key not in order and set(space[key].when) <= set(order)]
@@ -169,7 +185,8 @@ def ordered(space: Mapping[str, Dimension]) -> list[str]:
 
 
 def applies(dimension: Dimension, point: Mapping[str, Value]) -> bool:
-    """Return whether a setting applies to a child with the values of `point`; not where a setting that its condition names does not.
+    """Return whether a setting applies to a child with the values of `point`; not where a setting
+    that its condition names does not.
 
     >>> momentum = Dimension(min=0.5, max=0.9, when={"client.optimizer": "momentum"})
     >>> applies(momentum, {"client.optimizer": "momentum"}), applies(momentum, {"client.optimizer": "sgd"}), applies(momentum, {})
@@ -182,7 +199,9 @@ def applies(dimension: Dimension, point: Mapping[str, Value]) -> bool:
 
 
 def walk(space: Mapping[str, Dimension], value_of: Callable[[str], Value]) -> Point:
-    """Return a point: of each setting that applies, what `value_of` says, asked in an order in which conditions are known."""
+    """Return a point: of each setting that applies, what `value_of` says, asked in an order in
+    which conditions are known.
+    """
     point: Point = {}
     for key in ordered(space):
         if applies(space[key], point):
@@ -250,18 +269,18 @@ def grid_values(key: str, dimension: Dimension) -> list[Value]:
         *(float(f"{10**v if dimension.log else v:.12g}") for v in inner),
         dimension.max,
     ]
-    return list(dict.fromkeys(round(v) for v in values)) if whole else [float(v) for v in values]
+    if whole:
+        return list(dict.fromkeys(round(v) for v in values))
+    return [float(v) for v in values]
 
 
 def ends_of(key: str, dimension: Dimension) -> list[Value]:
     """Return the choices of a setting, or the ends of its range."""
     if dimension.choices is not None or dimension.min is None or dimension.max is None:
         return list(dimension.choices or ())
-    return (
-        [int(dimension.min), int(dimension.max)]
-        if number_of(key) is int
-        else [dimension.min, dimension.max]
-    )
+    if number_of(key) is int:
+        return [int(dimension.min), int(dimension.max)]
+    return [dimension.min, dimension.max]
 
 
 def number_of(key: str) -> type[int] | type[float] | None:
@@ -271,7 +290,9 @@ def number_of(key: str) -> type[int] | type[float] | None:
     for group in groups:
         model = model.model_fields[group].annotation
     kinds = set(_kinds(model.model_fields[last].annotation))
-    return float if float in kinds else int if int in kinds else None
+    if float in kinds:
+        return float
+    return int if int in kinds else None
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:

@@ -1,4 +1,6 @@
-"""The settings of the rounds: the algorithm, what clients and server do, and how updates are aggregated."""
+"""The settings of the rounds: the algorithm, what clients and server do, and how updates are
+aggregated.
+"""
 
 from typing import Annotated, Literal
 
@@ -21,14 +23,16 @@ class AlgorithmConfig(Group):
 
     name: Name = Field(
         "fedavg",
-        description="Algorithm; docs/algorithms.md has each with its paper. `fedavg`, `fedprox`, `fedsgd`, `fedavgm`, `fedadagrad`, "
-        "`fedadam`, `fedyogi`, `mimelite`, `scaffold`, `fednova`; the baselines `centralized` and `local_only`; "
-        "`fedavg_reference`: the tutorial's, in TFF's own primitives, to read and to compare with; or "
+        description="Algorithm; docs/algorithms.md has each with its paper. `fedavg`, `fedprox`, "
+        "`fedsgd`, `fedavgm`, `fedadagrad`, `fedadam`, `fedyogi`, `mimelite`, `scaffold`, "
+        "`fednova`; the baselines `centralized` and `local_only`; `fedavg_reference`: the "
+        "tutorial's, in TFF's own primitives, to read and to compare with; or "
         "`mypackage.module:build`, one of your own.",
     )
     mu: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
         None,
-        description="Strength of the term mu/2 |w - w_server|^2 in each client's loss, at least 0; `null` is 0.01. `fedprox` only.",
+        description="Strength of the term mu/2 |w - w_server|^2 in each client's loss, at least "
+        "0; `null` is 0.01. `fedprox` only.",
     )
 
     @field_validator("name")
@@ -36,7 +40,8 @@ class AlgorithmConfig(Group):
     def _known_algorithm(cls, name: str) -> str:
         if name not in ALGORITHMS and not OWN_FUNCTION.fullmatch(name):
             raise ValueError(
-                f"algorithm.name: expected one of {', '.join(ALGORITHMS)}, or mypackage.module:function, found {name!r}"
+                f"algorithm.name: expected one of {', '.join(ALGORITHMS)}, or "
+                f"mypackage.module:function, found {name!r}"
             )
         return name
 
@@ -46,24 +51,28 @@ class Scheduled(Group):
 
     schedule: Literal["constant", "exponential", "cosine"] = Field(
         "constant",
-        description="Learning rate by round, after the warm-up. `exponential`: times `decay_rate` every `decay_rounds` rounds; "
-        "`cosine`: from `learning_rate` down to `final_fraction` of it, over the run's rounds.",
+        description="Learning rate by round, after the warm-up. `exponential`: times `decay_rate` "
+        "every `decay_rounds` rounds; `cosine`: from `learning_rate` down to "
+        "`final_fraction` of it, over the run's rounds.",
     )
     warmup_rounds: int = Field(
         0,
         ge=0,
-        description="Rounds in which the learning rate rises in equal steps to its full value; 0 is none.",
+        description="Rounds in which the learning rate rises in equal steps to its full value; 0 "
+        "is none.",
     )
     decay_rate: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="Factor above 0, to 1; `null` is 0.99. `schedule: exponential` only."
     )
     decay_rounds: PositiveInt | None = Field(
         None,
-        description="Rounds in which the rate falls by `decay_rate`; `null` is 1. `schedule: exponential` only.",
+        description="Rounds in which the rate falls by `decay_rate`; `null` is 1. `schedule: "
+        "exponential` only.",
     )
     final_fraction: Fraction | None = Field(
         None,
-        description="Fraction of the learning rate that the cosine ends at; `null` is 0. `schedule: cosine` only.",
+        description="Fraction of the learning rate that the cosine ends at; `null` is 0. "
+        "`schedule: cosine` only.",
     )
 
 
@@ -78,28 +87,31 @@ class ClientConfig(Scheduled):
     )
     max_steps: PositiveInt | None = Field(
         None,
-        description="Limit of gradient steps per client and round; `null` is none. It may cut the last epoch short.",
+        description="Limit of gradient steps per client and round; `null` is none. It may cut the "
+        "last epoch short.",
     )
     shuffle: bool = Field(
         False,
-        description="Draw the order of a client's examples anew each epoch, from `seed`, round and client id. Off, as in the "
-        "tutorial: the order of the shards.",
+        description="Draw the order of a client's examples anew each epoch, from `seed`, round "
+        "and client id. Off, as in the tutorial: the order of the shards.",
     )
     optimizer: Literal["sgd", "momentum", "adam"] = Field(
         "sgd",
-        description="Client optimizer; its state starts afresh each round. `adam` has 0.9, 0.999, 1e-7.",
+        description="Client optimizer; its state starts afresh each round. `adam` has 0.9, 0.999, "
+        "1e-7.",
     )
     learning_rate: PositiveFloat = Field(
         0.01, description="Step size of the client optimizer, above 0."
     )
     momentum: Momentum | None = Field(
         None,
-        description="Velocity kept from step to step, from 0 to below 1; `null` is 0.9. `client.optimizer: momentum` only.",
+        description="Velocity kept from step to step, from 0 to below 1; `null` is 0.9. "
+        "`client.optimizer: momentum` only.",
     )
     weighting: Literal["examples", "uniform"] = Field(
         "uniform",
-        description="What a client counts in the mean. `examples`: its number of training examples, as in McMahan et al. 2017; "
-        "`uniform`: 1, as in the tutorial.",
+        description="What a client counts in the mean. `examples`: its number of training "
+        "examples, as in McMahan et al. 2017; `uniform`: 1, as in the tutorial.",
     )
 
 
@@ -108,31 +120,36 @@ class ServerConfig(Scheduled):
 
     optimizer: ServerOptimizer = Field(
         "sgd",
-        description="Server optimizer, applied to the mean of the clients' updates (Reddi et al. 2021). Its other constants are "
-        "TFF's: adam 0.9, 0.999, 1e-7; adagrad 0.1, 1e-7; yogi 0.9, 0.999, 1e-3, 1e-6. `fedavgm`, `fedadagrad`, `fedadam` and `fedyogi` "
-        "bring their own.",
+        description="Server optimizer, applied to the mean of the clients' updates (Reddi et al. "
+        "2021). Its other constants are TFF's: adam 0.9, 0.999, 1e-7; adagrad 0.1, "
+        "1e-7; yogi 0.9, 0.999, 1e-3, 1e-6. `fedavgm`, `fedadagrad`, `fedadam` and "
+        "`fedyogi` bring their own.",
     )
     learning_rate: PositiveFloat = Field(
         1.0, description="Step size of the server optimizer; SGD with 1 takes the clients' mean."
     )
     momentum: Momentum | None = Field(
         None,
-        description="Velocity kept from round to round, from 0 to below 1; `null` is 0.9. `server.optimizer: momentum` only.",
+        description="Velocity kept from round to round, from 0 to below 1; `null` is 0.9. "
+        "`server.optimizer: momentum` only.",
     )
     beta_1: Momentum | None = Field(
         None,
-        description="Decay of the mean of gradients, from 0 to below 1; `null` is 0.9. `adam` and `yogi` only.",
+        description="Decay of the mean of gradients, from 0 to below 1; `null` is 0.9. `adam` and "
+        "`yogi` only.",
     )
     beta_2: Momentum | None = Field(
         None,
-        description="Decay of the mean of squared gradients, from 0 to below 1; `null` is TFF's 0.999, in `fedadam` and `fedyogi` the "
-        "paper's 0.99. `adam` and `yogi` only.",
+        description="Decay of the mean of squared gradients, from 0 to below 1; `null` is TFF's "
+        "0.999, in `fedadam` and `fedyogi` the paper's 0.99. `adam` and `yogi` only.",
     )
     epsilon: PositiveFloat | None = Field(
         None,
-        description="Degree of adaptivity, above 0, in units of the root of the mean square v: the paper's tau. `adam`, `yogi`: "
-        "sqrt(v) + epsilon, after the bias of the means is corrected (the eps-hat of Kingma and Ba 2015, end of section 2); `adagrad`: "
-        "sqrt(v + epsilon^2). `null` is TFF's constant, in `fedadagrad`, `fedadam` and `fedyogi` 1e-3. `adam`, `adagrad` and `yogi` only.",
+        description="Degree of adaptivity, above 0, in units of the root of the mean square v: the "
+        "paper's tau. `adam`, `yogi`: sqrt(v) + epsilon, after the bias of the means is "
+        "corrected (the eps-hat of Kingma and Ba 2015, end of section 2); `adagrad`: sqrt(v + "
+        "epsilon^2). `null` is TFF's constant, in `fedadagrad`, `fedadam` and `fedyogi` 1e-3. "
+        "`adam`, `adagrad` and `yogi` only.",
     )
 
 
@@ -141,31 +158,39 @@ class AggregatorConfig(Group):
 
     name: Literal["mean", "median", "trimmed_mean", "krum"] = Field(
         "mean",
-        description="`mean`: by `client.weighting`; `median` and `trimmed_mean`: of each coordinate (Yin et al. 2018); `krum`: the one "
-        "update nearest to the others (Blanchard et al. 2017). All but the first bear with wrong updates and count every client alike.",
+        description="`mean`: by `client.weighting`; `median` and `trimmed_mean`: of each "
+        "coordinate (Yin et al. 2018); `krum`: the one update nearest to the others "
+        "(Blanchard et al. 2017). All but the first bear with wrong updates and count "
+        "every client alike.",
     )
     trim_fraction: Annotated[float, Field(ge=0, lt=0.5)] = Field(
         0.1,
-        description="Fraction of the cohort that is left out at either end, in each coordinate, from 0 to below 0.5. `trimmed_mean` only.",
+        description="Fraction of the cohort that is left out at either end, in each coordinate, "
+        "from 0 to below 0.5. `trimmed_mean` only.",
     )
     byzantine: int = Field(
         1,
         ge=0,
-        description="Clients of a cohort that may be wrong; the cohort has to have more than 2 byzantine + 2. `krum` only.",
+        description="Clients of a cohort that may be wrong; the cohort has to have more than 2 "
+        "byzantine + 2. `krum` only.",
     )
     clipping: bool = Field(
         False,
-        description="Clip each update's norm at an adaptive bound near the usual (TFF's robust aggregator). `mean` only.",
+        description="Clip each update's norm at an adaptive bound near the usual (TFF's robust "
+        "aggregator). `mean` only.",
     )
     secure: bool = Field(
         False,
-        description="Sum the updates by TFF's secure aggregation, as integers, simulated: no cryptography protects anyone. `mean` only.",
+        description="Sum the updates by TFF's secure aggregation, as integers, simulated: no "
+        "cryptography protects anyone. `mean` only.",
     )
     compression_bits: Annotated[int, Field(ge=1, le=16)] | None = Field(
         None,
-        description="Bits of each coordinate that a client sends, of tensors above 1,000 coordinates; `null` is float32. `mean` only.",
+        description="Bits of each coordinate that a client sends, of tensors above 1,000 "
+        "coordinates; `null` is float32. `mean` only.",
     )
     zeroing: bool = Field(
         False,
-        description="Make an update zero that has a value far above the usual (TFF's robust aggregator). `mean` only.",
+        description="Make an update zero that has a value far above the usual (TFF's robust "
+        "aggregator). `mean` only.",
     )

@@ -1,6 +1,8 @@
-"""Settings as a run uses them: what is unset has the value that the algorithm, the optimizer or the schedule gives it.
+"""Settings as a run uses them: what is unset has the value that the algorithm, the optimizer or the
+schedule gives it.
 
-These are the defaults of settings that default to null; the code that computes with them takes them from here.
+These are the defaults of settings that default to null; the code that computes with them takes them
+from here.
 """
 
 from typing import Any
@@ -11,25 +13,35 @@ from fedpipe.config.schema import Config
 
 PROXIMAL_MU = 0.01
 MOMENTUM = 0.9
-DECAY_RATE, DECAY_ROUNDS, FINAL_FRACTION = 0.99, 1, 0.0
-FIRST_CLIP, TARGET_QUANTILE = 0.1, 0.5
-LATENCY_SIGMA, AVAILABLE_FRACTION = 0.5, 0.5
+DECAY_RATE = 0.99
+DECAY_ROUNDS = 1
+FINAL_FRACTION = 0.0
+FIRST_CLIP = 0.1
+TARGET_QUANTILE = 0.5
+LATENCY_SIGMA = 0.5
+AVAILABLE_FRACTION = 0.5
 
 ADAPTIVE_SERVER = {"beta_1": 0.9, "beta_2": 0.99, "epsilon": 1e-3}
-"""Constants of `fedadam` and `fedyogi`; `fedadagrad` has the last one. Source: Reddi et al. 2021, section 5."""
+"""Constants of `fedadam` and `fedyogi`; `fedadagrad` has the last one. Source: Reddi et al. 2021,
+section 5.
+"""
 _TFF = {
     "adam": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
     "yogi": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-3},
     "adagrad": {"epsilon": 1e-7**0.5},
     "momentum": {"momentum": MOMENTUM},
 }
-"""What TFF's server optimizers have where nothing is set. Its Adagrad adds 1e-7 inside the root, of which `server.epsilon` is outside."""
+"""What TFF's server optimizers have where nothing is set. Its Adagrad adds 1e-7 inside the root, of
+which `server.epsilon` is outside.
+"""
 
 
 def used_settings(config: Config) -> dict[str, Any]:
-    """Return all settings by dotted key; one that is unset and that the run reads has the value that the run uses.
+    """Return all settings by dotted key; one that is unset and that the run reads has the value
+    that the run uses.
 
-    A setting that stays None is one that the run does not read, or whose absence is its meaning, such as a limit that is not set.
+    A setting that stays None is one that the run does not read, or whose absence is its meaning,
+    such as a limit that is not set.
 
     >>> used = used_settings(Config.model_validate({"algorithm": {"name": "fedprox"}}))
     >>> used["algorithm.mu"], used["client.momentum"]
@@ -40,12 +52,16 @@ def used_settings(config: Config) -> dict[str, Any]:
         if used[key] is None:
             used[key] = value
     brought = _brought_optimizer(config)
-    return used if brought is None else used | {"server.optimizer": brought}
+    if brought is None:
+        return used
+    return used | {"server.optimizer": brought}
 
 
 def _brought_optimizer(config: Config) -> str | None:
     algorithm = ALGORITHMS.get(config.algorithm.name)
-    return None if algorithm is None else algorithm.server_optimizer
+    if algorithm is None:
+        return None
+    return algorithm.server_optimizer
 
 
 def _defaults(config: Config) -> dict[str, Any]:

@@ -24,7 +24,9 @@ def as_params(config: Config, head: str) -> str:
 
 
 class _EmptyNone(yaml.SafeDumper):
-    """Writes None as nothing, as DVC does when it sets a value in a params file; else it would change all those lines."""
+    """Writes None as nothing, as DVC does when it sets a value in a params file; else it would
+    change all those lines.
+    """
 
 
 _EmptyNone.add_representer(

@@ -1,6 +1,8 @@
-"""Reads YAML by the rules of YAML 1.2, as DVC does, and names the place of what is wrong: file, line and column.
+"""Reads YAML by the rules of YAML 1.2, as DVC does, and names the place of what is wrong: file,
+line and column.
 
-What other readers accept silently is refused here: a key that stands twice, the marks of an unresolved merge, a second document.
+What other readers accept silently is refused here: a key that stands twice, the marks of an
+unresolved merge, a second document.
 """
 
 import re
@@ -13,17 +15,21 @@ import yaml
 from fedpipe.errors import ConfigError
 
 _CONFLICT = re.compile(r"^(<{7}|>{7}|\|{7})( .*)?$|^={7}$")
-_MERGE_HELP = "Keep the lines of one side, and delete the other side and the lines <<<<<<<, ======= and >>>>>>>"
+_MERGE_HELP = (
+    "Keep the lines of one side, and delete the other side and the lines <<<<<<<, ======= and "
+    ">>>>>>>"
+)
 _INT = re.compile(r"^(?:[-+]?[0-9][0-9_]*|0o[0-7]+|0x[0-9a-fA-F]+)$")
 _FLOAT = re.compile(
-    r"^(?:[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?\.(?:inf|Inf|INF)"
-    r"|\.(?:nan|NaN|NAN))$"
+    r"^(?:[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
 )
 _PREFIX = "tag:yaml.org,2002:"
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with the scalars of YAML 1.2: `1e-4` is a number, `on`, `no` and `2024-01-01` are texts."""
+    """PyYAML's safe loader with the scalars of YAML 1.2: `1e-4` is a number, `on`, `no` and
+    `2024-01-01` are texts.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Return the mapping. Raises MarkedYAMLError if a key stands in it twice."""
@@ -41,14 +47,17 @@ class _Loader(yaml.SafeLoader):
                 )
             if key in first_marks:
                 raise yaml.MarkedYAMLError(
-                    problem=f"the key '{key}' stands here and in line {first_marks[key].line + 1}. Keep one of the two",
+                    problem=f"the key '{key}' stands here and in line {first_marks[key].line + 1}. "
+                    "Keep one of the two",
                     problem_mark=key_node.start_mark,
                 )
             first_marks[key] = key_node.start_mark
         return super().construct_mapping(node, deep)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Merge what `<<` names into the mapping; the keys that stand in the file itself are remembered first."""
+        """Merge what `<<` names into the mapping; the keys that stand in the file itself are
+        remembered first.
+        """
         if not hasattr(node, "own_pairs"):
             node.own_pairs = list(node.value)  # type: ignore[attr-defined]
         super().flatten_mapping(node)
@@ -57,7 +66,9 @@ class _Loader(yaml.SafeLoader):
         """Return `10`, `010` (ten), `0o10` (eight) or `0x10` as a number."""
         text = str(self.construct_scalar(node)).replace("_", "")
         bases = {"0o": 8, "0x": 16}
-        return int(text[2:], bases[text[:2]]) if text[:2] in bases else int(text)
+        if text[:2] in bases:
+            return int(text[2:], bases[text[:2]])
+        return int(text)
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -89,7 +100,9 @@ def read_yaml(path: Path, name: str | None = None, after_merge: str = "") -> Any
 
 
 def read_text(path: Path, name: str | None = None, after_merge: str = "") -> str:
-    """Return the text of a file of settings, without a byte order mark. Arguments and errors as those of `read_yaml`."""
+    """Return the text of a file of settings, without a byte order mark. Arguments and errors as
+    those of `read_yaml`.
+    """
     name = name or str(path)
     try:
         data = path.read_bytes()
@@ -107,7 +120,8 @@ def read_text(path: Path, name: str | None = None, after_merge: str = "") -> str
         )  # without the byte order mark, if there is one
         place = _place(before, len(before))
         raise ConfigError(
-            f"{name}:{place}: the byte 0x{err.object[err.start]:02x} is not UTF-8. Save the file as UTF-8."
+            f"{name}:{place}: the byte 0x{err.object[err.start]:02x} is not UTF-8. Save the file "
+            "as UTF-8."
         ) from err
     for number, line in enumerate(text.splitlines(), start=1):
         if _CONFLICT.match(line):
@@ -120,7 +134,9 @@ def read_text(path: Path, name: str | None = None, after_merge: str = "") -> str
 
 
 def parse_yaml(text: str, name: str) -> Any:
-    """Return what a YAML text holds. Raises ConfigError with `name`, line and column if it is not valid."""
+    """Return what a YAML text holds. Raises ConfigError with `name`, line and column if it is not
+    valid.
+    """
     try:
         loader = _Loader(text)
         try:
@@ -130,7 +146,8 @@ def parse_yaml(text: str, name: str) -> Any:
     except yaml.reader.ReaderError as err:
         sign = f"the character U+{ord(text[err.position]):04X}"
         raise ConfigError(
-            f"{name}:{_place(text, err.position)}: not valid YAML: {sign} is not allowed. Delete it."
+            f"{name}:{_place(text, err.position)}: not valid YAML: {sign} is not allowed. Delete "
+            "it."
         ) from err
     except yaml.MarkedYAMLError as err:
         _refuse(err, name)

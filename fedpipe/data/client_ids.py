@@ -1,4 +1,6 @@
-"""The ids of many clients as one text: a Python string for each would take fifty bytes more than its characters."""
+"""The ids of many clients as one text: a Python string for each would take fifty bytes more than
+its characters.
+"""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +13,8 @@ _DECODED_AT_ONCE = 4096
 
 
 class ClientIds(Sequence[str]):
-    """Sorted client ids, decoded when they are asked for. Equal to any sequence of the same ids; a slice is a tuple.
+    """Sorted client ids, decoded when they are asked for. Equal to any sequence of the same ids; a
+    slice is a tuple.
 
     >>> ids = ClientIds.of(["a", "b", "zoë"])
     >>> ids[-1], ids[:2], "b" in ids, ids == ("a", "b", "zoë")
@@ -31,7 +34,9 @@ class ClientIds(Sequence[str]):
             ends: int64 [ids + 1], 0 and where each of them ends.
             positions: ascending; those of the ids that are taken, all with None.
         """
-        self._text, self._ends, self._positions = text, ends, positions
+        self._text = text
+        self._ends = ends
+        self._positions = positions
 
     @classmethod
     def of(cls, ids: Iterable[str]) -> "ClientIds":
@@ -53,10 +58,14 @@ class ClientIds(Sequence[str]):
     def find(self, client_id: str) -> int | None:
         """Return the place of an id, or None if it is not there."""
         place = bisect_left(self, client_id)
-        return place if place < len(self) and self[place] == client_id else None
+        if place < len(self) and self[place] == client_id:
+            return place
+        return None
 
     def __len__(self) -> int:
-        return len(self._ends) - 1 if self._positions is None else len(self._positions)
+        if self._positions is None:
+            return len(self._ends) - 1
+        return len(self._positions)
 
     @overload
     def __getitem__(self, index: int) -> str: ...

@@ -1,4 +1,6 @@
-"""The clients of every round, planned before the first: a pure function of client ids, settings and seed."""
+"""The clients of every round, planned before the first: a pure function of client ids, settings and
+seed.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -21,9 +23,10 @@ def plan_cohorts(
 ) -> CohortPlan:
     """Return the cohorts of rounds 1..rounds, each sorted, each client once in a round at most.
 
-    The draw of a round depends on the ids, the settings, the seed and the round alone: not on the order of `client_ids`, not on the
-    number of rounds. Of the rounds before it depends with `min_separation` only. Where drop-outs, latency, days or `poisson` make
-    cohorts vary, the plan also says what became of everyone that was asked; a round that would have fewer reports than
+    The draw of a round depends on the ids, the settings, the seed and the round alone: not on the
+    order of `client_ids`, not on the number of rounds. Of the rounds before it depends with
+    `min_separation` only. Where drop-outs, latency, days or `poisson` make cohorts vary, the plan
+    also says what became of everyone that was asked; a round that would have fewer reports than
     `cohort.min_reports` has an empty cohort: it is skipped.
 
     Args:
@@ -31,10 +34,12 @@ def plan_cohorts(
         config: the settings under `cohort`.
         rounds: number of rounds, at least 1.
         seed: the run's seed.
-        examples: training examples of each client, in the order of `client_ids`; `weighted` alone needs them.
+        examples: training examples of each client, in the order of `client_ids`; `weighted` alone
+            needs them.
 
     Raises:
-        PlanError: more clients are to be asked than there are, `separation_rounds` is too large for them, or an id occurs twice.
+        PlanError: more clients are to be asked than there are, `separation_rounds` is too large for
+            them, or an id occurs twice.
 
     >>> plan = plan_cohorts(["a", "b", "c"], CohortConfig(size=2, strategy="fixed"), rounds=3, seed=1)
     >>> len(plan), plan.cohort(1) == plan.cohort(3)
@@ -62,9 +67,10 @@ def plan_cohorts(
             else f" with over_selection_fraction={config.over_selection_fraction}"
         )
         raise PlanError(
-            f"cohort.size={config.size}{more}: expected at most the population, found {len(population)} clients. "
-            f"Lower cohort.size to {int(len(population) / (1 + config.over_selection_fraction))} or less, or prepare more clients "
-            "(data.clients)."
+            f"cohort.size={config.size}{more}: expected at most the population, found "
+            f"{len(population)} clients. Lower cohort.size to "
+            f"{int(len(population) / (1 + config.over_selection_fraction))} or less, or prepare "
+            "more clients (data.clients)."
         )
     sizes = None
     if examples is not None:

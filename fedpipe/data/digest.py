@@ -9,13 +9,16 @@ from pathlib import Path
 from fedpipe.errors import DataError
 
 IGNORED = ("__pycache__", "*.pyc")
-"""Names that are left out, as the project's `.dvcignore` says to DVC; no other pattern is known here."""
+"""Names that are left out, as the project's `.dvcignore` says to DVC; no other pattern is known
+here.
+"""
 
 
 def dvc_md5(path: Path) -> str:
     """Return the md5 (hex) that DVC 3 records for a file, or for a folder, `<md5>.dir`.
 
-    A folder's md5 is that of the JSON list of its files' md5 and relative paths, sorted by path; empty folders do not count.
+    A folder's md5 is that of the JSON list of its files' md5 and relative paths, sorted by path;
+    empty folders do not count.
 
     Raises:
         DataError: nothing is there, or it cannot be read.

@@ -1,9 +1,11 @@
-"""Columns of numbers on disk, and rows sorted by client there: so that memory grows with the clients and not with their examples.
+"""Columns of numbers on disk, and rows sorted by client there: so that memory grows with the
+clients and not with their examples.
 
-    columns in the source's order --distribute--> regions of consecutive clients --sort each in memory--> rows client by client
+    columns in the source's order --distribute--> regions of consecutive clients --sort each in
+    memory--> rows client by client
 
-The size of each region is known before anything is distributed, so all regions share one file. All files are without a name: they
-vanish with the process, however it ends.
+The size of each region is known before anything is distributed, so all regions share one file. All
+files are without a name: they vanish with the process, however it ends.
 """
 
 import os
@@ -19,7 +21,8 @@ import numpy.typing as npt
 
 CHUNK_ROWS = 1 << 18
 """Rows that are read from a column at once."""
-_ROW_BYTES, _CLIENT_BYTES = 96, 600
+_ROW_BYTES = 96
+_CLIENT_BYTES = 600
 """Memory that a row and a client need while their region is sorted and split."""
 _RECORD = np.dtype([("row", "<i8"), ("owner", "<i4"), ("y", "<i4"), ("is_test", "?")])
 
@@ -29,7 +32,8 @@ class Scratch:
 
     def __init__(self, folder: Path) -> None:
         """Name the folder; nothing is made yet."""
-        self._folder, self._files = folder, ExitStack()
+        self._folder = folder
+        self._files = ExitStack()
 
     def __enter__(self) -> "Scratch":
         return self
@@ -117,7 +121,8 @@ def rows_by_client(
     firsts = np.array([first for first, _ in bounds])
     ends = np.cumsum(sizes)
     starts = np.array([int(ends[first] - sizes[first]) for first, _ in bounds])
-    file, cursors = scratch.file(), starts.copy()
+    file = scratch.file()
+    cursors = starts.copy()
     for records in _records(columns, count):
         number = np.searchsorted(firsts, records["owner"], side="right") - 1
         order = np.argsort(number, kind="stable")

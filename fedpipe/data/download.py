@@ -1,7 +1,9 @@
-"""Downloads that cannot hurt: what has the target's name is whole, and a later change of it is noticed.
+"""Downloads that cannot hurt: what has the target's name is whole, and a later change of it is
+noticed.
 
-A download goes to `.NAME.part` beside the target and gets the name only when its length and SHA-256 are right and it is on the
-disk; `.NAME.part.json` holds what a resumed download needs; `NAME.sha256` (as `sha256sum` writes it) stays beside the target.
+A download goes to `.NAME.part` beside the target and gets the name only when its length and SHA-256
+are right and it is on the disk; `.NAME.part.json` holds what a resumed download needs;
+`NAME.sha256` (as `sha256sum` writes it) stays beside the target.
 """
 
 import hashlib
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from requests import Response
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are there and the bytes of the whole, None if the server does not say."""
+"""Called with the bytes that are there and the bytes of the whole, None if the server does not
+say.
+"""
 
 _watchers: list[Progress] = []
 
@@ -33,14 +37,16 @@ _SYNC_BYTES = 1 << 24
 
 
 class DownloadError(DataError):
-    """A file could not be downloaded; `reason` is one line without advice, for callers that have better."""
+    """A file could not be downloaded; `reason` is one line without advice, for callers that have
+    better.
+    """
 
     def __init__(self, url: str, target: Path, reason: str) -> None:
         """Make the message: what failed, which file to put where, what needs no network."""
         self.reason = reason
         super().__init__(
-            f"expected {target}, and {url} could not be downloaded: {reason}. Put the file there by hand, or use "
-            f"data.source=mnist5k or data.source=synthetic, which need no network."
+            f"expected {target}, and {url} could not be downloaded: {reason}. Put the file there "
+            "by hand, or use data.source=mnist5k or data.source=synthetic, which need no network."
         )
 
 
@@ -57,11 +63,13 @@ def download(
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Make `target` from `url` and return its SHA-256 (hex); a target that is there is checked and kept.
+    """Make `target` from `url` and return its SHA-256 (hex); a target that is there is checked and
+    kept.
 
-    Of several processes one downloads, the others wait and use its file. A download that broke off or was killed is resumed
-    where the server allows ranges and has the same version still (ETag or Last-Modified). Broken connections, short bodies
-    and the server's own errors (429, 5xx) are tried again after 1 and 2 seconds; proxies are those of the environment.
+    Of several processes one downloads, the others wait and use its file. A download that broke off
+    or was killed is resumed where the server allows ranges and has the same version still (ETag or
+    Last-Modified). Broken connections, short bodies and the server's own errors (429, 5xx) are
+    tried again after 1 and 2 seconds; proxies are those of the environment.
 
     Args:
         url: http or https.
@@ -72,7 +80,8 @@ def download(
         sleep: waits between tries, in seconds.
 
     Raises:
-        DownloadError: it failed, or length or SHA-256 are not the expected ones; then nothing of it is kept.
+        DownloadError: it failed, or length or SHA-256 are not the expected ones; then nothing of it
+            is kept.
         DataError: a target that was there is not the expected file, or nothing can be written.
     """
     try:
@@ -89,7 +98,10 @@ def download(
                 sha256 is not None and digest != sha256.lower()
             ):
                 _forget(part)
-                wanted = f"sha256 {sha256 or 'of any value'} and {'any number of' if size is None else size} bytes"
+                wanted = (
+                    f"sha256 {sha256 or 'of any value'} and "
+                    f"{'any number of' if size is None else size} bytes"
+                )
                 raise DownloadError(
                     url, target, f"expected {wanted}, found sha256 {digest} and {found} bytes"
                 )
@@ -98,13 +110,16 @@ def download(
             return digest
     except OSError as err:
         raise DataError(
-            f"{target}: expected to write it there, found {err}. Free the place or choose another folder."
+            f"{target}: expected to write it there, found {err}. Free the place or choose another "
+            "folder."
         ) from err
 
 
 @contextmanager
 def watched(progress: Progress) -> Iterator[None]:
-    """Let `progress` see every download of this process within the block, unless the download names another."""
+    """Let `progress` see every download of this process within the block, unless the download names
+    another.
+    """
     _watchers.append(progress)
     try:
         yield
@@ -116,33 +131,38 @@ def verify_cached(target: Path) -> None:
     """Return if `target` has the SHA-256 that is noted beside it.
 
     Raises:
-        DataError: it has another (it was altered or cut short), or one of the two files cannot be read.
+        DataError: it has another (it was altered or cut short), or one of the two files cannot be
+            read.
     """
     note = _note(target)
     try:
-        expected, found, size = (
-            note.read_text("utf-8").split(maxsplit=1)[0],
-            file_sha256(target),
-            target.stat().st_size,
-        )
+        expected = note.read_text("utf-8").split(maxsplit=1)[0]
+        found = file_sha256(target)
+        size = target.stat().st_size
     except (OSError, ValueError, IndexError) as err:
         raise DataError(
-            f"{target}: expected the file and its SHA-256 in {note}, found {err}. Delete both and prepare again."
+            f"{target}: expected the file and its SHA-256 in {note}, found {err}. Delete both and "
+            "prepare again."
         ) from err
     if found != expected:
         raise DataError(
-            f"{target}: expected sha256 {expected}, noted in {note.name} when it was made, found {found} ({size} bytes): it was altered "
-            f"or cut short since. Delete both and prepare again."
+            f"{target}: expected sha256 {expected}, noted in {note.name} when it was made, found "
+            f"{found} ({size} bytes): it was altered or cut short since. Delete both and prepare "
+            "again."
         )
 
 
 def is_noted(target: Path) -> bool:
-    """Return whether a SHA-256 is noted beside `target`; it is not for files that were put there by hand."""
+    """Return whether a SHA-256 is noted beside `target`; it is not for files that were put there by
+    hand.
+    """
     return _note(target).exists()
 
 
 def publish(temporary: Path, target: Path, sha256: str) -> None:
-    """Rename a whole file to `target`, both in one folder, and note its SHA-256; both are on the disk before it returns."""
+    """Rename a whole file to `target`, both in one folder, and note its SHA-256; both are on the
+    disk before it returns.
+    """
     _fsync(temporary)
     os.replace(temporary, target)
     _note(target).write_text(f"{sha256}  {target.name}\n", "utf-8")
@@ -218,7 +238,8 @@ def _transfer(url: str, part: Path, size: int | None, progress: Progress | None)
                 raise _TryAgainError("the server sent a part that does not fit what is there")
             total: int | None = int(found[2])
         elif response.status_code == 200:
-            start, total = 0, _length(response)
+            start = 0
+            total = _length(response)
         else:
             raise _TryAgainError(f"the server answered {response.status_code} {response.reason}")
         if (
@@ -227,7 +248,8 @@ def _transfer(url: str, part: Path, size: int | None, progress: Progress | None)
             and response.headers.get("Transfer-Encoding") != "chunked"
         ):
             raise requests.RequestException(
-                "the server does not say how long the file is, so none could tell whether it is whole"
+                "the server does not say how long the file is, so none could tell whether it is "
+                "whole"
             )
         state = {"url": url, "validator": _validator(response), "total": total}
         return _receive(response, part, start, state, size if total is None else total, progress)
@@ -276,11 +298,9 @@ def _resumable(url: str, part: Path) -> dict[str, Any] | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None  # killed before or while it was written: start again
-    return (
-        dict(state)
-        if usable and (state["total"] is None or state["synced"] < state["total"])
-        else None
-    )
+    if usable and (state["total"] is None or state["synced"] < state["total"]):
+        return dict(state)
+    return None
 
 
 def _save_state(file: Any, part: Path, state: dict[str, Any]) -> int:
@@ -295,12 +315,16 @@ def _save_state(file: Any, part: Path, state: dict[str, Any]) -> int:
 def _validator(response: "Response") -> str | None:
     """Return what names this version of the file: RFC 9110 allows no weak ETag (W/) with ranges."""
     etag = response.headers.get("ETag")
-    return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
+    if etag and not etag.startswith("W/"):
+        return etag
+    return response.headers.get("Last-Modified")
 
 
 def _length(response: "Response") -> int | None:
     text = response.headers.get("Content-Length", "")
-    return int(text) if text.isdecimal() else None
+    if text.isdecimal():
+        return int(text)
+    return None
 
 
 def _state(part: Path) -> Path:

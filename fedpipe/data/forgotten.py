@@ -1,4 +1,5 @@
-"""The list of clients that asked to be forgotten: `forgotten.json` in the project, in git, a dependency of the stage `prepare`.
+"""The list of clients that asked to be forgotten: `forgotten.json` in the project, in git, a
+dependency of the stage `prepare`.
 
 So the list survives the shards, and every new version of them leaves these clients out.
 """
@@ -27,7 +28,8 @@ def read_forgotten(project: Path) -> frozenset[str]:
         return frozenset()
     except json.JSONDecodeError as err:
         raise DataError(
-            f"{path}:{err.lineno}:{err.colno}: not a JSON list of client ids: {err.msg}. Fix the file."
+            f"{path}:{err.lineno}:{err.colno}: not a JSON list of client ids: {err.msg}. Fix the "
+            "file."
         ) from err
     except RecursionError as err:
         raise DataError(
@@ -35,7 +37,8 @@ def read_forgotten(project: Path) -> frozenset[str]:
         ) from err
     if not isinstance(ids, list) or not all(isinstance(one, str) and one for one in ids):
         raise DataError(
-            f'{path}: expected a JSON list of client ids, such as ["c1", "c2"], found something else. Fix the file.'
+            f'{path}: expected a JSON list of client ids, such as ["c1", "c2"], found something '
+            "else. Fix the file."
         )
     return frozenset(ids)
 

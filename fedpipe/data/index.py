@@ -1,8 +1,10 @@
-"""The index of a population: a row for each client, held as columns, so that a million clients open in a second and cost little memory.
+"""The index of a population: a row for each client, held as columns, so that a million clients open
+in a second and cost little memory.
 
-It lies beside the shards as `clients.parquet`: `client_id`, `held_out`, for each split the number of examples, and in `train_labels` and
-so on how many of which label, without those that are zero; these are read when they are asked for. The rows of a split are sorted by
-client, so the numbers also say where in the shards a client's rows are.
+It lies beside the shards as `clients.parquet`: `client_id`, `held_out`, for each split the number
+of examples, and in `train_labels` and so on how many of which label, without those that are zero;
+these are read when they are asked for. The rows of a split are sorted by client, so the numbers
+also say where in the shards a client's rows are.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +20,8 @@ from fedpipe.data.label_counts import LabelCounts, joined
 from fedpipe.data.manifest import SPLITS, Split, how_to_restore
 from fedpipe.errors import DataError
 
-# As in `shards`: pyarrow's conversions of lists and to NumPy import pandas, a third of a second; buffers do not.
+# As in `shards`: pyarrow's conversions of lists and to NumPy import pandas, a third of a second;
+# buffers do not.
 INDEX_NAME: Final = "clients.parquet"
 _GROUP_CLIENTS = 50_000
 """Clients whose labels are written and read at once."""
@@ -45,11 +48,9 @@ class ClientIndex:
 
     def counts(self, split: Split) -> npt.NDArray[np.int64]:
         """Return int64 [clients]: examples of each client in a split."""
-        return (
-            self.label_counts[split].sizes()
-            if self.examples is None
-            else self.examples[split].astype(np.int64)
-        )
+        if self.examples is None:
+            return self.label_counts[split].sizes()
+        return self.examples[split].astype(np.int64)
 
     def trains(self) -> npt.NDArray[np.bool_]:
         """Return bool [clients]: which of them may train."""
@@ -67,7 +68,8 @@ def write_index(path: Path, index: ClientIndex, labels: LabelsOf | None = None) 
     Args:
         path: file to write.
         index: the clients.
-        labels: gives the label counts of some clients, instead of those of `index`, which may be empty then.
+        labels: gives the label counts of some clients, instead of those of `index`, which may be
+            empty then.
     """
     import pyarrow.parquet as pq
 
@@ -177,7 +179,8 @@ class _LabelsInFile(Mapping[Split, LabelCounts]):
     """The label counts in an index file, read at each call."""
 
     def __init__(self, path: Path, num_classes: int) -> None:
-        self._path, self._num_classes = path, num_classes
+        self._path = path
+        self._num_classes = num_classes
 
     def __getitem__(self, split: Split) -> LabelCounts:
         import pyarrow as pa
@@ -237,7 +240,8 @@ def _read_dense(file: Any, num_classes: int) -> ClientIndex:
 
 def _no_index(path: Path, err: Exception) -> DataError:
     return DataError(
-        f"{path}: expected the index of the clients, found {' '.join(str(err).split())}. {how_to_restore(path.parent)}"
+        f"{path}: expected the index of the clients, found {' '.join(str(err).split())}. "
+        f"{how_to_restore(path.parent)}"
     )
 
 
@@ -248,11 +252,9 @@ def _bits(chunk: Any) -> npt.NDArray[np.bool_]:
 
 
 def _int32s(array: Any) -> npt.NDArray[np.int32]:
-    return (
-        np.frombuffer(array.buffers()[1], "<i4").astype(np.int32, copy=False)
-        if len(array)
-        else np.zeros(0, np.int32)
-    )
+    if len(array):
+        return np.frombuffer(array.buffers()[1], "<i4").astype(np.int32, copy=False)
+    return np.zeros(0, np.int32)
 
 
 def _flat(column: Any, count: int, values: Callable[[Any], npt.NDArray[Any]]) -> Any:
@@ -269,7 +271,8 @@ def _flat(column: Any, count: int, values: Callable[[Any], npt.NDArray[Any]]) ->
 
 
 def _ids(column: Any) -> ClientIds:
-    texts, ends = [], [np.zeros(1, np.int64)]
+    texts = []
+    ends = [np.zeros(1, np.int64)]
     for chunk in column.chunks:
         offsets = np.frombuffer(chunk.buffers()[1], "<i4")[
             chunk.offset : chunk.offset + len(chunk) + 1

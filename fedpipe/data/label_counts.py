@@ -1,4 +1,6 @@
-"""How many examples of which label clients have: the counts that are not zero, since of 10,000 classes most clients have few."""
+"""How many examples of which label clients have: the counts that are not zero, since of 10,000
+classes most clients have few.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +13,8 @@ from fedpipe.data.disk_columns import DiskColumn, Scratch
 
 @dataclass(frozen=True, eq=False)
 class LabelCounts:
-    """Counts of some clients: client `i` has `counts[k]` examples of class `labels[k]`, k from `starts[i]` to before `starts[i + 1]`.
+    """Counts of some clients: client `i` has `counts[k]` examples of class `labels[k]`, k from
+    `starts[i]` to before `starts[i + 1]`.
 
     Attributes:
         starts: int64 [clients + 1].
@@ -84,7 +87,9 @@ class LabelCounts:
         return LabelCounts(starts, self.labels[pairs], self.counts[pairs], self.num_classes)
 
     def dense(self, labels: npt.NDArray[np.integer[Any]] | None = None) -> npt.NDArray[np.int32]:
-        """Return the counts as a table, int32 [clients, labels]; of all classes, or of `labels`. For a few clients and labels."""
+        """Return the counts as a table, int32 [clients, labels]; of all classes, or of `labels`.
+        For a few clients and labels.
+        """
         chosen = np.arange(self.num_classes) if labels is None else np.asarray(labels)
         order = np.argsort(chosen, kind="stable")
         place = np.searchsorted(chosen[order], self.labels)

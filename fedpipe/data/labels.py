@@ -1,4 +1,6 @@
-"""From labels to classes: which labels occur, in which order they are numbered, and what about them may not be meant."""
+"""From labels to classes: which labels occur, in which order they are numbered, and what about them
+may not be meant.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +29,8 @@ def is_text(labels: npt.NDArray[Any] | Sequence[Any]) -> bool:
 
 
 class Codes:
-    """Numbers values in the order in which they come; `finish` gives them sorted, with each number's place in that order.
+    """Numbers values in the order in which they come; `finish` gives them sorted, with each
+    number's place in that order.
 
     What it holds grows with the distinct values, not with their size or number.
     """
@@ -51,7 +54,9 @@ class Codes:
         return self.add_texts(distinct.tolist())[inverse]
 
     def finish(self) -> tuple[tuple[Any, ...], npt.NDArray[np.int32]]:
-        """Return the sorted values, and int32 [values]: for each number the place of its value among them. Forgets the values."""
+        """Return the sorted values, and int32 [values]: for each number the place of its value
+        among them. Forgets the values.
+        """
         values = tuple(sorted(self._numbers))
         rank = np.empty(len(values), np.int32)
         rank[[self._numbers[value] for value in values]] = np.arange(len(values), dtype=np.int32)
@@ -62,7 +67,8 @@ class Codes:
 def classes_of(
     values: tuple[Any, ...], num_classes: int | None, where: str
 ) -> tuple[int, tuple[str, ...] | None, npt.NDArray[np.int32]]:
-    """Return the number of classes, the vocabulary or None, and int32 [values]: the class of each value.
+    """Return the number of classes, the vocabulary or None, and int32 [values]: the class of each
+    value.
 
     Args:
         values: the labels that occur, sorted; all texts or all whole numbers.
@@ -79,7 +85,8 @@ def classes_of(
     if isinstance(values[0], str):
         if num_classes not in (None, len(values)):
             raise DataError(
-                f"{where}: expected {num_classes} different labels, as the source's num_classes says, found {len(values)}."
+                f"{where}: expected {num_classes} different labels, as the source's num_classes "
+                f"says, found {len(values)}."
             )
         return len(values), values, places
     if num_classes is not None:
@@ -87,8 +94,9 @@ def classes_of(
         if values[0] < 0 or values[-1] >= num_classes:
             wrong = values[0] if values[0] < 0 else values[-1]
             raise DataError(
-                f"{where}: expected labels 0..{num_classes - 1}, as the source's num_classes says, found {wrong}. Correct the labels or "
-                "num_classes; without num_classes the labels that occur are the classes."
+                f"{where}: expected labels 0..{num_classes - 1}, as the source's num_classes "
+                f"says, found {wrong}. Correct the labels or num_classes; without num_classes the "
+                "labels that occur are the classes."
             )
         return num_classes, None, np.array(values, np.int32)
     if values[0] == 0 and values[-1] == len(values) - 1:
@@ -107,7 +115,8 @@ def label_notes(values: tuple[Any, ...], examples: int, num_classes: int | None)
     classes = len(values)
     if classes == 1:
         return [
-            f"all examples have the same label, {values[0]}: there is nothing to learn. Is data.label_column the right one?"
+            f"all examples have the same label, {values[0]}: there is nothing to learn. Is "
+            "data.label_column the right one?"
         ]
     return _text_notes(values) + _size_notes(values, examples, num_classes)
 
@@ -120,7 +129,8 @@ def _text_notes(values: tuple[Any, ...]) -> list[str]:
     notes = []
     if any(text.strip().lower() in MISSING for text in values):
         notes.append(
-            "a label such as NA, nan or null, or of spaces alone, occurs and is a class like the others"
+            "a label such as NA, nan or null, or of spaces alone, occurs and is a class like the "
+            "others"
         )
     alike: dict[str, list[str]] = {}
     for text in values:
@@ -129,7 +139,8 @@ def _text_notes(values: tuple[Any, ...]) -> list[str]:
     if twins:
         shown = shorten((" and ".join(map(repr, texts)) for texts in twins), 3)
         notes.append(
-            f"labels differ in spaces, case or the way of writing accents alone, and each is a class: {shown}"
+            "labels differ in spaces, case or the way of writing accents alone, and each is a "
+            f"class: {shown}"
         )
     return notes
 
@@ -141,31 +152,36 @@ def _size_notes(values: tuple[Any, ...], examples: int, num_classes: int | None)
     few = examples < _FEW_EXAMPLES * classes
     if not isinstance(values[0], str) and (classes >= _MANY_CLASSES or few):
         return [
-            f"the labels are {classes:,} whole numbers from {values[0]} to {values[-1]}, and each became a class: if they are a quantity "
-            "to predict, make a few classes of it (bins), or name another column in data.label_column"
+            f"the labels are {classes:,} whole numbers from {values[0]} to {values[-1]}, and each "
+            "became a class: if they are a quantity to predict, make a few classes of it (bins), "
+            "or name another column in data.label_column"
         ]
     if isinstance(values[0], str) and examples < 2 * classes:
         return [
-            f"{classes:,} different labels in {examples:,} examples: nearly every example is a class of its own. Is data.label_column the "
-            "right one?"
+            f"{classes:,} different labels in {examples:,} examples: nearly every example is a "
+            "class of its own. Is data.label_column the right one?"
         ]
     return []
 
 
 def id_notes(client_ids: Sequence[str]) -> list[str]:
-    """Return a line if a client's id looks like a missing value that was written as a text, and one if ids differ in spaces alone."""
+    """Return a line if a client's id looks like a missing value that was written as a text, and one
+    if ids differ in spaces alone.
+    """
     known = set(client_ids) if len(client_ids) < _MANY_CLASSES else client_ids
     notes = []
     plain = ((text, normalize("NFC", text.strip())) for text in client_ids)
     twins = [f"{text!r} and {name!r}" for text, name in plain if text != name and name in known]
     if twins:
         notes.append(
-            f"ids of clients differ in spaces or the way of writing accents alone, and each is a client: {shorten(twins, 3)}"
+            "ids of clients differ in spaces or the way of writing accents alone, and each is a "
+            f"client: {shorten(twins, 3)}"
         )
     suspect = [text for text in _MISSING_TEXTS if text in known]
     if not suspect:
         return notes
     return [
         *notes,
-        f"a client is called {', '.join(suspect)}: if its examples are those without a client, name or remove them in the source",
+        f"a client is called {', '.join(suspect)}: if its examples are those without a client, "
+        "name or remove them in the source",
     ]

@@ -1,4 +1,6 @@
-"""The manifest beside the shards: what they hold, where it came from, and the checksum of every file."""
+"""The manifest beside the shards: what they hold, where it came from, and the checksum of every
+file.
+"""
 
 import json
 from pathlib import Path
@@ -33,7 +35,9 @@ class IndexFile(_Part):
 
 
 class ShardFile(_Part):
-    """One Parquet file of examples; `central` is the central test set, a copy of some of the test split."""
+    """One Parquet file of examples; `central` is the central test set, a copy of some of the test
+    split.
+    """
 
     name: Annotated[str, Field(pattern=r"^(train|validation|test|central)-\d{5}\.parquet$")]
     split: ShardSplit
@@ -48,8 +52,10 @@ class Manifest(_Part):
     Attributes:
         schema_version: version of this manifest and of the shards' layout.
         source: name of the source.
-        source_version: "sha256:..." of the examples that were taken from the source (`Pool.sha256`).
-        pixel_convention: what 1.0 means in these shards, after `inverted` was applied; None where features are no drawings.
+        source_version: "sha256:..." of the examples that were taken from the source
+            (`Pool.sha256`).
+        pixel_convention: what 1.0 means in these shards, after `inverted` was applied; None where
+            features are no drawings.
         inverted: whether the source's convention was turned into the other.
         partition: how clients came to their examples.
         alpha, labels_per_client, sigma: of the partition that has them; else None.
@@ -59,21 +65,24 @@ class Manifest(_Part):
         held_out_fraction: of the clients.
         feature_shape: shape of one example's features.
         feature_dtype: dtype of the features in the shards.
-        variable_length: whether features are sequences of differing length, padded with 0 to the longest, `feature_shape`.
+        variable_length: whether features are sequences of differing length, padded with 0 to the
+            longest, `feature_shape`.
         num_classes: classes are 0..num_classes - 1.
-        vocabulary: the labels' names in the order of their classes, texts sorted as texts, numbers as numbers; None where the labels
-            are the classes themselves.
+        vocabulary: the labels' names in the order of their classes, texts sorted as texts, numbers
+            as numbers; None where the labels are the classes themselves.
         clients: number of clients.
         held_out_clients: how many of them never train.
         examples: number of examples by split.
         central_test_examples: how many of the test examples are in the central test set too.
-        forgotten: ids of clients whose examples were left out on request; no client of that name is in the shards.
+        forgotten: ids of clients whose examples were left out on request; no client of that name is
+            in the shards.
         index: the file of the clients and their counts.
         files: in the order of their rows.
         written_by: the Parquet writer and its version, which is part of the files' bytes.
-        notes: what `prepare` noticed of labels, clients and splits, a line each: something was left out, or may not be meant.
-            Absent from the JSON if there is nothing.
-        understood: what the source understood of its files; None where it said nothing. Absent from the JSON then.
+        notes: what `prepare` noticed of labels, clients and splits, a line each: something was left
+            out, or may not be meant. Absent from the JSON if there is nothing.
+        understood: what the source understood of its files; None where it said nothing. Absent from
+            the JSON then.
     """
 
     schema_version: Literal[2]
@@ -118,7 +127,8 @@ class Manifest(_Part):
                 )
         if self.central_test_examples > self.examples["test"]:
             raise ValueError(
-                f"{self.central_test_examples} central test examples of {self.examples['test']} test examples"
+                f"{self.central_test_examples} central test examples of {self.examples['test']} "
+                "test examples"
             )
         if self.index.rows != self.clients:
             raise ValueError(f"{self.clients} clients, their index has {self.index.rows} rows")
@@ -129,7 +139,9 @@ class Manifest(_Part):
         return self
 
     def to_json(self) -> str:
-        """Return the manifest as JSON, the same text for the same manifest: keys sorted, one line a key and a file."""
+        """Return the manifest as JSON, the same text for the same manifest: keys sorted, one line a
+        key and a file.
+        """
         body = self.model_dump(mode="json")
         files = body.pop("files")
         if body["understood"] is None:
@@ -142,7 +154,9 @@ class Manifest(_Part):
 
 
 def how_to_restore(folder: Path) -> str:
-    """Return what makes damaged or missing shards again, as a sentence: those of a run's own `data` settings are made by runs alone."""
+    """Return what makes damaged or missing shards again, as a sentence: those of a run's own `data`
+    settings are made by runs alone.
+    """
     if folder.parent.parent.name == ".fedpipe":
         return f"Remove the folder {folder}: the next run with its `data` settings makes it again."
     return "Run `fedpipe prepare`."
@@ -168,7 +182,8 @@ def read_manifest(folder: Path) -> Manifest:
         where = ".".join(map(str, first["loc"]))
         what = f"{where}: {first['msg']}" if where else first["msg"]
         raise DataError(
-            f"{path}: expected a manifest of schema version {SCHEMA_VERSION}, found {what}. {how_to_restore(folder)}"
+            f"{path}: expected a manifest of schema version {SCHEMA_VERSION}, found {what}. "
+            f"{how_to_restore(folder)}"
         ) from err
 
 

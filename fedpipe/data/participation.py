@@ -1,7 +1,8 @@
-"""Who of those that a round asks reports: a simulation of the populations of real devices (Bonawitz et al. 2019, arXiv 1902.01046).
+"""Who of those that a round asks reports: a simulation of the populations of real devices (Bonawitz
+et al. 2019, arXiv 1902.01046).
 
-Time is simulated: nobody waits. Every draw belongs to a client and a round by name, `derive_seed(seed, name, round, client)`, so it does
-not depend on who else was asked.
+Time is simulated: nobody waits. Every draw belongs to a client and a round by name,
+`derive_seed(seed, name, round, client)`, so it does not depend on who else was asked.
 
     asked --battery, network--> dropped
           --latency > deadline--> late
@@ -23,11 +24,15 @@ from fedpipe.types import Turnout
 Floats = npt.NDArray[np.float64]
 
 _FIRST_DAYS = 0.5
-"""Fraction of a day within which the clients' days begin: so the population has days and nights too."""
+"""Fraction of a day within which the clients' days begin: so the population has days and nights
+too.
+"""
 
 
 def is_simulated(config: CohortConfig) -> bool:
-    """Return whether a round's clients may be fewer than it would like: the plan then says what became of everyone."""
+    """Return whether a round's clients may be fewer than it would like: the plan then says what
+    became of everyone.
+    """
     faults = (
         config.dropout_fraction
         or config.latency_median_seconds is not None
@@ -48,10 +53,13 @@ def clients_to_ask(config: CohortConfig) -> int:
 def availability(
     config: CohortConfig, client_ids: Sequence[str], seed: int
 ) -> Callable[[int], npt.NDArray[np.bool_] | None]:
-    """Return the function from a round to bool [clients], who can be asked then; None is everybody."""
+    """Return the function from a round to bool [clients], who can be asked then; None is
+    everybody.
+    """
     if config.day_rounds is None:
         return lambda _: None
-    day_rounds, fraction = config.day_rounds, config.available_fraction or AVAILABLE_FRACTION
+    day_rounds = config.day_rounds
+    fraction = config.available_fraction or AVAILABLE_FRACTION
     begins = _FIRST_DAYS * _uniforms(seed, ("day",), client_ids)
     return lambda round_num: ((round_num - 1) / day_rounds + begins) % 1.0 < fraction
 
@@ -62,7 +70,8 @@ def turn_out(
     """Return what became of the clients that a round asked.
 
     Args:
-        config: drop-outs, latency, deadline; `size`, the number of reports after which an over-selected round is over.
+        config: drop-outs, latency, deadline; `size`, the number of reports after which an
+            over-selected round is over.
         asked: client ids.
         available: number of clients that could have been asked.
         round_num: the round.
@@ -70,7 +79,8 @@ def turn_out(
     """
     ids = np.array(asked, np.object_)
     dropped = _uniforms(seed, ("dropout", round_num), asked) < config.dropout_fraction
-    seconds, late = None, np.zeros(len(ids), np.bool_)
+    seconds = None
+    late = np.zeros(len(ids), np.bool_)
     if config.latency_median_seconds is not None:
         seconds = latencies(config, asked, round_num, seed)
         late = ~dropped & (seconds > (config.round_deadline_seconds or np.inf))
@@ -79,7 +89,8 @@ def turn_out(
     if config.over_selection_fraction:
         arrival = seconds if seconds is not None else _uniforms(seed, ("arrival", round_num), asked)
         in_order = in_time[np.argsort(arrival[in_time], kind="stable")]
-        in_time, surplus = np.sort(in_order[: config.size]), np.sort(in_order[config.size :])
+        in_time = np.sort(in_order[: config.size])
+        surplus = np.sort(in_order[config.size :])
     took = None
     if seconds is not None:
         full = bool(config.over_selection_fraction) and len(in_time) == config.size
@@ -97,15 +108,15 @@ def turn_out(
 
 
 def latencies(config: CohortConfig, client_ids: Sequence[str], round_num: int, seed: int) -> Floats:
-    """Return float64 [clients], simulated seconds from asking to the report: median * exp(sigma (a + b) / sqrt 2).
+    """Return float64 [clients], simulated seconds from asking to the report: median * exp(sigma (a
+    + b) / sqrt 2).
 
-    a ~ N(0, 1) is the client's in all rounds, a slow device stays slow; b ~ N(0, 1) is this round's.
+    a ~ N(0, 1) is the client's in all rounds, a slow device stays slow; b ~ N(0, 1) is this
+    round's.
     """
     sigma = LATENCY_SIGMA if config.latency_sigma is None else config.latency_sigma
-    own, now = (
-        _normals(seed, ("speed",), client_ids),
-        _normals(seed, ("latency", round_num), client_ids),
-    )
+    own = _normals(seed, ("speed",), client_ids)
+    now = _normals(seed, ("latency", round_num), client_ids)
     seconds: Floats = (config.latency_median_seconds or 0.0) * np.exp(sigma * (own + now) / sqrt(2))
     return seconds
 

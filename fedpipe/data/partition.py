@@ -1,4 +1,6 @@
-"""How a pool of examples is given to clients. Pure functions of labels, settings and seed; the laws are in `partitions/`."""
+"""How a pool of examples is given to clients. Pure functions of labels, settings and seed; the laws
+are in `partitions/`.
+"""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -34,11 +36,13 @@ def partition_pool(
     method: Method,
     vocabulary: Sequence[str] | None = None,
 ) -> npt.NDArray[np.int32]:
-    """Return int32 [n]: for each example the number of its client, 0..data.clients - 1; every client has at least two.
+    """Return int32 [n]: for each example the number of its client, 0..data.clients - 1; every
+    client has at least two.
 
     Args:
         y: int32 [n], labels.
-        config: `clients`, `seed` and the setting that `method` reads: `alpha`, `labels_per_client` or `sigma`.
+        config: `clients`, `seed` and the setting that `method` reads: `alpha`, `labels_per_client`
+            or `sigma`.
         method: the law; `data.partition` with `auto` and `natural` resolved.
         vocabulary: names of the labels, for errors.
 
@@ -47,7 +51,8 @@ def partition_pool(
     """
     if config.clients is None:
         raise DataError(
-            f"data.clients=null: expected a number, as data.partition={method} makes the clients. Set one."
+            f"data.clients=null: expected a number, as data.partition={method} makes the clients. "
+            "Set one."
         )
     match method:
         case "iid":
@@ -65,9 +70,11 @@ def partition_pool(
 def give_training_examples(
     owner: npt.NDArray[np.int32], is_test: npt.NDArray[np.bool_], clients: int, seed: int
 ) -> int:
-    """Let each client that has test examples alone take a random training example from the client that has most of them.
+    """Let each client that has test examples alone take a random training example from the client
+    that has most of them.
 
-    A partition knows nothing of a source's own test split, so by chance all examples of a small client may be test examples.
+    A partition knows nothing of a source's own test split, so by chance all examples of a small
+    client may be test examples.
 
     Args:
         owner: int32 [n], changed in place.
@@ -84,8 +91,9 @@ def give_training_examples(
     rows = np.flatnonzero(~is_test)
     if len(rows) < clients:
         raise DataError(
-            f"data.clients={clients}: expected at least one training example for each client, found {len(rows)} outside of the source's "
-            f"test split. Set data.clients to {len(rows)} or less."
+            f"data.clients={clients}: expected at least one training example for each client, "
+            f"found {len(rows)} outside of the source's test split. Set data.clients to "
+            f"{len(rows)} or less."
         )
     trains = owner[rows]
     moved = fill_up(trains, clients, 1, generator(seed, "partition", "train"))

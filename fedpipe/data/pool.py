@@ -1,9 +1,11 @@
-"""The pool: all examples of a source on disk, and in memory what grows with the clients and the labels alone.
+"""The pool: all examples of a source on disk, and in memory what grows with the clients and the
+labels alone.
 
-A source gives batches; to sort them by client takes two passes. The first, here, writes the features to a file without a name, which
-vanishes with the process however it ends, and the other columns (client, label, test mark) to files like it. The second, `prepare`, sorts
-the rows by client (`data.disk_columns`) and takes the features of one shard at a time. So memory grows neither with the number of examples
-nor with their size.
+A source gives batches; to sort them by client takes two passes. The first, here, writes the
+features to a file without a name, which vanishes with the process however it ends, and the other
+columns (client, label, test mark) to files like it. The second, `prepare`, sorts the rows by client
+(`data.disk_columns`) and takes the features of one shard at a time. So memory grows neither with
+the number of examples nor with their size.
 """
 
 import hashlib
@@ -21,9 +23,13 @@ from fedpipe.data.sources.base import Batch, PixelConvention, Source
 from fedpipe.errors import DataError, shorten
 
 ROW_BYTES = 64
-"""Memory that a partition which makes the clients needs for an example: labels, their order, owners."""
+"""Memory that a partition which makes the clients needs for an example: labels, their order,
+owners.
+"""
 NAME_BYTES = 300
-"""Memory that preparation needs for a client of the source's own, or for a label: its name, its number, its counts."""
+"""Memory that preparation needs for a client of the source's own, or for a label: its name, its
+number, its counts.
+"""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,8 @@ class StoredRows:
         dtype: uint8, int32 or float32.
         shape: shape of one example's features; of sequences the longest one's.
         count: number of examples.
-        starts: of sequences of variable length where each begins, in values, and where the last one ends; else None.
+        starts: of sequences of variable length where each begins, in values, and where the last one
+            ends; else None.
     """
 
     file: IO[bytes]
@@ -45,9 +52,11 @@ class StoredRows:
     starts: DiskColumn | None = None
 
     def take(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """Return the features of `rows` [n, *shape], in their order; shorter sequences end in zeros.
+        """Return the features of `rows` [n, *shape], in their order; shorter sequences end in
+        zeros.
 
-        Read, not mapped: of a mapped file the kernel counts sixteen pages for each that is touched as this process's memory.
+        Read, not mapped: of a mapped file the kernel counts sixteen pages for each that is touched
+        as this process's memory.
         """
         if self.starts is not None:
             return self._take_sequences(rows, self.starts)
@@ -83,19 +92,23 @@ class StoredRows:
 
 @dataclass(frozen=True)
 class Pool:
-    """All examples of a source; example `i` of each column is the same example, and `i` is its `source_row` in the shards.
+    """All examples of a source; example `i` of each column is the same example, and `i` is its
+    `source_row` in the shards.
 
     Attributes:
         x: the features.
         num_classes: number of classes.
-        vocabulary: the labels' names in the order of their classes, or None where the labels are the classes.
+        vocabulary: the labels' names in the order of their classes, or None where the labels are
+            the classes.
         client_ids: sorted ids of the source's own clients, or None.
         pixel_convention: what 1.0 means, or None.
         sha256: of features, labels, clients and test split.
         notes: what about labels and ids may not be meant, a line each.
         has_split: whether the source has a test split of its own.
-        columns: the numbers of labels and clients in the order in which they came, and the test marks.
-        class_of, client_of: int32, the class of each label's number and the place of each client's number in `client_ids`.
+        columns: the numbers of labels and clients in the order in which they came, and the test
+            marks.
+        class_of, client_of: int32, the class of each label's number and the place of each client's
+            number in `client_ids`.
     """
 
     x: StoredRows
@@ -123,17 +136,17 @@ class Pool:
         return classes
 
     def owner(self, start: int, end: int) -> npt.NDArray[np.int32]:
-        """Return int32 [n], for each of these rows the index of its client in `client_ids`, which is not None."""
+        """Return int32 [n], for each of these rows the index of its client in `client_ids`, which
+        is not None.
+        """
         owners: npt.NDArray[np.int32] = self.client_of[self.columns.clients.read(start, end)]
         return owners
 
     def is_test(self, start: int = 0, end: int | None = None) -> npt.NDArray[np.bool_] | None:
         """Return bool [n], the source's own test marks of these rows, or None."""
-        return (
-            self.columns.tests.read(start, self.count if end is None else end)
-            if self.has_split
-            else None
-        )
+        if self.has_split:
+            return self.columns.tests.read(start, self.count if end is None else end)
+        return None
 
 
 class _Columns:
@@ -144,7 +157,8 @@ class _Columns:
         self.clients = DiskColumn(scratch, np.int32)
         self.tests = DiskColumn(scratch, np.bool_)
         self.starts = DiskColumn(scratch, np.int64)
-        self.label_codes, self.client_codes = Codes(), Codes()
+        self.label_codes = Codes()
+        self.client_codes = Codes()
         self._end = 0
 
     def add(self, batch: Batch) -> None:
@@ -175,18 +189,24 @@ def read_pool(
     Args:
         source: the source.
         where: its name, for errors.
-        scratch: for the features and the other columns; it must stay open as long as the pool is used.
-        memory_limit_mb: refuse a source with so many clients and labels that what is kept of them would pass it; with `makes_clients`, or
-            if the source has no clients, one with so many examples.
+        scratch: for the features and the other columns; it must stay open as long as the pool is
+            used.
+        memory_limit_mb: refuse a source with so many clients and labels that what is kept of them
+            would pass it; with `makes_clients`, or if the source has no clients, one with so many
+            examples.
         makes_clients: whether `data.partition` makes the clients.
 
     Raises:
-        DataError: the source is empty or damaged, its batches do not agree, or it is too large for the memory limit.
+        DataError: the source is empty or damaged, its batches do not agree, or it is too large for
+            the memory limit.
         OSError: the columns cannot be written.
     """
     first: Batch | None = None
-    digest, count, limit = hashlib.sha256(), 0, memory_limit_mb * 1_000_000
-    columns, file = _Columns(scratch), scratch.file()
+    digest = hashlib.sha256()
+    count = 0
+    limit = memory_limit_mb * 1_000_000
+    columns = _Columns(scratch)
+    file = scratch.file()
     for batch in source.batches():
         if not len(batch.x):
             continue
@@ -263,8 +283,9 @@ def _refuse_too_much(where: str, columns: _Columns, examples_in_memory: int, lim
     in_mb = limit // 1_000_000
     if examples_in_memory * ROW_BYTES > limit:
         raise DataError(
-            f"{where}: expected at most {limit // ROW_BYTES} examples under data.memory_limit_mb={in_mb}, found more. Raise "
-            "data.memory_limit_mb: a partition that makes the clients holds the labels of all examples in memory."
+            f"{where}: expected at most {limit // ROW_BYTES} examples under "
+            f"data.memory_limit_mb={in_mb}, found more. Raise data.memory_limit_mb: a partition "
+            "that makes the clients holds the labels of all examples in memory."
         )
     for what, number in (
         ("clients", len(columns.client_codes)),
@@ -272,8 +293,8 @@ def _refuse_too_much(where: str, columns: _Columns, examples_in_memory: int, lim
     ):
         if number * NAME_BYTES * 2 > limit:
             raise DataError(
-                f"{where}: expected at most {limit // NAME_BYTES // 2} {what} under data.memory_limit_mb={in_mb}, found more. Raise "
-                "data.memory_limit_mb."
+                f"{where}: expected at most {limit // NAME_BYTES // 2} {what} under "
+                f"data.memory_limit_mb={in_mb}, found more. Raise data.memory_limit_mb."
             )
 
 
@@ -290,7 +311,8 @@ def _refuse_disagreement(batch: Batch, first: Batch, where: str, row: int) -> No
     dtype, shape = _features_of(batch)
     if dtype not in (np.uint8, np.int32, np.float32) or 0 in shape:
         raise DataError(
-            f"{where}: expected uint8, int32 or float32 features with values, found {dtype} {shape} from row {row} on."
+            f"{where}: expected uint8, int32 or float32 features with values, found {dtype} "
+            f"{shape} from row {row} on."
         )
     kinds = [
         (

@@ -1,7 +1,8 @@
 """The population: a lazy, verified view of the clients in the shards.
 
-The index's counts give each client's rows, so that a client is read by its row groups alone. Opening costs the index and the
-files' checksums; of the examples nothing is read before a client is asked for.
+The index's counts give each client's rows, so that a client is read by its row groups alone.
+Opening costs the index and the files' checksums; of the examples nothing is read before a client is
+asked for.
 """
 
 import hashlib
@@ -31,7 +32,9 @@ from fedpipe.errors import DataError, shorten
 from fedpipe.types import Examples
 
 _FILES_KEPT = 16
-"""Files of a split whose metadata are kept: 1.5 MB each, 3 ms to read again. A population of 1,000,000 clients has 400."""
+"""Files of a split whose metadata are kept: 1.5 MB each, 3 ms to read again. A population of
+1,000,000 clients has 400.
+"""
 _GROUPS_KEPT = 8
 """Row groups kept decoded (80 kB each): clients read in order decode each group once."""
 
@@ -47,13 +50,15 @@ class Population:
         Raises:
             DataError: manifest and index do not agree.
         """
-        self.path, self.manifest, self.index = path, manifest, index
+        self.path = path
+        self.manifest = manifest
+        self.index = index
         for split in SPLITS:
             counted = int(index.counts(split).sum())
             if counted != manifest.examples[split]:
                 raise DataError(
-                    f"{path / manifest.index.name}: expected {manifest.examples[split]} {split} examples, found {counted}. "
-                    f"{how_to_restore(path)}"
+                    f"{path / manifest.index.name}: expected {manifest.examples[split]} {split} "
+                    f"examples, found {counted}. {how_to_restore(path)}"
                 )
         self._splits = {
             split: _SplitReader(path, split, manifest, index, open_files) for split in SPLITS
@@ -66,12 +71,14 @@ class Population:
 
         Args:
             path: folder that `prepare_shards` made.
-            verify: compare every file's SHA-256 with the manifest's; without it a damaged file shows when it is read.
-            open_files: files of a split whose metadata are kept, about a megabyte each; 16 with None. A few are enough for who reads
-                clients in the order of their ids.
+            verify: compare every file's SHA-256 with the manifest's; without it a damaged file
+                shows when it is read.
+            open_files: files of a split whose metadata are kept, about a megabyte each; 16 with
+                None. A few are enough for who reads clients in the order of their ids.
 
         Raises:
-            DataError: there are no shards, the manifest is not valid, or a file is missing or not the manifest's.
+            DataError: there are no shards, the manifest is not valid, or a file is missing or not
+                the manifest's.
         """
         manifest = read_manifest(path)
         _check_file(path / manifest.index.name, manifest.index, verify=True)
@@ -82,15 +89,21 @@ class Population:
         )
 
     def client_ids(self, split: Split = "train") -> ClientIds:
-        """Return the ids of the clients that have examples in a split, sorted; held-out clients are among them."""
+        """Return the ids of the clients that have examples in a split, sorted; held-out clients are
+        among them.
+        """
         return self._splits[split].client_ids
 
     def participating(self) -> ClientIds:
-        """Return the ids of the clients that may train, sorted: those with training examples that are not held out."""
+        """Return the ids of the clients that may train, sorted: those with training examples that
+        are not held out.
+        """
         return self.index.client_ids.where(self.index.trains())
 
     def training_sizes(self, client_ids: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Return int64 [clients], the numbers of training examples of some of the participating clients; fast if it is all of them."""
+        """Return int64 [clients], the numbers of training examples of some of the participating
+        clients; fast if it is all of them.
+        """
         trains = self.index.trains()
         if len(client_ids) == int(trains.sum()):
             sizes: npt.NDArray[np.int64] = self.index.counts("train")[trains]
@@ -98,29 +111,36 @@ class Population:
         return np.array([self.num_examples(client_id) for client_id in client_ids], np.int64)
 
     def num_examples(self, client_id: str, split: Split = "train") -> int:
-        """Return the number of a client's examples. Raises DataError for a client that the split does not have."""
+        """Return the number of a client's examples. Raises DataError for a client that the split
+        does not have.
+        """
         start, end = self._splits[split].rows(client_id)
         return end - start
 
     def examples(self, client_id: str, split: Split = "train") -> Examples:
-        """Return a client's examples: x uint8 or float32 [n, *feature_shape], y int32 [n], in the shards' order.
+        """Return a client's examples: x uint8 or float32 [n, *feature_shape], y int32 [n], in the
+        shards' order.
 
         Raises:
-            DataError: the split does not have the client, its file is damaged or not the manifest's, or a label is no class.
+            DataError: the split does not have the client, its file is damaged or not the
+                manifest's, or a label is no class.
         """
         found = self._splits[split].read(client_id)
         if len(found) and not 0 <= found.y.min() <= found.y.max() < self.manifest.num_classes:
             raise DataError(
-                f"client {client_id!r}: expected labels 0..{self.manifest.num_classes - 1}, found {found.y.min()}..{found.y.max()} in "
-                f"{self.path}. {how_to_restore(self.path)}"
+                f"client {client_id!r}: expected labels 0..{self.manifest.num_classes - 1}, found "
+                f"{found.y.min()}..{found.y.max()} in {self.path}. {how_to_restore(self.path)}"
             )
         return found
 
     def highest_token(self) -> int:
-        """Return the highest number among the features of all examples; for tokens. Reads every shard once, a row group at a time."""
+        """Return the highest number among the features of all examples; for tokens. Reads every
+        shard once, a row group at a time.
+        """
         import pyarrow.parquet as pq
 
-        dtype, highest = np.dtype(self.manifest.feature_dtype).newbyteorder("<"), 0
+        dtype = np.dtype(self.manifest.feature_dtype).newbyteorder("<")
+        highest = 0
         for entry in self.manifest.files:
             with pq.ParquetFile(self.path / entry.name) as file:
                 for group in range(file.num_row_groups):
@@ -137,13 +157,14 @@ class Population:
         """Return the central test set, in the shards' order.
 
         Raises:
-            DataError: a file is damaged, or holds another number of examples than the manifest says.
+            DataError: a file is damaged, or holds another number of examples than the manifest
+                says.
         """
         found = self._central.read_all()
         if len(found) != self.manifest.central_test_examples:
             raise DataError(
-                f"{self.path}: expected {self.manifest.central_test_examples} central test examples, found {len(found)}. "
-                f"{how_to_restore(self.path)}"
+                f"{self.path}: expected {self.manifest.central_test_examples} central test "
+                f"examples, found {len(found)}. {how_to_restore(self.path)}"
             )
         return found
 
@@ -159,14 +180,13 @@ class _SplitReader:
         index: ClientIndex | None,
         open_files: int | None,
     ) -> None:
-        self._split, self._index = split, index
+        self._split = split
+        self._index = index
         self._files = [file for file in manifest.files if file.split == split]
         self._file_starts = np.cumsum([0, *(file.rows for file in self._files)])
-        self._folder, self._shape, self._dtype = (
-            folder,
-            manifest.feature_shape,
-            np.dtype(manifest.feature_dtype).newbyteorder("<"),
-        )
+        self._folder = folder
+        self._shape = manifest.feature_shape
+        self._dtype = np.dtype(manifest.feature_dtype).newbyteorder("<")
         self._lock = threading.Lock()
         self._file = lru_cache(maxsize=open_files or _FILES_KEPT)(self._read_metadata)
         self._group = lru_cache(maxsize=_GROUPS_KEPT)(self._read_group)
@@ -194,8 +214,9 @@ class _SplitReader:
         position = self._index.position(client_id) if self._index is not None else None
         if position is None or self._starts[position] == self._starts[position + 1]:
             raise DataError(
-                f"client {client_id!r}: expected one of the {len(self.client_ids)} clients of the {self._split} split, "
-                f"{shorten(self.client_ids[:4], 3)}, found no such client in {self._folder}."
+                f"client {client_id!r}: expected one of the {len(self.client_ids)} clients of the "
+                f"{self._split} split, {shorten(self.client_ids[:4], 3)}, found no such client in "
+                f"{self._folder}."
             )
         return int(self._starts[position]), int(self._starts[position + 1])
 
@@ -203,14 +224,16 @@ class _SplitReader:
         """Return the client's examples."""
         start, end = self.rows(client_id)
         number = int(np.searchsorted(self._file_starts, start, side="right")) - 1
-        start, end = start - int(self._file_starts[number]), end - int(self._file_starts[number])
+        start = start - int(self._file_starts[number])
+        end = end - int(self._file_starts[number])
         with self._lock:
             _, group_starts = self._file(number)
             first = int(np.searchsorted(group_starts, start, side="right")) - 1
             last = int(np.searchsorted(group_starts, end, side="left"))
             parts = []
             for group in range(first, last):
-                table, base = self._group(number, group), int(group_starts[group])
+                table = self._group(number, group)
+                base = int(group_starts[group])
                 parts.append(
                     table.slice(
                         max(start - base, 0),
@@ -245,7 +268,9 @@ class _SplitReader:
         )
 
     def _read_metadata(self, number: int) -> tuple[Any, npt.NDArray[np.int64]]:
-        """Return a file's metadata and the first rows of its row groups, with its end. No file stays open: there may be thousands."""
+        """Return a file's metadata and the first rows of its row groups, with its end. No file
+        stays open: there may be thousands.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -253,7 +278,8 @@ class _SplitReader:
         path = self._folder / entry.name
         try:
             with pq.ParquetFile(path) as file:
-                metadata, schema = file.metadata, file.schema_arrow
+                metadata = file.metadata
+                schema = file.schema_arrow
         except (pa.ArrowException, OSError) as err:
             raise self._unfit(number, "a Parquet file", " ".join(str(err).split())) from err
         expected = shard_schema(self._dtype.itemsize * int(np.prod(self._shape)))
@@ -275,8 +301,9 @@ class _SplitReader:
             raise self._unfit(number, f"row group {group}", " ".join(str(err).split())) from err
 
     def _parquet(self, number: int) -> Any:
-        """Return a file, opened. The last one stays open, for clients are mostly read in their order: to open it again takes as long as
-        to decode a client."""
+        """Return a file, opened. The last one stays open, for clients are mostly read in their
+        order: to open it again takes as long as to decode a client.
+        """
         import pyarrow.parquet as pq
 
         if self._opened is None or self._opened[0] != number:
@@ -312,7 +339,8 @@ def _check_file(path: Path, entry: ShardFile | IndexFile, verify: bool) -> None:
         ) from err
     if size != entry.bytes:
         raise DataError(
-            f"{path}: expected {entry.bytes} bytes with sha256 {entry.sha256}, found {size} bytes. {remedy}"
+            f"{path}: expected {entry.bytes} bytes with sha256 {entry.sha256}, found {size} "
+            f"bytes. {remedy}"
         )
     if found is not None and found != entry.sha256:
         raise DataError(f"{path}: expected sha256 {entry.sha256}, found {found}. {remedy}")
@@ -321,7 +349,9 @@ def _check_file(path: Path, entry: ShardFile | IndexFile, verify: bool) -> None:
 def _column(
     tables: list[Any], name: str, dtype: np.dtype[Any], shape: tuple[int, ...]
 ) -> npt.NDArray[Any]:
-    """Return a column of fixed-size values of all tables as one array [n, *shape] of its own, in native byte order."""
+    """Return a column of fixed-size values of all tables as one array [n, *shape] of its own, in
+    native byte order.
+    """
     size = int(np.prod(shape, dtype=np.int64))
     parts = [np.zeros(0, dtype)]
     for chunk in (chunk for table in tables for chunk in table[name].chunks if len(chunk)):

@@ -1,11 +1,13 @@
 """Brings resident files ahead of the rounds, in a process of its own.
 
-A run over a large population meets new clients in every round, and to decode one from the shards takes longer than to train on
-it. The plan is known before the first round, so a second process works through it from the moment the plan is there, most of
-all while TensorFlow is imported, when a core is idle. It has the lowest priority and stops at half of the cache's size. What it
-did not make, or could not, the round makes itself.
+A run over a large population meets new clients in every round, and to decode one from the shards
+takes longer than to train on it. The plan is known before the first round, so a second process
+works through it from the moment the plan is there, most of all while TensorFlow is imported, when a
+core is idle. It has the lowest priority and stops at half of the cache's size. What it did not
+make, or could not, the round makes itself.
 
-Run as `python -P -m fedpipe.data.prefetch SHARDS PLAN CACHE MAX_BYTES`; it ends when its stdin does, so it does not outlive the run.
+Run as `python -P -m fedpipe.data.prefetch SHARDS PLAN CACHE MAX_BYTES`; it ends when its stdin
+does, so it does not outlive the run.
 """
 
 import os
@@ -25,8 +27,12 @@ from fedpipe.types import CohortPlan
 FEW_CLIENTS = 200
 """Planned clients up to which a second process is not worth its start."""
 CLIENTS_PER_FILE = 8
-"""Clients to make per file of shards and pass: to read a file's metadata costs as much as to make several clients of it."""
-_OPEN_FILES, _ROUNDS, _AT_ONCE = 2, 20, 100
+"""Clients to make per file of shards and pass: to read a file's metadata costs as much as to make
+several clients of it.
+"""
+_OPEN_FILES = 2
+_ROUNDS = 20
+_AT_ONCE = 100
 _END_SECONDS = 10.0
 _NICE = 19
 
@@ -72,9 +78,11 @@ def brought_ahead(
 
 
 def bring(shards: Path, plan: CohortPlan, cache: Path, max_bytes: int) -> int:
-    """Make the files of the plan's clients until stdin ends or half of `max_bytes` is used; return how many bytes.
+    """Make the files of the plan's clients until stdin ends or half of `max_bytes` is used; return
+    how many bytes.
 
-    Some rounds at a time, in the order of the shards: so few of these are open at once, and neighbours are decoded together.
+    Some rounds at a time, in the order of the shards: so few of these are open at once, and
+    neighbours are decoded together.
     """
     population = Population.open(shards, verify=False, open_files=_OPEN_FILES)
     resident = ResidentCache.of(population, cache, max_bytes)
@@ -94,7 +102,8 @@ def bring(shards: Path, plan: CohortPlan, cache: Path, max_bytes: int) -> int:
 
 
 def rounds_per_pass(plan: CohortPlan, files: int) -> int:
-    """Return how many rounds' clients are made in one pass over so many files of shards, at least 20.
+    """Return how many rounds' clients are made in one pass over so many files of shards, at least
+    20.
 
     >>> rounds_per_pass(CohortPlan("uniform", 1, (("a", "b"),) * 1000), 100)
     400

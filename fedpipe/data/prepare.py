@@ -1,4 +1,6 @@
-"""From a source to the shards: read, give to clients, split, write. docs/data.md says the same in words, for users."""
+"""From a source to the shards: read, give to clients, split, write. docs/data.md says the same in
+words, for users.
+"""
 
 import hashlib
 from collections.abc import Callable, Collection, Sequence
@@ -60,7 +62,8 @@ class _Clients:
 
     Attributes:
         client_ids: sorted.
-        owner: (start, end) -> int32, the clients of these rows of the source, -1 for an example that nobody has.
+        owner: (start, end) -> int32, the clients of these rows of the source, -1 for an example
+            that nobody has.
         sizes: int64 [clients], examples of each.
         tests: int64 [clients], how many of them the source has in its own test split.
         partition: how clients came to their examples.
@@ -80,8 +83,8 @@ def prepare_shards(
 ) -> Manifest:
     """Write the shards and the manifest of `config` into the folder `out`, and return the manifest.
 
-    `out` is replaced wholly, in one step: a failure or a kill leaves it as it was. The same settings, source and pyarrow give
-    the same bytes.
+    `out` is replaced wholly, in one step: a failure or a kill leaves it as it was. The same
+    settings, source and pyarrow give the same bytes.
 
     Args:
         config: the settings under `data`.
@@ -90,7 +93,8 @@ def prepare_shards(
         forgotten: ids of clients whose examples are left out.
 
     Raises:
-        DataError: the source cannot be read or does not fit the settings, or `out` cannot be written.
+        DataError: the source cannot be read or does not fit the settings, or `out` cannot be
+            written.
     """
     _refuse_foreign(out)
     where = f"data.source={config.source}"
@@ -101,7 +105,8 @@ def prepare_shards(
             pool = read_pool(source, where, scratch, config.memory_limit_mb, makes_clients)
             if config.invert and pool.x.dtype == np.int32:
                 raise DataError(
-                    f"data.invert=true: expected features that are drawings, {where} has int32 tokens. Set it to false."
+                    f"data.invert=true: expected features that are drawings, {where} has int32 "
+                    "tokens. Set it to false."
                 )
             clients = _clients(config, pool, forgotten)
             shards = _write_shards(config, where, pool, clients, folder, scratch)
@@ -111,7 +116,8 @@ def prepare_shards(
             (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="ascii")
     except OSError as err:
         raise DataError(
-            f"{out}: expected to write shards there, found {err}. Free the place or choose another folder."
+            f"{out}: expected to write shards there, found {err}. Free the place or choose "
+            "another folder."
         ) from err
     return manifest
 
@@ -125,11 +131,13 @@ def _clients(config: DataConfig, pool: Pool, forgotten: Collection[str]) -> _Cli
         )
     if config.partition == "natural":
         raise DataError(
-            f"data.partition=natural: expected clients, data.source={config.source} has none. Set another partition."
+            f"data.partition=natural: expected clients, data.source={config.source} has none. Set "
+            "another partition."
         )
     if config.clients is None:
         raise DataError(
-            f"data.clients=null: expected a number, as data.source={config.source} has no clients of its own. Set one."
+            f"data.clients=null: expected a number, as data.source={config.source} has no clients "
+            "of its own. Set one."
         )
     method = "dirichlet" if config.partition == "auto" else config.partition
     owner = partition_pool(pool.y(), config, method, pool.vocabulary)
@@ -139,8 +147,9 @@ def _clients(config: DataConfig, pool: Pool, forgotten: Collection[str]) -> _Cli
         moved = give_training_examples(owner, is_test, config.clients, config.seed)
         if moved:
             notes = (
-                f"{moved:,} of {config.clients:,} clients got test examples alone from data.partition={method}, as the source has its own "
-                "test split: each took a training example from the client that had most",
+                f"{moved:,} of {config.clients:,} clients got test examples alone from "
+                f"data.partition={method}, as the source has its own test split: each took a "
+                "training example from the client that had most",
             )
     sizes, tests = _tally(pool, lambda start, end: owner[start:end], config.clients)
     made = _Clients(
@@ -157,10 +166,13 @@ def _clients(config: DataConfig, pool: Pool, forgotten: Collection[str]) -> _Cli
 def _tally(
     pool: Pool, owner: Callable[[int, int], npt.NDArray[np.int32]], clients: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return int64 [clients] twice: examples of each client, and those that the source has in its own test split."""
+    """Return int64 [clients] twice: examples of each client, and those that the source has in its
+    own test split.
+    """
     sizes, tests = np.zeros((2, clients), np.int64)
     for start, end in chunk_bounds(pool.count):
-        owners, is_test = owner(start, end), pool.is_test(start, end)
+        owners = owner(start, end)
+        is_test = pool.is_test(start, end)
         sizes += np.bincount(owners, minlength=clients)
         if is_test is not None:
             tests += np.bincount(owners[is_test], minlength=clients)
@@ -172,7 +184,8 @@ def _first_clients(
 ) -> tuple[npt.NDArray[np.bool_], tuple[str, ...]]:
     """Return bool [clients], which of a source's clients are taken, and a note if it is not all.
 
-    The first `data.clients` that have training examples, and as many of those that have test examples alone.
+    The first `data.clients` that have training examples, and as many of those that have test
+    examples alone.
     """
     if config.clients is None:
         return np.ones(len(trains), np.bool_), ()
@@ -181,24 +194,29 @@ def _first_clients(
         return chosen, ()
     left = int((~chosen).sum())
     return chosen, (
-        f"{left:,} of {len(trains):,} clients were left out by data.clients={config.clients}; null takes all",
+        f"{left:,} of {len(trains):,} clients were left out by data.clients={config.clients}; "
+        "null takes all",
     )
 
 
 def _without(
     forgotten: Collection[str], clients: _Clients, chosen: npt.NDArray[np.bool_]
 ) -> _Clients:
-    """Keep the chosen clients but for the forgotten ones; the examples of all others are nobody's."""
+    """Keep the chosen clients but for the forgotten ones; the examples of all others are
+    nobody's.
+    """
     gone = frozenset(forgotten)
     kept = chosen & np.array([client_id not in gone for client_id in clients.client_ids], np.bool_)
     if kept.all():
         return clients
     if not kept.any():
         raise DataError(
-            "forgotten.json: expected at least one client that is not forgotten, found none. Remove an id from the list."
+            "forgotten.json: expected at least one client that is not forgotten, found none. "
+            "Remove an id from the list."
         )
     number = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
-    owner, ids = clients.owner, tuple(compress(clients.client_ids, kept.tolist()))
+    owner = clients.owner
+    ids = tuple(compress(clients.client_ids, kept.tolist()))
     return replace(
         clients,
         client_ids=ids,
@@ -210,7 +228,9 @@ def _without(
 
 @dataclass(frozen=True)
 class _Shards:
-    """What was written: the files, the examples of each split and of the central test set, how many clients never train, notes."""
+    """What was written: the files, the examples of each split and of the central test set, how many
+    clients never train, notes.
+    """
 
     files: list[ShardFile]
     examples: dict[Split, int]
@@ -231,9 +251,9 @@ def _write_shards(
 
     def features(rows: Rows) -> npt.NDArray[Any]:
         x = pool.x.take(rows)
-        return (
-            np.subtract(x.dtype.type(255 if x.dtype == np.uint8 else 1), x) if config.invert else x
-        )
+        if config.invert:
+            return np.subtract(x.dtype.type(255 if x.dtype == np.uint8 else 1), x)
+        return x
 
     def columns(
         start: int, end: int
@@ -291,7 +311,8 @@ def _splits(
     config: DataConfig, pool: Pool, group: ClientRows, client_ids: Sequence[str]
 ) -> dict[Split, Rows]:
     """Return for each split the places in `group` of its rows, client by client."""
-    owner, ids = group.owner - np.int32(group.first), client_ids[group.first : group.end]
+    owner = group.owner - np.int32(group.first)
+    ids = client_ids[group.first : group.end]
     if pool.has_split:
         train, test = keep_split(owner, group.is_test)
     else:
@@ -303,14 +324,17 @@ def _splits(
 
 
 def _split_notes(counts: dict[Split, npt.NDArray[np.int64]]) -> tuple[str, ...]:
-    clients, notes = len(counts["train"]), []
+    clients = len(counts["train"])
+    notes = []
     if untrained := int((counts["train"] == 0).sum()):
         notes.append(
-            f"{untrained:,} of {clients:,} clients have test examples alone: they never train and take part in evaluation"
+            f"{untrained:,} of {clients:,} clients have test examples alone: they never train and "
+            "take part in evaluation"
         )
     if untested := int((counts["test"] == 0).sum()):
         notes.append(
-            f"{untested:,} of {clients:,} clients have no test examples: they train and take no part in the evaluation of clients"
+            f"{untested:,} of {clients:,} clients have no test examples: they train and take no "
+            "part in the evaluation of clients"
         )
     return tuple(notes)
 
@@ -325,7 +349,8 @@ def _manifest(
 ) -> Manifest:
     import pyarrow as pa
 
-    path, count = folder / INDEX_NAME, len(clients.client_ids)
+    path = folder / INDEX_NAME
+    count = len(clients.client_ids)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Manifest(
@@ -367,12 +392,14 @@ def _refuse_unusable(
     counts: dict[Split, npt.NDArray[np.int64]],
     held_out_clients: npt.NDArray[np.bool_],
 ) -> None:
-    clients, tests = len(counts["test"]), int(counts["test"].sum())
+    clients = len(counts["test"])
+    tests = int(counts["test"].sum())
     if not clients or not tests:
         hint = " A client with one example trains with it." if clients else ""
         raise DataError(
-            f"{where}: expected clients with test examples, found {clients} clients and {tests} test examples.{hint} Bring a test split, "
-            "or clients with two examples or more: data.partition=iid makes some."
+            f"{where}: expected clients with test examples, found {clients} clients and {tests} "
+            f"test examples.{hint} Bring a test split, or clients with two examples or more: "
+            "data.partition=iid makes some."
         )
     if held_out_clients.all():
         held = (
@@ -381,13 +408,14 @@ def _refuse_unusable(
             else "in the source's training split"
         )
         raise DataError(
-            f"{where}: expected clients with training examples {held}, found none of {clients} clients. Lower data.held_out_fraction, or "
-            "correct the marks of the test split."
+            f"{where}: expected clients with training examples {held}, found none of {clients} "
+            "clients. Lower data.held_out_fraction, or correct the marks of the test split."
         )
     if config.validation_fraction and not counts["validation"].any():
         raise DataError(
-            f"data.validation_fraction={config.validation_fraction}: expected clients with two training examples or more, of which some "
-            "could be validation examples, found none. Set it to 0, or make fewer clients (data.clients)."
+            f"data.validation_fraction={config.validation_fraction}: expected clients with two "
+            "training examples or more, of which some could be validation examples, found none. "
+            "Set it to 0, or make fewer clients (data.clients)."
         )
 
 
@@ -407,5 +435,6 @@ def _refuse_foreign(out: Path) -> None:
         ) from err
     if foreign:
         raise DataError(
-            f"{out}: expected shards or nothing, found {shorten(foreign)}, which would be lost. Choose another folder."
+            f"{out}: expected shards or nothing, found {shorten(foreign)}, which would be lost. "
+            "Choose another folder."
         )

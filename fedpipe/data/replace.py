@@ -1,4 +1,6 @@
-"""Replacing a folder wholly: whoever looks, and whatever is killed when, finds the old contents or the new ones."""
+"""Replacing a folder wholly: whoever looks, and whatever is killed when, finds the old contents or
+the new ones.
+"""
 
 import ctypes
 import fcntl
@@ -16,19 +18,22 @@ _RENAME_EXCHANGE = 2
 
 @contextmanager
 def replaced_folder(out: Path) -> Iterator[Path]:
-    """Give an empty folder to fill; it becomes `out` when the block ends, and vanishes if the block raises.
+    """Give an empty folder to fill; it becomes `out` when the block ends, and vanishes if the block
+    raises.
 
-    The new folder lies beside `out`, is written through to the disk and then exchanged with it in one step
-    (`renameat2(RENAME_EXCHANGE)`). Writers of folders in the same place wait for each other; what a killed one left behind is
-    removed by the next. Where the file system cannot exchange, the old folder is moved away first, and a kill just then
-    leaves it under the name `.NAME.old`, with no `out`.
+    The new folder lies beside `out`, is written through to the disk and then exchanged with it in
+    one step (`renameat2(RENAME_EXCHANGE)`). Writers of folders in the same place wait for each
+    other; what a killed one left behind is removed by the next. Where the file system cannot
+    exchange, the old folder is moved away first, and a kill just then leaves it under the name
+    `.NAME.old`, with no `out`.
 
     Raises:
         OSError: something cannot be made, written or renamed.
     """
     out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
-    new, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
+    new = out.with_name(f".{out.name}.new")
+    old = out.with_name(f".{out.name}.old")
     parent = os.open(out.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with _one_writer(parent, out):
@@ -47,7 +52,9 @@ def replaced_folder(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def _one_writer(parent: int, out: Path) -> Iterator[None]:
-    """Hold the lock on the folder `parent`, an open descriptor; where its file system locks no folders, one on a file beside `out`."""
+    """Hold the lock on the folder `parent`, an open descriptor; where its file system locks no
+    folders, one on a file beside `out`.
+    """
     try:
         fcntl.flock(parent, fcntl.LOCK_EX)
     except OSError:

@@ -1,15 +1,16 @@
 """Resident data: clients' examples as files that a TFF worker reads by itself, in one piece.
 
-DVC's packed shards are what is tracked; these files are a cache derived from them, made for the clients that a run samples,
-when it first needs them. Without it each round would send every client's examples through Python and gRPC: at 200 clients
-that is most of the round.
+DVC's packed shards are what is tracked; these files are a cache derived from them, made for the
+clients that a run samples, when it first needs them. Without it each round would send every
+client's examples through Python and gRPC: at 200 clients that is most of the round.
 
-A file is x, then y, then a check: `x.tobytes()` (uint8 stays uint8: a quarter of float32), `y` as int32, little-endian, and
-the SHA-256 of both. It is found by content: `ROOT/<key of the shards>/<SHA-256 of the client id>`, so other data are other
-files, two runs share what is equal, and a client id never becomes a path. Its mtime is when it was last used.
+A file is x, then y, then a check: `x.tobytes()` (uint8 stays uint8: a quarter of float32), `y` as
+int32, little-endian, and the SHA-256 of both. It is found by content: `ROOT/<key of the
+shards>/<SHA-256 of the client id>`, so other data are other files, two runs share what is equal,
+and a client id never becomes a path. Its mtime is when it was last used.
 
-Two processes may make the same file at once: each writes its own temporary file and renames it; what a kill or a power cut
-leaves behind fails the check and is made again.
+Two processes may make the same file at once: each writes its own temporary file and renames it;
+what a kill or a power cut leaves behind fails the check and is made again.
 """
 
 import hashlib
@@ -36,7 +37,9 @@ _CHECK_BYTES = hashlib.sha256().digest_size
 _TOUCH_SECONDS = 60.0
 _TEMPORARY = ".making-"
 _ABANDONED_SECONDS = 3600.0
-"""Age at which a temporary file is one that a killed process left, not one that another process is writing."""
+"""Age at which a temporary file is one that a killed process left, not one that another process is
+writing.
+"""
 _STARTED = time.time()
 _OWN_NAME = re.compile(rf"[0-9a-f]{{64}}|{re.escape(_TEMPORARY)}.+")
 
@@ -67,7 +70,9 @@ class ResidentClient:
 
     @property
     def name(self) -> str:
-        """Return the path below the folder of all resident files, which is the same on every machine that has the data."""
+        """Return the path below the folder of all resident files, which is the same on every
+        machine that has the data.
+        """
         return "/".join(self.path.rsplit("/", 2)[-2:])
 
 
@@ -96,12 +101,17 @@ class ResidentCache:
             root: folder of all resident files, of any data.
             population: where the examples come from.
             shard_sha256s: the SHA-256 of each shard that they come from, in any order.
-            max_bytes: size that `root` is brought back to when new files were made, the least recently used going first.
-            keep_seconds: a file used within this time is never removed, in whichever run, even above `max_bytes`: a round
-                that was handed a path must find it. Longer than any round.
+            max_bytes: size that `root` is brought back to when new files were made, the least
+                recently used going first.
+            keep_seconds: a file used within this time is never removed, in whichever run, even
+                above `max_bytes`: a round that was handed a path must find it. Longer than any
+                round.
         """
-        self._root, self._folder = root, root.resolve() / _key(shard_sha256s)
-        self._population, self._max_bytes, self._keep_seconds = population, max_bytes, keep_seconds
+        self._root = root
+        self._folder = root.resolve() / _key(shard_sha256s)
+        self._population = population
+        self._max_bytes = max_bytes
+        self._keep_seconds = keep_seconds
         self._verified: dict[str, ResidentClient] = {}
         self._root_bytes: int | None = None
         self._limit_lock = threading.Lock()
@@ -110,14 +120,19 @@ class ResidentCache:
 
     @classmethod
     def of(cls, population: Population, root: Path, max_bytes: int) -> "ResidentCache":
-        """Return the cache of a population's training examples, keyed by the content of its shards; files go below `root`."""
+        """Return the cache of a population's training examples, keyed by the content of its shards;
+        files go below `root`.
+        """
         return cls(root, population, _train_sha256s(population.manifest), max_bytes)
 
     def prefetch(self, client_ids: Sequence[str]) -> None:
-        """Have files that are missing made in a background thread, while a round computes, and return at once.
+        """Have files that are missing made in a background thread, while a round computes, and
+        return at once.
 
-        An error there is not lost: the round that needs the files tries again and raises it. Whether files are there is asked here,
-        shortly: a thread that asks holds the interpreter for milliseconds when the round's results arrive.
+        An error there is not lost: the round that needs the files tries again and raises it.
+        Whether files are there is asked here,
+        shortly: a thread that asks holds the interpreter for milliseconds when the round's results
+            arrive.
         """
         missing = [
             one
@@ -133,14 +148,17 @@ class ResidentCache:
     def clients(self, client_ids: Sequence[str]) -> list[ResidentClient]:
         """Return the clients' files, in their order; those that are missing or damaged are made.
 
-        A file's check is computed once per process, its size is looked at each time. Of a file that is younger than this process's use
-        of resident files the check is not computed: who made or used it since has done so, and what a power cut spoils is older.
+        A file's check is computed once per process, its size is looked at each time. Of a file that
+        is younger than this process's use of resident files the check is not computed: who made or
+        used it since has done so, and what a power cut spoils is older.
 
         Raises:
-            DataError: the population does not have the client, or its examples are not uint8, int32 or float32 with int32 labels.
+            DataError: the population does not have the client, or its examples are not uint8, int32
+                or float32 with int32 labels.
             EnvironmentProblem: the files cannot be written.
         """
-        expected, self._expected = self._expected, None
+        expected = self._expected
+        self._expected = None
         if expected is not None:
             wait(
                 [expected]
@@ -160,7 +178,8 @@ class ResidentCache:
             )
         except OSError as err:
             raise EnvironmentProblem(
-                f"resident data: expected to write below {self._root}, found {err}. Free space, or choose another cache folder."
+                f"resident data: expected to write below {self._root}, found {err}. Free space, "
+                "or choose another cache folder."
             ) from err
         return made
 
@@ -239,19 +258,25 @@ def _key(shard_sha256s: Iterable[str]) -> str:
 
 
 def to_bytes(examples: Examples, client_id: str) -> bytes:
-    """Return x, y and their SHA-256 as one string of bytes. Raises DataError if the dtypes or lengths do not fit."""
-    x, y = examples.x, examples.y
+    """Return x, y and their SHA-256 as one string of bytes. Raises DataError if the dtypes or
+    lengths do not fit.
+    """
+    x = examples.x
+    y = examples.y
     if x.dtype not in (np.uint8, np.int32, np.float32) or y.dtype != np.int32 or len(x) != len(y):
         raise DataError(
-            f"client {client_id}: expected uint8, int32 or float32 features and as many int32 labels, found {x.dtype} of {len(x)} and "
-            f"{y.dtype} of {len(y)}. Prepare the data again."
+            f"client {client_id}: expected uint8, int32 or float32 features and as many int32 "
+            f"labels, found {x.dtype} of {len(x)} and {y.dtype} of {len(y)}. Prepare the data "
+            "again."
         )
     body = np.ascontiguousarray(x).tobytes() + np.ascontiguousarray(y).tobytes()
     return body + hashlib.sha256(body).digest()
 
 
 def usage(root: Path) -> CacheUsage:
-    """Return how many files the cache folder holds and their size; a folder that does not exist is empty."""
+    """Return how many files the cache folder holds and their size; a folder that does not exist is
+    empty.
+    """
     sizes = [status.st_size for _, status in _files(root)]
     return CacheUsage(len(sizes), sum(sizes))
 
@@ -259,7 +284,8 @@ def usage(root: Path) -> CacheUsage:
 def clear(root: Path) -> CacheUsage:
     """Remove all resident files and return what there was.
 
-    A run that goes on meanwhile makes its files again in its next round; a round that was just handed them fails.
+    A run that goes on meanwhile makes its files again in its next round; a round that was just
+    handed them fails.
     """
     files = _files(root)
     for path, status in files:
@@ -281,7 +307,9 @@ def _files(root: Path) -> list[tuple[Path, os.stat_result]]:
 
 
 def _evict(root: Path, max_bytes: int, keep_seconds: float, spared: Set[str]) -> int:
-    """Remove the least recently used files above the limit, and what a killed process left; return the size that remains."""
+    """Remove the least recently used files above the limit, and what a killed process left; return
+    the size that remains.
+    """
     files = sorted(_files(root), key=lambda item: item[1].st_mtime)
     total = sum(status.st_size for _, status in files)
     now = time.time()

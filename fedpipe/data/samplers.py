@@ -1,7 +1,9 @@
-"""Who is asked in a round: the strategies of `cohort.strategy`, as indices into the sorted client ids.
+"""Who is asked in a round: the strategies of `cohort.strategy`, as indices into the sorted client
+ids.
 
-Each round's draw starts from the seed and the round's number. `shuffled` also looks at the number of its pass, `min_separation` at the
-rounds before. A round takes one pass over arrays of the population, whatever its size.
+Each round's draw starts from the seed and the round's number. `shuffled` also looks at the number
+of its pass, `min_separation` at the rounds before. A round takes one pass over arrays of the
+population, whatever its size.
 """
 
 from collections.abc import Callable, Iterator
@@ -42,7 +44,8 @@ def ask(
         available: who can be asked. If they are fewer than `count`, all of them are asked.
 
     Raises:
-        PlanError: the population is too small for `separation_rounds`, or `weighted` has no examples.
+        PlanError: the population is too small for `separation_rounds`, or `weighted` has no
+            examples.
     """
     if config.strategy == "fixed":
         return iter([_uniform(generator(seed, "cohort", 1), np.arange(clients), count)] * rounds)
@@ -55,7 +58,8 @@ def ask(
     if config.strategy == "weighted":
         if examples is None or not examples.all():
             raise PlanError(
-                "cohort.strategy=weighted: expected training examples at every client, found none. Choose uniform."
+                "cohort.strategy=weighted: expected training examples at every client, found "
+                "none. Choose uniform."
             )
         weights = examples.astype(np.float64)
         return _each(
@@ -79,9 +83,11 @@ def ask(
 def inclusion_probabilities(
     weights: npt.NDArray[np.float64], count: int
 ) -> npt.NDArray[np.float64]:
-    """Return the probability of each to be among `count` that are drawn in proportion to positive weights without replacement.
+    """Return the probability of each to be among `count` that are drawn in proportion to positive
+    weights without replacement.
 
-    count * weight / sum of weights, at most 1; what is above 1 is shared by the others, in the same proportion.
+    count * weight / sum of weights, at most 1; what is above 1 is shared by the others, in the same
+    proportion.
 
     >>> inclusion_probabilities(np.array([1.0, 1.0, 2.0, 20.0]), 2).tolist()
     [0.25, 0.25, 0.5, 1.0]
@@ -101,8 +107,9 @@ def inclusion_probabilities(
 def systematic(rng: np.random.Generator, weights: npt.NDArray[np.float64], count: int) -> Indices:
     """Return `count` sorted indices, each drawn with exactly its inclusion probability.
 
-    Systematic sampling from a random order (Hartley and Rao 1962): the probabilities are laid end to end, and of the points u, u + 1,
-    u + 2, ... each takes the one that it falls on. `numpy`'s weighted choice without replacement does not keep the probabilities.
+    Systematic sampling from a random order (Hartley and Rao 1962): the probabilities are laid end
+    to end, and of the points u, u + 1, u + 2, ... each takes the one that it falls on. `numpy`'s
+    weighted choice without replacement does not keep the probabilities.
     """
     chances = inclusion_probabilities(weights, count)
     certain = np.flatnonzero(chances == 1.0)
@@ -132,7 +139,9 @@ def _uniform(rng: np.random.Generator, who: Indices, count: int) -> Indices:
 
 
 def _shuffled(clients: int, count: int, rounds: int, seed: int) -> Iterator[Indices]:
-    """Give passes of as few rounds as `count` allows, whose cohorts differ in size by one at most."""
+    """Give passes of as few rounds as `count` allows, whose cohorts differ in size by one at
+    most.
+    """
     per_pass = -(-clients // count)
     parts: list[Indices] = []
     for index in range(rounds):
@@ -147,8 +156,9 @@ def _separation(config: CohortConfig, clients: int, count: int) -> int:
     separation = config.separation_rounds or clients // count
     if separation * count > clients:
         raise PlanError(
-            f"cohort.separation_rounds={separation}: expected at least {separation} x {count} clients, found {clients}. Lower it to "
-            f"{clients // count} or less, or lower cohort.size."
+            f"cohort.separation_rounds={separation}: expected at least {separation} x {count} "
+            f"clients, found {clients}. Lower it to {clients // count} or less, or lower "
+            "cohort.size."
         )
     return separation
 

@@ -1,7 +1,8 @@
-"""The layout of the shards, and writing them: packed Parquet files, sorted by client, the same bytes for the same rows.
+"""The layout of the shards, and writing them: packed Parquet files, sorted by client, the same
+bytes for the same rows.
 
-Built from buffers throughout: `pyarrow.array` on lists or strings imports pandas, a third of a second that every
-`fedpipe run` would pay.
+Built from buffers throughout: `pyarrow.array` on lists or strings imports pandas, a third of a
+second that every `fedpipe run` would pay.
 """
 
 import hashlib
@@ -17,8 +18,9 @@ from fedpipe.data.manifest import ShardFile, ShardSplit
 from fedpipe.seeding import derive_seed
 
 GROUP_BYTES = 80_000
-"""Features in a Parquet row group, about: what reading one client decodes. A hundred 28x28 pixels in 0.2 ms; with smaller
-groups the files' own indices grow large."""
+"""Features in a Parquet row group, about: what reading one client decodes. A hundred 28x28 pixels
+in 0.2 ms; with smaller groups the files' own indices grow large.
+"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class SplitRows:
 
 
 def shard_schema(feature_bytes: int) -> Any:
-    """Return the Arrow schema of the files; `feature_bytes` is the size of one example's features."""
+    """Return the Arrow schema of the files; `feature_bytes` is the size of one example's
+    features.
+    """
     import pyarrow as pa
 
     columns = [
@@ -54,7 +58,8 @@ def shard_schema(feature_bytes: int) -> Any:
 
 
 def write_split(folder: Path, split: ShardSplit, rows: SplitRows, most: int) -> list[ShardFile]:
-    """Write the rows into `folder` as `train-00000.parquet` and so on, whole clients in each, and return the files' entries.
+    """Write the rows into `folder` as `train-00000.parquet` and so on, whole clients in each, and
+    return the files' entries.
 
     Args:
         folder: where to write.
@@ -69,7 +74,9 @@ def write_split(folder: Path, split: ShardSplit, rows: SplitRows, most: int) -> 
 
 
 class SplitWriter:
-    """Writes the rows of a split as they come, client by client: a file as soon as its rows are there."""
+    """Writes the rows of a split as they come, client by client: a file as soon as its rows are
+    there.
+    """
 
     def __init__(
         self,
@@ -90,12 +97,10 @@ class SplitWriter:
             most: most rows of a file, unless one client has more.
             features: gives the features [k, *shape] of k source rows.
         """
-        self._folder, self._split, self._client_ids, self._features = (
-            folder,
-            split,
-            client_ids,
-            features,
-        )
+        self._folder = folder
+        self._split = split
+        self._client_ids = client_ids
+        self._features = features
         self._bounds = list(file_bounds(client_ids, counts, most))
         self._parts: list[SplitRows] = []
         self._waiting = 0
@@ -177,11 +182,13 @@ def group_rows(feature_bytes: int) -> int:
 def file_bounds(
     client_ids: Sequence[str], counts: npt.NDArray[np.integer[Any]], most: int
 ) -> Iterator[tuple[int, int]]:
-    """Yield first row and end of each file: whole clients, at most `most` rows unless one client has more.
+    """Yield first row and end of each file: whole clients, at most `most` rows unless one client
+    has more.
 
-    A file ends at `most` rows, or, once it is a quarter full, before a client whose id's hash says so. That a client begins a
-    file follows from its id alone, as in content-defined chunking: where clients come or go, the files around them change and
-    the boundaries after that are the old ones again, so that DVC stores and sends only those files.
+    A file ends at `most` rows, or, once it is a quarter full, before a client whose id's hash says
+    so. That a client begins a file follows from its id alone, as in content-defined chunking: where
+    clients come or go, the files around them change and the boundaries after that are the old ones
+    again, so that DVC stores and sends only those files.
     """
     start = end = 0
     for client_id, count in zip(client_ids, counts.tolist(), strict=True):
@@ -199,7 +206,9 @@ def file_bounds(
 
 
 def _begins_file(client_id: str, count: int, most: int) -> bool:
-    """Return true for a share of clients that makes files of about three quarters of `most` rows."""
+    """Return true for a share of clients that makes files of about three quarters of `most`
+    rows.
+    """
     return derive_seed(0, "file", client_id) % most < 2 * count
 
 

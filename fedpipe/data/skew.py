@@ -1,4 +1,6 @@
-"""How uneven a population is: the figures of `fedpipe describe`. Pure functions of the index's counts."""
+"""How uneven a population is: the figures of `fedpipe describe`. Pure functions of the index's
+counts.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,18 +15,22 @@ from fedpipe.data.manifest import SPLITS
 
 @dataclass(frozen=True)
 class PopulationFigures:
-    """What a population looks like. Sizes and mixes are those of the training split, over clients that have one.
+    """What a population looks like. Sizes and mixes are those of the training split, over clients
+    that have one.
 
     Attributes:
         clients: number of clients.
         held_out: how many of them never train.
         examples: number of examples by split.
         size_min, size_median, size_max: training examples a client.
-        size_gini: Gini coefficient of the sizes: 0 if all are equal, towards 1 if one client has all.
-        label_tv_mean: mean over clients of the total variation distance between a client's mix of labels and the mix of all:
-            0 if all are alike, towards 1 - 1/classes if each client has one label.
+        size_gini: Gini coefficient of the sizes: 0 if all are equal, towards 1 if one client has
+            all.
+        label_tv_mean: mean over clients of the total variation distance between a client's mix of
+            labels and the mix of all: 0 if all are alike, towards 1 - 1/classes if each client has
+            one label.
         labels_per_client_mean: mean number of labels of which a client has an example.
-        histogram: `(from, to, clients)`: clients with a size from `from` to below `to`; the last bin takes its end too.
+        histogram: `(from, to, clients)`: clients with a size from `from` to below `to`; the last
+            bin takes its end too.
     """
 
     clients: int
@@ -65,7 +71,8 @@ def describe(index: ClientIndex, bins: int = 20) -> PopulationFigures:
 
 
 def gini(sizes: npt.NDArray[Any]) -> float:
-    """Return the Gini coefficient, half the relative mean absolute difference of sizes that are not all zero.
+    """Return the Gini coefficient, half the relative mean absolute difference of sizes that are not
+    all zero.
 
     >>> round(gini(np.array([5, 5, 5])), 3), round(gini(np.array([0, 0, 0, 8])), 3)
     (0.0, 0.75)
@@ -76,12 +83,14 @@ def gini(sizes: npt.NDArray[Any]) -> float:
 
 
 def label_distances(label_counts: LabelCounts) -> npt.NDArray[np.float64]:
-    """Return for each client the total variation distance between its mix of labels and the mix of all, float64 [clients].
+    """Return for each client the total variation distance between its mix of labels and the mix of
+    all, float64 [clients].
 
     Args:
         label_counts: of clients that all have examples.
 
-    The distance is the sum over the labels of what the client's share is above that of all; labels that the client has not add nothing.
+    The distance is the sum over the labels of what the client's share is above that of all; labels
+    that the client has not add nothing.
 
     >>> label_distances(LabelCounts.of_dense(np.array([[4, 0], [0, 4]]))).tolist()
     [0.5, 0.5]

@@ -1,4 +1,6 @@
-"""Which examples train and which test. Pure functions; each draw depends on the seed and the client's id alone."""
+"""Which examples train and which test. Pure functions; each draw depends on the seed and the
+client's id alone.
+"""
 
 import math
 from collections.abc import Sequence
@@ -15,10 +17,12 @@ Rows = npt.NDArray[np.int64]
 def split_clients(
     owner: npt.NDArray[np.int32], client_ids: Sequence[str], test_fraction: float, seed: int
 ) -> tuple[Rows, Rows]:
-    """Return the rows of train and of test, each client by client, in the order in which the shards hold them.
+    """Return the rows of train and of test, each client by client, in the order in which the shards
+    hold them.
 
-    A client's rows are put in a random order; the first `test_count` are its test examples, the others train. The order is
-    kept in the shards, so that a source sorted by label does not give batches of one label.
+    A client's rows are put in a random order; the first `test_count` are its test examples, the
+    others train. The order is kept in the shards, so that a source sorted by label does not give
+    batches of one label.
 
     Args:
         owner: int32 [n], for each row the index of its client in `client_ids`.
@@ -26,7 +30,8 @@ def split_clients(
         test_fraction: fraction of each client's examples, above 0, below 1.
         seed: seed of the split.
     """
-    train, test = [], []
+    train = []
+    test = []
     for client_id, rows in zip(client_ids, _rows_by_client(owner, len(client_ids)), strict=True):
         shuffled = generator(seed, "split", client_id).permutation(rows)
         count = test_count(len(rows), test_fraction)
@@ -36,7 +41,9 @@ def split_clients(
 
 
 def keep_split(owner: npt.NDArray[np.int32], is_test: npt.NDArray[np.bool_]) -> tuple[Rows, Rows]:
-    """Return the rows of train and of test as the source has them, client by client, each client's in the source's order."""
+    """Return the rows of train and of test as the source has them, client by client, each client's
+    in the source's order.
+    """
     order = np.argsort(owner, kind="stable")
     return order[~is_test[order]], order[is_test[order]]
 
@@ -77,7 +84,8 @@ def split_off(
 def held_out(client_ids: Sequence[str], fraction: float, seed: int) -> npt.NDArray[np.bool_]:
     """Return bool [clients]: which clients never train; the fraction of them, rounded down.
 
-    The clients with the smallest seeded hashes: a client that is added or forgotten changes the choice of one other at most.
+    The clients with the smallest seeded hashes: a client that is added or forgotten changes the
+    choice of one other at most.
     """
     chosen = np.zeros(len(client_ids), np.bool_)
     keys = (
@@ -92,9 +100,11 @@ def held_out(client_ids: Sequence[str], fraction: float, seed: int) -> npt.NDArr
 
 
 def test_count(examples: int, test_fraction: float) -> int:
-    """Return how many of a client's examples test: the fraction rounded up, but at least one example trains.
+    """Return how many of a client's examples test: the fraction rounded up, but at least one
+    example trains.
 
-    The decimal value of the fraction counts, not its binary neighbour: 0.2 of 35 is 7, though 0.2 * 35 > 7 in floats.
+    The decimal value of the fraction counts, not its binary neighbour: 0.2 of 35 is 7, though 0.2 *
+    35 > 7 in floats.
 
     >>> [test_count(n, 0.2) for n in (1, 2, 5, 6, 35)]
     [0, 1, 1, 2, 7]
@@ -112,7 +122,9 @@ def test_counts(examples: npt.NDArray[np.int64], test_fraction: float) -> npt.ND
 
 
 def draw_central(test_examples: int, size: int, seed: int) -> npt.NDArray[np.bool_]:
-    """Return bool [test_examples]: which of the pooled test examples are the central test set; all if fewer than `size`."""
+    """Return bool [test_examples]: which of the pooled test examples are the central test set; all
+    if fewer than `size`.
+    """
     chosen = np.ones(test_examples, np.bool_)
     if size < test_examples:
         chosen[:] = False

@@ -1,7 +1,9 @@
-"""The files behind TFF's data sets, fetched and checked before TFF's loader sees them: it trusts whatever has their name.
+"""The files behind TFF's data sets, fetched and checked before TFF's loader sees them: it trusts
+whatever has their name.
 
-`tff.simulation.datasets.download.get_compressed_file` unpacks straight to the final name, with no lock and no check. A file in
-the place where it looks is used without a download, so fetching the file first is all that is needed.
+`tff.simulation.datasets.download.get_compressed_file` unpacks straight to the final name, with no
+lock and no check. A file in the place where it looks is used without a download, so fetching the
+file first is all that is needed.
 """
 
 import hashlib
@@ -30,7 +32,9 @@ FILES: Mapping[str, str] = {
     "cifar100": "cifar100.sqlite",
     "shakespeare": "shakespeare.sqlite",
 }
-"""Name of each data set's file in the cache; at `BASE_URL` it is compressed, with `.lzma` at the end. `emnist` has the letters too."""
+"""Name of each data set's file in the cache; at `BASE_URL` it is compressed, with `.lzma` at the
+end. `emnist` has the letters too.
+"""
 
 _CHUNK_BYTES = 1 << 20
 
@@ -41,10 +45,12 @@ def fetch(
     progress: Progress | None = None,
     base_url: str | None = None,
 ) -> Path:
-    """Return the SQLite file of a data set in `cache_dir`; if it is not there it is downloaded and unpacked first.
+    """Return the SQLite file of a data set in `cache_dir`; if it is not there it is downloaded and
+    unpacked first.
 
-    A file that is there is checked: its length against its own header, and its SHA-256 if fedpipe made it (a file that was
-    put there by hand has none noted). The folder need not be writable then.
+    A file that is there is checked: its length against its own header, and its SHA-256 if fedpipe
+    made it (a file that was put there by hand has none noted). The folder need not be writable
+    then.
 
     Args:
         name: data set of TFF.
@@ -74,7 +80,8 @@ def fetch(
 
 
 def refuse_cut_short(name: str, path: Path, remedy: str = "Delete it and prepare again.") -> None:
-    """Compare the length with the number of pages in the header (SQLite file format, 1.3); a whole check would take minutes.
+    """Compare the length with the number of pages in the header (SQLite file format, 1.3); a whole
+    check would take minutes.
 
     Raises:
         DataError: it is no SQLite file, or shorter than its header says.
@@ -94,18 +101,23 @@ def refuse_cut_short(name: str, path: Path, remedy: str = "Delete it and prepare
 
 
 def _whole_size(header: bytes) -> int | None:
-    """Return the size in bytes that the first 100 bytes of a SQLite file say, 0 if they do not say it, None if they are of another kind."""
+    """Return the size in bytes that the first 100 bytes of a SQLite file say, 0 if they do not say
+    it, None if they are of another kind.
+    """
     if not header.startswith(b"SQLite format 3\0"):
         return None
     page = int.from_bytes(header[16:18], "big")
     said = (
         header[24:28] == header[92:96]
     )  # else an old SQLite wrote last and did not keep the number of pages
-    return (65536 if page == 1 else page) * int.from_bytes(header[28:32], "big") if said else 0
+    if said:
+        return (65536 if page == 1 else page) * int.from_bytes(header[28:32], "big")
+    return 0
 
 
 def _make(name: str, path: Path, url: str, progress: Progress | None) -> None:
-    packed, part = path.with_name(f"{path.name}.lzma"), path.with_name(f".{path.name}.part")
+    packed = path.with_name(f"{path.name}.lzma")
+    part = path.with_name(f".{path.name}.part")
     download(url, packed, None, None, progress)
     try:
         digest = _unpack(packed, part)
@@ -116,7 +128,8 @@ def _make(name: str, path: Path, url: str, progress: Progress | None) -> None:
             name, path, url, f"it does not unpack to a SQLite file: {' '.join(str(err).split())}"
         ) from err
     finally:
-        # Kept neither when it was good, as it has done its work, nor when it was not, as the next call shall not use it.
+        # Kept neither when it was good, as it has done its work, nor when it was not, as the next
+        # call shall not use it.
         for left in (part, packed, packed.with_name(f"{packed.name}.sha256")):
             left.unlink(missing_ok=True)
 
@@ -124,16 +137,21 @@ def _make(name: str, path: Path, url: str, progress: Progress | None) -> None:
 def _unpack(packed: Path, part: Path) -> str:
     """Unpack a file without holding it in memory, and return the SHA-256 (hex) of what came out.
 
-    A few kilobytes can unpack to many gigabytes. So the SQLite header, which comes first, says how much is taken, and must fit the disk.
+    A few kilobytes can unpack to many gigabytes. So the SQLite header, which comes first, says how
+    much is taken, and must fit the disk.
 
     Raises:
-        DataError: it is no SQLite file, larger than it says itself, or larger than the disk's free space.
+        DataError: it is no SQLite file, larger than it says itself, or larger than the disk's free
+            space.
     """
-    digest, written, most = hashlib.sha256(), 0, 0
+    digest = hashlib.sha256()
+    written = 0
+    most = 0
     with lzma.open(packed) as source, part.open("wb") as out:
         while chunk := source.read(_CHUNK_BYTES):
             if not written:
-                size, free = _whole_size(chunk[:100]), shutil.disk_usage(part.parent).free
+                size = _whole_size(chunk[:100])
+                free = shutil.disk_usage(part.parent).free
                 if size is None or size > free:
                     found = (
                         "another kind of file"
@@ -152,6 +170,7 @@ def _unpack(packed: Path, part: Path) -> str:
 
 def _not_made(name: str, path: Path, url: str, reason: str) -> DataError:
     return DataError(
-        f"data.source={name}: expected {path}, and it could not be downloaded: {reason}. Unpack {url} (`xz -dc`) to that file, or use "
-        f"data.source=mnist5k or data.source=synthetic, which need no network."
+        f"data.source={name}: expected {path}, and it could not be downloaded: {reason}. Unpack "
+        f"{url} (`xz -dc`) to that file, or use data.source=mnist5k or data.source=synthetic, "
+        "which need no network."
     )

@@ -1,4 +1,6 @@
-"""Where a value of a sweep is on its axis of a picture, and what is written beside it: settings that are numbers, and choices."""
+"""Where a value of a sweep is on its axis of a picture, and what is written beside it: settings
+that are numbers, and choices.
+"""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +13,8 @@ _LOG_RATIO = 20.0
 """A setting whose values span more than this is drawn by ratio."""
 _CHOICES = 12
 """Stands for the value of a setting that does not apply to a child: it has none."""
-_ABSENT_AT, _LEAST_BESIDE = 0.0, 0.15
+_ABSENT_AT = 0.0
+_LEAST_BESIDE = 0.15
 """Where it is on an axis of numbers, and where these begin then."""
 
 
@@ -19,7 +22,9 @@ class Axis:
     """One vertical axis: where a value is on it, from 0 to 1, and what is written beside it."""
 
     def __init__(self, values: Sequence[Any], by_ratio: bool = True) -> None:
-        """Take the values that must have a place: numbers, which may be drawn by ratio, or else choices; `ABSENT` among either."""
+        """Take the values that must have a place: numbers, which may be drawn by ratio, or else
+        choices; `ABSENT` among either.
+        """
         self._choices: list[str] | None = None
         present = [value for value in values if value != ABSENT]
         numbers = [float(value) for value in present if _is_number(value)]
@@ -28,7 +33,8 @@ class Axis:
             self._choices = sorted({words(value) for value in values})
             self.ticks = [(self._at_choice(one), one) for one in self._choices[:_CHOICES]]
             return
-        low, high = min(numbers), max(numbers)
+        low = min(numbers)
+        high = max(numbers)
         self._log = by_ratio and low > 0 and high / low > _LOG_RATIO
         self._low, self._high = self._scaled(low), self._scaled(high)
         distinct = sorted(set(numbers))
@@ -54,17 +60,23 @@ class Axis:
 
     def _at_choice(self, choice: str) -> float:
         choices = self._choices or [choice]
-        return 0.5 if len(choices) == 1 else choices.index(choice) / (len(choices) - 1)
+        if len(choices) == 1:
+            return 0.5
+        return choices.index(choice) / (len(choices) - 1)
 
     def _scaled(self, value: float) -> float:
-        return math.log10(value) if self._log else value
+        if self._log:
+            return math.log10(value)
+        return value
 
 
 def words(value: Any) -> str:
     """Return a setting's value as it is shown, and as params.yaml has it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    return number(float(value)) if _is_number(value) else str(value)
+    if _is_number(value):
+        return number(float(value))
+    return str(value)
 
 
 def _is_number(value: Any) -> bool:
@@ -77,13 +89,12 @@ def _round_ratios(low: float, high: float) -> list[float]:
     >>> _round_ratios(0.01, 0.4)
     [0.01, 0.02, 0.05, 0.1, 0.2]
     """
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    first = math.floor(math.log10(low))
+    last = math.ceil(math.log10(high))
     found = [
         round(factor * 10.0**power, 12) for power in range(first, last + 1) for factor in (1, 2, 5)
     ]
     inside = [value for value in found if low <= value <= high]
-    return (
-        inside
-        if len(inside) <= 7
-        else [value for value in inside if math.log10(value) == round(math.log10(value))]
-    )
+    if len(inside) <= 7:
+        return inside
+    return [value for value in inside if math.log10(value) == round(math.log10(value))]

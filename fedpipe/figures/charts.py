@@ -20,7 +20,9 @@ _BINS = 20
 
 @dataclass(frozen=True)
 class Curve:
-    """Values by round: a name and points (round, value); values that are no finite numbers are left out."""
+    """Values by round: a name and points (round, value); values that are no finite numbers are left
+    out.
+    """
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -38,7 +40,8 @@ def curves(
     low, high = around([y for _, y in every], floor)
     last = max(x for x, _ in every)
     frame = Frame(0, max(last, 1), low, high)
-    parts, legend = [frame.axes("round (0: before training)", y_label, whole_x=True)], []
+    parts = [frame.axes("round (0: before training)", y_label, whole_x=True)]
+    legend = []
     for index, (name, points) in enumerate(kept):
         css = series_class(index)
         path = "M" + "L".join(f"{short(frame.x(x))} {short(frame.y(y))}" for x, y in points)
@@ -70,7 +73,9 @@ def curves(
 def histogram(
     title: str, groups: Mapping[str, Floats], x_label: str, limits: tuple[float, float] = (0, 1)
 ) -> Chart:
-    """Return how the clients' values are spread, a fraction of the clients for each group, with a line at each group's mean."""
+    """Return how the clients' values are spread, a fraction of the clients for each group, with a
+    line at each group's mean.
+    """
     shares = {}
     for name, values in groups.items():
         counts, _ = np.histogram(values, _BINS, limits)
@@ -79,7 +84,9 @@ def histogram(
         *limits, 0, max((float(one.max()) for one in shares.values()), default=0) * 1.06 or 1.0
     )
     width = (limits[1] - limits[0]) / _BINS
-    parts, legend, said = [frame.axes(x_label, "fraction of the clients")], [], []
+    parts = [frame.axes(x_label, "fraction of the clients")]
+    legend = []
+    said = []
     for index, (name, heights) in enumerate(shares.items()):
         for place, share in enumerate(heights.tolist()):
             start = limits[0] + place * width
@@ -88,7 +95,8 @@ def histogram(
                 _bar(frame, start, start + width, share, f"fill {series_class(index)}", words)
             )
     for index, (name, values) in enumerate(groups.items()):
-        mean, low = float(values.mean()), float(np.percentile(values, 10))
+        mean = float(values.mean())
+        low = float(np.percentile(values, 10))
         x = frame.x(min(max(mean, limits[0]), limits[1]))
         parts.append(
             element(
@@ -126,7 +134,8 @@ def bars(
 ) -> Chart:
     """Return a bar from each start to each end."""
     high = max(heights, default=0) * 1.06 or 1.0
-    low, right = min(starts, default=0), max(ends, default=1)
+    low = min(starts, default=0)
+    right = max(ends, default=1)
     frame = Frame(low, right if right > low else low + 1, 0, high)
     parts = [frame.axes(x_label, y_label)]
     for start, end, height in zip(starts, ends, heights, strict=True):
@@ -147,17 +156,18 @@ def bars(
 def _finite(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     kept = [(float(x), float(y)) for x, y in points if math.isfinite(y)]
     step = -(-len(kept) // _POINTS)
-    return (
-        [point for index, point in enumerate(kept) if index % step == 0 or index == len(kept) - 1]
-        if kept
-        else []
-    )
+    if kept:
+        return [
+            point for index, point in enumerate(kept) if index % step == 0 or index == len(kept) - 1
+        ]
+    return []
 
 
 def _bar(frame: Frame, start: float, end: float, height: float, css: str, said: str) -> Markup:
     if not height:
         return Markup("")
-    x, y = frame.x(start), frame.y(height)
+    x = frame.x(start)
+    y = frame.y(height)
     return element(
         "rect",
         css,

@@ -1,4 +1,6 @@
-"""Pictures of an evaluation: how accuracy is spread over clients, and whether confidence is accuracy."""
+"""Pictures of an evaluation: how accuracy is spread over clients, and whether confidence is
+accuracy.
+"""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -18,10 +20,12 @@ _BINS = 20
 
 
 def client_accuracies(groups: Mapping[str, Floats], gains: Floats | None = None) -> "Figure":
-    """Return the histogram of accuracy over clients for each group, with its 10th percentile and mean; beside it that of gains, if any.
+    """Return the histogram of accuracy over clients for each group, with its 10th percentile and
+    mean; beside it that of gains, if any.
 
     Args:
-        groups: `participating` and `held out`: float64 [clients], accuracy of each on its own test examples.
+        groups: `participating` and `held out`: float64 [clients], accuracy of each on its own test
+            examples.
         gains: float64 [clients], accuracy after personalization less that before.
     """
     figure = blank_figure(6.4 if gains is None else 10.0, 3.8)
@@ -67,7 +71,8 @@ def client_accuracies(groups: Mapping[str, Floats], gains: Floats | None = None)
 def reliability_diagram(
     start: Floats, end: Floats, predictions: Floats, confidence: Floats, accuracy: Floats
 ) -> "Figure":
-    """Return the reliability diagram (Guo et al. 2017): accuracy by confidence, the diagonal is perfect; below, where predictions are.
+    """Return the reliability diagram (Guo et al. 2017): accuracy by confidence, the diagonal is
+    perfect; below, where predictions are.
 
     Args:
         start: float64 [bins], where each bin of confidence begins.

@@ -12,12 +12,14 @@ from fedpipe.tables.texts import drawn
 
 _WRITTEN_CLASSES = 20
 _WRITTEN_LABELS = 62
-_LONGEST, _NAME_IN_TITLE = 14, 200
+_LONGEST = 14
+_NAME_IN_TITLE = 200
 _MOST_CLASSES = 256
 
 
 def confusion(title: str, counts: Confusion, all_names: Sequence[str]) -> Chart:
-    """Return the confusion matrix: row = label, column = prediction, colour = share of the row. Up to 20 classes have their counts.
+    """Return the confusion matrix: row = label, column = prediction, colour = share of the row. Up
+    to 20 classes have their counts.
 
     Of more than 256 classes the 20 that are confused most are shown; the title says so.
 
@@ -31,24 +33,23 @@ def confusion(title: str, counts: Confusion, all_names: Sequence[str]) -> Chart:
     )
     if len(shown) < counts.num_classes:
         title = f"{title}: the {len(shown)} of {counts.num_classes} classes that are confused most"
-    matrix, names = (
-        counts.among(shown),
-        [drawn(all_names[i], _NAME_IN_TITLE) for i in shown.tolist()],
-    )
-    classes, written = len(matrix), len(matrix) <= _WRITTEN_CLASSES
+    matrix = counts.among(shown)
+    names = [drawn(all_names[i], _NAME_IN_TITLE) for i in shown.tolist()]
+    classes = len(matrix)
+    written = len(matrix) <= _WRITTEN_CLASSES
     cell = 34.0 if written else max(2.0, 560.0 / classes)
     longest = max((len(name) for name in names), default=1)
     left = 40 + 7.0 * min(longest, _LONGEST) if written else 40.0
-    size, foot = (
-        cell * classes,
-        (26 + 7.0 * min(longest, _LONGEST) if longest > 3 else 40) if written else 28.0,
-    )
+    size = cell * classes
+    foot = (26 + 7.0 * min(longest, _LONGEST) if longest > 3 else 40) if written else 28.0
     shares = matrix / np.maximum(counts.examples()[shown], 1)[:, np.newaxis]
     parts = [element("rect", "board", x=left, y=4.0, width=size, height=size)]
     if written:
         for actual, guess in np.argwhere(matrix).tolist():
-            share, count = float(shares[actual, guess]), int(matrix[actual, guess])
-            x, y = left + guess * cell, 4 + actual * cell
+            share = float(shares[actual, guess])
+            count = int(matrix[actual, guess])
+            x = left + guess * cell
+            y = 4 + actual * cell
             said = (
                 f"{names[actual]} taken for {names[guess]}: {count}"
                 if actual != guess
@@ -87,11 +88,15 @@ def confusion(title: str, counts: Confusion, all_names: Sequence[str]) -> Chart:
 
 
 def label_mix(title: str, counts: npt.NDArray[np.int64], names: Sequence[str]) -> Chart:
-    """Return the share of each label (columns) at each client (rows), int64 [clients, labels]; colour is relative to the largest."""
+    """Return the share of each label (columns) at each client (rows), int64 [clients, labels];
+    colour is relative to the largest.
+    """
     rows, columns = counts.shape
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     most = float(shares.max(initial=0)) or 1.0
-    wide, high, left = 500.0 / columns, min(14.0, max(2.0, 250.0 / rows)), 30.0
+    wide = 500.0 / columns
+    high = min(14.0, max(2.0, 250.0 / rows))
+    left = 30.0
     longest = max((len(name) for name in names), default=1)
     turned = longest > 3
     size = high * rows
@@ -125,7 +130,8 @@ def label_mix(title: str, counts: npt.NDArray[np.int64], names: Sequence[str]) -
 def participation(
     title: str, done: Mapping[str, Sequence[int]], missed: Mapping[str, Sequence[int]], rounds: int
 ) -> Chart:
-    """Return a row a client: the rounds in which it reported, and those in which it was asked and did not.
+    """Return a row a client: the rounds in which it reported, and those in which it was asked and
+    did not.
 
     Args:
         title: what it shows.
@@ -134,17 +140,21 @@ def participation(
         rounds: number of rounds.
     """
     clients = list(dict.fromkeys([*done, *missed]))
-    high, left = min(14.0, max(3.0, 320.0 / max(len(clients), 1))), 30.0
-    size, wide = high * len(clients), 510.0 / max(rounds, 1)
+    high = min(14.0, max(3.0, 320.0 / max(len(clients), 1)))
+    left = 30.0
+    size = high * len(clients)
+    wide = 510.0 / max(rounds, 1)
     frame = Frame(0.5, rounds + 0.5, 0, 1, 556, size + 48, left, 4, 16, 44)
     parts = [element("rect", "board", x=left, y=4.0, width=510.0, height=size)]
     for kind, css in ((done, "s0"), (missed, "s1")):
         path = []
         for row, client in enumerate(clients):
             for first, last in _runs(kind.get(client, ())):
-                x, y = frame.x(first - 0.5), 4 + row * high
+                x = frame.x(first - 0.5)
+                y = 4 + row * high
                 path.append(
-                    f"M{short(x)} {short(y)}h{short(wide * (last - first + 1))}v{short(high * 0.9)}H{short(x)}z"
+                    f"M{short(x)} "
+                    f"{short(y)}h{short(wide * (last - first + 1))}v{short(high * 0.9)}H{short(x)}z"
                 )
         if path:
             parts.append(element("path", f"solid {css}", d="".join(path)))
@@ -192,7 +202,8 @@ def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
 
 def _beside(y: float, words: str) -> Markup:
     turned = Markup(
-        '<text class="label" text-anchor="middle" transform="translate(14 {}) rotate(-90)">{}</text>'
+        '<text class="label" text-anchor="middle" transform="translate(14 {}) '
+        'rotate(-90)">{}</text>'
     )
     return turned.format(short(y), words)
 

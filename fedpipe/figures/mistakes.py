@@ -1,4 +1,6 @@
-"""The pictures of a report's worst pairs: examples of the central test set that the model took for something else."""
+"""The pictures of a report's worst pairs: examples of the central test set that the model took for
+something else.
+"""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +15,8 @@ from fedpipe.models.confusion import Confusion
 from fedpipe.models.evaluate import Predictions
 from fedpipe.types import Examples
 
-PAIRS, EACH = 6, 6
+PAIRS = 6
+EACH = 6
 """The pairs that are confused most often, and how many pictures of each are kept."""
 
 
@@ -35,7 +38,8 @@ class Mistake:
 
 
 def choose_mistakes(found: Predictions, classes: int) -> npt.NDArray[np.int64]:
-    """Return which predictions to show: of each of the worst pairs those that the model was surest of.
+    """Return which predictions to show: of each of the worst pairs those that the model was surest
+    of.
 
     Args:
         found: the predictions, one for each example.
@@ -56,7 +60,8 @@ def choose_mistakes(found: Predictions, classes: int) -> npt.NDArray[np.int64]:
 def write_mistakes(
     path: Path, examples: Examples, found: Predictions, names: Sequence[str]
 ) -> bool:
-    """Write the pictures of the worst pairs as Parquet; return whether there are any: features may be no pictures, or all are right.
+    """Write the pictures of the worst pairs as Parquet; return whether there are any: features may
+    be no pictures, or all are right.
 
     Args:
         path: where to.
@@ -64,7 +69,8 @@ def write_mistakes(
         found: what was predicted of it.
         names: of the classes.
     """
-    shape, dtype = examples.x.shape[1:], examples.x.dtype.name
+    shape = examples.x.shape[1:]
+    dtype = examples.x.dtype.name
     chosen = (
         choose_mistakes(found, len(names))
         if is_image(shape, dtype) and len(found.rows) == len(examples)
@@ -100,7 +106,8 @@ def read_mistakes(path: Path) -> list[Mistake]:
 
     table = pq.ParquetFile(path).read(use_threads=False)
     about = json.loads((table.schema.metadata or {})[b"features"])
-    shape, dtype = tuple(map(int, about["shape"])), str(about["dtype"])
+    shape = tuple(map(int, about["shape"]))
+    dtype = str(about["dtype"])
     if not is_image(shape, dtype):
         raise ValueError(f"features of shape {shape} and dtype {dtype} are no pictures")
     return [

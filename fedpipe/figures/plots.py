@@ -1,4 +1,6 @@
-"""Pictures of a run, as matplotlib figures. Objects alone, no pyplot: nothing global, so that threads may draw at once."""
+"""Pictures of a run, as matplotlib figures. Objects alone, no pyplot: nothing global, so that
+threads may draw at once.
+"""
 
 import warnings
 from collections.abc import Sequence
@@ -30,7 +32,8 @@ def learning_curves(rows: Sequence[Row]) -> "Figure":
     """Return loss (nats per example) and accuracy (fraction), train, validation and test, by round.
 
     Args:
-        rows: one per round, with metrics by key such as `train/loss`; a round without a metric is passed over.
+        rows: one per round, with metrics by key such as `train/loss`; a round without a metric is
+            passed over.
     """
     figure = blank_figure(10.0, 3.8)
     loss, accuracy = figure.subplots(1, 2)
@@ -45,7 +48,8 @@ def learning_curves(rows: Sequence[Row]) -> "Figure":
 
 
 def confusion_matrix(confusion: Confusion, names: Sequence[str]) -> "Figure":
-    """Return the confusion matrix; colour is the fraction of the row. Up to 20 classes have their counts written in.
+    """Return the confusion matrix; colour is the fraction of the row. Up to 20 classes have their
+    counts written in.
 
     Of more than 64 classes the 40 that are confused most are shown; the title says so.
 
@@ -55,13 +59,12 @@ def confusion_matrix(confusion: Confusion, names: Sequence[str]) -> "Figure":
     """
     all_classes = confusion.num_classes
     shown = confusion.most_confused(all_classes if all_classes <= MOST_CLASSES else _SHOWN_CLASSES)
-    classes, matrix, labels = (
-        len(shown),
-        confusion.among(shown),
-        [drawn(names[i]) for i in shown.tolist()],
-    )
+    classes = len(shown)
+    matrix = confusion.among(shown)
+    labels = [drawn(names[i]) for i in shown.tolist()]
     few = classes <= _WRITTEN_CLASSES
-    cell, longest = 0.46 if few else 0.14, max(map(len, labels), default=1)
+    cell = 0.46 if few else 0.14
+    longest = max(map(len, labels), default=1)
     room = (0.08 if few else 0.05) * longest
     figure = blank_figure(
         max(3.5, 1.8 + room + cell * classes), max(3.2, 1.3 + room + cell * classes)
@@ -96,7 +99,9 @@ def confusion_matrix(confusion: Confusion, names: Sequence[str]) -> "Figure":
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure to a file, whose ending says the format; every text in it is drawn as it is, `$` and backslashes too."""
+    """Write a figure to a file, whose ending says the format; every text in it is drawn as it is,
+    `$` and backslashes too.
+    """
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):

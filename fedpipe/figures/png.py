@@ -12,7 +12,8 @@ MOST_SIDE = 256
 
 
 def is_image(shape: tuple[int, ...], dtype: str) -> bool:
-    """Return whether features of this shape and dtype are pictures small enough to show: grey or in three colours.
+    """Return whether features of this shape and dtype are pictures small enough to show: grey or in
+    three colours.
 
     >>> is_image((28, 28), "uint8"), is_image((32, 32, 3), "float32"), is_image((784,), "uint8"), is_image((80, 1), "int32")
     (True, True, False, False)
@@ -34,7 +35,8 @@ def png(pixels: npt.NDArray[np.generic]) -> bytes:
     values = pixels.squeeze(-1) if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
     if values.dtype != np.uint8:
         floats = np.nan_to_num(values.astype(np.float64))
-        low, high = float(floats.min()), float(floats.max())
+        low = float(floats.min())
+        high = float(floats.max())
         values = np.rint((floats - low) / ((high - low) or 1.0) * 255).astype(np.uint8)
     height, width = values.shape[:2]
     kind = 0 if values.ndim == 2 else 2

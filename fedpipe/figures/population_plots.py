@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 MOST_LABELS = 60
 """Labels that a heat map can show."""
 MOST_CLIENTS = 200
-"""Clients that a heat map can show; of more, as many are taken at even steps through the sorted ids."""
+"""Clients that a heat map can show; of more, as many are taken at even steps through the sorted
+ids.
+"""
 
 
 def client_sizes(figures: PopulationFigures) -> "Figure":

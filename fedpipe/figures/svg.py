@@ -1,6 +1,8 @@
-"""Pictures for the HTML report, drawn as SVG text: they follow the reader's colours, light or dark, and take milliseconds.
+"""Pictures for the HTML report, drawn as SVG text: they follow the reader's colours, light or dark,
+and take milliseconds.
 
-Colours are classes of `templates/report.css`: `s0` to `s7` for series, `heat` for shares. All text is escaped.
+Colours are classes of `templates/report.css`: `s0` to `s7` for series, `heat` for shares. All text
+is escaped.
 """
 
 import math
@@ -63,7 +65,8 @@ class Frame:
 
     def axes(self, x_label: str, y_label: str, whole_x: bool = False) -> Markup:
         """Return grid, ticks and labels."""
-        below, parts = self.height - self.bottom, []
+        below = self.height - self.bottom
+        parts = []
         for value in ticks(self.y_low, self.y_high):
             y = self.y(value)
             parts.append(
@@ -88,7 +91,8 @@ class Frame:
         )
         middle = (self.top + below) / 2
         turned = Markup(
-            '<text class="label" text-anchor="middle" transform="translate(14 {}) rotate(-90)">{}</text>'
+            '<text class="label" text-anchor="middle" transform="translate(14 {}) '
+            'rotate(-90)">{}</text>'
         )
         parts.append(turned.format(short(middle), y_label))
         return joined(parts)
@@ -152,12 +156,15 @@ def ticks(low: float, high: float, most: int = 6, whole: bool = False) -> list[f
     )
     if whole:
         step = max(1.0, step)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
     return [round(index * step, 12) + 0.0 for index in range(first, last + 1)]
 
 
 def around(values: Sequence[float], floor: float | None = None) -> tuple[float, float]:
-    """Return the limits of an axis that shows all values, with a little room; `floor` is the lower one, if given."""
+    """Return the limits of an axis that shows all values, with a little room; `floor` is the lower
+    one, if given.
+    """
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     room = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
     return (low - room if floor is None else floor), high + room
@@ -180,7 +187,9 @@ def number(value: float) -> str:
 
 def short(value: object) -> str:
     """Return a coordinate with as many digits as can be seen."""
-    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.2f}".rstrip("0").rstrip(".")
+    return str(value)
 
 
 def cells(

@@ -1,4 +1,6 @@
-"""The picture of a sweep: each child a line across the settings that were searched, to what it was judged by."""
+"""The picture of a sweep: each child a line across the settings that were searched, to what it was
+judged by.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,17 +13,20 @@ from fedpipe.tables.texts import drawn
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_INK, _FAINT, _BEST = "#333333", "#b8bec7", "#d1495b"
+_INK = "#333333"
+_FAINT = "#b8bec7"
+_BEST = "#d1495b"
 
 
 def parallel_coordinates(
     rows: Sequence[Mapping[str, Any]], keys: Sequence[str], metric: str, direction: str
 ) -> "Figure":
-    """Return the children of a sweep as lines; colour is the metric, the best is drawn thick, those without a metric dashed in grey.
+    """Return the children of a sweep as lines; colour is the metric, the best is drawn thick, those
+    without a metric dashed in grey.
 
     Args:
-        rows: one per child, with `state`, `value` (None where it is not finished) and `params` by dotted key; a setting
-            that does not apply to the child is not in them.
+        rows: one per child, with `state`, `value` (None where it is not finished) and `params` by
+            dotted key; a setting that does not apply to the child is not in them.
         keys: the searched settings, in order: an axis each; the metric is the last.
         metric: what children were judged by.
         direction: `maximize` or `minimize`.

@@ -1,4 +1,6 @@
-"""Step `export`: a recorded model in another form, which counts only once it is known to predict the same."""
+"""Step `export`: a recorded model in another form, which counts only once it is known to predict
+the same.
+"""
 
 import os
 import shutil
@@ -36,9 +38,11 @@ class Exported:
 
 
 def export(project: Project, wanted: str, form: str, out: Path) -> Exported:
-    """Write the model that `wanted` names (see `tracking.fetch.fetch_model`) to `out` in the form `savedmodel` or `tflite`.
+    """Write the model that `wanted` names (see `tracking.fetch.fetch_model`) to `out` in the form
+    `savedmodel` or `tflite`.
 
-    It is written beside `out`, read back, compared on drawn examples with the recorded model, and only then given its name.
+    It is written beside `out`, read back, compared on drawn examples with the recorded model, and
+    only then given its name.
 
     Raises:
         ConfigError: `out` is there already, or cannot be written.

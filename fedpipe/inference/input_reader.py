@@ -1,4 +1,6 @@
-"""Examples without labels from a user's own files, as a model takes them: images, tables, arrays, or what the model's own source reads."""
+"""Examples without labels from a user's own files, as a model takes them: images, tables, arrays,
+or what the model's own source reads.
+"""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from fedpipe.models.saved import InputFacts
 
 _SHARD_COLUMNS = ["client_id", "x", "y", "source_row"]
-_ARRAYS, _TABLES = (".npz",), (".parquet", ".csv")
+_ARRAYS = (".npz",)
+_TABLES = (".parquet", ".csv")
 _WHOLE_SOURCES = ("sqlite", "leaf")
 """Sources whose files hold examples in a form of their own: they are read with their labels."""
 
@@ -59,7 +62,8 @@ class Reader:
             facts: of the model.
             shape: of one example's features; None where any size is taken.
             tokens: whether the features are tokens.
-            config: the project's settings; they count where the model does not say how its training data were read.
+            config: the project's settings; they count where the model does not say how its training
+                data were read.
             invert: turn dark into light beyond what the model's own training data were.
             project: folder in which a source of the user's own is found.
             num_classes: classes that the model tells apart, to compare with shards.
@@ -69,10 +73,15 @@ class Reader:
         """
         if tokens and invert:
             raise DataError(
-                "--invert: expected a model of pixels or numbers, found one of tokens. Leave --invert away."
+                "--invert: expected a model of pixels or numbers, found one of tokens. Leave "
+                "--invert away."
             )
-        self._facts, self._shape, self._tokens, self._invert = facts, shape, tokens, invert
-        self._project, self._num_classes = project or Path.cwd(), num_classes
+        self._facts = facts
+        self._shape = shape
+        self._tokens = tokens
+        self._invert = invert
+        self._project = project or Path.cwd()
+        self._num_classes = num_classes
         dtype = facts.feature_dtype or ("int32" if tokens else "auto")
         self._config = _settings(facts, config).model_copy(
             update={"feature_dtype": dtype, "feature_shape": None}
@@ -80,7 +89,9 @@ class Reader:
 
     @property
     def _reads_whole_files(self) -> bool:
-        """Return whether the model's source reads files in a form of its own; one of the user's own that was given no path reads none."""
+        """Return whether the model's source reads files in a form of its own; one of the user's own
+        that was given no path reads none.
+        """
         return self._config.source in _WHOLE_SOURCES or (
             ":" in self._config.source and self._facts.reading.get("path", "") is not None
         )
@@ -89,7 +100,8 @@ class Reader:
         """Yield the examples of the files, in their order; of a folder of images, all images in it.
 
         Raises:
-            DataError: a file is not there, is of another kind, cannot be read, or its examples are not what the model takes.
+            DataError: a file is not there, is of another kind, cannot be read, or its examples are
+                not what the model takes.
         """
         for file in files:
             yield from self._parts(file)
@@ -98,7 +110,8 @@ class Reader:
         from fedpipe.data.sources.decode import image_suffixes, looks_like_image
         from fedpipe.data.sources.tabular import table_kind
 
-        source, suffix = self._config.source, file.suffix.lower()
+        source = self._config.source
+        suffix = file.suffix.lower()
         if not file.exists():
             raise DataError(
                 f"{file}: expected a file or a folder, found nothing. Correct the path."
@@ -117,8 +130,9 @@ class Reader:
             yield Part(file, None, self._image(file))
         else:
             raise DataError(
-                f"{file}: expected an image, a table (CSV or Parquet), an NPZ file, or a file of the model's source ({source}), found "
-                f"{suffix or 'a file without an ending'}. Convert it, or correct its name."
+                f"{file}: expected an image, a table (CSV or Parquet), an NPZ file, or a file of "
+                f"the model's source ({source}), found {suffix or 'a file without an ending'}. "
+                "Convert it, or correct its name."
             )
 
     def _folder(self, folder: Path) -> Iterator[Part]:
@@ -128,7 +142,8 @@ class Reader:
 
         if (folder / MANIFEST_NAME).is_file():
             raise DataError(
-                f"{folder}: expected a file of these shards, found their folder. Name one, such as central-00000.parquet."
+                f"{folder}: expected a file of these shards, found their folder. Name one, such "
+                "as central-00000.parquet."
             )
         if self._reads_whole_files:
             yield from self._source(folder)
@@ -140,7 +155,8 @@ class Reader:
             return
         if not images:
             raise DataError(
-                f"{folder}: expected a folder of images or of the files of a table, found neither. Name another."
+                f"{folder}: expected a folder of images or of the files of a table, found "
+                "neither. Name another."
             )
         for text in left_out:
             logger.warning("%s: left out: %s", folder, text)
@@ -162,7 +178,8 @@ class Reader:
             pixels = pixels[..., None]
         if pixels.shape != self._shape:
             raise DataError(
-                f"{file}: expected an image of {_size(self._shape)}, found {_size(pixels.shape)}. Resize or convert it."
+                f"{file}: expected an image of {_size(self._shape)}, found {_size(pixels.shape)}. "
+                "Resize or convert it."
             )
         return self._numbers(pixels[None], self._facts.inverted)
 
@@ -208,7 +225,8 @@ class Reader:
             )
         if not self._facts.columns and len(table.names) > 1:
             logger.warning(
-                "%s: the model does not say the names of its features: columns are taken in the order of the file.",
+                "%s: the model does not say the names of its features: columns are taken in the "
+                "order of the file.",
                 file,
             )
         for rows in table.rows():
@@ -243,8 +261,9 @@ class Reader:
             differing.append(f"features of {_size(sizes)}, the model's {_size(self._shape)}")
         if differing:
             raise DataError(
-                f"{file}: expected shards of the kind that the model was trained on, found others: {'; '.join(differing)}. "
-                "`fedpipe describe RUN` shows where a run's own shards are."
+                f"{file}: expected shards of the kind that the model was trained on, found "
+                f"others: {'; '.join(differing)}. `fedpipe describe RUN` shows where a run's own "
+                "shards are."
             )
 
     def _of_shard(self, file: Path, column: Any) -> npt.NDArray[Any]:
@@ -255,7 +274,8 @@ class Reader:
             len(sizes) == len(self._shape) and width != prod(sizes)
         ):
             raise DataError(
-                f"{file}: expected shards of the model's features, {_size(self._shape)}, found {column.type} a row."
+                f"{file}: expected shards of the model's features, {_size(self._shape)}, found "
+                f"{column.type} a row."
             )
         body = np.frombuffer(
             column.buffers()[1], dtype, len(column) * width, column.offset * column.type.byte_width
@@ -274,8 +294,9 @@ class Reader:
         )
         if found != str(prod(sizes)):
             raise DataError(
-                f"{file}: expected {prod(sizes)} numbers in a row, for features of {_size(self._shape)}, found {found} from row {row} on. "
-                f"Columns that are no features: {shorten(sorted(self._ignored()))}."
+                f"{file}: expected {prod(sizes)} numbers in a row, for features of "
+                f"{_size(self._shape)}, found {found} from row {row} on. Columns that are no "
+                f"features: {shorten(sorted(self._ignored()))}."
             )
         from fedpipe.data.sources.shape import shaped
 
@@ -284,7 +305,8 @@ class Reader:
     def _sequences(self, rows: Any, file: Path, row: int) -> npt.NDArray[np.int32]:
         if not isinstance(rows, list) and rows.dtype != np.int32:
             raise DataError(
-                f"{file}: expected sequences (texts or tokens), found {rows.dtype} numbers from row {row} on. Name another file."
+                f"{file}: expected sequences (texts or tokens), found {rows.dtype} numbers from "
+                f"row {row} on. Name another file."
             )
         longest = max(map(len, rows), default=1)
         x = np.zeros((len(rows), longest), np.int32)
@@ -293,29 +315,37 @@ class Reader:
         most = int(x.max(initial=0))
         if self._facts.tokens is not None and most >= self._facts.tokens:
             raise DataError(
-                f"{file}: expected tokens from 1 to {self._facts.tokens - 1}, found {most} from row {row} on."
+                f"{file}: expected tokens from 1 to {self._facts.tokens - 1}, found {most} from "
+                f"row {row} on."
             )
         return x
 
     def _numbers(self, x: npt.NDArray[Any], inverted: bool) -> npt.NDArray[Any]:
-        """Return features as the model takes them: pixels as fractions, turned over where the training data were."""
+        """Return features as the model takes them: pixels as fractions, turned over where the
+        training data were.
+        """
         if x.dtype.kind == "i":
             return x.astype(np.int32)
         values = (
             x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x.astype(np.float32)
         )
-        return np.float32(1) - values if inverted != self._invert else values
+        if inverted != self._invert:
+            return np.float32(1) - values
+        return values
 
 
 def _settings(facts: "InputFacts", project: DataConfig) -> DataConfig:
-    """Return how the model's training data were read, as far as it says; else as the project's settings say."""
+    """Return how the model's training data were read, as far as it says; else as the project's
+    settings say.
+    """
     if not facts.reading:
         return project
     try:
         settings = DataConfig.model_validate(dict(facts.reading))
     except ValidationError as err:
         logger.warning(
-            "the model's settings for reading data are not those of this version; params.yaml is used: %s",
+            "the model's settings for reading data are not those of this version; params.yaml is "
+            "used: %s",
             err.errors()[0]["msg"],
         )
         return project
@@ -345,4 +375,6 @@ def _shard_batches(file: Path) -> Iterable[Any] | None:
 
 def _size(shape: tuple[int | None, ...]) -> str:
     text = " x ".join("any" if size is None else str(size) for size in shape)
-    return f"{text} ({'grey' if len(shape) == 2 else 'colour'})" if len(shape) in (2, 3) else text
+    if len(shape) in (2, 3):
+        return f"{text} ({'grey' if len(shape) == 2 else 'colour'})"
+    return text

@@ -62,16 +62,20 @@ class Answer:
 
 
 def predict(project: Project, wanted: str, files: Sequence[Path], invert: bool = False) -> Answer:
-    """Return what the model that `wanted` names (see `tracking.fetch.fetch_model`) says of the examples in the files.
+    """Return what the model that `wanted` names (see `tracking.fetch.fetch_model`) says of the
+    examples in the files.
 
-    Of a model that predicts after each token it is what follows the last one. A model that trained on clients that are forgotten
-    answers with a warning.
+    Of a model that predicts after each token it is what follows the last one. A model that trained
+    on clients that are forgotten answers with a warning.
 
     Args:
-        project: has the store; its settings count where a model does not say how its training data were read.
+        project: has the store; its settings count where a model does not say how its training data
+            were read.
         wanted: `MODEL@ALIAS`, `MODEL/VERSION` or a run.
-        files: images, folders of images, tables (CSV, Parquet), NPZ files, files of the model's own source, shards.
-        invert: turn dark into light, for drawings of the other convention than the model's training data.
+        files: images, folders of images, tables (CSV, Parquet), NPZ files, files of the model's own
+            source, shards.
+        invert: turn dark into light, for drawings of the other convention than the model's training
+            data.
 
     Raises:
         TrackingError: there is no such model.
@@ -125,8 +129,8 @@ def warn_if_forgotten(fetched: "FetchedModel") -> None:
     clients = forgotten_of(fetched.version) if fetched.version else ()
     if fetched.version and clients:
         logger.warning(
-            "%s trained on the data of %d clients that are forgotten since. `fedpipe forget ID --retrain --model %s` trains the champion "
-            "again without them.",
+            "%s trained on the data of %d clients that are forgotten since. `fedpipe forget ID "
+            "--retrain --model %s` trains the champion again without them.",
             fetched.label,
             len(clients),
             shlex.quote(fetched.version.name),

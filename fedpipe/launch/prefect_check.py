@@ -1,4 +1,6 @@
-"""The check of Prefect for `fedpipe doctor`: the server that a run would use is started and ended, or reached."""
+"""The check of Prefect for `fedpipe doctor`: the server that a run would use is started and ended,
+or reached.
+"""
 
 import logging
 

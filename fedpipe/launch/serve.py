@@ -24,10 +24,14 @@ from flows.train import federated_training
 
 
 class EndingRunner(Runner):
-    """A runner that cancels its run when it is told to end; Prefect's own goes on until it is through."""
+    """A runner that cancels its run when it is told to end; Prefect's own goes on until it is
+    through.
+    """
 
     async def cancel_all(self) -> None:
-        """Cancel the run, if one is on; one that is through while its process still ends would be called cancelled by Prefect."""
+        """Cancel the run, if one is on; one that is through while its process still ends would be
+        called cancelled by Prefect.
+        """
         states = FlowRunFilterState(
             type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING])
         )
@@ -47,17 +51,18 @@ class EndingRunner(Runner):
 
 
 def serve_deployments() -> None:
-    """Register the deployment `served` and run what is started of it, one run at a time, until SIGINT or SIGTERM.
+    """Register the deployment `served` and run what is started of it, one run at a time, until
+    SIGINT or SIGTERM.
 
     Raises:
-        EnvironmentProblem: no Prefect server is configured (a temporary one would end with this process, and no page shows
-            it), or the configured one does not answer.
+        EnvironmentProblem: no Prefect server is configured (a temporary one would end with this
+            process, and no page shows it), or the configured one does not answer.
     """
     url = PREFECT_API_URL.value()
     if not url:
         raise EnvironmentProblem(
-            "serve: expected a Prefect server, but PREFECT_API_URL is not set. Start one with `uv run prefect server start` and set "
-            "PREFECT_API_URL=http://127.0.0.1:4200/api."
+            "serve: expected a Prefect server, but PREFECT_API_URL is not set. Start one with `uv "
+            "run prefect server start` and set PREFECT_API_URL=http://127.0.0.1:4200/api."
         )
     require_server(url)
     warn_of_open_ports()
@@ -65,14 +70,16 @@ def serve_deployments() -> None:
         "1"  # in the runs' processes no file of the project is imported in the place of a module
     )
     runner = EndingRunner(name="served", limit=1)
-    # Simple: Prefect would otherwise store the address of the git remote, with the token that it may hold.
+    # Simple: Prefect would otherwise store the address of the git remote, with the token that it
+    # may hold.
     simple: Any = "prefect:simple"
     deployment: Any = federated_training.to_deployment(
         "served", tags=["fedpipe"], version_type=simple
     )
     runner.add_deployment(deployment)
     print(
-        "Serving federated-training/served. Start a run: uv run prefect deployment run federated-training/served",
+        "Serving federated-training/served. Start a run: uv run prefect deployment run "
+        "federated-training/served",
         flush=True,
     )
     signal.signal(signal.SIGINT, runner.handle_sigterm)

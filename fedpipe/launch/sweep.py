@@ -1,6 +1,8 @@
-"""Runs a sweep in this process: as a Prefect flow run where a server is configured, which then shows it; else without one.
+"""Runs a sweep in this process: as a Prefect flow run where a server is configured, which then
+shows it; else without one.
 
-A sweep has no temporary server of its own, as `fedpipe run` has: nobody would see its pages, and its children are no flow runs.
+A sweep has no temporary server of its own, as `fedpipe run` has: nobody would see its pages, and
+its children are no flow runs.
 """
 
 import os
@@ -24,10 +26,11 @@ def launch_sweep(
     dask: str | None = None,
     **options: Unpack[SweepOptions],
 ) -> dict[str, Any]:
-    """Run a sweep and return its summary; the arguments and errors are those of `fedpipe.sweep.sweep.run_sweep`.
+    """Run a sweep and return its summary; the arguments and errors are those of
+    `fedpipe.sweep.sweep.run_sweep`.
 
-    `dask` is the address of a Dask scheduler that children run on, or `local`; Prefect's task runner brings them there, so it needs a
-    server, and children there are not pruned.
+    `dask` is the address of a Dask scheduler that children run on, or `local`; Prefect's task
+    runner brings them there, so it needs a server, and children there are not pruned.
     """
     watch_outlets()
     os.chdir(project.root)
@@ -48,17 +51,16 @@ def launch_sweep(
         prefect_api(project.private / "prefect-server.log", project.private / PREFECT_HOME),
         ExitStack() as stack,
     ):
-        run, flow = SweepFlow(), federated_sweep
+        run = SweepFlow()
+        flow = federated_sweep
         if dask is not None:
             from fedpipe.orchestration.dask_pool import DaskPool, cluster
 
             sweep, *_ = load(project, path, overrides)
             asked = (sweep.cores_per_child, sweep.memory_per_child_mb, sweep.max_parallel)
             runner, most = stack.enter_context(cluster(dask, *asked))
-            run.pool, flow = (
-                DaskPool(project, most, sweep.cores_per_child),
-                flow.with_options(task_runner=runner),
-            )
+            run.pool = DaskPool(project, most, sweep.cores_per_child)
+            flow = flow.with_options(task_runner=runner)
         with watching(run, options.get("watcher")), ending_when_cancelled(run):
             return flow(
                 str(path), list(overrides), options.get("resume", False), str(out) if out else None
@@ -68,10 +70,12 @@ def launch_sweep(
 def _check_dask(path: Path, server: bool) -> None:
     if not server:
         raise EnvironmentProblem(
-            "--dask: expected a Prefect server, whose task runner brings children to the cluster, but PREFECT_API_URL is not set. Start "
-            "one with `uv run prefect server start` and set PREFECT_API_URL=http://127.0.0.1:4200/api."
+            "--dask: expected a Prefect server, whose task runner brings children to the cluster, "
+            "but PREFECT_API_URL is not set. Start one with `uv run prefect server start` and set "
+            "PREFECT_API_URL=http://127.0.0.1:4200/api."
         )
     if load_sweep(path).pruning is not None:
         raise ConfigError(
-            f"{path.name}: pruning is set but children on a Dask cluster are not pruned. Leave pruning out, or run it without --dask."
+            f"{path.name}: pruning is set but children on a Dask cluster are not pruned. Leave "
+            "pruning out, or run it without --dask."
         )

@@ -1,6 +1,7 @@
 """Runs the training flow in this process with everything that can overlap overlapped.
 
-The TFF worker and Prefect's temporary server are processes of their own: they boot while this one imports TensorFlow.
+The TFF worker and Prefect's temporary server are processes of their own: they boot while this one
+imports TensorFlow.
 """
 
 import json
@@ -66,15 +67,18 @@ def launch(
         name: name of the run.
         sinks: take each round's report.
         timings: counts where the seconds go.
-        flow: a flow of the user's own that takes params file, overrides and name, and calls `federated_training` with them.
+        flow: a flow of the user's own that takes params file, overrides and name, and calls
+            `federated_training` with them.
         resumed: the run to go on with; `params` are then its own.
-        retrain_of: the registered version, `NAME/VERSION`, that this run replaces; part of its lineage.
-        caller_tells: the caller prints the summary and notes it with `mark_told`; until then `fedpipe resume` would print it.
+        retrain_of: the registered version, `NAME/VERSION`, that this run replaces; part of its
+            lineage.
+        caller_tells: the caller prints the summary and notes it with `mark_told`; until then
+            `fedpipe resume` would print it.
         begun: is told of the run once it has a folder, from which it can be resumed.
 
     Raises:
-        FedpipeError: bad data or settings, before anything is started; bad code of the user's own, before the flow; or what a step
-            raised.
+        FedpipeError: bad data or settings, before anything is started; bad code of the user's own,
+            before the flow; or what a step raised.
     """
     watch_outlets()
     raise_open_files_limit()
@@ -115,10 +119,12 @@ def _run_flow(
     flow: Callable[[str, list[str], str], dict[str, Any]] | None,
 ) -> dict[str, Any]:
     """Start the worker and Prefect's server, import TensorFlow beside them, and run the flow."""
-    run_name, run_dir = run.name, run.folder
+    run_name = run.name
+    run_dir = run.folder
     with early_runtime(config.runtime, run_dir / "worker.log"):
         with timings.phase("import prefect"):
-            import prefect.settings  # noqa: F401 - the next line needs it; imported here to be counted
+            # the next line needs it; imported here to be counted
+            import prefect.settings  # noqa: F401
 
             from fedpipe.orchestration.open_ports import warn_of_open_ports
             from fedpipe.orchestration.server import prefect_api

@@ -1,4 +1,6 @@
-"""Step `forget`: a new version of the shards without some clients, and a tag for the models that saw them."""
+"""Step `forget`: a new version of the shards without some clients, and a tag for the models that
+saw them.
+"""
 
 import logging
 import shutil
@@ -35,10 +37,13 @@ class Forgotten:
         md5_before, md5_after: DVC's md5 of the shards.
         title: whose data these are, for example `run brave-fox (csv table.csv)`.
         path: folder of the new shards.
-        in_dvc: whether DVC's stage `prepare` made a new version of `data/shards`: these are the data, or they hold the same clients.
+        in_dvc: whether DVC's stage `prepare` made a new version of `data/shards`: these are the
+            data, or they hold the same clients.
         removed: folders in `.fedpipe/shards` that were removed, as they held the clients' examples.
-        versions_marked: registered model versions that had trained on their data, and are tagged so.
-        champions: versions that are still champion though they trained on clients that are forgotten, now or before.
+        versions_marked: registered model versions that had trained on their data, and are tagged
+            so.
+        champions: versions that are still champion though they trained on clients that are
+            forgotten, now or before.
     """
 
     client_ids: tuple[str, ...]
@@ -62,21 +67,23 @@ def forget(
     reason: str | None = None,
     wanted: str | None = None,
 ) -> Forgotten:
-    """Add the clients to `forgotten.json`, make the shards of a run's data without them, tag the models that saw them.
+    """Add the clients to `forgotten.json`, make the shards of a run's data without them, tag the
+    models that saw them.
 
-    Shards of `params.yaml` are made by DVC's stage `prepare`, those of overridden `data` settings in `.fedpipe/shards`, where the older
-    versions that hold the clients are removed.
+    Shards of `params.yaml` are made by DVC's stage `prepare`, those of overridden `data` settings
+    in `.fedpipe/shards`, where the older versions that hold the clients are removed.
 
     Args:
         project: the project.
         client_ids: who is to be forgotten.
         reason: why, for the tags; None leaves those of an earlier call.
-        wanted: a run, `MODEL@ALIAS` or `MODEL/VERSION`, whose data these are; None: the newest run's (see `run_data.data_of`).
+        wanted: a run, `MODEL@ALIAS` or `MODEL/VERSION`, whose data these are; None: the newest
+            run's (see `run_data.data_of`).
 
     Raises:
         DataError: an id is not in the shards, or they cannot be made; then the list is as it was.
-        TrackingError: there is no such run; or the shards are new, but the models could not be tagged: forgetting the same clients again
-            does it.
+        TrackingError: there is no such run; or the shards are new, but the models could not be
+            tagged: forgetting the same clients again does it.
     """
     from fedpipe.data.digest import dvc_md5
     from fedpipe.data.forgotten import FORGOTTEN_NAME, forgotten_json, read_forgotten
@@ -97,8 +104,9 @@ def forget(
         ]
         if unknown:
             raise DataError(
-                f"forget: expected ids of clients in the data of {about.title}, found no {shorten(unknown)}. `fedpipe describe --json` "
-                "lists them; --run names another run, whose data they are in."
+                f"forget: expected ids of clients in the data of {about.title}, found no "
+                f"{shorten(unknown)}. `fedpipe describe --json` lists them; --run names another "
+                "run, whose data they are in."
             )
         positions = [
             position
@@ -106,10 +114,8 @@ def forget(
             if (position := population.index.position(one)) is not None
         ]
         examples = sum(int(population.index.counts(split)[positions].sum()) for split in SPLITS)
-        md5_before, old = (
-            dvc_md5(shards),
-            {file.name: file.sha256 for file in population.manifest.files},
-        )
+        md5_before = dvc_md5(shards)
+        old = {file.name: file.sha256 for file in population.manifest.files}
         list_before = path.read_text(encoding="utf-8") if path.exists() else None
         write_atomic(path, forgotten_json(before | set(client_ids)))
         key = population_of(about, population.manifest)
@@ -131,7 +137,8 @@ def forget(
         champions = tuple(forgotten_champions(project))
     except TrackingError as err:
         raise TrackingError(
-            f"{err} The shards are without them already; forget the same clients again to tag the models."
+            f"{err} The shards are without them already; forget the same clients again to tag the "
+            "models."
         ) from err
     return Forgotten(
         tuple(sorted(set(client_ids))),
@@ -151,12 +158,14 @@ def forget(
 
 
 def _forget_in_stage(project: Project, client_ids: set[str], key: str) -> bool:
-    """Bring `data/shards` up to date if they hold one of these clients beside the shards of a run's own settings; return whether.
+    """Bring `data/shards` up to date if they hold one of these clients beside the shards of a run's
+    own settings; return whether.
 
     Args:
         project: the project, with the ids in its list.
         client_ids: who is forgotten.
-        key: who the clients are (`chain.population_key`); the same ids in other data are left for the next `prepare`.
+        key: who the clients are (`chain.population_key`); the same ids in other data are left for
+            the next `prepare`.
     """
     from fedpipe.data.manifest import MANIFEST_NAME
     from fedpipe.data.population import Population
@@ -172,7 +181,9 @@ def _forget_in_stage(project: Project, client_ids: set[str], key: str) -> bool:
 
 
 def _remove_older(project: Project, client_ids: set[str], after: "Population") -> tuple[str, ...]:
-    """Remove the shards of the same source in `.fedpipe/shards` that hold one of the clients; no later run would use them."""
+    """Remove the shards of the same source in `.fedpipe/shards` that hold one of the clients; no
+    later run would use them.
+    """
     from fedpipe.data.digest import dvc_md5
     from fedpipe.data.population import Population
 
@@ -192,7 +203,8 @@ def _remove_older(project: Project, client_ids: set[str], after: "Population") -
             continue
         if in_use and dvc_md5(folder) in in_use:
             logger.warning(
-                "%s holds the clients' examples and is in use by a run. Remove it when the run is finished.",
+                "%s holds the clients' examples and is in use by a run. Remove it when the run is "
+                "finished.",
                 folder,
             )
             continue

@@ -1,4 +1,6 @@
-"""A commit in a folder of its own, as a project that can run: a temporary git work tree that reads this project's DVC remotes and cache."""
+"""A commit in a folder of its own, as a project that can run: a temporary git work tree that reads
+this project's DVC remotes and cache.
+"""
 
 import os
 import tempfile
@@ -16,7 +18,8 @@ _GIT_SECONDS = 300
 
 @contextmanager
 def worktree_of(project: Project, commit: str, patch: Path | None) -> Iterator[Project]:
-    """Give the project as it was at `commit`, with `patch` laid over it; it is removed with the block.
+    """Give the project as it was at `commit`, with `patch` laid over it; it is removed with the
+    block.
 
     Raises:
         ConfigError: the clone does not have the commit, or the patch does not fit it.
@@ -28,7 +31,8 @@ def worktree_of(project: Project, commit: str, patch: Path | None) -> Iterator[P
         _git(root, "cat-file", "-e", f"{commit}^{{commit}}")
     except EnvironmentProblem as err:
         raise ConfigError(
-            f"{root}: expected the run's commit {commit} in this clone, found it is not there. Run `git fetch --all`."
+            f"{root}: expected the run's commit {commit} in this clone, found it is not there. "
+            "Run `git fetch --all`."
         ) from err
     with tempfile.TemporaryDirectory(prefix="fedpipe-reproduce-") as name:
         tree = Path(name).resolve() / "tree"
@@ -49,7 +53,8 @@ def worktree_of(project: Project, commit: str, patch: Path | None) -> Iterator[P
                     _git(tree, "apply", "--binary", "--whitespace=nowarn", str(patch))
                 except EnvironmentProblem as err:
                     raise ConfigError(
-                        f"{patch.name}: expected the run's changes to fit its commit {commit}, found they do not: {err}"
+                        f"{patch.name}: expected the run's changes to fit its commit {commit}, "
+                        f"found they do not: {err}"
                     ) from err
             there = Project(tree / inside)
             _share_dvc(project, there)
@@ -59,7 +64,9 @@ def worktree_of(project: Project, commit: str, patch: Path | None) -> Iterator[P
 
 
 def _share_dvc(project: Project, there: Project) -> None:
-    """Give the work tree this project's remotes, credentials and cache, whatever file they stand in; relative paths become absolute."""
+    """Give the work tree this project's remotes, credentials and cache, whatever file they stand
+    in; relative paths become absolute.
+    """
     folder = project.root / ".dvc"
     if not (there.root / ".dvc").is_dir():
         return

@@ -1,4 +1,6 @@
-"""What several released models cost their clients together: composition over the runs of a population."""
+"""What several released models cost their clients together: composition over the runs of a
+population.
+"""
 
 import json
 import math
@@ -24,12 +26,15 @@ class PrivacyTotal:
     """The cost of all registered versions and finished runs of a population.
 
     Attributes:
-        epsilon: of the private runs together, for `delta`, as if all their weights were released; None is infinite.
+        epsilon: of the private runs together, for `delta`, as if all their weights were released;
+            None is infinite.
         delta: the delta that epsilon is for.
         neighbours: how the populations that epsilon compares differ.
         private_runs: number of finished private runs, and planned ones.
-        open_versions: registered versions of the population that no epsilon covers, as `NAME/VERSION`.
-        open_runs: number of finished runs without privacy, or with `privacy.repeatable`; not in epsilon unless registered.
+        open_versions: registered versions of the population that no epsilon covers, as
+            `NAME/VERSION`.
+        open_runs: number of finished runs without privacy, or with `privacy.repeatable`; not in
+            epsilon unless registered.
     """
 
     epsilon: float | None
@@ -47,7 +52,10 @@ class PrivacyTotal:
         """Return the total in words."""
         if self.open_versions:
             names = ", ".join(self.open_versions[:_NAMED])
-            return f"the clients are not protected at all: {names} of them were registered without privacy"
+            return (
+                f"the clients are not protected at all: {names} of them were registered without "
+                "privacy"
+            )
         value = "infinite" if self.epsilon is None else f"{self.epsilon:.4g}"
         text = (
             f"{self.private_runs} private runs on these clients cost epsilon {value} together "
@@ -59,7 +67,8 @@ class PrivacyTotal:
 
 
 def released_of(tags: Mapping[str, str]) -> "list[tuple[Mechanism, int]] | None":
-    """Return what a run's tags say that it released; None if nothing covers it: it has no noise, or noise from its seed.
+    """Return what a run's tags say that it released; None if nothing covers it: it has no noise, or
+    noise from its seed.
 
     Raises:
         TrackingError: the tag is not what fedpipe writes.
@@ -79,7 +88,8 @@ def released_of(tags: Mapping[str, str]) -> "list[tuple[Mechanism, int]] | None"
         ]
     except (ValueError, KeyError, TypeError) as err:
         raise TrackingError(
-            f"the tag {RELEASED_TAG} holds {text[:100]!r}, which is not what fedpipe writes. Set it as it was."
+            f"the tag {RELEASED_TAG} holds {text[:100]!r}, which is not what fedpipe writes. Set "
+            "it as it was."
         ) from err
 
 
@@ -92,7 +102,8 @@ def privacy_total(
 ) -> PrivacyTotal:
     """Return what the registered versions and finished runs of a population cost together.
 
-    Runs that were deleted in MLflow count, since their models may be elsewhere; runs that the store does not have any more cannot.
+    Runs that were deleted in MLflow count, since their models may be elsewhere; runs that the store
+    does not have any more cannot.
 
     Args:
         store: the MLflow store.
@@ -154,9 +165,11 @@ def _joined(parts: "Sequence[tuple[Mechanism, int]]") -> "list[tuple[Mechanism, 
 
 
 def total_with_run(store: "Store", run: "Run") -> PrivacyTotal:
-    """Return what a private run and the other finished private runs on its clients cost together, for the run's own delta.
+    """Return what a private run and the other finished private runs on its clients cost together,
+    for the run's own delta.
 
-    The run itself counts even if it is not finished: it is registered, and its report is written, shortly before its end.
+    The run itself counts even if it is not finished: it is registered, and its report is written,
+    shortly before its end.
 
     Args:
         store: the MLflow store.

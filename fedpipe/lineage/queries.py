@@ -16,15 +16,18 @@ if TYPE_CHECKING:
     from fedpipe.tracking.store import Store
 
 INDEX_NAME = "lineage.sqlite"
-FORGOTTEN_TAG, REASON_TAG = "fedpipe.forgotten_clients", "fedpipe.forgotten_reason"
+FORGOTTEN_TAG = "fedpipe.forgotten_clients"
+REASON_TAG = "fedpipe.forgotten_reason"
 NO_REASON = "asked to be forgotten"
 
 
 def run_lineage(project: Project, wanted: str) -> dict[str, Any]:
-    """Return the chain of the run that `wanted` names (see `tracking.lookup.find_run`), with its model versions; JSON-able.
+    """Return the chain of the run that `wanted` names (see `tracking.lookup.find_run`), with its
+    model versions; JSON-able.
 
-    Where `wanted` names a registered model, `weights_sha256`, `round` and `figures` are those of that version, which need not be those of
-    the run's last round; else they are those of the last round.
+    Where `wanted` names a registered model, `weights_sha256`, `round` and `figures` are those of
+    that version, which need not be those of the run's last round; else they are those of the last
+    round.
 
     Raises:
         TrackingError: the store cannot be read, or has no such run.
@@ -54,11 +57,14 @@ def run_lineage(project: Project, wanted: str) -> dict[str, Any]:
 
 
 def chain_of_run(store: "Store", run: "Run") -> dict[str, Any]:
-    """Return the chain of a run, with its model versions; JSON-able. Raises TrackingError if the store does not answer."""
+    """Return the chain of a run, with its model versions; JSON-able. Raises TrackingError if the
+    store does not answer.
+    """
     from fedpipe.tracking.lookup import model_versions
     from fedpipe.tracking.store import run_url
 
-    info, tags = run.info, run.data.tags
+    info = run.info
+    tags = run.data.tags
     versions = [one for one in model_versions(store) if one.run_id == info.run_id]
     return {
         **chain_of_tags(tags),
@@ -108,12 +114,14 @@ def client_lineage(
 ) -> dict[str, Any]:
     """Return the runs and the registered model versions that trained on a client's data; JSON-able.
 
-    `here` says of a run whether its clients are those that are asked about: the same id in other data may be someone else.
+    `here` says of a run whether its clients are those that are asked about: the same id in other
+    data may be someone else.
 
     Args:
         project: where.
         client_id: the client.
-        wanted: a run or model in whose data the client is; None: the newest run's (see `run_data.data_of`).
+        wanted: a run or model in whose data the client is; None: the newest run's (see
+            `run_data.data_of`).
         population: key of these clients, where it is known already.
 
     Raises:
@@ -150,12 +158,14 @@ def client_lineage(
 def mark_versions(
     project: Project, client_ids: Sequence[str], reason: str | None, population: str | None = None
 ) -> list[str]:
-    """Tag every registered model version that trained on the data of these clients; return them as `NAME/VERSION`.
+    """Tag every registered model version that trained on the data of these clients; return them as
+    `NAME/VERSION`.
 
-    The tag `fedpipe.forgotten_clients` is a JSON list, to which later calls add; `fedpipe.forgotten_reason` is the last reason
-    that was given: None leaves an earlier one. `population` is the key of who the clients are, that of the newest run's data with None;
-    of clients with the same ids in other data nothing is said. A project without runs has
-    nothing to tag.
+    The tag `fedpipe.forgotten_clients` is a JSON list, to which later calls add;
+    `fedpipe.forgotten_reason` is the last reason that was given: None leaves an earlier one.
+    `population` is the key of who the clients are, that of the newest run's data with None; of
+    clients with the same ids in other data nothing is said. A project without runs has nothing to
+    tag.
 
     Raises:
         TrackingError: the store cannot be read or written.
@@ -188,7 +198,8 @@ def mark_versions(
 
 
 def forgotten_champions(project: Project) -> list[str]:
-    """Return the versions, as `NAME/VERSION`, that are champion and trained on clients that are forgotten since.
+    """Return the versions, as `NAME/VERSION`, that are champion and trained on clients that are
+    forgotten since.
 
     Raises:
         TrackingError: the store cannot be read.
@@ -208,7 +219,9 @@ def forgotten_champions(project: Project) -> list[str]:
 
 
 def _population(project: Project, wanted: str | None) -> tuple[str, str | None]:
-    """Return whose data they are, and the key of their clients, None where there are no data yet."""
+    """Return whose data they are, and the key of their clients, None where there are no data
+    yet.
+    """
     from fedpipe.data.manifest import read_manifest
 
     data = data_of(project, wanted, of_runs=True)

@@ -1,6 +1,8 @@
-"""Step `reproduce`: runs a recorded run again, from its commit, its data and its settings, and compares the weights of every round.
+"""Step `reproduce`: runs a recorded run again, from its commit, its data and its settings, and
+compares the weights of every round.
 
-What it needs is a clone of the project, the MLflow store, and the DVC remote or whatever the data can be prepared from again.
+What it needs is a clone of the project, the MLflow store, and the DVC remote or whatever the data
+can be prepared from again.
 """
 
 import json
@@ -30,8 +32,9 @@ from fedpipe.system.git import repository_environment
 _COMPARED = ("version.", "host.", "algorithm.groups", "algorithm.aggregator", "algorithm.data")
 _END_SECONDS = 30
 _FRESH_NOISE = (
-    "the noise of a private run is drawn from a secret key and cannot be drawn again: compared are the data, settings, cohorts, "
-    "initial weights and each round's failed clients and examples, not the weights after round 0"
+    "the noise of a private run is drawn from a secret key and cannot be drawn again: compared "
+    "are the data, settings, cohorts, initial weights and each round's failed clients and "
+    "examples, not the weights after round 0"
 )
 
 
@@ -65,7 +68,8 @@ class Reproduction:
 
 
 def reproduce(project: Project, wanted: str, say: Callable[[str], None]) -> Reproduction:
-    """Run the run that `wanted` names (see `tracking.lookup.find_run`) again and compare; nothing of it is kept.
+    """Run the run that `wanted` names (see `tracking.lookup.find_run`) again and compare; nothing
+    of it is kept.
 
     Args:
         project: a clone that has the run's commit.
@@ -74,7 +78,8 @@ def reproduce(project: Project, wanted: str, say: Callable[[str], None]) -> Repr
 
     Raises:
         TrackingError: the store cannot be read, or has no such run.
-        ConfigError: the run did not finish, has no commit or no settings, or this clone does not have the commit.
+        ConfigError: the run did not finish, has no commit or no settings, or this clone does not
+            have the commit.
         DataError: its data cannot be had: neither pulled nor prepared again, or they are others.
         RoundError: the run failed; the message ends in what it said.
     """
@@ -85,7 +90,8 @@ def reproduce(project: Project, wanted: str, say: Callable[[str], None]) -> Repr
     start = time.perf_counter()
     store = read_store(project.root)
     run = find_run(store, wanted)
-    tags, run_id = run.data.tags, run.info.run_id
+    tags = run.data.tags
+    run_id = run.info.run_id
     commit = tags.get("git.commit", "none")
     _refuse(run_id, run.info.status, commit)
     with tempfile.TemporaryDirectory(prefix="fedpipe-reproduce-") as name:
@@ -97,13 +103,14 @@ def reproduce(project: Project, wanted: str, say: Callable[[str], None]) -> Repr
         missing = [part for part, path in needed.items() if path is None]
         if missing:
             raise ConfigError(
-                f"run {run_id}: expected {', '.join(missing)} among its artifacts, found none: it is no training (a sweep's "
-                "children are), or an older fedpipe made it."
+                f"run {run_id}: expected {', '.join(missing)} among its artifacts, found none: it "
+                "is no training (a sweep's children are), or an older fedpipe made it."
             )
         patch = read_artifact(store, run, f"{LINEAGE}/{PATCH_NAME}", kept)
         notes = _notes(project, tags, commit, patch)
         say(
-            f"commit {commit[:12]}{' and the changes that the run had' if patch else ''}, in a work tree of its own"
+            f"commit {commit[:12]}{' and the changes that the run had' if patch else ''}, in a "
+            "work tree of its own"
         )
         with worktree_of(project, commit, patch) as there:
             how, verified = _bring_data(there, tags["dvc.data_md5"], say)
@@ -119,11 +126,13 @@ def reproduce(project: Project, wanted: str, say: Callable[[str], None]) -> Repr
             )
             if summary["data_md5"] != tags["dvc.data_md5"]:
                 raise DataError(
-                    f"run {run_id}: expected data with md5 {tags['dvc.data_md5']}, found {summary['data_md5']} ({how}). "
-                    "Bring the source as it was, or add the DVC remote that has the data (`dvc remote list`)."
+                    f"run {run_id}: expected data with md5 {tags['dvc.data_md5']}, found "
+                    f"{summary['data_md5']} ({how}). Bring the source as it was, or add the DVC "
+                    "remote that has the data (`dvc remote list`)."
                 )
             folder = Path(summary["run_dir"])
-            recorded, found = _lines(needed[WEIGHTS_NAME]), _lines(folder / LINEAGE / WEIGHTS_NAME)
+            recorded = _lines(needed[WEIGHTS_NAME])
+            found = _lines(folder / LINEAGE / WEIGHTS_NAME)
             secret = tags.get("privacy.mechanism", "none") != "none" and "privacy.released" in tags
             now = json.loads((folder / LINEAGE / ORIGIN_NAME).read_text(encoding="utf-8"))
             if secret:
@@ -152,11 +161,13 @@ def reproduce(project: Project, wanted: str, say: Callable[[str], None]) -> Repr
 def _refuse(run_id: str, status: str, commit: str) -> None:
     if status != "FINISHED":
         raise ConfigError(
-            f"run {run_id}: expected a run that finished, found it {status}. Bring it to its end (`fedpipe resume`)."
+            f"run {run_id}: expected a run that finished, found it {status}. Bring it to its end "
+            "(`fedpipe resume`)."
         )
     if commit == "none":
         raise ConfigError(
-            f"run {run_id}: expected a run with a git commit, found it was made without one, and cannot be repeated."
+            f"run {run_id}: expected a run with a git commit, found it was made without one, and "
+            "cannot be repeated."
         )
 
 
@@ -164,19 +175,22 @@ def _notes(project: Project, tags: Mapping[str, str], commit: str, patch: Path |
     notes = []
     if tags.get("git.dirty") == "true" and patch is None:
         notes.append(
-            f"the run had uncommitted changes that are not kept ({tags.get('git.patch', 'names of secrets, or an older fedpipe')})"
+            "the run had uncommitted changes that are not kept "
+            f"({tags.get('git.patch', 'names of secrets, or an older fedpipe')})"
         )
     lock = file_at(project, commit, "uv.lock")
     here = project.root / "uv.lock"
     if lock is not None and here.exists() and here.read_bytes() != lock:
         notes.append(
-            "uv.lock was another at the run's commit; the code of the run was run with the packages installed here"
+            "uv.lock was another at the run's commit; the code of the run was run with the "
+            "packages installed here"
         )
     return notes
 
 
 def _same_groups(tags: Mapping[str, str], params: Path) -> list[str]:
-    """Return the number of groups as a setting: it belongs to the result, and follows the machine's cores where it is not set.
+    """Return the number of groups as a setting: it belongs to the result, and follows the machine's
+    cores where it is not set.
 
     The machines of a run that was spread over some do not belong to it: it is repeated on this one.
     """
@@ -195,7 +209,9 @@ def _same_groups(tags: Mapping[str, str], params: Path) -> list[str]:
 
 
 def _bring_data(there: Project, md5: str, say: Callable[[str], None]) -> tuple[str, bool]:
-    """Have the shards pulled where `dvc.lock` names them; return how the data are had, and whether they are there already."""
+    """Have the shards pulled where `dvc.lock` names them; return how the data are had, and whether
+    they are there already.
+    """
     from fedpipe.data.digest import dvc_md5
 
     if dvc.locked_md5(there.root, "prepare", "data/shards") != md5:
@@ -218,7 +234,9 @@ def _bring_data(there: Project, md5: str, say: Callable[[str], None]) -> tuple[s
 def _run(
     there: Project, scratch: Path, params: Path, name: str, options: list[str], verified: bool
 ) -> dict[str, Any]:
-    """Return the summary of `fedpipe run` by the work tree's own code, in a store that is thrown away."""
+    """Return the summary of `fedpipe run` by the work tree's own code, in a store that is thrown
+    away.
+    """
     path = os.pathsep.join(
         [str(_code_of(there, scratch)), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
@@ -234,7 +252,8 @@ def _run(
         environment.pop(variable, None)
     if verified:
         environment["DVC_STAGE"] = (
-            "reproduce"  # the shards are verified and DVC is not asked: what they were made from may not be here
+            # the shards are verified and DVC is not asked: what they were made from may not be here
+            "reproduce"
         )
     command = [
         sys.executable,
@@ -249,7 +268,8 @@ def _run(
         f"reproduce-{name}",
         *options,
     ]
-    out, err = scratch / "stdout", scratch / "stderr"
+    out = scratch / "stdout"
+    err = scratch / "stderr"
     with out.open("w") as stdout, err.open("w") as stderr:
         process = subprocess.Popen(
             command,
@@ -281,7 +301,9 @@ def _run(
 
 
 def _code_of(there: Project, scratch: Path) -> Path:
-    """Return a folder with links to the packages of fedpipe that the work tree has: on Python's path, without the user's other files."""
+    """Return a folder with links to the packages of fedpipe that the work tree has: on Python's
+    path, without the user's other files.
+    """
     folder = scratch / "code"
     folder.mkdir()
     for package in ("fedpipe", "flows"):
@@ -328,7 +350,9 @@ def _but_for_the_noise(
     recorded: list[dict[str, Any]],
     found: list[dict[str, Any]],
 ) -> Difference:
-    """Return the first difference of two private runs that is not noise: another plan counts as round 0."""
+    """Return the first difference of two private runs that is not noise: another plan counts as
+    round 0.
+    """
     if tags.get("fedpipe.plan_sha256") != now.get("fedpipe.plan_sha256"):
         return Difference(0, ("the cohort plan",))
     again = {int(line["round"]): line for line in found}

@@ -1,4 +1,6 @@
-"""Compares what two runs kept of each round's weights: the first round and tensor that differ, and by how much."""
+"""Compares what two runs kept of each round's weights: the first round and tensor that differ, and
+by how much.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +20,8 @@ class Difference:
     Attributes:
         round_num: the first round whose weights differ; None of all the rest where nothing does.
         tensors: names of the tensors that differ there.
-        max_abs: the largest absolute difference of a weight in them, None where neither that round's weights nor later ones are kept.
+        max_abs: the largest absolute difference of a weight in them, None where neither that
+            round's weights nor later ones are kept.
         at_round: the round that it was measured at, the first kept one from `round_num` on.
         at_tensor: the tensor that it is in.
     """
@@ -33,7 +36,10 @@ class Difference:
         """Return it as a sentence's part."""
         if self.round_num is None:
             return IDENTICAL
-        text = f"round {self.round_num} is the first to differ, in {', '.join(self.tensors) or 'all: it was not run'}"
+        text = (
+            f"round {self.round_num} is the first to differ, in "
+            f"{', '.join(self.tensors) or 'all: it was not run'}"
+        )
         if self.max_abs is None:
             return f"{text}; by how much is not known: no later round's weights are kept"
         return (

@@ -1,7 +1,9 @@
-"""Removes what runs leave on disk and nobody needs: a plan first, which says of each run why it goes or stays, then the removal.
+"""Removes what runs leave on disk and nobody needs: a plan first, which says of each run why it
+goes or stays, then the removal.
 
-Two levels. The folder of a finished run, `.fedpipe/runs/NAME`, has nothing that MLflow has not; it goes alone, unless `records` asks for
-the run's files in MLflow too. Shards and client caches that no run uses any more go with either.
+Two levels. The folder of a finished run, `.fedpipe/runs/NAME`, has nothing that MLflow has not; it
+goes alone, unless `records` asks for the run's files in MLflow too. Shards and client caches that
+no run uses any more go with either.
 """
 
 import fnmatch
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
 
 STATUSES = ("finished", "failed", "pruned", "interrupted", "deleted")
 """Statuses that can be asked for. `running` cannot: such a run is never removed."""
-RUNNING, INTERRUPTED, DELETED = "running", "interrupted", "deleted"
+RUNNING = "running"
+INTERRUPTED = "interrupted"
+DELETED = "deleted"
 _OF_MLFLOW = {
     "FINISHED": "finished",
     "FAILED": "failed",
@@ -100,7 +104,9 @@ class RunFiles:
 
 @dataclass(frozen=True)
 class SharedFiles:
-    """Files that several runs may use: shards, client caches, the folder of a sweep, remains of an earlier removal."""
+    """Files that several runs may use: shards, client caches, the folder of a sweep, remains of an
+    earlier removal.
+    """
 
     what: str
     path: str
@@ -147,7 +153,8 @@ def plan_cleaning(project: Project, selection: Selection) -> CleaningPlan:
     """Return what a removal would do; nothing is changed.
 
     Raises:
-        ConfigError: a status is unknown, a name selects no run, or `records` would select every run.
+        ConfigError: a status is unknown, a name selects no run, or `records` would select every
+            run.
         TrackingError: the store cannot be read, so that nobody knows what its models need.
     """
     _check(selection)
@@ -155,7 +162,8 @@ def plan_cleaning(project: Project, selection: Selection) -> CleaningPlan:
     runs = _all_runs(project, store, stored)
     if selection.names and not any(_named(run, selection.names) for run in runs):
         raise ConfigError(
-            f"--name {shorten(selection.names)}: no run has such a name. `fedpipe clean` lists all runs."
+            f"--name {shorten(selection.names)}: no run has such a name. `fedpipe clean` lists "
+            "all runs."
         )
     judged = _judge(
         runs, stored, selection, _unfinished_sweeps(project), has_store=store is not None
@@ -166,10 +174,12 @@ def plan_cleaning(project: Project, selection: Selection) -> CleaningPlan:
 
 
 def clean(project: Project, plan: CleaningPlan) -> CleaningPlan:
-    """Remove what a plan says, and return the plan with what was really removed: a run that someone resumed meanwhile stays.
+    """Remove what a plan says, and return the plan with what was really removed: a run that someone
+    resumed meanwhile stays.
 
     Raises:
-        TrackingError: the store does not answer. What was removed before stays removed; the same command continues.
+        TrackingError: the store does not answer. What was removed before stays removed; the same
+            command continues.
         OSError: a file cannot be removed.
     """
     store, _ = _read_store(project) if plan.records else (None, {})
@@ -193,7 +203,8 @@ def _check(selection: Selection) -> None:
     unknown = [status for status in selection.statuses if status not in STATUSES]
     if unknown:
         raise ConfigError(
-            f"--status {unknown[0]}: choose from {', '.join(STATUSES)}. A run that is running is never removed."
+            f"--status {unknown[0]}: choose from {', '.join(STATUSES)}. A run that is running is "
+            "never removed."
         )
     if selection.records and not (
         selection.statuses
@@ -202,7 +213,8 @@ def _check(selection: Selection) -> None:
         or selection.keep > 1
     ):
         raise ConfigError(
-            "--records removes files that nothing brings back: say of which runs, with --older-than, --status, --name or --keep 2 or more."
+            "--records removes files that nothing brings back: say of which runs, with "
+            "--older-than, --status, --name or --keep 2 or more."
         )
 
 
@@ -219,11 +231,14 @@ def _read_store(project: Project) -> "tuple[Store | None, dict[str, StoredRun]]"
 def _all_runs(
     project: Project, store: "Store | None", stored: "dict[str, StoredRun]"
 ) -> list[RunFiles]:
-    """Return the runs that have a folder here and, where the store is this project's own, those that only the store has."""
+    """Return the runs that have a folder here and, where the store is this project's own, those
+    that only the store has.
+    """
     from fedpipe.tracking.removal import size_of_files
     from fedpipe.tracking.store import is_own_store
 
-    runs, seen = [], set()
+    runs = []
+    seen = set()
     for state in all_states(project):
         run_id = str(state.values.get("mlflow_run_id") or "")
         seen.add(run_id)
@@ -283,7 +298,9 @@ def _status(state: RunState, record: "StoredRun | None") -> str:
     if record is not None and record.deleted:
         return DELETED
     status = str(state.values["status"])
-    return status if status in (FINISHED, "pruned", "failed") else INTERRUPTED
+    if status in (FINISHED, "pruned", "failed"):
+        return status
+    return INTERRUPTED
 
 
 def _pending(state: RunState) -> str:
@@ -352,11 +369,9 @@ def _why_needed(
         and not exactly_named
     ):
         if run.run_id and record is None:
-            return (
-                "the MLflow store does not have it"
-                if has_store
-                else "there is no MLflow store that has it"
-            )
+            if has_store:
+                return "the MLflow store does not have it"
+            return "there is no MLflow store that has it"
         if run.run_id and unsent(Path(run.folder)):
             return "MLflow does not have all of its records; `fedpipe sync` sends them"
         return run.pending
@@ -449,7 +464,9 @@ def _shared_files(
 
 
 def _later_versions(project: Project, runs: Sequence[RunFiles]) -> dict[Path, str]:
-    """Return the shards that the settings of the runs that stay make now, after clients were forgotten, and whose they are."""
+    """Return the shards that the settings of the runs that stay make now, after clients were
+    forgotten, and whose they are.
+    """
     from fedpipe.runs.shards import shards_folder
 
     staying = {run.folder for run in runs if not run.remove}
@@ -513,7 +530,9 @@ def _remove_run(project: Project, store: "Store | None", run: RunFiles) -> RunFi
 
 
 def _remove_folder(project: Project, folder: Path) -> None:
-    """Remove a folder, which nobody finds any more from the first moment on; what a kill leaves of it goes with the next removal."""
+    """Remove a folder, which nobody finds any more from the first moment on; what a kill leaves of
+    it goes with the next removal.
+    """
     trash = project.private / _REMOVED
     if folder.parent != trash:
         trash.mkdir(parents=True, exist_ok=True)

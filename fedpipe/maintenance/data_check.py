@@ -1,4 +1,6 @@
-"""What a file or folder of the user's is: reads it as `prepare` would, and says which settings fit. Behind `fedpipe doctor DATA`."""
+"""What a file or folder of the user's is: reads it as `prepare` would, and says which settings fit.
+Behind `fedpipe doctor DATA`.
+"""
 
 import re
 from collections.abc import Sequence
@@ -85,7 +87,8 @@ def check_data(path: Path, config: DataConfig, project: Path) -> DataReport:
 
     Args:
         path: the file or folder.
-        config: the project's settings under `data`; those that name columns and how a CSV is written are tried first.
+        config: the project's settings under `data`; those that name columns and how a CSV is
+            written are tried first.
         project: folder that paths in settings are relative to.
     """
     report = DataReport(str(path))
@@ -94,7 +97,10 @@ def check_data(path: Path, config: DataConfig, project: Path) -> DataReport:
         return report
     report.source = source_of(path)
     if report.source is None:
-        report.refused = f"{path}: expected CSV, Parquet, a folder of images, NPZ, SQLite or LEAF's JSON, found something else."
+        report.refused = (
+            f"{path}: expected CSV, Parquet, a folder of images, NPZ, SQLite or LEAF's JSON, "
+            "found something else."
+        )
         return report
     settings: dict[str, Any] = {
         "source": report.source,
@@ -164,11 +170,9 @@ def source_of(path: Path) -> str | None:
 
 def _relative(path: Path, project: Path) -> str:
     resolved = path.resolve()
-    return (
-        str(resolved.relative_to(project.resolve()))
-        if resolved.is_relative_to(project.resolve())
-        else str(resolved)
-    )
+    if resolved.is_relative_to(project.resolve()):
+        return str(resolved.relative_to(project.resolve()))
+    return str(resolved)
 
 
 def _text(value: Any) -> str:
@@ -178,7 +182,9 @@ def _text(value: Any) -> str:
         return f"[{', '.join(yaml_text(item) if isinstance(item, str) else str(item) for item in value)}]"
     if value == "\t":
         return "tab"
-    return "null" if value is None else str(value)
+    if value is None:
+        return "null"
+    return str(value)
 
 
 def _read(config: DataConfig, project: Path) -> tuple[str | None, list[str]]:
@@ -203,7 +209,9 @@ def _read(config: DataConfig, project: Path) -> tuple[str | None, list[str]]:
     lines = [summary.format, f"features: {summary.features}"] if summary is not None else []
     shown = shorten(sorted(labels, key=lambda label: (isinstance(label, str), label)), 5)
     lines.append(
-        f"{rows:,} examples, {f'{len(clients):,} clients' if config.client_column else 'no clients'}, {len(labels):,} labels: {shown}"
+        f"{rows:,} examples, "
+        f"{f'{len(clients):,} clients' if config.client_column else 'no clients'}, "
+        f"{len(labels):,} labels: {shown}"
     )
     if summary is not None:
         lines += [f"left out: {text}" for text in summary.left_out] + [
@@ -216,7 +224,9 @@ def _read(config: DataConfig, project: Path) -> tuple[str | None, list[str]]:
 
 
 def _look_at_table(report: DataReport, path: Path, settings: dict[str, Any]) -> None:
-    """Describe the columns, and choose those of label and client if the settings name none that is there."""
+    """Describe the columns, and choose those of label and client if the settings name none that is
+    there.
+    """
     from fedpipe.data.sources.csv_file import CsvTable
     from fedpipe.data.sources.tabular import open_table
 
@@ -246,14 +256,17 @@ def _look_at_table(report: DataReport, path: Path, settings: dict[str, Any]) -> 
         )
         settings["client_column"] = client
         report.doubts.append(
-            f"the clients are taken from {client}: name another column in data.client_column if they are not"
+            f"the clients are taken from {client}: name another column in data.client_column if "
+            "they are not"
             if client
             else "no column looks like a client: data.partition makes clients from the rows"
         )
 
 
 def _names(pattern: re.Pattern[str], name: str) -> bool:
-    """Return whether a column's name is one of a pattern's words, alone or with an `id` or the like beside it."""
+    """Return whether a column's name is one of a pattern's words, alone or with an `id` or the like
+    beside it.
+    """
     words = [word for word in re.split(r"[\W_]+", name.strip()) if word]
     plain = [
         word
@@ -283,7 +296,9 @@ def _likely_label(columns: Sequence[Column]) -> str | None:
 def _columns(table: "CsvTable | ParquetTable") -> list[Column]:
     from fedpipe.data.sources.csv_file import CsvTable
 
-    return _csv_columns(table) if isinstance(table, CsvTable) else _parquet_columns(table)
+    if isinstance(table, CsvTable):
+        return _csv_columns(table)
+    return _parquet_columns(table)
 
 
 def _csv_columns(table: "CsvTable") -> list[Column]:
@@ -341,7 +356,8 @@ def _try(report: DataReport, settings: dict[str, Any], project: Path) -> None:
     for _ in range(_TRIES):
         refused, lines = _read(DataConfig(**settings), project)
         if refused is None:
-            report.lines, report.readable = lines, True
+            report.lines = lines
+            report.readable = True
             return
         report.refused = report.refused or refused
         change = _proposed(refused)

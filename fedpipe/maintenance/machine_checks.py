@@ -1,4 +1,6 @@
-"""The checks of this machine for `fedpipe doctor`. Each tries the thing itself, under a time limit, and says what it found."""
+"""The checks of this machine for `fedpipe doctor`. Each tries the thing itself, under a time limit,
+and says what it found.
+"""
 
 import importlib.metadata
 import os
@@ -51,14 +53,19 @@ class Check:
 
     @property
     def line(self) -> str:
-        """Return the check as one line: state, name, finding and, where it is not ok, the next step."""
+        """Return the check as one line: state, name, finding and, where it is not ok, the next
+        step.
+        """
         state = "ok  " if self.ok else "FAIL" if self.needed else "warn"
         step = (
             ""
             if self.ok or not self.mend
             else f" {self.mend[0].upper()}{self.mend[1:].rstrip('.')}."
         )
-        return f"{state} {self.name}: {self.found.rstrip('.') if step else self.found}{'.' if step else ''}{step}"
+        return (
+            f"{state} {self.name}: "
+            f"{self.found.rstrip('.') if step else self.found}{'.' if step else ''}{step}"
+        )
 
 
 Trial = Callable[[], "Check"]
@@ -153,7 +160,9 @@ def _version(package: str, expected: str) -> Check:
 
 
 def _home() -> Check:
-    """Say whether there is a home directory; without one, or with one that cannot be written, caches go into the project."""
+    """Say whether there is a home directory; without one, or with one that cannot be written,
+    caches go into the project.
+    """
     try:
         home = Path.home()
     except RuntimeError:
@@ -243,7 +252,10 @@ def _isolation(project: Project, isolated: bool, wanted: str | None) -> Check:
         if isolated
         else "none: the kernel refuses a network namespace, so others reach the worker"
     )
-    mend = "allow user namespaces (`sysctl user.max_user_namespaces`, `user.max_net_namespaces`; Docker's default profile forbids them)"
+    mend = (
+        "allow user namespaces (`sysctl user.max_user_namespaces`, `user.max_net_namespaces`; "
+        "Docker's default profile forbids them)"
+    )
     return Check(
         "isolation",
         isolated or wanted == "off",

@@ -1,4 +1,5 @@
-"""The checks of a project for `fedpipe doctor`: what a run does with its files, its store, its data and the user's code, tried.
+"""The checks of a project for `fedpipe doctor`: what a run does with its files, its store, its data
+and the user's code, tried.
 
 Nothing of it stays: shards and resident files go to temporary folders, no run is recorded.
 """
@@ -59,7 +60,10 @@ def check_folder(project: Project) -> Check:
                 name, False, True, f"{folder} cannot be written: {err.strerror or err}", help_text
             )
     if not can_lock(project.root):
-        found = f"{project.root} can be written, but its file system has no file locks; fedpipe uses files in their place"
+        found = (
+            f"{project.root} can be written, but its file system has no file locks; fedpipe uses "
+            "files in their place"
+        )
         return Check(
             name,
             False,
@@ -71,12 +75,17 @@ def check_folder(project: Project) -> Check:
 
 
 def read_settings(params: Path, overrides: Sequence[str]) -> tuple[Config | None, Check]:
-    """Return the settings that a run would use and the check of them; no settings if they cannot be read."""
+    """Return the settings that a run would use and the check of them; no settings if they cannot be
+    read.
+    """
     try:
         config = load_config(params, overrides)
     except FedpipeError as err:
         return None, Check("settings", False, True, str(err), "")
-    found = f"{params.name}: {config.algorithm.name} on {config.model.name}, data of {config.data.source}, {config.rounds} rounds"
+    found = (
+        f"{params.name}: {config.algorithm.name} on {config.model.name}, data of "
+        f"{config.data.source}, {config.rounds} rounds"
+    )
     return config, Check("settings", True, True, found, "")
 
 
@@ -124,9 +133,11 @@ def check_store(project: Project, experiment: str) -> Check:
 
 @contextmanager
 def trying_data(config: Config, project: Project) -> Iterator[TriedData]:
-    """Read the data as `fedpipe prepare` would, for the block: shards that are current are verified, others are made and removed.
+    """Read the data as `fedpipe prepare` would, for the block: shards that are current are
+    verified, others are made and removed.
 
-    Data of over 500 MB are read up to their first batch, and what would have to be downloaded is not.
+    Data of over 500 MB are read up to their first batch, and what would have to be downloaded is
+    not.
 
     Raises:
         FedpipeError: they cannot be read.
@@ -168,7 +179,8 @@ def check_cohort(config: Config, population: "Population") -> Check:
         "cohort",
         True,
         True,
-        f"{config.cohort.size} of {len(population.participating())} clients in each of {len(plan)} rounds",
+        f"{config.cohort.size} of {len(population.participating())} clients in each of "
+        f"{len(plan)} rounds",
         "",
     )
 
@@ -201,7 +213,9 @@ def check_model(config: Config, project: Project, population: "Population | None
 def check_algorithm(
     config: Config, project: Project, population: "Population | None", with_round: bool
 ) -> Check:
-    """Build the algorithm, and make its first server state in a TFF worker; with `with_round`, run its first round there."""
+    """Build the algorithm, and make its first server state in a TFF worker; with `with_round`, run
+    its first round there.
+    """
     name = config.algorithm.name
     if population is None:
         if name not in ALGORITHMS:
@@ -286,7 +300,8 @@ def _data_check(population: "Population", found: str) -> Check:
         "data",
         True,
         True,
-        f"{found}: {clients} clients, {manifest.num_classes} classes, features {list(manifest.feature_shape)}",
+        f"{found}: {clients} clients, {manifest.num_classes} classes, features "
+        f"{list(manifest.feature_shape)}",
         "",
     )
 
@@ -308,7 +323,9 @@ def _place(data: DataConfig) -> str:
 
 
 def _size_of(data: DataConfig, project: Project) -> int:
-    """Return the bytes of the user's file or folder; 0 where the source has none, or it is not there."""
+    """Return the bytes of the user's file or folder; 0 where the source has none, or it is not
+    there.
+    """
     if data.path is None:
         return 0
     path = project.root / Path(data.path).expanduser()
@@ -323,4 +340,6 @@ def _download_missing(data: DataConfig, project: Project) -> Path | None:
     from fedpipe.data.sources import downloaded_file
 
     path = downloaded_file(data, project.root)
-    return None if path.exists() else path
+    if path.exists():
+        return None
+    return path

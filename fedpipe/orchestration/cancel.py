@@ -1,7 +1,9 @@
-"""A run that is cancelled on Prefect's pages ends, also where no runner of Prefect's started it: `fedpipe run` with a server.
+"""A run that is cancelled on Prefect's pages ends, also where no runner of Prefect's started it:
+`fedpipe run` with a server.
 
-A runner (`fedpipe serve`, a worker) hears of the cancellation and sends its child a SIGTERM. Here a thread asks the server now and then
-and sends the SIGTERM to this process, so that both ways end alike: the round is given up, its checkpoint saved, MLflow's run marked.
+A runner (`fedpipe serve`, a worker) hears of the cancellation and sends its child a SIGTERM. Here a
+thread asks the server now and then and sends the SIGTERM to this process, so that both ways end
+alike: the round is given up, its checkpoint saved, MLflow's run marked.
 """
 
 import logging
@@ -24,7 +26,9 @@ logger = logging.getLogger("flows")
 
 
 class Cancellable(Protocol):
-    """What a flow run belongs to: a run or a sweep. `values["flow_run_id"]` is there once Prefect has given it."""
+    """What a flow run belongs to: a run or a sweep. `values["flow_run_id"]` is there once Prefect
+    has given it.
+    """
 
     values: dict[str, Any]
 
@@ -34,14 +38,17 @@ class _Watch(threading.Thread):
 
     def __init__(self, run: Cancellable) -> None:
         super().__init__(name="fedpipe-cancel", daemon=True)
-        self._run, self._over = run, threading.Event()
+        self._run = run
+        self._over = threading.Event()
         self.cancelled = False
 
     @property
     def flow_run_id(self) -> UUID | None:
         """Return the flow run's id, None before Prefect has given it."""
         known = self._run.values.get("flow_run_id")
-        return UUID(str(known)) if known else None
+        if known:
+            return UUID(str(known))
+        return None
 
     def run(self) -> None:
         with get_client(sync_client=True) as client:
@@ -77,7 +84,8 @@ class _Watch(threading.Thread):
                     )
             except HTTPError as err:
                 logger.warning(
-                    "flow run %s: cancelled, and Prefect's server could not be told that it is over: %s",
+                    "flow run %s: cancelled, and Prefect's server could not be told that it is "
+                    "over: %s",
                     self.flow_run_id,
                     err,
                 )
@@ -85,7 +93,9 @@ class _Watch(threading.Thread):
 
 @contextmanager
 def ending_when_cancelled(run: Cancellable) -> Iterator[None]:
-    """End this process with SIGTERM when the flow run of `run` is cancelled while the block runs."""
+    """End this process with SIGTERM when the flow run of `run` is cancelled while the block
+    runs.
+    """
     watch = _Watch(run)
     watch.start()
     try:

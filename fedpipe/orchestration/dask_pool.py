@@ -1,8 +1,10 @@
-"""The children of a sweep on a Dask cluster: each a Prefect task, which a Dask worker runs by starting the child's process beside itself.
+"""The children of a sweep on a Dask cluster: each a Prefect task, which a Dask worker runs by
+starting the child's process beside itself.
 
-TensorFlow is not loaded into Dask's workers, whose threads it would disturb: what the task runs is `sweep_pool.Pool` with one child, so a
-child ends as it does without Dask, and is gone when its worker is. Workers have the project at the same path (a shared file system), the
-extra `fedpipe[dask]`, and the variables that name the stores.
+TensorFlow is not loaded into Dask's workers, whose threads it would disturb: what the task runs is
+`sweep_pool.Pool` with one child, so a child ends as it does without Dask, and is gone when its
+worker is. Workers have the project at the same path (a shared file system), the extra
+`fedpipe[dask]`, and the variables that name the stores.
 """
 
 import contextlib
@@ -21,13 +23,18 @@ from fedpipe.project.paths import Project
 from fedpipe.sweep.trial_processes import Ended, Pool, Round, most_children
 
 LOCAL = "local"
-_STOP_NAME, _END_SECONDS, _POLL_SECONDS, _CONNECT_SECONDS = "sweep.stop", 20.0, 0.2, 30
+_STOP_NAME = "sweep.stop"
+_END_SECONDS = 20.0
+_POLL_SECONDS = 0.2
+_CONNECT_SECONDS = 30
 _LOST = 128 + 9
 """The code of a child whose Dask worker is gone, and the child's process with it."""
 
 
 def run_here(root: str, folder: str, cores: int) -> int:
-    """Run the child whose run is in `folder` to its end, and return its exit code; a file `sweep.stop` beside it ends it."""
+    """Run the child whose run is in `folder` to its end, and return its exit code; a file
+    `sweep.stop` beside it ends it.
+    """
     place = Path(folder)
     with Pool(Project(Path(root)), 1, cores, 0) as pool:
         pool.start(0, place)
@@ -39,16 +46,21 @@ def run_here(root: str, folder: str, cores: int) -> int:
     return _LOST
 
 
-# Not as a decorator: the task goes to the cluster by the name of its function, which must be found under it there.
+# Not as a decorator: the task goes to the cluster by the name of its function, which must be found
+# under it there.
 _sweep_child = task(name="sweep-child", cache_policy=NO_CACHE, persist_result=False)(run_here)
 
 
 class DaskPool:
-    """The children that are on the cluster; as `sweep_pool.Pool`, to the process that runs the sweep. Used inside the sweep's flow."""
+    """The children that are on the cluster; as `sweep_pool.Pool`, to the process that runs the
+    sweep. Used inside the sweep's flow.
+    """
 
     def __init__(self, project: Project, most: int, cores: int) -> None:
         """Have at most `most` children on the cluster, of so many cores each."""
-        self._project, self._most, self._cores = project, most, cores
+        self._project = project
+        self._most = most
+        self._cores = cores
         self._children: dict[int, tuple[Any, Path]] = {}
 
     def __enter__(self) -> "DaskPool":
@@ -94,7 +106,8 @@ class DaskPool:
         for number, (future, _) in list(self._children.items()):
             if future.wrapped_future.done():
                 del self._children[number]
-                # Another status: the cluster lost the task with its worker, and what it has to say of it is not the child's.
+                # Another status: the cluster lost the task with its worker, and what it has to say
+                # of it is not the child's.
                 code = (
                     future.result(raise_on_failure=False)
                     if future.wrapped_future.status == "finished"
@@ -113,8 +126,8 @@ def cluster(
     """Give a task runner on a cluster and the number of children that it takes at a time.
 
     Args:
-        address: of a scheduler, such as `tcp://HOST:8786`, each of whose threads takes a child; or `local`: workers on this machine, as
-            many as there is room for, that end with the block.
+        address: of a scheduler, such as `tcp://HOST:8786`, each of whose threads takes a child; or
+            `local`: workers on this machine, as many as there is room for, that end with the block.
         cores: that a child counts for, on this machine.
         memory_mb: that a child counts for, on this machine.
         asked: children at a time, at most.
@@ -127,7 +140,8 @@ def cluster(
         from prefect_dask.task_runners import DaskTaskRunner
     except ImportError as err:
         raise EnvironmentProblem(
-            f"--dask: expected Dask, found {err}. Install it: `uv sync --extra dask`, or `pip install 'fedpipe[dask]'`."
+            f"--dask: expected Dask, found {err}. Install it: `uv sync --extra dask`, or `pip "
+            "install 'fedpipe[dask]'`."
         ) from err
     with contextlib.ExitStack() as stack:
         if address == LOCAL:
@@ -142,12 +156,13 @@ def cluster(
             client: Any = stack.enter_context(Client(address, timeout=_CONNECT_SECONDS))  # type: ignore[no-untyped-call]
         except (OSError, ValueError) as err:
             raise EnvironmentProblem(
-                f"--dask {address}: expected a Dask scheduler, found {type(err).__name__}: {err}. Start one with `dask scheduler`, or say "
-                "`--dask local`."
+                f"--dask {address}: expected a Dask scheduler, found {type(err).__name__}: {err}. "
+                "Start one with `dask scheduler`, or say `--dask local`."
             ) from err
         threads = sum(client.nthreads().values())
         if not threads:
             raise EnvironmentProblem(
-                f"--dask {address}: expected a cluster with workers, found none. Start one with `dask worker {address}`."
+                f"--dask {address}: expected a cluster with workers, found none. Start one with "
+                f"`dask worker {address}`."
             )
         yield DaskTaskRunner(address=address), min(asked or threads, threads)

@@ -1,7 +1,9 @@
-"""Whether Prefect's database can serve this Prefect: asked before a temporary server is started on it, which says nothing when it cannot.
+"""Whether Prefect's database can serve this Prefect: asked before a temporary server is started on
+it, which says nothing when it cannot.
 
-All of a user's temporary servers share the database in `PREFECT_HOME`; so does `prefect server start`. Where that one is of a newer
-Prefect, damaged, read-only or locked, a run has a database of the project's own, and says so.
+All of a user's temporary servers share the database in `PREFECT_HOME`; so does `prefect server
+start`. Where that one is of a newer Prefect, damaged, read-only or locked, a run has a database of
+the project's own, and says so.
 """
 
 import logging
@@ -34,10 +36,11 @@ class Database:
 
 
 def choose_database(home: Path, connection_url: str, own: Path) -> Database:
-    """Return the user's database, or one in the folder `own` where the user's cannot be used and none was named.
+    """Return the user's database, or one in the folder `own` where the user's cannot be used and
+    none was named.
 
-    `home` and `connection_url` are Prefect's settings. The SQLite file is named relative to its folder, in which the server is started: no
-    character of the path means anything then.
+    `home` and `connection_url` are Prefect's settings. The SQLite file is named relative to its
+    folder, in which the server is started: no character of the path means anything then.
     """
     if connection_url != f"sqlite+aiosqlite:///{home}/{_NAME}":
         return Database(None, {})
@@ -46,8 +49,9 @@ def choose_database(home: Path, connection_url: str, own: Path) -> Database:
     if problem is not None and home != own:
         folder = own
         logger.warning(
-            "Prefect's database %s %s. This run uses %s instead, so `prefect server start` does not show it. To change that: set "
-            "PREFECT_HOME to another folder, or move that file away.",
+            "Prefect's database %s %s. This run uses %s instead, so `prefect server start` does "
+            "not show it. To change that: set PREFECT_HOME to another folder, or move that file "
+            "away.",
             home / _NAME,
             problem,
             folder / _NAME,
@@ -59,7 +63,9 @@ def choose_database(home: Path, connection_url: str, own: Path) -> Database:
 
 
 def database_problem(path: Path) -> str | None:
-    """Return why this Prefect cannot use the SQLite file at `path`; None if it can, or will make it."""
+    """Return why this Prefect cannot use the SQLite file at `path`; None if it can, or will make
+    it.
+    """
     if not path.exists():
         return None
     if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
@@ -91,7 +97,9 @@ def database_problem(path: Path) -> str | None:
 
 
 def _known_versions() -> set[str]:
-    """Return the versions of the database that the installed Prefect can migrate: each of its migrations has one."""
+    """Return the versions of the database that the installed Prefect can migrate: each of its
+    migrations has one.
+    """
     import prefect
 
     folder = (

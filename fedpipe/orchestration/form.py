@@ -1,4 +1,6 @@
-"""The fields of a training's form in Prefect: common settings by type and range; all others are overrides, KEY=VALUE."""
+"""The fields of a training's form in Prefect: common settings by type and range; all others are
+overrides, KEY=VALUE.
+"""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +26,9 @@ Seed = Annotated[int, Field(ge=0)] | None
 
 
 def _choice(names: Iterable[str]) -> Any:
-    """Return a text whose field is a list of choices; a function of the user's own is set by an override."""
+    """Return a text whose field is a list of choices; a function of the user's own is set by an
+    override.
+    """
     return Field(json_schema_extra={"enum": list(names)})
 
 
@@ -69,7 +73,8 @@ def form_overrides(fields: Mapping[str, Any], overrides: Sequence[str] | None) -
         key = KEYS[field]
         if key in keys:
             raise ConfigError(
-                f"parameters: the field '{field}' and one of the overrides both set {key}. Leave one of them empty."
+                f"parameters: the field '{field}' and one of the overrides both set {key}. Leave "
+                "one of them empty."
             )
         made.append(f"{key}={json.dumps(value)}")
     return made + given

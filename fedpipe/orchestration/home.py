@@ -1,4 +1,6 @@
-"""Where Prefect keeps its own files when the home directory cannot be written: in the project. Imported before Prefect."""
+"""Where Prefect keeps its own files when the home directory cannot be written: in the project.
+Imported before Prefect.
+"""
 
 import os
 from pathlib import Path
@@ -8,7 +10,9 @@ from fedpipe.system.home import ensure_home
 
 
 def use_writable_home(project: Project) -> None:
-    """Point Prefect at `.fedpipe/prefect` if `~/.prefect` cannot be written and the user has named no other place."""
+    """Point Prefect at `.fedpipe/prefect` if `~/.prefect` cannot be written and the user has named
+    no other place.
+    """
     ensure_home(project.private)
     home = Path.home() / ".prefect"
     if "PREFECT_HOME" not in os.environ and not os.access(

@@ -1,6 +1,7 @@
 """Who else wants each round's report, such as the command line's progress bar.
 
-A flow's parameters are JSON, so a sink cannot be one: whoever calls a flow in this process names its sinks here.
+A flow's parameters are JSON, so a sink cannot be one: whoever calls a flow in this process names
+its sinks here.
 """
 
 from collections.abc import Iterator

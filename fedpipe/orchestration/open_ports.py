@@ -1,4 +1,6 @@
-"""What Prefect's own settings make this process listen on, beside what fedpipe serves. Nothing, unless they say so."""
+"""What Prefect's own settings make this process listen on, beside what fedpipe serves. Nothing,
+unless they say so.
+"""
 
 import ipaddress
 import logging
@@ -15,18 +17,22 @@ logger = logging.getLogger("flows")
 
 
 def warn_of_open_ports() -> None:
-    """Warn of each port that other machines would reach: neither of these servers asks for a password."""
+    """Warn of each port that other machines would reach: neither of these servers asks for a
+    password.
+    """
     if PREFECT_RUNNER_SERVER_ENABLE.value() and not is_this_machine(
         PREFECT_RUNNER_SERVER_HOST.value()
     ):
         logger.warning(
-            "PREFECT_RUNNER_SERVER_HOST=%s: whoever reaches port %s there can start and stop runs, without a password. Set 127.0.0.1.",
+            "PREFECT_RUNNER_SERVER_HOST=%s: whoever reaches port %s there can start and stop "
+            "runs, without a password. Set 127.0.0.1.",
             PREFECT_RUNNER_SERVER_HOST.value(),
             PREFECT_RUNNER_SERVER_PORT.value(),
         )
     if PREFECT_CLIENT_METRICS_ENABLED.value():
         logger.warning(
-            "PREFECT_CLIENT_METRICS_ENABLED: Prefect serves its figures on port %s of all interfaces. Unset it to serve nothing.",
+            "PREFECT_CLIENT_METRICS_ENABLED: Prefect serves its figures on port %s of all "
+            "interfaces. Unset it to serve nothing.",
             PREFECT_CLIENT_METRICS_PORT.value(),
         )
 

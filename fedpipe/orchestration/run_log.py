@@ -1,4 +1,6 @@
-"""The log of a flow run: what each step did, in the place of Prefect's `Finished in state Completed()`."""
+"""The log of a flow run: what each step did, in the place of Prefect's `Finished in state
+Completed()`.
+"""
 
 import logging
 from collections.abc import Mapping
@@ -14,7 +16,9 @@ _EMPTY = "Finished in state Completed()"
 
 
 class _NoEmptyLines(logging.Filter):
-    """Drops the line that says of a step that it has ended, and nothing else; the step's own line says it with its result."""
+    """Drops the line that says of a step that it has ended, and nothing else; the step's own line
+    says it with its result.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         return record.getMessage() != _EMPTY
@@ -24,13 +28,17 @@ _FILTER = _NoEmptyLines()
 
 
 def say_results_only() -> None:
-    """Keep Prefect's empty closing lines out of the log of flow runs of this process. A second call changes nothing."""
+    """Keep Prefect's empty closing lines out of the log of flow runs of this process. A second call
+    changes nothing.
+    """
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_FILTER)
 
 
 def say(text: str) -> None:
-    """Add a line to the log of the run, or of the step, that this code runs in; outside of one there is no log."""
+    """Add a line to the log of the run, or of the step, that this code runs in; outside of one
+    there is no log.
+    """
     try:
         logger = get_run_logger()
     except MissingContextError:
@@ -39,13 +47,15 @@ def say(text: str) -> None:
 
 
 def result_line(summary: Mapping[str, Any]) -> str:
-    """Return the result of a training as one line: accuracy and loss before and after, and the best round's.
+    """Return the result of a training as one line: accuracy and loss before and after, and the best
+    round's.
 
     >>> figures = {"test/accuracy": 0.1, "test/loss": 2.3026}
     >>> result_line({"rounds": 3, "initial": figures, "final": {"test/accuracy": 0.9, "test/loss": 0.5}})
     'result after 3 rounds: test accuracy 0.1000 -> 0.9000, test loss 2.3026 -> 0.5000'
     """
-    before, after = summary["initial"], summary["final"]
+    before = summary["initial"]
+    after = summary["final"]
     shown = [
         f"{key.replace('/', ' ')} {before[key]:.4f} -> {after[key]:.4f}"
         for key in FIGURES

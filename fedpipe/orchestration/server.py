@@ -1,8 +1,9 @@
 """Prefect's temporary server, started while TensorFlow loads.
 
-Where no Prefect API is configured, Prefect starts a server of its own at the first call and waits for it: seven seconds of
-another process. Started here first, it boots while this process imports. It is the same program with the same flags; it ends
-with this process, however that ends, and it listens on 127.0.0.1 alone.
+Where no Prefect API is configured, Prefect starts a server of its own at the first call and waits
+for it: seven seconds of another process. Started here first, it boots while this process imports.
+It is the same program with the same flags; it ends with this process, however that ends, and it
+listens on 127.0.0.1 alone.
 """
 
 import ctypes
@@ -28,11 +29,12 @@ from fedpipe.system.locks import file_lock
 from fedpipe.tracking.addresses import address_problem, why_no_prefect
 
 _START_TIMEOUT_SECONDS = 120
-_STOP_TIMEOUT_SECONDS, _HURRY_SECONDS = 5, 1
+_STOP_TIMEOUT_SECONDS = 5
+_HURRY_SECONDS = 1
 _PR_SET_PDEATHSIG = 1
 
-# What a server for one run in this process never does: schedules, deployments, clean-up of others' runs. They take start-up
-# time and write to the database meanwhile.
+# What a server for one run in this process never does: schedules, deployments, clean-up of others'
+# runs. They take start-up time and write to the database meanwhile.
 _SERVICES_NOT_NEEDED = (
     "CANCELLATION_CLEANUP",
     "CLEANUP_RECONCILER",
@@ -48,14 +50,18 @@ LOCAL_UI = "http://127.0.0.1:4200"
 
 
 def _end_with_parent() -> None:
-    """Have the kernel end this process when the thread that started it ends: the main thread, so the whole run."""
+    """Have the kernel end this process when the thread that started it ends: the main thread, so
+    the whole run.
+    """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 class _FirstStart:
-    """Lets one server at a time make the tables of Prefect's database, which all of a user's servers share: two at once fail.
+    """Lets one server at a time make the tables of Prefect's database, which all of a user's
+    servers share: two at once fail.
 
-    Held from the start of a server until it answers; afterwards, and for later versions that have been here, nobody waits.
+    Held from the start of a server until it answers; afterwards, and for later versions that have
+    been here, nobody waits.
     """
 
     def __init__(self, home: Path | None) -> None:
@@ -121,7 +127,9 @@ class TemporaryServer:
         environment.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
         environment |= database.variables
         environment["PYTHONSAFEPATH"] = (
-            "1"  # no file of the user's is imported in the place of a module; -P is for this process alone
+            # no file of the user's is imported in the place of a module; -P is for this process
+            # alone
+            "1"
         )
         command = [
             sys.executable,
@@ -149,11 +157,15 @@ class TemporaryServer:
                 env=environment,
                 cwd=database.folder,
                 preexec_fn=_end_with_parent,
-                start_new_session=True,  # a signal to our group (Ctrl-C, `timeout`) is ours to handle: the flow's end needs the server
+                # a signal to our group (Ctrl-C, `timeout`) is ours to handle: the flow's end needs
+                # the server
+                start_new_session=True,
             )
 
     def wait(self) -> None:
-        """Return when the server answers. Raises EnvironmentProblem if it ends or does not answer in time."""
+        """Return when the server answers. Raises EnvironmentProblem if it ends or does not answer
+        in time.
+        """
         limit = time.monotonic() + _START_TIMEOUT_SECONDS
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         while time.monotonic() < limit and self._process.poll() is None:
@@ -172,14 +184,18 @@ class TemporaryServer:
         )
         reason = program_error(self._log_path.read_text(encoding="utf-8", errors="replace"), 300)
         raise EnvironmentProblem(
-            f"Prefect's temporary server did not start: {ended}{f': {reason}' if reason else ' and gave no reason'}. Its log: "
-            f"{self._log_path}. Set PREFECT_HOME to an empty folder to start with a new database, or PREFECT_API_URL to a server."
+            "Prefect's temporary server did not start: "
+            f"{ended}{f': {reason}' if reason else ' and gave no reason'}. Its log: "
+            f"{self._log_path}. Set PREFECT_HOME to an empty folder to start with a new database, "
+            "or PREFECT_API_URL to a server."
         )
 
     def close(self, hurry: bool = False) -> None:
-        """End the server, once it has what Prefect's client still holds back; returns when it is gone.
+        """End the server, once it has what Prefect's client still holds back; returns when it is
+        gone.
 
-        In a hurry it is killed, which its database bears: a run that was told to end has ten seconds for all of it.
+        In a hurry it is killed, which its database bears: a run that was told to end has ten
+        seconds for all of it.
         """
         if not hurry:
             send_what_is_held_back(_STOP_TIMEOUT_SECONDS)
@@ -209,7 +225,8 @@ def send_what_is_held_back(seconds: float) -> None:
 
 @contextmanager
 def prefect_api(log_path: Path, own_folder: Path) -> Iterator[TemporaryServer | None]:
-    """Point Prefect at an API for the block: the configured one, or else a temporary server, which is given to wait for.
+    """Point Prefect at an API for the block: the configured one, or else a temporary server, which
+    is given to wait for.
 
     `own_folder`: for a database of the temporary server's own, should it need one.
 
@@ -242,7 +259,8 @@ def prefect_api(log_path: Path, own_folder: Path) -> Iterator[TemporaryServer | 
 
 
 def require_server(url: str) -> None:
-    """Ask the configured server whether it is there and Prefect's: now, and not after TensorFlow's import.
+    """Ask the configured server whether it is there and Prefect's: now, and not after TensorFlow's
+    import.
 
     Raises:
         EnvironmentProblem: it is not.
@@ -268,13 +286,16 @@ def require_server(url: str) -> None:
 def _not_there(url: str, reason: object) -> str:
     text = " ".join(str(reason).split()) or type(reason).__name__
     return (
-        f"PREFECT_API_URL={url}: expected a Prefect server, but it does not answer: {text}. Start it with "
-        "`uv run prefect server start`, or unset PREFECT_API_URL: `fedpipe run` then has a server of its own."
+        f"PREFECT_API_URL={url}: expected a Prefect server, but it does not answer: {text}. Start "
+        "it with `uv run prefect server start`, or unset PREFECT_API_URL: `fedpipe run` then has "
+        "a server of its own."
     )
 
 
 def _reach_this_machine_directly() -> None:
-    """Except 127.0.0.1 from the proxy that the environment names, if any: Prefect's clients would ask it for the temporary server."""
+    """Except 127.0.0.1 from the proxy that the environment names, if any: Prefect's clients would
+    ask it for the temporary server.
+    """
     proxies = getproxies_environment()
     if proxies:
         exceptions = [*filter(None, proxies.get("no", "").split(",")), "127.0.0.1"]

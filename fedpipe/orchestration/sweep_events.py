@@ -1,6 +1,7 @@
 """What whoever runs the sweep's flow in its own process tells it, and gets to know of it.
 
-In a module of its own: Prefect sends the flow's function, with what its module holds, to a Dask cluster, and a `ContextVar` cannot be sent.
+In a module of its own: Prefect sends the flow's function, with what its module holds, to a Dask
+cluster, and a `ContextVar` cannot be sent.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from fedpipe.sweep.trials import ChildPool, SweepWatcher
 
 @dataclass
 class SweepFlow:
-    """What whoever runs the flow in its own process gets to know of it, `flow_run_id`, once Prefect has given it; and says to it."""
+    """What whoever runs the flow in its own process gets to know of it, `flow_run_id`, once Prefect
+    has given it; and says to it.
+    """
 
     values: dict[str, Any] = field(default_factory=dict)
     pool: ChildPool | None = None

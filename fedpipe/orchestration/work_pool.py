@@ -1,7 +1,8 @@
-"""The work pool of a project's deployments, with a bound on how many of its flow runs go on at a time, on however many machines.
+"""The work pool of a project's deployments, with a bound on how many of its flow runs go on at a
+time, on however many machines.
 
-The bound is the pool's own: Prefect's server hands out no more runs than that to all workers together. One more per machine is a
-worker's `--limit`.
+The bound is the pool's own: Prefect's server hands out no more runs than that to all workers
+together. One more per machine is a worker's `--limit`.
 """
 
 from dataclasses import dataclass
@@ -18,13 +19,18 @@ from fedpipe.orchestration.server import require_server
 from fedpipe.project.paths import Project
 from fedpipe.system.resources import free_memory_mb, usable_cores
 
-CORES_EACH, MEMORY_EACH_MB = 2, 2400
-"""What a training is counted for; the memory is that of its own process, the worker's child that runs the flow, and the TFF worker."""
+CORES_EACH = 2
+MEMORY_EACH_MB = 2400
+"""What a training is counted for; the memory is that of its own process, the worker's child that
+runs the flow, and the TFF worker.
+"""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """A work pool: its name, how many flow runs it lets go on at a time, and whether it was made just now."""
+    """A work pool: its name, how many flow runs it lets go on at a time, and whether it was made
+    just now.
+    """
 
     name: str
     at_a_time: int
@@ -32,29 +38,35 @@ class Pool:
 
 
 def fitting() -> int:
-    """Return how many trainings this machine bears at a time, by its cores and free memory; 1 at least."""
+    """Return how many trainings this machine bears at a time, by its cores and free memory; 1 at
+    least.
+    """
     return max(1, min(usable_cores() // CORES_EACH, int(free_memory_mb() // MEMORY_EACH_MB)))
 
 
 def set_up_pool(project: Project, at_a_time: int | None) -> Pool:
-    """Make the pool that the project's `prefect.yaml` names, or set the bound of the one that is there.
+    """Make the pool that the project's `prefect.yaml` names, or set the bound of the one that is
+    there.
 
     Args:
         project: whose deployments.
-        at_a_time: flow runs of the pool that go on at a time, at least 1; what this machine bears if not given.
+        at_a_time: flow runs of the pool that go on at a time, at least 1; what this machine bears
+            if not given.
 
     Raises:
         ConfigError: `prefect.yaml` names no one pool.
-        EnvironmentProblem: no Prefect server is configured, or it does not answer, or the pool is of another type.
+        EnvironmentProblem: no Prefect server is configured, or it does not answer, or the pool is
+            of another type.
     """
     url = PREFECT_API_URL.value()
     if not url:
         raise EnvironmentProblem(
-            "pool: expected a Prefect server, but PREFECT_API_URL is not set. Start one with `uv run prefect server start` and set "
-            "PREFECT_API_URL=http://127.0.0.1:4200/api."
+            "pool: expected a Prefect server, but PREFECT_API_URL is not set. Start one with `uv "
+            "run prefect server start` and set PREFECT_API_URL=http://127.0.0.1:4200/api."
         )
     require_server(url)
-    name, limit = _name(project), at_a_time or fitting()
+    name = _name(project)
+    limit = at_a_time or fitting()
     with get_client(sync_client=True) as client:
         try:
             there = client.read_work_pool(name)
@@ -68,8 +80,9 @@ def set_up_pool(project: Project, at_a_time: int | None) -> Pool:
             return Pool(name, limit, made=True)
         if there.type != "process":
             raise EnvironmentProblem(
-                f"work pool '{name}': expected the type process, found {there.type}. Set its bound with `prefect work-pool "
-                f"set-concurrency-limit {name} {limit}`, or name another pool in prefect.yaml."
+                f"work pool '{name}': expected the type process, found {there.type}. Set its "
+                f"bound with `prefect work-pool set-concurrency-limit {name} {limit}`, or name "
+                "another pool in prefect.yaml."
             )
         client.update_work_pool(name, WorkPoolUpdate(concurrency_limit=limit))
     return Pool(name, limit, made=False)
@@ -82,10 +95,12 @@ def _name(project: Project) -> str:
         names = {str(one["work_pool"]["name"]) for one in deployments}
     except (OSError, ValueError, TypeError, KeyError) as err:
         raise ConfigError(
-            f"{path}: expected deployments with a work pool each, found {type(err).__name__}: {err}. See docs/deploy.md."
+            f"{path}: expected deployments with a work pool each, found {type(err).__name__}: "
+            f"{err}. See docs/deploy.md."
         ) from err
     if len(names) != 1:
         raise ConfigError(
-            f"{path}: expected one work pool for all deployments, found {', '.join(sorted(names)) or 'none'}. Name one."
+            f"{path}: expected one work pool for all deployments, found "
+            f"{', '.join(sorted(names)) or 'none'}. Name one."
         )
     return names.pop()

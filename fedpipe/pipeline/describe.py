@@ -19,7 +19,9 @@ _TABLE_CLIENTS = 100
 _TABLE_LABELS = 100
 """Labels in that table, the most frequent ones."""
 _TABLE_ROWS = 10_000
-"""Rows of that table, about: DVC's heat map counts rows; of more examples each count is scaled down alike."""
+"""Rows of that table, about: DVC's heat map counts rows; of more examples each count is scaled down
+alike.
+"""
 
 
 _MOST_LINES = 8
@@ -27,7 +29,9 @@ _MOST_LINES = 8
 
 
 def understood_lines(manifest: "Manifest") -> list[str]:
-    """Return what `prepare` understood of the source, one line for each subject: files, features, counts, what was left out."""
+    """Return what `prepare` understood of the source, one line for each subject: files, features,
+    counts, what was left out.
+    """
     understood = manifest.understood
     lines = [understood.format if understood else f"source {manifest.source}"]
     shape = " x ".join(map(str, manifest.feature_shape))
@@ -39,7 +43,8 @@ def understood_lines(manifest: "Manifest") -> list[str]:
     shown = ", ".join(name if len(name) <= 30 else f"{name[:27]}..." for name in names[:5])
     more = f" (+{len(names) - 5})" if len(names) > 5 else ""
     lines.append(
-        f"{rows:,} examples, {manifest.clients:,} clients ({manifest.partition}), {manifest.num_classes:,} classes: {shown}{more}"
+        f"{rows:,} examples, {manifest.clients:,} clients ({manifest.partition}), "
+        f"{manifest.num_classes:,} classes: {shown}{more}"
     )
     left_out = understood.left_out if understood else ()
     notes = (*(understood.notes if understood else ()), *manifest.notes)
@@ -51,7 +56,8 @@ def understood_lines(manifest: "Manifest") -> list[str]:
 
 
 def write_tables(population: "Population", out: Path) -> None:
-    """Write `sizes.csv` (the histogram of client sizes) and `labels.csv` (client and label of an example a row).
+    """Write `sizes.csv` (the histogram of client sizes) and `labels.csv` (client and label of an
+    example a row).
 
     Args:
         population: the clients.
@@ -59,7 +65,8 @@ def write_tables(population: "Population", out: Path) -> None:
     """
     from fedpipe.data.skew import describe
 
-    figures, index = describe(population.index), population.index
+    figures = describe(population.index)
+    index = population.index
     sizes: list[list[Any]] = [
         ["examples", "clients"],
         *([f"{start:g}-{end:g}", clients] for start, end, clients in figures.histogram),
@@ -68,7 +75,8 @@ def write_tables(population: "Population", out: Path) -> None:
     step = -(-len(index.client_ids) // _TABLE_CLIENTS)
     label_counts = index.label_counts["train"].rows(np.arange(0, len(index.client_ids), step))
     shown = label_counts.most_frequent(_TABLE_LABELS)
-    names, counts = [names[label] for label in shown.tolist()], label_counts.dense(shown)
+    names = [names[label] for label in shown.tolist()]
+    counts = label_counts.dense(shown)
     thinned = np.ceil(counts * min(1.0, _TABLE_ROWS / max(1, counts.sum()))).astype(int)
     rows_of = zip(index.client_ids[::step], thinned.tolist(), strict=True)
     labels: list[list[Any]] = [
@@ -87,12 +95,15 @@ def write_tables(population: "Population", out: Path) -> None:
 
 
 def write_pictures(population: "Population", out: Path) -> list[Path]:
-    """Write `client_sizes.png` and `label_skew.png` into the folder `out` and return their paths."""
+    """Write `client_sizes.png` and `label_skew.png` into the folder `out` and return their
+    paths.
+    """
     from fedpipe.data.skew import describe
     from fedpipe.figures.plots import save_figure
     from fedpipe.figures.population_plots import client_sizes, label_heat_map
 
-    figures, index = describe(population.index), population.index
+    figures = describe(population.index)
+    index = population.index
     out.mkdir(parents=True, exist_ok=True)
     drawn = {
         out / "client_sizes.png": client_sizes(figures),

@@ -1,4 +1,6 @@
-"""Step `evaluate`: what the weights are worth on the central test set and for each client, in this process. It chooses nothing."""
+"""Step `evaluate`: what the weights are worth on the central test set and for each client, in this
+process. It chooses nothing.
+"""
 
 import csv
 import json
@@ -22,15 +24,15 @@ if TYPE_CHECKING:
     from fedpipe.models.federated import ClientScores
     from fedpipe.types import Examples, Weights
 
-CENTRAL, CLIENTS, PERSONALIZED = (
-    "evaluation on the test examples",
-    "evaluation of each client",
-    "evaluation of personalization",
-)
+CENTRAL = "evaluation on the test examples"
+CLIENTS = "evaluation of each client"
+PERSONALIZED = "evaluation of personalization"
 """Names of the parts of an evaluation; tables are called `table NAME`."""
 
 SUMMARY_KEYS = ("test/accuracy", "test/loss")
-"""Figures of the chosen weights in `summary.json`, which is what `dvc metrics diff` compares; `metrics.json` has all."""
+"""Figures of the chosen weights in `summary.json`, which is what `dvc metrics diff` compares;
+`metrics.json` has all.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,11 @@ class _Central:
 def evaluate(
     config: Config, data: DataRef, trained: TrainRef, out: Path, project: Project
 ) -> EvalRef:
-    """Evaluate the initial, final and best weights and write figures and tables to the folder `out`.
+    """Evaluate the initial, final and best weights and write figures and tables to the folder
+    `out`.
 
-    Nothing that fails here is raised: it is named in the result's `missing`. Where the weights cannot be evaluated at all, the figures
-    are those that training measured on the same examples.
+    Nothing that fails here is raised: it is named in the result's `missing`. Where the weights
+    cannot be evaluated at all, the figures are those that training measured on the same examples.
     """
     start = time.perf_counter()
     parts = Parts()
@@ -128,7 +131,9 @@ def _evaluate_centrally(
 
 
 def _figures_of_training(trained: TrainRef) -> dict[str, dict[str, float]]:
-    """Return what training measured on the central test set in the rounds whose weights are kept, by the name of these weights."""
+    """Return what training measured on the central test set in the rounds whose weights are kept,
+    by the name of these weights.
+    """
     with Path(trained.rounds_table).open(encoding="utf-8", newline="") as file:
         rows = {int(row["round"]): row for row in csv.DictReader(file)}
     rounds = {"initial": 0, "final": trained.rounds} | (
@@ -150,7 +155,8 @@ def _write_tables(parts: Parts, central: _Central, chosen: str, paths: dict[str,
     from fedpipe.tables.evaluation import labels_csv, reliability_csv
     from fedpipe.tables.tables import confusion_counts_csv, confusion_csv
 
-    result, names = central.results[chosen], label_names(central.population)
+    result = central.results[chosen]
+    names = label_names(central.population)
     texts = {
         "confusion": lambda: confusion_csv(result.confusion, names),
         "confusion_counts": lambda: confusion_counts_csv(result.confusion, names),
@@ -176,14 +182,17 @@ def _evaluate_clients(
     chosen: str,
     table: Path,
 ) -> None:
-    """Add the figures of federated evaluation and of personalization to `figures`; write the table of clients.
+    """Add the figures of federated evaluation and of personalization to `figures`; write the table
+    of clients.
 
     At most `eval.clients` of each kind are read, whatever the population.
     """
     from fedpipe.models.federated import choose_clients, evaluate_clients
     from fedpipe.tables.evaluation import write_clients
 
-    population, predictor, weights = central.population, central.predictor, central.weights[chosen]
+    population = central.population
+    predictor = central.predictor
+    weights = central.weights[chosen]
 
     def evaluate_both() -> "tuple[list[tuple[str, ...]], list[ClientScores]]":
         groups = [
@@ -219,7 +228,9 @@ def _personalize(
     before: npt.NDArray[np.float64],
     figures: dict[str, float],
 ) -> npt.NDArray[np.float64]:
-    """Return the accuracy of each client after personalization, float64 [clients], NaN where it has nothing to train on; add figures."""
+    """Return the accuracy of each client after personalization, float64 [clients], NaN where it has
+    nothing to train on; add figures.
+    """
     from fedpipe.algorithms.personalize import personalized_accuracies
     from fedpipe.models.federated import spread, worst_decile
 
@@ -227,7 +238,8 @@ def _personalize(
     after = personalized_accuracies(
         config, central.predictor, weights, central.population, [*participating, *held_out]
     )
-    gains, known = after - before, ~np.isnan(after)
+    gains = after - before
+    known = ~np.isnan(after)
     if known.any():
         values = {
             **spread("accuracy", after[known]),

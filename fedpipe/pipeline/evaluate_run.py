@@ -33,19 +33,23 @@ def finished_run(project: Project, wanted: str | None) -> RunState:
     if found is None:
         known = shorten([state.folder.name for state in states], 3) or "none"
         raise ConfigError(
-            f"run {wanted or ''}: expected a finished run of this project, found {known}. `fedpipe run` makes one."
+            f"run {wanted or ''}: expected a finished run of this project, found {known}. "
+            "`fedpipe run` makes one."
         )
     if not found.finished:
         raise ConfigError(
-            f"run {found.name}: expected a finished run, found one that was interrupted. `fedpipe resume` goes on with it."
+            f"run {found.name}: expected a finished run, found one that was interrupted. `fedpipe "
+            "resume` goes on with it."
         )
     return found
 
 
 def evaluate_run(project: Project, wanted: str | None, name: str) -> dict[str, Any]:
-    """Evaluate the weights of a run on the data that its settings give now; return the figures, JSON-able.
+    """Evaluate the weights of a run on the data that its settings give now; return the figures,
+    JSON-able.
 
-    The tables go to `.fedpipe/evaluations/NAME` and to the artifacts of the MLflow run, in `evaluations/NAME`.
+    The tables go to `.fedpipe/evaluations/NAME` and to the artifacts of the MLflow run, in
+    `evaluations/NAME`.
 
     Args:
         project: where.
@@ -68,7 +72,8 @@ def evaluate_run(project: Project, wanted: str | None, name: str) -> dict[str, A
     evaluated = evaluate(config, data, trained, project.private / "evaluations" / name, project)
     if CENTRAL in evaluated.missing:  # its figures would be those of the training
         raise ModelError(
-            f"run {state.name}: expected to evaluate its weights, found: {evaluated.missing[CENTRAL]}."
+            f"run {state.name}: expected to evaluate its weights, found: "
+            f"{evaluated.missing[CENTRAL]}."
         )
     run = TrackedRun.attach(open_store(project.root, config.tracking.experiment), trained.run_id)
     tables = (

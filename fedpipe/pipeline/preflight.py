@@ -1,7 +1,9 @@
-"""What a run brings is judged before anything is started for it: its data, its plan, and then the user's own code.
+"""What a run brings is judged before anything is started for it: its data, its plan, and then the
+user's own code.
 
-A wrong row or a missing file is said within the seconds that reading it takes, with no worker, no Prefect server, no flow run and no
-folder of a run. The flow's step `load_data` finds the data that were loaded here.
+A wrong row or a missing file is said within the seconds that reading it takes, with no worker, no
+Prefect server, no flow run and no folder of a run. The flow's step `load_data` finds the data that
+were loaded here.
 """
 
 import threading
@@ -32,14 +34,17 @@ _early: tuple[Config, DataRef] | None = None
 
 
 def may_pass(error: object) -> bool:
-    """Return whether loading data that failed is worth another try: a lost connection is, a missing file is not."""
+    """Return whether loading data that failed is worth another try: a lost connection is, a missing
+    file is not.
+    """
     cause = error if isinstance(error, OSError) else getattr(error, "__cause__", None)
     return isinstance(cause, OSError) and not isinstance(cause, _NEVER_PASSES)
 
 
 @contextmanager
 def early_data(config: Config, project: Project) -> Iterator[DataRef | None]:
-    """Load the data now, for the next `borrow_data` with the same settings, and draw one cohort from them.
+    """Load the data now, for the next `borrow_data` with the same settings, and draw one cohort
+    from them.
 
     Gives None where a download or a remote did not answer: the flow's step tries again.
 
@@ -72,12 +77,14 @@ def borrow_data(config: Config) -> DataRef | None:
     with _lock:
         if _early is None or _early[0] != config:
             return None
-        data, _early = _early[1], None
+        data = _early[1]
+        _early = None
         return data
 
 
 def check_own_code(config: Config, project: Project, data: DataRef | None) -> None:
-    """Import the model and the algorithm of the user's own, and build the model; fedpipe's own need no check.
+    """Import the model and the algorithm of the user's own, and build the model; fedpipe's own need
+    no check.
 
     Imports TensorFlow and TFF, if the user's code does.
 

@@ -1,4 +1,6 @@
-"""Privacy of a training: its accountant, the key of its noise, and what it costs together with earlier runs on the same clients."""
+"""Privacy of a training: its accountant, the key of its noise, and what it costs together with
+earlier runs on the same clients.
+"""
 
 import os
 import secrets
@@ -17,13 +19,15 @@ if TYPE_CHECKING:
     from fedpipe.project.paths import Project
 
 
-KEY_NAME, KEY_BYTES = "noise.key", 32
+KEY_NAME = "noise.key"
+KEY_BYTES = 32
 
 
 def account_of(
     config: Config, clients: int, plan: CohortPlan
 ) -> "tuple[Accountant | None, CohortPlan]":
-    """Return the run's accountant and the rounds of the plan within its budget; None and the plan without privacy.
+    """Return the run's accountant and the rounds of the plan within its budget; None and the plan
+    without privacy.
 
     Raises:
         ConfigError, PlanError: see `fedpipe.algorithms.accountant`.
@@ -38,7 +42,9 @@ def account_of(
 
 
 def accounted(algorithm: "Algorithm", accountant: "Accountant | None") -> "Algorithm":
-    """Return the algorithm with `privacy/epsilon` among its metrics, where there is an accountant."""
+    """Return the algorithm with `privacy/epsilon` among its metrics, where there is an
+    accountant.
+    """
     if accountant is None:
         return algorithm
     from fedpipe.algorithms.accounted import Accounted
@@ -47,13 +53,16 @@ def accounted(algorithm: "Algorithm", accountant: "Accountant | None") -> "Algor
 
 
 def noise_key_of(config: Config, folder: Path) -> bytes | None:
-    """Return the 32 secret bytes that the run draws its noise from; None if it is not private or is repeatable.
+    """Return the 32 secret bytes that the run draws its noise from; None if it is not private or is
+    repeatable.
 
-    They are drawn from the operating system when the run starts and kept in the folder of its checkpoints, which is closed to other
-    users. A run that is resumed finds its key there, and so has the same noise.
+    They are drawn from the operating system when the run starts and kept in the folder of its
+    checkpoints, which is closed to other users. A run that is resumed finds its key there, and so
+    has the same noise.
 
     Raises:
-        CheckpointError: there are checkpoints but no key, or the key is damaged or cannot be written.
+        CheckpointError: there are checkpoints but no key, or the key is damaged or cannot be
+            written.
     """
     if not config.privacy.on or config.privacy.repeatable:
         return None
@@ -64,8 +73,8 @@ def noise_key_of(config: Config, folder: Path) -> bytes | None:
         if not path.exists():
             if any(folder.glob("*.safetensors")):
                 raise CheckpointError(
-                    f"{path}: the run has checkpoints but the key of its noise is gone, so it cannot continue with the same noise. "
-                    "Start a new run."
+                    f"{path}: the run has checkpoints but the key of its noise is gone, so it "
+                    "cannot continue with the same noise. Start a new run."
                 )
             _write_key(path, secrets.token_bytes(KEY_BYTES))
         key = path.read_bytes()
@@ -75,13 +84,16 @@ def noise_key_of(config: Config, folder: Path) -> bytes | None:
         ) from err
     if len(key) != KEY_BYTES:
         raise CheckpointError(
-            f"{path}: the key of the run's noise has {len(key)} bytes instead of {KEY_BYTES}. Start a new run."
+            f"{path}: the key of the run's noise has {len(key)} bytes instead of {KEY_BYTES}. "
+            "Start a new run."
         )
     return key
 
 
 def _write_key(path: Path, key: bytes) -> None:
-    """Write the key whole, under its name only once it is on the disk, readable by this user alone."""
+    """Write the key whole, under its name only once it is on the disk, readable by this user
+    alone.
+    """
     temporary = path.with_suffix(".part")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -100,7 +112,8 @@ def _write_key(path: Path, key: bytes) -> None:
 def require_budget(
     config: Config, accountant: "Accountant", manifest: "Manifest", project: "Project"
 ) -> None:
-    """Refuse a new run that could not be registered: with it the clients' models would cost more than `privacy.total_epsilon`.
+    """Refuse a new run that could not be registered: with it the clients' models would cost more
+    than `privacy.total_epsilon`.
 
     A run that is resumed continues: what it has released so far is released.
 
@@ -123,6 +136,7 @@ def require_budget(
     budget = float(config.privacy.total_epsilon or 0.0)
     if total.epsilon is None or total.epsilon > budget:
         raise ConfigError(
-            f"privacy.total_epsilon={budget}: with this run {total.sentence()}, more than the budget. Lower privacy.epsilon or the rounds, "
-            "or leave tracking.register off and release nothing more of these clients."
+            f"privacy.total_epsilon={budget}: with this run {total.sentence()}, more than the "
+            "budget. Lower privacy.epsilon or the rounds, or leave tracking.register off and "
+            "release nothing more of these clients."
         )

@@ -1,8 +1,10 @@
-"""Step `record`: completes the MLflow run with the final model, pictures and figures, and marks it as finished.
+"""Step `record`: completes the MLflow run with the final model, pictures and figures, and marks it
+as finished.
 
-Each of these is a part that may fail without the others (`fedpipe.runs.parts`). What fails is named in the run's tag
-`fedpipe.incomplete`, in its report and in what this step returns. Made again, a part replaces itself: the saved model is known by
-`model.json` in the run's folder and is not written twice.
+Each of these is a part that may fail without the others (`fedpipe.runs.parts`). What fails is named
+in the run's tag `fedpipe.incomplete`, in its report and in what this step returns. Made again, a
+part replaces itself: the saved model is known by `model.json` in the run's folder and is not
+written twice.
 """
 
 import csv
@@ -29,13 +31,18 @@ if TYPE_CHECKING:
     from fedpipe.models import ModelSpec
     from fedpipe.tracking.run import TrackedRun
 
-MODEL, FIGURES, REGISTERED, REPORT = "saved model", "final figures", "registered model", "report"
+MODEL = "saved model"
+FIGURES = "final figures"
+REGISTERED = "registered model"
+REPORT = "report"
 """Names of parts. Pictures are called `picture NAME`, uploaded files `upload of NAME`."""
 _MODEL_FILE = "model.json"
 _SECOND_WAIT = 5.0
 """Seconds that what training could not send is tried again."""
 _TRAINING = ("train/", "validation/")
-"""What was measured in training, and is said of the chosen round beside what the evaluation found."""
+"""What was measured in training, and is said of the chosen round beside what the evaluation
+found.
+"""
 
 
 def record(
@@ -44,7 +51,8 @@ def record(
     """Log what only the end of a run knows, and finish the run.
 
     Raises:
-        TrackingError: the store cannot be reached or written: `fedpipe resume` does this step again.
+        TrackingError: the store cannot be reached or written: `fedpipe resume` does this step
+            again.
     """
     from fedpipe.registry.register import register
     from fedpipe.report.write import log_report
@@ -160,13 +168,16 @@ def _log_model(
     population: "Population",
     model: "ModelSpec",
 ) -> str:
-    """Return the id of the saved model: the one that an earlier try of this step wrote to the same store, or a new one."""
+    """Return the id of the saved model: the one that an earlier try of this step wrote to the same
+    store, or a new one.
+    """
     from fedpipe.models.saved import InputFacts
     from fedpipe.models.weights_io import load_weights
     from fedpipe.tracking.model import has_model, log_model
     from fedpipe.types import weights_sha256
 
-    path, weights = Path(trained.run_dir) / _MODEL_FILE, load_weights(Path(trained.chosen))
+    path = Path(trained.run_dir) / _MODEL_FILE
+    weights = load_weights(Path(trained.chosen))
     identity = {"run_id": run.run_id, "weights_sha256": weights_sha256(weights)}
     if path.exists():
         earlier = json.loads(path.read_text(encoding="utf-8"))
@@ -276,7 +287,9 @@ def _log_tables(
 def _log_figures(
     run: "TrackedRun", trained: TrainRef, evaluated: EvalRef, model_id: str | None
 ) -> dict[str, float]:
-    """Write the final figures, and those of the best weights; return those of the model that the run results in."""
+    """Write the final figures, and those of the best weights; return those of the model that the
+    run results in.
+    """
     run.log_final_metrics(evaluated.final, model_id=None if evaluated.best else model_id)
     if evaluated.best is None:
         return evaluated.final
@@ -327,7 +340,8 @@ def read_trained(folder: Path) -> TrainRef:
         return TrainRef(**values)
     except (OSError, ValueError, TypeError, KeyError) as err:
         raise DataError(
-            f"{folder}: expected a finished training, cannot read its run.json: {err}. Run `fedpipe train` first."
+            f"{folder}: expected a finished training, cannot read its run.json: {err}. Run "
+            "`fedpipe train` first."
         ) from err
 
 

@@ -17,10 +17,11 @@ SHORTEST_PREFIX = 4
 
 
 def find_interrupted(project: Project, wanted: str | None) -> RunState | None:
-    """Return the run called `wanted`, or the newest one that needs something; None if there is none.
+    """Return the run called `wanted`, or the newest one that needs something; None if there is
+    none.
 
-    These are runs that were interrupted, or finished without having printed their summary; where there is none, runs that finished
-    without some of their parts.
+    These are runs that were interrupted, or finished without having printed their summary; where
+    there is none, runs that finished without some of their parts.
 
     Args:
         project: where to look.
@@ -46,7 +47,8 @@ def find_interrupted(project: Project, wanted: str | None) -> RunState | None:
         "failed",
     ):
         raise ConfigError(
-            f"run {wanted}: the sweep {found.values['sweep']} started it, and goes on with it: run `fedpipe sweep` again."
+            f"run {wanted}: the sweep {found.values['sweep']} started it, and goes on with it: "
+            "run `fedpipe sweep` again."
         )
     if found.is_alive():
         raise ConfigError(f"run {wanted} is still running. Wait until it has finished.")
@@ -54,7 +56,8 @@ def find_interrupted(project: Project, wanted: str | None) -> RunState | None:
 
 
 def run_named(states: Sequence[RunState], wanted: str) -> RunState:
-    """Return the run of a name, a folder's name, an MLflow run id, or the beginning of one that no other run has.
+    """Return the run of a name, a folder's name, an MLflow run id, or the beginning of one that no
+    other run has.
 
     Args:
         states: the runs, the newest first.
@@ -95,7 +98,8 @@ def run_named(states: Sequence[RunState], wanted: str) -> RunState:
 
 
 def find_trained(project: Project, wanted: str | None) -> RunState | None:
-    """Return the run called `wanted` if its rounds are done, or the newest one that lacks parts; None if there is none.
+    """Return the run called `wanted` if its rounds are done, or the newest one that lacks parts;
+    None if there is none.
 
     Raises:
         ConfigError: there is no such run here, it is still running, or its rounds are not done.
@@ -108,15 +112,18 @@ def find_trained(project: Project, wanted: str | None) -> RunState | None:
         raise ConfigError(f"run {wanted} is still running; wait for it to finish.")
     if not state.finished:
         raise ConfigError(
-            f"run {wanted}: expected a run that finished, found one that was interrupted. Run `fedpipe resume {wanted}`."
+            f"run {wanted}: expected a run that finished, found one that was interrupted. Run "
+            f"`fedpipe resume {wanted}`."
         )
     return state
 
 
 def record_again(project: Project, state: RunState) -> dict[str, Any]:
-    """Evaluate and record a run whose rounds are done once more; return its summary, whose `incomplete` names what is still missing.
+    """Evaluate and record a run whose rounds are done once more; return its summary, whose
+    `incomplete` names what is still missing.
 
-    What is recorded already is replaced by the same; the saved model and the registered version stay.
+    What is recorded already is replaced by the same; the saved model and the registered version
+    stay.
 
     Raises:
         DataError: the data are others than those of the run, or cannot be brought back.
@@ -132,9 +139,9 @@ def record_again(project: Project, state: RunState) -> dict[str, Any]:
         data = load_data(config, project)
         if state.values.get("data_md5", data.md5) != data.md5:
             raise DataError(
-                f"run {state.name}: expected the data that it was trained on, md5 {state.values['data_md5']}, "
-                f"found {data.md5}. "
-                "Bring these back (`dvc checkout`) first."
+                f"run {state.name}: expected the data that it was trained on, md5 "
+                f"{state.values['data_md5']}, found {data.md5}. Bring these back (`dvc checkout`) "
+                "first."
             )
         trained = read_trained(state.folder)
         evaluated = evaluate(config, data, trained, state.folder, project)
@@ -155,8 +162,11 @@ def record_again(project: Project, state: RunState) -> dict[str, Any]:
 
 
 def own_params(state: RunState, remote: Sequence[str] | None = None) -> Path:
-    """Return a params file with the settings that the run was started with, computed on the machines `remote` if that is given."""
-    path, values = state.folder / "params.yaml", state.config.model_dump(mode="json")
+    """Return a params file with the settings that the run was started with, computed on the
+    machines `remote` if that is given.
+    """
+    path = state.folder / "params.yaml"
+    values = state.config.model_dump(mode="json")
     if remote is not None:
         values["runtime"] |= {"remote": list(remote), "groups": state.config.runtime.set_groups}
     write_atomic(path, yaml.safe_dump(values, sort_keys=False))
@@ -164,8 +174,9 @@ def own_params(state: RunState, remote: Sequence[str] | None = None) -> Path:
 
 
 def run_of_stage(project: Project, name: str, config: Config, data_md5: str) -> RunState:
-    """Return the run that DVC's stage `train` goes on with: one of its own that was interrupted, with these settings and data, or a
-    new one called `name`."""
+    """Return the run that DVC's stage `train` goes on with: one of its own that was interrupted,
+    with these settings and data, or a new one called `name`.
+    """
     for state in all_states(project):
         same = state.values["entry"] == "dvc" and state.values.get("data_md5", data_md5) == data_md5
         if same and not state.finished and _same_settings(state, config) and not state.is_alive():

@@ -1,6 +1,8 @@
-"""Warnings of a run that finished and whose result is doubtful all the same: each says what was seen, and the setting that helps.
+"""Warnings of a run that finished and whose result is doubtful all the same: each says what was
+seen, and the setting that helps.
 
-They change nothing: the exit code stays 0. They are shown in the run's table, in its report and in the tag `fedpipe.warnings`.
+They change nothing: the exit code stays 0. They are shown in the run's table, in its report and in
+the tag `fedpipe.warnings`.
 """
 
 import csv
@@ -28,11 +30,16 @@ _EXPLODED = 10.0
 _NOISE = 1e-3
 """Relative rise of a loss that says nothing."""
 _SPREAD = 1000.0
-"""Ratio of the largest to the smallest column, by the largest |x| of each, above which features are unscaled."""
+"""Ratio of the largest to the smallest column, by the largest |x| of each, above which features are
+unscaled.
+"""
 _LARGE = 100.0
 """The largest |x| of a column above which features are unscaled, whatever the others are."""
-_MANY_CLASSES, _FEW_EXAMPLES = 100, 10
-"""Whole numbers as labels look like a quantity: so many classes, with fewer test examples each than this."""
+_MANY_CLASSES = 100
+_FEW_EXAMPLES = 10
+"""Whole numbers as labels look like a quantity: so many classes, with fewer test examples each than
+this.
+"""
 _RATES = "client.learning_rate or server.learning_rate"
 
 Row = Mapping[str, float]
@@ -94,7 +101,8 @@ def find_warnings(
 
 
 def loss_warnings(rows: Sequence[Row]) -> Iterator[RunWarning]:
-    """Yield a warning where a loss of the server's weights ends above where it began, or exploded on the way.
+    """Yield a warning where a loss of the server's weights ends above where it began, or exploded
+    on the way.
 
     Args:
         rows: of the rounds, with `round`, `test_loss` and `validation_loss`.
@@ -110,11 +118,17 @@ def loss_warnings(rows: Sequence[Row]) -> Iterator[RunWarning]:
         (_, first), (_, last) = losses[0], losses[-1]
         worst_round, worst = max(losses, key=lambda pair: pair[1])
         if last > first * (1 + _NOISE):
-            text = f"The {split} loss ended above where it began: {first:.4g} before training, {last:.4g} after the last round."
+            text = (
+                f"The {split} loss ended above where it began: {first:.4g} before training, "
+                f"{last:.4g} after the last round."
+            )
             yield RunWarning(text, f"Lower {_RATES}, or scale the features.")
             return
         if worst > _EXPLODED * max(first, 1e-9):
-            text = f"The {split} loss exploded on the way: {first:.4g} before training, {worst:.4g} after round {worst_round}."
+            text = (
+                f"The {split} loss exploded on the way: {first:.4g} before training, {worst:.4g} "
+                f"after round {worst_round}."
+            )
             yield RunWarning(text, f"Lower {_RATES}.")
             return
 
@@ -141,7 +155,9 @@ def not_a_number_warnings(rows: Sequence[Row], evaluated: EvalRef) -> Iterator[R
 
 
 def one_class_warnings(evaluated: EvalRef, population: "Population") -> Iterator[RunWarning]:
-    """Yield a warning where the model gives one answer to all test examples, though they have several."""
+    """Yield a warning where the model gives one answer to all test examples, though they have
+    several.
+    """
     from fedpipe.pipeline.describe import label_names
     from fedpipe.tables.tables import read_confusion
     from fedpipe.tables.texts import drawn
@@ -156,7 +172,10 @@ def one_class_warnings(evaluated: EvalRef, population: "Population") -> Iterator
         and confusion.num_classes > 1
         and np.count_nonzero(confusion.examples()) > 1
     ):
-        text = f"The model predicts the class '{drawn(names[int(predicted[0])])}' for all {confusion.total} test examples."
+        text = (
+            f"The model predicts the class '{drawn(names[int(predicted[0])])}' for all "
+            f"{confusion.total} test examples."
+        )
         yield RunWarning(text, f"Train for more rounds, change {_RATES}, or scale the features.")
 
 
@@ -164,7 +183,8 @@ def feature_warnings(x: npt.NDArray[np.generic], names: Sequence[str] = ()) -> I
     """Yield a warning where columns of numbers are unscaled: large, or far apart in size.
 
     Args:
-        x: features [examples, columns]; others than float32 of one dimension are pictures or tokens, and have a scale.
+        x: features [examples, columns]; others than float32 of one dimension are pictures or
+            tokens, and have a scale.
         names: of the columns; their numbers are said where there are none.
     """
     if x.dtype != np.float32 or x.ndim != 2 or not x.size:
@@ -173,7 +193,8 @@ def feature_warnings(x: npt.NDArray[np.generic], names: Sequence[str] = ()) -> I
     used = np.flatnonzero(sizes > 0)
     if not len(used):
         return
-    high, low = int(used[sizes[used].argmax()]), int(used[sizes[used].argmin()])
+    high = int(used[sizes[used].argmax()])
+    low = int(used[sizes[used].argmin()])
     if sizes[high] <= _LARGE and sizes[high] <= _SPREAD * sizes[low]:
         return
 
@@ -184,13 +205,15 @@ def feature_warnings(x: npt.NDArray[np.generic], names: Sequence[str] = ()) -> I
     both = shown(high) if high == low else f"{shown(low)}, {shown(high)}"
     yield RunWarning(
         f"Features are unscaled, by the largest |x| of a column of the test examples: {both}.",
-        "Scale every column to about -1..1 before `fedpipe prepare`, leave columns out with data.ignore_columns, or lower "
-        "client.learning_rate.",
+        "Scale every column to about -1..1 before `fedpipe prepare`, leave columns out with "
+        "data.ignore_columns, or lower client.learning_rate.",
     )
 
 
 def label_warnings(manifest: "Manifest", labels: npt.NDArray[np.int32]) -> Iterator[RunWarning]:
-    """Yield a warning where classes look like a number to predict: hundreds of whole numbers, few examples each."""
+    """Yield a warning where classes look like a number to predict: hundreds of whole numbers, few
+    examples each.
+    """
     names = manifest.vocabulary or ()
     is_number = all(name.lstrip("-").isdecimal() for name in names)
     examples = sum(manifest.examples.values())
@@ -201,7 +224,9 @@ def label_warnings(manifest: "Manifest", labels: npt.NDArray[np.int32]) -> Itera
         and examples < _FEW_EXAMPLES * manifest.num_classes
     ):
         yield RunWarning(
-            f"The labels are whole numbers, {manifest.num_classes} classes with {examples / manifest.num_classes:.1f} examples each: "
-            "they look like a quantity, and the model tells classes apart.",
-            "Name another data.label_column, or put the numbers into a few ranges before `fedpipe prepare`.",
+            f"The labels are whole numbers, {manifest.num_classes} classes with "
+            f"{examples / manifest.num_classes:.1f} examples each: they look like a quantity, and "
+            "the model tells classes apart.",
+            "Name another data.label_column, or put the numbers into a few ranges before `fedpipe "
+            "prepare`.",
         )

@@ -1,8 +1,8 @@
 """A TFF runtime for a step: one that was started early, while imports went on, or a new one.
 
-A worker takes a second to be ready and TensorFlow five to import. Whoever is about to train starts the worker first
-(`early_runtime`), imports, and the step finds it here. The runtime is a process of its own, so this is the one piece of
-process-wide state that the steps keep.
+A worker takes a second to be ready and TensorFlow five to import. Whoever is about to train starts
+the worker first (`early_runtime`), imports, and the step finds it here. The runtime is a process of
+its own, so this is the one piece of process-wide state that the steps keep.
 """
 
 import threading
@@ -23,7 +23,9 @@ _early: "tuple[RuntimeConfig, Runtime] | None" = None
 
 @contextmanager
 def early_runtime(config: RuntimeConfig, log_path: Path) -> Iterator[None]:
-    """Start a runtime now, for the next `borrow_runtime` with the same settings; it is closed at the end of the block."""
+    """Start a runtime now, for the next `borrow_runtime` with the same settings; it is closed at
+    the end of the block.
+    """
     global _early
     from fedpipe.engine.runtime import Runtime
 
@@ -44,7 +46,8 @@ def early_runtime(config: RuntimeConfig, log_path: Path) -> Iterator[None]:
 
 @contextmanager
 def borrow_runtime(config: RuntimeConfig, log_path: Path) -> "Iterator[Runtime | InProcess]":
-    """Give the runtime that was started early with these settings, once; else start one that ends with the block.
+    """Give the runtime that was started early with these settings, once; else start one that ends
+    with the block.
 
     With `runtime.debug` nothing is started: calls run in this process.
     """

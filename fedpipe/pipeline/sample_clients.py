@@ -33,7 +33,9 @@ def sample_clients(config: Config, data: DataRef, run_dir: Path) -> PlanRef:
 
 
 def draw_plan(config: Config, population: "Population", rounds: int) -> CohortPlan:
-    """Return the cohorts of the first `rounds` rounds. Raises PlanError if a cohort is larger than the population."""
+    """Return the cohorts of the first `rounds` rounds. Raises PlanError if a cohort is larger than
+    the population.
+    """
     from fedpipe.data.cohorts import plan_cohorts
     from fedpipe.models.federated import training_clients
 
@@ -56,11 +58,13 @@ def read_plan(ref: PlanRef) -> CohortPlan:
         text = Path(ref.path).read_text(encoding="utf-8")
     except OSError as err:
         raise PlanError(
-            f"{ref.path}: expected the run's cohort plan, cannot read it: {err}. Start the run again."
+            f"{ref.path}: expected the run's cohort plan, cannot read it: {err}. Start the run "
+            "again."
         ) from err
     found = hashlib.sha256(text.encode()).hexdigest()
     if found != ref.sha256:
         raise PlanError(
-            f"{ref.path}: expected a plan with sha256 {ref.sha256[:12]}, found {found[:12]}. Start the run again."
+            f"{ref.path}: expected a plan with sha256 {ref.sha256[:12]}, found {found[:12]}. "
+            "Start the run again."
         )
     return CohortPlan.from_json(text)

@@ -1,4 +1,6 @@
-"""Step `train`: federated rounds on the engine, each reported to MLflow and to whoever else listens."""
+"""Step `train`: federated rounds on the engine, each reported to MLflow and to whoever else
+listens.
+"""
 
 import hashlib
 import json
@@ -39,10 +41,12 @@ def train(
     tags: Mapping[str, str] | None = None,
     sinks: Sequence[RoundSink] = (),
 ) -> TrainRef:
-    """Run all rounds of the plan that are not done yet; return where the weights are and under which MLflow run.
+    """Run all rounds of the plan that are not done yet; return where the weights are and under
+    which MLflow run.
 
-    The MLflow run, its params, tags and data are written before the first round. A run that fails is marked as failed. Where the run's
-    folder has checkpoints and an MLflow run, an earlier try was interrupted and this one goes on with them.
+    The MLflow run, its params, tags and data are written before the first round. A run that fails
+    is marked as failed. Where the run's folder has checkpoints and an MLflow run, an earlier try
+    was interrupted and this one goes on with them.
 
     Args:
         config: the settings.
@@ -72,7 +76,8 @@ def train(
     from fedpipe.runs.tracked import tracked
 
     start = time.perf_counter()
-    run_dir, parts = Path(plan.run_dir), Parts()
+    run_dir = Path(plan.run_dir)
+    parts = Parts()
     cohorts = read_plan(plan)
     population = Population.open(Path(data.path), verify=False)
     clients = training_clients(config, population)
@@ -189,17 +194,21 @@ def _early_stop(recorder: "Recorder", planned: int) -> dict[str, str]:
     if recorder.last_round == planned:
         return {}
     return {
-        "fedpipe.stopped_early": f"after round {recorder.last_round} of {planned}: no better validation since {recorder.best_round}"
+        "fedpipe.stopped_early": f"after round {recorder.last_round} of {planned}: no better "
+        f"validation since {recorder.best_round}"
     }
 
 
 def _texts(info: Mapping[str, Any]) -> dict[str, str]:
-    """Return what an algorithm says of itself as tags. Raises ModelError for a name that the store would refuse."""
+    """Return what an algorithm says of itself as tags. Raises ModelError for a name that the store
+    would refuse.
+    """
     for name in info:
         reason = why_refused(name)
         if reason is not None:
             raise ModelError(
-                f"info of the algorithm: the name {name!r} cannot be recorded: {reason}. A name may have {ALLOWED}."
+                f"info of the algorithm: the name {name!r} cannot be recorded: {reason}. A name "
+                f"may have {ALLOWED}."
             )
     return {name: str(value) for name, value in info.items()}
 
@@ -220,9 +229,11 @@ def _refuse_strangers(plan: CohortPlan, population: "Population", clients: Seque
     strangers = {client_id for client_id in planned if client_id not in clients}
     if forgotten:
         raise PlanError(
-            f"cohort plan: expected clients that may train, found forgotten ones: {shorten(sorted(forgotten))}. Start a new run."
+            "cohort plan: expected clients that may train, found forgotten ones: "
+            f"{shorten(sorted(forgotten))}. Start a new run."
         )
     if strangers:
         raise PlanError(
-            f"cohort plan: expected clients that may train, found others: {shorten(sorted(strangers))}. Start a new run."
+            "cohort plan: expected clients that may train, found others: "
+            f"{shorten(sorted(strangers))}. Start a new run."
         )

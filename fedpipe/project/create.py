@@ -1,6 +1,8 @@
-"""Step `init`: a new project for the user's own work, from the templates in `fedpipe/templates`, as a git and DVC repository.
+"""Step `init`: a new project for the user's own work, from the templates in `fedpipe/templates`, as
+a git and DVC repository.
 
-It is made in a folder beside its place and moved there when it is whole: whatever fails, nothing half-written is left.
+It is made in a folder beside its place and moved there when it is whole: whatever fails, nothing
+half-written is left.
 """
 
 import os
@@ -24,9 +26,12 @@ from fedpipe.redact import hide
 from fedpipe.system.git import without_repository_variables
 
 _TEMPLATES = Path(fedpipe.__file__).with_name("templates")
-_SUFFIX, _DOT = ".template", "dot-"
+_SUFFIX = ".template"
+_DOT = "dot-"
 PLOTS_PAGE = ".dvc/plots.html"
-"""The page of `dvc plots` with its drawing library in it, so that it works without a network; copied as it is."""
+"""The page of `dvc plots` with its drawing library in it, so that it works without a network;
+copied as it is.
+"""
 _LIMIT_SECONDS = 120
 _HEAD = """Every setting of a run, grouped. fedpipe's docs/params.md says what each one means, its unit and its range.
 `-S key=value` overrides one for one run."""
@@ -62,7 +67,8 @@ def init_project(target: Path) -> NewProject:
     """
     target = target.absolute() if target.is_symlink() else target.resolve()
     _refuse_what_is_there(target)
-    name, place = name_of(target), origin()
+    name = name_of(target)
+    place = origin()
     try:
         with _beside(target) as folder:
             files = _write_files(folder, name, place)
@@ -73,7 +79,8 @@ def init_project(target: Path) -> NewProject:
             _move(folder, target)
     except OSError as err:
         raise EnvironmentProblem(
-            f"{err.filename or target}: expected to write a new project there, found {err.strerror}."
+            f"{err.filename or target}: expected to write a new project there, found "
+            f"{err.strerror}."
         ) from err
     return NewProject(str(target), name, sorted(files), place.words, commit, notes)
 
@@ -85,7 +92,9 @@ def name_of(target: Path) -> str:
     ('my-sensors-2', 'fedpipe-project', 'fedpipe-project')
     """
     name = re.sub(r"[^a-z0-9]+", "-", target.name.lower()).strip("-")
-    return name if name not in ("", "fedpipe") else "fedpipe-project"
+    if name not in ("", "fedpipe"):
+        return name
+    return "fedpipe-project"
 
 
 def settings(name: str) -> Config:
@@ -107,11 +116,13 @@ def _refuse_what_is_there(target: Path) -> None:
         found = sorted(path.name for path in target.iterdir())
         if found:
             raise ConfigError(
-                f"{target}: expected a folder that is empty or not there, found {shorten(found)} in it. Name another one."
+                f"{target}: expected a folder that is empty or not there, found {shorten(found)} "
+                "in it. Name another one."
             )
     elif target.exists() or target.is_symlink():
         raise ConfigError(
-            f"{target}: expected a folder that is empty or not there, found something else. Name another one."
+            f"{target}: expected a folder that is empty or not there, found something else. Name "
+            "another one."
         )
 
 
@@ -146,7 +157,9 @@ def _write_files(folder: Path, name: str, place: Origin) -> set[str]:
 
 @contextmanager
 def _beside(target: Path) -> Iterator[Path]:
-    """Give a new folder on the target's file system; it is gone after the block, unless it was moved."""
+    """Give a new folder on the target's file system; it is gone after the block, unless it was
+    moved.
+    """
     parent = next(folder for folder in target.parents if folder.is_dir())
     folder = parent / f".{target.name}.{secrets.token_hex(8)}"
     folder.mkdir()  # its mode follows the umask
@@ -157,7 +170,9 @@ def _beside(target: Path) -> Iterator[Path]:
 
 
 def _move(folder: Path, target: Path) -> None:
-    """Put the project in its place. An empty folder that is there stays the same one: someone may stand in it."""
+    """Put the project in its place. An empty folder that is there stays the same one: someone may
+    stand in it.
+    """
     if not target.is_dir():
         missing = [parent for parent in target.parents if not parent.exists()]
         try:
@@ -201,8 +216,11 @@ def _commit(folder: Path) -> tuple[str | None, list[str]]:
 
 
 def _run(folder: Path, *command: str) -> str:
-    """Run git or DVC in `folder` and return what it said. Raises EnvironmentProblem if it cannot be run or fails."""
-    # A git that calls us, in a hook for instance, would have its own repository in place of the new one.
+    """Run git or DVC in `folder` and return what it said. Raises EnvironmentProblem if it cannot be
+    run or fails.
+    """
+    # A git that calls us, in a hook for instance, would have its own repository in place of the new
+    # one.
     environment = without_repository_variables(os.environ)
     said = f"`{' '.join(command).replace(sys.executable, 'python')}`"
     try:
@@ -226,6 +244,7 @@ def _run(folder: Path, *command: str) -> str:
         ) from err
     if done.returncode:
         raise EnvironmentProblem(
-            f"{said} failed with exit code {done.returncode}: {hide(' '.join((done.stderr or done.stdout).split()))[-400:]}"
+            f"{said} failed with exit code {done.returncode}: "
+            f"{hide(' '.join((done.stderr or done.stdout).split()))[-400:]}"
         )
     return done.stdout

@@ -1,7 +1,8 @@
 """Runs DVC, and asks whether a stage is up to date. DVC owns files that are made from files.
 
-DVC is started as a program: it takes its own locks and leaves this process as it was. Starting it costs seconds, so the usual
-case, "nothing changed", is answered here from `dvc.lock` alone, by the same comparison that DVC makes.
+DVC is started as a program: it takes its own locks and leaves this process as it was. Starting it
+costs seconds, so the usual case, "nothing changed", is answered here from `dvc.lock` alone, by the
+same comparison that DVC makes.
 """
 
 import configparser
@@ -35,12 +36,15 @@ _AFTER_MERGE = {
 
 
 def inside_dvc() -> bool:
-    """Return whether DVC runs this process as a stage: it holds its lock then, and must not be called again."""
+    """Return whether DVC runs this process as a stage: it holds its lock then, and must not be
+    called again.
+    """
     return "DVC_STAGE" in os.environ
 
 
 def stage_is_current(root: Path, stage: str) -> bool:
-    """Return whether all that `stage` reads and makes is what `dvc.lock` says: command, settings, dependencies, outputs.
+    """Return whether all that `stage` reads and makes is what `dvc.lock` says: command, settings,
+    dependencies, outputs.
 
     Raises:
         ConfigError: `dvc.yaml` or `dvc.lock` is not valid; with file, line and column.
@@ -61,7 +65,9 @@ def stage_is_current(root: Path, stage: str) -> bool:
 
 
 def _settings_of(root: Path, listed: list[str | dict[str, list[str]]]) -> dict[str, dict[str, Any]]:
-    """Return the values of a stage's params, by file and name: groups of `params.yaml`, and dotted names of TOML files."""
+    """Return the values of a stage's params, by file and name: groups of `params.yaml`, and dotted
+    names of TOML files.
+    """
     settings: dict[str, dict[str, Any]] = {}
     groups = [name for name in listed if isinstance(name, str)]
     if groups:
@@ -78,7 +84,9 @@ def _settings_of(root: Path, listed: list[str | dict[str, list[str]]]) -> dict[s
 
 
 def locked_md5(root: Path, stage: str, out: str) -> str | None:
-    """Return the md5 that `dvc.lock` names for an output of a stage, None if it names none. Raises ConfigError if it is not valid."""
+    """Return the md5 that `dvc.lock` names for an output of a stage, None if it names none. Raises
+    ConfigError if it is not valid.
+    """
     try:
         locked = _read(root, "dvc.lock")["stages"][stage]["outs"]
     except (FileNotFoundError, KeyError, TypeError):
@@ -94,7 +102,9 @@ def depends_on(root: Path, stage: str, path: str) -> bool:
 
 
 def check_dvc_files(root: Path) -> None:
-    """Read `dvc.yaml` and `dvc.lock`, as far as they are there. Raises ConfigError, with file and line, if one is not valid."""
+    """Read `dvc.yaml` and `dvc.lock`, as far as they are there. Raises ConfigError, with file and
+    line, if one is not valid.
+    """
     for name in ("dvc.yaml", "dvc.lock"):
         if (root / name).exists() and not isinstance(_read(root, name) or {}, dict):
             raise DataError(
@@ -115,7 +125,9 @@ def repro(root: Path, stage: str) -> None:
 
 
 def _refuse_links(root: Path, stage: str) -> None:
-    """Raise DataError if an output of the stage lies behind a link that leads out of the project: in a git repository, DVC refuses that."""
+    """Raise DataError if an output of the stage lies behind a link that leads out of the project:
+    in a git repository, DVC refuses that.
+    """
     if not any((folder / ".git").exists() for folder in (root, *root.parents)):
         return
     outs = (_read(root, "dvc.yaml") or {}).get("stages", {}).get(stage, {}).get("outs", [])
@@ -124,9 +136,10 @@ def _refuse_links(root: Path, stage: str) -> None:
             path = root / folder
             if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
                 raise DataError(
-                    f"{path} is a link to {path.resolve()}, outside of the project: DVC does not keep {out} there. Make {folder} a folder, "
-                    f"and have DVC keep the files on that disk: `dvc cache dir --local {path.resolve()}/dvc-cache` and "
-                    "`dvc config --local cache.type symlink`."
+                    f"{path} is a link to {path.resolve()}, outside of the project: DVC does not "
+                    f"keep {out} there. Make {folder} a folder, and have DVC keep the files on "
+                    f"that disk: `dvc cache dir --local {path.resolve()}/dvc-cache` and `dvc "
+                    "config --local cache.type symlink`."
                 )
 
 
@@ -140,7 +153,9 @@ def pull(root: Path, target: str) -> None:
 
 
 def absolute_settings(folder: Path, names: Iterable[str]) -> configparser.ConfigParser:
-    """Return the DVC settings in the files `names` of `folder`, the later over the earlier; paths relative to it become absolute."""
+    """Return the DVC settings in the files `names` of `folder`, the later over the earlier; paths
+    relative to it become absolute.
+    """
     settings = configparser.ConfigParser(interpolation=None)
     settings.read([folder / name for name in names], encoding="utf-8")
     for section in settings.sections():
@@ -156,14 +171,18 @@ def _read(root: Path, name: str) -> Any:
 
 
 def status(root: Path, stage: str) -> str:
-    """Return what `dvc status` says of a stage that is not up to date, empty if it is. Raises DataError with DVC's reason."""
+    """Return what `dvc status` says of a stage that is not up to date, empty if it is. Raises
+    DataError with DVC's reason.
+    """
     output = _dvc(root, "status", "--json", stage)
     changes = json.loads(output or "{}")
     return shorten(changes.get(stage, []))
 
 
 def _dvc(root: Path, *arguments: str) -> str:
-    """Run DVC and return its output. What it needs on this machine is told to this one process; no configuration is changed."""
+    """Run DVC and return its output. What it needs on this machine is told to this one process; no
+    configuration is changed.
+    """
     settings = {} if can_lock(root) else {"hardlink_lock": "true"}
     done = _run_dvc(root, arguments, settings)
     if (
@@ -189,7 +208,8 @@ def _run_dvc(
     environment.pop(
         "PYTHONSAFEPATH", None
     )  # a stage of the user's, such as `python make.py`, runs as in their shell
-    # -P: a file of the user's called like a module of Python's or DVC's is not imported in its place.
+    # -P: a file of the user's called like a module of Python's or DVC's is not imported in its
+    # place.
     command = [sys.executable, "-P", "-m", "dvc", *arguments]
     with tempfile.TemporaryDirectory(prefix="fedpipe-dvc-") as folder:
         if settings:
@@ -199,12 +219,15 @@ def _run_dvc(
             return run_kept(command, root, environment, _TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired as err:
             raise DataError(
-                f"`dvc {' '.join(arguments)}` did not finish within {_TIMEOUT_SECONDS} s. Run it by hand to see why."
+                f"`dvc {' '.join(arguments)}` did not finish within {_TIMEOUT_SECONDS} s. Run it "
+                "by hand to see why."
             ) from err
 
 
 def _write_user_settings(folder: Path, settings: dict[str, str]) -> None:
-    """Write the user's own DVC settings with more under `core`; those of the project come on top of them."""
+    """Write the user's own DVC settings with more under `core`; those of the project come on top of
+    them.
+    """
     from dvc.dirs import global_config_dir
 
     merged = absolute_settings(Path(global_config_dir()), ["config"])
@@ -219,7 +242,9 @@ def _write_user_settings(folder: Path, settings: dict[str, str]) -> None:
 
 
 def _reason(arguments: tuple[str, ...], done: "subprocess.CompletedProcess[str]") -> str:
-    """Return why DVC failed: the message of the stage if that is fedpipe itself, which needs no more words, or else DVC's own."""
+    """Return why DVC failed: the message of the stage if that is fedpipe itself, which needs no
+    more words, or else DVC's own.
+    """
     own = [
         line.removeprefix("fedpipe: ")
         for line in done.stderr.splitlines()
@@ -232,4 +257,6 @@ def _reason(arguments: tuple[str, ...], done: "subprocess.CompletedProcess[str]"
 
 
 def _md5(path: Path) -> Any:
-    return dvc_md5(path) if path.exists() else None
+    if path.exists():
+        return dvc_md5(path)
+    return None

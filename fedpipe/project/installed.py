@@ -17,8 +17,10 @@ class Origin:
 
     Attributes:
         words: the place in words.
-        source: uv's source of the package, for `[tool.uv.sources]`; empty where a package index has it.
-        is_pinned: whether the source says by itself which code it is, as a git commit does and a folder does not.
+        source: uv's source of the package, for `[tool.uv.sources]`; empty where a package index has
+            it.
+        is_pinned: whether the source says by itself which code it is, as a git commit does and a
+            folder does not.
     """
 
     words: str
@@ -46,9 +48,11 @@ def origin() -> Origin:
 
 
 def installed_versions() -> list[str]:
-    """Return the versions of the packages that fedpipe asks for, as they are installed here: `["dvc==3.67.1", ...]`.
+    """Return the versions of the packages that fedpipe asks for, as they are installed here:
+    `["dvc==3.67.1", ...]`.
 
-    A new project that resolved them anew would get newer ones, which nobody has tried with this fedpipe.
+    A new project that resolved them anew would get newer ones, which nobody has tried with this
+    fedpipe.
     """
     try:
         asked = importlib.metadata.requires("fedpipe") or []
@@ -72,7 +76,8 @@ def origin_of(direct: dict[str, Any] | None) -> Origin:
     parts = urlsplit(url)
     if parts.scheme == "file" and "vcs_info" not in direct:
         return _folder(Path(unquote(parts.path)), bool(direct.get("dir_info", {}).get("editable")))
-    # Whoever installs the project has rights of their own: no name, password or token goes into its files.
+    # Whoever installs the project has rights of their own: no name, password or token goes into its
+    # files.
     address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     if "vcs_info" not in direct:
         return Origin(address, {"url": address}, True)

@@ -34,7 +34,9 @@ class Project:
 
     @property
     def private(self) -> Path:
-        """Return the folder of what fedpipe keeps for itself: runs, caches, locks. Not in git, not in DVC."""
+        """Return the folder of what fedpipe keeps for itself: runs, caches, locks. Not in git, not
+        in DVC.
+        """
         return self.root / ".fedpipe"
 
     @property
@@ -64,7 +66,8 @@ def find_project(start: Path) -> Project:
             _refuse_broken_links(folder)
             return Project(folder)
     raise ConfigError(
-        f"{here}: no params.yaml here or in a folder above. Go to a project, or make one with `fedpipe init DIR`."
+        f"{here}: no params.yaml here or in a folder above. Go to a project, or make one with "
+        "`fedpipe init DIR`."
     )
 
 
@@ -73,5 +76,6 @@ def _refuse_broken_links(root: Path) -> None:
         path = root / name
         if path.is_symlink() and not path.exists():
             raise ConfigError(
-                f"{path}: a link to {path.readlink()}, which is not there. Mount that disk, or remove the link."
+                f"{path}: a link to {path.readlink()}, which is not there. Mount that disk, or "
+                "remove the link."
             )

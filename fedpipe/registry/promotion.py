@@ -1,4 +1,6 @@
-"""Which version of a model is its champion: the rule, apart from whoever asks and whoever moves the alias."""
+"""Which version of a model is its champion: the rule, apart from whoever asks and whoever moves the
+alias.
+"""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +15,8 @@ class Holder:
     Attributes:
         label: `NAME/VERSION`.
         forgotten: clients that it trained on and that were forgotten since.
-        score: its `validation/accuracy` on the new version's validation examples; None where it cannot be measured there.
+        score: its `validation/accuracy` on the new version's validation examples; None where it
+            cannot be measured there.
         problem: why not.
     """
 
@@ -28,9 +31,10 @@ def decide(
 ) -> tuple[str, str]:
     """Return the alias of a new version, `champion` or `challenger`, and the reason.
 
-    In this order: a model that trained on clients that are forgotten is never made champion; nor is one without a score; where there is
-    no champion the new one is it; a champion that trained on forgotten clients gives way, whatever its score; else the higher score
-    decides, if it is higher by `min_improvement`.
+    In this order: a model that trained on clients that are forgotten is never made champion; nor is
+    one without a score; where there is no champion the new one is it; a champion that trained on
+    forgotten clients gives way, whatever its score; else the higher score decides, if it is higher
+    by `min_improvement`.
 
     Args:
         score: `validation/accuracy` of the new version, a fraction; NaN if it has none.
@@ -39,7 +43,8 @@ def decide(
         min_improvement: a fraction, from 0; with 0 any gain is enough.
 
     >>> decide(0.75, (), Holder("digits/1", (), 0.5), 0.125)
-    ('champion', 'validation/accuracy 0.7500, 0.2500 more than the 0.5000 of digits/1 (at least 0.125 is asked for)')
+    ('champion', 'validation/accuracy 0.7500, 0.2500 more than the 0.5000 of digits/1 (at least
+    0.125 is asked for)')
     >>> decide(0.5, (), Holder("digits/1", (), 0.5), 0.0)
     ('challenger', 'validation/accuracy 0.5000, no more than the 0.5000 of digits/1')
     """
@@ -64,7 +69,8 @@ def decide(
     if gain > 0 and gain >= min_improvement:
         return (
             CHAMPION,
-            f"validation/accuracy {score:.4f}, {gain:.4f} more than the {holder.score:.4f} of {holder.label}{asked}",
+            f"validation/accuracy {score:.4f}, {gain:.4f} more than the {holder.score:.4f} of "
+            f"{holder.label}{asked}",
         )
     less = f"{gain:.4f} more than" if gain > 0 else "no more than"
     return (

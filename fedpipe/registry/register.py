@@ -1,4 +1,6 @@
-"""Registers a run's model, and moves the alias `champion` if it is the better one (`registry.promotion` has the rule)."""
+"""Registers a run's model, and moves the alias `champion` if it is the better one
+(`registry.promotion` has the rule).
+"""
 
 import json
 import logging
@@ -26,11 +28,9 @@ if TYPE_CHECKING:
     from fedpipe.tracking.run import TrackedRun
     from fedpipe.tracking.store import Store
 
-DECISION_TAG, REPLACED_TAG, RETRAIN_TAG = (
-    "fedpipe.decision",
-    "fedpipe.replaced_by",
-    "fedpipe.retrain_of",
-)
+DECISION_TAG = "fedpipe.decision"
+REPLACED_TAG = "fedpipe.replaced_by"
+RETRAIN_TAG = "fedpipe.retrain_of"
 
 logger = logging.getLogger(__name__)
 
@@ -45,14 +45,17 @@ def register(
     run_dir: Path,
     project: Project,
 ) -> RegisteredRef | None:
-    """Make the run's logged model a version of `tracking.model_name`, with lineage and metrics as tags, and give it its alias.
+    """Make the run's logged model a version of `tracking.model_name`, with lineage and metrics as
+    tags, and give it its alias.
 
-    A run that is completed again has its version already, and whoever is champion by then stays. A private model that would pass the
-    budget `privacy.total_epsilon` is not registered: None is returned, and the run has the tag `fedpipe.not_registered`.
+    A run that is completed again has its version already, and whoever is champion by then stays. A
+    private model that would pass the budget `privacy.total_epsilon` is not registered: None is
+    returned, and the run has the tag `fedpipe.not_registered`.
 
     Args:
         config: `tracking` and `eval` are read.
-        population: the clients of the run; their validation examples compare the champion with the new model.
+        population: the clients of the run; their validation examples compare the champion with the
+            new model.
         model: the architecture of the new model.
         run: the run; has all its tags.
         model_id: its logged model.
@@ -71,7 +74,8 @@ def register(
         tag_version,
     )
 
-    name, score = config.tracking.model_name, metrics.get(VALIDATION_SCORE, math.nan)
+    name = config.tracking.model_name
+    score = metrics.get(VALIDATION_SCORE, math.nan)
     budget = config.privacy.total_epsilon
     if budget is not None and not _within_budget(budget, run):
         return None
@@ -88,7 +92,9 @@ def register(
             tags |= {FORGOTTEN_TAG: json.dumps(forgotten), REASON_TAG: "forgotten while it trained"}
         version = register_version(run.store, name, model_id, run.run_id, tags)
         if before is not None and before.version == version.version:
-            alias, reason, measured = CHAMPION, "it is champion already", None
+            alias = CHAMPION
+            reason = "it is champion already"
+            measured = None
         else:
             holder = _holder(config, population, model, run.store, before)
             alias, reason = decide(score, tuple(forgotten), holder, config.tracking.min_improvement)
@@ -112,7 +118,9 @@ def register(
 
 
 def _within_budget(budget: float, run: "TrackedRun") -> bool:
-    """Return whether the run's model may be registered: a run that ended while this one trained may have used up the budget."""
+    """Return whether the run's model may be registered: a run that ended while this one trained may
+    have used up the budget.
+    """
     from fedpipe.lineage.privacy_total import total_with_run
 
     with run.store.guard("read what the run released"):
@@ -140,7 +148,8 @@ def _holder(
 ) -> Holder | None:
     if before is None:
         return None
-    label, forgotten = f"{before.name}/{before.version}", forgotten_of(before)
+    label = f"{before.name}/{before.version}"
+    forgotten = forgotten_of(before)
     if forgotten:
         return Holder(label, forgotten, None)
     try:
@@ -153,7 +162,8 @@ def _holder(
 def _accuracy_of(
     config: Config, population: "Population", model: "ModelSpec", store: "Store", wanted: str
 ) -> float:
-    """Return the `validation/accuracy` of a registered version on this run's validation examples, which need not be those of its own.
+    """Return the `validation/accuracy` of a registered version on this run's validation examples,
+    which need not be those of its own.
 
     Raises:
         ModelError: it takes other features, or tells other classes apart.
@@ -178,10 +188,12 @@ def _accuracy_of(
             tuple(manifest.feature_shape), manifest.num_classes, manifest.feature_dtype
         ):
             raise ModelError(
-                f"{wanted} takes other features or tells other classes apart. Set another tracking.model_name for another task."
+                f"{wanted} takes other features or tells other classes apart. Set another "
+                "tracking.model_name for another task."
             )
 
-        def logits(weights: Any, features: Any) -> Any:  # noqa: ARG001 - its weights are in the graph
+        # its weights are in the graph
+        def logits(weights: Any, features: Any) -> Any:  # noqa: ARG001
             return tf.math.log(tf.maximum(champion(features), 1e-38))
 
         spec = replace(model, tensor_names=(), logits=logits)
@@ -192,11 +204,14 @@ def _accuracy_of(
 
 
 def _forgotten_since(project: Project, run_dir: Path) -> list[str]:
-    """Return the clients that this run trained on and that are forgotten now: it may have begun before they were."""
+    """Return the clients that this run trained on and that are forgotten now: it may have begun
+    before they were.
+    """
     from fedpipe.data.forgotten import read_forgotten
     from fedpipe.tracking.participation import CLIENTS_NAME, REPORTED, read_clients
 
-    forgotten, table = read_forgotten(project.root), run_dir / LINEAGE / CLIENTS_NAME
+    forgotten = read_forgotten(project.root)
+    table = run_dir / LINEAGE / CLIENTS_NAME
     if not forgotten or not table.exists():
         return []
     return sorted(

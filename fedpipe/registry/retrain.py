@@ -1,4 +1,6 @@
-"""The champion again, without the clients that were forgotten: with its own settings, as a new version that takes its place."""
+"""The champion again, without the clients that were forgotten: with its own settings, as a new
+version that takes its place.
+"""
 
 import tempfile
 from dataclasses import dataclass
@@ -36,11 +38,15 @@ class Retraining:
 def retrain_tags(run: "RunState") -> dict[str, str]:
     """Return the tag of a run that retrains a version: which; none of other runs."""
     of = run.values.get(RETRAIN_OF)
-    return {f"fedpipe.{RETRAIN_OF}": str(of)} if of else {}
+    if of:
+        return {f"fedpipe.{RETRAIN_OF}": str(of)}
+    return {}
 
 
 def model_of(project: Project, wanted: str | None) -> str | None:
-    """Return the registered model that `wanted`, as `MODEL@ALIAS` or `MODEL/VERSION`, names; None if it names none."""
+    """Return the registered model that `wanted`, as `MODEL@ALIAS` or `MODEL/VERSION`, names; None
+    if it names none.
+    """
     from fedpipe.tracking.lookup import version_named
     from fedpipe.tracking.store import has_store, read_store
 
@@ -49,15 +55,19 @@ def model_of(project: Project, wanted: str | None) -> str | None:
     store = read_store(project.root)
     with store.guard(f"find {wanted}"):
         version = version_named(store, wanted)
-    return None if version is None else version.name
+    if version is None:
+        return None
+    return version.name
 
 
 def plan_retraining(project: Project, model_name: str) -> Retraining:
     """Return how the champion of a registered model is trained again.
 
     Raises:
-        TrackingError: the model has no champion, or that does not say with which settings it was trained.
-        ConfigError: it was trained without validation examples: nothing could say what the new one is worth.
+        TrackingError: the model has no champion, or that does not say with which settings it was
+            trained.
+        ConfigError: it was trained without validation examples: nothing could say what the new one
+            is worth.
     """
     from fedpipe.tracking.artifacts import read_artifact
     from fedpipe.tracking.lookup import find_run, model_versions
@@ -74,17 +84,19 @@ def plan_retraining(project: Project, model_name: str) -> Retraining:
         )
         known = f"those with a champion: {others}" if others else "no model has a champion"
         raise TrackingError(
-            f"--retrain: expected a champion of the registered model '{model_name}', found none. Forget without --retrain, or name another "
-            f"model with --model ({known})."
+            f"--retrain: expected a champion of the registered model '{model_name}', found none. "
+            f"Forget without --retrain, or name another model with --model ({known})."
         )
-    store, label = read_store(project.root), f"{champion.name}/{champion.version}"
+    store = read_store(project.root)
+    label = f"{champion.name}/{champion.version}"
     with tempfile.TemporaryDirectory(prefix="fedpipe-retrain-") as scratch:
         kept = read_artifact(
             store, find_run(store, label), f"{LINEAGE}/{PARAMS_NAME}", Path(scratch)
         )
         if kept is None:
             raise TrackingError(
-                f"{label}: expected its run to have kept {LINEAGE}/{PARAMS_NAME}, found none: it cannot be trained again."
+                f"{label}: expected its run to have kept {LINEAGE}/{PARAMS_NAME}, found none: it "
+                "cannot be trained again."
             )
         values = read_params(kept)
     values["tracking"] = {

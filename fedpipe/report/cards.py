@@ -1,4 +1,6 @@
-"""What the report says of one run in each of its sections, ready for the template: text, charts, tables. Nothing here is HTML yet."""
+"""What the report says of one run in each of its sections, ready for the template: text, charts,
+tables. Nothing here is HTML yet.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -23,7 +25,8 @@ _PRIVACY = (
 
 def summary(run: RunFacts) -> list[tuple[str, str]]:
     """Return the run in a few lines: name and value."""
-    tags, params = run.tags, run.params
+    tags = run.tags
+    params = run.params
     rows = [
         (
             "status",
@@ -43,14 +46,16 @@ def summary(run: RunFacts) -> list[tuple[str, str]]:
     rows.append(
         (
             "data",
-            f"{params.get('data.source', '?')}, DVC md5 {str(tags.get('dvc.data_md5', '?'))[:_SHORT]}",
+            f"{params.get('data.source', '?')}, DVC md5 "
+            f"{str(tags.get('dvc.data_md5', '?'))[:_SHORT]}",
         )
     )
     for key, label, scale in (
         ("test/accuracy", "test accuracy", 1.0),
         ("test/loss", "test loss (nats)", 1.0),
     ):
-        after, before = run.result(key), run.before(key)
+        after = run.result(key)
+        before = run.before(key)
         if after is not None:
             was = f", {before * scale:.4f} before training" if before is not None else ""
             rows.append((label, f"{after * scale:.4f}{was}"))
@@ -58,10 +63,8 @@ def summary(run: RunFacts) -> list[tuple[str, str]]:
         rows.append(
             ("result of", f"round {tags.get('weights.best_round', '?')}, which validation chose")
         )
-    worst, mean = (
-        run.result("participating/accuracy_worst_decile"),
-        run.result("participating/accuracy_mean"),
-    )
+    worst = run.result("participating/accuracy_worst_decile")
+    mean = run.result("participating/accuracy_mean")
     if worst is not None and mean is not None:
         rows.append(("accuracy over clients", f"mean {mean:.4f}, worst tenth {worst:.4f}"))
     if "privacy.epsilon" in tags:
@@ -91,14 +94,17 @@ def _sweep_summary(sweep: Sweep, params: Mapping[str, str]) -> list[tuple[str, s
         rows.append(
             (
                 "best run",
-                f"{best['name'] or best['number']}: {sweep.metric} {number(float(best['value']))} with {point}",
+                f"{best['name'] or best['number']}: {sweep.metric} {number(float(best['value']))} "
+                f"with {point}",
             )
         )
     return rows
 
 
 def doubts(run: RunFacts) -> list[tuple[str, str]]:
-    """Return the run's warnings and the parts that could not be recorded, each as (what it is, its text)."""
+    """Return the run's warnings and the parts that could not be recorded, each as (what it is, its
+    text).
+    """
     warnings = [("Warning", line) for line in run.tags.get("fedpipe.warnings", "").splitlines()]
     missing = [
         ("Not recorded", line) for line in run.tags.get("fedpipe.incomplete", "").splitlines()
@@ -110,7 +116,9 @@ def privacy(tags: Mapping[str, str]) -> str:
     """Return epsilon, delta and what they assume."""
     text = f"epsilon {epsilon(tags)} for delta {tags.get('privacy.delta', '?')}"
     assumed = [tags[key] for key in ("privacy.neighbours", "privacy.sampling") if key in tags]
-    return f"{text}; {'; '.join(assumed)}" if assumed else text
+    if assumed:
+        return f"{text}; {'; '.join(assumed)}"
+    return text
 
 
 def epsilon(tags: Mapping[str, str]) -> str:
@@ -122,9 +130,13 @@ def epsilon(tags: Mapping[str, str]) -> str:
 
 
 def chain(run: RunFacts) -> list[dict[str, Any]]:
-    """Return the links from the commit to the model versions: what, id, notes, and an address where there is one."""
+    """Return the links from the commit to the model versions: what, id, notes, and an address where
+    there is one.
+    """
     found = run.chain
-    git, dvc, prefect = found["git"], found["dvc"], found["prefect"]
+    git = found["git"]
+    dvc = found["dvc"]
+    prefect = found["prefect"]
     commit = git["commit"] if git["commit"] not in (None, "none") else None
     notes = [f"branch {git['branch']}"] if git["branch"] else []
     if git["dirty"]:
@@ -162,7 +174,9 @@ def chain(run: RunFacts) -> list[dict[str, Any]]:
 
 
 def run_curves(run: RunFacts) -> list[Chart]:
-    """Return accuracy, loss and, of private runs, epsilon by round: training, validation and test."""
+    """Return accuracy, loss and, of private runs, epsilon by round: training, validation and
+    test.
+    """
     names = {
         "train": "train (cohort, while training)",
         "validation": "validation (pooled)",
@@ -260,19 +274,26 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _rounds(run: RunFacts) -> str:
-    done, planned = run.tags.get("weights.last_round"), run.params.get("rounds")
+    done = run.tags.get("weights.last_round")
+    planned = run.params.get("rounds")
     if done is None and run.rounds:
         done = number(run.rounds[-1]["round"])
-    return f"{done} of {planned}" if done is not None and done != planned else str(planned)
+    if done is not None and done != planned:
+        return f"{done} of {planned}"
+    return str(planned)
 
 
 def _link(
     what: str, ident: str | None, notes: Sequence[str], url: str | None = None
 ) -> dict[str, Any]:
-    """Return a link of the chain. Addresses come from tags, which anyone may write: what is no web address is not made a link."""
+    """Return a link of the chain. Addresses come from tags, which anyone may write: what is no web
+    address is not made a link.
+    """
     safe = url if url and url.startswith(("http://", "https://")) else None
     return {"what": what, "id": ident, "notes": [note for note in notes if note], "url": safe}

@@ -1,4 +1,6 @@
-"""What the report says of one run's clients and mistakes: the parts that need the run's own files. Nothing here is HTML yet."""
+"""What the report says of one run's clients and mistakes: the parts that need the run's own files.
+Nothing here is HTML yet.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +19,9 @@ _ROWS = 100
 
 
 def client_accuracy(run: RunFacts) -> dict[str, Any] | None:
-    """Return the picture of accuracy over clients, that of the gains by personalization, and the clients that fare worst."""
+    """Return the picture of accuracy over clients, that of the gains by personalization, and the
+    clients that fare worst.
+    """
     if not run.accuracies:
         return None
     groups = {
@@ -103,10 +107,10 @@ def population(run: RunFacts) -> dict[str, Any] | None:
         f"{figures['clients']} clients, {figures['held_out']} of them held out; "
         + ", ".join(f"{count} {split}" for split, count in figures["examples"].items() if count)
         + " examples",
-        f"training examples a client: {figures['size_min']} to {figures['size_max']}, median {figures['size_median']:g}, "
-        f"Gini {figures['size_gini']:.2f}",
-        f"mean distance of a client's labels from the mix of all: {figures['label_tv_mean']:.2f} (0: all alike); "
-        f"{figures['labels_per_client_mean']:.1f} labels a client",
+        f"training examples a client: {figures['size_min']} to {figures['size_max']}, median "
+        f"{figures['size_median']:g}, Gini {figures['size_gini']:.2f}",
+        f"mean distance of a client's labels from the mix of all: {figures['label_tv_mean']:.2f} "
+        f"(0: all alike); {figures['labels_per_client_mean']:.1f} labels a client",
     ]
     return {"charts": [sizes, mix], "said": said}
 
@@ -137,9 +141,10 @@ def participation(run: RunFacts) -> dict[str, Any] | None:
     absent = sum(one.failed for one in all_of)
     examples = sum(one.examples for one in all_of)
     said = [
-        f"{sum(count > 0 for count in counts)} clients reported; rounds a client: {min(counts)} to {max(counts)}, "
-        f"median {np.median(counts):g}",
-        f"{examples:,} examples processed, each epoch counted; {absent} times a client was asked and did not report",
+        f"{sum(count > 0 for count in counts)} clients reported; rounds a client: {min(counts)} "
+        f"to {max(counts)}, median {np.median(counts):g}",
+        f"{examples:,} examples processed, each epoch counted; {absent} times a client was asked "
+        "and did not report",
     ]
     most = sorted(all_of, key=lambda one: (-one.examples, one.client_id))[:_LISTED]
     rows = [
@@ -161,4 +166,6 @@ def _accuracies(rows: Sequence[ClientAccuracy], held_out: bool) -> charts.Floats
 
 
 def _of(shown: int, there: int) -> str:
-    return f"{shown} of {there}" if shown < there else str(there)
+    if shown < there:
+        return f"{shown} of {there}"
+    return str(there)

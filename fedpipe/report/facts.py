@@ -1,4 +1,6 @@
-"""What a report is told of a run. Values alone: where they come from is the business of `report/gather.py`."""
+"""What a report is told of a run. Values alone: where they come from is the business of
+`report/gather.py`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,13 +12,14 @@ from fedpipe.tables.population import PopulationTable
 from fedpipe.tables.tables import Row
 from fedpipe.tracking.participation import ClientRound
 
-ROUNDS, ACCURACIES, CONFUSION, MISTAKES = (
-    "learning curves",
-    "accuracy of each client",
-    "confusion",
-    "pictures of mistakes",
-)
-POPULATION, CLIENTS, TIMING, SWEEP = "population", "participation", "timing", "sweep"
+ROUNDS = "learning curves"
+ACCURACIES = "accuracy of each client"
+CONFUSION = "confusion"
+MISTAKES = "pictures of mistakes"
+POPULATION = "population"
+CLIENTS = "participation"
+TIMING = "timing"
+SWEEP = "sweep"
 """Names of the parts that may be missing."""
 
 
@@ -39,7 +42,8 @@ class Sweep:
         metric: what they were judged by.
         direction: `maximize` or `minimize`.
         keys: the settings that were searched.
-        children: each with `number`, `name`, `run_id`, `state`, `value` (None where it has none) and `params` by key.
+        children: each with `number`, `name`, `run_id`, `state`, `value` (None where it has none)
+            and `params` by key.
     """
 
     metric: str
@@ -107,15 +111,21 @@ class RunFacts:
     @property
     def chosen(self) -> str:
         """Return which weights the results are of: `best` where validation chose, else `final`."""
-        return "best" if "best/test/accuracy" in self.metrics else "final"
+        if "best/test/accuracy" in self.metrics:
+            return "best"
+        return "final"
 
     def result(self, key: str) -> float | None:
-        """Return a figure of the chosen weights, such as `test/accuracy`; None if the run has none."""
+        """Return a figure of the chosen weights, such as `test/accuracy`; None if the run has
+        none.
+        """
         return self.metrics.get(f"{self.chosen}/{key}")
 
     def before(self, key: str) -> float | None:
         """Return a figure before training."""
-        return self.rounds[0].get(key) if self.rounds and self.rounds[0]["round"] == 0 else None
+        if self.rounds and self.rounds[0]["round"] == 0:
+            return self.rounds[0].get(key)
+        return None
 
     def why_missing(self, part: str) -> str:
         """Return why a part is not there."""
@@ -125,7 +135,9 @@ class RunFacts:
     def missing_parts(self) -> dict[str, str]:
         """Return why parts of the report are missing, by their names."""
         if self.sweep is not None:
-            return {SWEEP: self.missing[SWEEP]} if SWEEP in self.missing else {}
+            if SWEEP in self.missing:
+                return {SWEEP: self.missing[SWEEP]}
+            return {}
         parts = {
             ROUNDS: self.rounds,
             ACCURACIES: self.accuracies,
@@ -139,7 +151,8 @@ class RunFacts:
 
 
 def differing(runs: Sequence[RunFacts]) -> list[tuple[str, list[str | None]]]:
-    """Return the settings in which runs differ, with each run's value; None where a run does not have the setting.
+    """Return the settings in which runs differ, with each run's value; None where a run does not
+    have the setting.
 
     A setting that nothing reads because another is off differs all the same: it was set.
     """

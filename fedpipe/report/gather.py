@@ -1,4 +1,6 @@
-"""Gathers what a report says of a run: from the MLflow store, and from the run's files wherever they are. What is not there is named."""
+"""Gathers what a report says of a run: from the MLflow store, and from the run's files wherever
+they are. What is not there is named.
+"""
 
 import json
 import time
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-MISTAKES_NAME, POPULATION_NAME, TIMING_NAME = "mistakes.parquet", "population.json", "timing.json"
+MISTAKES_NAME = "mistakes.parquet"
+POPULATION_NAME = "population.json"
+TIMING_NAME = "timing.json"
 _OLD_CONFUSION = "tables/confusion.csv"
 """Where runs of earlier versions have their confusion."""
 _TABLES = {
@@ -49,7 +53,8 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
     """
     import pyarrow as pa
 
-    info, missing = run.info, dict[str, str]()
+    info = run.info
+    missing = dict[str, str]()
 
     def read(part: str, reader: Callable[[Path], Value], name: str = "") -> Value | None:
         name = name or _TABLES[part]
@@ -64,10 +69,12 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
             )
         return None
 
-    rounds, sweep = rounds_of(store, run), None
+    rounds = rounds_of(store, run)
+    sweep = None
     if SPACE in run.data.tags:
         view = read_sweep(store, info.run_id)
-        # One that is going on has not listed its children yet; children that failed before they had a run are in that list alone.
+        # One that is going on has not listed its children yet; children that failed before they had
+        # a run are in that list alone.
         listed = (
             read(facts.SWEEP, _children, "sweep/children.json")
             if files.find("sweep/children.json") is not None
@@ -133,8 +140,14 @@ def _why_not(run: "Run", name: str) -> str:
     if status in ("RUNNING", "SCHEDULED"):
         return f"The run is still going on; {name} is made at its end."
     if status != "FINISHED":
-        return f"The run did not come to its end ({status.lower()}) and left no {name}. `fedpipe resume` goes on with runs of this machine."
-    return f"Neither the run's folder on this machine nor its MLflow artifacts have {name}: it was made by an older fedpipe, or deleted."
+        return (
+            f"The run did not come to its end ({status.lower()}) and left no {name}. `fedpipe "
+            "resume` goes on with runs of this machine."
+        )
+    return (
+        f"Neither the run's folder on this machine nor its MLflow artifacts have {name}: it was "
+        "made by an older fedpipe, or deleted."
+    )
 
 
 def _accuracies(path: Path) -> list[ClientAccuracy]:

@@ -1,4 +1,6 @@
-"""The report as one HTML file that holds all it needs: no script, no network, in light and in dark, by keyboard and on paper."""
+"""The report as one HTML file that holds all it needs: no script, no network, in light and in dark,
+by keyboard and on paper.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +16,9 @@ _ID = 8
 
 
 def render(runs: Sequence[RunFacts]) -> str:
-    """Return the page of one run, or of several side by side, what differs in their settings first. The same runs give the same bytes."""
+    """Return the page of one run, or of several side by side, what differs in their settings first.
+    The same runs give the same bytes.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -98,7 +102,8 @@ def _tiles(run: RunFacts) -> list[tuple[str, str, str]]:
     """Return the few figures that a reader looks for first: name, value, what it was before."""
     found = []
     for key, name in (("test/accuracy", "test accuracy"), ("test/loss", "test loss")):
-        value, before = run.result(key), run.before(key)
+        value = run.result(key)
+        before = run.before(key)
         if value is not None:
             found.append(
                 (
@@ -107,10 +112,8 @@ def _tiles(run: RunFacts) -> list[tuple[str, str, str]]:
                     f"before training {before:.4f}" if before is not None else "",
                 )
             )
-    worst, mean = (
-        run.result("participating/accuracy_worst_decile"),
-        run.result("participating/accuracy_mean"),
-    )
+    worst = run.result("participating/accuracy_worst_decile")
+    mean = run.result("participating/accuracy_mean")
     if worst is not None and mean is not None:
         found.append(
             (

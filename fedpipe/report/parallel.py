@@ -1,22 +1,31 @@
-"""The picture of a sweep: each child a line across the settings that were searched, to what it was judged by."""
+"""The picture of a sweep: each child a line across the settings that were searched, to what it was
+judged by.
+"""
 
 from fedpipe.figures.axis import Axis, words
 from fedpipe.figures.svg import Chart, element, number, picture, short, text
 from fedpipe.report.facts import Sweep
 from fedpipe.tables.sweep import ABSENT
 
-_LEFT, _TOP, _HEIGHT = 70.0, 34.0, 250.0
-_WIDEST, _GAPS = 820.0, (110.0, 230.0)
+_LEFT = 70.0
+_TOP = 34.0
+_HEIGHT = 250.0
+_WIDEST = 820.0
+_GAPS = (110.0, 230.0)
 
 
 def parallel_coordinates(sweep: Sweep) -> Chart:
-    """Return the children as lines: the best thick, the others fainter the worse they are; those without a value dashed."""
+    """Return the children as lines: the best thick, the others fainter the worse they are; those
+    without a value dashed.
+    """
     values = [float(child["value"]) for child in sweep.children if child["value"] is not None]
     axes = [
         Axis([child["params"].get(key, ABSENT) for child in sweep.children]) for key in sweep.keys
     ]
-    judged, sign = Axis(values, by_ratio=False), -1.0 if sweep.direction == "maximize" else 1.0
-    low, high = min(values, default=0.0), max(values, default=0.0)
+    judged = Axis(values, by_ratio=False)
+    sign = -1.0 if sweep.direction == "maximize" else 1.0
+    low = min(values, default=0.0)
+    high = max(values, default=0.0)
     best = min(values, key=lambda value: sign * value, default=None)
     gap = min(max(_WIDEST / max(len(axes), 1), _GAPS[0]), _GAPS[1])
     parts = []
@@ -29,9 +38,13 @@ def parallel_coordinates(sweep: Sweep) -> Chart:
             for axis, key in zip(axes, sweep.keys, strict=True)
         ]
         said = ", ".join(f"{key} {words(child['params'].get(key, ABSENT))}" for key in sweep.keys)
-        said = f"{child['name'] or child['number']}: {said}; {child['state'] if value is None else f'{sweep.metric} {number(float(value))}'}"
+        said = (
+            f"{child['name'] or child['number']}: {said}; "
+            f"{child['state'] if value is None else f'{sweep.metric} {number(float(value))}'}"
+        )
         if value is None:
-            css, opacity = "curve s5 dashed thin", 0.6
+            css = "curve s5 dashed thin"
+            opacity = 0.6
         else:
             places.append(judged.at(value))
             good = 1.0 if high == low else (float(value) - low) / (high - low)
@@ -62,7 +75,10 @@ def parallel_coordinates(sweep: Sweep) -> Chart:
             )
             for place, one in axis.ticks
         )
-    said = f"{len(values)} of {len(sweep.children)} children with a value across {', '.join(sweep.keys)}; the table has the figures"
+    said = (
+        f"{len(values)} of {len(sweep.children)} children with a value across "
+        f"{', '.join(sweep.keys)}; the table has the figures"
+    )
     legend = (
         ("s1", "the best child"),
         ("s0", "other children: the fainter, the worse"),

@@ -33,7 +33,10 @@ def sweep(run: RunFacts) -> dict[str, Any] | None:
     ]
     states = sorted({str(one["state"]) for one in found.children})
     counts = [f"{sum(one['state'] == state for one in found.children)} {state}" for state in states]
-    said = f"{len(found.children)} children: {', '.join(counts)}; judged by {found.metric}, {found.direction}"
+    said = (
+        f"{len(found.children)} children: {', '.join(counts)}; judged by {found.metric}, "
+        f"{found.direction}"
+    )
     columns = ["child", "state", found.metric, *found.keys]
     return {
         "said": said,

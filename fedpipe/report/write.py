@@ -65,7 +65,8 @@ class Report:
 
 
 def report(project: Project, wanted: Sequence[str], out: Path | None = None) -> Report:
-    """Write the report of the runs that `wanted` names (see `tracking.lookup.find_run`), in that order.
+    """Write the report of the runs that `wanted` names (see `tracking.lookup.find_run`), in that
+    order.
 
     Args:
         project: whose store is read.
@@ -81,7 +82,8 @@ def report(project: Project, wanted: Sequence[str], out: Path | None = None) -> 
 
     if len(wanted) > MOST_RUNS:
         raise ConfigError(
-            f"report: expected at most {MOST_RUNS} runs side by side, found {len(wanted)}. Name fewer."
+            f"report: expected at most {MOST_RUNS} runs side by side, found {len(wanted)}. Name "
+            "fewer."
         )
     if out is not None:
         require_place(out, "the report")
@@ -107,7 +109,8 @@ def report(project: Project, wanted: Sequence[str], out: Path | None = None) -> 
 
 
 def log_report(run: "TrackedRun", run_dir: Path) -> Path:
-    """Write the report of a run that is about to be finished into its folder and its artifacts, as `report.html`; return its path.
+    """Write the report of a run that is about to be finished into its folder and its artifacts, as
+    `report.html`; return its path.
 
     Raises:
         TrackingError: the store does not take it.

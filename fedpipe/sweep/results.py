@@ -1,4 +1,6 @@
-"""What a sweep leaves: the table and the picture of its children on the parent run, the best child's settings as a params file."""
+"""What a sweep leaves: the table and the picture of its children on the parent run, the best
+child's settings as a params file.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,12 +25,10 @@ if TYPE_CHECKING:
     from fedpipe.tracking.sweeps import SweepChild
 
 FOLDER = "sweep"
-TABLE_NAME, JSON_NAME, PICTURE_NAME, BEST_NAME = (
-    "children.csv",
-    "children.json",
-    "parallel_coordinates",
-    "best.yaml",
-)
+TABLE_NAME = "children.csv"
+JSON_NAME = "children.json"
+PICTURE_NAME = "parallel_coordinates"
+BEST_NAME = "best.yaml"
 
 
 def parent_facts(project: Project, sweep: SweepConfig) -> tuple[dict[str, Any], dict[str, str]]:
@@ -55,7 +55,8 @@ def conclude(
     sweep: SweepConfig,
     preset: Path,
 ) -> dict[str, str]:
-    """Write the best child's settings to `preset`; log table, pictures and figures to the parent run and mark it as finished.
+    """Write the best child's settings to `preset`; log table, pictures and figures to the parent
+    run and mark it as finished.
 
     Returns:
         Why a table, a picture or an upload is missing, by its name; also a tag of the parent run.
@@ -69,11 +70,13 @@ def conclude(
     from fedpipe.tables.sweep import children_csv
     from fedpipe.tracking.run import TrackedRun
 
-    children, folder = children_of(search, project), state.folder / "result"
+    children = children_of(search, project)
+    folder = state.folder / "result"
     rows = [asdict(child) for child in children]
     write_atomic(folder / JSON_NAME, json.dumps(rows, indent=1) + "\n")
     write_atomic(folder / TABLE_NAME, children_csv(rows, list(sweep.space), sweep.metric))
-    run, parts = TrackedRun.attach(store, str(state.parent)), Parts(store)
+    run = TrackedRun.attach(store, str(state.parent))
+    parts = Parts(store)
     for name in (JSON_NAME, TABLE_NAME):
         parts.attempt(f"upload of {name}", lambda name=name: run.log_file(folder / name, FOLDER))  # type: ignore[misc]
 
@@ -91,7 +94,8 @@ def conclude(
             "none was drawn",
         )
         raise RoundError(
-            f"sweep {sweep.name}: expected a child that finishes, found none of {len(children)}: {reason}"
+            f"sweep {sweep.name}: expected a child that finishes, found none of {len(children)}: "
+            f"{reason}"
         )
     write_preset(_run_of(search, project, best), preset, _header(search, sweep, best))
     write_atomic(folder / BEST_NAME, preset.read_text(encoding="utf-8"))
@@ -115,7 +119,8 @@ def best_index(children: "Sequence[SweepChild]", number: int) -> int:
 
 def write_preset(run: RunState, path: Path, header: str) -> None:
     """Write a run's settings as a params file, with a comment that says where they come from."""
-    values, groups = run.config.model_dump(mode="json"), noted_groups(run.folder)
+    values = run.config.model_dump(mode="json")
+    groups = noted_groups(run.folder)
     if (
         values["runtime"]["groups"] is None and groups is not None
     ):  # so that a run with these settings has the child's bits
@@ -148,7 +153,9 @@ def children_of(search: Search, project: Project) -> "list[SweepChild]":
 
 
 def incomplete_of(search: Search, project: Project) -> dict[str, dict[str, str]]:
-    """Return the missing parts of children that finished, by the child's name: a child's value does not depend on them."""
+    """Return the missing parts of children that finished, by the child's name: a child's value does
+    not depend on them.
+    """
     runs = [
         read_state(project.run_dir(folder))
         for number in search.numbers()
@@ -174,10 +181,13 @@ def summary_of(
     ran: Sequence[int],
     seconds: float,
 ) -> dict[str, Any]:
-    """Return what a sweep says of itself at its end; JSON-able. `ran` are the children that ran, or went on, in this call."""
+    """Return what a sweep says of itself at its end; JSON-able. `ran` are the children that ran, or
+    went on, in this call.
+    """
     from fedpipe.tracking.store import read_store, run_url
 
-    children, best = children_of(search, project), search.best()
+    children = children_of(search, project)
+    best = search.best()
     return {
         "name": sweep.name,
         "run_id": values["mlflow_run_id"],
@@ -200,10 +210,14 @@ def _run_of(search: Search, project: Project, number: int) -> RunState:
     state = read_state(project.run_dir(str(search.run_of(number))))
     if state is None:
         raise DataError(
-            f"{project.run_dir(str(search.run_of(number)))}: expected the run of the best child, found none: was it removed?"
+            f"{project.run_dir(str(search.run_of(number)))}: expected the run of the best child, "
+            "found none: was it removed?"
         )
     return state
 
 
 def _header(search: Search, sweep: SweepConfig, best: int) -> str:
-    return f"The best of {len(search.numbers())} children of sweep {sweep.name}: child {best}, {sweep.metric} {search.value(best)}."
+    return (
+        f"The best of {len(search.numbers())} children of sweep {sweep.name}: child {best}, "
+        f"{sweep.metric} {search.value(best)}."
+    )

@@ -1,7 +1,9 @@
-"""The search of a sweep: which point the next child has, and whether one is worth going on with. Optuna's study, in a journal of its own.
+"""The search of a sweep: which point the next child has, and whether one is worth going on with.
+Optuna's study, in a journal of its own.
 
-The one place that imports Optuna. One process at a time has the study: whoever holds the sweep's lock. Each draw has a seed of its own,
-made of the sweep's seed and the child's number, so that a sweep that goes on after a kill draws what it would have drawn.
+The one place that imports Optuna. One process at a time has the study: whoever holds the sweep's
+lock. Each draw has a seed of its own, made of the sweep's seed and the child's number, so that a
+sweep that goes on after a kill draws what it would have drawn.
 """
 
 import math
@@ -30,15 +32,21 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-RUN, REASON, VOID = "run", "reason", "void"
-"""Attributes of a child: its run's folder, why it failed, and whether it was drawn and never begun."""
+RUN = "run"
+REASON = "reason"
+VOID = "void"
+"""Attributes of a child: its run's folder, why it failed, and whether it was drawn and never
+begun.
+"""
 
 
 class Search:
     """The children of a sweep so far, by number from 0, and the next one's point."""
 
     def __init__(self, sweep: SweepConfig, journal: Path) -> None:
-        """Open the study in the file `journal`, or make it; a line that a kill cut short is cut off."""
+        """Open the study in the file `journal`, or make it; a line that a kill cut short is cut
+        off.
+        """
         import optuna
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
@@ -104,7 +112,9 @@ class Search:
         return {key: params[key] for key in self._sweep.space if key in params}
 
     def _next_of_grid(self) -> "dict[str, BaseDistribution]":
-        """Have the first combination that no child has drawn next, and return its settings with all their values."""
+        """Have the first combination that no child has drawn next, and return its settings with all
+        their values.
+        """
         from optuna.samplers import PartialFixedSampler
 
         drawn = [self.point(number) for number in self.numbers()]
@@ -137,14 +147,18 @@ class Search:
     def value(self, number: int) -> float | None:
         """Return the metric of a finished child."""
         trial = self._of(number)
-        return trial.value if trial.state.name == "COMPLETE" else None
+        if trial.state.name == "COMPLETE":
+            return trial.value
+        return None
 
     def note_run(self, number: int, folder: str) -> None:
         """Note, on disk before this returns, which run is the child's."""
         self._study._storage.set_trial_user_attr(self._of(number)._trial_id, RUN, folder)
 
     def report(self, number: int, round_num: int, value: float) -> str | None:
-        """Take the metric of a child's round; return why the child should end, None if it should go on."""
+        """Take the metric of a child's round; return why the child should end, None if it should go
+        on.
+        """
         import optuna
 
         if (
@@ -155,7 +169,10 @@ class Search:
         trial.report(value, round_num)
         if not trial.should_prune():
             return None
-        return f"round {round_num}: {self._sweep.metric} {value:.4f} is worse than the median of the finished children there"
+        return (
+            f"round {round_num}: {self._sweep.metric} {value:.4f} is worse than the median of the "
+            "finished children there"
+        )
 
     def finish(self, number: int, value: float) -> None:
         """End a child with its metric; one that is no number is a failure."""
@@ -173,7 +190,9 @@ class Search:
         self._end(number, "FAIL", reason)
 
     def best(self) -> int | None:
-        """Return the number of the best finished child, the first of equals; None if none is finished."""
+        """Return the number of the best finished child, the first of equals; None if none is
+        finished.
+        """
         finished = [
             (number, value)
             for number in self.numbers()
@@ -218,5 +237,6 @@ def _sampler(sweep: SweepConfig, number: int) -> "BaseSampler":
     seed = derive_seed(sweep.seed, "sweep", number) % 2**32
     if sweep.search in ("grid", "random"):
         return RandomSampler(seed=seed)
-    # Children that are still running count as bad ones: two at a time would else be drawn side by side.
+    # Children that are still running count as bad ones: two at a time would else be drawn side by
+    # side.
     return TPESampler(seed=seed, constant_liar=True)

@@ -1,4 +1,6 @@
-"""A sweep's own folder, `.fedpipe/sweeps/NAME/`: what it was started with, the journal of its search, and a lock while it goes on."""
+"""A sweep's own folder, `.fedpipe/sweeps/NAME/`: what it was started with, the journal of its
+search, and a lock while it goes on.
+"""
 
 import json
 import uuid
@@ -16,9 +18,12 @@ from fedpipe.project.paths import Project
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.system.locks import file_lock, lock_help
 
-STATE_NAME, JOURNAL_NAME = "sweep.json", "search.jsonl"
+STATE_NAME = "sweep.json"
+JOURNAL_NAME = "search.jsonl"
 _MAY_CHANGE = {"max_parallel", "cores_per_child", "memory_per_child_mb", "params", "overrides"}
-"""What a sweep that goes on need not have as it was. The settings that `params` and `overrides` make are compared themselves."""
+"""What a sweep that goes on need not have as it was. The settings that `params` and `overrides`
+make are compared themselves.
+"""
 
 
 class SweepState:
@@ -26,7 +31,9 @@ class SweepState:
 
     def __init__(self, folder: Path, values: dict[str, Any], is_new: bool) -> None:
         """Use `begin_sweep`."""
-        self.folder, self.values, self.is_new = folder, values, is_new
+        self.folder = folder
+        self.values = values
+        self.is_new = is_new
 
     @property
     def journal(self) -> Path:
@@ -48,18 +55,22 @@ class SweepState:
 def begin_sweep(
     project: Project, sweep: SweepConfig, base: Config, resume: bool
 ) -> Iterator[SweepState]:
-    """Give the sweep of this name, held by this process: a new one, or the one that is there, with the same settings.
+    """Give the sweep of this name, held by this process: a new one, or the one that is there, with
+    the same settings.
 
-    More `trials` than it was started with add children. Of `base`, what the space searches is not compared.
+    More `trials` than it was started with add children. Of `base`, what the space searches is not
+    compared.
 
     Raises:
-        ConfigError: it was started with other settings, is going on, or there is none and `resume` asks for one.
+        ConfigError: it was started with other settings, is going on, or there is none and `resume`
+            asks for one.
     """
     folder = project.private / "sweeps" / str(sweep.name)
     path = folder / STATE_NAME
     if resume and not path.exists():
         raise ConfigError(
-            f"--resume: expected a sweep '{sweep.name}' that was started here, found none. Start it without --resume."
+            f"--resume: expected a sweep '{sweep.name}' that was started here, found none. Start "
+            "it without --resume."
         )
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / "lock"
@@ -68,7 +79,8 @@ def begin_sweep(
             stack.enter_context(file_lock(lock, 1))
         except Timeout as err:
             raise ConfigError(
-                f"sweep {sweep.name}: it is still running. Wait for it to finish, or choose another name. {lock_help(lock)}".rstrip()
+                f"sweep {sweep.name}: it is still running. Wait for it to finish, or choose "
+                f"another name. {lock_help(lock)}".rstrip()
             ) from err
         settings = {"sweep": sweep.model_dump(mode="json"), "base": base.model_dump(mode="json")}
         if not path.exists():
@@ -85,12 +97,14 @@ def _read(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as err:
         raise ConfigError(
-            f"{path}: expected what the sweep was started with, cannot read it: {err}. Choose another name."
+            f"{path}: expected what the sweep was started with, cannot read it: {err}. Choose "
+            "another name."
         ) from err
 
 
 def _refuse_changes(state: SweepState, sweep: SweepConfig, base: Config) -> None:
-    then, now = dict(state.values["sweep"]), sweep.model_dump(mode="json")
+    then = dict(state.values["sweep"])
+    now = sweep.model_dump(mode="json")
     changed = [
         f"{key}={then.get(key)} then, {now[key]} now"
         for key in now
@@ -98,7 +112,8 @@ def _refuse_changes(state: SweepState, sweep: SweepConfig, base: Config) -> None
     ]
     if (then.get("trials") or 0) < (now.get("trials") or 0):
         changed = [text for text in changed if not text.startswith("trials=")]
-    before, after = _flat(state.values["base"]), flatten(base)
+    before = _flat(state.values["base"])
+    after = flatten(base)
     changed += [
         f"{key}={before.get(key)} then, {value} now"
         for key, value in after.items()
@@ -106,8 +121,8 @@ def _refuse_changes(state: SweepState, sweep: SweepConfig, base: Config) -> None
     ]
     if changed:
         raise ConfigError(
-            f"sweep {sweep.name}: expected the settings that it was started with, found {'; '.join(changed)}. Put these back, or give the "
-            "sweep another name."
+            f"sweep {sweep.name}: expected the settings that it was started with, found "
+            f"{'; '.join(changed)}. Put these back, or give the sweep another name."
         )
 
 
@@ -121,4 +136,6 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return list(value)
+    return value

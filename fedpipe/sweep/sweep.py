@@ -1,12 +1,16 @@
-"""A sweep: children with different settings, trained in processes beside each other, judged by validation examples; the best is a preset.
+"""A sweep: children with different settings, trained in processes beside each other, judged by
+validation examples; the best is a preset.
 
     for each child, as many at a time as there is room for:
-      draw     the search gives it a point of the space; one that was begun and did not come to its end goes on instead
-      run      its process trains, and says the metric of each round; a child below the median of the others is ended
-      note     its end goes to the search's journal, then to its MLflow run
-    conclude   table, picture and the best child's settings go to the parent run; those are written as a params file
+      draw     the search gives it a point of the space; one that was begun and did not come to its
+      end goes on instead run      its process trains, and says the metric of each round; a child
+      below the median of the others is ended note     its end goes to the search's journal, then to
+      its MLflow run
+    conclude   table, picture and the best child's settings go to the parent run; those are written
+    as a params file
 
-What is known is on disk before the next step, so that a sweep that was killed goes on where it was; what has an end is not run again.
+What is known is on disk before the next step, so that a sweep that was killed goes on where it was;
+what has an end is not run again.
 """
 
 import time
@@ -33,7 +37,8 @@ if TYPE_CHECKING:
 def load(
     project: Project, path: Path, overrides: Sequence[str] = ()
 ) -> tuple[SweepConfig, SweepBase, Config]:
-    """Return a sweep, the settings under its children's, and what all children have in common, checked before any child is drawn.
+    """Return a sweep, the settings under its children's, and what all children have in common,
+    checked before any child is drawn.
 
     The last are the settings of a child: of them only what the space does not search is to be used.
 
@@ -60,8 +65,9 @@ def load(
     if common.runtime.remote:  # a worker serves one run at a time
         if (sweep.max_parallel or 1) > 1:
             raise ConfigError(
-                f"{path.name}: max_parallel={sweep.max_parallel} is set with runtime.remote, whose machines serve one run at a time. Set "
-                "max_parallel: 1, or runtime.remote=[] in overrides."
+                f"{path.name}: max_parallel={sweep.max_parallel} is set with runtime.remote, "
+                "whose machines serve one run at a time. Set max_parallel: 1, or "
+                "runtime.remote=[] in overrides."
             )
         sweep = sweep.model_copy(update={"max_parallel": 1})
     return sweep, base, common
@@ -101,7 +107,8 @@ def run_sweep(
         options: see there.
 
     Raises:
-        ConfigError: the sweep is not valid, is going on, or was started with other settings; its result could not be written.
+        ConfigError: the sweep is not valid, is going on, or was started with other settings; its
+            result could not be written.
         EnvironmentProblem: children were interrupted, and can go on with the same command.
         TrackingError, DataError: see there.
     """

@@ -1,4 +1,6 @@
-"""What one child of a sweep does in its own process: a training from data to recorded model, that says its metric after each round."""
+"""What one child of a sweep does in its own process: a training from data to recorded model, that
+says its metric after each round.
+"""
 
 import json
 import socket
@@ -13,21 +15,30 @@ from fedpipe.system.json_lines import whole_lines
 from fedpipe.system.user_code import describe_error, own_frame
 from fedpipe.types import RoundReport
 
-PRUNED, FAILED = "pruned", "failed"
+PRUNED = "pruned"
+FAILED = "failed"
 _FOR_GOOD = (RoundError, ModelError, ConfigError, PlanError, DataError)
-"""Errors of the settings: the same happens again. After others, such as a store that is away, the child can go on."""
+"""Errors of the settings: the same happens again. After others, such as a store that is away, the
+child can go on.
+"""
 
 
 class Pruned(BaseException):
-    """The sweep wants no more of this child. No `Exception`: nobody is to go on after it, and its MLflow run was ended from outside."""
+    """The sweep wants no more of this child. No `Exception`: nobody is to go on after it, and its
+    MLflow run was ended from outside.
+    """
 
 
 class Line:
-    """A `RoundSink` that says the metric of each validated round to the sweep and waits for its answer."""
+    """A `RoundSink` that says the metric of each validated round to the sweep and waits for its
+    answer.
+    """
 
     def __init__(self, line: socket.socket, metric: str) -> None:
         """Take the socket and the metric's key."""
-        self._socket, self._file, self._metric = line, line.makefile("r", encoding="utf-8"), metric
+        self._socket = line
+        self._file = line.makefile("r", encoding="utf-8")
+        self._metric = metric
 
     def round_done(self, report: RoundReport) -> None:
         """Say the round's metric, if it has it. Raises Pruned if the sweep says so, or is gone."""
@@ -51,7 +62,8 @@ class Line:
 
 
 def run_child(project: Project, folder: Path, line: int) -> None:
-    """Run the child whose state is in `folder`, from its last checkpoint if it has one; say what became of it in its state.
+    """Run the child whose state is in `folder`, from its last checkpoint if it has one; say what
+    became of it in its state.
 
     Args:
         project: where.
@@ -64,7 +76,8 @@ def run_child(project: Project, folder: Path, line: int) -> None:
     state = read_state(folder)
     if state is None:
         raise ConfigError(
-            f"{folder}: expected the run of a sweep's child, found none. `fedpipe sweep` starts children."
+            f"{folder}: expected the run of a sweep's child, found none. `fedpipe sweep` starts "
+            "children."
         )
     with closing(socket.socket(fileno=line)) as end, running(state):
         sink = Line(end, state.values["metric"])
@@ -106,7 +119,9 @@ def _train(project: Project, state: RunState, sink: Line) -> dict[str, Any]:
 
 
 def score(folder: Path, best_round: int | None, metric: str) -> float:
-    """Return the metric of the round that validation chose; NaN where no round had a validation accuracy that is a number."""
+    """Return the metric of the round that validation chose; NaN where no round had a validation
+    accuracy that is a number.
+    """
     rows = whole_lines(folder / "rounds.jsonl")
     return float(
         next(

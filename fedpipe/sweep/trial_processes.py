@@ -1,7 +1,9 @@
-"""The processes of a sweep's children: as many at a time as there is room for, each on a line to this process, none that outlives it.
+"""The processes of a sweep's children: as many at a time as there is room for, each on a line to
+this process, none that outlives it.
 
-A child is `fedpipe sweep-child FOLDER`, held by `kept.py`: it is killed, with what it started, when this process is gone. On its line, a
-socket, it says after each validated round what the metric is, and waits to hear whether it should go on.
+A child is `fedpipe sweep-child FOLDER`, held by `kept.py`: it is killed, with what it started, when
+this process is gone. On its line, a socket, it says after each validated round what the metric is,
+and waits to hear whether it should go on.
 """
 
 import contextlib
@@ -27,7 +29,8 @@ LOG_NAME = "child.log"
 CHILD = (sys.executable, "-P", "-m", "fedpipe", "sweep-child")
 """What runs a child; its arguments are the run's folder and `--line DESCRIPTOR`."""
 
-_END_SECONDS, _POLL_SECONDS = 9.0, 0.2
+_END_SECONDS = 9.0
+_POLL_SECONDS = 0.2
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -57,11 +60,16 @@ class _Child:
 
 
 class Pool:
-    """The children that are running. Ends them all with its block: with SIGTERM, or with SIGKILL those that need too long."""
+    """The children that are running. Ends them all with its block: with SIGTERM, or with SIGKILL
+    those that need too long.
+    """
 
     def __init__(self, project: Project, most: int, cores: int, memory_mb: int) -> None:
         """Take at most so many children at a time, of so many cores and so much memory each."""
-        self._project, self._most, self._cores, self._memory_mb = project, most, cores, memory_mb
+        self._project = project
+        self._most = most
+        self._cores = cores
+        self._memory_mb = memory_mb
         self._children: dict[int, _Child] = {}
         self._selector = selectors.DefaultSelector()
 
@@ -163,17 +171,23 @@ class Pool:
 
 
 def most_children(cores_per_child: int, memory_mb: int, asked: int | None) -> int:
-    """Return how many children may run at a time: as asked for, within this process's cores and the memory that is free; 1 at least."""
+    """Return how many children may run at a time: as asked for, within this process's cores and the
+    memory that is free; 1 at least.
+    """
     cores = usable_cores() // cores_per_child
     return max(1, min(asked or cores, cores, int(free_memory_mb() // memory_mb)))
 
 
 def how_it_ended(folder: Path, code: int) -> str:
-    """Return how a child that did not come to its end ended, in words: the signal, or the last that it said."""
+    """Return how a child that did not come to its end ended, in words: the signal, or the last that
+    it said.
+    """
     if code > 128:
         return f"ended by {signal.Signals(code - 128).name}"
     log = (folder / LOG_NAME).read_text(encoding="utf-8", errors="replace")
     messages = [
         line.removeprefix("fedpipe: ") for line in log.splitlines() if line.startswith("fedpipe: ")
     ]
-    return messages[-1] if messages else program_error(log) or f"exit code {code}"
+    if messages:
+        return messages[-1]
+    return program_error(log) or f"exit code {code}"

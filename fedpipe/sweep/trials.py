@@ -1,4 +1,6 @@
-"""The children of a sweep that is going on: drawn, started, listened to, and each end noted where it belongs."""
+"""The children of a sweep that is going on: drawn, started, listened to, and each end noted where
+it belongs.
+"""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -37,7 +39,9 @@ class SweepWatcher(Protocol):
 
 
 class ChildPool(Protocol):
-    """Where children run: `sweep_pool.Pool`, processes of this one, or what stands for it on a cluster. Ends them with its block."""
+    """Where children run: `sweep_pool.Pool`, processes of this one, or what stands for it on a
+    cluster. Ends them with its block.
+    """
 
     @property
     def running(self) -> int:
@@ -75,14 +79,13 @@ class Children:
         watcher: SweepWatcher | None,
         pool: "ChildPool | None" = None,
     ) -> None:
-        self._project, self._sweep, self._base, self._common, self._state = (
-            project,
-            sweep,
-            base,
-            common,
-            state,
-        )
-        self._watcher, self._pool = watcher, pool
+        self._project = project
+        self._sweep = sweep
+        self._base = base
+        self._common = common
+        self._state = state
+        self._watcher = watcher
+        self._pool = pool
         self.search = Search(sweep, state.journal)
         self._retried: set[int] = set()
         self._left: dict[int, str] = {}
@@ -110,9 +113,13 @@ class Children:
             reopen_sweep(self.store, self._state.parent)
 
     def run(self) -> list[int]:
-        """Run all children that have no end; return their numbers. Raises EnvironmentProblem if some have none then."""
-        search, sweep = self.search, self._sweep
-        queue, ran = search.open(), []
+        """Run all children that have no end; return their numbers. Raises EnvironmentProblem if
+        some have none then.
+        """
+        search = self.search
+        sweep = self._sweep
+        queue = search.open()
+        ran = []
         for number in search.numbers():  # ended, and the process died before the run was told
             if number not in queue and number not in self._told:
                 self._note(number)
@@ -139,8 +146,8 @@ class Children:
                 f"{self._name(number)}: {why}" for number, why in list(self._left.items())[:3]
             )
             raise EnvironmentProblem(
-                f"sweep {sweep.name}: expected children {shorten(self._left)} to come to their end, found {said}. When that is mended, the "
-                "same command goes on with them."
+                f"sweep {sweep.name}: expected children {shorten(self._left)} to come to their "
+                f"end, found {said}. When that is mended, the same command goes on with them."
             )
         return ran
 
@@ -196,7 +203,8 @@ class Children:
         state = self._run_of(event.number)
         if state is None:
             raise EnvironmentProblem(
-                f"sweep {self._sweep.name}: the run of child {event.number} is gone: were its files removed?"
+                f"sweep {self._sweep.name}: the run of child {event.number} is gone: were its "
+                "files removed?"
             )
         if (
             event.code > 128
@@ -253,7 +261,9 @@ class Children:
 
     def _run_of(self, number: int) -> RunState | None:
         folder = self.search.run_of(number)
-        return read_state(self._project.run_dir(folder)) if folder else None
+        if folder:
+            return read_state(self._project.run_dir(folder))
+        return None
 
     def _name(self, number: int) -> str:
         return f"{self._sweep.name}-{number:03d}"

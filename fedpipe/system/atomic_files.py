@@ -9,7 +9,8 @@ from fedpipe.system.new_files import new_file
 
 
 def require_place(path: Path, what: str) -> None:
-    """Refuse, before any work is done for it, a file that could not be written; its folder is made where there is none.
+    """Refuse, before any work is done for it, a file that could not be written; its folder is made
+    where there is none.
 
     Args:
         path: of the file.
@@ -30,7 +31,8 @@ def require_place(path: Path, what: str) -> None:
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write `text` to `path` through a temporary file in the same folder, made durable and then renamed.
+    """Write `text` to `path` through a temporary file in the same folder, made durable and then
+    renamed.
 
     Raises:
         OSError: it cannot be written; `filename` is always set.

@@ -1,11 +1,13 @@
 """Runs a program that ends, with all that it started, when this process ends, however it ends.
 
-Between the two stands this file as a small process of its own: nothing inside a process survives the SIGKILL of it, and a signal to the
-program alone would leave what the program has started, such as the stage that DVC runs. It holds the program in a process group and
-watches a pipe whose other end this process has open; the kernel closes that end with the process. A SIGTERM to it goes on to the program,
-which may end in its own way.
+Between the two stands this file as a small process of its own: nothing inside a process survives
+the SIGKILL of it, and a signal to the program alone would leave what the program has started, such
+as the stage that DVC runs. It holds the program in a process group and watches a pipe whose other
+end this process has open; the kernel closes that end with the process. A SIGTERM to it goes on to
+the program, which may end in its own way.
 
-Run as `python -I -S kept.py COMMAND...`; standard library alone, so that it starts in hundredths of a second.
+Run as `python -I -S kept.py COMMAND...`; standard library alone, so that it starts in hundredths of
+a second.
 """
 
 import contextlib
@@ -23,13 +25,15 @@ _POLL_MS = 20
 def run_kept(
     command: Sequence[str], cwd: Path, environment: Mapping[str, str], timeout_seconds: float
 ) -> "subprocess.CompletedProcess[str]":
-    """Return the exit code and the output of a command; it and its children are gone when this returns or raises.
+    """Return the exit code and the output of a command; it and its children are gone when this
+    returns or raises.
 
     Raises:
         subprocess.TimeoutExpired: it took longer.
         OSError: it cannot be started.
     """
-    ours, theirs = None, None
+    ours = None
+    theirs = None
     try:
         theirs, ours = os.pipe()
         process = subprocess.Popen(
@@ -62,7 +66,9 @@ def kept_command(command: Sequence[str]) -> list[str]:
 
 
 def main(command: list[str]) -> int:
-    """Run a command in a process group of its own until it ends or stdin does; return its exit code, 128 and more for a signal."""
+    """Run a command in a process group of its own until it ends or stdin does; return its exit
+    code, 128 and more for a signal.
+    """
     signal.pthread_sigmask(
         signal.SIG_BLOCK, [signal.SIGTERM]
     )  # until there is someone to pass it on to
@@ -92,7 +98,9 @@ def main(command: list[str]) -> int:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
             code = os.waitstatus_to_exitcode(status)
-            return code if code >= 0 else 128 - code
+            if code >= 0:
+                return code
+            return 128 - code
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Runs git on the repository that a folder lies in, found as git finds it: in a subfolder, a work tree or a submodule too.
+"""Runs git on the repository that a folder lies in, found as git finds it: in a subfolder, a work
+tree or a submodule too.
 
-Variables such as `GIT_DIR`, which git sets for its hooks, name the repository whose hook it is. They are dropped where the folder
-lies in a repository of its own, and kept where it does not (a work tree apart from its repository).
+Variables such as `GIT_DIR`, which git sets for its hooks, name the repository whose hook it is.
+They are dropped where the folder lies in a repository of its own, and kept where it does not (a
+work tree apart from its repository).
 """
 
 import os
@@ -24,7 +26,9 @@ _OF_ONE_REPOSITORY = (
     "GIT_SHALLOW_FILE",
     "GIT_IMPLICIT_WORK_TREE",
 )
-"""Those of `git rev-parse --local-env-vars` that say where a repository is; `GIT_CONFIG_*` stay, they hold the user's settings."""
+"""Those of `git rev-parse --local-env-vars` that say where a repository is; `GIT_CONFIG_*` stay,
+they hold the user's settings.
+"""
 
 
 class GitError(Exception):

@@ -1,6 +1,8 @@
-"""A home directory for users who have none, as in containers that run with an arbitrary user id and no entry in the password file.
+"""A home directory for users who have none, as in containers that run with an arbitrary user id and
+no entry in the password file.
 
-Prefect, DVC and others ask for `~` when they are imported, and fail or write to a folder called `~` without one.
+Prefect, DVC and others ask for `~` when they are imported, and fail or write to a folder called `~`
+without one.
 """
 
 import os
@@ -10,10 +12,12 @@ from pathlib import Path
 
 
 def ensure_home(private: Path | None) -> None:
-    """Set `HOME`, and `USER`, in the environment of this process where the system knows neither a home nor a name.
+    """Set `HOME`, and `USER`, in the environment of this process where the system knows neither a
+    home nor a name.
 
     Args:
-        private: the project's folder for fedpipe's own files, in which a home is made; None makes one among the temporary files.
+        private: the project's folder for fedpipe's own files, in which a home is made; None makes
+            one among the temporary files.
     """
     known = _in_password_file()
     if not os.environ.get("HOME"):

@@ -1,7 +1,8 @@
 """Locks between processes, on file systems with and without `flock`.
 
-With it the kernel holds the lock, and drops it with the process. Some network and FUSE file systems have none: there a file beside the
-lock names its owner (process, machine, start time); a process that finds the owner gone takes the lock over.
+With it the kernel holds the lock, and drops it with the process. Some network and FUSE file systems
+have none: there a file beside the lock names its owner (process, machine, start time); a process
+that finds the owner gone takes the lock over.
 """
 
 import errno
@@ -23,7 +24,9 @@ logger = logging.getLogger("fedpipe.system.locks")
 
 @functools.cache
 def can_lock(folder: Path) -> bool:
-    """Return whether the file system of `folder` has `flock`; tried once per process. True too where the folder cannot be written."""
+    """Return whether the file system of `folder` has `flock`; tried once per process. True too
+    where the folder cannot be written.
+    """
     try:
         with tempfile.TemporaryFile(prefix=".fedpipe-lock-", dir=folder) as file:
             try:
@@ -69,14 +72,21 @@ def file_lock(path: Path, timeout_seconds: float | None = None) -> Iterator[None
 
 
 def lock_help(path: Path) -> str:
-    """Return what to do about a lock whose owner may be gone without this machine seeing it; empty where the kernel holds locks."""
+    """Return what to do about a lock whose owner may be gone without this machine seeing it; empty
+    where the kernel holds locks.
+    """
     if can_lock(path.parent):
         return ""
-    return f"This file system has no file locks: if no process of fedpipe uses the project, delete {_marker_of(path)}."
+    return (
+        "This file system has no file locks: if no process of fedpipe uses the project, delete "
+        f"{_marker_of(path)}."
+    )
 
 
 def _marker_of(path: Path) -> Path:
-    """Return the name of the owner's file: another one than that of the kernel's lock, which stays behind when it is dropped."""
+    """Return the name of the owner's file: another one than that of the kernel's lock, which stays
+    behind when it is dropped.
+    """
     return path.with_name(f"{path.name}.owner")
 
 
@@ -85,4 +95,6 @@ def _owner(marker: Path) -> str:
         lines = marker.read_text(encoding="utf-8", errors="replace").split()
     except OSError:
         return "owner unknown"
-    return f"process {lines[0]} on {lines[1]}" if len(lines) > 1 else "owner unknown"
+    if len(lines) > 1:
+        return f"process {lines[0]} on {lines[1]}"
+    return "owner unknown"

@@ -1,6 +1,8 @@
-"""Where texts leave the process without passing through fedpipe's own hands: log records, tracebacks, exceptions of other packages.
+"""Where texts leave the process without passing through fedpipe's own hands: log records,
+tracebacks, exceptions of other packages.
 
-`watch_outlets` sees to the first two for the whole process; `scrubbed` to exceptions that go on to Prefect, which keeps their text.
+`watch_outlets` sees to the first two for the whole process; `scrubbed` to exceptions that go on to
+Prefect, which keeps their text.
 """
 
 import logging
@@ -17,14 +19,18 @@ _make_record = logging.getLogRecordFactory()
 
 
 def watch_outlets() -> None:
-    """Hide secrets in every log record of this process, and in the traceback with which it may end. A second call changes nothing."""
+    """Hide secrets in every log record of this process, and in the traceback with which it may end.
+    A second call changes nothing.
+    """
     logging.setLogRecordFactory(_hidden_record)
     sys.excepthook = _hidden_traceback
 
 
 @contextmanager
 def scrubbed() -> Iterator[None]:
-    """Hide secrets in the text of whatever exception leaves the block, and of its causes; the exception stays the same otherwise."""
+    """Hide secrets in the text of whatever exception leaves the block, and of its causes; the
+    exception stays the same otherwise.
+    """
     try:
         yield
     except BaseException as err:
@@ -59,11 +65,13 @@ def _hidden_record(*args: Any, **named: Any) -> logging.LogRecord:
         return record
     hidden = hide(message)
     if hidden != message:  # else untouched: some formatters read the arguments
-        record.msg, record.args = hidden, ()
+        record.msg = hidden
+        record.args = ()
     if record.exc_info and record.exc_info[1] is not None:
         whole = "".join(traceback.format_exception(record.exc_info[1]))
         if (hidden := hide(whole)) != whole:
-            record.exc_text, record.exc_info = hidden.rstrip("\n"), None
+            record.exc_text = hidden.rstrip("\n")
+            record.exc_info = None
     return record
 
 

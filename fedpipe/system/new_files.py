@@ -1,4 +1,6 @@
-"""New files under names of their own whose mode follows the user's umask: those of `tempfile` are 0600 whatever it says."""
+"""New files under names of their own whose mode follows the user's umask: those of `tempfile` are
+0600 whatever it says.
+"""
 
 import os
 import secrets
@@ -6,7 +8,9 @@ from pathlib import Path
 
 
 def new_file(folder: Path, prefix: str) -> tuple[int, str]:
-    """Create an empty file `prefix...` in `folder`; return its descriptor, open for writing, and its path, as `tempfile.mkstemp` does."""
+    """Create an empty file `prefix...` in `folder`; return its descriptor, open for writing, and
+    its path, as `tempfile.mkstemp` does.
+    """
     while True:
         path = folder / f"{prefix}{secrets.token_hex(8)}"
         try:

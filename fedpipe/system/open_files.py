@@ -1,4 +1,6 @@
-"""The limit of open files of this process: raised at the start as far as the system allows, and named where it was the cause."""
+"""The limit of open files of this process: raised at the start as far as the system allows, and
+named where it was the cause.
+"""
 
 import errno
 import os
@@ -11,7 +13,9 @@ _NO_TEXT = "unable to open database file"
 
 
 def raise_open_files_limit() -> None:
-    """Raise the soft limit of open files to the hard one, or to 65,536 if that is less; what this process starts inherits it."""
+    """Raise the soft limit of open files to the hard one, or to 65,536 if that is less; what this
+    process starts inherits it.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
     if soft != resource.RLIM_INFINITY and soft < enough:
@@ -19,13 +23,16 @@ def raise_open_files_limit() -> None:
 
 
 def open_files_problem(err: BaseException) -> str | None:
-    """Return what to tell the user if the limit of open files is behind `err`; None if it is not."""
+    """Return what to tell the user if the limit of open files is behind `err`; None if it is
+    not.
+    """
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if not any(_is_cause(one, limit) for one in _chain(err)):
         return None
     return (
-        f"too many open files: this process and what it starts may have {limit} open at a time each. Raise the limit (`ulimit -n 4096`; "
-        "in a container `--ulimit nofile=4096`) and repeat the command; a run that had begun continues with `fedpipe resume`."
+        f"too many open files: this process and what it starts may have {limit} open at a time "
+        "each. Raise the limit (`ulimit -n 4096`; in a container `--ulimit nofile=4096`) and "
+        "repeat the command; a run that had begun continues with `fedpipe resume`."
     )
 
 
@@ -40,7 +47,9 @@ def _open_files() -> int:
     try:
         return len(os.listdir("/proc/self/fd"))
     except OSError as err:
-        return 10**9 if err.errno == errno.EMFILE else 0
+        if err.errno == errno.EMFILE:
+            return 10**9
+        return 0
 
 
 def _chain(err: BaseException) -> list[BaseException]:

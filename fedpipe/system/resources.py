@@ -1,7 +1,9 @@
-"""Cores and memory that this process may use: those of the machine, or less where a control group (cgroup v1 or v2) sets a limit.
+"""Cores and memory that this process may use: those of the machine, or less where a control group
+(cgroup v1 or v2) sets a limit.
 
-Containers, batch systems and `systemd` limit a process by control groups. A cpuset shows in the process's affinity; a quota of CPU time
-and a limit of memory show in files of the group and of the groups around it, each of which binds. Light to import.
+Containers, batch systems and `systemd` limit a process by control groups. A cpuset shows in the
+process's affinity; a quota of CPU time and a limit of memory show in files of the group and of the
+groups around it, each of which binds. Light to import.
 """
 
 import contextlib
@@ -14,7 +16,8 @@ ROOT = Path("/")
 
 
 def usable_cores(root: Path = ROOT) -> int:
-    """Return the number of cores that this process may use, at least 1: its affinity, or its quota of CPU time if that is less.
+    """Return the number of cores that this process may use, at least 1: its affinity, or its quota
+    of CPU time if that is less.
 
     A quota of one and a half cores counts as two.
 
@@ -27,7 +30,8 @@ def usable_cores(root: Path = ROOT) -> int:
 
 
 def free_memory_mb(root: Path = ROOT) -> float:
-    """Return the memory that this process may still take, in MB (10**6 bytes): the machine's, or that of its control groups if less.
+    """Return the memory that this process may still take, in MB (10**6 bytes): the machine's, or
+    that of its control groups if less.
 
     Args:
         root: folder below which `/proc` and `/sys` are.
@@ -43,7 +47,9 @@ def free_memory_mb(root: Path = ROOT) -> float:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Yield the folders of this process's control group for `controller` and of the groups around it, the innermost first."""
+    """Yield the folders of this process's control group for `controller` and of the groups around
+    it, the innermost first.
+    """
     try:
         memberships = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
         mounts = (root / "proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
@@ -62,9 +68,12 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _mounted(line: str, controller: str | None) -> tuple[str, str] | None:
-    """Return which group is mounted and where, if a line of `mountinfo` is of cgroup v2 (`controller` None) or of a controller of v1."""
+    """Return which group is mounted and where, if a line of `mountinfo` is of cgroup v2
+    (`controller` None) or of a controller of v1.
+    """
     fields, _, rest = line.partition(" - ")
-    columns, kind = fields.split(), rest.split()
+    columns = fields.split()
+    kind = rest.split()
     if len(columns) < 5 or len(kind) < 3:
         return None
     fits = (
@@ -72,13 +81,17 @@ def _mounted(line: str, controller: str | None) -> tuple[str, str] | None:
         if controller is None
         else kind[0] == "cgroup" and controller in kind[2].split(",")
     )
-    return (columns[3], columns[4]) if fits else None
+    if fits:
+        return (columns[3], columns[4])
+    return None
 
 
 def _up(root: Path, path: str, top: str, mount: str) -> Iterator[Path]:
-    """Yield the folder of the group `path` and those around it, up to the group `top`, which is what is mounted at `mount`.
+    """Yield the folder of the group `path` and those around it, up to the group `top`, which is
+    what is mounted at `mount`.
 
-    In a container `path` may be as the host sees it, outside of what is mounted: then the mounted group is the process's own.
+    In a container `path` may be as the host sees it, outside of what is mounted: then the mounted
+    group is the process's own.
     """
     place = root / mount.lstrip("/")
     inner = Path(path).relative_to(top) if Path(path).is_relative_to(top) else Path()
@@ -96,18 +109,24 @@ def _cpu_quota(group: Path) -> float | None:
     """Return the cores' worth of CPU time that a group may use; None if it has no limit."""
     with contextlib.suppress(OSError, ValueError):
         quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
-        return None if quota == "max" else int(quota) / int(period)
+        if quota == "max":
+            return None
+        return int(quota) / int(period)
     with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
         quota_us, period_us = (
             int((group / f"cpu.cfs_{name}_us").read_text(encoding="ascii"))
             for name in ("quota", "period")
         )
-        return None if quota_us <= 0 else quota_us / period_us
+        if quota_us <= 0:
+            return None
+        return quota_us / period_us
     return None
 
 
 def _memory_left(group: Path) -> float | None:
-    """Return the bytes that a group may still take; None if it has no limit. Cached files, which the kernel drops first, count as free."""
+    """Return the bytes that a group may still take; None if it has no limit. Cached files, which
+    the kernel drops first, count as free.
+    """
     for limit_name, used_name, cached_name in (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),

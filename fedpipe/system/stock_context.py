@@ -1,8 +1,10 @@
 """Keeps code of the user's own from starting TFF's stock worker.
 
-A TFF computation runs in the context that is installed in its thread. In fedpipe's runtime that is the run's own worker. Without one TFF
-starts its stock worker, which listens on all addresses without a password and outlives the run. So, once code of the user's own is
-imported, TFF has another context for calls outside of the runtime: one that refuses them. Imports TFF only if somebody else did, or does.
+A TFF computation runs in the context that is installed in its thread. In fedpipe's runtime that is
+the run's own worker. Without one TFF starts its stock worker, which listens on all addresses
+without a password and outlives the run. So, once code of the user's own is imported, TFF has
+another context for calls outside of the runtime: one that refuses them. Imports TFF only if
+somebody else did, or does.
 """
 
 import importlib.abc
@@ -20,7 +22,8 @@ _refused = False
 
 
 def refuse_stock_context(place_of_caller: Callable[[], str]) -> None:
-    """Refuse TFF computations outside of fedpipe's runtime, in all threads of this process from now on.
+    """Refuse TFF computations outside of fedpipe's runtime, in all threads of this process from now
+    on.
 
     `place_of_caller` returns the running line of the user's own code, for the error.
     """
@@ -35,7 +38,9 @@ def refuse_stock_context(place_of_caller: Callable[[], str]) -> None:
 
 
 def _install(place_of_caller: Callable[[], str]) -> None:
-    """Put a context that refuses in the place of every default one, of all threads, those that are set later too."""
+    """Put a context that refuses in the place of every default one, of all threads, those that are
+    set later too.
+    """
     tff: Any = sys.modules[_TFF]
 
     class Refusing(tff.framework.SyncContext):  # type: ignore[misc]  # TFF ships no types
@@ -45,13 +50,16 @@ def _install(place_of_caller: Callable[[], str]) -> None:
             """Raise ConfigError."""
             where = place_of_caller()
             raise ConfigError(
-                f"a TFF computation was called outside of fedpipe's runtime{where}. Call computations in an algorithm of your own (its "
-                "build, initialize, next, weights), which runs there; in sources, models and anywhere else use TensorFlow or NumPy."
+                f"a TFF computation was called outside of fedpipe's runtime{where}. Call "
+                "computations in an algorithm of your own (its build, initialize, next, "
+                "weights), which runs there; in sources, models and anywhere else use TensorFlow "
+                "or NumPy."
             )
 
     refusing = Refusing()
     kind = type(tff.framework.get_context_stack())
-    # At the bottom of each thread's stack is its default context; above are those that the runtime, or the tracing of a computation, puts.
+    # At the bottom of each thread's stack is its default context; above are those that the runtime,
+    # or the tracing of a computation, puts.
     kind.current = property(lambda stack: refusing if len(stack._stack) == 1 else stack._stack[-1])
 
 
@@ -74,7 +82,8 @@ class _WhenImported(importlib.abc.MetaPathFinder):
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
         if spec is not None and spec.loader is not None:
-            loader, execute = spec.loader, spec.loader.exec_module
+            loader = spec.loader
+            execute = spec.loader.exec_module
 
             def execute_and_install(module: ModuleType) -> None:
                 execute(module)

@@ -1,7 +1,9 @@
-"""Code of the user's own, `mypackage.module:function`: how it is imported, and how its errors are told.
+"""Code of the user's own, `mypackage.module:function`: how it is imported, and how its errors are
+told.
 
-The error of a source, a model or an algorithm of the user's own is told in one line: the last line of the exception, then the user's
-own line of code that it comes from. `--debug` shows the whole traceback.
+The error of a source, a model or an algorithm of the user's own is told in one line: the last line
+of the exception, then the user's own line of code that it comes from. `--debug` shows the whole
+traceback.
 """
 
 import difflib
@@ -22,14 +24,15 @@ from fedpipe.errors import FedpipeError
 from fedpipe.system.stock_context import refuse_stock_context
 from fedpipe.system.user_modules import use_project_code
 
-_LONGEST, _LONGEST_CAUSE = 400, 150
+_LONGEST = 400
+_LONGEST_CAUSE = 150
 _FILE_LINE = re.compile(r'File "([^"\n]+)", line (\d+)')
 _IN_USER_CODE = re.compile(r'^ +File "[^"\n]+", line \d+, in [^\n]*\n(?: +[^\n]*\n)?', re.MULTILINE)
-"""A frame in the text of an error that AutoGraph made: the file's line, and the line of code under it."""
-_FUNCTION_NODE, _NODE = (
-    re.compile(r"\{\{function_node [^}]*\}\}\s*"),
-    re.compile(r"\{\{node ([^}]*)\}\}"),
-)
+"""A frame in the text of an error that AutoGraph made: the file's line, and the line of code under
+it.
+"""
+_FUNCTION_NODE = re.compile(r"\{\{function_node [^}]*\}\}\s*")
+_NODE = re.compile(r"\{\{node ([^}]*)\}\}")
 _DEFINED_AT = re.compile(r"^\s*(?:File \"[^\n]*|Node: '[^'\n]*')$", re.MULTILINE)
 """A line of where TensorFlow says that a node was defined, or which."""
 _PACKAGE = str(Path(__file__).parents[1])
@@ -42,16 +45,21 @@ _INSTALLED = {
         *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
     )
 }
-"""Folders of code that is not the user's own; what is below a folder `site-packages` is not either."""
+"""Folders of code that is not the user's own; what is below a folder `site-packages` is not
+either.
+"""
 
 _own_places: set[str] = set()
-"""Files and folders of modules that were imported as the user's own, wherever they are installed."""
+"""Files and folders of modules that were imported as the user's own, wherever they are
+installed.
+"""
 
 
 def import_own(where: str, project: Path | None, setting: str, error: type[FedpipeError]) -> Any:
     """Return what `module:function` names, from the project's folder if it is there.
 
-    From here on a TFF computation that is called outside of fedpipe's runtime is an error: see `fedpipe.system.stock_context`.
+    From here on a TFF computation that is called outside of fedpipe's runtime is an error: see
+    `fedpipe.system.stock_context`.
 
     Args:
         where: `mypackage.module:function`.
@@ -112,12 +120,15 @@ def _place_of(module: ModuleType) -> str:
     """Return the module's file; of one in a package the folder of the outermost package."""
     file = Path(getattr(module, "__file__", None) or "").resolve()
     depth = module.__name__.count(".") + (file.name == "__init__.py")
-    return str(file.parents[depth - 1]) if depth else str(file)
+    if depth:
+        return str(file.parents[depth - 1])
+    return str(file)
 
 
 @contextmanager
 def own_code(name: str, error: type[FedpipeError], doing: str) -> Iterator[None]:
-    """Run a block that calls code of the user's own; whatever it raises becomes one line. Errors of fedpipe pass.
+    """Run a block that calls code of the user's own; whatever it raises becomes one line. Errors of
+    fedpipe pass.
 
     Args:
         name: the setting with its value, such as `model.name=narrow:build`.
@@ -133,7 +144,8 @@ def own_code(name: str, error: type[FedpipeError], doing: str) -> Iterator[None]
 
 
 def describe_error(err: BaseException) -> str:
-    """Return the last line of an exception, as Python shows it, and the line of the user's own code that it comes from.
+    """Return the last line of an exception, as Python shows it, and the line of the user's own code
+    that it comes from.
 
     >>> describe_error(ValueError("no such column"))
     'ValueError: no such column'
@@ -152,19 +164,21 @@ def describe_error(err: BaseException) -> str:
 
 
 def last_line(err: BaseException, longest: int = _LONGEST) -> str:
-    """Return `Type: message` of an exception, what matters of it: neither the frames that TensorFlow writes into messages, nor the names
-    of its nodes; of a message above `longest` characters the last line, cut in the middle."""
+    """Return `Type: message` of an exception, what matters of it: neither the frames that
+    TensorFlow writes into messages, nor the names of its nodes; of a message above `longest`
+    characters the last line, cut in the middle.
+    """
     if isinstance(err, SyntaxError):
         return f"{type(err).__name__}: {err.msg}"
-    text, kind = str(err), f"{type(err).__name__}: "
+    text = str(err)
+    kind = f"{type(err).__name__}: "
     details = getattr(err, "details", None)
     if callable(details):  # gRPC's errors, whose text is a page
-        text, kind = (
-            str(details()).removeprefix("Failed to run computation: "),
-            "in the TFF worker: ",
-        )
+        text = str(details()).removeprefix("Failed to run computation: ")
+        kind = "in the TFF worker: "
     if "in user code:" in text:  # AutoGraph's: the exception is repeated at the end, with its type
-        text, kind = _IN_USER_CODE.split(text)[-1], ""
+        text = _IN_USER_CODE.split(text)[-1]
+        kind = ""
     text = message_of(text, longest)
     if not text:
         return f"{type(err).__name__} without a message"
@@ -172,7 +186,8 @@ def last_line(err: BaseException, longest: int = _LONGEST) -> str:
 
 
 def message_of(text: str, longest: int = _LONGEST) -> str:
-    """Return what matters of a message of TensorFlow's or another library's in one line; see `last_line`.
+    """Return what matters of a message of TensorFlow's or another library's in one line; see
+    `last_line`.
 
     >>> message_of("{{function_node __wrapped__MatMul}} Matrix size-incompatible: [2,3], [4,5] [Op:MatMul]")
     'Matrix size-incompatible: [2,3], [4,5] [Op:MatMul]'
@@ -191,7 +206,9 @@ def message_of(text: str, longest: int = _LONGEST) -> str:
     if len(whole) <= longest or not lines:
         return whole
     last = lines[-1]
-    return last if len(last) <= longest else f"{last[: longest // 2]} ... {last[-longest // 2 :]}"
+    if len(last) <= longest:
+        return last
+    return f"{last[: longest // 2]} ... {last[-longest // 2 :]}"
 
 
 def _plain(line: str) -> str:
@@ -199,7 +216,9 @@ def _plain(line: str) -> str:
 
 
 def own_frame(err: BaseException) -> tuple[str, int, str] | None:
-    """Return file, line number and line of the user's own code that an exception comes from: the innermost one; None if there is none."""
+    """Return file, line number and line of the user's own code that an exception comes from: the
+    innermost one; None if there is none.
+    """
     if isinstance(err, SyntaxError) and err.filename and _is_own(err.filename):
         return err.filename, err.lineno or 1, (err.text or "").strip()
     frames = [
@@ -211,11 +230,15 @@ def own_frame(err: BaseException) -> tuple[str, int, str] | None:
     for file, number in reversed(frames):
         if _is_own(file):
             return file, number, linecache.getline(file, number).strip()
-    return own_frame(err.__cause__) if err.__cause__ is not None else None
+    if err.__cause__ is not None:
+        return own_frame(err.__cause__)
+    return None
 
 
 def calling_frame() -> str:
-    """Return the line of the user's own code that is running, such as ` in narrow.py:12: `code``; empty if there is none."""
+    """Return the line of the user's own code that is running, such as ` in narrow.py:12: `code``;
+    empty if there is none.
+    """
     for frame in reversed(traceback.extract_stack()):
         if _is_own(frame.filename):
             return f" in {_shown(frame.filename)}:{frame.lineno}: `{frame.line}`"
@@ -235,4 +258,6 @@ def _is_own(file: str) -> bool:
 def _shown(file: str) -> str:
     """Return a file's path, from the current folder if it is below it."""
     path = Path(file)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
+    if path.is_relative_to(Path.cwd()):
+        return str(path.relative_to(Path.cwd()))
+    return file

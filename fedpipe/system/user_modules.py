@@ -1,7 +1,9 @@
-"""Where Python finds a user's own modules: in the project's folder, after everything that is installed.
+"""Where Python finds a user's own modules: in the project's folder, after everything that is
+installed.
 
-The folder is not put on `sys.path`: in front, a file of the user's called `queue.py` would take the place of Python's own in every library
-that is imported later. A name that is taken already is refused with the file that has to be renamed.
+The folder is not put on `sys.path`: in front, a file of the user's called `queue.py` would take the
+place of Python's own in every library that is imported later. A name that is taken already is
+refused with the file that has to be renamed.
 """
 
 import importlib.machinery
@@ -22,7 +24,9 @@ class _ProjectFinder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Return where the module is; None for a submodule, or where the folder has none of this name."""
+        """Return where the module is; None for a submodule, or where the folder has none of this
+        name.
+        """
         if path is not None or self.folder is None:
             return None
         return importlib.machinery.PathFinder.find_spec(name, [self.folder], target)
@@ -44,7 +48,8 @@ def use_project_code(project: Path, place: str, setting: str) -> None:
         setting: name of the setting, for the error.
 
     Raises:
-        ConfigError: the project has the module, but Python itself or an installed package has one of the same name.
+        ConfigError: the project has the module, but Python itself or an installed package has one
+            of the same name.
     """
     folder = project.resolve()
     _finder.folder = str(folder)
@@ -61,13 +66,15 @@ def use_project_code(project: Path, place: str, setting: str) -> None:
     owner = _other_owner(name, folder)
     if owner is not None:
         raise ConfigError(
-            f"{setting}={place}: the name {name} is taken by {owner}, so {file.relative_to(folder)} is never imported. Rename it, for "
-            f"example to my_{name}."
+            f"{setting}={place}: the name {name} is taken by {owner}, so "
+            f"{file.relative_to(folder)} is never imported. Rename it, for example to my_{name}."
         )
 
 
 def _other_owner(name: str, folder: Path) -> str | None:
-    """Return who else has a module of this name, None if nobody: outside of the folder, and not a folder without code."""
+    """Return who else has a module of this name, None if nobody: outside of the folder, and not a
+    folder without code.
+    """
     if name in sys.stdlib_module_names:
         return "a module of Python itself"
     spec = importlib.machinery.PathFinder.find_spec(name)  # on sys.path alone

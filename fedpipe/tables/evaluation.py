@@ -19,12 +19,14 @@ _RELIABILITY = ["from", "to", "predictions", "confidence", "accuracy"]
 
 
 def labels_csv(confusion: Confusion, names: Sequence[str]) -> str:
-    """Return a line `label,examples,accuracy` for each label; the accuracy of one without examples is empty.
+    """Return a line `label,examples,accuracy` for each label; the accuracy of one without examples
+    is empty.
 
     >>> labels_csv(Confusion.count(np.array([0, 0, 0, 0]), np.array([0, 1, 0, 0]), 2), ["a", "b"])
     'label,examples,accuracy\\na,4,0.75\\nb,0,\\n'
     """
-    counts, hits = confusion.examples().tolist(), confusion.hits().tolist()
+    counts = confusion.examples().tolist()
+    hits = confusion.hits().tolist()
     accuracies = (right / count if count else "" for right, count in zip(hits, counts, strict=True))
     return _csv(
         ["label", "examples", "accuracy"], list(zip(names, counts, accuracies, strict=True))
@@ -37,7 +39,9 @@ def reliability_csv(calibration: Calibration) -> str:
 
 
 def read_reliability(path: Path) -> tuple[Floats, ...]:
-    """Return the columns of the table that `reliability_csv` wrote: from, to, predictions, mean confidence, accuracy."""
+    """Return the columns of the table that `reliability_csv` wrote: from, to, predictions, mean
+    confidence, accuracy.
+    """
     with path.open(encoding="utf-8", newline="") as file:
         rows = [[float(row[name]) for name in _RELIABILITY] for row in csv.DictReader(file)]
     return tuple(np.array(rows).T)
@@ -46,14 +50,16 @@ def read_reliability(path: Path) -> tuple[Floats, ...]:
 def write_clients(
     path: Path, participating: ClientScores, held_out: ClientScores, personalized: Floats | None
 ) -> None:
-    """Write a row a client as Parquet: `client_id`, `held_out`, `predictions`, `loss`, `accuracy`, and where clients were personalized
-    `personalized_accuracy` and `gain`, null for one that has nothing to train on.
+    """Write a row a client as Parquet: `client_id`, `held_out`, `predictions`, `loss`, `accuracy`,
+    and where clients were personalized `personalized_accuracy` and `gain`, null for one that has
+    nothing to train on.
 
     Args:
         path: where to.
         participating: scores of clients that may train.
         held_out: scores of clients that never do.
-        personalized: float64 [clients], of the first then the second, NaN where there is none; or None.
+        personalized: float64 [clients], of the first then the second, NaN where there is none; or
+            None.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -85,7 +91,9 @@ def write_clients(
 
 
 def read_accuracies(path: Path) -> tuple[dict[str, Floats], Floats | None]:
-    """Return the accuracies of participating and of held-out clients by these names, and the gains of personalization, if any."""
+    """Return the accuracies of participating and of held-out clients by these names, and the gains
+    of personalization, if any.
+    """
     import pyarrow.parquet as pq
 
     table = pq.ParquetFile(path).read()

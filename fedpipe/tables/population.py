@@ -1,4 +1,6 @@
-"""What a report shows of a run's population, as JSON: kept with the run, since the shards themselves may be gone or changed by then."""
+"""What a report shows of a run's population, as JSON: kept with the run, since the shards
+themselves may be gone or changed by then.
+"""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +14,8 @@ import numpy.typing as npt
 from fedpipe.data.label_counts import LabelCounts
 from fedpipe.data.skew import PopulationFigures
 
-MOST_CLIENTS, MOST_LABELS = 100, 60
+MOST_CLIENTS = 100
+MOST_LABELS = 60
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class PopulationTable:
         labels: names of the labels that are counted, the most frequent 60.
         all_labels: how many there are.
         all_clients: how many clients have training examples.
-        counts: int64 [clients, labels], training examples; of more than 100 clients as many at even steps through the sorted ids.
+        counts: int64 [clients, labels], training examples; of more than 100 clients as many at even
+            steps through the sorted ids.
     """
 
     figures: dict[str, Any]
@@ -58,7 +62,9 @@ def population_json(
 
 
 def read_population(path: Path) -> PopulationTable:
-    """Return what `population_json` wrote. Raises ValueError, KeyError or TypeError if it is none of these."""
+    """Return what `population_json` wrote. Raises ValueError, KeyError or TypeError if it is none
+    of these.
+    """
     body = json.loads(path.read_text(encoding="utf-8"))
     counts = np.array(body["counts"], np.int64)
     labels = tuple(map(str, body["labels"]))

@@ -9,8 +9,8 @@ ABSENT = "-"  # a setting that a trial does not have
 
 
 def children_csv(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], metric: str) -> str:
-    """Return one line per child: number, state, metric, the searched settings, its run; empty where it has no metric,
-    `-` for a setting that does not apply to the child.
+    """Return one line per child: number, state, metric, the searched settings, its run; empty where
+    it has no metric, `-` for a setting that does not apply to the child.
 
     >>> rows = [{"number": 0, "state": "failed", "value": None, "params": {"rounds": 3}, "run_id": "", "name": "", "reason": "no"}]
     >>> children_csv(rows, ["rounds"], "validation/loss")

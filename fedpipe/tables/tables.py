@@ -21,9 +21,11 @@ Row = Mapping[str, float]
 
 
 def rounds_csv(rows: Sequence[Row]) -> str:
-    """Return one line per round: `round` first, then every metric in alphabetical order; empty where a round has none.
+    """Return one line per round: `round` first, then every metric in alphabetical order; empty
+    where a round has none.
 
-    The column of `train/loss` is `train_loss`. Numbers are written so that reading them gives the same float again.
+    The column of `train/loss` is `train_loss`. Numbers are written so that reading them gives the
+    same float again.
 
     >>> rounds_csv([{"round": 0, "test/loss": 2.5}, {"round": 1, "test/loss": 2.0, "train/loss": 0.1}])
     'round,test_loss,train_loss\\n0,2.5,\\n1,2.0,0.1\\n'
@@ -37,10 +39,12 @@ def rounds_csv(rows: Sequence[Row]) -> str:
 
 
 def confusion_csv(confusion: Confusion, names: Sequence[str]) -> str:
-    """Return the table for DVC's template `confusion`, which counts rows: one line `actual,predicted` per example.
+    """Return the table for DVC's template `confusion`, which counts rows: one line
+    `actual,predicted` per example.
 
-    Of more than 64 classes the most confused are named and all others are one, `(N other classes)`; of more than 20,000 examples
-    every count is scaled down alike, to at least 1. `confusion_counts_csv` has all of it.
+    Of more than 64 classes the most confused are named and all others are one, `(N other classes)`;
+    of more than 20,000 examples every count is scaled down alike, to at least 1.
+    `confusion_counts_csv` has all of it.
 
     Args:
         confusion: counts.

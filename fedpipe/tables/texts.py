@@ -1,11 +1,14 @@
-"""Texts from data, such as labels, client ids and run names, ready to be shown as they are in pictures, tables and Markdown."""
+"""Texts from data, such as labels, client ids and run names, ready to be shown as they are in
+pictures, tables and Markdown.
+"""
 
 LONGEST = 24
 """Characters of a name in a picture."""
 
 
 def drawn(name: str, longest: int = LONGEST) -> str:
-    r"""Return a name on one line for a picture: line breaks and control characters as escapes, cut at `longest` characters.
+    r"""Return a name on one line for a picture: line breaks and control characters as escapes, cut
+    at `longest` characters.
 
     >>> drawn("two\nlines"), drawn("a" * 30, longest=5)
     ('two\\nlines', 'aaaa…')
@@ -28,7 +31,8 @@ def markdown(text: str) -> str:
 
 
 def markdown_code(text: str) -> str:
-    """Return a text as a code span of Markdown, whatever it holds; a `|` would end the cell of a table and becomes `¦`.
+    """Return a text as a code span of Markdown, whatever it holds; a `|` would end the cell of a
+    table and becomes `¦`.
 
     >>> markdown_code("a`b|c")
     '`` a`b¦c ``'

@@ -1,4 +1,6 @@
-"""Label skew at its worst: every client has few labels. The partition of the paper that introduced Federated Averaging."""
+"""Label skew at its worst: every client has few labels. The partition of the paper that introduced
+Federated Averaging.
+"""
 
 from collections.abc import Sequence
 
@@ -10,7 +12,9 @@ from fedpipe.errors import DataError
 from fedpipe.seeding import generator
 
 _EXCHANGES = 10
-"""Exchanges that each of a client's shards is offered. After so many the first arrangement can no longer be seen."""
+"""Exchanges that each of a client's shards is offered. After so many the first arrangement can no
+longer be seen.
+"""
 
 
 def pathological_partition(
@@ -20,13 +24,15 @@ def pathological_partition(
     seed: int,
     vocabulary: Sequence[str] | None = None,
 ) -> npt.NDArray[np.int32]:
-    """Return for each example the number of its client; every client has exactly `labels_per_client` distinct labels.
+    """Return for each example the number of its client; every client has exactly
+    `labels_per_client` distinct labels.
 
-    Examples are sorted by label, in a random order within it, and cut into clients * k shards, k = `labels_per_client`; each
-    client gets k shards at random, of k different labels. No shard holds two labels: label l is cut into s_l shards whose
-    sizes differ by one at most. s_l is in proportion to the label's examples, but at least 1, at most one a client, and never
-    so many that a client could have fewer than two examples. So shards have about n / (clients * k) examples, except of a
-    label that is very rare or so frequent that every client has it.
+    Examples are sorted by label, in a random order within it, and cut into clients * k shards, k =
+    `labels_per_client`; each client gets k shards at random, of k different labels. No shard holds
+    two labels: label l is cut into s_l shards whose sizes differ by one at most. s_l is in
+    proportion to the label's examples, but at least 1, at most one a client, and never so many that
+    a client could have fewer than two examples. So shards have about n / (clients * k) examples,
+    except of a label that is very rare or so frequent that every client has it.
 
     Args:
         y: int32 [n], labels.
@@ -38,9 +44,10 @@ def pathological_partition(
     Raises:
         DataError: examples or labels do not allow it; the message says which.
 
-    Source: McMahan et al. 2017, "Communication-Efficient Learning of Deep Networks from Decentralized Data", section 3,
-    "Pathological Non-IID". Their shards have equal sizes and may hold two labels, a client may get one label twice: there k
-    shards are "most" clients' k labels, here every client's.
+    Source: McMahan et al. 2017, "Communication-Efficient Learning of Deep Networks from
+        Decentralized Data", section 3, "Pathological Non-IID". Their shards have equal sizes and
+        may hold two labels, a client may get one label twice: there k shards are "most" clients' k
+        labels, here every client's.
     """
     refuse_too_few(len(y), clients)
     labels, number, counts = np.unique(y, return_inverse=True, return_counts=True)
@@ -68,16 +75,21 @@ def _shards_per_label(
     labels_per_client: int,
     vocabulary: Sequence[str] | None,
 ) -> npt.NDArray[np.int64]:
-    """Return int64 [labels] how many shards each label is cut into; they sum to clients * labels_per_client."""
-    where, total = f"data.labels_per_client={labels_per_client}", clients * labels_per_client
+    """Return int64 [labels] how many shards each label is cut into; they sum to clients *
+    labels_per_client.
+    """
+    where = f"data.labels_per_client={labels_per_client}"
+    total = clients * labels_per_client
     if not 1 <= labels_per_client <= len(labels):
         raise DataError(
-            f"{where}: expected 1 to {len(labels)}, the labels that the examples have. Set data.labels_per_client to that."
+            f"{where}: expected 1 to {len(labels)}, the labels that the examples have. Set "
+            "data.labels_per_client to that."
         )
     if total < len(labels):
         raise DataError(
-            f"{where}: expected at least {len(labels)} shards, one a label, found {total} of data.clients={clients}. "
-            f"Raise data.labels_per_client to {-(-len(labels) // clients)} or more, or raise data.clients."
+            f"{where}: expected at least {len(labels)} shards, one a label, found {total} of "
+            f"data.clients={clients}. Raise data.labels_per_client to "
+            f"{-(-len(labels) // clients)} or more, or raise data.clients."
         )
     smallest = -(
         -MIN_EXAMPLES // labels_per_client
@@ -87,13 +99,14 @@ def _shards_per_label(
         rare = int(np.argmin(counts))
         name = vocabulary[labels[rare]] if vocabulary else labels[rare]
         raise DataError(
-            f"{where}: expected at least {smallest} examples of each label, found {counts[rare]} of label {name}. "
-            f"Set data.labels_per_client to {MIN_EXAMPLES} or more."
+            f"{where}: expected at least {smallest} examples of each label, found {counts[rare]} "
+            f"of label {name}. Set data.labels_per_client to {MIN_EXAMPLES} or more."
         )
     if most.sum() < total:
         raise DataError(
-            f"{where}: expected {total} shards of one label, at most one of a label for each of data.clients={clients}, found examples "
-            f"for {most.sum()}. Lower data.clients or data.labels_per_client."
+            f"{where}: expected {total} shards of one label, at most one of a label for each of "
+            f"data.clients={clients}, found examples for {most.sum()}. Lower data.clients or "
+            "data.labels_per_client."
         )
     return apportion(counts.astype(np.float64), total, np.ones_like(most), most)
 
@@ -101,19 +114,22 @@ def _shards_per_label(
 def _deal(
     shards: npt.NDArray[np.int64], clients: int, labels_per_client: int, rng: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """Return int64 [clients, labels_per_client] the labels' numbers that each client holds, all different in a row.
+    """Return int64 [clients, labels_per_client] the labels' numbers that each client holds, all
+    different in a row.
 
-    Dealt round, label after label, no client gets a label twice, as none has more shards than there are clients. Then pairs
-    of clients exchange shards wherever both still have different labels: the chain of switches of Rao, Jana and
-    Bandyopadhyay 1996, "A Markov chain Monte Carlo method for generating random (0, 1)-matrices with given marginals", under
-    which all arrangements become equally likely.
+    Dealt round, label after label, no client gets a label twice, as none has more shards than there
+    are clients. Then pairs of clients exchange shards wherever both still have different labels:
+    the chain of switches of Rao, Jana and Bandyopadhyay 1996, "A Markov chain Monte Carlo method
+    for generating random (0, 1)-matrices with given marginals", under which all arrangements become
+    equally likely.
     """
     held = np.repeat(np.arange(len(shards)), shards).reshape(labels_per_client, clients).T.copy()
     pairs = clients // 2
     for _ in range(_EXCHANGES * labels_per_client):
         left, right = rng.permutation(clients)[: 2 * pairs].reshape(2, pairs)
         left_slot, right_slot = rng.integers(labels_per_client, size=(2, pairs))
-        given, taken = held[left, left_slot], held[right, right_slot]
+        given = held[left, left_slot]
+        taken = held[right, right_slot]
         free = ~((held[left] == taken[:, None]).any(1) | (held[right] == given[:, None]).any(1))
         held[left[free], left_slot[free]] = taken[free]
         held[right[free], right_slot[free]] = given[free]

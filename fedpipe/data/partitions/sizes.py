@@ -1,4 +1,6 @@
-"""Partitions that set how many examples a client has and nothing else, and the arithmetic of shares that others use too."""
+"""Partitions that set how many examples a client has and nothing else, and the arithmetic of shares
+that others use too.
+"""
 
 import heapq
 
@@ -16,7 +18,8 @@ MAX_SIGMA = 5.0
 
 
 def iid_partition(examples: int, clients: int, seed: int) -> npt.NDArray[np.int32]:
-    """Return for each example the number of its client, 0..clients - 1, at random; sizes differ by one at most.
+    """Return for each example the number of its client, 0..clients - 1, at random; sizes differ by
+    one at most.
 
     Args:
         examples: number of examples, at least two a client.
@@ -26,7 +29,8 @@ def iid_partition(examples: int, clients: int, seed: int) -> npt.NDArray[np.int3
     Raises:
         DataError: there are fewer than two examples a client.
 
-    Source: McMahan et al. 2017, "Communication-Efficient Learning of Deep Networks from Decentralized Data", section 3, "IID".
+    Source: McMahan et al. 2017, "Communication-Efficient Learning of Deep Networks from
+        Decentralized Data", section 3, "IID".
     """
     refuse_too_few(examples, clients)
     return generator(seed, "partition", "iid").permutation(
@@ -39,26 +43,30 @@ def quantity_partition(
 ) -> npt.NDArray[np.int32]:
     """Return for each example the number of its client, at random; clients' sizes are log-normal.
 
-    With z_i ~ N(0, 1), client i has a size in proportion to exp(sigma z_i), rounded by largest remainders; a client that would
-    have fewer than two examples has two, and the others share what is left in the same proportions. So the logarithms of the
-    sizes have the standard deviation sigma where few clients are that small.
+    With z_i ~ N(0, 1), client i has a size in proportion to exp(sigma z_i), rounded by largest
+    remainders; a client that would have fewer than two examples has two, and the others share what
+    is left in the same proportions. So the logarithms of the sizes have the standard deviation
+    sigma where few clients are that small.
 
     Args:
         examples: number of examples, at least two a client.
         clients: number of clients, at least 1.
-        sigma: standard deviation of the logarithm of sizes, from 0 (they differ by one at most) to `MAX_SIGMA`.
+        sigma: standard deviation of the logarithm of sizes, from 0 (they differ by one at most) to
+            `MAX_SIGMA`.
         seed: seed of the partition.
 
     Raises:
         DataError: there are fewer than two examples a client, or `sigma` is out of its range.
 
-    Source: the synthetic data of Li et al. 2020, "Federated Optimization in Heterogeneous Networks": their code draws sizes from
-    a log-normal with sigma = 2 (and adds 50); the paper speaks of a power law.
+    Source: the synthetic data of Li et al. 2020, "Federated Optimization in Heterogeneous
+        Networks": their code draws sizes from a log-normal with sigma = 2 (and adds 50); the paper
+        speaks of a power law.
     """
     refuse_too_few(examples, clients)
     if not 0 <= sigma <= MAX_SIGMA:
         raise DataError(
-            f"data.sigma={sigma}: expected a value between 0 and {MAX_SIGMA}. At 0 sizes are equal, at the end one client has all."
+            f"data.sigma={sigma}: expected a value between 0 and {MAX_SIGMA}. At 0 sizes are "
+            "equal, at the end one client has all."
         )
     rng = generator(seed, "partition", "quantity")
     logs = sigma * rng.standard_normal(clients)
@@ -77,10 +85,12 @@ def apportion(
     low: npt.NDArray[np.int64],
     high: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.int64]:
-    """Return whole numbers that sum to `total`, in proportion to `weights` within the bounds, rounded by largest remainders.
+    """Return whole numbers that sum to `total`, in proportion to `weights` within the bounds,
+    rounded by largest remainders.
 
-    Quotas are clip(c w_i, low_i, high_i) with the c at which they sum to `total`; each is rounded down, and what is missing is
-    given, one each, to the largest fractions; of equal ones the first has it.
+    Quotas are clip(c w_i, low_i, high_i) with the c at which they sum to `total`; each is rounded
+    down, and what is missing is given, one each, to the largest fractions; of equal ones the first
+    has it.
 
     Args:
         weights: float64 [n], above 0 or so small that they have become 0.
@@ -92,7 +102,8 @@ def apportion(
     array([5, 3, 1, 1])
     """
     # 2000 halvings reach any float64 from any other; a few hundred are used.
-    below, above = 0.0, 1.0
+    below = 0.0
+    above = 1.0
     while np.clip(above * weights, low, high).sum() < total and above < 1e300:
         above *= 2
     for _ in range(2000):
@@ -114,10 +125,12 @@ def apportion(
 def fill_up(
     owner: npt.NDArray[np.int32], clients: int, least: int, rng: np.random.Generator
 ) -> int:
-    """Let clients with fewer than `least` examples take from the largest, the first of equal ones, in place; return how many clients did.
+    """Let clients with fewer than `least` examples take from the largest, the first of equal ones,
+    in place; return how many clients did.
 
-    A heap finds the largest and each giver's rows are listed once, so that this takes O(n log n) and not O(n) for each example
-    moved. A client that was filled up never gives: while one has fewer than `least`, another has more.
+    A heap finds the largest and each giver's rows are listed once, so that this takes O(n log n)
+    and not O(n) for each example moved. A client that was filled up never gives: while one has
+    fewer than `least`, another has more.
     """
     sizes = np.bincount(owner, minlength=clients)
     poor = np.flatnonzero(sizes < least)
@@ -141,6 +154,6 @@ def refuse_too_few(examples: int, clients: int) -> None:
     """Raise DataError unless there are `MIN_EXAMPLES` examples a client."""
     if examples < MIN_EXAMPLES * clients:
         raise DataError(
-            f"data.clients={clients}: expected at least {MIN_EXAMPLES} examples a client, found {examples} examples in all. "
-            f"Set data.clients to {examples // MIN_EXAMPLES} or less."
+            f"data.clients={clients}: expected at least {MIN_EXAMPLES} examples a client, found "
+            f"{examples} examples in all. Set data.clients to {examples // MIN_EXAMPLES} or less."
         )

@@ -1,4 +1,6 @@
-"""The named sources. One small adapter each; TensorFlow and TFF are imported when a source that needs them is opened."""
+"""The named sources. One small adapter each; TensorFlow and TFF are imported when a source that
+needs them is opened.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +34,9 @@ SOURCES: dict[str, Callable[[DataConfig, Path], Source]] = {
     "shakespeare": shakespeare.open_shakespeare,
     **own.OWN_SOURCES,
 }
-"""Opener by `data.source`: (settings, project folder) -> source. Raises DataError where the source cannot be read."""
+"""Opener by `data.source`: (settings, project folder) -> source. Raises DataError where the source
+cannot be read.
+"""
 
 NEEDS: dict[str, str] = {**mnist5k.NEEDS, **tff_sets.NEEDS, **shakespeare.NEEDS, **own.NEEDS}
 """What each source is and needs, a line each."""
@@ -47,7 +51,9 @@ _DOWNLOADS: dict[str, Literal["emnist", "cifar100", "shakespeare"]] = {
 
 
 def bring_files(config: DataConfig, project: Path) -> None:
-    """Download what the source needs, if it needs anything and it is not there. Raises DataError where it cannot be had."""
+    """Download what the source needs, if it needs anything and it is not there. Raises DataError
+    where it cannot be had.
+    """
     if config.source in _DOWNLOADS:
         fetch(_DOWNLOADS[config.source], tff_sets.cache_dir(config, project))
 
@@ -60,4 +66,6 @@ def downloaded_file(config: DataConfig, project: Path) -> Path:
 def open_source(config: DataConfig, project: Path) -> Source:
     """Return the source that `data.source` names. Raises DataError where it cannot be read."""
     source = SOURCES.get(config.source, open_custom)(config, project)
-    return source if config.feature_shape is None else with_feature_shape(source, config)
+    if config.feature_shape is None:
+        return source
+    return with_feature_shape(source, config)

@@ -1,4 +1,6 @@
-"""Source `npz`: NumPy arrays in one file, `x`, the labels, the clients and, if there is one, `is_test`. No pickle is read."""
+"""Source `npz`: NumPy arrays in one file, `x`, the labels, the clients and, if there is one,
+`is_test`. No pickle is read.
+"""
 
 import zipfile
 from collections.abc import Iterator
@@ -20,13 +22,16 @@ from fedpipe.data.sources.checks import (
 )
 from fedpipe.errors import DataError, shorten
 
-FEATURES, TESTS = "x", "is_test"
+FEATURES = "x"
+TESTS = "is_test"
 
 
 def open_npz(config: DataConfig, project: Path) -> Source:
-    """Return the examples of an NPZ file: `x` [n, ...], `data.label_column` [n], `data.client_column` [n], `is_test` bool [n].
+    """Return the examples of an NPZ file: `x` [n, ...], `data.label_column` [n],
+    `data.client_column` [n], `is_test` bool [n].
 
-    The arrays are read whole: a file that unpacks to more than `data.memory_limit_mb` is refused before it is unpacked.
+    The arrays are read whole: a file that unpacks to more than `data.memory_limit_mb` is refused
+    before it is unpacked.
 
     Raises:
         DataError: the file is not there, is no NPZ file, lacks an array, or is too large.
@@ -36,7 +41,9 @@ def open_npz(config: DataConfig, project: Path) -> Source:
 
 
 def read_features(config: DataConfig, path: Path) -> Any:
-    """Return the array `x` of an NPZ file, whatever else is in it. Raises DataError as `open_npz` and its batches do."""
+    """Return the array `x` of an NPZ file, whatever else is in it. Raises DataError as `open_npz`
+    and its batches do.
+    """
     x = _read(config, path, [FEATURES])[FEATURES]
     return check_features(x, path, 0, config.feature_dtype, tokens=True)
 
@@ -47,7 +54,8 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
         path,
         [FEATURES, config.label_column, *([config.client_column] if config.client_column else [])],
     )
-    x, y = arrays[FEATURES], arrays[config.label_column]
+    x = arrays[FEATURES]
+    y = arrays[config.label_column]
     clients = arrays[config.client_column] if config.client_column else None
     tests = arrays.get(TESTS)
     lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
@@ -69,15 +77,16 @@ def _read(config: DataConfig, path: Path, wanted: list[str]) -> dict[str, Any]:
             size = sum(member.file_size for member in archive.infolist())
         if size > config.memory_limit_mb * 1_000_000:
             raise DataError(
-                f"{path}: expected arrays of at most data.memory_limit_mb={config.memory_limit_mb}, found {size / 1e6:.0f} MB when "
+                f"{path}: expected arrays of at most "
+                f"data.memory_limit_mb={config.memory_limit_mb}, found {size / 1e6:.0f} MB when "
                 "unpacked. Raise the limit, or use parquet, which is read in parts."
             )
         with np.load(path, allow_pickle=False) as file:
             missing = [name for name in wanted if name not in file.files]
             if missing:
                 raise DataError(
-                    f"{path}: expected the arrays {shorten(wanted)}, found {shorten(file.files)}. Name yours in data.client_column and "
-                    "data.label_column."
+                    f"{path}: expected the arrays {shorten(wanted)}, found {shorten(file.files)}. "
+                    "Name yours in data.client_column and data.label_column."
                 )
             return {
                 name: file[name] for name in [*wanted, *([TESTS] if TESTS in file.files else [])]
@@ -95,8 +104,8 @@ def _read(config: DataConfig, path: Path, wanted: list[str]) -> dict[str, Any]:
     ) as err:
         if "Object arrays" in str(err):
             raise DataError(
-                f"{path}: expected an NPZ file without pickled objects, found an array of dtype object. Save it as numbers, or as texts "
-                "with astype(str)."
+                f"{path}: expected an NPZ file without pickled objects, found an array of dtype "
+                "object. Save it as numbers, or as texts with astype(str)."
             ) from err
         raise unreadable(path, "an NPZ file without pickled objects", err) from err
     except Exception as err:  # zlib.error, lzma.LZMAError, tokenize.TokenError: what a damaged member makes of NumPy's reader

@@ -31,7 +31,9 @@ MISSING = frozenset(
         "nil",
     },
 )
-"""Texts, in lower case, that stand for no value in a column whose other cells are numbers or truth values."""
+"""Texts, in lower case, that stand for no value in a column whose other cells are numbers or truth
+values.
+"""
 
 _WHOLE = re.compile(r"[+-]?(0|[1-9]\d*)", re.ASCII)
 _WHOLE_FLOAT = re.compile(r"[+-]?(0|[1-9]\d*)\.0*", re.ASCII)
@@ -56,7 +58,8 @@ def kind_of_cell(text: str, decimal: str = ".") -> CellKind:
     """Return what one cell holds.
 
     >>> [str(kind_of_cell(text)) for text in ("7", "1.0", "0.5", "007", "TRUE", "nan", "a")]
-    ['whole numbers', 'whole numbers written as 1.0', 'numbers', 'texts', 'true/false', 'no values', 'texts']
+    ['whole numbers', 'whole numbers written as 1.0', 'numbers', 'texts', 'true/false', 'no values',
+    'texts']
     """
     plain = text.strip()
     if plain.lower() in MISSING:
@@ -74,11 +77,14 @@ def kind_of_cell(text: str, decimal: str = ".") -> CellKind:
         return CellKind.WHOLE_FLOAT
     if _NUMBER.fullmatch(number):
         return CellKind.NUMBER
-    return CellKind.FLAG if plain.lower() in ("true", "false") else CellKind.TEXT
+    if plain.lower() in ("true", "false"):
+        return CellKind.FLAG
+    return CellKind.TEXT
 
 
 def kind_of_column(kinds: Iterable[CellKind]) -> CellKind:
-    """Return what a column holds, from the kinds of all of its cells: of several kinds it is a column of texts.
+    """Return what a column holds, from the kinds of all of its cells: of several kinds it is a
+    column of texts.
 
     >>> str(kind_of_column([CellKind.WHOLE, CellKind.WHOLE_FLOAT])), str(kind_of_column([CellKind.WHOLE, CellKind.FLAG]))
     ('whole numbers written as 1.0', 'texts')
@@ -90,21 +96,21 @@ def kind_of_column(kinds: Iterable[CellKind]) -> CellKind:
         return seen.pop()
     if seen == {CellKind.WHOLE, CellKind.WHOLE_FLOAT}:
         return CellKind.WHOLE_FLOAT
-    return (
-        CellKind.NUMBER
-        if seen <= {CellKind.WHOLE, CellKind.WHOLE_FLOAT, CellKind.NUMBER}
-        else CellKind.TEXT
-    )
+    if seen <= {CellKind.WHOLE, CellKind.WHOLE_FLOAT, CellKind.NUMBER}:
+        return CellKind.NUMBER
+    return CellKind.TEXT
 
 
 def values_of_cells(
     cells: npt.NDArray[np.object_], kind: CellKind, decimal: str = ".", as_text: bool = False
 ) -> tuple[list[Any], int | None]:
-    """Return the cells of a column as Python values, and the place of the first that is missing, or None.
+    """Return the cells of a column as Python values, and the place of the first that is missing, or
+    None.
 
     Args:
         cells: texts [n].
-        kind: of the whole column. Whole numbers become int, other numbers float, truth values bool; texts stay as they are.
+        kind: of the whole column. Whole numbers become int, other numbers float, truth values bool;
+            texts stay as they are.
         decimal: sign before a number's fraction.
         as_text: leave the texts as they are, for names that look like numbers.
     """
@@ -155,8 +161,8 @@ def number_of_cell(text: str, decimal: str = ".") -> float | None:
 
 
 def is_misread_number(text: str, decimal: str) -> bool:
-    """Return whether a cell looks like a number that is written in another way: with another decimal sign, with thousands separators,
-    or with a unit.
+    """Return whether a cell looks like a number that is written in another way: with another
+    decimal sign, with thousands separators, or with a unit.
 
     >>> [is_misread_number(text, ".") for text in ("1,5", "1,000.5", "12 %", "$3", "a")]
     [True, True, True, True, False]
@@ -170,16 +176,27 @@ def is_misread_number(text: str, decimal: str) -> bool:
 
 
 def hint_of_cell(text: str, decimal: str, column: str) -> str:
-    """Return what to do about a cell that should be a number and is none; `column` is the column's name as YAML takes it."""
+    """Return what to do about a cell that should be a number and is none; `column` is the column's
+    name as YAML takes it.
+    """
     plain = text.strip()
     if plain.lower() in MISSING:
-        return f"Fill in the value, remove the row, or leave the column out: data.ignore_columns=[{column}]."
+        return (
+            "Fill in the value, remove the row, or leave the column out: "
+            f"data.ignore_columns=[{column}]."
+        )
     if _GROUPED.fullmatch(plain):
-        return "If its signs separate thousands, write the numbers without them; if one is the decimal sign, set data.decimal."
+        return (
+            "If its signs separate thousands, write the numbers without them; if one is the "
+            "decimal sign, set data.decimal."
+        )
     if decimal == "." and _COMMA_NUMBER.fullmatch(plain):
         return "If its comma is the decimal sign, set data.decimal=, (a comma)."
     if decimal == "," and _POINT_NUMBER.fullmatch(plain):
         return "If its point is the decimal sign, set data.decimal=. (a point)."
     if is_misread_number(plain, decimal):
         return "Write plain numbers, without signs and units."
-    return f"Correct the cell, encode the column as numbers, or leave it out: data.ignore_columns=[{column}]."
+    return (
+        "Correct the cell, encode the column as numbers, or leave it out: "
+        f"data.ignore_columns=[{column}]."
+    )

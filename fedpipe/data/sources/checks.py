@@ -1,7 +1,7 @@
 """What all adapters of users' own data check, and how an error in them is worded.
 
-Rows are named as the user counts them: `first_row` is the number of the first row of a batch, `counted_from` the number of the very
-first row, which every message says.
+Rows are named as the user counts them: `first_row` is the number of the first row of a batch,
+`counted_from` the number of the very first row, which every message says.
 """
 
 import datetime
@@ -28,8 +28,8 @@ _MOST_EXACT_FLOAT = 2**53
 """From here on float64 has not every whole number: two ids or labels may have become one."""
 _PLAIN_TEXT = (datetime.date, datetime.time, datetime.timedelta, uuid.UUID)
 _REGRESSION_HINT = (
-    "A label is a class: a whole number, a text or true/false. If it is a quantity to predict, make classes of it (bins), or name another "
-    "column in data.label_column."
+    "A label is a class: a whole number, a text or true/false. If it is a quantity to predict, "
+    "make classes of it (bins), or name another column in data.label_column."
 )
 
 
@@ -38,15 +38,19 @@ class _RefusedValueError(Exception):
 
 
 def own_path(config: DataConfig, project: Path) -> Path:
-    """Return `data.path`, relative to the project. Raises DataError if it is not set or nothing is there."""
+    """Return `data.path`, relative to the project. Raises DataError if it is not set or nothing is
+    there.
+    """
     if config.path is None:
         raise DataError(
-            f"data.source={config.source}: expected data.path, found null. Set it to your file or folder."
+            f"data.source={config.source}: expected data.path, found null. Set it to your file or "
+            "folder."
         )
     path = project / Path(config.path).expanduser()
     if not path.exists():
         raise DataError(
-            f"data.path={config.path}: expected a file or folder at {path}, found nothing. {_path_hint(config.path, path)}"
+            f"data.path={config.path}: expected a file or folder at {path}, found nothing. "
+            f"{_path_hint(config.path, path)}"
         )
     return path
 
@@ -54,10 +58,14 @@ def own_path(config: DataConfig, project: Path) -> Path:
 def _path_hint(written: str, path: Path) -> str:
     """Return what to do about a path at which nothing is."""
     if re.match(r"[A-Za-z]:[\\/]", written) or "\\" in written:
-        return "It is written as on Windows: write it with / as it is on this machine (under WSL, C:\\ is /mnt/c/)."
+        return (
+            "It is written as on Windows: write it with / as it is on this machine (under WSL, "
+            "C:\\ is /mnt/c/)."
+        )
     folder = path
     while not folder.exists():
-        missing, folder = folder, folder.parent
+        missing = folder
+        folder = folder.parent
     if not folder.is_dir():
         return f"{folder} is a file. Correct the path."
     close = difflib.get_close_matches(
@@ -65,14 +73,18 @@ def _path_hint(written: str, path: Path) -> str:
     )
     if close:
         return f"Did you mean {folder / close[0]}?"
-    return f"{folder} has no {missing.name}. Correct the path; a relative one starts at the folder of params.yaml."
+    return (
+        f"{folder} has no {missing.name}. Correct the path; a relative one starts at the folder "
+        "of params.yaml."
+    )
 
 
 def unreadable(path: Path, what: str, err: Exception) -> DataError:
     """Return the error that `path` is not `what`, for an exception of the library that read it."""
     reason = hide(" ".join(str(err).split()))[:300].rstrip(".") or type(err).__name__
     return DataError(
-        f"{path}: expected {what}, found one that is damaged, cut short or of another kind ({reason}). Replace the file."
+        f"{path}: expected {what}, found one that is damaged, cut short or of another kind "
+        f"({reason}). Replace the file."
     )
 
 
@@ -90,8 +102,8 @@ def check_ids(
 ) -> list[str]:
     """Return the client ids as texts of 1 to 1,000 characters.
 
-    Bytes are decoded as UTF-8; a whole float is the whole number, so 1.0 is the client `1`; other numbers, UUIDs and dates are written
-    as Python writes them.
+    Bytes are decoded as UTF-8; a whole float is the whole number, so 1.0 is the client `1`; other
+    numbers, UUIDs and dates are written as Python writes them.
 
     Args:
         ids: one for each example.
@@ -100,7 +112,8 @@ def check_ids(
         counted_from: number of the source's very first row, for errors.
 
     Raises:
-        DataError: an id is missing (null, NaN, NaT, an empty text), too long, not UTF-8, or of a type that is no id.
+        DataError: an id is missing (null, NaN, NaT, an empty text), too long, not UTF-8, or of a
+            type that is no id.
     """
     values, most_exact = _listed(ids)
     return _named(
@@ -116,8 +129,8 @@ def check_labels(
 ) -> npt.NDArray[Any] | list[str]:
     """Return labels as whole numbers [n] of any size, or as a list of texts that are not empty.
 
-    Whole floats are whole numbers, booleans the texts `False` and `True`; bytes are decoded as UTF-8; dates and times are texts. A
-    column [n, 1] is taken as [n].
+    Whole floats are whole numbers, booleans the texts `False` and `True`; bytes are decoded as
+    UTF-8; dates and times are texts. A column [n, 1] is taken as [n].
 
     Args:
         labels: one for each example.
@@ -135,7 +148,8 @@ def check_labels(
     if isinstance(labels, np.ndarray) and labels.ndim != 1:
         hint = " One-hot rows become classes by argmax(axis=1)." if labels.ndim == 2 else ""
         raise DataError(
-            f"{path}: expected one label for each example, found labels of shape {list(labels.shape)}.{hint}"
+            f"{path}: expected one label for each example, found labels of shape "
+            f"{list(labels.shape)}.{hint}"
         )
     if (
         isinstance(labels, np.ndarray)
@@ -152,14 +166,17 @@ def check_labels(
         row = texts.index(not texts[0])
         kinds = ("a text", "a whole number")[:: 1 if texts[row] else -1]
         raise DataError(
-            f"{path}: expected labels of one kind, found {kinds[0]}, {checked[row]!r}, at {row_name(first_row + row, counted_from)} after "
-            f"{kinds[1]}. Write all labels in the same way."
+            f"{path}: expected labels of one kind, found {kinds[0]}, {checked[row]!r}, at "
+            f"{row_name(first_row + row, counted_from)} after {kinds[1]}. Write all labels in the "
+            "same way."
         )
     if texts and texts[0]:
         return [str(value) for value in checked]
     numbers = np.array(checked, object)
     fits = all(-(2**63) <= value < 2**63 for value in checked)
-    return numbers.astype(np.int64) if fits else numbers
+    if fits:
+        return numbers.astype(np.int64)
+    return numbers
 
 
 def _column_of(labels: Any) -> Any:
@@ -175,7 +192,9 @@ def _column_of(labels: Any) -> Any:
 
 
 def _listed(values: Any) -> tuple[list[Any], int]:
-    """Return values as a list of Python objects, and the number up to which their floats hold every whole number."""
+    """Return values as a list of Python objects, and the number up to which their floats hold every
+    whole number.
+    """
     most_exact = _MOST_EXACT_FLOAT
     if not isinstance(values, np.ndarray):
         return list(values), most_exact
@@ -191,7 +210,9 @@ def _listed(values: Any) -> tuple[list[Any], int]:
 def _named(
     values: list[Any], name_of: Any, what: str, path: Path | str, first_row: int, counted_from: int
 ) -> list[Any]:
-    """Return `name_of(value)` of each value; where all are of one type, it is called once for each distinct one."""
+    """Return `name_of(value)` of each value; where all are of one type, it is called once for each
+    distinct one.
+    """
     kinds = set(map(type, values))
     if len(kinds) == 1 and kinds <= {str, bytes, int, float, bool}:
         try:
@@ -205,7 +226,8 @@ def _named(
             named.append(name_of(value))
         except _RefusedValueError as err:
             raise DataError(
-                f"{path}: expected {what} {err} at {row_name(row, counted_from)}. {_remedy(what, value)}"
+                f"{path}: expected {what} {err} at {row_name(row, counted_from)}. "
+                f"{_remedy(what, value)}"
             ) from err
     return named
 
@@ -213,15 +235,15 @@ def _named(
 def _remedy(what: str, value: Any) -> str:
     if _is_missing(value):
         return "Fill in the value or remove the row."
-    return (
-        _REGRESSION_HINT
-        if what == "labels" and isinstance(value, float | decimal.Decimal)
-        else "Correct it."
-    )
+    if what == "labels" and isinstance(value, float | decimal.Decimal):
+        return _REGRESSION_HINT
+    return "Correct it."
 
 
 def _is_missing(value: Any) -> bool:
-    """Return whether a value stands for no value: None, NaN, NaT, pandas' NA, a text or bytes of length 0."""
+    """Return whether a value stands for no value: None, NaN, NaT, pandas' NA, a text or bytes of
+    length 0.
+    """
     if value is None or (isinstance(value, str | bytes | bytearray) and not value):
         return True
     if type(value).__name__ in ("NaTType", "NAType", "MaskedConstant"):
@@ -234,7 +256,8 @@ def _is_missing(value: Any) -> bool:
 
 
 def _plain(value: Any, most_exact: int) -> str | int | bool | float | None:
-    """Return a value as a text, a whole number, a boolean or a float that is no whole number; None if it is none of these.
+    """Return a value as a text, a whole number, a boolean or a float that is no whole number; None
+    if it is none of these.
 
     Raises:
         _RefusedValueError: it is missing, or its text cannot be read.
@@ -266,13 +289,15 @@ def _plain(value: Any, most_exact: int) -> str | int | bool | float | None:
     if isinstance(value, float | decimal.Decimal) and math.isfinite(value) and value == int(value):
         if isinstance(value, float) and abs(value) > most_exact:
             raise _RefusedValueError(
-                f"that are told apart, found {value!r}, a float so large that its neighbours have become the same number; save the "
-                "column as whole numbers or texts,"
+                f"that are told apart, found {value!r}, a float so large that its neighbours have "
+                "become the same number; save the column as whole numbers or texts,"
             )
         return int(value)
     if isinstance(value, float | decimal.Decimal):
         return float(value)
-    return str(value) if isinstance(value, _PLAIN_TEXT) else None
+    if isinstance(value, _PLAIN_TEXT):
+        return str(value)
+    return None
 
 
 def _id_of(value: Any, most_exact: int) -> str:
@@ -310,11 +335,9 @@ def _label_of(value: Any, most_exact: int) -> str | int:
 
 
 def _shown(value: Any) -> str:
-    return (
-        f"{value!r:.60}"
-        if isinstance(value, float | decimal.Decimal | complex)
-        else f"a {type(value).__name__}, {value!r:.60}"
-    )
+    if isinstance(value, float | decimal.Decimal | complex):
+        return f"{value!r:.60}"
+    return f"a {type(value).__name__}, {value!r:.60}"
 
 
 def check_features(
@@ -325,7 +348,8 @@ def check_features(
     tokens: bool = False,
     counted_from: int = 0,
 ) -> npt.NDArray[Any]:
-    """Return features as `data.feature_dtype` wants them; with `auto` uint8 stays, and other numbers become float32.
+    """Return features as `data.feature_dtype` wants them; with `auto` uint8 stays, and other
+    numbers become float32.
 
     Args:
         x: numbers [n, ...].
@@ -345,16 +369,16 @@ def check_features(
             else ""
         )
         raise DataError(
-            f"{path}: expected features that are numbers, found {x.dtype} of shape {x.shape[1:]} from {row_name(first_row, counted_from)} "
-            f"on.{hint}"
+            f"{path}: expected features that are numbers, found {x.dtype} of shape {x.shape[1:]} "
+            f"from {row_name(first_row, counted_from)} on.{hint}"
         )
     if x.ndim < 2 or 0 in x.shape[1:]:
         hint = (
             " One feature for each example is an array [n, 1]: x[:, None]." if x.ndim == 1 else ""
         )
         raise DataError(
-            f"{path}: expected features [examples, ...] with values, found an array of shape {list(x.shape)} from "
-            f"{row_name(first_row, counted_from)} on.{hint}"
+            f"{path}: expected features [examples, ...] with values, found an array of shape "
+            f"{list(x.shape)} from {row_name(first_row, counted_from)} on.{hint}"
         )
     kind = (
         wanted
@@ -374,8 +398,9 @@ def check_features(
         row = x[int(broken[0])].reshape(-1)
         place = int(np.flatnonzero(~np.isfinite(values[int(broken[0])].reshape(-1)))[0])
         raise DataError(
-            f"{path}: expected finite features, found {_not_finite(row[place])} at {row_name(first_row + int(broken[0]), counted_from)}, "
-            f"value {place} of {len(row)}. Correct or remove it."
+            f"{path}: expected finite features, found {_not_finite(row[place])} at "
+            f"{row_name(first_row + int(broken[0]), counted_from)}, value {place} of {len(row)}. "
+            "Correct or remove it."
         )
     return values
 
@@ -383,13 +408,16 @@ def check_features(
 def _not_finite(value: Any) -> str:
     if np.isnan(value):
         return "NaN"
-    return "infinity" if np.isinf(value) else f"{float(value):g}, a number too large for float32,"
+    if np.isinf(value):
+        return "infinity"
+    return f"{float(value):g}, a number too large for float32,"
 
 
 def check_sequences(
     rows: Sequence[Any], path: Path | str, first_row: int, counted_from: int = 0
 ) -> list[npt.NDArray[np.int32]]:
-    """Return sequences of differing length as int32 tokens; a text becomes its UTF-8 bytes, each plus one.
+    """Return sequences of differing length as int32 tokens; a text becomes its UTF-8 bytes, each
+    plus one.
 
     Raises:
         DataError: one is empty, or holds anything but whole numbers from 1: 0 pads.
@@ -409,8 +437,9 @@ def check_sequences(
             or values.max() > _MOST_INT32
         ):
             raise DataError(
-                f"{path}: expected a sequence of whole numbers from 1 (0 pads), found {values.dtype} of shape {values.shape} or a number "
-                f"below 1 at {row_name(row, counted_from)}. Correct it."
+                f"{path}: expected a sequence of whole numbers from 1 (0 pads), found "
+                f"{values.dtype} of shape {values.shape} or a number below 1 at "
+                f"{row_name(row, counted_from)}. Correct it."
             )
         found.append(values.astype(np.int32))
     return found
@@ -430,8 +459,9 @@ def _whole(
     broken = np.flatnonzero(~fits.reshape(len(x), -1).all(axis=1))
     if len(broken):
         raise DataError(
-            f"{path}: expected features that fit {dtype}, found others at {row_name(first_row + int(broken[0]), counted_from)}. Correct "
-            "them, or set data.feature_dtype."
+            f"{path}: expected features that fit {dtype}, found others at "
+            f"{row_name(first_row + int(broken[0]), counted_from)}. Correct them, or set "
+            "data.feature_dtype."
         )
     return x.astype(dtype)
 
@@ -439,7 +469,8 @@ def _whole(
 def check_marks(
     marks: Sequence[Any] | npt.NDArray[Any], path: Path | str, first_row: int, counted_from: int = 0
 ) -> npt.NDArray[np.bool_]:
-    """Return marks of the test split as bool [n]: booleans, numbers that are 0 or 1, or the texts `train` and `test`.
+    """Return marks of the test split as bool [n]: booleans, numbers that are 0 or 1, or the texts
+    `train` and `test`.
 
     Raises:
         DataError: they are none of these.
@@ -452,19 +483,22 @@ def check_marks(
     if values.ndim == 1 and values.dtype.kind in "OU":
         return check_tests(values.tolist(), path, first_row, counted_from)
     raise DataError(
-        f"{path}: expected true or false for each example as the mark of the test split, found {values.dtype} of shape "
-        f"{list(values.shape)} from {row_name(first_row, counted_from)} on. Convert it to bool."
+        f"{path}: expected true or false for each example as the mark of the test split, found "
+        f"{values.dtype} of shape {list(values.shape)} from {row_name(first_row, counted_from)} "
+        "on. Convert it to bool."
     )
 
 
 def check_tests(
     marks: Sequence[Any], path: Path | str, first_row: int, counted_from: int = 0
 ) -> npt.NDArray[np.bool_]:
-    """Return true where the mark is `test`, false where it is `train`. Raises DataError for any other."""
+    """Return true where the mark is `test`, false where it is `train`. Raises DataError for any
+    other.
+    """
     for row, mark in enumerate(marks, first_row):
         if mark not in ("train", "test"):
             raise DataError(
-                f"{path}: expected train or test in the column split, found {str(mark)[:50]!r} at {row_name(row, counted_from)}. "
-                "Correct it."
+                f"{path}: expected train or test in the column split, found {str(mark)[:50]!r} at "
+                f"{row_name(row, counted_from)}. Correct it."
             )
     return np.array([mark == "test" for mark in marks], np.bool_)

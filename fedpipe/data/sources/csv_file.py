@@ -1,7 +1,9 @@
-"""CSV files, read by pandas in chunks of bounded memory: docs/decisions/0009-reader-of-tables.md says why pandas.
+"""CSV files, read by pandas in chunks of bounded memory: docs/decisions/0009-reader-of-tables.md
+says why pandas.
 
-pandas splits the text into cells and turns cells into numbers. Here is what surrounds it: encoding and separator, the header, parts of
-a folder, and the place of what is wrong, as the user counts it: row 1 is the first below the header, and line 1 the first of the file.
+pandas splits the text into cells and turns cells into numbers. Here is what surrounds it: encoding
+and separator, the header, parts of a folder, and the place of what is wrong, as the user counts it:
+row 1 is the first below the header, and line 1 the first of the file.
 """
 
 import bz2
@@ -57,7 +59,9 @@ _SAMPLE_CHARACTERS = 65_536
 _SAMPLE_RECORDS = 50
 _SEPARATORS = (",", ";", "\t", "|")
 _CHUNK_SHARE = 8
-"""A chunk of rows may take the limit divided by this as text; it is held as cells, as columns and as one array."""
+"""A chunk of rows may take the limit divided by this as text; it is held as cells, as columns and
+as one array.
+"""
 _NAMES = {"\t": "tab", " ": "space", ",": "comma", ";": "semicolon", "|": "pipe"}
 _AGAIN = "Were files joined with their headers? Remove the line."
 _NO_TABLE = (
@@ -65,7 +69,8 @@ _NO_TABLE = (
     ("[{", "JSON: convert it into a table"),
     (
         "<",
-        "HTML or XML, such as the page that says why a download failed: open it, and download the file again",
+        "HTML or XML, such as the page that says why a download failed: open it, and download the "
+        "file again",
     ),
     ("#", "a comment: remove the lines above the header"),
 )
@@ -114,10 +119,15 @@ class _TooLongError(Exception):
 
 
 class _Text(io.TextIOBase):
-    """The decoded text of a file as pandas reads it: refuses zero bytes, and chunks that take too much."""
+    """The decoded text of a file as pandas reads it: refuses zero bytes, and chunks that take too
+    much.
+    """
 
     def __init__(self, text: IO[str], path: Path, most: int, lines: int) -> None:
-        self._text, self._path, self._most, self.lines = text, path, most, lines
+        self._text = text
+        self._path = path
+        self._most = most
+        self.lines = lines
         self.taken = 0
 
     def readable(self) -> bool:
@@ -129,8 +139,8 @@ class _Text(io.TextIOBase):
         if "\0" in body:
             line = self.lines + body[: body.index("\0")].count("\n") + 1
             raise DataError(
-                f"{self._path}: expected a text, found a zero byte (NUL) in line {line}. The file is damaged, or in another encoding: set "
-                "data.encoding."
+                f"{self._path}: expected a text, found a zero byte (NUL) in line {line}. The file "
+                "is damaged, or in another encoding: set data.encoding."
             )
         self.lines += body.count("\n")
         if self.taken > self._most:
@@ -142,8 +152,8 @@ class CsvTable:
     """A CSV file, or a folder of them with the same columns.
 
     Attributes:
-        names: of the columns, without spaces around them; empty of a column without a name. Columns that folders `key=value` name
-            come last.
+        names: of the columns, without spaces around them; empty of a column without a name. Columns
+            that folders `key=value` name come last.
         format: what was read and how, in words.
         left_out: what of the folder was not read, in words.
         notes: what was changed, in words.
@@ -155,7 +165,8 @@ class CsvTable:
         Raises:
             DataError: it is no CSV file, or cannot be read by the settings.
         """
-        self._config, self.path = config, path
+        self._config = config
+        self.path = path
         self._limit = config.memory_limit_mb * 1_000_000
         self.parts, self.left_out = table_parts(path, "csv")
         self.notes: list[str] = []
@@ -171,7 +182,8 @@ class CsvTable:
         numbers = [name for name in header if number_of_cell(name) is not None]
         if numbers and config.column_names is None:
             self.notes.append(
-                f"columns are called {shorten(numbers, 3)}: if line {self._header_line} is no header, set data.column_names"
+                f"columns are called {shorten(numbers, 3)}: if line {self._header_line} is no "
+                "header, set data.column_names"
             )
         if self.dialect.spaced:
             self.notes.append("the space after each separator was removed")
@@ -200,7 +212,9 @@ class CsvTable:
         return names
 
     def _read_header(self, text: IO[str], part: TablePart) -> tuple[list[str], int]:
-        """Return the names of the columns as they stand in the file and the lines that they take; the text stands at the first row."""
+        """Return the names of the columns as they stand in the file and the lines that they take;
+        the text stands at the first row.
+        """
         if self._config.column_names is not None:
             return list(self._config.column_names), 0
         with _long_cells():
@@ -216,7 +230,8 @@ class CsvTable:
             except csv.Error as err:
                 raise unreadable(part.path, "a CSV file", err) from err
         raise DataError(
-            f"{part.path}: expected a header and rows, found an empty file. Correct data.path or the file."
+            f"{part.path}: expected a header and rows, found an empty file. Correct data.path or "
+            "the file."
         )
 
     # Reading
@@ -241,7 +256,8 @@ class CsvTable:
             texts: places of the columns that are read as texts.
             only: places of the columns that are read; all if None.
         """
-        rows, done = BATCH_ROWS, 0
+        rows = BATCH_ROWS
+        done = 0
         while True:
             try:
                 yield from self._frames_of(part, texts, only, rows, done)
@@ -250,11 +266,13 @@ class CsvTable:
                 if rows == 1:
                     size = self._limit // _CHUNK_SHARE // 1_000_000
                     raise DataError(
-                        f"{part.path}: expected rows of at most {size} MB under data.memory_limit_mb={self._limit // 1_000_000}, found a "
-                        f'longer one after row {self._delivered}. Is a quote (") opened there and never closed? Else raise '
-                        "data.memory_limit_mb."
+                        f"{part.path}: expected rows of at most {size} MB under "
+                        f"data.memory_limit_mb={self._limit // 1_000_000}, found a longer one "
+                        f'after row {self._delivered}. Is a quote (") opened there and never '
+                        "closed? Else raise data.memory_limit_mb."
                     ) from None
-                rows, done = max(1, rows // 8), self._delivered
+                rows = max(1, rows // 8)
+                done = self._delivered
 
     def _frames_of(
         self,
@@ -294,7 +312,8 @@ class CsvTable:
                         engine="c",
                         iterator=True,
                     )
-                    row, rows = 0, min(most, 64)
+                    row = 0
+                    rows = min(most, 64)
                     while True:
                         source.taken = 0
                         frame = frames.get_chunk(rows)
@@ -370,7 +389,9 @@ class CsvTable:
         return columns | {self._width + number: [value] for number, value in enumerate(named)}
 
     def hint_of_header(self) -> str | None:
-        """Return what to do if the header looks as if the file was read in a wrong way, else None."""
+        """Return what to do if the header looks as if the file was read in a wrong way, else
+        None.
+        """
         header = self.names[: self._width]
         if self._config.column_names is not None:
             return None
@@ -391,30 +412,38 @@ class CsvTable:
                     and sign != self.dialect.separator
                 ):
                     return (
-                        f"The file was read with the separator {_shown(self.dialect.separator)} and has one column: set data.separator="
-                        f"{'tab' if sign == chr(9) else repr(sign)}"
+                        f"The file was read with the separator {_shown(self.dialect.separator)} "
+                        "and has one column: set "
+                        f"data.separator={'tab' if sign == chr(9) else repr(sign)}"
                     )
         record = next(((line, cells) for _, line, cells in self._records(self.parts[0])), None)
         if record is not None and len(record[1]) > self._width:
             return (
-                f"The header in line {self._header_line} has {_count(self._width, 'cell')} and line {record[0]} has {len(record[1])}: "
-                "remove the lines above the header, or quote cells that hold the separator"
+                f"The header in line {self._header_line} has {_count(self._width, 'cell')} and "
+                f"line {record[0]} has {len(record[1])}: remove the lines above the header, or "
+                "quote cells that hold the separator"
             )
         if len(header) == 1:
-            return f"The file was read with the separator {_shown(self.dialect.separator)} and has one column: set data.separator"
+            return (
+                f"The file was read with the separator {_shown(self.dialect.separator)} and has "
+                "one column: set data.separator"
+            )
         cells = [kind_of_cell(name, self.dialect.decimal) for name in header if name]
         numbers = sum(
             kind in (CellKind.WHOLE, CellKind.WHOLE_FLOAT, CellKind.NUMBER) for kind in cells
         )
         if numbers * 2 > len(cells):
             return (
-                f"Line {self._header_line} looks like a row and no header: set data.column_names to a list of {self._width} names, such as "
+                f"Line {self._header_line} looks like a row and no header: set data.column_names "
+                f"to a list of {self._width} names, such as "
                 f"[{', '.join(filter(None, (self._config.client_column, self._config.label_column, 'a', 'b')))}]"
             )
         return None
 
     def numbers_rows(self, place: int, gaps: bool) -> bool:
-        """Return whether a column numbers the rows of all files, in any order; with `gaps`, numbers may be missing."""
+        """Return whether a column numbers the rows of all files, in any order; with `gaps`, numbers
+        may be missing.
+        """
         numbers = DistinctNumbers(self._limit // _CHUNK_SHARE)
         for part in self.parts:
             own = self._order(part, self._header(part))[place]
@@ -437,10 +466,12 @@ class CsvTable:
             given: places of the columns that are asked for as values.
             features: places of the columns of features.
             kinds: what `kinds` returns of `given`, and of the feature if there is only one.
-            names: those of `given` that are names: whole floats become whole numbers, all else stays as it is written.
+            names: those of `given` that are names: whole floats become whole numbers, all else
+                stays as it is written.
 
         Raises:
-            DataError: a cell is missing, or a feature is no number; a row has too many or too few cells; the file is damaged.
+            DataError: a cell is missing, or a feature is no number; a row has too many or too few
+                cells; the file is damaged.
         """
         self._as_text = {place for place in names if kinds[place] is not CellKind.WHOLE_FLOAT}
         ignored = sorted(set(range(len(self.names))) - {*given, *features})
@@ -487,7 +518,9 @@ class CsvTable:
                 yield CsvChunk(part, row, values, x)
 
     def _refuse_numbers_with_words(self, feature: int) -> None:
-        """Raise DataError if the only feature is a column of texts most of whose cells are numbers, and no setting says so."""
+        """Raise DataError if the only feature is a column of texts most of whose cells are numbers,
+        and no setting says so.
+        """
         if (
             self._words[feature] > 0
             or self._config.feature_dtype == "int32"
@@ -533,7 +566,8 @@ class CsvTable:
         )
         if repeated.any():
             raise DataError(
-                f"{part.path}: {self.where(part, row + int(repeated.argmax()))}: expected a row, found the header. {_AGAIN}"
+                f"{part.path}: {self.where(part, row + int(repeated.argmax()))}: expected a row, "
+                f"found the header. {_AGAIN}"
             )
 
     def _order(self, part: TablePart, header: list[str]) -> dict[int, int]:
@@ -541,11 +575,12 @@ class CsvTable:
         own = self.names[: self._width]
         if header == own:
             return {place: place for place in range(self._width)}
-        surplus, missing = sorted(set(header) - set(own)), sorted(set(own) - set(header))
+        surplus = sorted(set(header) - set(own))
+        missing = sorted(set(own) - set(header))
         if surplus or missing or len(header) != len(own):
             raise DataError(
-                f"{part.path}: expected the columns of {self.parts[0].path.name}, found {_differing(missing, surplus)}. Correct the file, "
-                "or move it elsewhere."
+                f"{part.path}: expected the columns of {self.parts[0].path.name}, found "
+                f"{_differing(missing, surplus)}. Correct the file, or move it elsewhere."
             )
         places: dict[str, list[int]] = {}
         for place, name in enumerate(header):
@@ -561,8 +596,9 @@ class CsvTable:
         number = None if value is None else number_of_cell(value)
         if number is None:
             raise DataError(
-                f"{part.path}: expected a number in the folder {self.names[place]}=..., found {value or 'no value'!r}. Encode it, or leave "
-                f"it out: data.ignore_columns=[{self.names[place]}]."
+                f"{part.path}: expected a number in the folder {self.names[place]}=..., found "
+                f"{value or 'no value'!r}. Encode it, or leave it out: "
+                f"data.ignore_columns=[{self.names[place]}]."
             )
         return number
 
@@ -599,7 +635,8 @@ class CsvTable:
         columns: list[int],
         flags: npt.NDArray[np.bool_],
     ) -> npt.NDArray[Any]:
-        """Return the features of a chunk as float64 [n, columns]; a column of true and false, and nothing else, is 1 and 0.
+        """Return the features of a chunk as float64 [n, columns]; a column of true and false, and
+        nothing else, is 1 and 0.
 
         Args:
             part, row: where the chunk begins.
@@ -643,7 +680,9 @@ class CsvTable:
     def _refuse_columns_of_texts(
         self, part: TablePart, row: int, frame: Any, flags: npt.NDArray[np.bool_]
     ) -> None:
-        """Raise DataError that names all columns of texts, if there are any: columns most of whose cells look like no number."""
+        """Raise DataError that names all columns of texts, if there are any: columns most of whose
+        cells look like no number.
+        """
         header = self._header(part)
         found = []
         for column, is_flag in zip(frame.columns, flags, strict=True):
@@ -658,8 +697,9 @@ class CsvTable:
         named = [f"{name} ({text[:30]!r})" for name, text in found]
         names = ", ".join(yaml_text(name) for name, _ in found[:20])
         raise DataError(
-            f"{part.path}: expected features that are numbers, found {len(found)} column{'s' if len(found) > 1 else ''} of texts: "
-            f"{shorten(named, 5)}, from row {row} on. Leave them out with data.ignore_columns=[{names}], or encode them as numbers."
+            f"{part.path}: expected features that are numbers, found {len(found)} "
+            f"column{'s' if len(found) > 1 else ''} of texts: {shorten(named, 5)}, from row {row} "
+            f"on. Leave them out with data.ignore_columns=[{names}], or encode them as numbers."
         )
 
     def _is_plain_text(self, text: str) -> bool:
@@ -693,10 +733,14 @@ class CsvTable:
     def where(self, part: TablePart, row: int) -> str:
         """Return the name of a row as the user counts it, with its line in the file."""
         line = next((line for number, line, _ in self._records(part) if number == row), None)
-        return f"row {row}" if line is None else f"row {row} (line {line})"
+        if line is None:
+            return f"row {row}"
+        return f"row {row} (line {line})"
 
     def _refuse_torn_rows(self, part: TablePart) -> None:
-        """Raise DataError if a cell begins with a quote that another cell's quote, lines below, seems to close: rows would be lost."""
+        """Raise DataError if a cell begins with a quote that another cell's quote, lines below,
+        seems to close: rows would be lost.
+        """
         with self._opened(part) as text, _long_cells():
             _, lines = self._read_header(text, part)
             records = csv.reader(
@@ -715,10 +759,12 @@ class CsvTable:
                     row += 1
                     if records.line_num > end + 1:
                         raise DataError(
-                            f"{part.path}: row {row} (line {lines + end + 1}): expected the separator or the end of the line behind the "
-                            f'quote (") that closes a cell, found other text behind the one in line {lines + records.line_num}. Is a '
-                            "quote opened and never closed? Where quotes are plain characters, put the cell into quotes and double those "
-                            'in it ("").'
+                            f"{part.path}: row {row} (line {lines + end + 1}): expected the "
+                            'separator or the end of the line behind the quote (") that closes a '
+                            "cell, found other text behind the one in line "
+                            f"{lines + records.line_num}. Is a quote opened and never closed? "
+                            "Where quotes are plain characters, put the cell into quotes and "
+                            'double those in it ("").'
                         ) from None
                 end = records.line_num
 
@@ -742,7 +788,8 @@ class CsvTable:
         elif name in (self._config.label_column, self._config.client_column):
             hint = "Fill in the value or remove the row."
         return DataError(
-            f"{part.path}: {where}, column {name or place + 1}: expected {expected}, found {found}. {hint}"
+            f"{part.path}: {where}, column {name or place + 1}: expected {expected}, found "
+            f"{found}. {hint}"
         )
 
     def _ragged(self, part: TablePart, err: Exception | None = None) -> DataError:
@@ -752,14 +799,15 @@ class CsvTable:
             rows = re.search(r"row (\d+)", str(err))
             place = f" in {self.where(part, int(rows[1]) + 1)}" if rows else ""
             return DataError(
-                f'{part.path}: expected closed quotes, found a quote (") that is opened{place} and never closed. Correct it.'
+                f'{part.path}: expected closed quotes, found a quote (") that is opened{place} '
+                "and never closed. Correct it."
             )
         try:
             for row, line, cells in self._records(part):
                 if len(cells) != self._width:
                     return DataError(
-                        f"{part.path}: row {row} (line {line}): expected {self._width} cells, as many as {named} has, found "
-                        f"{len(cells)}. {self._ragged_hint(cells)}"
+                        f"{part.path}: row {row} (line {line}): expected {self._width} cells, as "
+                        f"many as {named} has, found {len(cells)}. {self._ragged_hint(cells)}"
                     )
         except csv.Error as broken:
             err = broken
@@ -769,11 +817,14 @@ class CsvTable:
         digits = sum(cell.strip().lstrip("+-").isdigit() for cell in cells)
         if self.dialect.separator == "," and len(cells) > self._width and digits * 2 > len(cells):
             return (
-                "Are commas decimal signs there? Then cells need another separator, or quotes and data.decimal=,. Else quote cells that "
-                "hold a comma."
+                "Are commas decimal signs there? Then cells need another separator, or quotes and "
+                "data.decimal=,. Else quote cells that hold a comma."
             )
         if len(cells) == 1:
-            return f"Correct the line, or set data.separator: the file was read with {_shown(self.dialect.separator)}."
+            return (
+                "Correct the line, or set data.separator: the file was read with "
+                f"{_shown(self.dialect.separator)}."
+            )
         return "Correct the line; a cell that holds the separator needs quotes."
 
     def _wrong_encoding(self, part: TablePart, err: UnicodeError) -> DataError:
@@ -793,8 +844,8 @@ class CsvTable:
             place = "no byte order mark" if "BOM" in str(err) else f"bytes that are none ({err})"
         advice = "cp1252 (Windows) or latin-1" if encoding == "utf-8" else "utf-8"
         return DataError(
-            f"{part.path}: expected a text in {encoding}, found {place}. Set data.encoding to the file's, for example "
-            f"{advice}, or save the file as UTF-8."
+            f"{part.path}: expected a text in {encoding}, found {place}. Set data.encoding to the "
+            f"file's, for example {advice}, or save the file as UTF-8."
         )
 
 
@@ -806,12 +857,15 @@ def _differing(missing: list[str], surplus: list[str]) -> str:
 
 def yaml_text(name: str) -> str:
     """Return a column's name as it is written in a list of `-S data.ignore_columns=[...]`."""
-    return (
-        name
-        if re.fullmatch(r"[A-Za-z_][\w .()/-]*", name)
-        and name.lower() not in ("true", "false", "yes", "no", "null")
-        else repr(name)
-    )
+    if re.fullmatch(r"[A-Za-z_][\w .()/-]*", name) and name.lower() not in (
+        "true",
+        "false",
+        "yes",
+        "no",
+        "null",
+    ):
+        return name
+    return repr(name)
 
 
 def _count(number: int, what: str) -> str:
@@ -850,7 +904,8 @@ def _open_binary(path: Path) -> Iterator[IO[bytes]]:
             yield plain
     elif content == "empty":
         raise DataError(
-            f"{path}: expected a header and rows, found an empty file. Correct data.path or the file."
+            f"{path}: expected a header and rows, found an empty file. Correct data.path or the "
+            "file."
         )
     else:
         raise wrong_content(path, "a CSV file", content)
@@ -884,7 +939,10 @@ def _dialect(config: DataConfig, path: Path) -> Dialect:
             rf"[^{re.escape(separator)}]+({re.escape(separator)} [^{re.escape(separator)}]*)+", line
         )
     )
-    said = f"separator {_shown(separator)}{origin}, encoding {said}, decimal sign {'comma' if config.decimal == ',' else 'point'}"
+    said = (
+        f"separator {_shown(separator)}{origin}, encoding {said}, decimal sign "
+        f"{'comma' if config.decimal == ',' else 'point'}"
+    )
     return Dialect(separator, encoding, config.decimal, spaced and separator != " ", said)
 
 
@@ -898,27 +956,31 @@ def _encoding(config: DataConfig, path: Path, head: bytes) -> tuple[str, str]:
         guess = utf16_without_mark(head[:4096])
         if guess is not None:
             raise DataError(
-                f"{path}: expected UTF-8, found what looks like UTF-16 without a byte order mark. Set data.encoding={guess}."
+                f"{path}: expected UTF-8, found what looks like UTF-16 without a byte order mark. "
+                f"Set data.encoding={guess}."
             )
         return "utf-8-sig", "utf-8"  # of a folder, another file may have the mark
     if mark is not None:
         family = mark.removesuffix("-sig")
         if not chosen.startswith(family):
             raise DataError(
-                f"{path}: expected {config.encoding}, as data.encoding says, found the byte order mark of {family}. Set data.encoding="
-                f"{family} or null."
+                f"{path}: expected {config.encoding}, as data.encoding says, found the byte order "
+                f"mark of {family}. Set data.encoding={family} or null."
             )
         return mark, f"{family} (byte order mark)"
     guess = utf16_without_mark(head[:4096])
     if guess is not None and not chosen.startswith(("utf-16", "utf-32")):
         raise DataError(
-            f"{path}: expected {config.encoding}, as data.encoding says, found what looks like UTF-16. Set data.encoding={guess}."
+            f"{path}: expected {config.encoding}, as data.encoding says, found what looks like "
+            f"UTF-16. Set data.encoding={guess}."
         )
     return "utf-8-sig" if chosen == "utf-8" else chosen, f"{config.encoding}"
 
 
 def _separator(config: DataConfig, sample: str, cut: bool) -> str:
-    """Return the separator that gives the first rows one number of cells; where several do, the one that gives more cells."""
+    """Return the separator that gives the first rows one number of cells; where several do, the one
+    that gives more cells.
+    """
     wanted = {name.lower() for name in (config.label_column, config.client_column) if name}
     scores = []
     for separator in (*_SEPARATORS, " "):
@@ -945,4 +1007,6 @@ def _separator(config: DataConfig, sample: str, cut: bool) -> str:
     if any(score[4] > 1 for score in scores if score[5] != " "):
         scores = [score for score in scores if score[5] != " " or (score[0] and score[1])]
     best = max(scores, key=lambda score: score[:5], default=None)
-    return best[5] if best is not None and best[4] > 1 else ","
+    if best is not None and best[4] > 1:
+        return best[5]
+    return ","

@@ -1,4 +1,6 @@
-"""A source of the user's own: `data.source: mypackage.module:function`. The contract: docs/sources.md."""
+"""A source of the user's own: `data.source: mypackage.module:function`. The contract:
+docs/sources.md.
+"""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -25,18 +27,21 @@ _END = object()
 
 
 def open_custom(config: DataConfig, project: Path) -> Source:
-    """Import the function, from the project's folder if it is there, and return what it returns for these settings.
+    """Import the function, from the project's folder if it is there, and return what it returns for
+    these settings.
 
     Raises:
         ConfigError: its module has the name of another one.
-        DataError: the module or the function is not there, raises, or does not return a `Source`; the cause is kept.
+        DataError: the module or the function is not there, raises, or does not return a `Source`;
+            the cause is kept.
     """
     build = import_own(config.source, project, "data.source", DataError)
     with _own(config, "opening the source"):
         source = build(config, project)
     if not isinstance(source, Source):
         raise DataError(
-            f"data.source={config.source}: expected it to return a fedpipe.data.sources.Source, found {type(source).__name__}."
+            f"data.source={config.source}: expected it to return a fedpipe.data.sources.Source, "
+            f"found {type(source).__name__}."
         )
     _refuse_wrong_facts(config, source)
     summary = source.summary
@@ -54,18 +59,20 @@ def _refuse_wrong_facts(config: DataConfig, source: Source) -> None:
         isinstance(classes, bool) or not isinstance(classes, int | np.integer) or classes < 1
     ):
         raise DataError(
-            f"data.source={config.source}: expected num_classes to be a whole number from 1, or None: the labels that occur are the "
-            f"classes then. Found {classes!r:.50}."
+            f"data.source={config.source}: expected num_classes to be a whole number from 1, or "
+            f"None: the labels that occur are the classes then. Found {classes!r:.50}."
         )
     if source.pixel_convention not in (None, *get_args(PixelConvention)):
         raise DataError(
-            f"data.source={config.source}: expected pixel_convention to be None or one of {', '.join(get_args(PixelConvention))}, found "
-            f"{source.pixel_convention!r:.50}."
+            f"data.source={config.source}: expected pixel_convention to be None or one of "
+            f"{', '.join(get_args(PixelConvention))}, found {source.pixel_convention!r:.50}."
         )
 
 
 def module_file(source: str, project: Path) -> str | None:
-    """Return the file of the project that a source of the user's own is in; None for one of fedpipe's or of an installed package."""
+    """Return the file of the project that a source of the user's own is in; None for one of
+    fedpipe's or of an installed package.
+    """
     module, own, _ = source.partition(":")
     place = module.replace(".", "/")
     return next(
@@ -89,7 +96,8 @@ def _batches(config: DataConfig, source: Source) -> Iterable[Batch]:
             return
         if not isinstance(batch, Batch):
             raise DataError(
-                f"data.source={config.source}: expected batches to be fedpipe.data.sources.Batch, found {type(batch).__name__}."
+                f"data.source={config.source}: expected batches to be fedpipe.data.sources.Batch, "
+                f"found {type(batch).__name__}."
             )
         with _own(config, f"checking the batch from {row_name(row)} on"):
             checked = _checked(config, batch, row)
@@ -99,11 +107,12 @@ def _batches(config: DataConfig, source: Source) -> Iterable[Batch]:
 
 
 def _checked(config: DataConfig, batch: Batch, row: int) -> Batch | None:
-    """Return a batch whose columns are what `Batch` says, converted where nothing is lost; None if it has no examples.
+    """Return a batch whose columns are what `Batch` says, converted where nothing is lost; None if
+    it has no examples.
 
     Raises:
-        DataError: a column is of another type or length, or a value is missing or no number, id or label; it names the row, counted
-            from 0 over all batches.
+        DataError: a column is of another type or length, or a value is missing or no number, id or
+            label; it names the row, counted from 0 over all batches.
     """
     where = f"data.source={config.source}"
     columns = {
@@ -114,11 +123,13 @@ def _checked(config: DataConfig, batch: Batch, row: int) -> Batch | None:
     if len(set(lengths.values())) != 1:
         found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise DataError(
-            f"{where}: expected as many values in each column of a batch, found {found}, from {row_name(row)} on."
+            f"{where}: expected as many values in each column of a batch, found {found}, from "
+            f"{row_name(row)} on."
         )
     if not lengths["x"]:
         return None
-    clients, is_test = columns["clients"], columns["is_test"]
+    clients = columns["clients"]
+    is_test = columns["is_test"]
     return Batch(
         _features(config, columns["x"], where, row),
         check_labels(columns["y"], where, row),
@@ -128,15 +139,17 @@ def _checked(config: DataConfig, batch: Batch, row: int) -> Batch | None:
 
 
 def _column(values: Any, name: str, where: str, row: int) -> Any:
-    """Return a column as a list or an array of at least one dimension; data frames' columns and tensors as arrays."""
+    """Return a column as a list or an array of at least one dimension; data frames' columns and
+    tensors as arrays.
+    """
     if values is None and name in ("clients", "is_test"):
         return None
     if isinstance(values, list | tuple):
         return list(values)
     if isinstance(values, str | bytes) or not hasattr(values, "__len__"):
         raise DataError(
-            f"{where}: expected {name} to be a list or an array with a value for each example, found {values!r:.50} from "
-            f"{row_name(row)} on."
+            f"{where}: expected {name} to be a list or an array with a value for each example, "
+            f"found {values!r:.50} from {row_name(row)} on."
         )
     if name == "x" and isinstance(values, np.ma.MaskedArray):
         mask = np.ma.getmaskarray(values)  # type: ignore[no-untyped-call]
@@ -146,7 +159,8 @@ def _column(values: Any, name: str, where: str, row: int) -> Any:
     column = values if isinstance(values, np.ndarray) else np.asarray(values)
     if not column.ndim:
         raise DataError(
-            f"{where}: expected {name} to be a list or an array, found {type(values).__name__} from {row_name(row)} on."
+            f"{where}: expected {name} to be a list or an array, found {type(values).__name__} "
+            f"from {row_name(row)} on."
         )
     return column
 
@@ -164,9 +178,12 @@ def _features(config: DataConfig, x: Any, where: str, row: int) -> Any:
         joined = np.asarray(x)
     except ValueError as err:
         raise DataError(
-            f"{where}: expected features of one shape, or sequences of whole numbers, found several shapes from {row_name(row)} on."
+            f"{where}: expected features of one shape, or sequences of whole numbers, found "
+            f"several shapes from {row_name(row)} on."
         ) from err
-    return check_features(joined, where, row, config.feature_dtype) if len(x) else joined
+    if len(x):
+        return check_features(joined, where, row, config.feature_dtype)
+    return joined
 
 
 def _summary(config: DataConfig, summary: Callable[[], SourceSummary]) -> SourceSummary:
@@ -175,7 +192,8 @@ def _summary(config: DataConfig, summary: Callable[[], SourceSummary]) -> Source
         value = summary()
     if not isinstance(value, SourceSummary):
         raise DataError(
-            f"{where}: expected summary() to return a fedpipe.data.sources.SourceSummary, found {type(value).__name__}."
+            f"{where}: expected summary() to return a fedpipe.data.sources.SourceSummary, found "
+            f"{type(value).__name__}."
         )
     texts = (value.format, value.features, *value.left_out, *value.notes)
     if not all(isinstance(text, str) for text in texts):

@@ -1,4 +1,5 @@
-"""One image, from its bytes to an array of uint8: the same rules for training and for `fedpipe predict`, for files and for columns.
+"""One image, from its bytes to an array of uint8: the same rules for training and for `fedpipe
+predict`, for files and for columns.
 
 docs/sources.md states the rules for users. Pillow reads the files.
 """
@@ -45,10 +46,12 @@ class DecodedImage:
 
 
 def decode_image(data: bytes, where: str, most_bytes: int = MOST_BYTES) -> npt.NDArray[np.uint8]:
-    """Return one encoded image (PNG, JPEG, WebP, TIFF, ...) as uint8 [height, width] if grey, [height, width, 3] if in colour.
+    """Return one encoded image (PNG, JPEG, WebP, TIFF, ...) as uint8 [height, width] if grey,
+    [height, width, 3] if in colour.
 
-    EXIF orientation is applied. Grey modes (1 bit, 8 bits) stay grey; palette, CMYK, YCbCr and HSV become RGB without regard to a
-    colour profile. Transparent pixels are blended onto white. Of an animation or a file of several pages it is the first.
+    EXIF orientation is applied. Grey modes (1 bit, 8 bits) stay grey; palette, CMYK, YCbCr and HSV
+    become RGB without regard to a colour profile. Transparent pixels are blended onto white. Of an
+    animation or a file of several pages it is the first.
 
     Args:
         data: the encoded image.
@@ -62,19 +65,24 @@ def decode_image(data: bytes, where: str, most_bytes: int = MOST_BYTES) -> npt.N
 
 
 def decode_image_file(file: Path, most_bytes: int = MOST_BYTES) -> DecodedImage:
-    """Return the image in a file by the rules of `decode_image`; the encoded file is not held in memory."""
+    """Return the image in a file by the rules of `decode_image`; the encoded file is not held in
+    memory.
+    """
     try:
         with file.open("rb") as stream:
             return _decode(stream, str(file), most_bytes, _formats_of(file))
     except OSError as err:
         reason = err.strerror or err
         raise DataError(
-            f"{file}: expected an image, cannot read it: {reason}. Correct its permissions, or replace it."
+            f"{file}: expected an image, cannot read it: {reason}. Correct its permissions, or "
+            "replace it."
         ) from err
 
 
 def without_equal_channels(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return [height, width] of a colour image whose three channels are equal, any other image as it is."""
+    """Return [height, width] of a colour image whose three channels are equal, any other image as
+    it is.
+    """
     if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
         return pixels[..., 0]
     return pixels
@@ -102,7 +110,9 @@ def image_formats() -> tuple[str, ...]:
 
 @cache
 def marked_formats() -> tuple[str, ...]:
-    """Return the formats that are known by their first bytes, the common ones first; a few others fit any bytes."""
+    """Return the formats that are known by their first bytes, the common ones first; a few others
+    fit any bytes.
+    """
     from PIL import Image
 
     marked = [name for name in image_formats() if Image.OPEN[name][1] is not None]
@@ -110,17 +120,23 @@ def marked_formats() -> tuple[str, ...]:
 
 
 def _formats_of(file: Path) -> tuple[str, ...]:
-    """Return the formats that a file may be in: those known by their first bytes, and the one of its ending."""
+    """Return the formats that a file may be in: those known by their first bytes, and the one of
+    its ending.
+    """
     from PIL import Image
 
     named = Image.registered_extensions().get(file.suffix.lower())
     unmarked = named is not None and named in image_formats() and named not in marked_formats()
-    return (str(named), *marked_formats()) if unmarked else marked_formats()
+    if unmarked:
+        return (str(named), *marked_formats())
+    return marked_formats()
 
 
 @cache
 def image_suffixes() -> frozenset[str]:
-    """Return the endings of file names, in lower case and with the dot, of the formats that are read."""
+    """Return the endings of file names, in lower case and with the dot, of the formats that are
+    read.
+    """
     from PIL import Image
 
     formats = image_formats()
@@ -161,21 +177,25 @@ def _decode(
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as err:
         raise DataError(
-            f"{where}: expected an image that is safe to unpack, found one that is too large: {err} Resize it."
+            f"{where}: expected an image that is safe to unpack, found one that is too large: "
+            f"{err} Resize it."
         ) from err
     except UnidentifiedImageError as err:
         stream.seek(0)
         if stream.read(len(LFS_POINTER)) == LFS_POINTER:
             raise DataError(
-                f"{where}: expected an image, found the pointer that Git LFS has in its place. Run `git lfs pull`."
+                f"{where}: expected an image, found the pointer that Git LFS has in its place. "
+                "Run `git lfs pull`."
             ) from err
         raise DataError(
-            f"{where}: expected an image that Pillow reads, found another file. Convert it to PNG, or remove it."
+            f"{where}: expected an image that Pillow reads, found another file. Convert it to "
+            "PNG, or remove it."
         ) from err
     except Exception as err:  # OSError, SyntaxError, struct.error, zlib.error, ...: Pillow's decoders raise these on damaged files
         reason = hide(" ".join(str(err).split()))[:200] or type(err).__name__
         raise DataError(
-            f"{where}: expected a whole image, found a damaged or truncated one: {reason}. Replace or remove it."
+            f"{where}: expected a whole image, found a damaged or truncated one: {reason}. "
+            "Replace or remove it."
         ) from err
 
 
@@ -183,13 +203,16 @@ def _refuse_large(image: Any, where: str, most_bytes: int) -> None:
     size = image.width * image.height * 3
     if size > most_bytes:
         raise DataError(
-            f"{where}: expected an image of at most {most_bytes / 1e6:.0f} MB when unpacked, found {image.width} x {image.height}, "
-            f"{size / 1e6:.0f} MB. Resize it, or raise data.memory_limit_mb."
+            f"{where}: expected an image of at most {most_bytes / 1e6:.0f} MB when unpacked, "
+            f"found {image.width} x {image.height}, {size / 1e6:.0f} MB. Resize it, or raise "
+            "data.memory_limit_mb."
         )
 
 
 def _refuse_deep(image: Any, where: str) -> None:
-    """Refuse more than 8 bits per channel, also where Pillow would drop the lower bits without a word: 16-bit RGB is of mode RGB."""
+    """Refuse more than 8 bits per channel, also where Pillow would drop the lower bits without a
+    word: 16-bit RGB is of mode RGB.
+    """
     if image.mode not in _GREY | _COLOUR:
         found = f"mode {image.mode}"
     elif any(_is_deep(tile) for tile in getattr(image, "tile", ())):
@@ -197,14 +220,17 @@ def _refuse_deep(image: Any, where: str) -> None:
     else:
         return
     raise DataError(
-        f"{where}: expected a grey or colour image of at most 8 bits per channel, found {found}. Convert it to 8 bits: only you know "
-        "which values are to become 0 and 255."
+        f"{where}: expected a grey or colour image of at most 8 bits per channel, found {found}. "
+        "Convert it to 8 bits: only you know which values are to become 0 and 255."
     )
 
 
 def _is_deep(tile: Any) -> bool:
-    """Return whether the decoder's arguments name a raw mode of 16 bits or a PPM maximum above 255."""
-    codec, arguments = tile[0], tile[3]
+    """Return whether the decoder's arguments name a raw mode of 16 bits or a PPM maximum above
+    255.
+    """
+    codec = tile[0]
+    arguments = tile[3]
     values = arguments if isinstance(arguments, tuple) else (arguments,)
     if codec in ("ppm", "ppm_plain"):
         return len(values) > 1 and isinstance(values[1], int) and values[1] > 255
@@ -235,7 +261,9 @@ def _convert(image: Any) -> DecodedImage:
 
 
 def _over_white(image: Any) -> tuple[Any, bool]:
-    """Return an image with an alpha channel as RGBA without transparent parts, and whether it had any."""
+    """Return an image with an alpha channel as RGBA without transparent parts, and whether it had
+    any.
+    """
     from PIL import Image
 
     with_alpha = image.convert("RGBA")

@@ -21,10 +21,14 @@ OWN_SOURCES: dict[str, Callable[[DataConfig, Path], Source]] = {
 }
 
 NEEDS = {
-    "parquet": "a Parquet file at data.path: a row an example; data.client_column, data.label_column, the others are features",
+    "parquet": "a Parquet file at data.path: a row an example; data.client_column, "
+    "data.label_column, the others are features",
     "csv": "a CSV file at data.path with a header, otherwise as parquet",
-    "npz": "a NumPy file at data.path: arrays x, data.label_column, data.client_column and, if wanted, is_test",
-    "images": "a folder at data.path: client/label/image, or label/image with data.client_column=null; every format that Pillow reads",
+    "npz": "a NumPy file at data.path: arrays x, data.label_column, data.client_column and, if "
+    "wanted, is_test",
+    "images": "a folder at data.path: client/label/image, or label/image with "
+    "data.client_column=null; every format that Pillow reads",
     "sqlite": "a file at data.path in TFF's SQLite format of client data",
-    "leaf": "LEAF's JSON at data.path: a file, a folder of files, or a folder with train/ and test/",
+    "leaf": "LEAF's JSON at data.path: a file, a folder of files, or a folder with train/ and "
+    "test/",
 }

@@ -1,4 +1,6 @@
-"""Source `images`: a folder of images, `client/label/image`, or `label/image` where there are no clients."""
+"""Source `images`: a folder of images, `client/label/image`, or `label/image` where there are no
+clients.
+"""
 
 import os
 import unicodedata
@@ -26,7 +28,9 @@ from fedpipe.errors import DataError, shorten
 
 _BATCH_IMAGES = 1024
 _BATCH_SHARE = 0.125
-"""Part of `data.memory_limit_mb` that a batch of images may take: it is held as a list, as an array and as bytes."""
+"""Part of `data.memory_limit_mb` that a batch of images may take: it is held as a list, as an array
+and as bytes.
+"""
 
 _SYSTEM_NAMES = frozenset(
     {
@@ -61,7 +65,9 @@ _UNREAD_IMAGES = frozenset(
         ),  # raw data of cameras
     }
 )
-"""Endings of images that Pillow does not read by itself: they are refused, as leaving them out would lose examples."""
+"""Endings of images that Pillow does not read by itself: they are refused, as leaving them out
+would lose examples.
+"""
 
 
 @dataclass
@@ -93,20 +99,23 @@ class _Folder:
 
 
 def open_images(config: DataConfig, project: Path) -> Source:
-    """Return the images below `data.path`: grey ones as uint8 [h, w], colour ones as uint8 [h, w, 3], all of one size and kind.
+    """Return the images below `data.path`: grey ones as uint8 [h, w], colour ones as uint8 [h, w,
+    3], all of one size and kind.
 
-    Clients and labels are the names of the folders in Unicode's form NFC; labels are numbers if all of them are written as numbers
-    without leading zeros. Examples come in the order of the sorted names. Hidden and system files are left out, and so is what is no
-    image; `summary` counts them.
+    Clients and labels are the names of the folders in Unicode's form NFC; labels are numbers if all
+    of them are written as numbers without leading zeros. Examples come in the order of the sorted
+    names. Hidden and system files are left out, and so is what is no image; `summary` counts them.
 
     Raises:
-        DataError: the folder is not there or has no images; an image stands at another depth, cannot be read, is of another size or
-            kind than the first, or is too large for `data.memory_limit_mb`; a link leads out of the folder.
+        DataError: the folder is not there or has no images; an image stands at another depth,
+            cannot be read, is of another size or kind than the first, or is too large for
+            `data.memory_limit_mb`; a link leads out of the folder.
     """
     path = own_path(config, project)
     if not path.is_dir():
         raise DataError(
-            f"{path}: expected a folder of images, {_layout(config)}, found a file. Correct data.path."
+            f"{path}: expected a folder of images, {_layout(config)}, found a file. Correct "
+            "data.path."
         )
     read = _Folder(path)
 
@@ -122,7 +131,8 @@ def images_below(path: Path) -> tuple[list[Path], list[str]]:
     """Return all images below a folder at any depth, by name, and what was left out, in words.
 
     Raises:
-        DataError: an image is of a format that Pillow does not read, or a link leads out of the folder.
+        DataError: an image is of a format that Pillow does not read, or a link leads out of the
+            folder.
     """
     folder = _Folder(path)
     images = [path.joinpath(*names) for names in sorted(_walk(folder, (), 3))]
@@ -130,7 +140,9 @@ def images_below(path: Path) -> tuple[list[Path], list[str]]:
 
 
 def _layout(config: DataConfig) -> str:
-    return "label/image" if config.client_column is None else "client/label/image"
+    if config.client_column is None:
+        return "label/image"
+    return "client/label/image"
 
 
 def _list_images(folder: _Folder, config: DataConfig) -> None:
@@ -139,16 +151,20 @@ def _list_images(folder: _Folder, config: DataConfig) -> None:
         if len(names) != depth:
             remedy = "Move it, or set data.path to the folder that holds the clients."
             if len(names) == 2 and depth == 3:
-                remedy = "Move it into a folder of its client; if there are no clients, set data.client_column=null: then it is label/image."
+                remedy = (
+                    "Move it into a folder of its client; if there are no clients, set "
+                    "data.client_column=null: then it is label/image."
+                )
             raise DataError(
-                f"{folder.root}: expected images as {_layout(config)}, found {'/'.join(names)}. {remedy}"
+                f"{folder.root}: expected images as {_layout(config)}, found {'/'.join(names)}. "
+                f"{remedy}"
             )
         folder.names.append(names)
     if not folder.names:
         left_out = "; ".join(_left_out(folder))
         raise DataError(
-            f"{folder.root}: expected images as {_layout(config)}, found none{f' ({left_out})' if left_out else ''}. Correct data.path or "
-            "the folders."
+            f"{folder.root}: expected images as {_layout(config)}, found "
+            f"none{f' ({left_out})' if left_out else ''}. Correct data.path or the folders."
         )
     used = {names[:end] for names in folder.names for end in range(1, depth)}
     folder.empty = sorted(
@@ -200,11 +216,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_image(path: Path) -> bool:
-    """Return whether a file is an image, by its ending or else by its beginning. Refuses images that Pillow cannot read."""
+    """Return whether a file is an image, by its ending or else by its beginning. Refuses images
+    that Pillow cannot read.
+    """
     suffix = path.suffix.lower()
     if suffix in _UNREAD_IMAGES:
         raise DataError(
-            f"{path}: expected an image that Pillow reads, found {suffix}. Convert it, for example to PNG, or move it elsewhere."
+            f"{path}: expected an image that Pillow reads, found {suffix}. Convert it, for "
+            "example to PNG, or move it elsewhere."
         )
     if suffix in image_suffixes():
         return True
@@ -216,11 +235,13 @@ def _refuse_link_outside(path: Path, root: Path) -> None:
         target = path.resolve(strict=True)
     except (OSError, RuntimeError):  # it leads nowhere, or to itself
         raise DataError(
-            f"{path}: expected an image or a folder, found a link that leads nowhere. Remove or correct it."
+            f"{path}: expected an image or a folder, found a link that leads nowhere. Remove or "
+            "correct it."
         ) from None
     if not target.is_relative_to(root.resolve()):
         raise DataError(
-            f"{path}: expected an image inside {root}, found a link that leads out of it. Copy the images there."
+            f"{path}: expected an image inside {root}, found a link that leads out of it. Copy "
+            "the images there."
         )
 
 
@@ -232,7 +253,8 @@ def _batches(folder: _Folder, batch_bytes: int) -> Iterator[Batch]:
     first = _read(folder, folder.names[0], batch_bytes)
     grey = first.ndim == 2 or (without_equal_channels(first).ndim == 2 and _any_grey(folder))
     first = without_equal_channels(first) if grey else first
-    folder.shape, folder.conversions = first.shape, Counter()
+    folder.shape = first.shape
+    folder.conversions = Counter()
     step = max(1, min(_BATCH_IMAGES, batch_bytes // max(first.nbytes, 1)))
     for start in range(0, len(folder.names), step):
         part = folder.names[start : start + step]
@@ -252,7 +274,9 @@ def _batches(folder: _Folder, batch_bytes: int) -> Iterator[Batch]:
 
 
 def _text(name: str) -> str:
-    """Return a folder's name in the form NFC: the same name is written in two ways, for example on macOS and Linux."""
+    """Return a folder's name in the form NFC: the same name is written in two ways, for example on
+    macOS and Linux.
+    """
     return unicodedata.normalize("NFC", name)
 
 
@@ -269,15 +293,18 @@ def _any_grey(folder: _Folder) -> bool:
 def _like_first(
     folder: _Folder, names: tuple[str, ...], pixels: npt.NDArray[Any], first: npt.NDArray[Any]
 ) -> npt.NDArray[Any]:
-    """Return an image of the first one's size and kind; colours that are all grey count as grey where the first image is."""
+    """Return an image of the first one's size and kind; colours that are all grey count as grey
+    where the first image is.
+    """
     if first.ndim == 2 and pixels.ndim == 3:
         pixels = without_equal_channels(pixels)
         if pixels.ndim == 2:
             folder.conversions["stored in colour with equal channels, taken as grey"] += 1
     if pixels.shape != first.shape:
         raise DataError(
-            f"{folder.root.joinpath(*names)}: expected an image like the first, {image_size(first.shape)} "
-            f"({'/'.join(folder.names[0])}), found {image_size(pixels.shape)}. Resize or convert it, or move it elsewhere."
+            f"{folder.root.joinpath(*names)}: expected an image like the first, "
+            f"{image_size(first.shape)} ({'/'.join(folder.names[0])}), found "
+            f"{image_size(pixels.shape)}. Resize or convert it, or move it elsewhere."
         )
     return pixels
 
@@ -299,7 +326,8 @@ def _left_out(folder: _Folder) -> list[str]:
         texts.append(f"files that are no images: {folder.foreign.total():,} ({shorten(kinds)})")
     if folder.hidden:
         texts.append(
-            f"hidden or system files and folders: {len(folder.hidden):,} ({shorten(sorted(folder.hidden), 3)})"
+            f"hidden or system files and folders: {len(folder.hidden):,} "
+            f"({shorten(sorted(folder.hidden), 3)})"
         )
     return texts
 
@@ -310,7 +338,8 @@ def _summary(folder: _Folder, config: DataConfig) -> SourceSummary:
     left_out = _left_out(folder)
     if folder.empty:
         left_out.append(
-            f"folders without images, which are no client or label: {len(folder.empty):,} ({shorten(folder.empty)})"
+            f"folders without images, which are no client or label: {len(folder.empty):,} "
+            f"({shorten(folder.empty)})"
         )
     return SourceSummary(
         format=f"images in {folder.root.name} as {_layout(config)}: {counts}",

@@ -1,4 +1,6 @@
-"""Source `leaf`: the JSON files of LEAF (Caldas et al. 2018, "LEAF: A Benchmark for Federated Settings", arXiv 1812.01097)."""
+"""Source `leaf`: the JSON files of LEAF (Caldas et al. 2018, "LEAF: A Benchmark for Federated
+Settings", arXiv 1812.01097).
+"""
 
 import json
 from collections import Counter
@@ -21,12 +23,14 @@ from fedpipe.data.sources.checks import (
 from fedpipe.errors import DataError, shorten
 
 _JSON_FACTOR = 8
-"""Memory of parsed JSON over the size of its text, about: a Python float for some four characters."""
+"""Memory of parsed JSON over the size of its text, about: a Python float for some four
+characters.
+"""
 
 
 def open_leaf(config: DataConfig, project: Path) -> Source:
-    """Return the users of a file `{users, num_samples, user_data: {user: {x, y}}}`, of a folder of such files, or of a folder with
-    `train/*.json` and `test/*.json`, which gives the test split.
+    """Return the users of a file `{users, num_samples, user_data: {user: {x, y}}}`, of a folder of
+    such files, or of a folder with `train/*.json` and `test/*.json`, which gives the test split.
 
     A file is parsed whole: one that would take more than `data.memory_limit_mb` is refused.
 
@@ -50,19 +54,22 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
     )
     if not files:
         raise DataError(
-            f"{path}: expected LEAF's *.json, or train/*.json and test/*.json, found none. Correct data.path."
+            f"{path}: expected LEAF's *.json, or train/*.json and test/*.json, found none. "
+            "Correct data.path."
         )
     seen: set[tuple[str, bool | None]] = set()
     for file, is_test in files:
         if path.is_dir() and not file.resolve().is_relative_to(path.resolve()):
             raise DataError(
-                f"{file}: expected a file inside {path}, found a link that leads out of it. Copy the file there."
+                f"{file}: expected a file inside {path}, found a link that leads out of it. Copy "
+                "the file there."
             )
         body = _parse(config, file)
         for user, data in body.items():
             if (user, is_test) in seen:
                 raise DataError(
-                    f"{file}: expected each user in one file, found {user[:50]!r} twice. Merge the files."
+                    f"{file}: expected each user in one file, found {user[:50]!r} twice. Merge "
+                    "the files."
                 )
             seen.add((user, is_test))
             if data["y"]:
@@ -97,19 +104,23 @@ def _features(config: DataConfig, values: list[Any], where: str) -> Any:
     if x.dtype == np.object_:
         x = _with_gaps(values, where)
     x = x.reshape(-1, 1) if x.ndim == 1 else x
-    # JSON writes 0.0 as 0 in one user's file and 0.5 in another's: without the setting all numbers are floats.
+    # JSON writes 0.0 as 0 in one user's file and 0.5 in another's: without the setting all numbers
+    # are floats.
     return check_features(
         x.astype(np.float64) if x.dtype.kind in "iuf" else x, where, 0, config.feature_dtype
     )
 
 
 def _with_gaps(values: list[Any], where: str) -> Any:
-    """Return values among which some are null, those as NaN, so that they are refused with their row."""
+    """Return values among which some are null, those as NaN, so that they are refused with their
+    row.
+    """
     try:
         return np.array(values, np.float64)
     except (TypeError, ValueError, OverflowError) as err:
         raise DataError(
-            f"{where}: expected features that are numbers of one shape, or texts, found others. Correct them."
+            f"{where}: expected features that are numbers of one shape, or texts, found others. "
+            "Correct them."
         ) from err
 
 
@@ -118,7 +129,8 @@ def _parse(config: DataConfig, file: Path) -> dict[str, dict[str, Any]]:
     try:
         if file.stat().st_size > limit:
             raise DataError(
-                f"{file}: expected at most {limit / 1e6:.0f} MB of JSON under data.memory_limit_mb={config.memory_limit_mb}, found "
+                f"{file}: expected at most {limit / 1e6:.0f} MB of JSON under "
+                f"data.memory_limit_mb={config.memory_limit_mb}, found "
                 f"{file.stat().st_size / 1e6:.0f} MB. Raise the limit or split the file."
             )
         body = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_twins)
@@ -132,9 +144,11 @@ def _parse(config: DataConfig, file: Path) -> dict[str, dict[str, Any]]:
     samples = body.get("num_samples") if ok else None
     if not ok or not isinstance(samples, list):
         raise DataError(
-            f"{file}: expected LEAF's keys users, num_samples and user_data, found something else. Correct data.path."
+            f"{file}: expected LEAF's keys users, num_samples and user_data, found something "
+            "else. Correct data.path."
         )
-    users, data = body["users"], body["user_data"]
+    users = body["users"]
+    data = body["user_data"]
     _require_same_users(file, users, data)
     for user, count in zip(users, samples, strict=False):
         part = data[user]
@@ -142,16 +156,19 @@ def _parse(config: DataConfig, file: Path) -> dict[str, dict[str, Any]]:
             isinstance(part.get(name), list) for name in ("x", "y")
         ):
             raise DataError(
-                f"{file}: expected lists x and y of user {user[:50]!r}, found something else. Correct it."
+                f"{file}: expected lists x and y of user {user[:50]!r}, found something else. "
+                "Correct it."
             )
         if not len(part["x"]) == len(part["y"]) == count:
             found = f"x of {len(part['x'])} and y of {len(part['y'])}"
             raise DataError(
-                f"{file}: expected num_samples={count} examples of user {user[:50]!r}, found {found}. Correct it."
+                f"{file}: expected num_samples={count} examples of user {user[:50]!r}, found "
+                f"{found}. Correct it."
             )
     if len(samples) != len(users):
         raise DataError(
-            f"{file}: expected a number in num_samples for each of {len(users)} users, found {len(samples)}. Correct it."
+            f"{file}: expected a number in num_samples for each of {len(users)} users, found "
+            f"{len(samples)}. Correct it."
         )
     return dict(data)
 
@@ -161,17 +178,20 @@ def _require_same_users(file: Path, users: list[Any], data: dict[str, Any]) -> N
     not_texts = [user for user in users if not isinstance(user, str)]
     if not_texts:
         raise DataError(
-            f"{file}: expected names of users as texts, found {str(not_texts[0])[:50]!r}. Put them in quotes."
+            f"{file}: expected names of users as texts, found {str(not_texts[0])[:50]!r}. Put "
+            "them in quotes."
         )
     repeated = [f"{user[:50]!r}" for user, count in Counter(users).items() if count > 1]
     if repeated:
         raise DataError(
-            f"{file}: expected each user once in users, found more than once: {shorten(repeated, 3)}. Merge their examples."
+            f"{file}: expected each user once in users, found more than once: "
+            f"{shorten(repeated, 3)}. Merge their examples."
         )
     unmatched = [f"{user[:50]!r}" for user in sorted(set(users) ^ set(data))]
     if unmatched:
         raise DataError(
-            f"{file}: expected the same users in users and user_data, found in one of them alone: {shorten(unmatched, 3)}."
+            f"{file}: expected the same users in users and user_data, found in one of them alone: "
+            f"{shorten(unmatched, 3)}."
         )
 
 

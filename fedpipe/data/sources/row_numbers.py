@@ -1,6 +1,8 @@
-"""Columns that number the rows, in whatever order the rows are: a table that was sorted or shuffled keeps the numbers it had before.
+"""Columns that number the rows, in whatever order the rows are: a table that was sorted or shuffled
+keeps the numbers it had before.
 
-Such a column is no feature. Where the rows were sorted by label when they were numbered, it tells the label.
+Such a column is no feature. Where the rows were sorted by label when they were numbered, it tells
+the label.
 """
 
 from typing import Any
@@ -14,18 +16,25 @@ _MANY_ROWS = 20
 
 
 class DistinctNumbers:
-    """Whether a column holds a different whole number in each row. Takes a byte for each number of the range that they span."""
+    """Whether a column holds a different whole number in each row. Takes a byte for each number of
+    the range that they span.
+    """
 
     def __init__(self, most_bytes: int) -> None:
-        """Take the bytes that may be used; a column that spans more counts as none that numbers the rows."""
+        """Take the bytes that may be used; a column that spans more counts as none that numbers the
+        rows.
+        """
         self._most = most_bytes
         self._seen: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
         self._first = self._low = self._high = 0
         self._rows = 0
 
     def add(self, numbers: npt.NDArray[Any]) -> bool:
-        """Take the next numbers, whole ones [n] with n > 0; return False once one came twice, or they span too much."""
-        low, high = int(numbers.min()), int(numbers.max())
+        """Take the next numbers, whole ones [n] with n > 0; return False once one came twice, or
+        they span too much.
+        """
+        low = int(numbers.min())
+        high = int(numbers.max())
         if high > np.iinfo(np.int64).max:
             return False
         self._low, self._high = (
@@ -41,32 +50,42 @@ class DistinctNumbers:
         return True
 
     def number_rows(self, gaps: bool) -> bool:
-        """Return whether the numbers that came, all different, are those of rows: without gaps, or with `gaps` many of them."""
+        """Return whether the numbers that came, all different, are those of rows: without gaps, or
+        with `gaps` many of them.
+        """
         return self._rows > 1 and (
             self._high - self._low + 1 == self._rows or (gaps and self._rows >= _MANY_ROWS)
         )
 
     def _make_room(self) -> bool:
-        """Let `_seen` reach from the lowest number to the highest, and as far again where it grew; False if that is too much."""
-        held, needed = len(self._seen), self._high - self._low + 1
+        """Let `_seen` reach from the lowest number to the highest, and as far again where it grew;
+        False if that is too much.
+        """
+        held = len(self._seen)
+        needed = self._high - self._low + 1
         if needed > self._most:
             return False
-        below, above = self._low < self._first, self._high >= self._first + held
+        below = self._low < self._first
+        above = self._high >= self._first + held
         if held and not below and not above:
             return True
         more = min(held, self._most - needed)
         first = self._low - more if below else self._low
         end = self._high + 1 + (0 if below else more)
         seen = np.zeros(end - first, np.bool_)
-        low, high = max(first, self._first), min(end, self._first + held)
+        low = max(first, self._first)
+        high = min(end, self._first + held)
         if low < high:
             seen[low - first : high - first] = self._seen[low - self._first : high - self._first]
-        self._first, self._seen = first, seen
+        self._first = first
+        self._seen = seen
         return True
 
 
 class RowNumberColumns:
-    """Which of the columns of features hold each whole number of a range once, by the sums of numbers and squares."""
+    """Which of the columns of features hold each whole number of a range once, by the sums of
+    numbers and squares.
+    """
 
     def __init__(self) -> None:
         self._rows = 0
@@ -91,8 +110,11 @@ class RowNumberColumns:
         )
         kept = (values == np.trunc(values)).all(axis=0) & (self._high - self._low + 1 >= self._rows)
         kept &= np.maximum(np.abs(self._low), np.abs(self._high)) < _MOST_EXACT_FLOAT32
-        self._left, self._low, self._high = self._left[kept], self._low[kept], self._high[kept]
-        self._sum, self._squares = self._sum[kept], self._squares[kept]
+        self._left = self._left[kept]
+        self._low = self._low[kept]
+        self._high = self._high[kept]
+        self._sum = self._sum[kept]
+        self._squares = self._squares[kept]
 
     def found(self) -> list[int]:
         """Return the places of the columns that number the rows; none of fewer than ten rows."""

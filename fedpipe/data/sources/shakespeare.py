@@ -1,7 +1,9 @@
-"""Source `shakespeare`: next-character prediction on the plays, a client a role; TFF's file of LEAF's data set.
+"""Source `shakespeare`: next-character prediction on the plays, a client a role; TFF's file of
+LEAF's data set.
 
-As in LEAF (Caldas et al. 2018, arXiv 1812.01097) an example is 80 characters and its label is the next one; TFF's own tutorial
-predicts every position of a sequence instead. The windows of a snippet do not overlap; what is shorter than 80 is padded by 0.
+As in LEAF (Caldas et al. 2018, arXiv 1812.01097) an example is 80 characters and its label is the
+next one; TFF's own tutorial predicts every position of a sequence instead. The windows of a snippet
+do not overlap; what is shorter than 80 is padded by 0.
 """
 
 from collections.abc import Iterator
@@ -16,14 +18,17 @@ from fedpipe.data.sources.tff_sets import cache_dir, damaged_is_an_error
 from fedpipe.data.tff_files import fetch
 
 NEEDS = {
-    "shakespeare": "characters of 715 roles, the next one to be predicted; downloaded once, or put into data.cache_dir by hand"
+    "shakespeare": "characters of 715 roles, the next one to be predicted; downloaded once, or "
+    "put into data.cache_dir by hand"
 }
 
 LENGTH = 80
 CHARACTERS = (
     "dhlptx@DHLPTX $(,048cgkoswCGKOSW[_#'/37;?bfjnrvzBFJNRVZ\"&*.26:\naeimquyAEIMQUY]!%)-159\r"
 )
-"""The 86 characters of TFF's text generation tutorial, in its order; tokens are their places from 1."""
+"""The 86 characters of TFF's text generation tutorial, in its order; tokens are their places from
+1.
+"""
 UNKNOWN = len(CHARACTERS) + 1
 NUM_CLASSES = UNKNOWN + 1
 
@@ -32,7 +37,8 @@ _TOKENS[np.frombuffer(CHARACTERS.encode("latin-1"), np.uint8)] = np.arange(1, UN
 
 
 def open_shakespeare(config: DataConfig, project: Path) -> Source:
-    """Return the roles' examples: int32 tokens [80] and the next character's token, with TFF's own test split.
+    """Return the roles' examples: int32 tokens [80] and the next character's token, with TFF's own
+    test split.
 
     Raises:
         DataError: the file is not there and cannot be downloaded, or it is damaged.
@@ -56,10 +62,8 @@ def _batches(path: Path, most: int | None) -> Iterator[Batch]:
                 ]
                 windows = [window for snippet in snippets for window in windows_of(snippet)]
                 if windows:
-                    x, y = (
-                        np.stack([x for x, _ in windows]),
-                        np.array([y for _, y in windows], np.int32),
-                    )
+                    x = np.stack([x for x, _ in windows])
+                    y = np.array([y for _, y in windows], np.int32)
                     yield Batch(x, y, [client_id] * len(y), np.full(len(y), is_test))
 
 

@@ -22,8 +22,9 @@ def with_feature_shape(source: Source, config: DataConfig) -> Source:
         for batch in source.batches():
             if isinstance(batch.x, list):
                 raise DataError(
-                    f"data.feature_shape={config.feature_shape}: expected features of one shape, data.source={config.source} has sequences "
-                    "(tokens). If they are pixels, set data.feature_dtype=uint8 or float32; else set data.feature_shape=null."
+                    f"data.feature_shape={config.feature_shape}: expected features of one shape, "
+                    f"data.source={config.source} has sequences (tokens). If they are pixels, set "
+                    "data.feature_dtype=uint8 or float32; else set data.feature_shape=null."
                 )
             yield replace(
                 batch,
@@ -36,7 +37,8 @@ def with_feature_shape(source: Source, config: DataConfig) -> Source:
 
 
 def shaped(x: npt.NDArray[Any], shape: tuple[int, ...], where: str) -> npt.NDArray[Any]:
-    """Return features [n, *shape], from flat ones [n, k] or from ones that differ by axes of length 1.
+    """Return features [n, *shape], from flat ones [n, k] or from ones that differ by axes of length
+    1.
 
     Raises:
         DataError: k is not the product of `shape`, or the features have another shape already.
@@ -44,13 +46,16 @@ def shaped(x: npt.NDArray[Any], shape: tuple[int, ...], where: str) -> npt.NDArr
     found = x.shape[1:]
     if prod(found) != prod(shape):
         raise DataError(
-            f"data.feature_shape={list(shape)}: expected {prod(shape)} features ({' x '.join(map(str, shape))}), {where} has {prod(found)}"
-            f"{f' ({list(found)})' if len(found) > 1 else ''}. Correct the shape, or leave out the columns that are no features."
+            f"data.feature_shape={list(shape)}: expected {prod(shape)} features "
+            f"({' x '.join(map(str, shape))}), {where} has "
+            f"{prod(found)}{f' ({list(found)})' if len(found) > 1 else ''}. Correct the shape, or "
+            "leave out the columns that are no features."
         )
     long_axes, wanted_axes = ([size for size in sizes if size != 1] for sizes in (found, shape))
     if len(long_axes) > 1 and len(wanted_axes) > 1 and long_axes != wanted_axes:
         raise DataError(
-            f"data.feature_shape={list(shape)}: expected flat features or ones of that shape, {where} has {list(found)}: filling another "
-            "shape would tear the rows apart. Set data.feature_shape=null."
+            f"data.feature_shape={list(shape)}: expected flat features or ones of that shape, "
+            f"{where} has {list(found)}: filling another shape would tear the rows apart. Set "
+            "data.feature_shape=null."
         )
     return x.reshape(len(x), *shape)

@@ -1,7 +1,9 @@
-"""Source `sqlite`: a file in TFF's SQLite format of client data (`tff.simulation.datasets.load_and_parse_sql_client_data`).
+"""Source `sqlite`: a file in TFF's SQLite format of client data
+(`tff.simulation.datasets.load_and_parse_sql_client_data`).
 
-Table `examples(split_name, client_id, serialized_example_proto)`, each proto a `tf.train.Example`. Splits whose name ends in
-`test` are the test split, all others train. TensorFlow is imported to parse the protos.
+Table `examples(split_name, client_id, serialized_example_proto)`, each proto a `tf.train.Example`.
+Splits whose name ends in `test` are the test split, all others train. TensorFlow is imported to
+parse the protos.
 """
 
 import sqlite3
@@ -26,7 +28,8 @@ from fedpipe.errors import DataError
 
 
 def open_sqlite(config: DataConfig, project: Path) -> Source:
-    """Return the examples of the file: the label is the feature `data.label_column`, all others are joined to a vector.
+    """Return the examples of the file: the label is the feature `data.label_column`, all others are
+    joined to a vector.
 
     Raises:
         DataError: the file is not there, is cut short, or is not in TFF's format.
@@ -50,11 +53,15 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
                 )
             ]
             tests = [str(name).endswith("test") for name in names]
-            query = "SELECT client_id, serialized_example_proto FROM examples WHERE split_name IS ? ORDER BY rowid"
+            query = (
+                "SELECT client_id, serialized_example_proto FROM examples WHERE split_name IS ? "
+                "ORDER BY rowid"
+            )
             shape: dict[str, tuple[bool, int]] = {}
             for name, is_test in zip(names, tests, strict=True):
                 cursor = connection.execute(query, (name,))
-                where, row = f"{path} (split {str(name)[:50]!r}, in the order of rowid)", 0
+                where = f"{path} (split {str(name)[:50]!r}, in the order of rowid)"
+                row = 0
                 while rows := cursor.fetchmany(BATCH_ROWS):
                     yield _batch(
                         config, where, rows, row, is_test if len(set(tests)) == 2 else None, shape
@@ -74,7 +81,9 @@ def _batch(
     is_test: bool | None,
     shape: dict[str, tuple[bool, int]],
 ) -> Batch:
-    """Return some rows; `shape` says of each feature of the first example whether it is numbers and how many, and is filled by it."""
+    """Return some rows; `shape` says of each feature of the first example whether it is numbers and
+    how many, and is filled by it.
+    """
     import tensorflow as tf
     from google.protobuf.message import DecodeError
 
@@ -84,17 +93,20 @@ def _batch(
             examples.append(_values(tf.train.Example.FromString(proto)))
         except (DecodeError, TypeError) as err:
             raise DataError(
-                f"{path}: expected a tf.train.Example at row {row}, found other bytes. Make the file again."
+                f"{path}: expected a tf.train.Example at row {row}, found other bytes. Make the "
+                "file again."
             ) from err
         if examples[-1].keys() != examples[0].keys() or config.label_column not in examples[-1]:
             raise DataError(
-                f"{path}: expected the feature {config.label_column} and the same others in each example, found {sorted(examples[-1])} at "
-                f"row {row}. Name yours in data.label_column."
+                f"{path}: expected the feature {config.label_column} and the same others in each "
+                f"example, found {sorted(examples[-1])} at row {row}. Name yours in "
+                "data.label_column."
             )
     labels = [example.pop(config.label_column) for example in examples]
     if any(len(label) != 1 for label in labels):
         raise DataError(
-            f"{path}: expected one label in each example, found another number from row {first} on. Correct them."
+            f"{path}: expected one label in each example, found another number from row {first} "
+            "on. Correct them."
         )
     for row, example in enumerate(examples, first):
         found = {
@@ -104,11 +116,13 @@ def _batch(
         shape.update(found if not shape else {})
         if not all(is_number for is_number, _ in found.values()):
             raise DataError(
-                f"{path}: expected features that are numbers, found texts at row {row}. Encode them."
+                f"{path}: expected features that are numbers, found texts at row {row}. Encode "
+                "them."
             )
         if found != shape:
             raise DataError(
-                f"{path}: expected features of one length in each example, found others at row {row}. Correct them."
+                f"{path}: expected features of one length in each example, found others at row "
+                f"{row}. Correct them."
             )
     vectors = [
         [value for name in sorted(example) for value in example[name]] for example in examples

@@ -1,4 +1,6 @@
-"""Files of a table: one file, or a folder of parts as Spark, Hive, Dask and pandas write them; and what a file is by its beginning."""
+"""Files of a table: one file, or a folder of parts as Spark, Hive, Dask and pandas write them; and
+what a file is by its beginning.
+"""
 
 import os
 import re
@@ -55,7 +57,8 @@ class TablePart:
 
     Attributes:
         path: the file.
-        partition: values of the columns that its folders name, `key=value` each; a text, or None where Hive says there is no value.
+        partition: values of the columns that its folders name, `key=value` each; a text, or None
+            where Hive says there is no value.
     """
 
     path: Path
@@ -63,12 +66,15 @@ class TablePart:
 
 
 def table_parts(path: Path, kind: TableKind) -> tuple[list[TablePart], list[str]]:
-    """Return the files of a table in the order of their names, and what was left out of the folder, in words.
+    """Return the files of a table in the order of their names, and what was left out of the folder,
+    in words.
 
-    Of a folder, files and folders whose names begin with `.` or `_` are no data, as Spark has it (`_SUCCESS`, `_metadata`).
+    Of a folder, files and folders whose names begin with `.` or `_` are no data, as Spark has it
+    (`_SUCCESS`, `_metadata`).
 
     Raises:
-        DataError: the folder has no such file, its files are in folders `key=value` of different keys, or a link leads out of it.
+        DataError: the folder has no such file, its files are in folders `key=value` of different
+            keys, or a link leads out of it.
     """
     if not path.is_dir():
         return [TablePart(path)], []
@@ -86,19 +92,23 @@ def table_parts(path: Path, kind: TableKind) -> tuple[list[TablePart], list[str]
     if not parts:
         others = f" ({'; '.join(left_out)})" if left_out else ""
         raise DataError(
-            f"{path}: expected a folder with {_name(kind)} files, found none{others}. Correct data.path or data.source."
+            f"{path}: expected a folder with {_name(kind)} files, found none{others}. Correct "
+            "data.path or data.source."
         )
     keys = {tuple(part.partition) for part in parts}
     if len(keys) > 1:
         named = sorted("/".join(part) or "no folder key=value" for part in keys)
         raise DataError(
-            f"{path}: expected all files in folders of the same keys, found {shorten(named, 3)}. Correct the folders."
+            f"{path}: expected all files in folders of the same keys, found {shorten(named, 3)}. "
+            "Correct the folders."
         )
     return parts, left_out
 
 
 def _name(kind: TableKind) -> str:
-    return "Parquet" if kind == "parquet" else "CSV"
+    if kind == "parquet":
+        return "Parquet"
+    return "CSV"
 
 
 def _walk(
@@ -116,7 +126,8 @@ def _walk(
             continue
         if entry.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
             raise DataError(
-                f"{path}: expected a file inside {root}, found a link that leads out of it. Copy the file there."
+                f"{path}: expected a file inside {root}, found a link that leads out of it. Copy "
+                "the file there."
             )
         if entry.is_dir():
             if entry.is_symlink():
@@ -162,7 +173,8 @@ def _is_part(path: Path, kind: TableKind) -> bool:
 
 
 def content_of(path: Path) -> str:
-    """Return what a file is by its beginning: `parquet`, `gzip`, `bzip2`, `xz`, `zip`, `sqlite`, `empty`, `text`, or in words.
+    """Return what a file is by its beginning: `parquet`, `gzip`, `bzip2`, `xz`, `zip`, `sqlite`,
+    `empty`, `text`, or in words.
 
     Raises:
         DataError: it cannot be read.
@@ -182,20 +194,30 @@ def content_of(path: Path) -> str:
     if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         return "text"
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or _zeros(head) != "none":
-        return "text" if _zeros(head) != "mixed" else "binary data"
+        if _zeros(head) != "mixed":
+            return "text"
+        return "binary data"
     odd = sum((byte < 9 or 13 < byte < 32) and byte not in _SEPARATORS for byte in head)
-    return "text" if odd * 20 <= len(head) else "binary data"
+    if odd * 20 <= len(head):
+        return "text"
+    return "binary data"
 
 
 def _zeros(head: bytes) -> Literal["none", "even", "odd", "mixed"]:
-    """Return where zero bytes stand: every second byte of a text in UTF-16 that is mostly ASCII is one."""
+    """Return where zero bytes stand: every second byte of a text in UTF-16 that is mostly ASCII is
+    one.
+    """
     even = head[0::2].count(0)
     odd = head[1::2].count(0)
     if even + odd == 0:
         return "none"
     if max(even, odd) * 4 >= len(head) // 2 * 3 and min(even, odd) * 20 <= len(head):
-        return "even" if even > odd else "odd"
-    return "mixed" if even + odd > max(8, len(head) // 50) else "none"
+        if even > odd:
+            return "even"
+        return "odd"
+    if even + odd > max(8, len(head) // 50):
+        return "mixed"
+    return "none"
 
 
 def utf16_without_mark(head: bytes) -> str | None:
@@ -206,8 +228,10 @@ def utf16_without_mark(head: bytes) -> str | None:
 _SOURCE_OF = {
     "parquet": "It is a Parquet file: set data.source=parquet",
     "text": "It is a text file: set data.source=csv",
-    "sqlite": "It is a SQLite file: set data.source=sqlite if TFF wrote it, or export the table as CSV",
-    "zip": "It is a ZIP archive (also .xlsx and .npz are): unpack it, save a sheet as CSV, or set data.source=npz",
+    "sqlite": "It is a SQLite file: set data.source=sqlite if TFF wrote it, or export the table "
+    "as CSV",
+    "zip": "It is a ZIP archive (also .xlsx and .npz are): unpack it, save a sheet as CSV, or set "
+    "data.source=npz",
     "empty": "It is empty",
     "a pointer": "It is the pointer that Git LFS has in place of a file: run `git lfs pull`",
 }

@@ -1,6 +1,8 @@
-"""Sources `parquet` and `csv`: one row an example, one column the client, one the label, the others the features.
+"""Sources `parquet` and `csv`: one row an example, one column the client, one the label, the others
+the features.
 
-pandas reads CSV, pyarrow Parquet. An optional column `split` holds train or test. Columns are known by their names.
+pandas reads CSV, pyarrow Parquet. An optional column `split` holds train or test. Columns are known
+by their names.
 """
 
 import difflib
@@ -36,7 +38,9 @@ from fedpipe.errors import DataError, shorten
 SPLIT_COLUMN = "split"
 
 _INDEX = re.compile(r"|Unnamed: \d+(_level_\d+|\.\d+)*|__index_level_\d+__")
-"""Names that pandas gives to an index when it writes a table, and to a column without a name when it reads one."""
+"""Names that pandas gives to an index when it writes a table, and to a column without a name when
+it reads one.
+"""
 _PERHAPS_INDEX = re.compile(
     r"index|level_\d+|id|idx|row|rows|row_?(id|num|number|names?|index)|rownames?|observation|obs|no|nr",
     re.I,
@@ -92,13 +96,15 @@ def open_parquet(config: DataConfig, project: Path) -> Source:
     """Return the rows of a Parquet file, or of a folder of them.
 
     Raises:
-        DataError: the file is not there, is no Parquet file, lacks a column, or has row groups too large for `data.memory_limit_mb`.
+        DataError: the file is not there, is no Parquet file, lacks a column, or has row groups too
+            large for `data.memory_limit_mb`.
     """
     return _source(config, own_path(config, project))
 
 
 def open_csv(config: DataConfig, project: Path) -> Source:
-    """Return the rows of a CSV file, or of a folder of them; a client's name stays as it is written, so `007` is not 7.
+    """Return the rows of a CSV file, or of a folder of them; a client's name stays as it is
+    written, so `007` is not 7.
 
     Raises:
         DataError: the file is not there, is no CSV file, or lacks a column.
@@ -107,12 +113,18 @@ def open_csv(config: DataConfig, project: Path) -> Source:
 
 
 def open_table(config: DataConfig, path: Path) -> CsvTable | ParquetTable:
-    """Return a table, opened by the settings: its columns' names, and how it is read. Raises DataError if it cannot be."""
-    return ParquetTable(config, path) if config.source == "parquet" else CsvTable(config, path)
+    """Return a table, opened by the settings: its columns' names, and how it is read. Raises
+    DataError if it cannot be.
+    """
+    if config.source == "parquet":
+        return ParquetTable(config, path)
+    return CsvTable(config, path)
 
 
 def table_kind(path: Path) -> str | None:
-    """Return the source that reads a file or a folder as a table, `csv` or `parquet`; None if neither does."""
+    """Return the source that reads a file or a folder as a table, `csv` or `parquet`; None if
+    neither does.
+    """
     if path.is_dir():
         files = sorted(
             file
@@ -120,16 +132,20 @@ def table_kind(path: Path) -> str | None:
             if file.is_file() and not file.name.startswith((".", "_"))
         )[:1000]
         kinds = Counter(filter(None, (table_kind(file) for file in files)))
-        return kinds.most_common(1)[0][0] if kinds else None
+        if kinds:
+            return kinds.most_common(1)[0][0]
+        return None
     content = content_of(path)
     if content == "parquet":
         return "parquet"
-    return (
-        "csv"
-        if content in ("text", "gzip", "bzip2", "xz")
-        and path.suffix.lower() not in (".json", ".yaml", ".xml", ".html")
-        else None
-    )
+    if content in ("text", "gzip", "bzip2", "xz") and path.suffix.lower() not in (
+        ".json",
+        ".yaml",
+        ".xml",
+        ".html",
+    ):
+        return "csv"
+    return None
 
 
 @dataclass(frozen=True)
@@ -138,7 +154,8 @@ class TableFeatures:
 
     Attributes:
         names: of the columns of features, in the model's order.
-        surplus: columns that the table has beside them, its columns of label, client and split left aside.
+        surplus: columns that the table has beside them, its columns of label, client and split left
+            aside.
         rows: yields the rows; raises DataError where a cell is missing or no number.
     """
 
@@ -148,13 +165,14 @@ class TableFeatures:
 
 
 def open_features(config: DataConfig, path: Path, columns: Sequence[str] = ()) -> TableFeatures:
-    """Open a table by the settings that a model's training data were read with, and find the model's features by their names.
+    """Open a table by the settings that a model's training data were read with, and find the
+    model's features by their names.
 
     Args:
         config: the settings; `source` says whether this table is `csv` or `parquet`.
         path: a file, or a folder of files.
-        columns: names of the features in the order that the model takes them; () takes the table's own, as in training. The table
-            may have them in any order.
+        columns: names of the features in the order that the model takes them; () takes the table's
+            own, as in training. The table may have them in any order.
 
     Raises:
         DataError: it cannot be read, or a column is missing or there twice.
@@ -173,13 +191,15 @@ def open_features(config: DataConfig, path: Path, columns: Sequence[str] = ()) -
                 f"; columns that the model does not know: {shorten(surplus)}" if surplus else ""
             )
             raise DataError(
-                f"{path}: expected the {len(columns)} columns that the model was trained on, found no {shorten(missing)}{beside}. Add or "
-                "rename them; their order does not matter."
+                f"{path}: expected the {len(columns)} columns that the model was trained on, "
+                f"found no {shorten(missing)}{beside}. Add or rename them; their order does not "
+                "matter."
             )
         twins = [name for name in dict.fromkeys(columns) if counts[name] > 1]
         if twins:
             raise DataError(
-                f"{path}: expected each column once, found {shorten(twins)} twice. Rename or remove one."
+                f"{path}: expected each column once, found {shorten(twins)} twice. Rename or "
+                "remove one."
             )
         places = {name: place for place, name in enumerate(table.names)}
         roles = Roles(None, None, None, tuple(places[name] for name in columns))
@@ -213,7 +233,8 @@ def assign_roles(
         labelled: whether it must have the columns of label and client.
 
     Raises:
-        DataError: a column that the settings name is not there or there twice, or no column is a feature.
+        DataError: a column that the settings name is not there or there twice, or no column is a
+            feature.
     """
     names = table.names
     ignored = (
@@ -229,7 +250,8 @@ def assign_roles(
     client = places.get(config.client_column) if config.client_column is not None else None
     if label is not None and label == client:
         raise DataError(
-            f"data.label_column and data.client_column are both {config.label_column}. Name two columns."
+            f"data.label_column and data.client_column are both {config.label_column}. Name two "
+            "columns."
         )
     split = places.get(SPLIT_COLUMN)
     taken = {label, client, split}
@@ -244,7 +266,8 @@ def assign_roles(
         unnamed = [place for place in others if place not in chosen]
         if unnamed:
             left_out.append(
-                f"columns that data.feature_columns does not name: {shorten(names[place] or '(no name)' for place in unnamed)}"
+                "columns that data.feature_columns does not name: "
+                f"{shorten(names[place] or '(no name)' for place in unnamed)}"
             )
         features = [place for place in others if place in chosen]
     else:
@@ -254,8 +277,8 @@ def assign_roles(
         left_out += reasons
     if not features:
         raise DataError(
-            f"{table.path}: expected columns of features beside client and label, found none. Add them, or correct data.feature_columns "
-            "and data.ignore_columns."
+            f"{table.path}: expected columns of features beside client and label, found none. Add "
+            "them, or correct data.feature_columns and data.ignore_columns."
         )
     notes = [*table.notes]
     if split is not None:
@@ -271,18 +294,22 @@ def _refuse_twins(table: CsvTable | ParquetTable, ignored: set[int]) -> None:
         hint = table.hint_of_header() if isinstance(table, CsvTable) else None
         if hint:
             raise DataError(
-                f"{table.path}: expected each column's name once, found {shorten(twins)} more than once. {hint}."
+                f"{table.path}: expected each column's name once, found {shorten(twins)} more "
+                f"than once. {hint}."
             )
         raise DataError(
-            f"{table.path}: expected each column's name once, found {shorten(twins)} more than once ({twins[0]}: columns "
-            f"{shorten(places, 3)}). Rename them, or leave them out: data.ignore_columns=[{_listed(twins)}]."
+            f"{table.path}: expected each column's name once, found {shorten(twins)} more than "
+            f"once ({twins[0]}: columns {shorten(places, 3)}). Rename them, or leave them out: "
+            f"data.ignore_columns=[{_listed(twins)}]."
         )
 
 
 def _matching(
     patterns: Sequence[str] | None, names: Sequence[str], setting: str, path: Path
 ) -> set[int]:
-    """Return the places of the columns that names or patterns name. Raises DataError if one of them names none."""
+    """Return the places of the columns that names or patterns name. Raises DataError if one of them
+    names none.
+    """
     found: set[int] = set()
     known = set(names)
     for pattern in patterns or ():
@@ -294,7 +321,8 @@ def _matching(
         ]
         if not places:
             raise DataError(
-                f"{path}: data.{setting} names {pattern!r}, found no such column among {_near(pattern, names)}"
+                f"{path}: data.{setting} names {pattern!r}, found no such column among "
+                f"{_near(pattern, names)}"
             )
         found.update(places)
     return found
@@ -311,11 +339,16 @@ def _existing(patterns: Sequence[str] | None, names: Sequence[str]) -> set[int]:
 
 def _near(name: str, names: Sequence[str]) -> str:
     close = _closest(name, names)
-    return f"{shorten(known or '(no name)' for known in names)}. {f'Did you mean {close}?' if close else 'Correct it.'}"
+    return (
+        f"{shorten(known or '(no name)' for known in names)}. "
+        f"{f'Did you mean {close}?' if close else 'Correct it.'}"
+    )
 
 
 def _closest(name: str, names: Sequence[str]) -> str | None:
-    """Return the name that may have been meant: the same in other case or with other signs, or spelled nearly so."""
+    """Return the name that may have been meant: the same in other case or with other signs, or
+    spelled nearly so.
+    """
     plain = {re.sub(r"[\W_]", "", known).lower(): known for known in names[:5000] if known}
     match = plain.get(re.sub(r"[\W_]", "", name).lower())
     if match is None:
@@ -327,7 +360,9 @@ def _closest(name: str, names: Sequence[str]) -> str | None:
 def _refuse_missing(
     config: DataConfig, table: CsvTable | ParquetTable, places: dict[str, int]
 ) -> None:
-    """Raise DataError if the table has not the columns of label and client, with the settings that may have been meant."""
+    """Raise DataError if the table has not the columns of label and client, with the settings that
+    may have been meant.
+    """
     settings = ["label_column", *(["client_column"] if config.client_column is not None else [])]
     missing = [setting for setting in settings if getattr(config, setting) not in places]
     if not missing:
@@ -336,7 +371,8 @@ def _refuse_missing(
     for setting, name in zip(missing, names, strict=True):
         if name in table.names:
             raise DataError(
-                f"{table.path}: data.{setting}={name} is left out by data.ignore_columns. Correct one of them."
+                f"{table.path}: data.{setting}={name} is left out by data.ignore_columns. Correct "
+                "one of them."
             )
     remedies = []
     for setting, name in zip(missing, names, strict=True):
@@ -345,7 +381,8 @@ def _refuse_missing(
             remedies.append(f"Did you mean data.{setting}={yaml_text(close)}?")
         elif setting == "client_column":
             remedies.append(
-                "Name the column of clients in data.client_column, or set it to null: then data.partition makes clients."
+                "Name the column of clients in data.client_column, or set it to null: then "
+                "data.partition makes clients."
             )
         else:
             remedies.append("Name the column of labels in data.label_column.")
@@ -371,7 +408,8 @@ def _chosen(
     named = [names[place] for place in chosen & taken if names[place] in config.feature_columns]
     if named:
         raise DataError(
-            f"{path}: data.feature_columns names {shorten(named)}, which is client, label or split. Remove it there."
+            f"{path}: data.feature_columns names {shorten(named)}, which is client, label or "
+            "split. Remove it there."
         )
     return chosen - taken
 
@@ -379,7 +417,9 @@ def _chosen(
 def _without_index(
     table: CsvTable | ParquetTable, places: list[int]
 ) -> tuple[list[int], list[str]]:
-    """Leave out the columns that number the rows: pandas writes its index so, and it tells the label where rows are sorted by it."""
+    """Leave out the columns that number the rows: pandas writes its index so, and it tells the
+    label where rows are sorted by it.
+    """
     written = set(table.index) if isinstance(table, ParquetTable) else set()
     index = [place for place in places if place in written or _INDEX.fullmatch(table.names[place])]
     others = [place for place in places if place not in index]
@@ -403,7 +443,9 @@ def _without_index(
 
 
 def _images_alone(table: CsvTable | ParquetTable, places: list[int]) -> tuple[list[int], list[str]]:
-    """Where one column holds images, take it alone: images and numbers are no features of one model."""
+    """Where one column holds images, take it alone: images and numbers are no features of one
+    model.
+    """
     if isinstance(table, CsvTable):
         return places, []
     images = [place for place in places if is_image_type(table.types[place])]
@@ -442,7 +484,9 @@ class _Reader:
     """Reads the rows of a table whose columns have their roles."""
 
     def __init__(self, config: DataConfig, table: CsvTable | ParquetTable, roles: Roles) -> None:
-        self._config, self._table, self._roles = config, table, roles
+        self._config = config
+        self._table = table
+        self._roles = roles
         self._names = [table.names[place] for place in roles.features]
         self._kinds: dict[int, CellKind] = {}
         self._numbering = RowNumberColumns()
@@ -464,7 +508,9 @@ class _Reader:
             yield Batch(rows.x, y, clients, marks)
 
     def _checked(self, check: Any, rows: _Rows, place: int | None) -> Any:
-        """Return `check` of a column's values; in its errors the row gets the line of the file that it is in."""
+        """Return `check` of a column's values; in its errors the row gets the line of the file that
+        it is in.
+        """
         try:
             return check(rows.values[place], rows.part.path, rows.first_row, 1)  # type: ignore[index]
         except DataError as err:
@@ -492,7 +538,8 @@ class _Reader:
             yield rows
         if not self._done:
             raise DataError(
-                f"{self._table.path}: expected rows below the header, found none. Correct data.path or the file."
+                f"{self._table.path}: expected rows below the header, found none. Correct "
+                "data.path or the file."
             )
 
     def _csv_rows(self, table: CsvTable) -> Iterator[_Rows]:
@@ -524,7 +571,10 @@ class _Reader:
             elif isinstance(x, list):
                 self._form = f"sequences in the column {self._names[0]}"
             elif not _is_number(columns[0][1].type):
-                self._form = f"lists of {' x '.join(map(str, x.shape[1:]))} numbers in the column {self._names[0]}"
+                self._form = (
+                    f"lists of {' x '.join(map(str, x.shape[1:]))} numbers in the column "
+                    f"{self._names[0]}"
+                )
             yield _Rows(
                 chunk.part,
                 chunk.first_row,
@@ -542,7 +592,10 @@ class _Reader:
             images: list[npt.NDArray[np.uint8]] = []
             start = 0
             for number, cell in enumerate(chunk.columns[place]):
-                where = f"{chunk.part.path}, row {chunk.first_row + number}, column {table.names[place]}"
+                where = (
+                    f"{chunk.part.path}, row {chunk.first_row + number}, column "
+                    f"{table.names[place]}"
+                )
                 pixels = decode_image(_image_bytes(cell.as_py(), where), where, most)
                 if shape is None:
                     plain = without_equal_channels(pixels)
@@ -555,7 +608,8 @@ class _Reader:
                     pixels = without_equal_channels(pixels)
                 if pixels.shape != shape:
                     raise DataError(
-                        f"{where}: expected an image like the first, {_size(shape)}, found {_size(pixels.shape)}. Resize or convert it."
+                        f"{where}: expected an image like the first, {_size(shape)}, found "
+                        f"{_size(pixels.shape)}. Resize or convert it."
                     )
                 images.append(pixels)
                 if (len(images) + 1) * pixels.nbytes > most:
@@ -565,7 +619,8 @@ class _Reader:
                         np.stack(images),
                         _sliced(values, start, len(images)),
                     )
-                    start, images = start + len(images), []
+                    start = start + len(images)
+                    images = []
             if images:
                 yield _Rows(
                     chunk.part,
@@ -576,10 +631,15 @@ class _Reader:
         self._form = f"images of {_size(shape or ())} in the column {self._names[0]}"
 
     def _all_grey(self, table: ParquetTable, place: int, most: int) -> bool:
-        """Return whether all images are grey or have three equal channels: the first of colour images may be all black."""
+        """Return whether all images are grey or have three equal channels: the first of colour
+        images may be all black.
+        """
         for chunk in table.chunks([place]):
             for number, cell in enumerate(chunk.columns[place]):
-                where = f"{chunk.part.path}, row {chunk.first_row + number}, column {table.names[place]}"
+                where = (
+                    f"{chunk.part.path}, row {chunk.first_row + number}, column "
+                    f"{table.names[place]}"
+                )
                 if (
                     without_equal_channels(
                         decode_image(_image_bytes(cell.as_py(), where), where, most)
@@ -600,7 +660,9 @@ class _Reader:
         )
 
     def _where(self, part: TablePart, row: int) -> str:
-        return self._table.where(part, row) if isinstance(self._table, CsvTable) else f"row {row}"
+        if isinstance(self._table, CsvTable):
+            return self._table.where(part, row)
+        return f"row {row}"
 
     # What is said of it
 
@@ -622,23 +684,24 @@ class _Reader:
 
     def summary(self) -> SourceSummary:
         """Return what was understood, after the rows were read."""
-        table, roles = self._table, self._roles
+        table = self._table
+        roles = self._roles
         notes = list(roles.notes)
         named = [self._names[place] for place in self._numbering.found()]
         if named:
             notes.append(
-                f"the column {shorten(named)} numbers the rows and is a feature: if it is a row number, leave it out with "
-                f"data.ignore_columns=[{_listed(named)}]"
+                f"the column {shorten(named)} numbers the rows and is a feature: if it is a row "
+                f"number, leave it out with data.ignore_columns=[{_listed(named)}]"
             )
         if self._form.startswith("texts") and self._texts_like_lists:
             notes.append(
-                f"the texts in {self._names[0]} look like lists of numbers and were read as characters: write the numbers into columns, or "
-                "as lists into Parquet"
+                f"the texts in {self._names[0]} look like lists of numbers and were read as "
+                "characters: write the numbers into columns, or as lists into Parquet"
             )
         if self._form.startswith("texts") and self._texts_like_files:
             notes.append(
-                f"the texts in {self._names[0]} look like names of image files and were read as characters: set data.source=images, or put "
-                "the bytes of the images into Parquet"
+                f"the texts in {self._names[0]} look like names of image files and were read as "
+                "characters: set data.source=images, or put the bytes of the images into Parquet"
             )
         count = len(roles.features)
         form = (
@@ -661,7 +724,9 @@ class _Reader:
         if isinstance(self._table, ParquetTable):
             return f" ({self._table.types[place]})"
         kind = self._kinds.get(place)
-        return f" ({kind})" if kind is not None else ""
+        if kind is not None:
+            return f" ({kind})"
+        return ""
 
 
 def _sliced(values: dict[int, list[Any]], start: int, count: int) -> dict[int, list[Any]]:
@@ -672,8 +737,9 @@ def _image_bytes(cell: Any, where: str) -> bytes:
     if isinstance(cell, dict):
         if cell.get("bytes") is None and cell.get("path"):
             raise DataError(
-                f"{where}: expected the bytes of an image, found only the path {cell['path'][:100]!r}. Save the table with the images in "
-                "it, or use data.source=images."
+                f"{where}: expected the bytes of an image, found only the path "
+                f"{cell['path'][:100]!r}. Save the table with the images in it, or use "
+                "data.source=images."
             )
         cell = cell.get("bytes")
     if cell is None:
@@ -728,19 +794,23 @@ def checked_columns(
         if wanted.kind == "f":
             expected = "a finite number that fits float32"
         else:
-            expected = f"a whole number from {limits.min} to {limits.max}, as data.feature_dtype={wanted} says"
+            expected = (
+                f"a whole number from {limits.min} to {limits.max}, as "
+                f"data.feature_dtype={wanted} says"
+            )
         found = "no value (NaN)" if value != value else str(value)
         raise DataError(
-            f"{where}: {row_name(first_row + row)}, column {names[column]}: expected {expected}, found {found}. Correct the value, remove "
-            f"the row, or leave the column out: data.ignore_columns=[{yaml_text(names[column])}]."
+            f"{where}: {row_name(first_row + row)}, column {names[column]}: expected {expected}, "
+            f"found {found}. Correct the value, remove the row, or leave the column out: "
+            f"data.ignore_columns=[{yaml_text(names[column])}]."
         ) from err
 
 
 def features_of(
     config: DataConfig, path: Path, columns: list[tuple[str, Any]], row: int
 ) -> npt.NDArray[Any] | list[npt.NDArray[np.int32]]:
-    """Return a vector for each row, from a column of numbers each or from one column of lists (fixed size) or a sequence for each
-    row, from one column of lists or of texts.
+    """Return a vector for each row, from a column of numbers each or from one column of lists
+    (fixed size) or a sequence for each row, from one column of lists or of texts.
 
     Args:
         config: the settings under `data`.
@@ -756,8 +826,9 @@ def features_of(
     if missing is not None:
         gap = row + missing[1].is_null().index(True).as_py()
         raise DataError(
-            f"{path}: row {gap}, column {missing[0]}: expected a value, found none (null). Fill it in, remove the row, or leave the column "
-            f"out: data.ignore_columns=[{yaml_text(missing[0])}]."
+            f"{path}: row {gap}, column {missing[0]}: expected a value, found none (null). Fill "
+            "it in, remove the row, or leave the column out: "
+            f"data.ignore_columns=[{yaml_text(missing[0])}]."
         )
     if len(columns) == 1 and _is_list(columns[0][1].type):
         return _lists(config, path, *columns[0], row)
@@ -771,8 +842,9 @@ def features_of(
     if others:
         shown = shorten((f"{name} ({kind})" for name, kind in others), 5)
         raise DataError(
-            f"{path}: expected features that are numbers, found {shown}. Leave them out with data.ignore_columns=["
-            f"{_listed([name for name, _ in others])}], or encode them as numbers."
+            f"{path}: expected features that are numbers, found {shown}. Leave them out with "
+            f"data.ignore_columns=[{_listed([name for name, _ in others])}], or encode them as "
+            "numbers."
         )
     x = np.stack(
         [
@@ -789,24 +861,30 @@ def features_of(
 def _plain_numbers(column: Any) -> Any:
     import pyarrow as pa
 
-    return column.cast(pa.float64()) if pa.types.is_decimal(column.type) else column
+    if pa.types.is_decimal(column.type):
+        return column.cast(pa.float64())
+    return column
 
 
 def _lists(
     config: DataConfig, path: Path, name: str, column: Any, row: int
 ) -> npt.NDArray[Any] | list[npt.NDArray[np.int32]]:
-    """Return a column of lists: of whole numbers in lists of variable size as sequences, of anything else as vectors of one length."""
+    """Return a column of lists: of whole numbers in lists of variable size as sequences, of
+    anything else as vectors of one length.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    inner, values = column.type.value_type, column.flatten()
+    inner = column.type.value_type
+    values = column.flatten()
     if _is_list(inner):
         return check_features(
             _arrays(path, name, column, row), path, row, config.feature_dtype, counted_from=1
         )
     if not _is_number(inner) or values.null_count:
         raise DataError(
-            f"{path}: expected lists of numbers without gaps in {name}, found {column.type} or a gap from row {row} on."
+            f"{path}: expected lists of numbers without gaps in {name}, found {column.type} or a "
+            f"gap from row {row} on."
         )
     whole = pa.types.is_integer(inner)
     sizes = pc.list_value_length(column).to_numpy(zero_copy_only=False)
@@ -821,8 +899,9 @@ def _lists(
     lengths = sorted(set(sizes.tolist()))
     if len(lengths) != 1:
         raise DataError(
-            f"{path}: expected lists of one length in {name}, found lengths {shorten(lengths, 3)}; whole numbers (tokens) may "
-            "differ in length, others may not. Pad them."
+            f"{path}: expected lists of one length in {name}, found lengths "
+            f"{shorten(lengths, 3)}; whole numbers (tokens) may differ in length, others may not. "
+            "Pad them."
         )
     kept = np.uint8 if pa.types.is_uint8(inner) else np.int64 if whole else np.float64
     return check_features(
@@ -839,20 +918,24 @@ def _arrays(path: Path, name: str, column: Any, row: int) -> npt.NDArray[Any]:
     """Return a column of lists of lists of numbers as one array, [rows, lists, ..., numbers]."""
     import pyarrow.compute as pc
 
-    shape, kind = [len(column)], column.type
+    shape = [len(column)]
+    kind = column.type
     while _is_list(kind):
         sizes = pc.unique(pc.list_value_length(column)).to_pylist()
         if len(sizes) != 1 or sizes[0] is None:
             raise DataError(
-                f"{path}: expected lists in lists of the same size in every row of {name}, found sizes {shorten(sizes, 3)} from row {row} "
-                f"on. Pad or correct them, or leave the column out: data.ignore_columns=[{yaml_text(name)}]."
+                f"{path}: expected lists in lists of the same size in every row of {name}, found "
+                f"sizes {shorten(sizes, 3)} from row {row} on. Pad or correct them, or leave the "
+                f"column out: data.ignore_columns=[{yaml_text(name)}]."
             )
         shape.append(sizes[0])
-        column, kind = column.flatten(), kind.value_type
+        column = column.flatten()
+        kind = kind.value_type
     if not _is_number(kind) or column.null_count:
         found = "values that are missing (null)" if _is_number(kind) else str(kind)
         raise DataError(
-            f"{path}: expected lists in lists of numbers in {name}, found {found} from row {row} on. Correct them."
+            f"{path}: expected lists in lists of numbers in {name}, found {found} from row {row} "
+            "on. Correct them."
         )
     return np.asarray(_plain_numbers(column).to_numpy(zero_copy_only=False)).reshape(shape)
 

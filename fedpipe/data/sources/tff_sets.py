@@ -1,8 +1,9 @@
 """Sources `emnist`, `emnist62`, `cifar100` and `synthetic`: the data sets that TFF knows.
 
-TensorFlow and TFF are imported inside the functions. No TFF computation is run: that would start a worker process. All
-clients are read through one `tf.data` pipeline, as one pipeline a client costs 50 ms each. TFF's loader is given a file that
-`data.tff_files` fetched and checked: by itself it trusts whatever is there.
+TensorFlow and TFF are imported inside the functions. No TFF computation is run: that would start a
+worker process. All clients are read through one `tf.data` pipeline, as one pipeline a client costs
+50 ms each. TFF's loader is given a file that `data.tff_files` fetched and checked: by itself it
+trusts whatever is there.
 """
 
 import sqlite3
@@ -22,18 +23,21 @@ from fedpipe.redact import hide
 
 NEEDS = {
     "synthetic": "TFF's two artificial clients of 28x28 images, for smoke tests; no network",
-    "emnist": "digits of 3,383 real writers; downloaded once by fedpipe, or put into data.cache_dir by hand",
+    "emnist": "digits of 3,383 real writers; downloaded once by fedpipe, or put into "
+    "data.cache_dir by hand",
     "emnist62": "digits and letters of 3,400 real writers; the same file as emnist",
-    "cifar100": "32x32 colour images of 100 classes at 500 clients; downloaded once, or put into data.cache_dir by hand",
+    "cifar100": "32x32 colour images of 100 classes at 500 clients; downloaded once, or put into "
+    "data.cache_dir by hand",
 }
 _BATCH = 4096
 
 
 def open_emnist(config: DataConfig, project: Path) -> Source:
-    """Return the digits of the first `data.clients` writers (all with null), background = 1.0, with TFF's own test split.
+    """Return the digits of the first `data.clients` writers (all with null), background = 1.0, with
+    TFF's own test split.
 
-    Clients are the writers of the training split in the order of their ids. `source_row` counts the training examples in
-    the file's order, client by client, then the test examples.
+    Clients are the writers of the training split in the order of their ids. `source_row` counts the
+    training examples in the file's order, client by client, then the test examples.
 
     Raises:
         DataError: the file is not there and cannot be downloaded, or it is damaged.
@@ -57,13 +61,17 @@ def open_emnist62(config: DataConfig, project: Path) -> Source:
 
 
 def open_cifar100(config: DataConfig, project: Path) -> Source:
-    """Return the images of the first `data.clients` of TFF's 500 clients; its test examples go to the clients of the same number."""
+    """Return the images of the first `data.clients` of TFF's 500 clients; its test examples go to
+    the clients of the same number.
+    """
     path = fetch("cifar100", cache_dir(config, project))
     return Source(lambda: _both_splits("cifar100", path, config.clients, "image"), 100)
 
 
 def open_synthetic(config: DataConfig, project: Path) -> Source:  # noqa: ARG001 - it is part of TFF
-    """Return TFF's synthetic clients, background = 1.0; both hold the same ten images, and have no test split of their own."""
+    """Return TFF's synthetic clients, background = 1.0; both hold the same ten images, and have no
+    test split of their own.
+    """
 
     def batches() -> Iterator[Batch]:
         import tensorflow_federated as tff
@@ -78,11 +86,9 @@ def open_synthetic(config: DataConfig, project: Path) -> Source:  # noqa: ARG001
 
 def cache_dir(config: DataConfig, project: Path) -> Path:
     """Return the folder of downloaded files."""
-    return (
-        Path.home() / ".tff"
-        if config.cache_dir is None
-        else project / Path(config.cache_dir).expanduser()
-    )
+    if config.cache_dir is None:
+        return Path.home() / ".tff"
+    return project / Path(config.cache_dir).expanduser()
 
 
 def _both_splits(
@@ -121,7 +127,8 @@ def damaged_is_an_error(name: str, path: Path) -> Iterator[None]:
         tff.simulation.datasets.sql_client_data.DatabaseFormatError,
     ) as err:
         raise DataError(
-            f"data.source={name}: {path} is damaged or not {name}: {_one_line(err)}. Delete it and prepare again."
+            f"data.source={name}: {path} is damaged or not {name}: {_one_line(err)}. Delete it "
+            "and prepare again."
         ) from err
 
 
@@ -142,7 +149,9 @@ def _read(clients: Any, ids: Sequence[str], feature: str, is_test: bool | None) 
 
 
 def _pixels(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Turn float32 features into uint8 where the first batch shows that they are pixels; the others must then be too."""
+    """Turn float32 features into uint8 where the first batch shows that they are pixels; the others
+    must then be too.
+    """
     convert: Callable[[npt.NDArray[Any]], npt.NDArray[np.generic]] | None = None
     for batch in batches:
         x = np.asarray(batch.x)
@@ -159,15 +168,18 @@ def _pixels(batches: Iterator[Batch]) -> Iterator[Batch]:
 
 
 def exact_uint8(x: npt.NDArray[Any]) -> npt.NDArray[np.generic]:
-    """Return float32 `x` as uint8 k if each value is float32(k / 255) to the last bit; else `x` itself.
+    """Return float32 `x` as uint8 k if each value is float32(k / 255) to the last bit; else `x`
+    itself.
 
     >>> exact_uint8(np.array([0, 1, 51 / 255], np.float32)), exact_uint8(np.array([4 / 9], np.float32)).dtype
     (array([  0, 255,  51], dtype=uint8), dtype('float32'))
     """
     if not np.isfinite(x).all() or x.size == 0 or x.min() < 0 or x.max() > 1:
         return x
-    pixels = np.rint(x * np.float32(255)).astype(np.uint8)
-    return pixels if np.array_equal(_to_float(pixels), x) else x
+    pixels: npt.NDArray[np.generic] = np.rint(x * np.float32(255)).astype(np.uint8)
+    if np.array_equal(_to_float(pixels), x):
+        return pixels
+    return x
 
 
 def _to_float(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
