@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import console, machine, show_json, show_table
-from benchmarks.processes import end_what_was_started
+from benchmarks.lib.common import console, machine, show_json, show_table
+from benchmarks.lib.processes import end_what_was_started
 
 SEEDS = (1, 2, 3)
 COMMON: Mapping[str, Any] = {
@@ -76,7 +76,7 @@ clients, so that every example is in exactly as many epochs of both."""
 
 def config_of(algorithm: str, model: str, data: Mapping[str, Any], seed: int, rounds: int) -> Any:
     """Return the settings of one training."""
-    from benchmarks.training import settings
+    from benchmarks.lib.training import settings
     from fedpipe.config.algorithms import ALGORITHMS
 
     common = {
@@ -103,7 +103,7 @@ def config_of(algorithm: str, model: str, data: Mapping[str, Any], seed: int, ro
 
 def bar_config(algorithm: str, data: Mapping[str, Any], seed: int) -> Any:
     """Return the settings of one training for the bar; `centralized` has all clients in each of so many fewer rounds."""
-    from benchmarks.training import settings
+    from benchmarks.lib.training import settings
     from fedpipe.config.algorithms import ALGORITHMS
 
     common = {**COMMON, **data, **BAR}
@@ -211,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ):  # before TensorFlow is imported
         os.environ.setdefault(name, value)
     about = machine()
-    from benchmarks.training import Bench, settings
+    from benchmarks.lib.training import Bench, settings
     from fedpipe.engine.runtime import Runtime
 
     seeds = SEEDS[:1] if options.short else SEEDS[: options.seeds]

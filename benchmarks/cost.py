@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import console, machine, show_json, show_table
-from benchmarks.processes import end_what_was_started
+from benchmarks.lib.common import console, machine, show_json, show_table
+from benchmarks.lib.processes import end_what_was_started
 
 COMMON: Mapping[str, Any] = {
     "data.partition": "iid",
@@ -67,7 +67,7 @@ TURNS, TURN_SECONDS, MOST_ROUNDS_A_TURN = 12, 0.5, 20
 
 def measure(model: str, variants: Sequence[str], turns: int) -> dict[str, dict[str, float]]:
     """Return each variant's median seconds a round, the first not counted, and their ratio to `fedavg`'s."""
-    from benchmarks.training import Bench, settings
+    from benchmarks.lib.training import Bench, settings
     from fedpipe.engine.runtime import Runtime
 
     config = settings(COMMON)

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import ROOT, BenchmarkError, console, machine, show_json, show_table
-from benchmarks.processes import end_group, end_what_was_started
+from benchmarks.lib.common import ROOT, BenchmarkError, console, machine, show_json, show_table
+from benchmarks.lib.processes import end_group, end_what_was_started
 
 MOST_RATIO, AIMED_RATIO = 1.5, 1.0
 PAIRS, TIMEOUT_SECONDS, ACCURACY_TOLERANCE = 5, 600, 0.01
@@ -67,7 +67,7 @@ class User:
     def tutorial(self, data: Path) -> tuple[float, dict[str, Any]]:
         """Return the wall seconds of the tutorial's script and its figures."""
         result = self._home / "tutorial.json"
-        script = Path(__file__).with_name("tutorial_script.py")
+        script = Path(__file__).parent / "lib" / "tutorial_script.py"
         seconds, _ = self.timed(
             [str(self._python), str(script), str(data), str(result)], "the tutorial's script"
         )

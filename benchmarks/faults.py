@@ -1,6 +1,6 @@
 """What happens to a run when something fails: the faults are made for real in a scratch clone, and what is lost is counted.
 
-`python -m benchmarks.faults --json`; docs/benchmarks.md says how to read it. The cases are in `benchmarks/faults_cases/`.
+`python -m benchmarks.faults --json`; docs/benchmarks.md says how to read it. The cases are in `benchmarks/lib/fault_cases/`.
 """
 
 import argparse
@@ -12,23 +12,28 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import BenchmarkError, console, machine, show_json, show_table
-from benchmarks.faults_cases.cancel import cancelled
-from benchmarks.faults_cases.clients import failing_clients
-from benchmarks.faults_cases.clone import Clone, Outcome, failed
-from benchmarks.faults_cases.disks import artifacts_full, checkpoints_full, shards_full
-from benchmarks.faults_cases.kills import killed, told_to_end
-from benchmarks.faults_cases.machine import (
+from benchmarks.lib.common import BenchmarkError, console, machine, show_json, show_table
+from benchmarks.lib.fault_cases.cancel import cancelled
+from benchmarks.lib.fault_cases.clients import failing_clients
+from benchmarks.lib.fault_cases.clone import Clone, Outcome, failed
+from benchmarks.lib.fault_cases.disks import artifacts_full, checkpoints_full, shards_full
+from benchmarks.lib.fault_cases.kills import killed, told_to_end
+from benchmarks.lib.fault_cases.machine import (
     NotHere,
     clock_jumps,
     damaged_client_file,
     no_network,
     read_only_home,
 )
-from benchmarks.faults_cases.stock import stock_faults
-from benchmarks.faults_cases.stores import database_locked, five_at_once, server_away, server_gone
-from benchmarks.faults_cases.workers import FAULTS, worker_fault, worker_then_run
-from benchmarks.processes import end_what_was_started
+from benchmarks.lib.fault_cases.stock import stock_faults
+from benchmarks.lib.fault_cases.stores import (
+    database_locked,
+    five_at_once,
+    server_away,
+    server_gone,
+)
+from benchmarks.lib.fault_cases.workers import FAULTS, worker_fault, worker_then_run
+from benchmarks.lib.processes import end_what_was_started
 
 KILLS, AWAY_SECONDS = 20, 60.0
 SHORT_ROUNDS = 10

@@ -19,9 +19,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import BenchmarkError, console, machine, show_json, show_table
-from benchmarks.hosts_lab import RUNNER, Lab, NotHere, Process, payload
-from benchmarks.processes import end_what_was_started
+from benchmarks.lib.common import BenchmarkError, console, machine, show_json, show_table
+from benchmarks.lib.hosts_lab import RUNNER, Lab, NotHere, Process, payload
+from benchmarks.lib.processes import end_what_was_started
 
 CLIENTS = 12
 WORKERS = 3
@@ -34,7 +34,7 @@ class Hosts:
 
     def __init__(self, lab: Lab, folder: Path, stack: ExitStack) -> None:
         """Make the files; nothing is started."""
-        from benchmarks.hosts_runner import settings
+        from benchmarks.lib.hosts_runner import settings
         from fedpipe.cluster.certificates import make_certificates
         from fedpipe.data.prepare import prepare_shards
 
@@ -77,7 +77,7 @@ class Hosts:
         command = [
             sys.executable,
             "-m",
-            "benchmarks.hosts_runner",
+            "benchmarks.lib.hosts_runner",
             str(self.folder / RUNNER),
             model,
             *map(self.address, hosts),

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import oracle_numpy as oracle
-from benchmarks.common import ROOT, console, machine, show_json, show_table
-from benchmarks.peer_venvs import NotInstalled, Peer, installed
-from benchmarks.processes import end_what_was_started
+from benchmarks.lib import oracle_numpy as oracle
+from benchmarks.lib.common import ROOT, console, machine, show_json, show_table
+from benchmarks.lib.peer_venvs import NotInstalled, Peer, installed
+from benchmarks.lib.processes import end_what_was_started
 
 ROUNDS, POPULATION = 5, 100
 COMMON: Mapping[str, Any] = {
@@ -300,7 +300,7 @@ def run_fedpipe(
     names: Sequence[str], folder: Path
 ) -> tuple[dict[str, list[list[Any]]], dict[str, Any]]:
     """Return the weights of each case by round, and what the oracles need: clients, cohorts by case, the test set."""
-    from benchmarks.training import Bench, settings
+    from benchmarks.lib.training import Bench, settings
     from fedpipe.data.cohorts import plan_cohorts
     from fedpipe.engine.loop import run_rounds
     from fedpipe.engine.runtime import Runtime
@@ -344,7 +344,7 @@ def numpy_rows(found: Mapping[str, list[list[Any]]], about: Mapping[str, Any]) -
 
 def epsilon_of(training: Mapping[str, Any]) -> float:
     """Return fedpipe's epsilon of a private training."""
-    from benchmarks.training import settings
+    from benchmarks.lib.training import settings
     from fedpipe.algorithms.accountant import account
     from fedpipe.types import CohortPlan
 
@@ -569,7 +569,7 @@ def calibration_of(probabilities: Any, labels: Any) -> float:
 
 def digit_labels(clients: int, seed: int, alpha: float = 1.0) -> tuple[Any, Any]:
     """Return the data settings of a Dirichlet partition of the 5,000 digits, and the digits' labels, int64 [5000]."""
-    from benchmarks.training import settings
+    from benchmarks.lib.training import settings
     from fedpipe.data.sources import SOURCES
 
     config = settings(

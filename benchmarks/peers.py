@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import (
+from benchmarks.lib.common import (
     WORKS,
     BenchmarkError,
     System,
@@ -26,7 +26,7 @@ from benchmarks.common import (
     show_json,
     show_table,
 )
-from benchmarks.peer_venvs import PEERS, NotInstalled, Peer, installed, versions
+from benchmarks.lib.peer_venvs import PEERS, NotInstalled, Peer, installed, versions
 from benchmarks.rounds import ACCURACY_TOLERANCE, Measured
 
 OURS = ("fedpipe", "")

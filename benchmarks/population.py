@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT, BenchmarkError, console, machine, show_json, show_table
-from benchmarks.processes import end_what_was_started
+from benchmarks.lib.common import ROOT, BenchmarkError, console, machine, show_json, show_table
+from benchmarks.lib.processes import end_what_was_started
 
 CLIENTS = (100, 10_000, 100_000, 1_000_000)
 TURNS = 3
@@ -34,7 +34,14 @@ def phase(name: str, clients: int, folder: Path) -> dict[str, float]:
     log = folder.with_name(f"{folder.name}.log")
     with log.open("w") as errors:
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.population_phase", name, str(clients), str(folder)],
+            [
+                sys.executable,
+                "-m",
+                "benchmarks.lib.population_phase",
+                name,
+                str(clients),
+                str(folder),
+            ],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.common import (
+from benchmarks.lib.common import (
     WORKS,
     BenchmarkError,
     System,
@@ -27,7 +27,7 @@ from benchmarks.common import (
     show_json,
     show_table,
 )
-from benchmarks.processes import end_what_was_started
+from benchmarks.lib.processes import end_what_was_started
 
 ACCURACY_TOLERANCE = 0.01
 TURN_SECONDS, MOST_ROUNDS_A_TURN = 1.0, 20

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.hosts_runner import GROUPS
+from benchmarks.lib.hosts_runner import GROUPS
 
 DOCS = Path(__file__).parents[1] / "docs" / "scale.md"
 BEGIN, END = "<!-- scale -->", "<!-- /scale -->"

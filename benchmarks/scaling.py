@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import (
+from benchmarks.lib.common import (
     WORKS,
     BenchmarkError,
     System,
@@ -26,7 +26,7 @@ from benchmarks.common import (
     show_json,
     show_table,
 )
-from benchmarks.processes import end_what_was_started
+from benchmarks.lib.processes import end_what_was_started
 
 COHORTS = (10, 30, 100, 300, 1000)
 TURNS, ROUNDS_A_TURN = 8, 3

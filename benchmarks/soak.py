@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.common import (
+from benchmarks.lib.common import (
     WORKS,
     BenchmarkError,
     System,
@@ -23,7 +23,7 @@ from benchmarks.common import (
     show_json,
     show_table,
 )
-from benchmarks.processes import end_what_was_started
+from benchmarks.lib.processes import end_what_was_started
 
 ROUNDS, MOST_GROWTH = 500, 0.05
 MARKS = (0.1, 0.5, 1.0)

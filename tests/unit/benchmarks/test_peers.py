@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import peer_venvs, peers
-from benchmarks.common import WORKS, BenchmarkError
+from benchmarks import peers
+from benchmarks.lib import peer_venvs
+from benchmarks.lib.common import WORKS, BenchmarkError
 from benchmarks.rounds import Measured
 
 NAMES = [peer.name for peer in peer_venvs.PEERS]

@@ -5,7 +5,7 @@ import sys
 
 import psutil
 
-from benchmarks.processes import end_group, tree, tree_memory_mb
+from benchmarks.lib.processes import end_group, tree, tree_memory_mb
 
 ORPHANS = """
 import os, signal, sys, time

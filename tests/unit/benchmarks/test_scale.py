@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.hosts_runner import GROUPS  # noqa: E402 - benchmarks are no installed package
+from benchmarks.lib.hosts_runner import GROUPS  # noqa: E402 - benchmarks are no installed package
 from benchmarks.scale import BEGIN, END, MODEL_BYTES, constants, held_out, round_bytes, section  # noqa: E402
 
 OUT, BACK, REF, FIXED, CLIENT = 1.02, 1.03, 500.0, 0.005, 0.0004

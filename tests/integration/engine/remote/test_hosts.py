@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[4]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import hosts as lab_of_hosts  # noqa: E402 - benchmarks are no installed package
-from benchmarks.hosts_lab import Lab, NotHere, payload  # noqa: E402
+from benchmarks.lib.hosts_lab import Lab, NotHere, payload  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
