@@ -1,7 +1,8 @@
 """The tree of errors that fedpipe raises on purpose.
 
-Every message says what was expected, what was found, where, and what to do next. The command line prints the message on
-one line and exits with `exit_code`; a traceback is shown with `--debug` alone. Passwords and tokens are hidden in every message.
+Every message says what was expected, what was found, where, and what to do next. The command line
+prints the message on one line and exits with `exit_code`; a traceback is shown with `--debug`
+alone. Passwords and tokens are hidden in every message.
 """
 
 import difflib
@@ -12,8 +13,8 @@ from collections.abc import Iterable
 from fedpipe.redact import hide
 
 _ERROR_LINE = re.compile(
-    r"\s*(?:ERROR|error|fatal|FATAL|CRITICAL|fedpipe):\s|[\w.]*(?:Error|Exception|Timeout)\b:?|unexpected error"
-    r"|'[^']+' (?:validation failed|is invalid)"
+    r"\s*(?:ERROR|error|fatal|FATAL|CRITICAL|fedpipe):\s|[\w.]*(?:Error|Exception|Timeout)\b:?|unexpected "
+    r"error|'[^']+' (?:validation failed|is invalid)"
 )
 
 
@@ -60,7 +61,9 @@ class TrackingError(FedpipeError):
 
 
 class StoppedError(FedpipeError):
-    """The command was stopped by Ctrl-C or SIGTERM; the message names the command that continues."""
+    """The command was stopped by Ctrl-C or SIGTERM; the message names the command that
+    continues.
+    """
 
     def __init__(self, message: str, exit_code: int) -> None:
         """Take the message and the exit code, 130 or 143."""
@@ -80,7 +83,9 @@ def shorten(items: Iterable[object], limit: int = 10) -> str:
     """
     listed = [str(item) for item in items]
     text = ", ".join(listed[:limit])
-    return f"{text} (+{len(listed) - limit})" if len(listed) > limit else text
+    if len(listed) > limit:
+        return f"{text} (+{len(listed) - limit})"
+    return text
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
@@ -90,13 +95,17 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     "Did you mean 'first'?"
     """
     close = difflib.get_close_matches(name, list(names), n=1)
-    return f"Did you mean '{close[0]}'?" if close else ""
+    if close:
+        return f"Did you mean '{close[0]}'?"
+    return ""
 
 
 def program_error(output: str, limit: int = 600) -> str:
-    """Return the reason that a program gave for its failure, on one line, without secrets: from its last error line on.
+    """Return the reason that a program gave for its failure, on one line, without secrets: from its
+    last error line on.
 
-    An error line is one that says so (`ERROR:`, `fatal:`, `error:`, `SomeError:`); without one it is the last line.
+    An error line is one that says so (`ERROR:`, `fatal:`, `error:`, `SomeError:`); without one it
+    is the last line.
 
     >>> program_error("Running stage 'a':\\n> false\\nERROR: failed to reproduce 'a': failed to run: false, exited with 1\\n")
     "ERROR: failed to reproduce 'a': failed to run: false, exited with 1"
@@ -106,7 +115,9 @@ def program_error(output: str, limit: int = 600) -> str:
     text = hide(
         " ".join(" ".join(lines[starts[-1] if starts else -1 :]).split())
     )  # hidden before it is cut: half a password is not found
-    return text if len(text) <= limit else f"{text[:limit]} ..."
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]} ..."
 
 
 def reason_of(err: BaseException) -> str:

@@ -1,6 +1,7 @@
 """Names that a run's metrics and tags may have, as MLflow takes them, and metrics as plain numbers.
 
-Checked in the round that brings a metric: a name that the store refuses when the round is sent would stop every record behind it.
+Checked in the round that brings a metric: a name that the store refuses when the round is sent
+would stop every record behind it.
 """
 
 import posixpath
@@ -28,7 +29,9 @@ def why_refused(name: object) -> str | None:
         return f"it is a {type(name).__name__}, not a text"
     if not _NAME.fullmatch(name):
         odd = sorted({character for character in name if not _NAME.fullmatch(character)})
-        return f"it has {' and '.join(map(repr, odd[:5]))}" if odd else "it is empty"
+        if odd:
+            return f"it has {' and '.join(map(repr, odd[:5]))}"
+        return "it is empty"
     if len(name) > LONGEST:
         return f"it has {len(name)} characters, more than {LONGEST}"
     if posixpath.normpath(name) != name or name == "." or name.startswith(("..", "/")):
@@ -54,12 +57,14 @@ def checked_metrics(metrics: Mapping[Any, Any], where: str) -> dict[str, float]:
         if reason is not None:
             shown = name if len(str(name)) <= LONGEST else f"{str(name)[:40]}..."
             raise ValueError(
-                f"{where}: metric {shown!r}: {reason}. A name may have {ALLOWED}. Rename it, then `fedpipe resume`."
+                f"{where}: metric {shown!r}: {reason}. A name may have {ALLOWED}. Rename it, then "
+                "`fedpipe resume`."
             )
         try:
             values[name] = float(value)
         except (TypeError, ValueError) as err:
             raise ValueError(
-                f"{where}: metric {name!r}: expected a number, found {type(value).__name__} {str(value)[:60]!r}."
+                f"{where}: metric {name!r}: expected a number, found {type(value).__name__} "
+                f"{str(value)[:60]!r}."
             ) from err
     return values

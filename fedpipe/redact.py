@@ -1,7 +1,8 @@
 """Keeps passwords and tokens out of texts that leave the process: errors, logs, params, tags.
 
-Two ways to know a secret: by its place in a text (`user:PASSWORD@host`, `token=SECRET`), and by its value, where a variable of the
-environment holds it. `redact` and `secrets_of` are pure; `hide` joins them for this process. Imports nothing of fedpipe.
+Two ways to know a secret: by its place in a text (`user:PASSWORD@host`, `token=SECRET`), and by its
+value, where a variable of the environment holds it. `redact` and `secrets_of` are pure; `hide`
+joins them for this process. Imports nothing of fedpipe.
 """
 
 import os
@@ -12,10 +13,13 @@ from urllib.parse import quote, unquote
 
 MASK = "***"
 SHORTEST = 6
-"""Characters from which a value of the environment is looked for by itself; a shorter one is in texts that mean other things."""
+"""Characters from which a value of the environment is looked for by itself; a shorter one is in
+texts that mean other things.
+"""
 
 _WORDS = r"password|passwd|passphrase|pwd|secret|token(?!s|iz)|api_?key|access_?key|private_?key|signature|credential|auth(?!or)"
-# A password ends at the last @ of the same URI; `host:5000/...` is a port and no password. One slash: a URI that was taken for a path.
+# A password ends at the last @ of the same URI; `host:5000/...` is a port and no password. One
+# slash: a URI that was taken for a path.
 _PASSWORD = re.compile(r"(:/{1,2}[^:/@\s\"<>]*):(?!\d{1,5}[/?#])((?:(?!:/)[^\s\"<>])*)@")
 _LONE_TOKEN = re.compile(r"(https?:/{1,2})[^\s:/@\"<>]+@", re.IGNORECASE)
 _NAMED = re.compile(
@@ -34,7 +38,8 @@ _QUERY_SECRET = re.compile(rf"[?&;][^=&;]*(?:{_WORDS})[^=&;]*=([^&;#]+)", re.IGN
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return `text` with `***` in place of the given secrets, of passwords in URIs, and of values that are named as secrets.
+    """Return `text` with `***` in place of the given secrets, of passwords in URIs, and of values
+    that are named as secrets.
 
     >>> redact("postgresql://ann:s3cret@db.example.org/runs")
     'postgresql://ann:***@db.example.org/runs'
@@ -50,9 +55,11 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the secrets in an environment: values of variables with a secret's name, and passwords and tokens in URIs of any variable.
+    """Return the secrets in an environment: values of variables with a secret's name, and passwords
+    and tokens in URIs of any variable.
 
-    Each also as it stands in an address (percent-encoded) and without that encoding. Values below `SHORTEST` characters are left out.
+    Each also as it stands in an address (percent-encoded) and without that encoding. Values below
+    `SHORTEST` characters are left out.
     """
     found: set[str] = set()
     for name, value in environment.items():

@@ -1,4 +1,6 @@
-"""Frozen values that travel between the layers. Plain Python and NumPy: no TensorFlow, no MLflow, no Prefect."""
+"""Frozen values that travel between the layers. Plain Python and NumPy: no TensorFlow, no MLflow,
+no Prefect.
+"""
 
 import hashlib
 import json
@@ -10,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
-"""A model's absolute weights by tensor name, in the model's own order. A difference of two is an update, never `Weights`."""
+"""A model's absolute weights by tensor name, in the model's own order. A difference of two is an
+update, never `Weights`.
+"""
 
 
 @dataclass(frozen=True)
@@ -18,8 +22,9 @@ class Examples:
     """Some labelled examples, as the shards hold them.
 
     Attributes:
-        x: uint8, float32 or int32 [n, *feature_shape]; uint8 pixels are 0..255 and become floats (`/ 255`) in the computation;
-            int32 are tokens, and 0 pads a sequence of variable length.
+        x: uint8, float32 or int32 [n, *feature_shape]; uint8 pixels are 0..255 and become floats
+            (`/ 255`) in the computation; int32 are tokens, and 0 pads a sequence of variable
+            length.
         y: int32 [n], class numbers from 0.
     """
 
@@ -31,7 +36,9 @@ class Examples:
 
 
 class PerClient(dict[str, list[npt.NDArray[Any]]]):
-    """What clients keep from round to round, by id: a list of arrays each, alike in dtypes and shapes. One not in it has `first`."""
+    """What clients keep from round to round, by id: a list of arrays each, alike in dtypes and
+    shapes. One not in it has `first`.
+    """
 
     def __init__(
         self,
@@ -88,13 +95,16 @@ class Turnout:
 
 @dataclass(frozen=True)
 class CohortPlan:
-    """The clients of every round, drawn before the first: a pure function of client ids, settings and seed.
+    """The clients of every round, drawn before the first: a pure function of client ids, settings
+    and seed.
 
     Attributes:
         strategy: name of the sampling strategy.
         seed: the run's seed that the draw started from.
-        cohorts: `cohorts[i]` holds the client ids of round `i + 1`, whose work is computed; none of a round that is skipped.
-        turnouts: `turnouts[i]` says what became of everyone that round `i + 1` asked; empty where all report in all rounds.
+        cohorts: `cohorts[i]` holds the client ids of round `i + 1`, whose work is computed; none of
+            a round that is skipped.
+        turnouts: `turnouts[i]` says what became of everyone that round `i + 1` asked; empty where
+            all report in all rounds.
     """
 
     strategy: str
@@ -106,13 +116,16 @@ class CohortPlan:
         return len(self.cohorts)
 
     def cohort(self, round_num: int) -> tuple[str, ...]:
-        """Return the client ids of round `round_num`, counted from 1. Raises IndexError outside 1..rounds."""
+        """Return the client ids of round `round_num`, counted from 1. Raises IndexError outside
+        1..rounds.
+        """
         if not 1 <= round_num <= len(self.cohorts):
             raise IndexError(f"round {round_num} is outside 1..{len(self.cohorts)}")
         return self.cohorts[round_num - 1]
 
     def metrics(self, round_num: int, skipped: bool | None = None) -> dict[str, float]:
-        """Return what the plan says of round `round_num` under `cohort/`; nothing where all clients report in all rounds.
+        """Return what the plan says of round `round_num` under `cohort/`; nothing where all clients
+        report in all rounds.
 
         `skipped`: whether the round was; if not given, a round with an empty cohort is.
         """
@@ -143,7 +156,9 @@ class CohortPlan:
 
     @classmethod
     def from_json(cls, text: str) -> "CohortPlan":
-        """Return the plan that `to_json` wrote. Raises ValueError, KeyError or TypeError on anything else."""
+        """Return the plan that `to_json` wrote. Raises ValueError, KeyError or TypeError on
+        anything else.
+        """
         body = json.loads(text)
         turnouts = tuple(map(Turnout.from_json, body.get("turnouts", ())))
         return cls(
@@ -154,15 +169,20 @@ class CohortPlan:
         )
 
 
-VALIDATION_SCORE, TEST_SCORE = "validation/accuracy", "test/accuracy"
+VALIDATION_SCORE = "validation/accuracy"
+TEST_SCORE = "test/accuracy"
 
 
 def best_by(metrics: Mapping[str, float]) -> str:
-    """Return the metric by which a run's best round is known: of the validation examples where there are any.
+    """Return the metric by which a run's best round is known: of the validation examples where
+    there are any.
 
-    Else it is the test set's, and the best is a record and no more: chosen there, its accuracy there says too much of it.
+    Else it is the test set's, and the best is a record and no more: chosen there, its accuracy
+    there says too much of it.
     """
-    return VALIDATION_SCORE if VALIDATION_SCORE in metrics else TEST_SCORE
+    if VALIDATION_SCORE in metrics:
+        return VALIDATION_SCORE
+    return TEST_SCORE
 
 
 @dataclass(frozen=True)
@@ -173,11 +193,13 @@ class RoundReport:
         round_num: 0 for the initial state, then 1..rounds.
         cohort: ids of the clients that were asked.
         failed: ids of those that did not report; the others did.
-        metrics: values by `split/metric` key, for example `train/loss` (nats per example) and `test/accuracy` (fraction).
+        metrics: values by `split/metric` key, for example `train/loss` (nats per example) and
+            `test/accuracy` (fraction).
         examples: training examples that the reporting clients processed, each epoch counted.
         seconds: wall time of the round without its evaluation.
         weights: the server's weights after the round.
-        lost: machines that were lost in it, `host:port: why`; others did their part, and the result is what it would have been.
+        lost: machines that were lost in it, `host:port: why`; others did their part, and the result
+            is what it would have been.
     """
 
     round_num: int
@@ -203,14 +225,18 @@ class RoundReport:
 
 
 class RoundSink(Protocol):
-    """Receives each round's report, in order, once. A sink that fails raises: nothing is swallowed."""
+    """Receives each round's report, in order, once. A sink that fails raises: nothing is
+    swallowed.
+    """
 
     def round_done(self, report: RoundReport) -> None:
         """Take the report of one round."""
 
 
 def weights_sha256(weights: Weights) -> str:
-    """Return the SHA-256 (hex) of the weights: of each tensor its name, dtype, shape and little-endian bytes, in order."""
+    """Return the SHA-256 (hex) of the weights: of each tensor its name, dtype, shape and
+    little-endian bytes, in order.
+    """
     digest = hashlib.sha256()
     for name, value in weights.items():
         little = np.asarray(value, dtype=value.dtype.newbyteorder("<"), order="C")

@@ -1,16 +1,21 @@
-"""Epsilon by round: a pure function of the settings, the number of clients and the plan, known before the first round.
+"""Epsilon by round: a pure function of the settings, the number of clients and the plan, known
+before the first round.
 
-The protected unit is a client: all its examples, in all rounds. With z the noise multiplier, by `cohort.strategy`:
+The protected unit is a client: all its examples, in all rounds. With z the noise multiplier, by
+`cohort.strategy`:
 
-    poisson          add or remove a client; a round is a Gaussian mechanism on a Poisson sample, q = cohort.size / clients
-    uniform          replace a client by another: its update may move the sum by 2 clip_norm, so the Gaussian has z / 2; a sample
+    poisson          add or remove a client; a round is a Gaussian mechanism on a Poisson sample, q
+    = cohort.size / clients uniform          replace a client by another: its update may move the
+    sum by 2 clip_norm, so the Gaussian has z / 2; a sample
                      of cohort.size without replacement
-    fixed, shuffled, replace a client's updates by zero (Kairouz et al. 2021, arXiv 2103.00039, Definition 1.1); no amplification:
-    min_separation   as many Gaussian mechanisms as the client with most rounds has in the plan
+    fixed, shuffled, replace a client's updates by zero (Kairouz et al. 2021, arXiv 2103.00039,
+    Definition 1.1); no amplification: min_separation   as many Gaussian mechanisms as the client
+    with most rounds has in the plan
 
-`tree` is the last relation too: a tree of s rounds, none of which a client has two of, is ceil(log2(s + 1)) Gaussian mechanisms
-(arXiv 2103.00039, Appendix D). `adaptive` is `gaussian` to the accountant: its z pays for the noisy count of clipped updates as well
-(see `split_noise`). How mechanisms compose: `loss_distributions`.
+`tree` is the last relation too: a tree of s rounds, none of which a client has two of, is
+ceil(log2(s + 1)) Gaussian mechanisms (arXiv 2103.00039, Appendix D). `adaptive` is `gaussian` to
+the accountant: its z pays for the noisy count of clipped updates as well (see `split_noise`). How
+mechanisms compose: `loss_distributions`.
 """
 
 import json
@@ -39,23 +44,33 @@ SAMPLING = {
     "poisson": "Poisson: each client with probability {size}/{clients}, independently",
     "uniform": "uniform: {size} of {clients} clients without replacement, each round anew",
 }
-REPEATABLE = "drawn from the run's seed (privacy.repeatable): epsilon protects nobody, it describes the method alone"
+REPEATABLE = (
+    "drawn from the run's seed (privacy.repeatable): epsilon protects nobody, it "
+    "describes the method alone"
+)
 COUNT_STDDEV_FRACTION = 0.05
-_TOLERANCE, _MOST_NOISE = 2e-4, 2.0**20
+_TOLERANCE = 2e-4
+_MOST_NOISE = 2.0**20
 
 logger = logging.getLogger("fedpipe.privacy")
 
 
 def split_noise(noise: float, cohort: CohortConfig) -> tuple[float, float]:
-    """Return how `adaptive` splits its noise: noise multiplier of the sum, standard deviation of the noise on the count.
+    """Return how `adaptive` splits its noise: noise multiplier of the sum, standard deviation of
+    the noise on the count.
 
-    A client whose norm is below the clip counts +1/2, else -1/2. With z = `noise` the two together cost what noise z alone costs:
+    A client whose norm is below the clip counts +1/2, else -1/2. With z = `noise` the two together
+    cost what noise z alone costs:
 
-        z^-2 = z_sum^-2 + (2 sigma)^-2   where a client comes or goes with its count, which moves by 1/2 (Andrew et al. 2021, arXiv
-                                         1905.03871, Theorem 1); a client replaced by another moves sum and count by twice as much
-        z^-2 = z_sum^-2 + sigma^-2       where its update becomes zero, which is counted still: the count moves by 1
+        z^-2 = z_sum^-2 + (2 sigma)^-2   where a client comes or goes with its count, which moves by
+        1/2 (Andrew et al. 2021, arXiv
+                                         1905.03871, Theorem 1); a client replaced by another moves
+                                         sum and count by twice as much
+        z^-2 = z_sum^-2 + sigma^-2       where its update becomes zero, which is counted still: the
+        count moves by 1
 
-    sigma is the usual 1/20 of the cohort, but never so small that it takes more than a quarter of the budget: 1.16 z are left then.
+    sigma is the usual 1/20 of the cohort, but never so small that it takes more than a quarter of
+    the budget: 1.16 z are left then.
 
     >>> [round(value, 3) for value in split_noise(4.0, CohortConfig(strategy="fixed"))]
     [4.619, 8.0]
@@ -90,8 +105,11 @@ class Accountant:
         return strategies.get(self.config.cohort.strategy, Relation.REPLACE_SPECIAL)
 
     def mechanism(self, round_num: int) -> tuple[Mechanism, int]:
-        """Return the mechanism that released rounds 1..`round_num`, and how many times a client meets it in them."""
-        privacy, cohort = self.config.privacy, self.config.cohort
+        """Return the mechanism that released rounds 1..`round_num`, and how many times a client
+        meets it in them.
+        """
+        privacy = self.config.privacy
+        cohort = self.config.cohort
         noise = float(privacy.noise_multiplier or 0.0)
         if privacy.mechanism == "tree":
             steps = min(round_num, privacy.restart_rounds or len(self.plan))
@@ -106,7 +124,9 @@ class Accountant:
         return Mechanism("gaussian", noise), self._most_rounds[round_num - 1]
 
     def epsilon(self, round_num: int) -> float:
-        """Return epsilon after round `round_num`, for `privacy.delta`; 0 before the first, infinite without noise."""
+        """Return epsilon after round `round_num`, for `privacy.delta`; 0 before the first, infinite
+        without noise.
+        """
         if round_num == 0:
             return 0.0
         if not self.config.privacy.noise_multiplier:
@@ -116,7 +136,9 @@ class Accountant:
 
     def rounds_within(self, budget: float) -> int:
         """Return how many rounds of the plan have an epsilon of at most `budget`."""
-        low, high = 0, len(self.plan)  # epsilon never falls from round to round
+        # epsilon never falls from round to round
+        low = 0
+        high = len(self.plan)
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if self.epsilon(middle) <= budget else (low, middle - 1)
@@ -125,7 +147,8 @@ class Accountant:
     @property
     def info(self) -> dict[str, str]:
         """Return what the run's page says of its privacy."""
-        privacy, cohort = self.config.privacy, self.config.cohort
+        privacy = self.config.privacy
+        cohort = self.config.cohort
         sampling = SAMPLING.get(
             cohort.strategy, "none: rounds of a client are known beforehand ({strategy})"
         )
@@ -153,22 +176,25 @@ class Accountant:
         if self.config.privacy.repeatable:
             return REPEATABLE
         text = (
-            "the server's weights, if the plan is secret; metrics under train/ and test/, figures of single clients, the plan and the "
-            "list of failed clients are not covered"
+            "the server's weights, if the plan is secret; metrics under train/ and test/, figures "
+            "of single clients, the plan and the list of failed clients are not covered"
         )
         if self.config.privacy.public_validation:
             text += (
-                "; nor is what validation examples choose (best round, early stop, champion): privacy.public_validation declares "
-                "them public"
+                "; nor is what validation examples choose (best round, early stop, champion): "
+                "privacy.public_validation declares them public"
             )
         return text
 
     def released(self, round_num: int) -> list[tuple[Mechanism, int]]:
-        """Return what rounds 1..`round_num` released, for neighbours that differ by one client whose updates are zero.
+        """Return what rounds 1..`round_num` released, for neighbours that differ by one client
+        whose updates are zero.
 
-        Every run has these in common, so that what several runs released can be composed (`privacy.total`). A client that is replaced
-        by another may be replaced by one whose updates are zero; a client that is left out of a Poisson sample adds nothing to the
-        sum either, but with `adaptive` its zero update is counted, by up to 1 where leaving it out moves the count by 1/2.
+        Every run has these in common, so that what several runs released can be composed
+        (`privacy.total`). A client that is replaced by another may be replaced by one whose updates
+        are zero; a client that is left out of a Poisson sample adds nothing to the sum either, but
+        with `adaptive` its zero update is counted, by up to 1 where leaving it out moves the count
+        by 1/2.
         """
         mechanism, count = self.mechanism(round_num)
         if (
@@ -181,7 +207,9 @@ class Accountant:
         return [(mechanism, count)]
 
     def spent(self, round_num: int) -> dict[str, str]:
-        """Return the tags that say what rounds 1..`round_num` cost; `privacy.released` composes with other runs (`privacy_total`)."""
+        """Return the tags that say what rounds 1..`round_num` cost; `privacy.released` composes
+        with other runs (`privacy_total`).
+        """
         tags = {"privacy.epsilon": self.epsilon_text(round_num)}
         if self.config.privacy.noise_multiplier and not self.config.privacy.repeatable:
             parts = [
@@ -194,11 +222,16 @@ class Accountant:
     def epsilon_text(self, round_num: int) -> str:
         """Return epsilon after round `round_num`, as a tag has it."""
         end = self.epsilon(round_num)
-        return "infinite" if math.isinf(end) else repr(end)
+        if math.isinf(end):
+            return "infinite"
+        return repr(end)
 
     def summary(self, round_num: int) -> dict[str, Any]:
-        """Return the same in short, for the summary of a run that ended after `round_num`; `epsilon` is None without noise."""
-        end, info = self.epsilon(round_num), self.info
+        """Return the same in short, for the summary of a run that ended after `round_num`;
+        `epsilon` is None without noise.
+        """
+        end = self.epsilon(round_num)
+        info = self.info
         short = {
             key: info[f"privacy.{key}"]
             for key in ("mechanism", "neighbours", "sampling", "accountant", "noise")
@@ -213,7 +246,8 @@ class Accountant:
     def _most_rounds(self) -> list[int]:
         """Return for each round how many rounds, up to it, the client has that has most."""
         seen: Counter[str] = Counter()
-        most, found = 0, []
+        most = 0
+        found = []
         for cohort in self.plan.cohorts:
             seen.update(cohort)
             most = max([most, *(seen[client] for client in cohort)])
@@ -222,7 +256,8 @@ class Accountant:
 
 
 def account(config: Config, clients: int, plan: CohortPlan) -> Accountant:
-    """Return the accountant of a private run, its noise calibrated if `privacy.epsilon` asks for it.
+    """Return the accountant of a private run, its noise calibrated if `privacy.epsilon` asks for
+    it.
 
     Args:
         config: the settings.
@@ -236,8 +271,8 @@ def account(config: Config, clients: int, plan: CohortPlan) -> Accountant:
     privacy = config.privacy
     if privacy.delta is not None and privacy.delta * clients >= 1:
         raise ConfigError(
-            f"privacy.delta={privacy.delta}: expected less than 1 / {clients} clients, else to publish a client at random would count as "
-            "private. Lower it."
+            f"privacy.delta={privacy.delta}: expected less than 1 / {clients} clients, else to "
+            "publish a client at random would count as private. Lower it."
         )
     if privacy.mechanism == "tree":
         _refuse_two_rounds_of_a_tree(plan, privacy.restart_rounds or len(plan))
@@ -258,17 +293,20 @@ def within_budget(accountant: Accountant) -> CohortPlan:
     Raises:
         ConfigError: not even one round is within it.
     """
-    plan, budget = accountant.plan, accountant.config.privacy.max_epsilon
+    plan = accountant.plan
+    budget = accountant.config.privacy.max_epsilon
     if budget is None or accountant.epsilon(len(plan)) <= budget:
         return plan
     rounds = accountant.rounds_within(budget)
     if not rounds:
         raise ConfigError(
-            f"privacy.max_epsilon={budget}: expected at least one round within it, the first has epsilon {accountant.epsilon(1):.4g}. "
-            "Raise privacy.noise_multiplier or privacy.max_epsilon."
+            f"privacy.max_epsilon={budget}: expected at least one round within it, the first has "
+            f"epsilon {accountant.epsilon(1):.4g}. Raise privacy.noise_multiplier or "
+            "privacy.max_epsilon."
         )
     logger.warning(
-        "privacy: the budget max_epsilon=%s is reached: training ends after round %d of %d, with epsilon %.4g.",
+        "privacy: the budget max_epsilon=%s is reached: training ends after round %d of %d, with "
+        "epsilon %.4g.",
         *(budget, rounds, len(plan), accountant.epsilon(rounds)),
     )
     return replace(plan, cohorts=plan.cohorts[:rounds], turnouts=plan.turnouts[:rounds])
@@ -280,7 +318,9 @@ def _with_noise(config: Config, noise_multiplier: float) -> Config:
 
 
 def _calibrate(config: Config, clients: int, plan: CohortPlan) -> float:
-    """Return the least noise multiplier, to a thousandth or so, whose epsilon after the last round is at most `privacy.epsilon`."""
+    """Return the least noise multiplier, to a thousandth or so, whose epsilon after the last round
+    is at most `privacy.epsilon`.
+    """
     from scipy.optimize import brentq
 
     target = config.privacy.epsilon or 0.0
@@ -288,14 +328,17 @@ def _calibrate(config: Config, clients: int, plan: CohortPlan) -> float:
     @cache
     def excess(noise: float) -> float:  # each costs up to a second
         epsilon = Accountant(_with_noise(config, noise), clients, plan).epsilon(len(plan))
-        return math.log(epsilon / target) if epsilon else -math.inf
+        if epsilon:
+            return math.log(epsilon / target)
+        return -math.inf
 
     high = 1.0
     while excess(high) > 0:
         high *= 2
         if high > _MOST_NOISE:
             raise ConfigError(
-                f"privacy.epsilon={target}: expected noise that gives it in {len(plan)} rounds, found none. Raise it."
+                f"privacy.epsilon={target}: expected noise that gives it in {len(plan)} rounds, "
+                "found none. Raise it."
             )
     low = high / 2
     while low > 1 / _MOST_NOISE and excess(low) <= 0:
@@ -316,9 +359,11 @@ def _refuse_two_rounds_of_a_tree(plan: CohortPlan, rounds: int) -> None:
         twice = sorted(client for client, times in seen.items() if times > 1)
         if twice:
             raise PlanError(
-                f"privacy.mechanism=tree: expected each client at most once in the rounds of a tree, found in rounds {start + 1} to "
-                f"{min(start + rounds, len(plan))} more of {shorten(twice, 3)}. Set privacy.restart_rounds to "
-                f"{_rounds_without_repeat(plan)} or less, or choose a cohort.strategy that asks clients less often."
+                "privacy.mechanism=tree: expected each client at most once in the rounds of a "
+                f"tree, found in rounds {start + 1} to {min(start + rounds, len(plan))} more of "
+                f"{shorten(twice, 3)}. Set privacy.restart_rounds to "
+                f"{_rounds_without_repeat(plan)} or less, or choose a cohort.strategy that asks "
+                "clients less often."
             )
 
 

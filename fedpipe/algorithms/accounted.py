@@ -12,7 +12,9 @@ from fedpipe.types import Weights
 
 @dataclass(frozen=True)
 class Accounted:
-    """An `Algorithm` that is another one, and says what it cost. Epsilon follows from the round's number: a run that goes on has it."""
+    """An `Algorithm` that is another one, and says what it cost. Epsilon follows from the round's
+    number: a run that goes on has it.
+    """
 
     algorithm: Algorithm
     accountant: Accountant
@@ -34,16 +36,14 @@ class Accounted:
         self.algorithm.expect(cohort)
 
     def next(self, state: Any, round_num: int, cohort: tuple[str, ...]) -> RoundResult:
-        """Return the algorithm's round with `privacy/epsilon`, of all rounds up to this one; without noise there is none."""
-        result, epsilon = (
-            self.algorithm.next(state, round_num, cohort),
-            self.accountant.epsilon(round_num),
-        )
-        return (
-            result
-            if math.isinf(epsilon)
-            else replace(result, metrics={**result.metrics, "privacy/epsilon": epsilon})
-        )
+        """Return the algorithm's round with `privacy/epsilon`, of all rounds up to this one;
+        without noise there is none.
+        """
+        result = self.algorithm.next(state, round_num, cohort)
+        epsilon = self.accountant.epsilon(round_num)
+        if math.isinf(epsilon):
+            return result
+        return replace(result, metrics={**result.metrics, "privacy/epsilon": epsilon})
 
     def weights(self, state: Any) -> Weights:
         """Return the algorithm's weights."""

@@ -1,7 +1,9 @@
-"""How clients' updates become one: any `tff.aggregators` factory, and whether it may be fed with partial sums.
+"""How clients' updates become one: any `tff.aggregators` factory, and whether it may be fed with
+partial sums.
 
-A mean and a sum can be computed from the sums of groups of clients; a clipped mean, a median or a sum with noise cannot,
-they must see each client's update. Nobody can tell that from a factory's outside, so it is stated here where it is chosen.
+A mean and a sum can be computed from the sums of groups of clients; a clipped mean, a median or a
+sum with noise cannot, they must see each client's update. Nobody can tell that from a factory's
+outside, so it is stated here where it is chosen.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,11 +26,13 @@ class Aggregation:
     Attributes:
         name: for the record.
         each: the factory that sees every client's update.
-        partial: (sum over the cohort of its updates, times their update weights if `weighted`; sum of the update weights) ->
-            the same aggregate, in TensorFlow ops; `None` if it cannot be computed from these.
+        partial: (sum over the cohort of its updates, times their update weights if `weighted`; sum
+            of the update weights) -> the same aggregate, in TensorFlow ops; `None` if it cannot be
+            computed from these.
         private: whether it is the mechanism that `privacy` names.
         secure: whether it asks for secure sums, which are simulated here (see `secure`).
-        bits: bits that a client sends of each coordinate of a tensor above `COMPRESSED_ABOVE` coordinates.
+        bits: bits that a client sends of each coordinate of a tensor above `COMPRESSED_ABOVE`
+            coordinates.
     """
 
     name: str
@@ -39,7 +43,8 @@ class Aggregation:
     bits: int = 32
 
     def bytes_of(self, tensors: Iterable[tuple[int, ...]]) -> int:
-        """Return the bytes of one client's update, given the shapes of its tensors; a quantized tensor sends its range as well.
+        """Return the bytes of one client's update, given the shapes of its tensors; a quantized
+        tensor sends its range as well.
 
         >>> mean().bytes_of([(784, 10), (10,)])
         31400
@@ -59,7 +64,9 @@ class Aggregation:
 
 
 def mean() -> Aggregation:
-    """Return the mean by update weight, sum_k n_k d_k / sum_k n_k; undefined (NaN) if all weights are zero."""
+    """Return the mean by update weight, sum_k n_k d_k / sum_k n_k; undefined (NaN) if all weights
+    are zero.
+    """
     return Aggregation(
         "mean",
         tff.aggregators.MeanFactory(),
@@ -73,17 +80,20 @@ def sum_of_updates() -> Aggregation:
 
 
 def each_client(name: str, factory: Any) -> Aggregation:
-    """Return an aggregation by any weighted or unweighted TFF factory that must see each client's update."""
+    """Return an aggregation by any weighted or unweighted TFF factory that must see each client's
+    update.
+    """
     return Aggregation(name, factory)
 
 
 def build_aggregation(config: AggregatorConfig) -> Aggregation:
     """Return the aggregation that the settings name.
 
-    Clipping and zeroing are TFF's `robust_aggregator`: adaptive, zeroing first; norms above the estimated 0.8 quantile are clipped, updates
-    with a value far above the largest usual are made zero (Andrew et al. 2021, arXiv 1905.03871, for the estimate). With `secure` they are
-    part of TFF's `secure_aggregator`. Compression is uniform quantization between a tensor's least and largest value (Suresh et al. 2017,
-    arXiv 1611.00429, section 2).
+    Clipping and zeroing are TFF's `robust_aggregator`: adaptive, zeroing first; norms above the
+    estimated 0.8 quantile are clipped, updates with a value far above the largest usual are made
+    zero (Andrew et al. 2021, arXiv 1905.03871, for the estimate). With `secure` they are part of
+    TFF's `secure_aggregator`. Compression is uniform quantization between a tensor's least and
+    largest value (Suresh et al. 2017, arXiv 1611.00429, section 2).
     """
     if config.name == "median":
         return each_client("median", StackedFactory(median))

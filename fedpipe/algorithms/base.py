@@ -1,7 +1,8 @@
 """What the round loop asks of an algorithm.
 
-An algorithm never sees a disk, a log or a store: it is an initial state and a pure step from one state to the next. Both
-call TFF computations, in whatever execution context the engine has installed.
+An algorithm never sees a disk, a log or a store: it is an initial state and a pure step from one
+state to the next. Both call TFF computations, in whatever execution context the engine has
+installed.
 """
 
 from collections.abc import Mapping
@@ -17,10 +18,11 @@ class RoundResult:
 
     Attributes:
         state: the next server state.
-        metrics: `train/loss` (nats per example), `train/accuracy` (fraction) over the training examples of the clients that
-            reported, and what else the algorithm measures.
+        metrics: `train/loss` (nats per example), `train/accuracy` (fraction) over the training
+            examples of the clients that reported, and what else the algorithm measures.
         examples: training examples processed, each epoch counted.
-        failed: ids of clients that did not report, sorted: their data could not be read, or their update was not finite.
+        failed: ids of clients that did not report, sorted: their data could not be read, or their
+            update was not finite.
     """
 
     state: Any
@@ -32,7 +34,8 @@ class RoundResult:
 class Algorithm(Protocol):
     """One federated algorithm, bound to its model and its population.
 
-    One that also has the attribute `takes_empty_cohorts`, true, is asked for rounds in which nobody reports; others are not.
+    One that also has the attribute `takes_empty_cohorts`, true, is asked for rounds in which nobody
+    reports; others are not.
     """
 
     @property
@@ -43,13 +46,16 @@ class Algorithm(Protocol):
         """Return the server state of round 0."""
 
     def expect(self, cohort: tuple[str, ...]) -> None:
-        """Take the cohort of the round after the one that `next` is now asked for, so that its data can be brought meanwhile.
+        """Take the cohort of the round after the one that `next` is now asked for, so that its data
+        can be brought meanwhile.
 
         A hint: results do not depend on it, and it returns at once.
         """
 
     def next(self, state: Any, round_num: int, cohort: tuple[str, ...]) -> RoundResult:
-        """Return the state after round `round_num` with the clients `cohort`; a pure function of its arguments."""
+        """Return the state after round `round_num` with the clients `cohort`; a pure function of
+        its arguments.
+        """
 
     def weights(self, state: Any) -> Weights:
         """Return the server's weights in `state`."""

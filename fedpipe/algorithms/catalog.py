@@ -1,4 +1,6 @@
-"""From `algorithm.name` to an algorithm: the named ones of `fedpipe.config.algorithms`, and a user's own. Imported when asked for."""
+"""From `algorithm.name` to an algorithm: the named ones of `fedpipe.config.algorithms`, and a
+user's own. Imported when asked for.
+"""
 
 import importlib
 from pathlib import Path
@@ -25,13 +27,15 @@ def build_algorithm(
     Args:
         config: the run's settings.
         model: what is trained.
-        population: the clients and their training examples; each algorithm's module says what it asks of it.
+        population: the clients and their training examples; each algorithm's module says what it
+            asks of it.
         cache_dir: folder for resident client files.
         project: folder that is put on the path for an algorithm of the user's own.
         noise_key: what a private run draws its noise from (`Run.noise_key`).
 
     Raises:
-        ConfigError: the user's own cannot be imported, raises, or returns something else; or a setting does not go with the algorithm.
+        ConfigError: the user's own cannot be imported, raises, or returns something else; or a
+            setting does not go with the algorithm.
     """
     from fedpipe.algorithms.recipe import Run
 
@@ -49,14 +53,15 @@ def _finished(built: Any, config: Config, population: Any, cache_dir: Path) -> A
 
     if config.privacy.on and not (isinstance(built, Recipe) and built.aggregation.private):
         raise ConfigError(
-            f"algorithm.name={config.algorithm.name}: expected a Recipe with the aggregation of `averaging(run)`, which is what "
-            f"privacy.mechanism={config.privacy.mechanism} makes private, found another. Keep that part, or set privacy.mechanism=none."
+            f"algorithm.name={config.algorithm.name}: expected a Recipe with the aggregation of "
+            f"`averaging(run)`, which is what privacy.mechanism={config.privacy.mechanism} makes "
+            "private, found another. Keep that part, or set privacy.mechanism=none."
         )
     if not isinstance(built, Recipe):
         if config.runtime.remote:
             raise ConfigError(
-                f"algorithm.name={config.algorithm.name}: expected a Recipe, whose clients can be spread over runtime.remote, "
-                "found a whole algorithm. Set runtime.remote: []."
+                f"algorithm.name={config.algorithm.name}: expected a Recipe, whose clients can be "
+                "spread over runtime.remote, found a whole algorithm. Set runtime.remote: []."
             )
         return built  # type: ignore[no-any-return] # a whole algorithm
     from fedpipe.data.resident import ResidentCache
@@ -65,7 +70,8 @@ def _finished(built: Any, config: Config, population: Any, cache_dir: Path) -> A
     if config.runtime.debug:
         if built.algorithm is not None:
             raise ConfigError(
-                f"runtime.debug=True is set but algorithm.name={config.algorithm.name} cannot run in this process. Remove it."
+                f"runtime.debug=True is set but algorithm.name={config.algorithm.name} cannot run "
+                "in this process. Remove it."
             )
         from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
 
@@ -83,7 +89,9 @@ def load(where: str) -> Any:
 
 
 def _build_own(run: Any, project: Path | None) -> Any:
-    """Return what the user's function returns: a `Recipe`, or an `Algorithm`. The contract: docs/algorithms.md."""
+    """Return what the user's function returns: a `Recipe`, or an `Algorithm`. The contract:
+    docs/algorithms.md.
+    """
     from fedpipe.algorithms.recipe import Recipe
 
     name = run.config.algorithm.name
@@ -97,11 +105,12 @@ def _build_own(run: Any, project: Path | None) -> Any:
     ]
     if missing:
         raise ConfigError(
-            f"algorithm.name={name}: expected a fedpipe.algorithms.recipe.Recipe or an Algorithm, found {type(built).__name__} "
-            f"without {', '.join(missing)}. See docs/algorithms.md."
+            f"algorithm.name={name}: expected a fedpipe.algorithms.recipe.Recipe or an Algorithm, "
+            f"found {type(built).__name__} without {', '.join(missing)}. See docs/algorithms.md."
         )
     if run.config.runtime.debug:
         raise ConfigError(
-            f"runtime.debug=True is set but algorithm.name={name} is no Recipe and cannot run in this process. Remove it."
+            f"runtime.debug=True is set but algorithm.name={name} is no Recipe and cannot run in "
+            "this process. Remove it."
         )
     return built

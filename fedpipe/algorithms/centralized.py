@@ -1,8 +1,11 @@
-"""Centralized training, the baseline above: the examples of a round's clients in one pool, mini-batch SGD on it.
+"""Centralized training, the baseline above: the examples of a round's clients in one pool,
+mini-batch SGD on it.
 
-Nothing is federated: a server that had the data would do this. A round takes the pool of its cohort, in an order drawn anew each epoch,
-`client.epochs` times; so it processes as many examples as a round of `fedavg` with the same settings, in batches from all clients. With
-`cohort.size` = all clients a round is an epoch over all the data. As in the other algorithms the optimizer starts afresh each round.
+Nothing is federated: a server that had the data would do this. A round takes the pool of its
+cohort, in an order drawn anew each epoch, `client.epochs` times; so it processes as many examples
+as a round of `fedavg` with the same settings, in batches from all clients. With `cohort.size` = all
+clients a round is an epoch over all the data. As in the other algorithms the optimizer starts
+afresh each round.
 """
 
 from dataclasses import replace
@@ -17,7 +20,9 @@ from fedpipe.algorithms.recipe import Recipe, Run, averaging
 
 
 class PooledWork(ClientWork):
-    """Client work on the examples of several clients; `data` is their paths, or bytes, and their counts, a vector each."""
+    """Client work on the examples of several clients; `data` is their paths, or bytes, and their
+    counts, a vector each.
+    """
 
     pools = True
 

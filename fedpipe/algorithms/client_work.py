@@ -1,10 +1,13 @@
-"""Client work: what one client does in a round, as plain TensorFlow ops on the client's resident bytes.
+"""Client work: what one client does in a round, as plain TensorFlow ops on the client's resident
+bytes.
 
-    bytes --split--> x, y --epochs of batches: gradient, client optimizer step--> update, update weight, sums
+    bytes --split--> x, y --epochs of batches: gradient, client optimizer step--> update, update
+    weight, sums
 
-Why not `tf.data` and Keras, as TFF's own client work has it: on a small model nine tenths of a round would go into building
-a dataset iterator per client and into metric objects. Here a client's bytes arrive in one piece, a `tf.while_loop` takes
-slices of them, and metrics are four sums. The same function runs inside a TFF computation and, eagerly, outside of one.
+Why not `tf.data` and Keras, as TFF's own client work has it: on a small model nine tenths of a
+round would go into building a dataset iterator per client and into metric objects. Here a client's
+bytes arrive in one piece, a `tf.while_loop` takes slices of them, and metrics are four sums. The
+same function runs inside a TFF computation and, eagerly, outside of one.
 """
 
 from collections import OrderedDict
@@ -22,21 +25,27 @@ from fedpipe.models.evaluate import to_input
 SUMS = OrderedDict(
     loss=tf.float32, correct=tf.int64, examples=tf.int64, steps=tf.int64, predictions=tf.int64
 )
-"""What a client measures, and its dtypes. All are sums, so that clients merge by adding in any order."""
+"""What a client measures, and its dtypes. All are sums, so that clients merge by adding in any
+order.
+"""
 
 LocalGradient = Callable[[list[Any], list[Any], list[Any]], list[Any]]
-"""(a batch's gradients, the client's weights, the server's weights it started from) -> the gradients of the step, in TensorFlow ops."""
+"""(a batch's gradients, the client's weights, the server's weights it started from) -> the
+gradients of the step, in TensorFlow ops.
+"""
 
 
 class ClientResult(NamedTuple):
     """What one client returns.
 
     Attributes:
-        update: trained minus initial weights, one float32 tensor for each of the model's; an algorithm may add tensors at the end.
+        update: trained minus initial weights, one float32 tensor for each of the model's; an
+            algorithm may add tensors at the end.
         update_weight: float32, the client's weight in a weighted mean.
-        sums: by the names of `SUMS`: cross-entropy (nats) and correct predictions over all examples processed, each batch
-            under the weights before its step; examples processed, each epoch counted; gradient steps; predictions, which are the
-            examples, or the tokens where each is followed by a prediction.
+        sums: by the names of `SUMS`: cross-entropy (nats) and correct predictions over all examples
+            processed, each batch under the weights before its step; examples processed, each epoch
+            counted; gradient steps; predictions, which are the examples, or the tokens where each
+            is followed by a prediction.
     """
 
     update: list[Any]
@@ -49,7 +58,8 @@ class ClientWork:
     """The settings of client work, and the work itself.
 
     Attributes:
-        model: its logits are differentiated; the loss is the mean cross-entropy of a batch, over its predictions.
+        model: its logits are differentiated; the loss is the mean cross-entropy of a batch, over
+            its predictions.
         optimizer: a `tff.learning.optimizers.Optimizer`, started afresh each round.
         feature_dtype: dtype of the resident features, uint8, float32 or int32.
         batch_size: examples per step; the last batch of an epoch may be smaller and is kept.
@@ -57,9 +67,12 @@ class ClientWork:
         max_steps: limit of gradient steps in a round, or `None`.
         shuffle: draw the order of examples anew each epoch, from the client's seed alone.
         weighting: the update weight: the client's number of `examples`, or 1 (`uniform`).
-        by_value: `data` holds the client's bytes themselves instead of the path of a file that the worker can read.
-        variable_length: features are sequences that end in padding: each batch is cut to its longest.
-        local_gradient: what an algorithm makes of each batch's gradient before the optimizer takes it; `None` leaves it.
+        by_value: `data` holds the client's bytes themselves instead of the path of a file that the
+            worker can read.
+        variable_length: features are sequences that end in padding: each batch is cut to its
+            longest.
+        local_gradient: what an algorithm makes of each batch's gradient before the optimizer takes
+            it; `None` leaves it.
     """
 
     model: ModelSpec
@@ -122,10 +135,12 @@ class ClientWork:
                 start + self.batch_size
             )  # a slice that reaches past the end is cut there: the last, partial batch
             if orders is None:
-                batch_x, batch_y = x[start:stop], y[start:stop]
+                batch_x = x[start:stop]
+                batch_y = y[start:stop]
             else:
                 chosen = orders[i // steps_per_epoch, start:stop]
-                batch_x, batch_y = tf.gather(x, chosen), tf.gather(y, chosen)
+                batch_x = tf.gather(x, chosen)
+                batch_y = tf.gather(y, chosen)
             if self.variable_length:
                 batch_x = without_padding(batch_x)
             gradients, batch_counts = self._gradients(current, batch_x, batch_y, seed, i)
@@ -152,7 +167,8 @@ class ClientWork:
         update_weight = (
             tf.cast(count, tf.float32) if self.weighting == "examples" else tf.constant(1.0)
         )
-        # Of the steps that end no epoch each has a whole batch: counted here, not in the loop, where each op costs.
+        # Of the steps that end no epoch each has a whole batch: counted here, not in the loop,
+        # where each op costs.
         whole_epochs = steps // tf.maximum(steps_per_epoch, 1)
         examples = whole_epochs * count + (steps - whole_epochs * steps_per_epoch) * self.batch_size
         sums = OrderedDict(examples=examples, steps=steps, predictions=examples) | dict(
@@ -163,14 +179,14 @@ class ClientWork:
     @property
     def _counted(self) -> tuple[str, ...]:
         """Return the sums that are counted step by step."""
-        return (
-            ("loss", "correct")
-            if self.model.targets is None
-            else ("loss", "correct", "predictions")
-        )
+        if self.model.targets is None:
+            return ("loss", "correct")
+        return ("loss", "correct", "predictions")
 
     def _examples(self, data: Any, count: Any) -> tuple[Any, Any]:
-        """Return features [count, *shape] as the model takes them and int32 labels [count] from bytes as `data.resident` lays them out."""
+        """Return features [count, *shape] as the model takes them and int32 labels [count] from
+        bytes as `data.resident` lays them out.
+        """
         return self._decoded(*self._bytes(data, count), count)
 
     def _bytes(self, data: Any, count: Any) -> tuple[Any, Any]:
@@ -180,7 +196,8 @@ class ClientWork:
         return raw[:end_x], raw[end_x : end_x + 4 * count]
 
     def _decoded(self, x: Any, y: Any, count: Any) -> tuple[Any, Any]:
-        shape, size = self.model.feature_shape, self.feature_dtype.itemsize
+        shape = self.model.feature_shape
+        size = self.feature_dtype.itemsize
         if size > 1:
             x = tf.bitcast(tf.reshape(x, (-1, size)), tf.as_dtype(self.feature_dtype))
         x = tf.reshape(x, tf.stack([count, *shape]))
@@ -189,7 +206,9 @@ class ClientWork:
         )
 
     def _orders(self, count: Any, seed: Any) -> Any:
-        """Return int32 [epochs, count]: an order of the examples for each epoch, a pure function of the seed."""
+        """Return int32 [epochs, count]: an order of the examples for each epoch, a pure function of
+        the seed.
+        """
         shape = tf.stack([tf.constant(self.epochs, tf.int64), count])
         keys = tf.random.stateless_uniform(
             shape, tf.stack([seed, 0]), minval=None, maxval=None, dtype=tf.int64
@@ -199,10 +218,12 @@ class ClientWork:
     def _gradients(
         self, weights: list[Any], x: Any, y: Any, seed: Any, step: Any
     ) -> tuple[list[Any], list[Any]]:
-        """Return the gradients of the batch's mean loss and its part of what is counted: losses, correct predictions, predictions.
+        """Return the gradients of the batch's mean loss and its part of what is counted: losses,
+        correct predictions, predictions.
 
-        The op that computes the losses also returns their gradient by the logits; taking that, not differentiating the mean,
-        and counting in floats (exact below 2**24) saves a dozen ops a step, each of which costs as much as a small product.
+        The op that computes the losses also returns their gradient by the logits; taking that, not
+        differentiating the mean, and counting in floats (exact below 2**24) saves a dozen ops a
+        step, each of which costs as much as a small product.
         """
         with tf.GradientTape() as tape:
             tape.watch(weights)
@@ -227,11 +248,11 @@ class ClientWork:
     def _masked_gradients(
         tape: Any, weights: list[Any], logits: Any, labels: Any, real: Any
     ) -> tuple[list[Any], list[Any]]:
-        """Return the same for logits [n, length, classes], over the predictions that are `real` alone."""
-        flat, counts = (
-            tf.reshape(logits, (-1, logits.shape[-1])),
-            tf.cast(tf.reshape(real, [-1]), tf.float32),
-        )
+        """Return the same for logits [n, length, classes], over the predictions that are `real`
+        alone.
+        """
+        flat = tf.reshape(logits, (-1, logits.shape[-1]))
+        counts = tf.cast(tf.reshape(real, [-1]), tf.float32)
         labels = tf.reshape(labels, [-1])
         losses, by_logits = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
             features=flat, labels=labels
@@ -252,7 +273,9 @@ class ClientWork:
 
 
 def _differentiate(tape: Any, logits: Any, weights: Sequence[Any], by_logits: Any) -> list[Any]:
-    """Return the gradients by the weights as tensors: zeros for a weight that the logits do not depend on, such as a frozen one."""
+    """Return the gradients by the weights as tensors: zeros for a weight that the logits do not
+    depend on, such as a frozen one.
+    """
     zero = tf.UnconnectedGradients.ZERO
     gradients = tape.gradient(
         logits, weights, output_gradients=by_logits, unconnected_gradients=zero
@@ -263,7 +286,9 @@ def _differentiate(tape: Any, logits: Any, weights: Sequence[Any], by_logits: An
 
 
 def without_padding(x: Any) -> Any:
-    """Return int32 sequences [n, length] cut to the longest: to the last column that is not all zeros, at least one column."""
+    """Return int32 sequences [n, length] cut to the longest: to the last column that is not all
+    zeros, at least one column.
+    """
     used = tf.reduce_max(tf.where(tf.not_equal(x, 0), tf.range(1, tf.shape(x)[1] + 1), 0))
     return x[:, : tf.maximum(used, 1)]
 

@@ -13,8 +13,9 @@
                              v                                       v
                           metrics                            next server state
 
-TFF's own composer cannot be used: its client work takes sequences of examples (`tff.SequenceType`), and making those is
-what costs (see `client_work`). Everything else is TFF's: placements, aggregators, optimizers, the iterative process.
+TFF's own composer cannot be used: its client work takes sequences of examples (`tff.SequenceType`),
+and making those is what costs (see `client_work`). Everything else is TFF's: placements,
+aggregators, optimizers, the iterative process.
 """
 
 from collections import OrderedDict
@@ -33,7 +34,9 @@ from fedpipe.algorithms.groups import group_work
 from fedpipe.algorithms.sending import broadcast, type_sent, unpack
 
 _REF = (("data", np.str_), ("count", np.int64), ("seed", np.int64), ("rate", np.float32))
-"""A client's ref: where its examples are (a path), how many, its seed and learning rate in this round. A few bytes, whatever the data."""
+"""A client's ref: where its examples are (a path), how many, its seed and learning rate in this
+round. A few bytes, whatever the data.
+"""
 
 
 def compose(
@@ -45,19 +48,21 @@ def compose(
 ) -> tff.templates.IterativeProcess:
     """Return the learning process.
 
-    `initialize: ( -> state@SERVER)`; `next: (<state@SERVER, refs@CLIENTS> -> <state@SERVER, metrics@SERVER>)` with
+    `initialize: ( -> state@SERVER)`; `next: (<state@SERVER, refs@CLIENTS> -> <state@SERVER,
+        metrics@SERVER>)` with
 
     - state: `<weights=<float32[...], ...>, optimizer=..., aggregator=...>`;
-    - refs: `<data=str, count=int64, seed=int64, rate=float32>` for each client, or, grouped, vectors of these for each group of
-      clients;
-    - metrics: `<clients=<loss, correct, examples, steps, failed>, aggregator=...>`: sums over the cohort, and what the aggregator
-      measures. If `failed` is not 0 a client's update or loss was not finite, and the result is not to be used.
+    - refs: `<data=str, count=int64, seed=int64, rate=float32>` for each client, or, grouped,
+      vectors of these for each group of clients;
+    - metrics: `<clients=<loss, correct, examples, steps, failed>, aggregator=...>`: sums over the
+      cohort, and what the aggregator measures. If `failed` is not 0 a client's update or loss was
+      not finite, and the result is not to be used.
 
     Args:
         work: the client work.
         aggregation: joins the updates; grouped needs one with partial sums.
-        server_optimizer: a `tff.learning.optimizers.Optimizer`; takes the negated aggregate as gradient, so that SGD with
-            rate 1 adds it.
+        server_optimizer: a `tff.learning.optimizers.Optimizer`; takes the negated aggregate as
+            gradient, so that SGD with rate 1 adds it.
         initial_weights: the weights of round 0, in the model's order.
         grouped: whether a CLIENTS value is a group of clients (see `groups`).
 
@@ -102,10 +107,8 @@ def compose(
         return _compose_groups(
             server_init, client_work, ref_type, aggregation, server_optimizer, work
         )
-    update_type, update_weight_type = (
-        client_work.type_signature.result[0],
-        client_work.type_signature.result[1],
-    )
+    update_type = client_work.type_signature.result[0]
+    update_weight_type = client_work.type_signature.result[1]
     factory = aggregation.each
     aggregator = (
         factory.create(update_type, update_weight_type)
@@ -150,15 +153,18 @@ def _compose_groups(
     server_optimizer: Any,
     work: ClientWork,
 ) -> tff.templates.IterativeProcess:
-    """Return the process over groups of clients: all they return is summed at once, and the server does all it does at once.
+    """Return the process over groups of clients: all they return is summed at once, and the server
+    does all it does at once.
 
-    Each TFF computation costs the worker a session, half a millisecond or more; in a round of ten small clients the aggregator,
-    the sum of the metrics and the server's step as computations of their own would take as long as the clients' arithmetic.
+    Each TFF computation costs the worker a session, half a millisecond or more; in a round of ten
+    small clients the aggregator, the sum of the metrics and the server's step as computations of
+    their own would take as long as the clients' arithmetic.
     """
     partial = aggregation.partial
     if partial is None:
         raise ValueError(
-            f"aggregation {aggregation.name}: expected partial sums for groups, but it must see each client"
+            f"aggregation {aggregation.name}: expected partial sums for groups, but it must see "
+            "each client"
         )
     total_type = client_work.type_signature.result
 

@@ -1,11 +1,13 @@
-"""Clients that cannot report in a round: who they are, why, and whether the round may go on without them.
+"""Clients that cannot report in a round: who they are, why, and whether the round may go on without
+them.
 
-A client fails if its examples cannot be read, which shows before the round, or if its computation fails or its update or its loss is
-not finite, which shows in it. A round in which someone failed is computed again, from the same state, with the others alone: nothing of
-a failed client reaches an aggregate, whatever the aggregator, and the result has the bits of a round that never asked for it.
+A client fails if its examples cannot be read, which shows before the round, or if its computation
+fails or its update or its loss is not finite, which shows in it. A round in which someone failed is
+computed again, from the same state, with the others alone: nothing of a failed client reaches an
+aggregate, whatever the aggregator, and the result has the bits of a round that never asked for it.
 
-A NaN or infinity stays in every sum that it enters, so a round of groups knows by one look at each group's sums that someone
-failed, and costs no more for it. Who it was is asked only then.
+A NaN or infinity stays in every sum that it enters, so a round of groups knows by one look at each
+group's sums that someone failed, and costs no more for it. Who it was is asked only then.
 """
 
 import logging
@@ -32,7 +34,8 @@ logger = logging.getLogger("fedpipe.algorithms")
 def readable(
     cache: ResidentCache, cohort: Sequence[str]
 ) -> tuple[dict[str, ResidentClient], dict[str, str]]:
-    """Return the clients whose examples can be read, in the order of the cohort, and of the others why not.
+    """Return the clients whose examples can be read, in the order of the cohort, and of the others
+    why not.
 
     Raises:
         EnvironmentProblem: the cache cannot be written; that is no client's fault.
@@ -41,7 +44,8 @@ def readable(
         return dict(zip(cohort, cache.clients(cohort), strict=True)), {}
     except DataError:
         pass  # one of them: each is asked for alone
-    found, failed = {}, {}
+    found = {}
+    failed = {}
     for client_id in cohort:
         try:
             (found[client_id],) = cache.clients([client_id])
@@ -51,7 +55,9 @@ def readable(
 
 
 def require_reports(round_num: int, asked: int, failed: Mapping[str, str], least: int) -> None:
-    """Warn of the clients that failed. Raises RoundError if fewer than `least` of those `asked` are left."""
+    """Warn of the clients that failed. Raises RoundError if fewer than `least` of those `asked` are
+    left.
+    """
     if not failed:
         return
     missing = shorten(
@@ -60,8 +66,9 @@ def require_reports(round_num: int, asked: int, failed: Mapping[str, str], least
     if asked - len(failed) < least:
         mend = "Lower client.learning_rate" if NOT_FINITE in failed.values() else "Mend the data"
         raise RoundError(
-            f"round {round_num}: expected at least cohort.min_reports={least} reports, got {asked - len(failed)} of {asked}; "
-            f"missing: {missing}. {mend}, or lower cohort.min_reports."
+            f"round {round_num}: expected at least cohort.min_reports={least} reports, got "
+            f"{asked - len(failed)} of {asked}; missing: {missing}. {mend}, or lower "
+            "cohort.min_reports."
         )
     logger.warning(
         "round %d: %d of %d clients failed and take no part: %s.",
@@ -75,7 +82,8 @@ def require_reports(round_num: int, asked: int, failed: Mapping[str, str], least
 def failing(
     error: grpc.RpcError, round_num: int, run: Callable[[list[str]], Any], clients: Sequence[str]
 ) -> dict[str, str]:
-    """Return the clients at which the computation of a round failed, and why, by running each alone.
+    """Return the clients at which the computation of a round failed, and why, by running each
+    alone.
 
     Args:
         error: what the round raised.
@@ -99,8 +107,8 @@ def failing(
         raise error
     if len(failed) == len(clients) > 1:
         raise RoundError(
-            f"round {round_num}: expected client work that runs, found that it fails at all {len(clients)} clients: {_said(error)}. "
-            "runtime.debug=true shows where."
+            f"round {round_num}: expected client work that runs, found that it fails at all "
+            f"{len(clients)} clients: {_said(error)}. runtime.debug=true shows where."
         ) from error
     return failed
 
@@ -117,9 +125,11 @@ def not_finite(tensors: Sequence[Any]) -> Any:
 
 
 def build_finder(work: ClientWork, state_type: Any) -> Any:
-    """Return the TFF computation (what the server sends, refs of clients as vectors) -> int64 [clients]: 1 for each `not_finite`.
+    """Return the TFF computation (what the server sends, refs of clients as vectors) -> int64
+    [clients]: 1 for each `not_finite`.
 
-    It repeats the clients' work, which is a pure function of what is sent, examples and seed, one after the other.
+    It repeats the clients' work, which is a pure function of what is sent, examples and seed, one
+    after the other.
 
     Args:
         work: the client work.

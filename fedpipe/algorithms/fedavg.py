@@ -1,16 +1,19 @@
-"""Federated Averaging at the speed of its arithmetic: the algorithm of `fedavg_reference`, composed for resident data.
+"""Federated Averaging at the speed of its arithmetic: the algorithm of `fedavg_reference`, composed
+for resident data.
 
-Source: McMahan et al. 2017, "Communication-Efficient Learning of Deep Networks from Decentralized Data" (arXiv 1602.05629),
-Algorithm 1, with the server as an optimizer on the mean update, as in Reddi et al. 2021 (arXiv 2003.00295), Algorithm 1:
+Source: McMahan et al. 2017, "Communication-Efficient Learning of Deep Networks from Decentralized
+    Data" (arXiv 1602.05629), Algorithm 1, with the server as an optimizer on the mean update, as in
+    Reddi et al. 2021 (arXiv 2003.00295), Algorithm 1:
 
     each client k of the cohort:  w_k = epochs of mini-batch steps from w;  d_k = w_k - w
     server:                       w = server_optimizer(w, gradient = -sum_k n_k d_k / sum_k n_k)
 
-With SGD of rate 1 at the server this is the mean of the clients' weights, the paper's. n_k is the client's number of
-examples (`client.weighting: examples`, the paper) or 1 (`uniform`, TFF's tutorial and `fedavg_reference`).
+With SGD of rate 1 at the server this is the mean of the clients' weights, the paper's. n_k is the
+client's number of examples (`client.weighting: examples`, the paper) or 1 (`uniform`, TFF's
+tutorial and `fedavg_reference`).
 
-What makes it fast is said where it stands: `client_work` (no dataset iterators), `groups` (a core's clients in one
-computation), `data.resident` (workers read the examples themselves).
+What makes it fast is said where it stands: `client_work` (no dataset iterators), `groups` (a core's
+clients in one computation), `data.resident` (workers read the examples themselves).
 """
 
 import os
@@ -44,7 +47,9 @@ from fedpipe.types import Weights
 
 
 class FedAvg:
-    """A composed learning process, bound to a population: an `Algorithm` for the round loop. Every `Recipe` becomes one."""
+    """A composed learning process, bound to a population: an `Algorithm` for the round loop. Every
+    `Recipe` becomes one.
+    """
 
     def __init__(
         self,
@@ -57,23 +62,27 @@ class FedAvg:
         """Build the computations.
 
         Args:
-            config: its `seed`, `rounds`, `client`'s and `server`'s rates, `cohort.min_reports` and `runtime.groups` are read.
+            config: its `seed`, `rounds`, `client`'s and `server`'s rates, `cohort.min_reports` and
+                `runtime.groups` are read.
             work: what a client does.
             aggregation: how updates are joined; decides whether clients may be grouped.
             cache: where the clients' files are.
-            server_optimizer: takes the negated aggregate as gradient; `None` is the one of `config.server`.
+            server_optimizer: takes the negated aggregate as gradient; `None` is the one of
+                `config.server`.
 
         Raises:
             ConfigError: `runtime.groups` is set, but the aggregation must see each client.
         """
-        self._config, self._work, self._cache, self._seed = config, work, cache, config.seed
+        self._config = config
+        self._work = work
+        self._cache = cache
+        self._seed = config.seed
         self._groups, self._arrangement = _arrangement(config.runtime, aggregation, work.pools)
-        self._aggregation, self._optimizer = (
-            aggregation,
-            server_optimizer or build_server_optimizer(config.server),
-        )
+        self._aggregation = aggregation
+        self._optimizer = server_optimizer or build_server_optimizer(config.server)
         self._private = aggregation.private
-        # Whether a private round was too small must not show: how many clients a Poisson sample has depends on who is a client.
+        # Whether a private round was too small must not show: how many clients a Poisson sample has
+        # depends on who is a client.
         poisson = aggregation.private and config.cohort.strategy == "poisson"
         self._least = 0 if poisson else config.cohort.min_reports
         self._finder: Any = None  # built when a client fails
@@ -83,7 +92,9 @@ class FedAvg:
 
     @property
     def info(self) -> Mapping[str, str]:
-        """Return the aggregator, the arrangement of clients with its reason, the number of groups, and how data travel."""
+        """Return the aggregator, the arrangement of clients with its reason, the number of groups,
+        and how data travel.
+        """
         data = (
             "sent with each round" if self._work.by_value else "resident files, read by the worker"
         )
@@ -91,7 +102,9 @@ class FedAvg:
         return {**self._arrangement, **secure, "algorithm.data": data}
 
     def use_groups(self, groups: int) -> None:
-        """Compute clients in so many groups, as an earlier start of the run did; nothing changes where they are not computed in groups."""
+        """Compute clients in so many groups, as an earlier start of the run did; nothing changes
+        where they are not computed in groups.
+        """
         if self._groups is not None and not self._work.pools:
             self._groups = groups
             self._arrangement = {**self._arrangement, "algorithm.groups": str(groups)}
@@ -107,20 +120,24 @@ class FedAvg:
     def next(self, state: Any, round_num: int, cohort: tuple[str, ...]) -> RoundResult:
         """Run one round; clients that fail take no part (see `failures`).
 
-        `train/loss` and `train/accuracy` are over all predictions that were made, each batch under the client's weights before its
-        step; `train/steps` is the cohort's number of gradient steps; `traffic/*` is what clients and server would send each other;
-        `aggregator/*` is what the aggregator measures.
+        `train/loss` and `train/accuracy` are over all predictions that were made, each batch under
+        the client's weights before its step; `train/steps` is the cohort's number of gradient
+        steps; `traffic/*` is what clients and server would send each other; `aggregator/*` is what
+        the aggregator measures.
 
         Raises:
-            RoundError: fewer than `cohort.min_reports` clients reported, or they have no examples, so that the mean update is undefined.
+            RoundError: fewer than `cohort.min_reports` clients reported, or they have no examples,
+                so that the mean update is undefined.
         """
         clients, failed = readable(self._cache, cohort)
         require_reports(round_num, len(cohort), failed, self._least)
-        # A private round without clients is a round of noise: to leave it out would tell that nobody was sampled.
+        # A private round without clients is a round of noise: to leave it out would tell that
+        # nobody was sampled.
         if not sum(client.count for client in clients.values()) and not self._private:
             raise RoundError(
-                f"round {round_num}: expected training examples at the cohort's clients, found none at {shorten(cohort)}. "
-                "Raise cohort.size, or sample clients that have examples."
+                f"round {round_num}: expected training examples at the cohort's clients, found "
+                f"none at {shorten(cohort)}. Raise cohort.size, or sample clients that have "
+                "examples."
             )
         rates = rates_of_round(self._config, round_num)
         state = with_server_rate(state, rates.server)
@@ -176,13 +193,13 @@ class FedAvg:
         return process
 
     def _bytes_each(self) -> tuple[int, int] | None:
-        """Return the bytes that a client would send and be sent in a round, without framing; None where nothing is exchanged."""
+        """Return the bytes that a client would send and be sent in a round, without framing; None
+        where nothing is exchanged.
+        """
         if self._work.pools:
             return None
-        state, update = (
-            self.process.initialize.type_signature.result.member,
-            self._work.zero_update(self._initial),
-        )
+        state = self.process.initialize.type_signature.result.member
+        update = self._work.zero_update(self._initial)
         sent = tff.structure.flatten(state["optimizer"]) if self._work.reads_server else []
         down = [*(tensor.shape for tensor in self._initial), *(kind.shape for kind in sent)]
         return self._aggregation.bytes_of([tuple(tensor.shape) for tensor in update]), 4 * sum(
@@ -197,15 +214,16 @@ class FedAvg:
         clients: Mapping[str, ResidentClient],
         again: bool = True,
     ) -> tuple[Any, Any, dict[str, str]]:
-        """Return the next state, what was measured, and of the clients that failed why; then the first two are not to be used.
+        """Return the next state, what was measured, and of the clients that failed why; then the
+        first two are not to be used.
 
         Args:
             state: the server's.
             round_num: the round.
             rate: the clients' learning rate in it.
             clients: who takes part.
-            again: whether resident files that vanish under the round, as when the cache is cleared, are made again, and the round tried
-                again.
+            again: whether resident files that vanish under the round, as when the cache is cleared,
+                are made again, and the round tried again.
 
         Raises:
             RoundError: client work fails at every client.
@@ -215,11 +233,9 @@ class FedAvg:
         except (grpc.RpcError, FileNotFoundError) as err:
             if again and not all(os.path.exists(client.path) for client in clients.values()):
                 found, gone = readable(self._cache, sorted(clients))
-                return (
-                    (None, None, gone)
-                    if gone
-                    else self._try(state, round_num, rate, found, again=False)
-                )
+                if gone:
+                    return (None, None, gone)
+                return self._try(state, round_num, rate, found, again=False)
             if not isinstance(err, grpc.Call):  # a lost worker, say: nothing of the computation
                 raise
             alone = lambda ids: self._broken(  # noqa: E731
@@ -264,7 +280,9 @@ class FedAvg:
     def _refs(
         self, round_num: int, rate: float, clients: Mapping[str, ResidentClient]
     ) -> list[Any]:
-        """Return what the CLIENTS are given: a ref each, or for each group the refs of its clients as vectors."""
+        """Return what the CLIENTS are given: a ref each, or for each group the refs of its clients
+        as vectors.
+        """
         if self._groups is None:
             return [
                 self._ref(round_num, rate, [client_id], clients, ())
@@ -275,7 +293,9 @@ class FedAvg:
         return [self._ref(round_num, rate, ids, clients, (len(ids),)) for ids in members]
 
     def _data(self, client: ResidentClient, here: bool) -> bytes:
-        """Return the client's bytes or where they are: on another machine below its own folder of resident files."""
+        """Return the client's bytes or where they are: on another machine below its own folder of
+        resident files.
+        """
         if self._work.by_value:
             return Path(client.path).read_bytes()
         return os.fsencode(client.path if here or not self._config.runtime.remote else client.name)
@@ -307,30 +327,36 @@ def build(run: Run) -> Recipe:
 def _arrangement(
     runtime: RuntimeConfig, aggregation: Aggregation, pools: bool
 ) -> tuple[int | None, Mapping[str, str]]:
-    """Return the number of groups, `None` for one value per client, and the choice with its reason for the record."""
+    """Return the number of groups, `None` for one value per client, and the choice with its reason
+    for the record.
+    """
     groups = runtime.groups
     if pools:
-        chosen, reason = 1, "one group: all examples in one pool"
+        chosen = 1
+        reason = "one group: all examples in one pool"
     elif aggregation.partial is None:
         if groups is not None:
             raise ConfigError(
-                f"runtime.groups={groups} is set but the aggregator {aggregation.name} must see each client's update. Remove it."
+                f"runtime.groups={groups} is set but the aggregator {aggregation.name} must see "
+                "each client's update. Remove it."
             )
         if runtime.remote:
             raise ConfigError(
-                f"runtime.remote is set but the aggregator {aggregation.name} must see each client's update: sums of groups, which is what "
-                "machines send, are not enough. Set runtime.remote: []."
+                f"runtime.remote is set but the aggregator {aggregation.name} must see each "
+                "client's update: sums of groups, which is what machines send, are not enough. "
+                "Set runtime.remote: []."
             )
-        chosen, reason = (
-            None,
-            f"one value per client: {aggregation.name} must see each client's update",
-        )
+        chosen = None
+        reason = f"one value per client: {aggregation.name} must see each client's update"
     else:
         chosen = runtime.set_groups or max(usable_cores(), runtime.workers)
         why = "one for each usable core, at least one for each worker"
         if runtime.set_groups:
             why = "set by runtime.groups" if groups else "as many on any number of machines"
-        reason = f"groups of clients: {aggregation.name} of updates can be computed from partial sums; {why}"
+        reason = (
+            f"groups of clients: {aggregation.name} of updates can be computed from partial "
+            f"sums; {why}"
+        )
     return chosen, {
         "algorithm.aggregator": aggregation.name,
         "algorithm.groups": str(chosen or "none"),
@@ -339,7 +365,9 @@ def _arrangement(
 
 
 def _scalars(values: Any, prefix: str) -> dict[str, float]:
-    """Return the numbers in a structure of measurements by their path; whatever is no scalar is not a metric."""
+    """Return the numbers in a structure of measurements by their path; whatever is no scalar is not
+    a metric.
+    """
     if isinstance(values, Mapping):
         return {
             key: number

@@ -1,7 +1,9 @@
-"""Recipes that take the mean, such as `fedavg`, for debugging: the same parts, run eagerly in this process, client after client.
+"""Recipes that take the mean, such as `fedavg`, for debugging: the same parts, run eagerly in this
+process, client after client.
 
-No TFF worker and no graph: a `breakpoint()` or a `print` in a model or in client work is reached, and an error says round,
-client and step. Ten to a hundred times slower; the weights are those of the fast way to about 1e-6.
+No TFF worker and no graph: a `breakpoint()` or a `print` in a model or in client work is reached,
+and an error says round, client and step. Ten to a hundred times slower; the weights are those of
+the fast way to about 1e-6.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,9 +39,14 @@ class FedAvgInProcess:
     def __init__(
         self, config: Config, work: ClientWork, cache: ResidentCache, server_optimizer: Any = None
     ) -> None:
-        """Take the client work, whose model's logits are wrapped, to know the step that fails; the optimizer as `FedAvg` does."""
+        """Take the client work, whose model's logits are wrapped, to know the step that fails; the
+        optimizer as `FedAvg` does.
+        """
         self._steps = _Steps()
-        self._config, self._cache, self._seed, self._model = config, cache, config.seed, work.model
+        self._config = config
+        self._cache = cache
+        self._seed = config.seed
+        self._model = work.model
         self._least = config.cohort.min_reports
         train_logits = None if work.model.train_logits is None else self._counted_train_logits
         self._work = replace(
@@ -72,15 +79,16 @@ class FedAvgInProcess:
         """Run one round.
 
         Raises:
-            RoundError: client work raised an error; the message names round, client and step, the cause is the original error. Or
-                fewer than `cohort.min_reports` clients reported.
+            RoundError: client work raised an error; the message names round, client and step, the
+                cause is the original error. Or fewer than `cohort.min_reports` clients reported.
         """
         weights, optimizer_state = state
         rates = rates_of_round(self._config, round_num)
         if rates.server is not None:
             optimizer_state = optimizer_state | {"learning_rate": rates.server}
         total = self._work.zero_update(weights)
-        total_weight, sums = tf.constant(0.0), zero_sums()
+        total_weight = tf.constant(0.0)
+        sums = zero_sums()
         clients, failed = readable(self._cache, cohort)
         for client_id, client in clients.items():
             result = self._client(
@@ -93,11 +101,13 @@ class FedAvgInProcess:
                 left + result.update_weight * right
                 for left, right in zip(total, result.update, strict=True)
             ]
-            total_weight, sums = total_weight + result.update_weight, add(sums, result.sums)
+            total_weight = total_weight + result.update_weight
+            sums = add(sums, result.sums)
         require_reports(round_num, len(cohort), failed, self._least)
         if not float(total_weight):
             raise RoundError(
-                f"round {round_num}: expected training examples at the cohort's clients, found none. Raise cohort.size."
+                f"round {round_num}: expected training examples at the cohort's clients, found "
+                "none. Raise cohort.size."
             )
         gradient = [-tensor / total_weight for tensor in total]
         optimizer_state, weights = self._optimizer.next(optimizer_state, weights, gradient)
@@ -139,12 +149,15 @@ class FedAvgInProcess:
             raise
         except Exception as err:
             raise RoundError(
-                f"round {round_num}, client {client_id}, step {self._steps.taken}: {type(err).__name__}: {err}"
+                f"round {round_num}, client {client_id}, step {self._steps.taken}: "
+                f"{type(err).__name__}: {err}"
             ) from err
 
     def _counted_train_logits(self, weights: Sequence[Any], x: Any, seed: Any) -> Any:
         self._steps.taken += 1
-        return self._model.train_logits(weights, x, seed) if self._model.train_logits else None
+        if self._model.train_logits:
+            return self._model.train_logits(weights, x, seed)
+        return None
 
     def _counted_logits(self, weights: Sequence[Any], x: Any) -> Any:
         self._steps.taken += 1

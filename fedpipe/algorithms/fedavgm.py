@@ -1,7 +1,7 @@
 """FedAvgM: the server keeps a velocity from round to round.
 
-Source: Hsu et al. 2019, "Measuring the Effects of Non-Identical Data Distribution for Federated Visual Classification"
-(arXiv 1909.06335), section 4.3:
+Source: Hsu et al. 2019, "Measuring the Effects of Non-Identical Data Distribution for Federated
+    Visual Classification" (arXiv 1909.06335), section 4.3:
 
     server:  v = momentum v + (mean of w - w_k);   w = w - server_learning_rate v
 

@@ -1,13 +1,15 @@
 """FedNova: clients that take more steps than others do not pull the mean further than their weight.
 
-Source: Wang et al. 2020, "Tackling the Objective Inconsistency Problem in Heterogeneous Federated Optimization" (arXiv 2007.07481),
-section 4, equation 9 and section 4.1:
+Source: Wang et al. 2020, "Tackling the Objective Inconsistency Problem in Heterogeneous Federated
+    Optimization" (arXiv 2007.07481), section 4, equation 9 and section 4.1:
 
-    each client k:  d_k = (w_k - w) / a_k;   a_k = |a_k|_1, the sum of what each of its gradients counts in w_k - w, over the rate
+    each client k:  d_k = (w_k - w) / a_k;   a_k = |a_k|_1, the sum of what each of its gradients
+    counts in w_k - w, over the rate
     server:         w = w + (sum_k p_k a_k) (sum_k p_k d_k)
 
-For SGD a_k is the number of steps, for momentum m it is (t - m (1 - m^t) / (1 - m)) / (1 - m), t steps; p_k is the client's share of the
-examples, or 1 / clients (`client.weighting`). Clients with equally many steps make it `fedavg`.
+For SGD a_k is the number of steps, for momentum m it is (t - m (1 - m^t) / (1 - m)) / (1 - m), t
+steps; p_k is the client's share of the examples, or 1 / clients (`client.weighting`). Clients with
+equally many steps make it `fedavg`.
 """
 
 from dataclasses import dataclass, replace
@@ -23,7 +25,9 @@ from fedpipe.errors import ConfigError
 
 @dataclass(frozen=True)
 class NovaWork(ClientWork):
-    """Client work whose update is d_k, with a_k behind it. `momentum` is that of the optimizer, 0 for SGD."""
+    """Client work whose update is d_k, with a_k behind it. `momentum` is that of the optimizer, 0
+    for SGD.
+    """
 
     momentum: float = 0.0
 
@@ -61,7 +65,9 @@ class NovaServer:
         return self.inner.initialize(specs)
 
     def next(self, state: Any, weights: Any, gradients: Any) -> Any:
-        """Return the next state and weights; the gradients are the negated means of d_k, and of a_k."""
+        """Return the next state and weights; the gradients are the negated means of d_k, and of
+        a_k.
+        """
         *directions, length = gradients
         return self.inner.next(state, weights, [-length * direction for direction in directions])
 
@@ -71,7 +77,8 @@ def build(run: Run) -> Recipe:
     client = run.config.client
     if client.optimizer == "adam":
         raise ConfigError(
-            "client.optimizer=adam: expected sgd or momentum, whose steps algorithm.name=fednova can count. Choose one."
+            "client.optimizer=adam: expected sgd or momentum, whose steps algorithm.name=fednova "
+            "can count. Choose one."
         )
     momentum = (
         0.0

@@ -1,6 +1,7 @@
 """FedAdagrad, FedAdam and FedYogi: adaptive optimizers at the server.
 
-Source: Reddi et al. 2021, "Adaptive Federated Optimization" (arXiv 2003.00295), Algorithm 2. D is the mean update, g = -D:
+Source: Reddi et al. 2021, "Adaptive Federated Optimization" (arXiv 2003.00295), Algorithm 2. D is
+    the mean update, g = -D:
 
     m = beta_1 m + (1 - beta_1) D                           (FedAdagrad: m = D)
     v = v + D^2                                             FedAdagrad
@@ -8,10 +9,12 @@ Source: Reddi et al. 2021, "Adaptive Federated Optimization" (arXiv 2003.00295),
     v = beta_2 v + (1 - beta_2) D^2                         FedAdam
     w = w + server_learning_rate m / (sqrt(v) + tau)
 
-beta_1 = 0.9, beta_2 = 0.99, tau = 1e-3 (`server.epsilon`) as in the paper's section 5, FedAdagrad with beta_1 = 0; v starts at tau^2.
-The optimizers are TFF's, which differ from the algorithm as printed: Adam and Yogi correct the bias of their means in the step size, so
-that tau is the eps-hat of Kingma and Ba 2015 (end of their section 2), which is sqrt(1 - beta_2^t) times the epsilon of their Algorithm 1;
-Adam's v starts at 0; Adagrad divides by sqrt(v + tau^2), which is at most sqrt(v) + tau and at least that over sqrt(2).
+beta_1 = 0.9, beta_2 = 0.99, tau = 1e-3 (`server.epsilon`) as in the paper's section 5, FedAdagrad
+with beta_1 = 0; v starts at tau^2. The optimizers are TFF's, which differ from the algorithm as
+printed: Adam and Yogi correct the bias of their means in the step size, so that tau is the eps-hat
+of Kingma and Ba 2015 (end of their section 2), which is sqrt(1 - beta_2^t) times the epsilon of
+their Algorithm 1; Adam's v starts at 0; Adagrad divides by sqrt(v + tau^2), which is at most
+sqrt(v) + tau and at least that over sqrt(2).
 """
 
 from fedpipe.algorithms.optimizers import build_optimizer

@@ -1,11 +1,14 @@
 """FedProx: each client's loss has a term that holds its weights near the server's.
 
-Source: Li et al. 2020, "Federated Optimization in Heterogeneous Networks" (arXiv 1812.06127), Algorithm 2 and section 3.2:
+Source: Li et al. 2020, "Federated Optimization in Heterogeneous Networks" (arXiv 1812.06127),
+    Algorithm 2 and section 3.2:
 
-    each client k:  minimizes  F_k(w) + mu/2 |w - w_server|^2,  so each step's gradient is  grad F_k(w) + mu (w - w_server)
+    each client k:  minimizes  F_k(w) + mu/2 |w - w_server|^2,  so each step's gradient is  grad
+    F_k(w) + mu (w - w_server)
 
-The rest is `fedavg`, and mu = 0 is `fedavg`, bit for bit. The paper solves the local problem inexactly by SGD, as here; it samples clients
-by their size and takes the plain mean, here the cohort's strategy and `client.weighting` say how.
+The rest is `fedavg`, and mu = 0 is `fedavg`, bit for bit. The paper solves the local problem
+inexactly by SGD, as here; it samples clients by their size and takes the plain mean, here the
+cohort's strategy and `client.weighting` say how.
 """
 
 from dataclasses import replace
@@ -32,8 +35,8 @@ def proximal(mu: float) -> LocalGradient:
 
 def build(run: Run) -> Recipe:
     """Return FedAvg whose clients minimize with the proximal term of `algorithm.mu`."""
-    plain, mu = (
-        averaging(run),
-        PROXIMAL_MU if run.config.algorithm.mu is None else run.config.algorithm.mu,
-    )
-    return replace(plain, work=replace(plain.work, local_gradient=proximal(mu))) if mu else plain
+    plain = averaging(run)
+    mu = PROXIMAL_MU if run.config.algorithm.mu is None else run.config.algorithm.mu
+    if mu:
+        return replace(plain, work=replace(plain.work, local_gradient=proximal(mu)))
+    return plain

@@ -1,16 +1,19 @@
 """Groups of clients: the one clever part of the engine.
 
-TFF runs each CLIENTS value as a computation of its own: a session, a copy of the weights in, an update out. For a small
-model that costs more than the client's arithmetic. So, where the aggregator is a plain mean or sum, a CLIENTS value is not
-a client but a **group** of clients: one computation loops over the group's clients and returns their summed updates and
-summed weights. There is a group for each core, so all cores work.
+TFF runs each CLIENTS value as a computation of its own: a session, a copy of the weights in, an
+update out. For a small model that costs more than the client's arithmetic. So, where the aggregator
+is a plain mean or sum, a CLIENTS value is not a client but a **group** of clients: one computation
+loops over the group's clients and returns their summed updates and summed weights. There is a group
+for each core, so all cores work.
 
     cohort c1..c7, two cores     group 1: c3 c1 c6     -> sum of n_k d_k, sum of n_k --+
-                                 group 2: c5 c2 c7 c4  -> sum of n_k d_k, sum of n_k --+-> sum / sum = the mean over all seven
+                                 group 2: c5 c2 c7 c4  -> sum of n_k d_k, sum of n_k --+-> sum / sum
+                                 = the mean over all seven
 
-It is the same mean: every client still starts from the server's weights and trains on its own examples alone. What differs
-is the order of the additions, so another number of groups gives other last bits (not other digits); the run records it.
-A clipped or noised aggregate must see each client: there the composer uses one value per client.
+It is the same mean: every client still starts from the server's weights and trains on its own
+examples alone. What differs is the order of the additions, so another number of groups gives other
+last bits (not other digits); the run records it. A clipped or noised aggregate must see each
+client: there the composer uses one value per client.
 """
 
 import heapq
@@ -23,10 +26,12 @@ from fedpipe.algorithms.client_work import ClientResult, ClientWork, add, zero_s
 
 
 def balance(counts: Mapping[str, int], groups: int) -> list[list[str]]:
-    """Return `groups` lists of client ids with about equally many examples each; some are empty if clients are fewer.
+    """Return `groups` lists of client ids with about equally many examples each; some are empty if
+    clients are fewer.
 
-    The largest client first, each to the group with the fewest examples so far (Graham 1969: at most a third above the
-    best). Ties go by client id and by group number, so the result does not depend on the order of the cohort.
+    The largest client first, each to the group with the fewest examples so far (Graham 1969: at
+    most a third above the best). Ties go by client id and by group number, so the result does not
+    depend on the order of the cohort.
 
     >>> balance({"a": 1, "b": 400, "c": 20, "d": 19}, 2)
     [['b'], ['c', 'd', 'a']]
@@ -47,12 +52,14 @@ def group_work(
     weighted: bool,
     server: Any = None,
 ) -> Any:
-    """Return a group's sum of updates (times their update weights, if `weighted`), its sum of update weights, its sums.
+    """Return a group's sum of updates (times their update weights, if `weighted`), its sum of
+    update weights, its sums.
 
     Args:
         work: the client work.
         weights: the server's weights; every client of the group starts from them.
-        refs: `data`, `count`, `seed` and `rate` of the group's clients, a vector each; empty vectors give zeros.
+        refs: `data`, `count`, `seed` and `rate` of the group's clients, a vector each; empty
+            vectors give zeros.
         weighted: whether updates count by their update weight.
         server: the server's optimizer state, where the work reads it.
     """
@@ -84,6 +91,6 @@ def group_work(
 
 
 def _times_weight(result: ClientResult, weighted: bool) -> list[Any]:
-    return (
-        [tensor * result.update_weight for tensor in result.update] if weighted else result.update
-    )
+    if weighted:
+        return [tensor * result.update_weight for tensor in result.update]
+    return result.update

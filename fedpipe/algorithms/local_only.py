@@ -1,13 +1,15 @@
-"""Every client for itself, the baseline below: each trains a model of its own on its own examples, and nothing is exchanged.
+"""Every client for itself, the baseline below: each trains a model of its own on its own examples,
+and nothing is exchanged.
 
-A client goes on with its model in each round that it is in; all start from the same weights. What is reported each round is the mean over
-the clients of the cohort of what their models do:
+A client goes on with its model in each round that it is in; all start from the same weights. What
+is reported each round is the mean over the clients of the cohort of what their models do:
 
     local/test_accuracy, local/test_loss          on their own test splits, of those that have one
     local/central_accuracy, local/central_loss    on the central test set
 
-The server's weights, which `test/accuracy` and the run's final model are of, are the mean of all clients' models: nobody would use it,
-but it says what averaging once at the end would give (Zhang, Duchi and Wainwright 2013, JMLR 14: one-shot averaging).
+The server's weights, which `test/accuracy` and the run's final model are of, are the mean of all
+clients' models: nobody would use it, but it says what averaging once at the end would give (Zhang,
+Duchi and Wainwright 2013, JMLR 14: one-shot averaging).
 """
 
 from dataclasses import replace
@@ -66,10 +68,8 @@ class LocalOnly(WithMemory):
     def _local_metrics(self, result: RoundResult, cohort: tuple[str, ...]) -> dict[str, float]:
         scores: dict[str, list[tuple[float, float]]] = {"central": [], "test": []}
         for client_id in sorted(set(cohort) - set(result.failed)):
-            model, own = (
-                result.state["clients"].of(client_id),
-                self._population.examples(client_id, "test"),
-            )
+            model = result.state["clients"].of(client_id)
+            own = self._population.examples(client_id, "test")
             scores["central"].append(self._score(model, self._central))
             if len(own):
                 scores["test"].append(self._score(model, own))

@@ -1,15 +1,20 @@
-"""How Gaussian mechanisms compose: exactly without sampling, by privacy-loss distributions (PLDs) with it.
+"""How Gaussian mechanisms compose: exactly without sampling, by privacy-loss distributions (PLDs)
+with it.
 
 A mechanism adds N(0, z^2) to a sum that one client moves by at most 1:
 
-    gaussian             no sampling; k of them are one with noise z / sqrt(k), whose delta is known in closed form (Balle and Wang
+    gaussian             no sampling; k of them are one with noise z / sqrt(k), whose delta is known
+    in closed form (Balle and Wang
                          2018, arXiv 1805.06530, Theorem 8)
     poisson              each client with probability q: the PLD of `dp_accounting`, both directions
-    without_replacement  a fixed number of clients, q of all. The dominating pair of subset sampling with a replaced record (Zhu, Dong
-                         and Wang 2022, arXiv 2106.08567): (1-q) N(0) + q N(1) against N(0) where losses are positive, N(0)
-                         against (1-q) N(0) + q N(1) where they are negative
+    without_replacement  a fixed number of clients, q of all. The dominating pair of subset sampling
+    with a replaced record (Zhu, Dong
+                         and Wang 2022, arXiv 2106.08567): (1-q) N(0) + q N(1) against N(0) where
+                         losses are positive, N(0) against (1-q) N(0) + q N(1) where they are
+                         negative
 
-PLDs are discretized by connecting dots (Doroshenko et al. 2022, arXiv 2207.04380), which never gives less than the true epsilon.
+PLDs are discretized by connecting dots (Doroshenko et al. 2022, arXiv 2207.04380), which never
+gives less than the true epsilon.
 """
 
 import math
@@ -32,7 +37,8 @@ ACCOUNTANTS = {
     "poisson": "PLD, dp-accounting",
     "without_replacement": "PLD of sampling without replacement (Zhu et al. 2022), dp-accounting",
 }
-_POINTS, _FINEST = 20_000, 1e-5
+_POINTS = 20_000
+_FINEST = 1e-5
 _LARGEST_EPSILON = 1e6
 
 
@@ -97,7 +103,9 @@ def _gaussian_epsilon(noise: float, delta: float) -> float:
         if high > _LARGEST_EPSILON:
             return math.inf
     epsilon = float(brentq(excess, 0.0, high, xtol=1e-12))
-    return epsilon if excess(epsilon) <= 0 else float(np.nextafter(epsilon * (1 + 1e-12), math.inf))
+    if excess(epsilon) <= 0:
+        return epsilon
+    return float(np.nextafter(epsilon * (1 + 1e-12), math.inf))
 
 
 @lru_cache(maxsize=64)
@@ -138,9 +146,11 @@ def _both(mechanism: Mechanism) -> tuple[Any, Any]:
 
 
 def _step_of(mechanism: Mechanism) -> float:
-    """Return a step that covers the mechanism's losses with about twenty thousand points: a power of ten times 1, 2, 5 or 10.
+    """Return a step that covers the mechanism's losses with about twenty thousand points: a power
+    of ten times 1, 2, 5 or 10.
 
-    Rounded up so, few different steps occur, and cached distributions are used again: only distributions of one step compose.
+    Rounded up so, few different steps occur, and cached distributions are used again: only
+    distributions of one step compose.
     """
     remove, add = _both(mechanism)
     width = remove.connect_dots_bounds().epsilon_upper - add.connect_dots_bounds().epsilon_lower

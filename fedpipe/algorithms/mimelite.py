@@ -1,14 +1,18 @@
 """MimeLite: clients step with the server's momentum, which no client changes in its round.
 
-Source: Karimireddy et al. 2021, "Breaking the Centralized Barrier for Cross-Device Federated Learning" (arXiv 2008.03606), Algorithm 1
-without its control variates, as in `tff.learning.algorithms.build_mime_lite`:
+Source: Karimireddy et al. 2021, "Breaking the Centralized Barrier for Cross-Device Federated
+    Learning" (arXiv 2008.03606), Algorithm 1 without its control variates, as in
+    `tff.learning.algorithms.build_mime_lite`:
 
-    each client k:  w_k = steps of the client optimizer from w, each with the optimizer's state as the server has it;
+    each client k:  w_k = steps of the client optimizer from w, each with the optimizer's state as
+    the server has it;
                     g_k = gradient at w over all its examples
-    server:         w = server_optimizer(w, mean of w_k - w);   the client optimizer's state takes one step with the mean of g_k
+    server:         w = server_optimizer(w, mean of w_k - w);   the client optimizer's state takes
+        one step with the mean of g_k
 
-The client optimizer is `client.optimizer`, whose state is the server's and goes on from round to round; with `sgd`, which has none, this
-is `fedavg`. A client computes one more gradient for each of its examples.
+The client optimizer is `client.optimizer`, whose state is the server's and goes on from round to
+round; with `sgd`, which has none, this is `fedavg`. A client computes one more gradient for each of
+its examples.
 """
 
 from collections import OrderedDict
@@ -35,7 +39,9 @@ class MimeWork(ClientWork):
     def __call__(
         self, weights: Any, data: Any, count: Any, seed: Any, rate: Any = None, server: Any = None
     ) -> ClientResult:
-        """Train with the state that the server sent, and compute the gradient of all examples at the server's weights."""
+        """Train with the state that the server sent, and compute the gradient of all examples at
+        the server's weights.
+        """
         plain = ClientWork.of(self, optimizer=_Held(self.optimizer, server[BASE]))
         result = plain(weights, data, count, seed, rate)
         return result._replace(
@@ -46,10 +52,8 @@ class MimeWork(ClientWork):
         x, y = self._examples(data, count)
 
         def add_batch(start: Any, total: list[Any]) -> Any:
-            batch_x, batch_y = (
-                x[start : start + self.batch_size],
-                y[start : start + self.batch_size],
-            )
+            batch_x = x[start : start + self.batch_size]
+            batch_y = y[start : start + self.batch_size]
             gradients, _ = self._gradients(
                 weights, batch_x, batch_y, seed, -2 - start
             )  # no step's draws of what is dropped
@@ -69,7 +73,8 @@ class _Held:
     """An optimizer whose state stays as it is."""
 
     def __init__(self, inner: Any, state: Any) -> None:
-        self._inner, self._state = inner, state
+        self._inner = inner
+        self._state = state
 
     def initialize(self, specs: Any) -> Any:
         del specs
@@ -84,19 +89,20 @@ class MimeServer:
 
     def __init__(self, inner: Any, base: Any) -> None:
         """Take the server's optimizer and the clients'."""
-        self.inner, self._base = inner, base
+        self.inner = inner
+        self._base = base
 
     def initialize(self, specs: Any) -> Any:
         """Return both states."""
         return OrderedDict(self.inner.initialize(specs), **{BASE: self._base.initialize(specs)})
 
     def next(self, state: Any, weights: Any, gradients: Any) -> Any:
-        """Return the next states and weights; the gradients are the negated means of w_k - w, then those of g_k."""
+        """Return the next states and weights; the gradients are the negated means of w_k - w, then
+        those of g_k.
+        """
         own = OrderedDict((name, value) for name, value in state.items() if name != BASE)
-        updates, full = (
-            gradients[: len(weights)],
-            [-gradient for gradient in gradients[len(weights) :]],
-        )
+        updates = gradients[: len(weights)]
+        full = [-gradient for gradient in gradients[len(weights) :]]
         own, next_weights = self.inner.next(own, weights, updates)
         base, _ = self._base.next(state[BASE], [tf.zeros_like(tensor) for tensor in full], full)
         return OrderedDict(own, **{BASE: base}), next_weights

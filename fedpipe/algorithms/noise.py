@@ -1,9 +1,10 @@
 """The sums of differential privacy, with noise from a key of the run's own.
 
-TFF's factories draw Gaussian noise from the system's clock, so that no run could be resumed to the same bits. These are TensorFlow
-Privacy's queries with that one thing changed: the state counts the rounds, and a tensor's noise is a stateless draw for (key, which
-tensor, round). The key is 256 random bits that never leave the folder of the run's checkpoints. With `privacy.repeatable` the run's
-seed takes its place: anyone who knows the seed can then compute the noise and subtract it.
+TFF's factories draw Gaussian noise from the system's clock, so that no run could be resumed to the
+same bits. These are TensorFlow Privacy's queries with that one thing changed: the state counts the
+rounds, and a tensor's noise is a stateless draw for (key, which tensor, round). The key is 256
+random bits that never leave the folder of the run's checkpoints. With `privacy.repeatable` the
+run's seed takes its place: anyone who knows the seed can then compute the noise and subtract it.
 """
 
 import hmac
@@ -30,7 +31,9 @@ class NoiseSource:
     seed: int
 
     def words(self, *names: str | int) -> tuple[int, int]:
-        """Return two secret 63-bit numbers for the draw called `names`: 16 bytes of HMAC-SHA256(key, names)."""
+        """Return two secret 63-bit numbers for the draw called `names`: 16 bytes of
+        HMAC-SHA256(key, names).
+        """
         if self.key is None:
             word = derive_seed(self.seed, "privacy", *names)
             return word, word
@@ -38,7 +41,9 @@ class NoiseSource:
         return int.from_bytes(digest[:8], "big") >> 1, int.from_bytes(digest[8:16], "big") >> 1
 
     def round_seed(self, round_num: Any, *names: str | int) -> Any:
-        """Return TensorFlow's stateless seed, int64 [2], of the draw called `names` in a round (int64 scalar)."""
+        """Return TensorFlow's stateless seed, int64 [2], of the draw called `names` in a round
+        (int64 scalar).
+        """
         first, second = self.words(*names)
         if self.key is None:
             return tf.stack([tf.constant(first, tf.int64), round_num])
@@ -48,18 +53,22 @@ class NoiseSource:
 
 
 class SeededGaussianSum(tfp.GaussianSumQuery):  # type: ignore[misc] # it has no types
-    """Clips each record to an L2 norm over all its tensors and adds N(0, stddev^2) to every coordinate of the sum.
+    """Clips each record to an L2 norm over all its tensors and adds N(0, stddev^2) to every
+    coordinate of the sum.
 
-    Of the parent, clipping and the event are used as they are. Source: McMahan et al. 2018, "Learning Differentially Private Recurrent
-    Language Models" (arXiv 1710.06963), Algorithm 1.
+    Of the parent, clipping and the event are used as they are. Source: McMahan et al. 2018,
+    "Learning Differentially Private Recurrent Language Models" (arXiv 1710.06963), Algorithm 1.
     """
 
     _GlobalState = namedtuple("_GlobalState", ["l2_norm_clip", "stddev", "round_num"])
 
     def __init__(self, clip_norm: float, stddev: float, source: NoiseSource, name: str) -> None:
-        """Take the clip, the noise and its source, and the name of what is summed: other names have other noise."""
+        """Take the clip, the noise and its source, and the name of what is summed: other names have
+        other noise.
+        """
         super().__init__(clip_norm, stddev)
-        self._source, self._name = source, name
+        self._source = source
+        self._name = name
 
     def make_global_state(self, l2_norm_clip: Any, stddev: Any, round_num: Any = 1) -> Any:
         """Return the state of the round that comes next, counted from 1."""
@@ -104,7 +113,8 @@ class _SeededQuantile(tfp.QuantileEstimatorQuery):  # type: ignore[misc]
 class SeededAdaptiveSum(tfp.QuantileAdaptiveClipSumQuery):  # type: ignore[misc]
     """The same sum with a clip that follows a quantile of the norms by geometric steps.
 
-    Source: Andrew et al. 2021, "Differentially Private Learning with Adaptive Clipping" (arXiv 1905.03871), Algorithm 1.
+    Source: Andrew et al. 2021, "Differentially Private Learning with Adaptive Clipping" (arXiv
+        1905.03871), Algorithm 1.
     """
 
     def __init__(
@@ -138,7 +148,9 @@ class SeededAdaptiveSum(tfp.QuantileAdaptiveClipSumQuery):  # type: ignore[misc]
 
 
 class SeededTreeNoise(tfp.tree_aggregation.GaussianNoiseGenerator):  # type: ignore[misc]
-    """The noise of a tree's nodes: TensorFlow Privacy's generator, which adds small numbers to its seeds, started from a source."""
+    """The noise of a tree's nodes: TensorFlow Privacy's generator, which adds small numbers to its
+    seeds, started from a source.
+    """
 
     def __init__(self, stddev: float, specs: Any, source: NoiseSource) -> None:
         """Take the deviation of a node's noise, the shapes, and the source."""

@@ -14,11 +14,14 @@ def build_optimizer(
     """Return the `tff.learning.optimizers.Optimizer` called `name`.
 
     Args:
-        name: sgd, momentum, adam, adagrad or yogi. All but the first two keep TFF's own constants (adam: 0.9, 0.999, 1e-7;
-            adagrad: 0.1, 1e-7; yogi: 0.9, 0.999, 1e-3, 1e-6), which are those of Reddi et al. 2021 (arXiv 2003.00295) or near.
+        name: sgd, momentum, adam, adagrad or yogi. All but the first two keep TFF's own constants
+            (adam: 0.9, 0.999, 1e-7; adagrad: 0.1, 1e-7; yogi: 0.9, 0.999, 1e-3, 1e-6), which are
+            those of Reddi et al. 2021 (arXiv 2003.00295) or near.
         learning_rate: step size, above 0.
-        momentum: velocity kept from step to step, v = momentum v + g, in [0, 1); `None` is 0.9. `momentum` alone reads it.
-        constants: by the names that TFF gives them, such as `beta_1`, `epsilon`, `initial_preconditioner_value`; `None` is TFF's.
+        momentum: velocity kept from step to step, v = momentum v + g, in [0, 1); `None` is 0.9.
+            `momentum` alone reads it.
+        constants: by the names that TFF gives them, such as `beta_1`, `epsilon`,
+            `initial_preconditioner_value`; `None` is TFF's.
     """
     optimizers = tff.learning.optimizers
     if name == "momentum":

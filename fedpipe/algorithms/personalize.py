@@ -1,7 +1,9 @@
-"""Personalization: what a model gains when each client goes on training it, for some steps, on its own examples alone.
+"""Personalization: what a model gains when each client goes on training it, for some steps, on its
+own examples alone.
 
-Fine-tuning, as Wang et al. 2019 (arXiv 1910.10252) evaluate it: from the server's weights, with the client's optimizer, rate and batches
-of the settings; the client's test examples say what came of it. Nothing goes back to the server.
+Fine-tuning, as Wang et al. 2019 (arXiv 1910.10252) evaluate it: from the server's weights, with the
+client's optimizer, rate and batches of the settings; the client's test examples say what came of
+it. Nothing goes back to the server.
 """
 
 from collections.abc import Sequence
@@ -29,8 +31,8 @@ def personalized_accuracies(
     population: Population,
     client_ids: Sequence[str],
 ) -> npt.NDArray[np.float64]:
-    """Return float64 [clients], the test accuracy of each client after `eval.personalize_steps` steps; NaN for one that has nothing to
-    train on.
+    """Return float64 [clients], the test accuracy of each client after `eval.personalize_steps`
+    steps; NaN for one that has nothing to train on.
 
     Args:
         config: settings under `client`, `eval.personalize_steps` and `seed`.
@@ -39,7 +41,9 @@ def personalized_accuracies(
         population: the clients.
         client_ids: whose; each has test examples.
     """
-    model, manifest, steps = predictor.model, population.manifest, config.eval.personalize_steps
+    model = predictor.model
+    manifest = population.manifest
+    steps = config.eval.personalize_steps
     work = build_client_work(
         config, model, np.dtype(manifest.feature_dtype), manifest.variable_length
     )

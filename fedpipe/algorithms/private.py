@@ -1,10 +1,11 @@
 """Differentially private means: TFF's `DifferentiallyPrivateFactory` on sums with seeded noise.
 
-    each client's update --clip to clip_norm--> sum + noise of clip_norm * noise_multiplier --/ cohort.size--> mean update
+    each client's update --clip to clip_norm--> sum + noise of clip_norm * noise_multiplier --/
+    cohort.size--> mean update
 
-The denominator is `cohort.size`, however many clients report: a count of them would need noise of its own. What epsilon this has is
-the accountant's to say (`accountant`); here is what makes it true: one weight for all, one clip for all tensors together, fixed
-denominator.
+The denominator is `cohort.size`, however many clients report: a count of them would need noise of
+its own. What epsilon this has is the accountant's to say (`accountant`); here is what makes it
+true: one weight for all, one clip for all tensors together, fixed denominator.
 """
 
 from collections import OrderedDict
@@ -36,22 +37,27 @@ def private_mean(
     Args:
         config: `privacy`, its noise multiplier known, `cohort` and `seed` are read.
         shapes: of the model's tensors, in order.
-        noise_key: 32 secret bytes that the noise is drawn from; None only with `privacy.repeatable`.
+        noise_key: 32 secret bytes that the noise is drawn from; None only with
+            `privacy.repeatable`.
 
     Raises:
         ValueError: there is no noise multiplier, or no key for a run that is not repeatable.
     """
-    privacy, clients = config.privacy, float(config.cohort.size)
+    privacy = config.privacy
+    clients = float(config.cohort.size)
     if privacy.noise_multiplier is None:
         raise ValueError(
-            "privacy.noise_multiplier: expected a number (accountant.account calibrates it), found None"
+            "privacy.noise_multiplier: expected a number (accountant.account calibrates it), "
+            "found None"
         )
     if (noise_key is None) != privacy.repeatable:
         raise ValueError(
-            f"noise_key: expected {'none' if privacy.repeatable else '32 bytes'} with privacy.repeatable={privacy.repeatable}"
+            f"noise_key: expected {'none' if privacy.repeatable else '32 bytes'} with "
+            f"privacy.repeatable={privacy.repeatable}"
         )
     source = NoiseSource(noise_key, config.seed)
-    clip, noise = privacy.clip_norm or FIRST_CLIP, privacy.noise_multiplier
+    clip = privacy.clip_norm or FIRST_CLIP
+    noise = privacy.noise_multiplier
     if privacy.mechanism == "gaussian":
         query: Any = SeededGaussianSum(clip, clip * noise, source, "sum")
         name = "private mean, fixed clip"
@@ -81,17 +87,22 @@ def private_mean(
     return Aggregation(name, _NumbersOnly(inner), private=True)
 
 
-class _NumbersOnly(tff.aggregators.UnweightedAggregationFactory):  # type: ignore[misc] # TFF has no types
-    """TFF's private factory without the event in its state, which is text: a checkpoint holds numbers.
+# TFF has no types
+class _NumbersOnly(tff.aggregators.UnweightedAggregationFactory):  # type: ignore[misc]
+    """TFF's private factory without the event in its state, which is text: a checkpoint holds
+    numbers.
 
-    The event that TFF keeps there is the last round's, for whoever wants to account by it; it is not read by the next round.
+    The event that TFF keeps there is the last round's, for whoever wants to account by it; it is
+    not read by the next round.
     """
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
 
     def create(self, value_type: Any) -> Any:
-        """Return the aggregation process; its state is the query's and the sum's, it measures the clip where that adapts."""
+        """Return the aggregation process; its state is the query's and the sum's, it measures the
+        clip where that adapts.
+        """
         inner = self._inner.create(value_type)
         state_type = inner.initialize.type_signature.result.member
         rest_types = state_type["dp_event"], state_type["is_init_state"]
@@ -127,8 +138,6 @@ def _zeros(value_type: Any) -> Any:
     if isinstance(value_type, tff.TensorType):
         return tf.zeros(value_type.shape, value_type.dtype)
     elements = [(name, _zeros(inner)) for name, inner in tff.structure.iter_elements(value_type)]
-    return (
-        OrderedDict(elements)
-        if all(name for name, _ in elements)
-        else tuple(value for _, value in elements)
-    )
+    if all(name for name, _ in elements):
+        return OrderedDict(elements)
+    return tuple(value for _, value in elements)

@@ -1,7 +1,9 @@
-"""An algorithm as three parts, which the composer joins: what a client does, how updates are joined, what the server does with them.
+"""An algorithm as three parts, which the composer joins: what a client does, how updates are
+joined, what the server does with them.
 
-Most algorithms of the literature are FedAvg with one part changed, and their file says that one part. A recipe runs in both arrangements
-(groups of clients, one value per client) and, with `runtime.debug`, in this process.
+Most algorithms of the literature are FedAvg with one part changed, and their file says that one
+part. A recipe runs in both arrangements (groups of clients, one value per client) and, with
+`runtime.debug`, in this process.
 """
 
 from collections.abc import Callable
@@ -28,7 +30,8 @@ class Run:
         model: what is trained.
         population: the clients and their training examples.
         cache_dir: folder for resident client files.
-        noise_key: 32 secret bytes that a private run draws its noise from; None of other runs and with `privacy.repeatable`.
+        noise_key: 32 secret bytes that a private run draws its noise from; None of other runs and
+            with `privacy.repeatable`.
     """
 
     config: Config
@@ -45,8 +48,10 @@ class Recipe:
     Attributes:
         work: what a client does.
         aggregation: how updates are joined; decides whether clients may be grouped.
-        server_optimizer: a `tff.learning.optimizers.Optimizer`; its gradient is the negated aggregate.
-        algorithm: what runs the parts, where clients keep something from round to round; `None` is `FedAvg`, whose arguments it takes.
+        server_optimizer: a `tff.learning.optimizers.Optimizer`; its gradient is the negated
+            aggregate.
+        algorithm: what runs the parts, where clients keep something from round to round; `None` is
+            `FedAvg`, whose arguments it takes.
     """
 
     work: ClientWork
@@ -56,7 +61,8 @@ class Recipe:
 
 
 def averaging(run: Run, server_optimizer: Any = None) -> Recipe:
-    """Return the recipe of generalized Federated Averaging with all that the settings say; the others start from it.
+    """Return the recipe of generalized Federated Averaging with all that the settings say; the
+    others start from it.
 
     `server_optimizer` takes the place of the one that `server.optimizer` names.
     """
@@ -82,7 +88,9 @@ def averaging(run: Run, server_optimizer: Any = None) -> Recipe:
 def build_client_work(
     config: Config, model: ModelSpec, feature_dtype: np.dtype[Any], variable_length: bool = False
 ) -> ClientWork:
-    """Return the client work of a run's settings, for features of a dtype (uint8, float32 or int32)."""
+    """Return the client work of a run's settings, for features of a dtype (uint8, float32 or
+    int32).
+    """
     client = config.client
     return ClientWork(
         model,

@@ -1,7 +1,8 @@
-"""Learning rates by round: a pure function of the settings and the round number, so that a run that goes on has the same rates.
+"""Learning rates by round: a pure function of the settings and the round number, so that a run that
+goes on has the same rates.
 
-The rate of a round travels to the worker as a number (clients: in their refs; server: in its optimizer's state), so nothing is
-compiled anew.
+The rate of a round travels to the worker as a number (clients: in their refs; server: in its
+optimizer's state), so nothing is compiled anew.
 """
 
 from math import cos, pi
@@ -17,11 +18,13 @@ from fedpipe.config.used import DECAY_RATE, DECAY_ROUNDS, FINAL_FRACTION
 def rate_of_round(side: ClientConfig | ServerConfig, rounds: int, round_num: int) -> float:
     """Return the learning rate of round `round_num`, 1 to `rounds`.
 
-    With w = `warmup_rounds` and f = `final_fraction`: round r <= w has r/w of the rate; then, t = r - 1 - w,
+    With w = `warmup_rounds` and f = `final_fraction`: round r <= w has r/w of the rate; then, t = r
+    - 1 - w,
 
         constant      rate
         exponential   rate decay_rate ** (t / decay_rounds)
-        cosine        rate (f + (1 - f) (1 + cos(pi t / (rounds - w))) / 2)    (Loshchilov and Hutter 2017, arXiv 1608.03983, equation 5)
+        cosine        rate (f + (1 - f) (1 + cos(pi t / (rounds - w))) / 2)    (Loshchilov and
+        Hutter 2017, arXiv 1608.03983, equation 5)
 
     >>> [rate_of_round(ClientConfig(learning_rate=1.0, schedule="cosine"), 4, r) for r in (1, 3)]
     [1.0, 0.5]
@@ -63,7 +66,9 @@ def rates_of_round(config: Config, round_num: int) -> Rates:
 
 
 def with_server_rate(state: Any, rate: float | None) -> Any:
-    """Return the server state with the optimizer's learning rate set; TFF's optimizers keep it in their state."""
+    """Return the server state with the optimizer's learning rate set; TFF's optimizers keep it in
+    their state.
+    """
     if rate is None:
         return state
     return state | {"optimizer": state["optimizer"] | {"learning_rate": np.float32(rate)}}
@@ -72,7 +77,9 @@ def with_server_rate(state: Any, rate: float | None) -> Any:
 def rate_metrics(config: Config, rates: Rates) -> dict[str, float]:
     """Return the rates by metric key; only those that change from round to round."""
     metrics = {} if _is_constant(config.client) else {"client/learning_rate": rates.client}
-    return metrics if rates.server is None else metrics | {"server/learning_rate": rates.server}
+    if rates.server is None:
+        return metrics
+    return metrics | {"server/learning_rate": rates.server}
 
 
 def _is_constant(side: Scheduled) -> bool:

@@ -1,8 +1,10 @@
 """Secure sums, simulated: the arithmetic of secure aggregation without its cryptography.
 
-TFF's `secure_aggregator` sends clipped integers and asks the runtime for `federated_secure_sum_bitwidth`, a sum whose summands nobody
-sees (Bonawitz et al. 2017). TFF's open runtime does not have it. Here, as in TFF's own tests, plain sums take its place: the result is
-that of secure aggregation, with its clipping and rounding to integers, and nobody is protected. The run's tags say so.
+TFF's `secure_aggregator` sends clipped integers and asks the runtime for
+`federated_secure_sum_bitwidth`, a sum whose summands nobody sees (Bonawitz et al. 2017). TFF's open
+runtime does not have it. Here, as in TFF's own tests, plain sums take its place: the result is that
+of secure aggregation, with its clipping and rounding to integers, and nobody is protected. The
+run's tags say so.
 """
 
 from dataclasses import dataclass

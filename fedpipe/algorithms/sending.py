@@ -1,4 +1,6 @@
-"""What the server sends to the clients of a round: its weights, and its optimizer state where the client work reads it."""
+"""What the server sends to the clients of a round: its weights, and its optimizer state where the
+client work reads it.
+"""
 
 from typing import Any
 
@@ -8,13 +10,19 @@ from fedpipe.algorithms.client_work import ClientWork
 
 
 def type_sent(work: ClientWork, weights_type: Any, optimizer_type: Any) -> Any:
-    """Return the TFF type of what the server sends: its weights, and its optimizer state where the work reads that."""
-    return tff.types.to_type((weights_type, optimizer_type)) if work.reads_server else weights_type
+    """Return the TFF type of what the server sends: its weights, and its optimizer state where the
+    work reads that.
+    """
+    if work.reads_server:
+        return tff.types.to_type((weights_type, optimizer_type))
+    return weights_type
 
 
 def unpack(work: ClientWork, sent: Any) -> tuple[Any, Any]:
     """Return weights and server state, `None` where it is not sent, of what was sent."""
-    return (list(sent[0]), sent[1]) if work.reads_server else (sent, None)
+    if work.reads_server:
+        return (list(sent[0]), sent[1])
+    return (sent, None)
 
 
 def broadcast(work: ClientWork, state: Any) -> Any:

@@ -1,14 +1,16 @@
-"""All clients' values at the server, stacked in the order of the clients, in n log n rows of memory for n clients.
+"""All clients' values at the server, stacked in the order of the clients, in n log n rows of memory
+for n clients.
 
-TFF joins values by a computation for each client, `accumulate(what was joined so far, value)`, and its worker keeps every result until the
-last one is there. Were "so far" one tensor that grows by a row, n rows would take n (n + 1) / 2 rows of memory: 100 models of 6.7 MB 33 GB.
-So it is a list of blocks, as the digits of a binary number, where a full block moves up into the next (a binary counter):
+TFF joins values by a computation for each client, `accumulate(what was joined so far, value)`, and
+its worker keeps every result until the last one is there. Were "so far" one tensor that grows by a
+row, n rows would take n (n + 1) / 2 rows of memory: 100 models of 6.7 MB 33 GB. So it is a list of
+blocks, as the digits of a binary number, where a full block moves up into the next (a binary
+counter):
 
-    rows so far    block of 1   of 2     of 4         a tensor that passes through unchanged is not copied,
-        1          a                                  so each row is copied at most log2(n) + 1 times
-        2                       a b
-        3          c            a b
-        4                                a b c d
+    rows so far    block of 1   of 2     of 4         a tensor that passes through unchanged is not
+        copied, 1          a                                  so each row is copied at most log2(n)
+        + 1 times 2                       a b 3          c            a b 4
+        a b c d
 
 The last block takes all that comes. A client's tensors travel as one vector for each dtype.
 """
@@ -23,11 +25,14 @@ Stack = list[Any]
 """A tensor [clients, *shape] for each tensor of a client's value."""
 
 BLOCKS = 12
-"""Their sizes are 1, 2, 4, ... rows; the last one's is free, so that up to 2,048 clients cost as said, and more work."""
+"""Their sizes are 1, 2, 4, ... rows; the last one's is free, so that up to 2,048 clients cost as
+said, and more work.
+"""
 
 
 def gather(values: Any, value_type: Any, report: Callable[[Stack], Any] = list) -> Any:
-    """Return at the server `report` of the clients' values, stacked in the order of the clients; inside a federated computation.
+    """Return at the server `report` of the clients' values, stacked in the order of the clients;
+    inside a federated computation.
 
     Args:
         values: a list of tensors at each client.
@@ -109,8 +114,11 @@ class _Layout:
 
 
 def _counted_up(blocks: list[Any], row: Any) -> list[Any]:
-    """Return the blocks with one row more: it moves up past full blocks, taking their rows along, into the first that is empty."""
-    counted, moving = [], row
+    """Return the blocks with one row more: it moves up past full blocks, taking their rows along,
+    into the first that is empty.
+    """
+    counted = []
+    moving = row
     for block in blocks[:-1]:
         settled, moving = _moved_up(block, moving)
         counted.append(settled)

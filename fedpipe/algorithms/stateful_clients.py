@@ -1,14 +1,18 @@
-"""Algorithms whose clients keep something from round to round: control variates, or models of their own.
+"""Algorithms whose clients keep something from round to round: control variates, or models of their
+own.
 
-TFF's clients have no state. Here fedpipe keeps it, by client id, in the server state, so that checkpoints hold it: each round sends its
-clients what they need with their refs, and gets what they return, stacked, beside the aggregate.
+TFF's clients have no state. Here fedpipe keeps it, by client id, in the server state, so that
+checkpoints hold it: each round sends its clients what they need with their refs, and gets what they
+return, stacked, beside the aggregate.
 
                   state["clients"][k] --given--> client k's work --returned--> state["clients"][k]
                                                         |
-                                                        +--- update ---> aggregator, server optimizer, as in `composer`
+                                                        +--- update ---> aggregator, server
+                                                        optimizer, as in `composer`
 
-Clients that had no round yet take no room. What all clients return passes through the server: an algorithm of this kind does not go
-with secure sums or differential privacy, and each client is a value of its own.
+Clients that had no round yet take no room. What all clients return passes through the server: an
+algorithm of this kind does not go with secure sums or differential privacy, and each client is a
+value of its own.
 """
 
 from collections import OrderedDict
@@ -35,12 +39,15 @@ from fedpipe.types import PerClient
 Tensors = list[npt.NDArray[np.float32]]
 MEMORY_BYTES = 4 * 1024**3
 MESSAGE_BYTES = 1_900_000_000
-"""What a round's clients are given travels to the worker in one message, and what they return comes in one: 2 GB is the limit
-of the engine's channels, less room for the server's state."""
+"""What a round's clients are given travels to the worker in one message, and what they return comes
+in one: 2 GB is the limit of the engine's channels, less room for the server's state.
+"""
 
 
 class WithMemory(FedAvg):
-    """FedAvg whose clients keep tensors of the model's shapes; `mean` in the state is their mean over all clients of the population."""
+    """FedAvg whose clients keep tensors of the model's shapes; `mean` in the state is their mean
+    over all clients of the population.
+    """
 
     def __init__(
         self,
@@ -58,25 +65,29 @@ class WithMemory(FedAvg):
             clients: number of clients that may train.
 
         Raises:
-            ConfigError: what the clients keep would not fit into 4 GB of memory, or a cohort's not into a message.
+            ConfigError: what the clients keep would not fit into 4 GB of memory, or a cohort's not
+                into a message.
         """
         self._clients = clients
         super().__init__(
             config, work, Aggregation(aggregation.name, aggregation.each), cache, server_optimizer
         )
         each = sum(tensor.nbytes for tensor in self._initial)
-        most, fits = largest_cohort(config.cohort, clients), MESSAGE_BYTES // each
+        most = largest_cohort(config.cohort, clients)
+        fits = MESSAGE_BYTES // each
         if most > fits:
             raise ConfigError(
-                f"algorithm.name={config.algorithm.name}, cohort.size={config.cohort.size}: expected what a cohort keeps to fit into a "
-                f"message of {MESSAGE_BYTES} bytes, which is {fits} clients; found up to {most} in a round. Choose a smaller cohort.size, "
-                "or a smaller model."
+                f"algorithm.name={config.algorithm.name}, cohort.size={config.cohort.size}: "
+                f"expected what a cohort keeps to fit into a message of {MESSAGE_BYTES} bytes, "
+                f"which is {fits} clients; found up to {most} in a round. Choose a smaller "
+                "cohort.size, or a smaller model."
             )
         needed = each * min(clients, config.cohort.size * config.rounds)
         if needed > MEMORY_BYTES:
             raise ConfigError(
-                f"algorithm.name={config.algorithm.name}: expected what {clients} clients keep to fit into {MEMORY_BYTES // 10**6} MB, it "
-                f"takes up to {needed // 10**6} MB. Choose a smaller model, or fewer clients (data.clients)."
+                f"algorithm.name={config.algorithm.name}: expected what {clients} clients keep to "
+                f"fit into {MEMORY_BYTES // 10**6} MB, it takes up to {needed // 10**6} MB. "
+                "Choose a smaller model, or fewer clients (data.clients)."
             )
 
     def initialize(self) -> Any:
@@ -147,7 +158,9 @@ class WithMemory(FedAvg):
         return {**next_inner, "mean": average, "clients": kept.updated(returned)}, measured
 
     def _bytes_each(self) -> tuple[int, int] | None:
-        """Return the bytes up and down: beside weights and update, what the client is given and returns, as much as a model each."""
+        """Return the bytes up and down: beside weights and update, what the client is given and
+        returns, as much as a model each.
+        """
         extra = sum(tensor.nbytes for tensor in self._initial)
         return self._aggregation.bytes_of(
             [tensor.shape for tensor in self._initial]
@@ -166,16 +179,15 @@ class WithMemory(FedAvg):
 
 
 def largest_cohort(config: CohortConfig, clients: int) -> int:
-    """Return how many clients a round may have: `poisson` draws about `size`, and more than 6 standard deviations above never.
+    """Return how many clients a round may have: `poisson` draws about `size`, and more than 6
+    standard deviations above never.
 
     >>> largest_cohort(CohortConfig(size=100, strategy="poisson"), 1000), largest_cohort(CohortConfig(size=100), 1000)
     (160, 100)
     """
-    return (
-        min(clients, config.size + ceil(6 * sqrt(config.size)))
-        if config.strategy == "poisson"
-        else config.size
-    )
+    if config.strategy == "poisson":
+        return min(clients, config.size + ceil(6 * sqrt(config.size)))
+    return config.size
 
 
 def compose_with_memory(
@@ -185,10 +197,12 @@ def compose_with_memory(
     initial_weights: Tensors,
     refs: Mapping[str, Any],
 ) -> tff.templates.IterativeProcess:
-    """Return the learning process of `composer.compose` that also takes and gives what clients keep.
+    """Return the learning process of `composer.compose` that also takes and gives what clients
+    keep.
 
-    `next: (<state@SERVER, refs@CLIENTS> -> <state@SERVER, metrics@SERVER, returned@SERVER>)`; `returned` is `<place, tensors...>`, a
-    row for each client: its `place` in its ref, and what it has now.
+    `next: (<state@SERVER, refs@CLIENTS> -> <state@SERVER, metrics@SERVER, returned@SERVER>)`;
+        `returned` is `<place, tensors...>`, a row for each client: its `place` in its ref, and what
+        it has now.
     """
 
     @tff.tensorflow.computation
@@ -263,4 +277,5 @@ class _Process:
     """An iterative process with a third result, which TFF's own class does not take."""
 
     def __init__(self, initialize: Any, next_fn: Any) -> None:
-        self.initialize, self.next = initialize, next_fn
+        self.initialize = initialize
+        self.next = next_fn

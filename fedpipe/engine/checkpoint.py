@@ -1,11 +1,12 @@
 """Checkpoints: all that is carried from round to round, on disk, whole or not at all.
 
-A file is safetensors (the leaves of the server state by path; no pickle) with one JSON in its metadata: the round, its report and
-what the run is (settings, plan, data). Its name ends in the SHA-256 of its bytes, so a damaged file is known by its name. Which
-files are kept is a policy apart from writing them: the first, the best and the last few.
+A file is safetensors (the leaves of the server state by path; no pickle) with one JSON in its
+metadata: the round, its report and what the run is (settings, plan, data). Its name ends in the
+SHA-256 of its bytes, so a damaged file is known by its name. Which files are kept is a policy apart
+from writing them: the first, the best and the last few.
 
-Files are written in a background thread, so that a small round does not wait for the disk; a save that failed stops the run at the
-next one.
+Files are written in a background thread, so that a small round does not wait for the disk; a save
+that failed stops the run at the next one.
 """
 
 import contextlib
@@ -30,7 +31,8 @@ from fedpipe.system.new_files import new_file
 from fedpipe.types import PerClient, RoundReport, best_by
 
 SCHEMA = "checkpoint-1"
-_KEY, _MAKING = "fedpipe", ".making-"
+_KEY = "fedpipe"
+_MAKING = ".making-"
 _NAME = re.compile(r"round_(\d{6,})_([0-9a-f]{64})\.safetensors")
 
 logger = logging.getLogger("fedpipe.engine")
@@ -45,7 +47,8 @@ class Checkpoint:
     Attributes:
         round_num: the round.
         leaves: of the server state, by path.
-        report: what the round reported, without cohort and weights: the plan and the state have these; and `best`, score and round.
+        report: what the round reported, without cohort and weights: the plan and the state have
+            these; and `best`, score and round.
     """
 
     round_num: int
@@ -61,17 +64,22 @@ class Checkpoints:
 
         Args:
             folder: made with the first save.
-            identity: what the run is, such as digests of its settings, its plan and its data; a checkpoint of another is refused.
+            identity: what the run is, such as digests of its settings, its plan and its data; a
+                checkpoint of another is refused.
             every: rounds between checkpoints, at least 1; round 0 and the last are always saved.
             keep: how many of the last to keep, at least 1, besides the first and the best.
         """
-        self._folder, self._identity, self._every, self._keep = folder, dict(identity), every, keep
+        self._folder = folder
+        self._identity = dict(identity)
+        self._every = every
+        self._keep = keep
         self._writer: ThreadPoolExecutor | None = None
         self._pending: Future[None] | None = None
         self._best: tuple[float, int] | None = None
 
     def save(self, state: Any, report: RoundReport, last: bool) -> None:
-        """Have the state after a round written, if it is its turn; returns before it is on the disk.
+        """Have the state after a round written, if it is its turn; returns before it is on the
+        disk.
 
         Raises:
             CheckpointError: this or the save before it failed.
@@ -111,7 +119,9 @@ class Checkpoints:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Wait for the last save. Where the block failed its own error goes on, and that of the save is a warning."""
+        """Wait for the last save. Where the block failed its own error goes on, and that of the
+        save is a warning.
+        """
         try:
             self.flush()
         except CheckpointError as err:
@@ -121,12 +131,14 @@ class Checkpoints:
 
     def flush(self) -> None:
         """Wait until what was to be saved is on the disk. Raises CheckpointError if it is not."""
-        pending, self._pending = self._pending, None
+        pending = self._pending
+        self._pending = None
         if pending is not None:
             pending.result()
 
     def latest(self) -> Checkpoint | None:
-        """Return the newest checkpoint that is sound, None if there is none; damaged ones are skipped with a warning.
+        """Return the newest checkpoint that is sound, None if there is none; damaged ones are
+        skipped with a warning.
 
         Raises:
             CheckpointError: it belongs to other settings, another plan or other data.
@@ -150,7 +162,8 @@ class Checkpoints:
                     for key in different
                 )
                 raise CheckpointError(
-                    f"{path.parent}: expected checkpoints of this run, found others: {changes}. Start a new run."
+                    f"{path.parent}: expected checkpoints of this run, found others: {changes}. "
+                    "Start a new run."
                 )
             best = found.report["best"]
             self._best = (float(best[0]), int(best[1])) if best else None
@@ -182,12 +195,14 @@ class Checkpoints:
             _write_durably(path, body)
             surplus = self._surplus({round_num, *(number for number, _ in old)})
             for number, earlier in old:
-                # The same round again, with other figures such as its seconds: the earlier file was damaged.
+                # The same round again, with other figures such as its seconds: the earlier file was
+                # damaged.
                 if number in surplus or (number == round_num and earlier != path):
                     earlier.unlink(missing_ok=True)
         except OSError as err:
             raise CheckpointError(
-                f"{self._folder}: expected to write the checkpoint of round {round_num}, found {err}. Make room, then `fedpipe resume`."
+                f"{self._folder}: expected to write the checkpoint of round {round_num}, found "
+                f"{err}. Make room, then `fedpipe resume`."
             ) from err
 
     def _surplus(self, rounds: set[int]) -> set[int]:
@@ -244,10 +259,12 @@ def restore(template: Any, leaves: Leaves, path: str = "") -> Any:
             restore(inner, leaves, f"{path}/{i}" if path else str(i))
             for i, inner in enumerate(template)
         ]
-        return (
-            type(template)(*items) if hasattr(template, "_fields") else type(template)(items)
-        )  # a named tuple takes them one by one
-    wanted, found = np.asarray(template), leaves.get(path)
+        # a named tuple takes them one by one
+        if hasattr(template, "_fields"):
+            return type(template)(*items)
+        return type(template)(items)
+    wanted = np.asarray(template)
+    found = leaves.get(path)
     # What an aggregator keeps, such as the levels of a tree of noise, may grow from round to round.
     cut = 1 if path.startswith("aggregator/") else 0
     if (
@@ -258,7 +275,8 @@ def restore(template: Any, leaves: Leaves, path: str = "") -> Any:
     ):
         have = "nothing" if found is None else f"{found.dtype}{list(found.shape)}"
         raise CheckpointError(
-            f"checkpoint: expected {wanted.dtype}{list(wanted.shape)} at {path!r}, found {have}. Start a new run."
+            f"checkpoint: expected {wanted.dtype}{list(wanted.shape)} at {path!r}, found {have}. "
+            "Start a new run."
         )
     return found
 

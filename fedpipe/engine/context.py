@@ -1,10 +1,12 @@
-"""The TFF execution context on fedpipe's own workers, of TFF's public classes; how a call travels is in `wire`.
+"""The TFF execution context on fedpipe's own workers, of TFF's public classes; how a call travels
+is in `wire`.
 
-Differences from TFF's contexts: a call is three messages where TFF sends six, because a computation stays with the worker that
-has it and an argument travels in one piece; executors are closed when they leave the cache, so a worker's memory stays flat when
-cohort sizes vary; calls block the thread that makes them, without an event loop, so a caller may or may not have one; calls to
-several workers really run at once; their partial results are merged in the workers' order, not in the order of arrival, so that
-the same run gives the same bits.
+Differences from TFF's contexts: a call is three messages where TFF sends six, because a computation
+stays with the worker that has it and an argument travels in one piece; executors are closed when
+they leave the cache, so a worker's memory stays flat when cohort sizes vary; calls block the thread
+that makes them, without an event loop, so a caller may or may not have one; calls to several
+workers really run at once; their partial results are merged in the workers' order, not in the order
+of arrival, so that the same run gives the same bits.
 """
 
 import functools
@@ -52,7 +54,8 @@ def open_secure_channel(address: str, credentials: Any) -> grpc.Channel:
 
 
 def compile_native(computation: Any) -> Any:
-    """Return the computation in the form that a worker runs; compiled once, for all workers and their successors.
+    """Return the computation in the form that a worker runs; compiled once, for all workers and
+    their successors.
 
     Found again by identity: to hash or compare a TFF computation is to serialize it.
     """
@@ -68,7 +71,9 @@ def compile_native(computation: Any) -> Any:
 
 
 class Lane:
-    """One worker's side of the context: its executors, one per number of clients; the `OPEN_EXECUTORS` last used stay open."""
+    """One worker's side of the context: its executors, one per number of clients; the
+    `OPEN_EXECUTORS` last used stay open.
+    """
 
     def __init__(self, guard: Guard) -> None:
         """Call through `guard`."""
@@ -86,7 +91,8 @@ class Lane:
 
     def call(self, computation: Any, argument: Any) -> Any:
         """Return the result of one computation on the worker."""
-        compiled, signature = compile_native(computation), computation.type_signature
+        compiled = compile_native(computation)
+        signature = computation.type_signature
         clients = 0 if signature.parameter is None else count_clients(argument, signature.parameter)
         try:
             return self._executor(clients).call(
@@ -134,7 +140,9 @@ class WorkersContext(tff.framework.SyncContext):  # type: ignore[misc]  # TFF sh
         return self.lanes[0].call(comp, arg)
 
     def _invoke_spread(self, form: Any, arg: Any) -> Any:
-        """Run each worker's share of the clients, merge the shares' results in order, finish on the first worker."""
+        """Run each worker's share of the clients, merge the shares' results in order, finish on the
+        first worker.
+        """
         shares = share_out(arg, form.up_to_merge.type_signature.parameter, len(self.lanes))
         calls = [
             lane.submit(form.up_to_merge, share)

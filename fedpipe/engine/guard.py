@@ -1,11 +1,13 @@
-"""Turns a TFF worker that is lost or hangs into one quick exception, by watching every gRPC call of a round.
+"""Turns a TFF worker that is lost or hangs into one quick exception, by watching every gRPC call of
+a round.
 
-TFF itself waits for a silent worker for ever and retries a lost one without end. Here each call goes through a guard: the whole
-round gets one deadline and a dead worker fails the next call at once. (gRPC's interceptors could do the same, and cost as much
-again as the call.)
+TFF itself waits for a silent worker for ever and retries a lost one without end. Here each call
+goes through a guard: the whole round gets one deadline and a dead worker fails the next call at
+once. (gRPC's interceptors could do the same, and cost as much again as the call.)
 
-The exceptions subclass `grpc.RpcError` because of what TFF does with errors: its clean-up swallows that class, so the fault
-itself comes through; its retry takes `grpc.Call` alone, which these are not. `runtime.py` turns them into `WorkerError`.
+The exceptions subclass `grpc.RpcError` because of what TFF does with errors: its clean-up swallows
+that class, so the fault itself comes through; its retry takes `grpc.Call` alone, which these are
+not. `runtime.py` turns them into `WorkerError`.
 """
 
 import time
@@ -16,7 +18,9 @@ import grpc
 
 
 class WorkerFault(grpc.RpcError):  # type: ignore[misc]  # grpc ships no types
-    """The worker cannot finish the round; another one could. The text says what happened, without "where"."""
+    """The worker cannot finish the round; another one could. The text says what happened, without
+    "where".
+    """
 
 
 class WorkerLost(WorkerFault):
@@ -51,34 +55,39 @@ class CallGuard(Protocol):
 
 
 class Guard:
-    """Watches the calls to one worker; in the place of its gRPC channel for TFF's stub, of which it has what the stub uses.
+    """Watches the calls to one worker; in the place of its gRPC channel for TFF's stub, of which it
+    has what the stub uses.
 
     Attributes:
-        deadline: end of the current round in `time.monotonic()` seconds, or None between rounds: no limit.
+        deadline: end of the current round in `time.monotonic()` seconds, or None between rounds: no
+            limit.
     """
 
     def __init__(self, worker: Watched, channel: grpc.Channel) -> None:
         """Watch the calls through `channel` to `worker`, which is ready."""
         self.deadline: float | None = None
-        self._worker, self._channel = worker, channel
+        self._worker = worker
+        self._channel = channel
 
     def subscribe(
         self, callback: Callable[[Any], None], try_to_connect: bool | None = None
     ) -> None:
         """Never call back; the first call connects.
 
-        gRPC's watch is a thread that wakes five times a second and makes closing the channel take 0.2 s; the guard knows of a
-        loss before the watch does.
+        gRPC's watch is a thread that wakes five times a second and makes closing the channel take
+        0.2 s; the guard knows of a loss before the watch does.
         """
 
     def unary_unary(self, method: str, *serializers: Any, **named: Any) -> Callable[[Any], Any]:
-        """Return what makes one kind of call, as `grpc.Channel.unary_unary`; each with what is left of the round's time.
+        """Return what makes one kind of call, as `grpc.Channel.unary_unary`; each with what is left
+        of the round's time.
 
         A call raises:
             WorkerLost: the worker is not there, before or during the call.
             RoundTimeout: the deadline has passed, before or during the call.
 
-        Every other status is raised as gRPC has it: a computation that fails is the caller's own error.
+        Every other status is raised as gRPC has it: a computation that fails is the caller's own
+        error.
         """
         call = self._channel.unary_unary(method, *serializers, **named)
 

@@ -1,4 +1,6 @@
-"""What has to be the same on both sides of a run over several machines, and what decides the last bits. Imports no TensorFlow."""
+"""What has to be the same on both sides of a run over several machines, and what decides the last
+bits. Imports no TensorFlow.
+"""
 
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -12,11 +14,15 @@ PROTOCOL = 1
 """Of the control connection and of resident files; another number is another way of speaking."""
 SAME = ("protocol", "fedpipe", "tensorflow", "tensorflow-federated")
 _VECTORS = ("sse4_2", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512", "amx")
-"""Beginnings of the CPU flags by which TensorFlow and oneDNN choose their kernels, and so the last bits."""
+"""Beginnings of the CPU flags by which TensorFlow and oneDNN choose their kernels, and so the last
+bits.
+"""
 
 
 def facts() -> dict[str, Any]:
-    """Return this side's: `protocol`, versions by package, `vectors` (the CPU's flags), `cores` that may be used."""
+    """Return this side's: `protocol`, versions by package, `vectors` (the CPU's flags), `cores`
+    that may be used.
+    """
     packages = {name: _version(name) for name in ("tensorflow", "tensorflow-federated")}
     return {
         "protocol": PROTOCOL,
@@ -41,7 +47,9 @@ def differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
 
 
 def other_vectors(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """Return the CPU flags that one side alone has: where there are some, the last bits may differ between the machines."""
+    """Return the CPU flags that one side alone has: where there are some, the last bits may differ
+    between the machines.
+    """
     return sorted(set(mine["vectors"]) ^ set(theirs["vectors"]))
 
 

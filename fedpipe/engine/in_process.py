@@ -1,11 +1,15 @@
-"""The runtime of `runtime.debug`: none. Calls run here, in the caller's thread, so that a debugger reaches them."""
+"""The runtime of `runtime.debug`: none. Calls run here, in the caller's thread, so that a debugger
+reaches them.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 
 class InProcess:
-    """Runs every call directly; takes the place of `Runtime` for algorithms that make no TFF calls."""
+    """Runs every call directly; takes the place of `Runtime` for algorithms that make no TFF
+    calls.
+    """
 
     @property
     def info(self) -> Mapping[str, str]:
@@ -20,6 +24,7 @@ class InProcess:
         """Return nothing: there is no machine that could be lost."""
         return ()
 
-    def call(self, fn: Callable[..., Any], *args: Any, what: str = "") -> Any:  # noqa: ARG002 - errors name it themselves
+    # errors name it themselves
+    def call(self, fn: Callable[..., Any], *args: Any, what: str = "") -> Any:  # noqa: ARG002
         """Return fn(*args)."""
         return fn(*args)

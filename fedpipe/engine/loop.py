@@ -1,14 +1,17 @@
-"""The one round loop. Every algorithm runs through it; whoever wants to know of rounds is a `RoundSink`.
+"""The one round loop. Every algorithm runs through it; whoever wants to know of rounds is a
+`RoundSink`.
 
     round 0   initialize -> evaluate -> report -> save
-    round r   next(state, r, cohort of r) -> check -> evaluate, every k rounds and at the last -> report -> save
-              a round whose cohort is empty is skipped: the state stays, and is reported and saved; an algorithm whose
-              `takes_empty_cohorts` is true is asked for such a round too
+    round r   next(state, r, cohort of r) -> check -> evaluate, every k rounds and at the last ->
+    report -> save
+              a round whose cohort is empty is skipped: the state stays, and is reported and saved;
+              an algorithm whose `takes_empty_cohorts` is true is asked for such a round too
 
-A run that goes on starts from its last checkpoint: it sends that round's report again, since it is not known whether the sinks had
-it, and goes on with the next round. A sink passes over what it has.
+A run that goes on starts from its last checkpoint: it sends that round's report again, since it is
+not known whether the sinks had it, and goes on with the next round. A sink passes over what it has.
 
-It imports neither TFF nor a store: the algorithm brings the computations, the runtime runs them, sinks take the reports.
+It imports neither TFF nor a store: the algorithm brings the computations, the runtime runs them,
+sinks take the reports.
 """
 
 import logging
@@ -44,7 +47,9 @@ class Caller(Protocol):
 
 @dataclass(frozen=True)
 class LoopResult:
-    """The last report, and the wall seconds of each round that was run here, without its evaluation."""
+    """The last report, and the wall seconds of each round that was run here, without its
+    evaluation.
+    """
 
     final: RoundReport
     round_seconds: tuple[float, ...]
@@ -60,7 +65,8 @@ def run_rounds(
     checkpoints: Checkpoints | None = None,
     stop: Callable[[RoundReport], bool] | None = None,
 ) -> LoopResult:
-    """Run all rounds of the plan that are not done yet, or up to where `stop` says so, and return the last report.
+    """Run all rounds of the plan that are not done yet, or up to where `stop` says so, and return
+    the last report.
 
     Args:
         algorithm: the algorithm, bound to its model and population.
@@ -70,10 +76,12 @@ def run_rounds(
         eval_every: rounds between evaluations, at least 1.
         sinks: take each report, in order; the first that raises ends the run.
         checkpoints: the run's; the newest is where it goes on.
-        stop: asked after each report, once the sinks have it, whether this round is the last; a function of the reports so far.
+        stop: asked after each report, once the sinks have it, whether this round is the last; a
+            function of the reports so far.
 
     Raises:
-        RoundError: a round made weights that are not finite or metrics that cannot be recorded, or the algorithm could not complete it.
+        RoundError: a round made weights that are not finite or metrics that cannot be recorded, or
+            the algorithm could not complete it.
         WorkerError: the worker was lost more often than the runtime may replace it.
         CheckpointError: a checkpoint could not be written, or is not this run's.
     """
@@ -100,7 +108,8 @@ def run_rounds(
             )
             start = time.perf_counter()
             if skipped:
-                result, took = _skipped(plan, state, round_num), 0.0
+                result = _skipped(plan, state, round_num)
+                took = 0.0
             else:
                 result = runtime.call(
                     algorithm.next,
@@ -111,7 +120,8 @@ def run_rounds(
                 )
                 took = time.perf_counter() - start
                 seconds.append(took)
-            state, weights = result.state, algorithm.weights(result.state)
+            state = result.state
+            weights = algorithm.weights(result.state)
             _refuse_not_finite(weights, round_num)
             metrics = plan.metrics(round_num, skipped) | _metrics_of(result, round_num)
             if round_num % eval_every == 0 or round_num == len(plan):
@@ -137,18 +147,22 @@ def run_rounds(
 
 
 def _skipped(plan: CohortPlan, state: Any, round_num: int) -> RoundResult:
-    """Return the result of a round in which too few clients report: the state as it was, said in a warning."""
+    """Return the result of a round in which too few clients report: the state as it was, said in a
+    warning.
+    """
     if plan.turnouts:
         turnout = plan.turnouts[round_num - 1]
         logger.warning(
-            "round %d: skipped, the weights stay: %d clients asked, %d would report, fewer than cohort.min_reports.",
+            "round %d: skipped, the weights stay: %d clients asked, %d would report, fewer than "
+            "cohort.min_reports.",
             *(round_num, turnout.asked, len(turnout.reported)),
         )
     return RoundResult(state, {}, examples=0)
 
 
 def _report_of(checkpoint: Checkpoint, plan: CohortPlan, weights: Weights) -> RoundReport:
-    kept, number = checkpoint.report, checkpoint.round_num
+    kept = checkpoint.report
+    number = checkpoint.round_num
     cohort = plan.cohort(number) if number else ()
     return RoundReport(
         number,
@@ -178,6 +192,6 @@ def _refuse_not_finite(weights: Weights, round_num: int) -> None:
     broken = [name for name, value in weights.items() if not np.isfinite(value).all()]
     if broken:
         raise RoundError(
-            f"round {round_num}: expected finite server weights, found NaN or infinity in {', '.join(broken)}. "
-            "Lower client.learning_rate or server.learning_rate."
+            f"round {round_num}: expected finite server weights, found NaN or infinity in "
+            f"{', '.join(broken)}. Lower client.learning_rate or server.learning_rate."
         )

@@ -1,6 +1,8 @@
-"""The runtime of a run: its TFF workers from the first start to the last end, and calls on them that cannot hang for ever.
+"""The runtime of a run: its TFF workers from the first start to the last end, and calls on them
+that cannot hang for ever.
 
-Light to import: `start` needs neither TensorFlow nor TFF, so that the workers start while these load; `call` imports them.
+Light to import: `start` needs neither TensorFlow nor TFF, so that the workers start while these
+load; `call` imports them.
 """
 
 import logging
@@ -30,7 +32,9 @@ logger = logging.getLogger("fedpipe.engine")
 
 @dataclass(frozen=True)
 class _Connection:
-    """What belongs to one generation of workers; a new one is made after a fault, because TFF caches a worker's executors."""
+    """What belongs to one generation of workers; a new one is made after a fault, because TFF
+    caches a worker's executors.
+    """
 
     channels: "tuple[grpc.Channel, ...]"
     guards: "tuple[Guard, ...]"
@@ -42,7 +46,8 @@ class _Connection:
 
 
 class Runtime:
-    """Owns the TFF workers of one run. Safe to use from many threads; calls run one after another, as on one TFF context.
+    """Owns the TFF workers of one run. Safe to use from many threads; calls run one after another,
+    as on one TFF context.
 
     Example:
         with Runtime(config.runtime, Path("worker.log")) as runtime:
@@ -50,8 +55,11 @@ class Runtime:
     """
 
     def __init__(self, config: "RuntimeConfig", log_path: Path) -> None:
-        """Take the settings, and the file to which all workers' output is appended. Nothing is started."""
-        self._config, self._log_path = config, log_path
+        """Take the settings, and the file to which all workers' output is appended. Nothing is
+        started.
+        """
+        self._config = config
+        self._log_path = log_path
         self._workers: list[Worker] = []
         self._connection: _Connection | None = None
         self._machines: Machines | None = None
@@ -65,8 +73,10 @@ class Runtime:
 
     @property
     def info(self) -> dict[str, str]:
-        """Return what the run should record: `isolation` (`isolated`, `open`, or `not started`), `workers`; `restarts` after
-        faults, and how often workers were `recycled` because of their memory; over several machines also `remote` and which were `lost`."""
+        """Return what the run should record: `isolation` (`isolated`, `open`, or `not started`),
+        `workers`; `restarts` after faults, and how often workers were `recycled` because of their
+        memory; over several machines also `remote` and which were `lost`.
+        """
         counts = {"restarts": str(self._restarts), "recycled": str(self._recycled)}
         spread = (
             {"remote": ", ".join(self._config.remote), "lost": "; ".join(self._losses) or "none"}
@@ -81,13 +91,20 @@ class Runtime:
         }
 
     def attach(self, machines: "Machines") -> None:
-        """Have the clients' work computed on machines; they are connected by the next call, and let go by `close`."""
+        """Have the clients' work computed on machines; they are connected by the next call, and let
+        go by `close`.
+        """
         self._discard_machines()
-        self._machines, self._connection = machines, None
+        self._machines = machines
+        self._connection = None
 
     def take_losses(self) -> tuple[str, ...]:
-        """Return the machines that were lost since the last call, `host:port: why`; the calls went on without them."""
-        return self._machines.take_losses() if self._machines else ()
+        """Return the machines that were lost since the last call, `host:port: why`; the calls went
+        on without them.
+        """
+        if self._machines:
+            return self._machines.take_losses()
+        return ()
 
     @property
     def workers(self) -> tuple[Worker, ...]:
@@ -95,7 +112,9 @@ class Runtime:
         return tuple(self._workers)
 
     def start(self) -> None:
-        """Start the workers and return at once. Does nothing if they are started. Raises WorkerError once it is closed or gave up."""
+        """Start the workers and return at once. Does nothing if they are started. Raises
+        WorkerError once it is closed or gave up.
+        """
         with self._workers_lock:
             if self._closed:
                 raise WorkerError(
@@ -108,7 +127,8 @@ class Runtime:
         """Return `fn(*args)`, computed with the workers as TFF's execution context in this thread.
 
         Args:
-            fn: calls TFF computations in this thread; a pure function of its arguments, for it is repeated after a fault.
+            fn: calls TFF computations in this thread; a pure function of its arguments, for it is
+                repeated after a fault.
             args: its arguments.
             what: what is being done, for messages: `round 3`.
 
@@ -126,7 +146,9 @@ class Runtime:
                 self._caller = None
 
     def close(self) -> None:
-        """End the workers and return when they are gone; a call in another thread fails. A second call does nothing."""
+        """End the workers and return when they are gone; a call in another thread fails. A second
+        call does nothing.
+        """
         with self._workers_lock:
             self._closed = self._closed or "was closed"
         self._discard()
@@ -162,7 +184,8 @@ class Runtime:
             except Exception:
                 raise  # the caller's own, or a start that failed: no fault of a running worker
             except BaseException:
-                self._discard()  # given up (SIGINT, cancelled): the worker would go on computing for nobody
+                # given up (SIGINT, cancelled): the worker would go on computing for nobody
+                self._discard()
                 raise
 
     def _call_once(self, fn: Callable[..., Result], args: tuple[Any, ...]) -> Result:
@@ -180,7 +203,9 @@ class Runtime:
                 guard.deadline = None
 
     def _recycle_if_grown(self, what: str) -> None:
-        """Replace all workers if one has outgrown its limit; the new ones start while the caller does what comes between rounds."""
+        """Replace all workers if one has outgrown its limit; the new ones start while the caller
+        does what comes between rounds.
+        """
         limit = self._config.worker_memory_limit_mb
         if limit is None:
             return
@@ -190,7 +215,10 @@ class Runtime:
         level = (
             logging.INFO if self._recycled else logging.WARNING
         )  # one that is recycled each round would say so each round
-        message = "after %s: a TFF worker of %.0f MB, over runtime.worker_memory_limit_mb=%d, is replaced."
+        message = (
+            "after %s: a TFF worker of %.0f MB, over runtime.worker_memory_limit_mb=%d, is "
+            "replaced."
+        )
         logger.log(level, message, what, memory, limit)
         self._discard()
         if not self._closed:  # by another thread; then this call, which is done, was the last
@@ -198,7 +226,9 @@ class Runtime:
             self.start()
 
     def _connect(self) -> _Connection:
-        """Return the connection to live workers. Raises WorkerLost if one ended since the last call."""
+        """Return the connection to live workers. Raises WorkerLost if one ended since the last
+        call.
+        """
         from fedpipe.engine.guard import Guard, WorkerLost
 
         self.start()
@@ -241,8 +271,10 @@ class Runtime:
     def _discard(self) -> None:
         """End all workers, the healthy ones too: they may be busy with their share of the round."""
         with self._workers_lock:
-            workers, self._workers = self._workers, []
-            connection, self._connection = self._connection, None
+            workers = self._workers
+            self._workers = []
+            connection = self._connection
+            self._connection = None
         for worker in workers:
             worker.begin_close()
         self._discard_machines()
@@ -276,9 +308,11 @@ class Runtime:
         used = f"runtime.max_restarts={config.max_restarts} used up"
         if isinstance(fault, RoundTimeout):
             raise WorkerError(
-                f"{what}: expected an end within runtime.round_timeout_seconds={config.round_timeout_seconds:g}, "
-                f"{fault}; {used}. Raise the limit or see {self._log_path}."
+                f"{what}: expected an end within "
+                f"runtime.round_timeout_seconds={config.round_timeout_seconds:g}, {fault}; "
+                f"{used}. Raise the limit or see {self._log_path}."
             ) from fault
         raise WorkerError(
-            f"{what}: expected a TFF worker that lives, {fault}; {used}. Out of memory? See {self._log_path}, or make the cohort smaller."
+            f"{what}: expected a TFF worker that lives, {fault}; {used}. Out of memory? See "
+            f"{self._log_path}, or make the cohort smaller."
         ) from fault

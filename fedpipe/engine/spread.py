@@ -1,7 +1,9 @@
-"""How a round's clients are spread over several workers: which computations can be, in what form, and who gets which clients.
+"""How a round's clients are spread over several workers: which computations can be, in what form,
+and who gets which clients.
 
-TFF's own partition (`tff.framework.MergeableCompExecutionContext`) is not used: it gives every worker the same clients, and so a
-wrong result, whenever the argument's last element is not placed at the clients.
+TFF's own partition (`tff.framework.MergeableCompExecutionContext`) is not used: it gives every
+worker the same clients, and so a wrong result, whenever the argument's last element is not placed
+at the clients.
 """
 
 import functools
@@ -17,13 +19,16 @@ COMPILED_COMPUTATIONS = 64
 
 @functools.lru_cache(COMPILED_COMPUTATIONS)
 def compile_mergeable(computation: Any) -> Any:
-    """Return the computation as partial aggregation, merge and remainder. Raises ConfigError where it has no such form."""
+    """Return the computation as partial aggregation, merge and remainder. Raises ConfigError where
+    it has no such form.
+    """
     try:
         return tff.backends.native.compile_to_mergeable_comp_form(computation)
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"runtime.workers, runtime.remote: expected an algorithm whose aggregations do not depend on one another, this one cannot be "
-            f"spread over workers ({str(error).splitlines()[0]}). Set runtime.workers to 1 and runtime.remote to []."
+            "runtime.workers, runtime.remote: expected an algorithm whose aggregations do not "
+            "depend on one another, this one cannot be spread over workers "
+            f"({str(error).splitlines()[0]}). Set runtime.workers to 1 and runtime.remote to []."
         ) from error
 
 
@@ -37,7 +42,9 @@ def at_clients(value_type: Any) -> bool:
 
 
 def takes_clients_gives_server(signature: Any) -> bool:
-    """Return whether a computation's clients can be shared out: their values come in, and none goes out."""
+    """Return whether a computation's clients can be shared out: their values come in, and none goes
+    out.
+    """
     if signature.parameter is None or tff.types.contains(
         signature.result, lambda inner: getattr(inner, "placement", None) is tff.CLIENTS
     ):
@@ -46,11 +53,13 @@ def takes_clients_gives_server(signature: Any) -> bool:
 
 
 def share_out(value: Any, value_type: Any, shares: int | None) -> list[Any]:
-    """Return the argument `value` once per share, each with its part of the clients, in order; all else is in every share.
+    """Return the argument `value` once per share, each with its part of the clients, in order; all
+    else is in every share.
 
     `shares`: how many; None is one for each client.
 
-    The parts differ by one client at most; there are fewer than `shares` if there are fewer clients, and one if there is none.
+    The parts differ by one client at most; there are fewer than `shares` if there are fewer
+    clients, and one if there is none.
     """
     clients = _count_clients(value, value_type)
     shares = max(1, clients if shares is None else min(shares, clients))

@@ -1,16 +1,19 @@
 """Owns one TFF worker, so that the worker ends with the run that wanted it, however that run ends.
 
-Run by `fedpipe.engine.worker` as `python -I -S supervisor.py PARENT_PID ISOLATION SOCKET BINARY [ARGUMENT...]`; standard
-library alone, no asyncio and no subprocess, because a run waits for these imports (40 ms, 11 MB; 120 ms and 20 MB with them).
+Run by `fedpipe.engine.worker` as `python -I -S supervisor.py PARENT_PID ISOLATION SOCKET BINARY
+[ARGUMENT...]`; standard library alone, no asyncio and no subprocess, because a run waits for these
+imports (40 ms, 11 MB; 120 ms and 20 MB with them).
 
-A process of its own, because nothing inside the run survives a SIGKILL of the run, and because Linux's "signal me when my
-parent dies" looks at the *thread* that made the child: wrong under a pool of threads, right here, where the main thread makes
-the worker and stays. It ends the worker when the run's process is gone, when stdin reaches its end, or on a signal; and it
-reports on stdout, a line each: `started PID isolated`, or `started PID open PORT REASON`, then `ready`, then `ended CODE`;
-or `refused REASON` and nothing else. Its stderr is the worker's log.
+A process of its own, because nothing inside the run survives a SIGKILL of the run, and because
+Linux's "signal me when my parent dies" looks at the *thread* that made the child: wrong under a
+pool of threads, right here, where the main thread makes the worker and stays. It ends the worker
+when the run's process is gone, when stdin reaches its end, or on a signal; and it reports on
+stdout, a line each: `started PID isolated`, or `started PID open PORT REASON`, then `ready`, then
+`ended CODE`; or `refused REASON` and nothing else. Its stderr is the worker's log.
 
-With isolation the worker lives in a network namespace that holds nothing but its own loopback. The one way in is SOCKET, a
-Unix socket in the caller's 0700 directory, whose bytes this process carries to the worker's port for the same user alone.
+With isolation the worker lives in a network namespace that holds nothing but its own loopback. The
+one way in is SOCKET, a Unix socket in the caller's 0700 directory, whose bytes this process carries
+to the worker's port for the same user alone.
 """
 
 import contextlib
@@ -26,8 +29,10 @@ import threading
 from typing import NoReturn
 
 PR_SET_PDEATHSIG = 1
-CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
-SIOCSIFFLAGS, IFF_UP_AND_RUNNING = 0x8914, 0x41
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWNET = 0x40000000
+SIOCSIFFLAGS = 0x8914
+IFF_UP_AND_RUNNING = 0x41
 ISOLATED_PORT = 10000  # any: nobody else lives in the namespace
 READY_POLL_MS = 5
 PARENT_POLL_MS = 500  # where the kernel has no pidfd
@@ -45,12 +50,14 @@ def say(line: str) -> None:
 
 
 def isolate() -> None:
-    """Move this process into a network namespace of its own. Raises OSError where the kernel does not allow it.
+    """Move this process into a network namespace of its own. Raises OSError where the kernel does
+    not allow it.
 
-    A process with the right to do so takes the network namespace alone, so that it keeps its rights over files; any other
-    takes a user namespace with it, in which it stays the same user.
+    A process with the right to do so takes the network namespace alone, so that it keeps its rights
+    over files; any other takes a user namespace with it, in which it stays the same user.
     """
-    uid, gid = os.geteuid(), os.getegid()
+    uid = os.geteuid()
+    gid = os.getegid()
     if libc.unshare(CLONE_NEWNET) != 0:
         if libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
             code = ctypes.get_errno()
@@ -67,7 +74,9 @@ def isolate() -> None:
 
 
 def why_not_isolated() -> str:
-    """Return why `isolate` fails here, or nothing. Tried in a child: a step that fails half-way cannot be taken back."""
+    """Return why `isolate` fails here, or nothing. Tried in a child: a step that fails half-way
+    cannot be taken back.
+    """
     child = os.fork()
     if child == 0:
         try:
@@ -76,23 +85,29 @@ def why_not_isolated() -> str:
             os._exit(error.errno or 1)
         os._exit(0)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return os.strerror(code) if code > 0 else "" if code == 0 else f"signal {-code}"
+    if code > 0:
+        return os.strerror(code)
+    return "" if code == 0 else f"signal {-code}"
 
 
 def reserve_port() -> socket.socket:
     """Return a socket that holds a free port and never listens on it.
 
-    The worker shares the port (gRPC sets SO_REUSEPORT), the kernel gives it to nobody else. Without the reservation two runs
-    could be given the same port and their calls would be spread over both workers.
+    The worker shares the port (gRPC sets SO_REUSEPORT), the kernel gives it to nobody else. Without
+    the reservation two runs could be given the same port and their calls would be spread over both
+    workers.
     """
     holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    holder.bind(("0.0.0.0", 0))  # noqa: S104 - as wide as the worker's own bind, so that it is refused to others
+    # as wide as the worker's own bind, so that it is refused to others
+    holder.bind(("0.0.0.0", 0))  # noqa: S104
     return holder
 
 
 def start_worker(command: list[str]) -> int:
-    """Start the worker with the log as its output and return its pid; the kernel kills it if this process is killed."""
+    """Start the worker with the log as its output and return its pid; the kernel kills it if this
+    process is killed.
+    """
     supervisor = os.getpid()
     pid = os.fork()
     if pid:
@@ -103,7 +118,8 @@ def start_worker(command: list[str]) -> int:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(2, 1)
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-            os.execv(command[0], command)  # noqa: S606 - no shell is wanted; Python's other descriptors close on exec
+            # no shell is wanted; Python's other descriptors close on exec
+            os.execv(command[0], command)  # noqa: S606
     except OSError as error:
         os.write(2, f"{command[0]}: {error.strerror}\n".encode())
     finally:
@@ -111,7 +127,9 @@ def start_worker(command: list[str]) -> int:
 
 
 def open_parent(parent: int) -> int | None:
-    """Return a descriptor that becomes readable when the process `parent` is gone, or None where there are none."""
+    """Return a descriptor that becomes readable when the process `parent` is gone, or None where
+    there are none.
+    """
     try:
         return os.pidfd_open(parent)
     except (AttributeError, OSError):
@@ -136,7 +154,9 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 def forward(near: socket.socket, port: int) -> None:
-    """Join one connection of the run with the worker's port; of any other user's process, close it."""
+    """Join one connection of the run with the worker's port; of any other user's process, close
+    it.
+    """
     uid = struct.unpack("3i", near.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
     with near, socket.socket(socket.AF_INET, socket.SOCK_STREAM) as far:
         if uid != os.geteuid() or far.connect_ex(("127.0.0.1", port)) != 0:
@@ -151,7 +171,9 @@ def forward(near: socket.socket, port: int) -> None:
 def watch(
     parent: int, worker: int, port: int, listener: socket.socket | None, wakeup: int
 ) -> int | None:
-    """Serve until the run or the worker ends. Returns the worker's exit code (-N for signal N), or None if it still runs."""
+    """Serve until the run or the worker ends. Returns the worker's exit code (-N for signal N), or
+    None if it still runs.
+    """
     parent_fd = open_parent(parent)
     poll = select.poll()
     for fd in (0, wakeup, parent_fd, listener.fileno() if listener else None):
@@ -179,7 +201,9 @@ def watch(
 
 
 def catch_signals() -> int:
-    """Turn every signal that ends a process, and the worker's end, into bytes; return the descriptor they are read from."""
+    """Turn every signal that ends a process, and the worker's end, into bytes; return the
+    descriptor they are read from.
+    """
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
@@ -190,13 +214,17 @@ def catch_signals() -> int:
 
 
 def main(parent: int, isolation: str, path: str, command: list[str]) -> NoReturn:
-    """Isolate as asked, start the worker, watch, end it. Exits 0 when it was told to end, 70 when the worker ended by itself."""
+    """Isolate as asked, start the worker, watch, end it. Exits 0 when it was told to end, 70 when
+    the worker ended by itself.
+    """
     reason = "isolation is off" if isolation == "off" else why_not_isolated()
     if isolation == "required" and reason:
         say(f"refused {reason}")
         os._exit(77)
     wakeup = catch_signals()
-    listener, holder, port = None, None, ISOLATED_PORT
+    listener = None
+    holder = None
+    port = ISOLATED_PORT
     if reason:
         holder = reserve_port()
         port = holder.getsockname()[1]

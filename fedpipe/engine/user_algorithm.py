@@ -1,6 +1,8 @@
-"""An algorithm of the user's own: all of its code runs in the runtime, and its errors are told in one line.
+"""An algorithm of the user's own: all of its code runs in the runtime, and its errors are told in
+one line.
 
-TFF computations that it calls in `build`, `initialize`, `expect`, `next`, `weights` or `info` so reach the run's own worker.
+TFF computations that it calls in `build`, `initialize`, `expect`, `next`, `weights` or `info` so
+reach the run's own worker.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +27,8 @@ class OwnAlgorithm:
 
     def __init__(self, name: str, runtime: Caller) -> None:
         """Use `build`."""
-        self._name, self._runtime = name, runtime
+        self._name = name
+        self._runtime = runtime
         self._inner: Any = None
 
     @classmethod
@@ -53,7 +56,8 @@ class OwnAlgorithm:
         info = self._call(lambda: self._inner.info, (), "info")
         if not isinstance(info, Mapping):
             raise ConfigError(
-                f"algorithm.name={self._name}: expected info to be a mapping of texts, found {type(info).__name__}."
+                f"algorithm.name={self._name}: expected info to be a mapping of texts, found "
+                f"{type(info).__name__}."
             )
         return info
 
@@ -77,7 +81,8 @@ class OwnAlgorithm:
         )
         if not isinstance(result, RoundResult):
             raise RoundError(
-                f"algorithm.name={self._name}: expected next to return a RoundResult of fedpipe, found {type(result).__name__}."
+                f"algorithm.name={self._name}: expected next to return a RoundResult of fedpipe, "
+                f"found {type(result).__name__}."
             )
         return result
 
@@ -86,7 +91,8 @@ class OwnAlgorithm:
         weights = self._call(self._inner.weights, (state,), "weights")
         if not isinstance(weights, Mapping):
             raise RoundError(
-                f"algorithm.name={self._name}: expected weights to return a mapping of tensors by name, found {type(weights).__name__}."
+                f"algorithm.name={self._name}: expected weights to return a mapping of tensors by "
+                f"name, found {type(weights).__name__}."
             )
         return weights
 
@@ -103,5 +109,6 @@ class OwnAlgorithm:
             raise
         except Exception as err:
             raise error(
-                f"algorithm.name={self._name}: {describe_error(err)} (while calling {doing}; --debug shows all)"
+                f"algorithm.name={self._name}: {describe_error(err)} (while calling {doing}; "
+                "--debug shows all)"
             ) from err

@@ -1,11 +1,14 @@
-"""One call of a TFF computation on a worker: three messages (argument, call, result) of TFF's executor protocol.
+"""One call of a TFF computation on a worker: three messages (argument, call, result) of TFF's
+executor protocol.
 
-TFF's `RemoteExecutor` speaks the same protocol, as coroutines that trace and check every element of every value: in a round of
-ten small clients that takes as long as half of their arithmetic. Here a value becomes a message by its type, without detours, and
-a computation is sent once. Whatever is not a tensor, a struct or a federated value of these goes the way of
+TFF's `RemoteExecutor` speaks the same protocol, as coroutines that trace and check every element of
+every value: in a round of ten small clients that takes as long as half of their arithmetic. Here a
+value becomes a message by its type, without detours, and a computation is sent once. Whatever is
+not a tensor, a struct or a federated value of these goes the way of
 `tff.framework.serialize_value`.
 
-This is the one file of the engine that imports what TFF does not make public: the protocol's messages, and the switch of tracing.
+This is the one file of the engine that imports what TFF does not make public: the protocol's
+messages, and the switch of tracing.
 """
 
 import contextlib
@@ -26,8 +29,10 @@ from fedpipe.engine.guard import CallGuard
 KEPT_COMPUTATIONS = 64
 _DISPOSE_AT = 20
 _DISPOSE_BYTES = 64 * 1024**2
-"""Values that the worker may hold for nobody, and bytes that may travel, before it is told so: a message each time would cost a tenth of a
-small round, and twenty values of a large one are the worker's memory."""
+"""Values that the worker may hold for nobody, and bytes that may travel, before it is told so: a
+message each time would cost a tenth of a small round, and twenty values of a large one are the
+worker's memory.
+"""
 
 tracing.set_tracing_providers([])
 
@@ -37,10 +42,8 @@ class RemoteCalls:
 
     def __init__(self, guard: CallGuard, clients: int) -> None:
         """Open an executor of the worker. Raises what the guard does."""
-        self._stub, self._sent = (
-            tff.framework.RemoteExecutorGrpcStub(guard),
-            OrderedDict[int, tuple[Any, Any]](),
-        )
+        self._stub = tff.framework.RemoteExecutorGrpcStub(guard)
+        self._sent = OrderedDict[int, tuple[Any, Any]]()
         at_clients = executor_pb2.Cardinality(
             placement=computation_pb2.Placement(uri=tff.CLIENTS.uri), cardinality=clients
         )
@@ -48,7 +51,8 @@ class RemoteCalls:
             executor_pb2.GetExecutorRequest(cardinalities=[at_clients])
         ).executor
         self._unused: list[Any] = []
-        self._travelled = 0  # bytes, since the worker was last told; a lost addition of another thread does not matter
+        # bytes, since the worker was last told; a lost addition of another thread does not matter
+        self._travelled = 0
         self._lock = threading.Lock()  # the shares of a machine are computed by several threads
 
     def call(self, compiled: Any, parameter: Any, result: Any, argument: Any) -> Any:
@@ -64,7 +68,8 @@ class RemoteCalls:
             TypeError: the argument does not fit its type.
             grpc.RpcError: of the guard, or the worker's own: the computation failed.
         """
-        function, sent = self._send_computation(compiled), None
+        function = self._send_computation(compiled)
+        sent = None
         if parameter is not None:
             sent = self._create(to_message(argument, parameter))
         request = executor_pb2.CreateCallRequest(
@@ -82,7 +87,9 @@ class RemoteCalls:
     def call_struct(
         self, compiled: Any, elements: Sequence[tuple[str | None, Any]], used: Sequence[Any] = ()
     ) -> Any:
-        """Call a compiled computation on a struct of kept values; return what stands for its result. Releases `used`."""
+        """Call a compiled computation on a struct of kept values; return what stands for its
+        result. Releases `used`.
+        """
         function = self._send_computation(compiled)
         struct = [
             executor_pb2.CreateStructRequest.Element(name=name, value_ref=value)
@@ -101,7 +108,9 @@ class RemoteCalls:
     def compute_struct(
         self, compiled: Any, elements: Sequence[tuple[str | None, Any]], used: Sequence[Any] = ()
     ) -> Any:
-        """Return the message of a compiled computation's result for a struct of kept values. Releases `used`."""
+        """Return the message of a compiled computation's result for a struct of kept values.
+        Releases `used`.
+        """
         value = self.call_struct(compiled, elements, used)
         computed = self.fetch(value)
         self._dispose(value)
@@ -149,12 +158,16 @@ class RemoteCalls:
             self._unused += [value for value in values if value is not None]
             if len(self._unused) < _DISPOSE_AT and self._travelled < _DISPOSE_BYTES:
                 return
-            unused, self._unused, self._travelled = self._unused, [], 0
+            unused = self._unused
+            self._unused = []
+            self._travelled = 0
         self._stub.dispose(executor_pb2.DisposeRequest(executor=self._executor, value_ref=unused))
 
 
 def to_message(value: Any, kind: Any) -> Any:
-    """Return a value of a TFF type as the protocol has it. Raises TypeError where it is not of that type."""
+    """Return a value of a TFF type as the protocol has it. Raises TypeError where it is not of that
+    type.
+    """
     if isinstance(kind, tff.TensorType):
         return executor_pb2.Value(array=_array(value, kind))
     if isinstance(kind, tff.StructType):
@@ -162,7 +175,8 @@ def to_message(value: Any, kind: Any) -> Any:
         values = _elements(value, names)
         if len(values) != len(names):
             raise TypeError(
-                f"expected {len(names)} elements for {kind.compact_representation()}, found {len(values)}"
+                f"expected {len(names)} elements for {kind.compact_representation()}, found "
+                f"{len(values)}"
             )
         inner = [to_message(one, type_of) for one, type_of in zip(values, kind, strict=True)]
         elements = [
@@ -180,7 +194,9 @@ def to_message(value: Any, kind: Any) -> Any:
 
 
 def from_message(message: Any, kind: Any) -> Any:
-    """Return the value of a TFF type in a message: NumPy arrays in the Python containers that the type names."""
+    """Return the value of a TFF type in a message: NumPy arrays in the Python containers that the
+    type names.
+    """
     if isinstance(kind, tff.TensorType) and message.array.content:
         shape = tuple(message.array.shape.dim)
         return np.frombuffer(message.array.content, kind.dtype).reshape(shape)
@@ -203,36 +219,49 @@ def from_message(message: Any, kind: Any) -> Any:
             from_message(one, kind.member)
             for one in message.federated.value[: 1 if kind.all_equal else None]
         ]
-        return members[0] if kind.all_equal else members
+        if kind.all_equal:
+            return members[0]
+        return members
     value, _ = tff.framework.deserialize_value(message, kind)
     return value
 
 
 def count_clients(value: Any, kind: Any) -> int:
-    """Return the number of values at the clients in an argument, 0 where its type names none. Raises ValueError if they differ."""
+    """Return the number of values at the clients in an argument, 0 where its type names none.
+    Raises ValueError if they differ.
+    """
     if isinstance(kind, tff.FederatedType):
-        return 0 if kind.all_equal or kind.placement is not tff.CLIENTS else len(value)
+        if kind.all_equal or kind.placement is not tff.CLIENTS:
+            return 0
+        return len(value)
     if not isinstance(kind, tff.StructType):
         return 0
     values = _elements(value, [name for name, _ in tff.structure.iter_elements(kind)])
     counts = {count_clients(one, type_of) for one, type_of in zip(values, kind, strict=True)} - {0}
     if len(counts) > 1:
         raise ValueError(f"expected one number of clients in an argument, found {sorted(counts)}")
-    return counts.pop() if counts else 0
+    if counts:
+        return counts.pop()
+    return 0
 
 
 def _elements(value: Any, names: list[str | None]) -> list[Any]:
     """Return the elements of a container in the order of their names."""
     if isinstance(value, Mapping):
-        return [value[name] for name in names] if set(names) == set(value) else list(value.values())
+        if set(names) == set(value):
+            return [value[name] for name in names]
+        return list(value.values())
     if isinstance(value, list | tuple):
         return list(value)
     return list(tff.structure.from_container(value))
 
 
 def _array(value: Any, kind: Any) -> Any:
-    """Return a tensor: strings and scalars as a list, which TFF wants of them, all else as bytes."""
-    value, wanted = value.numpy() if hasattr(value, "numpy") else value, kind.dtype.type
+    """Return a tensor: strings and scalars as a list, which TFF wants of them, all else as
+    bytes.
+    """
+    value = value.numpy() if hasattr(value, "numpy") else value
+    wanted = kind.dtype.type
     texts = wanted is np.str_
     found = np.asarray(value, np.object_ if texts else None)
     shape = kind.shape
@@ -242,7 +271,8 @@ def _array(value: Any, kind: Any) -> Any:
     )
     if not fits or not (texts or np.can_cast(found.dtype, wanted, "same_kind")):
         raise TypeError(
-            f"expected a tensor of type {kind.compact_representation()}, found {found.dtype}{list(found.shape)}"
+            f"expected a tensor of type {kind.compact_representation()}, found "
+            f"{found.dtype}{list(found.shape)}"
         )
     if not texts and found.ndim:
         content = np.ascontiguousarray(found, wanted).tobytes()

@@ -1,6 +1,8 @@
-"""Starts and ends one TFF worker process. Imports neither TensorFlow nor TFF, so that the worker starts while they load.
+"""Starts and ends one TFF worker process. Imports neither TensorFlow nor TFF, so that the worker
+starts while they load.
 
-The worker is TFF's own C++ server, shipped in its wheel. What owns it is `supervisor.py`; this is the run's end of the line.
+The worker is TFF's own C++ server, shipped in its wheel. What owns it is `supervisor.py`; this is
+the run's end of the line.
 """
 
 import functools
@@ -29,11 +31,15 @@ SUPERVISOR = Path(__file__).with_name("supervisor.py")
 CLOSE_SECONDS = 2.0
 SOCKET_PATH_BYTES = 107  # sockaddr_un holds 108 with the final zero
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TF_CPP_MIN_LOG_LEVEL")
-"""All that a worker sees of the run's environment: names, not a prefix, because other tools keep secrets under `TF_` too."""
+"""All that a worker sees of the run's environment: names, not a prefix, because other tools keep
+secrets under `TF_` too.
+"""
 
 
 def find_binary() -> Path:
-    """Return the path of TFF's worker, without importing TFF. Raises EnvironmentProblem if TFF is not installed."""
+    """Return the path of TFF's worker, without importing TFF. Raises EnvironmentProblem if TFF is
+    not installed.
+    """
     spec = importlib.util.find_spec("tensorflow_federated")
     if spec is None or spec.origin is None:
         raise EnvironmentProblem(
@@ -45,8 +51,9 @@ def find_binary() -> Path:
 def worker_environment() -> dict[str, str]:
     """Return the whole environment of a worker.
 
-    One intra-op thread makes results independent of the machine's cores and costs nothing, as clients run in parallel;
-    oneDNN makes convolutions about 1.5 times as fast. Both change the last bits, so a run's environment cannot change them.
+    One intra-op thread makes results independent of the machine's cores and costs nothing, as
+    clients run in parallel; oneDNN makes convolutions about 1.5 times as fast. Both change the last
+    bits, so a run's environment cannot change them.
     """
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return (
@@ -57,7 +64,9 @@ def worker_environment() -> dict[str, str]:
 
 
 def socket_directory() -> str:
-    """Return a new directory with mode 0700 whose path leaves room for a socket's name and is plain in a gRPC address."""
+    """Return a new directory with mode 0700 whose path leaves room for a socket's name and is plain
+    in a gRPC address.
+    """
     for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108 - mkdtemp makes the name and the mode
         if len(os.fsencode(base)) <= SOCKET_PATH_BYTES - len(
             "/fedpipe-xxxxxxxx/s"
@@ -71,14 +80,16 @@ def socket_directory() -> str:
 @functools.cache
 def _warn_not_isolated(reason: str) -> None:
     logger.warning(
-        "the TFF worker is not isolated (%s): while it runs, any process that reaches its port can use it. "
-        "Set runtime.isolation to 'required' to refuse this, or to 'off' to accept it.",
+        "the TFF worker is not isolated (%s): while it runs, any process that reaches its port "
+        "can use it. Set runtime.isolation to 'required' to refuse this, or to 'off' to accept it.",
         reason,
     )
 
 
 def _end(process: "subprocess.Popen[bytes]", directory: str, owner: int) -> None:
-    """End supervisor and worker and wait until they are gone. Does nothing in a forked child, which does not own them."""
+    """End supervisor and worker and wait until they are gone. Does nothing in a forked child, which
+    does not own them.
+    """
     if os.getpid() != owner:
         return
     if process.poll() is None:
@@ -97,7 +108,8 @@ def _end(process: "subprocess.Popen[bytes]", directory: str, owner: int) -> None
 
 
 class Worker:
-    """One running TFF worker. The process starts with the object; `wait_ready` fills in the attributes.
+    """One running TFF worker. The process starts with the object; `wait_ready` fills in the
+    attributes.
 
     Attributes:
         target: gRPC address, `unix:PATH` or `127.0.0.1:PORT`.
@@ -107,13 +119,18 @@ class Worker:
     """
 
     def __init__(self, isolation: Isolation, log_path: Path, directory: Path | None = None) -> None:
-        """Start the worker and return at once (some milliseconds). Its log's directory is made if need be.
+        """Start the worker and return at once (some milliseconds). Its log's directory is made if
+        need be.
 
-        `directory`: where it looks for files whose paths are not absolute; this process's, if not given.
+        `directory`: where it looks for files whose paths are not absolute; this process's, if not
+            given.
         """
         self.log_path = log_path
-        self.target, self.pid, self.isolated = "", 0, False
-        self._isolation, self._started_at = isolation, time.monotonic()
+        self.target = ""
+        self.pid = 0
+        self.isolated = False
+        self._isolation = isolation
+        self._started_at = time.monotonic()
         self._lines: list[str] = []
         self._unread = b""
         log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +164,8 @@ class Worker:
         """Return when the worker accepts connections.
 
         Raises:
-            WorkerError: it ended, its isolation is required and not to be had, or `timeout_seconds` after its start are over.
+            WorkerError: it ended, its isolation is required and not to be had, or `timeout_seconds`
+                after its start are over.
         """
         deadline = self._started_at + timeout_seconds
         while "ready" not in self._lines:
@@ -157,8 +175,9 @@ class Worker:
                 raise WorkerError(self._why_not_started())
             self.close()
             raise WorkerError(
-                f"expected the TFF worker to answer within runtime.start_timeout_seconds={timeout_seconds:g}, it did not. "
-                f"Raise the limit or see {self.log_path}."
+                "expected the TFF worker to answer within "
+                f"runtime.start_timeout_seconds={timeout_seconds:g}, it did not. Raise the limit "
+                f"or see {self.log_path}."
             )
 
     def alive(self) -> bool:
@@ -166,7 +185,9 @@ class Worker:
         return self._process.poll() is None
 
     def memory_mb(self) -> float:
-        """Return the worker's resident memory in MB (10**6 bytes); 0 if it is not started or gone."""
+        """Return the worker's resident memory in MB (10**6 bytes); 0 if it is not started or
+        gone.
+        """
         try:
             pages = (
                 Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]
@@ -185,7 +206,9 @@ class Worker:
         if not ended:
             return "with its supervisor"
         code = int(ended[0])
-        return f"with exit code {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
+        if code >= 0:
+            return f"with exit code {code}"
+        return f"by {signal.Signals(-code).name}"
 
     def begin_close(self) -> None:
         """Tell the worker to end, without waiting for it."""
@@ -193,11 +216,15 @@ class Worker:
             self._process.terminate()
 
     def close(self) -> None:
-        """End the worker and its supervisor; returns when they are gone. A second call does nothing."""
+        """End the worker and its supervisor; returns when they are gone. A second call does
+        nothing.
+        """
         self._close()
 
     def _read(self, timeout_seconds: float) -> bool:
-        """Take what the supervisor reports within the time; return False on a timeout or at the end of its reports."""
+        """Take what the supervisor reports within the time; return False on a timeout or at the end
+        of its reports.
+        """
         reports = self._process.stdout
         if reports is None or reports.closed:
             return False
@@ -220,9 +247,12 @@ class Worker:
         self._lines.append(line)
         match line.split(maxsplit=4):
             case ["started", pid, "isolated"]:
-                self.pid, self.isolated, self.target = int(pid), True, f"unix:{self._socket}"
+                self.pid = int(pid)
+                self.isolated = True
+                self.target = f"unix:{self._socket}"
             case ["started", pid, "open", port, *_]:
-                self.pid, self.target = int(pid), f"127.0.0.1:{port}"
+                self.pid = int(pid)
+                self.target = f"127.0.0.1:{port}"
                 if self._isolation == "auto":
                     _warn_not_isolated(line.split(maxsplit=4)[4])
             case _:
@@ -232,7 +262,11 @@ class Worker:
         for line in self._lines:
             if line.startswith("refused "):
                 return (
-                    f"runtime.isolation=required: expected a network namespace for the TFF worker, the kernel refuses it "
-                    f"({line.removeprefix('refused ')}). Allow user namespaces or set runtime.isolation to 'auto'."
+                    "runtime.isolation=required: expected a network namespace for the TFF "
+                    f"worker, the kernel refuses it ({line.removeprefix('refused ')}). Allow user "
+                    "namespaces or set runtime.isolation to 'auto'."
                 )
-        return f"expected the TFF worker to start, it ended {self.how_it_ended()} before it answered; see {self.log_path}."
+        return (
+            f"expected the TFF worker to start, it ended {self.how_it_ended()} before it "
+            f"answered; see {self.log_path}."
+        )

@@ -1,4 +1,6 @@
-"""Named architectures: what goes in, the initial weights, the logits; and evaluation of weights on pooled examples."""
+"""Named architectures: what goes in, the initial weights, the logits; and evaluation of weights on
+pooled examples.
+"""
 
 from fedpipe.models.catalog import build_model, check_input
 from fedpipe.models.spec import ModelSpec

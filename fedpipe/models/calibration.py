@@ -1,7 +1,9 @@
-"""Whether a model's confidence is its accuracy: the reliability diagram and the expected calibration error of Guo et al. 2017.
+"""Whether a model's confidence is its accuracy: the reliability diagram and the expected
+calibration error of Guo et al. 2017.
 
-Source: "On Calibration of Modern Neural Networks" (arXiv 1706.04599), section 2. The confidence of a prediction is the largest
-probability. Predictions are put into 15 bins of equal width by confidence, and in each bin mean confidence and accuracy are compared.
+Source: "On Calibration of Modern Neural Networks" (arXiv 1706.04599), section 2. The confidence of
+    a prediction is the largest probability. Predictions are put into 15 bins of equal width by
+    confidence, and in each bin mean confidence and accuracy are compared.
 """
 
 from collections.abc import Iterator
@@ -29,11 +31,15 @@ class Calibration:
 
     @property
     def error(self) -> float:
-        """Return the expected calibration error: the mean over predictions of |accuracy - mean confidence| of their bin, in 0..1."""
+        """Return the expected calibration error: the mean over predictions of |accuracy - mean
+        confidence| of their bin, in 0..1.
+        """
         return float(np.abs(self.correct - self.confidence).sum() / self.counts.sum())
 
     def rows(self) -> Iterator[tuple[float, float, int, float, float]]:
-        """Return (from, to, predictions, mean confidence, accuracy) of each bin that has predictions."""
+        """Return (from, to, predictions, mean confidence, accuracy) of each bin that has
+        predictions.
+        """
         for index in np.flatnonzero(self.counts).tolist():
             count = int(self.counts[index])
             yield (
@@ -46,7 +52,8 @@ class Calibration:
 
 
 def calibrate(confidences: npt.NDArray[np.float32], hits: npt.NDArray[np.bool_]) -> Calibration:
-    """Return the calibration of predictions with these confidences, in (0, 1], of which these are right.
+    """Return the calibration of predictions with these confidences, in (0, 1], of which these are
+    right.
 
     >>> round(calibrate(np.array([0.9, 0.9], np.float32), np.array([True, False])).error, 6)
     0.4

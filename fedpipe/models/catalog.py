@@ -37,7 +37,8 @@ def build_model(
         project: folder in which a model of the user's own is looked for.
 
     Raises:
-        ModelError: the model does not take such features; or the user's own cannot be imported, raises, or is not what it should be.
+        ModelError: the model does not take such features; or the user's own cannot be imported,
+            raises, or is not what it should be.
     """
     chosen = config.model
     if chosen.name == "lstm":
@@ -57,12 +58,14 @@ def check_input(
 ) -> None:
     """Return if the model can take the features that the shards hold; nothing is trained for that.
 
-    `highest_token`: gives the highest token of the examples; asked only where the model takes tokens, as it reads all of them.
+    `highest_token`: gives the highest token of the examples; asked only where the model takes
+        tokens, as it reads all of them.
 
     Raises:
         ModelError: it cannot; both sides are named.
     """
-    name, shape = config.model.name, tuple(manifest.feature_shape)
+    name = config.model.name
+    shape = tuple(manifest.feature_shape)
     takes: tuple[str, ...] = ("int32",) if name == "lstm" else ("uint8", "float32")
     if name not in MODEL_NAMES:
         takes = build_model(config, shape, manifest.num_classes, project).takes
@@ -76,8 +79,9 @@ def check_input(
             else "or set data.feature_dtype if these are no tokens"
         )
         raise ModelError(
-            f"model.name={name}: expected {wanted}, data.source={manifest.source} has {manifest.feature_dtype} {kind} {list(shape)}. "
-            f"Choose a model that takes them, {mend}."
+            f"model.name={name}: expected {wanted}, data.source={manifest.source} has "
+            f"{manifest.feature_dtype} {kind} {list(shape)}. Choose a model that takes them, "
+            f"{mend}."
         )
     model = build_model(config, shape, manifest.num_classes, project)
     if (
@@ -91,5 +95,6 @@ def check_input(
             else "Give the model more tokens."
         )
         raise ModelError(
-            f"model.name={name}: expected tokens from 0 to {model.tokens - 1}, data.source={manifest.source} has {highest}. {mend}"
+            f"model.name={name}: expected tokens from 0 to {model.tokens - 1}, "
+            f"data.source={manifest.source} has {highest}. {mend}"
         )

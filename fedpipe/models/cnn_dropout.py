@@ -1,7 +1,9 @@
-"""The convolutional network with dropout of Reddi et al. 2021 (arXiv 2003.00295), appendix C.2, table 4 (EMNIST characters).
+"""The convolutional network with dropout of Reddi et al. 2021 (arXiv 2003.00295), appendix C.2,
+table 4 (EMNIST characters).
 
-Two 3x3 convolutions (32, 64 channels, no padding) with ReLU, a 2x2 max-pool, dropout 0.25, a dense layer of 128 with ReLU, dropout
-0.5, logits; 1,206,590 parameters for 28 x 28 and 62 classes, the number of the authors' code.
+Two 3x3 convolutions (32, 64 channels, no padding) with ReLU, a 2x2 max-pool, dropout 0.25, a dense
+layer of 128 with ReLU, dropout 0.5, logits; 1,206,590 parameters for 28 x 28 and 62 classes, the
+number of the authors' code.
 """
 
 from collections.abc import Sequence
@@ -12,11 +14,14 @@ from fedpipe.models.initial import glorot_weights
 from fedpipe.models.spec import ModelSpec
 from fedpipe.types import Weights
 
-_CHANNELS, _HIDDEN, _RATES = (32, 64), 128, (0.25, 0.5)
+_CHANNELS = (32, 64)
+_HIDDEN = 128
+_RATES = (0.25, 0.5)
 
 
 def cnn_dropout(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
-    """Return the network for images [height, width] or [height, width, channels]; initial weights are `glorot`'s.
+    """Return the network for images [height, width] or [height, width, channels]; initial weights
+    are `glorot`'s.
 
     Dropout follows from the seed of the step alone; outside of training there is none.
 
@@ -25,9 +30,10 @@ def cnn_dropout(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
     """
     if len(feature_shape) not in (2, 3) or min(feature_shape[:2]) < 6:
         raise ModelError(
-            f"model.name=cnn_dropout: expected images [height, width] or [height, width, channels] of at least 6 x 6, found features of "
-            f"shape {list(feature_shape)}. Set data.feature_shape if a row holds the pixels of an image, "
-            "or choose model.name=softmax or mlp."
+            "model.name=cnn_dropout: expected images [height, width] or [height, width, "
+            f"channels] of at least 6 x 6, found features of shape {list(feature_shape)}. Set "
+            "data.feature_shape if a row holds the pixels of an image, or choose "
+            "model.name=softmax or mlp."
         )
     height, width, depth = (*feature_shape, 1)[:3]
     flat = ((height - 4) // 2) * ((width - 4) // 2) * _CHANNELS[1]
@@ -61,7 +67,8 @@ def cnn_dropout(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
         hidden = tf.nn.relu(
             tf.nn.bias_add(tf.nn.conv2d(hidden, kernel1, strides=1, padding="VALID"), bias1)
         )
-        # A channel's bias and the ReLU commute with the maximum: after the pool they cost a quarter.
+        # A channel's bias and the ReLU commute with the maximum: after the pool they cost a
+        # quarter.
         pooled = tf.nn.max_pool2d(
             tf.nn.conv2d(hidden, kernel2, strides=1, padding="VALID"), 2, 2, padding="VALID"
         )

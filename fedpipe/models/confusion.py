@@ -1,4 +1,6 @@
-"""Confusion counts of a classifier, kept for the pairs that occur: memory follows the predictions, not the number of classes squared."""
+"""Confusion counts of a classifier, kept for the pairs that occur: memory follows the predictions,
+not the number of classes squared.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +13,8 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often each class was taken for which, sorted by (actual, predicted); pairs that never occur are not kept.
+    """How often each class was taken for which, sorted by (actual, predicted); pairs that never
+    occur are not kept.
 
     Attributes:
         num_classes: number of classes.
@@ -74,7 +77,8 @@ class Confusion:
         return np.unique(self.predicted)
 
     def worst_pairs(self, most: int) -> list[tuple[int, int, int]]:
-        """Return the pairs that are confused most often as (actual, predicted, count), the most frequent first.
+        """Return the pairs that are confused most often as (actual, predicted, count), the most
+        frequent first.
 
         >>> Confusion.count(np.array([0, 0, 1, 1]), np.array([1, 0, 0, 0]), 2).worst_pairs(2)
         [(1, 0, 2), (0, 1, 1)]
@@ -87,7 +91,9 @@ class Confusion:
         ]
 
     def most_confused(self, most: int) -> Ints:
-        """Return the numbers of at most `most` classes, rising: those in most wrong predictions, then those with most examples."""
+        """Return the numbers of at most `most` classes, rising: those in most wrong predictions,
+        then those with most examples.
+        """
         if self.num_classes <= most:
             return np.arange(self.num_classes)
         is_wrong = self.actual != self.predicted
@@ -97,7 +103,9 @@ class Confusion:
         return np.sort(ranked[:most])
 
     def among(self, classes: Ints) -> Ints:
-        """Return the counts between some classes as a matrix, int64 [len(classes), len(classes)]: row = actual, column = predicted."""
+        """Return the counts between some classes as a matrix, int64 [len(classes), len(classes)]:
+        row = actual, column = predicted.
+        """
         position = np.full(self.num_classes, -1, np.int64)
         position[classes] = np.arange(len(classes))
         is_inside = (position[self.actual] >= 0) & (position[self.predicted] >= 0)

@@ -1,4 +1,6 @@
-"""Evaluation: what a model's weights predict for examples, in this process, in TensorFlow; and what that is worth on pooled examples."""
+"""Evaluation: what a model's weights predict for examples, in this process, in TensorFlow; and what
+that is worth on pooled examples.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,25 +15,29 @@ from fedpipe.models.confusion import Confusion
 from fedpipe.models.spec import ModelSpec
 from fedpipe.types import Examples, Weights
 
-_BATCH, _BATCH_OF_SEQUENCES = 1000, 100
+_BATCH = 1000
+_BATCH_OF_SEQUENCES = 100
 _MOST_LOGITS = 4_000_000
-"""Logits that are computed together at most, 16 MB: with many classes or long sequences fewer examples are taken at a time."""
+"""Logits that are computed together at most, 16 MB: with many classes or long sequences fewer
+examples are taken at a time.
+"""
 
 
 def to_input(x: Any) -> Any:
-    """Return features as a model takes them: uint8 divided by 255, float32 and int32 as they are. Here pixels become numbers."""
+    """Return features as a model takes them: uint8 divided by 255, float32 and int32 as they are.
+    Here pixels become numbers.
+    """
     import tensorflow as tf
 
-    return (
-        tf.cast(x, tf.float32) / 255.0
-        if x.dtype in (tf.uint8, np.uint8)
-        else tf.convert_to_tensor(x)
-    )
+    if x.dtype in (tf.uint8, np.uint8):
+        return tf.cast(x, tf.float32) / 255.0
+    return tf.convert_to_tensor(x)
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions for examples, one each, or one for each of their tokens; all arrays [predictions].
+    """Predictions for examples, one each, or one for each of their tokens; all arrays
+    [predictions].
 
     Attributes:
         rows: int64, number of the example.
@@ -58,25 +64,31 @@ class Predictor:
     """A model, its graph traced once; weights and examples are given to each call."""
 
     def __init__(self, model: ModelSpec, batch_size: int | None = None) -> None:
-        """Take the model; `batch_size` examples at a time, at most 1,000 or 100 sequences if not given."""
+        """Take the model; `batch_size` examples at a time, at most 1,000 or 100 sequences if not
+        given.
+        """
         import tensorflow as tf
 
-        self.model, self._batch_size = model, batch_size
+        self.model = model
+        self._batch_size = batch_size
         self._step: Any = None
 
         def step(weights: Any, x: Any, y: Any) -> Any:
             features = to_input(x)
             logits = model.logits(weights, features)
-            labels, real = y, tf.ones_like(y, tf.bool)
+            labels = y
+            real = tf.ones_like(y, tf.bool)
             if model.targets is not None:
                 labels, real = model.targets(features, y)
-            labels, flat = tf.reshape(labels, [-1]), tf.reshape(logits, (-1, model.num_classes))
+            labels = tf.reshape(labels, [-1])
+            flat = tf.reshape(logits, (-1, model.num_classes))
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=flat)
             confidences = tf.exp(tf.reduce_max(flat, axis=-1) - tf.reduce_logsumexp(flat, axis=-1))
             return real, labels, tf.argmax(flat, axis=-1, output_type=tf.int32), losses, confidences
 
         def trace(tensors: Any, x: Any, y: Any) -> Any:
-            # As many examples as there will be: a trace for each number would take longer than the arithmetic, and TensorFlow warns of it.
+            # As many examples as there will be: a trace for each number would take longer than the
+            # arithmetic, and TensorFlow warns of it.
             sizes = [None] * x.ndim if model.tokens is not None else [None, *x.shape[1:]]
             weights = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
             return tf.function(
@@ -96,10 +108,12 @@ class Predictor:
         Raises:
             ModelError: a token is not among the model's.
         """
-        tensors, parts = [weights[name] for name in self.model.tensor_names], []
+        tensors = [weights[name] for name in self.model.tensor_names]
+        parts = []
         size = self._batch_size or self._examples_at_a_time(examples)
         for start in range(0, len(examples), size):
-            x, y = examples.x[start : start + size], examples.y[start : start + size]
+            x = examples.x[start : start + size]
+            y = examples.y[start : start + size]
             if self.model.tokens is not None:
                 x = _used(x, self.model.tokens)
             self._step = self._step or self._trace(tensors, x, y)
@@ -163,17 +177,22 @@ class Evaluator:
     """Evaluates weights on a fixed set of examples; the graph is traced once."""
 
     def __init__(self, model: ModelSpec, examples: Examples, batch_size: int | None = None) -> None:
-        """Take the examples; they are evaluated `batch_size` at a time. Raises ModelError if there are none."""
+        """Take the examples; they are evaluated `batch_size` at a time. Raises ModelError if there
+        are none.
+        """
         if not len(examples):
             raise ModelError(
-                "evaluation: expected at least one example, found none. Raise data.central_test_examples."
+                "evaluation: expected at least one example, found none. Raise "
+                "data.central_test_examples."
             )
-        self._predictor, self._examples = Predictor(model, batch_size), examples
+        self._predictor = Predictor(model, batch_size)
+        self._examples = examples
 
     def evaluate(self, weights: Weights) -> Evaluation:
         """Return loss, accuracy, confusion and calibration of `weights`."""
         predictions = self._predictor.predict(weights, self._examples)
-        hits, losses = predictions.hits, predictions.losses.astype(np.float64)
+        hits = predictions.hits
+        losses = predictions.losses.astype(np.float64)
         return Evaluation(
             loss=float(losses.mean()),
             accuracy=float(hits.mean()),
@@ -184,11 +203,14 @@ class Evaluator:
 
 
 def _used(x: npt.NDArray[Any], tokens: int) -> npt.NDArray[Any]:
-    """Return tokens cut to the longest sequence. Raises ModelError for a token that the model does not have."""
+    """Return tokens cut to the longest sequence. Raises ModelError for a token that the model does
+    not have.
+    """
     most = int(x.max(initial=0))
     if most >= tokens:
         raise ModelError(
-            f"evaluation: expected tokens from 0 to {tokens - 1}, found {most}. Set model.tokens to {most + 1} or more."
+            f"evaluation: expected tokens from 0 to {tokens - 1}, found {most}. Set model.tokens "
+            f"to {most + 1} or more."
         )
     used = np.flatnonzero(x.any(axis=0))
     return x[:, : int(used[-1]) + 1 if len(used) else 1]

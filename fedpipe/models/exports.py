@@ -1,6 +1,8 @@
-"""A model in the forms that other programs run: a SavedModel with a serving signature, and TensorFlow Lite.
+"""A model in the forms that other programs run: a SavedModel with a serving signature, and
+TensorFlow Lite.
 
-Both hold the same function: `features`, a batch, to `probabilities`. What was written is read back and compared before it counts.
+Both hold the same function: `features`, a batch, to `probabilities`. What was written is read back
+and compared before it counts.
 """
 
 from collections.abc import Callable
@@ -21,7 +23,9 @@ Array = npt.NDArray[Any]
 
 
 def write_savedmodel(model: SavedClassifier, out: Path) -> None:
-    """Write the model to the folder `out`, with the signature `serving_default` that TensorFlow Serving asks for."""
+    """Write the model to the folder `out`, with the signature `serving_default` that TensorFlow
+    Serving asks for.
+    """
     import tensorflow as tf
 
     tf.saved_model.save(*_exportable(model, str(out)))
@@ -53,7 +57,8 @@ def write_tflite(model: SavedClassifier, out: Path) -> None:
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [signatures["serving_default"]], module
     )
-    # Loops over sequences need operations that TensorFlow Lite itself does not have; its Flex delegate brings them.
+    # Loops over sequences need operations that TensorFlow Lite itself does not have; its Flex
+    # delegate brings them.
     converter.target_spec.supported_ops = [
         tf.lite.OpsSet.TFLITE_BUILTINS,
         tf.lite.OpsSet.SELECT_TF_OPS,
@@ -65,7 +70,8 @@ def write_tflite(model: SavedClassifier, out: Path) -> None:
     ) as err:  # the converter raises its own, and whatever the graph's rewriting makes of it
         said = " ".join(str(err).split())[:300]
         raise ModelError(
-            f"{model.where}: expected a model that TensorFlow Lite can hold, its converter says: {said}."
+            f"{model.where}: expected a model that TensorFlow Lite can hold, its converter says: "
+            f"{said}."
         ) from err
     out.write_bytes(content)
 
@@ -88,11 +94,13 @@ def read_tflite(path: Path) -> Callable[[Array], Array]:
 
 
 def examples_for(model: SavedClassifier, tokens: int | None, count: int = 64) -> Array:
-    """Return `count` drawn examples such as the model takes: numbers from 0 to 1, or tokens in sequences of 20, some of them padded.
+    """Return `count` drawn examples such as the model takes: numbers from 0 to 1, or tokens in
+    sequences of 20, some of them padded.
 
     `tokens`: the model's tokens are below; as many as classes if not given.
     """
-    draw, shape = generator(0, "export"), tuple(size or 20 for size in model.shape)
+    draw = generator(0, "export")
+    shape = tuple(size or 20 for size in model.shape)
     if model.dtype != np.int32:
         return draw.random((count, *shape), np.float32)
     x = draw.integers(1, tokens or model.num_classes, (count, *shape), np.int32)
@@ -104,27 +112,33 @@ def examples_for(model: SavedClassifier, tokens: int | None, count: int = 64) ->
 def largest_difference(
     model: SavedClassifier, exported: Callable[[Array], Array], x: Array
 ) -> float:
-    """Return by how much a probability of the exported model differs from the model's own, at most, over the examples `x`.
+    """Return by how much a probability of the exported model differs from the model's own, at most,
+    over the examples `x`.
 
     Raises:
         ModelError: by more than `TOLERANCE`, or one of them is no number, or the shapes differ.
     """
-    expected, found = model.predict(x), exported(x)
+    expected = model.predict(x)
+    found = exported(x)
     if found.shape != expected.shape:
         raise ModelError(
-            f"{model.where}: expected exported predictions of shape {list(expected.shape)}, found {list(found.shape)}."
+            f"{model.where}: expected exported predictions of shape {list(expected.shape)}, found "
+            f"{list(found.shape)}."
         )
     worst = float(np.abs(found.astype(np.float64) - expected).max(initial=0.0))
     if not worst <= TOLERANCE:  # also of a NaN
         raise ModelError(
-            f"{model.where}: expected the exported model to predict the same within {TOLERANCE:g}, found a difference of {worst:.3g} over "
-            f"{len(x)} examples. Nothing was written."
+            f"{model.where}: expected the exported model to predict the same within "
+            f"{TOLERANCE:g}, found a difference of {worst:.3g} over {len(x)} examples. Nothing "
+            "was written."
         )
     return worst
 
 
 def _exportable(model: SavedClassifier, where: str) -> tuple[Any, str, dict[str, Any]]:
-    """Return the arguments of `tf.saved_model.save`: a module that names its input and its output."""
+    """Return the arguments of `tf.saved_model.save`: a module that names its input and its
+    output.
+    """
     import tensorflow as tf
 
     class Exported(tf.Module):  # type: ignore[misc]

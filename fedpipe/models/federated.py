@@ -1,7 +1,8 @@
 """Federated evaluation: how good a model is for each client, and how that is spread over them.
 
-A mean over all examples says little of the clients that fare worst: the figures here are those of the literature on fairness (Li et al.
-2020, arXiv 1905.10497: the worst tenth of the clients, the spread) beside the mean over clients and the mean over examples.
+A mean over all examples says little of the clients that fare worst: the figures here are those of
+the literature on fairness (Li et al. 2020, arXiv 1905.10497: the worst tenth of the clients, the
+spread) beside the mean over clients and the mean over examples.
 """
 
 import math
@@ -51,7 +52,9 @@ class ClientScores:
     accuracies: npt.NDArray[np.float64]
 
     def metrics(self, group: str) -> dict[str, float]:
-        """Return the figures of a group of clients by key, such as `participating/accuracy_mean`; none if there are no clients."""
+        """Return the figures of a group of clients by key, such as `participating/accuracy_mean`;
+        none if there are no clients.
+        """
         if not self.client_ids:
             return {}
         weights = self.predictions / self.predictions.sum()
@@ -95,7 +98,8 @@ def worst_decile(values: npt.NDArray[np.float64]) -> float:
 def choose_clients(
     index: ClientIndex, split: Split, held_out: bool, most: int, seed: int
 ) -> tuple[str, ...]:
-    """Return the clients that have examples in a split and are held out or not, sorted; of more than `most` as many, drawn by name.
+    """Return the clients that have examples in a split and are held out or not, sorted; of more
+    than `most` as many, drawn by name.
 
     Args:
         index: of the population; nothing else of it is read.
@@ -118,7 +122,8 @@ def evaluate_clients(
     client_ids: Sequence[str],
     split: Split = "test",
 ) -> ClientScores:
-    """Return what the weights are worth to each client, on its examples of a split; it has at least one.
+    """Return what the weights are worth to each client, on its examples of a split; it has at least
+    one.
 
     Raises:
         DataError: a client's examples cannot be read.
@@ -132,7 +137,8 @@ def evaluate_clients(
         pooled = Examples(
             np.concatenate([one.x for one in waiting]), np.concatenate([one.y for one in waiting])
         )
-        found, owner = predictor.predict(weights, pooled), np.concatenate(owners)
+        found = predictor.predict(weights, pooled)
+        owner = np.concatenate(owners)
         clients = owner[found.rows]
         for row, values in enumerate(
             (None, found.losses.astype(np.float64), found.hits.astype(np.float64))
@@ -155,11 +161,13 @@ def evaluate_clients(
 
 
 def validating_clients(config: Config, population: "Population") -> tuple[str, ...]:
-    """Return the clients that validate a private run and never train in it, sorted; none of other runs.
+    """Return the clients that validate a private run and never train in it, sorted; none of other
+    runs.
 
-    Epsilon covers the clients that train, but not what their validation examples choose: the best round, the early stop, the champion.
-    Those are chosen by the held-out clients. Where there are none, a fraction `data.validation_fraction` of the other clients, rounded
-    up, is drawn from the run's seed. `privacy.public_validation` declares the examples public instead.
+    Epsilon covers the clients that train, but not what their validation examples choose: the best
+    round, the early stop, the champion. Those are chosen by the held-out clients. Where there are
+    none, a fraction `data.validation_fraction` of the other clients, rounded up, is drawn from the
+    run's seed. `privacy.public_validation` declares the examples public instead.
     """
     if not config.privacy.on or config.privacy.public_validation:
         return ()
@@ -179,10 +187,8 @@ def validating_clients(config: Config, population: "Population") -> tuple[str, .
 
 def training_clients(config: Config, population: "Population") -> "ClientIds":
     """Return the clients that may be asked to train in a run, sorted."""
-    participating, validating = (
-        population.participating(),
-        set(validating_clients(config, population)),
-    )
+    participating = population.participating()
+    validating = set(validating_clients(config, population))
     if not validating:
         return participating
     return participating.where(
@@ -191,10 +197,12 @@ def training_clients(config: Config, population: "Population") -> "ClientIds":
 
 
 def validation_examples(config: Config, population: "Population") -> Examples | None:
-    """Return the examples that choose the best round, the early stop and the champion; None if there are none.
+    """Return the examples that choose the best round, the early stop and the champion; None if
+    there are none.
 
-    They are the validation examples of the clients that train; of a private run all training and validation examples of its
-    `validating_clients`. Of more than `eval.clients` clients, as many are drawn.
+    They are the validation examples of the clients that train; of a private run all training and
+    validation examples of its `validating_clients`. Of more than `eval.clients` clients, as many
+    are drawn.
     """
     if config.privacy.on and not config.privacy.public_validation:
         clients = validating_clients(config, population)

@@ -1,4 +1,6 @@
-"""Initial weights: each tensor is drawn by its name from the run's seed; the same seed gives the same bits, whatever else a model has."""
+"""Initial weights: each tensor is drawn by its name from the run's seed; the same seed gives the
+same bits, whatever else a model has.
+"""
 
 from collections.abc import Mapping
 from math import prod, sqrt
@@ -11,9 +13,11 @@ from fedpipe.types import Weights
 
 
 def glorot(seed: int, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Return zeros for a name that ends in `bias`, else U(-a, a) with a = sqrt(6 / (fan_in + fan_out)).
+    """Return zeros for a name that ends in `bias`, else U(-a, a) with a = sqrt(6 / (fan_in +
+    fan_out)).
 
-    Fans are counted with the field of a convolution, [*field, in, out] (Glorot and Bengio 2010, equation 16; what Keras does).
+    Fans are counted with the field of a convolution, [*field, in, out] (Glorot and Bengio 2010,
+    equation 16; what Keras does).
     """
     if name.endswith("bias"):
         return np.zeros(shape, np.float32)
@@ -23,7 +27,9 @@ def glorot(seed: int, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float
 
 
 def he(seed: int, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Return N(0, 2 / fan_in) for a kernel [*field, in, out] (He et al. 2015, arXiv 1502.01852, equation 10)."""
+    """Return N(0, 2 / fan_in) for a kernel [*field, in, out] (He et al. 2015, arXiv 1502.01852,
+    equation 10).
+    """
     return (
         generator(seed, "weights", name).standard_normal(shape) * sqrt(2.0 / prod(shape[:-1]))
     ).astype(np.float32)

@@ -1,10 +1,13 @@
-"""The character model of McMahan et al. 2017 (arXiv 1602.05629), section 3, as Reddi et al. 2021 (arXiv 2003.00295) have it.
+"""The character model of McMahan et al. 2017 (arXiv 1602.05629), section 3, as Reddi et al. 2021
+(arXiv 2003.00295) have it.
 
-Tokens are embedded in 8 dimensions; two LSTM layers of 256 units (Hochreiter and Schmidhuber 1997, with forget gates); a dense layer to
-the logits. For the 90 tokens of Reddi et al. it has their 820,522 parameters. McMahan et al. count 866,578: that is the same network
-with 258 tokens and peephole connections, 3 x 256 more for each layer, which it does not have here.
+Tokens are embedded in 8 dimensions; two LSTM layers of 256 units (Hochreiter and Schmidhuber 1997,
+with forget gates); a dense layer to the logits. For the 90 tokens of Reddi et al. it has their
+820,522 parameters. McMahan et al. count 866,578: that is the same network with 258 tokens and
+peephole connections, 3 x 256 more for each layer, which it does not have here.
 
-Padding stands at a sequence's end, so no output at a real token depends on it; at padding itself nothing is predicted.
+Padding stands at a sequence's end, so no output at a real token depends on it; at padding itself
+nothing is predicted.
 """
 
 from collections.abc import Sequence
@@ -18,7 +21,8 @@ from fedpipe.models.spec import ModelSpec
 from fedpipe.seeding import generator
 from fedpipe.types import Weights
 
-_EMBEDDING, _UNITS = 8, 256
+_EMBEDDING = 8
+_UNITS = 256
 
 
 def lstm(
@@ -29,28 +33,29 @@ def lstm(
 ) -> ModelSpec:
     """Return the network for int32 tokens [length], padded by 0.
 
-    Initial weights: kernels, those of the recurrence too, are `glorot`'s; the embedding is U(-0.05, 0.05) as in Keras; biases are 0, of
-    the forget gates 1 (Jozefowicz et al. 2015).
+    Initial weights: kernels, those of the recurrence too, are `glorot`'s; the embedding is U(-0.05,
+    0.05) as in Keras; biases are 0, of the forget gates 1 (Jozefowicz et al. 2015).
 
     Args:
         feature_shape: (length of the longest sequence,).
         num_classes: number of labels.
         tokens: number of tokens, padding included; `None` is `num_classes`.
-        positions: `last`: the label is predicted after the last token. `all`: after each token the next, after the last one the label;
-            labels are tokens.
+        positions: `last`: the label is predicted after the last token. `all`: after each token the
+            next, after the last one the label; labels are tokens.
 
     Raises:
         ModelError: the features are no sequences, or with `all` there are more tokens than labels.
     """
     if len(feature_shape) != 1:
         raise ModelError(
-            f"model.name=lstm: expected sequences of tokens [length], found features of shape {list(feature_shape)}. Choose another model."
+            "model.name=lstm: expected sequences of tokens [length], found features of shape "
+            f"{list(feature_shape)}. Choose another model."
         )
     vocabulary = tokens or num_classes
     if positions == "all" and vocabulary > num_classes:
         raise ModelError(
-            f"model.positions=all: expected labels that are tokens, found {vocabulary} tokens and {num_classes} labels. Set "
-            "model.positions=last."
+            f"model.positions=all: expected labels that are tokens, found {vocabulary} tokens and "
+            f"{num_classes} labels. Set model.positions=last."
         )
     shapes: dict[str, tuple[int, ...]] = {"embedding": (vocabulary, _EMBEDDING)}
     for layer, width in (("lstm1", _EMBEDDING), ("lstm2", _UNITS)):
@@ -100,7 +105,9 @@ def last_of(x: Any) -> Any:
 
 
 def next_tokens(x: Any, y: Any) -> tuple[Any, Any]:
-    """Return what follows each token of int32 [n, length], the label after the last, and bool [n, length], where there is a token."""
+    """Return what follows each token of int32 [n, length], the label after the last, and bool [n,
+    length], where there is a token.
+    """
     import tensorflow as tf
 
     shifted = tf.concat([x[:, 1:], tf.zeros_like(x[:, :1])], axis=1)
@@ -109,14 +116,16 @@ def next_tokens(x: Any, y: Any) -> tuple[Any, Any]:
 
 
 def _layer(x: Any, kernel: Any, recurrent: Any, bias: Any) -> Any:
-    """Return float32 [n, length, units], the outputs of an LSTM layer; gates in Keras' order: input, forget, cell, output.
+    """Return float32 [n, length, units], the outputs of an LSTM layer; gates in Keras' order:
+    input, forget, cell, output.
 
-    The inputs of all steps are projected at once. They are read from a `TensorArray`: the gradient of a slice would be as large as the
-    whole sequence, at each step.
+    The inputs of all steps are projected at once. They are read from a `TensorArray`: the gradient
+    of a slice would be as large as the whole sequence, at each step.
     """
     import tensorflow as tf
 
-    count, length = tf.shape(x)[0], tf.shape(x)[1]
+    count = tf.shape(x)[0]
+    length = tf.shape(x)[1]
     projected = (
         tf.matmul(tf.reshape(tf.transpose(x, (1, 0, 2)), (-1, kernel.shape[0])), kernel) + bias
     )

@@ -1,6 +1,7 @@
 """The multilayer perceptron of McMahan et al. 2017 (arXiv 1602.05629), section 3, "MNIST 2NN".
 
-Two hidden layers of 200 units with ReLU; 199,210 parameters for 28 x 28 and ten classes, the paper's number.
+Two hidden layers of 200 units with ReLU; 199,210 parameters for 28 x 28 and ten classes, the
+paper's number.
 """
 
 from collections.abc import Sequence

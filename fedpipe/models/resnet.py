@@ -1,10 +1,13 @@
-"""ResNet-18 with group normalization, for CIFAR-100: Reddi et al. 2021 (arXiv 2003.00295), section 5, after He et al. 2016.
+"""ResNet-18 with group normalization, for CIFAR-100: Reddi et al. 2021 (arXiv 2003.00295), section
+5, after He et al. 2016.
 
-A 3x3 convolution of 64 channels; four stages of two blocks (64, 128, 256, 512 channels; all but the first halve the image), each two 3x3
-convolutions and a shortcut; the mean over the image; a dense layer. Batch normalization, whose statistics clients cannot share, is
-replaced by group normalization (Wu and He 2018, arXiv 1803.08494) with two groups, as Hsieh et al. 2020 (arXiv 1910.00189) advise.
-11,220,132 parameters for 100 classes: the "11 million" of ResNet-18. The authors' code has the blocks of ResNet v2, which normalize
-before they convolve; here they are those of the first paper (arXiv 1512.03385).
+A 3x3 convolution of 64 channels; four stages of two blocks (64, 128, 256, 512 channels; all but the
+first halve the image), each two 3x3 convolutions and a shortcut; the mean over the image; a dense
+layer. Batch normalization, whose statistics clients cannot share, is replaced by group
+normalization (Wu and He 2018, arXiv 1803.08494) with two groups, as Hsieh et al. 2020 (arXiv
+1910.00189) advise. 11,220,132 parameters for 100 classes: the "11 million" of ResNet-18. The
+authors' code has the blocks of ResNet v2, which normalize before they convolve; here they are those
+of the first paper (arXiv 1512.03385).
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +20,10 @@ from fedpipe.models.initial import glorot, he
 from fedpipe.models.spec import ModelSpec
 from fedpipe.types import Weights
 
-_STAGES, _BLOCKS, _GROUPS, _EPSILON = (64, 128, 256, 512), 2, 2, 1e-5
+_STAGES = (64, 128, 256, 512)
+_BLOCKS = 2
+_GROUPS = 2
+_EPSILON = 1e-5
 
 
 def resnet18_gn(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
@@ -30,9 +36,10 @@ def resnet18_gn(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
     """
     if len(feature_shape) not in (2, 3) or min(feature_shape[:2]) < 8:
         raise ModelError(
-            f"model.name=resnet18_gn: expected images [height, width] or [height, width, channels] of at least 8 x 8, found features of "
-            f"shape {list(feature_shape)}. Set data.feature_shape if a row holds the pixels of an image, "
-            "or choose model.name=softmax or mlp."
+            "model.name=resnet18_gn: expected images [height, width] or [height, width, "
+            f"channels] of at least 8 x 8, found features of shape {list(feature_shape)}. Set "
+            "data.feature_shape if a row holds the pixels of an image, or choose "
+            "model.name=softmax or mlp."
         )
     height, width, depth = (*feature_shape, 1)[:3]
     shapes = _shapes(depth, num_classes)
@@ -62,7 +69,9 @@ def resnet18_gn(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
 
 
 def _shapes(depth: int, num_classes: int) -> dict[str, tuple[int, ...]]:
-    """Return the tensors in the order in which the network takes them: of each convolution its kernel, scale and offset."""
+    """Return the tensors in the order in which the network takes them: of each convolution its
+    kernel, scale and offset.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
 
     def convolution(name: str, size: int, wide_in: int, wide_out: int) -> None:
@@ -92,20 +101,28 @@ def _initial(seed: int, name: str, shape: tuple[int, ...]) -> Any:
         return np.ones(shape, np.float32)
     if name.endswith("/offset"):
         return np.zeros(shape, np.float32)
-    return glorot(seed, name, shape) if name.startswith("logits/") else he(seed, name, shape)
+    if name.startswith("logits/"):
+        return glorot(seed, name, shape)
+    return he(seed, name, shape)
 
 
 def _normalized(weights: Iterator[Any], x: Any, stride: int, relu: bool) -> Any:
-    """Return the convolution of x with the next kernel, group-normalized with the next scale and offset."""
+    """Return the convolution of x with the next kernel, group-normalized with the next scale and
+    offset.
+    """
     import tensorflow as tf
 
     hidden = tf.nn.conv2d(x, next(weights), strides=stride, padding="SAME")
-    scale, offset = next(weights), next(weights)
-    shape, channels = tf.shape(hidden), hidden.shape[-1]
+    scale = next(weights)
+    offset = next(weights)
+    shape = tf.shape(hidden)
+    channels = hidden.shape[-1]
     grouped = tf.reshape(
         hidden, tf.stack([shape[0], shape[1] * shape[2], _GROUPS, channels // _GROUPS])
     )
     mean, variance = tf.nn.moments(grouped, axes=(1, 3), keepdims=True)
     grouped = (grouped - mean) * tf.math.rsqrt(variance + _EPSILON)
     hidden = tf.ensure_shape(tf.reshape(grouped, shape), hidden.shape) * scale + offset
-    return tf.nn.relu(hidden) if relu else hidden
+    if relu:
+        return tf.nn.relu(hidden)
+    return hidden

@@ -1,6 +1,8 @@
-"""A trained model read back from its SavedModel: probabilities for examples, whoever's code made it, without a pickle.
+"""A trained model read back from its SavedModel: probabilities for examples, whoever's code made
+it, without a pickle.
 
-A SavedModel is a graph of TensorFlow's own operations and its weights. Beside it lies what the graph does not say: `InputFacts`.
+A SavedModel is a graph of TensorFlow's own operations and its weights. Beside it lies what the
+graph does not say: `InputFacts`.
 """
 
 import json
@@ -26,7 +28,9 @@ READING = (
     *("source", "path", "client_column", "label_column", "feature_dtype", "feature_shape"),
     *("separator", "encoding", "decimal", "column_names", "feature_columns", "ignore_columns"),
 )
-"""Settings under `data` that say how a source's files are read; a model keeps them, so that new files are read alike."""
+"""Settings under `data` that say how a source's files are read; a model keeps them, so that new
+files are read alike.
+"""
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,17 @@ class InputFacts:
     """What becomes of an example before a model sees it, and what its answers mean.
 
     Attributes:
-        feature_dtype: `uint8`: 0..255, divided by 255; `float32`: as it is; `int32`: tokens. None: the model does not say.
-        inverted: whether the training data were turned from ink into background, or the reverse: new examples have to be too.
+        feature_dtype: `uint8`: 0..255, divided by 255; `float32`: as it is; `int32`: tokens. None:
+            the model does not say.
+        inverted: whether the training data were turned from ink into background, or the reverse:
+            new examples have to be too.
         labels: name of each class; empty where they are numbers.
         tokens: tokens are 0..tokens - 1; None where features are no tokens.
         source: of the training data. None: the model does not say.
-        pixel_convention: what 1.0 meant in the training data, after `inverted` was applied; None where features are no drawings.
-        columns: names of the table's columns that are the features, in their order; empty where the source had no columns, or the model
-            does not say.
+        pixel_convention: what 1.0 meant in the training data, after `inverted` was applied; None
+            where features are no drawings.
+        columns: names of the table's columns that are the features, in their order; empty where the
+            source had no columns, or the model does not say.
         reading: the settings `READING` of the training data, as far as the model says.
     """
 
@@ -58,7 +65,9 @@ class InputFacts:
     def of(
         cls, manifest: "Manifest", model: "ModelSpec", data: "DataConfig | None" = None
     ) -> "InputFacts":
-        """Return the facts of a model that was trained on these shards, which the settings `data` made."""
+        """Return the facts of a model that was trained on these shards, which the settings `data`
+        made.
+        """
         return cls(
             manifest.feature_dtype,
             manifest.inverted,
@@ -72,17 +81,15 @@ class InputFacts:
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> "InputFacts":
-        """Return the facts that `to_json` made; what is missing, or not what it should be, is not known."""
-        dtype, labels, tokens = (
-            values.get("feature_dtype"),
-            values.get("labels"),
-            values.get("tokens"),
-        )
-        source, convention, reading = (
-            values.get("source"),
-            values.get("pixel_convention"),
-            values.get("reading"),
-        )
+        """Return the facts that `to_json` made; what is missing, or not what it should be, is not
+        known.
+        """
+        dtype = values.get("feature_dtype")
+        labels = values.get("labels")
+        tokens = values.get("tokens")
+        source = values.get("source")
+        convention = values.get("pixel_convention")
+        reading = values.get("reading")
         return cls(
             dtype if dtype in ("uint8", "float32", "int32") else None,
             values.get("inverted") is True,
@@ -97,7 +104,9 @@ class InputFacts:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return them as JSON-able values. The columns are one text: as a list of 60,000 YAML takes seconds to write them."""
+        """Return them as JSON-able values. The columns are one text: as a list of 60,000 YAML takes
+        seconds to write them.
+        """
         lists = {
             "labels": list(self.labels),
             "columns": json.dumps(self.columns),
@@ -106,7 +115,8 @@ class InputFacts:
         return asdict(self) | lists
 
     def differences(self, manifest: "Manifest", invert: bool = False) -> list[str]:
-        """Return how shards differ in kind from the model's training data, one text for each difference; empty if they do not.
+        """Return how shards differ in kind from the model's training data, one text for each
+        difference; empty if they do not.
 
         Args:
             manifest: of the shards.
@@ -147,11 +157,15 @@ def _names_of(text: Any) -> tuple[str, ...]:
         names = json.loads(text) if isinstance(text, str) else []
     except ValueError:
         return ()
-    return tuple(map(str, names)) if isinstance(names, list) else ()
+    if isinstance(names, list):
+        return tuple(map(str, names))
+    return ()
 
 
 def _short(value: Any) -> str:
-    return shorten(value, 3) or "none" if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return shorten(value, 3) or "none"
+    return str(value)
 
 
 class SavedClassifier:
@@ -167,9 +181,11 @@ class SavedClassifier:
         )
         if len(inputs) != 1 or inputs[0].dtype.name not in ("float32", "int32"):
             raise ModelError(
-                f"{where}: expected a SavedModel of one function of features, found another. Name a model that fedpipe made."
+                f"{where}: expected a SavedModel of one function of features, found another. Name "
+                "a model that fedpipe made."
             )
-        self._module, self.where = module, where
+        self._module = module
+        self.where = where
         self.shape: tuple[int | None, ...] = tuple(inputs[0].shape.as_list()[1:])
         self.dtype = np.dtype(inputs[0].dtype.name)
         self.num_classes = int(functions[0].structured_outputs.shape[-1])
@@ -189,7 +205,8 @@ class SavedClassifier:
         except (OSError, ValueError, KeyError, tf.errors.OpError) as err:
             said = " ".join(str(err).split())[:200]
             raise ModelError(
-                f"{where or folder}: expected a SavedModel, cannot load it: {said}. Restore it or train again."
+                f"{where or folder}: expected a SavedModel, cannot load it: {said}. Restore it or "
+                "train again."
             ) from err
         return cls(module, where or str(folder))
 
@@ -203,7 +220,9 @@ class SavedClassifier:
         return self._module(features)
 
     def fits(self, feature_shape: tuple[int, ...], num_classes: int, dtype: str) -> bool:
-        """Return whether the model takes such features and tells so many classes apart; `dtype` as in the shards."""
+        """Return whether the model takes such features and tells so many classes apart; `dtype` as
+        in the shards.
+        """
         same = len(self.shape) == len(feature_shape) and all(
             one in (None, other) for one, other in zip(self.shape, feature_shape, strict=True)
         )
@@ -214,7 +233,8 @@ class SavedClassifier:
         )
 
     def predict(self, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return probabilities, float32 [n, classes], or [n, length, classes] of a model that predicts after each token.
+        """Return probabilities, float32 [n, classes], or [n, length, classes] of a model that
+        predicts after each token.
 
         Args:
             x: float32 or int32 [n, *shape], ready for the model.
@@ -224,10 +244,13 @@ class SavedClassifier:
         """
         if x.dtype != self.dtype or not self.fits(x.shape[1:], self.num_classes, str(x.dtype)):
             raise ModelError(
-                f"{self.where}: expected {self.dtype} features of shape {_text(self.shape)}, found {x.dtype} of shape {_text(x.shape[1:])}."
+                f"{self.where}: expected {self.dtype} features of shape {_text(self.shape)}, "
+                f"found {x.dtype} of shape {_text(x.shape[1:])}."
             )
         parts = [np.asarray(self(x[start : start + _BATCH])) for start in range(0, len(x), _BATCH)]
-        return np.concatenate(parts) if parts else np.zeros((0, self.num_classes), np.float32)
+        if parts:
+            return np.concatenate(parts)
+        return np.zeros((0, self.num_classes), np.float32)
 
 
 def _text(shape: tuple[int | None, ...]) -> str:

@@ -1,4 +1,6 @@
-"""Softmax regression that starts at zero: the model of TFF's tutorial "Building your own federated learning algorithm"."""
+"""Softmax regression that starts at zero: the model of TFF's tutorial "Building your own federated
+learning algorithm".
+"""
 
 from collections.abc import Sequence
 from math import prod
@@ -13,8 +15,8 @@ from fedpipe.types import Weights
 def softmax(feature_shape: tuple[int, ...], num_classes: int) -> ModelSpec:
     """Return multinomial logistic regression, logits = x W + b, on the flattened features.
 
-    Weights: `kernel` float32 [features, num_classes] and `bias` float32 [num_classes], both zero, so that the first loss is
-    ln(num_classes) exactly.
+    Weights: `kernel` float32 [features, num_classes] and `bias` float32 [num_classes], both zero,
+        so that the first loss is ln(num_classes) exactly.
     """
     features = prod(feature_shape)
 

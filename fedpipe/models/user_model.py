@@ -1,4 +1,6 @@
-"""A model of the user's own: `model.name: mypackage.module:function`. The contract: docs/models.md."""
+"""A model of the user's own: `model.name: mypackage.module:function`. The contract:
+docs/models.md.
+"""
 
 import re
 from collections.abc import Sequence
@@ -16,8 +18,9 @@ from fedpipe.types import Weights
 _TENSOR_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_./-]{0,199}")
 """What TensorFlow takes as the name of a variable in a SavedModel."""
 _NO_VARIABLES = (
-    "expected logits to be a function of the weights alone, found that it {does} a tf.Variable{which}, as Keras layers do: it would not be "
-    "trained. Declare its tensors in tensor_names and initial_weights, and compute with tf operations (docs/models.md)."
+    "expected logits to be a function of the weights alone, found that it {does} a "
+    "tf.Variable{which}, as Keras layers do: it would not be trained. Declare its tensors in "
+    "tensor_names and initial_weights, and compute with tf operations (docs/models.md)."
 )
 
 
@@ -28,7 +31,8 @@ class _VariableMade(Exception):
 def build_own(
     name: str, feature_shape: tuple[int, ...], num_classes: int, project: Path | None = None
 ) -> ModelSpec:
-    """Return what the user's function returns for these features and classes, once it is known to be a model.
+    """Return what the user's function returns for these features and classes, once it is known to
+    be a model.
 
     Raises:
         ModelError: it cannot be imported, raises, or returns something else; the cause is kept.
@@ -40,17 +44,20 @@ def build_own(
     if not isinstance(spec, ModelSpec):
         kind = f"{type(spec).__module__}.{type(spec).__name__}"
         keras = (
-            " A Keras model cannot be trained here: write its logits with tf operations (docs/models.md)."
+            " A Keras model cannot be trained here: write its logits with tf operations "
+            "(docs/models.md)."
             if "keras" in kind
             else ""
         )
         raise ModelError(
-            f"{where}: expected it to return a fedpipe.models.ModelSpec, found {kind.removeprefix('builtins.')}.{keras}"
+            f"{where}: expected it to return a fedpipe.models.ModelSpec, found "
+            f"{kind.removeprefix('builtins.')}.{keras}"
         )
     if (tuple(spec.feature_shape), spec.num_classes) != (tuple(feature_shape), num_classes):
         raise ModelError(
-            f"{where}: expected a model for features of shape {list(feature_shape)} and {num_classes} classes, found feature_shape="
-            f"{list(spec.feature_shape)} and num_classes={spec.num_classes}. Return the two that the function is given."
+            f"{where}: expected a model for features of shape {list(feature_shape)} and "
+            f"{num_classes} classes, found feature_shape={list(spec.feature_shape)} and "
+            f"num_classes={spec.num_classes}. Return the two that the function is given."
         )
     weights = _check_weights(where, spec)
     _check_logits(where, spec, list(weights.values()))
@@ -66,34 +73,36 @@ def _check_weights(where: str, spec: ModelSpec) -> Weights:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ModelError(
-            f"{where}: expected each tensor name once, found {', '.join(twice)} more often. Rename one of them."
+            f"{where}: expected each tensor name once, found {', '.join(twice)} more often. "
+            "Rename one of them."
         )
     for name in names:
         if not _TENSOR_NAME.fullmatch(name):
             raise ModelError(
-                f"{where}: expected tensor names of 1 to 200 letters (A to Z), digits and . _ - /, beginning with a letter, a digit or a "
-                f"dot, as TensorFlow saves them, found {name!r:.80}. Rename it."
+                f"{where}: expected tensor names of 1 to 200 letters (A to Z), digits and . _ - "
+                "/, beginning with a letter, a digit or a dot, as TensorFlow saves them, found "
+                f"{name!r:.80}. Rename it."
             )
     with own_code(where, ModelError, "making initial weights"):
-        first, again, other = (
-            spec.initial_weights(1),
-            spec.initial_weights(1),
-            spec.initial_weights(2),
-        )
+        first = spec.initial_weights(1)
+        again = spec.initial_weights(1)
+        other = spec.initial_weights(2)
     if not isinstance(first, dict) or tuple(first) != tuple(names):
         found = ", ".join(map(str, first)) if isinstance(first, dict) else type(first).__name__
         raise ModelError(
-            f"{where}: expected initial weights to be a dict with the keys {', '.join(names)}, in this order, found {found}."
+            f"{where}: expected initial weights to be a dict with the keys {', '.join(names)}, in "
+            f"this order, found {found}."
         )
     for name, value in first.items():
         if not isinstance(value, np.ndarray):
             raise ModelError(
-                f"{where}: expected initial weights to be NumPy arrays of float32, '{name}' is {type(value).__name__}. Write "
-                "np.asarray(value, np.float32)."
+                f"{where}: expected initial weights to be NumPy arrays of float32, '{name}' is "
+                f"{type(value).__name__}. Write np.asarray(value, np.float32)."
             )
         if value.dtype != np.float32:
             raise ModelError(
-                f"{where}: expected initial weights of float32, '{name}' is {value.dtype}. Write .astype(np.float32)."
+                f"{where}: expected initial weights of float32, '{name}' is {value.dtype}. Write "
+                ".astype(np.float32)."
             )
         if not np.isfinite(value).all():
             raise ModelError(
@@ -101,20 +110,22 @@ def _check_weights(where: str, spec: ModelSpec) -> Weights:
             )
         if not np.array_equal(value, again[name]):
             raise ModelError(
-                f"{where}: expected the same initial weights for the same seed, '{name}' differs. Draw with "
-                "fedpipe.seeding.generator(seed, name)."
+                f"{where}: expected the same initial weights for the same seed, '{name}' differs. "
+                "Draw with fedpipe.seeding.generator(seed, name)."
             )
         shape = np.shape(np.asarray(other.get(name)))
         if shape != value.shape:
             raise ModelError(
-                f"{where}: expected initial weights of one shape whatever the seed, '{name}' has {list(value.shape)} for seed 1 and "
-                f"{list(shape)} for seed 2."
+                f"{where}: expected initial weights of one shape whatever the seed, '{name}' has "
+                f"{list(value.shape)} for seed 1 and {list(shape)} for seed 2."
             )
     return first
 
 
 def _check_logits(where: str, spec: ModelSpec, weights: list[Any]) -> None:
-    """Raise ModelError unless logits are what `ModelSpec` says, at once and in a graph, where they are trained and evaluated."""
+    """Raise ModelError unless logits are what `ModelSpec` says, at once and in a graph, where they
+    are trained and evaluated.
+    """
     import tensorflow as tf
 
     tokens = "int32" in spec.takes
@@ -181,7 +192,8 @@ def _check_result(where: str, spec: ModelSpec, result: Any, function: str) -> No
 
     with _own(where):
         logits = tf.convert_to_tensor(result)
-    shape, dtype = tuple(logits.shape), logits.dtype
+    shape = tuple(logits.shape)
+    dtype = logits.dtype
     expected = (
         (2, spec.num_classes)
         if spec.targets is None
@@ -189,9 +201,11 @@ def _check_result(where: str, spec: ModelSpec, result: Any, function: str) -> No
     )
     if shape != expected:
         raise ModelError(
-            f"{where}: expected {function} of shape {list(expected)} for two examples, found {list(shape)}."
+            f"{where}: expected {function} of shape {list(expected)} for two examples, found "
+            f"{list(shape)}."
         )
     if dtype != tf.float32:
         raise ModelError(
-            f"{where}: expected {function} of float32, found {dtype.name}. Write tf.cast(..., tf.float32)."
+            f"{where}: expected {function} of float32, found {dtype.name}. Write tf.cast(..., "
+            "tf.float32)."
         )

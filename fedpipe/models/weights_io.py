@@ -1,7 +1,8 @@
 """Weights as files: safetensors, which holds tensors and text and can run no code, unlike a pickle.
 
-Checkpoints, the tracking store and the evaluation all read and write weights here, so that a file from one is valid for the
-others. safetensors sorts tensors by size and name; the model's own order is kept in the file's metadata.
+Checkpoints, the tracking store and the evaluation all read and write weights here, so that a file
+from one is valid for the others. safetensors sorts tensors by size and name; the model's own order
+is kept in the file's metadata.
 """
 
 import json
@@ -19,10 +20,11 @@ _FORMAT = "weights-1"
 
 
 def save_weights(path: Path, weights: Weights) -> str:
-    """Write float32 `weights` to `path` and return their SHA-256 (hex), which is that of `fedpipe.types.weights_sha256`.
+    """Write float32 `weights` to `path` and return their SHA-256 (hex), which is that of
+    `fedpipe.types.weights_sha256`.
 
-    The file appears under its name complete or not at all: it is written under a temporary name in the same folder, synced,
-    then renamed.
+    The file appears under its name complete or not at all: it is written under a temporary name in
+    the same folder, synced, then renamed.
 
     Raises:
         ModelError: a tensor is not float32, or the file cannot be written.
@@ -32,10 +34,12 @@ def save_weights(path: Path, weights: Weights) -> str:
     for name, value in weights.items():
         if value.dtype != np.float32:
             raise ModelError(
-                f"{path.name}: expected float32 weights, found {value.dtype} in tensor '{name}'. Convert it first."
+                f"{path.name}: expected float32 weights, found {value.dtype} in tensor '{name}'. "
+                "Convert it first."
             )
     sha256 = weights_sha256(weights)
-    # One key: safetensors writes several in random order, and the same weights must give the same file.
+    # One key: safetensors writes several in random order, and the same weights must give the same
+    # file.
     metadata = {_KEY: json.dumps({"format": _FORMAT, "order": list(weights), "sha256": sha256})}
     content = save(
         {name: np.asarray(value, order="C") for name, value in weights.items()}, metadata
@@ -44,7 +48,8 @@ def save_weights(path: Path, weights: Weights) -> str:
         _write_atomically(path, content)
     except OSError as err:
         raise ModelError(
-            f"{path}: cannot write the weights: {err.strerror or err}. Check that the folder is there and has room."
+            f"{path}: cannot write the weights: {err.strerror or err}. Check that the folder is "
+            "there and has room."
         ) from err
     return sha256
 
@@ -53,7 +58,8 @@ def load_weights(path: Path) -> Weights:
     """Return the weights that `save_weights` wrote to `path`, in the model's own order.
 
     Raises:
-        ModelError: the file is missing, is no safetensors file of fedpipe, or its content does not have the SHA-256 it names.
+        ModelError: the file is missing, is no safetensors file of fedpipe, or its content does not
+            have the SHA-256 it names.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -62,7 +68,8 @@ def load_weights(path: Path) -> Weights:
             metadata = json.loads((file.metadata() or {}).get(_KEY, "{}"))
             if metadata.get("format") != _FORMAT:
                 raise ModelError(
-                    f"{path}: expected fedpipe's format {_FORMAT}, found {metadata.get('format')!r}. Name a file that fedpipe wrote."
+                    f"{path}: expected fedpipe's format {_FORMAT}, found "
+                    f"{metadata.get('format')!r}. Name a file that fedpipe wrote."
                 )
             weights = {name: file.get_tensor(name) for name in metadata["order"]}
     except FileNotFoundError as err:
@@ -73,10 +80,12 @@ def load_weights(path: Path) -> Weights:
         raise ModelError(
             f"{path}: damaged weights, they cannot be read: {err}. Restore the file or train again."
         ) from err
-    found, expected = weights_sha256(weights), metadata.get("sha256")
+    found = weights_sha256(weights)
+    expected = metadata.get("sha256")
     if found != expected:
         raise ModelError(
-            f"{path}: damaged weights: expected sha256 {expected}, found {found}. Restore the file or train again."
+            f"{path}: damaged weights: expected sha256 {expected}, found {found}. Restore the "
+            "file or train again."
         )
     return weights
 

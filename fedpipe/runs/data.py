@@ -1,7 +1,8 @@
-"""Which data a command is about: those of a run, of a model or of the newest run, wherever their shards are.
+"""Which data a command is about: those of a run, of a model or of the newest run, wherever their
+shards are.
 
-Shards are in `data/shards`, where DVC's stage `prepare` makes those of `params.yaml`, or in `.fedpipe/shards/`, where a run makes those of
-overridden `data` settings.
+Shards are in `data/shards`, where DVC's stage `prepare` makes those of `params.yaml`, or in
+`.fedpipe/shards/`, where a run makes those of overridden `data` settings.
 """
 
 import json
@@ -47,7 +48,8 @@ class RunData:
         md5: DVC's md5 of the version that the run trained on; None of data of no run.
         path: folder in which the run found that version; None where that is not known.
         run_id: the MLflow run; empty where there is none.
-        population: key of who the clients are (`chain.population_key`); empty where the run does not say.
+        population: key of who the clients are (`chain.population_key`); empty where the run does
+            not say.
     """
 
     title: str
@@ -63,19 +65,22 @@ def data_of(project: Project, wanted: str | None = None, of_runs: bool = False) 
 
     Args:
         project: where.
-        wanted: a run's id or name, `MODEL@ALIAS` or `MODEL/VERSION`; None: the newest run, or `data/shards` if they were prepared after
-            it, or if there is no run.
+        wanted: a run's id or name, `MODEL@ALIAS` or `MODEL/VERSION`; None: the newest run, or
+            `data/shards` if they were prepared after it, or if there is no run.
         of_runs: take the newest run also where `data/shards` were prepared after it.
 
     Raises:
         TrackingError: there is no such run or model, or its settings were not kept.
         DataError: its settings are not those of this version.
     """
-    return _newest(project, of_runs) if wanted is None else _named(project, wanted)
+    if wanted is None:
+        return _newest(project, of_runs)
+    return _named(project, wanted)
 
 
 def find_run_shards(project: Project, data: RunData) -> Path:
-    """Return the folder of the version of the data that a run trained on, or else, with a warning, of a later version.
+    """Return the folder of the version of the data that a run trained on, or else, with a warning,
+    of a later version.
 
     Raises:
         DataError: neither is on this machine; the message says how to make it again.
@@ -83,7 +88,8 @@ def find_run_shards(project: Project, data: RunData) -> Path:
     if data.md5 is None:
         if not (project.shards / MANIFEST_NAME).is_file():
             raise DataError(
-                f"{project.shards}: expected shards, found none. {how_to_make(project, data.settings)}"
+                f"{project.shards}: expected shards, found none. "
+                f"{how_to_make(project, data.settings)}"
             )
         return project.shards
     for folder in _candidates(project, data.path):
@@ -92,7 +98,8 @@ def find_run_shards(project: Project, data: RunData) -> Path:
     later = shards_folder(data.settings, project)
     if (later / MANIFEST_NAME).is_file():
         logger.warning(
-            "%s: these are a later version than the run trained on, made after clients were forgotten or files changed.",
+            "%s: these are a later version than the run trained on, made after clients were "
+            "forgotten or files changed.",
             data.title,
         )
         return later
@@ -102,8 +109,8 @@ def find_run_shards(project: Project, data: RunData) -> Path:
         else ""
     )
     raise DataError(
-        f"{data.title}: expected its shards (DVC md5 {data.md5}) on this machine, found none. {there}"
-        f"{how_to_make(project, data.settings, data.md5)}"
+        f"{data.title}: expected its shards (DVC md5 {data.md5}) on this machine, found none. "
+        f"{there}{how_to_make(project, data.settings, data.md5)}"
     )
 
 
@@ -120,7 +127,10 @@ def how_to_make(project: Project, settings: DataConfig, md5: str | None = None) 
     differing = overrides(project, settings)
     if not differing:
         return "Run `fedpipe prepare`."
-    return f"A run with its settings makes them: `fedpipe run {' '.join(f'-S {shlex.quote(one)}' for one in differing)}`."
+    return (
+        "A run with its settings makes them: `fedpipe run "
+        f"{' '.join(f'-S {shlex.quote(one)}' for one in differing)}`."
+    )
 
 
 def overrides(project: Project, settings: DataConfig) -> list[str]:
@@ -167,7 +177,8 @@ def _named(project: Project, wanted: str) -> RunData:
 
     store = read_store(project.root)
     run = find_run(store, wanted)
-    run_id, tags = str(run.info.run_id), run.data.tags
+    run_id = str(run.info.run_id)
+    tags = run.data.tags
     local = next((state for state in states if state.values.get("mlflow_run_id") == run_id), None)
     if local is not None:
         return _of_state(local)
@@ -175,7 +186,8 @@ def _named(project: Project, wanted: str) -> RunData:
         params = read_artifact(store, run, f"{LINEAGE}/{PARAMS_NAME}", Path(scratch))
         if params is None or "dvc.data_md5" not in tags:
             raise TrackingError(
-                f"run {run_id}: expected {LINEAGE}/{PARAMS_NAME} among its files, found none. Name another run."
+                f"run {run_id}: expected {LINEAGE}/{PARAMS_NAME} among its files, found none. "
+                "Name another run."
             )
         values = read_params(params)
     described = _described(str(run.info.run_name), values.get("data") or {})
@@ -188,7 +200,8 @@ def _named(project: Project, wanted: str) -> RunData:
 
 
 def _of_state(state: RunState) -> RunData:
-    path, md5 = state.values.get("data_path"), str(state.values["data_md5"])
+    path = state.values.get("data_path")
+    md5 = str(state.values["data_md5"])
     described = _described(state.name, state.values["config"].get("data") or {})
     try:
         tags = json.loads((state.folder / LINEAGE / ORIGIN_NAME).read_text(encoding="utf-8"))
@@ -210,8 +223,8 @@ def _described(name: str, values: dict[str, Any]) -> RunData:
         first = err.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise DataError(
-            f"run {name}: expected `data` settings of this version of fedpipe, found data.{place}: {first['msg']}. Use the version of the "
-            "run's commit."
+            f"run {name}: expected `data` settings of this version of fedpipe, found "
+            f"data.{place}: {first['msg']}. Use the version of the run's commit."
         ) from err
     source = settings.source if settings.path is None else f"{settings.source} {settings.path}"
     return RunData(f"run {name} ({source})", settings)
@@ -241,4 +254,6 @@ def _yaml(value: Any) -> str:
         apply_override(read, f"data.path={value}")
     except ConfigError:
         return quoted
-    return value if read["data"]["path"] == value else quoted
+    if read["data"]["path"] == value:
+        return value
+    return quoted

@@ -1,4 +1,6 @@
-"""Whether a run has the same last bits whenever it is repeated on the same machine, for the run's tag `fedpipe.bit_exact`."""
+"""Whether a run has the same last bits whenever it is repeated on the same machine, for the run's
+tag `fedpipe.bit_exact`.
+"""
 
 from collections.abc import Mapping
 
@@ -7,31 +9,40 @@ from fedpipe.config.algorithms import ALGORITHMS
 
 
 def bit_exact(config: Config, info: Mapping[str, str]) -> str:
-    """Return `yes`, or what else than settings, data and seed the last bits of the weights depend on.
+    """Return `yes`, or what else than settings, data and seed the last bits of the weights depend
+    on.
 
-    What was tried, and what a test holds: repetitions, interruptions, new workers, one core or two, with every aggregator.
+    What was tried, and what a test holds: repetitions, interruptions, new workers, one core or two,
+    with every aggregator.
 
     Args:
         config: the run's settings.
         info: what the algorithm says of itself; `algorithm.groups` is read.
 
     >>> bit_exact(Config(), {"algorithm.groups": "2"})
-    'yes, with as many cores (runtime.groups is not set and was 2; set it for the same bits on any number of cores)'
+    'yes, with as many cores (runtime.groups is not set and was 2; set it for the same bits on any
+    number of cores)'
     """
     if config.algorithm.name not in ALGORITHMS:
         return f"not known: algorithm.name={config.algorithm.name} is no algorithm of fedpipe's"
-    runtime, groups = config.runtime, info.get("algorithm.groups", "none")
+    runtime = config.runtime
+    groups = info.get("algorithm.groups", "none")
     conditions = []
     if runtime.debug:
         conditions.append(
-            "as many cores (runtime.debug computes in the run's process, where TensorFlow has a thread for each)"
+            "as many cores (runtime.debug computes in the run's process, where TensorFlow has a "
+            "thread for each)"
         )
     elif runtime.set_groups is None and groups != "none":
         conditions.append(
-            f"as many cores (runtime.groups is not set and was {groups}; set it for the same bits on any number of cores)"
+            f"as many cores (runtime.groups is not set and was {groups}; set it for the same bits "
+            "on any number of cores)"
         )
     if runtime.workers > 1:
         conditions.append(
-            f"runtime.workers={runtime.workers} (the sums of several workers are added in another order than those of one)"
+            f"runtime.workers={runtime.workers} (the sums of several workers are added in another "
+            "order than those of one)"
         )
-    return f"yes, with {' and '.join(conditions)}" if conditions else "yes"
+    if conditions:
+        return f"yes, with {' and '.join(conditions)}"
+    return "yes"

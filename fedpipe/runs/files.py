@@ -1,4 +1,6 @@
-"""The files of a run, from its folder on this machine or, where that is not here, from its MLflow artifacts."""
+"""The files of a run, from its folder on this machine or, where that is not here, from its MLflow
+artifacts.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,13 +22,13 @@ class RunFiles:
     """Finds the files of one run."""
 
     def __init__(self, store: "Store", run: "Run", folder: Path | None, scratch: Path) -> None:
-        """Take the run; `folder` is its own on this machine, if it has one, `scratch` takes what is fetched."""
-        self._store, self._run, self._folder, self._scratch = (
-            store,
-            run,
-            folder,
-            scratch / str(run.info.run_id),
-        )
+        """Take the run; `folder` is its own on this machine, if it has one, `scratch` takes what is
+        fetched.
+        """
+        self._store = store
+        self._run = run
+        self._folder = folder
+        self._scratch = scratch / str(run.info.run_id)
 
     def find(self, artifact: str) -> Path | None:
         """Return a file with an artifact such as `tables/rounds.csv`, None if the run left none.

@@ -1,4 +1,6 @@
-"""The number of groups of a run whose settings leave it to the machine: noted when it first trains, and used whenever it resumes."""
+"""The number of groups of a run whose settings leave it to the machine: noted when it first trains,
+and used whenever it resumes.
+"""
 
 import json
 from pathlib import Path
@@ -12,12 +14,14 @@ GROUPS_NAME = "groups.json"
 
 
 def keep_groups(runtime: RuntimeConfig, algorithm: Any, run_dir: Path) -> None:
-    """Give the algorithm the number of groups that the run has had since its start, so that another number of cores, or a quota that
-    was changed meanwhile, does not change its bits.
+    """Give the algorithm the number of groups that the run has had since its start, so that another
+    number of cores, or a quota that was changed meanwhile, does not change its bits.
 
     Args:
-        runtime: settings; with `groups` or `remote` they say the number themselves, and nothing is noted.
-        algorithm: as it was built; nothing happens to one that does not compute its clients in groups.
+        runtime: settings; with `groups` or `remote` they say the number themselves, and nothing is
+            noted.
+        algorithm: as it was built; nothing happens to one that does not compute its clients in
+            groups.
         run_dir: the run's folder.
     """
     groups = algorithm.info.get("algorithm.groups", "none")

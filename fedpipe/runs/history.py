@@ -1,9 +1,11 @@
-"""What a run must keep of each round so that others can ask about it later: who took part, and the SHA-256 of the weights.
+"""What a run must keep of each round so that others can ask about it later: who took part, and the
+SHA-256 of the weights.
 
-`weights.jsonl` has a line a round: the weights' SHA-256, that of each tensor, who failed, how many examples were processed. From it and
-the plan `clients.parquet` is made at the end. A round does not wait for its hashes, which take milliseconds for a million weights: they
-are computed in a thread while the next round is, and the line is on disk before that round's is begun. So a checkpoint is a line ahead at
-most, and a run that goes on from it sends that round again.
+`weights.jsonl` has a line a round: the weights' SHA-256, that of each tensor, who failed, how many
+examples were processed. From it and the plan `clients.parquet` is made at the end. A round does not
+wait for its hashes, which take milliseconds for a million weights: they are computed in a thread
+while the next round is, and the line is on disk before that round's is begun. So a checkpoint is a
+line ahead at most, and a run that goes on from it sends that round again.
 """
 
 import json
@@ -36,7 +38,9 @@ logger = logging.getLogger(__name__)
 
 
 class History:
-    """A `RoundSink` that keeps each round once, also over interruptions: what an earlier try of the run left is gone on with."""
+    """A `RoundSink` that keeps each round once, also over interruptions: what an earlier try of the
+    run left is gone on with.
+    """
 
     def __init__(
         self, folder: Path, plan: CohortPlan, client: ClientConfig, held: Callable[[str], int]
@@ -50,8 +54,11 @@ class History:
             held: gives the number of training examples of a client.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self.weights_path, self.clients_path = folder / WEIGHTS_NAME, folder / CLIENTS_NAME
-        self._plan, self._client, self._held = plan, client, held
+        self.weights_path = folder / WEIGHTS_NAME
+        self.clients_path = folder / CLIENTS_NAME
+        self._plan = plan
+        self._client = client
+        self._held = held
         self._rounds: dict[int, dict[str, Any]] = {
             int(line["round"]): line for line in whole_lines(self.weights_path)
         }
@@ -66,7 +73,8 @@ class History:
 
     def flush(self) -> None:
         """Wait until the last round is on disk. Raises OSError if it is not."""
-        pending, self._pending = self._pending, None
+        pending = self._pending
+        self._pending = None
         if pending is not None:
             pending.result()
 
@@ -105,7 +113,8 @@ class History:
                 if one not in failed
             }
             if sum(examples.values()) != line["examples"]:
-                # An algorithm of the user's own that goes through them in its own way: what each holds is what is known.
+                # An algorithm of the user's own that goes through them in its own way: what each
+                # holds is what is known.
                 examples = {one: self._held(one) for one in examples}
             yield from (
                 ClientRound(number, one, REPORTED, count) for one, count in examples.items()
@@ -123,7 +132,8 @@ class History:
 
 @contextmanager
 def logged(history: History, run: "JournaledRun", parts: Parts) -> Iterator[None]:
-    """Log the history of the rounds that the block runs when it ends, also by an error: weights of a run that failed are kept, too.
+    """Log the history of the rounds that the block runs when it ends, also by an error: weights of
+    a run that failed are kept, too.
 
     After the last round it is one of the run's `parts`, which may fail without the others.
     """
@@ -156,7 +166,8 @@ def _log(history: History, run: "JournaledRun") -> None:
 
 
 def processed(client: ClientConfig, count: int) -> int:
-    """Return how many examples a client with `count` of them processes in a round, each epoch counted.
+    """Return how many examples a client with `count` of them processes in a round, each epoch
+    counted.
 
     >>> processed(ClientConfig(batch_size=20, epochs=2), 50), processed(ClientConfig(batch_size=20, epochs=2, max_steps=4), 50)
     (100, 70)

@@ -1,7 +1,7 @@
 """Parts of what is made after the last round, each of which may fail without the others.
 
-A training whose rounds are done is recorded whatever fails in a picture, a table, the saved model or an upload: the part is named in
-the run, and `fedpipe record` makes it later.
+A training whose rounds are done is recorded whatever fails in a picture, a table, the saved model
+or an upload: the part is named in the run, and `fedpipe record` makes it later.
 """
 
 import logging
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made")
 
-PARTICIPATION, CHAIN, UPLOADS = "table of participation", "lineage chain", "uploads of the training"
+PARTICIPATION = "table of participation"
+CHAIN = "lineage chain"
+UPLOADS = "uploads of the training"
 """Parts that training itself makes after the last round."""
 INCOMPLETE = "fedpipe.incomplete"
 """The tag that names the parts that a run is without, a line each."""
@@ -38,7 +40,8 @@ class Parts:
         """Start with the parts that are `missing` already.
 
         Args:
-            store: where parts are written to. A TrackingError is one part's failure only as long as the store answers.
+            store: where parts are written to. A TrackingError is one part's failure only as long as
+                the store answers.
             missing: reasons by the name of the part.
         """
         self._store = store
@@ -48,7 +51,8 @@ class Parts:
         """Return what `make` makes; None if it fails, which is logged and noted under `name`.
 
         Raises:
-            TrackingError: the store does not answer: nothing can be noted there, and all of it is to be done again when it is back.
+            TrackingError: the store does not answer: nothing can be noted there, and all of it is
+                to be done again when it is back.
         """
         try:
             made = make()
@@ -74,7 +78,9 @@ class Parts:
 
 
 def reason_with_place(err: BaseException) -> str:
-    """Return an exception on one line: its type and message, then the file and the line where it was raised."""
+    """Return an exception on one line: its type and message, then the file and the line where it
+    was raised.
+    """
     message = hide(" ".join(str(err).split()))
     if len(message) > _LONGEST_REASON:
         message = f"{message[:_LONGEST_REASON]}..."
@@ -84,5 +90,7 @@ def reason_with_place(err: BaseException) -> str:
 
 
 def incomplete_text(missing: Mapping[str, str]) -> str:
-    """Return the missing parts as the tag `fedpipe.incomplete` holds them: a line `part: reason` each."""
+    """Return the missing parts as the tag `fedpipe.incomplete` holds them: a line `part: reason`
+    each.
+    """
     return "\n".join(f"{name}: {reason}" for name, reason in missing.items())

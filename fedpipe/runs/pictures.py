@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 
 def log_figure(run: "TrackedRun", figure: "Figure", name: str, run_dir: Path) -> None:
-    """Write a figure to `run_dir/NAME`, whose ending says the format, and to the same place among the run's artifacts.
+    """Write a figure to `run_dir/NAME`, whose ending says the format, and to the same place among
+    the run's artifacts.
 
     Raises:
         TrackingError: the store does not take it.

@@ -1,6 +1,8 @@
-"""The chain from a commit to a run, written as `lineage.json` beside the run's other files: git commit -> DVC's data -> Prefect -> MLflow.
+"""The chain from a commit to a run, written as `lineage.json` beside the run's other files: git
+commit -> DVC's data -> Prefect -> MLflow.
 
-MLflow has the same as tags. What comes later, such as registered versions of the model, refers back to the run and is looked up.
+MLflow has the same as tags. What comes later, such as registered versions of the model, refers back
+to the run and is looked up.
 """
 
 import hashlib
@@ -24,12 +26,10 @@ if TYPE_CHECKING:
     from fedpipe.data.manifest import Manifest
 
 LINEAGE = "lineage"
-CHAIN_NAME, PARAMS_NAME, PATCH_NAME, ORIGIN_NAME = (
-    "lineage.json",
-    "params.yaml",
-    "dirty.patch",
-    "origin.json",
-)
+CHAIN_NAME = "lineage.json"
+PARAMS_NAME = "params.yaml"
+PATCH_NAME = "dirty.patch"
+ORIGIN_NAME = "origin.json"
 POPULATION_TAG = "data.population"
 _WHO = ("clients", "alpha", "labels_per_client", "sigma", "seed")
 
@@ -40,10 +40,12 @@ _NO_REPOSITORY = ("not a git repository", "no commit yet")
 
 
 def population_key(data: DataConfig, partition: str) -> str:
-    """Return a short name for who the clients are: the same id means the same client where this is the same.
+    """Return a short name for who the clients are: the same id means the same client where this is
+    the same.
 
-    Natural clients are their source's; those that a partition makes are also the work of its settings. Versions of the data that
-    differ in what was appended, or in who was forgotten, have the same key.
+    Natural clients are their source's; those that a partition makes are also the work of its
+    settings. Versions of the data that differ in what was appended, or in who was forgotten, have
+    the same key.
 
     Args:
         data: the settings.
@@ -63,9 +65,11 @@ def population_key(data: DataConfig, partition: str) -> str:
 def lineage_tags(
     config: Config, data: DataRef, manifest: "Manifest", project: Project
 ) -> dict[str, str]:
-    """Return the run's tags that belong to the chain, beside those of `tracking.environment` and the flow's own.
+    """Return the run's tags that belong to the chain, beside those of `tracking.environment` and
+    the flow's own.
 
-    - `dvc.data_in_lock`: whether `dvc.lock` names this version of the data, so that `dvc pull` brings it.
+    - `dvc.data_in_lock`: whether `dvc.lock` names this version of the data, so that `dvc pull`
+      brings it.
     - `dvc.experiment`: under `dvc exp run`, the experiment's name.
     - `data.population`: see `population_key`.
     """
@@ -77,15 +81,19 @@ def lineage_tags(
         POPULATION_TAG: population_key(config.data, manifest.partition),
     }
     experiment = os.environ.get("DVC_EXP_NAME")
-    return {**tags, "dvc.experiment": experiment} if experiment else tags
+    if experiment:
+        return {**tags, "dvc.experiment": experiment}
+    return tags
 
 
 def write_origin(
     folder: Path, config: Config, project: Project, tags: Mapping[str, str]
 ) -> dict[str, str]:
-    """Write what repeating the run takes besides its commit and its data, before the run is made; return the tags with what they add.
+    """Write what repeating the run takes besides its commit and its data, before the run is made;
+    return the tags with what they add.
 
-    `params.yaml` has the settings, `dirty.patch` what the work tree has beyond its commit, `origin.json` the tags.
+    `params.yaml` has the settings, `dirty.patch` what the work tree has beyond its commit,
+    `origin.json` the tags.
     """
     from fedpipe.tracking.git_diff import DiffLeftOut, dirty_patch
 
@@ -96,12 +104,14 @@ def write_origin(
     if note and not any(text in note for text in _NO_REPOSITORY):
         logger.warning("the run is recorded without a commit, and cannot be reproduced: %s", note)
     try:
-        patch, said = dirty_patch(project.root), {}
+        patch = dirty_patch(project.root)
+        said = {}
     except DiffLeftOut as err:
         logger.warning(
             "the work tree's changes are not kept with the run, which cannot be reproduced: %s", err
         )
-        patch, said = b"", {"git.patch": f"left out: {err}"}
+        patch = b""
+        said = {"git.patch": f"left out: {err}"}
     if patch:
         (folder / PATCH_NAME).write_bytes(patch)
         said = {"git.patch": f"sha256:{hashlib.sha256(patch).hexdigest()}"}
@@ -141,9 +151,12 @@ def read_chain(run_dir: Path) -> dict[str, Any]:
 
 
 def note(tags: Mapping[str, str]) -> str:
-    """Return what the MLflow UI shows as the run's description: the links of the chain, in Markdown."""
+    """Return what the MLflow UI shows as the run's description: the links of the chain, in
+    Markdown.
+    """
     lines = [
-        f"git commit {markdown_code(str(tags.get('git.commit')))}, data {markdown_code(str(tags.get('dvc.data_md5')))} (DVC)"
+        f"git commit {markdown_code(str(tags.get('git.commit')))}, data "
+        f"{markdown_code(str(tags.get('dvc.data_md5')))} (DVC)"
     ]
     if "prefect.url" in tags:
         lines.append(

@@ -1,4 +1,6 @@
-"""What a training leaves on disk for the next steps: its first, best and last weights and a table of its rounds."""
+"""What a training leaves on disk for the next steps: its first, best and last weights and a table
+of its rounds.
+"""
 
 import json
 from pathlib import Path
@@ -10,9 +12,11 @@ from fedpipe.types import VALIDATION_SCORE, RoundReport
 
 
 class Recorder:
-    """A `RoundSink` that keeps the rounds' metrics, a line each on disk, and writes the files of a finished training.
+    """A `RoundSink` that keeps the rounds' metrics, a line each on disk, and writes the files of a
+    finished training.
 
-    Where there are validation examples they choose: the best round is the earliest with the highest `validation/accuracy`.
+    Where there are validation examples they choose: the best round is the earliest with the highest
+    `validation/accuracy`.
     """
 
     def __init__(self, run_dir: Path, patience: int | None = None) -> None:
@@ -24,7 +28,8 @@ class Recorder:
         self.best_weights = run_dir / "best.safetensors"
         self.final_weights = run_dir / "final.safetensors"
         self.rounds_table = run_dir / "rounds.csv"
-        self._lines, self._patience = run_dir / "rounds.jsonl", patience
+        self._lines = run_dir / "rounds.jsonl"
+        self._patience = patience
         self._rows = _whole_rows(self._lines)
         self._last: RoundReport | None = None
         self._best: tuple[float, int] | None = None
@@ -33,16 +38,20 @@ class Recorder:
             self._note(number)
 
     def round_done(self, report: RoundReport) -> None:
-        """Keep the round; write the initial weights at round 0, the best at each that is. A round that is there is passed over."""
+        """Keep the round; write the initial weights at round 0, the best at each that is. A round
+        that is there is passed over.
+        """
         self._last = report
         if report.round_num in self._rows:
             return
         if report.round_num == 0:
             save_weights(self.initial_weights, report.weights)
-        # The round's own figures, such as its seconds, differ from run to run; this table is the same for the same run.
+        # The round's own figures, such as its seconds, differ from run to run; this table is the
+        # same for the same run.
         failed = {"round/failed": float(len(report.failed))} if report.round_num else {}
         self._rows[report.round_num] = {"round": report.round_num, **report.metrics, **failed}
-        # The weights before the line: if the process dies in between, the round is run again and they are the same.
+        # The weights before the line: if the process dies in between, the round is run again and
+        # they are the same.
         if self._note(report.round_num) == report.round_num:
             save_weights(self.best_weights, report.weights)
         with self._lines.open("a", encoding="utf-8") as file:
@@ -51,7 +60,9 @@ class Recorder:
     @property
     def last_round(self) -> int:
         """Return the last round that was reported."""
-        return self._last.round_num if self._last else 0
+        if self._last:
+            return self._last.round_num
+        return 0
 
     @property
     def best_round(self) -> int | None:
@@ -59,7 +70,8 @@ class Recorder:
         return self._best_at.get(self.last_round)
 
     def is_last(self, report: RoundReport) -> bool:
-        """Return whether training should stop: the round was validated, and the best is `patience` rounds ago or more.
+        """Return whether training should stop: the round was validated, and the best is `patience`
+        rounds ago or more.
 
         A round that was skipped for want of clients changed nothing, and does not count.
         """

@@ -1,4 +1,6 @@
-"""What steps hand to each other: references (paths, ids, digests), never data. All are JSON-able."""
+"""What steps hand to each other: references (paths, ids, digests), never data. All are
+JSON-able.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,8 +46,10 @@ class TrainRef:
         weights_sha256: of the final weights.
         seconds: wall time of the training, starts included.
         round_median_seconds: median wall time of a round, without evaluation.
-        rounds: rounds that were trained: fewer than the settings say where validation or a budget ended it.
-        best_weights: file of the weights that the validation examples chose; None where there are none.
+        rounds: rounds that were trained: fewer than the settings say where validation or a budget
+            ended it.
+        best_weights: file of the weights that the validation examples chose; None where there are
+            none.
         best_round: the round of these.
         privacy: epsilon, delta and what they assume; None without privacy.
         missing: parts that could not be made after the last round, and why.
@@ -67,29 +71,39 @@ class TrainRef:
 
     @property
     def chosen(self) -> str:
-        """Return the file of the weights that the run's result is: the best where validation chose, else the last."""
+        """Return the file of the weights that the run's result is: the best where validation chose,
+        else the last.
+        """
         return self.best_weights or self.final_weights
 
     @property
     def chosen_round(self) -> int:
         """Return the round of these weights."""
-        return self.rounds if self.best_round is None else self.best_round
+        if self.best_round is None:
+            return self.rounds
+        return self.best_round
 
 
 @dataclass(frozen=True)
 class EvalRef:
-    """A finished evaluation of the initial, the final and, where validation chose, the best weights.
+    """A finished evaluation of the initial, the final and, where validation chose, the best
+    weights.
 
-    What is said of each client, each label and each confidence is of the chosen weights: the best, or else the final ones.
+    What is said of each client, each label and each confidence is of the chosen weights: the best,
+    or else the final ones.
 
     Attributes:
-        metrics: JSON file with `initial`, `final` and, where validation chose, `best`, each with `test/loss` and `test/accuracy`.
-        confusion_table: CSV file of the confusion on the central test set, in the form of DVC's template.
+        metrics: JSON file with `initial`, `final` and, where validation chose, `best`, each with
+            `test/loss` and `test/accuracy`.
+        confusion_table: CSV file of the confusion on the central test set, in the form of DVC's
+            template.
         confusion_counts: CSV file, how often each label was taken for which.
         labels_table: CSV file, examples and accuracy of each label there.
-        reliability_table: CSV file, mean confidence and accuracy of the predictions in each bin of confidence there.
+        reliability_table: CSV file, mean confidence and accuracy of the predictions in each bin of
+            confidence there.
         clients_table: Parquet file, a row a client that was evaluated.
-        mistakes_table: Parquet file, pictures of the pairs that are confused most often; not there where features are no pictures.
+        mistakes_table: Parquet file, pictures of the pairs that are confused most often; not there
+            where features are no pictures.
         initial: the figures before training.
         final: the figures after.
         best: the figures of the best weights, or None.
@@ -120,8 +134,10 @@ class RegisteredRef:
         version: its number.
         alias: `champion` or `challenger`: what this version is now.
         champion_before: number of the version that was champion before, None if there was none.
-        validation_accuracy: of this version, on the run's validation examples; a fraction. None where it was no number.
-        champion_accuracy: of the champion before, on the same examples; None where it was not measured.
+        validation_accuracy: of this version, on the run's validation examples; a fraction. None
+            where it was no number.
+        champion_accuracy: of the champion before, on the same examples; None where it was not
+            measured.
         min_improvement: `tracking.min_improvement`.
         reason: why, in words.
     """
@@ -144,7 +160,8 @@ class RecordRef:
         run_id: MLflow run.
         url: its page in the MLflow UI.
         open_with: the command that serves that page, where the store is a file.
-        model_uri: the final model, for `mlflow.pyfunc.load_model`; None where it could not be saved.
+        model_uri: the final model, for `mlflow.pyfunc.load_model`; None where it could not be
+            saved.
         registered: the registered version; None without `tracking.register`.
         incomplete: parts that are missing from the run, and why; `fedpipe record` makes them.
         warnings: what makes the result doubtful, each as `what` and `help`.

@@ -1,4 +1,6 @@
-"""Step `load_data`: the shards that the settings ask for are there, verified, and known by DVC's md5."""
+"""Step `load_data`: the shards that the settings ask for are there, verified, and known by DVC's
+md5.
+"""
 
 import hashlib
 import json
@@ -20,16 +22,19 @@ if TYPE_CHECKING:
 
 
 def load_data(config: Config, project: Project, own_model: bool = True) -> DataRef:
-    """Bring the shards up to date, verify them against their manifest, and return where they are and their md5.
+    """Bring the shards up to date, verify them against their manifest, and return where they are
+    and their md5.
 
-    Three cases. The settings are those of `params.yaml`: DVC's stage `prepare` owns the shards and is brought up to date.
-    DVC itself runs this process: the shards are verified, DVC has made them. The settings under `data` are overridden: the
-    shards go to a folder of their own, named by the settings, and `params.yaml`'s shards stay as they are.
+    Three cases. The settings are those of `params.yaml`: DVC's stage `prepare` owns the shards and
+    is brought up to date. DVC itself runs this process: the shards are verified, DVC has made them.
+    The settings under `data` are overridden: the shards go to a folder of their own, named by the
+    settings, and `params.yaml`'s shards stay as they are.
 
     Args:
         config: the settings.
         project: where.
-        own_model: whether a model of the user's own is built and checked too, which imports what its module imports.
+        own_model: whether a model of the user's own is built and checked too, which imports what
+            its module imports.
 
     Raises:
         DataError: the source cannot be read, or the shards do not match their manifest.
@@ -42,9 +47,11 @@ def load_data(config: Config, project: Project, own_model: bool = True) -> DataR
     start = time.perf_counter()
     project.private.mkdir(parents=True, exist_ok=True)
     if dvc.inside_dvc():
-        path, how = project.shards, "verified; DVC runs this stage"
+        path = project.shards
+        how = "verified; DVC runs this stage"
     else:
-        # One run at a time brings shards up to date; DVC's own lock would refuse the second at once.
+        # One run at a time brings shards up to date; DVC's own lock would refuse the second at
+        # once.
         with file_lock(project.private / "prepare.lock"):
             path, how = _bring_up_to_date(config.data, project)
     population = Population.open(path)
@@ -54,16 +61,17 @@ def load_data(config: Config, project: Project, own_model: bool = True) -> DataR
 
 
 def shards_folder(config: DataConfig, project: Project) -> Path:
-    """Return the folder of the newest version of these settings' shards, which need not be there yet."""
-    return (
-        project.shards
-        if config == settings_of_stage(project)
-        else project.private / "shards" / _key(config, project)
-    )
+    """Return the folder of the newest version of these settings' shards, which need not be there
+    yet.
+    """
+    if config == settings_of_stage(project):
+        return project.shards
+    return project.private / "shards" / _key(config, project)
 
 
 def current_shards(config: DataConfig, project: Project) -> Path:
-    """Return the folder of the newest version of these settings' shards, made if it is not there. The caller holds `prepare.lock`.
+    """Return the folder of the newest version of these settings' shards, made if it is not there.
+    The caller holds `prepare.lock`.
 
     Raises:
         ConfigError, DataError: see `load_data`.
@@ -101,13 +109,16 @@ def require_dependencies(config: DataConfig, project: Project) -> None:
     ):
         if file is not None and not dvc.depends_on(project.root, "prepare", file):
             raise ConfigError(
-                f"data.{setting}={getattr(config, setting)}: DVC does not see {file} change, as it is not among the deps of the stage "
-                f"prepare in {project.root / 'dvc.yaml'}. Add the line `- {file}` there."
+                f"data.{setting}={getattr(config, setting)}: DVC does not see {file} change, as "
+                f"it is not among the deps of the stage prepare in {project.root / 'dvc.yaml'}. "
+                f"Add the line `- {file}` there."
             )
 
 
 def prepare(config: DataConfig, out: Path, project: Project) -> "Manifest":
-    """Make the shards of `config` in the folder `out`, replacing it wholly. What DVC's stage `prepare` runs."""
+    """Make the shards of `config` in the folder `out`, replacing it wholly. What DVC's stage
+    `prepare` runs.
+    """
     from fedpipe.data.forgotten import read_forgotten
     from fedpipe.data.prepare import prepare_shards
 
@@ -116,14 +127,18 @@ def prepare(config: DataConfig, out: Path, project: Project) -> "Manifest":
 
 
 def settings_of_stage(project: Project) -> DataConfig | None:
-    """Return the settings whose shards DVC's stage `prepare` makes: those of params.yaml; None in a project without dvc.yaml."""
+    """Return the settings whose shards DVC's stage `prepare` makes: those of params.yaml; None in a
+    project without dvc.yaml.
+    """
     if not (project.root / "dvc.yaml").is_file():
         return None
     return DataConfig.model_validate(read_params(project.params).get("data") or {})
 
 
 def _key(config: DataConfig, project: Project) -> str:
-    """Return a name for what settings, code, the user's own files and the list of the forgotten make."""
+    """Return a name for what settings, code, the user's own files and the list of the forgotten
+    make.
+    """
     from fedpipe.data.digest import dvc_md5
     from fedpipe.data.forgotten import read_forgotten
     from fedpipe.data.sources.custom import module_file

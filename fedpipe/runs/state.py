@@ -1,7 +1,8 @@
 """What a run's folder says of the run: enough to go on after a crash, whatever died.
 
-`.fedpipe/runs/NAME/` is outside of DVC's outs, which DVC deletes before it runs a stage. `run_state.json` is written before anything
-else; a lock on the folder, which the kernel lifts when its process ends however it ends, says whether the run is still going.
+`.fedpipe/runs/NAME/` is outside of DVC's outs, which DVC deletes before it runs a stage.
+`run_state.json` is written before anything else; a lock on the folder, which the kernel lifts when
+its process ends however it ends, says whether the run is still going.
 """
 
 import json
@@ -25,7 +26,8 @@ from fedpipe.system.atomic_files import write_atomic
 from fedpipe.system.locks import file_lock, lock_help
 
 STATE_NAME = "run_state.json"
-STARTED, FINISHED = "started", "finished"
+STARTED = "started"
+FINISHED = "finished"
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +37,8 @@ class RunState:
 
     def __init__(self, folder: Path, values: dict[str, Any]) -> None:
         """Use `begin` or `read`."""
-        self.folder, self.values = folder, values
+        self.folder = folder
+        self.values = values
 
     @property
     def name(self) -> str:
@@ -44,7 +47,9 @@ class RunState:
 
     @property
     def config(self) -> Config:
-        """Return the settings that the run was started with. Raises ConfigError if this version does not know them."""
+        """Return the settings that the run was started with. Raises ConfigError if this version
+        does not know them.
+        """
         return parse_config(self.values["config"], str(self.folder / STATE_NAME))
 
     @property
@@ -85,14 +90,15 @@ class RunState:
                 stack.enter_context(file_lock(lock, 1))  # who asks `is_alive` holds it for a moment
             except Timeout as err:
                 raise ConfigError(
-                    f"run {self.name}: it is still running. Wait for it to finish. {lock_help(lock)}".rstrip()
+                    f"run {self.name}: it is still running. Wait for it to finish. "
+                    f"{lock_help(lock)}".rstrip()
                 ) from err
             yield
 
 
 def begin(project: Project, name: str, config: Config, entry: str, **asked: Any) -> RunState:
-    """Return the state of a new run in a folder of its own: `NAME`, or `NAME-2`, ... where that is taken; characters
-    that a path cannot hold become `_`.
+    """Return the state of a new run in a folder of its own: `NAME`, or `NAME-2`, ... where that is
+    taken; characters that a path cannot hold become `_`.
 
     Args:
         project: where.
@@ -101,7 +107,8 @@ def begin(project: Project, name: str, config: Config, entry: str, **asked: Any)
         entry: what started it: `run` or `dvc`.
         asked: more values; `params` and `overrides` say where the settings came from.
     """
-    number, plain = 1, _folder_name(name)
+    number = 1
+    plain = _folder_name(name)
     while True:
         folder = project.run_dir(plain if number == 1 else f"{plain}-{number}")
         try:
@@ -122,12 +129,16 @@ def begin(project: Project, name: str, config: Config, entry: str, **asked: Any)
 
 
 def _folder_name(name: str) -> str:
-    """Return a name for a run's folder: a run may be called `../x` or have a name of a thousand characters."""
+    """Return a name for a run's folder: a run may be called `../x` or have a name of a thousand
+    characters.
+    """
     return re.sub(r"[^\w.+=@ -]", "_", name).lstrip(".")[:100] or "run"
 
 
 def read_state(folder: Path) -> RunState | None:
-    """Return what a folder says of its run, None if it says nothing; what cannot be read is passed over with a warning."""
+    """Return what a folder says of its run, None if it says nothing; what cannot be read is passed
+    over with a warning.
+    """
     try:
         return RunState(folder, dict(json.loads((folder / STATE_NAME).read_text(encoding="utf-8"))))
     except (FileNotFoundError, NotADirectoryError):
@@ -157,8 +168,11 @@ def all_states(project: Project) -> list[RunState]:
 
 
 def refuse_changes(state: RunState, config: Config) -> None:
-    """Raise ConfigError, with the difference, if the settings are not those that the run was started with."""
-    then, now = flatten_result(state.config), flatten_result(config)
+    """Raise ConfigError, with the difference, if the settings are not those that the run was
+    started with.
+    """
+    then = flatten_result(state.config)
+    now = flatten_result(config)
     changed = [
         f"{key}={then.get(key)} then, {now.get(key)} now"
         for key in sorted(then | now)
@@ -166,19 +180,23 @@ def refuse_changes(state: RunState, config: Config) -> None:
     ]
     if changed:
         raise ConfigError(
-            f"run {state.name}: expected the settings that it was started with, found {'; '.join(changed)}. Put these back, or start a new "
-            "run; `fedpipe resume --as-started` goes on with those of then."
+            f"run {state.name}: expected the settings that it was started with, found "
+            f"{'; '.join(changed)}. Put these back, or start a new run; `fedpipe resume "
+            "--as-started` goes on with those of then."
         )
 
 
 def settings_now(state: RunState) -> Config | None:
-    """Return what the params file and the overrides that the run was started with say now; None if the file is gone or not known.
+    """Return what the params file and the overrides that the run was started with say now; None if
+    the file is gone or not known.
 
     Raises:
         ConfigError: the file holds no valid settings.
     """
     params = Path(state.values.get("params") or "")
-    return load_config(params, state.values.get("overrides") or ()) if params.is_file() else None
+    if params.is_file():
+        return load_config(params, state.values.get("overrides") or ())
+    return None
 
 
 _current: ContextVar[RunState | None] = ContextVar("run_state", default=None)
@@ -197,8 +215,9 @@ def running(state: RunState) -> Iterator[None]:
 
 @contextmanager
 def removed_if_refused(state: RunState) -> Iterator[None]:
-    """Remove the folder of a new run whose settings turn out wrong in the block, before it has an MLflow run: it never began, so nothing
-    of it can go on."""
+    """Remove the folder of a new run whose settings turn out wrong in the block, before it has an
+    MLflow run: it never began, so nothing of it can go on.
+    """
     try:
         yield
     except (ConfigError, ModelError, PlanError):
@@ -221,8 +240,9 @@ def current_run() -> RunState | None:
 def run_of_flow(
     project: Project, name: str, config: Config, flow_run_id: str, **asked: Any
 ) -> Iterator[RunState]:
-    """Give the run of a flow run, held by this process: the one that is going on here, that of an earlier try of the same flow run, or
-    a new one."""
+    """Give the run of a flow run, held by this process: the one that is going on here, that of an
+    earlier try of the same flow run, or a new one.
+    """
     run = current_run()
     if run is not None:
         run.update(flow_run_id=flow_run_id)

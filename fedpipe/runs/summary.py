@@ -9,7 +9,9 @@ from fedpipe.runs.refs import DataRef, EvalRef, RecordRef, TrainRef
 
 
 def new_run_name() -> str:
-    """Return a name such as `federated-20261122-214106-123456` (UTC, to the microsecond, so that two runs differ)."""
+    """Return a name such as `federated-20261122-214106-123456` (UTC, to the microsecond, so that
+    two runs differ).
+    """
     return f"federated-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
 
 

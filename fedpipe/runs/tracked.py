@@ -1,4 +1,6 @@
-"""The MLflow run of a training: a new one, or that of an earlier try; marked as failed or killed if the training does not end."""
+"""The MLflow run of a training: a new one, or that of an earlier try; marked as failed or killed if
+the training does not end.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 
 STARTING = "starting"
 _FAILED_SECONDS = 5.0
-"""How long a run that failed waits for its store: a run that is told to end has ten seconds for all of it."""
+"""How long a run that failed waits for its store: a run that is told to end has ten seconds for all
+of it.
+"""
 
 
 @contextmanager
@@ -33,7 +37,8 @@ def tracked(
     tags: Mapping[str, str],
     run_dir: Path,
 ) -> "Iterator[JournaledRun]":
-    """Give the MLflow run with its lineage; mark it as failed, or killed, if the block does not come to its end.
+    """Give the MLflow run with its lineage; mark it as failed, or killed, if the block does not
+    come to its end.
 
     Raises:
         DataError: the run was started with other data.
@@ -43,7 +48,8 @@ def tracked(
     from fedpipe.tracking.journaled import JournaledRun
     from fedpipe.tracking.store import open_store
 
-    state, store = current_run(), open_store(project.root, config.tracking.experiment)
+    state = current_run()
+    store = open_store(project.root, config.tracking.experiment)
     run_id = state.values.get("mlflow_run_id") if state else None
     if run_id is None:
         facts = {
@@ -66,8 +72,9 @@ def tracked(
             )
     elif state and state.values["data_md5"] != data.md5:
         raise DataError(
-            f"run {state.name}: expected the data that it was started with, md5 {state.values['data_md5']}, found {data.md5}. Bring these "
-            "back (`dvc checkout`), or start a new run."
+            f"run {state.name}: expected the data that it was started with, md5 "
+            f"{state.values['data_md5']}, found {data.md5}. Bring these back (`dvc checkout`), or "
+            "start a new run."
         )
     run = JournaledRun(store, run_id, run_dir, config.tracking.save_every)
     try:
@@ -95,7 +102,8 @@ def _start(
     from fedpipe.models.federated import training_clients
     from fedpipe.tracking.run import DataRecord, TrackedRun
 
-    manifest, clients = population.manifest, training_clients(config, population)
+    manifest = population.manifest
+    clients = training_clients(config, population)
     run = TrackedRun.start(
         store,
         name=run_name,

@@ -1,7 +1,9 @@
-"""What is behind an address that was set for MLflow or for Prefect, and what should be written where it is something else.
+"""What is behind an address that was set for MLflow or for Prefect, and what should be written
+where it is something else.
 
-Both have a server, a variable for its address, and pages in a browser; the addresses are easily confused, or copied with too much or too
-little. The questions here are asked after something failed, and once for MLflow; each waits a few seconds at most.
+Both have a server, a variable for its address, and pages in a browser; the addresses are easily
+confused, or copied with too much or too little. The questions here are asked after something
+failed, and once for MLflow; each waits a few seconds at most.
 """
 
 import re
@@ -15,23 +17,31 @@ _MOST_BYTES = 1000
 
 
 def why_no_prefect(url: str) -> str | None:
-    """Return what to write in the place of `PREFECT_API_URL=url`, behind which no Prefect API answered; None if nothing is known."""
+    """Return what to write in the place of `PREFECT_API_URL=url`, behind which no Prefect API
+    answered; None if nothing is known.
+    """
     name = "PREFECT_API_URL"
     if not _listens(url):
         return None
     for base in _bases(url):
         if is_prefect(f"{base}/api"):
-            return f"{name}={url}: the API of the Prefect server there has another address. Set {name}={base}/api."
+            return (
+                f"{name}={url}: the API of the Prefect server there has another address. Set "
+                f"{name}={base}/api."
+            )
         if is_mlflow(base):
             return (
-                f"{name}={url}: an MLflow server answers there, not Prefect. That address belongs into MLFLOW_TRACKING_URI; set {name} to "
-                "Prefect's, such as http://127.0.0.1:4200/api, or unset it."
+                f"{name}={url}: an MLflow server answers there, not Prefect. That address belongs "
+                f"into MLFLOW_TRACKING_URI; set {name} to Prefect's, such as "
+                "http://127.0.0.1:4200/api, or unset it."
             )
     return None
 
 
 def why_no_mlflow(uri: str) -> str | None:
-    """Return what to write in the place of `MLFLOW_TRACKING_URI=uri`, an address of HTTP; None if nothing speaks against it."""
+    """Return what to write in the place of `MLFLOW_TRACKING_URI=uri`, an address of HTTP; None if
+    nothing speaks against it.
+    """
     name = "MLFLOW_TRACKING_URI"
     example = "http://127.0.0.1:5000"
     if problem := address_problem(name, uri, example):
@@ -45,8 +55,9 @@ def why_no_mlflow(uri: str) -> str | None:
     for other in _bases(uri):
         if is_prefect(f"{other}/api"):
             return (
-                f"{name}={uri}: a Prefect server answers there, not MLflow. That address belongs into PREFECT_API_URL, as {other}/api; set "
-                f"{name} to MLflow's, such as {example}, or unset it."
+                f"{name}={uri}: a Prefect server answers there, not MLflow. That address belongs "
+                f"into PREFECT_API_URL, as {other}/api; set {name} to MLflow's, such as "
+                f"{example}, or unset it."
             )
         if other != base and is_mlflow(other):
             return f"{name}={uri}: the MLflow server there has another address. Set {name}={other}."
@@ -69,21 +80,31 @@ def is_mlflow(base: str) -> bool:
 
 
 def address_problem(name: str, address: str, example: str) -> str | None:
-    """Return what is wrong with the form of the address in the variable `name`, None if nothing is."""
+    """Return what is wrong with the form of the address in the variable `name`, None if nothing
+    is.
+    """
     try:
         parts = urlsplit(address)
         _ = parts.port
     except ValueError as err:
         return f"{name}={address}: not an address: {err}. Write it as {example}."
     if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
-        return f"{name}={address}: expected an address that begins with http:// or https:// and a host. Write it as {example}."
+        return (
+            f"{name}={address}: expected an address that begins with http:// or https:// and a "
+            f"host. Write it as {example}."
+        )
     if parts.query or parts.fragment:
-        return f"{name}={address}: this is the address of a page. Leave out everything from the '{'?' if parts.query else '#'}' on."
+        return (
+            f"{name}={address}: this is the address of a page. Leave out everything from the "
+            f"'{'?' if parts.query else '#'}' on."
+        )
     return None
 
 
 def _listens(address: str) -> bool:
-    """Return whether anything takes connections at the address's host and port; a proxy may stand in between, which is not asked."""
+    """Return whether anything takes connections at the address's host and port; a proxy may stand
+    in between, which is not asked.
+    """
     parts = urlsplit(address)
     if urllib.request.getproxies().get(parts.scheme.lower()) and not urllib.request.proxy_bypass(
         parts.hostname or ""
@@ -98,7 +119,9 @@ def _listens(address: str) -> bool:
 
 
 def _bases(address: str) -> list[str]:
-    """Return where the server's root may be: below the address's path or above it, by the address's scheme or by the other one."""
+    """Return where the server's root may be: below the address's path or above it, by the address's
+    scheme or by the other one.
+    """
     parts = urlsplit(address)
     schemes = ("http", "https") if parts.scheme.lower() == "http" else ("https", "http")
     path = parts.path.rstrip("/").removesuffix("/api")
@@ -110,12 +133,15 @@ def _bases(address: str) -> list[str]:
 
 
 def _get(address: str) -> str | None:
-    """Return the beginning of what an address answers, `CODE REASON` of an error, None if nothing answers."""
+    """Return the beginning of what an address answers, `CODE REASON` of an error, None if nothing
+    answers.
+    """
     parts = urlsplit(address)
     plain = parts._replace(
         netloc=parts.netloc.rpartition("@")[2]
     ).geturl()  # urllib takes no password in an address
-    request = urllib.request.Request(plain, headers={"Accept": "application/json, text/plain"})  # noqa: S310 - http(s), by `address_problem`
+    # http(s), by `address_problem`
+    request = urllib.request.Request(plain, headers={"Accept": "application/json, text/plain"})  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
             return str(answer.read(_MOST_BYTES).decode(errors="replace").strip().strip('"'))

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 
 def read_artifact(store: Store, run: "Run", name: str, scratch: Path) -> Path | None:
-    """Return a file with the artifact `name` of a run, None if it left none; what is not on this machine is fetched into `scratch`.
+    """Return a file with the artifact `name` of a run, None if it left none; what is not on this
+    machine is fetched into `scratch`.
 
     Raises:
         TrackingError: the store does not answer.
@@ -22,7 +23,9 @@ def read_artifact(store: Store, run: "Run", name: str, scratch: Path) -> Path | 
     uri = str(run.info.artifact_uri)
     if uri.startswith("file://"):
         path = Path(unquote(urlsplit(uri).path)) / name
-        return path if path.exists() else None
+        if path.exists():
+            return path
+        return None
     folder = name.rpartition("/")[0]
     if name not in artifact_names(store, run, folder, whole=True):
         return None
@@ -38,11 +41,15 @@ def read_artifact(store: Store, run: "Run", name: str, scratch: Path) -> Path | 
 
 
 def artifact_names(store: Store, run: "Run", folder: str, whole: bool = False) -> list[str]:
-    """Return the names of the files in a folder of a run's artifacts, with the folder's if `whole`."""
+    """Return the names of the files in a folder of a run's artifacts, with the folder's if
+    `whole`.
+    """
     with store.guard(f"list the artifacts of run {run.info.run_id}"):
         listed = [
             file.path
             for file in store.client.list_artifacts(run.info.run_id, folder)
             if not file.is_dir
         ]
-    return listed if whole else [Path(path).name for path in listed]
+    if whole:
+        return listed
+    return [Path(path).name for path in listed]

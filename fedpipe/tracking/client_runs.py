@@ -1,9 +1,11 @@
-"""Which runs trained on a client's data: an index over the tables that runs keep, so that thousands of runs are asked in no time.
+"""Which runs trained on a client's data: an index over the tables that runs keep, so that thousands
+of runs are asked in no time.
 
-One SQLite file of the project's own, `.fedpipe/lineage.sqlite`. It is made from the runs' artifacts and never the only copy: where it is
-missing, damaged, of another store or behind, it is brought up to date from the store before it answers. Behind are runs that ended since
-(the store is asked for these alone), and runs that have not ended. A run that left no table, because it was killed or is still going
-on, counts by its cohort plan up to its last round.
+One SQLite file of the project's own, `.fedpipe/lineage.sqlite`. It is made from the runs' artifacts
+and never the only copy: where it is missing, damaged, of another store or behind, it is brought up
+to date from the store before it answers. Behind are runs that ended since (the store is asked for
+these alone), and runs that have not ended. A run that left no table, because it was killed or is
+still going on, counts by its cohort plan up to its last round.
 """
 
 import json
@@ -34,10 +36,13 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 SCHEMA = 1
-TABLE, PLAN = f"lineage/{CLIENTS_NAME}", "plan/cohorts.json"
+TABLE = f"lineage/{CLIENTS_NAME}"
+PLAN = "plan/cohorts.json"
 _PAGE = 500
 _SLACK_MS = 3600 * 1000
-"""Runs of several machines end by several clocks: what ended up to an hour before the newest known end is looked at again."""
+"""Runs of several machines end by several clocks: what ended up to an hour before the newest known
+end is looked at again.
+"""
 _TABLES = """
 CREATE TABLE about (store TEXT NOT NULL);
 CREATE TABLE runs (number INTEGER PRIMARY KEY, run_id TEXT UNIQUE NOT NULL, state TEXT NOT NULL, end_time INTEGER,
@@ -57,12 +62,15 @@ class ClientRun:
     Attributes:
         run_id: the run.
         name, status, start_time: of the run; the time in milliseconds since 1970.
-        source: `recorded`, or `plan` where the run left no table and the plan up to its last round has to do.
-        population: who the clients are (`runs.provenance.population_key`); the same id of another population is another client.
+        source: `recorded`, or `plan` where the run left no table and the plan up to its last round
+            has to do.
+        population: who the clients are (`runs.provenance.population_key`); the same id of another
+            population is another client.
         data: name of the data set; data_md5: its version.
         rounds: number of rounds in which it reported; spans: which.
         failed: number of rounds in which it was asked and did not report.
-        examples: that it processed in all rounds; share: of all clients' in this run. None where the run left no table.
+        examples: that it processed in all rounds; share: of all clients' in this run. None where
+            the run left no table.
     """
 
     run_id: str
@@ -81,7 +89,8 @@ class ClientRun:
 
 
 def runs_of_client(store: Store, path: Path, client_id: str) -> list[ClientRun]:
-    """Return the runs that a client took part in, the newest first, from the index at `path`, which is brought up to date.
+    """Return the runs that a client took part in, the newest first, from the index at `path`, which
+    is brought up to date.
 
     Raises:
         TrackingError: the store cannot be read, or the index not be written.
@@ -96,7 +105,8 @@ def runs_of_client(store: Store, path: Path, client_id: str) -> list[ClientRun]:
                 return _ask(store, path, client_id)
     except (sqlite3.Error, OSError) as err:
         raise TrackingError(
-            f"{path}: expected to write the index of clients, found {err}. Make room, or remove the file."
+            f"{path}: expected to write the index of clients, found {err}. Make room, or remove "
+            "the file."
         ) from err
 
 
@@ -106,8 +116,9 @@ def _ask(store: Store, path: Path, client_id: str) -> list[ClientRun]:
         with store.guard("read which clients took part in its runs"):
             _catch_up(index, store)
         rows = index.execute(
-            "SELECT r.run_id, r.facts, r.examples, t.rounds, t.spans, t.failed, t.examples FROM took_part t "
-            "JOIN runs r ON r.number = t.run JOIN clients c ON c.number = t.client WHERE c.client_id = ?",
+            "SELECT r.run_id, r.facts, r.examples, t.rounds, t.spans, t.failed, t.examples FROM "
+            "took_part t JOIN runs r ON r.number = t.run JOIN clients c ON c.number = t.client "
+            "WHERE c.client_id = ?",
             (client_id,),
         ).fetchall()
     found = []
@@ -205,7 +216,8 @@ def _last_round(store: Store, run: "Run") -> int:
 def _put(
     index: sqlite3.Connection, run: "Run", state: str, source: str, rows: list[ClientRound]
 ) -> None:
-    tags, info = run.data.tags, run.info
+    tags = run.data.tags
+    info = run.info
     facts = {
         "name": info.run_name or "",
         "status": info.status,

@@ -1,4 +1,6 @@
-"""What a run was made with: the commit, the versions, the machine. Facts for the run's tags; asks git, imports nothing heavy."""
+"""What a run was made with: the commit, the versions, the machine. Facts for the run's tags; asks
+git, imports nothing heavy.
+"""
 
 import platform
 import sys
@@ -17,8 +19,9 @@ _GIT_SECONDS = 10
 def environment_tags(project: Path) -> dict[str, str]:
     """Return the tags that say what code and machine a run of `project` uses; takes some 10 ms.
 
-    - `git.commit`, `git.branch`, `git.dirty` ("true" when `git status` shows anything in the project's folder). Without a
-      commit, `git.commit` is "none" and `git.note` says why; nothing fails, for a run from a tarball is a run.
+    - `git.commit`, `git.branch`, `git.dirty` ("true" when `git status` shows anything in the
+      project's folder). Without a commit, `git.commit` is "none" and `git.note` says why; nothing
+      fails, for a run from a tarball is a run.
     - `mlflow.source.git.commit`, which the MLflow UI shows as the run's version.
     - `version.<package>` for fedpipe, Python and the main packages.
     - `host.cpu` (model), `host.cpus` (that this process may use), `host.os`.
@@ -36,11 +39,14 @@ def environment_tags(project: Path) -> dict[str, str]:
 
 
 def git_tags(project: Path) -> dict[str, str]:
-    """Return commit, branch and dirty flag of the git work tree that `project` is in; see `environment_tags`.
+    """Return commit, branch and dirty flag of the git work tree that `project` is in; see
+    `environment_tags`.
 
-    Only what changed under `project` makes it dirty: in a repository of several projects the others do not count.
+    Only what changed under `project` makes it dirty: in a repository of several projects the others
+    do not count.
     """
-    # Without optional locks: `git status` would otherwise write the index under the hands of the user's own git.
+    # Without optional locks: `git status` would otherwise write the index under the hands of the
+    # user's own git.
     command = (
         "--no-optional-locks",
         "--literal-pathspecs",
@@ -65,7 +71,9 @@ def git_tags(project: Path) -> dict[str, str]:
 
 
 def cpu_model() -> str:
-    """Return the CPU's model name as the kernel gives it, or the architecture where it gives none."""
+    """Return the CPU's model name as the kernel gives it, or the architecture where it gives
+    none.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

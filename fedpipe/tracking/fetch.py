@@ -1,7 +1,9 @@
-"""A recorded model on this machine: that of a run, or a registered version; only the kind that fedpipe records is taken.
+"""A recorded model on this machine: that of a run, or a registered version; only the kind that
+fedpipe records is taken.
 
-MLflow's own loader runs whatever a model names as its loader, and unpickles. Here the model's description, which is YAML and loaded safely,
-says where its SavedModel lies, and nothing else of it is run.
+MLflow's own loader runs whatever a model names as its loader, and unpickles. Here the model's
+description, which is YAML and loaded safely, says where its SavedModel lies, and nothing else of it
+is run.
 """
 
 from dataclasses import dataclass
@@ -39,8 +41,8 @@ class FetchedModel:
 
 
 def fetch_model(store: Store, wanted: str, scratch: Path) -> FetchedModel:
-    """Return the model that `wanted` names, as `MODEL@ALIAS`, `MODEL/VERSION`, or the run that trained it; what is not on this machine is
-    fetched into `scratch`.
+    """Return the model that `wanted` names, as `MODEL@ALIAS`, `MODEL/VERSION`, or the run that
+    trained it; what is not on this machine is fetched into `scratch`.
 
     Raises:
         TrackingError: the store has no such model, or it is of another kind than fedpipe records.
@@ -49,12 +51,15 @@ def fetch_model(store: Store, wanted: str, scratch: Path) -> FetchedModel:
         version = version_named(store, wanted)
         if version is not None:
             uri = store.client.get_model_version_download_uri(version.name, version.version)
-            label, run_id = version.label, version.run_id
+            label = version.label
+            run_id = version.run_id
         else:
             if _names_a_version(wanted):
                 raise _unknown(store, wanted)
             run = find_run(store, wanted)
-            uri, label, run_id = _model_of(store, run), f"run {run.info.run_id}", run.info.run_id
+            uri = _model_of(store, run)
+            label = f"run {run.info.run_id}"
+            run_id = run.info.run_id
     folder = _local(store, uri, label, scratch)
     return _described(folder, label, run_id, version)
 
@@ -69,8 +74,9 @@ def _unknown(store: Store, wanted: str) -> TrackingError:
     versions = model_versions(store)
     there = [one.label for one in versions if one.name == name] or [one.label for one in versions]
     return TrackingError(
-        f"{store.label}: expected a registered model '{wanted}', found {shorten(there) or 'no registered model'}. "
-        "Name one of these, or the run that trained it."
+        f"{store.label}: expected a registered model '{wanted}', found "
+        f"{shorten(there) or 'no registered model'}. Name one of these, or the run that trained "
+        "it."
     )
 
 
@@ -78,8 +84,8 @@ def _model_of(store: Store, run: "Run") -> str:
     outputs = run.outputs.model_outputs if run.outputs else []
     if not outputs:
         raise TrackingError(
-            f"run {run.info.run_id}: expected a run with a model, found none; its status is {run.info.status}. Bring it to its end "
-            "(`fedpipe resume`), or name another."
+            f"run {run.info.run_id}: expected a run with a model, found none; its status is "
+            f"{run.info.status}. Bring it to its end (`fedpipe resume`), or name another."
         )
     return str(store.client.get_logged_model(outputs[-1].model_id).artifact_location)
 
@@ -91,7 +97,8 @@ def _local(store: Store, uri: str, label: str, scratch: Path) -> Path:
         path = Path(unquote(urlsplit(uri).path))
         if not path.is_dir():
             raise TrackingError(
-                f"{label}: expected its files in {path}, found nothing there. Restore them, or train again."
+                f"{label}: expected its files in {path}, found nothing there. Restore them, or "
+                "train again."
             )
         return path
     with store.guard(f"fetch {label}"):
@@ -109,12 +116,13 @@ def _described(folder: Path, label: str, run_id: str, version: ModelVersion | No
     except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as err:
         said = " ".join(str(err).split())[:200]
         raise TrackingError(
-            f"{label}: expected a model with its description, cannot read {folder / 'MLmodel'}: {said}."
+            f"{label}: expected a model with its description, cannot read {folder / 'MLmodel'}: "
+            f"{said}."
         ) from err
     path = (folder / inside).resolve()
     if not inside or not path.is_relative_to(folder.resolve()) or not path.is_dir():
         raise TrackingError(
-            f"{label}: expected a model that fedpipe recorded, a TensorFlow SavedModel, found one of {shorten(sorted(flavors))}. "
-            "Use MLflow itself for others."
+            f"{label}: expected a model that fedpipe recorded, a TensorFlow SavedModel, found one "
+            f"of {shorten(sorted(flavors))}. Use MLflow itself for others."
         )
     return FetchedModel(label, run_id, path, InputFacts.read(about), version)

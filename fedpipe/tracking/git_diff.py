@@ -1,9 +1,12 @@
-"""The patch from a commit to a project's folder, for `git apply`: changed, new and deleted files, binary ones too.
+"""The patch from a commit to a project's folder, for `git apply`: changed, new and deleted files,
+binary ones too.
 
-Where the project is a subfolder of a repository, what changed beside it is not part of the patch; paths are those of the repository.
+Where the project is a subfolder of a repository, what changed beside it is not part of the patch;
+paths are those of the repository.
 
-The user's index and objects stay as they are: new files are added to a copy of the index, and git's objects for them go to a folder
-that is thrown away. Files that git ignores are left out, and new ones whose name says that they hold a secret.
+The user's index and objects stay as they are: new files are added to a copy of the index, and git's
+objects for them go to a folder that is thrown away. Files that git ignores are left out, and new
+ones whose name says that they hold a secret.
 """
 
 import os
@@ -16,7 +19,9 @@ from pathlib import Path
 from fedpipe.system.git import GitError, run_git
 
 MAX_BYTES = 10 * 2**20
-"""Of changed files together, and of the patch: a data set beside the code is not a change of the code."""
+"""Of changed files together, and of the patch: a data set beside the code is not a change of the
+code.
+"""
 SECRET_NAMES = (
     ".env",
     ".env.*",
@@ -38,7 +43,8 @@ class DiffLeftOut(Exception):
 
 
 def dirty_patch(project: Path) -> bytes:
-    """Return the patch from HEAD to the files under `project`; empty where there is no difference, or no git.
+    """Return the patch from HEAD to the files under `project`; empty where there is no difference,
+    or no git.
 
     Raises:
         DiffLeftOut: the changes are larger than `MAX_BYTES`, or git fails.
@@ -86,7 +92,8 @@ def dirty_patch(project: Path) -> bytes:
                 environment=scratch,
                 stdin=b"\0".join(map(os.fsencode, new)),
             )
-        # Against HEAD and not the index, so that what is staged counts as well; config of the user's that shapes a diff is overruled.
+        # Against HEAD and not the index, so that what is staged counts as well; config of the
+        # user's that shapes a diff is overruled.
         form = ("--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv")
         plain = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false")
         patch = _git(root, *plain, "diff", *flags, *form, *against_head, environment=scratch)
@@ -96,7 +103,9 @@ def dirty_patch(project: Path) -> bytes:
 
 
 def _leads_out(root: Path, path: str) -> bool:
-    """Return whether a path is a link out of the repository: a folder on another disk, which a repeated run must not write to."""
+    """Return whether a path is a link out of the repository: a folder on another disk, which a
+    repeated run must not write to.
+    """
     return (root / path).is_symlink() and not (root / path).resolve().is_relative_to(root.resolve())
 
 

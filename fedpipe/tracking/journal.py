@@ -1,13 +1,17 @@
-"""What a run has to say to MLflow, on disk first and then sent: in order, each record once, whatever happens to the store.
+"""What a run has to say to MLflow, on disk first and then sent: in order, each record once,
+whatever happens to the store.
 
-A record is a line of JSON in `journal.jsonl`, on the disk before the round goes on; a thread sends the lines and notes in
-`journal.sent` how many the store has confirmed. A store that is away for a minute holds up nobody; one that is away at the end leaves
-a journal that `fedpipe sync` sends. A line that was sent but not noted, because the process died in between, is sent again: metrics
-keep their timestamp, which makes the second sending the same row of MLflow's database, and tags and files replace themselves.
+A record is a line of JSON in `journal.jsonl`, on the disk before the round goes on; a thread sends
+the lines and notes in `journal.sent` how many the store has confirmed. A store that is away for a
+minute holds up nobody; one that is away at the end leaves a journal that `fedpipe sync` sends. A
+line that was sent but not noted, because the process died in between, is sent again: metrics keep
+their timestamp, which makes the second sending the same row of MLflow's database, and tags and
+files replace themselves.
 
-Nothing stops what is behind it for good. A file that cannot be uploaded is put off: the records behind it are sent, then it is tried
-again. Of a record that the store refuses whatever is done, such as a metric with a name that it does not take, the values that it does
-take are sent; the others are named in `journal.refused.jsonl`.
+Nothing stops what is behind it for good. A file that cannot be uploaded is put off: the records
+behind it are sent, then it is tried again. Of a record that the store refuses whatever is done,
+such as a metric with a name that it does not take, the values that it does take are sent; the
+others are named in `journal.refused.jsonl`.
 """
 
 import contextlib
@@ -26,25 +30,34 @@ from fedpipe.redact import hide
 from fedpipe.tracking.records import MAX_TAG, batches, fit
 from fedpipe.tracking.store import Store
 
-JOURNAL_NAME, SENT_NAME, REFUSED_NAME = "journal.jsonl", "journal.sent", "journal.refused.jsonl"
+JOURNAL_NAME = "journal.jsonl"
+SENT_NAME = "journal.sent"
+REFUSED_NAME = "journal.refused.jsonl"
 _REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
 """MLflow's error codes of what is refused again however often it is sent."""
 logger = logging.getLogger("fedpipe.tracking")
-_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.2, 10.0
+_FIRST_WAIT_SECONDS = 0.2
+_LONGEST_WAIT_SECONDS = 10.0
 
 
 class Journal:
     """The journal of one run. `add` may be called by one thread; the sender is another."""
 
     def __init__(self, store: Store, run_id: str, folder: Path) -> None:
-        """Open or make the journal in the run's folder; what is not sent yet is sent from now on."""
-        self._store, self._run_id, self.path = store, run_id, folder / JOURNAL_NAME
+        """Open or make the journal in the run's folder; what is not sent yet is sent from now
+        on.
+        """
+        self._store = store
+        self._run_id = run_id
+        self.path = folder / JOURNAL_NAME
         self._sent_path = folder / SENT_NAME
         folder.mkdir(parents=True, exist_ok=True)
         self._records = read_records(self.path)
         self._sent = _read_sent(self._sent_path)
-        self._next, self._put_off = self._sent, list[int]()
-        # Unbuffered: what the disk refuses is gone, and is not written again behind everyone's back when the file is closed.
+        self._next = self._sent
+        self._put_off = list[int]()
+        # Unbuffered: what the disk refuses is gone, and is not written again behind everyone's back
+        # when the file is closed.
         self._file = self.path.open("r+b" if self.path.exists() else "w+b", buffering=0)
         self._file.seek(sum(len(line) for line in map(_line, self._records)))
         self._file.truncate()  # a line that a kill cut short
@@ -100,22 +113,27 @@ class Journal:
             TrackingError: nothing more was sent for so many seconds, or the store refuses a record.
         """
         with self._changed:
-            count, since = self._unsent, time.monotonic()
+            count = self._unsent
+            since = time.monotonic()
             while self._unsent:
                 if self._unsent != count:
-                    count, since = self._unsent, time.monotonic()
+                    count = self._unsent
+                    since = time.monotonic()
                 left = since + seconds - time.monotonic()
                 if left <= 0:
                     raise TrackingError(
-                        f"{self._store.label}: {count} records of run {self._run_id} are not sent: "
-                        f"{self._error or f'no answer for {seconds:g} s.'} They are kept in {self.path}. When the store is back: "
-                        "`fedpipe sync`, then `fedpipe resume`."
+                        f"{self._store.label}: {count} records of run {self._run_id} are not "
+                        f"sent: {self._error or f'no answer for {seconds:g} s.'} They are kept in "
+                        f"{self.path}. When the store is back: `fedpipe sync`, then `fedpipe "
+                        "resume`."
                     ) from self._error
                 self._changed.wait(left)
 
     @property
     def _unsent(self) -> int:
-        """Return how many records the store has not confirmed: those that were not tried yet, and those that were put off."""
+        """Return how many records the store has not confirmed: those that were not tried yet, and
+        those that were put off.
+        """
         return len(self._records) - self._next + len(self._put_off)
 
     def close(self) -> None:
@@ -126,7 +144,9 @@ class Journal:
         self._file.close()
 
     def _add(self, record: dict[str, Any]) -> None:
-        """Write a record and have it sent; if that is interrupted, by Ctrl-C for one, it is in neither the file nor the list."""
+        """Write a record and have it sent; if that is interrupted, by Ctrl-C for one, it is in
+        neither the file nor the list.
+        """
         end = self._file.tell()
         try:
             left = memoryview(_line(record))
@@ -144,7 +164,8 @@ class Journal:
             if not isinstance(err, OSError):
                 raise
             raise TrackingError(
-                f"{self.path}: expected to write a record, found {err.strerror}. Make room, then `fedpipe resume`."
+                f"{self.path}: expected to write a record, found {err.strerror}. Make room, then "
+                "`fedpipe resume`."
             ) from err
 
     def _send_all(self) -> None:
@@ -171,7 +192,8 @@ class Journal:
                         continue
                     if not is_new:
                         self._put_off.append(self._put_off.pop(0))
-                    # A record that was put off waits for its next try no longer than until there is a new one.
+                    # A record that was put off waits for its next try no longer than until there is
+                    # a new one.
                     last = len(self._records) if not is_new else sys.maxsize
                     self._changed.wait_for(
                         lambda last=last: self._closed or len(self._records) > last,  # type: ignore[misc]
@@ -206,13 +228,16 @@ def send_journal(store: Store, run_id: str, folder: Path, seconds: float) -> Non
 
 
 def read_refused(folder: Path) -> list[str]:
-    """Return what the store refused of the run in `folder`, a line each: `metric NAME of round N: why`."""
+    """Return what the store refused of the run in `folder`, a line each: `metric NAME of round N:
+    why`.
+    """
     lines = read_records(folder / REFUSED_NAME)
     return list(dict.fromkeys(f"{line['what']}: {line['why']}" for line in lines))
 
 
 def _send_or_refuse(store: Store, run_id: str, record: Mapping[str, Any], refused: Path) -> None:
-    """Send a record; of one that the store refuses for good, send what it takes and note the rest in the file `refused`.
+    """Send a record; of one that the store refuses for good, send what it takes and note the rest
+    in the file `refused`.
 
     Raises:
         TrackingError: the store does not take it now.
@@ -245,7 +270,9 @@ def _send_or_refuse(store: Store, run_id: str, record: Mapping[str, Any], refuse
 
 
 def _is_active(store: Store, run_id: str) -> bool:
-    """Return whether the run is there and not deleted: of a deleted one the store refuses everything."""
+    """Return whether the run is there and not deleted: of a deleted one the store refuses
+    everything.
+    """
     with store.guard(f"find the run {run_id}"):
         return str(store.client.get_run(run_id).info.lifecycle_stage) == "active"
 
@@ -278,7 +305,9 @@ def send(store: Store, run_id: str, record: Mapping[str, Any]) -> None:
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """Return the whole lines of a journal; none if it is not there. Raises TrackingError if one of them is no record."""
+    """Return the whole lines of a journal; none if it is not there. Raises TrackingError if one of
+    them is no record.
+    """
     try:
         body = path.read_bytes()
     except FileNotFoundError:
@@ -307,7 +336,9 @@ def _read_sent(path: Path) -> int:
 
 
 def _noted(path: Path, sent: int) -> OSError | None:
-    """Note how much is sent; return what kept that from the disk. A note that is behind has records sent again, which changes nothing."""
+    """Note how much is sent; return what kept that from the disk. A note that is behind has records
+    sent again, which changes nothing.
+    """
     try:
         temporary = path.with_suffix(".new")
         temporary.write_text(str(sent), encoding="ascii")

@@ -1,7 +1,9 @@
-"""A training as the rounds see it: a `RoundSink` that writes to the run's journal and never waits for the store.
+"""A training as the rounds see it: a `RoundSink` that writes to the run's journal and never waits
+for the store.
 
-What is logged is that of `run.TrackedRun`, which starts the run and completes it; here it is by way of the disk, so that rounds go on
-while the store is away, and a run that is resumed logs each round once.
+What is logged is that of `run.TrackedRun`, which starts the run and completes it; here it is by way
+of the disk, so that rounds go on while the store is away, and a run that is resumed logs each round
+once.
 """
 
 import contextlib
@@ -33,7 +35,9 @@ class JournaledRun:
             folder: the run's folder; files that are logged stay there.
             save_every: rounds between saved weights, at least 1.
         """
-        self._store, self.run_id, self._weights = store, run_id, folder / "weights"
+        self._store = store
+        self.run_id = run_id
+        self._weights = folder / "weights"
         self._weights.mkdir(parents=True, exist_ok=True)
         self._journal = Journal(store, run_id, folder)
         self._policy = SnapshotPolicy(save_every)
@@ -51,14 +55,17 @@ class JournaledRun:
         return self._store
 
     def round_done(self, report: RoundReport) -> None:
-        """Journal the round's metrics and keep its weights where the policy says so; a round that is journaled is passed over."""
+        """Journal the round's metrics and keep its weights where the policy says so; a round that
+        is journaled is passed over.
+        """
         best = self._policy.best
         kept = self._policy.take(report)
         if report.round_num <= self._done:
             if best is not None and best.round_num == report.round_num:
                 self._policy.best = best
             return
-        # The best weights first: if the process dies in between, the round is run again and they are the same.
+        # The best weights first: if the process dies in between, the round is run again and they
+        # are the same.
         if self._policy.best is not best and self._policy.best is not None:
             save_weights(self._weights / "best.safetensors", self._policy.best.weights)
         if kept:
@@ -85,13 +92,17 @@ class JournaledRun:
         self._journal.file(path, artifact_path)
 
     def flush(self, seconds: float) -> None:
-        """Wait until the store has all of it. Raises TrackingError if it does not get further for so many seconds."""
+        """Wait until the store has all of it. Raises TrackingError if it does not get further for
+        so many seconds.
+        """
         self._journal.flush(seconds)
 
     def fail(self, reason: str, killed: bool, seconds: float) -> None:
-        """Journal that the run failed, or was killed, and wait a little for the store; what is not sent stays for `fedpipe sync`.
+        """Journal that the run failed, or was killed, and wait a little for the store; what is not
+        sent stays for `fedpipe sync`.
 
-        What keeps the journal from being written, such as a full disk, is a warning: the reason of the failure is the error.
+        What keeps the journal from being written, such as a full disk, is a warning: the reason of
+        the failure is the error.
         """
         status = "KILLED" if killed else "FAILED"
         try:
@@ -117,7 +128,8 @@ class JournaledRun:
         path = self._weights / f"{name}.safetensors"
         self._index[path.name] = index_entry(snapshot, save_weights(path, snapshot.weights))
         body = index_body(self._index, self._policy.best)
-        index, new = self._weights / "index.json", self._weights / ".index.json.new"
+        index = self._weights / "index.json"
+        new = self._weights / ".index.json.new"
         new.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
         new.replace(index)
         self._journal.file(path, "weights")

@@ -40,7 +40,8 @@ class ModelVersion:
 
 
 def find_run(store: Store, wanted: str) -> "Run":
-    """Return the run that `wanted` names: a run id or its beginning, a name (the newest run of it), `MODEL@ALIAS` or `MODEL/VERSION`.
+    """Return the run that `wanted` names: a run id or its beginning, a name (the newest run of it),
+    `MODEL@ALIAS` or `MODEL/VERSION`.
 
     Raises:
         TrackingError: there is none, or the model's version does not say which run trained it.
@@ -50,7 +51,8 @@ def find_run(store: Store, wanted: str) -> "Run":
         if version is not None:
             if not version.run_id:
                 raise TrackingError(
-                    f"{version.label}: expected a version that names its run, found none. Name the run itself."
+                    f"{version.label}: expected a version that names its run, found none. Name "
+                    "the run itself."
                 )
             return store.client.get_run(version.run_id)
         run = _or_none(lambda: store.client.get_run(wanted))
@@ -72,7 +74,9 @@ def find_run(store: Store, wanted: str) -> "Run":
 
 
 def _near(store: Store, wanted: str, newest: "Sequence[Run]") -> "Run":
-    """Return the run whose id begins with `wanted`. Raises TrackingError, with what is near, if none does or more than one."""
+    """Return the run whose id begins with `wanted`. Raises TrackingError, with what is near, if
+    none does or more than one.
+    """
     matches = [
         run
         for run in newest
@@ -83,7 +87,8 @@ def _near(store: Store, wanted: str, newest: "Sequence[Run]") -> "Run":
     if matches:
         runs = shorten([f"{run.info.run_id[:12]} ({run.info.run_name})" for run in matches], 5)
         raise TrackingError(
-            f"{store.label}: more than one run id begins with '{wanted}': {runs}. Type more of it, or the name."
+            f"{store.label}: more than one run id begins with '{wanted}': {runs}. Type more of "
+            "it, or the name."
         )
     names = [str(run.info.run_name) for run in newest]
     if "@" in wanted or "/" in wanted:
@@ -101,8 +106,9 @@ def _near(store: Store, wanted: str, newest: "Sequence[Run]") -> "Run":
     )
     hint = did_you_mean(wanted, names)
     raise TrackingError(
-        f"{store.label}: no run or model is called '{wanted}'. {hint + ' ' if hint else ''}{known} A run's id or name, MODEL@ALIAS and "
-        "MODEL/VERSION are taken; MLFLOW_TRACKING_URI names another store."
+        f"{store.label}: no run or model is called '{wanted}'. "
+        f"{hint + ' ' if hint else ''}{known} A run's id or name, MODEL@ALIAS and MODEL/VERSION "
+        "are taken; MLFLOW_TRACKING_URI names another store."
     )
 
 
@@ -148,7 +154,9 @@ def experiment_ids(store: Store) -> list[str]:
 
 
 def runs_of_population(store: Store, population: str) -> "list[Run]":
-    """Return all runs on the clients of a population (tag `data.population`), deleted ones too. Raises TrackingError."""
+    """Return all runs on the clients of a population (tag `data.population`), deleted ones too.
+    Raises TrackingError.
+    """
     from mlflow.entities import ViewType
 
     with store.guard("find the runs of a population"):
@@ -175,7 +183,9 @@ def pages(ask: Callable[[str | None], Any]) -> Iterator[Any]:
 
 
 def version_named(store: Store, wanted: str) -> ModelVersion | None:
-    """Return the version called `MODEL@ALIAS` or `MODEL/VERSION`, None if there is none, or `wanted` is something else."""
+    """Return the version called `MODEL@ALIAS` or `MODEL/VERSION`, None if there is none, or
+    `wanted` is something else.
+    """
     name, at, alias = wanted.partition("@")
     if not at:
         name, slash, number = wanted.rpartition("/")
@@ -196,27 +206,32 @@ def version_named(store: Store, wanted: str) -> ModelVersion | None:
 
 
 def weights_of(store: Store, version: ModelVersion) -> tuple[str | None, int | None]:
-    """Return the SHA-256 of a version's weights and the round that they are of; None where neither version nor logged model say it."""
-    sha256, round_num = (
-        version.tags.get("fedpipe.weights_sha256"),
-        version.tags.get("fedpipe.round"),
-    )
+    """Return the SHA-256 of a version's weights and the round that they are of; None where neither
+    version nor logged model say it.
+    """
+    sha256 = version.tags.get("fedpipe.weights_sha256")
+    round_num = version.tags.get("fedpipe.round")
     model_id = version.tags.get("fedpipe.model_id")
     if sha256 is None and model_id:
         with store.guard(f"find the model of {version.label}"):
             logged = _or_none(lambda: store.client.get_logged_model(model_id))
         tags = {} if logged is None else logged.tags
-        sha256, round_num = tags.get("weights_sha256"), tags.get("round")
+        sha256 = tags.get("weights_sha256")
+        round_num = tags.get("round")
     return sha256, int(round_num) if round_num else None
 
 
 def _run_of(store: Store, version: Any) -> str:
-    """Return the run that a version names, itself or by way of the logged model that it was made from."""
+    """Return the run that a version names, itself or by way of the logged model that it was made
+    from.
+    """
     if version.run_id:
         return str(version.run_id)
     model_id = getattr(version, "model_id", None)
     logged = _or_none(lambda: store.client.get_logged_model(model_id)) if model_id else None
-    return str(logged.source_run_id or "") if logged is not None else ""
+    if logged is not None:
+        return str(logged.source_run_id or "")
+    return ""
 
 
 def _or_none(ask: Callable[[], Any]) -> Any:

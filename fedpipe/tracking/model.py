@@ -1,8 +1,10 @@
-"""The trained model as an MLflow model: a TensorFlow SavedModel that anyone can load, without fedpipe and without a pickle.
+"""The trained model as an MLflow model: a TensorFlow SavedModel that anyone can load, without
+fedpipe and without a pickle.
 
-`mlflow.pyfunc.load_model(f"models:/{model_id}").predict(x)` takes float32 [n, *feature_shape], pixels already in 0..1, or int32 tokens
-[n, length], padded with 0, and gives class probabilities, float32 [n, num_classes], or [n, length, num_classes] where each token is
-followed by a prediction. It also loads with `MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false`.
+`mlflow.pyfunc.load_model(f"models:/{model_id}").predict(x)` takes float32 [n, *feature_shape],
+pixels already in 0..1, or int32 tokens [n, length], padded with 0, and gives class probabilities,
+float32 [n, num_classes], or [n, length, num_classes] where each token is followed by a prediction.
+It also loads with `MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false`.
 """
 
 import platform
@@ -22,7 +24,8 @@ from fedpipe.tracking.run import TrackedRun
 from fedpipe.tracking.store import Store
 from fedpipe.types import Weights, weights_sha256
 
-WEIGHTS_TAG, ROUND_TAG = "weights_sha256", "round"
+WEIGHTS_TAG = "weights_sha256"
+ROUND_TAG = "round"
 """Tags of a logged model: the SHA-256 of its weights, and the round that they are of."""
 ABOUT = "fedpipe"
 """The key of the model's metadata under which lies what it takes beyond its signature."""
@@ -37,16 +40,19 @@ def log_model(
     name: str = "model",
     about: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write `model` with `weights` to the store as an output of `run` and return its MLflow model id; takes about 1 s.
+    """Write `model` with `weights` to the store as an output of `run` and return its MLflow model
+    id; takes about 1 s.
 
     Args:
         run: the run that trained it.
         model: the architecture.
         weights: of all tensors of the model.
-        example: uint8, float32 or int32 [n, *feature_shape], n at least 1: kept with the model as its input example.
+        example: uint8, float32 or int32 [n, *feature_shape], n at least 1: kept with the model as
+            its input example.
         round_num: the round whose weights they are.
         name: the model's name; `runs:/<run_id>/<name>` finds it.
-        about: JSON-able, kept with the model for whoever prepares its input (`models.saved.InputFacts`).
+        about: JSON-able, kept with the model for whoever prepares its input
+            (`models.saved.InputFacts`).
 
     Raises:
         ModelError: the weights are not those of the architecture.
@@ -54,13 +60,14 @@ def log_model(
     """
     if tuple(weights) != model.tensor_names:
         raise ModelError(
-            f"model '{model.name}': expected tensors {', '.join(model.tensor_names)}, found {', '.join(weights)}. "
-            "Give the weights of the same model."
+            f"model '{model.name}': expected tensors {', '.join(model.tensor_names)}, found "
+            f"{', '.join(weights)}. Give the weights of the same model."
         )
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
-    store, client = run.store, run.store.client
+    store = run.store
+    client = run.store.client
     store.require_artifacts()
     doing = f"write the model '{name}' of run {run.run_id}"
     tags = {
@@ -114,16 +121,15 @@ def _save(
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    float32, shape = (
-        np.dtype(np.float32),
-        (-1, model.num_classes) if model.targets is None else (-1, -1, model.num_classes),
-    )
+    float32 = np.dtype(np.float32)
+    shape = (-1, model.num_classes) if model.targets is None else (-1, -1, model.num_classes)
     features = TensorSpec(
         np.dtype(np.int32 if model.tokens else np.float32),
         (-1, *(size or -1 for size in _feature_shape(model))),
     )
     signature = ModelSignature(Schema([features]), Schema([TensorSpec(float32, shape)]))
-    # Said in full: MLflow would otherwise load the model in another process to see what it imports, and look for a pip.
+    # Said in full: MLflow would otherwise load the model in another process to see what it imports,
+    # and look for a pip.
     requirements = [
         f"{package}=={metadata.version(package)}" for package in ("mlflow", "tensorflow", "numpy")
     ]
@@ -143,7 +149,9 @@ def _save(
 
 
 def classifier(model: ModelSpec, weights: Weights) -> Any:
-    """Return the model with its weights as a TensorFlow module of one function, from features to probabilities."""
+    """Return the model with its weights as a TensorFlow module of one function, from features to
+    probabilities.
+    """
     import tensorflow as tf
 
     features = tf.TensorSpec(
@@ -153,7 +161,8 @@ def classifier(model: ModelSpec, weights: Weights) -> Any:
     class Classifier(tf.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            # A list: TF 2.14's wrappers of dicts and tuples do not save with newer versions of wrapt.
+            # A list: TF 2.14's wrappers of dicts and tuples do not save with newer versions of
+            # wrapt.
             self.tensors = [
                 tf.Variable(weights[name], name=name, trainable=False)
                 for name in model.tensor_names
@@ -168,4 +177,6 @@ def classifier(model: ModelSpec, weights: Weights) -> Any:
 
 def _feature_shape(model: ModelSpec) -> tuple[int | None, ...]:
     """Return the shape of the features; of tokens the length is free: None."""
-    return (None,) if model.tokens else model.feature_shape
+    if model.tokens:
+        return (None,)
+    return model.feature_shape

@@ -7,8 +7,10 @@ from fedpipe.tracking.lookup import ModelVersion, model_versions, version_named
 from fedpipe.tracking.records import MAX_VERSION_TAG, fit
 from fedpipe.tracking.store import Store
 
-CHAMPION, CHALLENGER = "champion", "challenger"
-WEIGHTS_TAG, ROUND_TAG = "fedpipe.weights_sha256", "fedpipe.round"
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+WEIGHTS_TAG = "fedpipe.weights_sha256"
+ROUND_TAG = "fedpipe.round"
 """Tags of a version: the SHA-256 of its weights, and the round that they are of."""
 _LINEAGE = (
     "git.",
@@ -24,9 +26,11 @@ _LINEAGE = (
 def register_version(
     store: Store, name: str, model_id: str, run_id: str, tags: Mapping[str, str]
 ) -> ModelVersion:
-    """Return the version of model `name` that holds the logged model of a run: a new one, or that of an earlier try of the same run.
+    """Return the version of model `name` that holds the logged model of a run: a new one, or that
+    of an earlier try of the same run.
 
-    The registered model is made where it is not there. The version has the run's lineage tags, and `tags`.
+    The registered model is made where it is not there. The version has the run's lineage tags, and
+    `tags`.
 
     Raises:
         TrackingError: the store does not take it.
@@ -51,7 +55,8 @@ def register_version(
             if err.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         logged = client.get_logged_model(model_id)
-        # A server resolves `models:/ID` itself. Without one MLflow would look for it in its global store, which may be another.
+        # A server resolves `models:/ID` itself. Without one MLflow would look for it in its global
+        # store, which may be another.
         source = f"models:/{model_id}" if store.is_server else str(logged.artifact_location)
         run_tags = client.get_run(run_id).data.tags
         lineage = {key: value for key, value in run_tags.items() if key.startswith(_LINEAGE)}
@@ -65,7 +70,8 @@ def register_version(
             if value
         }
         made = client.create_model_version(name, source, run_id, tags=texts, model_id=model_id)
-        # MLflow's pages link a run's model to its versions by this tag, which its global functions alone set.
+        # MLflow's pages link a run's model to its versions by this tag, which its global functions
+        # alone set.
         client.set_logged_model_tags(
             model_id,
             {"mlflow.modelVersions": json.dumps([{"name": name, "version": int(made.version)}])},

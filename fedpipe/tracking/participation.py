@@ -1,11 +1,14 @@
-"""What each client did in a run: a row for each client and round, as Parquet, and the sums that questions are asked about.
+"""What each client did in a run: a row for each client and round, as Parquet, and the sums that
+questions are asked about.
 
     round     int32    1..rounds
     client_id string
-    status    string   `reported`, `failed`, `dropped`, `late` or `surplus`; only those that reported changed the weights
-    examples  int64    training examples that it processed in the round, each epoch counted; 0 where it did not report
+    status    string   `reported`, `failed`, `dropped`, `late` or `surplus`; only those that
+    reported changed the weights examples  int64    training examples that it processed in the
+    round, each epoch counted; 0 where it did not report
 
-It is written when a training ends, however it ends, and lies beside the run as `lineage/clients.parquet`.
+It is written when a training ends, however it ends, and lies beside the run as
+`lineage/clients.parquet`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +19,8 @@ from typing import NamedTuple
 from fedpipe.errors import TrackingError
 
 CLIENTS_NAME = "clients.parquet"
-REPORTED, FAILED = "reported", "failed"
+REPORTED = "reported"
+FAILED = "failed"
 
 
 class ClientRound(NamedTuple):

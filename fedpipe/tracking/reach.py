@@ -1,7 +1,8 @@
 """Whether a store can be reached and written, tried once and at once, and what its failures become.
 
-MLflow and its drivers try an unreachable database or bucket for minutes, and each has exceptions of its own. Here a store is tried before
-anything is trained, and what goes wrong with it, then or later, is a TrackingError that names the store without its password.
+MLflow and its drivers try an unreachable database or bucket for minutes, and each has exceptions of
+its own. Here a store is tried before anything is trained, and what goes wrong with it, then or
+later, is a TrackingError that names the store without its password.
 """
 
 import os
@@ -24,7 +25,9 @@ from fedpipe.system.locks import file_lock
 from fedpipe.tracking.addresses import why_no_mlflow
 
 DESCRIPTORS = "/proc/self/fd"
-"""Folder of the files and folders that this process has open, by the numbers of their descriptors."""
+"""Folder of the files and folders that this process has open, by the numbers of their
+descriptors.
+"""
 
 _SERVER = re.compile(r"^https?://", re.IGNORECASE)
 _DATABASE = re.compile(r"^(sqlite|postgresql|mysql|mssql)(\+\w+)?:", re.IGNORECASE)
@@ -32,9 +35,12 @@ _POSTGRES = re.compile(r"^postgresql(\+psycopg2?)?:", re.IGNORECASE)
 _LACKS_SCHEME = re.compile(
     r"^(localhost|\d+\.\d+\.\d+\.\d+|[\w-]+(\.[\w-]+)*):\d+(/|$)", re.IGNORECASE
 )
-_PROBE_SECONDS, _MIGRATION_SECONDS = 5, 120
+_PROBE_SECONDS = 5
+_MIGRATION_SECONDS = 120
 _MIGRATION_LOCK = 7_362_913
-"""The number of PostgreSQL's advisory lock that is held while MLflow's tables are made; any number will do, if it is always the same."""
+"""The number of PostgreSQL's advisory lock that is held while MLflow's tables are made; any number
+will do, if it is always the same.
+"""
 
 _PROBE_OBJECT = ".fedpipe-can-write"
 _THEIRS = ("mlflow", "sqlalchemy", "alembic", "http", "botocore", "boto3", "s3transfer", "psycopg2")
@@ -52,12 +58,16 @@ def is_database(uri: str) -> bool:
 
 
 def is_postgres(uri: str) -> bool:
-    """Return whether a tracking URI is that of a PostgreSQL database, by a driver that speaks libpq's language."""
+    """Return whether a tracking URI is that of a PostgreSQL database, by a driver that speaks
+    libpq's language.
+    """
     return bool(_POSTGRES.match(uri))
 
 
 def readable(uri: str) -> str:
-    """Return a tracking URI for people: without its password, and with the folder that a descriptor stands for."""
+    """Return a tracking URI for people: without its password, and with the folder that a descriptor
+    stands for.
+    """
     found = re.match(rf"sqlite:///({DESCRIPTORS}/\d+)(/.*)", uri)
     if found is None:
         return hide(uri)
@@ -69,7 +79,9 @@ def readable(uri: str) -> str:
 
 @contextmanager
 def guarded(uri: str, doing: str) -> Iterator[None]:
-    """Turn what a store raises inside into a TrackingError that names `uri` and what was being done."""
+    """Turn what a store raises inside into a TrackingError that names `uri` and what was being
+    done.
+    """
     try:
         yield
     except Exception as err:
@@ -92,7 +104,8 @@ def probe(uri: str) -> None:
     """
     if _LACKS_SCHEME.match(uri):
         raise TrackingError(
-            f"MLFLOW_TRACKING_URI={uri}: expected an address with http:// or https:// in front. Set http://{uri}."
+            f"MLFLOW_TRACKING_URI={uri}: expected an address with http:// or https:// in front. "
+            f"Set http://{uri}."
         )
     if is_server(uri) and (problem := why_no_mlflow(uri)):
         raise TrackingError(problem)
@@ -104,7 +117,8 @@ def probe(uri: str) -> None:
 
 
 def check_artifacts(uri: str, location: str) -> None:
-    """Write to a folder or a bucket of artifacts; what a server serves, and other kinds of places, are not tried.
+    """Write to a folder or a bucket of artifacts; what a server serves, and other kinds of places,
+    are not tried.
 
     Raises:
         TrackingError: it cannot be written.
@@ -112,7 +126,8 @@ def check_artifacts(uri: str, location: str) -> None:
     parts = urlsplit(location)
     if parts.scheme == "s3":
         with guarded(uri, f"write artifacts to {location}"):
-            # One object of no bytes, always the same: a role that may not delete leaves one at most.
+            # One object of no bytes, always the same: a role that may not delete leaves one at
+            # most.
             key = "/".join(filter(None, [parts.path.strip("/"), _PROBE_OBJECT]))
             bucket_client().put_object(Bucket=parts.netloc, Key=key, Body=b"")
     elif parts.scheme in ("", "file"):
@@ -123,7 +138,9 @@ def check_artifacts(uri: str, location: str) -> None:
 
 
 def bucket_client() -> Any:
-    """Return a client of the S3 server that MLflow will use, one that gives up soon; credentials are found as boto3 finds them."""
+    """Return a client of the S3 server that MLflow will use, one that gives up soon; credentials
+    are found as boto3 finds them.
+    """
     import boto3
     from botocore.config import Config
 
@@ -137,7 +154,9 @@ def bucket_client() -> Any:
 
 @contextmanager
 def one_at_a_time(uri: str) -> Iterator[None]:
-    """Keep several runs from making the tables of a new store at the same time: MLflow's migrations do not bear it."""
+    """Keep several runs from making the tables of a new store at the same time: MLflow's migrations
+    do not bear it.
+    """
     if is_postgres(uri):
         with _advisory_lock(uri):
             yield
@@ -167,7 +186,8 @@ def _advisory_lock(uri: str) -> Iterator[None]:
 def _probe_server(uri: str) -> None:
     parts = urlsplit(uri)
     plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    request = urllib.request.Request(plain, method="HEAD")  # noqa: S310 - http(s), by the caller's match
+    # http(s), by the caller's match
+    request = urllib.request.Request(plain, method="HEAD")  # noqa: S310
     try:
         urllib.request.urlopen(request, timeout=_PROBE_SECONDS).close()  # noqa: S310
     except urllib.error.HTTPError:

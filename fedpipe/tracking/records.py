@@ -1,4 +1,6 @@
-"""What goes into MLflow, cut to what MLflow takes: lineage of data, texts and batches of bounded size."""
+"""What goes into MLflow, cut to what MLflow takes: lineage of data, texts and batches of bounded
+size.
+"""
 
 import hashlib
 import json
@@ -12,7 +14,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-# MLflow's limits (mlflow.utils.validation), which a server enforces with an error and a client by cutting in silence.
+# MLflow's limits (mlflow.utils.validation), which a server enforces with an error and a client by
+# cutting in silence.
 MAX_PARAM = 6000
 MAX_TAG = 8000
 MAX_DIGEST = 36
@@ -40,13 +43,17 @@ class DataRecord:
 
 
 def dataset_inputs(data: DataRecord) -> "list[DatasetInput]":
-    """Return `data` as inputs of a run: under its name in training, under `NAME-test` in testing."""
+    """Return `data` as inputs of a run: under its name in training, under `NAME-test` in
+    testing.
+    """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    # `uri` alone is what MLflow's local source reads; the rest is for people. Digests above 36 characters are refused.
+    # `uri` alone is what MLflow's local source reads; the rest is for people. Digests above 36
+    # characters are refused.
     source = json.dumps({"uri": data.path, "md5": data.md5, "made_from": data.source})
     profile = json.dumps(dict(data.counts))
-    # MLflow keeps one input per name and digest, so the two contexts of one data set need two names.
+    # MLflow keeps one input per name and digest, so the two contexts of one data set need two
+    # names.
     return [
         DatasetInput(
             Dataset(data.name + suffix, data.md5[:MAX_DIGEST], "local", source, profile=profile),
@@ -57,7 +64,9 @@ def dataset_inputs(data: DataRecord) -> "list[DatasetInput]":
 
 
 def fit(text: str, limit: int) -> str:
-    """Return `text`, cut at `limit` characters where it is longer; it then ends in the SHA-256 of the whole."""
+    """Return `text`, cut at `limit` characters where it is longer; it then ends in the SHA-256 of
+    the whole.
+    """
     if len(text) <= limit:
         return text
     end = f"... [cut; sha256 {hashlib.sha256(text.encode()).hexdigest()}]"

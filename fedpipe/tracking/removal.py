@@ -1,7 +1,9 @@
-"""What the runs of a store take on disk, and the removal of their files; the rows of the store are never removed.
+"""What the runs of a store take on disk, and the removal of their files; the rows of the store are
+never removed.
 
-A run that is removed is marked as deleted in MLflow, as its pages do it, and loses its artifacts and its logged model. `lineage/` and
-`plan/` stay: with them `fedpipe lineage --client` still knows who trained on whose data. `mlflow gc` removes the rest for good.
+A run that is removed is marked as deleted in MLflow, as its pages do it, and loses its artifacts
+and its logged model. `lineage/` and `plan/` stay: with them `fedpipe lineage --client` still knows
+who trained on whose data. `mlflow gc` removes the rest for good.
 """
 
 from collections.abc import Iterator
@@ -71,7 +73,8 @@ def _all_runs(store: Store) -> "Iterator[Run]":
 
 
 def _stored(run: "Run", models: tuple[str, ...]) -> StoredRun:
-    info, tags = run.info, run.data.tags
+    info = run.info
+    tags = run.data.tags
     return StoredRun(
         run_id=info.run_id,
         name=info.run_name or "",
@@ -97,7 +100,8 @@ def size_of_files(store: Store, run_id: str) -> int:
 
 
 def remove_files(store: Store, run_id: str) -> None:
-    """Mark a run as deleted, and remove its artifacts but for `KEPT_FOLDERS`, and its logged models. A second time changes nothing.
+    """Mark a run as deleted, and remove its artifacts but for `KEPT_FOLDERS`, and its logged
+    models. A second time changes nothing.
 
     Raises:
         TrackingError: the store does not answer, or refuses.

@@ -11,7 +11,8 @@ _ONCE = ("final/", "best/", "sweep/")
 
 
 def rounds_of(store: Store, run: "Run") -> list[dict[str, float]]:
-    """Return a row a round: `round` and its metrics by key, such as `train/loss`; without what is recorded once, at its end.
+    """Return a row a round: `round` and its metrics by key, such as `train/loss`; without what is
+    recorded once, at its end.
 
     Raises:
         TrackingError: the store does not answer.

@@ -1,11 +1,13 @@
-"""One training as one MLflow run: its lineage before the first round, then one batch of metrics per round.
+"""One training as one MLflow run: its lineage before the first round, then one batch of metrics per
+round.
 
 What a run leaves, by name:
     params          every setting, by dotted key
     tags            what the caller gives, and `dvc.data_md5`, `weights.*`, `fedpipe.status_reason`
     inputs          the data set, digest = DVC's md5: `NAME` in training, `NAME-test` in testing
-    metrics         `train/loss`, `test/accuracy`, `round/seconds`, ... with step = round; `final/...`, `best/...` once
-    weights/        `round_0000.safetensors`, ..., `best.safetensors`, `last.safetensors`, and `index.json`
+    metrics         `train/loss`, `test/accuracy`, `round/seconds`, ... with step = round;
+    `final/...`, `best/...` once weights/        `round_0000.safetensors`, ..., `best.safetensors`,
+    `last.safetensors`, and `index.json`
 """
 
 import json
@@ -26,15 +28,20 @@ from fedpipe.types import RoundReport
 
 __all__ = ["DataRecord", "TrackedRun"]
 
-_REASON, _KEY = "fedpipe.status_reason", "fedpipe.run_key"
+_REASON = "fedpipe.status_reason"
+_KEY = "fedpipe.run_key"
 
 
 class TrackedRun:
-    """A run in the store; a `RoundSink`. Every method raises TrackingError when the store does not take what it is given."""
+    """A run in the store; a `RoundSink`. Every method raises TrackingError when the store does not
+    take what it is given.
+    """
 
     def __init__(self, store: Store, run_id: str, policy: SnapshotPolicy | None) -> None:
         """Use `start` or `attach`. Without a `policy` the run takes no rounds."""
-        self._store, self._policy, self.run_id = store, policy, run_id
+        self._store = store
+        self._policy = policy
+        self.run_id = run_id
         self._index: dict[str, Mapping[str, Any]] = {}
         self._training_done = policy is None
 
@@ -51,19 +58,20 @@ class TrackedRun:
         key: str | None = None,
         begun: bool = False,
     ) -> "TrackedRun":
-        """Create the run called `name` with its params, tags and data set; return it, ready for round 0.
+        """Create the run called `name` with its params, tags and data set; return it, ready for
+        round 0.
 
         Args:
             store: an open store.
             name: the run's name; need not be unique.
-            params: the settings by dotted key. A value above MLflow's 6,000 characters is cut and ends in its SHA-256; the
-                whole is in the artifact `long_params.json`.
+            params: the settings by dotted key. A value above MLflow's 6,000 characters is cut and
+                ends in its SHA-256; the whole is in the artifact `long_params.json`.
             tags: more tags.
             data: the data set, written as inputs of the run.
             save_every: rounds between saved weights, at least 1.
             key: hexadecimal, this run's alone; kept as a tag.
-            begun: an earlier try may have come this far and died before it knew the run's id: the run with the key is taken, if there is
-                one.
+            begun: an earlier try may have come this far and died before it knew the run's id: the
+                run with the key is taken, if there is one.
         """
         own = {"mlflow.source.name": "fedpipe"} | ({_KEY: key} if key else {})
         with store.guard(f"create the run '{name}'"):
@@ -89,7 +97,9 @@ class TrackedRun:
 
     @classmethod
     def attach(cls, store: Store, run_id: str) -> "TrackedRun":
-        """Return the run `run_id`, that another process may have started, to add files, tags and final metrics to it."""
+        """Return the run `run_id`, that another process may have started, to add files, tags and
+        final metrics to it.
+        """
         with store.guard(f"find the run {run_id}"):
             store.client.get_run(run_id)
         return cls(store, run_id, None)
@@ -101,11 +111,14 @@ class TrackedRun:
 
     @property
     def url(self) -> str:
-        """Return the run's address in the MLflow UI: on its server, or where `fedpipe ui` will show a local store."""
+        """Return the run's address in the MLflow UI: on its server, or where `fedpipe ui` will show
+        a local store.
+        """
         return run_url(self._store, self._store.experiment_id, self.run_id)
 
     def round_done(self, report: RoundReport) -> None:
-        """Write the round's metrics, one batch with step = round, and its weights where they are kept (see SnapshotPolicy).
+        """Write the round's metrics, one batch with step = round, and its weights where they are
+        kept (see SnapshotPolicy).
 
         Raises:
             TrackingError: also if the rounds do not rise: a step is written once.
@@ -122,14 +135,17 @@ class TrackedRun:
                 else f"a round after {last.round_num}"
             )
             raise TrackingError(
-                f"run {self.run_id}: expected {expected}, found round {report.round_num}. Start a new run."
+                f"run {self.run_id}: expected {expected}, found round {report.round_num}. Start a "
+                "new run."
             )
         self._log_metrics(report.all_metrics(), report.round_num)
         if self._policy.take(report):
             self._save(f"round_{report.round_num:04d}", self._policy.last)
 
     def training_done(self) -> None:
-        """Write the best and the last weights. `finish` and `fail` do it too; a second call does nothing."""
+        """Write the best and the last weights. `finish` and `fail` do it too; a second call does
+        nothing.
+        """
         if self._policy is None or self._training_done:
             return
         self._save("best", self._policy.best)
@@ -145,11 +161,13 @@ class TrackedRun:
     def log_final_metrics(
         self, metrics: Mapping[str, float], which: str = "final", model_id: str | None = None
     ) -> None:
-        """Write the result of the run under `final/<key>`, apart from the rounds' keys: a step is written once.
+        """Write the result of the run under `final/<key>`, apart from the rounds' keys: a step is
+        written once.
 
-        What the run has already is passed over: the process may have been killed after it and the run completed again.
-        `which` is `final`, or `best`: the result of the round that the validation examples chose. They are those of the logged model
-        `model_id` too, if it is given.
+        What the run has already is passed over: the process may have been killed after it and the
+        run completed again. `which` is `final`, or `best`: the result of the round that the
+        validation examples chose. They are those of the logged model `model_id` too, if it is
+        given.
         """
         with self._store.guard(f"read metrics of run {self.run_id}"):
             there = self._store.client.get_run(self.run_id).data.metrics
@@ -185,16 +203,20 @@ class TrackedRun:
             self._store.client.log_artifact(self.run_id, str(path), artifact_path)
 
     def finish(self) -> None:
-        """Write what is still to be written and mark the run as finished; why an earlier try of it ended is no longer its status."""
+        """Write what is still to be written and mark the run as finished; why an earlier try of it
+        ended is no longer its status.
+        """
         self.training_done()
         self.remove_tag(_REASON)
         self._terminate("FINISHED")
 
     def fail(self, reason: str, killed: bool = False) -> None:
-        """Mark the run as failed, or as killed (by a signal), with the tag `fedpipe.status_reason`; keep what weights there are.
+        """Mark the run as failed, or as killed (by a signal), with the tag `fedpipe.status_reason`;
+        keep what weights there are.
 
         Raises:
-            TrackingError: the store does not take it; the message ends in `reason`, which would otherwise be lost.
+            TrackingError: the store does not take it; the message ends in `reason`, which would
+                otherwise be lost.
         """
         reason = " ".join(reason.split())
         try:

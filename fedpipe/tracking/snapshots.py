@@ -1,4 +1,6 @@
-"""Which rounds' weights a run keeps. The policy alone: files and stores are the business of `run.py`."""
+"""Which rounds' weights a run keeps. The policy alone: files and stores are the business of
+`run.py`.
+"""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +12,9 @@ from fedpipe.types import TEST_SCORE, RoundReport, Weights, best_by
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The weights after one round, and what they scored there (`score` is None without evaluation, or where it was no number)."""
+    """The weights after one round, and what they scored there (`score` is None without evaluation,
+    or where it was no number).
+    """
 
     round_num: int
     score: float | None
@@ -21,8 +25,9 @@ class Snapshot:
 class SnapshotPolicy:
     """Chooses the weights to keep: round 0, every `save_every` rounds, the best and the last.
 
-    The best is the earliest round with the highest `validation/accuracy`, and results are reported for it. Without validation examples it
-    is that of the highest `test/accuracy`: a record and no more, results are reported for the last round.
+    The best is the earliest round with the highest `validation/accuracy`, and results are reported
+    for it. Without validation examples it is that of the highest `test/accuracy`: a record and no
+    more, results are reported for the last round.
     """
 
     def __init__(self, save_every: int) -> None:
@@ -32,9 +37,11 @@ class SnapshotPolicy:
         self.last: Snapshot | None = None
 
     def take(self, report: RoundReport) -> bool:
-        """Note the report's weights as last, and best where they are; return whether the round is kept in its own right.
+        """Note the report's weights as last, and best where they are; return whether the round is
+        kept in its own right.
 
-        The weights are held, not copied: whoever makes a report must not write into its arrays again.
+        The weights are held, not copied: whoever makes a report must not write into its arrays
+        again.
         """
         name = best_by(report.metrics)
         score = report.metrics.get(name)

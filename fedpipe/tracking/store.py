@@ -1,8 +1,9 @@
 """The MLflow store of a project: found, checked and opened before anything is trained.
 
-MLflow retries an unreachable database for minutes and reports a missing folder as an SQL error. So the store is tried once,
-by fedpipe, first. All calls go through a client with explicit ids: MLflow's "active run" and tracking URI are global or
-thread-local state, which a flow's threads would share or miss.
+MLflow retries an unreachable database for minutes and reports a missing folder as an SQL error. So
+the store is tried once, by fedpipe, first. All calls go through a client with explicit ids:
+MLflow's "active run" and tracking URI are global or thread-local state, which a flow's threads
+would share or miss.
 """
 
 import functools
@@ -44,8 +45,8 @@ class Store:
         experiment_id: its id in the store.
         client: MLflow's client on `uri`; may be used by several threads.
         ui: base of the links to the store's runs.
-        no_artifacts: why artifacts cannot be written, although the store itself can; None where they can. Uploads fail at once then,
-            instead of being tried for minutes each.
+        no_artifacts: why artifacts cannot be written, although the store itself can; None where
+            they can. Uploads fail at once then, instead of being tried for minutes each.
     """
 
     uri: str = field(repr=False)
@@ -62,7 +63,9 @@ class Store:
 
     @property
     def is_server(self) -> bool:
-        """Return whether the store is a server, with a user interface of its own, and not a database."""
+        """Return whether the store is a server, with a user interface of its own, and not a
+        database.
+        """
         return is_server(self.uri)
 
     def require_artifacts(self) -> None:
@@ -72,21 +75,27 @@ class Store:
 
     @contextmanager
     def guard(self, doing: str) -> Iterator[None]:
-        """Turn what MLflow raises inside into a TrackingError that names the store and what was being done."""
+        """Turn what MLflow raises inside into a TrackingError that names the store and what was
+        being done.
+        """
         with guarded(self.uri, doing):
             yield
 
 
 def tracking_uri(project: Path) -> str:
-    """Return `MLFLOW_TRACKING_URI` if it is set, else the SQLite file `mlflow.db` of the project."""
+    """Return `MLFLOW_TRACKING_URI` if it is set, else the SQLite file `mlflow.db` of the
+    project.
+    """
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project.resolve() / 'mlflow.db'}"
 
 
 def connection_uri(project: Path) -> str:
-    """Return the tracking URI as MLflow must have it: `tracking_uri`, but for a project in a folder with a `?` in its name.
+    """Return the tracking URI as MLflow must have it: `tracking_uri`, but for a project in a folder
+    with a `?` in its name.
 
-    There SQLAlchemy would take the path's end for options, and has no way to escape them. The folder is then named by a descriptor of this
-    process, which stays open: the URI is of no use to other processes.
+    There SQLAlchemy would take the path's end for options, and has no way to escape them. The
+    folder is then named by a descriptor of this process, which stays open: the URI is of no use to
+    other processes.
     """
     if os.environ.get("MLFLOW_TRACKING_URI") or "?" not in str(project.resolve()):
         return tracking_uri(project)
@@ -99,9 +108,11 @@ def _descriptor_of(folder: Path) -> int:
 
 
 def artifact_root(project: Path) -> str:
-    """Return where a new experiment in a database keeps its artifacts: `MLFLOW_DEFAULT_ARTIFACT_ROOT`, else the project's `mlartifacts`.
+    """Return where a new experiment in a database keeps its artifacts:
+    `MLFLOW_DEFAULT_ARTIFACT_ROOT`, else the project's `mlartifacts`.
 
-    The variable is that of `mlflow server`: `s3://BUCKET/FOLDER`, for one. An experiment that is there keeps what it was made with.
+    The variable is that of `mlflow server`: `s3://BUCKET/FOLDER`, for one. An experiment that is
+    there keeps what it was made with.
     """
     return (
         os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT")
@@ -110,10 +121,11 @@ def artifact_root(project: Path) -> str:
 
 
 def prepare_environment() -> None:
-    """Set what MLflow reads from the environment, where the user has not: must run before mlflow is imported.
+    """Set what MLflow reads from the environment, where the user has not: must run before mlflow is
+    imported.
 
-    No telemetry; nothing on stdout; no progress bars; warnings but no news on stderr; a request is repeated for about half
-    a minute, not for four minutes.
+    No telemetry; nothing on stdout; no progress bars; warnings but no news on stderr; a request is
+    repeated for about half a minute, not for four minutes.
     """
     defaults = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -129,16 +141,18 @@ def prepare_environment() -> None:
 
 
 def open_store(project: Path, experiment: str, artifacts_needed: bool = True) -> Store:
-    """Return the project's store with `experiment` in it, both created where missing, and known to be writable.
+    """Return the project's store with `experiment` in it, both created where missing, and known to
+    be writable.
 
-    The first call on a new SQLite store takes about 2 s (MLflow's migrations); it may run in a background thread while
-    TensorFlow is imported. With a database as store, a new experiment keeps its artifacts at `artifact_root`; with a server, the server
-    says where.
+    The first call on a new SQLite store takes about 2 s (MLflow's migrations); it may run in a
+    background thread while TensorFlow is imported. With a database as store, a new experiment keeps
+    its artifacts at `artifact_root`; with a server, the server says where.
 
     Args:
         project: whose store.
         experiment: its name.
-        artifacts_needed: refuse a store whose artifacts cannot be written; else its `no_artifacts` says why.
+        artifacts_needed: refuse a store whose artifacts cannot be written; else its `no_artifacts`
+            says why.
 
     Raises:
         TrackingError: the store cannot be reached or written, or the experiment was deleted.
@@ -179,7 +193,8 @@ def open_store(project: Path, experiment: str, artifacts_needed: bool = True) ->
 
 
 def check_reachable(project: Path) -> None:
-    """Try whether the store that a run will use answers, if it is there already; without importing MLflow.
+    """Try whether the store that a run will use answers, if it is there already; without importing
+    MLflow.
 
     Raises:
         TrackingError: it cannot be reached or written.
@@ -189,7 +204,8 @@ def check_reachable(project: Path) -> None:
 
 
 def write_and_read(store: Store) -> None:
-    """Write a tag of the store's experiment, and read its runs and the tag back: what a run does first.
+    """Write a tag of the store's experiment, and read its runs and the tag back: what a run does
+    first.
 
     Raises:
         TrackingError: either fails.
@@ -202,7 +218,8 @@ def write_and_read(store: Store) -> None:
         tags = store.client.get_experiment(store.experiment_id).tags
     if tags.get(_CHECKED_TAG) is None:
         raise TrackingError(
-            f"{store.label}: what was written to the store cannot be read from it. Name another in MLFLOW_TRACKING_URI."
+            f"{store.label}: what was written to the store cannot be read from it. Name another "
+            "in MLFLOW_TRACKING_URI."
         )
 
 
@@ -229,7 +246,8 @@ def read_store(project: Path) -> Store:
     prepare_environment()
     if not has_store(project):
         raise TrackingError(
-            f"{mask(uri)}: expected an MLflow store with runs, found no such file. Run first, or set MLFLOW_TRACKING_URI."
+            f"{mask(uri)}: expected an MLflow store with runs, found no such file. Run first, or "
+            "set MLFLOW_TRACKING_URI."
         )
     if not uri.lower().startswith("sqlite"):  # whose probe takes the write lock
         probe(uri)
@@ -246,7 +264,9 @@ def read_store(project: Path) -> Store:
 
 
 def run_url(store: Store, experiment_id: str, run_id: str) -> str:
-    """Return a run's address in the MLflow UI: on its server, or where `fedpipe ui` shows a local store or will show it."""
+    """Return a run's address in the MLflow UI: on its server, or where `fedpipe ui` shows a local
+    store or will show it.
+    """
     return f"{store.ui}/#/experiments/{experiment_id}/runs/{run_id}"
 
 
@@ -260,9 +280,11 @@ def mask(uri: str) -> str:
 
 
 def _make_tables(uri: str, artifacts: str) -> None:
-    """Make MLflow's tables in a new database, with a place for the artifacts of its first experiment that holds no quotation mark.
+    """Make MLflow's tables in a new database, with a place for the artifacts of its first
+    experiment that holds no quotation mark.
 
-    MLflow's client takes the current folder as that place, and puts it into an SQL statement as it is.
+    MLflow's client takes the current folder as that place, and puts it into an SQL statement as it
+    is.
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -277,12 +299,14 @@ def _find_experiment(client: "MlflowClient", name: str, artifacts: str | None) -
         try:
             client.create_experiment(name, artifact_location=artifacts)
         except MlflowException as err:
-            # Another run may have created it in between; then it is there now, and anything else is an error.
+            # Another run may have created it in between; then it is there now, and anything else is
+            # an error.
             if err.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         found = client.get_experiment_by_name(name)
     if found is None or found.lifecycle_stage != "active":
         raise MlflowException(
-            f"experiment '{name}' was deleted there; restore it or choose another tracking.experiment"
+            f"experiment '{name}' was deleted there; restore it or choose another "
+            "tracking.experiment"
         )
     return found.experiment_id, found.artifact_location

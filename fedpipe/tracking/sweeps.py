@@ -1,8 +1,10 @@
 """A sweep in MLflow: a parent run, and its children nested under it.
 
-The parent has the sweep's settings as params (`sweep.search`, ...), the tag `fedpipe.sweep` with its name, and at the end `sweep/` among
-its artifacts: the table of children and the picture. A child is a run as any other, with the tags `mlflow.parentRunId`, `fedpipe.sweep`,
-`fedpipe.sweep_child` (its number) and, once it has ended, `fedpipe.sweep_state` and the metric `sweep/value`.
+The parent has the sweep's settings as params (`sweep.search`, ...), the tag `fedpipe.sweep` with
+its name, and at the end `sweep/` among its artifacts: the table of children and the picture. A
+child is a run as any other, with the tags `mlflow.parentRunId`, `fedpipe.sweep`,
+`fedpipe.sweep_child` (its number) and, once it has ended, `fedpipe.sweep_state` and the metric
+`sweep/value`.
 """
 
 import json
@@ -16,19 +18,15 @@ from fedpipe.tracking.lookup import find_run, pages
 from fedpipe.tracking.records import MAX_PARAM, batches, fit
 from fedpipe.tracking.store import Store
 
-PARENT, SWEEP, CHILD, STATE, REASON = (
-    "mlflow.parentRunId",
-    "fedpipe.sweep",
-    "fedpipe.sweep_child",
-    "fedpipe.sweep_state",
-    "fedpipe.sweep_reason",
-)
-SPACE, METRIC, DIRECTION, VALUE = (
-    "fedpipe.sweep_space",
-    "sweep.metric",
-    "sweep.direction",
-    "sweep/value",
-)
+PARENT = "mlflow.parentRunId"
+SWEEP = "fedpipe.sweep"
+CHILD = "fedpipe.sweep_child"
+STATE = "fedpipe.sweep_state"
+REASON = "fedpipe.sweep_reason"
+SPACE = "fedpipe.sweep_space"
+METRIC = "sweep.metric"
+DIRECTION = "sweep.direction"
+VALUE = "sweep/value"
 ABSENT = "fedpipe.sweep_absent"
 _KEY = "fedpipe.run_key"
 
@@ -43,7 +41,8 @@ class SweepChild:
         name: of that run.
         state: `finished`, `pruned`, `failed`, `running`, or `interrupted`: it can go on.
         value: the sweep's metric at the round that validation chose; None where it is not finished.
-        params: its values of the settings that are searched, by dotted key; without those that do not apply to it.
+        params: its values of the settings that are searched, by dotted key; without those that do
+            not apply to it.
         reason: why it was pruned or failed; empty otherwise.
     """
 
@@ -58,7 +57,9 @@ class SweepChild:
 
 @dataclass(frozen=True)
 class SweepView:
-    """A sweep as MLflow has it: its parent run, what children are judged by, and the children by number."""
+    """A sweep as MLflow has it: its parent run, what children are judged by, and the children by
+    number.
+    """
 
     name: str
     run_id: str
@@ -83,13 +84,16 @@ def best_child(
         for child in children
         if child.state == "finished" and child.value is not None
     ]
-    return max(finished, key=lambda one: one[:2])[2] if finished else None
+    if finished:
+        return max(finished, key=lambda one: one[:2])[2]
+    return None
 
 
 def start_sweep(
     store: Store, name: str, params: Mapping[str, Any], tags: Mapping[str, str], key: str
 ) -> str:
-    """Return the id of the parent run with this key (hexadecimal), which is made if it is not there.
+    """Return the id of the parent run with this key (hexadecimal), which is made if it is not
+    there.
 
     Raises:
         TrackingError: the store cannot be written.
@@ -141,8 +145,8 @@ def note_child(store: Store, run_id: str, state: str, value: float | None, reaso
 def read_sweep(store: Store, wanted: str) -> SweepView:
     """Return a sweep by the id or the name of its parent run, as it stands now.
 
-    Children that failed before they had a run, because their settings do not go together, are in the artifact
-    `sweep/children.json` alone.
+    Children that failed before they had a run, because their settings do not go together, are in
+    the artifact `sweep/children.json` alone.
 
     Raises:
         TrackingError: there is no such run, or it is no sweep's.
@@ -151,7 +155,8 @@ def read_sweep(store: Store, wanted: str) -> SweepView:
     tags = parent.data.tags
     if SPACE not in tags:
         raise TrackingError(
-            f"run {wanted}: expected the parent run of a sweep, found a run without the tag {SPACE}. See docs/sweeps.md."
+            f"run {wanted}: expected the parent run of a sweep, found a run without the tag "
+            f"{SPACE}. See docs/sweeps.md."
         )
     keys = tuple(json.loads(tags[SPACE]))
     with store.guard(f"list the children of {wanted}"):

@@ -1,4 +1,6 @@
-"""How to start the MLflow UI on the project's store, for this machine alone unless told otherwise."""
+"""How to start the MLflow UI on the project's store, for this machine alone unless told
+otherwise.
+"""
 
 import os
 import sys
@@ -12,7 +14,8 @@ from fedpipe.tracking.ui_address import UI_HOST, UI_PORT
 def ui_command(project: Path, port: int = UI_PORT, host: str = UI_HOST) -> list[str]:
     """Return the command that serves the UI on http://`host`:`port`; run it with `ui_environment`.
 
-    MLflow's own protections against foreign pages and host names stay on. One worker process: one person looks.
+    MLflow's own protections against foreign pages and host names stay on. One worker process: one
+    person looks.
 
     Raises:
         TrackingError: the store is a server, which has its own UI.
@@ -20,7 +23,8 @@ def ui_command(project: Path, port: int = UI_PORT, host: str = UI_HOST) -> list[
     uri = tracking_uri(project)
     if not uri.partition(":")[0].lower().startswith(("sqlite", "postgresql", "mysql", "mssql")):
         raise TrackingError(
-            f"{mask(uri)}: the store is no database that a UI could be started on. Open its own address in a browser."
+            f"{mask(uri)}: the store is no database that a UI could be started on. Open its own "
+            "address in a browser."
         )
     artifacts = (project.resolve() / "mlartifacts").as_uri()
     where = ["--host", host, "--port", str(port), "--workers", "1"]
@@ -37,18 +41,22 @@ def ui_command(project: Path, port: int = UI_PORT, host: str = UI_HOST) -> list[
 
 
 def ui_environment(project: Path) -> dict[str, str]:
-    """Return the environment for `ui_command`: the store (not in the command, where other users could read a password) and no telemetry.
+    """Return the environment for `ui_command`: the store (not in the command, where other users
+    could read a password) and no telemetry.
 
-    The command must be started in the project's folder: the store is named relative to it where its path cannot be (see `connection_uri`).
+    The command must be started in the project's folder: the store is named relative to it where its
+    path cannot be (see `connection_uri`).
 
-    MLflow's background jobs, which judge language models, are off: they are three more processes that fedpipe has no use for.
+    MLflow's background jobs, which judge language models, are off: they are three more processes
+    that fedpipe has no use for.
     """
     prepare_environment()
     uri = tracking_uri(project)
     if is_own_store(project) and "?" in uri:
         uri = "sqlite:///mlflow.db"
     jobs = os.environ.get("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
-    # PYTHONSAFEPATH: no file of the user's is imported in the place of a module, nor in what the server starts.
+    # PYTHONSAFEPATH: no file of the user's is imported in the place of a module, nor in what the
+    # server starts.
     return {
         **os.environ,
         "PYTHONSAFEPATH": "1",

@@ -1,4 +1,6 @@
-"""The address that links to runs start with: a tracking server's, that of a running `fedpipe ui`, or where one would listen."""
+"""The address that links to runs start with: a tracking server's, that of a running `fedpipe ui`,
+or where one would listen.
+"""
 
 import json
 import os
@@ -10,7 +12,8 @@ from typing import Any
 from fedpipe.redact import hide
 from fedpipe.tracking.reach import is_server
 
-UI_HOST, UI_PORT = "127.0.0.1", 5000
+UI_HOST = "127.0.0.1"
+UI_PORT = 5000
 _PORTS_TRIED = 20
 _CONNECT_SECONDS = 0.5
 _ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - what a user may have chosen; nothing is bound here
@@ -47,7 +50,9 @@ def ui_address(project: Path, uri: str) -> UiAddress:
 
 
 def free_ui_port() -> int:
-    """Return the first port from 5000 upwards that nobody listens on at 127.0.0.1; 5000 if there is none."""
+    """Return the first port from 5000 upwards that nobody listens on at 127.0.0.1; 5000 if there is
+    none.
+    """
     for port in range(UI_PORT, UI_PORT + _PORTS_TRIED):
         if not _listens(UI_HOST, port):
             return port
@@ -69,10 +74,14 @@ def note_ui(project: Path, uri: str, host: str, port: int) -> None:
 
 
 def _running_ui(project: Path, uri: str) -> str | None:
-    """Return the base address of the UI that was noted, if its process still runs and listens; else None."""
+    """Return the base address of the UI that was noted, if its process still runs and listens; else
+    None.
+    """
     try:
         note: dict[str, Any] = dict(json.loads(_note_path(project).read_text(encoding="utf-8")))
-        pid, host, port = int(note["pid"]), str(note["host"]), int(note["port"])
+        pid = int(note["pid"])
+        host = str(note["host"])
+        port = int(note["port"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     host = UI_HOST if host in _ANY_ADDRESS else host
@@ -91,7 +100,9 @@ def _note_path(project: Path) -> Path:
 
 
 def _started(pid: int) -> str | None:
-    """Return when a process was started, in ticks since the machine was; None if there is no such process."""
+    """Return when a process was started, in ticks since the machine was; None if there is no such
+    process.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -2,12 +2,13 @@
 
     the run's own worker                     machines
     --------------------                     --------
-    initialize                               up_to_merge(state, group i)   for i = 0..G-1, whoever is free
-    merge(... merge(p0, p1) ..., p[G-1])  <- p_i: the sums of one group
-    after_merge(state, sums)
+    initialize                               up_to_merge(state, group i)   for i = 0..G-1, whoever
+    is free merge(... merge(p0, p1) ..., p[G-1])  <- p_i: the sums of one group after_merge(state,
+    sums)
 
-One share is one value at the clients, which is a group of clients, and partial sums are merged from left to right in the groups' order.
-That is the order in which one worker adds the groups' sums, so that the bits are those of one machine, for any number of machines.
+One share is one value at the clients, which is a group of clients, and partial sums are merged from
+left to right in the groups' order. That is the order in which one worker adds the groups' sums, so
+that the bits are those of one machine, for any number of machines.
 """
 
 import contextlib
@@ -49,8 +50,10 @@ class _Work:
     Attributes:
         compiled: the partial aggregation.
         names: of the elements of its argument.
-        common: message of each element that is the same in every share; None in the place of others.
-        shares: for each share, the message of each element that is its own; None in the place of others.
+        common: message of each element that is the same in every share; None in the place of
+            others.
+        shares: for each share, the message of each element that is its own; None in the place of
+            others.
         files: for each share, the resident files that it reads.
     """
 
@@ -65,7 +68,9 @@ class _Lane:
     """One machine's side of a call: what all shares have in common is sent once."""
 
     def __init__(self, machine: Machine, guard: MachineGuard, calls: RemoteCalls) -> None:
-        self.machine, self.guard, self._calls = machine, guard, calls
+        self.machine = machine
+        self.guard = guard
+        self._calls = calls
         self._lock = threading.Lock()
         self._kept: tuple[_Work, list[Any]] | None = None
 
@@ -77,7 +82,8 @@ class _Lane:
         except grpc.RpcError as err:
             if not isinstance(err, grpc.Call) or not work.files[share]:
                 raise
-            # Resident files may be gone there, as when its cache was cleared: they are made again, and then it fails for good.
+            # Resident files may be gone there, as when its cache was cleared: they are made again,
+            # and then it fails for good.
             self.machine.forget(work.files[share])
             self.machine.bring(work.files[share])
             return self._compute(work, share)
@@ -107,7 +113,9 @@ class _Lane:
 
 
 class RemoteContext(WorkersContext):
-    """Runs TFF computations on the run's own worker, and the clients' part of those that have one on machines."""
+    """Runs TFF computations on the run's own worker, and the clients' part of those that have one
+    on machines.
+    """
 
     def __init__(self, guards: Sequence[Guard], machines: Machines) -> None:
         """Take the guard of the own worker, and machines that are connected."""
@@ -122,7 +130,8 @@ class RemoteContext(WorkersContext):
         return self.lanes[0].call(comp, arg)
 
     def _invoke_remote(self, form: Any, arg: Any) -> Any:
-        parameter, deadline = form.up_to_merge.type_signature.parameter, self.lanes[0].deadline
+        parameter = form.up_to_merge.type_signature.parameter
+        deadline = self.lanes[0].deadline
         work = _work_of(form.up_to_merge, arg)
         self._machines.look_again()
         shares: Shares[Any] = Shares(len(work.shares), self._machines.longest_share_seconds)
@@ -153,7 +162,8 @@ class RemoteContext(WorkersContext):
         self, machine: Machine, shares: Shares[Any], work: _Work, deadline: float | None
     ) -> None:
         """Let a machine compute shares until there are no more, as many at once as it has cores."""
-        guard, address = machine.guard, machine.address
+        guard = machine.guard
+        address = machine.address
         if guard is None:
             return  # lost since it was listed
         guard.deadline = deadline
@@ -190,8 +200,11 @@ class RemoteContext(WorkersContext):
         return lane
 
     def _merged(self, form: Any, partials: Iterator[Any]) -> Any:
-        """Return the merged value of partial results, each merged as soon as it and those before it are there."""
-        calls, merge = self.lanes[0].calls(0), compile_native(form.merge)
+        """Return the merged value of partial results, each merged as soon as it and those before it
+        are there.
+        """
+        calls = self.lanes[0].calls(0)
+        merge = compile_native(form.merge)
         kind = form.merge.type_signature.result
         total = None
         try:
@@ -220,7 +233,8 @@ def _work_of(up_to_merge: Any, arg: Any) -> _Work:
     shares = share_out(arg, parameter, None)
     if not isinstance(parameter, tff.StructType):
         raise TypeError(
-            f"expected a computation of a server state and clients, found {parameter.compact_representation()}"
+            "expected a computation of a server state and clients, found "
+            f"{parameter.compact_representation()}"
         )
     kinds = elements_of(arg, parameter)
     own = [tff.types.contains(kind, at_clients) for _, _, kind in kinds]
@@ -229,7 +243,8 @@ def _work_of(up_to_merge: Any, arg: Any) -> _Work:
         None if mine else to_message(value, kind)
         for mine, (_, value, kind) in zip(own, kinds, strict=True)
     ]
-    messages, files = [], []
+    messages = []
+    files = []
     for share in shares:
         parts = [
             (mine, value, kind)

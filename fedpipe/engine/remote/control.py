@@ -1,10 +1,11 @@
-"""The run's side of a worker's control connection: JSON over HTTP/1.1 over TLS (`cluster.worker_server` has the other side).
+"""The run's side of a worker's control connection: JSON over HTTP/1.1 over TLS
+(`cluster.worker_server` has the other side).
 
 GET  /hello     what is compared before anything else (`engine.host_facts`)
-POST /session   the worker is this run's from now on, with a new TFF worker, for as long as this connection stays open
-POST /beat      on the same connection, every second or two: both sides know that the other is there
-POST /data      the worker brings the data of an md5 and verifies them
-POST /clients   the worker makes the resident files of some clients
+POST /session   the worker is this run's from now on, with a new TFF worker, for as long as this
+connection stays open POST /beat      on the same connection, every second or two: both sides know
+that the other is there POST /data      the worker brings the data of an md5 and verifies them POST
+/clients   the worker makes the resident files of some clients
 """
 
 import contextlib
@@ -23,7 +24,9 @@ SESSION = "X-Fedpipe-Session"
 
 
 class Unreachable(Exception):
-    """The worker does not answer, or the connection broke: it may answer later. The text says why, without its address."""
+    """The worker does not answer, or the connection broke: it may answer later. The text says why,
+    without its address.
+    """
 
 
 class Refused(WorkerError):
@@ -59,7 +62,8 @@ class Control:
             raise Unreachable("the connection broke") from err
         except ssl.SSLError as err:
             raise Refused(
-                f"runtime.remote: {self._address}: expected a worker with a certificate of the same CA: {_explained(err)}"
+                f"runtime.remote: {self._address}: expected a worker with a certificate of the "
+                f"same CA: {_explained(err)}"
             ) from err
         except (OSError, http.client.HTTPException) as err:
             raise Unreachable(_reason(err)) from err
@@ -67,7 +71,8 @@ class Control:
             found = json.loads(text)
         except ValueError as err:
             raise Refused(
-                f"runtime.remote: {self._address}: expected a fedpipe worker, it answers {text[:100]!r}."
+                f"runtime.remote: {self._address}: expected a fedpipe worker, it answers "
+                f"{text[:100]!r}."
             ) from err
         if answer.status != http.HTTPStatus.OK or not isinstance(found, dict):
             said = found.get("error", found) if isinstance(found, dict) else found
@@ -80,7 +85,9 @@ class Control:
             self._http.sock.settimeout(timeout_seconds)
 
     def close(self) -> None:
-        """Close the connection; a request in another thread fails. A session that was begun on it ends."""
+        """Close the connection; a request in another thread fails. A session that was begun on it
+        ends.
+        """
         raw = self._http.sock
         if raw is not None:
             with contextlib.suppress(OSError):  # it is closed already
@@ -107,7 +114,10 @@ def _explained(err: ssl.SSLError) -> str:
     """Return what TLS says, in words, and what to do."""
     text = f"{err.reason or ''} {err}".lower().replace("_", " ")
     if isinstance(err, ssl.SSLCertVerificationError):
-        return f"its certificate is not taken here ({err.verify_message}). Make all certificates with one `fedpipe worker certs --hosts ...`."
+        return (
+            f"its certificate is not taken here ({err.verify_message}). Make all certificates "
+            "with one `fedpipe worker certs --hosts ...`."
+        )
     for said, means in (
         ("certificate required", "it got no certificate from here"),
         ("alert unknown ca", "it does not know the CA of the certificate here"),
@@ -117,7 +127,10 @@ def _explained(err: ssl.SSLError) -> str:
         ("protocol version", "it does not speak TLS 1.3"),
     ):
         if said in text:
-            return f"{means} ({err.reason or err}). Copy runtime.certs anew from where `fedpipe worker certs` was run."
+            return (
+                f"{means} ({err.reason or err}). Copy runtime.certs anew from where `fedpipe "
+                "worker certs` was run."
+            )
     return f"{err.reason or err}."
 
 

@@ -1,7 +1,8 @@
 """One machine of a run: its control connection, its heartbeat, its gRPC channel.
 
-A machine is lost when its heartbeat stays away, its connection breaks, or someone says so (`drop`): all calls that wait for it then fail
-at once. `connect` begins anew, with a new TFF worker on the other side.
+A machine is lost when its heartbeat stays away, its connection breaks, or someone says so (`drop`):
+all calls that wait for it then fail at once. `connect` begins anew, with a new TFF worker on the
+other side.
 """
 
 import logging
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 BEAT_SECONDS = 1.0
 SILENCE_SECONDS = 10.0
-"""A heartbeat that is not answered within this time is the end of a machine; a worker lets go of a run after as long a silence."""
+"""A heartbeat that is not answered within this time is the end of a machine; a worker lets go of a
+run after as long a silence.
+"""
 HELLO_SECONDS = 10.0
 
 logger = logging.getLogger("fedpipe.engine")
@@ -38,10 +41,12 @@ class RemoteRun:
     Attributes:
         name: of the run, for whoever asks a worker what it does.
         certificates: folder of the runner's.
-        data_md5: of the shards, which every machine has to have; None where examples are sent by value.
+        data_md5: of the shards, which every machine has to have; None where examples are sent by
+            value.
         start_seconds: limit of a TFF worker's start there.
         data_seconds: limit of bringing data there, once a session and of a share's clients.
-        instance: this process's run alone: a worker that has not yet seen the end of its last session lets it in again.
+        instance: this process's run alone: a worker that has not yet seen the end of its last
+            session lets it in again.
     """
 
     name: str
@@ -67,12 +72,15 @@ class Machine:
 
     def __init__(self, address: str, run: RemoteRun) -> None:
         """Take the address; nothing is connected."""
-        self.address, self.reason, self.cores = address, "not connected yet", 1
+        self.address = address
+        self.reason = "not connected yet"
+        self.cores = 1
         self.vectors: list[str] = []
         self.guard: MachineGuard | None = None
         self.when_lost: Callable[[str], None] | None = None
         self.opening = threading.Lock()
-        self._run, self._session = run, ""
+        self._run = run
+        self._session = ""
         self._beats: Control | None = None
         self._channel: Any = None
         self._lock = threading.Lock()
@@ -84,24 +92,29 @@ class Machine:
         return not self.reason
 
     def connect(self) -> None:
-        """Compare both sides, begin a session, have the data brought and verified there, open the channel.
+        """Compare both sides, begin a session, have the data brought and verified there, open the
+        channel.
 
         Raises:
             Unreachable: it does not answer.
-            Refused: it is another run's, or versions, data or certificates differ; the message has both sides.
+            Refused: it is another run's, or versions, data or certificates differ; the message has
+                both sides.
         """
         from fedpipe.engine.context import open_secure_channel
         from fedpipe.engine.remote.machine_guard import MachineGuard
 
-        context, run = client_context(self._run.certificates), self._run
+        context = client_context(self._run.certificates)
+        run = self._run
         hello = Control(self.address, context, HELLO_SECONDS)
         try:
-            found, mine = hello.ask("GET", "/hello"), facts()
+            found = hello.ask("GET", "/hello")
+            mine = facts()
         finally:
             hello.close()
         if different := differences(mine, found):
             raise Refused(
-                f"runtime.remote: {self.address}: expected the same versions, found {'; '.join(different)}. Install the same lock."
+                f"runtime.remote: {self.address}: expected the same versions, found "
+                f"{'; '.join(different)}. Install the same lock."
             )
         beats = Control(self.address, context, run.start_seconds + SILENCE_SECONDS)
         try:
@@ -122,7 +135,8 @@ class Machine:
             beats.close()
             raise
         with self._lock:
-            self.cores, self.vectors = max(1, int(found["cores"])), other_vectors(mine, found)
+            self.cores = max(1, int(found["cores"]))
+            self.vectors = other_vectors(mine, found)
             self._channel = open_secure_channel(self.address, channel_credentials(run.certificates))
             self.guard = MachineGuard(self, self._channel)
             if self._session != session:  # its heartbeat stopped meanwhile
@@ -131,7 +145,9 @@ class Machine:
             self.reason = ""
 
     def bring(self, names: Iterable[str]) -> None:
-        """Have the resident files called `names` made there; returns when they are. Raises as `connect`."""
+        """Have the resident files called `names` made there; returns when they are. Raises as
+        `connect`.
+        """
         missing = [name for name in names if name not in self._brought]
         if missing:
             self._ask_long("/clients", {"names": missing})
@@ -144,7 +160,9 @@ class Machine:
     def drop(self, reason: str) -> None:
         """End the session: calls that wait for the machine fail. The first reason stays."""
         with self._lock:
-            beats, channel, session = self._beats, self._channel, self._session
+            beats = self._beats
+            channel = self._channel
+            session = self._session
             self._beats = self._channel = self.guard = None
             self._session = ""
             self._brought = set()
@@ -159,7 +177,9 @@ class Machine:
 
     def _begin(self, beats: Control, session: str) -> None:
         with self._lock:
-            self._beats, self._session, self.reason = beats, session, "not ready yet"
+            self._beats = beats
+            self._session = session
+            self.reason = "not ready yet"
         threading.Thread(
             target=self._beat,
             args=(beats, session),

@@ -1,4 +1,6 @@
-"""Turns a remote worker that is lost or hangs into one quick exception, by watching every gRPC call of a round."""
+"""Turns a remote worker that is lost or hangs into one quick exception, by watching every gRPC call
+of a round.
+"""
 
 import re
 import time
@@ -23,12 +25,15 @@ class LosableMachine(Protocol):
 
 
 class MachineGuard:
-    """Watches the calls to a machine, as `Guard` those to a worker; each with what is left of the round's time."""
+    """Watches the calls to a machine, as `Guard` those to a worker; each with what is left of the
+    round's time.
+    """
 
     def __init__(self, machine: LosableMachine, channel: grpc.Channel) -> None:
         """Watch the calls through `channel` to `machine`."""
         self.deadline: float | None = None
-        self._machine, self._channel = machine, channel
+        self._machine = machine
+        self._channel = channel
 
     def subscribe(
         self, callback: Callable[[Any], None], try_to_connect: bool | None = None

@@ -34,10 +34,12 @@ class Machines:
         return [machine for machine in self.all if machine.here]
 
     def connect(self) -> None:
-        """Connect all that are not here; some that do not answer are warned of, and tried again at later rounds.
+        """Connect all that are not here; some that do not answer are warned of, and tried again at
+        later rounds.
 
         Raises:
-            Refused: one is another run's, or its versions, data or certificates differ from this side's.
+            Refused: one is another run's, or its versions, data or certificates differ from this
+                side's.
             WorkerError: none answers; the message names each with its reason.
         """
         self._closed = False
@@ -62,14 +64,18 @@ class Machines:
         ]
         if odd:
             logger.warning(
-                "the last bits may depend on who computes: the CPU of this machine and of %s differ.",
+                "the last bits may depend on who computes: the CPU of this machine and of %s "
+                "differ.",
                 "; ".join(odd),
             )
 
     def none_left(self, what: str) -> str:
         """Return a message that names each machine and why it is not here."""
         reasons = "; ".join(f"{machine.address}: {machine.reason}" for machine in self.all)
-        return f"{what}: {reasons}. Start `fedpipe worker` there, or take them out of runtime.remote; `fedpipe resume` goes on."
+        return (
+            f"{what}: {reasons}. Start `fedpipe worker` there, or take them out of "
+            "runtime.remote; `fedpipe resume` goes on."
+        )
 
     def lose(self, machine: Machine, reason: str) -> None:
         """Give a machine up for now, and keep why for the round's report."""
@@ -88,11 +94,14 @@ class Machines:
 
     def take_losses(self) -> tuple[str, ...]:
         """Return what was lost since the last call, `host:port: why`."""
-        losses, self._losses = tuple(self._losses), []
+        losses = tuple(self._losses)
+        self._losses = []
         return losses
 
     def look_again(self) -> None:
-        """Try to win back, in the background, whoever is not here; who answers takes part from the next round on."""
+        """Try to win back, in the background, whoever is not here; who answers takes part from the
+        next round on.
+        """
         for machine in self.all:
             waited = time.monotonic() - self._tried.get(machine.address, 0.0) >= AGAIN_SECONDS
             trying = self._returning.get(machine.address)

@@ -1,8 +1,10 @@
-"""Hands a round's shares out to machines, and gathers their results in the shares' order. Knows neither TFF nor a network.
+"""Hands a round's shares out to machines, and gathers their results in the shares' order. Knows
+neither TFF nor a network.
 
-A share is a number; whoever computes it, the result has the same bits. There is one queue, so a fast machine takes more. The shares of
-a machine that is lost go back to the front of the queue. A share that takes much longer than others did is also given to a machine that
-has nothing to do, and the first result counts: whether the other hangs or is slow need not be known.
+A share is a number; whoever computes it, the result has the same bits. There is one queue, so a
+fast machine takes more. The shares of a machine that is lost go back to the front of the queue. A
+share that takes much longer than others did is also given to a machine that has nothing to do, and
+the first result counts: whether the other hangs or is slow need not be known.
 """
 
 import threading
@@ -13,10 +15,15 @@ from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
 
-LEAST_PATIENCE_SECONDS, FIRST_PATIENCE_SECONDS = 5.0, 20.0
-"""How long a share may take in any case; longer in the first round, when workers get to know the computation."""
+LEAST_PATIENCE_SECONDS = 5.0
+FIRST_PATIENCE_SECONDS = 20.0
+"""How long a share may take in any case; longer in the first round, when workers get to know the
+computation.
+"""
 PATIENCE = 4.0
-"""How many times as long as the longest share so far one may take before it is given to a second machine."""
+"""How many times as long as the longest share so far one may take before it is given to a second
+machine.
+"""
 
 
 class NoneLeft(Exception):
@@ -33,12 +40,15 @@ class Shares(Generic[Result]):
     def __init__(
         self, count: int, longest_seconds: float = 0.0, least_patience: float | None = None
     ) -> None:
-        """Take how many there are, and how long the longest of earlier rounds took; 0 if there were none."""
+        """Take how many there are, and how long the longest of earlier rounds took; 0 if there were
+        none.
+        """
         if least_patience is None:
             least_patience = LEAST_PATIENCE_SECONDS if longest_seconds else FIRST_PATIENCE_SECONDS
         self._changed = threading.Condition()
         self._waiting = deque(range(count))
-        self._count, self._least = count, least_patience
+        self._count = count
+        self._least = least_patience
         self._running: dict[int, dict[str, float]] = {}
         self._results: dict[int, Result | None] = {}
         self._machines: set[str] = set()
@@ -54,7 +64,9 @@ class Shares(Generic[Result]):
             self._changed.notify_all()
 
     def take(self, machine: str) -> int | None:
-        """Return a share for a machine that has nothing to do; waits while there is none. None: it is not needed any more."""
+        """Return a share for a machine that has nothing to do; waits while there is none. None: it
+        is not needed any more.
+        """
         with self._changed:
             while (
                 machine in self._machines
@@ -145,7 +157,8 @@ class Shares(Generic[Result]):
     def _next(self, machine: str) -> int | None:
         if self._waiting:
             return self._waiting.popleft()
-        now, patience = time.monotonic(), max(self._least, PATIENCE * self.longest_seconds)
+        now = time.monotonic()
+        patience = max(self._least, PATIENCE * self.longest_seconds)
         slow = [
             (max(runners.values()), share)
             for share, runners in self._running.items()
@@ -154,4 +167,6 @@ class Shares(Generic[Result]):
             and share not in self._results
             and now - max(runners.values()) > patience
         ]
-        return min(slow)[1] if slow else None
+        if slow:
+            return min(slow)[1]
+        return None

@@ -12,28 +12,32 @@ _WAKE_MS = 1000
 
 
 def splice(secure: ssl.SSLSocket, plain: socket.socket) -> tuple[int, int]:
-    """Carry bytes both ways until one side is at its end or broken; return how many came in through TLS and went out. Closes neither.
+    """Carry bytes both ways until one side is at its end or broken; return how many came in through
+    TLS and went out. Closes neither.
 
-    A side that does not take what it is sent is waited for, and meanwhile not read from: what is held here stays bounded.
+    A side that does not take what it is sent is waited for, and meanwhile not read from: what is
+    held here stays bounded.
     """
     secure.setblocking(False)
     plain.setblocking(False)
-    room_in, room_out = memoryview(bytearray(CHUNK_BYTES)), memoryview(bytearray(CHUNK_BYTES))
-    inward, outward = room_in[:0], room_out[:0]
+    room_in = memoryview(bytearray(CHUNK_BYTES))
+    room_out = memoryview(bytearray(CHUNK_BYTES))
+    inward = room_in[:0]
+    outward = room_out[:0]
     total_in = total_out = 0
     poll = select.poll()
     while True:
-        wants, moved = (
-            0,
-            False,
-        )  # what TLS itself waits for: a read may have to write and the reverse
+        # what TLS itself waits for: a read may have to write and the reverse
+        wants = 0
+        moved = False
         try:
             if not inward:
                 try:
                     count = secure.recv_into(room_in)
                     if not count:
                         return total_in, total_out
-                    inward, moved = room_in[:count], True
+                    inward = room_in[:count]
+                    moved = True
                 except ssl.SSLWantReadError:
                     wants |= select.POLLIN
                 except ssl.SSLWantWriteError:
@@ -41,7 +45,9 @@ def splice(secure: ssl.SSLSocket, plain: socket.socket) -> tuple[int, int]:
             if inward:
                 try:
                     count = plain.send(inward)
-                    inward, moved, total_in = inward[count:], True, total_in + count
+                    inward = inward[count:]
+                    moved = True
+                    total_in = total_in + count
                 except BlockingIOError:
                     pass
             if not outward:
@@ -49,13 +55,16 @@ def splice(secure: ssl.SSLSocket, plain: socket.socket) -> tuple[int, int]:
                     count = plain.recv_into(room_out)
                     if not count:
                         return total_in, total_out
-                    outward, moved = room_out[:count], True
+                    outward = room_out[:count]
+                    moved = True
                 except BlockingIOError:
                     pass
             if outward:
                 try:
                     count = secure.send(outward)
-                    outward, moved, total_out = outward[count:], True, total_out + count
+                    outward = outward[count:]
+                    moved = True
+                    total_out = total_out + count
                 except ssl.SSLWantWriteError:
                     wants |= select.POLLOUT
                 except ssl.SSLWantReadError:

@@ -1,7 +1,9 @@
-"""Mutual TLS 1.3 between a run and its workers: which files, and the contexts that Python and gRPC want of them.
+"""Mutual TLS 1.3 between a run and its workers: which files, and the contexts that Python and gRPC
+want of them.
 
-Both sides have a certificate of one private CA and ask for the other's. `fedpipe worker certs` makes the files; what is wrong with
-them is said before a connection is tried, because what TLS says of it is seldom understood.
+Both sides have a certificate of one private CA and ask for the other's. `fedpipe worker certs`
+makes the files; what is wrong with them is said before a connection is tried, because what TLS says
+of it is seldom understood.
 """
 
 import datetime
@@ -12,9 +14,11 @@ from typing import Any, Literal
 
 from fedpipe.errors import EnvironmentProblem
 
-CA, CA_KEY = "ca.pem", "ca-key.pem"
+CA = "ca.pem"
+CA_KEY = "ca-key.pem"
 Side = Literal["worker", "runner"]
-HTTP, GRPC = "http/1.1", "h2"
+HTTP = "http/1.1"
+GRPC = "h2"
 
 
 def files_of(side: Side) -> tuple[str, str]:
@@ -26,7 +30,8 @@ def check(folder: Path, side: Side) -> None:
     """Return if the files of a side can be used now.
 
     Raises:
-        EnvironmentProblem: one is missing or no certificate, is over or not yet valid, or others may read the key.
+        EnvironmentProblem: one is missing or no certificate, is over or not yet valid, or others
+            may read the key.
     """
     from cryptography import x509
 
@@ -34,7 +39,8 @@ def check(folder: Path, side: Side) -> None:
     for name in (CA, certificate, key):
         if not (folder / name).is_file():
             raise EnvironmentProblem(
-                f"{folder / name}: expected a file of `fedpipe worker certs`, found none. Make the certificates, or set runtime.certs."
+                f"{folder / name}: expected a file of `fedpipe worker certs`, found none. Make "
+                "the certificates, or set runtime.certs."
             )
     now = datetime.datetime.now(datetime.UTC)
     for name in (CA, certificate):
@@ -46,25 +52,32 @@ def check(folder: Path, side: Side) -> None:
             ) from err
         if not found.not_valid_before_utc <= now <= found.not_valid_after_utc:
             raise EnvironmentProblem(
-                f"{folder / name}: expected a certificate that is valid now, found one from {found.not_valid_before_utc:%Y-%m-%d %H:%M} to "
-                f"{found.not_valid_after_utc:%Y-%m-%d %H:%M} UTC. Make new ones with `fedpipe worker certs`."
+                f"{folder / name}: expected a certificate that is valid now, found one from "
+                f"{found.not_valid_before_utc:%Y-%m-%d %H:%M} to "
+                f"{found.not_valid_after_utc:%Y-%m-%d %H:%M} UTC. Make new ones with `fedpipe "
+                "worker certs`."
             )
     mode = stat.S_IMODE((folder / key).stat().st_mode)
     if mode & 0o077:
         raise EnvironmentProblem(
-            f"{folder / key}: expected a key that its owner alone reads, found mode {mode:04o}. Run chmod 600."
+            f"{folder / key}: expected a key that its owner alone reads, found mode {mode:04o}. "
+            "Run chmod 600."
         )
 
 
 def server_context(folder: Path) -> ssl.SSLContext:
-    """Return the context of a worker: TLS 1.3, a client certificate of the CA is required. Raises EnvironmentProblem."""
+    """Return the context of a worker: TLS 1.3, a client certificate of the CA is required. Raises
+    EnvironmentProblem.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols([GRPC, HTTP])
     return _filled(context, folder, "worker")
 
 
 def client_context(folder: Path) -> ssl.SSLContext:
-    """Return the context of the run's control connections; the worker's name or address must be in its certificate."""
+    """Return the context of the run's control connections; the worker's name or address must be in
+    its certificate.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols([HTTP])
     return _filled(context, folder, "runner")
@@ -88,7 +101,7 @@ def _filled(context: ssl.SSLContext, folder: Path, side: Side) -> ssl.SSLContext
         context.load_verify_locations(folder / CA)
     except (ssl.SSLError, OSError) as err:
         raise EnvironmentProblem(
-            f"{folder}: expected a certificate, its key and its CA, found that they do not go together: {err}. Make new ones with "
-            "`fedpipe worker certs`."
+            f"{folder}: expected a certificate, its key and its CA, found that they do not go "
+            f"together: {err}. Make new ones with `fedpipe worker certs`."
         ) from err
     return context

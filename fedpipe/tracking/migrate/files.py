@@ -1,4 +1,6 @@
-"""The artifacts of one store in another place, each read back and compared: what is there already must be the same bytes."""
+"""The artifacts of one store in another place, each read back and compared: what is there already
+must be the same bytes.
+"""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -13,7 +15,9 @@ from urllib.parse import unquote, urlsplit
 from fedpipe.errors import TrackingError
 
 _AT_A_TIME = 8
-"""Files that are sent and read back at the same time: each waits for the network most of its time."""
+"""Files that are sent and read back at the same time: each waits for the network most of its
+time.
+"""
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,12 @@ def copy_folders(folders: dict[str, str], root: str, say: Callable[[str], None])
                         )
                     )
                     written += sum(done)
-                    files, size = (
-                        files + len(found),
-                        size + sum(file.stat().st_size for file in found),
-                    )
+                    files = files + len(found)
+                    size = size + sum(file.stat().st_size for file in found)
             if number % 100 == 0 or number == len(folders):
                 say(
-                    f"{number} of {len(folders)} folders of artifacts: {files} files, {size / 2**20:.1f} MiB, read back and the same"
+                    f"{number} of {len(folders)} folders of artifacts: {files} files, "
+                    f"{size / 2**20:.1f} MiB, read back and the same"
                 )
     return Sent(files, size, written)
 
@@ -77,19 +80,23 @@ class _Folder:
             self._repository.log_artifact(str(file), name.rpartition("/")[0] or None)
         with TemporaryDirectory(prefix="fedpipe-copy-") as scratch:
             read = Path(self._repository.download_artifacts(name, dst_path=scratch))
-            here, other = _sha256(file), _sha256(read)
+            here = _sha256(file)
+            other = _sha256(read)
         if here != other:
             what = "to read back what was written" if new else "nothing there, or the same file"
             raise TrackingError(
-                f"{self._uri}/{name}: expected {what}, sha256 {here[:12]} of {file}, found {other[:12]}. Nothing was overwritten; name "
-                "another place, or remove what is there."
+                f"{self._uri}/{name}: expected {what}, sha256 {here[:12]} of {file}, found "
+                f"{other[:12]}. Nothing was overwritten; name another place, or remove what is "
+                "there."
             )
         return new
 
 
 @contextmanager
 def _on_this_machine(uri: str) -> Iterator[Path]:
-    """Give the folder of an address: itself where it is a local one, else what is fetched from there for the time of the block."""
+    """Give the folder of an address: itself where it is a local one, else what is fetched from
+    there for the time of the block.
+    """
     parts = urlsplit(uri)
     if parts.scheme in ("", "file"):
         yield Path(unquote(parts.path))

@@ -1,11 +1,13 @@
-"""A whole MLflow store in another database and another place of artifacts, with all ids: a team's, in place of the embedded one.
+"""A whole MLflow store in another database and another place of artifacts, with all ids: a team's,
+in place of the embedded one.
 
     look      is the target new, or this very copy? anything else is refused
     files     every artifact is copied, read back and compared
     rows      all tables in one transaction; then both databases are read and compared
 
-Killed at any point it can be started again: files that are there and the same are passed over, rows are there as a whole or not at all.
-MLflow's `migrate-filestore` writes SQLite only, and its export and import give runs new ids, after which nothing that names one finds it.
+Killed at any point it can be started again: files that are there and the same are passed over, rows
+are there as a whole or not at all. MLflow's `migrate-filestore` writes SQLite only, and its export
+and import give runs new ids, after which nothing that names one finds it.
 """
 
 from collections.abc import Callable, Iterator
@@ -65,18 +67,21 @@ def copy_store(
     unfinished: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Copied:
-    """Copy the project's store, all of it, to the database `to` and its files to `artifacts`; the source stays as it is.
+    """Copy the project's store, all of it, to the database `to` and its files to `artifacts`; the
+    source stays as it is.
 
     Args:
         project: whose store; `MLFLOW_TRACKING_URI` may name another.
         to: the target's tracking URI, a database that nobody has used; its tables are made.
         artifacts: where files go, such as `s3://BUCKET/FOLDER`.
-        served: an MLflow server with `--artifacts-destination ARTIFACTS` hands them out; else each reader needs access to that place.
+        served: an MLflow server with `--artifacts-destination ARTIFACTS` hands them out; else each
+            reader needs access to that place.
         unfinished: copy runs that are going on too, as they are now.
         say: takes a line when a part is done.
 
     Raises:
-        TrackingError: the source is no database, or has runs that go on; the target cannot be reached, or holds something else.
+        TrackingError: the source is no database, or has runs that go on; the target cannot be
+            reached, or holds something else.
     """
     source_uri = connection_uri(project)
     prepare_environment()
@@ -115,9 +120,12 @@ def copy_store(
                 _compare(found, wanted, to)
         counts = {name: count for name, (count, _) in wanted.items()}
     say(
-        f"{sum(counts.values())} rows of {sum(map(bool, counts.values()))} tables, read back and the same"
+        f"{sum(counts.values())} rows of {sum(map(bool, counts.values()))} tables, read back and "
+        "the same"
     )
-    runs, models, versions = counts["runs"], counts["logged_models"], counts["model_versions"]
+    runs = counts["runs"]
+    models = counts["logged_models"]
+    versions = counts["model_versions"]
     return Copied(hide(to), artifacts, runs, models, versions, sum(counts.values()), sent, already)
 
 
@@ -130,15 +138,18 @@ def _check(project: Path, source_uri: str, to: str, artifacts: str) -> None:
         )
     if not is_database(to):
         raise TrackingError(
-            f"{hide(to)}: expected a database to copy to, such as postgresql://USER@HOST/NAME, found another address."
+            f"{hide(to)}: expected a database to copy to, such as postgresql://USER@HOST/NAME, "
+            "found another address."
         )
     if to == source_uri:
         raise TrackingError(
-            f"{hide(to)}: expected another database than the source, found the same. Name the new one."
+            f"{hide(to)}: expected another database than the source, found the same. Name the new "
+            "one."
         )
     if not urlsplit(artifacts).scheme or artifacts.startswith("mlflow-artifacts"):
         raise TrackingError(
-            f"{artifacts}: expected the place of the files itself, such as s3://BUCKET/FOLDER, found another address."
+            f"{artifacts}: expected the place of the files itself, such as s3://BUCKET/FOLDER, "
+            "found another address."
         )
 
 
@@ -152,19 +163,22 @@ def _refuse_running(source: "Connection", uri: str) -> None:
     ]
     if found:
         raise TrackingError(
-            f"{readable(uri)}: expected runs that have ended, found {len(found)} going on: {', '.join(found[:10])}. Let them end, or "
-            "copy them as they are with --unfinished: one that was killed can be resumed on the new store."
+            f"{readable(uri)}: expected runs that have ended, found {len(found)} going on: "
+            f"{', '.join(found[:10])}. Let them end, or copy them as they are with --unfinished: "
+            "one that was killed can be resumed on the new store."
         )
 
 
 def _is_copy(target: "Connection", wanted: object, to: str) -> bool:
-    """Return whether the target is this copy already, False if nobody has used it. Raises TrackingError if it is something else."""
+    """Return whether the target is this copy already, False if nobody has used it. Raises
+    TrackingError if it is something else.
+    """
     if is_fresh(target):
         return False
     if digests(target) != wanted:
         raise TrackingError(
-            f"{hide(to)}: expected a store that nobody has used, found one with runs, models or experiments of its own. Nothing was "
-            "overwritten; name a new database."
+            f"{hide(to)}: expected a store that nobody has used, found one with runs, models or "
+            "experiments of its own. Nothing was overwritten; name a new database."
         )
     return True
 
@@ -172,13 +186,16 @@ def _is_copy(target: "Connection", wanted: object, to: str) -> bool:
 def _compare(found: object, wanted: object, to: str) -> None:
     if found != wanted:
         raise TrackingError(
-            f"{hide(to)}: expected the rows that were written, found others when they were read. Nothing was kept there."
+            f"{hide(to)}: expected the rows that were written, found others when they were read. "
+            "Nothing was kept there."
         )
 
 
 @contextmanager
 def _reading(uri: str) -> "Iterator[Connection]":
-    """Give a connection on which the source stays as it is: nothing is written to an SQLite file meanwhile; runs wait for it."""
+    """Give a connection on which the source stays as it is: nothing is written to an SQLite file
+    meanwhile; runs wait for it.
+    """
     import sqlalchemy
 
     engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)

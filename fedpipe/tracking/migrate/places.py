@@ -1,4 +1,5 @@
-"""Where the artifacts of a store lie, and where those of its copy do: each run's and each logged model's folder, by MLflow's own rule.
+"""Where the artifacts of a store lie, and where those of its copy do: each run's and each logged
+model's folder, by MLflow's own rule.
 
 ROOT/EXPERIMENT_ID/RUN_ID/artifacts           a run's
 ROOT/EXPERIMENT_ID/models/MODEL_ID/artifacts  a logged model's
@@ -56,7 +57,9 @@ class Places:
         return row
 
     def _moved(self, uri: str | None) -> str | None:
-        """Return the address in the copy of a folder that is a run's or a model's or inside one; others stay as they are."""
+        """Return the address in the copy of a folder that is a run's or a model's or inside one;
+        others stay as they are.
+        """
         start = uri or ""
         while start:
             if start in self.folders:
@@ -66,7 +69,9 @@ class Places:
 
 
 def find_places(source: "Connection", root: str, served: bool) -> Places:
-    """Return where the copy of all folders of a store will lie, in a place `root`; `served` by an MLflow server, or read by everyone."""
+    """Return where the copy of all folders of a store will lie, in a place `root`; `served` by an
+    MLflow server, or read by everyone.
+    """
     from sqlalchemy import select
 
     root = root.rstrip("/")

@@ -1,7 +1,9 @@
-"""The rows of one MLflow database in another: all tables, ids as they are, in one transaction or not at all.
+"""The rows of one MLflow database in another: all tables, ids as they are, in one transaction or
+not at all.
 
-The tables are those of the MLflow that is installed, and both databases must be of its version. Everything is read and compared through
-the same column types, so that what two kinds of database spell differently (booleans, JSON) is the same here.
+The tables are those of the MLflow that is installed, and both databases must be of its version.
+Everything is read and compared through the same column types, so that what two kinds of database
+spell differently (booleans, JSON) is the same here.
 """
 
 import hashlib
@@ -42,8 +44,9 @@ def check_versions(
     ]
     if found[0] != found[1]:
         raise TrackingError(
-            f"{hide(target_uri)}: expected tables of the same version as those of {hide(source_uri)}, {found[0]}, found {found[1]}. "
-            "Back both up and bring the older to the newer's with `mlflow db upgrade URI`."
+            f"{hide(target_uri)}: expected tables of the same version as those of "
+            f"{hide(source_uri)}, {found[0]}, found {found[1]}. Back both up and bring the older "
+            "to the newer's with `mlflow db upgrade URI`."
         )
 
 
@@ -66,7 +69,9 @@ def is_fresh(connection: "Connection") -> bool:
 
 
 def digests(connection: "Connection", places: Places | None = None) -> Digests:
-    """Return the digest of each table as it is, or with the places of artifacts that it would have in the copy."""
+    """Return the digest of each table as it is, or with the places of artifacts that it would have
+    in the copy.
+    """
     found = {}
     for table in tables():
         count = total = 0
@@ -95,7 +100,8 @@ def copy_rows(source: "Connection", target: "Connection", places: Places) -> int
             chunk.append(row)
             if len(chunk) == _CHUNK:
                 target.execute(table.insert(), chunk)
-                copied, chunk = copied + len(chunk), []
+                copied = copied + len(chunk)
+                chunk = []
         if chunk:
             target.execute(table.insert(), chunk)
             copied += len(chunk)
@@ -122,10 +128,13 @@ def _go_on_counting(target: "Connection", listed: "Sequence[Table]") -> None:
         for column in table.columns:
             if column.autoincrement is True:
                 target.exec_driver_sql(
-                    f"SELECT setval(pg_get_serial_sequence('{table.name}', '{column.name}'), m) "  # noqa: S608 - MLflow's names
+                    # MLflow's names
+                    f"SELECT setval(pg_get_serial_sequence('{table.name}', '{column.name}'), m) "  # noqa: S608
                     f"FROM (SELECT MAX({column.name}) AS m FROM {table.name}) AS last WHERE m > 0"
                 )
 
 
 def _plain(value: Any) -> Any:
-    return json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
+    if isinstance(value, dict | list):
+        return json.dumps(value, sort_keys=True)
+    return value
