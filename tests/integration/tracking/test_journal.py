@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fedpipe.errors import TrackingError
-from fedpipe.tracking.journal import Journal, read_records, read_refused, send_journal, unsent
+from fedpipe.tracking.journal import Journal, read_records, read_refused, send, send_journal, unsent
 from fedpipe.tracking.journaled import JournaledRun
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import open_store
@@ -63,6 +63,54 @@ def test_what_was_sent_but_not_noted_is_the_same_when_sent_again(
     again.flush(30)
     again.close()
     assert history(store, run_id, "train/loss") == [(0, 1.0), (1, 2.0)]
+
+
+def test_what_the_store_confirmed_is_not_sent_again(
+    store: Any, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(store, run_id, tmp_path)
+    journal.metrics({"train/loss": 1.0}, 0)
+    journal.flush(30)
+    journal.close()
+    sent: list[int] = []
+
+    def noting_send(store: Any, run_id: str, record: Any) -> None:
+        sent.append(record["step"])
+        send(store, run_id, record)
+
+    monkeypatch.setattr("fedpipe.tracking.journal.send", noting_send)
+    again = Journal(store, run_id, tmp_path)
+    again.metrics({"train/loss": 2.0}, 1)
+    again.flush(30)
+    again.close()
+    assert sent == [1]
+    assert history(store, run_id, "train/loss") == [(0, 1.0), (1, 2.0)]
+
+
+def test_a_record_is_on_the_disk_before_it_is_sent(
+    store: Any, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    happened: list[tuple[str, int]] = []
+    sync = os.fsync
+
+    def noting_sync(descriptor: int) -> None:
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            happened.append(("synced", path.read_bytes().count(b"\n")))
+        sync(descriptor)
+
+    def noting_send(store: Any, run_id: str, record: Any) -> None:
+        happened.append(("sent", record["step"]))
+        send(store, run_id, record)
+
+    monkeypatch.setattr(os, "fsync", noting_sync)
+    monkeypatch.setattr("fedpipe.tracking.journal.send", noting_send)
+    journal = Journal(store, run_id, tmp_path)
+    for step in (1, 2):
+        journal.metrics({"train/loss": 1.0}, step)
+        journal.flush(30)
+    journal.close()
+    assert happened == [("synced", 1), ("sent", 1), ("synced", 2), ("sent", 2)]
 
 
 def test_a_record_that_ctrl_c_interrupts_is_not_half_there(

@@ -206,3 +206,27 @@ def test_metrics_of_other_libraries_become_floats() -> None:
     assert {type(value) for report in keeper.reports for value in report.metrics.values()} == {
         float
     }
+
+
+def test_a_resumed_run_evaluates_no_round_again(tmp_path: Path) -> None:
+    def checkpoints() -> Checkpoints:
+        return Checkpoints(tmp_path, {}, every=1, keep=2)
+
+    evaluated: list[float] = []
+
+    def noting_evaluate(weights: Weights) -> dict[str, float]:
+        evaluated.append(float(weights["w"][0]))
+        return evaluate(weights)
+
+    def after_round_2(report: RoundReport) -> bool:
+        return report.round_num == 2
+
+    run_rounds(
+        Counting(), Direct(), PLAN, noting_evaluate, 1, [Keeper()], checkpoints(), after_round_2
+    )
+    assert evaluated == [0.0, 2.0, 3.0]
+    evaluated.clear()
+    keeper = Keeper()
+    run_rounds(Counting(), Direct(), PLAN, noting_evaluate, 1, [keeper], checkpoints())
+    assert evaluated == [6.0]
+    assert [report.metrics["test/loss"] for report in keeper.reports] == [3.0, 6.0]
