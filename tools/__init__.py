@@ -1,0 +1,1 @@
+"""Checks of the code that CI runs. Not part of the wheel."""
