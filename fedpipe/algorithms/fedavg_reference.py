@@ -1,13 +1,11 @@
 """Federated Averaging in TFF's own primitives, to be read from top to bottom.
 
-This is the algorithm of TFF's tutorial "Building Your Own Federated Learning Algorithm": what is
-local is a `tff.tensorflow.computation`, what moves between server and clients is a
-`tff.federated_computation`. It is the readable statement of what `fedavg` does fast, and the oracle
-of its tests. Source: McMahan et al. 2017 (arXiv 1602.05629), Algorithm 1; as in the tutorial, and
-unlike the paper, the mean over clients is not weighted by their examples.
+This is the algorithm of TFF's tutorial "Building Your Own Federated Learning Algorithm": what is local is a
+`tff.tensorflow.computation`, what moves between server and clients is a `tff.federated_computation`. It is the readable
+statement of what `fedavg` does fast, and the oracle of its tests. Source: McMahan et al. 2017 (arXiv 1602.05629),
+Algorithm 1; as in the tutorial, and unlike the paper, the mean over clients is not weighted by their examples.
 
-    server weights --broadcast--> each client: a pass of SGD over its batches --mean--> the next
-    server weights
+    server weights --broadcast--> each client: a pass of SGD over its batches --mean--> the next server weights
 """
 
 from collections.abc import Mapping
@@ -27,30 +25,24 @@ from fedpipe.models import ModelSpec
 from fedpipe.models.evaluate import to_input
 from fedpipe.types import Examples, Weights
 
-# --- The model
-# ---------------------------------------------------------------------------------------------------------
+# --- The model ---------------------------------------------------------------------------------------------------------
 
 
 def create_keras_model(spec: ModelSpec) -> tf.keras.Model:
-    """Return the Keras model: for softmax regression, 784 inputs, a dense layer that starts at
-    zero, and a softmax.
+    """Return the Keras model: for softmax regression, 784 inputs, a dense layer that starts at zero, and a softmax.
 
     Raises:
-        ConfigError: the model has none, because Keras' dropout is not drawn from a seed, or its
-            features are tokens.
+        ConfigError: the model has none, because Keras' dropout is not drawn from a seed, or its features are tokens.
     """
     if spec.keras is None:
         raise ConfigError(
-            "algorithm.name=fedavg_reference: expected a model with a Keras form, "
-            f"model.name={spec.name} has none. Choose fedavg."
+            f"algorithm.name=fedavg_reference: expected a model with a Keras form, model.name={spec.name} has none. Choose fedavg."
         )
     return spec.keras()
 
 
 def batch_spec(spec: ModelSpec) -> tuple[tf.TensorSpec, tf.TensorSpec]:
-    """Return the type of one batch: features float32 [n, *keras_input_shape] and labels int32 [n,
-    1].
-    """
+    """Return the type of one batch: features float32 [n, *keras_input_shape] and labels int32 [n, 1]."""
     features = create_keras_model(spec).input_shape[1:]
     return tf.TensorSpec((None, *features), tf.float32), tf.TensorSpec((None, 1), tf.int32)
 
@@ -70,15 +62,12 @@ def make_model_fn(spec: ModelSpec) -> Any:
     return model_fn
 
 
-# --- What is local
-# -----------------------------------------------------------------------------------------------------
+# --- What is local -----------------------------------------------------------------------------------------------------
 
 
 @tf.function
 def client_update(model: Any, dataset: Any, server_weights: Any, learning_rate: float) -> Any:
-    """Return one client's weights: start from the server's, take one SGD step per batch of the
-    client's dataset.
-    """
+    """Return one client's weights: start from the server's, take one SGD step per batch of the client's dataset."""
     client_weights = model.trainable_variables
     tf.nest.map_structure(lambda mine, theirs: mine.assign(theirs), client_weights, server_weights)
     for batch in dataset:
@@ -102,15 +91,11 @@ def server_update(model: Any, mean_client_weights: Any) -> Any:
 
 @tf.function
 def client_evaluation(model: Any, dataset: Any, server_weights: Any) -> Any:
-    """Return sums that merge over clients: of losses (nats), of correct predictions, and of
-    examples; float32 each.
-    """
+    """Return sums that merge over clients: of losses (nats), of correct predictions, and of examples; float32 each."""
     tf.nest.map_structure(
         lambda mine, theirs: mine.assign(theirs), model.trainable_variables, server_weights
     )
-    loss = 0.0
-    correct = 0.0
-    examples = 0.0
+    loss, correct, examples = 0.0, 0.0, 0.0
     for batch in dataset:
         outputs = model.forward_pass(batch, training=False)
         count = tf.cast(tf.shape(batch[1])[0], tf.float32)
@@ -118,14 +103,15 @@ def client_evaluation(model: Any, dataset: Any, server_weights: Any) -> Any:
             tf.argmax(outputs.predictions, axis=-1, output_type=tf.int32),
             tf.reshape(batch[1], [-1]),
         )
-        loss = loss + outputs.loss * count
-        correct = correct + tf.reduce_sum(tf.cast(hits, tf.float32))
-        examples = examples + count
+        loss, correct, examples = (
+            loss + outputs.loss * count,
+            correct + tf.reduce_sum(tf.cast(hits, tf.float32)),
+            examples + count,
+        )
     return {"loss": loss, "correct": correct, "examples": examples}
 
 
-# --- What moves
-# --------------------------------------------------------------------------------------------------------
+# --- What moves --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -133,10 +119,8 @@ class ReferenceProcess:
     """The computations of the algorithm.
 
     Attributes:
-        learning: `initialize: ( -> weights@SERVER)` and `next: (<weights@SERVER,
-            {batches*}@CLIENTS> -> weights@SERVER)`.
-        evaluation: `(<weights@SERVER, {batches*}@CLIENTS> -> <correct, examples, loss>@SERVER)`,
-            summed over the clients.
+        learning: `initialize: ( -> weights@SERVER)` and `next: (<weights@SERVER, {batches*}@CLIENTS> -> weights@SERVER)`.
+        evaluation: `(<weights@SERVER, {batches*}@CLIENTS> -> <correct, examples, loss>@SERVER)`, summed over the clients.
     """
 
     learning: tff.templates.IterativeProcess
@@ -144,9 +128,7 @@ class ReferenceProcess:
 
 
 def build_process(spec: ModelSpec, learning_rate: float, seed: int = 0) -> ReferenceProcess:
-    """Return the process for a model, a client learning rate (step size of its SGD) and the seed of
-    the initial weights.
-    """
+    """Return the process for a model, a client learning rate (step size of its SGD) and the seed of the initial weights."""
     model_fn = make_model_fn(spec)
     initial = list(spec.initial_weights(seed).values())
 
@@ -196,8 +178,7 @@ def build_process(spec: ModelSpec, learning_rate: float, seed: int = 0) -> Refer
     return ReferenceProcess(tff.templates.IterativeProcess(initialize_fn, next_fn), evaluation_fn)
 
 
-# --- For the round loop
-# ------------------------------------------------------------------------------------------------
+# --- For the round loop ------------------------------------------------------------------------------------------------
 
 
 class ClientExamples(Protocol):
@@ -212,10 +193,12 @@ class FedAvgReference:
 
     def __init__(self, spec: ModelSpec, config: Config, population: ClientExamples) -> None:
         """Build the computations; client data is read when a round needs it."""
-        self._spec = spec
-        self._population = population
-        self._client = config.client
-        self._least = config.cohort.min_reports
+        self._spec, self._population, self._client, self._least = (
+            spec,
+            population,
+            config.client,
+            config.cohort.min_reports,
+        )
         self._features = batch_spec(spec)[0].shape[1:]
         self.process = build_process(spec, config.client.learning_rate, config.seed)
 
@@ -235,11 +218,9 @@ class FedAvgReference:
         """Do nothing: datasets are made in the round, as in the tutorial."""
 
     def next(self, state: Any, round_num: int, cohort: tuple[str, ...]) -> RoundResult:
-        """Run one round. `train/*` are of the weights that the round starts from, on one pass over
-        the cohort's examples.
+        """Run one round. `train/*` are of the weights that the round starts from, on one pass over the cohort's examples.
 
-        Clients whose examples cannot be read, or whose weights or loss are not finite, take no
-        part.
+        Clients whose examples cannot be read, or whose weights or loss are not finite, take no part.
 
         Raises:
             RoundError: fewer than `cohort.min_reports` clients reported.
@@ -269,8 +250,7 @@ class FedAvgReference:
 
     def _round(self, state: Any, clients: list[Examples]) -> tuple[Any, Any]:
         """Return the next weights, and the sums of an evaluation of these ones."""
-        passes = [self._dataset(examples, 1) for examples in clients]
-        epochs = self._client.epochs
+        passes, epochs = [self._dataset(examples, 1) for examples in clients], self._client.epochs
         sums = self.process.evaluation(state, passes)
         datasets = (
             passes if epochs == 1 else [self._dataset(examples, epochs) for examples in clients]
@@ -278,11 +258,8 @@ class FedAvgReference:
         return self.process.learning.next(state, datasets), sums
 
     def _readable(self, cohort: tuple[str, ...]) -> tuple[dict[str, Examples], dict[str, str]]:
-        """Return the examples of the clients that have some that can be read, and of the others why
-        not.
-        """
-        found = {}
-        failed = {}
+        """Return the examples of the clients that have some that can be read, and of the others why not."""
+        found, failed = {}, {}
         for client_id in cohort:
             try:
                 found[client_id] = self._population.examples(client_id)

@@ -20,8 +20,7 @@ def bit_exact(config: Config, info: Mapping[str, str]) -> str:
         info: what the algorithm says of itself; `algorithm.groups` is read.
 
     >>> bit_exact(Config(), {"algorithm.groups": "2"})
-    'yes, with as many cores (runtime.groups is not set and was 2; set it for the same bits on any
-    number of cores)'
+    'yes, with as many cores (runtime.groups is not set and was 2; set it for the same bits on any number of cores)'
     """
     if config.algorithm.name not in ALGORITHMS:
         return f"not known: algorithm.name={config.algorithm.name} is no algorithm of fedpipe's"

@@ -58,8 +58,7 @@ def kind_of_cell(text: str, decimal: str = ".") -> CellKind:
     """Return what one cell holds.
 
     >>> [str(kind_of_cell(text)) for text in ("7", "1.0", "0.5", "007", "TRUE", "nan", "a")]
-    ['whole numbers', 'whole numbers written as 1.0', 'numbers', 'texts', 'true/false', 'no values',
-    'texts']
+    ['whole numbers', 'whole numbers written as 1.0', 'numbers', 'texts', 'true/false', 'no values', 'texts']
     """
     plain = text.strip()
     if plain.lower() in MISSING:
