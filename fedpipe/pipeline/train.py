@@ -66,7 +66,7 @@ def train(
     from fedpipe.data.prefetch import brought_ahead
     from fedpipe.engine.checkpoint import Checkpoints
     from fedpipe.engine.loop import run_rounds
-    from fedpipe.engine.user_algorithm import OwnAlgorithm
+    from fedpipe.engine.user_algorithm import UserAlgorithm
     from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator
     from fedpipe.models.federated import training_clients, validation_examples
@@ -117,7 +117,7 @@ def train(
         if config.algorithm.name in ALGORITHMS:
             built: Any = build_algorithm(*arguments)
         else:
-            built = OwnAlgorithm.build(config.algorithm.name, runtime, build_algorithm, *arguments)
+            built = UserAlgorithm.build(config.algorithm.name, runtime, build_algorithm, *arguments)
         keep_groups(config.runtime, built, run_dir)
         algorithm = accounted(built, accountant)
         evaluators = {"test": Evaluator(model, population.central_test())}
