@@ -30,18 +30,27 @@ def require_place(path: Path, what: str) -> None:
         ) from err
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write text (as UTF-8) or bytes to `path` through a temporary file in the same folder, synced
-    and then renamed.
+def write_atomic(path: Path, text: str) -> None:
+    """Write `text` to `path` as `write_bytes_atomic` does; its folder is made where there is none.
 
     Raises:
         OSError: it cannot be written; `filename` is always set.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes_atomic(path, text.encode())
+
+
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Write `content` to `path` through a temporary file in the same folder, synced and then
+    renamed.
+
+    Raises:
+        OSError: it cannot be written; `filename` is always set.
+    """
     handle, temporary = new_file(path.parent, f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)

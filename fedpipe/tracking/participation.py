@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fedpipe.errors import TrackingError
-from fedpipe.system.atomic_files import write_atomic
+from fedpipe.system.atomic_files import write_bytes_atomic
 
 CLIENTS_NAME = "clients.parquet"
 REPORTED = "reported"
@@ -76,7 +76,8 @@ def write_clients(path: Path, rows: Iterable[ClientRound]) -> None:
         compression="zstd",
         store_schema=False,
     )
-    write_atomic(path, parquet.getvalue())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes_atomic(path, parquet.getvalue())
 
 
 def read_clients(path: Path) -> list[ClientRound]:
