@@ -45,8 +45,8 @@ in one: 2 GB is the limit of the engine's channels, less room for the server's s
 
 
 class WithMemory(RecipeAlgorithm):
-    """RecipeAlgorithm whose clients keep tensors of the model's shapes; `mean` in the state is their mean
-    over all clients of the population.
+    """RecipeAlgorithm whose clients keep tensors of the model's shapes; `mean` in the state is their
+    mean over all clients of the population.
     """
 
     def __init__(
