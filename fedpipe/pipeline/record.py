@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.errors import DataError, ModelError
 from fedpipe.pipeline.run_warnings import WARNINGS, RunWarning, find_warnings
-from fedpipe.pipeline.runtime import WORKER_LOG_NAME
 from fedpipe.pipeline.sample_clients import PLAN_NAME
-from fedpipe.runs.context import RunContext
+from fedpipe.runs.context import WORKER_LOG_NAME, RunContext
 from fedpipe.runs.parts import CHAIN, INCOMPLETE, PARTICIPATION, UPLOADS, Parts, incomplete_text
 from fedpipe.runs.provenance import LINEAGE, write_chain
 from fedpipe.runs.refs import (

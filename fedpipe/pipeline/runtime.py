@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedpipe.config.schema import RuntimeConfig
-from fedpipe.runs.context import RunContext
+from fedpipe.runs.context import WORKER_LOG_NAME, RunContext
 
 if TYPE_CHECKING:
     from fedpipe.engine.in_process import InProcess
     from fedpipe.engine.runtime import Runtime
-
-WORKER_LOG_NAME = "worker.log"
 
 
 @contextmanager

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from fedpipe.engine.in_process import InProcess
     from fedpipe.engine.runtime import Runtime
 
+WORKER_LOG_NAME = "worker.log"
+"""File in the run's folder with what the TFF workers print."""
+
 
 @dataclass(frozen=True)
 class RunContext:
