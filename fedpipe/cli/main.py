@@ -52,7 +52,7 @@ _OF_TFF = (
     "This code path can temporarily allocate extra memory",  # compression: packing of bits
 )
 
-_PANELS = {
+PANELS = {
     "Project": ("init", "doctor", "clean"),
     "Train": ("run", "resume", "record", "sweep"),
     "Data": ("sources", "describe", "forget", "cache"),
@@ -98,8 +98,8 @@ def _name_of(command: CommandInfo | TyperInfo) -> str:
 
 
 def _arrange() -> None:
-    """Put each command below its heading, in the order of `_PANELS`."""
-    panel_of = {name: panel for panel, names in _PANELS.items() for name in names}
+    """Put each command below its heading, in the order of `PANELS`."""
+    panel_of = {name: panel for panel, names in PANELS.items() for name in names}
     order = [*panel_of, "sweep-child"]
     app.registered_commands.sort(key=lambda command: order.index(_name_of(command)))
     for command in _registered():
