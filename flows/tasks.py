@@ -21,12 +21,12 @@ from fedpipe.pipeline.record import record as record_step
 from fedpipe.pipeline.sample_clients import sample_clients as sample_clients_step
 from fedpipe.pipeline.train import train as train_step
 from fedpipe.project.paths import Project
+from fedpipe.runs.lineage import read_lineage
 from fedpipe.runs.parts import Parts
-from fedpipe.runs.provenance import read_chain
 from fedpipe.runs.refs import DataRef, EvalRef, PlanRef, RecordRef, TrainRef
 from fedpipe.runs.shards import load_data as load_data_step
 from fedpipe.system.log_redaction import scrubbed
-from flows.artifacts import RoundArtifacts, link_to_mlflow, show_chain, show_registered
+from flows.artifacts import RoundArtifacts, link_to_mlflow, show_lineage, show_registered
 
 _KEPT: Any = {"cache_policy": NO_CACHE, "persist_result": False}
 """Prefect would keep results as pickles, if it were told to by its settings."""
@@ -115,7 +115,7 @@ def record(
         pages.attempt("Prefect's link to MLflow", lambda: link_to_mlflow(recorded))
         pages.attempt(
             "Prefect's page of the lineage",
-            lambda: show_chain(read_chain(Path(trained.run_dir)), recorded.url),
+            lambda: show_lineage(read_lineage(Path(trained.run_dir)), recorded.url),
         )
         if recorded.registered is not None:
             registered = recorded.registered

@@ -67,7 +67,7 @@ def train(
     from fedpipe.pipeline.resume import run_of_stage
     from fedpipe.pipeline.sample_clients import sample_clients
     from fedpipe.pipeline.train import train as train_step
-    from fedpipe.runs.provenance import CHAIN_NAME, LINEAGE
+    from fedpipe.runs.lineage import LINEAGE, LINEAGE_NAME
     from fedpipe.runs.shards import load_data
     from fedpipe.runs.state import FINISHED, running
     from fedpipe.runs.summary import new_run_name
@@ -85,7 +85,7 @@ def train(
         run.update(status=FINISHED)
     out = project.outputs / "train"
     out.mkdir(parents=True, exist_ok=True)
-    lineage = run.folder / LINEAGE / CHAIN_NAME
+    lineage = run.folder / LINEAGE / LINEAGE_NAME
     for path in (
         trained.initial_weights,
         trained.final_weights,

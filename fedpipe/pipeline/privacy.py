@@ -122,7 +122,7 @@ def require_budget(
         TrackingError: the store cannot be read.
     """
     from fedpipe.lineage.privacy_total import privacy_total, released_of
-    from fedpipe.runs.provenance import population_key
+    from fedpipe.runs.lineage import population_key
     from fedpipe.runs.state import current_run
     from fedpipe.tracking.store import open_store
 

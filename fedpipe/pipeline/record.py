@@ -21,8 +21,8 @@ from fedpipe.errors import DataError, ModelError
 from fedpipe.pipeline.run_warnings import WARNINGS, find_warnings
 from fedpipe.pipeline.sample_clients import PLAN_NAME
 from fedpipe.project.paths import Project
+from fedpipe.runs.lineage import LINEAGE, write_lineage
 from fedpipe.runs.parts import CHAIN, INCOMPLETE, PARTICIPATION, UPLOADS, Parts, incomplete_text
-from fedpipe.runs.provenance import LINEAGE, write_chain
 from fedpipe.runs.refs import DataRef, EvalRef, RecordRef, RegisteredRef, TrainRef
 from fedpipe.system.atomic_files import write_atomic
 
@@ -139,7 +139,7 @@ def _record_training(
         parts.attempt(
             CHAIN,
             lambda: run.log_file(
-                write_chain(folder, run.run_id, run.store.label, trained.weights_sha256), LINEAGE
+                write_lineage(folder, run.run_id, run.store.label, trained.weights_sha256), LINEAGE
             ),
         )
 

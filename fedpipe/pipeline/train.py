@@ -21,8 +21,8 @@ from fedpipe.pipeline.sample_clients import read_plan
 from fedpipe.project.paths import Project
 from fedpipe.runs.exact import bit_exact
 from fedpipe.runs.groups import keep_groups
+from fedpipe.runs.lineage import LINEAGE, write_lineage
 from fedpipe.runs.parts import CHAIN, UPLOADS, Parts
-from fedpipe.runs.provenance import LINEAGE, write_chain
 from fedpipe.runs.refs import DataRef, PlanRef, TrainRef
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.types import CohortPlan, RoundSink, Weights, weights_sha256
@@ -165,7 +165,7 @@ def train(
             parts.attempt(
                 CHAIN,
                 lambda: run.log_file(
-                    write_chain(run_dir / LINEAGE, run.run_id, run.store.label, last_sha256),
+                    write_lineage(run_dir / LINEAGE, run.run_id, run.store.label, last_sha256),
                     LINEAGE,
                 ),
             )

@@ -11,7 +11,13 @@ from fedpipe.config import Config
 from fedpipe.config.used import used_settings
 from fedpipe.errors import DataError, reason_of
 from fedpipe.project.paths import Project
-from fedpipe.runs.provenance import LINEAGE, lineage_tags, note, origin_files, write_origin
+from fedpipe.runs.lineage import (
+    LINEAGE,
+    lineage_tags,
+    note,
+    reproduction_files,
+    write_reproduction_files,
+)
 from fedpipe.runs.refs import DataRef
 from fedpipe.runs.state import current_run
 
@@ -57,7 +63,7 @@ def tracked(
             **lineage_tags(config, data, population.manifest, project),
             **tags,
         }
-        facts = write_origin(run_dir / LINEAGE, config, project, facts)
+        facts = write_reproduction_files(run_dir / LINEAGE, config, project, facts)
         begun = bool(
             state and state.values["status"] == STARTING
         )  # killed just here: the store may have the run
@@ -78,7 +84,7 @@ def tracked(
         )
     run = JournaledRun(store, run_id, run_dir, config.tracking.save_every)
     try:
-        for path in origin_files(run_dir / LINEAGE):
+        for path in reproduction_files(run_dir / LINEAGE):
             run.log_file(path, LINEAGE)
         yield run
     except BaseException as err:

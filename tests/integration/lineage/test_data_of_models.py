@@ -65,7 +65,7 @@ def test_a_model_leads_to_the_data_of_its_run(
             config.data,
         )
         assert Population.open(find_run_shards(project, data)).index.client_ids == ("u1", "u2")
-    assert client_lineage(project, "u1", "flowers@champion")["population"] == "who"
+    assert client_lineage(project, "u1", "flowers@champion").population == "who"
     start_run(store, "bare", {}).finish()
     with pytest.raises(
         TrackingError, match=r"expected lineage/params\.yaml among its files, found none"
