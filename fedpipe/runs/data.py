@@ -48,7 +48,7 @@ class RunData:
         md5: DVC's md5 of the version that the run trained on; None of data of no run.
         path: folder in which the run found that version; None where that is not known.
         run_id: the MLflow run; empty where there is none.
-        population: key of who the clients are (`runs.lineage.population_key`); empty where the run does
+        population: key of the clients (`runs.lineage.population_key`); empty where the run does
             not say.
     """
 

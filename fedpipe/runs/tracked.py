@@ -125,7 +125,6 @@ def _start(
                 "train_examples": int(population.training_sizes(clients).sum()),
             },
         ),
-        save_every=config.tracking.save_every,
         key=key,
         begun=begun,
     )

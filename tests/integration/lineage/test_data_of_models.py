@@ -26,7 +26,6 @@ def start_run(store: Store, name: str, tags: dict[str, str]) -> TrackedRun:
         params={"data.source": "npz"},
         tags={"fedpipe.plan_sha256": "x", **tags},
         data=data,
-        save_every=5,
     )
 
 

