@@ -164,8 +164,8 @@ def _forget_in_stage(project: Project, client_ids: set[str], key: str) -> bool:
     Args:
         project: the project, with the ids in its list.
         client_ids: who is forgotten.
-        key: of these clients (`runs.lineage.population_key`); the same ids in other data are left for
-            the next `prepare`.
+        key: of these clients (`runs.lineage.population_key`); the same ids in other data are left
+            for the next `prepare`.
     """
     from fedpipe.data.manifest import MANIFEST_NAME
     from fedpipe.data.population import Population
