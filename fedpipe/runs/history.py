@@ -8,10 +8,8 @@ while the next round is, and the line is on disk before that round's is begun. S
 line ahead at most, and a run that goes on from it sends that round again.
 """
 
-import json
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from fedpipe.config.schema import ClientConfig
 from fedpipe.runs.parts import PARTICIPATION, Parts
 from fedpipe.runs.provenance import LINEAGE
-from fedpipe.system.json_lines import whole_lines
+from fedpipe.system.background_writer import BackgroundWriter
+from fedpipe.system.json_lines import append_line, repaired_lines
 from fedpipe.tracking.participation import (
     CLIENTS_NAME,
     FAILED,
@@ -60,27 +59,23 @@ class History:
         self._client = client
         self._held = held
         self._rounds: dict[int, dict[str, Any]] = {
-            int(line["round"]): line for line in whole_lines(self.weights_path)
+            int(line["round"]): line for line in repaired_lines(self.weights_path)
         }
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="fedpipe-history")
-        self._pending: Future[None] | None = None
+        self._writer = BackgroundWriter("fedpipe-history")
 
     def round_done(self, report: RoundReport) -> None:
         """Keep the round; one that is there is passed over."""
         self.flush()
         if report.round_num not in self._rounds:
-            self._pending = self._writer.submit(self._keep, report)
+            self._writer.submit(self._keep, report)
 
     def flush(self) -> None:
         """Wait until the last round is on disk. Raises OSError if it is not."""
-        pending = self._pending
-        self._pending = None
-        if pending is not None:
-            pending.result()
+        self._writer.flush()
 
     def close(self) -> None:
         """End the thread."""
-        self._writer.shutdown()
+        self._writer.close()
 
     def _keep(self, report: RoundReport) -> None:
         line = {
@@ -92,8 +87,7 @@ class History:
             "failed": list(report.failed),
             "examples": report.examples,
         }
-        with self.weights_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self.weights_path, line)
         self._rounds[report.round_num] = line
 
     def write_clients(self) -> None:

@@ -2,11 +2,11 @@
 of its rounds.
 """
 
-import json
 from pathlib import Path
 
 from fedpipe.models.weights_io import save_weights
 from fedpipe.system.atomic_files import write_atomic
+from fedpipe.system.json_lines import append_line, repaired_lines
 from fedpipe.tables.tables import rounds_csv
 from fedpipe.types import VALIDATION_SCORE, RoundReport
 
@@ -30,7 +30,9 @@ class Recorder:
         self.rounds_table = run_dir / "rounds.csv"
         self._lines = run_dir / "rounds.jsonl"
         self._patience = patience
-        self._rows = _whole_rows(self._lines)
+        self._rows: dict[int, dict[str, float]] = {
+            int(row["round"]): row for row in repaired_lines(self._lines)
+        }
         self._last: RoundReport | None = None
         self._best: tuple[float, int] | None = None
         self._best_at: dict[int, int | None] = {}
@@ -54,8 +56,7 @@ class Recorder:
         # they are the same.
         if self._note(report.round_num) == report.round_num:
             save_weights(self.best_weights, report.weights)
-        with self._lines.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(self._rows[report.round_num]) + "\n")
+        append_line(self._lines, self._rows[report.round_num])
 
     @property
     def last_round(self) -> int:
@@ -99,15 +100,3 @@ class Recorder:
             write_atomic(
                 self.rounds_table, rounds_csv([self._rows[number] for number in sorted(self._rows)])
             )
-
-
-def _whole_rows(path: Path) -> dict[int, dict[str, float]]:
-    """Return the rows by round; cuts off a line that a kill left unfinished."""
-    if not path.exists():
-        return {}
-    body = path.read_bytes()
-    whole = body[: body.rfind(b"\n") + 1]
-    if whole != body:
-        path.write_bytes(whole)
-    rows = [json.loads(line) for line in whole.splitlines()]
-    return {int(row["round"]): row for row in rows}
