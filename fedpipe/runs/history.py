@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.config.schema import ClientConfig
+from fedpipe.runs.lineage import LINEAGE
 from fedpipe.runs.parts import PARTICIPATION, Parts
-from fedpipe.runs.provenance import LINEAGE
 from fedpipe.system.background_writer import BackgroundWriter
 from fedpipe.system.json_lines import append_line, repaired_lines
 from fedpipe.tracking.participation import (
