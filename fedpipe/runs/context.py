@@ -1,6 +1,6 @@
 """The context of a run: what all of its steps share in one process.
 
-A flow's parameters are JSON, so whoever calls a flow in this process hands it the run here, with
+A flow's parameters are JSON, so the caller of a flow in this process hands it the run here, with
 what was prepared while imports went on: the shards and a TFF runtime. This is the only ambient
 state of a run.
 """

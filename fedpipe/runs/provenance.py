@@ -105,18 +105,18 @@ def write_origin(
         logger.warning("the run is recorded without a commit, and cannot be reproduced: %s", note)
     try:
         patch = dirty_patch(project.root)
-        said = {}
+        patch_tag = {}
     except DiffLeftOut as err:
         logger.warning(
             "the work tree's changes are not kept with the run, which cannot be reproduced: %s", err
         )
         patch = b""
-        said = {"git.patch": f"left out: {err}"}
+        patch_tag = {"git.patch": f"left out: {err}"}
     if patch:
         (folder / PATCH_NAME).write_bytes(patch)
-        said = {"git.patch": f"sha256:{hashlib.sha256(patch).hexdigest()}"}
-    write_atomic(folder / ORIGIN_NAME, json.dumps({**tags, **said}, indent=1) + "\n")
-    return {**tags, **said}
+        patch_tag = {"git.patch": f"sha256:{hashlib.sha256(patch).hexdigest()}"}
+    write_atomic(folder / ORIGIN_NAME, json.dumps({**tags, **patch_tag}, indent=1) + "\n")
+    return {**tags, **patch_tag}
 
 
 def origin_files(folder: Path) -> list[Path]:
