@@ -74,8 +74,8 @@ class RoundArtifacts:
 
 
 def tag_run(flow_run_id: str, names: Iterable[str]) -> None:
-    """Add tags to a flow run, however it was started: Prefect gives the tags of a flow's own block to
-    its tasks alone.
+    """Add tags to a flow run, however it was started: Prefect gives the tags of a flow's own block
+    to its tasks alone.
     """
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(UUID(flow_run_id))

@@ -193,7 +193,7 @@ def _same_settings(state: RunState, config: Config) -> bool:
 
 
 def send_journals(project: Project) -> dict[str, int]:
-    """Send what is left in the journals of runs that have ended; return the number of records by run.
+    """Send what is left in the journals of runs that have ended; return the records by run.
 
     Raises:
         TrackingError: the store is still away, or does not take a record.

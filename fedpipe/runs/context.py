@@ -87,7 +87,7 @@ def handed_to_flow(run: RunContext) -> Iterator[None]:
 
 
 def handed_run() -> RunContext | None:
-    """Return the run that this process handed to the flow; None where Prefect's runner called it."""
+    """Return the run that was handed to the flow; None where Prefect's runner called it."""
     return _handed.get()
 
 

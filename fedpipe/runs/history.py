@@ -1,8 +1,8 @@
 """Who took part in each round, and the SHA-256 of its weights, for questions asked later.
 
 `weights.jsonl` has one line per round: the SHA-256 of the weights and of each tensor, the clients
-that failed, the number of examples that were processed. `clients.parquet` is made of it and the plan
-at the end. A round does not wait for its hashes, which take milliseconds for a million weights: a
+that failed, the number of examples that were processed. `clients.parquet` is made of it and the
+plan at the end. A round does not wait for its hashes, which take milliseconds for a million weights: a
 thread computes them during the next round, and the line is on disk before that of the next round is
 begun. So a checkpoint is at most one line ahead, and a resumed run sends that round again.
 """
