@@ -1,5 +1,5 @@
-"""What a training leaves on disk for the next steps: its first, best and last weights and a table
-of its rounds.
+"""Files that a training leaves for the next steps: first, best and last weights, and a table of
+its rounds.
 """
 
 import math
@@ -42,7 +42,7 @@ class Recorder:
 
     def round_done(self, report: RoundReport) -> None:
         """Keep the round; write the initial weights at round 0, the best at each that is. A round
-        that is there is passed over.
+        that is there already is skipped.
         """
         self._last = report
         if report.round_num in self._rows:
