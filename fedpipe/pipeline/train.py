@@ -20,8 +20,8 @@ from fedpipe.pipeline.sample_clients import read_plan
 from fedpipe.runs.context import RunContext
 from fedpipe.runs.exact import bit_exact
 from fedpipe.runs.groups import keep_groups
+from fedpipe.runs.lineage import LINEAGE, write_lineage
 from fedpipe.runs.parts import CHAIN, UPLOADS, Parts
-from fedpipe.runs.provenance import LINEAGE, write_chain
 from fedpipe.runs.refs import TRAINED_NAME, DataRef, PlanRef, TrainRef
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.types import CohortPlan, Weights, weights_sha256
@@ -253,7 +253,7 @@ def _run_rounds(
 
         def log_chain() -> None:
             label = mlflow_run.store.label
-            chain = write_chain(lineage, mlflow_run.run_id, label, last_sha256)
+            chain = write_lineage(lineage, mlflow_run.run_id, label, last_sha256)
             mlflow_run.log_file(chain, LINEAGE)
 
         parts.attempt(CHAIN, log_chain)
