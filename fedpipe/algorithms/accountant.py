@@ -241,9 +241,9 @@ class Accountant:
         """Return for each round how many rounds, up to it, the client has that has most."""
         seen: Counter[str] = Counter()
         most = 0
-        found = []
+        counts = []
         for cohort in self.plan.cohorts:
             seen.update(cohort)
             most = max([most, *(seen[client] for client in cohort)])
-            found.append(most)
-        return found
+            counts.append(most)
+        return counts

@@ -84,9 +84,10 @@ def epsilon_of(parts: Sequence[tuple[Mechanism, int]], delta: float) -> float:
     first, *others = [
         _distribution(mechanism, step).self_compose(count) for mechanism, count in sampled
     ]
-    for other in others:
-        first = first.compose(other)
-    return float(first.get_epsilon_for_delta(delta))
+    composed = first
+    for distribution in others:
+        composed = composed.compose(distribution)
+    return float(composed.get_epsilon_for_delta(delta))
 
 
 def _gaussian_epsilon(noise: float, delta: float) -> float:

@@ -43,14 +43,14 @@ class WorkerData:
         Raises:
             DataError: a name is no client's of these data, or the client's examples cannot be read.
         """
-        wanted = list(names)
-        unknown = [name for name in wanted if name.rpartition("/")[2] not in self._ids]
+        paths = list(names)
+        unknown = [path for path in paths if path.rpartition("/")[2] not in self._ids]
         if unknown:
             raise DataError(
                 f"expected clients of the data in {self.path}, found others: {shorten(unknown, 3)}."
             )
-        made = self._cache.clients([self._ids[name.rpartition("/")[2]] for name in wanted])
-        others = [name for name, client in zip(wanted, made, strict=True) if client.name != name]
+        made = self._cache.clients([self._ids[path.rpartition("/")[2]] for path in paths])
+        others = [path for path, client in zip(paths, made, strict=True) if client.name != path]
         if others:
             raise DataError(
                 f"expected resident files of the data in {self.path}, found those of other data: "
@@ -66,18 +66,17 @@ def find_shards(project: Project, md5: str) -> Path:
     from fedpipe.data.digest import dvc_md5
 
     folders = [project.shards, *sorted((project.private / "shards").glob("*"))]
-    found = {folder: dvc_md5(folder) for folder in folders if folder.is_dir()}
-    for folder, has in found.items():
-        if has == md5:
+    md5s = {folder: dvc_md5(folder) for folder in folders if folder.is_dir()}
+    for folder, folder_md5 in md5s.items():
+        if folder_md5 == md5:
             return folder
     locked = dvc.locked_md5(project.root, "prepare", "data/shards")
     if locked != md5:
-        here = (
-            shorten(
-                [f"{has} in {folder.relative_to(project.root)}" for folder, has in found.items()], 3
-            )
-            or "none"
+        present = (
+            f"{folder_md5} in {folder.relative_to(project.root)}"
+            for folder, folder_md5 in md5s.items()
         )
+        here = shorten(present, 3) or "none"
         raise DataError(
             f"data: expected md5 {md5}, the run's; found {here}, and dvc.lock names "
             f"{locked or 'none'}. Check out the run's commit there, or set runtime.data: by_value."

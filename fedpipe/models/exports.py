@@ -65,13 +65,12 @@ def write_tflite(model: SavedClassifier, out: Path) -> None:
     ]
     try:
         content = converter.convert()
-    except (
-        Exception
-    ) as err:  # the converter raises its own, and whatever the graph's rewriting makes of it
-        said = " ".join(str(err).split())[:300]
+    # the converter raises its own, and whatever the graph's rewriting makes of it
+    except Exception as err:
+        reason = " ".join(str(err).split())[:300]
         raise ModelError(
             f"{model.where}: expected a model that TensorFlow Lite can hold, its converter says: "
-            f"{said}."
+            f"{reason}."
         ) from err
     out.write_bytes(content)
 
@@ -119,13 +118,13 @@ def largest_difference(
         ModelError: by more than `TOLERANCE`, or one of them is no number, or the shapes differ.
     """
     expected = model.predict(x)
-    found = exported(x)
-    if found.shape != expected.shape:
+    predicted = exported(x)
+    if predicted.shape != expected.shape:
         raise ModelError(
             f"{model.where}: expected exported predictions of shape {list(expected.shape)}, found "
-            f"{list(found.shape)}."
+            f"{list(predicted.shape)}."
         )
-    worst = float(np.abs(found.astype(np.float64) - expected).max(initial=0.0))
+    worst = float(np.abs(predicted.astype(np.float64) - expected).max(initial=0.0))
     if not worst <= TOLERANCE:  # also of a NaN
         raise ModelError(
             f"{model.where}: expected the exported model to predict the same within "

@@ -108,11 +108,11 @@ def choose_clients(
         most: limit.
         seed: the run's.
     """
-    found = np.flatnonzero((index.counts(split) > 0) & (index.held_out == held_out))
-    if len(found) > most:
+    rows = np.flatnonzero((index.counts(split) > 0) & (index.held_out == held_out))
+    if len(rows) > most:
         rng = generator(seed, "evaluation", split, int(held_out))
-        found = np.sort(found[rng.choice(len(found), most, replace=False, shuffle=False)])
-    return tuple(index.client_ids[i] for i in found.tolist())
+        rows = np.sort(rows[rng.choice(len(rows), most, replace=False, shuffle=False)])
+    return tuple(index.client_ids[i] for i in rows.tolist())
 
 
 def evaluate_clients(
@@ -134,15 +134,10 @@ def evaluate_clients(
     owners: list[npt.NDArray[np.int64]] = []
 
     def flush() -> None:
-        pooled = Examples(
-            np.concatenate([one.x for one in waiting]), np.concatenate([one.y for one in waiting])
-        )
-        found = predictor.predict(weights, pooled)
+        predictions = predictor.predict(weights, _concatenated(waiting))
         owner = np.concatenate(owners)
-        clients = owner[found.rows]
-        for row, values in enumerate(
-            (None, found.losses.astype(np.float64), found.hits.astype(np.float64))
-        ):
+        clients = owner[predictions.rows]
+        for row, values in enumerate((None, predictions.losses, predictions.hits)):
             sums[row] += np.bincount(clients, values, minlength=len(client_ids))
         waiting.clear()
         owners.clear()
@@ -220,22 +215,21 @@ def validation_examples(config: Config, population: "Population") -> Examples | 
             population.index, "validation", False, config.eval.clients, config.seed
         )
         splits = ("validation",)
-    parts = []
+    examples: list[Examples] = []
     for split in splits:
         holders = population.client_ids(split)
-        parts += [
+        examples += [
             population.examples(client_id, split) for client_id in clients if client_id in holders
         ]
-    if not parts:
-        return None
-    return Examples(
-        np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts])
-    )
+    return _concatenated(examples) if examples else None
 
 
 def pooled(population: ClientExamples, client_ids: Sequence[str], split: Split) -> Examples:
     """Return the examples of a split of all these clients together."""
-    parts = [population.examples(client_id, split) for client_id in client_ids]
-    return Examples(
-        np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts])
-    )
+    return _concatenated([population.examples(client_id, split) for client_id in client_ids])
+
+
+def _concatenated(parts: Sequence[Examples]) -> Examples:
+    features = [examples.x for examples in parts]
+    labels = [examples.y for examples in parts]
+    return Examples(np.concatenate(features), np.concatenate(labels))

@@ -79,11 +79,11 @@ def load_weights(path: Path) -> Weights:
         raise ModelError(
             f"{path}: damaged weights, they cannot be read: {err}. Restore the file or train again."
         ) from err
-    found = weights_sha256(weights)
+    sha256 = weights_sha256(weights)
     expected = metadata.get("sha256")
-    if found != expected:
+    if sha256 != expected:
         raise ModelError(
-            f"{path}: damaged weights: expected sha256 {expected}, found {found}. Restore the "
+            f"{path}: damaged weights: expected sha256 {expected}, found {sha256}. Restore the "
             "file or train again."
         )
     return weights
