@@ -15,19 +15,18 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, unquote
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.engine.server_state import Leaves, flatten
 from fedpipe.errors import CheckpointError
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.system.background_writer import BackgroundWriter
-from fedpipe.types import PerClient, RoundReport, best_by
+from fedpipe.types import RoundReport, best_by
 
 SCHEMA = "checkpoint-1"
 _KEY = "fedpipe"
@@ -36,7 +35,41 @@ _NAME = re.compile(r"round_(\d{6,})_([0-9a-f]{64})\.safetensors")
 
 logger = logging.getLogger("fedpipe.engine")
 
-Leaves = Mapping[str, npt.NDArray[Any]]
+
+@dataclass(frozen=True)
+class SavedReport:
+    """What a round reported, without cohort and weights: the plan and the state have these.
+
+    Attributes:
+        failed, lost, metrics, examples, seconds: as `RoundReport` has them.
+        best: highest score up to the round, of the rounds that were saved, and its round.
+    """
+
+    failed: tuple[str, ...]
+    lost: tuple[str, ...]
+    metrics: Mapping[str, float]
+    examples: int
+    seconds: float
+    best: tuple[float, int] | None
+
+    @classmethod
+    def of(cls, report: RoundReport, best: tuple[float, int] | None) -> Self:
+        """Return what is saved of a report."""
+        metrics = dict(report.metrics)
+        return cls(report.failed, report.lost, metrics, report.examples, report.seconds, best)
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> Self:
+        """Return the report that a checkpoint holds. Raises KeyError where something is missing."""
+        best = content["best"]
+        return cls(
+            failed=tuple(content["failed"]),
+            lost=tuple(content.get("lost", ())),
+            metrics=content["metrics"],
+            examples=content["examples"],
+            seconds=content["seconds"],
+            best=(float(best[0]), int(best[1])) if best else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -46,13 +79,12 @@ class Checkpoint:
     Attributes:
         round_num: the round.
         leaves: of the server state, by path.
-        report: what the round reported, without cohort and weights: the plan and the state have
-            these; and `best`, score and round.
+        report: what the round reported.
     """
 
     round_num: int
     leaves: Leaves
-    report: Mapping[str, Any]
+    report: SavedReport
 
 
 class Checkpoints:
@@ -93,15 +125,9 @@ class Checkpoints:
             and (self._best is None or score > self._best[0])
         ):
             self._best = (score, report.round_num)
-        kept = {
-            "failed": list(report.failed),
-            "lost": list(report.lost),
-            "metrics": dict(report.metrics),
-            "examples": report.examples,
-            "seconds": report.seconds,
-            "best": self._best,
-        }
-        self._writer.submit(self._write, report.round_num, leaves, kept)
+        self._writer.submit(
+            self._write, report.round_num, leaves, SavedReport.of(report, self._best)
+        )
         if last:
             self.flush()
 
@@ -115,7 +141,7 @@ class Checkpoints:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Wait for the last save. Where the block failed its own error goes on, and that of the
+        """Wait for the last save. Where the block failed its own error is raised, and that of the
         save is a warning.
         """
         try:
@@ -140,7 +166,7 @@ class Checkpoints:
             path.unlink(missing_ok=True)
         for _, path in sorted(self._files(), reverse=True):
             try:
-                found, identity = _read(path)
+                checkpoint, identity = _read(path)
             except (OSError, ValueError, KeyError, TypeError) as err:
                 logger.warning(
                     "%s: a damaged checkpoint is skipped: %s", path, " ".join(str(err).split())
@@ -158,9 +184,8 @@ class Checkpoints:
                     f"{path.parent}: expected checkpoints of this run, found others: {changes}. "
                     "Start a new run."
                 )
-            best = found.report["best"]
-            self._best = (float(best[0]), int(best[1])) if best else None
-            return found
+            self._best = checkpoint.report.best
+            return checkpoint
         return None
 
     def _files(self) -> list[tuple[int, Path]]:
@@ -171,10 +196,15 @@ class Checkpoints:
             if (match := _NAME.fullmatch(name))
         ]
 
-    def _write(self, round_num: int, leaves: Leaves, report: Mapping[str, Any]) -> None:
+    def _write(self, round_num: int, leaves: Leaves, report: SavedReport) -> None:
         from safetensors.numpy import save
 
-        about = {"schema": SCHEMA, "round": round_num, "identity": self._identity, "report": report}
+        about = {
+            "schema": SCHEMA,
+            "round": round_num,
+            "identity": self._identity,
+            "report": asdict(report),
+        }
         body = save(
             {name: np.asarray(value, order="C") for name, value in leaves.items()},
             {_KEY: json.dumps(about)},
@@ -199,79 +229,11 @@ class Checkpoints:
             ) from err
 
     def _surplus(self, rounds: set[int]) -> set[int]:
-        kept = {
-            min(rounds),
-            *sorted(rounds)[-self._keep :],
-            *([self._best[1]] if self._best else []),
-        }
-        return rounds - kept
-
-
-def flatten(state: Any, path: str = "") -> dict[str, npt.NDArray[Any]]:
-    """Return the leaves of a state of mappings, sequences and arrays, by path.
-
-    >>> flatten({"weights": [np.float32(1)], "aggregator": ()})
-    {'weights/0': array(1., dtype=float32)}
-    """
-    if isinstance(state, PerClient):
-        items: Any = ((quote(client_id, safe=""), kept) for client_id, kept in state.items())
-    elif isinstance(state, Mapping):
-        items = state.items()
-    elif isinstance(state, list | tuple):
-        items = enumerate(state)
-    else:
-        return {path: np.array(state)}
-    return {
-        key: leaf
-        for name, inner in items
-        for key, leaf in flatten(inner, f"{path}/{name}" if path else str(name)).items()
-    }
-
-
-def restore(template: Any, leaves: Leaves, path: str = "") -> Any:
-    """Return the state with the containers of `template` and the leaves that `flatten` gave.
-
-    Raises:
-        CheckpointError: a leaf is missing, or has another dtype or shape than the template's.
-    """
-    if isinstance(template, PerClient):
-        names = sorted(
-            {name[len(path) + 1 :].split("/")[0] for name in leaves if name.startswith(f"{path}/")}
-        )
-        return PerClient(
-            template.first,
-            {unquote(name): restore(template.first, leaves, f"{path}/{name}") for name in names},
-        )
-    if isinstance(template, Mapping):
-        return type(template)(
-            (name, restore(inner, leaves, f"{path}/{name}" if path else str(name)))
-            for name, inner in template.items()
-        )  # type: ignore[call-arg]
-    if isinstance(template, list | tuple):
-        items = [
-            restore(inner, leaves, f"{path}/{i}" if path else str(i))
-            for i, inner in enumerate(template)
-        ]
-        # a named tuple takes them one by one
-        if hasattr(template, "_fields"):
-            return type(template)(*items)
-        return type(template)(items)
-    wanted = np.asarray(template)
-    found = leaves.get(path)
-    # What an aggregator keeps, such as the levels of a tree of noise, may grow from round to round.
-    cut = 1 if path.startswith("aggregator/") else 0
-    if (
-        found is None
-        or found.dtype != wanted.dtype
-        or found.ndim != wanted.ndim
-        or found.shape[cut:] != wanted.shape[cut:]
-    ):
-        have = "nothing" if found is None else f"{found.dtype}{list(found.shape)}"
-        raise CheckpointError(
-            f"checkpoint: expected {wanted.dtype}{list(wanted.shape)} at {path!r}, found {have}. "
-            "Start a new run."
-        )
-    return found
+        """Return the rounds whose checkpoints are removed."""
+        needed = {min(rounds), *sorted(rounds)[-self._keep :]}
+        if self._best:
+            needed.add(self._best[1])
+        return rounds - needed
 
 
 def _read(path: Path) -> tuple[Checkpoint, Mapping[str, str]]:
@@ -285,4 +247,6 @@ def _read(path: Path) -> tuple[Checkpoint, Mapping[str, str]]:
     about = json.loads(header["__metadata__"][_KEY])
     if about["schema"] != SCHEMA:
         raise ValueError(f"expected schema {SCHEMA}, found {about['schema']}")
-    return Checkpoint(int(about["round"]), load(body), about["report"]), about["identity"]
+    return Checkpoint(int(about["round"]), load(body), SavedReport.read(about["report"])), about[
+        "identity"
+    ]

@@ -24,7 +24,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from fedpipe.algorithms.base import Algorithm, RoundResult
-from fedpipe.engine.checkpoint import Checkpoint, Checkpoints, restore
+from fedpipe.engine.checkpoint import Checkpoint, Checkpoints
+from fedpipe.engine.server_state import restore
 from fedpipe.errors import RoundError
 from fedpipe.metric_names import checked_metrics
 from fedpipe.types import CohortPlan, RoundReport, RoundSink, Weights
@@ -86,15 +87,15 @@ def run_rounds(
         CheckpointError: a checkpoint could not be written, or is not this run's.
     """
     state = runtime.call(algorithm.initialize, what="the initial state")
-    found = checkpoints.latest() if checkpoints else None
-    if found is not None:
-        state = restore(state, found.leaves)
-        report = _report_of(found, plan, algorithm.weights(state))
+    checkpoint = checkpoints.latest() if checkpoints else None
+    if checkpoint is not None:
+        state = restore(state, checkpoint.leaves)
+        report = _report_of(checkpoint, plan, algorithm.weights(state))
     else:
         weights = algorithm.weights(state)
         report = RoundReport(0, (), (), evaluate(weights), examples=0, seconds=0.0, weights=weights)
     _send(report, sinks)
-    if checkpoints and found is None:
+    if checkpoints and checkpoint is None:
         checkpoints.save(state, report, last=False)
     seconds: list[float] = []
     if stop is not None and stop(report):
@@ -161,18 +162,17 @@ def _skipped(plan: CohortPlan, state: Any, round_num: int) -> RoundResult:
 
 
 def _report_of(checkpoint: Checkpoint, plan: CohortPlan, weights: Weights) -> RoundReport:
-    kept = checkpoint.report
+    saved = checkpoint.report
     number = checkpoint.round_num
-    cohort = plan.cohort(number) if number else ()
     return RoundReport(
         number,
-        cohort,
-        tuple(kept["failed"]),
-        kept["metrics"],
-        kept["examples"],
-        kept["seconds"],
+        plan.cohort(number) if number else (),
+        saved.failed,
+        saved.metrics,
+        saved.examples,
+        saved.seconds,
         weights,
-        tuple(kept.get("lost", ())),
+        saved.lost,
     )
 
 

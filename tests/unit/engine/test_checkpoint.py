@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedpipe.engine.checkpoint import Checkpoints, flatten, restore
+from fedpipe.engine.checkpoint import Checkpoints
+from fedpipe.engine.server_state import flatten, restore
 from fedpipe.errors import CheckpointError
 from fedpipe.types import RoundReport
 
@@ -43,7 +44,7 @@ def test_a_state_of_any_structure_comes_back(tmp_path: Path) -> None:
     checkpoints.save(state(2.5), report(4, 0.5), last=True)
     found = Checkpoints(tmp_path, IDENTITY, every=1, keep=1).latest()
     assert found is not None
-    assert (found.round_num, found.report["failed"], found.report["metrics"]["train/loss"]) == (
+    assert (found.round_num, list(found.report.failed), found.report.metrics["train/loss"]) == (
         4,
         ["c2"],
         4.1,
