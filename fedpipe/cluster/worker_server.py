@@ -23,10 +23,10 @@ from typing import Any
 from fedpipe.cluster.session import Session, Who
 from fedpipe.cluster.worker_control import Control, same
 from fedpipe.config.schema import RuntimeConfig
-from fedpipe.engine.host_facts import facts
+from fedpipe.engine.local.worker import Worker
+from fedpipe.engine.remote.host_facts import facts
 from fedpipe.engine.remote.splice import splice
 from fedpipe.engine.remote.tls import GRPC, server_context
-from fedpipe.engine.worker import Worker
 from fedpipe.errors import ConfigError, EnvironmentProblem, WorkerError
 from fedpipe.project.paths import Project
 

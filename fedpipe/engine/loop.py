@@ -39,8 +39,8 @@ Evaluate = Callable[[Weights], dict[str, float]]
 class Caller(Protocol):
     """What the loop asks of a runtime."""
 
-    def call(self, fn: Callable[..., Any], *args: Any, what: str) -> Any:
-        """Return fn(*args), computed on the TFF worker; `what` names the work in errors."""
+    def call(self, fn: Callable[..., Any], *args: Any, label: str) -> Any:
+        """Return fn(*args), computed on the TFF worker; `label` names the work in errors."""
 
     def take_losses(self) -> tuple[str, ...]:
         """Return the machines that were lost since it was last asked, `host:port: why`."""
@@ -86,7 +86,7 @@ def run_rounds(
         WorkerError: the worker was lost more often than the runtime may replace it.
         CheckpointError: a checkpoint could not be written, or is not this run's.
     """
-    state = runtime.call(algorithm.initialize, what="the initial state")
+    state = runtime.call(algorithm.initialize, label="the initial state")
     checkpoint = checkpoints.latest() if checkpoints else None
     if checkpoint is not None:
         state = restore(state, checkpoint.leaves)
@@ -117,7 +117,7 @@ def run_rounds(
                     state,
                     round_num,
                     plan.cohort(round_num),
-                    what=f"round {round_num}",
+                    label=f"round {round_num}",
                 )
                 took = time.perf_counter() - start
                 seconds.append(took)

@@ -22,20 +22,15 @@ import grpc
 import numpy as np
 import tensorflow_federated as tff
 
-from fedpipe.engine.context import WorkersContext, compile_native
-from fedpipe.engine.guard import (
+from fedpipe.engine.local.context import WorkersContext, compile_native
+from fedpipe.engine.local.guard import (
     Guard,
     RoundTimeout,
     WorkerFault,
     WorkerLost,
     raising_failed_computations,
 )
-from fedpipe.engine.remote.control import Refused, Unreachable
-from fedpipe.engine.remote.machine import Machine
-from fedpipe.engine.remote.machine_guard import MachineGuard
-from fedpipe.engine.remote.machines import Machines
-from fedpipe.engine.remote.shares import NoneLeft, OutOfTime, Shares
-from fedpipe.engine.spread import (
+from fedpipe.engine.local.spread import (
     at_clients,
     compile_mergeable,
     elements_of,
@@ -43,7 +38,12 @@ from fedpipe.engine.spread import (
     takes_clients_gives_server,
     without_clients,
 )
-from fedpipe.engine.wire import RemoteCalls, from_message, to_message
+from fedpipe.engine.local.wire import RemoteCalls, from_message, to_message
+from fedpipe.engine.remote.control import Refused, Unreachable
+from fedpipe.engine.remote.machine import Machine
+from fedpipe.engine.remote.machine_guard import MachineGuard
+from fedpipe.engine.remote.machines import Machines
+from fedpipe.engine.remote.shares import NoneLeft, OutOfTime, Shares
 
 _RESIDENT = re.compile(rb"[0-9a-f]{64}/[0-9a-f]{64}")
 """What a resident file is called, below the folder of them all."""

@@ -1,7 +1,7 @@
 """The run's side of a worker's control connection: JSON over HTTP/1.1 over TLS
 (`cluster.worker_server` has the other side).
 
-GET  /hello     what is compared before anything else (`engine.host_facts`)
+GET  /hello     what is compared before anything else (`engine.remote.host_facts`)
 POST /session   the worker is this run's from now on, with a new TFF worker, for as long as this
 connection stays open POST /beat      on the same connection, every second or two: both sides know
 that the other is there POST /data      the worker brings the data of an md5 and verifies them POST

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedpipe.engine.host_facts import differences, facts, other_vectors
 from fedpipe.engine.remote.control import Control, Refused, Unreachable
+from fedpipe.engine.remote.host_facts import differences, facts, other_vectors
 from fedpipe.engine.remote.tls import channel_credentials, client_context
 from fedpipe.errors import WorkerError
 
@@ -100,7 +100,7 @@ class Machine:
             Refused: it is another run's, or versions, data or certificates differ; the message has
                 both sides.
         """
-        from fedpipe.engine.context import open_secure_channel
+        from fedpipe.engine.local.context import open_secure_channel
         from fedpipe.engine.remote.machine_guard import MachineGuard
 
         context = client_context(self._run.certificates)

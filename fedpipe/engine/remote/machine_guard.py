@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from fedpipe.engine.guard import RoundTimeout, WorkerLost
+from fedpipe.engine.local.guard import RoundTimeout, WorkerLost
 
 _BROKEN = re.compile(r"stream removed|rst_stream", re.IGNORECASE)
 

@@ -38,7 +38,7 @@ class Direct:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def call(self, fn: Callable[..., Any], *args: Any, what: str) -> Any:
+    def call(self, fn: Callable[..., Any], *args: Any, label: str) -> Any:
         self.asked.append(what)
         return fn(*args)
 

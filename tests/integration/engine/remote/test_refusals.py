@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from fedpipe.cluster import certificates as certs
-from fedpipe.engine import host_facts as facts
 from fedpipe.engine.remote import control
+from fedpipe.engine.remote import host_facts as facts
 from fedpipe.engine.remote.control import Control, Refused, Unreachable
 from fedpipe.engine.remote.machine import Machine, RemoteRun
 from fedpipe.engine.remote.tls import client_context
