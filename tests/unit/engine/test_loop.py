@@ -39,7 +39,7 @@ class Direct:
         self.asked: list[str] = []
 
     def call(self, fn: Callable[..., Any], *args: Any, label: str) -> Any:
-        self.asked.append(what)
+        self.asked.append(label)
         return fn(*args)
 
     def take_losses(self) -> tuple[str, ...]:
