@@ -67,8 +67,8 @@ class StatefulClients:
 
 
 class StatefulRound:
-    """A `RoundComputation` whose server state also has `clients`, what each has, and `mean`, the
-    mean of that over all clients of the population.
+    """Computes rounds as `StatelessRound` does; the server state also has `clients`, what each has,
+    and `mean`, the mean of that over all clients of the population.
     """
 
     def __init__(

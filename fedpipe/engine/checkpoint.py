@@ -15,7 +15,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -37,54 +37,23 @@ logger = logging.getLogger("fedpipe.engine")
 
 
 @dataclass(frozen=True)
-class SavedReport:
-    """What a round reported, without cohort and weights: the plan and the state have these.
-
-    Attributes:
-        failed, lost, metrics, examples, seconds: as `RoundReport` has them.
-        best: highest score up to the round, of the rounds that were saved, and its round.
-    """
-
-    failed: tuple[str, ...]
-    lost: tuple[str, ...]
-    metrics: Mapping[str, float]
-    examples: int
-    seconds: float
-    best: tuple[float, int] | None
-
-    @classmethod
-    def of(cls, report: RoundReport, best: tuple[float, int] | None) -> Self:
-        """Return what is saved of a report."""
-        metrics = dict(report.metrics)
-        return cls(report.failed, report.lost, metrics, report.examples, report.seconds, best)
-
-    @classmethod
-    def read(cls, content: Mapping[str, Any]) -> Self:
-        """Return the report that a checkpoint holds. Raises KeyError where something is missing."""
-        best = content["best"]
-        return cls(
-            failed=tuple(content["failed"]),
-            lost=tuple(content.get("lost", ())),
-            metrics=content["metrics"],
-            examples=content["examples"],
-            seconds=content["seconds"],
-            best=(float(best[0]), int(best[1])) if best else None,
-        )
-
-
-@dataclass(frozen=True)
 class Checkpoint:
     """The state after a round.
 
     Attributes:
-        round_num: the round.
         leaves: of the server state, by path.
-        report: what the round reported.
+        report: of the round, without cohort and weights: the plan and the state have these.
+        best: highest score of the rounds that were saved up to this one, and its round.
     """
 
-    round_num: int
     leaves: Leaves
-    report: SavedReport
+    report: RoundReport
+    best: tuple[float, int] | None
+
+    @property
+    def round_num(self) -> int:
+        """Return the round."""
+        return self.report.round_num
 
 
 class Checkpoints:
@@ -125,9 +94,7 @@ class Checkpoints:
             and (self._best is None or score > self._best[0])
         ):
             self._best = (score, report.round_num)
-        self._writer.submit(
-            self._write, report.round_num, leaves, SavedReport.of(report, self._best)
-        )
+        self._writer.submit(self._write, Checkpoint(leaves, report, self._best))
         if last:
             self.flush()
 
@@ -184,7 +151,7 @@ class Checkpoints:
                     f"{path.parent}: expected checkpoints of this run, found others: {changes}. "
                     "Start a new run."
                 )
-            self._best = checkpoint.report.best
+            self._best = checkpoint.best
             return checkpoint
         return None
 
@@ -196,17 +163,26 @@ class Checkpoints:
             if (match := _NAME.fullmatch(name))
         ]
 
-    def _write(self, round_num: int, leaves: Leaves, report: SavedReport) -> None:
+    def _write(self, checkpoint: Checkpoint) -> None:
         from safetensors.numpy import save
 
+        round_num = checkpoint.round_num
+        report = checkpoint.report
         about = {
             "schema": SCHEMA,
             "round": round_num,
             "identity": self._identity,
-            "report": asdict(report),
+            "report": {
+                "failed": list(report.failed),
+                "lost": list(report.lost),
+                "metrics": dict(report.metrics),
+                "examples": report.examples,
+                "seconds": report.seconds,
+                "best": checkpoint.best,
+            },
         }
         body = save(
-            {name: np.asarray(value, order="C") for name, value in leaves.items()},
+            {name: np.asarray(value, order="C") for name, value in checkpoint.leaves.items()},
             {_KEY: json.dumps(about)},
         )
         path = (
@@ -247,6 +223,17 @@ def _read(path: Path) -> tuple[Checkpoint, Mapping[str, str]]:
     about = json.loads(header["__metadata__"][_KEY])
     if about["schema"] != SCHEMA:
         raise ValueError(f"expected schema {SCHEMA}, found {about['schema']}")
-    return Checkpoint(int(about["round"]), load(body), SavedReport.read(about["report"])), about[
-        "identity"
-    ]
+    saved = about["report"]
+    report = RoundReport(
+        int(about["round"]),
+        (),
+        tuple(saved["failed"]),
+        saved["metrics"],
+        saved["examples"],
+        saved["seconds"],
+        {},
+        tuple(saved.get("lost", ())),
+    )
+    best = saved["best"]
+    checkpoint = Checkpoint(load(body), report, (float(best[0]), int(best[1])) if best else None)
+    return checkpoint, about["identity"]

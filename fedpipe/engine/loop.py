@@ -18,7 +18,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -162,18 +162,9 @@ def _skipped(plan: CohortPlan, state: Any, round_num: int) -> RoundResult:
 
 
 def _report_of(checkpoint: Checkpoint, plan: CohortPlan, weights: Weights) -> RoundReport:
-    saved = checkpoint.report
     number = checkpoint.round_num
-    return RoundReport(
-        number,
-        plan.cohort(number) if number else (),
-        saved.failed,
-        saved.metrics,
-        saved.examples,
-        saved.seconds,
-        weights,
-        saved.lost,
-    )
+    cohort = plan.cohort(number) if number else ()
+    return replace(checkpoint.report, cohort=cohort, weights=weights)
 
 
 def _send(report: RoundReport, sinks: Sequence[RoundSink]) -> None:
