@@ -1,4 +1,4 @@
-"""Personalization: what a model gains when each client goes on training it, for some steps, on its
+"""Personalization: what a model gains when each client trains it further, for some steps, on its
 own examples alone.
 
 Fine-tuning, as Wang et al. 2019 (arXiv 1910.10252) evaluate it: from the server's weights, with the

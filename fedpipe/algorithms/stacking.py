@@ -7,11 +7,14 @@ row, n rows would take n (n + 1) / 2 rows of memory: 100 models of 6.7 MB 33 GB.
 blocks, as the digits of a binary number, where a full block moves up into the next (a binary
 counter):
 
-    rows so far    block of 1   of 2     of 4         a tensor that passes through unchanged is not
-        copied, 1          a                                  so each row is copied at most log2(n)
-        + 1 times 2                       a b 3          c            a b 4
-        a b c d
+    rows so far    block of 1   of 2   of 4
+        1          a
+        2                       a b
+        3          c            a b
+        4                              a b c d
 
+A tensor that passes through unchanged is not copied, so each row is copied at most log2(n) + 1
+times.
 The last block takes all that comes. A client's tensors travel as one vector for each dtype.
 """
 

@@ -105,7 +105,7 @@ class WorkerServer:
         with self._lock:
             session = self._session
         if session is not None:
-            self.end(session, "the worker was told to end")
+            self.end(session, "the worker was terminated")
 
     # --- What a control connection asks ---
 
@@ -155,15 +155,16 @@ class WorkerServer:
                 return
             session.worker.close()
             self._session = None
-        logger.warning("run %s of %s is over: %s.", session.who.run, session.who.runner, why)
+        logger.warning(
+            "the session of run %s of %s has ended: %s.", session.who.run, session.who.runner, why
+        )
 
     def session_of(self, token: str) -> Session:
-        """Return the session with this token. Raises WorkerError if it is over."""
+        """Return the session with this token. Raises WorkerError if it has ended."""
         session = self._session
         if session is None or not same(session.token, token):
             raise WorkerError(
-                "expected the token of the session that goes on here, found another: that session "
-                "is over."
+                "expected the token of the current session, found another: that session has ended."
             )
         return session
 

@@ -1,1 +1,1 @@
-"""Computes rounds: the one round loop, checkpoints, and the runtime that owns a run's TFF workers."""
+"""Computes rounds: the round loop, checkpoints, and the runtime that owns a run's TFF workers."""

@@ -2,8 +2,8 @@
 round.
 
     round 0   initialize -> evaluate -> report -> save
-    round r   next(state, r, cohort of r) -> check -> evaluate, every k rounds and at the last ->
-    report -> save
+    round r   next(state, r, cohort of r) -> check -> evaluate, every k rounds and at the last
+              -> report -> save
               a round whose cohort is empty is skipped: the state stays, and is reported and saved;
               an algorithm whose `takes_empty_cohorts` is true is asked for such a round too
 

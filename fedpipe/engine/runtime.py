@@ -184,7 +184,7 @@ class Runtime:
             except Exception:
                 raise  # the caller's own, or a start that failed: no fault of a running worker
             except BaseException:
-                # given up (SIGINT, cancelled): the worker would go on computing for nobody
+                # given up (SIGINT, cancelled): nobody needs what the worker still computes
                 self._discard()
                 raise
 

@@ -1,5 +1,5 @@
-"""A trained model read back from its SavedModel: probabilities for examples, whoever's code made
-it, without a pickle.
+"""A trained model read back from its SavedModel: probabilities for examples, without a pickle and
+without the code that made it.
 
 A SavedModel is a graph of TensorFlow's own operations and its weights. Beside it lies what the
 graph does not say: `InputFacts`.
@@ -205,8 +205,8 @@ class SavedClassifier:
         except (OSError, ValueError, KeyError, tf.errors.OpError) as err:
             reason = " ".join(str(err).split())[:200]
             raise ModelError(
-                f"{where or folder}: expected a SavedModel, cannot load it: {reason}. Restore it or "
-                "train again."
+                f"{where or folder}: expected a SavedModel, cannot load it: {reason}. Restore "
+                "it or train again."
             ) from err
         return cls(module, where or str(folder))
 

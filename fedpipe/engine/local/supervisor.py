@@ -214,7 +214,7 @@ def catch_signals() -> int:
 
 
 def main(parent: int, isolation: str, path: str, command: list[str]) -> NoReturn:
-    """Isolate as asked, start the worker, watch, end it. Exits 0 when it was told to end, 70 when
+    """Isolate as asked, start the worker, watch, end it. Exits 0 when it was terminated, 70 when
     the worker ended by itself.
     """
     reason = "isolation is off" if isolation == "off" else why_not_isolated()

@@ -2,9 +2,9 @@
 
     the run's own worker                     machines
     --------------------                     --------
-    initialize                               up_to_merge(state, group i)   for i = 0..G-1, whoever
-    is free merge(... merge(p0, p1) ..., p[G-1])  <- p_i: the sums of one group after_merge(state,
-    sums)
+    initialize                               up_to_merge(state, group i)   for i = 0..G-1, on any
+    merge(... merge(p0, p1) ..., p[G-1])     <- p_i: the sums of one group   that is free
+    after_merge(state, sums)
 
 One share is one value at the clients, which is a group of clients, and partial sums are merged from
 left to right in the groups' order. That is the order in which one worker adds the groups' sums, so
@@ -186,7 +186,7 @@ class RemoteContext(WorkersContext):
                 while (share := shares.take(address)) is not None:
                     shares.finish(address, share, lane.compute(work, share))
             except RoundTimeout:
-                pass  # the whole round's: whoever waits for the shares says so
+                pass  # of the whole round; `_invoke_remote` raises it
             except (WorkerFault, Unreachable, Refused) as err:
                 shares.drop(address, machine.reason or str(err))
             except BaseException as err:

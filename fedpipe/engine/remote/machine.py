@@ -39,7 +39,7 @@ class RemoteRun:
     """What machines are told of a run.
 
     Attributes:
-        name: of the run, for whoever asks a worker what it does.
+        name: of the run, shown to who asks a worker what it does.
         certificates: folder of the runner's.
         data_md5: of the shards, which every machine has to have; None where examples are sent by
             value.

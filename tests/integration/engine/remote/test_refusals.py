@@ -90,7 +90,7 @@ def test_an_expired_certificate_is_refused_on_both_sides(
         client_context(tmp_path / "late")
     context = open_context(certificates / "ca.pem")
     context.load_cert_chain(tmp_path / "late" / "runner.pem", tmp_path / "late" / "runner-key.pem")
-    with pytest.raises(Refused, match="the certificate here is over"):
+    with pytest.raises(Refused, match="the certificate of this machine has expired"):
         Control(worker.address, context, 10).ask("GET", "/hello")
 
 
