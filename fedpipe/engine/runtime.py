@@ -77,18 +77,16 @@ class Runtime:
         `workers`; `restarts` after faults, and how often workers were `recycled` because of their
         memory; over several machines also `remote` and which were `lost`.
         """
-        counts = {"restarts": str(self._restarts), "recycled": str(self._recycled)}
-        spread = (
-            {"remote": ", ".join(self._config.remote), "lost": "; ".join(self._losses) or "none"}
-            if self._machines
-            else {}
-        )
-        return {
+        info = {
             "isolation": self._isolation,
             "workers": str(self._config.workers),
-            **counts,
-            **spread,
+            "restarts": str(self._restarts),
+            "recycled": str(self._recycled),
         }
+        if self._machines:
+            info["remote"] = ", ".join(self._config.remote)
+            info["lost"] = "; ".join(self._losses) or "none"
+        return info
 
     def attach(self, machines: "Machines") -> None:
         """Have the clients' work computed on machines; they are connected by the next call, and let
@@ -212,14 +210,13 @@ class Runtime:
         memory = max((worker.memory_mb() for worker in self.workers), default=0.0)
         if memory <= limit:
             return
-        level = (
-            logging.INFO if self._recycled else logging.WARNING
-        )  # one that is recycled each round would say so each round
-        message = (
+        # one that is recycled each round would say so each round
+        log = logger.info if self._recycled else logger.warning
+        log(
             "after %s: a TFF worker of %.0f MB, over runtime.worker_memory_limit_mb=%d, is "
-            "replaced."
+            "replaced.",
+            *(label, memory, limit),
         )
-        logger.log(level, message, label, memory, limit)
         self._discard()
         if not self._closed:  # by another thread; then this call, which is done, was the last
             self._recycled += 1
