@@ -117,13 +117,9 @@ def build_aggregation(config: AggregatorConfig) -> Aggregation:
         )
         return Aggregation("mean by secure sums (simulated)", secure, secure=True)
     if config.clipping or config.zeroing:
-        parts = [
-            part
-            for part, chosen in (("zeroing", config.zeroing), ("clipping", config.clipping))
-            if chosen
-        ]
+        chosen = [name for name in ("zeroing", "clipping") if getattr(config, name)]
         robust = tff.learning.robust_aggregator(
             zeroing=config.zeroing, clipping=config.clipping, weighted=True
         )
-        return each_client(f"mean with {' and '.join(parts)}", robust)
+        return each_client(f"mean with {' and '.join(chosen)}", robust)
     return mean()

@@ -113,11 +113,8 @@ def _build_own(run: Any, project: Path | None) -> Any:
     built = import_own(name, project, "algorithm.name", ConfigError)(run)
     if isinstance(built, Recipe):
         return built
-    missing = [
-        part
-        for part in ("info", "initialize", "expect", "next", "weights")
-        if not hasattr(built, part)
-    ]
+    members = ("info", "initialize", "expect", "next", "weights")
+    missing = [name for name in members if not hasattr(built, name)]
     if missing:
         raise ConfigError(
             f"algorithm.name={name}: expected a fedpipe.algorithms.recipe.Recipe or an Algorithm, "

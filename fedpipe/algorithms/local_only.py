@@ -1,7 +1,7 @@
 """Every client for itself, the baseline below: each trains a model of its own on its own examples,
 and nothing is exchanged.
 
-A client goes on with its model in each round that it is in; all start from the same weights. What
+A client continues with its model in each round that it is in; all start from the same weights. What
 is reported each round is the mean over the clients of the cohort of what their models do:
 
     local/test_accuracy, local/test_loss          on their own test splits, of those that have one

@@ -5,12 +5,12 @@ Source: Karimireddy et al. 2021, "Breaking the Centralized Barrier for Cross-Dev
     `tff.learning.algorithms.build_mime_lite`:
 
     each client k:  w_k = steps of the client optimizer from w, each with the optimizer's state as
-    the server has it;
+                          the server has it
                     g_k = gradient at w over all its examples
-    server:         w = server_optimizer(w, mean of w_k - w);   the client optimizer's state takes
-        one step with the mean of g_k
+    server:         w = server_optimizer(w, mean of w_k - w)
+                    the client optimizer's state takes one step with the mean of g_k
 
-The client optimizer is `client.optimizer`, whose state is the server's and goes on from round to
+The client optimizer is `client.optimizer`, whose state is the server's and is carried from round to
 round; with `sgd`, which has none, this is `fedavg`. A client computes one more gradient for each of
 its examples.
 """

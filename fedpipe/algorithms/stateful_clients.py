@@ -5,10 +5,9 @@ TFF's clients have no state. Here fedpipe keeps it, by client id, in the server 
 checkpoints hold it: each round sends its clients what they need with their refs, and gets what they
 return, stacked, beside the aggregate.
 
-                  state["clients"][k] --sent--> client k's work --returned--> state["clients"][k]
-                                                        |
-                                                        +--- update ---> aggregator, server
-                                                        optimizer, as in `composer`
+    state["clients"][k] --sent--> work of client k --returned--> state["clients"][k]
+                                         |
+                                         +--- update ---> aggregator, server optimizer (`composer`)
 
 Clients that had no round yet take no room. What all clients return passes through the server: an
 algorithm of this kind does not go with secure sums or differential privacy, and each client is a
@@ -67,8 +66,8 @@ class StatefulClients:
 
 
 class StatefulRound:
-    """A `RoundComputation` whose server state also has `clients`, what each has, and `mean`, the
-    mean of that over all clients of the population.
+    """Computes rounds as `StatelessRound` does; the server state also has `clients`, what each has,
+    and `mean`, the mean of that over all clients of the population.
     """
 
     def __init__(

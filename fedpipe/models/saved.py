@@ -1,5 +1,5 @@
-"""A trained model read back from its SavedModel: probabilities for examples, whoever's code made
-it, without a pickle.
+"""A trained model read back from its SavedModel: probabilities for examples, without a pickle and
+without the code that made it.
 
 A SavedModel is a graph of TensorFlow's own operations and its weights. Beside it lies what the
 graph does not say: `InputFacts`.
@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -85,22 +85,17 @@ class InputFacts:
         known.
         """
         dtype = values.get("feature_dtype")
-        labels = values.get("labels")
-        tokens = values.get("tokens")
-        source = values.get("source")
-        convention = values.get("pixel_convention")
-        reading = values.get("reading")
+        labels = _only(list, values.get("labels")) or ()
+        reading = _only(dict, values.get("reading")) or {}
         return cls(
             dtype if dtype in ("uint8", "float32", "int32") else None,
             values.get("inverted") is True,
-            tuple(map(str, labels)) if isinstance(labels, list) else (),
-            tokens if isinstance(tokens, int) else None,
-            source if isinstance(source, str) else None,
-            convention if isinstance(convention, str) else None,
+            tuple(map(str, labels)),
+            _only(int, values.get("tokens")),
+            _only(str, values.get("source")),
+            _only(str, values.get("pixel_convention")),
             _names_of(values.get("columns")),
-            {str(key): value for key, value in reading.items() if key in READING}
-            if isinstance(reading, dict)
-            else {},
+            {str(key): value for key, value in reading.items() if key in READING},
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -150,16 +145,20 @@ class InputFacts:
 
 
 _TABLE = {"csv": "table", "parquet": "table"}
+Kind = TypeVar("Kind")
 
 
 def _names_of(text: Any) -> tuple[str, ...]:
     try:
-        names = json.loads(text) if isinstance(text, str) else []
+        names = json.loads(_only(str, text) or "[]")
     except ValueError:
         return ()
-    if isinstance(names, list):
-        return tuple(map(str, names))
-    return ()
+    return tuple(map(str, _only(list, names) or ()))
+
+
+def _only(kind: type[Kind], value: object) -> Kind | None:
+    """Return a value of the kind; None for any other value."""
+    return value if isinstance(value, kind) else None
 
 
 def _short(value: Any) -> str:

@@ -2,9 +2,9 @@
 
     the run's own worker                     machines
     --------------------                     --------
-    initialize                               up_to_merge(state, group i)   for i = 0..G-1, whoever
-    is free merge(... merge(p0, p1) ..., p[G-1])  <- p_i: the sums of one group after_merge(state,
-    sums)
+    initialize                               up_to_merge(state, group i)   for i = 0..G-1, on any
+    merge(... merge(p0, p1) ..., p[G-1])     <- p_i: the sums of one group   that is free
+    after_merge(state, sums)
 
 One share is one value at the clients, which is a group of clients, and partial sums are merged from
 left to right in the groups' order. That is the order in which one worker adds the groups' sums, so
@@ -22,20 +22,15 @@ import grpc
 import numpy as np
 import tensorflow_federated as tff
 
-from fedpipe.engine.context import WorkersContext, compile_native
-from fedpipe.engine.guard import (
+from fedpipe.engine.local.context import WorkersContext, compile_native
+from fedpipe.engine.local.guard import (
     Guard,
     RoundTimeout,
     WorkerFault,
     WorkerLost,
     raising_failed_computations,
 )
-from fedpipe.engine.remote.control import Refused, Unreachable
-from fedpipe.engine.remote.machine import Machine
-from fedpipe.engine.remote.machine_guard import MachineGuard
-from fedpipe.engine.remote.machines import Machines
-from fedpipe.engine.remote.shares import NoneLeft, OutOfTime, Shares
-from fedpipe.engine.spread import (
+from fedpipe.engine.local.spread import (
     at_clients,
     compile_mergeable,
     elements_of,
@@ -43,7 +38,12 @@ from fedpipe.engine.spread import (
     takes_clients_gives_server,
     without_clients,
 )
-from fedpipe.engine.wire import RemoteCalls, from_message, to_message
+from fedpipe.engine.local.wire import RemoteCalls, from_message, to_message
+from fedpipe.engine.remote.control import Refused, Unreachable
+from fedpipe.engine.remote.machine import Machine
+from fedpipe.engine.remote.machine_guard import MachineGuard
+from fedpipe.engine.remote.machines import Machines
+from fedpipe.engine.remote.shares import NoneLeft, OutOfTime, Shares
 
 _RESIDENT = re.compile(rb"[0-9a-f]{64}/[0-9a-f]{64}")
 """What a resident file is called, below the folder of them all."""
@@ -186,7 +186,7 @@ class RemoteContext(WorkersContext):
                 while (share := shares.take(address)) is not None:
                     shares.finish(address, share, lane.compute(work, share))
             except RoundTimeout:
-                pass  # the whole round's: whoever waits for the shares says so
+                pass  # of the whole round; `_invoke_remote` raises it
             except (WorkerFault, Unreachable, Refused) as err:
                 shares.drop(address, machine.reason or str(err))
             except BaseException as err:

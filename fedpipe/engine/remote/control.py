@@ -1,11 +1,12 @@
 """The run's side of a worker's control connection: JSON over HTTP/1.1 over TLS
 (`cluster.worker_server` has the other side).
 
-GET  /hello     what is compared before anything else (`engine.host_facts`)
+GET  /hello     what is compared before anything else (`engine.remote.host_facts`)
 POST /session   the worker is this run's from now on, with a new TFF worker, for as long as this
-connection stays open POST /beat      on the same connection, every second or two: both sides know
-that the other is there POST /data      the worker brings the data of an md5 and verifies them POST
-/clients   the worker makes the resident files of some clients
+                connection stays open
+POST /beat      on the same connection, every second or two: both sides know that the other is there
+POST /data      the worker brings the data of an md5 and verifies them
+POST /clients   the worker makes the resident files of some clients
 """
 
 import contextlib
@@ -122,7 +123,7 @@ def _explained(err: ssl.SSLError) -> str:
         ("certificate required", "it got no certificate from here"),
         ("alert unknown ca", "it does not know the CA of the certificate here"),
         ("decrypt error", "it does not know the CA of the certificate here"),
-        ("certificate expired", "the certificate here is over"),
+        ("certificate expired", "the certificate of this machine has expired"),
         ("wrong version number", "it does not speak TLS"),
         ("protocol version", "it does not speak TLS 1.3"),
     ):

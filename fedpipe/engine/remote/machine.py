@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedpipe.engine.host_facts import differences, facts, other_vectors
 from fedpipe.engine.remote.control import Control, Refused, Unreachable
+from fedpipe.engine.remote.host_facts import differences, facts, other_vectors
 from fedpipe.engine.remote.tls import channel_credentials, client_context
 from fedpipe.errors import WorkerError
 
@@ -39,7 +39,7 @@ class RemoteRun:
     """What machines are told of a run.
 
     Attributes:
-        name: of the run, for whoever asks a worker what it does.
+        name: of the run, shown to who asks a worker what it does.
         certificates: folder of the runner's.
         data_md5: of the shards, which every machine has to have; None where examples are sent by
             value.
@@ -100,7 +100,7 @@ class Machine:
             Refused: it is another run's, or versions, data or certificates differ; the message has
                 both sides.
         """
-        from fedpipe.engine.context import open_secure_channel
+        from fedpipe.engine.local.context import open_secure_channel
         from fedpipe.engine.remote.machine_guard import MachineGuard
 
         context = client_context(self._run.certificates)

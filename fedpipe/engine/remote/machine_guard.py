@@ -3,13 +3,12 @@ of a round.
 """
 
 import re
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import grpc
 
-from fedpipe.engine.guard import RoundTimeout, WorkerLost
+from fedpipe.engine.local.guard import RoundTimeout, WorkerLost, seconds_left
 
 _BROKEN = re.compile(r"stream removed|rst_stream", re.IGNORECASE)
 
@@ -45,7 +44,7 @@ class MachineGuard:
         call = self._channel.unary_unary(method, *serializers, **named)
 
         def guarded(request: Any) -> Any:
-            left = None if self.deadline is None else self.deadline - time.monotonic()
+            left = seconds_left(self.deadline)
             if left is not None and left <= 0:
                 raise RoundTimeout("the round's time was over")
             try:

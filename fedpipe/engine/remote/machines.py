@@ -74,7 +74,7 @@ class Machines:
         reasons = "; ".join(f"{machine.address}: {machine.reason}" for machine in self.all)
         return (
             f"{what}: {reasons}. Start `fedpipe worker` there, or take them out of "
-            "runtime.remote; `fedpipe resume` goes on."
+            "runtime.remote; `fedpipe resume` continues the run."
         )
 
     def lose(self, machine: Machine, reason: str) -> None:
@@ -84,7 +84,7 @@ class Machines:
         self._losses.append(f"{machine.address}: {reason}")
         self._tried[machine.address] = time.monotonic()
         logger.warning(
-            "machine %s is lost: %s; the others go on without it.", machine.address, reason
+            "machine %s is lost: %s; the others continue without it.", machine.address, reason
         )
 
     @property
@@ -99,7 +99,7 @@ class Machines:
         return losses
 
     def look_again(self) -> None:
-        """Try to win back, in the background, whoever is not here; who answers takes part from the
+        """Try to reconnect lost machines in the background; those that answer take part from the
         next round on.
         """
         for machine in self.all:
@@ -120,7 +120,7 @@ class Machines:
         """End all sessions."""
         self._closed = True
         for machine in self.all:
-            machine.drop("the run is over")
+            machine.drop("the run has ended")
 
     def _connect(self, machine: Machine) -> FedpipeError | None:
         try:
@@ -131,5 +131,5 @@ class Machines:
             machine.reason = str(err)
             return err
         if self._closed:
-            machine.drop("the run is over")
+            machine.drop("the run has ended")
         return None

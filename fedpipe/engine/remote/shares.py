@@ -1,7 +1,7 @@
 """Hands a round's shares out to machines, and gathers their results in the shares' order. Knows
 neither TFF nor a network.
 
-A share is a number; whoever computes it, the result has the same bits. There is one queue, so a
+A share is a number; the result has the same bits on every machine. There is one queue, so a
 fast machine takes more. The shares of a machine that is lost go back to the front of the queue. A
 share that takes much longer than others did is also given to a machine that has nothing to do, and
 the first result counts: whether the other hangs or is slow need not be known.
@@ -108,7 +108,7 @@ class Shares(Generic[Result]):
             self._changed.notify_all()
 
     def fail(self, error: BaseException) -> None:
-        """End the round with an error that no other machine would mend."""
+        """End the round with an error that another machine would raise too."""
         with self._changed:
             self._error = self._error or error
             self._changed.notify_all()

@@ -30,8 +30,8 @@ def check(folder: Path, side: Side) -> None:
     """Return if the files of a side can be used now.
 
     Raises:
-        EnvironmentProblem: one is missing or no certificate, is over or not yet valid, or others
-            may read the key.
+        EnvironmentProblem: one is missing or no certificate, has expired or is not yet valid, or
+            others may read the key.
     """
     from cryptography import x509
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from fedpipe.cluster import certificates as certs
-from fedpipe.engine import host_facts as facts
 from fedpipe.engine.remote import control
+from fedpipe.engine.remote import host_facts as facts
 from fedpipe.engine.remote.control import Control, Refused, Unreachable
 from fedpipe.engine.remote.machine import Machine, RemoteRun
 from fedpipe.engine.remote.tls import client_context
@@ -90,7 +90,7 @@ def test_an_expired_certificate_is_refused_on_both_sides(
         client_context(tmp_path / "late")
     context = open_context(certificates / "ca.pem")
     context.load_cert_chain(tmp_path / "late" / "runner.pem", tmp_path / "late" / "runner-key.pem")
-    with pytest.raises(Refused, match="the certificate here is over"):
+    with pytest.raises(Refused, match="the certificate of this machine has expired"):
         Control(worker.address, context, 10).ask("GET", "/hello")
 
 

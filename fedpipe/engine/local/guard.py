@@ -49,6 +49,13 @@ def raising_failed_computations() -> Iterator[None]:
         raise
 
 
+def seconds_left(deadline: float | None) -> float | None:
+    """Return the seconds until a deadline in `time.monotonic()` seconds; None is no limit."""
+    if deadline is None:
+        return None
+    return deadline - time.monotonic()
+
+
 class Watched(Protocol):
     """What a guard asks of a worker on this machine."""
 
@@ -112,7 +119,7 @@ class Guard:
         def guarded(request: Any) -> Any:
             if not self._worker.alive():
                 raise WorkerLost(f"the TFF worker ended {self._worker.how_it_ended()}")
-            left = None if self.deadline is None else self.deadline - time.monotonic()
+            left = seconds_left(self.deadline)
             if left is not None and left <= 0:
                 raise RoundTimeout("the round's time was over")
             try:
