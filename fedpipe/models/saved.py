@@ -204,8 +204,8 @@ class SavedClassifier:
         except (OSError, ValueError, KeyError, tf.errors.OpError) as err:
             reason = " ".join(str(err).split())[:200]
             raise ModelError(
-                f"{where or folder}: expected a SavedModel, cannot load it: {reason}. Restore it or "
-                "train again."
+                f"{where or folder}: expected a SavedModel, cannot load it: {reason}. Restore "
+                "it or train again."
             ) from err
         return cls(module, where or str(folder))
 

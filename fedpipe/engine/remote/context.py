@@ -108,13 +108,11 @@ class _Lane:
             (name, mine or shared)
             for name, mine, shared in zip(work.names, own, common, strict=True)
         ]
-        return self._calls.compute_struct(
-            work.compiled, elements, [one for one in own if one is not None]
-        )
+        return self._calls.compute_struct(work.compiled, elements, list(filter(None, own)))
 
     def _release(self) -> None:
         if self._kept is not None:
-            self._calls.release(*(one for one in self._kept[1] if one is not None))
+            self._calls.release(*filter(None, self._kept[1]))
             self._kept = None
 
 
@@ -216,12 +214,12 @@ class RemoteContext(WorkersContext):
         total = None
         try:
             for message in partials:
-                part = calls.keep(message.federated.value[0])
-                total = (
-                    part
-                    if total is None
-                    else calls.call_struct(merge, [(None, total), (None, part)], [total, part])
-                )
+                partial = calls.keep(message.federated.value[0])
+                if total is None:
+                    total = partial
+                else:
+                    pair = [total, partial]
+                    total = calls.call_struct(merge, [(None, value) for value in pair], pair)
             return from_message(calls.fetch(total), kind)
         finally:
             if total is not None:
@@ -265,8 +263,8 @@ def _work_of(up_to_merge: Any, arg: Any) -> _Work:
 def _files(value: Any, kind: Any) -> Iterator[str]:
     """Yield the names of resident files among the strings of a value."""
     if isinstance(kind, tff.FederatedType):
-        for one in [value] if kind.all_equal else value:
-            yield from _files(one, kind.member)
+        for member in [value] if kind.all_equal else value:
+            yield from _files(member, kind.member)
     elif isinstance(kind, tff.StructType):
         for _, inner, inner_kind in elements_of(value, kind):
             yield from _files(inner, inner_kind)

@@ -69,16 +69,17 @@ class Control:
         except (OSError, http.client.HTTPException) as err:
             raise Unreachable(_reason(err)) from err
         try:
-            found = json.loads(text)
+            content = json.loads(text)
         except ValueError as err:
             raise Refused(
                 f"runtime.remote: {self._address}: expected a fedpipe worker, it answers "
                 f"{text[:100]!r}."
             ) from err
-        if answer.status != http.HTTPStatus.OK or not isinstance(found, dict):
-            said = found.get("error", found) if isinstance(found, dict) else found
-            raise Refused(f"runtime.remote: {self._address}: {said}")
-        return found
+        if not isinstance(content, dict):
+            raise Refused(f"runtime.remote: {self._address}: {content}")
+        if answer.status != http.HTTPStatus.OK:
+            raise Refused(f"runtime.remote: {self._address}: {content.get('error', content)}")
+        return content
 
     def limit(self, timeout_seconds: float) -> None:
         """Set another limit, for this connection's further answers."""
@@ -119,7 +120,7 @@ def _explained(err: ssl.SSLError) -> str:
             f"its certificate is not taken here ({err.verify_message}). Make all certificates "
             "with one `fedpipe worker certs --hosts ...`."
         )
-    for said, means in (
+    for words, meaning in (
         ("certificate required", "it got no certificate from here"),
         ("alert unknown ca", "it does not know the CA of the certificate here"),
         ("decrypt error", "it does not know the CA of the certificate here"),
@@ -127,9 +128,9 @@ def _explained(err: ssl.SSLError) -> str:
         ("wrong version number", "it does not speak TLS"),
         ("protocol version", "it does not speak TLS 1.3"),
     ):
-        if said in text:
+        if words in text:
             return (
-                f"{means} ({err.reason or err}). Copy runtime.certs anew from where `fedpipe "
+                f"{meaning} ({err.reason or err}). Copy runtime.certs anew from where `fedpipe "
                 "worker certs` was run."
             )
     return f"{err.reason or err}."

@@ -107,11 +107,11 @@ class Machine:
         run = self._run
         hello = Control(self.address, context, HELLO_SECONDS)
         try:
-            found = hello.ask("GET", "/hello")
+            theirs = hello.ask("GET", "/hello")
             mine = facts()
         finally:
             hello.close()
-        if different := differences(mine, found):
+        if different := differences(mine, theirs):
             raise Refused(
                 f"runtime.remote: {self.address}: expected the same versions, found "
                 f"{'; '.join(different)}. Install the same lock."
@@ -119,13 +119,13 @@ class Machine:
         beats = Control(self.address, context, run.start_seconds + SILENCE_SECONDS)
         try:
             me = f"{socket.gethostname()}, process {os.getpid()}"
-            wanted = {
+            request = {
                 "run": run.name,
                 "runner": me,
                 "instance": run.instance,
                 "start_seconds": run.start_seconds,
             }
-            session = str(beats.ask("POST", "/session", wanted)["session"])
+            session = str(beats.ask("POST", "/session", request)["session"])
             beats.limit(SILENCE_SECONDS)
             self._begin(beats, session)
             if run.data_md5 is not None:
@@ -135,8 +135,8 @@ class Machine:
             beats.close()
             raise
         with self._lock:
-            self.cores = max(1, int(found["cores"]))
-            self.vectors = other_vectors(mine, found)
+            self.cores = max(1, int(theirs["cores"]))
+            self.vectors = other_vectors(mine, theirs)
             self._channel = open_secure_channel(self.address, channel_credentials(run.certificates))
             self.guard = MachineGuard(self, self._channel)
             if self._session != session:  # its heartbeat stopped meanwhile
@@ -192,15 +192,15 @@ class Machine:
         while self._session == session:
             start = time.monotonic()
             try:
-                said = beats.ask("POST", "/beat", session=session)
+                answer = beats.ask("POST", "/beat", session=session)
             except (Unreachable, WorkerError) as err:
                 if self._session == session:
                     silent = time.monotonic() - start
                     self.drop(f"no heartbeat for {silent:.1f} s: {err}")
                 return
-            if said.get("worker"):
+            if answer.get("worker"):
                 if self._session == session:
-                    self.drop(f"its TFF worker ended {said['worker']}")
+                    self.drop(f"its TFF worker ended {answer['worker']}")
                 return
             time.sleep(BEAT_SECONDS)
 

@@ -69,11 +69,11 @@ class Machines:
                 "; ".join(odd),
             )
 
-    def none_left(self, what: str) -> str:
+    def none_left(self, problem: str) -> str:
         """Return a message that names each machine and why it is not here."""
         reasons = "; ".join(f"{machine.address}: {machine.reason}" for machine in self.all)
         return (
-            f"{what}: {reasons}. Start `fedpipe worker` there, or take them out of "
+            f"{problem}: {reasons}. Start `fedpipe worker` there, or take them out of "
             "runtime.remote; `fedpipe resume` continues the run."
         )
 

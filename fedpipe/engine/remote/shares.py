@@ -134,25 +134,19 @@ class Shares(Generic[Result]):
                     if left is not None and left <= 0:
                         raise OutOfTime
                     self._changed.wait(1.0 if left is None else min(left, 1.0))
-                result, self._results[share] = (
-                    self._results[share],
-                    None,
-                )  # large, and nobody asks again
+                result = self._results[share]
+                self._results[share] = None  # large, and nobody asks again
             yield result  # type: ignore[misc]  # not None: this is its one reader
 
     def late(self) -> dict[str, float]:
         """Return the machines that still compute a share that is done, and for how many seconds."""
         with self._changed:
             now = time.monotonic()
-            running = [
-                (machine, now - since)
-                for runners in self._running.values()
-                for machine, since in runners.items()
-            ]
-            return {
-                machine: max(age for other, age in running if other == machine)
-                for machine, _ in running
-            }
+            ages: dict[str, float] = {}
+            for runners in self._running.values():
+                for machine, since in runners.items():
+                    ages[machine] = max(now - since, ages.get(machine, 0.0))
+            return ages
 
     def _next(self, machine: str) -> int | None:
         if self._waiting:

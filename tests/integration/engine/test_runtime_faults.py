@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fedpipe.engine import worker as worker_module
+from fedpipe.engine.local import worker as worker_module
 from fedpipe.engine.runtime import Runtime
 from fedpipe.errors import WorkerError
 

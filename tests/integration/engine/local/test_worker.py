@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fedpipe.engine import worker as worker_module
+from fedpipe.engine.local import worker as worker_module
 from fedpipe.engine.local.worker import Isolation, Worker
 from fedpipe.errors import WorkerError
 
