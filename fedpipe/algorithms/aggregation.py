@@ -1,5 +1,5 @@
-"""How clients' updates become one: any `tff.aggregators` factory, and whether it may be fed with
-partial sums.
+"""Aggregates clients' updates: by any `tff.aggregators` factory, and, where the result is the same,
+by partial sums.
 
 A mean and a sum can be computed from the sums of groups of clients; a clipped mean, a median or a
 sum with noise cannot, they must see each client's update. Nobody can tell that from a factory's

@@ -1,5 +1,5 @@
-"""From `algorithm.name` to an algorithm: the named ones of `fedpipe.config.algorithms`, and a
-user's own. Imported when asked for.
+"""Builds the algorithm that `algorithm.name` names: one of `fedpipe.config.algorithms`, or a user's
+own. Its module is imported when it is asked for.
 """
 
 import importlib

@@ -1,5 +1,5 @@
-"""What a round sends to each client beside the server's state: where its examples are, how many
-there are, its seed and its learning rate. A few bytes, whatever the data.
+"""Makes the refs of clients, which a round sends beside the server's state: where the client's
+examples are, how many there are, its seed and its learning rate. A few bytes, whatever the data.
 """
 
 from collections import OrderedDict

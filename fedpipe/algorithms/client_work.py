@@ -25,7 +25,7 @@ from fedpipe.models.evaluate import to_input
 SUMS = OrderedDict(
     loss=tf.float32, correct=tf.int64, examples=tf.int64, steps=tf.int64, predictions=tf.int64
 )
-"""What a client measures, and its dtypes. All are sums, so that clients merge by adding in any
+"""Measurements of a client, with their dtypes. All are sums, so that clients merge by adding in any
 order.
 """
 
@@ -36,7 +36,7 @@ gradients of the step, in TensorFlow ops.
 
 
 class ClientResult(NamedTuple):
-    """What one client returns.
+    """The result of one client's work.
 
     Attributes:
         update: trained minus initial weights, one float32 tensor for each of the model's; an

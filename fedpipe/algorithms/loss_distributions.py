@@ -1,4 +1,4 @@
-"""How Gaussian mechanisms compose: exactly without sampling, by privacy-loss distributions (PLDs)
+"""Composes Gaussian mechanisms: exactly without sampling, by privacy-loss distributions (PLDs)
 with it.
 
 A mechanism adds N(0, z^2) to a sum that one client moves by at most 1:

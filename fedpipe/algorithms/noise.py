@@ -20,7 +20,7 @@ from fedpipe.seeding import derive_seed
 
 @dataclass(frozen=True)
 class NoiseSource:
-    """Where a run's noise comes from.
+    """The source of a run's noise.
 
     Attributes:
         key: 32 secret bytes; None if the run is repeatable.

@@ -1,4 +1,4 @@
-"""All clients' values at the server, stacked in the order of the clients, in n log n rows of memory
+"""Stacks all clients' values at the server, in the order of the clients, in n log n rows of memory
 for n clients.
 
 TFF joins values by a computation for each client, `accumulate(what was joined so far, value)`, and

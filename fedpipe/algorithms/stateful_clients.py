@@ -38,14 +38,15 @@ from fedpipe.types import PerClient
 Tensors = list[npt.NDArray[np.float32]]
 MEMORY_BYTES = 4 * 1024**3
 MESSAGE_BYTES = 1_900_000_000
-"""What a round's clients are sent travels to the worker in one message, and what they return comes
-in one: 2 GB is the limit of the engine's channels, less room for the server's state.
+"""Limit of what a cohort is sent, and of what it returns, as each travels in one message: the 2 GB
+of the engine's channels, less room for the server's state.
 """
 
 
 @dataclass(frozen=True)
 class StatefulClients:
-    """What an algorithm's clients keep, tensors of the model's shapes, and what they do with it.
+    """Clients that keep tensors of the model's shapes from round to round, and three functions of
+    these.
 
     Attributes:
         population_size: number of clients that may train.

@@ -38,7 +38,7 @@ Evaluate = Callable[[Weights], dict[str, float]]
 
 
 class Caller(Protocol):
-    """What the loop asks of a runtime."""
+    """The methods of a runtime that the loop calls."""
 
     def call(self, fn: Callable[..., Any], *args: Any, label: str) -> Any:
         """Return fn(*args), computed on the TFF worker; `label` names the work in errors."""

@@ -1,5 +1,5 @@
-"""The runtime of a run: its TFF workers from the first start to the last end, and calls on them
-that cannot hang for ever.
+"""The runtime of a run: starts, replaces and ends its TFF workers, and calls them within a time
+limit.
 
 Light to import: `start` needs neither TensorFlow nor TFF, so that the workers start while these
 load; `call` imports them.
@@ -32,8 +32,8 @@ logger = logging.getLogger("fedpipe.engine")
 
 @dataclass(frozen=True)
 class _Connection:
-    """What belongs to one generation of workers; a new one is made after a fault, because TFF
-    caches a worker's executors.
+    """The channels and the context of one generation of workers; a new one is made after a fault,
+    because TFF caches a worker's executors.
     """
 
     channels: "tuple[grpc.Channel, ...]"

@@ -16,7 +16,7 @@ from fedpipe.types import Weights
 
 
 class Caller(Protocol):
-    """What is asked of a runtime."""
+    """The method of a runtime that is called here."""
 
     def call(self, fn: Callable[..., Any], *args: Any, label: str) -> Any:
         """Return fn(*args), computed on the TFF worker; `label` names the work in errors."""

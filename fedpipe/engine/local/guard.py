@@ -57,7 +57,7 @@ def seconds_left(deadline: float | None) -> float | None:
 
 
 class Watched(Protocol):
-    """What a guard asks of a worker on this machine."""
+    """The methods of a worker on this machine that a guard calls."""
 
     def alive(self) -> bool:
         """Return whether it still runs."""

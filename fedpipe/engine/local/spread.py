@@ -1,5 +1,5 @@
-"""How a round's clients are spread over several workers: which computations can be, in what form,
-and who gets which clients.
+"""Spreads a round's clients over several workers: which computations can be spread, in what form,
+and which worker gets which clients.
 
 TFF's own partition (`tff.framework.MergeableCompExecutionContext`) is not used: it gives every
 worker the same clients, and so a wrong result, whenever the argument's last element is not placed

@@ -46,12 +46,12 @@ from fedpipe.engine.remote.machines import Machines
 from fedpipe.engine.remote.shares import NoneLeft, OutOfTime, Shares
 
 _RESIDENT = re.compile(rb"[0-9a-f]{64}/[0-9a-f]{64}")
-"""What a resident file is called, below the folder of them all."""
+"""Name of a resident file below the folder of them all."""
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What the machines compute in one call.
+    """The computation of the machines in one call.
 
     Attributes:
         compiled: the partial aggregation.

@@ -36,7 +36,7 @@ logger = logging.getLogger("fedpipe.engine")
 
 @dataclass(frozen=True)
 class RemoteRun:
-    """What machines are told of a run.
+    """Facts of a run that machines are told.
 
     Attributes:
         name: of the run, shown to who asks a worker what it does.

@@ -17,12 +17,12 @@ Result = TypeVar("Result")
 
 LEAST_PATIENCE_SECONDS = 5.0
 FIRST_PATIENCE_SECONDS = 20.0
-"""How long a share may take in any case; longer in the first round, when workers get to know the
+"""Seconds that a share may take in any case; more in the first round, in which workers compile the
 computation.
 """
 PATIENCE = 4.0
-"""How many times as long as the longest share so far one may take before it is given to a second
-machine.
+"""Times as long as the longest share so far that a share may take before a second machine gets it
+too.
 """
 
 
