@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from fedpipe.config.base import Group
-from fedpipe.config.schema import Config
+from fedpipe.config.schema import known_settings
 
 Value = bool | int | float | str | None
 Point = dict[str, Value]
@@ -285,11 +285,7 @@ def ends_of(key: str, dimension: Dimension) -> list[Value]:
 
 def number_of(key: str) -> type[int] | type[float] | None:
     """Return whether a setting is a number, and which kind."""
-    model: Any = Config
-    *groups, last = key.split(".")
-    for group in groups:
-        model = model.model_fields[group].annotation
-    kinds = set(_kinds(model.model_fields[last].annotation))
+    kinds = set(_kinds(known_settings()[key].annotation))
     if float in kinds:
         return float
     return int if int in kinds else None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from fedpipe.config import DataConfig, load_config
-from fedpipe.config.load import apply_override, read_params
+from fedpipe.config.load import apply_overrides, read_params
 from fedpipe.data.manifest import MANIFEST_NAME
 from fedpipe.errors import ConfigError, DataError, TrackingError
 from fedpipe.project import dvc
@@ -251,7 +251,7 @@ def _yaml(value: Any) -> str:
         return quoted
     read: dict[str, Any] = {}
     try:
-        apply_override(read, f"data.path={value}")
+        apply_overrides(read, [f"data.path={value}"])
     except ConfigError:
         return quoted
     if read["data"]["path"] == value:
