@@ -21,7 +21,8 @@ current. Each setting can be overridden for one run: `uv run fedpipe run -S clie
 A section holds only the settings that its choices read: `aggregator: {name: trimmed_mean, trim_fraction: 0.1}`, but
 `aggregator: {name: median}`. Another setting there is refused, with the choice that would read it. `-S aggregator.name=krum` makes another
 choice: what the file has for the choice made before is left out, what both read stays. An older file, which has all settings of all
-choices, is refused with the sections to write in its place.
+choices, is refused with the sections to write in its place. With `dvc exp run -S`, which changes the file, a setting that the file does not
+have takes a plus: `-S +algorithm.mu=0.1`.
 
 The file is YAML 1.2, as DVC reads it: `1e-3` is a number, `yes`, `no`, `on` and `off` are texts (write `true` or `false`). A byte order
 mark and Windows line ends are read. What is not valid is refused with file, line and column, as in `params.yaml:12:3: ...`; so is a key
