@@ -9,6 +9,8 @@ from mkdocs.structure.files import File, Files
 
 PACKAGES = ("fedpipe", "flows")
 ROOT = Path(__file__).parents[1]
+FROM_ROOT = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+"""Files of the root that the site shows too, and the names of their pages."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -16,6 +18,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     code = _reference() if config.plugins["mkdocstrings"].config.enabled else {}
     for name, text in code.items():
         files.append(File.generated(config, f"reference/{name}.md", content=text))
+    for name, page in FROM_ROOT.items():
+        text = (ROOT / name).read_text(encoding="utf-8")
+        files.append(File.generated(config, page, content=text.replace("](docs/", "](")))
     pages = sorted(file.src_uri for file in files.documentation_pages())
     config.nav = _completed(config.nav or [], pages)
     return files

@@ -5,7 +5,7 @@ without Prefect.
 import json
 import math
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,22 +67,24 @@ def train(
     from fedpipe.pipeline.resume import run_of_stage
     from fedpipe.pipeline.sample_clients import sample_clients
     from fedpipe.pipeline.train import train as train_step
+    from fedpipe.runs.context import RunContext
     from fedpipe.runs.provenance import CHAIN_NAME, LINEAGE
+    from fedpipe.runs.refs import TRAINED_NAME
     from fedpipe.runs.shards import load_data
-    from fedpipe.runs.state import FINISHED, running
+    from fedpipe.runs.state import FINISHED
     from fedpipe.runs.summary import new_run_name
 
-    name = new_run_name()
     data = load_data(config, project)
-    run = run_of_stage(project, name, config, data.md5)
+    state = run_of_stage(project, new_run_name(), config, data.md5)
     with (
         stoppable("Continue with: dvc repro"),
-        running(run),
+        state.alive(),
         RoundBar(config.rounds, quiet or as_json) as bar,
     ):
-        plan = sample_clients(config, data, run.folder)
-        trained = train_step(config, data, plan, project, run.name, sinks=[bar])
-        run.update(status=FINISHED)
+        run = replace(RunContext.of_state(project, state, config), sinks=(bar,))
+        plan = sample_clients(run, data)
+        trained = train_step(run, data, plan)
+        state.update(status=FINISHED)
     out = project.outputs / "train"
     out.mkdir(parents=True, exist_ok=True)
     lineage = run.folder / LINEAGE / CHAIN_NAME
@@ -94,11 +96,10 @@ def train(
         plan.path,
         lineage,
     ):
-        if (
-            path is not None and Path(path).exists()
-        ):  # the lineage may be one of the run's missing parts
+        # the lineage may be one of the run's missing parts
+        if path is not None and Path(path).exists():
             shutil.copy2(path, out)
-    (out / "run.json").write_text(json.dumps(asdict(trained), indent=1) + "\n", encoding="utf-8")
+    (out / TRAINED_NAME).write_text(json.dumps(asdict(trained), indent=1) + "\n", encoding="utf-8")
     if as_json:
         print(json.dumps(asdict(trained)))
 
@@ -110,15 +111,17 @@ def evaluate(
     project, config = _load(params, set_)
     from fedpipe.pipeline.evaluate import evaluate as evaluate_step
     from fedpipe.pipeline.record import read_trained, record
+    from fedpipe.runs.context import RunContext
     from fedpipe.runs.parts import INCOMPLETE_EXIT_CODE
     from fedpipe.runs.shards import load_data
     from fedpipe.runs.state import read_state
 
     data = load_data(config, project)
     trained = read_trained(project.outputs / "train")
-    evaluated = evaluate_step(config, data, trained, project.outputs / "evaluate", project)
-    recorded = record(config, data, trained, evaluated, project)
-    state = read_state(Path(trained.run_dir))
+    run = RunContext(project, config, Path(trained.run_dir))
+    evaluated = evaluate_step(run, data, trained, project.outputs / "evaluate")
+    recorded = record(run, data, trained, evaluated)
+    state = read_state(run.folder)
     registered = recorded.registered
     if state is not None:  # not on another machine than the one that trained
         state.update(incomplete=dict(recorded.incomplete))

@@ -254,7 +254,7 @@ def _first_steps(
     from fedpipe.models import build_model
     from fedpipe.models.federated import training_clients
     from fedpipe.pipeline.privacy import account_of, noise_key_of
-    from fedpipe.pipeline.runtime import borrow_runtime
+    from fedpipe.pipeline.runtime import started_runtime
     from fedpipe.pipeline.sample_clients import draw_plan
 
     manifest = population.manifest
@@ -268,7 +268,7 @@ def _first_steps(
     plan = draw_plan(local, population, local.rounds)
     accountant, plan = account_of(local, len(training_clients(local, population)), plan)
     settings = accountant.config if accountant else local
-    with borrow_runtime(local.runtime, folder / "worker.log") as runtime:
+    with started_runtime(local.runtime, folder) as runtime:
         model = build_model(
             local, tuple(manifest.feature_shape), manifest.num_classes, project.root
         )

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from fedpipe.config import Config
 from fedpipe.errors import CheckpointError, ConfigError
+from fedpipe.runs.context import RunContext
 from fedpipe.types import CohortPlan
 
 if TYPE_CHECKING:
     from fedpipe.algorithms.accountant import Accountant
     from fedpipe.algorithms.base import Algorithm
     from fedpipe.data.manifest import Manifest
-    from fedpipe.project.paths import Project
 
 
 KEY_NAME = "noise.key"
@@ -109,9 +109,7 @@ def _write_key(path: Path, key: bytes) -> None:
         os.close(folder)
 
 
-def require_budget(
-    config: Config, accountant: "Accountant", manifest: "Manifest", project: "Project"
-) -> None:
+def require_budget(run: RunContext, accountant: "Accountant", manifest: "Manifest") -> None:
     """Refuse a new run that could not be registered: with it the clients' models would cost more
     than `privacy.total_epsilon`.
 
@@ -123,13 +121,12 @@ def require_budget(
     """
     from fedpipe.lineage.privacy_total import privacy_total, released_of
     from fedpipe.runs.provenance import population_key
-    from fedpipe.runs.state import current_run
     from fedpipe.tracking.store import open_store
 
-    state = current_run()
-    if state and state.values.get("mlflow_run_id"):
+    if run.state and run.state.values.get("mlflow_run_id"):
         return
-    store = open_store(project.root, config.tracking.experiment)
+    config = run.config
+    store = open_store(run.project.root, config.tracking.experiment)
     spent = released_of(accountant.spent(len(accountant.plan)))
     key = population_key(config.data, manifest.partition)
     total = privacy_total(store, key, float(config.privacy.delta or 0.0), planned=spent)

@@ -9,7 +9,8 @@ import yaml
 from fedpipe.config import Config, flatten_result
 from fedpipe.errors import ConfigError, DataError, did_you_mean, shorten
 from fedpipe.project.paths import Project
-from fedpipe.runs.state import FINISHED, RunState, all_states, begin, running
+from fedpipe.runs.context import RunContext
+from fedpipe.runs.state import FINISHED, RunState, all_states, begin
 from fedpipe.system.atomic_files import write_atomic
 
 SHORTEST_PREFIX = 4
@@ -67,7 +68,7 @@ def run_named(states: Sequence[RunState], wanted: str) -> RunState:
         ConfigError: there is no such run, or more than one.
     """
     for state in states:
-        if wanted in (state.values.get("mlflow_run_id"), state.folder.name, state.name):
+        if state.is_called(wanted):
             return state
     matches = [
         state
@@ -130,13 +131,13 @@ def record_again(project: Project, state: RunState) -> dict[str, Any]:
         TrackingError: the store cannot be reached or written.
     """
     from fedpipe.pipeline.evaluate import evaluate
+    from fedpipe.pipeline.load_data import load_data
     from fedpipe.pipeline.record import read_trained, record
-    from fedpipe.runs.shards import load_data
     from fedpipe.runs.summary import summarize
 
-    config = state.config
-    with running(state):
-        data = load_data(config, project)
+    run = RunContext.of_state(project, state)
+    with state.alive():
+        data = load_data(run)
         if state.values.get("data_md5", data.md5) != data.md5:
             raise DataError(
                 f"run {state.name}: expected the data that it was trained on, md5 "
@@ -144,8 +145,8 @@ def record_again(project: Project, state: RunState) -> dict[str, Any]:
                 "first."
             )
         trained = read_trained(state.folder)
-        evaluated = evaluate(config, data, trained, state.folder, project)
-        recorded = record(config, data, trained, evaluated, project)
+        evaluated = evaluate(run, data, trained)
+        recorded = record(run, data, trained, evaluated)
         earlier = state.values.get("summary") or {}
         summary = summarize(
             project,

@@ -35,9 +35,9 @@ class Retraining:
     params: Path
 
 
-def retrain_tags(run: "RunState") -> dict[str, str]:
+def retrain_tags(run: "RunState | None") -> dict[str, str]:
     """Return the tag of a run that retrains a version: which; none of other runs."""
-    of = run.values.get(RETRAIN_OF)
+    of = run.values.get(RETRAIN_OF) if run else None
     if of:
         return {f"fedpipe.{RETRAIN_OF}": str(of)}
     return {}

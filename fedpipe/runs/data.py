@@ -169,7 +169,7 @@ def _of_params(project: Project) -> RunData:
 def _named(project: Project, wanted: str) -> RunData:
     states = [state for state in all_states(project) if state.values.get("data_md5")]
     for state in states:
-        if wanted in (state.values.get("mlflow_run_id"), state.name, state.folder.name):
+        if state.is_called(wanted):
             return _of_state(state)
     from fedpipe.tracking.artifacts import read_artifact
     from fedpipe.tracking.lookup import find_run

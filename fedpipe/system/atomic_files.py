@@ -1,4 +1,4 @@
-"""Writes small files whole or not at all."""
+"""Writes files whole or not at all: synced to the disk before they get their name."""
 
 import os
 import tempfile
@@ -31,17 +31,26 @@ def require_place(path: Path, what: str) -> None:
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write `text` to `path` through a temporary file in the same folder, made durable and then
-    renamed.
+    """Write `text` to `path` as `write_bytes_atomic` does; its folder is made where there is none.
 
     Raises:
         OSError: it cannot be written; `filename` is always set.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes_atomic(path, text.encode())
+
+
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Write `content` to `path` through a temporary file in the same folder, synced and then
+    renamed.
+
+    Raises:
+        OSError: it cannot be written; `filename` is always set.
+    """
     handle, temporary = new_file(path.parent, f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
@@ -50,3 +59,33 @@ def write_atomic(path: Path, text: str) -> None:
         if isinstance(err, OSError) and err.filename is None:  # a full disk says no name
             err.filename = str(path)
         raise
+
+
+def publish(temporary: Path, target: Path) -> None:
+    """Rename a finished file or folder to `target`, after its contents and before its new name are
+    synced to the disk.
+
+    Args:
+        temporary: on the same file system as `target`.
+        target: a new name, or that of a file or empty folder to replace.
+
+    Raises:
+        OSError: it cannot be synced or renamed.
+    """
+    for path in [*sorted(temporary.rglob("*")), temporary]:
+        sync(path)
+    temporary.replace(target)
+    sync(target.parent)
+
+
+def sync(path: Path) -> None:
+    """Sync a file, or the names in a folder, to the disk.
+
+    Raises:
+        OSError: it cannot be opened or synced.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -21,6 +21,7 @@ from fedpipe.models.weights_io import save_weights
 from fedpipe.pipeline.evaluate import evaluate
 from fedpipe.pipeline.record import record
 from fedpipe.project.paths import Project
+from fedpipe.runs.context import RunContext
 from fedpipe.runs.history import History
 from fedpipe.runs.parts import INCOMPLETE, Parts
 from fedpipe.runs.refs import DataRef, RecordRef, TrainRef
@@ -114,8 +115,9 @@ class Trained:
                 "eval": self.config.eval.model_copy(update={"personalize_steps": personalize_steps})
             }
         )
-        evaluated = evaluate(config, self.data, trained, self.state.folder, self.project)
-        recorded = record(self.config, self.data, trained, evaluated, self.project)
+        run = RunContext.of_state(self.project, self.state, config)
+        evaluated = evaluate(run, self.data, trained)
+        recorded = record(replace(run, config=self.config), self.data, trained, evaluated)
         self.state.update(status=FINISHED, incomplete=dict(recorded.incomplete), told=True)
         return recorded
 
