@@ -21,7 +21,7 @@ from fedpipe.config.data import DataConfig as DataConfig
 from fedpipe.config.evaluation import EvalConfig as EvalConfig
 from fedpipe.config.groups import each_client_by
 from fedpipe.config.model import ModelConfig as ModelConfig
-from fedpipe.config.privacy import PrivacyConfig, problem_of, problem_of_release
+from fedpipe.config.privacy import NoPrivacy, Privacy, problem_of, problem_of_release
 from fedpipe.config.remote import problem_of_remote
 from fedpipe.config.runtime import RuntimeConfig as RuntimeConfig
 from fedpipe.config.tracking import TrackingConfig as TrackingConfig
@@ -50,7 +50,10 @@ class Config(Group):
     aggregator: Aggregator = Field(
         default_factory=MeanAggregator, description="How the clients' updates become one."
     )
-    privacy: PrivacyConfig = Field(default_factory=PrivacyConfig, description=PrivacyConfig.__doc__)
+    privacy: Privacy = Field(
+        default_factory=NoPrivacy,
+        description="Differential privacy of the server's weights, for each client as a whole.",
+    )
     eval: EvalConfig = Field(default_factory=EvalConfig, description=EvalConfig.__doc__)
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig, description=RuntimeConfig.__doc__)
     tracking: TrackingConfig = Field(
@@ -195,7 +198,7 @@ class Config(Group):
             if value == known_settings()[key].default or not named.ignored(key):
                 continue
             because = named.why_ignored(key)
-            reason = f": {because}" if because and not key.startswith("algorithm.") else ""
+            reason = f": {because}" if because else ""
             others = [name for name, entry in ALGORITHMS.items() if not entry.ignored(key)]
             raise ValueError(
                 f"{key}={value} is set but algorithm.name={self.algorithm.name} ignores "

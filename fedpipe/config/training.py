@@ -33,7 +33,7 @@ class AlgorithmConfig(Group):
     mu: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
         None,
         description="Strength of the term mu/2 |w - w_server|^2 in each client's loss, at least "
-        "0; `null` is 0.01. `fedprox` only.",
+        "0; `null` is 0.01.",
     )
 
     @field_validator("name")

@@ -11,17 +11,45 @@ from fedpipe.config.reference import reference
 from fedpipe.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
-OF_OTHER_CHOICES = {
-    f"{side}.{name}"
-    for side in ("client", "server")
-    for name in ("momentum", "decay_rate", "decay_rounds", "final_fraction")
-} | {
-    "server.beta_1",
-    "server.beta_2",
-    "server.epsilon",
-    "aggregator.trim_fraction",
-    "aggregator.byzantine",
+_OTHER = {
+    "data": [
+        "separator",
+        "encoding",
+        "decimal",
+        "column_names",
+        "feature_columns",
+        "ignore_columns",
+        "labels_per_client",
+        "sigma",
+    ],
+    "cohort": ["separation_rounds"],
+    "model": ["tokens", "positions"],
+    "algorithm": ["mu"],
+    "client": ["momentum", "decay_rate", "decay_rounds", "final_fraction"],
+    "server": [
+        "momentum",
+        "beta_1",
+        "beta_2",
+        "epsilon",
+        "decay_rate",
+        "decay_rounds",
+        "final_fraction",
+    ],
+    "aggregator": ["trim_fraction", "byzantine"],
+    "privacy": [
+        "clip_norm",
+        "noise_multiplier",
+        "epsilon",
+        "delta",
+        "max_epsilon",
+        "target_quantile",
+        "restart_rounds",
+        "repeatable",
+        "public_validation",
+        "total_epsilon",
+    ],
 }
+OF_OTHER_CHOICES = {f"{section}.{name}" for section, names in _OTHER.items() for name in names}
 """Settings that the choices of the shipped file do not read."""
 
 

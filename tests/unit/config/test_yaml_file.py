@@ -160,7 +160,7 @@ def test_the_same_setting_twice_on_the_command_line_is_refused(tmp_path: Path) -
             r"'tracking.register': input should be a valid boolean, found 'yes'. Write true or false",
         ),
         (
-            "data: {ignore_columns: note}",
+            "data: {source: csv, ignore_columns: note}",
             r"'data.ignore_columns': input should be a valid list, found 'note'. Write \[note\]",
         ),
         (
