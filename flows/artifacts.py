@@ -2,7 +2,7 @@
 link to the MLflow run.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
+from fedpipe.runs.lineage import TrainingLineage
 from fedpipe.runs.parts import Parts
 from fedpipe.runs.refs import RecordRef, RegisteredRef
 from fedpipe.tables.texts import markdown, markdown_code
@@ -135,20 +136,17 @@ def show_registered(registered: RegisteredRef) -> None:
     )
 
 
-def show_chain(chain: Mapping[str, Any], url: str) -> None:
-    """Add the chain from commit to MLflow run, `lineage.json`, as a page of this task run."""
-    git = chain["git"]
-    dvc = chain["dvc"]
-    flow = chain["prefect"]
+def show_lineage(lineage: TrainingLineage, url: str) -> None:
+    """Add the lineage from commit to MLflow run, as a page of this task run."""
+    dirty = " with uncommitted changes" if lineage.git.dirty else ""
+    place = "" if lineage.dvc.data_in_lock else ", not in dvc.lock"
     rows = {
-        "git commit": markdown_code(str(git["commit"]))
-        + (" with uncommitted changes" if git["dirty"] else ""),
-        "data (DVC md5)": markdown_code(str(dvc["data_md5"]))
-        + ("" if dvc["data_in_lock"] else ", not in dvc.lock"),
-        "Prefect flow run": f"{markdown(str(flow['flow_run_name']))} "
-        f"{markdown_code(str(flow['flow_run_id']))}",
-        "MLflow run": f"[{markdown(chain['mlflow']['run_id'])}]({url})",
-        "weights (SHA-256)": markdown_code(str(chain["weights_sha256"])),
+        "git commit": markdown_code(str(lineage.git.commit)) + dirty,
+        "data (DVC md5)": markdown_code(str(lineage.dvc.data_md5)) + place,
+        "Prefect flow run": f"{markdown(str(lineage.prefect.flow_run_name))} "
+        f"{markdown_code(str(lineage.prefect.flow_run_id))}",
+        "MLflow run": f"[{markdown(lineage.mlflow.run_id)}]({url})",
+        "weights (SHA-256)": markdown_code(lineage.weights_sha256),
     }
     table = "\n".join(
         [
@@ -158,7 +156,7 @@ def show_chain(chain: Mapping[str, Any], url: str) -> None:
         ]
     )
     create_markdown_artifact(
-        f"{table}\n\n`uv run fedpipe lineage {chain['mlflow']['run_id']}` shows the same.\n",
+        f"{table}\n\n`uv run fedpipe lineage {lineage.mlflow.run_id}` shows the same.\n",
         key="lineage",
         description="Where the model comes from",
     )

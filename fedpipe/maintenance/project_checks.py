@@ -250,7 +250,7 @@ def _first_steps(
 ) -> Any:
     """Return the result of round 1, None without it."""
     from fedpipe.algorithms.catalog import build_algorithm
-    from fedpipe.engine.user_algorithm import OwnAlgorithm
+    from fedpipe.engine.user_algorithm import UserAlgorithm
     from fedpipe.models import build_model
     from fedpipe.models.federated import training_clients
     from fedpipe.pipeline.privacy import account_of, noise_key_of
@@ -277,7 +277,7 @@ def _first_steps(
         if local.algorithm.name in ALGORITHMS:
             algorithm: Any = build_algorithm(*arguments)
         else:
-            algorithm = OwnAlgorithm.build(
+            algorithm = UserAlgorithm.build(
                 local.algorithm.name, runtime, build_algorithm, *arguments
             )
         with own_code(

@@ -120,7 +120,7 @@ def require_budget(run: RunContext, accountant: "Accountant", manifest: "Manifes
         TrackingError: the store cannot be read.
     """
     from fedpipe.lineage.privacy_total import privacy_total, released_of
-    from fedpipe.runs.provenance import population_key
+    from fedpipe.runs.lineage import population_key
     from fedpipe.tracking.store import open_store
 
     if run.state and run.state.values.get("mlflow_run_id"):

@@ -19,8 +19,8 @@ from fedpipe.errors import DataError, ModelError
 from fedpipe.pipeline.run_warnings import WARNINGS, RunWarning, find_warnings
 from fedpipe.pipeline.sample_clients import PLAN_NAME
 from fedpipe.runs.context import WORKER_LOG_NAME, RunContext
+from fedpipe.runs.lineage import LINEAGE, write_lineage
 from fedpipe.runs.parts import CHAIN, INCOMPLETE, PARTICIPATION, UPLOADS, Parts, incomplete_text
-from fedpipe.runs.provenance import LINEAGE, write_chain
 from fedpipe.runs.refs import (
     TRAINED_NAME,
     DataRef,
@@ -155,7 +155,7 @@ class _Recording:
 
     def _write_chain(self) -> None:
         mlflow_run = self.mlflow_run
-        chain = write_chain(
+        chain = write_lineage(
             self.folder / LINEAGE,
             mlflow_run.run_id,
             mlflow_run.store.label,

@@ -13,7 +13,7 @@ from fedpipe.config import parse_recorded
 from fedpipe.config.load import read_params
 from fedpipe.errors import ConfigError, TrackingError, shorten
 from fedpipe.project.paths import Project
-from fedpipe.runs.provenance import LINEAGE, PARAMS_NAME
+from fedpipe.runs.lineage import LINEAGE, PARAMS_NAME
 from fedpipe.system.atomic_files import write_atomic
 
 if TYPE_CHECKING:

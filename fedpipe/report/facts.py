@@ -74,7 +74,7 @@ class RunFacts:
         start_ms, end_ms: milliseconds since 1970; no end while it is going on.
         url: its page in the MLflow UI.
         params, tags, metrics: MLflow's; of metrics the last values.
-        chain: as `lineage.queries.run_lineage` gives it.
+        chain: as `lineage.queries.RunLineage.to_json` gives it.
         rounds: a row a round.
         accuracies: a row a client; None if not known, as all below.
         labels: names of the classes.

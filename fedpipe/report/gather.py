@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fedpipe.errors import FedpipeError
 from fedpipe.figures.mistakes import read_mistakes
-from fedpipe.lineage.queries import chain_of_run
+from fedpipe.lineage.queries import lineage_of_run
 from fedpipe.report import facts
 from fedpipe.report.facts import ClientAccuracy, RunFacts, Sweep
 from fedpipe.runs.files import RunFiles
@@ -116,7 +116,7 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
         params=dict(run.data.params),
         tags=dict(run.data.tags),
         metrics=dict(run.data.metrics),
-        chain=chain_of_run(store, run),
+        chain=lineage_of_run(store, run).to_json(),
         rounds=rounds,
         accuracies=read(facts.ACCURACIES, _accuracies),
         labels=labels,

@@ -23,11 +23,11 @@ from fedpipe.data.manifest import MANIFEST_NAME
 from fedpipe.errors import ConfigError, DataError, TrackingError
 from fedpipe.project import dvc
 from fedpipe.project.paths import Project
-from fedpipe.runs.provenance import (
+from fedpipe.runs.lineage import (
     LINEAGE,
-    ORIGIN_NAME,
     PARAMS_NAME,
     POPULATION_TAG,
+    TAGS_NAME,
     population_key,
 )
 from fedpipe.runs.shards import shards_folder
@@ -49,7 +49,7 @@ class RunData:
         md5: DVC's md5 of the version that the run trained on; None of data of no run.
         path: folder in which the run found that version; None where that is not known.
         run_id: the MLflow run; empty where there is none.
-        population: key of who the clients are (`chain.population_key`); empty where the run does
+        population: key of the clients (`runs.lineage.population_key`); empty where the run does
             not say.
     """
 
@@ -142,7 +142,7 @@ def overrides(project: Project, settings: DataConfig) -> list[str]:
 
 
 def population_of(data: RunData, manifest: "Manifest") -> str:
-    """Return the key of who the clients are (`chain.population_key`)."""
+    """Return the key of who the clients are (`runs.lineage.population_key`)."""
     return data.population or population_key(data.settings, manifest.partition)
 
 
@@ -205,7 +205,7 @@ def _of_state(state: RunState) -> RunData:
     md5 = str(state.values["data_md5"])
     described = _described(state.name, state.values["config"].get("data") or {})
     try:
-        tags = json.loads((state.folder / LINEAGE / ORIGIN_NAME).read_text(encoding="utf-8"))
+        tags = json.loads((state.folder / LINEAGE / TAGS_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         tags = {}
     return replace(

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.config.schema import ClientConfig
+from fedpipe.runs.lineage import LINEAGE
 from fedpipe.runs.parts import PARTICIPATION, Parts
-from fedpipe.runs.provenance import LINEAGE
 from fedpipe.system.json_lines import whole_lines
 from fedpipe.tracking.participation import (
     CLIENTS_NAME,

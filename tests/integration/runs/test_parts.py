@@ -28,6 +28,7 @@ from fedpipe.runs.refs import DataRef, RecordRef, TrainRef
 from fedpipe.runs.shards import prepare
 from fedpipe.runs.state import FINISHED, begin
 from fedpipe.tables.tables import rounds_csv
+from fedpipe.tracking.journaled import JournaledRun
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import open_store
 from fedpipe.types import CohortPlan, RoundReport, weights_sha256
@@ -64,11 +65,12 @@ class Trained:
         self.plan = CohortPlan("uniform", 1, ((client,), (client,)))
         record_of = DataRecord("synthetic", "data/shards", self.data.md5, "synthetic", {})
         run = TrackedRun.start(
-            self.store, name="trained", params={"rounds": 2}, tags={}, data=record_of, save_every=5
+            self.store, name="trained", params={"rounds": 2}, tags={}, data=record_of
         )
         history = History(
             folder / "lineage", self.plan, self.config.client, self.population.num_examples
         )
+        journaled = JournaledRun(self.store, run.run_id, folder, save_every=5)
         rows = []
         for number in range(3):
             metrics = {
@@ -79,12 +81,14 @@ class Trained:
             report = RoundReport(
                 number, (client,) if number else (), (), metrics, 8 * number, 0.1, weights
             )
-            run.round_done(report)
+            journaled.round_done(report)
             history.round_done(report)
             rows.append({"round": number, **metrics})
         history.write_clients()
         history.close()
-        run.training_done()
+        journaled.training_done()
+        journaled.flush(30)
+        journaled.close()
         (folder / "rounds.csv").write_text(rounds_csv(rows))
         (folder / "cohorts.json").write_text(self.plan.to_json())
         (folder / "worker.log").write_text("")
