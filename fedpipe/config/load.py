@@ -227,7 +227,8 @@ def explain(error: Any) -> str:
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     if error["type"] == "union_tag_invalid":
-        return f"'{key}': expected one of {error['ctx']['expected_tags']}, found {error['ctx']['tag']!r}"
+        names = error["ctx"]
+        return f"'{key}': expected one of {names['expected_tags']}, found {names['tag']!r}"
     expected = error["msg"][:1].lower() + error["msg"][1:]
     return f"'{key}': {expected}, found {error['input']!r}{_hint(error)}"
 

@@ -15,19 +15,23 @@ from fedpipe.config.schema import Config, known_settings
 
 _HEAD = """# Settings: `params.yaml`
 
-Generated from `fedpipe/config/schema.py` by `uv run python -m fedpipe.config.reference > docs/params.md`; a test holds it
-current. Each setting can be overridden for one run: `uv run fedpipe run -S client.learning_rate=0.05`.
+Generated from `fedpipe/config/schema.py` by `uv run python -m fedpipe.config.reference >
+docs/params.md`; a test holds it current. Each setting can be overridden for one run: `uv run
+fedpipe run -S client.learning_rate=0.05`.
 
-A section holds only the settings that its choices read: `aggregator: {name: trimmed_mean, trim_fraction: 0.1}`, but
-`aggregator: {name: median}`. Another setting there is refused, with the choice that would read it. `-S aggregator.name=krum` makes another
-choice: what the file has for the choice made before is left out, what both read stays. An older file, which has all settings of all
-choices, is refused with the sections to write in its place. With `dvc exp run -S`, which changes the file, a setting that the file does not
-have takes a plus: `-S +algorithm.mu=0.1`.
+A section holds only the settings that its choices read: `aggregator: {name: trimmed_mean,
+trim_fraction: 0.1}`, but `aggregator: {name: median}`. Another setting there is refused, with the
+choice that would read it. `-S aggregator.name=krum` makes another choice: what the file has for the
+choice made before is left out, what both read stays. An older file, which has all settings of all
+choices, is refused with the sections to write in its place. DVC's own `-S` changes the file; there
+a setting that the file does not have takes a plus: `dvc exp run -S +algorithm.mu=0.1`.
 
-The file is YAML 1.2, as DVC reads it: `1e-3` is a number, `yes`, `no`, `on` and `off` are texts (write `true` or `false`). A byte order
-mark and Windows line ends are read. What is not valid is refused with file, line and column, as in `params.yaml:12:3: ...`; so is a key
-that stands twice in a group, with both lines, and a merge that is not resolved (`<<<<<<<`). `-S` twice for the same setting is refused too.
-The same holds for `params/*.yaml`, `sweep.yaml`, `dvc.yaml`, `dvc.lock` and `prefect.yaml`.
+The file is YAML 1.2, as DVC reads it: `1e-3` is a number, `yes`, `no`, `on` and `off` are texts
+(write `true` or `false`). A byte order mark and Windows line ends are read. What is not valid is
+refused with file, line and column, as in `params.yaml:12:3: ...`; so is a key that stands twice in
+a group, with both lines, and a merge that is not resolved (`<<<<<<<`). `-S` twice for the same
+setting is refused too. The same holds for `params/*.yaml`, `sweep.yaml`, `dvc.yaml`, `dvc.lock` and
+`prefect.yaml`.
 """
 
 

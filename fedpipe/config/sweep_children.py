@@ -17,7 +17,16 @@ from fedpipe.config.groups import computes_in_groups
 from fedpipe.config.load import apply_overrides, explain, key_of, parse_config, read_params
 from fedpipe.config.schema import Config
 from fedpipe.config.sweep import SweepConfig
-from fedpipe.config.sweep_space import Dimension, Point, Value, ends_of, grid_points, ordered, walk
+from fedpipe.config.sweep_space import (
+    Dimension,
+    Point,
+    Value,
+    as_yaml,
+    ends_of,
+    grid_points,
+    ordered,
+    walk,
+)
 from fedpipe.errors import ConfigError
 
 _MOST_POINTS = 512
@@ -115,7 +124,7 @@ def child_config(base: SweepBase, point: Mapping[str, Value]) -> Config:
             place = place[group]
         place[last] = value
     switch_choices(values, point, {*point, *base.overridden})
-    said = ", ".join(f"{key}={_text(value)}" for key, value in point.items())
+    said = ", ".join(f"{key}={as_yaml(value)}" for key, value in point.items())
     config = parse_config(values, f"{base.where}: child with {said}")
     if (
         base.groups is None
@@ -183,7 +192,7 @@ def _with_advice(message: str, sweep: SweepConfig, base: SweepBase, point: Point
     ]
     if not fitting:
         return message
-    when = f"when: {{{cause}: {_text(fitting[0]) if len(fitting) == 1 else _text(fitting)}}}"
+    when = f"when: {{{cause}: {as_yaml(fitting[0]) if len(fitting) == 1 else as_yaml(fitting)}}}"
     if key in sweep.space:
         return (
             f"{message} For children that ignore it, write under space: '{key}: "
@@ -206,17 +215,10 @@ def _fits(base: SweepBase, point: Mapping[str, Value]) -> bool:
 def _form(dimension: Dimension) -> str:
     """Return the values of a dimension as YAML has them in a line."""
     if dimension.choices is not None:
-        return f"choices: {_text(dimension.choices)}"
-    more = f"{', log: true' if dimension.log else ''}{f', points: {dimension.points}' if dimension.points else ''}"
-    return f"min: {dimension.min:g}, max: {dimension.max:g}{more}"
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_text, value))}]"
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        return f"choices: {as_yaml(dimension.choices)}"
+    log = ", log: true" if dimension.log else ""
+    points = f", points: {dimension.points}" if dimension.points else ""
+    return f"min: {dimension.min:g}, max: {dimension.max:g}{log}{points}"
 
 
 def _points_to_check(sweep: SweepConfig) -> Iterator[Point]:
@@ -232,8 +234,8 @@ def _points_to_check(sweep: SweepConfig) -> Iterator[Point]:
     for key, values in ends.items():
         needed = _needed(space, key)
         for value in values:
-            chosen = {**needed, key: value}
-            yield walk(space, lambda other, chosen=chosen: chosen.get(other, ends[other][0]))  # type: ignore[misc]
+            chosen = {name: values[0] for name, values in ends.items()} | needed | {key: value}
+            yield walk(space, chosen.__getitem__)
 
 
 def _needed(space: Mapping[str, Dimension], key: str) -> dict[str, Value]:
