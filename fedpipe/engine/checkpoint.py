@@ -9,14 +9,12 @@ Files are written in a background thread, so that a small round does not wait fo
 that failed stops the run at the next one.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
 import re
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,8 +24,10 @@ from urllib.parse import quote, unquote
 import numpy as np
 import numpy.typing as npt
 
+from fedpipe.engine.early_stopping import BestRound
 from fedpipe.errors import CheckpointError
-from fedpipe.system.new_files import new_file
+from fedpipe.system.atomic_files import write_atomic
+from fedpipe.system.background_writer import BackgroundWriter
 from fedpipe.types import PerClient, RoundReport, best_by
 
 SCHEMA = "checkpoint-1"
@@ -73,9 +73,8 @@ class Checkpoints:
         self._identity = dict(identity)
         self._every = every
         self._keep = keep
-        self._writer: ThreadPoolExecutor | None = None
-        self._pending: Future[None] | None = None
-        self._best: tuple[float, int] | None = None
+        self._writer = BackgroundWriter("fedpipe-checkpoint")
+        self._best = BestRound()
 
     def save(self, state: Any, report: RoundReport, last: bool) -> None:
         """Have the state after a round written, if it is its turn; returns before it is on the
@@ -88,24 +87,18 @@ class Checkpoints:
             return
         self.flush()
         leaves = flatten(state)  # here: the state may be the caller's to change once this returns
-        score = report.metrics.get(best_by(report.metrics))
-        if (
-            score is not None
-            and np.isfinite(score)
-            and (self._best is None or score > self._best[0])
-        ):
-            self._best = (score, report.round_num)
+        self._best.add(report.round_num, report.metrics)
+        best = self._best
+        best_values = (best.score, best.round_num, best.score_name)
         kept = {
             "failed": list(report.failed),
             "lost": list(report.lost),
             "metrics": dict(report.metrics),
             "examples": report.examples,
             "seconds": report.seconds,
-            "best": self._best,
+            "best": None if best.round_num is None else best_values,
         }
-        if self._writer is None:
-            self._writer = ThreadPoolExecutor(1, thread_name_prefix="fedpipe-checkpoint")
-        self._pending = self._writer.submit(self._write, report.round_num, leaves, kept)
+        self._writer.submit(self._write, report.round_num, leaves, kept)
         if last:
             self.flush()
 
@@ -131,10 +124,7 @@ class Checkpoints:
 
     def flush(self) -> None:
         """Wait until what was to be saved is on the disk. Raises CheckpointError if it is not."""
-        pending = self._pending
-        self._pending = None
-        if pending is not None:
-            pending.result()
+        self._writer.flush()
 
     def latest(self) -> Checkpoint | None:
         """Return the newest checkpoint that is sound, None if there is none; damaged ones are
@@ -166,7 +156,11 @@ class Checkpoints:
                     "Start a new run."
                 )
             best = found.report["best"]
-            self._best = (float(best[0]), int(best[1])) if best else None
+            if best:
+                score, round_num, *name = best
+                # Earlier versions did not write the name.
+                score_name = name[0] if name else best_by(found.report["metrics"])
+                self._best = BestRound(int(round_num), float(score), score_name)
             return found
         return None
 
@@ -192,7 +186,7 @@ class Checkpoints:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             old = self._files()
-            _write_durably(path, body)
+            write_atomic(path, body, prefix=_MAKING, sync_folder=True)
             surplus = self._surplus({round_num, *(number for number, _ in old)})
             for number, earlier in old:
                 # The same round again, with other figures such as its seconds: the earlier file was
@@ -206,12 +200,7 @@ class Checkpoints:
             ) from err
 
     def _surplus(self, rounds: set[int]) -> set[int]:
-        kept = {
-            min(rounds),
-            *sorted(rounds)[-self._keep :],
-            *([self._best[1]] if self._best else []),
-        }
-        return rounds - kept
+        return rounds - {min(rounds), *sorted(rounds)[-self._keep :], self._best.round_num}
 
 
 def flatten(state: Any, path: str = "") -> dict[str, npt.NDArray[Any]]:
@@ -293,23 +282,3 @@ def _read(path: Path) -> tuple[Checkpoint, Mapping[str, str]]:
     if about["schema"] != SCHEMA:
         raise ValueError(f"expected schema {SCHEMA}, found {about['schema']}")
     return Checkpoint(int(about["round"]), load(body), about["report"]), about["identity"]
-
-
-def _write_durably(path: Path, body: bytes) -> None:
-    """Write under a temporary name, sync, rename, sync the folder."""
-    handle, temporary = new_file(path.parent, _MAKING)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 DECISION_TAG = "fedpipe.decision"
 REPLACED_TAG = "fedpipe.replaced_by"
-RETRAIN_TAG = "fedpipe.retrain_of"
 
 logger = logging.getLogger(__name__)
 
