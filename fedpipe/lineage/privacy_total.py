@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.errors import TrackingError
+from fedpipe.tracking.tags import POPULATION, PRIVACY_DELTA, PRIVACY_RELEASED
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from fedpipe.algorithms.loss_distributions import Mechanism
     from fedpipe.tracking.store import Store
 
-RELEASED_TAG = "privacy.released"
 NEIGHBOURS = "one client whose updates are zero"
 _NAMED = 5
 
@@ -75,7 +75,7 @@ def released_of(tags: Mapping[str, str]) -> "list[tuple[Mechanism, int]] | None"
     """
     from fedpipe.algorithms.loss_distributions import Mechanism
 
-    text = tags.get(RELEASED_TAG)
+    text = tags.get(PRIVACY_RELEASED)
     if text is None:
         return None
     try:
@@ -88,8 +88,8 @@ def released_of(tags: Mapping[str, str]) -> "list[tuple[Mechanism, int]] | None"
         ]
     except (ValueError, KeyError, TypeError) as err:
         raise TrackingError(
-            f"the tag {RELEASED_TAG} holds {text[:100]!r}, which is not what fedpipe writes. Set "
-            "it as it was."
+            f"the tag {PRIVACY_RELEASED} holds {text[:100]!r}, which is not what fedpipe writes. "
+            "Set it as it was."
         ) from err
 
 
@@ -182,8 +182,8 @@ def total_with_run(store: "Store", run: "Run") -> PrivacyTotal:
     own = released_of(tags)
     return privacy_total(
         store,
-        tags["data.population"],
-        float(tags["privacy.delta"]),
+        tags[POPULATION],
+        float(tags[PRIVACY_DELTA]),
         own,
         without_run=run.info.run_id,
     )

@@ -28,8 +28,18 @@ from fedpipe.runs.history import WEIGHTS_NAME
 from fedpipe.runs.lineage import LINEAGE, PARAMS_NAME, PATCH_NAME, TAGS_NAME
 from fedpipe.runs.parts import INCOMPLETE_EXIT_CODE
 from fedpipe.system.git import repository_environment
+from fedpipe.tracking.tags import (
+    ALGORITHM_GROUPS,
+    DVC_DATA_MD5,
+    GIT_COMMIT,
+    GIT_DIRTY,
+    GIT_PATCH,
+    PLAN_SHA256,
+    PRIVACY_MECHANISM,
+    PRIVACY_RELEASED,
+)
 
-_COMPARED = ("version.", "host.", "algorithm.groups", "algorithm.aggregator", "algorithm.data")
+_COMPARED = ("version.", "host.", ALGORITHM_GROUPS, "algorithm.aggregator", "algorithm.data")
 _END_SECONDS = 30
 _FRESH_NOISE = (
     "the noise of a private run is drawn from a secret key and cannot be drawn again: compared "
@@ -92,7 +102,7 @@ def reproduce(project: Project, wanted: str, say: Callable[[str], None]) -> Repr
     run = find_run(store, wanted)
     tags = run.data.tags
     run_id = run.info.run_id
-    commit = tags.get("git.commit", "none")
+    commit = tags.get(GIT_COMMIT, "none")
     _refuse(run_id, run.info.status, commit)
     with tempfile.TemporaryDirectory(prefix="fedpipe-reproduce-") as name:
         kept = Path(name)
@@ -113,7 +123,7 @@ def reproduce(project: Project, wanted: str, say: Callable[[str], None]) -> Repr
             "work tree of its own"
         )
         with worktree_of(project, commit, patch) as there:
-            how, verified = _bring_data(there, tags["dvc.data_md5"], say)
+            how, verified = _bring_data(there, tags[DVC_DATA_MD5], say)
             say("the run, with the settings that it had")
             params = needed[PARAMS_NAME]
             summary = _run(
@@ -124,16 +134,16 @@ def reproduce(project: Project, wanted: str, say: Callable[[str], None]) -> Repr
                 _same_groups(tags, Path(str(params))),
                 verified,
             )
-            if summary["data_md5"] != tags["dvc.data_md5"]:
+            if summary["data_md5"] != tags[DVC_DATA_MD5]:
                 raise DataError(
-                    f"run {run_id}: expected data with md5 {tags['dvc.data_md5']}, found "
+                    f"run {run_id}: expected data with md5 {tags[DVC_DATA_MD5]}, found "
                     f"{summary['data_md5']} ({how}). Bring the source as it was, or add the DVC "
                     "remote that has the data (`dvc remote list`)."
                 )
             folder = Path(summary["run_dir"])
             recorded = _lines(needed[WEIGHTS_NAME])
             found = _lines(folder / LINEAGE / WEIGHTS_NAME)
-            secret = tags.get("privacy.mechanism", "none") != "none" and "privacy.released" in tags
+            secret = tags.get(PRIVACY_MECHANISM, "none") != "none" and PRIVACY_RELEASED in tags
             now = json.loads((folder / LINEAGE / TAGS_NAME).read_text(encoding="utf-8"))
             if secret:
                 notes.append(_FRESH_NOISE)
@@ -151,7 +161,7 @@ def reproduce(project: Project, wanted: str, say: Callable[[str], None]) -> Repr
         result=same if difference.round_num is None else "differs",
         difference=difference,
         rounds=len(recorded),
-        data={"how": how, "md5": tags["dvc.data_md5"], "md5_now": summary["data_md5"]},
+        data={"how": how, "md5": tags[DVC_DATA_MD5], "md5_now": summary["data_md5"]},
         environment={key: [tags.get(key), now.get(key)] for key in names},
         notes=notes,
         seconds=time.perf_counter() - start,
@@ -173,10 +183,10 @@ def _refuse(run_id: str, status: str, commit: str) -> None:
 
 def _notes(project: Project, tags: Mapping[str, str], commit: str, patch: Path | None) -> list[str]:
     notes = []
-    if tags.get("git.dirty") == "true" and patch is None:
+    if tags.get(GIT_DIRTY) == "true" and patch is None:
         notes.append(
             "the run had uncommitted changes that are not kept "
-            f"({tags.get('git.patch', 'names of secrets, or an older fedpipe')})"
+            f"({tags.get(GIT_PATCH, 'names of secrets, or an older fedpipe')})"
         )
     lock = file_at(project, commit, "uv.lock")
     here = project.root / "uv.lock"
@@ -194,7 +204,7 @@ def _same_groups(tags: Mapping[str, str], params: Path) -> list[str]:
 
     The machines of a run that was spread over some do not belong to it: it is repeated on this one.
     """
-    groups = tags.get("algorithm.groups", "")
+    groups = tags.get(ALGORITHM_GROUPS, "")
     named = ALGORITHMS.get(read_params(params).get("algorithm", {}).get("name", ""))
     ignored = named is not None and named.ignored(
         "runtime.groups"
@@ -353,7 +363,7 @@ def _but_for_the_noise(
     """Return the first difference of two private runs that is not noise: another plan counts as
     round 0.
     """
-    if tags.get("fedpipe.plan_sha256") != now.get("fedpipe.plan_sha256"):
+    if tags.get(PLAN_SHA256) != now.get(PLAN_SHA256):
         return Difference(0, ("the cohort plan",))
     again = {int(line["round"]): line for line in found}
     for line in recorded:

@@ -20,7 +20,7 @@ from fedpipe.pipeline.run_warnings import WARNINGS, RunWarning, find_warnings
 from fedpipe.pipeline.sample_clients import PLAN_NAME
 from fedpipe.runs.context import WORKER_LOG_NAME, RunContext
 from fedpipe.runs.lineage import LINEAGE, write_lineage
-from fedpipe.runs.parts import CHAIN, INCOMPLETE, PARTICIPATION, UPLOADS, Parts, incomplete_text
+from fedpipe.runs.parts import CHAIN, PARTICIPATION, UPLOADS, Parts, incomplete_text
 from fedpipe.runs.refs import (
     TRAINED_NAME,
     DataRef,
@@ -30,6 +30,7 @@ from fedpipe.runs.refs import (
     TrainRef,
 )
 from fedpipe.system.atomic_files import write_atomic
+from fedpipe.tracking.tags import INCOMPLETE
 
 if TYPE_CHECKING:
     from fedpipe.data.population import Population

@@ -21,7 +21,8 @@ from fedpipe.tables.tables import read_confusion, read_labels
 from fedpipe.tracking.participation import CLIENTS_NAME, read_clients
 from fedpipe.tracking.rounds import rounds_of
 from fedpipe.tracking.store import run_url
-from fedpipe.tracking.sweeps import SPACE, read_sweep
+from fedpipe.tracking.sweeps import read_sweep
+from fedpipe.tracking.tags import SWEEP_SPACE
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -71,7 +72,7 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
 
     rounds = rounds_of(store, run)
     sweep = None
-    if SPACE in run.data.tags:
+    if SWEEP_SPACE in run.data.tags:
         view = read_sweep(store, info.run_id)
         # One that is going on has not listed its children yet; children that failed before they had
         # a run are in that list alone.

@@ -14,11 +14,12 @@ from fedpipe.config.sweep import SweepConfig
 from fedpipe.errors import DataError, RoundError
 from fedpipe.project.paths import Project
 from fedpipe.runs.groups import noted_groups
-from fedpipe.runs.parts import INCOMPLETE, Parts, incomplete_text
+from fedpipe.runs.parts import Parts, incomplete_text
 from fedpipe.runs.state import RunState, read_state
 from fedpipe.sweep.search import Search
 from fedpipe.sweep.state import SweepState
 from fedpipe.system.atomic_files import write_atomic
+from fedpipe.tracking.tags import INCOMPLETE
 
 if TYPE_CHECKING:
     from fedpipe.tracking.store import Store
@@ -34,7 +35,7 @@ BEST_NAME = "best.yaml"
 def parent_facts(project: Project, sweep: SweepConfig) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the params and the tags of a sweep's parent run."""
     from fedpipe.tracking.environment import environment_tags
-    from fedpipe.tracking.sweeps import SPACE
+    from fedpipe.tracking.tags import SWEEP_SPACE
 
     values = sweep.model_dump(mode="json", exclude={"space", "direction"})
     params = {f"sweep.{key}": value for key, value in values.items()} | {
@@ -44,7 +45,7 @@ def parent_facts(project: Project, sweep: SweepConfig) -> tuple[dict[str, Any], 
         f"sweep.space.{key}": one.model_dump(mode="json", exclude_defaults=True)
         for key, one in sweep.space.items()
     }
-    return params, {**environment_tags(project.root), SPACE: json.dumps(list(sweep.space))}
+    return params, {**environment_tags(project.root), SWEEP_SPACE: json.dumps(list(sweep.space))}
 
 
 def conclude(

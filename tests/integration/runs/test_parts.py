@@ -23,7 +23,7 @@ from fedpipe.pipeline.record import record
 from fedpipe.project.paths import Project
 from fedpipe.runs.context import RunContext
 from fedpipe.runs.history import History
-from fedpipe.runs.parts import INCOMPLETE, Parts
+from fedpipe.runs.parts import Parts
 from fedpipe.runs.refs import DataRef, RecordRef, TrainRef
 from fedpipe.runs.shards import prepare
 from fedpipe.runs.state import FINISHED, begin
@@ -31,6 +31,7 @@ from fedpipe.tables.tables import rounds_csv
 from fedpipe.tracking.journaled import JournaledRun
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import open_store
+from fedpipe.tracking.tags import INCOMPLETE
 from fedpipe.types import CohortPlan, RoundReport, weights_sha256
 
 ROOT = Path(__file__).parents[3]
