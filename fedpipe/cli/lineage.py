@@ -41,9 +41,7 @@ def lineage(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show where a run or model comes from, or all runs and models that trained on a
-    client's data.
-    """
+    """Show where a run or model comes from, or all that trained on a client's data."""
     if wanted is None and client is None:
         raise ConfigError(
             "lineage: expected a run or model, or --client ID, found neither. For example "
@@ -78,8 +76,9 @@ def reproduce(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run a recorded run again from its commit, data and settings, and compare the weights of every
-    round; exit code 1 if they differ.
+    """Train a run again from its commit, data and settings, and compare every round.
+
+    The exit code is 1 if weights differ.
     """
     from fedpipe.lineage.reproduce import reproduce as reproduce_step
     from fedpipe.project.paths import find_project

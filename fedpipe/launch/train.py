@@ -67,13 +67,13 @@ def launch(
     Args:
         project: where to run; becomes the working directory, as a Prefect worker would set it.
         params: the params file.
-        overrides: settings laid over it.
+        overrides: settings that override it.
         name: name of the run.
         sinks: take each round's report.
         timings: counts where the seconds go.
         flow: a flow of the user's own that takes params file, overrides and name, and calls
             `federated_training` with them.
-        resumed: the run to go on with; `params` are then its own.
+        resumed: the run to resume; `params` are then its own.
         retrain_of: the registered version, `NAME/VERSION`, that this run replaces; part of its
             lineage.
         caller_tells: the caller prints the summary and notes it with `mark_told`; until then

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fedpipe.errors import ModelError
-from fedpipe.system.atomic_files import write_bytes_atomic
+from fedpipe.system.atomic_files import write_atomic
 from fedpipe.types import Weights, weights_sha256
 
 _KEY = "fedpipe"
@@ -44,7 +44,7 @@ def save_weights(path: Path, weights: Weights) -> str:
         {name: np.asarray(value, order="C") for name, value in weights.items()}, metadata
     )
     try:
-        write_bytes_atomic(path, content)
+        write_atomic(path, content)
     except OSError as err:
         raise ModelError(
             f"{path}: cannot write the weights: {err.strerror or err}. Check that the folder is "

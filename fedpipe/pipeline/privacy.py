@@ -2,7 +2,6 @@
 earlier runs on the same clients.
 """
 
-import os
 import secrets
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from fedpipe.config import Config
 from fedpipe.errors import CheckpointError, ConfigError
 from fedpipe.runs.context import RunContext
+from fedpipe.system.atomic_files import write_atomic
 from fedpipe.types import CohortPlan
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def noise_key_of(config: Config, folder: Path) -> bytes | None:
                     f"{path}: the run has checkpoints but the key of its noise is gone, so it "
                     "cannot continue with the same noise. Start a new run."
                 )
-            _write_key(path, secrets.token_bytes(KEY_BYTES))
+            write_atomic(path, secrets.token_bytes(KEY_BYTES), mode=0o600, sync_folder=True)
         key = path.read_bytes()
     except OSError as err:
         raise CheckpointError(
@@ -88,25 +88,6 @@ def noise_key_of(config: Config, folder: Path) -> bytes | None:
             "Start a new run."
         )
     return key
-
-
-def _write_key(path: Path, key: bytes) -> None:
-    """Write the key whole, under its name only once it is on the disk, readable by this user
-    alone.
-    """
-    temporary = path.with_suffix(".part")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def require_budget(run: RunContext, accountant: "Accountant", manifest: "Manifest") -> None:

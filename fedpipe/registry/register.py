@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from fedpipe.tracking.run import TrackedRun
     from fedpipe.tracking.store import Store
 
-
 logger = logging.getLogger(__name__)
 
 

@@ -55,12 +55,12 @@ class RunData:
     population: str = ""
 
 
-def data_of(project: Project, wanted: str | None = None, of_runs: bool = False) -> RunData:
+def data_of(project: Project, name: str | None = None, of_runs: bool = False) -> RunData:
     """Return the data of a run.
 
     Args:
         project: where.
-        wanted: a run's id or name, `MODEL@ALIAS` or `MODEL/VERSION`; None: the newest run, or
+        name: a run's id or name, `MODEL@ALIAS` or `MODEL/VERSION`; None: the newest run, or
             `data/shards` if they were prepared after it, or if there is no run.
         of_runs: take the newest run also where `data/shards` were prepared after it.
 
@@ -68,9 +68,9 @@ def data_of(project: Project, wanted: str | None = None, of_runs: bool = False) 
         TrackingError: there is no such run or model, or its settings were not kept.
         DataError: its settings are not those of this version.
     """
-    if wanted is None:
+    if name is None:
         return _newest(project, of_runs)
-    return _named(project, wanted)
+    return _named(project, name)
 
 
 def find_run_shards(project: Project, data: RunData) -> Path:
@@ -124,7 +124,7 @@ def how_to_make(project: Project, settings: DataConfig, md5: str | None = None) 
         return "Run `fedpipe prepare`."
     return (
         "A run with its settings makes them: `fedpipe run "
-        f"{' '.join(f'-S {shlex.quote(one)}' for one in differing)}`."
+        f"{' '.join(f'-S {shlex.quote(override)}' for override in differing)}`."
     )
 
 
@@ -161,17 +161,17 @@ def _of_params(project: Project) -> RunData:
     return RunData("data/shards", load_config(project.params).data)
 
 
-def _named(project: Project, wanted: str) -> RunData:
+def _named(project: Project, name: str) -> RunData:
     states = [state for state in all_states(project) if state.values.get("data_md5")]
     for state in states:
-        if state.is_called(wanted):
+        if state.is_called(name):
             return _of_state(state)
     from fedpipe.tracking.artifacts import read_artifact
     from fedpipe.tracking.lookup import find_run
     from fedpipe.tracking.store import read_store
 
     store = read_store(project.root)
-    run = find_run(store, wanted)
+    run = find_run(store, name)
     run_id = str(run.info.run_id)
     tags = run.data.tags
     local = next((state for state in states if state.values.get("mlflow_run_id") == run_id), None)

@@ -1,14 +1,14 @@
-"""What a training leaves on disk for the next steps: its first, best and last weights and a table
-of its rounds.
+"""Files that a training leaves for the next steps: first, best and last weights, and a table of
+its rounds.
 """
 
-import json
 import math
 from pathlib import Path
 
 from fedpipe.engine.early_stopping import BestRound, EarlyStopping
 from fedpipe.models.weights_io import save_weights
 from fedpipe.system.atomic_files import write_atomic
+from fedpipe.system.json_lines import append_line, repaired_lines
 from fedpipe.tables.tables import rounds_csv
 from fedpipe.types import VALIDATION_SCORE, RoundReport
 
@@ -31,7 +31,9 @@ class Recorder:
         self.final_weights = run_dir / "final.safetensors"
         self.rounds_table = run_dir / "rounds.csv"
         self._lines = run_dir / "rounds.jsonl"
-        self._rows = _whole_rows(self._lines)
+        self._rows: dict[int, dict[str, float]] = {
+            int(row["round"]): row for row in repaired_lines(self._lines)
+        }
         self._last: RoundReport | None = None
         self._best = BestRound()
         self._early_stopping = EarlyStopping(self._best, patience)
@@ -40,7 +42,7 @@ class Recorder:
 
     def round_done(self, report: RoundReport) -> None:
         """Keep the round; write the initial weights at round 0, the best at each that is. A round
-        that is there is passed over.
+        that is there already is skipped.
         """
         self._last = report
         if report.round_num in self._rows:
@@ -55,8 +57,7 @@ class Recorder:
         # they are the same.
         if self._is_best(report.round_num):
             save_weights(self.best_weights, report.weights)
-        with self._lines.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(self._rows[report.round_num]) + "\n")
+        append_line(self._lines, self._rows[report.round_num])
 
     @property
     def last_round(self) -> int:
@@ -84,15 +85,3 @@ class Recorder:
             write_atomic(
                 self.rounds_table, rounds_csv([self._rows[number] for number in sorted(self._rows)])
             )
-
-
-def _whole_rows(path: Path) -> dict[int, dict[str, float]]:
-    """Return the rows by round; cuts off a line that a kill left unfinished."""
-    if not path.exists():
-        return {}
-    body = path.read_bytes()
-    whole = body[: body.rfind(b"\n") + 1]
-    if whole != body:
-        path.write_bytes(whole)
-    rows = [json.loads(line) for line in whole.splitlines()]
-    return {int(row["round"]): row for row in rows}

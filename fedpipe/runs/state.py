@@ -1,4 +1,4 @@
-"""What a run's folder says of the run: enough to go on after a crash, whatever died.
+"""The state of a run, in its folder: enough to resume after a crash of any process.
 
 `.fedpipe/runs/NAME/` is outside of DVC's outs, which DVC deletes before it runs a stage.
 `run_state.json` is written before anything else; a lock on the folder, which the kernel lifts when
@@ -148,7 +148,7 @@ def read_state(folder: Path) -> RunState | None:
         return None
     except (OSError, ValueError) as err:
         logger.warning(
-            "%s: expected the state of a run, cannot read it: %s. That run cannot go on.",
+            "%s: expected the state of a run, cannot read it: %s. That run cannot be resumed.",
             folder / STATE_NAME,
             err,
         )
@@ -185,7 +185,7 @@ def refuse_changes(state: RunState, config: Config) -> None:
         raise ConfigError(
             f"run {state.name}: expected the settings that it was started with, found "
             f"{'; '.join(changed)}. Put these back, or start a new run; `fedpipe resume "
-            "--as-started` goes on with those of then."
+            "--as-started` resumes with those of then."
         )
 
 
@@ -205,7 +205,7 @@ def settings_now(state: RunState) -> Config | None:
 @contextmanager
 def removed_if_refused(state: RunState) -> Iterator[None]:
     """Remove the folder of a new run whose settings turn out wrong in the block, before it has an
-    MLflow run: it never began, so nothing of it can go on.
+    MLflow run: it never began, so there is nothing to resume.
     """
     try:
         yield

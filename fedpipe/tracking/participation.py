@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fedpipe.errors import TrackingError
-from fedpipe.system.atomic_files import write_bytes_atomic
+from fedpipe.system.atomic_files import write_atomic
 
 CLIENTS_NAME = "clients.parquet"
 REPORTED = "reported"
@@ -77,7 +77,7 @@ def write_clients(path: Path, rows: Iterable[ClientRound]) -> None:
         store_schema=False,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes_atomic(path, parquet.getvalue())
+    write_atomic(path, parquet.getvalue())
 
 
 def read_clients(path: Path) -> list[ClientRound]:

@@ -267,7 +267,7 @@ def test_rounds_go_on_while_the_server_is_away_and_all_arrives_once(
 def test_a_note_that_cannot_be_written_stops_nothing(
     store: Any, run_id: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "journal.new").mkdir()  # in the way of the note, as a full disk would be
+    (tmp_path / "journal.sent").mkdir()  # in the way of the note, as a full disk would be
     journal = Journal(store, run_id, tmp_path)
     for step in range(3):
         journal.metrics({"a": float(step)}, step)
