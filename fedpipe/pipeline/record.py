@@ -197,33 +197,35 @@ def _log_pictures(
     evaluated: EvalRef,
     population: Callable[[], "Population"],
 ) -> None:
-    from fedpipe.figures.evaluation_plots import client_accuracies, reliability_diagram
-    from fedpipe.figures.plots import confusion_matrix, learning_curves
+    from fedpipe.figures.confusion_matrix import confusion_matrix
+    from fedpipe.figures.evaluation_charts import client_accuracies, reliability_diagram
+    from fedpipe.figures.learning_curves import learning_curves
     from fedpipe.pipeline.describe import label_names, write_pictures
-    from fedpipe.runs.pictures import log_figure
-    from fedpipe.tables.evaluation import read_accuracies, read_reliability
-    from fedpipe.tables.tables import read_confusion
+    from fedpipe.runs.pictures import log_picture
+    from fedpipe.tables.confusion import read_confusion
+    from fedpipe.tables.evaluation import accuracy_groups, read_clients, read_reliability
 
     run_dir = Path(trained.run_dir)
 
     def confusion() -> Any:
         names = label_names(population())
-        return confusion_matrix(read_confusion(Path(evaluated.confusion_counts), names), names)
+        counts = read_confusion(Path(evaluated.confusion_counts), names)
+        return [confusion_matrix(counts, names)]
 
-    figures: dict[str, Callable[[], Any]] = {
+    pictures: dict[str, Callable[[], Any]] = {
         "learning_curves": lambda: learning_curves(_rows(Path(trained.rounds_table))),
         "confusion_matrix": confusion,
         "reliability": lambda: reliability_diagram(
             *read_reliability(Path(evaluated.reliability_table))
         ),
         "client_accuracies": lambda: client_accuracies(
-            *read_accuracies(Path(evaluated.clients_table))
+            *accuracy_groups(read_clients(Path(evaluated.clients_table)))
         ),
     }
-    for name, draw in figures.items():
+    for name, draw in pictures.items():
         parts.attempt(
             f"picture {name}",
-            lambda draw=draw, name=name: log_figure(run, draw(), f"plots/{name}.png", run_dir),  # type: ignore[misc]
+            lambda draw=draw, name=name: log_picture(run, draw(), f"plots/{name}.svg", run_dir),  # type: ignore[misc]
         )
 
     def log_population() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fedpipe.models.weights_io import save_weights
 from fedpipe.system.atomic_files import write_atomic
-from fedpipe.tables.tables import rounds_csv
+from fedpipe.tables.rounds import rounds_csv
 from fedpipe.types import VALIDATION_SCORE, RoundReport
 
 
