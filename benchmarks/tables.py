@@ -1,7 +1,8 @@
 """Writes what benchmarks measured into the documents, from their own JSON: `python -m benchmarks.tables FOLDER`.
 
-FOLDER holds `cost.json`, for docs/algorithms.md, `lineage.json`, for docs/lineage.md, and `accuracy.json`, for the README, or some of them,
-as `--json` printed them. Accuracies of several commands, `accuracy_1.json`, `accuracy_2.json` and so on, are joined.
+FOLDER holds `cost.json`, for docs/algorithms.md, `lineage.json`, for docs/lineage.md, and
+`accuracy.json`, for docs/performance.md, or some of them, as `--json` printed them. Accuracies of
+several commands, `accuracy_1.json`, `accuracy_2.json` and so on, are joined.
 """
 
 import json
@@ -223,7 +224,7 @@ def main(folder: Path) -> None:
         _write(ROOT / "docs" / "lineage.md", "lineage", lineage_section(_read(found["lineage"])))
     if accuracies:
         _write(
-            ROOT / "README.md",
+            ROOT / "docs" / "performance.md",
             "accuracy",
             accuracy_section(joined([_read(path) for path in accuracies])),
         )

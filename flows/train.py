@@ -27,15 +27,15 @@ from fedpipe.orchestration.form import (
     form_overrides,
 )
 from fedpipe.orchestration.run_log import result_line, say, say_results_only
-from fedpipe.pipeline.record import failing_with_its_run
+from fedpipe.pipeline.full_run import mark_finished, run_pipeline
 from fedpipe.project.paths import find_project
 from fedpipe.redact import hide
 from fedpipe.registry.retrain import retrain_tags
-from fedpipe.runs.state import FINISHED, current_run, run_of_flow
-from fedpipe.runs.summary import new_run_name, summarize
+from fedpipe.runs.context import handed_run, run_of_flow
+from fedpipe.runs.summary import new_run_name
 from fedpipe.system.log_redaction import scrubbed, watch_outlets
 from flows.artifacts import tag_run
-from flows.tasks import evaluate, load_data, record, sample_clients, train
+from flows.tasks import STEPS
 
 
 def _name_of_run() -> str:
@@ -120,28 +120,17 @@ def federated_training(
 
     labels = (config.algorithm.name, config.model.name, config.data.source)
     tag_run(ids["prefect.flow_run_id"], ("fedpipe", *labels))
-    nobody_waits = (
-        current_run() is None
-    )  # a worker of Prefect started it; what it returns is Prefect's
-    asked = {"params": str(project.root / params), "overrides": all_overrides}
+    called_by_runner = handed_run() is None  # of Prefect, which keeps what the flow returns
+    origin = {"params": str(project.root / params), "overrides": all_overrides}
     with (
         scrubbed(),
         tags(*labels),
-        run_of_flow(project, run_name, config, ids["prefect.flow_run_id"], **asked) as run,
+        run_of_flow(project, run_name, config, ids["prefect.flow_run_id"], **origin) as run,
     ):
-        data = load_data(config, project)
-        plan = sample_clients(config, data, run.folder)
-        trained = train(config, data, plan, project, run_name, ids | retrain_tags(run))
-        with failing_with_its_run(config, trained, project):
-            evaluated = evaluate(config, data, trained, project)
-            recorded = record(config, data, trained, evaluated, project)
-        seconds = time.perf_counter() - start
-        summary = summarize(
-            project, data, trained, evaluated, recorded, ids["prefect.flow_run_id"], seconds
+        summary = run_pipeline(
+            run, STEPS, ids | retrain_tags(run.state), ids["prefect.flow_run_id"], start
         )
-        run.update(
-            status=FINISHED, summary=summary, incomplete=summary["incomplete"], told=nobody_waits
-        )
+        mark_finished(run, summary, told=called_by_runner)
     say(result_line(summary))
     say(f"files: {summary['run_dir']}; MLflow: {summary['url']}")
     return summary

@@ -73,12 +73,12 @@ def _finished(built: Any, config: Config, population: Any, cache_dir: Path) -> A
                 f"runtime.debug=True is set but algorithm.name={config.algorithm.name} cannot run "
                 "in this process. Remove it."
             )
-        from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
+        from fedpipe.algorithms.debug_algorithm import DebugAlgorithm
 
-        return FedAvgInProcess(config, built.work, cache, built.server_optimizer)
-    from fedpipe.algorithms.fedavg import FedAvg
+        return DebugAlgorithm(config, built.work, cache, built.server_optimizer)
+    from fedpipe.algorithms.recipe_algorithm import RecipeAlgorithm
 
-    kind = built.algorithm or FedAvg
+    kind = built.algorithm or RecipeAlgorithm
     return kind(config, built.work, built.aggregation, cache, built.server_optimizer)
 
 

@@ -51,7 +51,7 @@ class Recipe:
         server_optimizer: a `tff.learning.optimizers.Optimizer`; its gradient is the negated
             aggregate.
         algorithm: what runs the parts, where clients keep something from round to round; `None` is
-            `FedAvg`, whose arguments it takes.
+            `RecipeAlgorithm`, whose arguments it takes.
     """
 
     work: ClientWork

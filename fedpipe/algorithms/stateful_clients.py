@@ -28,7 +28,7 @@ import tensorflow_federated as tff
 from fedpipe.algorithms.aggregation import Aggregation
 from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.failures import not_finite
-from fedpipe.algorithms.fedavg import FedAvg
+from fedpipe.algorithms.recipe_algorithm import RecipeAlgorithm
 from fedpipe.algorithms.stacking import gather
 from fedpipe.config import Config
 from fedpipe.config.cohort import CohortConfig
@@ -44,9 +44,9 @@ in one: 2 GB is the limit of the engine's channels, less room for the server's s
 """
 
 
-class WithMemory(FedAvg):
-    """FedAvg whose clients keep tensors of the model's shapes; `mean` in the state is their mean
-    over all clients of the population.
+class WithMemory(RecipeAlgorithm):
+    """RecipeAlgorithm whose clients keep tensors of the model's shapes; `mean` in the state is their
+    mean over all clients of the population.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class WithMemory(FedAvg):
         """Build the computations.
 
         Args:
-            config, work, aggregation, cache, server_optimizer: as `FedAvg` takes them.
+            config, work, aggregation, cache, server_optimizer: as `RecipeAlgorithm` takes them.
             clients: number of clients that may train.
 
         Raises:

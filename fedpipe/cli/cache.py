@@ -17,7 +17,7 @@ def cache(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show or clear the cache of resident client data."""
+    """Show or clear the cache of client data that the TFF worker reads."""
     from fedpipe.data import resident
     from fedpipe.project.paths import find_project
 

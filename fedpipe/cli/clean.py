@@ -59,7 +59,7 @@ def clean(
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No tables.")] = False,
 ) -> None:
-    """Show what runs take on disk, and with --apply remove what is not needed any more.
+    """Show what old runs take on disk; with --apply remove what nothing needs.
 
     Never removed: runs that are running, interrupted (unless asked for), registered as a model, the
     best of a sweep, or not yet recorded.

@@ -21,7 +21,7 @@ _NOT_IN_TABLE = ("histogram", "data_of", "run_id", "path")
 
 
 def sources(as_json: Json = False) -> None:
-    """List the sources of examples and what each needs."""
+    """List the data sources and the settings that each needs."""
     from fedpipe.data.sources import NEEDS
 
     if as_json:
@@ -151,9 +151,7 @@ def forget(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a new version of the shards without some clients, leave them out of every later one, tag
-    the models that saw them.
-    """
+    """Remove clients from the data and later versions; tag models that trained on them."""
     if model is not None and not retrain:
         raise ConfigError(
             f"--model {model} is set but without --retrain nothing reads it. Add --retrain or "

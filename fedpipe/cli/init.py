@@ -17,9 +17,7 @@ def init(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a new project: settings, stages, a flow, a source, a model, an algorithm and tests of
-    your own.
-    """
+    """Create a project of your own: settings, stages, source, model, algorithm, flow, tests."""
     from fedpipe.project.create import init_project
 
     made = init_project(folder)

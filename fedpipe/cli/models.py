@@ -45,7 +45,7 @@ def predict(
         bool, typer.Option("--quiet", "-q", help="Print the labels alone, a line each.")
     ] = False,
 ) -> None:
-    """Show what a model says of images or of the rows of tables."""
+    """Predict labels of images or table rows with a recorded model."""
     from fedpipe.inference.predict import predict as predict_step
     from fedpipe.project.paths import find_project
 
@@ -73,9 +73,7 @@ def export(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a model as a SavedModel or for TensorFlow Lite, once what was written predicts the same
-    within 1e-5.
-    """
+    """Write a model as a SavedModel or for TensorFlow Lite; checks that it predicts the same."""
     from fedpipe.inference.export import export as export_step
     from fedpipe.project.paths import find_project
 

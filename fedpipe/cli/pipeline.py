@@ -5,7 +5,7 @@ without Prefect.
 import json
 import math
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def _load(params: Path | None, overrides: list[str] | None) -> tuple[Any, Any]:
 def prepare(
     params: ParamsFile = None, set_: Overrides = None, as_json: Json = False, quiet: Quiet = False
 ) -> None:
-    """Make the client shards in data/shards (DVC's stage `prepare`)."""
+    """Stage `prepare`: make the client shards in data/shards. `fedpipe run` does it when needed."""
     project, config = _load(params, set_)
     from rich.console import Console
 
@@ -59,33 +59,36 @@ def prepare(
 def train(
     params: ParamsFile = None, set_: Overrides = None, as_json: Json = False, quiet: Quiet = False
 ) -> None:
-    """Run the rounds on data/shards and leave weights and curves in outputs/train (DVC's stage
-    `train`).
+    """Stage `train`: run only the rounds on data/shards; outputs/train has weights and curves.
+
+    `dvc repro` calls it. To train and record in one go, use `fedpipe run`.
     """
     project, config = _load(params, set_)
     from fedpipe.cli.progress import RoundBar
     from fedpipe.pipeline.resume import run_of_stage
     from fedpipe.pipeline.sample_clients import sample_clients
     from fedpipe.pipeline.train import train as train_step
-    from fedpipe.runs.provenance import CHAIN_NAME, LINEAGE
+    from fedpipe.runs.context import RunContext
+    from fedpipe.runs.lineage import LINEAGE, LINEAGE_NAME
+    from fedpipe.runs.refs import TRAINED_NAME
     from fedpipe.runs.shards import load_data
-    from fedpipe.runs.state import FINISHED, running
+    from fedpipe.runs.state import FINISHED
     from fedpipe.runs.summary import new_run_name
 
-    name = new_run_name()
     data = load_data(config, project)
-    run = run_of_stage(project, name, config, data.md5)
+    state = run_of_stage(project, new_run_name(), config, data.md5)
     with (
         stoppable("Continue with: dvc repro"),
-        running(run),
+        state.alive(),
         RoundBar(config.rounds, quiet or as_json) as bar,
     ):
-        plan = sample_clients(config, data, run.folder)
-        trained = train_step(config, data, plan, project, run.name, sinks=[bar])
-        run.update(status=FINISHED)
+        run = replace(RunContext.of_state(project, state, config), sinks=(bar,))
+        plan = sample_clients(run, data)
+        trained = train_step(run, data, plan)
+        state.update(status=FINISHED)
     out = project.outputs / "train"
     out.mkdir(parents=True, exist_ok=True)
-    lineage = run.folder / LINEAGE / CHAIN_NAME
+    lineage = run.folder / LINEAGE / LINEAGE_NAME
     for path in (
         trained.initial_weights,
         trained.final_weights,
@@ -94,11 +97,10 @@ def train(
         plan.path,
         lineage,
     ):
-        if (
-            path is not None and Path(path).exists()
-        ):  # the lineage may be one of the run's missing parts
+        # the lineage may be one of the run's missing parts
+        if path is not None and Path(path).exists():
             shutil.copy2(path, out)
-    (out / "run.json").write_text(json.dumps(asdict(trained), indent=1) + "\n", encoding="utf-8")
+    (out / TRAINED_NAME).write_text(json.dumps(asdict(trained), indent=1) + "\n", encoding="utf-8")
     if as_json:
         print(json.dumps(asdict(trained)))
 
@@ -106,19 +108,21 @@ def train(
 def evaluate(
     params: ParamsFile = None, set_: Overrides = None, as_json: Json = False, quiet: Quiet = False
 ) -> None:
-    """Evaluate the weights in outputs/train, complete their MLflow run (DVC's stage `evaluate`)."""
+    """Stage `evaluate`: evaluate the weights in outputs/train and complete their MLflow run."""
     project, config = _load(params, set_)
     from fedpipe.pipeline.evaluate import evaluate as evaluate_step
     from fedpipe.pipeline.record import read_trained, record
+    from fedpipe.runs.context import RunContext
     from fedpipe.runs.parts import INCOMPLETE_EXIT_CODE
     from fedpipe.runs.shards import load_data
     from fedpipe.runs.state import read_state
 
     data = load_data(config, project)
     trained = read_trained(project.outputs / "train")
-    evaluated = evaluate_step(config, data, trained, project.outputs / "evaluate", project)
-    recorded = record(config, data, trained, evaluated, project)
-    state = read_state(Path(trained.run_dir))
+    run = RunContext(project, config, Path(trained.run_dir))
+    evaluated = evaluate_step(run, data, trained, project.outputs / "evaluate")
+    recorded = record(run, data, trained, evaluated)
+    state = read_state(run.folder)
     registered = recorded.registered
     if state is not None:  # not on another machine than the one that trained
         state.update(incomplete=dict(recorded.incomplete))

@@ -45,9 +45,7 @@ def resume(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Go on with a run that was interrupted, from its last checkpoint; the result is that of a run
-    without interruption.
-    """
+    """Continue an interrupted run from its last checkpoint, to the same weights."""
     start = time.perf_counter()
     from fedpipe.pipeline.resume import find_interrupted, own_params
     from fedpipe.project.paths import find_project
@@ -111,9 +109,7 @@ def record(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Evaluate and record a finished run again: makes the pictures, tables, model or uploads that
-    failed when it finished.
-    """
+    """Complete a finished run: make the figures, tables, model or uploads that failed."""
     from fedpipe.pipeline.resume import find_trained
     from fedpipe.project.paths import find_project
 

@@ -9,12 +9,14 @@ import typer
 
 from fedpipe.cli.options import Json
 
-store = typer.Typer(help="The MLflow store of runs and models.", no_args_is_help=True)
+store = typer.Typer(
+    help="Move all runs and models to an MLflow store that a team shares.", no_args_is_help=True
+)
 
 
 @store.callback()
 def _group() -> None:
-    """The MLflow store of runs and models."""
+    """Move all runs and models to an MLflow store that a team shares."""
 
 
 @store.command()
@@ -49,8 +51,9 @@ def copy(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Copy all runs, files and models, ids and all, to a team's store. The source stays; a second
-    time checks what is there.
+    """Copy all runs, files and models to a team's store, under the same ids.
+
+    The source stays as it is. The same command again checks a copy that is complete.
     """
     from fedpipe.project.paths import find_project
     from fedpipe.tracking.migrate.migrate import copy_store

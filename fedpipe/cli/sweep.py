@@ -47,8 +47,9 @@ def sweep(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Search for settings: train with many, judged by validation examples. The same command goes on
-    with a sweep that was interrupted.
+    """Search for settings: train many trials, judged by validation examples.
+
+    The same command continues a sweep that was interrupted.
     """
     from fedpipe.cli.output import doubts
     from fedpipe.cli.run import quiet_prefect

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 worker_app = typer.Typer(
-    invoke_without_command=True, help="Compute for runs on other machines, behind mutual TLS."
+    invoke_without_command=True,
+    help="Compute clients for runs of other machines, behind mutual TLS.",
 )
 
 
@@ -31,8 +32,9 @@ def worker(
         ),
     ] = None,
 ) -> None:
-    """Compute for runs on other machines, behind mutual TLS, until Ctrl-C; run it in a clone of the
-    run's project.
+    """Compute clients for runs of other machines, behind mutual TLS, until Ctrl-C.
+
+    Start it in a clone of the run's project.
     """
     if context.invoked_subcommand is not None:
         return

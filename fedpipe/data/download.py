@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.errors import DataError
 from fedpipe.redact import hide
+from fedpipe.system.atomic_files import sync
 from fedpipe.system.locks import file_lock
 
 if TYPE_CHECKING:
@@ -163,11 +164,11 @@ def publish(temporary: Path, target: Path, sha256: str) -> None:
     """Rename a whole file to `target`, both in one folder, and note its SHA-256; both are on the
     disk before it returns.
     """
-    _fsync(temporary)
+    sync(temporary)
     os.replace(temporary, target)
     _note(target).write_text(f"{sha256}  {target.name}\n", "utf-8")
-    _fsync(_note(target))
-    _fsync(target.parent)
+    sync(_note(target))
+    sync(target.parent)
 
 
 def file_sha256(path: Path) -> str:
@@ -338,14 +339,6 @@ def _note(target: Path) -> Path:
 def _forget(part: Path) -> None:
     part.unlink(missing_ok=True)
     _state(part).unlink(missing_ok=True)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _one_line(err: Exception) -> str:

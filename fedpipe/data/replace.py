@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fedpipe.system.atomic_files import sync
 from fedpipe.system.locks import file_lock
 
 _AT_FDCWD = -100
@@ -41,7 +42,8 @@ def replaced_folder(out: Path) -> Iterator[Path]:
             new.mkdir()
             try:
                 yield new
-                _sync(new)
+                for path in (*sorted(new.iterdir()), new):
+                    sync(path)
                 _swap(new, out, old)
                 os.fsync(parent)
             finally:
@@ -84,15 +86,6 @@ def _exchange(one: Path, other: Path) -> bool:
         and renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
         == 0
     )
-
-
-def _sync(folder: Path) -> None:
-    for path in (*sorted(folder.iterdir()), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _remove(*folders: Path) -> None:

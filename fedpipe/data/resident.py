@@ -29,7 +29,7 @@ import numpy as np
 from fedpipe.data.manifest import Manifest
 from fedpipe.data.population import Population
 from fedpipe.errors import DataError, EnvironmentProblem
-from fedpipe.system.new_files import new_file
+from fedpipe.system.atomic_files import write_atomic
 from fedpipe.types import Examples
 
 _LAYOUT = "fedpipe-resident-1"
@@ -230,15 +230,7 @@ class ResidentCache:
         examples = self._population.examples(client_id)
         body = to_bytes(examples, client_id)
         path = self._path(client_id)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = new_file(self._folder, _TEMPORARY)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(body)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_atomic(Path(path), body, prefix=_TEMPORARY, sync_file=False)
         client = ResidentClient(path, len(examples), len(body))
         self._verified[client_id] = client
         return client

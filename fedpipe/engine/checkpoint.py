@@ -9,14 +9,12 @@ Files are written in a background thread, so that a small round does not wait fo
 that failed stops the run at the next one.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
 import re
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedpipe.errors import CheckpointError
-from fedpipe.system.new_files import new_file
+from fedpipe.system.atomic_files import write_atomic
+from fedpipe.system.background_writer import BackgroundWriter
 from fedpipe.types import PerClient, RoundReport, best_by
 
 SCHEMA = "checkpoint-1"
@@ -73,8 +72,7 @@ class Checkpoints:
         self._identity = dict(identity)
         self._every = every
         self._keep = keep
-        self._writer: ThreadPoolExecutor | None = None
-        self._pending: Future[None] | None = None
+        self._writer = BackgroundWriter("fedpipe-checkpoint")
         self._best: tuple[float, int] | None = None
 
     def save(self, state: Any, report: RoundReport, last: bool) -> None:
@@ -103,9 +101,7 @@ class Checkpoints:
             "seconds": report.seconds,
             "best": self._best,
         }
-        if self._writer is None:
-            self._writer = ThreadPoolExecutor(1, thread_name_prefix="fedpipe-checkpoint")
-        self._pending = self._writer.submit(self._write, report.round_num, leaves, kept)
+        self._writer.submit(self._write, report.round_num, leaves, kept)
         if last:
             self.flush()
 
@@ -131,10 +127,7 @@ class Checkpoints:
 
     def flush(self) -> None:
         """Wait until what was to be saved is on the disk. Raises CheckpointError if it is not."""
-        pending = self._pending
-        self._pending = None
-        if pending is not None:
-            pending.result()
+        self._writer.flush()
 
     def latest(self) -> Checkpoint | None:
         """Return the newest checkpoint that is sound, None if there is none; damaged ones are
@@ -192,7 +185,7 @@ class Checkpoints:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             old = self._files()
-            _write_durably(path, body)
+            write_atomic(path, body, prefix=_MAKING, sync_folder=True)
             surplus = self._surplus({round_num, *(number for number, _ in old)})
             for number, earlier in old:
                 # The same round again, with other figures such as its seconds: the earlier file was
@@ -293,23 +286,3 @@ def _read(path: Path) -> tuple[Checkpoint, Mapping[str, str]]:
     if about["schema"] != SCHEMA:
         raise ValueError(f"expected schema {SCHEMA}, found {about['schema']}")
     return Checkpoint(int(about["round"]), load(body), about["report"]), about["identity"]
-
-
-def _write_durably(path: Path, body: bytes) -> None:
-    """Write under a temporary name, sync, rename, sync the folder."""
-    handle, temporary = new_file(path.parent, _MAKING)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -3,11 +3,10 @@ bits. Imports no TensorFlow.
 """
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from fedpipe import __version__
+from fedpipe.system.host import cpu_flags, package_version
 from fedpipe.system.resources import usable_cores
 
 PROTOCOL = 1
@@ -23,12 +22,12 @@ def facts() -> dict[str, Any]:
     """Return this side's: `protocol`, versions by package, `vectors` (the CPU's flags), `cores`
     that may be used.
     """
-    packages = {name: _version(name) for name in ("tensorflow", "tensorflow-federated")}
+    packages = {name: package_version(name) for name in ("tensorflow", "tensorflow-federated")}
     return {
         "protocol": PROTOCOL,
         "fedpipe": __version__,
         **packages,
-        "vectors": _vectors(),
+        "vectors": sorted({flag for flag in cpu_flags() if flag.startswith(_VECTORS)}),
         "cores": usable_cores(),
     }
 
@@ -51,19 +50,3 @@ def other_vectors(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[st
     between the machines.
     """
     return sorted(set(mine["vectors"]) ^ set(theirs["vectors"]))
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _vectors() -> list[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return []
-    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), [])
-    return sorted({flag for flag in flags if flag.startswith(_VECTORS)})

@@ -22,7 +22,7 @@ class Caller(Protocol):
         """Return fn(*args), computed on the TFF worker; `what` names the work in errors."""
 
 
-class OwnAlgorithm:
+class UserAlgorithm:
     """An `Algorithm` that passes everything on to the user's, in the runtime."""
 
     def __init__(self, name: str, runtime: Caller) -> None:
@@ -62,7 +62,7 @@ class OwnAlgorithm:
         return info
 
     def use_groups(self, groups: int) -> None:
-        """Compute clients in so many groups, if it is built of a recipe; see `FedAvg`."""
+        """Compute clients in so many groups, if it is built of a recipe; see `RecipeAlgorithm`."""
         if hasattr(self._inner, "use_groups"):
             self._inner.use_groups(groups)
 

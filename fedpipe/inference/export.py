@@ -2,7 +2,6 @@
 the same.
 """
 
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from fedpipe.errors import ConfigError, ModelError
 from fedpipe.inference.predict import warn_if_forgotten
 from fedpipe.project.paths import Project
-from fedpipe.system.atomic_files import require_place
+from fedpipe.system.atomic_files import publish, require_place
 
 FORMATS = ("savedmodel", "tflite")
 
@@ -84,7 +83,7 @@ def export(project: Project, wanted: str, form: str, out: Path) -> Exported:
                 for file in ([new] if new.is_file() else new.rglob("*"))
                 if file.is_file()
             )
-            os.replace(new, out)
+            publish(new, out)
         except OSError as err:
             raise ModelError(
                 f"{out}: cannot be written: {err.strerror or err}. Check that there is room."

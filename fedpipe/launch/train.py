@@ -8,24 +8,28 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fedpipe.config import Config, load_config
+from fedpipe.config import load_config
 from fedpipe.orchestration.home import use_writable_home
-from fedpipe.pipeline.preflight import check_own_code, early_data
-from fedpipe.pipeline.runtime import early_runtime
+from fedpipe.pipeline.load_data import check_own_code, load_early
+from fedpipe.pipeline.runtime import started_runtime
 from fedpipe.project.paths import PREFECT_HOME, Project, find_project
 from fedpipe.redact import hide
 from fedpipe.registry.retrain import RETRAIN_OF
-from fedpipe.runs.refs import DataRef
-from fedpipe.runs.state import RunState, begin, removed_if_refused, running
+from fedpipe.runs.context import RunContext, handed_to_flow
+from fedpipe.runs.state import RunState, begin, removed_if_refused
 from fedpipe.runs.summary import new_run_name
 from fedpipe.system.log_redaction import watch_outlets
 from fedpipe.system.open_files import raise_open_files_limit
 from fedpipe.tracking.store import check_reachable
 from fedpipe.types import RoundSink
+
+Flow = Callable[[str, list[str], str], dict[str, Any]]
+"""Takes the params file, the overrides and the name of the run; returns its summary."""
 
 
 class Timings:
@@ -52,7 +56,7 @@ def launch(
     name: str | None = None,
     sinks: Sequence[RoundSink] = (),
     timings: Timings | None = None,
-    flow: Callable[[str, list[str], str], dict[str, Any]] | None = None,
+    flow: Flow | None = None,
     resumed: RunState | None = None,
     retrain_of: str | None = None,
     caller_tells: bool = False,
@@ -63,13 +67,13 @@ def launch(
     Args:
         project: where to run; becomes the working directory, as a Prefect worker would set it.
         params: the params file.
-        overrides: settings laid over it.
+        overrides: settings that override it.
         name: name of the run.
         sinks: take each round's report.
         timings: counts where the seconds go.
         flow: a flow of the user's own that takes params file, overrides and name, and calls
             `federated_training` with them.
-        resumed: the run to go on with; `params` are then its own.
+        resumed: the run to resume; `params` are then its own.
         retrain_of: the registered version, `NAME/VERSION`, that this run replaces; part of its
             lineage.
         caller_tells: the caller prints the summary and notes it with `mark_told`; until then
@@ -92,36 +96,31 @@ def launch(
         asked[RETRAIN_OF] = retrain_of
     os.chdir(project.root)
     use_writable_home(project)
-    with ExitStack() as stack:
-        with timings.phase("load the data"):
-            data = stack.enter_context(early_data(config, project))
-        check_reachable(project.root)
-        run = resumed or begin(project, hide(name or new_run_name()), config, "run", **asked)
-        if begun is not None:
-            begun(run)
-        stack.enter_context(removed_if_refused(run) if resumed is None else nullcontext())
-        stack.enter_context(running(run))
-        summary = _run_flow(project, params, overrides, run, config, data, sinks, timings, flow)
+    with timings.phase("load the data"):
+        data = load_early(config, project)
+    check_reachable(project.root)
+    state = resumed or begin(project, hide(name or new_run_name()), config, "run", **asked)
+    if begun is not None:
+        begun(state)
+    run = RunContext(project, config, state.folder, state.name, state, tuple(sinks), data)
+    with removed_if_refused(state) if resumed is None else nullcontext(), state.alive():
+
+        def call_flow(flow_in_process: Flow) -> dict[str, Any]:
+            return (flow or flow_in_process)(str(params), list(overrides), state.name)
+
+        summary = _run_flow(run, state, call_flow, timings)
         if not caller_tells:
-            run.update(told=True)
+            state.update(told=True)
         return summary
 
 
 def _run_flow(
-    project: Project,
-    params: Path,
-    overrides: Sequence[str],
-    run: RunState,
-    config: Config,
-    data: DataRef | None,
-    sinks: Sequence[RoundSink],
-    timings: Timings,
-    flow: Callable[[str, list[str], str], dict[str, Any]] | None,
+    run: RunContext, state: RunState, call: Callable[[Flow], dict[str, Any]], timings: Timings
 ) -> dict[str, Any]:
     """Start the worker and Prefect's server, import TensorFlow beside them, and run the flow."""
-    run_name = run.name
-    run_dir = run.folder
-    with early_runtime(config.runtime, run_dir / "worker.log"):
+    project = run.project
+    config = run.config
+    with started_runtime(config.runtime, run.folder) as runtime:
         with timings.phase("import prefect"):
             # the next line needs it; imported here to be counted
             import prefect.settings  # noqa: F401
@@ -130,11 +129,12 @@ def _run_flow(
             from fedpipe.orchestration.server import prefect_api
 
             warn_of_open_ports()
-        with prefect_api(run_dir / "prefect-server.log", project.private / PREFECT_HOME) as server:
+        server_log = run.folder / "prefect-server.log"
+        with prefect_api(server_log, project.private / PREFECT_HOME) as server:
             with timings.phase("import tensorflow, tff"):
                 import tensorflow_federated  # noqa: F401
             with timings.phase("import code of one's own"):
-                check_own_code(config, project, data)
+                check_own_code(config, project, run.data)
             with timings.phase("open the mlflow store"):
                 # Here already: a store that cannot be written is said before a flow run is made.
                 from fedpipe.tracking.store import open_store
@@ -142,15 +142,15 @@ def _run_flow(
                 open_store(project.root, config.tracking.experiment)
             with timings.phase("import the flow"):
                 from fedpipe.orchestration.cancel import ending_when_cancelled
-                from fedpipe.orchestration.listeners import listening
                 from flows.train import federated_training
             with timings.phase("wait for prefect's server"):
                 if server is not None:
                     server.wait()
             # Nobody knows of a temporary server, so nobody cancels a run there.
-            cancellable = ending_when_cancelled(run) if server is None else nullcontext()
-            with timings.phase("flow"), listening(*sinks), cancellable:
-                return (flow or federated_training)(str(params), list(overrides), run_name)
+            cancellable = ending_when_cancelled(state) if server is None else nullcontext()
+            handed = handed_to_flow(replace(run, runtime=runtime))
+            with timings.phase("flow"), handed, cancellable:
+                return call(federated_training)
 
 
 if __name__ == "__main__":

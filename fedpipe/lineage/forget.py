@@ -12,7 +12,7 @@ from fedpipe.errors import DataError, TrackingError, shorten
 from fedpipe.lineage.queries import forgotten_champions, mark_versions
 from fedpipe.project.paths import Project
 from fedpipe.runs.data import data_of, population_of
-from fedpipe.runs.provenance import population_key
+from fedpipe.runs.lineage import population_key
 from fedpipe.runs.shards import current_shards, settings_of_stage
 from fedpipe.runs.state import all_states
 from fedpipe.system.atomic_files import write_atomic
@@ -78,7 +78,7 @@ def forget(
         client_ids: who is to be forgotten.
         reason: why, for the tags; None leaves those of an earlier call.
         wanted: a run, `MODEL@ALIAS` or `MODEL/VERSION`, whose data these are; None: the newest
-            run's (see `run_data.data_of`).
+            run's (see `runs.data.data_of`).
 
     Raises:
         DataError: an id is not in the shards, or they cannot be made; then the list is as it was.
@@ -164,8 +164,8 @@ def _forget_in_stage(project: Project, client_ids: set[str], key: str) -> bool:
     Args:
         project: the project, with the ids in its list.
         client_ids: who is forgotten.
-        key: who the clients are (`chain.population_key`); the same ids in other data are left for
-            the next `prepare`.
+        key: of these clients (`runs.lineage.population_key`); the same ids in other data are left
+            for the next `prepare`.
     """
     from fedpipe.data.manifest import MANIFEST_NAME
     from fedpipe.data.population import Population

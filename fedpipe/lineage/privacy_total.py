@@ -45,8 +45,8 @@ class PrivacyTotal:
     open_runs: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return the values, JSON-able."""
-        return asdict(self)
+        """Return the values and the sentence, JSON-able."""
+        return asdict(self) | {"text": self.sentence()}
 
     def sentence(self) -> str:
         """Return the total in words."""
@@ -107,7 +107,7 @@ def privacy_total(
 
     Args:
         store: the MLflow store.
-        population: key of who the clients are (`chain.population_key`).
+        population: key of who the clients are (`runs.lineage.population_key`).
         delta: above 0, below 1.
         planned: what a run would add that is not finished yet; None for one that nothing covers.
         without_run: id of a run that is left out, because `planned` is that run.

@@ -25,8 +25,8 @@ from fedpipe.lineage.weight_diff import Difference, first_difference
 from fedpipe.project import dvc
 from fedpipe.project.paths import Project
 from fedpipe.runs.history import WEIGHTS_NAME
+from fedpipe.runs.lineage import LINEAGE, PARAMS_NAME, PATCH_NAME, TAGS_NAME
 from fedpipe.runs.parts import INCOMPLETE_EXIT_CODE
-from fedpipe.runs.provenance import LINEAGE, ORIGIN_NAME, PARAMS_NAME, PATCH_NAME
 from fedpipe.system.git import repository_environment
 
 _COMPARED = ("version.", "host.", "algorithm.groups", "algorithm.aggregator", "algorithm.data")
@@ -134,7 +134,7 @@ def reproduce(project: Project, wanted: str, say: Callable[[str], None]) -> Repr
             recorded = _lines(needed[WEIGHTS_NAME])
             found = _lines(folder / LINEAGE / WEIGHTS_NAME)
             secret = tags.get("privacy.mechanism", "none") != "none" and "privacy.released" in tags
-            now = json.loads((folder / LINEAGE / ORIGIN_NAME).read_text(encoding="utf-8"))
+            now = json.loads((folder / LINEAGE / TAGS_NAME).read_text(encoding="utf-8"))
             if secret:
                 notes.append(_FRESH_NOISE)
                 difference = _but_for_the_noise(tags, now, recorded, found)

@@ -250,11 +250,11 @@ def _first_steps(
 ) -> Any:
     """Return the result of round 1, None without it."""
     from fedpipe.algorithms.catalog import build_algorithm
-    from fedpipe.engine.user_algorithm import OwnAlgorithm
+    from fedpipe.engine.user_algorithm import UserAlgorithm
     from fedpipe.models import build_model
     from fedpipe.models.federated import training_clients
     from fedpipe.pipeline.privacy import account_of, noise_key_of
-    from fedpipe.pipeline.runtime import borrow_runtime
+    from fedpipe.pipeline.runtime import started_runtime
     from fedpipe.pipeline.sample_clients import draw_plan
 
     manifest = population.manifest
@@ -268,7 +268,7 @@ def _first_steps(
     plan = draw_plan(local, population, local.rounds)
     accountant, plan = account_of(local, len(training_clients(local, population)), plan)
     settings = accountant.config if accountant else local
-    with borrow_runtime(local.runtime, folder / "worker.log") as runtime:
+    with started_runtime(local.runtime, folder) as runtime:
         model = build_model(
             local, tuple(manifest.feature_shape), manifest.num_classes, project.root
         )
@@ -277,7 +277,7 @@ def _first_steps(
         if local.algorithm.name in ALGORITHMS:
             algorithm: Any = build_algorithm(*arguments)
         else:
-            algorithm = OwnAlgorithm.build(
+            algorithm = UserAlgorithm.build(
                 local.algorithm.name, runtime, build_algorithm, *arguments
             )
         with own_code(

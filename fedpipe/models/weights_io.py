@@ -6,13 +6,12 @@ is kept in the file's metadata.
 """
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 
 from fedpipe.errors import ModelError
-from fedpipe.system.new_files import new_file
+from fedpipe.system.atomic_files import write_atomic
 from fedpipe.types import Weights, weights_sha256
 
 _KEY = "fedpipe"
@@ -45,7 +44,7 @@ def save_weights(path: Path, weights: Weights) -> str:
         {name: np.asarray(value, order="C") for name, value in weights.items()}, metadata
     )
     try:
-        _write_atomically(path, content)
+        write_atomic(path, content)
     except OSError as err:
         raise ModelError(
             f"{path}: cannot write the weights: {err.strerror or err}. Check that the folder is "
@@ -88,16 +87,3 @@ def load_weights(path: Path) -> Weights:
             "file or train again."
         )
     return weights
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    descriptor, temporary = new_file(path.parent, f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

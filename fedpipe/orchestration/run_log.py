@@ -46,6 +46,20 @@ def say(text: str) -> None:
     logger.info("%s", hide(text))
 
 
+def figures_line(before: Mapping[str, float], after: Mapping[str, float]) -> str:
+    """Return accuracy and loss before and after as one line, without those that are missing.
+
+    >>> figures_line({"test/accuracy": 0.1}, {"test/accuracy": 0.9, "test/loss": 0.5})
+    'test accuracy 0.1000 before, test accuracy 0.9000 after, test loss 0.5000 after'
+    """
+    return ", ".join(
+        f"{key.replace('/', ' ')} {values[key]:.4f} {when}"
+        for key in FIGURES
+        for when, values in (("before", before), ("after", after))
+        if key in values
+    )
+
+
 def result_line(summary: Mapping[str, Any]) -> str:
     """Return the result of a training as one line: accuracy and loss before and after, and the best
     round's.

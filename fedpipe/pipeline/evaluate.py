@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedpipe.config import Config
-from fedpipe.project.paths import Project
+from fedpipe.runs.context import RunContext
 from fedpipe.runs.parts import Parts
 from fedpipe.runs.refs import DataRef, EvalRef, TrainRef
 from fedpipe.system.atomic_files import write_atomic
@@ -46,11 +46,9 @@ class _Central:
     results: "dict[str, Evaluation]"
 
 
-def evaluate(
-    config: Config, data: DataRef, trained: TrainRef, out: Path, project: Project
-) -> EvalRef:
+def evaluate(run: RunContext, data: DataRef, trained: TrainRef, out: Path | None = None) -> EvalRef:
     """Evaluate the initial, final and best weights and write figures and tables to the folder
-    `out`.
+    `out`; default: the run's.
 
     Nothing that fails here is raised: it is named in the result's `missing`. Where the weights
     cannot be evaluated at all, the figures are those that training measured on the same examples.
@@ -58,15 +56,15 @@ def evaluate(
     start = time.perf_counter()
     parts = Parts()
     chosen = "final" if trained.best_weights is None else "best"
-    paths = {name: out / file for name, file in _TABLES.items()}
-    central = parts.attempt(CENTRAL, lambda: _evaluate_centrally(config, data, trained, project))
+    paths = {name: (out or run.folder) / file for name, file in _TABLES.items()}
+    central = parts.attempt(CENTRAL, lambda: _evaluate_centrally(run, data, trained))
     if central is None:
         figures = parts.attempt(
             "figures measured in training", lambda: _figures_of_training(trained)
         ) or {"initial": {}, "final": {}}
     else:
         figures = {name: result.metrics("test") for name, result in central.results.items()}
-        _evaluate_clients(config, parts, central, figures[chosen], chosen, paths["clients"])
+        _evaluate_clients(run.config, parts, central, figures[chosen], chosen, paths["clients"])
         _write_tables(parts, central, chosen, paths)
     summary = {key: figures[chosen][key] for key in SUMMARY_KEYS if key in figures.get(chosen, {})}
     for name, body in (("metrics", figures), ("summary", summary)):
@@ -103,20 +101,16 @@ _TABLES = {
 }
 
 
-def _evaluate_centrally(
-    config: Config, data: DataRef, trained: TrainRef, project: Project
-) -> _Central:
+def _evaluate_centrally(run: RunContext, data: DataRef, trained: TrainRef) -> _Central:
     from fedpipe.data.population import Population
     from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator, Predictor
     from fedpipe.models.weights_io import load_weights
 
     population = Population.open(Path(data.path), verify=False)
+    manifest = population.manifest
     model = build_model(
-        config,
-        tuple(population.manifest.feature_shape),
-        population.manifest.num_classes,
-        project.root,
+        run.config, tuple(manifest.feature_shape), manifest.num_classes, run.project.root
     )
     examples = population.central_test()
     evaluator = Evaluator(model, examples)

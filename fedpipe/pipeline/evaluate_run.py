@@ -1,50 +1,46 @@
 """A finished run's weights evaluated again: on the data as they are now, without training."""
 
 import logging
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fedpipe.errors import ConfigError, ModelError, shorten
 from fedpipe.project.paths import Project
+from fedpipe.runs.context import RunContext
 from fedpipe.runs.state import RunState, all_states
 
 logger = logging.getLogger(__name__)
 
 
-def finished_run(project: Project, wanted: str | None) -> RunState:
-    """Return the finished run called `wanted` (MLflow run id, name or folder), or the newest one.
+def finished_run(project: Project, name: str | None) -> RunState:
+    """Return the finished run called `name` (MLflow run id, name or folder), or the newest one.
 
     Raises:
         ConfigError: there is none, or it did not finish.
     """
+
+    def matches(state: RunState) -> bool:
+        if name is None:
+            return state.finished
+        return state.is_called(name)
+
     states = all_states(project)
-    if wanted is None:
-        found = next((state for state in states if state.finished), None)
-    else:
-        found = next(
-            (
-                state
-                for state in states
-                if wanted in (state.values.get("mlflow_run_id"), state.folder.name, state.name)
-            ),
-            None,
-        )
-    if found is None:
+    run = next(filter(matches, states), None)
+    if run is None:
         known = shorten([state.folder.name for state in states], 3) or "none"
         raise ConfigError(
-            f"run {wanted or ''}: expected a finished run of this project, found {known}. "
+            f"run {name or ''}: expected a finished run of this project, found {known}. "
             "`fedpipe run` makes one."
         )
-    if not found.finished:
+    if not run.finished:
         raise ConfigError(
-            f"run {found.name}: expected a finished run, found one that was interrupted. `fedpipe "
-            "resume` goes on with it."
+            f"run {run.name}: expected a finished run, found one that was interrupted. `fedpipe "
+            "resume` resumes it."
         )
-    return found
+    return run
 
 
-def evaluate_run(project: Project, wanted: str | None, name: str) -> dict[str, Any]:
+def evaluate_run(project: Project, run_name: str | None, name: str) -> dict[str, Any]:
     """Evaluate the weights of a run on the data that its settings give now; return the figures,
     JSON-able.
 
@@ -53,7 +49,7 @@ def evaluate_run(project: Project, wanted: str | None, name: str) -> dict[str, A
 
     Args:
         project: where.
-        wanted: the run; see `finished_run`.
+        run_name: see `finished_run`.
         name: of this evaluation.
 
     Raises:
@@ -65,44 +61,32 @@ def evaluate_run(project: Project, wanted: str | None, name: str) -> dict[str, A
     from fedpipe.tracking.run import TrackedRun
     from fedpipe.tracking.store import open_store
 
-    state = finished_run(project, wanted)
+    state = finished_run(project, run_name)
     config = state.config
     data = load_data(config, project)
     trained = read_trained(state.folder)
-    evaluated = evaluate(config, data, trained, project.private / "evaluations" / name, project)
+    context = RunContext.of_state(project, state, config)
+    evaluated = evaluate(context, data, trained, project.private / "evaluations" / name)
     if CENTRAL in evaluated.missing:  # its figures would be those of the training
         raise ModelError(
             f"run {state.name}: expected to evaluate its weights, found: "
             f"{evaluated.missing[CENTRAL]}."
         )
     run = TrackedRun.attach(open_store(project.root, config.tracking.experiment), trained.run_id)
-    tables = (
-        *(
-            evaluated.metrics,
-            evaluated.confusion_table,
-            evaluated.confusion_counts,
-            evaluated.labels_table,
-        ),
-        *(evaluated.reliability_table, evaluated.clients_table),
-    )
-    for path in map(Path, tables):
+    for path in map(Path, evaluated.tables):
         if path.exists():
             run.log_file(path, f"evaluations/{name}")
     if evaluated.missing:
-        kept_parts = "; ".join(f"{part}: {reason}" for part, reason in evaluated.missing.items())
-        logger.warning("evaluation %s of run %s is incomplete: %s", name, state.name, kept_parts)
-    kept = {
-        key: value
-        for key, value in asdict(evaluated).items()
-        if key in ("initial", "final", "best")
-    }
-    same = state.values.get("data_md5") == data.md5
+        reasons = "; ".join(f"{missing}: {reason}" for missing, reason in evaluated.missing.items())
+        logger.warning("evaluation %s of run %s is incomplete: %s", name, state.name, reasons)
     return {
         "run": state.name,
         "run_id": trained.run_id,
         "url": run.url,
         "data_md5": data.md5,
-        "same_data": same,
+        "same_data": state.values.get("data_md5") == data.md5,
         "incomplete": evaluated.missing,
-        **kept,
+        "initial": evaluated.initial,
+        "final": evaluated.final,
+        "best": evaluated.best,
     }

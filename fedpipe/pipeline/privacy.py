@@ -2,7 +2,6 @@
 earlier runs on the same clients.
 """
 
-import os
 import secrets
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from fedpipe.config import Config
 from fedpipe.errors import CheckpointError, ConfigError
+from fedpipe.runs.context import RunContext
+from fedpipe.system.atomic_files import write_atomic
 from fedpipe.types import CohortPlan
 
 if TYPE_CHECKING:
     from fedpipe.algorithms.accountant import Accountant
     from fedpipe.algorithms.base import Algorithm
     from fedpipe.data.manifest import Manifest
-    from fedpipe.project.paths import Project
 
 
 KEY_NAME = "noise.key"
@@ -76,7 +76,7 @@ def noise_key_of(config: Config, folder: Path) -> bytes | None:
                     f"{path}: the run has checkpoints but the key of its noise is gone, so it "
                     "cannot continue with the same noise. Start a new run."
                 )
-            _write_key(path, secrets.token_bytes(KEY_BYTES))
+            write_atomic(path, secrets.token_bytes(KEY_BYTES), mode=0o600, sync_folder=True)
         key = path.read_bytes()
     except OSError as err:
         raise CheckpointError(
@@ -90,28 +90,7 @@ def noise_key_of(config: Config, folder: Path) -> bytes | None:
     return key
 
 
-def _write_key(path: Path, key: bytes) -> None:
-    """Write the key whole, under its name only once it is on the disk, readable by this user
-    alone.
-    """
-    temporary = path.with_suffix(".part")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def require_budget(
-    config: Config, accountant: "Accountant", manifest: "Manifest", project: "Project"
-) -> None:
+def require_budget(run: RunContext, accountant: "Accountant", manifest: "Manifest") -> None:
     """Refuse a new run that could not be registered: with it the clients' models would cost more
     than `privacy.total_epsilon`.
 
@@ -122,14 +101,13 @@ def require_budget(
         TrackingError: the store cannot be read.
     """
     from fedpipe.lineage.privacy_total import privacy_total, released_of
-    from fedpipe.runs.provenance import population_key
-    from fedpipe.runs.state import current_run
+    from fedpipe.runs.lineage import population_key
     from fedpipe.tracking.store import open_store
 
-    state = current_run()
-    if state and state.values.get("mlflow_run_id"):
+    if run.state and run.state.values.get("mlflow_run_id"):
         return
-    store = open_store(project.root, config.tracking.experiment)
+    config = run.config
+    store = open_store(run.project.root, config.tracking.experiment)
     spent = released_of(accountant.spent(len(accountant.plan)))
     key = population_key(config.data, manifest.partition)
     total = privacy_total(store, key, float(config.privacy.delta or 0.0), planned=spent)

@@ -9,25 +9,31 @@ written twice.
 
 import csv
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
-from functools import cache
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fedpipe.config import Config
 from fedpipe.errors import DataError, ModelError
-from fedpipe.pipeline.run_warnings import WARNINGS, find_warnings
+from fedpipe.pipeline.run_warnings import WARNINGS, RunWarning, find_warnings
 from fedpipe.pipeline.sample_clients import PLAN_NAME
-from fedpipe.project.paths import Project
+from fedpipe.runs.context import WORKER_LOG_NAME, RunContext
+from fedpipe.runs.lineage import LINEAGE, write_lineage
 from fedpipe.runs.parts import CHAIN, INCOMPLETE, PARTICIPATION, UPLOADS, Parts, incomplete_text
-from fedpipe.runs.provenance import LINEAGE, write_chain
-from fedpipe.runs.refs import DataRef, EvalRef, RecordRef, RegisteredRef, TrainRef
+from fedpipe.runs.refs import (
+    TRAINED_NAME,
+    DataRef,
+    EvalRef,
+    RecordRef,
+    RegisteredRef,
+    TrainRef,
+)
 from fedpipe.system.atomic_files import write_atomic
 
 if TYPE_CHECKING:
     from fedpipe.data.population import Population
+    from fedpipe.figures.svg import Chart
     from fedpipe.models import ModelSpec
     from fedpipe.tracking.run import TrackedRun
 
@@ -45,65 +51,40 @@ found.
 """
 
 
-def record(
-    config: Config, data: DataRef, trained: TrainRef, evaluated: EvalRef, project: Project
-) -> RecordRef:
+def record(run: RunContext, data: DataRef, trained: TrainRef, evaluated: EvalRef) -> RecordRef:
     """Log what only the end of a run knows, and finish the run.
 
     Raises:
         TrackingError: the store cannot be reached or written: `fedpipe resume` does this step
             again.
     """
-    from fedpipe.registry.register import register
     from fedpipe.report.write import log_report
     from fedpipe.tracking.run import TrackedRun
     from fedpipe.tracking.store import open_store
 
-    store = open_store(project.root, config.tracking.experiment, artifacts_needed=False)
-    run = TrackedRun.attach(store, trained.run_id)
-    run_dir = Path(trained.run_dir)
+    store = open_store(run.project.root, run.config.tracking.experiment, artifacts_needed=False)
+    mlflow_run = TrackedRun.attach(store, trained.run_id)
     parts = Parts(store, trained.missing | evaluated.missing)
-
-    @cache
-    def population() -> "Population":
-        from fedpipe.data.population import Population
-
-        return Population.open(Path(data.path), verify=False)
-
-    @cache
-    def model() -> "ModelSpec":
-        from fedpipe.models import build_model
-
-        manifest = population().manifest
-        return build_model(
-            config, tuple(manifest.feature_shape), manifest.num_classes, project.root
-        )
-
-    _record_training(config, parts, run, trained, population)
-    model_id = parts.attempt(MODEL, lambda: _log_model(config, run, trained, population(), model()))
-    _log_pictures(parts, run, trained, evaluated, population)
-    _log_tables(parts, run, data, trained, evaluated, population)
-    of_model = parts.attempt(FIGURES, lambda: _log_figures(run, trained, evaluated, model_id))
-
-    def register_model() -> RegisteredRef | None:
-        if model_id is None or of_model is None:
-            raise ModelError(f"it needs the {MODEL} and the {FIGURES}, of which one is missing")
-        return register(config, population(), model(), run, model_id, of_model, run_dir, project)
-
-    registered = parts.attempt(REGISTERED, register_model) if config.tracking.register else None
-    warnings = (
-        parts.attempt("warnings", lambda: find_warnings(trained, evaluated, population)) or []
-    )
-    _tag(run, WARNINGS, "\n".join(map(str, warnings)))
-    _tag(run, INCOMPLETE, incomplete_text(parts.missing))
+    recording = _Recording(run, data, trained, evaluated, mlflow_run, parts)
+    recording.complete_training()
+    model_id = parts.attempt(MODEL, recording.log_model)
+    recording.log_pictures()
+    recording.log_tables()
+    of_model = parts.attempt(FIGURES, lambda: recording.log_figures(model_id))
+    registered = None
+    if run.config.tracking.register:
+        registered = parts.attempt(REGISTERED, lambda: recording.register(model_id, of_model))
+    warnings = parts.attempt("warnings", recording.find_warnings) or []
+    _tag(mlflow_run, WARNINGS, "\n".join(map(str, warnings)))
+    _tag(mlflow_run, INCOMPLETE, incomplete_text(parts.missing))
     named = dict(parts.missing)
-    parts.attempt(REPORT, lambda: log_report(run, run_dir))
+    parts.attempt(REPORT, lambda: log_report(mlflow_run, recording.folder))
     if parts.missing != named:
-        _tag(run, INCOMPLETE, incomplete_text(parts.missing))
-    run.finish()
+        _tag(mlflow_run, INCOMPLETE, incomplete_text(parts.missing))
+    mlflow_run.finish()
     return RecordRef(
         run_id=trained.run_id,
-        url=run.url,
+        url=mlflow_run.url,
         open_with="uv run fedpipe ui",
         model_uri=None if model_id is None else f"models:/{model_id}",
         registered=registered,
@@ -112,221 +93,228 @@ def record(
     )
 
 
-def _record_training(
-    config: Config,
-    parts: Parts,
-    run: "TrackedRun",
-    trained: TrainRef,
-    population: Callable[[], "Population"],
-) -> None:
-    """Make what training could not leave behind after its last round."""
-    from fedpipe.tracking.journal import send_journal
+@dataclass(frozen=True)
+class _Recording:
+    """Makes the parts of a trained run, each from the files of the run and its data."""
 
-    run_dir = Path(trained.run_dir)
-    folder = run_dir / LINEAGE
-    if UPLOADS in trained.missing:
-        parts.attempt(
-            UPLOADS,
-            lambda: send_journal(
-                run.store, run.run_id, run_dir, min(config.tracking.wait_seconds, _SECOND_WAIT)
+    run: RunContext
+    data: DataRef
+    trained: TrainRef
+    evaluated: EvalRef
+    mlflow_run: "TrackedRun"
+    parts: Parts
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.trained.run_dir)
+
+    @cached_property
+    def population(self) -> "Population":
+        from fedpipe.data.population import Population
+
+        return Population.open(Path(self.data.path), verify=False)
+
+    @cached_property
+    def model(self) -> "ModelSpec":
+        from fedpipe.models import build_model
+
+        manifest = self.population.manifest
+        shape = tuple(manifest.feature_shape)
+        return build_model(self.run.config, shape, manifest.num_classes, self.run.project.root)
+
+    def complete_training(self) -> None:
+        """Make what training could not leave behind after its last round."""
+        makers = {
+            UPLOADS: self._send_journal,
+            PARTICIPATION: self._write_participation,
+            CHAIN: self._write_chain,
+        }
+        for name, make in makers.items():
+            if name in self.trained.missing:
+                self.parts.attempt(name, make)
+
+    def _send_journal(self) -> None:
+        from fedpipe.tracking.journal import send_journal
+
+        seconds = min(self.run.config.tracking.wait_seconds, _SECOND_WAIT)
+        send_journal(self.mlflow_run.store, self.mlflow_run.run_id, self.folder, seconds)
+
+    def _write_participation(self) -> None:
+        from fedpipe.runs.history import History
+        from fedpipe.types import CohortPlan
+
+        cohorts = CohortPlan.from_json((self.folder / PLAN_NAME).read_text(encoding="utf-8"))
+        history = History(
+            self.folder / LINEAGE, cohorts, self.run.config.client, self.population.num_examples
+        )
+        try:
+            history.write_clients()
+        finally:
+            history.close()
+        for path in (history.weights_path, history.clients_path):
+            self.mlflow_run.log_file(path, LINEAGE)
+
+    def _write_chain(self) -> None:
+        mlflow_run = self.mlflow_run
+        chain = write_lineage(
+            self.folder / LINEAGE,
+            mlflow_run.run_id,
+            mlflow_run.store.label,
+            self.trained.weights_sha256,
+        )
+        mlflow_run.log_file(chain, LINEAGE)
+
+    def log_model(self) -> str:
+        """Return the id of the saved model: the one that an earlier try of this step wrote to the
+        same store, or a new one.
+        """
+        from fedpipe.models.saved import InputFacts
+        from fedpipe.models.weights_io import load_weights
+        from fedpipe.tracking.model import has_model, log_model
+        from fedpipe.types import weights_sha256
+
+        path = self.folder / _MODEL_FILE
+        weights = load_weights(Path(self.trained.chosen))
+        identity = {"run_id": self.mlflow_run.run_id, "weights_sha256": weights_sha256(weights)}
+        if path.exists():
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+            known_id = str(earlier["model_id"])
+            if identity.items() <= earlier.items() and has_model(self.mlflow_run.store, known_id):
+                return known_id
+        model_id = log_model(
+            self.mlflow_run,
+            self.model,
+            weights,
+            self.population.central_test().x[:2],
+            round_num=self.trained.chosen_round,
+            about=InputFacts.of(
+                self.population.manifest, self.model, self.run.config.data
+            ).to_json(),
+        )
+        write_atomic(path, json.dumps(identity | {"model_id": model_id}) + "\n")
+        return model_id
+
+    def log_pictures(self) -> None:
+        """Draw the pictures of the rounds, of the evaluation and of the population."""
+        from fedpipe.figures.confusion_matrix import confusion_matrix
+        from fedpipe.figures.evaluation_charts import client_accuracies, reliability_diagram
+        from fedpipe.figures.learning_curves import learning_curves
+        from fedpipe.pipeline.describe import label_names
+        from fedpipe.runs.pictures import log_picture
+        from fedpipe.tables.confusion import read_confusion
+        from fedpipe.tables.evaluation import accuracy_groups, read_clients, read_reliability
+
+        evaluated = self.evaluated
+
+        def confusion() -> "list[Chart]":
+            names = label_names(self.population)
+            counts = read_confusion(Path(evaluated.confusion_counts), names)
+            return [confusion_matrix(counts, names)]
+
+        pictures: dict[str, Callable[[], list[Chart]]] = {
+            "learning_curves": lambda: learning_curves(_rows(Path(self.trained.rounds_table))),
+            "confusion_matrix": confusion,
+            "reliability": lambda: reliability_diagram(
+                *read_reliability(Path(evaluated.reliability_table))
             ),
-        )
-    if PARTICIPATION in trained.missing:
-        parts.attempt(
-            PARTICIPATION, lambda: _write_participation(config, run, trained, population())
-        )
-    if CHAIN in trained.missing:
-        parts.attempt(
-            CHAIN,
-            lambda: run.log_file(
-                write_chain(folder, run.run_id, run.store.label, trained.weights_sha256), LINEAGE
+            "client_accuracies": lambda: client_accuracies(
+                *accuracy_groups(read_clients(Path(evaluated.clients_table)))
             ),
+        }
+
+        def draw_and_log(name: str) -> None:
+            log_picture(self.mlflow_run, pictures[name](), f"plots/{name}.svg", self.folder)
+
+        for name in pictures:
+            self.parts.attempt(f"picture {name}", partial(draw_and_log, name))
+        self.parts.attempt("pictures of the population", self._log_population)
+
+    def _log_population(self) -> None:
+        from fedpipe.pipeline.describe import write_pictures
+
+        for picture in write_pictures(self.population, self.folder / "population"):
+            self.mlflow_run.log_file(picture, "plots")
+
+    def log_tables(self) -> None:
+        """Write what only this step knows, then log the tables of the run and its logs."""
+        from fedpipe.pipeline.describe import write_population
+        from fedpipe.report.gather import POPULATION_NAME, TIMING_NAME
+
+        evaluated = self.evaluated
+        seconds = {
+            "data": self.data.seconds,
+            "training (start of the runtime, rounds, evaluation)": self.trained.seconds,
+            "evaluation": evaluated.seconds,
+        }
+        timing = self.folder / TIMING_NAME
+        population = self.folder / POPULATION_NAME
+        self.parts.attempt(
+            f"table {TIMING_NAME}",
+            lambda: write_atomic(timing, json.dumps(seconds, indent=1) + "\n"),
         )
-
-
-def _write_participation(
-    config: Config, run: "TrackedRun", trained: TrainRef, population: "Population"
-) -> None:
-    from fedpipe.runs.history import History
-    from fedpipe.types import CohortPlan
-
-    run_dir = Path(trained.run_dir)
-    cohorts = CohortPlan.from_json((run_dir / PLAN_NAME).read_text(encoding="utf-8"))
-    history = History(run_dir / LINEAGE, cohorts, config.client, population.num_examples)
-    try:
-        history.write_clients()
-    finally:
-        history.close()
-    for path in (history.weights_path, history.clients_path):
-        run.log_file(path, LINEAGE)
-
-
-def _log_model(
-    config: Config,
-    run: "TrackedRun",
-    trained: TrainRef,
-    population: "Population",
-    model: "ModelSpec",
-) -> str:
-    """Return the id of the saved model: the one that an earlier try of this step wrote to the same
-    store, or a new one.
-    """
-    from fedpipe.models.saved import InputFacts
-    from fedpipe.models.weights_io import load_weights
-    from fedpipe.tracking.model import has_model, log_model
-    from fedpipe.types import weights_sha256
-
-    path = Path(trained.run_dir) / _MODEL_FILE
-    weights = load_weights(Path(trained.chosen))
-    identity = {"run_id": run.run_id, "weights_sha256": weights_sha256(weights)}
-    if path.exists():
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-        if identity.items() <= earlier.items() and has_model(run.store, str(earlier["model_id"])):
-            return str(earlier["model_id"])
-    example = population.central_test().x[:2]
-    about = InputFacts.of(population.manifest, model, config.data).to_json()
-    model_id = log_model(run, model, weights, example, round_num=trained.chosen_round, about=about)
-    write_atomic(path, json.dumps(identity | {"model_id": model_id}) + "\n")
-    return model_id
-
-
-def _log_pictures(
-    parts: Parts,
-    run: "TrackedRun",
-    trained: TrainRef,
-    evaluated: EvalRef,
-    population: Callable[[], "Population"],
-) -> None:
-    from fedpipe.figures.confusion_matrix import confusion_matrix
-    from fedpipe.figures.evaluation_charts import client_accuracies, reliability_diagram
-    from fedpipe.figures.learning_curves import learning_curves
-    from fedpipe.pipeline.describe import label_names, write_pictures
-    from fedpipe.runs.pictures import log_picture
-    from fedpipe.tables.confusion import read_confusion
-    from fedpipe.tables.evaluation import accuracy_groups, read_clients, read_reliability
-
-    run_dir = Path(trained.run_dir)
-
-    def confusion() -> Any:
-        names = label_names(population())
-        counts = read_confusion(Path(evaluated.confusion_counts), names)
-        return [confusion_matrix(counts, names)]
-
-    pictures: dict[str, Callable[[], Any]] = {
-        "learning_curves": lambda: learning_curves(_rows(Path(trained.rounds_table))),
-        "confusion_matrix": confusion,
-        "reliability": lambda: reliability_diagram(
-            *read_reliability(Path(evaluated.reliability_table))
-        ),
-        "client_accuracies": lambda: client_accuracies(
-            *accuracy_groups(read_clients(Path(evaluated.clients_table)))
-        ),
-    }
-    for name, draw in pictures.items():
-        parts.attempt(
-            f"picture {name}",
-            lambda draw=draw, name=name: log_picture(run, draw(), f"plots/{name}.svg", run_dir),  # type: ignore[misc]
+        self.parts.attempt(
+            f"table {POPULATION_NAME}", lambda: write_population(self.population, population)
         )
-
-    def log_population() -> None:
-        for picture in write_pictures(population(), run_dir / "population"):
-            run.log_file(picture, "plots")
-
-    parts.attempt("pictures of the population", log_population)
-
-
-def _log_tables(
-    parts: Parts,
-    run: "TrackedRun",
-    data: DataRef,
-    trained: TrainRef,
-    evaluated: EvalRef,
-    population: Callable[[], "Population"],
-) -> None:
-    from fedpipe.pipeline.describe import write_population
-    from fedpipe.report.gather import POPULATION_NAME, TIMING_NAME
-
-    run_dir = Path(trained.run_dir)
-    seconds = {
-        "data": data.seconds,
-        "training (start of the runtime, rounds, evaluation)": trained.seconds,
-        "evaluation": evaluated.seconds,
-    }
-    timing = run_dir / TIMING_NAME
-    parts.attempt(
-        f"table {TIMING_NAME}", lambda: write_atomic(timing, json.dumps(seconds, indent=1) + "\n")
-    )
-    parts.attempt(
-        f"table {POPULATION_NAME}",
-        lambda: write_population(population(), run_dir / POPULATION_NAME),
-    )
-    tables = (
-        *(
-            evaluated.metrics,
-            evaluated.confusion_table,
-            evaluated.confusion_counts,
-            evaluated.labels_table,
-        ),
-        *(evaluated.reliability_table, evaluated.clients_table, evaluated.mistakes_table),
-    )
-    made = (
-        Path(trained.rounds_table),
-        *map(Path, tables),
-        run_dir / POPULATION_NAME,
-        timing,
-        Path(data.path) / "manifest.json",
-    )
-    logs = (run_dir / "worker.log",)
-    for folder, paths in (("tables", made), ("logs", logs)):
-        for path in paths:
+        tables = [
+            Path(self.trained.rounds_table),
+            *map(Path, evaluated.tables),
+            Path(evaluated.mistakes_table),
+            population,
+            timing,
+            Path(self.data.path) / "manifest.json",
+        ]
+        files = [(path, "tables") for path in tables] + [(self.folder / WORKER_LOG_NAME, "logs")]
+        for path, folder in files:
             if path.exists():
-                parts.attempt(
-                    f"upload of {path.name}",
-                    lambda path=path, folder=folder: run.log_file(path, folder),  # type: ignore[misc]
-                )
+                upload = partial(self.mlflow_run.log_file, path, folder)
+                self.parts.attempt(f"upload of {path.name}", upload)
 
+    def log_figures(self, model_id: str | None) -> dict[str, float]:
+        """Write the final figures, and those of the best weights; return those of the model that
+        the run results in.
+        """
+        final = self.evaluated.final
+        best = self.evaluated.best
+        self.mlflow_run.log_final_metrics(final, model_id=None if best else model_id)
+        if best is None:
+            return final
+        rows = {row["round"]: row for row in _rows(Path(self.trained.rounds_table))}
+        row = rows.get(self.trained.chosen_round, {})
+        of_training = {key: row[key] for key in row if key.startswith(_TRAINING)}
+        of_model = of_training | best
+        self.mlflow_run.log_final_metrics(of_model, "best", model_id=model_id)
+        return of_model
 
-def _log_figures(
-    run: "TrackedRun", trained: TrainRef, evaluated: EvalRef, model_id: str | None
-) -> dict[str, float]:
-    """Write the final figures, and those of the best weights; return those of the model that the
-    run results in.
-    """
-    run.log_final_metrics(evaluated.final, model_id=None if evaluated.best else model_id)
-    if evaluated.best is None:
-        return evaluated.final
-    rows = _rows(Path(trained.rounds_table))
-    row = next((row for row in rows if row["round"] == trained.chosen_round), {})
-    of_model = {
-        key: value for key, value in row.items() if key.startswith(_TRAINING)
-    } | evaluated.best
-    run.log_final_metrics(of_model, "best", model_id=model_id)
-    return of_model
+    def register(
+        self, model_id: str | None, of_model: dict[str, float] | None
+    ) -> RegisteredRef | None:
+        """Register the saved model; `of_model` are its figures."""
+        from fedpipe.registry.register import register
 
-
-def _tag(run: "TrackedRun", key: str, text: str) -> None:
-    """Set a tag, or remove it where there is nothing to say."""
-    if text:
-        run.set_tags({key: text})
-    else:
-        run.remove_tag(key)
-
-
-@contextmanager
-def failing_with_its_run(config: Config, trained: TrainRef, project: Project) -> Iterator[None]:
-    """Mark the MLflow run as failed if the block, a later step of the same run, fails."""
-    try:
-        yield
-    except BaseException as err:
-        from fedpipe.tracking.run import TrackedRun
-        from fedpipe.tracking.store import open_store
-
-        run = TrackedRun.attach(
-            open_store(project.root, config.tracking.experiment, artifacts_needed=False),
-            trained.run_id,
+        if model_id is None or of_model is None:
+            raise ModelError(f"it needs the {MODEL} and the {FIGURES}, of which one is missing")
+        return register(
+            self.run.config,
+            self.population,
+            self.model,
+            self.mlflow_run,
+            model_id,
+            of_model,
+            self.folder,
+            self.run.project,
         )
-        run.fail(f"{type(err).__name__}: {err}", killed=not isinstance(err, Exception))
-        raise
+
+    def find_warnings(self) -> list[RunWarning]:
+        """Return what makes the result doubtful."""
+        return find_warnings(self.trained, self.evaluated, lambda: self.population)
+
+
+def _tag(mlflow_run: "TrackedRun", key: str, text: str) -> None:
+    """Set a tag, or remove it where the text is empty."""
+    if text:
+        mlflow_run.set_tags({key: text})
+    else:
+        mlflow_run.remove_tag(key)
 
 
 def read_trained(folder: Path) -> TrainRef:
@@ -336,7 +324,7 @@ def read_trained(folder: Path) -> TrainRef:
         DataError: the folder does not hold a finished training.
     """
     try:
-        values = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        values = json.loads((folder / TRAINED_NAME).read_text(encoding="utf-8"))
         for key in ("initial_weights", "final_weights", "best_weights", "rounds_table"):
             values[key] = values[key] and str(folder / Path(values[key]).name)
         return TrainRef(**values)

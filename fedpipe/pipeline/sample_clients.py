@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fedpipe.config import Config
 from fedpipe.errors import PlanError
+from fedpipe.runs.context import RunContext
 from fedpipe.runs.refs import DataRef, PlanRef
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.types import CohortPlan
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 PLAN_NAME = "cohorts.json"
 
 
-def sample_clients(config: Config, data: DataRef, run_dir: Path) -> PlanRef:
+def sample_clients(run: RunContext, data: DataRef) -> PlanRef:
     """Draw the plan over the clients of `data` that may train and write it to the run's folder.
 
     Raises:
@@ -24,12 +25,11 @@ def sample_clients(config: Config, data: DataRef, run_dir: Path) -> PlanRef:
     """
     from fedpipe.data.population import Population
 
-    text = draw_plan(
-        config, Population.open(Path(data.path), verify=False), config.rounds
-    ).to_json()
-    path = run_dir / PLAN_NAME
+    population = Population.open(Path(data.path), verify=False)
+    text = draw_plan(run.config, population, run.config.rounds).to_json()
+    path = run.folder / PLAN_NAME
     write_atomic(path, text)
-    return PlanRef(str(path), hashlib.sha256(text.encode()).hexdigest(), str(run_dir))
+    return PlanRef(str(path), hashlib.sha256(text.encode()).hexdigest())
 
 
 def draw_plan(config: Config, population: "Population", rounds: int) -> CohortPlan:
@@ -61,10 +61,10 @@ def read_plan(ref: PlanRef) -> CohortPlan:
             f"{ref.path}: expected the run's cohort plan, cannot read it: {err}. Start the run "
             "again."
         ) from err
-    found = hashlib.sha256(text.encode()).hexdigest()
-    if found != ref.sha256:
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    if sha256 != ref.sha256:
         raise PlanError(
-            f"{ref.path}: expected a plan with sha256 {ref.sha256[:12]}, found {found[:12]}. "
+            f"{ref.path}: expected a plan with sha256 {ref.sha256[:12]}, found {sha256[:12]}. "
             "Start the run again."
         )
     return CohortPlan.from_json(text)

@@ -1,193 +1,265 @@
-"""Step `train`: federated rounds on the engine, each reported to MLflow and to whoever else
-listens.
-"""
+"""Step `train`: federated rounds on the engine, each reported to MLflow and to the run's sinks."""
 
 import hashlib
 import json
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.cluster.machines import machines_of
-from fedpipe.config import Config, flatten_result
+from fedpipe.config import flatten_result
 from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.errors import ModelError, PlanError, shorten
 from fedpipe.metric_names import ALLOWED, why_refused
-from fedpipe.pipeline.runtime import borrow_runtime
+from fedpipe.pipeline.runtime import runtime_of
 from fedpipe.pipeline.sample_clients import read_plan
-from fedpipe.project.paths import Project
+from fedpipe.runs.context import RunContext
 from fedpipe.runs.exact import bit_exact
 from fedpipe.runs.groups import keep_groups
+from fedpipe.runs.lineage import LINEAGE, write_lineage
 from fedpipe.runs.parts import CHAIN, UPLOADS, Parts
-from fedpipe.runs.provenance import LINEAGE, write_chain
-from fedpipe.runs.refs import DataRef, PlanRef, TrainRef
+from fedpipe.runs.refs import TRAINED_NAME, DataRef, PlanRef, TrainRef
 from fedpipe.system.atomic_files import write_atomic
-from fedpipe.types import CohortPlan, RoundSink, Weights, weights_sha256
+from fedpipe.types import CohortPlan, Weights, weights_sha256
 
 if TYPE_CHECKING:
+    from fedpipe.algorithms.accountant import Accountant
+    from fedpipe.algorithms.base import Algorithm
     from fedpipe.data.population import Population
+    from fedpipe.engine.checkpoint import Checkpoints
+    from fedpipe.engine.in_process import InProcess
+    from fedpipe.engine.loop import Evaluate, LoopResult
+    from fedpipe.engine.runtime import Runtime
     from fedpipe.runs.recorder import Recorder
+
+    AnyRuntime = Runtime | InProcess
 
 
 def train(
-    config: Config,
-    data: DataRef,
-    plan: PlanRef,
-    project: Project,
-    run_name: str,
-    tags: Mapping[str, str] | None = None,
-    sinks: Sequence[RoundSink] = (),
+    run: RunContext, data: DataRef, plan: PlanRef, tags: Mapping[str, str] | None = None
 ) -> TrainRef:
     """Run all rounds of the plan that are not done yet; return where the weights are and under
     which MLflow run.
 
     The MLflow run, its params, tags and data are written before the first round. A run that fails
     is marked as failed. Where the run's folder has checkpoints and an MLflow run, an earlier try
-    was interrupted and this one goes on with them.
+    was interrupted and this one resumes it.
 
     Args:
-        config: the settings.
+        run: the run; its `sinks` receive each round's report after MLflow has it.
         data: the shards, verified.
-        plan: the cohorts; the run's files go to its `run_dir`.
-        project: where the store and the caches are.
-        run_name: name of the MLflow run.
-        tags: what the caller adds to the run's tags, such as the Prefect flow run.
-        sinks: take each round's report after MLflow has.
+        plan: the cohorts.
+        tags: what the caller adds to the tags of the MLflow run, such as the Prefect flow run.
 
     Raises:
         RoundError, WorkerError, TrackingError, CheckpointError: see there.
         DataError: the run was started with other data.
     """
-    from fedpipe.algorithms.catalog import build_algorithm
+    start = time.perf_counter()
+    training = _prepare(run, data, plan)
+    machines = machines_of(run.config.runtime, run.project, run.name, data.md5)
+    with training.prefetch, runtime_of(run) as runtime:
+        if machines is not None:
+            runtime.attach(machines)
+        built = _build(run, training, runtime)
+        facts = {
+            "fedpipe.plan_sha256": plan.sha256,
+            "fedpipe.bit_exact": bit_exact(run.config, built.algorithm.info),
+            **_texts(built.algorithm.info),
+            **(tags or {}),
+        }
+        rounds = _run_rounds(run, data, plan, training, built, runtime, facts)
+    recorder = training.recorder
+    accountant = training.accountant
+    final = rounds.result.final
+    ref = TrainRef(
+        run_id=rounds.run_id,
+        run_dir=str(run.folder),
+        initial_weights=str(recorder.initial_weights),
+        final_weights=str(recorder.final_weights),
+        rounds_table=str(recorder.rounds_table),
+        weights_sha256=rounds.weights_sha256,
+        seconds=time.perf_counter() - start,
+        round_median_seconds=statistics.median(rounds.result.round_seconds or [final.seconds]),
+        rounds=final.round_num,
+        best_weights=None if recorder.best_round is None else str(recorder.best_weights),
+        best_round=recorder.best_round,
+        privacy=accountant.summary(final.round_num) if accountant else None,
+        missing=rounds.missing,
+    )
+    write_atomic(run.folder / TRAINED_NAME, json.dumps(asdict(ref), indent=1) + "\n")
+    return ref
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What the rounds of a run need, before TensorFlow computes anything.
+
+    Attributes:
+        cohorts: of each round; fewer than planned where the privacy budget ends the run.
+        noise_key: 32 secret bytes; None without privacy, and in a repeatable run.
+        prefetch: brings the clients of later rounds into the cache while the block runs.
+    """
+
+    population: "Population"
+    cohorts: CohortPlan
+    recorder: "Recorder"
+    checkpoints: "Checkpoints"
+    accountant: "Accountant | None"
+    noise_key: bytes | None
+    prefetch: AbstractContextManager[object]
+
+
+@dataclass(frozen=True)
+class _Built:
+    """The algorithm with its model and data, and the evaluation of the server's weights."""
+
+    algorithm: "Algorithm"
+    evaluate: "Evaluate"
+
+
+@dataclass(frozen=True)
+class _Rounds:
+    """What the rounds left: the MLflow run, the last report, and why parts are missing."""
+
+    run_id: str
+    result: "LoopResult"
+    weights_sha256: str
+    missing: dict[str, str]
+
+
+def _prepare(run: RunContext, data: DataRef, plan: PlanRef) -> _Training:
+    """Read the plan and the population; refuse what cannot be trained."""
     from fedpipe.data.population import Population
     from fedpipe.data.prefetch import brought_ahead
     from fedpipe.engine.checkpoint import Checkpoints
-    from fedpipe.engine.loop import run_rounds
-    from fedpipe.engine.user_algorithm import OwnAlgorithm
-    from fedpipe.models import build_model
-    from fedpipe.models.evaluate import Evaluator
-    from fedpipe.models.federated import training_clients, validation_examples
-    from fedpipe.pipeline.privacy import account_of, accounted, noise_key_of, require_budget
-    from fedpipe.runs.history import History, logged
+    from fedpipe.models.federated import training_clients
+    from fedpipe.pipeline.privacy import account_of, noise_key_of, require_budget
     from fedpipe.runs.recorder import Recorder
-    from fedpipe.runs.tracked import tracked
 
-    start = time.perf_counter()
-    run_dir = Path(plan.run_dir)
-    parts = Parts()
+    config = run.config
     cohorts = read_plan(plan)
     population = Population.open(Path(data.path), verify=False)
     clients = training_clients(config, population)
     _refuse_strangers(cohorts, population, clients)
-    recorder = Recorder(run_dir, config.eval.patience)
     identity = {"settings": _sha256(flatten_result(config)), "plan": plan.sha256, "data": data.md5}
-    checkpoints = Checkpoints(
-        run_dir / "checkpoints",
-        identity,
-        config.runtime.checkpoint_every,
-        config.runtime.checkpoints_keep,
-    )
+    folder = run.folder / "checkpoints"
+    runtime = config.runtime
+    checkpoints = Checkpoints(folder, identity, runtime.checkpoint_every, runtime.checkpoints_keep)
     accountant, cohorts = account_of(config, len(clients), cohorts)
-    noise_key = noise_key_of(config, run_dir / "checkpoints")
+    noise_key = noise_key_of(config, folder)
     if accountant and config.privacy.total_epsilon is not None:
-        require_budget(config, accountant, population.manifest, project)
-    ahead = brought_ahead(
+        require_budget(run, accountant, population.manifest)
+    prefetch = brought_ahead(
         Path(data.path),
         cohorts,
         Path(plan.path),
+        run.project.client_cache,
+        runtime.cache_max_bytes,
+        run.folder / "bring.log",
+    )
+    recorder = Recorder(run.folder, config.eval.patience)
+    return _Training(population, cohorts, recorder, checkpoints, accountant, noise_key, prefetch)
+
+
+def _build(run: RunContext, training: _Training, runtime: "AnyRuntime") -> _Built:
+    """Build the model, the algorithm and the evaluation."""
+    from fedpipe.algorithms.catalog import build_algorithm
+    from fedpipe.engine.user_algorithm import UserAlgorithm
+    from fedpipe.models import build_model
+    from fedpipe.models.evaluate import Evaluator
+    from fedpipe.models.federated import validation_examples
+    from fedpipe.pipeline.privacy import accounted
+
+    config = run.config
+    project = run.project
+    population = training.population
+    manifest = population.manifest
+    model = build_model(config, tuple(manifest.feature_shape), manifest.num_classes, project.root)
+    settings = training.accountant.config if training.accountant else config
+    arguments = (
+        settings,
+        model,
+        population,
         project.client_cache,
-        config.runtime.cache_max_bytes,
-        run_dir / "bring.log",
+        project.root,
+        training.noise_key,
     )
-    machines = machines_of(config.runtime, project, run_name, data.md5)
-    with ahead, borrow_runtime(config.runtime, run_dir / "worker.log") as runtime:
-        if machines is not None:
-            runtime.attach(machines)
-        model = build_model(
-            config,
-            tuple(population.manifest.feature_shape),
-            population.manifest.num_classes,
-            project.root,
+    if config.algorithm.name in ALGORITHMS:
+        algorithm: Any = build_algorithm(*arguments)
+    else:
+        algorithm = UserAlgorithm.build(config.algorithm.name, runtime, build_algorithm, *arguments)
+    keep_groups(config.runtime, algorithm, run.folder)
+    evaluators = {"test": Evaluator(model, population.central_test())}
+    validation = validation_examples(config, population)
+    if validation is not None:
+        evaluators["validation"] = Evaluator(model, validation)
+
+    def evaluate(weights: Weights) -> dict[str, float]:
+        metrics: dict[str, float] = {}
+        for split, evaluator in evaluators.items():
+            metrics |= evaluator.evaluate(weights).metrics(split)
+        return metrics
+
+    return _Built(accounted(algorithm, training.accountant), evaluate)
+
+
+def _run_rounds(
+    run: RunContext,
+    data: DataRef,
+    plan: PlanRef,
+    training: _Training,
+    built: _Built,
+    runtime: "AnyRuntime",
+    facts: Mapping[str, str],
+) -> _Rounds:
+    """Run the rounds under the run's MLflow run, and send there what training leaves."""
+    from fedpipe.engine.loop import run_rounds
+    from fedpipe.runs.history import History, logged
+    from fedpipe.runs.tracked import tracked
+
+    config = run.config
+    recorder = training.recorder
+    cohorts = training.cohorts
+    lineage = run.folder / LINEAGE
+    parts = Parts()
+    with tracked(run, data, training.population, facts) as mlflow_run:
+        mlflow_run.log_file(Path(plan.path), "plan")
+        history = History(lineage, cohorts, config.client, training.population.num_examples)
+        with logged(history, mlflow_run, parts):
+            result = run_rounds(
+                built.algorithm,
+                runtime,
+                cohorts,
+                built.evaluate,
+                config.eval.every,
+                [mlflow_run, recorder, history, *run.sinks],
+                training.checkpoints,
+                recorder.is_last,
+            )
+            recorder.finish()  # before anything else: these are the weights that the run is for
+        mlflow_run.set_tags(
+            {f"runtime.{key}": value for key, value in runtime.info.items()}
+            | _early_stop(recorder, len(cohorts))
         )
-        settings = accountant.config if accountant else config
-        arguments = (settings, model, population, project.client_cache, project.root, noise_key)
-        if config.algorithm.name in ALGORITHMS:
-            built: Any = build_algorithm(*arguments)
-        else:
-            built = OwnAlgorithm.build(config.algorithm.name, runtime, build_algorithm, *arguments)
-        keep_groups(config.runtime, built, run_dir)
-        algorithm = accounted(built, accountant)
-        evaluators = {"test": Evaluator(model, population.central_test())}
-        validation = validation_examples(config, population)
-        if validation is not None:
-            evaluators["validation"] = Evaluator(model, validation)
+        if training.accountant:  # fewer rounds than planned have spent less
+            mlflow_run.set_tags(training.accountant.spent(result.final.round_num))
+        mlflow_run.training_done()
+        last_sha256 = weights_sha256(result.final.weights)
 
-        def evaluate(weights: Weights) -> dict[str, float]:
-            results = {
-                split: evaluator.evaluate(weights).metrics(split)
-                for split, evaluator in evaluators.items()
-            }
-            return {key: value for metrics in results.values() for key, value in metrics.items()}
+        def log_chain() -> None:
+            label = mlflow_run.store.label
+            chain = write_lineage(lineage, mlflow_run.run_id, label, last_sha256)
+            mlflow_run.log_file(chain, LINEAGE)
 
-        facts = {
-            "fedpipe.plan_sha256": plan.sha256,
-            "fedpipe.bit_exact": bit_exact(config, algorithm.info),
-            **_texts(algorithm.info),
-            **(tags or {}),
-        }
-        with tracked(config, data, population, project, run_name, facts, run_dir) as run:
-            run.log_file(Path(plan.path), "plan")
-            history = History(run_dir / LINEAGE, cohorts, config.client, population.num_examples)
-            to: list[RoundSink] = [run, recorder, history, *sinks]
-            with logged(history, run, parts):
-                result = run_rounds(
-                    algorithm,
-                    runtime,
-                    cohorts,
-                    evaluate,
-                    config.eval.every,
-                    to,
-                    checkpoints,
-                    recorder.is_last,
-                )
-                recorder.finish()  # before anything else: these are the weights that the run is for
-            run.set_tags(
-                {f"runtime.{key}": value for key, value in runtime.info.items()}
-                | _early_stop(recorder, len(cohorts))
-            )
-            if accountant:  # fewer rounds than planned have spent less
-                run.set_tags(accountant.spent(result.final.round_num))
-            run.training_done()
-            last_sha256 = weights_sha256(result.final.weights)
-            parts.attempt(
-                CHAIN,
-                lambda: run.log_file(
-                    write_chain(run_dir / LINEAGE, run.run_id, run.store.label, last_sha256),
-                    LINEAGE,
-                ),
-            )
-            uploads = Parts(run.store)
-            uploads.attempt(UPLOADS, lambda: run.flush(config.tracking.wait_seconds))
-    ref = TrainRef(
-        run_id=run.run_id,
-        run_dir=str(run_dir),
-        initial_weights=str(recorder.initial_weights),
-        final_weights=str(recorder.final_weights),
-        rounds_table=str(recorder.rounds_table),
-        weights_sha256=last_sha256,
-        seconds=time.perf_counter() - start,
-        round_median_seconds=statistics.median(result.round_seconds or [result.final.seconds]),
-        rounds=result.final.round_num,
-        best_weights=None if recorder.best_round is None else str(recorder.best_weights),
-        best_round=recorder.best_round,
-        privacy=accountant.summary(result.final.round_num) if accountant else None,
-        missing=parts.missing | uploads.missing,
-    )
-    write_atomic(run_dir / "run.json", json.dumps(asdict(ref), indent=1) + "\n")
-    return ref
+        parts.attempt(CHAIN, log_chain)
+        uploads = Parts(mlflow_run.store)
+        uploads.attempt(UPLOADS, lambda: mlflow_run.flush(config.tracking.wait_seconds))
+    return _Rounds(mlflow_run.run_id, result, last_sha256, parts.missing | uploads.missing)
 
 
 def _early_stop(recorder: "Recorder", planned: int) -> dict[str, str]:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import Config
 from fedpipe.errors import ModelError, TrackingError
-from fedpipe.lineage.queries import FORGOTTEN_TAG, REASON_TAG
+from fedpipe.lineage.queries import FORGOTTEN_TAG, REASON_TAG, forgotten_of
 from fedpipe.project.paths import Project
 from fedpipe.registry.promotion import Holder, decide
-from fedpipe.runs.provenance import LINEAGE
+from fedpipe.runs.lineage import LINEAGE
 from fedpipe.runs.refs import RegisteredRef
 from fedpipe.system.locks import file_lock
 from fedpipe.types import VALIDATION_SCORE
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 DECISION_TAG = "fedpipe.decision"
 REPLACED_TAG = "fedpipe.replaced_by"
-RETRAIN_TAG = "fedpipe.retrain_of"
 
 logger = logging.getLogger(__name__)
 
@@ -132,11 +131,6 @@ def _within_budget(budget: float, run: "TrackedRun") -> bool:
     run.set_tags({"fedpipe.not_registered": reason})
     logger.warning("the model is not registered: %s.", reason)
     return False
-
-
-def forgotten_of(version: "ModelVersion") -> tuple[str, ...]:
-    """Return the forgotten clients that a version's tag names."""
-    return tuple(json.loads(version.tags.get(FORGOTTEN_TAG, "[]")))
 
 
 def _holder(

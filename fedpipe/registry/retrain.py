@@ -13,7 +13,7 @@ from fedpipe.config import parse_config
 from fedpipe.config.load import read_params
 from fedpipe.errors import ConfigError, TrackingError, shorten
 from fedpipe.project.paths import Project
-from fedpipe.runs.provenance import LINEAGE, PARAMS_NAME
+from fedpipe.runs.lineage import LINEAGE, PARAMS_NAME
 from fedpipe.system.atomic_files import write_atomic
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ class Retraining:
     params: Path
 
 
-def retrain_tags(run: "RunState") -> dict[str, str]:
+def retrain_tags(run: "RunState | None") -> dict[str, str]:
     """Return the tag of a run that retrains a version: which; none of other runs."""
-    of = run.values.get(RETRAIN_OF)
+    of = run.values.get(RETRAIN_OF) if run else None
     if of:
         return {f"fedpipe.{RETRAIN_OF}": str(of)}
     return {}

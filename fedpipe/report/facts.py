@@ -37,7 +37,7 @@ class RunFacts:
         params: MLflow's params.
         tags: MLflow's tags.
         metrics: the last values of MLflow's metrics.
-        chain: its lineage, as `lineage.queries.chain_of_run` returns it.
+        chain: its lineage, as `lineage.queries.RunLineage.to_json` returns it.
         rounds: one row per round.
         accuracies: one row per client; None if not known, as all below.
         labels: names of the classes.

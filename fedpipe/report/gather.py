@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fedpipe.errors import FedpipeError
-from fedpipe.lineage.queries import chain_of_run
+from fedpipe.lineage.queries import lineage_of_run
 from fedpipe.models.confusion import Confusion
 from fedpipe.report import facts
 from fedpipe.report.facts import RunFacts
@@ -103,7 +103,7 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
         params=dict(run.data.params),
         tags=dict(run.data.tags),
         metrics=dict(run.data.metrics),
-        chain=chain_of_run(store, run),
+        chain=lineage_of_run(store, run).to_json(),
         rounds=rounds,
         accuracies=reader.read(facts.ACCURACIES, read_clients),
         labels=labels,

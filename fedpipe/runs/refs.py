@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+TRAINED_NAME = "run.json"
+"""File with the `TrainRef` of a finished training."""
+
 
 @dataclass(frozen=True)
 class DataRef:
@@ -26,11 +29,10 @@ class DataRef:
 
 @dataclass(frozen=True)
 class PlanRef:
-    """A cohort plan on disk, and the folder of the run that it was made for."""
+    """A cohort plan on disk: its file, and the SHA-256 of the file's bytes."""
 
     path: str
     sha256: str
-    run_dir: str
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,18 @@ class EvalRef:
     best: dict[str, float] | None
     seconds: float
     missing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Return the files of figures and tables, without the pictures of mistakes."""
+        return (
+            self.metrics,
+            self.confusion_table,
+            self.confusion_counts,
+            self.labels_table,
+            self.reliability_table,
+            self.clients_table,
+        )
 
 
 @dataclass(frozen=True)

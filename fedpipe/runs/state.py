@@ -1,4 +1,4 @@
-"""What a run's folder says of the run: enough to go on after a crash, whatever died.
+"""The state of a run, in its folder: enough to resume after a crash of any process.
 
 `.fedpipe/runs/NAME/` is outside of DVC's outs, which DVC deletes before it runs a stage.
 `run_state.json` is written before anything else; a lock on the folder, which the kernel lifts when
@@ -13,7 +13,6 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +65,10 @@ class RunState:
     def untold(self) -> bool:
         """Return whether the run finished and its process died before it printed the summary."""
         return self.finished and self.values.get("told") is False
+
+    def is_called(self, name: str) -> bool:
+        """Return whether `name` is the id of the MLflow run, the run's name or its folder's."""
+        return name in (self.values.get("mlflow_run_id"), self.name, self.folder.name)
 
     def update(self, **values: Any) -> None:
         """Note more values, on the disk before this returns."""
@@ -145,7 +148,7 @@ def read_state(folder: Path) -> RunState | None:
         return None
     except (OSError, ValueError) as err:
         logger.warning(
-            "%s: expected the state of a run, cannot read it: %s. That run cannot go on.",
+            "%s: expected the state of a run, cannot read it: %s. That run cannot be resumed.",
             folder / STATE_NAME,
             err,
         )
@@ -182,7 +185,7 @@ def refuse_changes(state: RunState, config: Config) -> None:
         raise ConfigError(
             f"run {state.name}: expected the settings that it was started with, found "
             f"{'; '.join(changed)}. Put these back, or start a new run; `fedpipe resume "
-            "--as-started` goes on with those of then."
+            "--as-started` resumes with those of then."
         )
 
 
@@ -199,24 +202,10 @@ def settings_now(state: RunState) -> Config | None:
     return None
 
 
-_current: ContextVar[RunState | None] = ContextVar("run_state", default=None)
-
-
-@contextmanager
-def running(state: RunState) -> Iterator[None]:
-    """Make `state` the run of the block, and hold it."""
-    with state.alive():
-        token = _current.set(state)
-        try:
-            yield
-        finally:
-            _current.reset(token)
-
-
 @contextmanager
 def removed_if_refused(state: RunState) -> Iterator[None]:
     """Remove the folder of a new run whose settings turn out wrong in the block, before it has an
-    MLflow run: it never began, so nothing of it can go on.
+    MLflow run: it never began, so there is nothing to resume.
     """
     try:
         yield
@@ -229,32 +218,3 @@ def removed_if_refused(state: RunState) -> Iterator[None]:
         ):
             shutil.rmtree(state.folder, ignore_errors=True)
         raise
-
-
-def current_run() -> RunState | None:
-    """Return the run whose block this code runs in."""
-    return _current.get()
-
-
-@contextmanager
-def run_of_flow(
-    project: Project, name: str, config: Config, flow_run_id: str, **asked: Any
-) -> Iterator[RunState]:
-    """Give the run of a flow run, held by this process: the one that is going on here, that of an
-    earlier try of the same flow run, or a new one.
-    """
-    run = current_run()
-    if run is not None:
-        run.update(flow_run_id=flow_run_id)
-        yield run
-        return
-    earlier = (
-        state
-        for state in all_states(project)
-        if state.values.get("flow_run_id") == flow_run_id and not state.finished
-    )
-    run = next(earlier, None) or begin(project, name, config, "run", **asked)
-    with running(run):
-        refuse_changes(run, config)
-        run.update(flow_run_id=flow_run_id)
-        yield run

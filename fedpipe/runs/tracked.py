@@ -1,5 +1,5 @@
 """The MLflow run of a training: a new one, or that of an earlier try; marked as failed or killed if
-the training does not end.
+the training does not finish.
 """
 
 from collections.abc import Iterator, Mapping
@@ -7,13 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedpipe.config import Config
 from fedpipe.config.used import used_settings
 from fedpipe.errors import DataError, reason_of
-from fedpipe.project.paths import Project
-from fedpipe.runs.provenance import LINEAGE, lineage_tags, note, origin_files, write_origin
+from fedpipe.runs.context import RunContext
+from fedpipe.runs.lineage import (
+    LINEAGE,
+    lineage_tags,
+    note,
+    reproduction_files,
+    write_reproduction_files,
+)
 from fedpipe.runs.refs import DataRef
-from fedpipe.runs.state import current_run
 
 if TYPE_CHECKING:
     from fedpipe.data.population import Population
@@ -21,94 +25,83 @@ if TYPE_CHECKING:
     from fedpipe.tracking.store import Store
 
 STARTING = "starting"
+TRAINING = "training"
 _FAILED_SECONDS = 5.0
-"""How long a run that failed waits for its store: a run that is told to end has ten seconds for all
-of it.
-"""
+"""How long a run that failed waits for its store: a terminated run has ten seconds in all."""
 
 
 @contextmanager
 def tracked(
-    config: Config,
-    data: DataRef,
-    population: "Population",
-    project: Project,
-    run_name: str,
-    tags: Mapping[str, str],
-    run_dir: Path,
+    run: RunContext, data: DataRef, population: "Population", tags: Mapping[str, str]
 ) -> "Iterator[JournaledRun]":
     """Give the MLflow run with its lineage; mark it as failed, or killed, if the block does not
-    come to its end.
+    finish.
 
     Raises:
         DataError: the run was started with other data.
         TrackingError: the store cannot be reached or written.
     """
-    from fedpipe.tracking.environment import environment_tags
     from fedpipe.tracking.journaled import JournaledRun
     from fedpipe.tracking.store import open_store
 
-    state = current_run()
-    store = open_store(project.root, config.tracking.experiment)
+    tracking = run.config.tracking
+    store = open_store(run.project.root, tracking.experiment)
+    state = run.state
     run_id = state.values.get("mlflow_run_id") if state else None
     if run_id is None:
-        facts = {
-            **environment_tags(project.root),
-            **lineage_tags(config, data, population.manifest, project),
-            **tags,
-        }
-        facts = write_origin(run_dir / LINEAGE, config, project, facts)
-        begun = bool(
-            state and state.values["status"] == STARTING
-        )  # killed just here: the store may have the run
-        if state:
-            state.update(status=STARTING)
-        key = state.values.get("key") if state else None
-        facts |= {"mlflow.note.content": note(facts)}
-        run_id = _start(store, config, data, population, project, run_name, facts, key, begun)
-        if state:
-            state.update(
-                mlflow_run_id=run_id, data_md5=data.md5, data_path=data.path, status="training"
-            )
+        run_id = _start(run, store, data, population, tags)
     elif state and state.values["data_md5"] != data.md5:
         raise DataError(
             f"run {state.name}: expected the data that it was started with, md5 "
             f"{state.values['data_md5']}, found {data.md5}. Bring these back (`dvc checkout`), or "
             "start a new run."
         )
-    run = JournaledRun(store, run_id, run_dir, config.tracking.save_every)
+    mlflow_run = JournaledRun(store, run_id, run.folder, tracking.save_every)
     try:
-        for path in origin_files(run_dir / LINEAGE):
-            run.log_file(path, LINEAGE)
-        yield run
+        for path in reproduction_files(run.folder / LINEAGE):
+            mlflow_run.log_file(path, LINEAGE)
+        yield mlflow_run
     except BaseException as err:
-        run.fail(reason_of(err), not isinstance(err, Exception), _FAILED_SECONDS)
+        mlflow_run.fail(reason_of(err), not isinstance(err, Exception), _FAILED_SECONDS)
         raise
     finally:
-        run.close()
+        mlflow_run.close()
 
 
 def _start(
+    run: RunContext,
     store: "Store",
-    config: Config,
     data: DataRef,
     population: "Population",
-    project: Project,
-    run_name: str,
     tags: Mapping[str, str],
-    key: str | None,
-    begun: bool,
 ) -> str:
+    """Make the MLflow run, or find the one that an earlier try made just before it was killed;
+    return its id.
+    """
     from fedpipe.models.federated import training_clients
+    from fedpipe.tracking.environment import environment_tags
     from fedpipe.tracking.run import DataRecord, TrackedRun
 
+    config = run.config
+    project = run.project
+    state = run.state
     manifest = population.manifest
+    facts = {
+        **environment_tags(project.root),
+        **lineage_tags(config, data, manifest, project),
+        **tags,
+    }
+    facts = write_reproduction_files(run.folder / LINEAGE, config, project, facts)
+    # An earlier try was killed just here: the store may have its run.
+    may_exist = bool(state and state.values["status"] == STARTING)
+    if state:
+        state.update(status=STARTING)
     clients = training_clients(config, population)
-    run = TrackedRun.start(
+    mlflow_run = TrackedRun.start(
         store,
-        name=run_name,
+        name=run.name,
         params=used_settings(config) | {"data.partition": manifest.partition},
-        tags=tags,
+        tags=facts | {"mlflow.note.content": note(facts)},
         data=DataRecord(
             name=config.data.source,
             path=str(Path(data.path).relative_to(project.root)),
@@ -119,8 +112,14 @@ def _start(
                 "train_examples": int(population.training_sizes(clients).sum()),
             },
         ),
-        save_every=config.tracking.save_every,
-        key=key,
-        begun=begun,
+        key=state.values.get("key") if state else None,
+        begun=may_exist,
     )
-    return run.run_id
+    if state:
+        state.update(
+            mlflow_run_id=mlflow_run.run_id,
+            data_md5=data.md5,
+            data_path=data.path,
+            status=TRAINING,
+        )
+    return mlflow_run.run_id

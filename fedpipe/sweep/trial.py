@@ -5,12 +5,13 @@ says its metric after each round.
 import json
 import socket
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from fedpipe.errors import ConfigError, DataError, FedpipeError, ModelError, PlanError, RoundError
 from fedpipe.project.paths import Project
-from fedpipe.runs.state import FINISHED, RunState, read_state, running
+from fedpipe.runs.context import RunContext
+from fedpipe.runs.state import RunState, read_state
 from fedpipe.system.json_lines import whole_lines
 from fedpipe.system.user_code import describe_error, own_frame
 from fedpipe.types import RoundReport
@@ -79,10 +80,10 @@ def run_child(project: Project, folder: Path, line: int) -> None:
             f"{folder}: expected the run of a sweep's child, found none. `fedpipe sweep` starts "
             "children."
         )
-    with closing(socket.socket(fileno=line)) as end, running(state):
+    with closing(socket.socket(fileno=line)) as end, state.alive():
         sink = Line(end, state.values["metric"])
         try:
-            state.update(status=FINISHED, **_train(project, state, sink))
+            _train(project, state, sink)
         except Pruned as err:
             state.update(status=PRUNED, reason=str(err))
         except FedpipeError as err:
@@ -95,27 +96,17 @@ def run_child(project: Project, folder: Path, line: int) -> None:
             raise
 
 
-def _train(project: Project, state: RunState, sink: Line) -> dict[str, Any]:
-    from fedpipe.pipeline.runtime import early_runtime
+def _train(project: Project, state: RunState, sink: Line) -> None:
+    from fedpipe.pipeline.runtime import started_runtime
 
-    config = state.config
-    with early_runtime(config.runtime, state.folder / "worker.log"):
-        from fedpipe.pipeline.evaluate import evaluate
-        from fedpipe.pipeline.record import failing_with_its_run, record
-        from fedpipe.pipeline.sample_clients import sample_clients
-        from fedpipe.pipeline.train import train
-        from fedpipe.runs.shards import load_data
-        from fedpipe.runs.summary import summarize
+    run = RunContext.of_state(project, state)
+    with started_runtime(run.config.runtime, run.folder) as runtime:
+        from fedpipe.pipeline.full_run import mark_finished, plain_steps, run_pipeline
 
-        data = load_data(config, project)
-        plan = sample_clients(config, data, state.folder)
-        trained = train(config, data, plan, project, state.name, state.values["tags"], [sink])
-        with failing_with_its_run(config, trained, project):
-            evaluated = evaluate(config, data, trained, state.folder, project)
-            recorded = record(config, data, trained, evaluated, project)
-    value = score(state.folder, trained.best_round, state.values["metric"])
-    summary = summarize(project, data, trained, evaluated, recorded, None, trained.seconds)
-    return {"summary": summary, "value": value, "incomplete": summary["incomplete"]}
+        run = replace(run, sinks=(sink,), runtime=runtime)
+        summary = run_pipeline(run, plain_steps(), state.values["tags"])
+    value = score(run.folder, summary["best_round"], state.values["metric"])
+    mark_finished(run, summary, value=value)
 
 
 def score(folder: Path, best_round: int | None, metric: str) -> float:

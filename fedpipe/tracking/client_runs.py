@@ -64,7 +64,7 @@ class ClientRun:
         name, status, start_time: of the run; the time in milliseconds since 1970.
         source: `recorded`, or `plan` where the run left no table and the plan up to its last round
             has to do.
-        population: who the clients are (`runs.provenance.population_key`); the same id of another
+        population: who the clients are (`runs.lineage.population_key`); the same id of another
             population is another client.
         data: name of the data set; data_md5: its version.
         rounds: number of rounds in which it reported; spans: which.

@@ -3,12 +3,12 @@ git, imports nothing heavy.
 """
 
 import platform
-import sys
 from importlib import metadata
 from pathlib import Path
 
 from fedpipe import __version__
 from fedpipe.system.git import GitError, run_git
+from fedpipe.system.host import cpu_model
 from fedpipe.system.resources import usable_cores
 
 PACKAGES = ("tensorflow", "tensorflow-federated", "numpy", "mlflow", "prefect", "dvc")
@@ -68,15 +68,3 @@ def git_tags(project: Path) -> dict[str, str]:
     if not commit or commit == "(initial)":
         return {**tags, "git.commit": NO_COMMIT, "git.note": "the repository has no commit yet"}
     return {**tags, "git.commit": commit, "mlflow.source.git.commit": commit}
-
-
-def cpu_model() -> str:
-    """Return the CPU's model name as the kernel gives it, or the architecture where it gives
-    none.
-    """
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or f"{platform.machine()} ({sys.platform})"

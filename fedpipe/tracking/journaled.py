@@ -15,6 +15,7 @@ from typing import Any
 
 from fedpipe.errors import ModelError, TrackingError
 from fedpipe.models.weights_io import load_weights, save_weights
+from fedpipe.system.atomic_files import write_atomic
 from fedpipe.tracking.journal import Journal, read_records, send
 from fedpipe.tracking.snapshots import Snapshot, SnapshotPolicy, index_body, index_entry
 from fedpipe.tracking.store import Store
@@ -129,9 +130,7 @@ class JournaledRun:
         self._index[path.name] = index_entry(snapshot, save_weights(path, snapshot.weights))
         body = index_body(self._index, self._policy.best)
         index = self._weights / "index.json"
-        new = self._weights / ".index.json.new"
-        new.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
-        new.replace(index)
+        write_atomic(index, json.dumps(body, indent=1) + "\n")
         self._journal.file(path, "weights")
         self._journal.file(index, "weights")
 

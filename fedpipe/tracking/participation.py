@@ -11,12 +11,14 @@ It is written when a training ends, however it ends, and lies beside the run as
 `lineage/clients.parquet`.
 """
 
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from fedpipe.errors import TrackingError
+from fedpipe.system.atomic_files import write_atomic
 
 CLIENTS_NAME = "clients.parquet"
 REPORTED = "reported"
@@ -65,17 +67,17 @@ def write_clients(path: Path, rows: Iterable[ClientRound]) -> None:
     ]
     schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in fields])
     table = pa.table([numbers, clients, statuses, examples], schema=schema)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
+    parquet = io.BytesIO()
     pq.write_table(
         table,
-        temporary,
+        parquet,
         version="2.6",
         data_page_version="1.0",
         compression="zstd",
         store_schema=False,
     )
-    temporary.replace(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, parquet.getvalue())
 
 
 def read_clients(path: Path) -> list[ClientRound]:

@@ -16,6 +16,7 @@ from fedpipe.errors import TrackingError
 from fedpipe.redact import hide
 from fedpipe.tracking.lookup import find_run, pages
 from fedpipe.tracking.records import MAX_PARAM, batches, fit
+from fedpipe.tracking.run import run_with_key
 from fedpipe.tracking.store import Store
 
 PARENT = "mlflow.parentRunId"
@@ -28,7 +29,6 @@ METRIC = "sweep.metric"
 DIRECTION = "sweep.direction"
 VALUE = "sweep/value"
 ABSENT = "fedpipe.sweep_absent"
-_KEY = "fedpipe.run_key"
 
 
 @dataclass(frozen=True)
@@ -101,19 +101,13 @@ def start_sweep(
     from mlflow.entities import Param, RunTag
 
     with store.guard(f"create the run '{name}'"):
-        found = store.client.search_runs([store.experiment_id], f"tags.`{_KEY}` = '{key}'")
-        own = {"mlflow.source.name": "fedpipe", _KEY: key, SWEEP: name}
-        run_id = str(
-            found[0].info.run_id
-            if found
-            else store.client.create_run(store.experiment_id, run_name=name, tags=own).info.run_id
-        )
+        run_id = run_with_key(store, name, key, reuse=True, tags={SWEEP: name})
         for batch in batches(
             Param(k, fit(hide(str(value)), MAX_PARAM)) for k, value in params.items()
         ):
             store.client.log_batch(run_id, params=batch)
-        for some in batches(RunTag(k, hide(value)) for k, value in tags.items()):
-            store.client.log_batch(run_id, tags=some)
+        for tag_batch in batches(RunTag(k, hide(value)) for k, value in tags.items()):
+            store.client.log_batch(run_id, tags=tag_batch)
         store.client.update_run(run_id, status="RUNNING")
     return run_id
 

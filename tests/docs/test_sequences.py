@@ -1,6 +1,7 @@
 """Every shell block of README and docs runs in order, page by page, in a fresh clone, and prints what the page says.
 
-README's own sequence is in the default suite, but for blocks that are marked as slow; with `-m slow` all pages run whole.
+The sequences of README and of the tour are in the default suite, but for blocks that are marked as slow; with `-m slow` all pages
+run whole.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from tests.docs.sequences import ROOT, blocks_of, walk
 
 README = ROOT / "README.md"
+QUICK = [README, ROOT / "docs" / "tour.md"]
 OTHER_TESTS = {"docs/team.md": "tests/e2e/test_team.py runs it whole, with PostgreSQL and S3"}
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = [block for path in PAGES for block in blocks_of(path)]
@@ -37,14 +39,14 @@ def test_what_is_not_run_says_why(block) -> None:
 def test_most_blocks_run() -> None:
     walked = [block for block in BLOCKS if block.not_run is None]
     assert len(walked) > 3 * len(NOT_RUN), [f"{block.page}:{block.line}" for block in NOT_RUN]
-    assert (
-        sum(bool(block.shows or block.output) for block in walked if block.page == "README.md") >= 8
-    )
+    pages = {page.relative_to(ROOT).as_posix() for page in QUICK}
+    assert sum(bool(block.shows or block.output) for block in walked if block.page in pages) >= 12
 
 
 @pytest.mark.timeout(900)
-def test_readme_without_its_slow_blocks(tmp_path: Path, source: Path) -> None:
-    walk(README, tmp_path / "home", source, slow=False)
+@pytest.mark.parametrize("page", QUICK, ids=lambda page: page.stem)
+def test_quick_pages_without_their_slow_blocks(page: Path, tmp_path: Path, source: Path) -> None:
+    walk(page, tmp_path / "home", source, slow=False)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,14 @@ from fedpipe.config import Config
 from fedpipe.data.download import publish
 from fedpipe.data.replace import replaced_folder
 from fedpipe.engine.checkpoint import Checkpoints
+from fedpipe.inference.export import export
+from fedpipe.models import exports
+from fedpipe.models.saved import SavedClassifier
 from fedpipe.models.weights_io import save_weights
 from fedpipe.pipeline.privacy import noise_key_of
+from fedpipe.project.paths import Project
 from fedpipe.system.atomic_files import write_atomic
+from fedpipe.tracking.participation import ClientRound, write_clients
 from fedpipe.types import RoundReport
 
 Event = tuple[str, int, int | None]
@@ -79,7 +85,12 @@ def write_noise_key(folder: Path) -> Path:
     return next(folder.iterdir())
 
 
-@pytest.mark.parametrize("write", [write_text, write_weights])
+def write_participation(folder: Path) -> Path:
+    write_clients(folder / "clients.parquet", [ClientRound(1, "c1", "reported", 20)])
+    return folder / "clients.parquet"
+
+
+@pytest.mark.parametrize("write", [write_text, write_weights, write_participation])
 def test_a_file_is_synced_whole_before_it_is_renamed(
     write: Callable[[Path], Path], tmp_path: Path, events: list[Event]
 ) -> None:
@@ -131,3 +142,41 @@ def test_the_files_of_a_folder_are_synced_before_it_takes_its_place(
     assert events[:3] == [*files, ("fsync", *folder)]
     assert at >= 3
     assert events[at + 1 :] == [("fsync", *identity(tmp_path))]
+
+
+@pytest.mark.parametrize("form", ["savedmodel", "tflite"])
+def test_an_exported_model_is_synced_whole_before_it_is_renamed(
+    form: str, tmp_path: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(_: object, path: Path) -> None:
+        if form == "tflite":
+            path.write_text("graph")
+            return
+        (path / "variables").mkdir(parents=True)
+        (path / "graph").write_text("graph")
+        (path / "variables" / "all").write_text("numbers")
+
+    version = SimpleNamespace(
+        saved_model=None, label="digits/1", version=None, facts=SimpleNamespace(tokens=None)
+    )
+    monkeypatch.setattr("fedpipe.tracking.store.read_store", lambda _: None)
+    monkeypatch.setattr("fedpipe.tracking.fetch.fetch_model", lambda *_: version)
+    monkeypatch.setattr(SavedClassifier, "load", lambda *_: None)
+    monkeypatch.setattr(exports, "examples_for", lambda *_: np.zeros(3))
+    monkeypatch.setattr(exports, "largest_difference", lambda *_: 0.0)
+    monkeypatch.setattr(exports, f"write_{form}", write)
+    monkeypatch.setattr(exports, f"read_{form}", lambda _: None)
+
+    out = tmp_path / "model"
+    exported = export(Project(tmp_path), "digits/1", form, out)
+
+    contents = [
+        identity(out / name) for name in ("graph", "variables", "variables/all") if out.is_dir()
+    ]
+    assert exported.size_bytes == (12 if out.is_dir() else 5)
+    assert events == [
+        *(("fsync", *content) for content in contents),
+        ("fsync", *identity(out)),
+        ("rename", *identity(out)),
+        ("fsync", *identity(tmp_path)),
+    ]

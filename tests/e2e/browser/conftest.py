@@ -3,7 +3,7 @@
     apt-get install chromium
     uv run --group pictures pytest -m browser -n 0
 
-With `FEDPIPE_WRITE_PICTURES=1` the README's pictures in `docs/pictures` are made anew.
+With `FEDPIPE_WRITE_PICTURES=1` the screenshots in `docs/pictures` are made anew.
 """
 
 import os
@@ -139,7 +139,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Watched]]:
 
 @pytest.fixture
 def keep_picture(tmp_path: Path) -> Callable[[str, bytes], None]:
-    """Takes a screenshot that must be a small PNG; it becomes the README's where `FEDPIPE_WRITE_PICTURES` is set."""
+    """Takes a screenshot that must be a small PNG; it becomes the documentation's where `FEDPIPE_WRITE_PICTURES` is set."""
 
     def keep(name: str, picture: bytes) -> None:
         assert picture.startswith(b"\x89PNG")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedpipe.algorithms.fedavg import FedAvg
-from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
+from fedpipe.algorithms.debug_algorithm import DebugAlgorithm
+from fedpipe.algorithms.recipe_algorithm import RecipeAlgorithm
 from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.data.resident import ResidentCache
 from fedpipe.models import ModelSpec
@@ -59,7 +59,7 @@ def test_dead_tensors_stay_and_the_others_train(
     )
     config, built = recipe(name, settings, clients)
     cache = ResidentCache(tmp_path, clients, ["x"], max_bytes=10**9)
-    kind: Any = FedAvgInProcess if config.runtime.debug else built.algorithm or FedAvg
+    kind: Any = DebugAlgorithm if config.runtime.debug else built.algorithm or RecipeAlgorithm
     work = replace(built.work, model=model)
     parts = (
         (work, cache, built.server_optimizer)

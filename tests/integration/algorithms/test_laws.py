@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
+from fedpipe.algorithms.debug_algorithm import DebugAlgorithm
 from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.config.training import AggregatorConfig
 from fedpipe.engine.checkpoint import flatten, restore
@@ -58,7 +58,7 @@ def test_order_of_clients_resumes_and_the_debug_way_change_nothing(
     if name in NO_DEBUG:
         assert ALGORITHMS[name].ignored("runtime.debug")
         return
-    debug = make(name, mixed_clients, settings, FedAvgInProcess)
+    debug = make(name, mixed_clients, settings, DebugAlgorithm)
     eager = debug.weights(after(debug, 2, cohort, call=lambda fn, *args: fn(*args)))
     for tensor, value in algorithm.weights(two).items():
         np.testing.assert_allclose(eager[tensor], value, atol=1e-5)

@@ -11,7 +11,7 @@ import pytest
 
 from fedpipe.algorithms.base import RoundResult
 from fedpipe.engine.guard import WorkerLost
-from fedpipe.engine.user_algorithm import OwnAlgorithm
+from fedpipe.engine.user_algorithm import UserAlgorithm
 from fedpipe.errors import ConfigError, RoundError
 from fedpipe.system.user_code import import_own
 
@@ -72,7 +72,7 @@ def build(tmp_path: Path) -> Any:
 def test_all_of_it_runs_on_the_runs_worker(build: Any, tff_runtime: Any) -> None:
     tff_runtime.call(lambda: None)
     before = workers()
-    algorithm = OwnAlgorithm.build("mine_with_tff:build", tff_runtime, build)
+    algorithm = UserAlgorithm.build("mine_with_tff:build", tff_runtime, build)
     assert algorithm.info == {"scale": "4.0"}
     state = algorithm.initialize()
     algorithm.expect(("a",))
@@ -118,7 +118,7 @@ def test_a_lost_worker_is_left_to_the_runtime() -> None:
 
     inner: Any = Inner()
     losing = inner.initialize = lambda: None
-    algorithm = OwnAlgorithm.build("mine:build", Losing(), lambda: inner)
+    algorithm = UserAlgorithm.build("mine:build", Losing(), lambda: inner)
     with pytest.raises(WorkerLost):
         algorithm.initialize()
     with pytest.raises(

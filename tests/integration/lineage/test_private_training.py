@@ -4,6 +4,7 @@ import base64
 import json
 import logging
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from fedpipe.pipeline.sample_clients import read_plan, sample_clients
 from fedpipe.pipeline.train import train
 from fedpipe.project.paths import Project, find_project
 from fedpipe.registry.register import register
+from fedpipe.runs.context import RunContext
 from fedpipe.runs.refs import DataRef, TrainRef
 from fedpipe.tracking.run import TrackedRun
 from fedpipe.tracking.store import open_store
@@ -49,11 +51,12 @@ def test_the_run_shows_epsilon_and_ends_before_its_budget_is_passed(
     free = private()
     prepare_shards(free.data, project / "data" / "shards", project)
     data = DataRef(str(project / "data" / "shards"), "0" * 32, "made", 0.0)
-    plan = sample_clients(free, data, found.run_dir("private"))
+    run = RunContext(found, free, found.run_dir("private"), "private")
+    plan = sample_clients(run, data)
     accountant = account(free, 100, read_plan(plan))
     config = private(max_epsilon=accountant.epsilon(2))
     with caplog.at_level(logging.WARNING, "fedpipe.privacy"):
-        trained = train(config, data, plan, found, "private")
+        trained = train(replace(run, config=config), data, plan)
     assert "training ends after round 2 of 5" in caplog.text
     assert trained.rounds == 2
     assert trained.privacy is not None
@@ -100,11 +103,12 @@ def run(
     place: tuple[Project, DataRef], name: str, key: bytes | None = None, sinks: tuple[Any, ...] = ()
 ) -> TrainRef:
     project, data = place
-    config, folder = private(), project.run_dir(name)
+    folder = project.run_dir(name)
     if key is not None:
         (folder / "checkpoints").mkdir(parents=True)
         (folder / "checkpoints" / KEY_NAME).write_bytes(key)
-    return train(config, data, sample_clients(config, data, folder), project, name, sinks=sinks)
+    context = RunContext(project, private(), folder, name, sinks=sinks)
+    return train(context, data, sample_clients(context, data))
 
 
 def test_a_resumed_run_has_the_same_noise_and_another_run_its_own(
@@ -161,9 +165,8 @@ def test_clients_that_never_train_choose(tmp_path: Path, values: dict[str, float
     population = Population.open(tmp_path / "shards")
     validating = validating_clients(config, population)
     assert len(validating) == (4 if "held_out_fraction" in values else 3)
-    plan = sample_clients(
-        config, DataRef(str(tmp_path / "shards"), "0" * 32, "made", 0.0), tmp_path / "run"
-    )
+    context = RunContext(Project(tmp_path), config, tmp_path / "run")
+    plan = sample_clients(context, DataRef(str(tmp_path / "shards"), "0" * 32, "made", 0.0))
     training = {client for cohort in read_plan(plan).cohorts for client in cohort}
     assert not training & set(validating)
     examples = validation_examples(config, population)
@@ -195,7 +198,7 @@ def test_what_runs_cost_together_and_a_budget_that_is_kept(place: tuple[Project,
     store = open_store(project.root, "fedpipe")
     config = private()
     population = Population.open(Path(data.path))
-    plan = sample_clients(config, data, project.run_dir("costs"))
+    plan = sample_clients(RunContext(project, config, project.run_dir("costs")), data)
     accountant = account(config, len(population.participating()), read_plan(plan))
     tags = accountant.spent(5)
     for number, key in enumerate(("costs", "costs", "elsewhere")):
@@ -215,8 +218,8 @@ def test_what_runs_cost_together_and_a_budget_that_is_kept(place: tuple[Project,
     assert one.epsilon < two.epsilon < 2 * one.epsilon
     own = total_of(store, running)
     assert own is not None
-    assert own["private_runs"] == 3, "its own report counts a run that is about to end"
-    assert own["epsilon"] > two.epsilon
+    assert own.private_runs == 3, "its own report counts a run that is about to end"
+    assert own.epsilon > two.epsilon
     plain = store.client.create_run(
         store.experiment_id, tags={"data.population": "costs"}
     ).info.run_id
@@ -229,13 +232,13 @@ def test_what_runs_cost_together_and_a_budget_that_is_kept(place: tuple[Project,
     }
     values["privacy"]["total_epsilon"] = accountant.epsilon(5) - 1e-3
     budgeted = Config.model_validate(values)
+    over = RunContext(project, budgeted, project.run_dir("over"), "over")
+    plan = sample_clients(over, data)
     with pytest.raises(
         ConfigError,
         match=r"privacy\.total_epsilon=.*: with this run 1 private runs on these clients cost epsilon",
     ):
-        train(
-            budgeted, data, sample_clients(budgeted, data, project.run_dir("over")), project, "over"
-        )
+        train(over, data, plan)
     values["privacy"]["total_epsilon"] = two.epsilon  # what the others cost without this run
     last = TrackedRun.attach(store, running.info.run_id)
     model = build_model(config, (784,), 10)

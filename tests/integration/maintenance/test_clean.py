@@ -78,7 +78,6 @@ def add_run(
         params={},
         tags={"dvc.data_md5": md5, "fedpipe.plan_sha256": "p", **(tags or {})},
         data=data,
-        save_every=5,
     )
     state.update(mlflow_run_id=tracked.run_id, data_md5=md5)
     (state.folder / "checkpoints").mkdir()
@@ -154,7 +153,7 @@ def test_with_records_the_artifacts_go_and_the_lineage_of_clients_stays(
     assert not (files / "weights.bin").exists()
     assert artifacts(store, run_id) == {"lineage"}
     assert store.client.get_run(run_id).info.lifecycle_stage == "deleted"
-    assert {run["name"] for run in client_lineage(project, "c003")["runs"]} == {"old", "new"}
+    assert {run.name for run in client_lineage(project, "c003").runs} == {"old", "new"}
     again = plan_cleaning(project, Selection(older_than_seconds=5 * DAY, records=True, keep=0))
     assert removed(again) == set()
     assert again.removable_bytes == 0

@@ -27,6 +27,7 @@ from fedpipe.pipeline.record import record
 from fedpipe.pipeline.sample_clients import sample_clients
 from fedpipe.pipeline.train import train
 from fedpipe.project.paths import Project
+from fedpipe.runs.context import RunContext
 from fedpipe.runs.refs import DataRef, EvalRef, RecordRef, TrainRef
 from fedpipe.tables.confusion import confusion_counts_csv, confusion_csv
 from fedpipe.tables.evaluation import labels_csv, reliability_csv
@@ -124,14 +125,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         prepare_shards(CONFIG.data, project.shards, root)
         data = DataRef(str(project.shards), "0" * 32 + ".dir", "made", 0.0)
-        folder = project.run_dir("chosen")
-        trained = train(CONFIG, data, sample_clients(CONFIG, data, folder), project, "chosen")
-        evaluated = evaluate(CONFIG, data, trained, folder, project)
+        context = RunContext(project, CONFIG, project.run_dir("chosen"), "chosen")
+        trained = train(context, data, sample_clients(context, data))
+        evaluated = evaluate(context, data, trained)
         for name, module in PICTURES.items():
             patch.setattr(
                 f"{module}.{name}", noted(name, getattr(importlib.import_module(module), name))
             )
-        recorded = record(CONFIG, data, trained, evaluated, project)
+        recorded = record(context, data, trained, evaluated)
         yield Run(project, Population.open(project.shards), trained, evaluated, recorded, drawn)
 
 

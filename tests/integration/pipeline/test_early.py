@@ -9,9 +9,10 @@ import pytest
 
 from fedpipe.config import load_config
 from fedpipe.errors import DataError, PlanError
-from fedpipe.pipeline import preflight as early
-from fedpipe.pipeline.preflight import borrow_data, early_data, may_pass
+from fedpipe.pipeline.load_data import load_data, load_early, may_pass
 from fedpipe.project.paths import Project
+from fedpipe.runs import shards
+from fedpipe.runs.context import RunContext
 
 TRY = """
 import json, subprocess, sys
@@ -65,27 +66,25 @@ def test_what_is_refused_starts_nothing_and_leaves_nothing(project: Path) -> Non
     assert not (project / "mlflow.db").exists()
 
 
-def test_data_that_were_loaded_early_are_given_to_the_flow_once(
+def test_data_that_were_loaded_early_are_those_of_a_run_with_the_same_settings(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = Project(project)
     config = load_config(here.params, ["cohort.size=2"])
     few = load_config(here.params, ["cohort.size=6"])
     (project / "short.csv").write_text("client,label,x\na,0,1\na,1,2\nb,0,3\nb,1,4\n")
-    loaded = early.load_data(load_config(here.params, [*TABLES, "data.path=short.csv"]), here)
-    monkeypatch.setattr(early, "load_data", lambda *_args, **_options: loaded)
-    with early_data(config, here) as data:
-        assert data == loaded
-        assert borrow_data(load_config(here.params)) is None
-        assert borrow_data(config) == data
-        assert borrow_data(config) is None
-    with (
-        pytest.raises(
-            PlanError, match=r"cohort\.size=6: expected at most the population, found 2 clients"
-        ),
-        early_data(few, here),
+    loaded = shards.load_data(load_config(here.params, [*TABLES, "data.path=short.csv"]), here)
+    monkeypatch.setattr(shards, "load_data", lambda *_args, **_options: loaded)
+    assert load_early(config, here) == loaded
+    run = RunContext(here, config, here.run_dir("run"), data=loaded)
+    monkeypatch.setattr(shards, "load_data", lambda *_args, **_options: "loaded again")
+    assert load_data(run.with_settings(load_config(here.params, ["cohort.size=2"]))) == loaded
+    assert load_data(run.with_settings(load_config(here.params))) == "loaded again"
+    monkeypatch.setattr(shards, "load_data", lambda *_args, **_options: loaded)
+    with pytest.raises(
+        PlanError, match=r"cohort\.size=6: expected at most the population, found 2 clients"
     ):
-        pass
+        load_early(few, here)
 
 
 def test_a_remote_that_is_away_is_left_to_the_flow_which_tries_again(
@@ -96,9 +95,8 @@ def test_a_remote_that_is_away_is_left_to_the_flow_which_tries_again(
     def away(*_args: object, **_options: object) -> None:
         raise DataError("the download did not answer") from ConnectionResetError("reset")
 
-    monkeypatch.setattr(early, "load_data", away)
-    with early_data(load_config(here.params), here) as data:
-        assert data is None
+    monkeypatch.setattr(shards, "load_data", away)
+    assert load_early(load_config(here.params), here) is None
 
 
 @pytest.mark.parametrize(

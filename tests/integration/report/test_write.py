@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ from fedpipe.tables.confusion import confusion_counts_csv
 from fedpipe.tables.evaluation import labels_csv, write_clients
 from fedpipe.tables.mistakes import write_mistakes
 from fedpipe.tables.population import population_json
+from fedpipe.tracking.journaled import JournaledRun
 from fedpipe.tracking.participation import ClientRound
 from fedpipe.tracking.participation import write_clients as write_participation
 from fedpipe.tracking.run import DataRecord, TrackedRun
@@ -57,17 +59,21 @@ def start(project: Project, name: str, rate: str = "0.01") -> TrackedRun:
     params = {"data.source": "mnist5k", "client.learning_rate": rate, "rounds": "2"}
     store = open_store(project.root, "reports")
     return TrackedRun.start(
-        store, name=name, params=params, tags={"git.commit": "c" * 40}, data=data, save_every=5
+        store, name=name, params=params, tags={"git.commit": "c" * 40}, data=data
     )
 
 
 def train(run: TrackedRun) -> None:
     weights = {"w": np.zeros(2, np.float32)}
-    for number in range(3):
-        found = {"test/accuracy": 0.2 + 0.1 * number, "test/loss": 2.0 - number / 2}
-        run.round_done(
-            RoundReport(number, ("a", "b") if number else (), (), found, 20, 0.02, weights)
-        )
+    with tempfile.TemporaryDirectory() as folder:
+        journaled = JournaledRun(run.store, run.run_id, Path(folder), save_every=5)
+        for number in range(3):
+            found = {"test/accuracy": 0.2 + 0.1 * number, "test/loss": 2.0 - number / 2}
+            journaled.round_done(
+                RoundReport(number, ("a", "b") if number else (), (), found, 20, 0.02, weights)
+            )
+        journaled.flush(30)
+        journaled.close()
 
 
 def write_files(folder: Path) -> None:

@@ -21,6 +21,7 @@ from fedpipe.models.weights_io import save_weights
 from fedpipe.pipeline.evaluate import evaluate
 from fedpipe.pipeline.record import record
 from fedpipe.project.paths import Project
+from fedpipe.runs.context import RunContext
 from fedpipe.runs.history import History
 from fedpipe.runs.parts import INCOMPLETE, Parts
 from fedpipe.runs.refs import DataRef, RecordRef, TrainRef
@@ -28,6 +29,7 @@ from fedpipe.runs.shards import prepare
 from fedpipe.runs.state import FINISHED, begin
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.tables.rounds import rounds_csv
+from fedpipe.tracking.journaled import JournaledRun
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import open_store
 from fedpipe.types import CohortPlan, RoundReport, weights_sha256
@@ -64,11 +66,12 @@ class Trained:
         self.plan = CohortPlan("uniform", 1, ((client,), (client,)))
         record_of = DataRecord("synthetic", "data/shards", self.data.md5, "synthetic", {})
         run = TrackedRun.start(
-            self.store, name="trained", params={"rounds": 2}, tags={}, data=record_of, save_every=5
+            self.store, name="trained", params={"rounds": 2}, tags={}, data=record_of
         )
         history = History(
             folder / "lineage", self.plan, self.config.client, self.population.num_examples
         )
+        journaled = JournaledRun(self.store, run.run_id, folder, save_every=5)
         rows = []
         for number in range(3):
             metrics = {
@@ -79,12 +82,14 @@ class Trained:
             report = RoundReport(
                 number, (client,) if number else (), (), metrics, 8 * number, 0.1, weights
             )
-            run.round_done(report)
+            journaled.round_done(report)
             history.round_done(report)
             rows.append({"round": number, **metrics})
         history.write_clients()
         history.close()
-        run.training_done()
+        journaled.training_done()
+        journaled.flush(30)
+        journaled.close()
         (folder / "rounds.csv").write_text(rounds_csv(rows))
         (folder / "cohorts.json").write_text(self.plan.to_json())
         (folder / "worker.log").write_text("")
@@ -115,8 +120,9 @@ class Trained:
                 "eval": self.config.eval.model_copy(update={"personalize_steps": personalize_steps})
             }
         )
-        evaluated = evaluate(config, self.data, trained, self.state.folder, self.project)
-        recorded = record(self.config, self.data, trained, evaluated, self.project)
+        run = RunContext.of_state(self.project, self.state, config)
+        evaluated = evaluate(run, self.data, trained)
+        recorded = record(replace(run, config=self.config), self.data, trained, evaluated)
         self.state.update(status=FINISHED, incomplete=dict(recorded.incomplete), told=True)
         return recorded
 

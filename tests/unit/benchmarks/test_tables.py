@@ -220,12 +220,12 @@ def test_the_documents_figures_hang_together() -> None:
         for cells in found.values():
             for (relative, seconds), (_, base) in zip(cells, found["fedavg"], strict=True):
                 assert relative == pytest.approx(seconds / base, rel=0.02)
-    accuracies = rows_of((ROOT / "README.md").read_text(), "accuracy")
+    accuracies = rows_of((ROOT / "docs" / "performance.md").read_text(), "accuracy")
     accuracies.pop("algorithm.name", None)  # the table's head
     if accuracies:
         assert list(accuracies) == list(OWN)
         stated = (
-            (ROOT / "README.md")
+            (ROOT / "docs" / "performance.md")
             .read_text()
             .split("exactly as many epochs of both: ")[1]
             .splitlines()[0]

@@ -10,6 +10,8 @@ from fedpipe.data.prepare import prepare_shards
 from fedpipe.errors import PlanError
 from fedpipe.pipeline.sample_clients import read_plan, sample_clients
 from fedpipe.pipeline.train import _refuse_strangers
+from fedpipe.project.paths import Project
+from fedpipe.runs.context import RunContext
 from fedpipe.runs.refs import DataRef
 
 
@@ -21,9 +23,8 @@ def test_a_plan_that_names_a_forgotten_client_is_refused(tmp_path: Path) -> None
         ),
     )
     prepare_shards(data, tmp_path / "shards", tmp_path)
-    plan = read_plan(
-        sample_clients(config, DataRef(str(tmp_path / "shards"), "m", "h", 0.0), tmp_path / "run")
-    )
+    run = RunContext(Project(tmp_path), config, tmp_path / "run")
+    plan = read_plan(sample_clients(run, DataRef(str(tmp_path / "shards"), "m", "h", 0.0)))
     population = Population.open(tmp_path / "shards")
     _refuse_strangers(plan, population, population.participating())
     prepare_shards(data, tmp_path / "shards", tmp_path, {"c003", "c007"})

@@ -3,6 +3,7 @@
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,13 +11,14 @@ from fedpipe.config import Config, load_config
 from fedpipe.errors import ConfigError, DataError, PlanError
 from fedpipe.pipeline.resume import find_interrupted, run_of_stage
 from fedpipe.project.paths import Project
+from fedpipe.runs.context import RunContext, handed_to_flow, run_of_flow
+from fedpipe.runs.refs import DataRef
 from fedpipe.runs.state import (
     FINISHED,
     all_states,
     begin,
     refuse_changes,
     removed_if_refused,
-    run_of_flow,
     settings_now,
 )
 
@@ -31,19 +33,36 @@ def test_a_retry_of_a_flow_run_goes_on_with_its_run_and_another_flow_run_has_its
 ) -> None:
     config = Config()
     with run_of_flow(project, "first", config, "id-1", params="p.yaml") as run:
-        run.update(mlflow_run_id="m")
+        assert run.state is not None
+        run.state.update(mlflow_run_id="m")
         folder = run.folder
     with run_of_flow(project, "renamed by the retry", config, "id-1") as again:
-        assert (again.folder, again.values["mlflow_run_id"], again.values["params"]) == (
-            folder,
-            "m",
-            "p.yaml",
-        )
-        again.update(status=FINISHED)
+        assert again.state is not None
+        values = again.state.values
+        assert (again.folder, values["mlflow_run_id"], values["params"]) == (folder, "m", "p.yaml")
+        again.state.update(status=FINISHED)
     with run_of_flow(project, "first", config, "id-2") as other:
         assert other.folder != folder
     with run_of_flow(project, "first", config, "id-1") as finished:
         assert finished.folder not in (folder, other.folder)
+
+
+def test_the_flow_gets_the_run_that_its_caller_hands_it(project: Project) -> None:
+    config = Config()
+    state = begin(project, "handed", config, "run")
+    data = DataRef("shards", "md5", "made", 0.0)
+    sinks: tuple[Any, ...] = (object(),)
+    handed = RunContext(project, config, state.folder, "handed", state, sinks, data)
+    changed = Config.model_validate({"rounds": 7})
+    with handed_to_flow(handed):
+        with run_of_flow(project, "ignored", config, "id-1") as run:
+            assert run == handed
+        with run_of_flow(project, "ignored", changed, "id-1") as run:
+            assert (run.config, run.folder, run.sinks) == (changed, state.folder, sinks)
+            assert run.data is None, "shards of other settings"
+    assert state.values["flow_run_id"] == "id-1"
+    with run_of_flow(project, "own", config, "id-2") as own:
+        assert own.folder == project.run_dir("own")
 
 
 def test_a_retry_with_other_settings_is_refused_with_the_difference(project: Project) -> None:

@@ -82,7 +82,7 @@ def test_a_sweeps_child_is_the_sweeps_to_go_on_with_and_none_that_is_open_is_eva
     project = Project(tmp_path)
     child = begin(project, "s-000", Config(), "sweep", sweep="s")
     assert find_interrupted(project, None) is None
-    with pytest.raises(ConfigError, match="run s-000: the sweep s started it, and goes on with it"):
+    with pytest.raises(ConfigError, match="run s-000: the sweep s started it, and resumes it"):
         find_interrupted(project, "s-000")
     with pytest.raises(
         ConfigError, match="expected a finished run, found one that was interrupted"

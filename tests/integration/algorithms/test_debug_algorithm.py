@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import pytest
 
-from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
+from fedpipe.algorithms.debug_algorithm import DebugAlgorithm
 from fedpipe.algorithms.recipe import build_client_work
 from fedpipe.config import Config, parse_config
 from fedpipe.data.resident import ResidentCache
@@ -22,10 +22,10 @@ SETTINGS = {
 }
 
 
-def in_process(settings: dict[str, Any], model: Any, clients: Any, folder: Path) -> FedAvgInProcess:
+def in_process(settings: dict[str, Any], model: Any, clients: Any, folder: Path) -> DebugAlgorithm:
     config = Config.model_validate({"runtime": {"debug": True}} | settings)
     cache = ResidentCache(folder, clients, ["debug"], max_bytes=10**9)
-    return FedAvgInProcess(config, build_client_work(config, model, np.dtype(np.uint8)), cache)
+    return DebugAlgorithm(config, build_client_work(config, model, np.dtype(np.uint8)), cache)
 
 
 def test_equals_the_fast_way_without_a_worker(

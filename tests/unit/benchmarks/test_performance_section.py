@@ -1,4 +1,4 @@
-"""The README's performance section is what the script makes of the benchmarks' JSON."""
+"""The section "How fast" of docs/performance.md is what the script makes of the benchmarks' JSON."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.readme import BEGIN, END, WORKS, section, with_section  # noqa: E402 - benchmarks are no installed package
+from benchmarks.performance import BEGIN, END, WORKS, section, with_section  # noqa: E402 - benchmarks are no installed package
 from benchmarks.rounds import missed_bars  # noqa: E402
 
 
@@ -49,9 +49,9 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("| \n").split("|")]
 
 
-def test_the_readmes_figures_hang_together_and_reach_the_bars() -> None:
+def test_the_pages_figures_hang_together_and_reach_the_bars() -> None:
     """The section is written by the script; a figure that was typed by hand would not fit the others."""
-    text = (ROOT / "README.md").read_text().split(BEGIN)[1].split(END)[0]
+    text = (ROOT / "docs" / "performance.md").read_text().split(BEGIN)[1].split(END)[0]
     rows = {
         line[2]: cells(line)
         for line in text.splitlines()

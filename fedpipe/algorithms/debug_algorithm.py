@@ -33,14 +33,14 @@ class _Steps:
     taken: int = 0
 
 
-class FedAvgInProcess:
+class DebugAlgorithm:
     """An `Algorithm` that needs no runtime; its state is weights and server optimizer state."""
 
     def __init__(
         self, config: Config, work: ClientWork, cache: ResidentCache, server_optimizer: Any = None
     ) -> None:
         """Take the client work, whose model's logits are wrapped, to know the step that fails; the
-        optimizer as `FedAvg` does.
+        optimizer as `RecipeAlgorithm` does.
         """
         self._steps = _Steps()
         self._config = config

@@ -1,14 +1,9 @@
-"""What a run brings is judged before anything is started for it: its data, its plan, and then the
-user's own code.
+"""Step `load_data`, and the checks of a run before anything is started for it.
 
-A wrong row or a missing file is said within the seconds that reading it takes, with no worker, no
-Prefect server, no flow run and no folder of a run. The flow's step `load_data` finds the data that
-were loaded here.
+A wrong row or a missing file is reported within the seconds that reading it takes, with no worker,
+no Prefect server, no flow run and no folder of a run; then the user's own code is imported.
 """
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from fedpipe.config import Config
@@ -17,8 +12,9 @@ from fedpipe.config.model import MODEL_NAMES
 from fedpipe.errors import ConfigError, FedpipeError
 from fedpipe.pipeline.sample_clients import draw_plan
 from fedpipe.project.paths import Project
+from fedpipe.runs import shards
+from fedpipe.runs.context import RunContext
 from fedpipe.runs.refs import DataRef
-from fedpipe.runs.shards import load_data
 from fedpipe.system.user_code import import_own
 
 _NEVER_PASSES = (
@@ -29,9 +25,6 @@ _NEVER_PASSES = (
     FileExistsError,
 )
 
-_lock = threading.Lock()
-_early: tuple[Config, DataRef] | None = None
-
 
 def may_pass(error: object) -> bool:
     """Return whether loading data that failed is worth another try: a lost connection is, a missing
@@ -41,45 +34,35 @@ def may_pass(error: object) -> bool:
     return isinstance(cause, OSError) and not isinstance(cause, _NEVER_PASSES)
 
 
-@contextmanager
-def early_data(config: Config, project: Project) -> Iterator[DataRef | None]:
-    """Load the data now, for the next `borrow_data` with the same settings, and draw one cohort
-    from them.
+def load_data(run: RunContext) -> DataRef:
+    """Return the run's shards: those that were loaded before the pipeline started, or those that
+    are brought up to date now.
 
-    Gives None where a download or a remote did not answer: the flow's step tries again.
+    Raises:
+        DataError, ModelError: see `fedpipe.runs.shards.load_data`.
+    """
+    return run.data or shards.load_data(run.config, run.project)
+
+
+def load_early(config: Config, project: Project) -> DataRef | None:
+    """Load the data before anything is started, and draw one cohort from them.
+
+    Returns:
+        The shards; None where a download or a remote did not answer: the pipeline tries again.
 
     Raises:
         FedpipeError: the data cannot be read, do not suit the model, or are too few for the cohort.
     """
     from fedpipe.data.population import Population
 
-    global _early
     try:
-        data = load_data(config, project, own_model=False)
+        data = shards.load_data(config, project, own_model=False)
     except FedpipeError as err:
         if not may_pass(err):
             raise
-        yield None
-        return
+        return None
     draw_plan(config, Population.open(Path(data.path), verify=False), rounds=1)
-    with _lock:
-        _early = (config, data)
-    try:
-        yield data
-    finally:
-        with _lock:
-            _early = None
-
-
-def borrow_data(config: Config) -> DataRef | None:
-    """Return the data that were loaded early with these settings, once; None if there are none."""
-    global _early
-    with _lock:
-        if _early is None or _early[0] != config:
-            return None
-        data = _early[1]
-        _early = None
-        return data
+    return data
 
 
 def check_own_code(config: Config, project: Project, data: DataRef | None) -> None:

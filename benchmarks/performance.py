@@ -1,4 +1,4 @@
-"""Writes the README's performance section from the benchmarks' own JSON: `python -m benchmarks.readme FOLDER`.
+"""Writes "How fast" in docs/performance.md from the benchmarks' JSON: `python -m benchmarks.performance FOLDER`.
 
 FOLDER holds `rounds.json`, `scaling.json`, `endtoend.json` and, if they were run, `peers.json` and `population.json`, as `--json`
 printed them.
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- performance -->", "<!-- /performance -->"
 WORKS = {
     "A": "A: softmax, cohort 10",
@@ -53,16 +53,15 @@ def section(results: dict[str, dict[str, Any]]) -> str:
         f"Prefect, DVC, MLflow and 15 rounds, takes {endtoend['fedpipe_seconds']:.1f} s; the tutorial as a bare script, nothing recorded, "
         f"{endtoend['tutorial_seconds']:.1f} s (median ratio of {len(endtoend['pairs'])} pairs: {endtoend['ratio']:.2f}).",
         "",
-        "Made by `uv run python -m benchmarks.rounds --json`, `peers`, `population`, `scaling` and `endtoend`, and `python -m",
-        "benchmarks.readme` from what they printed;",
-        "what is compared with what: [docs/benchmarks.md](docs/benchmarks.md).",
+        "Made by `uv run python -m benchmarks.rounds --json`, `peers`, `population`, `scaling` and `endtoend`, and",
+        "`python -m benchmarks.performance` from what they printed.",
     ]
     return "\n".join(lines)
 
 
-def with_section(readme: str, text: str) -> str:
-    """Return the README with `text` between its markers."""
-    return re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{text}\n{END}", readme, flags=re.DOTALL)
+def with_section(page: str, text: str) -> str:
+    """Return the page with `text` between its markers."""
+    return re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{text}\n{END}", page, flags=re.DOTALL)
 
 
 def _peers(peers: dict[str, Any]) -> list[str]:
@@ -108,8 +107,8 @@ def _seconds(value: float | None) -> str:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    found = {
+    results = {
         path.stem: json.loads(path.read_text().splitlines()[-1])
         for path in sorted(folder.glob("*.json"))
     }
-    README.write_text(with_section(README.read_text(), section(found)))
+    PAGE.write_text(with_section(PAGE.read_text(), section(results)))
