@@ -66,8 +66,8 @@ def conclude(
         TrackingError: the store cannot be written.
         OSError: the preset cannot be written.
     """
-    from fedpipe.figures.sweep_plots import parallel_coordinates
-    from fedpipe.runs.pictures import log_figure
+    from fedpipe.figures.parallel_coordinates import parallel_coordinates
+    from fedpipe.runs.pictures import log_picture
     from fedpipe.tables.sweep import children_csv
     from fedpipe.tracking.run import TrackedRun
 
@@ -75,18 +75,17 @@ def conclude(
     folder = state.folder / "result"
     rows = [asdict(child) for child in children]
     write_atomic(folder / JSON_NAME, json.dumps(rows, indent=1) + "\n")
-    write_atomic(folder / TABLE_NAME, children_csv(rows, list(sweep.space), sweep.metric))
+    write_atomic(folder / TABLE_NAME, children_csv(children, list(sweep.space), sweep.metric))
     run = TrackedRun.attach(store, str(state.parent))
     parts = Parts(store)
     for name in (JSON_NAME, TABLE_NAME):
         parts.attempt(f"upload of {name}", lambda name=name: run.log_file(folder / name, FOLDER))  # type: ignore[misc]
 
-    def log_picture() -> None:
-        figure = parallel_coordinates(rows, list(sweep.space), sweep.metric, sweep.better)
-        for ending in ("png", "svg"):
-            log_figure(run, figure, f"{FOLDER}/{PICTURE_NAME}.{ending}", folder)
+    def log_chart() -> None:
+        chart = parallel_coordinates(children, list(sweep.space), sweep.metric, sweep.better)
+        log_picture(run, [chart], f"{FOLDER}/{PICTURE_NAME}.svg", folder)
 
-    parts.attempt(f"picture {PICTURE_NAME}", log_picture)
+    parts.attempt(f"picture {PICTURE_NAME}", log_chart)
     counts = {f"sweep/{name}": float(count) for name, count in counts_of(children).items()}
     best = search.best()
     if best is None:
