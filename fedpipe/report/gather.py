@@ -89,8 +89,6 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
     info = run.info
     reader = _Reader(run, files)
     rounds = rounds_of(store, run)
-from fedpipe.tracking.sweeps import SweepChild, SweepView, read_sweep
-from fedpipe.tracking.tags import SWEEP_SPACE
     if not rounds:
         reader.missing[facts.ROUNDS] = (
             f"The run, {info.status.lower()}, has no metrics of any round in {store.label}."
