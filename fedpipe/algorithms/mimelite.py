@@ -21,6 +21,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from fedpipe.algorithms.batch_gradients import gradients_and_counts
 from fedpipe.algorithms.client_work import ClientResult, ClientWork
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
 
@@ -54,8 +55,8 @@ class MimeWork(ClientWork):
         def add_batch(start: Any, total: list[Any]) -> Any:
             batch_x = x[start : start + self.batch_size]
             batch_y = y[start : start + self.batch_size]
-            gradients, _ = self._gradients(
-                weights, batch_x, batch_y, seed, -2 - start
+            gradients, _ = gradients_and_counts(
+                self.model, weights, batch_x, batch_y, seed, -2 - start
             )  # no step's draws of what is dropped
             here = tf.cast(tf.shape(batch_y)[0], tf.float32)
             return start + self.batch_size, [
