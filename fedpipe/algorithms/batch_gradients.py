@@ -28,18 +28,19 @@ def gradients_and_counts(
     """
     with tf.GradientTape() as tape:
         tape.watch(weights)
-        if model.train_logits is None:
-            logits = model.logits(weights, x)
-        else:
-            logits = model.train_logits(
-                weights, x, tf.stack([seed, step + 1])
-            )  # 0 draws the orders
+        logits = _training_logits(model, weights, x, seed, step)
     if model.targets is not None:
         return _over_real_predictions(tape, weights, logits, *model.targets(x, y))
     losses, by_logits = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=y)
     gradients = _differentiate(tape, logits, weights, by_logits / tf.cast(tf.size(y), tf.float32))
     hits = tf.cast(tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), y), tf.float32)
     return gradients, [tf.reduce_sum(losses), tf.cast(tf.reduce_sum(hits), tf.int64)]
+
+
+def _training_logits(model: ModelSpec, weights: list[Any], x: Any, seed: Any, step: Any) -> Any:
+    if model.train_logits is None:
+        return model.logits(weights, x)
+    return model.train_logits(weights, x, tf.stack([seed, step + 1]))  # 0 draws the orders
 
 
 def _over_real_predictions(
