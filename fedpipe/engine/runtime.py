@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fedpipe.config.schema import RuntimeConfig
     from fedpipe.engine.local.context import WorkersContext
-    from fedpipe.engine.local.guard import Guard, WorkerFault
+    from fedpipe.engine.local.guard import Guard, WorkerFaultError
     from fedpipe.engine.remote.machines import Machines
 
 Result = TypeVar("Result")
@@ -167,7 +167,7 @@ class Runtime:
     def _call_until_done(
         self, fn: Callable[..., Result], args: tuple[Any, ...], label: str
     ) -> Result:
-        from fedpipe.engine.local.guard import WorkerFault
+        from fedpipe.engine.local.guard import WorkerFaultError
 
         while True:
             try:
@@ -176,7 +176,7 @@ class Runtime:
                     self._losses += [f"{label}: {loss}" for loss in self._machines.losses]
                 self._recycle_if_grown(label)
                 return result
-            except WorkerFault as fault:
+            except WorkerFaultError as fault:
                 self._discard()
                 self._count_restart(label, fault)
             except Exception:
@@ -223,10 +223,10 @@ class Runtime:
             self.start()
 
     def _connect(self) -> _Connection:
-        """Return the connection to live workers. Raises WorkerLost if one ended since the last
+        """Return the connection to live workers. Raises WorkerLostError if one ended since the last
         call.
         """
-        from fedpipe.engine.local.guard import Guard, WorkerLost
+        from fedpipe.engine.local.guard import Guard, WorkerLostError
 
         self.start()
         workers = self.workers  # `close` may empty the list meanwhile
@@ -248,7 +248,7 @@ class Runtime:
             self._connection = _Connection(channels, guards, self._context(guards))
         for worker in workers:
             if not worker.alive():
-                raise WorkerLost(f"the TFF worker ended {worker.how_it_ended()}")
+                raise WorkerLostError(f"the TFF worker ended {worker.how_it_ended()}")
         return self._connection
 
     def _context(self, guards: "tuple[Guard, ...]") -> "WorkersContext":
@@ -280,7 +280,7 @@ class Runtime:
         if connection is not None:
             connection.close()
 
-    def _count_restart(self, label: str, fault: "WorkerFault") -> None:
+    def _count_restart(self, label: str, fault: "WorkerFaultError") -> None:
         """Allow one more repetition, or raise WorkerError."""
         if self._closed:
             raise WorkerError(
@@ -297,13 +297,13 @@ class Runtime:
             self._config.max_restarts,
         )
 
-    def _give_up(self, label: str, fault: "WorkerFault") -> NoReturn:
-        from fedpipe.engine.local.guard import RoundTimeout
+    def _give_up(self, label: str, fault: "WorkerFaultError") -> NoReturn:
+        from fedpipe.engine.local.guard import RoundTimeoutError
 
         config = self._config
         self._closed = f"gave up at {label}"
         used = f"runtime.max_restarts={config.max_restarts} used up"
-        if isinstance(fault, RoundTimeout):
+        if isinstance(fault, RoundTimeoutError):
             raise WorkerError(
                 f"{label}: expected an end within "
                 f"runtime.round_timeout_seconds={config.round_timeout_seconds:g}, {fault}; "

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, Self
 
 from fedpipe.algorithms.base import RoundResult
-from fedpipe.engine.local.guard import WorkerFault
+from fedpipe.engine.local.guard import WorkerFaultError
 from fedpipe.errors import ConfigError, FedpipeError, RoundError
 from fedpipe.system.user_code import describe_error
 from fedpipe.types import Weights
@@ -105,7 +105,7 @@ class UserAlgorithm:
     ) -> Any:
         try:
             return self._runtime.call(fn, *args, label=f"algorithm.name={self._name}: {doing}")
-        except (FedpipeError, WorkerFault):  # a fault of the worker is the runtime's to repeat
+        except (FedpipeError, WorkerFaultError):  # a fault of the worker is the runtime's to repeat
             raise
         except Exception as err:
             raise error(

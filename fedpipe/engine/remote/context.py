@@ -25,9 +25,9 @@ import tensorflow_federated as tff
 from fedpipe.engine.local.context import WorkersContext, compile_native
 from fedpipe.engine.local.guard import (
     Guard,
-    RoundTimeout,
-    WorkerFault,
-    WorkerLost,
+    RoundTimeoutError,
+    WorkerFaultError,
+    WorkerLostError,
     raising_failed_computations,
 )
 from fedpipe.engine.local.spread import (
@@ -39,11 +39,11 @@ from fedpipe.engine.local.spread import (
     without_clients,
 )
 from fedpipe.engine.local.wire import RemoteCalls, from_message, to_message
-from fedpipe.engine.remote.control import Refused, Unreachable
+from fedpipe.engine.remote.control import WorkerRefusedError, WorkerUnreachableError
 from fedpipe.engine.remote.machine import Machine
 from fedpipe.engine.remote.machine_guard import MachineGuard
 from fedpipe.engine.remote.machines import Machines
-from fedpipe.engine.remote.shares import NoneLeft, OutOfTime, Shares
+from fedpipe.engine.remote.shares import DeadlineError, NoMachineLeftError, Shares
 
 _RESIDENT = re.compile(rb"[0-9a-f]{64}/[0-9a-f]{64}")
 """Name of a resident file below the folder of them all."""
@@ -144,13 +144,13 @@ class RemoteContext(WorkersContext):
             self._take_part(machine, shares, work, deadline)
         try:
             merged = self._merged(form, shares.in_order(deadline))
-        except NoneLeft as err:
+        except NoMachineLeftError as err:
             self._report(shares)
-            raise WorkerLost(
+            raise WorkerLostError(
                 self._machines.none_left("no machine of runtime.remote is left")
             ) from err
-        except OutOfTime as err:
-            raise RoundTimeout(
+        except DeadlineError as err:
+            raise RoundTimeoutError(
                 f"{', '.join(shares.late()) or 'the machines'} did not finish the round's shares"
             ) from err
         finally:
@@ -183,9 +183,9 @@ class RemoteContext(WorkersContext):
                 lane = self._lane(machine, guard)
                 while (share := shares.take(address)) is not None:
                     shares.finish(address, share, lane.compute(work, share))
-            except RoundTimeout:
+            except RoundTimeoutError:
                 pass  # of the whole round; `_invoke_remote` raises it
-            except (WorkerFault, Unreachable, Refused) as err:
+            except (WorkerFaultError, WorkerUnreachableError, WorkerRefusedError) as err:
                 shares.drop(address, machine.reason or str(err))
             except BaseException as err:
                 shares.fail(err)

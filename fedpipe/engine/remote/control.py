@@ -24,13 +24,13 @@ from fedpipe.redact import hide
 SESSION = "X-Fedpipe-Session"
 
 
-class Unreachable(Exception):
+class WorkerUnreachableError(Exception):
     """The worker does not answer, or the connection broke: it may answer later. The text says why,
     without its address.
     """
 
 
-class Refused(WorkerError):
+class WorkerRefusedError(WorkerError):
     """The worker answered and does not take part; asking again does not help."""
 
 
@@ -51,8 +51,9 @@ class Control:
         """Return the worker's answer.
 
         Raises:
-            Unreachable: no answer came.
-            Refused: the worker refuses, or TLS does: the message names the worker and what it said.
+            WorkerUnreachableError: no answer came.
+            WorkerRefusedError: the worker refuses, or TLS does; the message names the worker and its
+                answer.
         """
         headers = {"Content-Type": "application/json"} | ({SESSION: session} if session else {})
         try:
@@ -60,25 +61,27 @@ class Control:
             answer = self._http.getresponse()
             text = answer.read()
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as err:
-            raise Unreachable("the connection broke") from err
+            raise WorkerUnreachableError("the connection broke") from err
         except ssl.SSLError as err:
-            raise Refused(
+            raise WorkerRefusedError(
                 f"runtime.remote: {self._address}: expected a worker with a certificate of the "
                 f"same CA: {_explained(err)}"
             ) from err
         except (OSError, http.client.HTTPException) as err:
-            raise Unreachable(_reason(err)) from err
+            raise WorkerUnreachableError(_reason(err)) from err
         try:
             content = json.loads(text)
         except ValueError as err:
-            raise Refused(
+            raise WorkerRefusedError(
                 f"runtime.remote: {self._address}: expected a fedpipe worker, it answers "
                 f"{text[:100]!r}."
             ) from err
         if not isinstance(content, dict):
-            raise Refused(f"runtime.remote: {self._address}: {content}")
+            raise WorkerRefusedError(f"runtime.remote: {self._address}: {content}")
         if answer.status != http.HTTPStatus.OK:
-            raise Refused(f"runtime.remote: {self._address}: {content.get('error', content)}")
+            raise WorkerRefusedError(
+                f"runtime.remote: {self._address}: {content.get('error', content)}"
+            )
         return content
 
     def limit(self, timeout_seconds: float) -> None:

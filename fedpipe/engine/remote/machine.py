@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedpipe.engine.remote.control import Control, Refused, Unreachable
+from fedpipe.engine.remote.control import Control, WorkerRefusedError, WorkerUnreachableError
 from fedpipe.engine.remote.host_facts import differences, facts, other_vectors
 from fedpipe.engine.remote.tls import channel_credentials, client_context
 from fedpipe.errors import WorkerError
@@ -96,9 +96,9 @@ class Machine:
         channel.
 
         Raises:
-            Unreachable: it does not answer.
-            Refused: it is another run's, or versions, data or certificates differ; the message has
-                both sides.
+            WorkerUnreachableError: it does not answer.
+            WorkerRefusedError: it is another run's, or versions, data or certificates differ; the
+                message has both sides.
         """
         from fedpipe.engine.local.context import open_secure_channel
         from fedpipe.engine.remote.machine_guard import MachineGuard
@@ -112,7 +112,7 @@ class Machine:
         finally:
             hello.close()
         if different := differences(mine, theirs):
-            raise Refused(
+            raise WorkerRefusedError(
                 f"runtime.remote: {self.address}: expected the same versions, found "
                 f"{'; '.join(different)}. Install the same lock."
             )
@@ -141,7 +141,7 @@ class Machine:
             self.guard = MachineGuard(self, self._channel)
             if self._session != session:  # its heartbeat stopped meanwhile
                 self._channel.close()
-                raise Unreachable(self.reason)
+                raise WorkerUnreachableError(self.reason)
             self.reason = ""
 
     def bring(self, names: Iterable[str]) -> None:
@@ -193,7 +193,7 @@ class Machine:
             start = time.monotonic()
             try:
                 answer = beats.ask("POST", "/beat", session=session)
-            except (Unreachable, WorkerError) as err:
+            except (WorkerUnreachableError, WorkerError) as err:
                 if self._session == session:
                     silent = time.monotonic() - start
                     self.drop(f"no heartbeat for {silent:.1f} s: {err}")
@@ -208,7 +208,7 @@ class Machine:
         """Ask on a connection of its own, which does not hold up the heartbeat."""
         session = self._session
         if not session:
-            raise Unreachable(self.reason)
+            raise WorkerUnreachableError(self.reason)
         control = Control(
             self.address, client_context(self._run.certificates), self._run.data_seconds
         )

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from fedpipe.engine.remote.control import Refused, Unreachable
+from fedpipe.engine.remote.control import WorkerRefusedError, WorkerUnreachableError
 from fedpipe.engine.remote.machine import Machine, RemoteRun
 from fedpipe.errors import FedpipeError, WorkerError
 
@@ -38,8 +38,8 @@ class Machines:
         later rounds.
 
         Raises:
-            Refused: one is another run's, or its versions, data or certificates differ from this
-                side's.
+            WorkerRefusedError: one is another run's, or its versions, data or certificates differ from
+                this side's.
             WorkerError: none answers; the message names each with its reason.
         """
         self._closed = False
@@ -49,7 +49,9 @@ class Machines:
         with ThreadPoolExecutor(len(away), thread_name_prefix="fedpipe-connect") as pool:
             refused = [err for err in pool.map(self._connect, away) if err is not None]
         if refused:
-            raise refused[0] if len(refused) == 1 else Refused(" ".join(map(str, refused)))
+            raise (
+                refused[0] if len(refused) == 1 else WorkerRefusedError(" ".join(map(str, refused)))
+            )
         if not self.here:
             raise WorkerError(
                 self.none_left("expected at least one machine of runtime.remote, found none")
@@ -125,7 +127,7 @@ class Machines:
     def _connect(self, machine: Machine) -> FedpipeError | None:
         try:
             machine.connect()
-        except Unreachable as err:
+        except WorkerUnreachableError as err:
             machine.reason = str(err)
         except FedpipeError as err:
             machine.reason = str(err)

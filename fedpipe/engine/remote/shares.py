@@ -26,11 +26,11 @@ too.
 """
 
 
-class NoneLeft(Exception):
+class NoMachineLeftError(Exception):
     """No machine is left, and not all shares are done."""
 
 
-class OutOfTime(Exception):
+class DeadlineError(Exception):
     """The deadline has passed before all shares were done."""
 
 
@@ -120,7 +120,7 @@ class Shares(Generic[Result]):
             deadline: in `time.monotonic()` seconds; None is none.
 
         Raises:
-            NoneLeft, OutOfTime: see there.
+            NoMachineLeftError, DeadlineError: see there.
             BaseException: the error of `fail`.
         """
         for share in range(self._count):
@@ -129,10 +129,10 @@ class Shares(Generic[Result]):
                     if self._error is not None:
                         raise self._error
                     if not self._machines:
-                        raise NoneLeft
+                        raise NoMachineLeftError
                     left = None if deadline is None else deadline - time.monotonic()
                     if left is not None and left <= 0:
-                        raise OutOfTime
+                        raise DeadlineError
                     self._changed.wait(1.0 if left is None else min(left, 1.0))
                 result = self._results[share]
                 self._results[share] = None  # large, and nobody asks again

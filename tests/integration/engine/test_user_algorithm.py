@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from fedpipe.algorithms.base import RoundResult
-from fedpipe.engine.local.guard import WorkerLost
+from fedpipe.engine.local.guard import WorkerLostError
 from fedpipe.engine.user_algorithm import UserAlgorithm
 from fedpipe.errors import ConfigError, RoundError
 from fedpipe.system.user_code import import_own
@@ -109,7 +109,7 @@ def test_a_lost_worker_is_left_to_the_runtime() -> None:
     class Losing:
         def call(self, fn: Any, *args: Any, label: str) -> Any:  # noqa: ARG002 - the signature of a runtime
             if fn is losing:
-                raise WorkerLost("gone")
+                raise WorkerLostError("gone")
             return fn(*args)
 
     class Inner:
@@ -119,7 +119,7 @@ def test_a_lost_worker_is_left_to_the_runtime() -> None:
     inner: Any = Inner()
     losing = inner.initialize = lambda: None
     algorithm = UserAlgorithm.build("mine:build", Losing(), lambda: inner)
-    with pytest.raises(WorkerLost):
+    with pytest.raises(WorkerLostError):
         algorithm.initialize()
     with pytest.raises(
         RoundError, match="expected weights to return a mapping of tensors by name, found int"
