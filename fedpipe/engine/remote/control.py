@@ -52,8 +52,8 @@ class Control:
 
         Raises:
             WorkerUnreachableError: no answer came.
-            WorkerRefusedError: the worker refuses, or TLS does; the message names the worker and its
-                answer.
+            WorkerRefusedError: the worker refuses, or TLS does; the message names the worker and
+                its answer.
         """
         headers = {"Content-Type": "application/json"} | ({SESSION: session} if session else {})
         try:

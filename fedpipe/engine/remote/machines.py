@@ -38,8 +38,8 @@ class Machines:
         later rounds.
 
         Raises:
-            WorkerRefusedError: one is another run's, or its versions, data or certificates differ from
-                this side's.
+            WorkerRefusedError: one is another run's, or its versions, data or certificates differ
+                from this side's.
             WorkerError: none answers; the message names each with its reason.
         """
         self._closed = False
