@@ -147,18 +147,21 @@ def _apply_override(values: dict[str, Any], override: str, where: str) -> None:
     is_sign = (
         len(text) == 1 and not text.isalnum() and text != "~"
     )  # a separator such as , or |, which YAML would not read as a text
-    value = text if is_sign else parse_yaml(text, f"{where} {override}")
-    *groups, last = key.split(".")
-    place = values
-    for group in groups:
-        inner = place.setdefault(group, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(
-                f"{where} {override}: '{group}' holds {inner!r} in the params file, expected a "
-                "mapping."
-            )
-        place = inner
-    place[last] = value
+    try:
+        set_setting(values, key, text if is_sign else parse_yaml(text, f"{where} {override}"))
+    except TypeError as err:
+        raise ConfigError(f"{where} {override}: {err}") from err
+
+
+def set_setting(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set the setting with a dotted key in `values`, sections within. Raises TypeError if its
+    section holds no mapping.
+    """
+    section, _, name = key.rpartition(".")
+    settings = values.setdefault(section, {}) if section else values
+    if not isinstance(settings, dict):
+        raise TypeError(f"'{section}' holds {settings!r} in the params file, expected a mapping.")
+    settings[name] = value
 
 
 def _place_of(error: Any, text: str, where: str, overrides: Sequence[str]) -> str:

@@ -146,10 +146,10 @@ def problem_of(
             "update is clipped."
         )
     if (privacy.noise_multiplier is None) == (privacy.epsilon is None):
-        found = "neither" if privacy.epsilon is None else "both"
+        number = "neither" if privacy.epsilon is None else "both"
         return (
             f"{name}: expected one of privacy.noise_multiplier and privacy.epsilon, found "
-            f"{found}. Set one."
+            f"{number}. Set one."
         )
     if privacy.delta is None:
         return (
@@ -220,10 +220,10 @@ def problem_of_release(privacy: Privacy, data: DataConfig, register: bool) -> st
             "nothing is registered. Remove it or set tracking.register=true."
         )
     if privacy.public_validation and (data.held_out_fraction or not data.validation_fraction):
-        other = (
+        reason = (
             "data.held_out_fraction has clients that never train validate"
             if data.held_out_fraction
             else "nothing is validated"
         )
-        return f"privacy.public_validation=True is set but {other}. Remove it."
+        return f"privacy.public_validation=True is set but {reason}. Remove it."
     return None

@@ -197,12 +197,10 @@ class Config(Group):
         for key, value in flatten(self).items():
             if value == known_settings()[key].default or not named.ignored(key):
                 continue
-            because = named.why_ignored(key)
-            reason = f": {because}" if because else ""
-            others = [name for name, entry in ALGORITHMS.items() if not entry.ignored(key)]
+            readers = [name for name, entry in ALGORITHMS.items() if not entry.ignored(key)]
             raise ValueError(
-                f"{key}={value} is set but algorithm.name={self.algorithm.name} ignores "
-                f"it{reason}. Remove it or choose algorithm.name={others[0]}."
+                f"{key}={value} is set but algorithm.name={self.algorithm.name} ignores it: "
+                f"{named.why_ignored(key)}. Remove it or choose algorithm.name={readers[0]}."
             )
 
 

@@ -241,9 +241,9 @@ def _refuse_what_is_no_sweep(path: Path, values: Mapping[str, Any]) -> None:
             f"(docs/sweeps.md), or run it: `fedpipe run --params {path}`."
         )
     if not isinstance(values.get("space"), Mapping):
-        found = "no such key" if "space" not in values else f"{values['space']!r}"
+        space = repr(values.get("space", "no such key")).strip("'")
         raise ConfigError(
-            f"{path.name}: space: expected the settings that are searched, found {found}. Add "
+            f"{path.name}: space: expected the settings that are searched, found {space}. Add "
             f"one, such as {_EXAMPLE}."
         )
     for key, value in values["space"].items():
@@ -260,7 +260,7 @@ def _refuse_what_is_no_sweep(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def _explain(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"])
+    key = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
         models: dict[int, type[BaseModel]] = {1: SweepConfig, 2: PruningConfig}
         model = models.get(len(error["loc"]), Dimension)

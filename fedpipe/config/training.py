@@ -182,12 +182,12 @@ class MeanAggregator(Group):
 
     @model_validator(mode="after")
     def _compress_alone(self) -> "MeanAggregator":
-        other = next((key for key in ("clipping", "zeroing", "secure") if getattr(self, key)), None)
-        if self.compression_bits is not None and other:
-            raise ValueError(
-                f"aggregator.compression_bits={self.compression_bits} does not go with "
-                f"{other}=True. Remove one of them."
-            )
+        for key in ("clipping", "zeroing", "secure"):
+            if self.compression_bits is not None and getattr(self, key):
+                raise ValueError(
+                    f"aggregator.compression_bits={self.compression_bits} does not go with "
+                    f"{key}=True. Remove one of them."
+                )
         return self
 
 
