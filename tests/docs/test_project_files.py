@@ -75,3 +75,11 @@ def test_the_forms_for_issues_can_be_read() -> None:
     for form in forms:
         content = yaml.safe_load(form.read_text(encoding="utf-8"))
         assert form.stem == "config" or {"name", "description", "body"} <= content.keys()
+
+
+def test_decisions_are_numbered_once() -> None:
+    names = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("*.md"))
+    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
+    for name in names:
+        text = (ROOT / "docs" / "decisions" / name).read_text(encoding="utf-8")
+        assert text.startswith(f"# {int(name[:4])}. ")
