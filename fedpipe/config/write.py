@@ -1,4 +1,4 @@
-"""Settings as the text of a params file, each group under what it is for."""
+"""Settings as the text of a params file, each section under its purpose."""
 
 from pathlib import Path
 
