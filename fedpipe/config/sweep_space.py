@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from fedpipe.config.base import Group
+from fedpipe.config.base import Section
 from fedpipe.config.schema import known_settings
 
 Value = bool | int | float | str | None
@@ -40,7 +40,7 @@ def _dimension(values: Any) -> Any:
     return values
 
 
-class Dimension(Group):
+class Dimension(Section):
     """The values of one setting: a list of choices, or a range. A setting that is a whole number
     has whole numbers in its range.
     """
