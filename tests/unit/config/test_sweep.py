@@ -312,6 +312,12 @@ def test_settings_are_judged_with_the_childs_values_in_them(tmp_path: Path) -> N
             {},
             "params.yaml: 'rounds': input should be greater than or equal to 1, found 0",
         ),
+        (
+            {"rounds": 0, "aggregator": {"trim_fraction": 0.2}},
+            (),
+            {"space": {"aggregator.name": {"choices": ["trimmed_mean"]}}},
+            "params.yaml: 'rounds': input should be greater than or equal to 1, found 0",
+        ),
         ({"rouns": 3}, (), {}, "params.yaml: unknown key 'rouns'; did you mean 'rounds'?"),
         ({"model": {"name": "cn"}}, (), {}, "params.yaml: model.name: expected one of"),
         (
