@@ -389,6 +389,12 @@ def test_settings_are_judged_with_the_childs_values_in_them(tmp_path: Path) -> N
         ),
         (
             {},
+            ("aggregator.name=krum", "cohort.min_reports=9"),
+            {"overrides": ["aggregator.name=trimmed_mean", "aggregator.trim_fraction=0.3"]},
+            "aggregator.trim_fraction=0.3 is set but aggregator.name=krum ignores it",
+        ),
+        (
+            {},
             (),
             {"overrides": ["runtime.groups=2", "aggregator.name=median"]},
             "runtime.groups=2 is set but aggregator.name=median",
