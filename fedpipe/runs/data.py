@@ -17,20 +17,16 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from fedpipe.config import DataConfig, load_config
-from fedpipe.config.load import apply_override, read_params
+from fedpipe.config.choices import without_ignored
+from fedpipe.config.load import apply_overrides, read_params
 from fedpipe.data.manifest import MANIFEST_NAME
 from fedpipe.errors import ConfigError, DataError, TrackingError
 from fedpipe.project import dvc
 from fedpipe.project.paths import Project
-from fedpipe.runs.lineage import (
-    LINEAGE,
-    PARAMS_NAME,
-    POPULATION_TAG,
-    TAGS_NAME,
-    population_key,
-)
+from fedpipe.runs.lineage import LINEAGE, PARAMS_NAME, TAGS_NAME, population_key
 from fedpipe.runs.shards import shards_folder
 from fedpipe.runs.state import RunState, all_states
+from fedpipe.tracking.tags import DVC_DATA_MD5, POPULATION
 
 if TYPE_CHECKING:
     from fedpipe.data.manifest import Manifest
@@ -136,7 +132,7 @@ def how_to_make(project: Project, settings: DataConfig, md5: str | None = None) 
 def overrides(project: Project, settings: DataConfig) -> list[str]:
     """Return the settings that differ from the project's `params.yaml`, as `data.key=value`."""
     here = load_config(project.params).data.model_dump()
-    then = settings.model_dump()
+    then = without_ignored({"data": settings.model_dump()})["data"]
     return [f"data.{key}={_yaml(value)}" for key, value in then.items() if here.get(key) != value]
 
 
@@ -184,7 +180,7 @@ def _named(project: Project, name: str) -> RunData:
         return _of_state(local)
     with tempfile.TemporaryDirectory(prefix="fedpipe-run-data-") as scratch:
         params = read_artifact(store, run, f"{LINEAGE}/{PARAMS_NAME}", Path(scratch))
-        if params is None or "dvc.data_md5" not in tags:
+        if params is None or DVC_DATA_MD5 not in tags:
             raise TrackingError(
                 f"run {run_id}: expected {LINEAGE}/{PARAMS_NAME} among its files, found none. "
                 "Name another run."
@@ -193,9 +189,9 @@ def _named(project: Project, name: str) -> RunData:
     described = _described(str(run.info.run_name), values.get("data") or {})
     return replace(
         described,
-        md5=str(tags["dvc.data_md5"]),
+        md5=str(tags[DVC_DATA_MD5]),
         run_id=run_id,
-        population=str(tags.get(POPULATION_TAG, "")),
+        population=str(tags.get(POPULATION, "")),
     )
 
 
@@ -212,7 +208,7 @@ def _of_state(state: RunState) -> RunData:
         md5=md5,
         path=Path(path) if path else None,
         run_id=str(state.values.get("mlflow_run_id") or ""),
-        population=str(tags.get(POPULATION_TAG, "")),
+        population=str(tags.get(POPULATION, "")),
     )
 
 
@@ -251,7 +247,7 @@ def _yaml(value: Any) -> str:
         return quoted
     read: dict[str, Any] = {}
     try:
-        apply_override(read, f"data.path={value}")
+        apply_overrides(read, [f"data.path={value}"])
     except ConfigError:
         return quoted
     if read["data"]["path"] == value:
