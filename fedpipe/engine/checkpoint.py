@@ -28,7 +28,7 @@ from fedpipe.engine.early_stopping import BestRound
 from fedpipe.errors import CheckpointError
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.system.background_writer import BackgroundWriter
-from fedpipe.types import PerClient, RoundReport, best_by
+from fedpipe.types import PerClient, RoundReport
 
 SCHEMA = "checkpoint-1"
 _KEY = "fedpipe"
@@ -157,9 +157,7 @@ class Checkpoints:
                 )
             best = found.report["best"]
             if best:
-                score, round_num, *name = best
-                # Earlier versions did not write the name.
-                score_name = name[0] if name else best_by(found.report["metrics"])
+                score, round_num, score_name = (*best, None)[:3]  # no name in earlier versions
                 self._best = BestRound(int(round_num), float(score), score_name)
             return found
         return None
