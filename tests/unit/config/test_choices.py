@@ -263,6 +263,7 @@ def test_overrides_of_a_sweep_and_of_the_command_line_are_one_change(tmp_path: P
     sweep = SweepConfig.model_validate(
         {
             "space": {"client.learning_rate": {"choices": [0.1]}},
+            "search": "grid",
             "overrides": ["aggregator.name=median"],
         }
     )
