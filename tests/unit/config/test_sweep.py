@@ -312,6 +312,12 @@ def test_settings_are_judged_with_the_childs_values_in_them(tmp_path: Path) -> N
             {},
             "params.yaml: 'rounds': input should be greater than or equal to 1, found 0",
         ),
+        (
+            {"rounds": 0, "aggregator": {"trim_fraction": 0.2}},
+            (),
+            {"space": {"aggregator.name": {"choices": ["trimmed_mean"]}}},
+            "params.yaml: 'rounds': input should be greater than or equal to 1, found 0",
+        ),
         ({"rouns": 3}, (), {}, "params.yaml: unknown key 'rouns'; did you mean 'rounds'?"),
         ({"model": {"name": "cn"}}, (), {}, "params.yaml: model.name: expected one of"),
         (
@@ -380,6 +386,12 @@ def test_settings_are_judged_with_the_childs_values_in_them(tmp_path: Path) -> N
             (),
             {"space": {"client.epochs": {"choices": [1, "two"]}}},
             "rates.yaml: child with client.epochs=two: 'client.epochs': input should be a valid integer, found 'two'",
+        ),
+        (
+            {},
+            ("aggregator.name=krum", "cohort.min_reports=9"),
+            {"overrides": ["aggregator.name=trimmed_mean", "aggregator.trim_fraction=0.3"]},
+            "aggregator.trim_fraction=0.3 is set but aggregator.name=krum ignores it",
         ),
         (
             {},
