@@ -27,7 +27,7 @@ from fedpipe.engine.server_state import Leaves, flatten
 from fedpipe.errors import CheckpointError
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.system.background_writer import BackgroundWriter
-from fedpipe.types import RoundReport, best_by
+from fedpipe.types import RoundReport
 
 SCHEMA = "checkpoint-1"
 _KEY = "fedpipe"
@@ -50,7 +50,7 @@ class Checkpoint:
 
     leaves: Leaves
     report: RoundReport
-    best: tuple[float, int, str] | None
+    best: tuple[float, int, str | None] | None
 
     @property
     def round_num(self) -> int:
@@ -235,7 +235,7 @@ def _read(path: Path) -> tuple[Checkpoint, Mapping[str, str]]:
     )
     best = None
     if saved["best"]:
-        score, round_num, *name = saved["best"]
+        score, round_num, name = (*saved["best"], None)[:3]
         # Earlier versions did not write the name.
-        best = float(score), int(round_num), name[0] if name else best_by(report.metrics)
+        best = float(score), int(round_num), name
     return Checkpoint(load(body), report, best), about["identity"]
