@@ -12,7 +12,7 @@ from fedpipe.cli.output import PIPE_COLUMNS, cut, print_table
 from fedpipe.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fedpipe.maintenance.clean import CleaningPlan
+    from fedpipe.maintenance.cleaning_plan import CleaningPlan
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -64,8 +64,9 @@ def clean(
     Never removed: runs that are running, interrupted (unless asked for), registered as a model, the
     best of a sweep, or not yet recorded.
     """
-    from fedpipe.maintenance.clean import Selection, plan_cleaning
     from fedpipe.maintenance.clean import clean as clean_step
+    from fedpipe.maintenance.clean import plan_cleaning
+    from fedpipe.maintenance.cleaning_plan import Selection
     from fedpipe.project.paths import find_project
 
     project = find_project(Path.cwd())

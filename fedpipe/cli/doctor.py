@@ -15,7 +15,7 @@ from fedpipe.cli.options import Json, Overrides, ParamsFile
 
 if TYPE_CHECKING:
     from fedpipe.config import Config
-    from fedpipe.maintenance.machine_checks import Check
+    from fedpipe.maintenance.check import Check
     from fedpipe.project.paths import Project
 
 
@@ -49,18 +49,11 @@ def doctor(
     from fedpipe.project.paths import find_project
 
     project = find_project(Path.cwd())
+    params = params.resolve() if params else project.params
     if data is not None:
-        _show_data(
-            project, data, params.resolve() if params else project.params, set_ or (), as_json
-        )
-        return
-    show_checks(
-        _all_checks(
-            project, params.resolve() if params else project.params, set_ or (), with_round
-        ),
-        as_json,
-        quiet,
-    )
+        _show_data(project, data, params, set_ or (), as_json)
+    else:
+        show_checks(_all_checks(project, params, set_ or (), with_round), as_json, quiet)
 
 
 def _show_data(
@@ -83,7 +76,8 @@ def _all_checks(
     project: "Project", params: Path, overrides: Sequence[str], with_round: bool
 ) -> "Iterator[Check]":
     from fedpipe.cli.run import quiet_prefect
-    from fedpipe.maintenance.machine_checks import Check, machine_checks, tried, worker_checks
+    from fedpipe.maintenance.check import failed, tried
+    from fedpipe.maintenance.machine_checks import machine_checks, worker_checks
     from fedpipe.maintenance.project_checks import (
         check_dvc,
         check_folder,
@@ -98,12 +92,9 @@ def _all_checks(
     yield settings
     yield tried("dvc", partial(check_dvc, project))
     if not folder.ok and folder.needed:
-        yield Check(
+        yield failed(
             "store, server, data, model, algorithm",
-            False,
-            True,
             "not tried, as the project's folder cannot be written",
-            "",
         )
         return
     yield tried(
@@ -116,9 +107,7 @@ def _all_checks(
     yield tried("prefect server", partial(check_prefect, project))
     yield from worker_checks(project, config.runtime.isolation if config else "auto")
     if config is None:
-        yield Check(
-            "data, model, algorithm", False, True, "not tried, as the settings cannot be read", ""
-        )
+        yield failed("data, model, algorithm", "not tried, as the settings cannot be read")
         return
     yield from _checks_of_training(project, config, with_round)
 
@@ -127,7 +116,7 @@ def _checks_of_training(
     project: "Project", config: "Config", with_round: bool
 ) -> "Iterator[Check]":
     from fedpipe.data.population import Population
-    from fedpipe.maintenance.machine_checks import Check, tried
+    from fedpipe.maintenance.check import Check, failed, tried
     from fedpipe.maintenance.project_checks import (
         check_algorithm,
         check_cohort,
@@ -141,9 +130,8 @@ def _checks_of_training(
         def read_data() -> Check:
             nonlocal population
             data = stack.enter_context(trying_data(config, project))
-            population = (
-                Population.open(data.shards, verify=False) if data.shards is not None else None
-            )
+            if data.shards is not None:
+                population = Population.open(data.shards, verify=False)
             return data.check
 
         data = tried("data", read_data)
@@ -151,7 +139,7 @@ def _checks_of_training(
         if population is not None:
             yield tried("cohort", partial(check_cohort, config, population))
         elif not data.ok:
-            yield Check("cohort", False, True, "not tried, as the data cannot be read", "")
+            yield failed("cohort", "not tried, as the data cannot be read")
         model = tried("model", partial(check_model, config, project, population))
         yield model
         if model.ok:
@@ -159,7 +147,7 @@ def _checks_of_training(
                 "algorithm", partial(check_algorithm, config, project, population, with_round)
             )
         else:
-            yield Check("algorithm", False, True, "not tried, as the model cannot be built", "")
+            yield failed("algorithm", "not tried, as the model cannot be built")
 
 
 def show_checks(checks: "Iterable[Check]", as_json: bool, quiet: bool) -> None:
@@ -179,7 +167,7 @@ def show_checks(checks: "Iterable[Check]", as_json: bool, quiet: bool) -> None:
         if not as_json and not (quiet and check.ok):
             typer.echo(check.line)
     if as_json:
-        print(json.dumps([asdict(check) for check in done]))
+        print(json.dumps([check.to_json() for check in done]))
     if any(check.needed and not check.ok for check in done):
         raise typer.Exit(1)
 

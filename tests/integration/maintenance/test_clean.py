@@ -18,7 +18,8 @@ from fedpipe.data.population import Population
 from fedpipe.data.resident import ResidentCache
 from fedpipe.errors import ConfigError, TrackingError
 from fedpipe.lineage.queries import client_lineage
-from fedpipe.maintenance.clean import CleaningPlan, Selection, clean, plan_cleaning
+from fedpipe.maintenance.clean import clean, plan_cleaning
+from fedpipe.maintenance.cleaning_plan import CleaningPlan, Selection
 from fedpipe.project.paths import Project
 from fedpipe.runs.shards import prepare, shards_folder
 from fedpipe.runs.state import FINISHED, RunState, begin
