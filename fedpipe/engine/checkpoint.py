@@ -24,6 +24,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 import numpy.typing as npt
 
+from fedpipe.engine.early_stopping import BestRound
 from fedpipe.errors import CheckpointError
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.system.background_writer import BackgroundWriter
@@ -73,7 +74,7 @@ class Checkpoints:
         self._every = every
         self._keep = keep
         self._writer = BackgroundWriter("fedpipe-checkpoint")
-        self._best: tuple[float, int] | None = None
+        self._best = BestRound()
 
     def save(self, state: Any, report: RoundReport, last: bool) -> None:
         """Have the state after a round written, if it is its turn; returns before it is on the
@@ -86,20 +87,16 @@ class Checkpoints:
             return
         self.flush()
         leaves = flatten(state)  # here: the state may be the caller's to change once this returns
-        score = report.metrics.get(best_by(report.metrics))
-        if (
-            score is not None
-            and np.isfinite(score)
-            and (self._best is None or score > self._best[0])
-        ):
-            self._best = (score, report.round_num)
+        self._best.add(report.round_num, report.metrics)
+        best = self._best
+        best_values = (best.score, best.round_num, best.score_name)
         kept = {
             "failed": list(report.failed),
             "lost": list(report.lost),
             "metrics": dict(report.metrics),
             "examples": report.examples,
             "seconds": report.seconds,
-            "best": self._best,
+            "best": None if best.round_num is None else best_values,
         }
         self._writer.submit(self._write, report.round_num, leaves, kept)
         if last:
@@ -159,7 +156,11 @@ class Checkpoints:
                     "Start a new run."
                 )
             best = found.report["best"]
-            self._best = (float(best[0]), int(best[1])) if best else None
+            if best:
+                score, round_num, *name = best
+                # Earlier versions did not write the name.
+                score_name = name[0] if name else best_by(found.report["metrics"])
+                self._best = BestRound(int(round_num), float(score), score_name)
             return found
         return None
 
@@ -199,12 +200,7 @@ class Checkpoints:
             ) from err
 
     def _surplus(self, rounds: set[int]) -> set[int]:
-        kept = {
-            min(rounds),
-            *sorted(rounds)[-self._keep :],
-            *([self._best[1]] if self._best else []),
-        }
-        return rounds - kept
+        return rounds - {min(rounds), *sorted(rounds)[-self._keep :], self._best.round_num}
 
 
 def flatten(state: Any, path: str = "") -> dict[str, npt.NDArray[Any]]:

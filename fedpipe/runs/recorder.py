@@ -2,7 +2,6 @@
 its rounds.
 """
 
-import math
 from pathlib import Path
 
 from fedpipe.engine.early_stopping import BestRound, EarlyStopping
@@ -10,7 +9,7 @@ from fedpipe.models.weights_io import save_weights
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.system.json_lines import append_line, repaired_lines
 from fedpipe.tables.tables import rounds_csv
-from fedpipe.types import VALIDATION_SCORE, RoundReport
+from fedpipe.types import RoundReport
 
 
 class Recorder:
@@ -38,7 +37,7 @@ class Recorder:
         self._best = BestRound()
         self._early_stopping = EarlyStopping(self._best, patience)
         for number in sorted(self._rows):
-            self._is_best(number)
+            self._best.add(number, self._rows[number])
 
     def round_done(self, report: RoundReport) -> None:
         """Keep the round; write the initial weights at round 0, the best at each that is. A round
@@ -55,7 +54,8 @@ class Recorder:
         self._rows[report.round_num] = {"round": report.round_num, **report.metrics, **failed}
         # The weights before the line: if the process dies in between, the round is run again and
         # they are the same.
-        if self._is_best(report.round_num):
+        is_best = self._best.add(report.round_num, self._rows[report.round_num])
+        if is_best and self._best.chosen is not None:
             save_weights(self.best_weights, report.weights)
         append_line(self._lines, self._rows[report.round_num])
 
@@ -69,14 +69,11 @@ class Recorder:
     @property
     def best_round(self) -> int | None:
         """Return the best round; None where nothing was validated."""
-        return self._best.after(self.last_round)
+        return self._best.chosen_after(self.last_round)
 
     def is_last(self, report: RoundReport) -> bool:
         """Return whether training stops early after this round, see `EarlyStopping`."""
         return self._early_stopping.should_stop(report.round_num, self._rows)
-
-    def _is_best(self, number: int) -> bool:
-        return self._best.add(number, self._rows[number].get(VALIDATION_SCORE, math.nan))
 
     def finish(self) -> None:
         """Write the final weights and the table of rounds."""

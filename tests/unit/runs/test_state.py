@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,11 @@ def test_the_flow_gets_the_run_that_its_caller_hands_it(project: Project) -> Non
         with run_of_flow(project, "ignored", changed, "id-1") as run:
             assert (run.config, run.folder, run.sinks) == (changed, state.folder, sinks)
             assert run.data is None, "shards of other settings"
+    started: Any = object()
+    ready = replace(handed, runtime=started)
+    assert ready.with_settings(changed).runtime is started
+    other = Config.model_validate({"runtime": {"max_restarts": 5}})
+    assert ready.with_settings(other).runtime is None, "a worker of other settings"
     assert state.values["flow_run_id"] == "id-1"
     with run_of_flow(project, "own", config, "id-2") as own:
         assert own.folder == project.run_dir("own")
