@@ -22,7 +22,7 @@ _SHORT = 12
 
 
 def lineage(
-    wanted: Annotated[
+    target: Annotated[
         str | None,
         typer.Argument(
             metavar="RUN|MODEL@ALIAS",
@@ -41,7 +41,7 @@ def lineage(
     as_json: Json = False,
 ) -> None:
     """Show where a run or model comes from, or all that trained on a client's data."""
-    if wanted is None and client is None:
+    if target is None and client is None:
         raise ConfigError(
             "lineage: expected a run or model, or --client ID, found neither. For example "
             "`fedpipe lineage --client c003`."
@@ -51,13 +51,13 @@ def lineage(
 
     project = find_project(Path.cwd())
     if client is not None:
-        client_answer = client_lineage(project, client, wanted)
+        client_answer = client_lineage(project, client, target)
         if as_json:
             print(json.dumps(asdict(client_answer)))
         else:
             _show_client(client_answer)
         return
-    answer = run_lineage(project, str(wanted))
+    answer = run_lineage(project, str(target))
     if as_json:
         print(json.dumps(answer.to_json()))
     else:

@@ -109,8 +109,8 @@ def _arrange() -> None:
 _arrange()
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"fedpipe {__version__}")
         raise typer.Exit
 

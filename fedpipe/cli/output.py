@@ -93,7 +93,7 @@ def doubts(
         run: its name or id, for the command that makes the parts.
     """
     lines = [f"warning: {warning['what']} {warning['help']}" for warning in warnings]
-    lines += [f"missing: {part}: {reason}" for part, reason in incomplete.items()]
+    lines += [f"missing: {name}: {reason}" for name, reason in incomplete.items()]
     if incomplete:
         lines.append(
             "         The training is safe. Make the missing parts with: uv run fedpipe record "

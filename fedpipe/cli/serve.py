@@ -87,13 +87,13 @@ def pool(
     use_writable_home(project)
     from fedpipe.orchestration.work_pool import set_up_pool
 
-    found = set_up_pool(project, at_a_time)
+    pool = set_up_pool(project, at_a_time)
     if as_json:
-        print(json.dumps({"name": found.name, "at_a_time": found.at_a_time, "made": found.made}))
+        print(json.dumps({"name": pool.name, "at_a_time": pool.at_a_time, "made": pool.made}))
     else:
         typer.echo(
-            f"work pool {found.name}: {found.at_a_time} at a time. A worker: uv run prefect "
-            f"worker start --pool {found.name}"
+            f"work pool {pool.name}: {pool.at_a_time} at a time. A worker: uv run prefect "
+            f"worker start --pool {pool.name}"
         )
 
 

@@ -16,8 +16,8 @@ from fedpipe.config.schema import Config
 
 Value = bool | int | float | str | None
 Point = dict[str, Value]
-"""Values of a child by dotted key, in the order of the space; a setting that does not apply to the
-child is not in it.
+"""Values of a trial by dotted key, in the order of the space; a setting that does not apply to the
+trial is not in it.
 """
 
 
@@ -63,7 +63,7 @@ class Dimension(Group):
     when: dict[str, list[Value]] = Field(
         default_factory=dict,
         description="Other settings of the space, each with the value or values at which this one "
-        "applies; children in which one has another value keep the setting as the params file "
+        "applies; trials in which one has another value keep the setting as the params file "
         "has it. Empty: always.",
     )
 
@@ -139,13 +139,13 @@ def problem_of_conditions(space: Mapping[str, Dimension]) -> str | None:
             if other not in space:
                 return (
                     f"space: '{key}': when names '{other}', which is not in the space: all "
-                    "children have one value of it. Add it to the space with its choices, or "
+                    "trials have one value of it. Add it to the space with its choices, or "
                     "remove it from when."
                 )
             for value in values:
                 if not _can_be(other, space[other], value):
                     return (
-                        f"space: '{key}': when expects {other}={_yaml(value)}, which no child "
+                        f"space: '{key}': when expects {other}={_yaml(value)}, which no trial "
                         f"has. Add it to '{other}', or correct when."
                     )
     order = ordered(space)
@@ -185,7 +185,7 @@ def ordered(space: Mapping[str, Dimension]) -> list[str]:
 
 
 def applies(dimension: Dimension, point: Mapping[str, Value]) -> bool:
-    """Return whether a setting applies to a child with the values of `point`; not where a setting
+    """Return whether a setting applies to a trial with the values of `point`; not where a setting
     that its condition names does not.
 
     >>> momentum = Dimension(min=0.5, max=0.9, when={"client.optimizer": "momentum"})

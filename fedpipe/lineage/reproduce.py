@@ -104,7 +104,7 @@ def reproduce(project: Project, wanted: str, say: Callable[[str], None]) -> Repr
         if missing:
             raise ConfigError(
                 f"run {run_id}: expected {', '.join(missing)} among its artifacts, found none: it "
-                "is no training (a sweep's children are), or an older fedpipe made it."
+                "is no training (a sweep's trials are), or an older fedpipe made it."
             )
         patch = read_artifact(store, run, f"{LINEAGE}/{PATCH_NAME}", kept)
         notes = _notes(project, tags, commit, patch)

@@ -92,7 +92,7 @@ def _name(project: Project) -> str:
     path = project.root / "prefect.yaml"
     try:
         deployments = read_yaml(path)["deployments"]
-        names = {str(one["work_pool"]["name"]) for one in deployments}
+        names = {str(deployment["work_pool"]["name"]) for deployment in deployments}
     except (OSError, ValueError, TypeError, KeyError) as err:
         raise ConfigError(
             f"{path}: expected deployments with a work pool each, found {type(err).__name__}: "

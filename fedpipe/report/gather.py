@@ -76,7 +76,7 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
         # One that is going on has not listed its children yet; children that failed before they had
         # a run are in that list alone.
         listed = (
-            read(facts.SWEEP, _children, "sweep/children.json")
+            read(facts.SWEEP, _trials, "sweep/children.json")
             if files.find("sweep/children.json") is not None
             else None
         )
@@ -84,7 +84,7 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
             view.metric,
             view.direction,
             view.keys,
-            listed if listed is not None else [asdict(one) for one in view.children],
+            listed if listed is not None else [asdict(one) for one in view.trials],
         )
     if not rounds:
         missing[facts.ROUNDS] = (
@@ -159,7 +159,7 @@ def _accuracies(path: Path) -> list[ClientAccuracy]:
     ]
 
 
-def _children(path: Path) -> list[dict[str, Any]]:
+def _trials(path: Path) -> list[dict[str, Any]]:
     names = ("number", "name", "state", "value", "params")
     return [
         {name: child[name] for name in names}

@@ -58,7 +58,7 @@ def begin_sweep(
     """Give the sweep of this name, held by this process: a new one, or the one that is there, with
     the same settings.
 
-    More `trials` than it was started with add children. Of `base`, what the space searches is not
+    More `trials` than it was started with add trials. Of `base`, what the space searches is not
     compared.
 
     Raises:

@@ -86,9 +86,9 @@ def import_own(where: str, project: Path | None, setting: str, error: type[Fedpi
     _own_places.add(_place_of(module))
     if not hasattr(module, function):
         names = [
-            found
-            for found, value in vars(module).items()
-            if callable(value) and not found.startswith("_")
+            attribute
+            for attribute, value in vars(module).items()
+            if callable(value) and not attribute.startswith("_")
         ]
         close = difflib.get_close_matches(function, names, n=1)
         hint = (
@@ -150,17 +150,17 @@ def describe_error(err: BaseException) -> str:
     >>> describe_error(ValueError("no such column"))
     'ValueError: no such column'
     """
-    said = last_line(err)
+    message = last_line(err)
     cause = err
     while cause.__cause__ is not None:
         cause = cause.__cause__
-    if cause is not err and (because := last_line(cause, _LONGEST_CAUSE)) not in said:
-        said += f" (from {because})"
+    if cause is not err and (because := last_line(cause, _LONGEST_CAUSE)) not in message:
+        message += f" (from {because})"
     frame = own_frame(err)
     if frame is None:
-        return said
+        return message
     file, number, code = frame
-    return f"{said.rstrip('.')}, in {_shown(file)}:{number}" + (f": `{code}`" if code else "")
+    return f"{message.rstrip('.')}, in {_shown(file)}:{number}" + (f": `{code}`" if code else "")
 
 
 def last_line(err: BaseException, longest: int = _LONGEST) -> str:

@@ -1,4 +1,4 @@
-"""The children of a sweep as a table, the form that spreadsheets and DVC's plots read."""
+"""The trials of a sweep as a table, the form that spreadsheets and DVC's plots read."""
 
 import csv
 import io
@@ -8,12 +8,12 @@ from typing import Any
 ABSENT = "-"  # a setting that a trial does not have
 
 
-def children_csv(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], metric: str) -> str:
-    """Return one line per child: number, state, metric, the searched settings, its run; empty where
-    it has no metric, `-` for a setting that does not apply to the child.
+def trials_csv(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], metric: str) -> str:
+    """Return one line per trial: number, state, metric, the searched settings, its run; empty where
+    it has no metric, `-` for a setting that does not apply to the trial.
 
     >>> rows = [{"number": 0, "state": "failed", "value": None, "params": {"rounds": 3}, "run_id": "", "name": "", "reason": "no"}]
-    >>> children_csv(rows, ["rounds"], "validation/loss")
+    >>> trials_csv(rows, ["rounds"], "validation/loss")
     'number,state,validation/loss,rounds,run_id,name,reason\\n0,failed,,3,,,no\\n'
     """
     text = io.StringIO()

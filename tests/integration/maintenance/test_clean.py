@@ -26,7 +26,7 @@ from fedpipe.runs.state import FINISHED, RunState, begin
 from fedpipe.tracking.participation import ClientRound, write_clients
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import Store, open_store
-from fedpipe.tracking.sweeps import SPACE, child_tags, start_sweep
+from fedpipe.tracking.sweeps import SPACE, start_sweep, trial_tags
 
 ROOT = Path(__file__).parents[3]
 DAY = 86400.0
@@ -253,7 +253,7 @@ def test_of_a_sweep_the_best_and_its_own_run_stay_unless_it_is_named(
             project,
             store,
             f"rates-{number}",
-            tags=child_tags(parent, "rates", number),
+            tags=trial_tags(parent, "rates", number),
             sweep="rates",
         )
         for number in range(3)

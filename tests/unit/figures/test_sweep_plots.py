@@ -1,7 +1,7 @@
 import io
 
 from fedpipe.figures.sweep_plots import parallel_coordinates
-from fedpipe.tables.sweep import children_csv
+from fedpipe.tables.sweep import trials_csv
 
 KEYS = ["client.learning_rate", "client.optimizer"]
 
@@ -77,7 +77,7 @@ def test_a_setting_that_does_not_apply_is_at_the_foot_of_its_axis():
     ]
     assert "-" in [text.get_text() for text in figure.axes[0].texts]
     assert (
-        children_csv(
+        trials_csv(
             [{"number": 0, "run_id": "", "name": "", "reason": "", **rows[0]}], KEYS, "m"
         ).splitlines()[1]
         == "0,finished,0.4,-,sgd,,,"
