@@ -60,7 +60,8 @@ def _show_data(
     project: "Project", path: Path, params: Path, overrides: Sequence[str], as_json: bool
 ) -> None:
     from fedpipe.config import load_config
-    from fedpipe.maintenance.data_check import check_data, report_lines
+    from fedpipe.maintenance.data_check import check_data
+    from fedpipe.maintenance.data_report import report_lines
 
     report = check_data(path, load_config(params, overrides).data, project.root)
     if as_json:
