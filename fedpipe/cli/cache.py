@@ -35,10 +35,8 @@ def cache(
             )
         )
     else:
-        typer.echo(
-            f"{root}: {files.files} files, {files.size_bytes / 2**20:.1f} "
-            f"MiB{' removed' if clear else ''}"
-        )
+        line = f"{root}: {files.files} files, {files.size_bytes / 2**20:.1f} MiB"
+        typer.echo(f"{line} removed" if clear else line)
 
 
 def register(app: typer.Typer) -> None:

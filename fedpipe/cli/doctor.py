@@ -46,14 +46,14 @@ def doctor(
     what would be refused, and the settings to use. Exit code 1 if no settings were found with which
     it can be read.
     """
-    from fedpipe.project.paths import find_project
+    from fedpipe.project.paths import find_project, params_file
 
     project = find_project(Path.cwd())
-    params = params.resolve() if params else project.params
+    settings = params_file(project, params)
     if data is not None:
-        _show_data(project, data, params, set_ or (), as_json)
+        _show_data(project, data, settings, set_ or (), as_json)
     else:
-        show_checks(_all_checks(project, params, set_ or (), with_round), as_json, quiet)
+        show_checks(_all_checks(project, settings, set_ or (), with_round), as_json, quiet)
 
 
 def _show_data(

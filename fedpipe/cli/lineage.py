@@ -82,11 +82,11 @@ def reproduce(
     from fedpipe.lineage.reproduce import reproduce as reproduce_step
     from fedpipe.project.paths import find_project
 
-    done = reproduce_step(
-        find_project(Path.cwd()),
-        run,
-        lambda line: None if quiet or as_json else typer.echo(line, err=True),
-    )
+    def say(line: str) -> None:
+        if not (quiet or as_json):
+            typer.echo(line, err=True)
+
+    done = reproduce_step(find_project(Path.cwd()), run, say)
     if as_json:
         print(done.to_json())
     elif not quiet:
@@ -116,11 +116,9 @@ def _show_run(lineage: "RunLineage") -> None:
     tree = Tree(f"git commit {git.commit} ({git.branch}){dirty}")
     if git.patch:
         tree.add(f"the changes: lineage/dirty.patch, {git.patch}")
-    place = (
-        "in dvc.lock"
-        if dvc.data_in_lock
-        else "not in dvc.lock: made by overridden settings, or not committed"
-    )
+    place = "in dvc.lock"
+    if not dvc.data_in_lock:
+        place = "not in dvc.lock: made by overridden settings, or not committed"
     flow = tree.add(f"data {lineage.data.source}, DVC md5 {dvc.data_md5} ({place})")
     if dvc.experiment:
         flow = flow.add(f"DVC experiment {dvc.experiment}")
@@ -171,8 +169,7 @@ def _show_client(lineage: "ClientLineage") -> None:
                 f"{run.data} {run.data_md5[:8]}{whose}",
                 f"{run.rounds}: {run.spans}" if run.rounds else "0",
                 run.failed,
-                "?" if run.share is None else str(run.examples),
-                "?" if run.share is None else f"{run.share:.2%}",
+                *(("?", "?") if run.share is None else (run.examples, f"{run.share:.2%}")),
             )
         )
     title = f"client {lineage.client}, as in {lineage.data_of}: {len(lineage.runs)} runs"
@@ -189,7 +186,9 @@ def _marks(version: "ModelVersion") -> str:
     from fedpipe.lineage.queries import forgotten_of
 
     clients = forgotten_of(version)
-    marks = [f"trained on forgotten clients {', '.join(clients)}"] if clients else []
+    marks = []
+    if clients:
+        marks.append(f"trained on forgotten clients {', '.join(clients)}")
     links = {"fedpipe.retrain_of": "retrained from", "fedpipe.replaced_by": "replaced by"}
     marks += [f"{words} {version.tags[tag]}" for tag, words in links.items() if tag in version.tags]
     return "".join(f", {mark}" for mark in marks)

@@ -31,6 +31,7 @@ def ui(
 ) -> None:
     """Open the MLflow UI for all runs of this project, until Ctrl-C."""
     from fedpipe.project.paths import find_project
+    from fedpipe.system.host import in_address
     from fedpipe.tracking.store import tracking_uri
     from fedpipe.tracking.ui import ui_command, ui_environment
     from fedpipe.tracking.ui_address import free_ui_port, note_ui
@@ -46,7 +47,7 @@ def ui(
             host,
             port,
         )
-    typer.echo(f"MLflow UI: http://{f'[{host}]' if ':' in host else host}:{port}", err=True)
+    typer.echo(f"MLflow UI: http://{in_address(host)}:{port}", err=True)
     note_ui(project.root, tracking_uri(project.root), host, port)
     os.chdir(project.root)
     # the UI takes this process's place, so that Ctrl-C and signals reach it

@@ -179,7 +179,7 @@ class SweepBars:
             self._progress.remove_task(self._tasks.pop(number))
         self._counts[state] = self._counts.get(state, 0) + 1
         note = ", ".join(f"{count} {name}" for name, count in self._counts.items())
-        self._progress.update(self._whole, advance=0 if state == "interrupted" else 1, note=note)
+        self._progress.update(self._whole, advance=int(state != "interrupted"), note=note)
 
 
 def show_sweep(summary: dict[str, Any]) -> None:
