@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow_federated as tff
 
 from fedpipe.algorithms.robust import StackedFactory, krum, median, trimmed_mean
-from fedpipe.config.schema import AggregatorConfig
+from fedpipe.config.training import Aggregator
 
 COMPRESSED_ABOVE = 1000
 
@@ -86,7 +86,7 @@ def each_client(name: str, factory: Any) -> Aggregation:
     return Aggregation(name, factory)
 
 
-def build_aggregation(config: AggregatorConfig) -> Aggregation:
+def build_aggregation(config: Aggregator) -> Aggregation:
     """Return the aggregation that the settings name.
 
     Clipping and zeroing are TFF's `robust_aggregator`: adaptive, zeroing first; norms above the

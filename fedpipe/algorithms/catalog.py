@@ -4,7 +4,7 @@ user's own. Imported when asked for.
 
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedpipe.algorithms.base import Algorithm
 from fedpipe.config import Config
@@ -12,6 +12,10 @@ from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.errors import ConfigError
 from fedpipe.models import ModelSpec
 from fedpipe.system.user_code import import_own, own_code
+
+if TYPE_CHECKING:
+    from fedpipe.algorithms.client_refs import ClientFiles
+    from fedpipe.algorithms.recipe import Recipe
 
 
 def build_algorithm(
@@ -68,7 +72,7 @@ def _finished(built: Any, config: Config, population: Any, cache_dir: Path) -> A
 
     cache = ResidentCache.of(population, cache_dir, config.runtime.cache_max_bytes)
     if config.runtime.debug:
-        if built.algorithm is not None:
+        if built.clients is not None:
             raise ConfigError(
                 f"runtime.debug=True is set but algorithm.name={config.algorithm.name} cannot run "
                 "in this process. Remove it."
@@ -76,10 +80,21 @@ def _finished(built: Any, config: Config, population: Any, cache_dir: Path) -> A
         from fedpipe.algorithms.debug_algorithm import DebugAlgorithm
 
         return DebugAlgorithm(config, built.work, cache, built.server_optimizer)
+    return run_recipe(config, built, cache)
+
+
+def run_recipe(config: Config, recipe: "Recipe", files: "ClientFiles") -> Algorithm:
+    """Return the algorithm that runs a recipe on TFF workers.
+
+    Args:
+        config: the run's settings.
+        recipe: the algorithm's parts.
+        files: the clients' examples.
+    """
     from fedpipe.algorithms.recipe_algorithm import RecipeAlgorithm
 
-    kind = built.algorithm or RecipeAlgorithm
-    return kind(config, built.work, built.aggregation, cache, built.server_optimizer)
+    algorithm: Algorithm = RecipeAlgorithm(config, recipe, files)
+    return recipe.wrap(algorithm) if recipe.wrap else algorithm
 
 
 def load(where: str) -> Any:

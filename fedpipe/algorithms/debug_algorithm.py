@@ -8,19 +8,18 @@ the fast way to about 1e-6.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from fedpipe.algorithms.base import RoundResult
+from fedpipe.algorithms.client_refs import ClientFile, ClientFiles
 from fedpipe.algorithms.client_work import ClientResult, ClientWork, add, zero_sums
 from fedpipe.algorithms.failures import NOT_FINITE, not_finite, readable, require_reports
 from fedpipe.algorithms.optimizers import build_server_optimizer
 from fedpipe.algorithms.schedules import rate_metrics, rates_of_round
 from fedpipe.config import Config
-from fedpipe.data.resident import ResidentCache, ResidentClient
 from fedpipe.errors import FedpipeError, RoundError
 from fedpipe.seeding import derive_seed
 from fedpipe.types import Weights
@@ -37,17 +36,17 @@ class DebugAlgorithm:
     """An `Algorithm` that needs no runtime; its state is weights and server optimizer state."""
 
     def __init__(
-        self, config: Config, work: ClientWork, cache: ResidentCache, server_optimizer: Any = None
+        self, config: Config, work: ClientWork, files: ClientFiles, server_optimizer: Any = None
     ) -> None:
         """Take the client work, whose model's logits are wrapped, to know the step that fails; the
         optimizer as `RecipeAlgorithm` does.
         """
         self._steps = _Steps()
         self._config = config
-        self._cache = cache
+        self._files = files
         self._seed = config.seed
         self._model = work.model
-        self._least = config.cohort.min_reports
+        self._min_reports = config.cohort.min_reports
         train_logits = None if work.model.train_logits is None else self._counted_train_logits
         self._work = replace(
             work, model=replace(work.model, logits=self._counted_logits, train_logits=train_logits)
@@ -89,7 +88,7 @@ class DebugAlgorithm:
         total = self._work.zero_update(weights)
         total_weight = tf.constant(0.0)
         sums = zero_sums()
-        clients, failed = readable(self._cache, cohort)
+        clients, failed = readable(self._files, cohort)
         for client_id, client in clients.items():
             result = self._client(
                 weights, optimizer_state, round_num, rates.client, client_id, client
@@ -103,7 +102,7 @@ class DebugAlgorithm:
             ]
             total_weight = total_weight + result.update_weight
             sums = add(sums, result.sums)
-        require_reports(round_num, len(cohort), failed, self._least)
+        require_reports(round_num, len(cohort), failed, self._min_reports)
         if not float(total_weight):
             raise RoundError(
                 f"round {round_num}: expected training examples at the cohort's clients, found "
@@ -131,10 +130,10 @@ class DebugAlgorithm:
         round_num: int,
         rate: float,
         client_id: str,
-        client: ResidentClient,
+        client: ClientFile,
     ) -> ClientResult:
         self._steps.taken = 0
-        data = Path(client.path).read_bytes() if self._work.by_value else client.path
+        data = client.read_bytes() if self._work.by_value else client.path
         seed = tf.constant(derive_seed(self._seed, "client", round_num, client_id), tf.int64)
         try:
             return self._work(

@@ -13,7 +13,7 @@ from fedpipe.cli.options import Json
 
 def cache(
     clear: Annotated[
-        bool, typer.Option("--clear", help="Remove all files; a run makes what it needs again.")
+        bool, typer.Option("--clear", help="Remove all files; runs create them again when needed.")
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -23,7 +23,7 @@ def doctor(
     data: Annotated[
         Path | None,
         typer.Argument(
-            help="A file or folder of yours: say what it is, and how `prepare` reads it.",
+            help="Data file or folder: show its contents and how `prepare` reads it.",
             show_default=False,
         ),
     ] = None,

@@ -12,7 +12,10 @@ from fedpipe.cli.options import Json, Quiet
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder of the project: empty, or not there.")
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Folder of the new project; it must be empty or not exist."
+        ),
     ],
     as_json: Json = False,
     quiet: Quiet = False,

@@ -34,8 +34,8 @@ def lineage(
         typer.Option(
             "--client",
             metavar="ID",
-            help="Show what trained on this client's data instead; of a RUN's client, default the "
-            "newest run's.",
+            help="Show what trained on this client's data instead; the client is that of RUN. "
+            "Default: the newest run.",
         ),
     ] = None,
     as_json: Json = False,

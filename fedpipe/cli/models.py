@@ -37,12 +37,12 @@ def predict(
     invert: Annotated[
         bool,
         typer.Option(
-            "--invert", help="Turn dark into light first: drawings of the other convention."
+            "--invert", help="Invert light and dark first, for drawings of the other convention."
         ),
     ] = False,
     as_json: Json = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print the labels alone, a line each.")
+        bool, typer.Option("--quiet", "-q", help="Print only the labels, one per line.")
     ] = False,
 ) -> None:
     """Predict labels of images or table rows with a recorded model."""
@@ -64,11 +64,11 @@ def export(
     out: Annotated[
         Path,
         typer.Argument(
-            metavar="OUT", help="Folder (savedmodel) or file (tflite) to write; must not be there."
+            metavar="OUT", help="Folder (savedmodel) or file (tflite) to write; it must not exist."
         ),
     ],
     form: Annotated[
-        str, typer.Option("--format", metavar="savedmodel|tflite", help="What to write.")
+        str, typer.Option("--format", metavar="savedmodel|tflite", help="Format of the export.")
     ],
     as_json: Json = False,
     quiet: Quiet = False,

@@ -29,8 +29,8 @@ def resume(
         bool,
         typer.Option(
             "--as-started",
-            help="Use the settings that the run was started with, whatever the params file says "
-            "now.",
+            help="Use the settings that the run was started with, even if the params file has "
+            "changed.",
         ),
     ] = False,
     remote: Annotated[
@@ -38,7 +38,7 @@ def resume(
         typer.Option(
             "--remote",
             metavar="HOST:PORT",
-            help="Machine to go on with, instead of those in the settings; `none`: this one. "
+            help="Remote worker to continue on, in place of the settings; `none`: this machine. "
             "Repeatable.",
         ),
     ] = None,

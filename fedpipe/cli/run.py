@@ -33,7 +33,9 @@ def run(
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    timings: Annotated[bool, typer.Option("--timings", help="Show where the seconds go.")] = False,
+    timings: Annotated[
+        bool, typer.Option("--timings", help="Show the seconds of each phase.")
+    ] = False,
 ) -> None:
     """Train a model and record it: data, cohorts, rounds, evaluation, record, in one run.
 

@@ -25,7 +25,8 @@ def ui(
     host: Annotated[
         str,
         typer.Option(
-            "--host", help="Address to listen on. Others than 127.0.0.1 let other machines in."
+            "--host",
+            help="Address to listen on. Any other than 127.0.0.1 gives other machines access.",
         ),
     ] = "127.0.0.1",
 ) -> None:
@@ -74,7 +75,8 @@ def pool(
         typer.Option(
             "--at-a-time",
             min=1,
-            help="Runs of the pool that go on at a time. Default: what this machine bears.",
+            help="Maximum number of concurrent runs. Default: what the cores and memory of this "
+            "machine allow.",
         ),
     ] = None,
     as_json: Json = False,

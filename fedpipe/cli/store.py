@@ -27,26 +27,26 @@ def copy(
             "--to",
             envvar="FEDPIPE_COPY_TO",
             metavar="URI",
-            help="Database to copy to, which nobody has used: postgresql://USER@HOST/NAME. Others "
-            "see a command line: leave the password to PGPASSWORD or ~/.pgpass.",
+            help="Unused database to copy to: postgresql://USER@HOST/NAME. Other users can see "
+            "a command line: put the password into PGPASSWORD or ~/.pgpass.",
         ),
     ],
     artifacts: Annotated[
         str,
-        typer.Option("--artifacts", metavar="URI", help="Where the files go: s3://BUCKET/FOLDER."),
+        typer.Option("--artifacts", metavar="URI", help="Place of the files: s3://BUCKET/FOLDER."),
     ],
     served: Annotated[
         bool,
         typer.Option(
             "--served",
-            help="An MLflow server with `--artifacts-destination` of the same place will hand the "
-            "files out.",
+            help="An MLflow server with the same place as `--artifacts-destination` gives "
+            "access to the files.",
         ),
     ] = False,
     unfinished: Annotated[
         bool,
         typer.Option(
-            "--unfinished", help="Copy runs that are going on, or were killed, as they are now."
+            "--unfinished", help="Also copy runs that are running or were killed, as they are now."
         ),
     ] = False,
     as_json: Json = False,

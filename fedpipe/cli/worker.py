@@ -22,13 +22,17 @@ def worker(
     listen: Annotated[
         str,
         typer.Option(
-            "--listen", metavar="HOST:PORT", help="Address to listen on; port 0 is any free one."
+            "--listen",
+            metavar="HOST:PORT",
+            help="Address to listen on; port 0 means any free port.",
         ),
     ] = "127.0.0.1:7100",
     certs: Annotated[
         Path | None,
         typer.Option(
-            "--certs", metavar="DIR", help="Certificates. Default: the project's runtime.certs."
+            "--certs",
+            metavar="DIR",
+            help="Folder of the certificates. Default: the project's runtime.certs.",
         ),
     ] = None,
 ) -> None:
@@ -81,7 +85,7 @@ def certs(
     hosts: Annotated[
         str,
         typer.Option(
-            "--hosts", metavar="A,B", help="Names and addresses that workers are reached by."
+            "--hosts", metavar="A,B", help="Names and addresses by which runs reach the workers."
         ),
     ] = "",
     days: Annotated[

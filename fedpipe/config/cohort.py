@@ -37,8 +37,7 @@ class CohortConfig(Group):
     separation_rounds: PositiveInt | None = Field(
         None,
         description="Rounds from one of a client's rounds to its next, at least; `null` is as "
-        "many as the population allows, population / size rounded down. "
-        "`min_separation` only.",
+        "many as the population allows, population / size rounded down.",
     )
     over_selection_fraction: Annotated[float, Field(ge=0, le=10)] = Field(
         0.0,
@@ -80,11 +79,6 @@ class CohortConfig(Group):
 
     @model_validator(mode="after")
     def _refuse_what_would_be_ignored(self) -> "CohortConfig":
-        if self.separation_rounds is not None and self.strategy != "min_separation":
-            raise ValueError(
-                f"cohort.separation_rounds={self.separation_rounds} is set but "
-                f"cohort.strategy={self.strategy} ignores it. Remove it or choose min_separation."
-            )
         needs = (
             ("latency_sigma", "latency_median_seconds"),
             ("round_deadline_seconds", "latency_median_seconds"),

@@ -107,18 +107,14 @@ class DataConfig(Group):
         le=1e9,
         description="Concentration of the Dirichlet that gives each label's examples to the "
         "clients: small is skewed, large is even. Hsu et al. 2019 multiply theirs by "
-        "each label's share: with ten even labels their 1.0 is 0.1 here. `dirichlet` "
-        "only.",
+        "each label's share: with ten even labels their 1.0 is 0.1 here.",
     )
-    labels_per_client: PositiveInt = Field(
-        2, description="Labels that each client has. `pathological` only."
-    )
+    labels_per_client: PositiveInt = Field(2, description="Labels that each client has.")
     sigma: float = Field(
         1.0,
         ge=0,
         le=5,
-        description="Standard deviation of the logarithm of clients' sizes; 0 is equal sizes. "
-        "`quantity` only.",
+        description="Standard deviation of the logarithm of clients' sizes; 0 is equal sizes.",
     )
     seed: int = Field(
         1, ge=0, description="Seed of partition and splits. Another value makes other shards."
@@ -199,23 +195,7 @@ class DataConfig(Group):
         return encoding
 
     @model_validator(mode="after")
-    def _refuse_what_the_source_ignores(self) -> "DataConfig":
-        readers: dict[str, tuple[str, ...]] = dict.fromkeys(
-            ("separator", "encoding", "decimal", "column_names"), ("csv",)
-        )
-        readers |= dict.fromkeys(("feature_columns", "ignore_columns"), ("csv", "parquet"))
-        for key, sources in readers.items():
-            value = getattr(self, key)
-            own = OWN_FUNCTION.fullmatch(self.source)  # its function may read any setting
-            if (
-                value != type(self).model_fields[key].default
-                and self.source not in sources
-                and not own
-            ):
-                raise ValueError(
-                    f"data.{key}={value} is set but data.source={self.source} ignores it. Remove "
-                    f"it or choose {' or '.join(sources)}."
-                )
+    def _refuse_one_sign_for_both(self) -> "DataConfig":
         if self.separator is not None and self.separator == self.decimal:
             raise ValueError(
                 f"data.separator and data.decimal are both {self.decimal!r}. Correct one of them."

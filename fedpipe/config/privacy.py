@@ -1,10 +1,10 @@
 """The group `privacy`: client-level differential privacy, and which other settings it goes with."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from fedpipe.config.base import Group, PositiveFloat, PositiveInt
+from fedpipe.config.base import Group, PositiveFloat, PositiveInt, with_default
 from fedpipe.config.data import DataConfig
 
 TREE_STRATEGIES = ("fixed", "shuffled", "min_separation")
@@ -17,15 +17,33 @@ _UNEVEN = ("over_selection_fraction", "latency_median_seconds", "day_rounds")
 """Settings of `cohort` that make some clients likelier than others to be in a round."""
 
 
-class PrivacyConfig(Group):
+_MECHANISM = (
+    "`gaussian`: each client's update is clipped to `clip_norm`, Gaussian noise is added to the "
+    "sum; `adaptive`: the same, with a clip that follows a quantile of the norms; `tree`: noise in "
+    "a tree over the rounds (DP-FTRL)."
+)
+
+
+class NoPrivacy(Group):
+    """No mechanism: the updates are used as they are."""
+
+    mechanism: Literal["none"] = Field("none", description=_MECHANISM)
+    on: ClassVar = False
+    clip_norm: ClassVar = None
+    noise_multiplier: ClassVar = None
+    epsilon: ClassVar = None
+    delta: ClassVar = None
+    max_epsilon: ClassVar = None
+    restart_rounds: ClassVar = None
+    repeatable: ClassVar = False
+    public_validation: ClassVar = False
+    total_epsilon: ClassVar = None
+
+
+class _Mechanism(Group):
     """Differential privacy of the server's weights, for each client as a whole."""
 
-    mechanism: Literal["none", "gaussian", "adaptive", "tree"] = Field(
-        "none",
-        description="`gaussian`: each client's update is clipped to `clip_norm`, Gaussian noise "
-        "is added to the sum; `adaptive`: the same, with a clip that follows a "
-        "quantile of the norms; `tree`: noise in a tree over the rounds (DP-FTRL).",
-    )
+    on: ClassVar = True
     clip_norm: PositiveFloat | None = Field(
         None,
         description="L2 norm at which each client's update is clipped. `adaptive`: where the clip "
@@ -51,17 +69,6 @@ class PrivacyConfig(Group):
         description="Budget: the training stops before a round whose epsilon would be above it; "
         "`null` is none.",
     )
-    target_quantile: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None,
-        description="Fraction of the updates that should be below the clip; `null` is 0.5. "
-        "`adaptive` only.",
-    )
-    restart_rounds: PositiveInt | None = Field(
-        None,
-        description="Rounds after which the tree starts anew; no client may take part twice in "
-        "between. `null`: one tree for all rounds. `tree` only.",
-    )
-
     repeatable: bool = Field(
         False,
         description="Draw the noise from `seed`, so that the run can be repeated to the bit: for "
@@ -82,14 +89,44 @@ class PrivacyConfig(Group):
         "together would have more than this epsilon, for `delta`. `null` is none.",
     )
 
-    @property
-    def on(self) -> bool:
-        """Return whether there is a mechanism."""
-        return self.mechanism != "none"
+
+class GaussianPrivacy(_Mechanism):
+    """Gaussian noise on the sum of clipped updates."""
+
+    mechanism: Literal["gaussian"] = Field("gaussian", description=_MECHANISM)
+
+
+class AdaptivePrivacy(_Mechanism):
+    """Gaussian noise, with a clip that follows a quantile of the norms."""
+
+    mechanism: Literal["adaptive"] = Field("adaptive", description=_MECHANISM)
+    target_quantile: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="Fraction of the updates that should be below the clip; `null` is 0.5.",
+    )
+
+
+class TreePrivacy(_Mechanism):
+    """Noise in a tree over the rounds."""
+
+    mechanism: Literal["tree"] = Field("tree", description=_MECHANISM)
+    restart_rounds: PositiveInt | None = Field(
+        None,
+        description="Rounds after which the tree starts anew; no client may take part twice in "
+        "between. `null`: one tree for all rounds.",
+    )
+
+
+Privacy = Annotated[
+    NoPrivacy | GaussianPrivacy | AdaptivePrivacy | TreePrivacy,
+    Field(discriminator="mechanism"),
+    with_default("mechanism", "none"),
+]
+"""Differential privacy of the server's weights, for each client as a whole."""
 
 
 def problem_of(
-    privacy: PrivacyConfig, cohort: Group, weighting: str, plain_mean: bool, debug: bool
+    privacy: Privacy, cohort: Group, weighting: str, plain_mean: bool, debug: bool
 ) -> str | None:
     """Return what is wrong with the settings of privacy beside the others, `None` if nothing.
 
@@ -101,22 +138,8 @@ def problem_of(
         debug: `runtime.debug`.
     """
     if not privacy.on:
-        return next(
-            (
-                f"privacy.{key}={value} is set but privacy.mechanism=none ignores it. Remove it or "
-                "choose gaussian."
-                for key, value in privacy
-                if key != "mechanism" and value not in (None, False)
-            ),
-            None,
-        )
+        return None
     name = f"privacy.mechanism={privacy.mechanism}"
-    for key, reader in (("target_quantile", "adaptive"), ("restart_rounds", "tree")):
-        value = getattr(privacy, key)
-        if value is not None and privacy.mechanism != reader:
-            return (
-                f"privacy.{key}={value} is set but {name} ignores it. Remove it or choose {reader}."
-            )
     if privacy.clip_norm is None and privacy.mechanism != "adaptive":
         return (
             f"{name}: expected privacy.clip_norm, found null. Set the norm at which a client's "
@@ -176,7 +199,7 @@ def problem_of(
     return None
 
 
-def problem_of_release(privacy: PrivacyConfig, data: DataConfig, register: bool) -> str | None:
+def problem_of_release(privacy: Privacy, data: DataConfig, register: bool) -> str | None:
     """Return what epsilon would not cover of what a private run releases, `None` if nothing.
 
     Args:

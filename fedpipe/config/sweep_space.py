@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from fedpipe.config.base import Group
-from fedpipe.config.schema import Config
+from fedpipe.config.schema import known_settings
 
 Value = bool | int | float | str | None
 Point = dict[str, Value]
@@ -31,11 +31,11 @@ def _one_value(value: Any) -> Any:
 
 def _dimension(values: Any) -> Any:
     if isinstance(values, list):
-        raise ValueError(f"expected a mapping such as {{choices: {_yaml(values)}}}, found a list")
+        raise ValueError(f"expected a mapping such as {{choices: {as_yaml(values)}}}, found a list")
     if not isinstance(values, Mapping | Dimension):
         raise ValueError(
-            f"expected a mapping such as {{choices: [{_yaml(values)}]}} or {{min: 1, max: 3}}, "
-            f"found {_yaml(values)}"
+            f"expected a mapping such as {{choices: [{as_yaml(values)}]}} or {{min: 1, max: 3}}, "
+            f"found {as_yaml(values)}"
         )
     return values
 
@@ -96,7 +96,7 @@ class Dimension(Group):
             if not self.choices:
                 raise ValueError("expected at least one choice, found none")
             if len(set(map(_identity, self.choices))) < len(self.choices):
-                raise ValueError(f"expected each choice once, found {_yaml(self.choices)}")
+                raise ValueError(f"expected each choice once, found {as_yaml(self.choices)}")
         elif self.min is None or self.max is None:
             raise ValueError("expected choices, or min and max")
         elif not self.min < self.max:
@@ -117,10 +117,10 @@ def _identity(value: Value) -> tuple[bool, Any]:
     return isinstance(value, bool), value
 
 
-def _yaml(value: Any) -> str:
+def as_yaml(value: Any) -> str:
     """Return a value, or a list of values, as YAML writes it in a line."""
     if isinstance(value, list):
-        return f"[{', '.join(map(_yaml, value))}]"
+        return f"[{', '.join(map(as_yaml, value))}]"
     if isinstance(value, bool | None):
         return {True: "true", False: "false", None: "null"}[value]
     return str(value)
@@ -145,7 +145,7 @@ def problem_of_conditions(space: Mapping[str, Dimension]) -> str | None:
             for value in values:
                 if not _can_be(other, space[other], value):
                     return (
-                        f"space: '{key}': when expects {other}={_yaml(value)}, which no trial "
+                        f"space: '{key}': when expects {other}={as_yaml(value)}, which no trial "
                         f"has. Add it to '{other}', or correct when."
                     )
     order = ordered(space)
@@ -189,8 +189,10 @@ def applies(dimension: Dimension, point: Mapping[str, Value]) -> bool:
     that its condition names does not.
 
     >>> momentum = Dimension(min=0.5, max=0.9, when={"client.optimizer": "momentum"})
-    >>> applies(momentum, {"client.optimizer": "momentum"}), applies(momentum, {"client.optimizer": "sgd"}), applies(momentum, {})
-    (True, False, False)
+    >>> [applies(momentum, {"client.optimizer": name}) for name in ("momentum", "sgd")]
+    [True, False]
+    >>> applies(momentum, {})
+    False
     """
     return all(
         key in point and _identity(point[key]) in set(map(_identity, values))
@@ -285,11 +287,7 @@ def ends_of(key: str, dimension: Dimension) -> list[Value]:
 
 def number_of(key: str) -> type[int] | type[float] | None:
     """Return whether a setting is a number, and which kind."""
-    model: Any = Config
-    *groups, last = key.split(".")
-    for group in groups:
-        model = model.model_fields[group].annotation
-    kinds = set(_kinds(model.model_fields[last].annotation))
+    kinds = set(_kinds(known_settings()[key].annotation))
     if float in kinds:
         return float
     return int if int in kinds else None

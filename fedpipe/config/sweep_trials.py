@@ -12,18 +12,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fedpipe.config.choices import switch_choices, without_ignored
 from fedpipe.config.groups import computes_in_groups
-from fedpipe.config.load import (
-    apply_override,
-    explain,
-    known_keys,
-    parse_config,
-    read_params,
-    refuse_repeated,
-)
+from fedpipe.config.load import apply_overrides, explain, key_of, parse_config, read_params
 from fedpipe.config.schema import Config
 from fedpipe.config.sweep import SweepConfig
-from fedpipe.config.sweep_space import Dimension, Point, Value, ends_of, grid_points, ordered, walk
+from fedpipe.config.sweep_space import (
+    Dimension,
+    Point,
+    Value,
+    as_yaml,
+    ends_of,
+    grid_points,
+    ordered,
+    walk,
+)
 from fedpipe.errors import ConfigError
 
 _MOST_POINTS = 512
@@ -39,7 +42,8 @@ class SweepBase:
     alone.
 
     Attributes:
-        values: as the params file and the overrides have them, groups within groups.
+        values: as the params file and the overrides have them, sections within.
+        overridden: keys that overrides have set.
         groups: number of groups of trials that compute in groups, where the settings do not say
             it.
         where: the sweep's file, for errors.
@@ -47,6 +51,7 @@ class SweepBase:
     """
 
     values: Mapping[str, Any]
+    overridden: frozenset[str] = frozenset()
     groups: int | None = None
     where: str = "sweep.yaml"
     params: str = "params.yaml"
@@ -70,26 +75,27 @@ def read_base(
             line; or an override sets what the space searches.
     """
     values = read_params(params)
-    places = dict.fromkeys(known_keys(), params.name)
+    places: dict[str, str] = {}
     for place, texts in ((f"{where}: overrides:", sweep.overrides), ("-S", overrides)):
-        refuse_repeated(texts, place)
-        for text in texts:
-            apply_override(values, text, place)
-            key = text.partition("=")[0]
+        for key, text in apply_overrides(values, texts, place, places).items():
             if key in sweep.space:
                 raise ConfigError(
                     f"{place} {text} is set but the sweep searches '{key}'. Remove it, or take "
                     f"'{key}' out of the space."
                 )
             places[key] = f"{place} {text}"
-    for error in _errors(values):
-        loc = error["loc"]
-        # What a whole group or all settings say of each other is judged with a trial's values.
-        if error["type"] != "value_error" or len(loc) > 1:
-            raise ConfigError(
-                f"{places.get('.'.join(map(str, loc[:2])), params.name)}: {explain(error)}"
-            )
-    return SweepBase(values, where=where, params=params.name)
+    for error in _errors(without_ignored(values)):
+        key = key_of(error)
+        # What a whole section or all settings say of each other is judged with a trial's values.
+        if error["type"] != "value_error" or "." in key:
+            place = next((places[known] for known in places if _is_in(key, known)), params.name)
+            raise ConfigError(f"{place}: {explain(error)}")
+    return SweepBase(values, frozenset(places), where=where, params=params.name)
+
+
+def _is_in(key: str, setting: str) -> bool:
+    """Return whether a key is that of the setting, or of an item of its list."""
+    return f"{key}.".startswith(f"{setting}.")
 
 
 def _errors(values: Mapping[str, Any]) -> list[Any]:
@@ -117,7 +123,8 @@ def trial_config(base: SweepBase, point: Mapping[str, Value]) -> Config:
             place[group] = place[group] if isinstance(place.get(group), dict) else {}
             place = place[group]
         place[last] = value
-    said = ", ".join(f"{key}={_text(value)}" for key, value in point.items())
+    switch_choices(values, point, {*point, *base.overridden})
+    said = ", ".join(f"{key}={as_yaml(value)}" for key, value in point.items())
     config = parse_config(values, f"{base.where}: trial with {said}")
     if (
         base.groups is None
@@ -185,7 +192,7 @@ def _with_advice(message: str, sweep: SweepConfig, base: SweepBase, point: Point
     ]
     if not fitting:
         return message
-    when = f"when: {{{cause}: {_text(fitting[0]) if len(fitting) == 1 else _text(fitting)}}}"
+    when = f"when: {{{cause}: {as_yaml(fitting[0]) if len(fitting) == 1 else as_yaml(fitting)}}}"
     if key in sweep.space:
         return (
             f"{message} For trials that ignore it, write under space: '{key}: "
@@ -208,17 +215,10 @@ def _fits(base: SweepBase, point: Mapping[str, Value]) -> bool:
 def _form(dimension: Dimension) -> str:
     """Return the values of a dimension as YAML has them in a line."""
     if dimension.choices is not None:
-        return f"choices: {_text(dimension.choices)}"
-    more = f"{', log: true' if dimension.log else ''}{f', points: {dimension.points}' if dimension.points else ''}"
-    return f"min: {dimension.min:g}, max: {dimension.max:g}{more}"
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_text, value))}]"
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        return f"choices: {as_yaml(dimension.choices)}"
+    log = ", log: true" if dimension.log else ""
+    points = f", points: {dimension.points}" if dimension.points else ""
+    return f"min: {dimension.min:g}, max: {dimension.max:g}{log}{points}"
 
 
 def _points_to_check(sweep: SweepConfig) -> Iterator[Point]:
@@ -234,8 +234,8 @@ def _points_to_check(sweep: SweepConfig) -> Iterator[Point]:
     for key, values in ends.items():
         needed = _needed(space, key)
         for value in values:
-            chosen = {**needed, key: value}
-            yield walk(space, lambda other, chosen=chosen: chosen.get(other, ends[other][0]))  # type: ignore[misc]
+            chosen = {name: values[0] for name, values in ends.items()} | needed | {key: value}
+            yield walk(space, chosen.__getitem__)
 
 
 def _needed(space: Mapping[str, Dimension], key: str) -> dict[str, Value]:

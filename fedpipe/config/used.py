@@ -8,8 +8,7 @@ from here.
 from typing import Any
 
 from fedpipe.config.algorithms import ALGORITHMS
-from fedpipe.config.load import flatten
-from fedpipe.config.schema import Config
+from fedpipe.config.schema import Config, flatten
 
 PROXIMAL_MU = 0.01
 MOMENTUM = 0.9

@@ -75,6 +75,20 @@ class ResidentClient:
         """
         return "/".join(self.path.rsplit("/", 2)[-2:])
 
+    def exists(self) -> bool:
+        """Return whether the file is still there."""
+        return os.path.exists(self.path)
+
+    def read_bytes(self) -> bytes:
+        """Return the whole file."""
+        return Path(self.path).read_bytes()
+
+    def address(self, here: bool) -> bytes:
+        """Return where a worker finds the file: its path on this machine (`here`), its `name` below
+        the folder of resident files on another.
+        """
+        return os.fsencode(self.path if here else self.name)
+
 
 @dataclass(frozen=True)
 class CacheUsage:

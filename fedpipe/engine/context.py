@@ -19,7 +19,7 @@ from typing import Any
 import grpc
 import tensorflow_federated as tff
 
-from fedpipe.engine.guard import Guard
+from fedpipe.engine.guard import Guard, raising_failed_computations
 from fedpipe.engine.spread import compile_mergeable, share_out, takes_clients_gives_server
 from fedpipe.engine.wire import RemoteCalls, count_clients
 
@@ -135,9 +135,10 @@ class WorkersContext(tff.framework.SyncContext):  # type: ignore[misc]  # TFF sh
 
     def invoke(self, comp: Any, arg: Any) -> Any:
         """Return `comp(arg)`, as `tff.framework.SyncContext` has it."""
-        if len(self.lanes) > 1 and takes_clients_gives_server(comp.type_signature):
-            return self._invoke_spread(compile_mergeable(comp), arg)
-        return self.lanes[0].call(comp, arg)
+        with raising_failed_computations():
+            if len(self.lanes) > 1 and takes_clients_gives_server(comp.type_signature):
+                return self._invoke_spread(compile_mergeable(comp), arg)
+            return self.lanes[0].call(comp, arg)
 
     def _invoke_spread(self, form: Any, arg: Any) -> Any:
         """Run each worker's share of the clients, merge the shares' results in order, finish on the

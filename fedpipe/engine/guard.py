@@ -10,11 +10,14 @@ that class, so the fault itself comes through; its retry takes `grpc.Call` alone
 not. `runtime.py` turns them into `WorkerError`.
 """
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import grpc
+
+from fedpipe.algorithms.base import ComputationError
 
 
 class WorkerFault(grpc.RpcError):  # type: ignore[misc]  # grpc ships no types
@@ -29,6 +32,21 @@ class WorkerLost(WorkerFault):
 
 class RoundTimeout(WorkerFault):
     """The worker did not finish the round in time."""
+
+
+class FailedComputation(ComputationError, grpc.RpcError):  # type: ignore[misc]
+    """The computation failed on a worker that lives; another worker would not help."""
+
+
+@contextlib.contextmanager
+def raising_failed_computations() -> Iterator[None]:
+    """Raise FailedComputation for a status that a worker gave a call."""
+    try:
+        yield
+    except grpc.RpcError as err:
+        if isinstance(err, grpc.Call):
+            raise FailedComputation(err.details()) from err
+        raise
 
 
 class Watched(Protocol):
@@ -86,8 +104,8 @@ class Guard:
             WorkerLost: the worker is not there, before or during the call.
             RoundTimeout: the deadline has passed, before or during the call.
 
-        Every other status is raised as gRPC has it: a computation that fails is the caller's own
-        error.
+        Every other status is raised as gRPC has it; `raising_failed_computations` turns it into
+        the caller's own error.
         """
         call = self._channel.unary_unary(method, *serializers, **named)
 

@@ -203,9 +203,9 @@ class SavedClassifier:
         try:
             module = tf.saved_model.load(str(folder))
         except (OSError, ValueError, KeyError, tf.errors.OpError) as err:
-            said = " ".join(str(err).split())[:200]
+            reason = " ".join(str(err).split())[:200]
             raise ModelError(
-                f"{where or folder}: expected a SavedModel, cannot load it: {said}. Restore it or "
+                f"{where or folder}: expected a SavedModel, cannot load it: {reason}. Restore it or "
                 "train again."
             ) from err
         return cls(module, where or str(folder))
@@ -224,7 +224,7 @@ class SavedClassifier:
         in the shards.
         """
         same = len(self.shape) == len(feature_shape) and all(
-            one in (None, other) for one, other in zip(self.shape, feature_shape, strict=True)
+            size in (None, given) for size, given in zip(self.shape, feature_shape, strict=True)
         )
         return (
             same

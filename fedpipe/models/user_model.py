@@ -86,12 +86,12 @@ def _check_weights(where: str, spec: ModelSpec) -> Weights:
     with own_code(where, ModelError, "making initial weights"):
         first = spec.initial_weights(1)
         again = spec.initial_weights(1)
-        other = spec.initial_weights(2)
+        of_other_seed = spec.initial_weights(2)
     if not isinstance(first, dict) or tuple(first) != tuple(names):
-        found = ", ".join(map(str, first)) if isinstance(first, dict) else type(first).__name__
+        actual = ", ".join(map(str, first)) if isinstance(first, dict) else type(first).__name__
         raise ModelError(
             f"{where}: expected initial weights to be a dict with the keys {', '.join(names)}, in "
-            f"this order, found {found}."
+            f"this order, found {actual}."
         )
     for name, value in first.items():
         if not isinstance(value, np.ndarray):
@@ -113,7 +113,7 @@ def _check_weights(where: str, spec: ModelSpec) -> Weights:
                 f"{where}: expected the same initial weights for the same seed, '{name}' differs. "
                 "Draw with fedpipe.seeding.generator(seed, name)."
             )
-        shape = np.shape(np.asarray(other.get(name)))
+        shape = np.shape(np.asarray(of_other_seed.get(name)))
         if shape != value.shape:
             raise ModelError(
                 f"{where}: expected initial weights of one shape whatever the seed, '{name}' has "

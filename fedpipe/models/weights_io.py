@@ -79,11 +79,11 @@ def load_weights(path: Path) -> Weights:
         raise ModelError(
             f"{path}: damaged weights, they cannot be read: {err}. Restore the file or train again."
         ) from err
-    found = weights_sha256(weights)
+    actual = weights_sha256(weights)
     expected = metadata.get("sha256")
-    if found != expected:
+    if actual != expected:
         raise ModelError(
-            f"{path}: damaged weights: expected sha256 {expected}, found {found}. Restore the "
+            f"{path}: damaged weights: expected sha256 {expected}, found {actual}. Restore the "
             "file or train again."
         )
     return weights

@@ -30,11 +30,11 @@ def account_of(
     without privacy.
 
     Raises:
-        ConfigError, PlanError: see `fedpipe.algorithms.accountant`.
+        ConfigError, PlanError: see `fedpipe.algorithms.privacy_budget`.
     """
     if not config.privacy.on:
         return None, plan
-    from fedpipe.algorithms.accountant import account, within_budget
+    from fedpipe.algorithms.privacy_budget import account, within_budget
 
     accountant = account(config, clients, plan)
     allowed = within_budget(accountant)

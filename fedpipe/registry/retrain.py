@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from fedpipe.config import parse_config
+from fedpipe.config import parse_recorded
 from fedpipe.config.load import read_params
 from fedpipe.errors import ConfigError, TrackingError, shorten
 from fedpipe.project.paths import Project
@@ -105,7 +105,7 @@ def plan_retraining(project: Project, model_name: str) -> Retraining:
         "model_name": model_name,
     }
     try:
-        config = parse_config(values, f"settings of {label}")
+        config = parse_recorded(values, f"settings of {label}")
     except ConfigError as err:
         raise ConfigError(f"--retrain: {err}") from err
     path = project.private / "retrain" / f"{_plain(model_name)}-{champion.version}.yaml"

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from fedpipe.config import DataConfig, load_config
-from fedpipe.config.load import apply_override, read_params
+from fedpipe.config.choices import without_ignored
+from fedpipe.config.load import apply_overrides, read_params
 from fedpipe.data.manifest import MANIFEST_NAME
 from fedpipe.errors import ConfigError, DataError, TrackingError
 from fedpipe.project import dvc
@@ -136,7 +137,7 @@ def how_to_make(project: Project, settings: DataConfig, md5: str | None = None) 
 def overrides(project: Project, settings: DataConfig) -> list[str]:
     """Return the settings that differ from the project's `params.yaml`, as `data.key=value`."""
     here = load_config(project.params).data.model_dump()
-    then = settings.model_dump()
+    then = without_ignored({"data": settings.model_dump()})["data"]
     return [f"data.{key}={_yaml(value)}" for key, value in then.items() if here.get(key) != value]
 
 
@@ -251,7 +252,7 @@ def _yaml(value: Any) -> str:
         return quoted
     read: dict[str, Any] = {}
     try:
-        apply_override(read, f"data.path={value}")
+        apply_overrides(read, [f"data.path={value}"])
     except ConfigError:
         return quoted
     if read["data"]["path"] == value:

@@ -18,7 +18,7 @@ from typing import Any
 
 from filelock import Timeout
 
-from fedpipe.config import Config, flatten_result, load_config, parse_config
+from fedpipe.config import Config, flatten_result, load_config, parse_recorded
 from fedpipe.errors import ConfigError, ModelError, PlanError
 from fedpipe.project.paths import Project
 from fedpipe.system.atomic_files import write_atomic
@@ -49,7 +49,7 @@ class RunState:
         """Return the settings that the run was started with. Raises ConfigError if this version
         does not know them.
         """
-        return parse_config(self.values["config"], str(self.folder / STATE_NAME))
+        return parse_recorded(self.values["config"], str(self.folder / STATE_NAME))
 
     @property
     def finished(self) -> bool:

@@ -23,7 +23,13 @@ import numpy as np
 import tensorflow_federated as tff
 
 from fedpipe.engine.context import WorkersContext, compile_native
-from fedpipe.engine.guard import Guard, RoundTimeout, WorkerFault, WorkerLost
+from fedpipe.engine.guard import (
+    Guard,
+    RoundTimeout,
+    WorkerFault,
+    WorkerLost,
+    raising_failed_computations,
+)
 from fedpipe.engine.remote.control import Refused, Unreachable
 from fedpipe.engine.remote.machine import Machine
 from fedpipe.engine.remote.machine_guard import MachineGuard
@@ -125,9 +131,10 @@ class RemoteContext(WorkersContext):
 
     def invoke(self, comp: Any, arg: Any) -> Any:
         """Return `comp(arg)`, as `tff.framework.SyncContext` has it."""
-        if takes_clients_gives_server(comp.type_signature):
-            return self._invoke_remote(compile_mergeable(comp), arg)
-        return self.lanes[0].call(comp, arg)
+        with raising_failed_computations():
+            if takes_clients_gives_server(comp.type_signature):
+                return self._invoke_remote(compile_mergeable(comp), arg)
+            return self.lanes[0].call(comp, arg)
 
     def _invoke_remote(self, form: Any, arg: Any) -> Any:
         parameter = form.up_to_merge.type_signature.parameter

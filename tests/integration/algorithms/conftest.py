@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedpipe.algorithms.aggregation import Aggregation, mean
-from fedpipe.algorithms.catalog import load
+from fedpipe.algorithms.catalog import load, run_recipe
 from fedpipe.algorithms.debug_algorithm import DebugAlgorithm
 from fedpipe.algorithms.recipe import Recipe, Run, build_client_work
 from fedpipe.algorithms.recipe_algorithm import RecipeAlgorithm
@@ -68,7 +68,7 @@ class Builder(Protocol):
 
 @pytest.fixture
 def build(tff_runtime: Runtime, tmp_path: Path, softmax: ModelSpec) -> Builder:
-    """Return a function that builds `RecipeAlgorithm` from clients, settings that differ from the defaults, and an aggregation."""
+    """Return a function that builds algorithms from clients, settings that differ from the defaults, and an aggregation."""
 
     def make(
         clients: Clients,
@@ -82,7 +82,9 @@ def build(tff_runtime: Runtime, tmp_path: Path, softmax: ModelSpec) -> Builder:
         cache = ResidentCache(tmp_path, clients, [str(dtype)], max_bytes=10**9)
         return Built(
             RecipeAlgorithm(
-                config, build_client_work(config, softmax, dtype), aggregation or mean(), cache
+                config,
+                Recipe(build_client_work(config, softmax, dtype), aggregation or mean()),
+                cache,
             ),
             tff_runtime,
         )
@@ -95,7 +97,10 @@ def recipe(softmax: ModelSpec, tmp_path: Path) -> Callable[..., tuple[Config, Re
     """Return a function from the name of an algorithm and other settings to the settings and the recipe."""
 
     def make(
-        name: str, settings: Mapping[str, Any] | None = None, clients: Any = None
+        name: str,
+        settings: Mapping[str, Any] | None = None,
+        clients: Any = None,
+        model: ModelSpec | None = None,
     ) -> tuple[Config, Recipe]:
         population: Any = SimpleNamespace(
             manifest=SimpleNamespace(feature_dtype="uint8", variable_length=False),
@@ -111,7 +116,9 @@ def recipe(softmax: ModelSpec, tmp_path: Path) -> Callable[..., tuple[Config, Re
         config = Config.model_validate(
             values | {"algorithm": {"name": name, **values.get("algorithm", {})}}
         )
-        return config, load(ALGORITHMS[name].where)(Run(config, softmax, population, tmp_path))
+        return config, load(ALGORITHMS[name].where)(
+            Run(config, model or softmax, population, tmp_path)
+        )
 
     return make
 
@@ -127,9 +134,7 @@ def make(recipe: Any, tmp_path: Path) -> Callable[..., Any]:
         cache = ResidentCache(tmp_path, clients, [str(id(clients))], max_bytes=10**9)
         if kind is DebugAlgorithm:
             return DebugAlgorithm(config, built.work, cache, built.server_optimizer)
-        return (built.algorithm or RecipeAlgorithm)(
-            config, built.work, built.aggregation, cache, built.server_optimizer
-        )
+        return run_recipe(config, built, cache)
 
     return algorithm
 

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow_federated as tff
 
-from fedpipe.algorithms.aggregation import each_client, sum_of_updates
+from fedpipe.algorithms.aggregation import each_client, mean, sum_of_updates
 from fedpipe.algorithms.debug_algorithm import DebugAlgorithm
 from fedpipe.algorithms.fedavg_reference import FedAvgReference
-from fedpipe.algorithms.recipe import build_client_work
+from fedpipe.algorithms.recipe import Recipe, build_client_work
 from fedpipe.algorithms.recipe_algorithm import RecipeAlgorithm
 from fedpipe.config import Config, DataConfig, parse_config
 from fedpipe.config.schema import RuntimeConfig
@@ -94,7 +94,9 @@ def test_several_workers_and_debug_leave_out_the_same_client(
     work = build_client_work(config, softmax, np.dtype(np.float32))
     cache = ResidentCache(tmp_path / "two", clients, ["two"], max_bytes=10**9)
     algorithm = RecipeAlgorithm(
-        config, work, each_client("mean per client", tff.aggregators.MeanFactory()), cache
+        config,
+        Recipe(work, each_client("mean per client", tff.aggregators.MeanFactory())),
+        cache,
     )
     with Runtime(config.runtime, tmp_path / "worker.log") as runtime:
         result = runtime.call(algorithm.next, runtime.call(algorithm.initialize), 1, (*SOUND, "b"))
@@ -133,13 +135,13 @@ def test_clients_in_a_damaged_row_group_are_named_and_the_others_train(
     work = build_client_work(Config(), softmax, np.dtype(np.uint8))
     aggregation = each_client("mean per client", tff.aggregators.MeanFactory())
     algorithm = RecipeAlgorithm(
-        Config(), work, aggregation, ResidentCache.of(population, tmp_path / "cache", 10**9)
+        Config(), Recipe(work, aggregation), ResidentCache.of(population, tmp_path / "cache", 10**9)
     )
     result = tff_runtime.call(algorithm.next, tff_runtime.call(algorithm.initialize), 1, cohort)
     assert set(result.failed) == hit & set(cohort)
     config = Config.model_validate({"cohort": {"size": 10, "min_reports": 10}})
     strict = RecipeAlgorithm(
-        config, work, aggregation, ResidentCache.of(population, tmp_path / "other", 10**9)
+        config, Recipe(work, aggregation), ResidentCache.of(population, tmp_path / "other", 10**9)
     )
     with pytest.raises(
         RoundError,
@@ -202,13 +204,16 @@ def test_a_resident_file_that_vanishes_under_a_round_is_made_again(
     cache = ResidentCache(tmp_path, clients, ["vanishing"], max_bytes=10**9)
     algorithm = RecipeAlgorithm(
         config,
-        build_client_work(config, softmax, np.dtype(np.float32)),
-        AGGREGATIONS["sum in groups"],
+        Recipe(
+            build_client_work(config, softmax, np.dtype(np.float32)),
+            AGGREGATIONS["sum in groups"] or mean(),
+        ),
         cache,
     )
     state = tff_runtime.call(algorithm.initialize)
     expected = algorithm.weights(tff_runtime.call(algorithm.next, state, 1, SOUND).state)
-    refs, calls = algorithm._refs, []
+    computation: Any = algorithm.computation
+    refs, calls = computation.refs, []
 
     def clear_before_the_first(
         *arguments: Any,
@@ -219,7 +224,7 @@ def test_a_resident_file_that_vanishes_under_a_round_is_made_again(
         calls.append(arguments)
         return refs(*arguments)
 
-    monkeypatch.setattr(algorithm, "_refs", clear_before_the_first)
+    monkeypatch.setattr(computation, "refs", clear_before_the_first)
     result = tff_runtime.call(algorithm.next, state, 1, SOUND)
     assert (len(calls), result.failed) == (2, ())
     assert same(algorithm.weights(result.state), expected)

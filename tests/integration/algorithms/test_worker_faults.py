@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fedpipe.algorithms.aggregation import mean
-from fedpipe.algorithms.recipe import build_client_work
+from fedpipe.algorithms.recipe import Recipe, build_client_work
 from fedpipe.algorithms.recipe_algorithm import RecipeAlgorithm
 from fedpipe.config import Config
 from fedpipe.data.resident import ResidentCache
@@ -73,8 +73,7 @@ def rounds(
         work = build_client_work(config, softmax, np.dtype(np.uint8))
         algorithm = RecipeAlgorithm(
             config,
-            work,
-            mean(),
+            Recipe(work, mean()),
             ResidentCache(tmp_path, mixed_clients, ["faults"], max_bytes=10**9),
         )
         with Runtime(config.runtime, tmp_path / "worker.log") as runtime:

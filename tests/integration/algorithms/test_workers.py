@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedpipe.algorithms.aggregation import Aggregation, mean
-from fedpipe.algorithms.recipe import build_client_work
+from fedpipe.algorithms.recipe import Recipe, build_client_work
 from fedpipe.algorithms.recipe_algorithm import RecipeAlgorithm
 from fedpipe.config import Config
 from fedpipe.config.schema import RuntimeConfig
@@ -28,7 +28,9 @@ def test_two_workers_equal_one(
     config = Config(runtime=RuntimeConfig(workers=2))
     cache = ResidentCache(tmp_path / "two", mixed_clients, ["two"], max_bytes=10**9)
     algorithm = RecipeAlgorithm(
-        config, build_client_work(config, softmax, np.dtype(np.uint8)), aggregation, cache
+        config,
+        Recipe(build_client_work(config, softmax, np.dtype(np.uint8)), aggregation),
+        cache,
     )
     with Runtime(config.runtime, tmp_path / "worker.log") as runtime:
         state = runtime.call(algorithm.initialize)

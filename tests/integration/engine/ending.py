@@ -61,6 +61,8 @@ def end(how: str, worker: Worker) -> None:
             os._exit(4)
         case "exec":
             os.execv("/bin/true", ["true"])  # noqa: S606 - this is the ending
+        case "exec_stays":
+            os.execv("/bin/sleep", ["sleep", "40"])  # noqa: S606
         case "supervisor_killed":
             os.kill(worker.supervisor_pid, signal.SIGKILL)
             while worker.alive():

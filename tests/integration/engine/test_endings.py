@@ -63,3 +63,26 @@ def test_no_worker_outlives_its_run(
             os.kill(pids["forked"], signal.SIGKILL)
     if how == "sigkill_while_starting":
         assert "Traceback" not in (tmp_path / "worker.log").read_text()
+
+
+def test_no_worker_outlives_a_run_that_becomes_another_program(
+    tmp_path: Path, running: Callable[[int], bool], wait_until: Callable[..., None]
+) -> None:
+    # The process stays, so neither its parent's id nor its pidfd tells the supervisor: only the end of its stdin does.
+    script = Path(__file__).with_name("ending.py")
+    with (tmp_path / "output").open("wb") as output:
+        run = subprocess.Popen(
+            [sys.executable, str(script), "exec_stays", str(tmp_path)],
+            stdout=output,
+            stderr=output,
+        )
+    program = Path(f"/proc/{run.pid}/comm")
+    try:
+        wait_until(lambda: program.read_text() == "sleep\n", "the run did not become sleep")
+        pids = json.loads((tmp_path / "pids.json").read_text())
+        for name in ("worker", "supervisor"):
+            wait_until(lambda pid=pids[name]: not running(pid), f"{name} outlived the run")
+        assert run.poll() is None, "sleep ended first, so the test shows nothing"
+    finally:
+        run.kill()
+        run.wait()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fedpipe.algorithms.accountant import account
+from fedpipe.algorithms.privacy_budget import account
 from fedpipe.config import Config
 from fedpipe.data.population import Population
 from fedpipe.data.prepare import prepare_shards

@@ -368,8 +368,8 @@ def test_settings_are_judged_with_the_childs_values_in_them(tmp_path: Path) -> N
             "when: {client.optimizer: momentum}}' (docs/sweeps.md).",
         ),
         (
-            {"algorithm": {"name": "fedprox", "mu": 0.1}},
-            (),
+            {"algorithm": {"name": "fedprox"}},
+            ("algorithm.mu=0.1",),
             {"space": BY_NAME},
             "rates.yaml: trial with algorithm.name=fedavg: algorithm.mu=0.1 is set but algorithm.name=fedavg ignores it. Remove it or "
             "choose algorithm.name=fedprox. For some trials alone, move it to space: 'algorithm.mu: {choices: [0.1], when: "

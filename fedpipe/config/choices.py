@@ -1,0 +1,258 @@
+"""Which settings a choice reads: `aggregator.name=trimmed_mean` reads `aggregator.trim_fraction`.
+
+A setting that the choice beside it does not read cannot be written in a params file. `aggregator`
+and `privacy` are discriminated unions of models. A table says it for sections with two choices, for
+the server's optimizer, which the algorithm may bring, and where a function of the user's own may be
+chosen.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.base import OWN_FUNCTION
+from fedpipe.config.cohort import CohortConfig
+from fedpipe.config.data import SOURCE_NAMES, DataConfig
+from fedpipe.config.model import MODEL_NAMES, ModelConfig
+from fedpipe.config.privacy import Privacy
+from fedpipe.config.training import Aggregator, AlgorithmConfig, ClientConfig, ServerConfig
+
+Readers = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting whose value decides which other settings of its section are read.
+
+    Attributes:
+        section: its section.
+        setting: its name in the section.
+        fields: all settings of the section.
+        readers: of each setting that not every value reads, the values that do.
+        values: those that are known; of an unknown one nothing is refused here.
+        own_reads: whether a function of the user's own, as the value, may read every setting.
+    """
+
+    section: str
+    setting: str
+    fields: Mapping[str, FieldInfo]
+    readers: Readers
+    values: Collection[str]
+    own_reads: bool = True
+
+    @property
+    def key(self) -> str:
+        """Return the dotted key of the setting, such as `aggregator.name`."""
+        return f"{self.section}.{self.setting}"
+
+    def knows(self, value: Any) -> bool:
+        """Return whether the table says which settings a value reads."""
+        if not isinstance(value, str):
+            return False
+        return value in self.values or not (self.own_reads or OWN_FUNCTION.fullmatch(value) is None)
+
+
+@dataclass(frozen=True)
+class IgnoredSetting:
+    """A setting that a choice does not read.
+
+    Attributes:
+        key: the setting, such as `aggregator.trim_fraction`.
+        value: its value.
+        is_default: whether this is the value that it has where it is not set.
+        choice: the choice that does not read it.
+        cause: a setting and its value, such as `aggregator.name=mean`.
+    """
+
+    key: str
+    value: Any
+    is_default: bool
+    choice: Choice
+    cause: str
+
+    def __str__(self) -> str:
+        """Return the error about it."""
+        readers = self.choice.readers[self.key.partition(".")[2]]
+        if len(readers) == len(self.choice.values) - 1:
+            readers = readers[:1]  # one example is enough
+        prefix = "algorithm.name=" if self.choice.section == "algorithm" else ""
+        return (
+            f"{self.key}={'null' if self.value is None else self.value} is set but {self.cause} "
+            f"ignores it. Remove it or choose {prefix}{' or '.join(readers)}."
+        )
+
+
+def variants_of(section: Any) -> tuple[type[BaseModel], ...]:
+    """Return the models of a section: those of its union, or the one that it is."""
+    if isinstance(section, type):
+        return (section,)
+    members = get_args(section)
+    return members if isinstance(members[0], type) else variants_of(members[0])
+
+
+def fields_of(section: Any) -> dict[str, FieldInfo]:
+    """Return the settings of a section, those of all its variants together."""
+    fields: dict[str, FieldInfo] = {}
+    for variant in variants_of(section):
+        fields |= variant.model_fields | fields
+    return fields
+
+
+def _of_union(section: str, setting: str, union: Any) -> Choice:
+    readers: dict[str, tuple[str, ...]] = {}
+    for variant in variants_of(union):
+        for name in variant.model_fields:
+            tag = get_args(variant.model_fields[setting].annotation)
+            readers[name] = readers.get(name, ()) + tag
+    return Choice(section, setting, fields_of(union), readers, readers[setting])
+
+
+def _of_literal(section: str, setting: str, model: type[BaseModel], readers: Readers) -> Choice:
+    fields = model.model_fields
+    return Choice(section, setting, fields, readers, get_args(fields[setting].annotation))
+
+
+_SOURCE = dict.fromkeys(("separator", "encoding", "decimal", "column_names"), ("csv",))
+_PARTITION = {
+    "alpha": ("auto", "dirichlet"),
+    "labels_per_client": ("pathological",),
+    "sigma": ("quantity",),
+}
+_ALGORITHM = {
+    setting: tuple(name for name, algorithm in ALGORITHMS.items() if setting in algorithm.own)
+    for setting in AlgorithmConfig.model_fields.keys() - {"name"}
+}
+_MOMENTUM = {"momentum": ("momentum",)}
+_SERVER_OPTIMIZER = _MOMENTUM | {
+    "beta_1": ("adam", "yogi"),
+    "beta_2": ("adam", "yogi"),
+    "epsilon": ("adam", "adagrad", "yogi"),
+}
+_SCHEDULE = {
+    "decay_rate": ("exponential",),
+    "decay_rounds": ("exponential",),
+    "final_fraction": ("cosine",),
+}
+
+CHOICES = (
+    Choice(
+        "data",
+        "source",
+        DataConfig.model_fields,
+        _SOURCE | dict.fromkeys(("feature_columns", "ignore_columns"), ("csv", "parquet")),
+        SOURCE_NAMES,
+    ),
+    _of_literal("data", "partition", DataConfig, _PARTITION),
+    _of_literal("cohort", "strategy", CohortConfig, {"separation_rounds": ("min_separation",)}),
+    Choice(
+        "model",
+        "name",
+        ModelConfig.model_fields,
+        dict.fromkeys(("tokens", "positions"), ("lstm",)),
+        MODEL_NAMES,
+        own_reads=False,
+    ),
+    Choice("algorithm", "name", AlgorithmConfig.model_fields, _ALGORITHM, ALGORITHMS),
+    _of_literal("client", "optimizer", ClientConfig, _MOMENTUM),
+    _of_literal("client", "schedule", ClientConfig, _SCHEDULE),
+    _of_literal("server", "optimizer", ServerConfig, _SERVER_OPTIMIZER),
+    _of_literal("server", "schedule", ServerConfig, _SCHEDULE),
+    _of_union("aggregator", "name", Aggregator),
+    _of_union("privacy", "mechanism", Privacy),
+)
+
+
+def ignored_settings(values: Mapping[str, Any]) -> Iterator[IgnoredSetting]:
+    """Yield the settings that the choices beside them do not read.
+
+    Args:
+        values: settings as a params file has them, sections within.
+    """
+    for choice in CHOICES:
+        settings = values.get(choice.section)
+        if isinstance(settings, BaseModel):
+            settings = settings.model_dump(exclude_defaults=True)
+        if not isinstance(settings, Mapping):
+            continue
+        chosen = settings.get(choice.setting, choice.fields[choice.setting].default)
+        cause = f"{choice.key}={chosen}"
+        if choice.key == "server.optimizer" and (algorithm := _with_own_optimizer(values)):
+            chosen = ALGORITHMS[algorithm].server_optimizer
+            cause = f"algorithm.name={algorithm}"
+        if not choice.knows(chosen):
+            continue
+        for name, value in settings.items():
+            if chosen not in choice.readers.get(name, (chosen,)):
+                is_default = value in (None, choice.fields[name].default)
+                yield IgnoredSetting(f"{choice.section}.{name}", value, is_default, choice, cause)
+
+
+def _with_own_optimizer(values: Mapping[str, Any]) -> str | None:
+    """Return the name of the algorithm if it brings the server's optimizer."""
+    section = values.get("algorithm")
+    name = section.get("name") if isinstance(section, Mapping) else getattr(section, "name", None)
+    brings = isinstance(name, str) and name in ALGORITHMS and ALGORITHMS[name].server_optimizer
+    return name if brings else None
+
+
+def problem_of_ignored(values: Mapping[str, Any]) -> str | None:
+    """Return the error about settings that the choices beside them do not read, None if there are
+    none.
+
+    A file of the form that fedpipe had before, in which a section has every setting of every
+    choice, most of them null, gets one error with the form to write.
+    """
+    ignored = list(ignored_settings(values))
+    without_effect = [setting.key for setting in ignored if setting.is_default]
+    refused = " ".join(str(setting) for setting in ignored if not setting.is_default)
+    if refused and without_effect:
+        return f"{refused} Remove as well: {', '.join(without_effect)}."
+    if refused or len(ignored) < 2:
+        return refused or next(map(str, ignored), None)
+    sections = {key.partition(".")[0] for key in without_effect}
+    form = {name: dict(settings) for name, settings in _cleaned(values) if name in sections}
+    text = yaml.safe_dump(form, sort_keys=False, default_flow_style=True, width=10_000)
+    return (
+        "expected sections that hold only what their choice reads, found settings of other "
+        f"choices: {', '.join(without_effect)}. Remove these lines; the sections without them: "
+        f"{text.strip()[1:-1]}"
+    )
+
+
+def without_ignored(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings without those that the choices beside them do not read: what fedpipe
+    recorded when it still wrote all of them.
+    """
+    return dict(_cleaned(values))
+
+
+def _cleaned(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    ignored = {setting.key for setting in ignored_settings(values)}
+    for section, settings in values.items():
+        if isinstance(settings, Mapping):
+            names = [name for name in settings if f"{section}.{name}" not in ignored]
+            yield section, {name: settings[name] for name in names}
+        else:
+            yield section, settings
+
+
+def switch_choices(
+    values: dict[str, Any], switched: Collection[str], set_too: Collection[str]
+) -> None:
+    """Delete from `values` the settings of the choices made before, which the new ones do not read.
+
+    Args:
+        values: settings, sections within; changed in place.
+        switched: keys among which are the choices that were made anew, such as `aggregator.name`.
+        set_too: keys that were set with them. They stay, so that they are refused and not lost.
+    """
+    choices = {*switched, *(["server.optimizer"] if "algorithm.name" in switched else ())}
+    for setting in list(ignored_settings(values)):
+        if setting.choice.key in choices and setting.key not in set_too:
+            section, _, name = setting.key.partition(".")
+            del values[section][name]

@@ -1,0 +1,161 @@
+"""A section holds only the settings that its choices read, in a file, in overrides and in a sweep."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from fedpipe.config import Config, flatten, load_config, parse_recorded
+from fedpipe.config.choices import CHOICES
+from fedpipe.config.sweep_trials import SweepBase, trial_config
+from fedpipe.errors import ConfigError
+
+TRIMMED = {"aggregator": {"name": "trimmed_mean", "trim_fraction": 0.2}}
+MOMENTUM = {"client": {"optimizer": "momentum", "momentum": 0.5, "learning_rate": 0.3}}
+
+
+def load(folder: Path, values: dict[str, Any], *overrides: str) -> Config:
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    return load_config(path, overrides)
+
+
+def test_an_override_of_a_choice_leaves_out_what_the_choice_before_read(tmp_path: Path) -> None:
+    krum = load(tmp_path, TRIMMED, "aggregator.name=krum", "cohort.min_reports=9").aggregator
+    assert krum.model_dump() == {"name": "krum", "byzantine": 1}
+    client = load(tmp_path, MOMENTUM, "client.optimizer=adam").client
+    assert (client.optimizer, client.momentum, client.learning_rate) == ("adam", None, 0.3)
+
+
+def test_an_override_of_the_algorithm_leaves_out_the_constants_of_its_optimizer(
+    tmp_path: Path,
+) -> None:
+    adam = {"algorithm": {"name": "fedadam"}, "server": {"beta_2": 0.9, "learning_rate": 0.1}}
+    assert load(tmp_path, adam).server.beta_2 == 0.9
+    server = load(tmp_path, adam, "algorithm.name=fedavg").server
+    assert (server.beta_2, server.learning_rate) == (None, 0.1)
+    assert load(tmp_path, adam, "algorithm.name=fedyogi").server.beta_2 == 0.9
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_choice_and_its_settings_can_be_overridden_in_any_order(
+    tmp_path: Path, order: int
+) -> None:
+    overrides = ["aggregator.name=trimmed_mean", "aggregator.trim_fraction=0.3"][::order]
+    assert load(tmp_path, {}, *overrides).aggregator.model_dump() == {
+        "name": "trimmed_mean",
+        "trim_fraction": 0.3,
+    }
+
+
+def test_what_is_overridden_beside_a_choice_is_refused_and_not_lost(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError,
+        match=r"^params\.yaml with -S aggregator\.name=krum -S aggregator\.trim_fraction=0\.3: "
+        r"aggregator\.trim_fraction=0\.3 is set but aggregator\.name=krum ignores it\. Remove it or "
+        r"choose trimmed_mean\.$",
+    ):
+        load(tmp_path, TRIMMED, "aggregator.name=krum", "aggregator.trim_fraction=0.3")
+
+
+def test_a_child_of_a_sweep_has_the_settings_of_its_choice() -> None:
+    base = SweepBase(TRIMMED)
+    assert trial_config(base, {"aggregator.name": "median"}).aggregator.model_dump() == {
+        "name": "median"
+    }
+    kept = trial_config(base, {"aggregator.name": "trimmed_mean"})
+    assert kept == Config.model_validate(TRIMMED)
+    overridden = SweepBase(TRIMMED, frozenset(["aggregator.trim_fraction"]))
+    with pytest.raises(ConfigError, match=r"trim_fraction=0\.2 is set but aggregator\.name=median"):
+        trial_config(overridden, {"aggregator.name": "median"})
+
+
+def test_a_file_of_the_old_form_is_refused_with_the_new_one(tmp_path: Path) -> None:
+    old = {
+        "rounds": 3,
+        "client": {"optimizer": "sgd", "momentum": None, "epochs": 2, "decay_rate": None},
+        "aggregator": {"name": "krum", "trim_fraction": 0.1, "byzantine": 2, "clipping": False},
+        "cohort": {"min_reports": 9},
+    }
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, old)
+    assert str(caught.value) == (
+        "params.yaml: expected sections that hold only what their choice reads, found settings of "
+        "other choices: client.momentum, client.decay_rate, aggregator.trim_fraction, "
+        "aggregator.clipping. Remove these lines; the sections without them: "
+        "client: {optimizer: sgd, epochs: 2}, aggregator: {name: krum, byzantine: 2}"
+    )
+    form = yaml.safe_load("{" + str(caught.value).partition("without them: ")[2] + "}")
+    new = load(tmp_path, {**old, **form})
+    assert new == parse_recorded(old, "state.json")
+    assert (new.client.epochs, new.rounds) == (2, 3)
+
+
+def test_settings_with_an_effect_elsewhere_and_those_of_the_old_form_are_named_at_once() -> None:
+    values = {"aggregator": {"trim_fraction": 0.2, "byzantine": 1}, "client": {"momentum": None}}
+    with pytest.raises(
+        ValidationError,
+        match=r"trim_fraction=0\.2 is set but aggregator\.name=mean ignores it\. Remove it or choose "
+        r"trimmed_mean\. Remove as well: client\.momentum, aggregator\.byzantine\.",
+    ):
+        Config.model_validate(values)
+
+
+def test_one_setting_of_another_choice_is_named_with_the_choice_that_reads_it() -> None:
+    with pytest.raises(
+        ValidationError,
+        match=r"server\.beta_1=null is set but server\.optimizer=sgd ignores it\. .* adam or yogi\.",
+    ):
+        Config.model_validate({"server": {"beta_1": None}})
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (
+            {"aggregator": {"name": "krumm"}},
+            "'aggregator.name': expected one of 'mean', 'median', 'trimmed_mean', 'krum', found 'krumm'",
+        ),
+        ({"aggregator": {"name": None}}, "'aggregator.name': expected one of 'mean'"),
+        ({"aggregator": {"name": ["mean"]}}, "'aggregator.name': expected one of 'mean'"),
+        ({"aggregator": 3}, "'aggregator': input should be"),
+        ({"aggregator": {"clipping": 3}}, "'aggregator.clipping': input should be a valid boolean"),
+        (
+            {"aggregator": {"clippin": True}},
+            "unknown key 'aggregator.clippin'; did you mean 'aggregator.clipping'?",
+        ),
+        (
+            {"aggregator": {"compression_bits": 8, "secure": True}},
+            "aggregator.compression_bits=8 does not go with secure=True",
+        ),
+        (
+            {"client": {"optimizer": "lion", "momentum": 0.5}},
+            "'client.optimizer': input should be 'sgd'",
+        ),
+    ],
+)
+def test_errors_name_the_setting_and_not_the_variant(
+    tmp_path: Path, values: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^params.yaml: {re.escape(words)}"):
+        load(tmp_path, values)
+
+
+def test_settings_are_written_as_they_are_read() -> None:
+    config = Config.model_validate(TRIMMED | MOMENTUM)
+    for mode in ("json", "python"):
+        assert Config.model_validate(config.model_dump(mode=mode)) == config
+    assert "decay_rate" not in config.model_dump()["client"]
+    assert config.model_dump()["aggregator"] == TRIMMED["aggregator"]
+
+
+def test_flat_settings_are_those_of_all_choices() -> None:
+    assert list(flatten(Config.model_validate(TRIMMED))) == list(flatten(Config()))
+    flat = flatten(Config())
+    for choice in CHOICES:
+        assert flat[choice.key] in choice.values
+        assert {f"{choice.section}.{name}" for name in choice.readers} <= set(flat)
+        assert all(set(readers) <= set(choice.values) for readers in choice.readers.values())
