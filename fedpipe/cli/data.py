@@ -163,7 +163,7 @@ def forget(
 
     project = find_project(Path.cwd())
     planned = None
-    if retrain:  # before anything is forgotten: what cannot be retrained is said first
+    if retrain:  # before anything is forgotten: what cannot be retrained is reported first
         from fedpipe.config import load_config
         from fedpipe.registry.retrain import model_of, plan_retraining
 

@@ -78,7 +78,7 @@ def train_here(
 
     Args:
         project: where.
-        params: the params file; `overrides` are laid over it.
+        params: the params file; `overrides` override it.
         name: of the run.
         quiet: no bar and no table.
         timings: add where the seconds go, and show it.

@@ -2,7 +2,7 @@
 starting the trial's process beside itself.
 
 TensorFlow is not loaded into Dask's workers, whose threads it would disturb: what the task runs is
-`sweep_pool.Pool` with one trial, so a trial ends as it does without Dask, and is gone when its
+`trial_processes.Pool` with one trial, so a trial ends as it does without Dask, and is gone when its
 worker is. Workers have the project at the same path (a shared file system), the extra
 `fedpipe[dask]`, and the variables that name the stores.
 """
@@ -52,7 +52,7 @@ _sweep_trial = task(name="sweep-child", cache_policy=NO_CACHE, persist_result=Fa
 
 
 class DaskPool:
-    """The trials that are on the cluster; as `sweep_pool.Pool`, to the process that runs the
+    """The trials that are on the cluster; as `trial_processes.Pool`, to the process that runs the
     sweep. Used inside the sweep's flow.
     """
 

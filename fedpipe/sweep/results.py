@@ -1,5 +1,5 @@
-"""What a sweep leaves: the table and the picture of its trials on the parent run, the best
-trial's settings as a params file.
+"""Results of a sweep: table and picture of its trials on the parent run, and the settings of the
+best trial as a params file.
 """
 
 import json
@@ -113,7 +113,7 @@ def conclude(
 
 
 def best_index(trials: "Sequence[SweepTrial]", number: int) -> int:
-    """Return where in a list of trials that of a number is."""
+    """Return the index of the trial with this number."""
     return next(index for index, trial in enumerate(trials) if trial.number == number)
 
 
@@ -181,8 +181,8 @@ def summary_of(
     ran: Sequence[int],
     seconds: float,
 ) -> dict[str, Any]:
-    """Return what a sweep says of itself at its end; JSON-able. `ran` are the trials that ran, or
-    went on, in this call.
+    """Return the summary of a sweep, JSON-able. `ran` are the trials that ran in this call, resumed
+    ones included.
     """
     from fedpipe.tracking.store import read_store, run_url
 

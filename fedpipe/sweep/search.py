@@ -1,9 +1,9 @@
-"""The search of a sweep: which point the next trial has, and whether one is worth going on with.
-Optuna's study, in a journal of its own.
+"""Search of a sweep: draws the point of the next trial, and prunes trials. An Optuna study in a
+journal of its own.
 
-The one place that imports Optuna. One process at a time has the study: whoever holds the sweep's
+Only this module imports Optuna. One process at a time uses the study: the one that holds the sweep's
 lock. Each draw has a seed of its own, made of the sweep's seed and the trial's number, so that a
-sweep that goes on after a kill draws what it would have drawn.
+sweep that is resumed after a kill draws what it would have drawn.
 """
 
 import math
@@ -93,7 +93,7 @@ class Search:
         return [trial.number for trial in self._trials()]
 
     def open(self) -> list[int]:
-        """Return the numbers of the trials that have not come to an end."""
+        """Return the numbers of the unfinished trials."""
         return [trial.number for trial in self._trials() if not trial.state.is_finished()]
 
     def draw(self) -> int | None:
@@ -164,7 +164,7 @@ class Search:
 
         if (
             round_num in self._of(number).intermediate_values
-        ):  # a trial that goes on sends its last round again
+        ):  # a resumed trial sends its last round again
             return None
         trial = optuna.trial.Trial(self._study, self._of(number)._trial_id)
         trial.report(value, round_num)

@@ -1,16 +1,16 @@
 """A sweep: trials with different settings, trained in processes beside each other, judged by
 validation examples; the best is a preset.
 
-    for each trial, as many at a time as there is room for:
-      draw     the search gives it a point of the space; one that was begun and did not come to its
-      end goes on instead run      its process trains, and says the metric of each round; a trial
-      below the median of the others is ended note     its end goes to the search's journal, then to
-      its MLflow run
-    conclude   table, picture and the best trial's settings go to the parent run; those are written
-    as a params file
+    for each trial, as many at a time as cores and memory allow:
+      draw     the search gives it a point of the space; an interrupted trial is resumed first
+      run      its process trains, and sends the metric of each round; a trial below the median of
+               the finished ones is pruned
+      record   its end goes to the search's journal, then to its MLflow run
+    conclude   table, picture and the best trial's settings go to the parent run; the settings are
+               also written as a params file
 
-What is known is on disk before the next step, so that a sweep that was killed goes on where it was;
-what has an end is not run again.
+The state is on disk before the next step, so that a killed sweep continues where it was; finished
+trials are not run again.
 """
 
 import time
@@ -45,7 +45,7 @@ def load(
     Args:
         project: where.
         path: of the sweep's file.
-        overrides: more overrides, laid over the file's.
+        overrides: more overrides; they override the file's.
 
     Raises:
         ConfigError: see there.
@@ -96,20 +96,20 @@ def run_sweep(
     pool: TrialPool | None = None,
     **options: Unpack[SweepOptions],
 ) -> dict[str, Any]:
-    """Run a sweep to its end, or what is left of it, and return its summary; JSON-able.
+    """Run a sweep, or the rest of it, and return its summary; JSON-able.
 
     Args:
         project: where.
         path: of the sweep's file.
-        overrides: settings laid over those of the file.
+        overrides: settings that override those of the file.
         tags: more tags of the parent run.
         pool: where trials run; processes of this one if not given.
         options: see there.
 
     Raises:
-        ConfigError: the sweep is not valid, is going on, or was started with other settings; its
+        ConfigError: the sweep is not valid, is running, or was started with other settings; its
             result could not be written.
-        EnvironmentProblem: trials were interrupted, and can go on with the same command.
+        EnvironmentProblem: trials were interrupted; the same command resumes them.
         TrackingError, DataError: see there.
     """
     start = time.perf_counter()
@@ -137,7 +137,7 @@ def run_sweep(
 
 @contextmanager
 def _failing_with_its_run(store: "Store", run_id: str) -> Iterator[None]:
-    """Mark the parent run as failed, or as killed, if the block does not come to its end."""
+    """Mark the parent run as failed, or as killed, if the block raises."""
     from fedpipe.tracking.run import TrackedRun
 
     try:

@@ -1,5 +1,5 @@
-"""What one trial of a sweep does in its own process: a training from data to recorded model, that
-says its metric after each round.
+"""Runs one trial of a sweep in its own process: a training from data to recorded model, which
+sends its metric after each round.
 """
 
 import json
@@ -25,7 +25,7 @@ trial can go on.
 
 
 class Pruned(BaseException):
-    """The sweep wants no more of this trial. No `Exception`: nobody is to go on after it, and its
+    """Raised in a trial that is pruned. No `Exception`: nothing continues after it, and its
     MLflow run was ended from outside.
     """
 

@@ -1,9 +1,8 @@
-"""The processes of a sweep's trials: as many at a time as there is room for, each on a line to
-this process, none that outlives it.
+"""Processes of a sweep's trials: as many at a time as cores and memory allow.
 
-A trial is `fedpipe sweep-child FOLDER`, held by `kept.py`: it is killed, with what it started, when
-this process is gone. On its line, a socket, it says after each validated round what the metric is,
-and waits to hear whether it should go on.
+A trial is `fedpipe sweep-child FOLDER`, started through `fedpipe.system.child_process`: its process
+tree dies with this process. After each validated round it sends the metric on a socket, and waits
+for the answer: continue, or stop.
 """
 
 import contextlib
@@ -136,7 +135,7 @@ class Pool:
                 yield Ended(number, code if code >= 0 else 128 - code)
 
     def answer(self, number: int, why_not: str | None) -> None:
-        """Let a trial go on, or tell it to end and why."""
+        """Tell a trial to continue, or to stop and why."""
         trial = self._trials.get(number)
         if trial is not None:
             with contextlib.suppress(OSError):  # it is gone; its end is the next event
@@ -179,9 +178,7 @@ def most_trials(cores_per_child: int, memory_mb: int, asked: int | None) -> int:
 
 
 def how_it_ended(folder: Path, code: int) -> str:
-    """Return how a trial that did not come to its end ended, in words: the signal, or the last that
-    it said.
-    """
+    """Return why an unfinished trial ended, in words: the signal, or its last error message."""
     if code > 128:
         return f"ended by {signal.Signals(code - 128).name}"
     log = (folder / LOG_NAME).read_text(encoding="utf-8", errors="replace")

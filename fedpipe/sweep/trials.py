@@ -1,5 +1,5 @@
-"""The trials of a sweep that is going on: drawn, started, listened to, and each end noted where
-it belongs.
+"""Runs the trials of a sweep: draws and starts them, reads their rounds, and records how each
+ends.
 """
 
 import logging
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class SweepWatcher(Protocol):
-    """Who wants to see a sweep go on."""
+    """Is told of the progress of a sweep."""
 
     def begun(self, name: str, trials: int, ended: int) -> None:
         """The sweep has so many trials, of which so many have an end already."""
@@ -39,7 +39,7 @@ class SweepWatcher(Protocol):
 
 
 class TrialPool(Protocol):
-    """Where trials run: `sweep_pool.Pool`, processes of this one, or what stands for it on a
+    """Where trials run: `trial_processes.Pool`, processes of this one, or what stands for it on a
     cluster. Ends them with its block.
     """
 
@@ -63,7 +63,7 @@ class TrialPool(Protocol):
         """Yield what happened within the next moment. A `Round` is to be answered."""
 
     def answer(self, number: int, why_not: str | None) -> None:
-        """Let a trial go on, or tell it to end and why."""
+        """Tell a trial to continue, or to stop and why."""
 
 
 class Trials:
@@ -146,8 +146,8 @@ class Trials:
                 f"{self._name(number)}: {why}" for number, why in list(self._left.items())[:3]
             )
             raise EnvironmentProblem(
-                f"sweep {sweep.name}: expected trials {shorten(self._left)} to come to their "
-                f"end, found {reasons}. When that is mended, the same command goes on with them."
+                f"sweep {sweep.name}: expected trials {shorten(self._left)} to finish, found "
+                f"{reasons}. When that is fixed, the same command resumes them."
             )
         return ran
 
@@ -157,7 +157,7 @@ class Trials:
         return Pool(self._project, most, sweep.cores_per_child, sweep.memory_per_child_mb)
 
     def _start(self, number: int, pool: "TrialPool") -> bool:
-        """Start a trial, or go on with it; return whether there was need to."""
+        """Start or resume a trial; return whether that was needed."""
         point = self.search.point(number)
         state = self._run_of(number)
         if state is None:
@@ -199,7 +199,7 @@ class Trials:
         pool.answer(event.number, why)
 
     def _ended(self, event: Ended) -> bool:
-        """Take a trial's end; return whether it is to go on."""
+        """Record how a trial ended; return whether it is to be resumed."""
         state = self._run_of(event.number)
         if state is None:
             raise EnvironmentProblem(
@@ -213,7 +213,7 @@ class Trials:
         ):
             self._retried.add(event.number)
             logger.warning(
-                "%s: %s; it goes on from its checkpoint",
+                "%s: %s; it is resumed from its checkpoint",
                 state.name,
                 how_it_ended(state.folder, event.code),
             )

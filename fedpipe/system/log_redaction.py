@@ -1,7 +1,7 @@
 """Where texts leave the process without passing through fedpipe's own hands: log records,
 tracebacks, exceptions of other packages.
 
-`watch_outlets` sees to the first two for the whole process; `scrubbed` to exceptions that go on to
+`watch_outlets` sees to the first two for the whole process; `scrubbed` to exceptions that are passed on to
 Prefect, which keeps their text.
 """
 

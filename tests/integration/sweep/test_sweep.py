@@ -190,4 +190,4 @@ def test_a_child_that_is_killed_goes_on_once(
     summary = run_sweep(project, path)
     assert summary["counts"]["finished"] == 2
     assert starts(project, "struck") == [2, 2]
-    assert caplog.text.count("ended by SIGKILL; it goes on from its checkpoint") == 2
+    assert caplog.text.count("ended by SIGKILL; it is resumed from its checkpoint") == 2
