@@ -13,6 +13,7 @@ import typer
 
 from fedpipe.cli.options import Json, Quiet
 from fedpipe.errors import ConfigError
+from fedpipe.tracking.tags import REPLACED_BY, RETRAIN_OF
 
 if TYPE_CHECKING:
     from fedpipe.lineage.queries import ClientLineage, RunLineage
@@ -106,7 +107,7 @@ def _show_run(lineage: "RunLineage") -> None:
     from rich.tree import Tree
 
     from fedpipe.cli.output import result_console
-    from fedpipe.lineage.queries import LAST_ROUND
+    from fedpipe.lineage.queries import OF_LAST_ROUND
 
     git = lineage.git
     dvc = lineage.dvc
@@ -129,7 +130,7 @@ def _show_run(lineage: "RunLineage") -> None:
     node = flow.add(f"MLflow run {run.name}, {run.run_id} ({run.status}, {_day(run.start_time)})")
     node.add(run.url)
     node.add(f"{lineage.algorithm} on {lineage.model}, {lineage.rounds} rounds")
-    is_version = lineage.of != LAST_ROUND
+    is_version = lineage.of != OF_LAST_ROUND
     after = f", after round {lineage.round}" if is_version and lineage.round is not None else ""
     weights = node.add(
         f"{lineage.of}{after}: weights sha256 {str(lineage.weights_sha256)[:_SHORT]}"
@@ -186,10 +187,8 @@ def _marks(version: "ModelVersion") -> str:
     from fedpipe.lineage.queries import forgotten_of
 
     clients = forgotten_of(version)
-    marks = []
-    if clients:
-        marks.append(f"trained on forgotten clients {', '.join(clients)}")
-    links = {"fedpipe.retrain_of": "retrained from", "fedpipe.replaced_by": "replaced by"}
+    marks = [f"trained on forgotten clients {', '.join(clients)}"] if clients else []
+    links = {RETRAIN_OF: "retrained from", REPLACED_BY: "replaced by"}
     marks += [f"{words} {version.tags[tag]}" for tag, words in links.items() if tag in version.tags]
     return "".join(f", {mark}" for mark in marks)
 

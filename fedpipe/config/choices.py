@@ -92,7 +92,9 @@ def variants_of(section: Any) -> tuple[type[BaseModel], ...]:
     if isinstance(section, type):
         return (section,)
     members = get_args(section)
-    return members if isinstance(members[0], type) else variants_of(members[0])
+    if isinstance(members[0], type):
+        return members
+    return variants_of(members[0])
 
 
 def fields_of(section: Any) -> dict[str, FieldInfo]:

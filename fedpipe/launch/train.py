@@ -19,7 +19,7 @@ from fedpipe.pipeline.load_data import check_own_code, load_early
 from fedpipe.pipeline.runtime import started_runtime
 from fedpipe.project.paths import PREFECT_HOME, Project, find_project
 from fedpipe.redact import hide
-from fedpipe.registry.retrain import RETRAIN_OF
+from fedpipe.registry.retrain import STATE_KEY
 from fedpipe.runs.context import RunContext, handed_to_flow
 from fedpipe.runs.state import RunState, begin, removed_if_refused
 from fedpipe.runs.summary import new_run_name
@@ -93,7 +93,7 @@ def launch(
     config = load_config(params, overrides)
     asked: dict[str, Any] = {"params": str(params.resolve()), "overrides": list(overrides)}
     if retrain_of is not None:
-        asked[RETRAIN_OF] = retrain_of
+        asked[STATE_KEY] = retrain_of
     os.chdir(project.root)
     use_writable_home(project)
     with timings.phase("load the data"):

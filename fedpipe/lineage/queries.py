@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.errors import DataError
-from fedpipe.lineage.privacy_total import RELEASED_TAG, PrivacyTotal, total_with_run
+from fedpipe.lineage.privacy_total import PrivacyTotal, total_with_run
 from fedpipe.project.paths import Project
 from fedpipe.runs.data import data_of
 from fedpipe.runs.lineage import TagLineage, lineage_of_tags, population_key
@@ -20,15 +20,22 @@ from fedpipe.tracking.lookup import (
 )
 from fedpipe.tracking.model_registry import CHAMPION, tag_version
 from fedpipe.tracking.store import Store, has_store, read_store, run_url
+from fedpipe.tracking.tags import (
+    FORGOTTEN_CLIENTS,
+    FORGOTTEN_REASON,
+    LAST_ROUND,
+    LAST_SHA256,
+    POPULATION,
+    PRIVACY_RELEASED,
+    VERSION_METRIC_PREFIX,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 INDEX_NAME = "lineage.sqlite"
-FORGOTTEN_TAG = "fedpipe.forgotten_clients"
-REASON_TAG = "fedpipe.forgotten_reason"
 NO_REASON = "asked to be forgotten"
-LAST_ROUND = "the last round"
+OF_LAST_ROUND = "the last round"
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,7 @@ def run_lineage(project: Project, name: str) -> RunLineage:
         of=f"{version.name}/{version.version}",
         round=round_num,
         weights_sha256=sha256,
-        figures={k: float(v) for k, v in _with_prefix(version.tags, "metric.").items()},
+        figures={k: float(v) for k, v in _with_prefix(version.tags, VERSION_METRIC_PREFIX).items()},
     )
 
 
@@ -160,7 +167,7 @@ def lineage_of_run(store: Store, run: "Run") -> RunLineage:
     info = run.info
     tags = run.data.tags
     params = run.data.params
-    rounds = int(tags["weights.last_round"]) if "weights.last_round" in tags else None
+    rounds = int(tags[LAST_ROUND]) if LAST_ROUND in tags else None
     final = _with_prefix(run.data.metrics, "final/")
     return RunLineage(
         **vars(lineage_of_tags(tags)),
@@ -172,8 +179,8 @@ def lineage_of_run(store: Store, run: "Run") -> RunLineage:
             store=store.label,
             url=run_url(store, info.experiment_id, info.run_id),
         ),
-        data=DataLineage(params.get("data.source"), tags.get("data.population")),
-        weights_sha256=tags.get("weights.last_sha256"),
+        data=DataLineage(params.get("data.source"), tags.get(POPULATION)),
+        weights_sha256=tags.get(LAST_SHA256),
         rounds=rounds,
         algorithm=params.get("algorithm.name"),
         model=params.get("model.name"),
@@ -181,7 +188,7 @@ def lineage_of_run(store: Store, run: "Run") -> RunLineage:
         best=_with_prefix(run.data.metrics, "best/"),
         versions=[v for v in model_versions(store) if v.run_id == info.run_id],
         privacy_total=total_of(store, run),
-        of=LAST_ROUND,
+        of=OF_LAST_ROUND,
         round=rounds,
         figures=final,
     )
@@ -196,7 +203,7 @@ def _with_prefix(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 def total_of(store: Store, run: "Run") -> PrivacyTotal | None:
     """Return `privacy_total.total_with_run`; None if the run is not private."""
-    if RELEASED_TAG not in run.data.tags or "data.population" not in run.data.tags:
+    if PRIVACY_RELEASED not in run.data.tags or POPULATION not in run.data.tags:
         return None
     return total_with_run(store, run)
 
@@ -278,15 +285,19 @@ def mark_versions(
         clients = json.dumps(sorted(forgotten[label]))  # never cut: it is read again
         with store.guard(f"tag version {version.version} of model {version.name}"):
             store.client.set_model_version_tag(
-                version.name, version.version, FORGOTTEN_TAG, clients
+                version.name, version.version, FORGOTTEN_CLIENTS, clients
             )
-        tag_version(store, version, {REASON_TAG: reason or version.tags.get(REASON_TAG, NO_REASON)})
+        tag_version(
+            store,
+            version,
+            {FORGOTTEN_REASON: reason or version.tags.get(FORGOTTEN_REASON, NO_REASON)},
+        )
     return list(versions)
 
 
 def forgotten_of(version: ModelVersion) -> tuple[str, ...]:
     """Return the forgotten clients that a version's tag names."""
-    return tuple(json.loads(version.tags.get(FORGOTTEN_TAG, "[]")))
+    return tuple(json.loads(version.tags.get(FORGOTTEN_CLIENTS, "[]")))
 
 
 def forgotten_champions(project: Project) -> list[str]:
@@ -300,7 +311,7 @@ def forgotten_champions(project: Project) -> list[str]:
     return [
         f"{version.name}/{version.version}"
         for version in model_versions(read_store(project.root))
-        if CHAMPION in version.aliases and FORGOTTEN_TAG in version.tags
+        if CHAMPION in version.aliases and FORGOTTEN_CLIENTS in version.tags
     ]
 
 

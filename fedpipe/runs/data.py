@@ -23,15 +23,10 @@ from fedpipe.data.manifest import MANIFEST_NAME
 from fedpipe.errors import ConfigError, DataError, TrackingError
 from fedpipe.project import dvc
 from fedpipe.project.paths import Project
-from fedpipe.runs.lineage import (
-    LINEAGE,
-    PARAMS_NAME,
-    POPULATION_TAG,
-    TAGS_NAME,
-    population_key,
-)
+from fedpipe.runs.lineage import LINEAGE, PARAMS_NAME, TAGS_NAME, population_key
 from fedpipe.runs.shards import shards_folder
 from fedpipe.runs.state import RunState, all_states
+from fedpipe.tracking.tags import DVC_DATA_MD5, POPULATION
 
 if TYPE_CHECKING:
     from fedpipe.data.manifest import Manifest
@@ -185,7 +180,7 @@ def _named(project: Project, name: str) -> RunData:
         return _of_state(local)
     with tempfile.TemporaryDirectory(prefix="fedpipe-run-data-") as scratch:
         params = read_artifact(store, run, f"{LINEAGE}/{PARAMS_NAME}", Path(scratch))
-        if params is None or "dvc.data_md5" not in tags:
+        if params is None or DVC_DATA_MD5 not in tags:
             raise TrackingError(
                 f"run {run_id}: expected {LINEAGE}/{PARAMS_NAME} among its files, found none. "
                 "Name another run."
@@ -194,9 +189,9 @@ def _named(project: Project, name: str) -> RunData:
     described = _described(str(run.info.run_name), values.get("data") or {})
     return replace(
         described,
-        md5=str(tags["dvc.data_md5"]),
+        md5=str(tags[DVC_DATA_MD5]),
         run_id=run_id,
-        population=str(tags.get(POPULATION_TAG, "")),
+        population=str(tags.get(POPULATION, "")),
     )
 
 
@@ -213,7 +208,7 @@ def _of_state(state: RunState) -> RunData:
         md5=md5,
         path=Path(path) if path else None,
         run_id=str(state.values.get("mlflow_run_id") or ""),
-        population=str(tags.get(POPULATION_TAG, "")),
+        population=str(tags.get(POPULATION, "")),
     )
 
 

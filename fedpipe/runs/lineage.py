@@ -22,6 +22,21 @@ from fedpipe.project.paths import Project
 from fedpipe.runs.refs import DataRef
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.tables.texts import markdown, markdown_code
+from fedpipe.tracking.tags import (
+    DVC_DATA_IN_LOCK,
+    DVC_DATA_MD5,
+    DVC_EXPERIMENT,
+    GIT_BRANCH,
+    GIT_COMMIT,
+    GIT_DIRTY,
+    GIT_NOTE,
+    GIT_PATCH,
+    PLAN_SHA256,
+    POPULATION,
+    PREFECT_FLOW_RUN_ID,
+    PREFECT_FLOW_RUN_NAME,
+    PREFECT_URL,
+)
 
 if TYPE_CHECKING:
     from fedpipe.data.manifest import Manifest
@@ -32,7 +47,6 @@ LINEAGE_NAME = "lineage.json"
 PARAMS_NAME = "params.yaml"
 PATCH_NAME = "dirty.patch"
 TAGS_NAME = "origin.json"
-POPULATION_TAG = "data.population"
 _WHO = ("clients", "alpha", "labels_per_client", "sigma", "seed")
 
 logger = logging.getLogger(__name__)
@@ -129,15 +143,15 @@ def lineage_tags(
     - `data.population`: see `population_key`.
     """
     tags = {
-        "dvc.data_md5": data.md5,
-        "dvc.data_in_lock": str(
+        DVC_DATA_MD5: data.md5,
+        DVC_DATA_IN_LOCK: str(
             locked_md5(project.root, "prepare", "data/shards") == data.md5
         ).lower(),
-        POPULATION_TAG: population_key(config.data, manifest.partition),
+        POPULATION: population_key(config.data, manifest.partition),
     }
     experiment = os.environ.get("DVC_EXP_NAME")
     if experiment:
-        return {**tags, "dvc.experiment": experiment}
+        return {**tags, DVC_EXPERIMENT: experiment}
     return tags
 
 
@@ -157,7 +171,7 @@ def write_reproduction_files(
     write_atomic(
         folder / PARAMS_NAME, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     )
-    git_note = tags.get("git.note", "")
+    git_note = tags.get(GIT_NOTE, "")
     if git_note and not any(text in git_note for text in _NO_REPOSITORY):
         logger.warning(
             "the run is recorded without a commit, and cannot be reproduced: %s", git_note
@@ -169,11 +183,11 @@ def write_reproduction_files(
         logger.warning(
             "the work tree's changes are not kept with the run, which cannot be reproduced: %s", err
         )
-        all_tags["git.patch"] = f"left out: {err}"
+        all_tags[GIT_PATCH] = f"left out: {err}"
     else:
         if patch:
             (folder / PATCH_NAME).write_bytes(patch)
-            all_tags["git.patch"] = f"sha256:{hashlib.sha256(patch).hexdigest()}"
+            all_tags[GIT_PATCH] = f"sha256:{hashlib.sha256(patch).hexdigest()}"
     write_atomic(folder / TAGS_NAME, json.dumps(all_tags, indent=1) + "\n")
     return all_tags
 
@@ -223,15 +237,15 @@ def read_lineage(run_dir: Path) -> TrainingLineage:
 def note(tags: Mapping[str, str]) -> str:
     """Return the run's description in MLflow's pages, its lineage in Markdown."""
     lines = [
-        f"git commit {markdown_code(str(tags.get('git.commit')))}, data "
-        f"{markdown_code(str(tags.get('dvc.data_md5')))} (DVC)"
+        f"git commit {markdown_code(str(tags.get(GIT_COMMIT)))}, data "
+        f"{markdown_code(str(tags.get(DVC_DATA_MD5)))} (DVC)"
     ]
-    if "prefect.url" in tags:
+    if PREFECT_URL in tags:
         lines.append(
-            f"Prefect flow run [{markdown(tags['prefect.flow_run_name'])}]({tags['prefect.url']})"
+            f"Prefect flow run [{markdown(tags[PREFECT_FLOW_RUN_NAME])}]({tags[PREFECT_URL]})"
         )
-    if "dvc.experiment" in tags:
-        lines.append(f"DVC experiment {markdown_code(tags['dvc.experiment'])}")
+    if DVC_EXPERIMENT in tags:
+        lines.append(f"DVC experiment {markdown_code(tags[DVC_EXPERIMENT])}")
     return "\n\n".join(lines)
 
 
@@ -239,20 +253,20 @@ def lineage_of_tags(tags: Mapping[str, str]) -> TagLineage:
     """Return the lineage that a run's tags name."""
     return TagLineage(
         GitLineage(
-            commit=tags.get("git.commit"),
-            branch=tags.get("git.branch"),
-            dirty=tags.get("git.dirty") == "true",
-            patch=tags.get("git.patch"),
+            commit=tags.get(GIT_COMMIT),
+            branch=tags.get(GIT_BRANCH),
+            dirty=tags.get(GIT_DIRTY) == "true",
+            patch=tags.get(GIT_PATCH),
         ),
         DvcLineage(
-            data_md5=tags.get("dvc.data_md5"),
-            data_in_lock=tags.get("dvc.data_in_lock") == "true",
-            experiment=tags.get("dvc.experiment"),
+            data_md5=tags.get(DVC_DATA_MD5),
+            data_in_lock=tags.get(DVC_DATA_IN_LOCK) == "true",
+            experiment=tags.get(DVC_EXPERIMENT),
         ),
         PrefectLineage(
-            flow_run_id=tags.get("prefect.flow_run_id"),
-            flow_run_name=tags.get("prefect.flow_run_name"),
-            url=tags.get("prefect.url"),
+            flow_run_id=tags.get(PREFECT_FLOW_RUN_ID),
+            flow_run_name=tags.get(PREFECT_FLOW_RUN_NAME),
+            url=tags.get(PREFECT_URL),
         ),
-        plan_sha256=tags.get("fedpipe.plan_sha256"),
+        plan_sha256=tags.get(PLAN_SHA256),
     )

@@ -8,7 +8,7 @@ from fedpipe.engine.early_stopping import BestRound, EarlyStopping
 from fedpipe.models.weights_io import save_weights
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.system.json_lines import append_line, repaired_lines
-from fedpipe.tables.tables import rounds_csv
+from fedpipe.tables.rounds import rounds_csv
 from fedpipe.types import RoundReport
 
 

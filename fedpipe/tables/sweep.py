@@ -1,29 +1,28 @@
 """The trials of a sweep as a table, the form that spreadsheets and DVC's plots read."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-ABSENT = "-"  # a setting that a trial does not have
+from fedpipe.tables.csv_text import csv_text
+from fedpipe.tracking.sweeps import SweepTrial
+
+ABSENT = "-"
+"""Written for a setting that does not apply to a trial."""
 
 
-def trials_csv(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], metric: str) -> str:
+def trials_csv(trials: Sequence[SweepTrial], keys: Sequence[str], metric: str) -> str:
     """Return one line per trial: number, state, metric, the searched settings, its run; empty where
     it has no metric, `-` for a setting that does not apply to the trial.
 
-    >>> rows = [{"number": 0, "state": "failed", "value": None, "params": {"rounds": 3}, "run_id": "", "name": "", "reason": "no"}]
-    >>> trials_csv(rows, ["rounds"], "validation/loss")
+    >>> failed = SweepTrial(0, "", "", "failed", None, {"rounds": 3}, "no")
+    >>> trials_csv([failed], ["rounds"], "validation/loss")
     'number,state,validation/loss,rounds,run_id,name,reason\\n0,failed,,3,,,no\\n'
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["number", "state", metric, *keys, "run_id", "name", "reason"])
-    for row in rows:
-        value = "" if row["value"] is None else repr(float(row["value"]))
-        values = [row["params"].get(key, ABSENT) for key in keys]
-        values = ["null" if value is None else value for value in values]
-        writer.writerow(
-            [row["number"], row["state"], value, *values, row["run_id"], row["name"], row["reason"]]
+    rows = []
+    for trial in trials:
+        value = "" if trial.value is None else float(trial.value)
+        settings = [trial.params.get(key, ABSENT) for key in keys]
+        texts = ["null" if setting is None else setting for setting in settings]
+        rows.append(
+            [trial.number, trial.state, value, *texts, trial.run_id, trial.name, trial.reason]
         )
-    return text.getvalue()
+    return csv_text(["number", "state", metric, *keys, "run_id", "name", "reason"], rows)

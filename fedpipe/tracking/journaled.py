@@ -20,6 +20,7 @@ from fedpipe.system.atomic_files import write_atomic
 from fedpipe.tracking.journal import Journal, read_records, send
 from fedpipe.tracking.snapshots import Snapshot, SnapshotPolicy, index_body, index_entry
 from fedpipe.tracking.store import Store
+from fedpipe.tracking.tags import STATUS_REASON
 from fedpipe.types import RoundReport
 
 logger = logging.getLogger("fedpipe.tracking")
@@ -108,7 +109,7 @@ class JournaledRun:
         """
         status = "KILLED" if killed else "FAILED"
         try:
-            self._journal.tags({"fedpipe.status_reason": " ".join(reason.split())})
+            self._journal.tags({STATUS_REASON: " ".join(reason.split())})
             self._journal.end(status)
         except TrackingError as err:
             logger.warning("%s", err)

@@ -22,11 +22,9 @@ from fedpipe.models import ModelSpec
 from fedpipe.models.evaluate import to_input
 from fedpipe.tracking.run import TrackedRun
 from fedpipe.tracking.store import Store
+from fedpipe.tracking.tags import MODEL_ARCHITECTURE, MODEL_ROUND, MODEL_WEIGHTS_SHA256
 from fedpipe.types import Weights, weights_sha256
 
-WEIGHTS_TAG = "weights_sha256"
-ROUND_TAG = "round"
-"""Tags of a logged model: the SHA-256 of its weights, and the round that they are of."""
 ABOUT = "fedpipe"
 """The key of the model's metadata under which lies what it takes beyond its signature."""
 
@@ -71,9 +69,9 @@ def log_model(
     store.require_artifacts()
     doing = f"write the model '{name}' of run {run.run_id}"
     tags = {
-        WEIGHTS_TAG: weights_sha256(weights),
-        "architecture": model.name,
-        ROUND_TAG: str(round_num),
+        MODEL_WEIGHTS_SHA256: weights_sha256(weights),
+        MODEL_ARCHITECTURE: model.name,
+        MODEL_ROUND: str(round_num),
     }
     with store.guard(doing):
         logged = client.create_logged_model(

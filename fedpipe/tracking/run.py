@@ -22,11 +22,9 @@ from fedpipe.errors import TrackingError
 from fedpipe.redact import hide
 from fedpipe.tracking.records import MAX_PARAM, MAX_TAG, DataRecord, batches, dataset_inputs, fit
 from fedpipe.tracking.store import Store, run_url
+from fedpipe.tracking.tags import DVC_DATA_MD5, RUN_KEY, STATUS_REASON
 
 __all__ = ["DataRecord", "TrackedRun"]
-
-_REASON = "fedpipe.status_reason"
-_KEY = "fedpipe.run_key"
 
 
 class TrackedRun:
@@ -146,7 +144,7 @@ class TrackedRun:
 
     def finish(self) -> None:
         """Mark the run as finished, and remove the reason for which an earlier try of it failed."""
-        self.remove_tag(_REASON)
+        self.remove_tag(STATUS_REASON)
         self._terminate("FINISHED")
 
     def fail(self, reason: str, killed: bool = False) -> None:
@@ -159,7 +157,7 @@ class TrackedRun:
         reason = " ".join(reason.split())
         try:
             try:
-                self.set_tags({_REASON: reason})
+                self.set_tags({STATUS_REASON: reason})
             finally:
                 self._terminate("KILLED" if killed else "FAILED")
         except TrackingError as err:
@@ -179,7 +177,7 @@ class TrackedRun:
             with self._store.guard(f"write 'long_params.json' to run {self.run_id}"):
                 text = json.dumps(long, indent=1) + "\n"
                 self._store.client.log_text(self.run_id, text, "long_params.json")
-        self.set_tags({"dvc.data_md5": data.md5, **tags})
+        self.set_tags({DVC_DATA_MD5: data.md5, **tags})
         with self._store.guard(f"write the data set of run {self.run_id}"):
             self._store.client.log_inputs(self.run_id, datasets=dataset_inputs(data))
 
@@ -201,11 +199,11 @@ def run_with_key(
         tags: of a new run.
     """
     if key and reuse:
-        runs = store.client.search_runs([store.experiment_id], f"tags.`{_KEY}` = '{key}'")
+        runs = store.client.search_runs([store.experiment_id], f"tags.`{RUN_KEY}` = '{key}'")
         if runs:
             return str(runs[0].info.run_id)
     all_tags = {"mlflow.source.name": "fedpipe", **(tags or {})}
     if key:
-        all_tags[_KEY] = key
+        all_tags[RUN_KEY] = key
     run = store.client.create_run(store.experiment_id, run_name=name, tags=all_tags)
     return str(run.info.run_id)

@@ -4,17 +4,11 @@ import pytest
 
 from fedpipe.errors import TrackingError
 from fedpipe.tracking.run import TrackedRun
-from fedpipe.tracking.sweeps import (
-    SPACE,
-    note_trial,
-    read_sweep,
-    reopen_sweep,
-    start_sweep,
-    trial_tags,
-)
+from fedpipe.tracking.sweeps import note_trial, read_sweep, reopen_sweep, start_sweep, trial_tags
+from fedpipe.tracking.tags import SWEEP_SPACE
 
 PARAMS = {"sweep.metric": "validation/loss", "sweep.direction": "minimize"}
-TAGS = {SPACE: '["client.learning_rate", "client.momentum", "model.name"]'}
+TAGS = {SWEEP_SPACE: '["client.learning_rate", "client.momentum", "model.name"]'}
 
 
 def begun(store, key):

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from fedpipe.config import Config, flatten, load_config, parse_recorded
 from fedpipe.config.choices import CHOICES
 from fedpipe.config.sweep_trials import SweepBase, trial_config
+from fedpipe.config.write import leave_out_ignored
 from fedpipe.errors import ConfigError
 
 TRIMMED = {"aggregator": {"name": "trimmed_mean", "trim_fraction": 0.2}}
@@ -142,6 +143,18 @@ def test_errors_name_the_setting_and_not_the_variant(
 ) -> None:
     with pytest.raises(ConfigError, match=f"^params.yaml: {re.escape(words)}"):
         load(tmp_path, values)
+
+
+def test_a_params_file_of_before_is_rewritten_and_another_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    old = "# old\nrounds: 3\nclient: {momentum: null, epochs: 2}\n"
+    path.write_text(old)
+    leave_out_ignored(path)
+    assert yaml.safe_load(path.read_text()) == {"rounds": 3, "client": {"epochs": 2}}
+    new = old.replace("momentum: null, ", "")
+    path.write_text(new)
+    leave_out_ignored(path)
+    assert path.read_text() == new
 
 
 def test_settings_are_written_as_they_are_read() -> None:

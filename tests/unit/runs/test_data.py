@@ -126,7 +126,7 @@ def test_forget_works_on_the_data_of_the_run(
     project: Project, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     _, before = run_on(project, "first", "other.npz")
-    done = forget(project, ["o2"], wanted="first")
+    done = forget(project, ["o2"], run="first")
     after = Population.open(Path(done.path))
     assert after.index.client_ids == ("o1", "o3", "o4")
     assert (done.examples, done.clients_left, done.in_dvc, done.removed) == (
