@@ -82,11 +82,8 @@ def sweep(
             for name, missing in summary["incomplete"].items():
                 typer.echo("\n".join(doubts((), missing, name)), err=True)
             for missing_part, reason in summary["incomplete_sweep"].items():
-                typer.echo(
-                    f"missing: {missing_part}: {reason}\n         The same command makes the parts of the "
-                    "sweep's own run again.",
-                    err=True,
-                )
+                typer.echo(f"missing: {missing_part}: {reason}", err=True)
+                typer.echo(f"{'':9}The same command makes the sweep's own parts again.", err=True)
         raise typer.Exit(INCOMPLETE_EXIT_CODE)
 
 

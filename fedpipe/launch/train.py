@@ -136,7 +136,7 @@ def _run_flow(
             with timings.phase("import the user's code"):
                 check_own_code(config, project, run.data)
             with timings.phase("open the mlflow store"):
-                # Before a flow run is made, so that a store that cannot be written is reported first.
+                # Before a flow run is made: a store that cannot be written is reported first.
                 from fedpipe.tracking.store import open_store
 
                 open_store(project.root, config.tracking.experiment)

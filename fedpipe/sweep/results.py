@@ -5,6 +5,7 @@ best trial as a params file.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ def conclude(
     run = TrackedRun.attach(store, str(state.parent))
     parts = Parts(store)
     for name in (JSON_NAME, TABLE_NAME):
-        parts.attempt(f"upload of {name}", lambda name=name: run.log_file(folder / name, FOLDER))  # type: ignore[misc]
+        parts.attempt(f"upload of {name}", partial(run.log_file, folder / name, FOLDER))
 
     def log_chart() -> None:
         chart = parallel_coordinates(trials, list(sweep.space), sweep.metric, sweep.better)

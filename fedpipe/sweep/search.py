@@ -1,7 +1,7 @@
 """Search of a sweep: draws the point of the next trial, and prunes trials. An Optuna study in a
 journal of its own.
 
-Only this module imports Optuna. One process at a time uses the study: the one that holds the sweep's
+Only this module imports Optuna. One process at a time uses the study: the holder of the sweep's
 lock. Each draw has a seed of its own, made of the sweep's seed and the trial's number, so that a
 sweep that is resumed after a kill draws what it would have drawn.
 """

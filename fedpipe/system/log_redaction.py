@@ -1,8 +1,8 @@
-"""Where texts leave the process without passing through fedpipe's own hands: log records,
-tracebacks, exceptions of other packages.
+"""Hides secrets in texts that leave the process through others: log records, tracebacks,
+exceptions of other packages.
 
-`watch_outlets` sees to the first two for the whole process; `scrubbed` to exceptions that are passed on to
-Prefect, which keeps their text.
+`watch_outlets` covers the first two for the whole process; `scrubbed` covers exceptions that are
+passed on to Prefect, which keeps their text.
 """
 
 import logging
