@@ -25,7 +25,7 @@ def test_permissions_are_the_mode_less_the_umask(tmp_path: Path, mode: int, expe
 
 def test_a_failed_write_leaves_nothing_and_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(IsADirectoryError) as caught:
         write_atomic(tmp_path / "taken", "text", prefix=".making-")
     assert caught.value.filename is not None
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]

@@ -1,6 +1,7 @@
 """Writes run one after the other; the error of one is raised by the next call, once."""
 
 import threading
+from functools import partial
 
 import pytest
 
@@ -34,11 +35,9 @@ def test_an_error_is_raised_by_the_next_call_and_only_there(call: str) -> None:
         raise OSError("full")
 
     writer.submit(fail)
+    next_call = {"flush": writer.flush, "submit": partial(writer.submit, written.append, 1)}[call]
     with pytest.raises(OSError, match="full"):
-        if call == "flush":
-            writer.flush()
-        else:
-            writer.submit(written.append, 1)
+        next_call()
     assert written == []
     writer.submit(written.append, 2)
     writer.flush()
