@@ -71,8 +71,7 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _refuse_ignored_settings(cls, values: Any) -> Any:
-        problem = problem_of_ignored(values) if isinstance(values, Mapping) else None
-        if problem:
+        if isinstance(values, Mapping) and (problem := problem_of_ignored(values)):
             raise ValueError(problem)
         return values
 

@@ -270,11 +270,9 @@ def _explain(error: Any) -> str:
                 f"set it under overrides: [{key}=...]"
             )
         close = difflib.get_close_matches(str(error["loc"][-1]), list(model.model_fields), n=1)
-        return f"unknown key '{key}'" + (
-            f"; did you mean '{close[0]}'?"
-            if close
-            else f". Known keys: {', '.join(model.model_fields)}."
-        )
+        if close:
+            return f"unknown key '{key}'; did you mean '{close[0]}'?"
+        return f"unknown key '{key}'. Known keys: {', '.join(model.model_fields)}."
     if error["type"] == "value_error":
         text = str(error["ctx"]["error"])
         if len(error["loc"]) < 2 or error["loc"][0] != "space":
