@@ -14,8 +14,8 @@ from typing import IO, Any
 
 import psutil
 
-from benchmarks.endtoend import User
 from benchmarks.lib.common import BenchmarkError
+from benchmarks.lib.user import User
 
 ROUNDS, EPOCHS = 30, 60
 SETTINGS = (
