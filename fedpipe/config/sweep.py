@@ -35,7 +35,7 @@ METRICS = {
 }
 """What a trial may be judged by, and which way is better."""
 
-MOST_CHILDREN = 10_000
+MAX_TRIALS = 10_000
 _NOT_SEARCHED = {
     "data.": "trials would be judged by other examples",
     "eval.clients": "trials would be judged by other examples",
@@ -80,7 +80,7 @@ class SweepConfig(Section):
     direction: Literal["maximize", "minimize"] | None = Field(
         None, description="Which way is better; `null` is the metric's own."
     )
-    trials: Annotated[int, Field(ge=1, le=MOST_CHILDREN)] | None = Field(
+    trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] | None = Field(
         None,
         description="Number of trials, pruned and failed ones included. Not for `grid`, which "
         "knows it.",
@@ -174,10 +174,10 @@ class SweepConfig(Section):
                         f"space: '{key}': search=grid takes how many values of the range? Set "
                         "points."
                     )
-            count = count_points(self.space, MOST_CHILDREN)
-            if count > MOST_CHILDREN:
+            count = count_points(self.space, MAX_TRIALS)
+            if count > MAX_TRIALS:
                 raise ValueError(
-                    f"search=grid: expected at most {MOST_CHILDREN} combinations, found more. "
+                    f"search=grid: expected at most {MAX_TRIALS} combinations, found more. "
                     "Choose random or tpe."
                 )
             if self.trials is not None:
@@ -203,9 +203,9 @@ class SweepConfig(Section):
         return METRICS[self.metric]
 
     @property
-    def num_trials(self) -> int:
+    def trial_count(self) -> int:
         """Return how many trials the sweep has in the end."""
-        return self.trials or count_points(self.space, MOST_CHILDREN)
+        return self.trials or count_points(self.space, MAX_TRIALS)
 
 
 def load_sweep(path: Path) -> SweepConfig:

@@ -2,10 +2,10 @@
 refused before any trial starts.
 """
 
-import copy
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from fedpipe.config.choices import switch_choices, without_ignored
 from fedpipe.config.groups import computes_in_groups
 from fedpipe.config.load import (
-    apply_overrides,
     explain,
     key_of,
     parse_config,
     read_params,
+    set_overrides,
     set_setting,
 )
 from fedpipe.config.schema import Config
@@ -82,15 +82,17 @@ def read_base(
             line; or an override sets what the space searches.
     """
     values = read_params(params)
+    before = deepcopy(values)
     places: dict[str, str] = {}
     for place, texts in ((f"{where}: overrides:", sweep.overrides), ("-S", overrides)):
-        for key, text in apply_overrides(values, texts, place, places).items():
+        for key, text in set_overrides(values, texts, place).items():
             if key in sweep.space:
                 raise ConfigError(
                     f"{place} {text} is set but the sweep searches '{key}'. Remove it, or take "
                     f"'{key}' out of the space."
                 )
             places[key] = f"{place} {text}"
+    switch_choices(values, before, places)
     for error in _errors(without_ignored(values)):
         key = key_of(error)
         # What a whole section or all settings say of each other is judged with a trial's values.
@@ -122,10 +124,10 @@ def trial_config(base: SweepBase, point: Mapping[str, Value]) -> Config:
     Raises:
         ConfigError: they do not go together; the error names the sweep's file and the trial.
     """
-    values: dict[str, Any] = copy.deepcopy(dict(base.values))
+    values: dict[str, Any] = deepcopy(dict(base.values))
     for key, value in point.items():
         set_setting(values, key, value)
-    switch_choices(values, point, {*point, *base.overridden})
+    switch_choices(values, base.values, {*point, *base.overridden})
     settings = ", ".join(f"{key}={as_yaml(value)}" for key, value in point.items())
     config = parse_config(values, f"{base.where}: trial with {settings}")
     if (
@@ -180,7 +182,7 @@ def _with_advice(message: str, sweep: SweepConfig, base: SweepBase, point: Point
     ignored = _IGNORED.search(message)
     if not ignored:
         return (
-            f"{message} A setting that only some trials need stands in the space with `when` "
+            f"{message} A setting that only some trials need is written in the space with `when` "
             "(docs/sweeps.md)."
         )
     key, value, cause, cause_value = ignored.groups()

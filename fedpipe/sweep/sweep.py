@@ -121,7 +121,7 @@ def run_sweep(
             project, sweep, base, common, state, watcher=options.get("watcher"), pool=pool
         )
         ran: list[int] = []
-        concluded = state.values.get("concluded") == sweep.num_trials and not state.values.get(
+        concluded = state.values.get("concluded") == sweep.trial_count and not state.values.get(
             "incomplete"
         )
         if not concluded or not preset.exists():
@@ -129,7 +129,7 @@ def run_sweep(
             with _failing_with_its_run(trials.store, str(state.parent)):
                 ran = trials.run()
                 missing = conclude(trials.search, project, trials.store, state, sweep, preset)
-            state.update(concluded=sweep.num_trials, incomplete=missing)
+            state.update(concluded=sweep.trial_count, incomplete=missing)
         return summary_of(
             trials.search, project, state.values, preset, sweep, ran, time.perf_counter() - start
         )

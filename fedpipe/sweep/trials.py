@@ -123,7 +123,7 @@ class Trials:
         for number in search.numbers():  # ended, and the process died before the run was told
             if number not in queue and number not in self._told:
                 self._note(number)
-        self._tell("begun", str(sweep.name), sweep.num_trials, len(search.numbers()) - len(queue))
+        self._tell("begun", str(sweep.name), sweep.trial_count, len(search.numbers()) - len(queue))
         with self._pool or self._processes() as pool:
             while True:
                 while (

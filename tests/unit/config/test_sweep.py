@@ -32,7 +32,7 @@ def written(folder: Path, **values: Any) -> Path:
 
 def test_the_sweep_that_ships_is_valid() -> None:
     sweep = load_sweep(ROOT / "sweep.yaml")
-    assert (sweep.name, sweep.num_trials, sweep.better) == ("digits", 8, "maximize")
+    assert (sweep.name, sweep.trial_count, sweep.better) == ("digits", 8, "maximize")
     check_space(sweep, read_base(sweep, ROOT / sweep.params, "sweep.yaml"))
 
 
@@ -43,7 +43,7 @@ def test_a_grid_knows_its_children(tmp_path: Path) -> None:
         "client.shuffle": {"choices": [True, False]},
     }
     sweep = load_sweep(written(tmp_path, search="grid", trials=None, space=space))
-    assert sweep.num_trials == 4 * 3 * 2
+    assert sweep.trial_count == 4 * 3 * 2
     assert grid_values("client.learning_rate", sweep.space["client.learning_rate"]) == [
         0.001,
         0.01,
@@ -312,6 +312,12 @@ def test_settings_are_judged_with_the_childs_values_in_them(tmp_path: Path) -> N
             {},
             "params.yaml: 'rounds': input should be greater than or equal to 1, found 0",
         ),
+        (
+            {"rounds": 0, "aggregator": {"trim_fraction": 0.2}},
+            (),
+            {"space": {"aggregator.name": {"choices": ["trimmed_mean"]}}},
+            "params.yaml: 'rounds': input should be greater than or equal to 1, found 0",
+        ),
         ({"rouns": 3}, (), {}, "params.yaml: unknown key 'rouns'; did you mean 'rounds'?"),
         ({"model": {"name": "cn"}}, (), {}, "params.yaml: model.name: expected one of"),
         (
@@ -383,6 +389,12 @@ def test_settings_are_judged_with_the_childs_values_in_them(tmp_path: Path) -> N
         ),
         (
             {},
+            ("aggregator.name=krum", "cohort.min_reports=9"),
+            {"overrides": ["aggregator.name=trimmed_mean", "aggregator.trim_fraction=0.3"]},
+            "aggregator.trim_fraction=0.3 is set but aggregator.name=krum ignores it",
+        ),
+        (
+            {},
             (),
             {"overrides": ["runtime.groups=2", "aggregator.name=median"]},
             "runtime.groups=2 is set but aggregator.name=median",
@@ -415,7 +427,7 @@ def test_a_grid_has_a_conditional_setting_where_it_applies(tmp_path: Path) -> No
         "client.epochs": {"choices": [1, 2]},
     }  # the condition may stand before what it names
     sweep = load_sweep(written(tmp_path, search="grid", trials=None, space=space))
-    assert sweep.num_trials == 2 + 2 * 2
+    assert sweep.trial_count == 2 + 2 * 2
     points = list(grid_points(sweep.space))
     assert points[:2] == [
         {"client.optimizer": "sgd", "client.epochs": 1},
