@@ -33,7 +33,7 @@ from pathlib import Path
 from fedpipe.sweep import trial_processes as sweep_pool
 from fedpipe.project.paths import Project
 from fedpipe.sweep.sweep import run_sweep
-sweep_pool.CHILD = tuple(sys.argv[2:])
+sweep_pool.TRIAL = tuple(sys.argv[2:])
 run_sweep(Project(Path(sys.argv[1])), Path(sys.argv[1]) / "rates.yaml")
 """
 
