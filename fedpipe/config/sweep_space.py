@@ -260,20 +260,18 @@ def grid_values(key: str, dimension: Dimension) -> list[Value]:
     whole = number_of(key) is int
     if dimension.points is None:
         return list(range(int(dimension.min), int(dimension.max) + 1))
-    low, high = (
-        math.log10(end) if dimension.log else end for end in (dimension.min, dimension.max)
-    )
-    inner = [
-        low + (high - low) * i / (dimension.points - 1) for i in range(1, dimension.points - 1)
-    ]
-    values = [
-        dimension.min,
-        *(float(f"{10**v if dimension.log else v:.12g}") for v in inner),
-        dimension.max,
-    ]
+    scale = math.log10 if dimension.log else float
+    low = scale(dimension.min)
+    high = scale(dimension.max)
+    values = [dimension.min]
+    steps = dimension.points - 1
+    for step in range(1, steps):
+        value = low + (high - low) * step / steps
+        values.append(float(f"{10**value if dimension.log else value:.12g}"))
+    values.append(dimension.max)
     if whole:
-        return list(dict.fromkeys(round(v) for v in values))
-    return [float(v) for v in values]
+        return list(dict.fromkeys(map(round, values)))
+    return [*values]
 
 
 def ends_of(key: str, dimension: Dimension) -> list[Value]:
