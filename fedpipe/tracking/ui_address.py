@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fedpipe.redact import hide
+from fedpipe.system.host import in_address
 from fedpipe.tracking.reach import is_server
 
 UI_HOST = "127.0.0.1"
@@ -92,7 +93,7 @@ def _running_ui(project: Path, uri: str) -> str | None:
     )
     if not same or not _listens(host, port):
         return None
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"http://{in_address(host)}:{port}"
 
 
 def _note_path(project: Path) -> Path:
