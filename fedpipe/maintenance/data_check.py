@@ -14,8 +14,8 @@ from fedpipe.config import DataConfig
 from fedpipe.errors import DataError, shorten
 
 if TYPE_CHECKING:
-    from fedpipe.data.sources.csv_file import CsvTable
-    from fedpipe.data.sources.parquet_file import ParquetTable
+    from fedpipe.data.sources.csv_table import CsvTable
+    from fedpipe.data.sources.parquet_table import ParquetTable
 
 _CLIENT = re.compile(
     r"(client|user|writer|device|patient|subject|site|hospital|customer|person|participant|member|account|speaker|author|group)s?",
@@ -176,7 +176,7 @@ def _relative(path: Path, project: Path) -> str:
 
 
 def _text(value: Any) -> str:
-    from fedpipe.data.sources.csv_file import yaml_text
+    from fedpipe.data.sources.table import yaml_text
 
     if isinstance(value, list):
         return f"[{', '.join(yaml_text(item) if isinstance(item, str) else str(item) for item in value)}]"
@@ -227,7 +227,6 @@ def _look_at_table(report: DataReport, path: Path, settings: dict[str, Any]) -> 
     """Describe the columns, and choose those of label and client if the settings name none that is
     there.
     """
-    from fedpipe.data.sources.csv_file import CsvTable
     from fedpipe.data.sources.tabular import open_table
 
     try:
@@ -235,7 +234,7 @@ def _look_at_table(report: DataReport, path: Path, settings: dict[str, Any]) -> 
         report.columns = _columns(table)
     except DataError:
         return  # `refused` says it
-    if isinstance(table, CsvTable) and table.hint_of_header() is not None:
+    if table.header_hint() is not None:
         return  # the names are not those of the columns
     names = [column.name for column in report.columns if len(column.name) <= 200]
     if settings["label_column"] not in names:
@@ -294,7 +293,7 @@ def _likely_label(columns: Sequence[Column]) -> str | None:
 
 
 def _columns(table: "CsvTable | ParquetTable") -> list[Column]:
-    from fedpipe.data.sources.csv_file import CsvTable
+    from fedpipe.data.sources.csv_table import CsvTable
 
     if isinstance(table, CsvTable):
         return _csv_columns(table)

@@ -11,15 +11,9 @@ import numpy as np
 
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source
-from fedpipe.data.sources.checks import (
-    BATCH_ROWS,
-    check_features,
-    check_ids,
-    check_labels,
-    check_marks,
-    own_path,
-    unreadable,
-)
+from fedpipe.data.sources.feature_checks import check_features
+from fedpipe.data.sources.label_checks import check_ids, check_labels, check_marks
+from fedpipe.data.sources.places import BATCH_ROWS, BatchPlace, own_path, unreadable
 from fedpipe.errors import DataError, shorten
 
 FEATURES = "x"
@@ -45,33 +39,33 @@ def read_features(config: DataConfig, path: Path) -> Any:
     and its batches do.
     """
     x = _read(config, path, [FEATURES])[FEATURES]
-    return check_features(x, path, 0, config.feature_dtype, tokens=True)
+    return check_features(x, BatchPlace(path), config.feature_dtype, tokens=True)
 
 
 def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
-    arrays = _read(
-        config,
-        path,
-        [FEATURES, config.label_column, *([config.client_column] if config.client_column else [])],
-    )
+    names = [FEATURES, config.label_column]
+    if config.client_column:
+        names.append(config.client_column)
+    arrays = _read(config, path, names)
     x = arrays[FEATURES]
     y = arrays[config.label_column]
-    clients = arrays[config.client_column] if config.client_column else None
+    clients = arrays.get(config.client_column or "")
     tests = arrays.get(TESTS)
     lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if len(set(lengths.values())) != 1:
         raise DataError(f"{path}: expected arrays of one length, found {lengths}. Save them again.")
     for start in range(0, len(x), BATCH_ROWS):
-        part = slice(start, start + BATCH_ROWS)
+        rows = slice(start, start + BATCH_ROWS)
+        place = BatchPlace(path, start)
         yield Batch(
-            check_features(x[part], path, start, config.feature_dtype, tokens=True),
-            check_labels(y[part], path, start),
-            None if clients is None else check_ids(clients[part], path, start),
-            None if tests is None else check_marks(tests[part], path, start),
+            check_features(x[rows], place, config.feature_dtype, tokens=True),
+            check_labels(y[rows], place),
+            None if clients is None else check_ids(clients[rows], place),
+            None if tests is None else check_marks(tests[rows], place),
         )
 
 
-def _read(config: DataConfig, path: Path, wanted: list[str]) -> dict[str, Any]:
+def _read(config: DataConfig, path: Path, names: list[str]) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
@@ -82,15 +76,12 @@ def _read(config: DataConfig, path: Path, wanted: list[str]) -> dict[str, Any]:
                 "unpacked. Raise the limit, or use parquet, which is read in parts."
             )
         with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in wanted if name not in file.files]
-            if missing:
+            if not set(names) <= set(file.files):
                 raise DataError(
-                    f"{path}: expected the arrays {shorten(wanted)}, found {shorten(file.files)}. "
+                    f"{path}: expected the arrays {shorten(names)}, found {shorten(file.files)}. "
                     "Name yours in data.client_column and data.label_column."
                 )
-            return {
-                name: file[name] for name in [*wanted, *([TESTS] if TESTS in file.files else [])]
-            }
+            return {name: file[name] for name in [*names, TESTS] if name in file.files}
     except (
         OSError,
         EOFError,

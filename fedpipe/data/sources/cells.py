@@ -54,6 +54,9 @@ class CellKind(StrEnum):
     MISSING = "no values"
 
 
+NUMBER_KINDS = frozenset((CellKind.WHOLE, CellKind.WHOLE_FLOAT, CellKind.NUMBER))
+
+
 def kind_of_cell(text: str, decimal: str = ".") -> CellKind:
     """Return what one cell holds.
 
@@ -95,7 +98,7 @@ def kind_of_column(kinds: Iterable[CellKind]) -> CellKind:
         return seen.pop()
     if seen == {CellKind.WHOLE, CellKind.WHOLE_FLOAT}:
         return CellKind.WHOLE_FLOAT
-    if seen <= {CellKind.WHOLE, CellKind.WHOLE_FLOAT, CellKind.NUMBER}:
+    if seen <= NUMBER_KINDS:
         return CellKind.NUMBER
     return CellKind.TEXT
 

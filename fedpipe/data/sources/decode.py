@@ -88,6 +88,16 @@ def without_equal_channels(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint
     return pixels
 
 
+def image_size(shape: tuple[int | None, ...]) -> str:
+    """Return how a text names the size of an image.
+
+    >>> image_size((24, 32, 3))
+    '32 x 24 in colour (width x height)'
+    """
+    height, width = shape[:2]
+    return f"{width} x {height} {'in colour' if len(shape) == 3 else 'grey'} (width x height)"
+
+
 def is_stored_grey(file: Path) -> bool:
     """Return whether a file's header names a grey mode; False where it cannot be read."""
     from PIL import Image

@@ -15,15 +15,17 @@ import numpy.typing as npt
 
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source, SourceSummary
-from fedpipe.data.sources.checks import check_ids, check_labels, own_path
 from fedpipe.data.sources.decode import (
     DecodedImage,
     decode_image_file,
+    image_size,
     image_suffixes,
     is_stored_grey,
     looks_like_image,
     without_equal_channels,
 )
+from fedpipe.data.sources.label_checks import check_ids, check_labels
+from fedpipe.data.sources.places import BatchPlace, own_path
 from fedpipe.errors import DataError, shorten
 
 _BATCH_IMAGES = 1024
@@ -263,10 +265,11 @@ def _batches(folder: _Folder, batch_bytes: int) -> Iterator[Batch]:
         ]
         texts = [_text(names[-2]) for names in part]
         y = check_labels(
-            np.array([int(text) for text in texts]) if numbers else texts, folder.root, start
+            np.array([int(text) for text in texts]) if numbers else texts,
+            BatchPlace(folder.root, start),
         )
         clients = (
-            check_ids([_text(names[0]) for names in part], folder.root, start)
+            check_ids([_text(names[0]) for names in part], BatchPlace(folder.root, start))
             if len(part[0]) == 3
             else None
         )
@@ -307,16 +310,6 @@ def _like_first(
             f"{image_size(pixels.shape)}. Resize or convert it, or move it elsewhere."
         )
     return pixels
-
-
-def image_size(shape: tuple[int | None, ...]) -> str:
-    """Return how a text names the size of an image.
-
-    >>> image_size((24, 32, 3))
-    '32 x 24 in colour (width x height)'
-    """
-    height, width = shape[:2]
-    return f"{width} x {height} {'in colour' if len(shape) == 3 else 'grey'} (width x height)"
 
 
 def _left_out(folder: _Folder) -> list[str]:

@@ -12,14 +12,9 @@ import numpy as np
 
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source
-from fedpipe.data.sources.checks import (
-    check_features,
-    check_ids,
-    check_labels,
-    check_sequences,
-    own_path,
-    unreadable,
-)
+from fedpipe.data.sources.feature_checks import check_features, check_sequences
+from fedpipe.data.sources.label_checks import check_ids, check_labels
+from fedpipe.data.sources.places import BatchPlace, own_path, unreadable
 from fedpipe.errors import DataError, shorten
 
 _JSON_FACTOR = 8
@@ -79,39 +74,38 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
 def _batch(
     config: DataConfig, file: Path, user: str, data: dict[str, Any], is_test: bool | None
 ) -> Batch:
-    where = f"{file} (user {user[:50]!r})"
+    place = BatchPlace(f"{file} (user {user[:50]!r})")
     count = len(data["y"])
-    clients = check_ids([user] * count, where, 0)
-    y = check_labels(data["y"], where, 0)
+    clients = check_ids([user] * count, place)
+    y = check_labels(data["y"], place)
     return Batch(
-        _features(config, data["x"], where),
+        _features(config, data["x"], place),
         y,
         clients,
         None if is_test is None else np.full(count, is_test),
     )
 
 
-def _features(config: DataConfig, values: list[Any], where: str) -> Any:
+def _features(config: DataConfig, values: list[Any], place: BatchPlace) -> Any:
     """Return a user's features: texts (LEAF's Shakespeare) as sequences, numbers as vectors."""
-    if all(isinstance(one, str) for one in values):
-        return check_sequences(values, where, 0)
+    if all(isinstance(text, str) for text in values):
+        return check_sequences(values, place)
     try:
         x = np.asarray(values)
     except ValueError as err:
         raise DataError(
-            f"{where}: expected examples of one shape, found several. Correct them."
+            f"{place.source}: expected examples of one shape, found several. Correct them."
         ) from err
     if x.dtype == np.object_:
-        x = _with_gaps(values, where)
-    x = x.reshape(-1, 1) if x.ndim == 1 else x
-    # JSON writes 0.0 as 0 in one user's file and 0.5 in another's: without the setting all numbers
-    # are floats.
-    return check_features(
-        x.astype(np.float64) if x.dtype.kind in "iuf" else x, where, 0, config.feature_dtype
-    )
+        x = _with_gaps(values, place)
+    if x.ndim == 1:
+        x = x.reshape(-1, 1)
+    if x.dtype.kind in "iu":  # JSON writes 0.0 as 0 in one user's file and 0.5 in another's
+        x = x.astype(np.float64)
+    return check_features(x, place, config.feature_dtype)
 
 
-def _with_gaps(values: list[Any], where: str) -> Any:
+def _with_gaps(values: list[Any], place: BatchPlace) -> Any:
     """Return values among which some are null, those as NaN, so that they are refused with their
     row.
     """
@@ -119,7 +113,7 @@ def _with_gaps(values: list[Any], where: str) -> Any:
         return np.array(values, np.float64)
     except (TypeError, ValueError, OverflowError) as err:
         raise DataError(
-            f"{where}: expected features that are numbers of one shape, or texts, found others. "
+            f"{place.source}: expected features that are numbers of one shape, or texts, found others. "
             "Correct them."
         ) from err
 

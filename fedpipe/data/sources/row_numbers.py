@@ -116,7 +116,7 @@ class RowNumberColumns:
         self._sum = self._sum[kept]
         self._squares = self._squares[kept]
 
-    def found(self) -> list[int]:
+    def places(self) -> list[int]:
         """Return the places of the columns that number the rows; none of fewer than ten rows."""
         count = self._rows
         if count < 10:

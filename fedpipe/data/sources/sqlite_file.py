@@ -15,14 +15,9 @@ import numpy as np
 
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source
-from fedpipe.data.sources.checks import (
-    BATCH_ROWS,
-    check_features,
-    check_ids,
-    check_labels,
-    own_path,
-    unreadable,
-)
+from fedpipe.data.sources.feature_checks import check_features
+from fedpipe.data.sources.label_checks import check_ids, check_labels
+from fedpipe.data.sources.places import BATCH_ROWS, BatchPlace, own_path, unreadable
 from fedpipe.data.tff_files import refuse_cut_short
 from fedpipe.errors import DataError
 
@@ -127,12 +122,13 @@ def _batch(
     vectors = [
         [value for name in sorted(example) for value in example[name]] for example in examples
     ]
-    x = check_features(np.array(vectors, np.float64), path, first, config.feature_dtype)
-    y = check_labels([label[0] for label in labels], path, first)
+    place = BatchPlace(path, first)
+    x = check_features(np.array(vectors, np.float64), place, config.feature_dtype)
+    y = check_labels([label[0] for label in labels], place)
     return Batch(
         x,
         y,
-        check_ids([client for client, _ in rows], path, first),
+        check_ids([client for client, _ in rows], place),
         None if is_test is None else np.full(len(rows), is_test),
     )
 

@@ -837,3 +837,10 @@ def test_spaces_between_cells_and_names_in_single_quotes(table: Any) -> None:
     assert rows == [("c0", 0, [1, 2]), ("c1", 1, [3, 4])]
     assert summary.columns == ("a", "c")
     assert "separator space (detected)" in summary.format
+
+
+def test_a_header_without_rows_is_refused_where_only_some_columns_are_read(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("client,label,a\n")
+    features = open_features(DataConfig(source="csv"), tmp_path / "t.csv", ("a",))
+    with pytest.raises(DataError, match="expected rows below the header, found none"):
+        list(features.rows())
