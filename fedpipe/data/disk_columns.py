@@ -127,12 +127,12 @@ def rows_by_client(
         number = np.searchsorted(firsts, records["owner"], side="right") - 1
         order = np.argsort(number, kind="stable")
         present, places = np.unique(number[order], return_index=True)
-        for part, rows in zip(present.tolist(), np.split(order, places[1:]), strict=True):
-            write_fully(file.fileno(), records[rows], int(cursors[part]) * _RECORD.itemsize)
-            cursors[part] += len(rows)
-    for part, (first, end) in enumerate(bounds):
-        records = np.empty(int(cursors[part] - starts[part]), _RECORD)
-        read_fully(file.fileno(), records, int(starts[part]) * _RECORD.itemsize)
+        for group, rows in zip(present.tolist(), np.split(order, places[1:]), strict=True):
+            write_fully(file.fileno(), records[rows], int(cursors[group]) * _RECORD.itemsize)
+            cursors[group] += len(rows)
+    for group, (first, end) in enumerate(bounds):
+        records = np.empty(int(cursors[group] - starts[group]), _RECORD)
+        read_fully(file.fileno(), records, int(starts[group]) * _RECORD.itemsize)
         yield _sorted(records, first, end)
 
 

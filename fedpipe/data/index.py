@@ -124,16 +124,16 @@ def _table(index: ClientIndex, labels: LabelsOf, first: int, end: int, schema: A
     ]
     columns += [_int32(index.counts(split)[first:end]) for split in SPLITS]
     for split in SPLITS:
-        part = labels(split, first, end)
+        counts = labels(split, first, end)
         kind = schema.field(f"{split}_labels").type
         pairs = pa.StructArray.from_arrays(
-            [_int32(part.labels), _int32(part.counts)], fields=list(kind.value_type)
+            [_int32(counts.labels), _int32(counts.counts)], fields=list(kind.value_type)
         )
         columns.append(
             pa.Array.from_buffers(
                 kind,
-                len(part),
-                [None, pa.py_buffer(part.starts.astype(np.int32))],
+                len(counts),
+                [None, pa.py_buffer(counts.starts.astype(np.int32))],
                 children=[pairs],
             )
         )

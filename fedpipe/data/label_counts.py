@@ -38,7 +38,8 @@ class LabelCounts:
     ) -> "LabelCounts":
         """Return the counts of examples with owners 0..clients - 1 and classes `y`, both [n].
 
-        >>> LabelCounts.count(np.array([0, 0, 2]), np.array([1, 1, 0], np.int32), 3, 2).dense().tolist()
+        >>> owner, y = np.array([0, 0, 2]), np.array([1, 1, 0], np.int32)
+        >>> LabelCounts.count(owner, y, clients=3, num_classes=2).dense().tolist()
         [[0, 2], [0, 0], [1, 0]]
         """
         pairs, counts = np.unique(owner.astype(np.int64) * num_classes + y, return_counts=True)
@@ -93,10 +94,10 @@ class LabelCounts:
         chosen = np.arange(self.num_classes) if labels is None else np.asarray(labels)
         order = np.argsort(chosen, kind="stable")
         place = np.searchsorted(chosen[order], self.labels)
-        found = place < len(chosen)
-        found[found] = chosen[order][place[found]] == self.labels[found]
+        is_chosen = place < len(chosen)
+        is_chosen[is_chosen] = chosen[order][place[is_chosen]] == self.labels[is_chosen]
         table = np.zeros((len(self), len(chosen)), np.int32)
-        table[self.owners()[found], order[place[found]]] = self.counts[found]
+        table[self.owners()[is_chosen], order[place[is_chosen]]] = self.counts[is_chosen]
         return table
 
     def most_frequent(self, most: int) -> npt.NDArray[np.int64]:
@@ -136,11 +137,11 @@ class LabelCountsOnDisk:
 
 def joined(parts: list[LabelCounts]) -> LabelCounts:
     """Return the counts of the clients of all parts, in their order; there is at least one."""
-    offsets = np.cumsum([0, *(part.starts[-1] for part in parts)])
-    starts = np.concatenate(
-        [[0], *(part.starts[1:] + offset for part, offset in zip(parts, offsets[:-1], strict=True))]
+    offsets = np.cumsum([0, *(counts.starts[-1] for counts in parts)])
+    starts = [table.starts[1:] + offset for table, offset in zip(parts, offsets[:-1], strict=True)]
+    return LabelCounts(
+        np.concatenate([[0], *starts]).astype(np.int64),
+        np.concatenate([counts.labels for counts in parts]),
+        np.concatenate([counts.counts for counts in parts]),
+        parts[0].num_classes,
     )
-    labels, counts = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "counts")
-    )
-    return LabelCounts(starts.astype(np.int64), labels, counts, parts[0].num_classes)

@@ -78,8 +78,10 @@ def classes_of(
     Raises:
         DataError: the source says a number of classes that its labels do not have.
 
-    >>> classes_of((0, 1, 2), None, "")[:2], classes_of((-1, 7), None, "")[:2], classes_of((0, 2), 4, "")[:2]
-    ((3, None), (2, ('-1', '7')), (4, None))
+    >>> classes_of((0, 1, 2), None, "")[:2], classes_of((-1, 7), None, "")[:2]
+    ((3, None), (2, ('-1', '7')))
+    >>> classes_of((0, 2), 4, "")[:2]
+    (4, None)
     """
     places = np.arange(len(values), dtype=np.int32)
     if isinstance(values[0], str):

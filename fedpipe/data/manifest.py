@@ -116,10 +116,8 @@ class Manifest(_Part):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Manifest":
-        wanted = [(str(split), self.examples.get(split)) for split in SPLITS] + [
-            ("central", self.central_test_examples)
-        ]
-        for split, count in wanted:
+        counts = {split: self.examples.get(split) for split in SPLITS}
+        for split, count in (*counts.items(), ("central", self.central_test_examples)):
             in_files = sum(file.rows for file in self.files if file.split == split)
             if count != in_files:
                 raise ValueError(
@@ -180,9 +178,9 @@ def read_manifest(folder: Path) -> Manifest:
     except ValidationError as err:
         first = err.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        what = f"{where}: {first['msg']}" if where else first["msg"]
+        problem = f"{where}: {first['msg']}" if where else first["msg"]
         raise DataError(
-            f"{path}: expected a manifest of schema version {SCHEMA_VERSION}, found {what}. "
+            f"{path}: expected a manifest of schema version {SCHEMA_VERSION}, found {problem}. "
             f"{how_to_restore(folder)}"
         ) from err
 

@@ -123,14 +123,14 @@ def latencies(config: CohortConfig, client_ids: Sequence[str], round_num: int, s
 
 def _uniforms(seed: int, names: tuple[str | int, ...], client_ids: Sequence[str]) -> Floats:
     """Return float64 [clients] in (0, 1]: each a function of the seed, the names and its client."""
-    draws: Floats = (
-        np.array([derive_seed(seed, *names, one) for one in client_ids], np.float64) + 1
-    ) / 2.0**63
+    seeds = [derive_seed(seed, *names, client_id) for client_id in client_ids]
+    draws: Floats = (np.array(seeds, np.float64) + 1) / 2.0**63
     return draws
 
 
 def _normals(seed: int, names: tuple[str | int, ...], client_ids: Sequence[str]) -> Floats:
     """Return float64 [clients], N(0, 1), by Box and Muller (1958)."""
-    radius, angle = (_uniforms(seed, (part, *names), client_ids) for part in ("radius", "angle"))
+    radius = _uniforms(seed, ("radius", *names), client_ids)
+    angle = _uniforms(seed, ("angle", *names), client_ids)
     draws: Floats = np.sqrt(-2 * np.log(radius)) * np.cos(2 * np.pi * angle)
     return draws

@@ -287,13 +287,13 @@ def _refuse_too_much(where: str, columns: _Columns, examples_in_memory: int, lim
             f"data.memory_limit_mb={in_mb}, found more. Raise data.memory_limit_mb: a partition "
             "that makes the clients holds the labels of all examples in memory."
         )
-    for what, number in (
+    for kind, number in (
         ("clients", len(columns.client_codes)),
         ("different labels", len(columns.label_codes)),
     ):
         if number * NAME_BYTES * 2 > limit:
             raise DataError(
-                f"{where}: expected at most {limit // NAME_BYTES // 2} {what} under "
+                f"{where}: expected at most {limit // NAME_BYTES // 2} {kind} under "
                 f"data.memory_limit_mb={in_mb}, found more. Raise data.memory_limit_mb."
             )
 
@@ -301,7 +301,10 @@ def _refuse_too_much(where: str, columns: _Columns, examples_in_memory: int, lim
 def _features_of(batch: Batch) -> tuple[np.dtype[Any], tuple[int, ...]]:
     """Return dtype and shape of an example's features; -1 stands for a variable length."""
     if isinstance(batch.x, list):
-        kinds = {one.dtype if one.ndim == 1 and len(one) else np.dtype(object) for one in batch.x}
+        kinds = {
+            sequence.dtype if sequence.ndim == 1 and len(sequence) else np.dtype(object)
+            for sequence in batch.x
+        }
         return (kinds.pop() if len(kinds) == 1 else np.dtype(object)), (-1,)
     return batch.x.dtype, batch.x.shape[1:]
 

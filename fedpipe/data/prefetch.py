@@ -51,7 +51,7 @@ def brought_ahead(
         max_bytes: size that the cache may have.
         log: file for the process's errors.
     """
-    if len({client_id for cohort in plan.cohorts for client_id in cohort}) <= FEW_CLIENTS:
+    if len(set().union(*plan.cohorts)) <= FEW_CLIENTS:
         yield
         return
     command = [
@@ -89,15 +89,12 @@ def bring(shards: Path, plan: CohortPlan, cache: Path, max_bytes: int) -> int:
     rounds = rounds_per_pass(plan, sum(file.split == "train" for file in population.manifest.files))
     used = 0
     for start in range(0, len(plan), rounds):
-        wanted = sorted(
-            {client_id for cohort in plan.cohorts[start : start + rounds] for client_id in cohort}
-        )
-        for part in range(0, len(wanted), _AT_ONCE):
+        planned = sorted(set().union(*plan.cohorts[start : start + rounds]))
+        for first in range(0, len(planned), _AT_ONCE):
             if used > max_bytes // 2 or select.select([sys.stdin], [], [], 0)[0]:
                 return used
-            used += sum(
-                client.size_bytes for client in resident.clients(wanted[part : part + _AT_ONCE])
-            )
+            clients = resident.clients(planned[first : first + _AT_ONCE])
+            used += sum(client.size_bytes for client in clients)
     return used
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fedpipe.system.atomic_files import sync
 from fedpipe.system.locks import file_lock
 
 _AT_FDCWD = -100
@@ -41,7 +42,8 @@ def replaced_folder(out: Path) -> Iterator[Path]:
             new.mkdir()
             try:
                 yield new
-                _sync(new)
+                for path in (*sorted(new.iterdir()), new):
+                    sync(path)
                 _swap(new, out, old)
                 os.fsync(parent)
             finally:
@@ -76,23 +78,11 @@ def _swap(new: Path, out: Path, old: Path) -> None:
             raise
 
 
-def _exchange(one: Path, other: Path) -> bool:
+def _exchange(path: Path, other_path: Path) -> bool:
     """Return whether the kernel and the file system exchanged the two names."""
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
-    return (
-        renameat2 is not None
-        and renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
-        == 0
-    )
-
-
-def _sync(folder: Path) -> None:
-    for path in (*sorted(folder.iterdir()), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    names = (_AT_FDCWD, os.fsencode(path), _AT_FDCWD, os.fsencode(other_path))
+    return renameat2 is not None and renameat2(*names, _RENAME_EXCHANGE) == 0
 
 
 def _remove(*folders: Path) -> None:

@@ -135,9 +135,9 @@ class ResidentCache:
             arrive.
         """
         missing = [
-            one
-            for one in client_ids
-            if one not in self._verified and not os.path.exists(self._path(one))
+            client_id
+            for client_id in client_ids
+            if client_id not in self._verified and not os.path.exists(self._path(client_id))
         ]
         if not missing:
             return
@@ -167,14 +167,14 @@ class ResidentCache:
 
     def _bring(self, client_ids: Sequence[str]) -> list[ResidentClient]:
         try:
-            found = [self._usable(client_id) for client_id in client_ids]
+            usable = [self._usable(client_id) for client_id in client_ids]
             made = [
                 client or self._make(client_id)
-                for client_id, client in zip(client_ids, found, strict=True)
+                for client_id, client in zip(client_ids, usable, strict=True)
             ]
             self._hold_limit(
                 made,
-                sum(new.size_bytes for new, old in zip(made, found, strict=True) if old is None),
+                sum(new.size_bytes for new, old in zip(made, usable, strict=True) if old is None),
             )
         except OSError as err:
             raise EnvironmentProblem(
@@ -296,14 +296,14 @@ def clear(root: Path) -> CacheUsage:
 
 def _files(root: Path) -> list[tuple[Path, os.stat_result]]:
     """Return the files that a cache made below `root`; whatever else lies there is not ours."""
-    found = []
+    files = []
     for path in root.glob("*/*"):
         if _OWN_NAME.fullmatch(path.name) and _OWN_NAME.fullmatch(path.parent.name):
             try:
-                found.append((path, path.stat()))
+                files.append((path, path.stat()))
             except FileNotFoundError:  # another process removed or renamed it meanwhile
                 continue
-    return found
+    return files
 
 
 def _evict(root: Path, max_bytes: int, keep_seconds: float, spared: Set[str]) -> int:

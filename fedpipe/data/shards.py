@@ -5,7 +5,6 @@ Built from buffers throughout: `pyarrow.array` on lists or strings imports panda
 second that every `fedpipe run` would pay.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fedpipe.data.digest import file_sha256
 from fedpipe.data.manifest import ShardFile, ShardSplit
 from fedpipe.seeding import derive_seed
 
@@ -144,11 +144,11 @@ class SplitWriter:
         )
         return SplitRows(self._client_ids, owner, y, source_row, self._features)
 
-    def _write(self, rows: SplitRows, part: slice) -> None:
+    def _write(self, rows: SplitRows, chosen: slice) -> None:
         import pyarrow.parquet as pq
 
         path = self._folder / f"{self._split}-{len(self.files):05d}.parquet"
-        table = _table(rows, part)
+        table = _table(rows, chosen)
         pq.write_table(
             table,
             path,
@@ -161,15 +161,13 @@ class SplitWriter:
             write_statistics=["client_id"],
             store_schema=False,
         )
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         self.files.append(
             ShardFile(
                 name=path.name,
                 split=self._split,
                 rows=len(table),
                 bytes=path.stat().st_size,
-                sha256=digest,
+                sha256=file_sha256(path),
             )
         )
 
@@ -212,16 +210,16 @@ def _begins_file(client_id: str, count: int, most: int) -> bool:
     return derive_seed(0, "file", client_id) % most < 2 * count
 
 
-def _table(rows: SplitRows, part: slice) -> Any:
+def _table(rows: SplitRows, chosen: slice) -> Any:
     import pyarrow as pa
 
-    source_row = np.ascontiguousarray(rows.source_row[part])
+    source_row = np.ascontiguousarray(rows.source_row[chosen])
     x = rows.features(source_row)
     x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("<"))
     schema = shard_schema(x[0].nbytes)
-    columns = [_strings(rows.client_ids, rows.owner[part])]
+    columns = [_strings(rows.client_ids, rows.owner[chosen])]
     for field, values in zip(
-        list(schema)[1:], (x, np.ascontiguousarray(rows.y[part], "<i4"), source_row), strict=True
+        list(schema)[1:], (x, np.ascontiguousarray(rows.y[chosen], "<i4"), source_row), strict=True
     ):
         columns.append(pa.Array.from_buffers(field.type, len(x), [None, pa.py_buffer(values)]))
     return pa.Table.from_arrays(columns, schema=schema)

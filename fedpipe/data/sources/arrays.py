@@ -99,7 +99,7 @@ def _read(config: DataConfig, path: Path, names: list[str]) -> dict[str, Any]:
                 "object. Save it as numbers, or as texts with astype(str)."
             ) from err
         raise unreadable(path, "an NPZ file without pickled objects", err) from err
-    except Exception as err:  # zlib.error, lzma.LZMAError, tokenize.TokenError: what a damaged member makes of NumPy's reader
-        if isinstance(err, DataError):
-            raise
+    except DataError:
+        raise
+    except Exception as err:  # zlib.error, LZMAError, TokenError: NumPy, of a damaged member
         raise unreadable(path, "an NPZ file", err) from err

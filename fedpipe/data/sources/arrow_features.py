@@ -122,9 +122,9 @@ def _arrays(name: str, column: Any, place: BatchPlace) -> npt.NDArray[Any]:
         shape.append(sizes[0])
         column = column.flatten()
     if not is_number(column.type) or column.null_count:
-        found = "values that are missing (null)" if is_number(column.type) else column.type
+        shown = "values that are missing (null)" if is_number(column.type) else column.type
         raise DataError(
-            f"{place.source}: expected lists in lists of numbers in {name}, found {found} from row "
+            f"{place.source}: expected lists in lists of numbers in {name}, found {shown} from row "
             f"{place.first_row} on. Correct them."
         )
     return _numbers(column).reshape(shape)

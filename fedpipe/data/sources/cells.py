@@ -60,8 +60,8 @@ NUMBER_KINDS = frozenset((CellKind.WHOLE, CellKind.WHOLE_FLOAT, CellKind.NUMBER)
 def kind_of_cell(text: str, decimal: str = ".") -> CellKind:
     """Return what one cell holds.
 
-    >>> [str(kind_of_cell(text)) for text in ("7", "1.0", "0.5", "007", "TRUE", "nan", "a")]
-    ['whole numbers', 'whole numbers written as 1.0', 'numbers', 'texts', 'true/false', 'no values', 'texts']
+    >>> [kind_of_cell(text).name for text in ("7", "1.0", "0.5", "007", "TRUE", "nan", "a")]
+    ['WHOLE', 'WHOLE_FLOAT', 'NUMBER', 'TEXT', 'FLAG', 'MISSING', 'TEXT']
     """
     plain = text.strip()
     if plain.lower() in MISSING:
@@ -88,8 +88,10 @@ def kind_of_column(kinds: Iterable[CellKind]) -> CellKind:
     """Return what a column holds, from the kinds of all of its cells: of several kinds it is a
     column of texts.
 
-    >>> str(kind_of_column([CellKind.WHOLE, CellKind.WHOLE_FLOAT])), str(kind_of_column([CellKind.WHOLE, CellKind.FLAG]))
-    ('whole numbers written as 1.0', 'texts')
+    >>> kind_of_column([CellKind.WHOLE, CellKind.NUMBER]).value
+    'numbers'
+    >>> kind_of_column([CellKind.WHOLE, CellKind.FLAG]).value
+    'texts'
     """
     seen = set(kinds) - {CellKind.MISSING}
     if not seen:
@@ -146,8 +148,10 @@ def _value(text: str, kind: CellKind, decimal: str) -> int | float | bool:
 def number_of_cell(text: str, decimal: str = ".") -> float | None:
     """Return the number in a cell, or None. Unlike a label, a feature may have leading zeros.
 
-    >>> number_of_cell("007"), number_of_cell(" 1e3 "), number_of_cell("1,5", ","), number_of_cell("1,5"), number_of_cell("1_0")
-    (7.0, 1000.0, 1.5, None, None)
+    >>> number_of_cell("007"), number_of_cell(" 1e3 "), number_of_cell("1,5", ",")
+    (7.0, 1000.0, 1.5)
+    >>> number_of_cell("1,5"), number_of_cell("1_0")
+    (None, None)
     """
     plain = text.strip()
     if decimal == ",":
@@ -170,10 +174,10 @@ def is_misread_number(text: str, decimal: str) -> bool:
     [True, True, True, True, False]
     """
     plain = text.strip()
-    other = _COMMA_NUMBER if decimal == "." else _POINT_NUMBER
+    other_decimal = _COMMA_NUMBER if decimal == "." else _POINT_NUMBER
     signed = plain[-1:] in "%€$£" or plain[:1] in "$€£<>≥≤~\u2212"
     return bool(plain) and (
-        signed or any(pattern.fullmatch(plain) for pattern in (other, _GROUPED))
+        signed or any(pattern.fullmatch(plain) for pattern in (other_decimal, _GROUPED))
     )
 
 

@@ -21,7 +21,8 @@ _INDEX = re.compile(r"|Unnamed: \d+(_level_\d+|\.\d+)*|__index_level_\d+__")
 it reads one.
 """
 _PERHAPS_INDEX = re.compile(
-    r"index|level_\d+|id|idx|row|rows|row_?(id|num|number|names?|index)|rownames?|observation|obs|no|nr",
+    r"index|level_\d+|id|idx|row|rows|row_?(id|num|number|names?|index)|rownames?|observation|obs|"
+    r"no|nr",
     re.I,
 )
 """Names of columns that are left out if they number the rows."""

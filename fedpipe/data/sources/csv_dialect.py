@@ -145,9 +145,9 @@ def open_text(path: Path, encoding: str) -> Iterator[IO[str]]:
 def wrong_encoding(path: Path, encoding: str, err: UnicodeError) -> DataError:
     """Return the error that names the first byte that is not of the encoding."""
     encoding = encoding.removesuffix("-sig")
-    found = "other bytes"
+    place = "other bytes"
     if encoding.startswith(("utf-16", "utf-32")):
-        found = "no byte order mark" if "BOM" in str(err) else f"bytes that are none ({err})"
+        place = "no byte order mark" if "BOM" in str(err) else f"bytes that are none ({err})"
     else:
         with open_bytes(path) as file:
             for line, body in enumerate(file, 1):
@@ -155,11 +155,11 @@ def wrong_encoding(path: Path, encoding: str, err: UnicodeError) -> DataError:
                     body.decode(encoding)
                 except UnicodeError as bad:
                     byte = body[bad.start if isinstance(bad, UnicodeDecodeError) else 0]
-                    found = f"the byte 0x{byte:02x} in line {line}, which is none"
+                    place = f"the byte 0x{byte:02x} in line {line}, which is none"
                     break
     advice = "cp1252 (Windows) or latin-1" if encoding == "utf-8" else "utf-8"
     return DataError(
-        f"{path}: expected a text in {encoding}, found {found}. Set data.encoding to the "
+        f"{path}: expected a text in {encoding}, found {place}. Set data.encoding to the "
         f"file's, for example {advice}, or save the file as UTF-8."
     )
 

@@ -176,9 +176,9 @@ class CsvRows:
             return self.file.ragged_error()
         line = f" (line {record[0]})" if record is not None else ""
         name = self.names[place]
-        found = f"{cell[:60]!r}" if cell.strip() else "an empty cell"
+        shown = f"{cell[:60]!r}" if cell.strip() else "an empty cell"
         if cell.strip() and kind_of_cell(cell, self.config.decimal) is CellKind.MISSING:
-            found += ", which stands for no value"
+            shown += ", which stands for no value"
         hint = hint_of_cell(cell, self.config.decimal, yaml_text(name))
         if cell.strip() == name:
             hint = _SECOND_HEADER
@@ -186,5 +186,5 @@ class CsvRows:
             hint = "Fill in the value or remove the row."
         return DataError(
             f"{self.file.path}: row {row}{line}, column {name or place + 1}: expected {expected}, "
-            f"found {found}. {hint}"
+            f"found {shown}. {hint}"
         )

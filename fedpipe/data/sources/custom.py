@@ -116,9 +116,9 @@ def _checked(config: DataConfig, batch: Batch, place: BatchPlace) -> Batch | Non
     }
     lengths = {name: len(column) for name, column in columns.items() if column is not None}
     if len(set(lengths.values())) != 1:
-        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        shown = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise DataError(
-            f"{place.source}: expected as many values in each column of a batch, found {found}, "
+            f"{place.source}: expected as many values in each column of a batch, found {shown}, "
             f"from {place.row()} on."
         )
     if not lengths["x"]:

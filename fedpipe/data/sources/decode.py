@@ -201,7 +201,7 @@ def _decode(
             f"{where}: expected an image that Pillow reads, found another file. Convert it to "
             "PNG, or remove it."
         ) from err
-    except Exception as err:  # OSError, SyntaxError, struct.error, zlib.error, ...: Pillow's decoders raise these on damaged files
+    except Exception as err:  # OSError, SyntaxError, zlib.error, ...: Pillow, of damaged files
         reason = hide(" ".join(str(err).split()))[:200] or type(err).__name__
         raise DataError(
             f"{where}: expected a whole image, found a damaged or truncated one: {reason}. "
@@ -224,13 +224,13 @@ def _refuse_deep(image: Any, where: str) -> None:
     word: 16-bit RGB is of mode RGB.
     """
     if image.mode not in _GREY | _COLOUR:
-        found = f"mode {image.mode}"
+        depth = f"mode {image.mode}"
     elif any(_is_deep(tile) for tile in getattr(image, "tile", ())):
-        found = "16 bits per channel"
+        depth = "16 bits per channel"
     else:
         return
     raise DataError(
-        f"{where}: expected a grey or colour image of at most 8 bits per channel, found {found}. "
+        f"{where}: expected a grey or colour image of at most 8 bits per channel, found {depth}. "
         "Convert it to 8 bits: only you know which values are to become 0 and 255."
     )
 

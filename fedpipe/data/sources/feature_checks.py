@@ -134,10 +134,10 @@ def check_columns(
                 f"a whole number from {limits.min} to {limits.max}, as "
                 f"data.feature_dtype={dtype} says"
             )
-        found = "no value (NaN)" if np.isnan(value) else value
+        shown = "no value (NaN)" if np.isnan(value) else value
         raise DataError(
             f"{place.source}: {place.row(row)}, column {names[column]}: expected {expected}, "
-            f"found {found}. Correct the value, remove the row, or leave the column out: "
+            f"found {shown}. Correct the value, remove the row, or leave the column out: "
             f"{ignore_setting([names[column]])}."
         ) from err
 

@@ -96,8 +96,8 @@ class _Folder:
 
     def clear(self) -> None:
         """Forget what an earlier reading found."""
-        for found in (self.names, self.foreign, self.hidden, self.empty, self.conversions):
-            found.clear()
+        for collected in (self.names, self.foreign, self.hidden, self.empty, self.conversions):
+            collected.clear()
 
 
 def open_images(config: DataConfig, project: Path) -> Source:
@@ -259,18 +259,19 @@ def _batches(folder: _Folder, batch_bytes: int) -> Iterator[Batch]:
     folder.conversions = Counter()
     step = max(1, min(_BATCH_IMAGES, batch_bytes // max(first.nbytes, 1)))
     for start in range(0, len(folder.names), step):
-        part = folder.names[start : start + step]
+        batch_names = folder.names[start : start + step]
         images = [
-            _like_first(folder, names, _read(folder, names, batch_bytes), first) for names in part
+            _like_first(folder, names, _read(folder, names, batch_bytes), first)
+            for names in batch_names
         ]
-        texts = [_text(names[-2]) for names in part]
+        texts = [_text(names[-2]) for names in batch_names]
         y = check_labels(
             np.array([int(text) for text in texts]) if numbers else texts,
             BatchPlace(folder.root, start),
         )
         clients = (
-            check_ids([_text(names[0]) for names in part], BatchPlace(folder.root, start))
-            if len(part[0]) == 3
+            check_ids([_text(names[0]) for names in batch_names], BatchPlace(folder.root, start))
+            if len(batch_names[0]) == 3
             else None
         )
         yield Batch(np.stack(images), y, clients)

@@ -113,8 +113,8 @@ def _with_gaps(values: list[Any], place: BatchPlace) -> Any:
         return np.array(values, np.float64)
     except (TypeError, ValueError, OverflowError) as err:
         raise DataError(
-            f"{place.source}: expected features that are numbers of one shape, or texts, found others. "
-            "Correct them."
+            f"{place.source}: expected features that are numbers of one shape, or texts, found "
+            "others. Correct them."
         ) from err
 
 
@@ -145,19 +145,19 @@ def _parse(config: DataConfig, file: Path) -> dict[str, dict[str, Any]]:
     data = body["user_data"]
     _require_same_users(file, users, data)
     for user, count in zip(users, samples, strict=False):
-        part = data[user]
-        if not isinstance(part, dict) or not all(
-            isinstance(part.get(name), list) for name in ("x", "y")
+        examples = data[user]
+        if not isinstance(examples, dict) or not all(
+            isinstance(examples.get(name), list) for name in ("x", "y")
         ):
             raise DataError(
                 f"{file}: expected lists x and y of user {user[:50]!r}, found something else. "
                 "Correct it."
             )
-        if not len(part["x"]) == len(part["y"]) == count:
-            found = f"x of {len(part['x'])} and y of {len(part['y'])}"
+        if not len(examples["x"]) == len(examples["y"]) == count:
+            counts = f"x of {len(examples['x'])} and y of {len(examples['y'])}"
             raise DataError(
                 f"{file}: expected num_samples={count} examples of user {user[:50]!r}, found "
-                f"{found}. Correct it."
+                f"{counts}. Correct it."
             )
     if len(samples) != len(users):
         raise DataError(

@@ -63,8 +63,8 @@ class ParquetTable(Table):
         self.types = [*first.types, *[pa.string()] * len(partition)]
         pandas_index = (first.pandas_metadata or {}).get("index_columns", [])
         self.index = [place for place, name in enumerate(first.names) if name in pandas_index]
-        for part in self._parts[1:]:
-            self._refuse_other_columns(part, first)
+        for file in self._parts[1:]:
+            self._refuse_other_columns(file, first)
         self.format = f"Parquet file {path.name}"
         if path.is_dir():
             self.format = f"{len(self._parts):,} Parquet files in {path.name}"
@@ -78,19 +78,19 @@ class ParquetTable(Table):
         """
         if len(self._parts) == 1:
             return
-        filled = [part for part in self._parts if _metadata(part).num_rows]
-        empty = [part.path.name for part in self._parts if part not in filled]
+        filled = [file for file in self._parts if _metadata(file).num_rows]
+        empty = [file.path.name for file in self._parts if file not in filled]
         if filled and empty:
             self._parts = filled
             self.left_out.append(f"files without rows: {len(empty):,} ({shorten(empty, 3)})")
 
-    def _refuse_other_columns(self, part: TablePart, first: Any) -> None:
-        schema = _schema(part)
+    def _refuse_other_columns(self, file: TablePart, first: Any) -> None:
+        schema = _schema(file)
         first_file = self._parts[0].path.name
         differences = differing_columns(schema.names, first.names)
         if differences or len(schema) != len(first):
             raise DataError(
-                f"{part.path}: expected the columns of {first_file}, found "
+                f"{file.path}: expected the columns of {first_file}, found "
                 f"{differences or 'others'}. Write the files anew with the same columns, or move "
                 "this one elsewhere."
             )
@@ -100,17 +100,17 @@ class ParquetTable(Table):
             places = schema.get_all_field_indices(name)
             if len(places) != 1:
                 continue
-            found = schema.field(places[0]).type
-            if type_family(found) != type_family(kind):
+            column_type = schema.field(places[0]).type
+            if type_family(column_type) != type_family(kind):
                 raise DataError(
-                    f"{part.path}: expected the types of {first_file}, found {found} in the "
+                    f"{file.path}: expected the types of {first_file}, found {column_type} in the "
                     f"column {name}, which is {kind} there. Write the files anew with the same "
                     "types."
                 )
 
     def _constant_kind(self, key: str) -> CellKind:
         """Return what a column that folders name holds, by all of the folders."""
-        return kind_of_column(kind_of_cell(part.partition[key] or "") for part in self._parts)
+        return kind_of_column(kind_of_cell(file.partition[key] or "") for file in self._parts)
 
     def chunks(self, places: Sequence[int], names: Sequence[int] = ()) -> Iterator[ParquetChunk]:
         """Yield all rows with the columns at `places`.
@@ -125,20 +125,20 @@ class ParquetTable(Table):
                 read, or a file is damaged.
         """
         inside = [self.names[place] for place in places if place < self._width]
-        for part in self._parts:
+        for file in self._parts:
             row = 1
-            with _readable(part.path):
-                for batch in parquet_batches(part.path, self._max_bytes, inside):
+            with _readable(file.path):
+                for batch in parquet_batches(file.path, self._max_bytes, inside):
                     if not batch.num_rows:
                         continue
                     numbers = {name: number for number, name in enumerate(batch.schema.names)}
                     columns = {
                         place: batch.column(numbers[self.names[place]])
                         if place < self._width
-                        else self._constant(part, place, batch.num_rows, place in names)
+                        else self._constant(file, place, batch.num_rows, place in names)
                         for place in places
                     }
-                    yield ParquetChunk(part.path, row, columns)
+                    yield ParquetChunk(file.path, row, columns)
                     row += batch.num_rows
 
     def numbers_rows(self, place: int, gaps: bool) -> bool:
@@ -157,12 +157,12 @@ class ParquetTable(Table):
 
         return number_rows(parts(), self._max_bytes // _INDEX_SHARE, gaps)
 
-    def _constant(self, part: TablePart, place: int, rows: int, is_name: bool) -> Any:
+    def _constant(self, file: TablePart, place: int, rows: int, is_name: bool) -> Any:
         """Return a column that the folders name, for some rows of a file."""
         import pyarrow as pa
 
         name = self.names[place]
-        cell = part.partition[name]
+        cell = file.partition[name]
         kind = self._constant_kinds[name]
         values, gap = values_of_cells(
             np.array([cell or ""], object),
@@ -170,34 +170,34 @@ class ParquetTable(Table):
             as_text=is_name and kind is not CellKind.WHOLE_FLOAT,
         )
         if gap is not None:
-            found = "none" if cell is None else repr(cell)
+            shown = "none" if cell is None else repr(cell)
             raise DataError(
-                f"{part.path}: expected a value in the folder {name}=..., found {found}. Fill it "
+                f"{file.path}: expected a value in the folder {name}=..., found {shown}. Fill it "
                 "in or remove the folder."
             )
         return pa.array(values * rows)
 
 
-def _schema(part: TablePart) -> Any:
+def _schema(file: TablePart) -> Any:
     import pyarrow.parquet as pq
 
-    _refuse_foreign(part)
-    with _readable(part.path):
-        return pq.read_schema(part.path)
+    _refuse_foreign(file)
+    with _readable(file.path):
+        return pq.read_schema(file.path)
 
 
-def _metadata(part: TablePart) -> Any:
+def _metadata(file: TablePart) -> Any:
     import pyarrow.parquet as pq
 
-    _refuse_foreign(part)
-    with _readable(part.path):
-        return pq.read_metadata(part.path)
+    _refuse_foreign(file)
+    with _readable(file.path):
+        return pq.read_metadata(file.path)
 
 
-def _refuse_foreign(part: TablePart) -> None:
-    content = content_of(part.path)
+def _refuse_foreign(file: TablePart) -> None:
+    content = content_of(file.path)
     if content not in ("parquet", "binary data"):
-        raise wrong_content(part.path, "a Parquet file", content)
+        raise wrong_content(file.path, "a Parquet file", content)
 
 
 @contextmanager

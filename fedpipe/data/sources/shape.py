@@ -43,19 +43,21 @@ def shaped(x: npt.NDArray[Any], shape: tuple[int, ...], where: str) -> npt.NDArr
     Raises:
         DataError: k is not the product of `shape`, or the features have another shape already.
     """
-    found = x.shape[1:]
-    if prod(found) != prod(shape):
+    given_shape = x.shape[1:]
+    if prod(given_shape) != prod(shape):
         raise DataError(
             f"data.feature_shape={list(shape)}: expected {prod(shape)} features "
             f"({' x '.join(map(str, shape))}), {where} has "
-            f"{prod(found)}{f' ({list(found)})' if len(found) > 1 else ''}. Correct the shape, or "
-            "leave out the columns that are no features."
+            f"{prod(given_shape)}{f' ({list(given_shape)})' if len(given_shape) > 1 else ''}. "
+            "Correct the shape, or leave out the columns that are no features."
         )
-    long_axes, wanted_axes = ([size for size in sizes if size != 1] for sizes in (found, shape))
+    long_axes, wanted_axes = (
+        [size for size in sizes if size != 1] for sizes in (given_shape, shape)
+    )
     if len(long_axes) > 1 and len(wanted_axes) > 1 and long_axes != wanted_axes:
         raise DataError(
             f"data.feature_shape={list(shape)}: expected flat features or ones of that shape, "
-            f"{where} has {list(found)}: filling another shape would tear the rows apart. Set "
+            f"{where} has {list(given_shape)}: filling another shape would tear the rows apart. Set "
             "data.feature_shape=null."
         )
     return x.reshape(len(x), *shape)

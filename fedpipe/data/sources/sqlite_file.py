@@ -104,17 +104,17 @@ def _batch(
             "on. Correct them."
         )
     for row, example in enumerate(examples, first):
-        found = {
+        lengths = {
             name: (all(isinstance(value, int | float) for value in values), len(values))
             for name, values in example.items()
         }
-        shape.update(found if not shape else {})
-        if not all(is_number for is_number, _ in found.values()):
+        shape.update(lengths if not shape else {})
+        if not all(is_number for is_number, _ in lengths.values()):
             raise DataError(
                 f"{path}: expected features that are numbers, found texts at row {row}. Encode "
                 "them."
             )
-        if found != shape:
+        if lengths != shape:
             raise DataError(
                 f"{path}: expected features of one length in each example, found others at row "
                 f"{row}. Correct them."

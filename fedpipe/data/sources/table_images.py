@@ -47,8 +47,8 @@ class ImageColumn:
                 images.append(self._like_first(where, pixels))
                 is_last = number == len(chunk.columns[self._place])
                 if is_last or (len(images) + 1) * images[-1].nbytes > self._max_bytes:
-                    part = {place: column[start:number] for place, column in values.items()}
-                    yield TableRows(chunk.path, chunk.first_row + start, np.stack(images), part)
+                    slices = {place: column[start:number] for place, column in values.items()}
+                    yield TableRows(chunk.path, chunk.first_row + start, np.stack(images), slices)
                     start = number
                     images = []
 

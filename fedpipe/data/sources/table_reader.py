@@ -1,4 +1,4 @@
-"""Rows of a table whose columns have their roles, as batches of a source; and what is said of them."""
+"""Rows of a table whose columns have their roles, as batches of a source; and their summary."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence

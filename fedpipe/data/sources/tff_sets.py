@@ -171,8 +171,10 @@ def exact_uint8(x: npt.NDArray[Any]) -> npt.NDArray[np.generic]:
     """Return float32 `x` as uint8 k if each value is float32(k / 255) to the last bit; else `x`
     itself.
 
-    >>> exact_uint8(np.array([0, 1, 51 / 255], np.float32)), exact_uint8(np.array([4 / 9], np.float32)).dtype
-    (array([  0, 255,  51], dtype=uint8), dtype('float32'))
+    >>> exact_uint8(np.array([0, 1, 51 / 255], np.float32))
+    array([  0, 255,  51], dtype=uint8)
+    >>> exact_uint8(np.array([4 / 9], np.float32)).dtype
+    dtype('float32')
     """
     if not np.isfinite(x).all() or x.size == 0 or x.min() < 0 or x.max() > 1:
         return x
