@@ -3,11 +3,10 @@ classes most clients have few.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.data.arrays import Int32s, Int64s, Ints
 from fedpipe.data.disk_columns import DiskColumn, Scratch
 
 
@@ -23,16 +22,16 @@ class LabelCounts:
         num_classes: number of classes.
     """
 
-    starts: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int32]
-    counts: npt.NDArray[np.int32]
+    starts: Int64s
+    labels: Int32s
+    counts: Int32s
     num_classes: int
 
     @classmethod
     def count(
         cls,
-        owner: npt.NDArray[np.integer[Any]],
-        y: npt.NDArray[np.int32],
+        owner: Ints,
+        y: Int32s,
         clients: int,
         num_classes: int,
     ) -> "LabelCounts":
@@ -49,7 +48,7 @@ class LabelCounts:
         )
 
     @classmethod
-    def of_dense(cls, counts: npt.NDArray[np.integer[Any]]) -> "LabelCounts":
+    def of_dense(cls, counts: Ints) -> "LabelCounts":
         """Return the counts of a table [clients, classes]."""
         clients, labels = np.nonzero(counts)
         starts = np.searchsorted(clients, np.arange(len(counts) + 1))
@@ -63,31 +62,31 @@ class LabelCounts:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def owners(self) -> npt.NDArray[np.int64]:
+    def owners(self) -> Int64s:
         """Return int64 [pairs], the client of each pair."""
         return np.repeat(np.arange(len(self)), self.distinct())
 
-    def sizes(self) -> npt.NDArray[np.int64]:
+    def sizes(self) -> Int64s:
         """Return int64 [clients], examples of each."""
         return self._ends(np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)]))
 
-    def distinct(self) -> npt.NDArray[np.int64]:
+    def distinct(self) -> Int64s:
         """Return int64 [clients], labels of which each has an example."""
-        distinct: npt.NDArray[np.int64] = np.diff(self.starts)
+        distinct: Int64s = np.diff(self.starts)
         return distinct
 
-    def totals(self) -> npt.NDArray[np.int64]:
+    def totals(self) -> Int64s:
         """Return int64 [classes], examples of each label."""
         return np.bincount(self.labels, self.counts, self.num_classes).astype(np.int64)
 
-    def rows(self, chosen: npt.NDArray[np.integer[Any]]) -> "LabelCounts":
+    def rows(self, chosen: Ints) -> "LabelCounts":
         """Return the counts of some clients, in the order of `chosen`."""
         sizes = self.distinct()[chosen]
         starts = np.concatenate([[0], np.cumsum(sizes)])
         pairs = np.repeat(self.starts[chosen] - starts[:-1], sizes) + np.arange(starts[-1])
         return LabelCounts(starts, self.labels[pairs], self.counts[pairs], self.num_classes)
 
-    def dense(self, labels: npt.NDArray[np.integer[Any]] | None = None) -> npt.NDArray[np.int32]:
+    def dense(self, labels: Ints | None = None) -> Int32s:
         """Return the counts as a table, int32 [clients, labels]; of all classes, or of `labels`.
         For a few clients and labels.
         """
@@ -100,12 +99,12 @@ class LabelCounts:
         table[self.owners()[is_chosen], order[place[is_chosen]]] = self.counts[is_chosen]
         return table
 
-    def most_frequent(self, most: int) -> npt.NDArray[np.int64]:
+    def most_frequent(self, most: int) -> Int64s:
         """Return the classes of which there are most examples, at most so many, ascending."""
         return np.sort(np.argsort(-self.totals(), kind="stable")[:most])
 
-    def _ends(self, sums: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        sizes: npt.NDArray[np.int64] = sums[self.starts[1:]] - sums[self.starts[:-1]]
+    def _ends(self, sums: Int64s) -> Int64s:
+        sizes: Int64s = sums[self.starts[1:]] - sums[self.starts[:-1]]
         return sizes
 
 

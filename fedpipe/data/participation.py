@@ -14,14 +14,12 @@ from collections.abc import Callable, Sequence
 from math import ceil, sqrt
 
 import numpy as np
-import numpy.typing as npt
 
 from fedpipe.config.cohort import CohortConfig
 from fedpipe.config.used import AVAILABLE_FRACTION, LATENCY_SIGMA
+from fedpipe.data.arrays import Bools, Floats
 from fedpipe.seeding import derive_seed
 from fedpipe.types import Turnout
-
-Floats = npt.NDArray[np.float64]
 
 _FIRST_DAYS = 0.5
 """Fraction of a day within which the clients' days begin: so the population has days and nights
@@ -52,7 +50,7 @@ def clients_to_ask(config: CohortConfig) -> int:
 
 def availability(
     config: CohortConfig, client_ids: Sequence[str], seed: int
-) -> Callable[[int], npt.NDArray[np.bool_] | None]:
+) -> Callable[[int], Bools | None]:
     """Return the function from a round to bool [clients], who can be asked then; None is
     everybody.
     """

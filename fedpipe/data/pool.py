@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.data.arrays import Array, Bools, Int32s, Int64s
 from fedpipe.data.disk_columns import DiskColumn, Scratch, chunk_bounds, read_fully
 from fedpipe.data.labels import Codes, classes_of, id_notes, is_text, label_notes
 from fedpipe.data.sources.base import Batch, PixelConvention, Source
@@ -51,7 +51,7 @@ class StoredRows:
     count: int
     starts: DiskColumn | None = None
 
-    def take(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    def take(self, rows: Int64s) -> Array:
         """Return the features of `rows` [n, *shape], in their order; shorter sequences end in
         zeros.
 
@@ -80,7 +80,7 @@ class StoredRows:
         result[order] = values
         return result
 
-    def _take_sequences(self, rows: npt.NDArray[np.int64], starts: DiskColumn) -> npt.NDArray[Any]:
+    def _take_sequences(self, rows: Int64s, starts: DiskColumn) -> Array:
         result = np.zeros((len(rows), *self.shape), self.dtype)
         for place, row in enumerate(rows.tolist()):
             start, end = starts.read(row, row + 2).tolist()
@@ -120,29 +120,29 @@ class Pool:
     notes: tuple[str, ...]
     has_split: bool
     columns: "_Columns"
-    class_of: npt.NDArray[np.int32]
-    client_of: npt.NDArray[np.int32]
+    class_of: Int32s
+    client_of: Int32s
 
     @property
     def count(self) -> int:
         """Return the number of examples."""
         return self.x.count
 
-    def y(self, start: int = 0, end: int | None = None) -> npt.NDArray[np.int32]:
+    def y(self, start: int = 0, end: int | None = None) -> Int32s:
         """Return int32 [n], the classes of these rows; of all in memory at once without a range."""
-        classes: npt.NDArray[np.int32] = self.class_of[
+        classes: Int32s = self.class_of[
             self.columns.labels.read(start, self.count if end is None else end)
         ]
         return classes
 
-    def owner(self, start: int, end: int) -> npt.NDArray[np.int32]:
+    def owner(self, start: int, end: int) -> Int32s:
         """Return int32 [n], for each of these rows the index of its client in `client_ids`, which
         is not None.
         """
-        owners: npt.NDArray[np.int32] = self.client_of[self.columns.clients.read(start, end)]
+        owners: Int32s = self.client_of[self.columns.clients.read(start, end)]
         return owners
 
-    def is_test(self, start: int = 0, end: int | None = None) -> npt.NDArray[np.bool_] | None:
+    def is_test(self, start: int = 0, end: int | None = None) -> Bools | None:
         """Return bool [n], the source's own test marks of these rows, or None."""
         if self.has_split:
             return self.columns.tests.read(start, self.count if end is None else end)
@@ -272,7 +272,7 @@ def _sha256(digest: Any, pool: Pool, dtype: np.dtype[Any]) -> str:
     return str(digest.hexdigest())
 
 
-def _lengths(starts: DiskColumn) -> Iterator[npt.NDArray[np.int64]]:
+def _lengths(starts: DiskColumn) -> Iterator[Int64s]:
     """Yield the lengths of all sequences, some at a time."""
     for start, end in chunk_bounds(len(starts) - 1):
         yield np.diff(starts.read(start, end + 1))

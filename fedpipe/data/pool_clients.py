@@ -9,15 +9,15 @@ from itertools import compress
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from fedpipe.config import DataConfig
+from fedpipe.data.arrays import Bools, Int32s, Int64s
 from fedpipe.data.disk_columns import chunk_bounds
 from fedpipe.data.partition import client_names, give_training_examples, partition_pool
 from fedpipe.data.pool import Pool
 from fedpipe.errors import DataError
 
-Owners = Callable[[int, int], npt.NDArray[np.int32]]
+Owners = Callable[[int, int], Int32s]
 """(start, end) -> int32, the numbers of the clients of these rows; -1 for an example that nobody
 has.
 """
@@ -39,8 +39,8 @@ class PoolClients:
 
     client_ids: tuple[str, ...]
     owner: Owners
-    sizes: npt.NDArray[np.int64]
-    tests: npt.NDArray[np.int64]
+    sizes: Int64s
+    tests: Int64s
     partition: Partition
     notes: tuple[str, ...] = ()
 
@@ -82,13 +82,11 @@ def clients_of(config: DataConfig, pool: Pool, forgotten: Collection[str]) -> Po
     )
 
 
-def _owners_between(owners: npt.NDArray[np.int32], start: int, end: int) -> npt.NDArray[np.int32]:
+def _owners_between(owners: Int32s, start: int, end: int) -> Int32s:
     return owners[start:end]
 
 
-def _made_clients(
-    config: DataConfig, pool: Pool
-) -> tuple[npt.NDArray[np.int32], Partition, tuple[str, ...]]:
+def _made_clients(config: DataConfig, pool: Pool) -> tuple[Int32s, Partition, tuple[str, ...]]:
     """Return the owner of each example by `data.partition`, its name, and what was changed."""
     if config.partition == "natural":
         raise DataError(
@@ -116,9 +114,7 @@ def _made_clients(
     return owners, method, (note,)
 
 
-def _tally(
-    pool: Pool, owner: Owners, clients: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _tally(pool: Pool, owner: Owners, clients: int) -> tuple[Int64s, Int64s]:
     """Return int64 [clients] twice: examples of each client, and those that the source has in its
     own test split.
     """
@@ -132,9 +128,7 @@ def _tally(
     return sizes, tests
 
 
-def _first_clients(
-    config: DataConfig, trains: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.bool_], tuple[str, ...]]:
+def _first_clients(config: DataConfig, trains: Bools) -> tuple[Bools, tuple[str, ...]]:
     """Return bool [clients], which of a source's clients are taken, and a note if it is not all.
 
     The first `data.clients` that have training examples, and as many of those that have test

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.data.arrays import Int64s
 from fedpipe.data.client_ids import ClientIds
 from fedpipe.data.digest import file_sha256
 from fedpipe.data.index import ClientIndex, read_index
@@ -95,13 +95,13 @@ class Population:
         """
         return self.index.client_ids.where(self.index.trains())
 
-    def training_sizes(self, client_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+    def training_sizes(self, client_ids: Sequence[str]) -> Int64s:
         """Return int64 [clients], the numbers of training examples of some of the participating
         clients; fast if it is all of them.
         """
         trains = self.index.trains()
         if len(client_ids) == int(trains.sum()):
-            sizes: npt.NDArray[np.int64] = self.index.counts("train")[trains]
+            sizes: Int64s = self.index.counts("train")[trains]
             return sizes
         return np.array([self.num_examples(client_id) for client_id in client_ids], np.int64)
 

@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from fedpipe.config import DataConfig
+from fedpipe.data.arrays import Array, Bools, Int32s, Int64s
 from fedpipe.data.client_ids import ClientIds
 from fedpipe.data.disk_columns import ClientRows, Scratch, rows_by_client
 from fedpipe.data.index import INDEX_NAME, ClientIndex, write_index
@@ -122,15 +122,13 @@ def _write_shards(
     _refuse_unusable(config, where, counts, out)
     chosen = draw_central(int(counts["test"].sum()), config.central_test_examples, config.seed)
 
-    def features(rows: Rows) -> npt.NDArray[Any]:
+    def features(rows: Rows) -> Array:
         x = pool.x.take(rows)
         if config.invert:
             return np.subtract(x.dtype.type(255 if x.dtype == np.uint8 else 1), x)
         return x
 
-    def columns(
-        start: int, end: int
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.bool_] | None]:
+    def columns(start: int, end: int) -> tuple[Int32s, Int32s, Bools | None]:
         return clients.owner(start, end), pool.y(start, end), pool.is_test(start, end)
 
     writers = {
@@ -138,7 +136,7 @@ def _write_shards(
         for name in SPLITS
     }
     labels = {name: LabelCountsOnDisk(scratch, pool.num_classes) for name in SPLITS}
-    central: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Rows]] = []
+    central: list[tuple[Int32s, Int32s, Rows]] = []
     tests = 0
     most_bytes = config.memory_limit_mb * 1_000_000 // _SORTING_SHARE
     for group in rows_by_client(columns, pool.count, clients.sizes, most_bytes, scratch):
@@ -166,9 +164,7 @@ def _write_shards(
     return _Shards(files, totals, len(owner), int(out.sum()), _split_notes(counts))
 
 
-def _split_sizes(
-    config: DataConfig, pool: Pool, clients: PoolClients
-) -> dict[Split, npt.NDArray[np.int64]]:
+def _split_sizes(config: DataConfig, pool: Pool, clients: PoolClients) -> dict[Split, Int64s]:
     """Return int64 [clients] for each split, how many of each client's examples it will have."""
     tests = clients.tests if pool.has_split else test_counts(clients.sizes, config.test_fraction)
     trains = clients.sizes - tests
@@ -196,7 +192,7 @@ def _splits(
     return {"train": train, "validation": validation, "test": test}
 
 
-def _split_notes(counts: dict[Split, npt.NDArray[np.int64]]) -> tuple[str, ...]:
+def _split_notes(counts: dict[Split, Int64s]) -> tuple[str, ...]:
     clients = len(counts["train"])
     notes = []
     if untrained := int((counts["train"] == 0).sum()):
@@ -262,8 +258,8 @@ def _manifest(
 def _refuse_unusable(
     config: DataConfig,
     where: str,
-    counts: dict[Split, npt.NDArray[np.int64]],
-    held_out_clients: npt.NDArray[np.bool_],
+    counts: dict[Split, Int64s],
+    held_out_clients: Bools,
 ) -> None:
     clients = len(counts["test"])
     tests = int(counts["test"].sum())

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fedpipe.config.cohort import CohortConfig
+from fedpipe.data.arrays import Bools, Floats, Int64s
 from fedpipe.errors import PlanError
 from fedpipe.seeding import generator
 
-Indices = npt.NDArray[np.int64]
-Available = Callable[[int], npt.NDArray[np.bool_] | None]
+Indices = Int64s
+Available = Callable[[int], Bools | None]
 """Round -> bool [clients], who can be asked; None is everybody."""
 
 _CERTAIN = 1 - 1e-9
@@ -27,7 +27,7 @@ def ask(
     config: CohortConfig,
     count: int,
     clients: int,
-    examples: npt.NDArray[np.int64] | None,
+    examples: Int64s | None,
     rounds: int,
     seed: int,
     available: Available,
@@ -80,9 +80,7 @@ def ask(
     return _each(clients, rounds, seed, available, lambda rng, who: _uniform(rng, who, count))
 
 
-def inclusion_probabilities(
-    weights: npt.NDArray[np.float64], count: int
-) -> npt.NDArray[np.float64]:
+def inclusion_probabilities(weights: Floats, count: int) -> Floats:
     """Return the probability of each to be among `count` that are drawn in proportion to positive
     weights without replacement.
 
@@ -104,7 +102,7 @@ def inclusion_probabilities(
         certain |= above
 
 
-def systematic(rng: np.random.Generator, weights: npt.NDArray[np.float64], count: int) -> Indices:
+def systematic(rng: np.random.Generator, weights: Floats, count: int) -> Indices:
     """Return `count` sorted indices, each drawn with exactly its inclusion probability.
 
     Systematic sampling from a random order (Hartley and Rao 1962): the probabilities are laid end

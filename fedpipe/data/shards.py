@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.data.arrays import Array, Int32s, Int64s, Ints
 from fedpipe.data.digest import file_sha256
 from fedpipe.data.manifest import ShardFile, ShardSplit
 from fedpipe.seeding import derive_seed
@@ -36,10 +36,10 @@ class SplitRows:
     """
 
     client_ids: Sequence[str]
-    owner: npt.NDArray[np.int32]
-    y: npt.NDArray[np.int32]
-    source_row: npt.NDArray[np.int64]
-    features: Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]]
+    owner: Int32s
+    y: Int32s
+    source_row: Int64s
+    features: Callable[[Int64s], Array]
 
 
 def shard_schema(feature_bytes: int) -> Any:
@@ -83,9 +83,9 @@ class SplitWriter:
         folder: Path,
         split: ShardSplit,
         client_ids: Sequence[str],
-        counts: npt.NDArray[np.integer[Any]],
+        counts: Ints,
         most: int,
-        features: Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]],
+        features: Callable[[Int64s], Array],
     ) -> None:
         """Plan the files.
 
@@ -108,9 +108,9 @@ class SplitWriter:
 
     def add(
         self,
-        owner: npt.NDArray[np.int32],
-        y: npt.NDArray[np.int32],
-        source_row: npt.NDArray[np.int64],
+        owner: Int32s,
+        y: Int32s,
+        source_row: Int64s,
     ) -> None:
         """Take the rows of the clients that come next; their columns are those of `SplitRows`."""
         self._parts.append(SplitRows(self._client_ids, owner, y, source_row, self._features))
@@ -177,9 +177,7 @@ def group_rows(feature_bytes: int) -> int:
     return max(50, min(10_000, GROUP_BYTES // feature_bytes))
 
 
-def file_bounds(
-    client_ids: Sequence[str], counts: npt.NDArray[np.integer[Any]], most: int
-) -> Iterator[tuple[int, int]]:
+def file_bounds(client_ids: Sequence[str], counts: Ints, most: int) -> Iterator[tuple[int, int]]:
     """Yield first row and end of each file: whole clients, at most `most` rows unless one client
     has more.
 
@@ -225,7 +223,7 @@ def _table(rows: SplitRows, chosen: slice) -> Any:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _strings(client_ids: Sequence[str], owner: npt.NDArray[np.int32]) -> Any:
+def _strings(client_ids: Sequence[str], owner: Int32s) -> Any:
     import pyarrow as pa
 
     used = range(int(owner[0]), int(owner[-1]) + 1)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.data.arrays import Array, Int64s
 from fedpipe.data.client_ids import ClientIds
 from fedpipe.data.manifest import Manifest, ShardSplit, how_to_restore
 from fedpipe.data.shards import shard_schema
@@ -34,7 +34,7 @@ class SplitReader:
         split: ShardSplit,
         manifest: Manifest,
         clients: ClientIds,
-        counts: Callable[[], npt.NDArray[np.int64]],
+        counts: Callable[[], Int64s],
         open_files: int | None,
     ) -> None:
         """Take what describes the split; nothing is read.
@@ -66,7 +66,7 @@ class SplitReader:
         return self._clients.where(self._counts() > 0)
 
     @cached_property
-    def _starts(self) -> npt.NDArray[np.int64]:
+    def _starts(self) -> Int64s:
         """int64 [clients + 1], each client's first row in the split, and the number of rows."""
         return np.concatenate([np.zeros(1, np.int64), np.cumsum(self._counts())])
 
@@ -125,7 +125,7 @@ class SplitReader:
             shard_column(tables, "y", np.dtype("<i4"), ()),
         )
 
-    def _read_metadata(self, number: int) -> tuple[Any, npt.NDArray[np.int64]]:
+    def _read_metadata(self, number: int) -> tuple[Any, Int64s]:
         """Return a file's metadata and the first rows of its row groups, with its end. No file
         stays open: there may be thousands.
         """
@@ -183,7 +183,7 @@ class SplitReader:
 
 def shard_column(
     tables: list[Any], name: str, dtype: np.dtype[Any], shape: tuple[int, ...]
-) -> npt.NDArray[Any]:
+) -> Array:
     """Return a column of fixed-size values of all tables as one array [n, *shape] of its own, in
     native byte order.
     """
@@ -194,7 +194,7 @@ def shard_column(
             if len(chunk):
                 offset = chunk.offset * size * dtype.itemsize
                 arrays.append(np.frombuffer(chunk.buffers()[1], dtype, len(chunk) * size, offset))
-    values: npt.NDArray[Any] = np.concatenate(arrays)
+    values: Array = np.concatenate(arrays)
     return values.astype(dtype.newbyteorder("="), copy=False).reshape(-1, *shape)
 
 

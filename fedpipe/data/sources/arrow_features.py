@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fedpipe.config import DataConfig
+from fedpipe.data.arrays import Array, Int32s
 from fedpipe.data.sources.arrow_types import is_list, is_number, is_text
 from fedpipe.data.sources.feature_checks import check_columns, check_features, check_sequences
 from fedpipe.data.sources.places import BatchPlace
@@ -19,7 +19,7 @@ from fedpipe.errors import DataError, shorten
 
 def features_of(
     config: DataConfig, columns: Sequence[tuple[str, Any]], place: BatchPlace
-) -> npt.NDArray[Any] | list[npt.NDArray[np.int32]]:
+) -> Array | list[Int32s]:
     """Return a vector for each row, from a column of numbers each or from one column of lists
     (fixed size) or a sequence for each row, from one column of lists or of texts.
 
@@ -61,7 +61,7 @@ def features_of(
     return check_columns(config, [name for name, _ in columns], x, plain)
 
 
-def _numbers(column: Any) -> npt.NDArray[Any]:
+def _numbers(column: Any) -> Array:
     import pyarrow as pa
 
     if pa.types.is_decimal(column.type):
@@ -69,9 +69,7 @@ def _numbers(column: Any) -> npt.NDArray[Any]:
     return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
-def _lists(
-    config: DataConfig, name: str, column: Any, place: BatchPlace
-) -> npt.NDArray[Any] | list[npt.NDArray[np.int32]]:
+def _lists(config: DataConfig, name: str, column: Any, place: BatchPlace) -> Array | list[Int32s]:
     """Return a column of lists: of whole numbers in lists of variable size as sequences, of
     anything else as vectors of one length.
     """
@@ -106,7 +104,7 @@ def _lists(
     return check_features(vectors, place, config.feature_dtype, tokens=True)
 
 
-def _arrays(name: str, column: Any, place: BatchPlace) -> npt.NDArray[Any]:
+def _arrays(name: str, column: Any, place: BatchPlace) -> Array:
     """Return a column of lists of lists of numbers as one array, [rows, lists, ..., numbers]."""
     import pyarrow.compute as pc
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fedpipe.config import DataConfig
+from fedpipe.data.arrays import Array, Bools, Floats
 from fedpipe.data.sources.cells import (
     CellKind,
     hint_of_cell,
@@ -67,17 +67,17 @@ class CsvRows:
                 raise self._cell_error(gap, place, str(cells[gap]), "a value")
         return values
 
-    def _cells(self, place: int) -> npt.NDArray[Any]:
+    def _cells(self, place: int) -> Array:
         if place in self.columns:
             return np.asarray(self.frame[self.columns[place]].to_numpy())
         return np.full(len(self.frame), self.file.partition[self.names[place]] or "", object)
 
-    def flags(self, places: Sequence[int]) -> npt.NDArray[np.bool_]:
+    def flags(self, places: Sequence[int]) -> Bools:
         """Return bool [columns], which of the columns at `places` are of true and false."""
         dtypes = [self.frame[self.columns[place]].dtype for place in places]
         return np.array([dtype.kind == "b" for dtype in dtypes], np.bool_)
 
-    def numbers(self, places: Sequence[int], flags: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    def numbers(self, places: Sequence[int], flags: Bools) -> Array:
         """Return features as float64 [n, columns]; a column of true and false, and nothing else, is
         1 and 0.
 
@@ -102,9 +102,7 @@ class CsvRows:
         ]
         return np.stack([np.asarray(column, np.float64) for column in numbers], axis=1)
 
-    def _parsed(
-        self, places: Sequence[int], number: int, flags: npt.NDArray[np.bool_]
-    ) -> npt.NDArray[np.float64]:
+    def _parsed(self, places: Sequence[int], number: int, flags: Bools) -> Floats:
         """Return the features of the column that is the `number`th of `places`."""
         texts = [str(cell) for cell in self._cells(places[number]).tolist()]
         if flags[number]:
@@ -118,7 +116,7 @@ class CsvRows:
             raise self._cell_error(row, places[number], texts[row], expected)
         return np.array(values, np.float64)
 
-    def _refuse_columns_of_texts(self, places: Sequence[int], flags: npt.NDArray[np.bool_]) -> None:
+    def _refuse_columns_of_texts(self, places: Sequence[int], flags: Bools) -> None:
         """Raise DataError that names all columns of texts, if there are any: columns most of whose
         cells look like no number.
         """

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fedpipe.config import DataConfig
+from fedpipe.data.arrays import Array, Bools
 from fedpipe.data.sources.cells import (
     NUMBER_KINDS,
     CellKind,
@@ -54,7 +54,7 @@ class CsvChunk:
     path: Path
     first_row: int
     values: dict[int, list[Any]]
-    x: npt.NDArray[Any] | list[str]
+    x: Array | list[str]
 
 
 @dataclass
@@ -193,7 +193,7 @@ class CsvTable(Table):
         may be missing.
         """
 
-        def parts() -> Iterator[npt.NDArray[Any]]:
+        def parts() -> Iterator[Array]:
             for file in self._files:
                 column = self._columns(file)[place]
                 for _, frame in file.frames((), [column]):
@@ -261,7 +261,7 @@ class CsvTable(Table):
         texts = [place for place in range(self._width) if place not in numbers]
         if feature is not None:
             self._refuse_numbers_with_words(feature)
-        flags: npt.NDArray[np.bool_] | None = None
+        flags: Bools | None = None
         inside = [place for place in features if place < self._width]
         for file in self._files:
             columns = self._columns(file)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.data.arrays import Pixels
 from fedpipe.data.sources.table_files import LFS_POINTER
 from fedpipe.errors import DataError
 from fedpipe.redact import hide
@@ -41,11 +41,11 @@ class DecodedImage:
         conversions: what was done to it beyond decoding, in words that follow `images`.
     """
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: Pixels
     conversions: tuple[str, ...] = ()
 
 
-def decode_image(data: bytes, where: str, most_bytes: int = MOST_BYTES) -> npt.NDArray[np.uint8]:
+def decode_image(data: bytes, where: str, most_bytes: int = MOST_BYTES) -> Pixels:
     """Return one encoded image (PNG, JPEG, WebP, TIFF, ...) as uint8 [height, width] if grey,
     [height, width, 3] if in colour.
 
@@ -79,7 +79,7 @@ def decode_image_file(file: Path, most_bytes: int = MOST_BYTES) -> DecodedImage:
         ) from err
 
 
-def without_equal_channels(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def without_equal_channels(pixels: Pixels) -> Pixels:
     """Return [height, width] of a colour image whose three channels are equal, any other image as
     it is.
     """

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fedpipe.config import DataConfig
+from fedpipe.data.arrays import Array, Bools, Int32s
 from fedpipe.data.sources.places import BatchPlace
 from fedpipe.data.sources.table import ignore_setting
 from fedpipe.errors import DataError
 
 
-def check_features(
-    x: npt.NDArray[Any], place: BatchPlace, dtype: str = "auto", tokens: bool = False
-) -> npt.NDArray[Any]:
+def check_features(x: Array, place: BatchPlace, dtype: str = "auto", tokens: bool = False) -> Array:
     """Return features as `data.feature_dtype` says; with `auto` uint8 stays, and other numbers
     become float32.
 
@@ -71,7 +69,7 @@ def _resolved(dtype: str, given: np.dtype[Any], tokens: bool) -> str:
     return "float32"
 
 
-def _first_row(wrong: npt.NDArray[np.bool_]) -> int | None:
+def _first_row(wrong: Bools) -> int | None:
     """Return the first row with a true value, None if there is none."""
     rows = np.flatnonzero(wrong.reshape(len(wrong), -1).any(axis=1))
     return int(rows[0]) if len(rows) else None
@@ -85,7 +83,7 @@ def _not_finite(value: Any) -> str:
     return f"{float(value):g}, a number too large for float32,"
 
 
-def _whole(x: npt.NDArray[Any], dtype: np.dtype[Any], place: BatchPlace) -> npt.NDArray[Any]:
+def _whole(x: Array, dtype: np.dtype[Any], place: BatchPlace) -> Array:
     if x.dtype == dtype:
         return x
     row = _first_row(_unfit(x, dtype))
@@ -97,7 +95,7 @@ def _whole(x: npt.NDArray[Any], dtype: np.dtype[Any], place: BatchPlace) -> npt.
     return x.astype(dtype)
 
 
-def _unfit(x: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[np.bool_]:
+def _unfit(x: Array, dtype: np.dtype[Any]) -> Bools:
     """Return which numbers a dtype of features cannot hold."""
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
@@ -110,9 +108,7 @@ def _unfit(x: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[np.bool_]:
     return np.asarray(~fits)
 
 
-def check_columns(
-    config: DataConfig, names: Sequence[str], x: npt.NDArray[Any], place: BatchPlace
-) -> npt.NDArray[Any]:
+def check_columns(config: DataConfig, names: Sequence[str], x: Array, place: BatchPlace) -> Array:
     """Return `check_features` of columns of numbers [n, columns]; its errors name the column and
     the value.
     """
@@ -142,7 +138,7 @@ def check_columns(
         ) from err
 
 
-def check_sequences(rows: Sequence[Any], place: BatchPlace) -> list[npt.NDArray[np.int32]]:
+def check_sequences(rows: Sequence[Any], place: BatchPlace) -> list[Int32s]:
     """Return sequences of differing length as int32 tokens; a text becomes its UTF-8 bytes, each
     plus one.
 

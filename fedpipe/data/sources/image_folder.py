@@ -8,12 +8,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fedpipe.config import DataConfig
+from fedpipe.data.arrays import Array, Pixels
 from fedpipe.data.sources.base import Batch, Source, SourceSummary
 from fedpipe.data.sources.decode import (
     DecodedImage,
@@ -284,7 +283,7 @@ def _text(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _read(folder: _Folder, names: tuple[str, ...], most_bytes: int) -> npt.NDArray[np.uint8]:
+def _read(folder: _Folder, names: tuple[str, ...], most_bytes: int) -> Pixels:
     image: DecodedImage = decode_image_file(folder.root.joinpath(*names), most_bytes)
     folder.conversions.update(image.conversions)
     return image.pixels
@@ -294,9 +293,7 @@ def _any_grey(folder: _Folder) -> bool:
     return any(is_stored_grey(folder.root.joinpath(*names)) for names in folder.names)
 
 
-def _like_first(
-    folder: _Folder, names: tuple[str, ...], pixels: npt.NDArray[Any], first: npt.NDArray[Any]
-) -> npt.NDArray[Any]:
+def _like_first(folder: _Folder, names: tuple[str, ...], pixels: Array, first: Array) -> Array:
     """Return an image of the first one's size and kind; colours that are all grey count as grey
     where the first image is.
     """

@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.data.arrays import Array, Bools
 from fedpipe.data.sources.places import BatchPlace
 from fedpipe.errors import DataError
 
@@ -25,7 +25,7 @@ _REGRESSION_HINT = (
     "make classes of it (bins), or name another column in data.label_column."
 )
 
-Values = Sequence[Any] | npt.NDArray[Any]
+Values = Sequence[Any] | Array
 
 
 class _RefusedValueError(Exception):
@@ -49,7 +49,7 @@ def check_ids(ids: Values, place: BatchPlace) -> list[str]:
     return _convert(_first_column(ids), _id_of, "client ids", place)
 
 
-def check_labels(labels: Values, place: BatchPlace) -> npt.NDArray[Any] | list[str]:
+def check_labels(labels: Values, place: BatchPlace) -> Array | list[str]:
     """Return labels as whole numbers [n] of any size, or as a list of texts that are not empty.
 
     Whole floats are whole numbers, booleans the texts `False` and `True`; bytes are decoded as
@@ -242,7 +242,7 @@ def _shown(value: Any) -> str:
     return f"a {type(value).__name__}, {value!r:.60}"
 
 
-def check_marks(marks: Values, place: BatchPlace) -> npt.NDArray[np.bool_]:
+def check_marks(marks: Values, place: BatchPlace) -> Bools:
     """Return marks of the test split as bool [n]: booleans, numbers that are 0 or 1, or the texts
     `train` and `test`.
 
@@ -261,7 +261,7 @@ def check_marks(marks: Values, place: BatchPlace) -> npt.NDArray[np.bool_]:
     )
 
 
-def check_split_names(names: Sequence[Any], place: BatchPlace) -> npt.NDArray[np.bool_]:
+def check_split_names(names: Sequence[Any], place: BatchPlace) -> Bools:
     """Return true where the name is `test`, false where it is `train`. Raises DataError for any
     other.
     """

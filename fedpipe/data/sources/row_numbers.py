@@ -5,10 +5,9 @@ Such a column is no feature. Where the rows were sorted by label when they were 
 the label.
 """
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
+
+from fedpipe.data.arrays import Array, Bools
 
 _MOST_EXACT_FLOAT32 = 2**24
 _MANY_ROWS = 20
@@ -25,11 +24,11 @@ class DistinctNumbers:
         rows.
         """
         self._most = most_bytes
-        self._seen: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self._seen: Bools = np.zeros(0, np.bool_)
         self._first = self._low = self._high = 0
         self._rows = 0
 
-    def add(self, numbers: npt.NDArray[Any]) -> bool:
+    def add(self, numbers: Array) -> bool:
         """Take the next numbers, whole ones [n] with n > 0; return False once one came twice, or
         they span too much.
         """
@@ -89,7 +88,7 @@ class RowNumberColumns:
     def __init__(self) -> None:
         self._rows = 0
 
-    def add(self, x: npt.NDArray[Any]) -> None:
+    def add(self, x: Array) -> None:
         """Take the next rows, [n, columns] with n > 0."""
         if not self._rows:
             self._left = np.arange(x.shape[1])

@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
-from typing import Any
-
-import numpy.typing as npt
 
 from fedpipe.config import DataConfig
+from fedpipe.data.arrays import Array
 from fedpipe.data.sources.base import Batch, Source
 from fedpipe.errors import DataError
 
@@ -36,7 +34,7 @@ def with_feature_shape(source: Source, config: DataConfig) -> Source:
     return replace(source, batches=batches)
 
 
-def shaped(x: npt.NDArray[Any], shape: tuple[int, ...], where: str) -> npt.NDArray[Any]:
+def shaped(x: Array, shape: tuple[int, ...], where: str) -> Array:
     """Return features [n, *shape], from flat ones [n, k] or from ones that differ by axes of length
     1.
 

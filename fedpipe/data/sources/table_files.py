@@ -148,17 +148,6 @@ def _walk(
             files.append(TablePart(path, partition))
 
 
-def has_table_name(path: Path) -> bool:
-    """Return whether a file is a CSV or Parquet file by its name.
-
-    >>> [has_table_name(Path(name)) for name in ("a.parquet", "a.CSV", "a.tsv.gz", "a.txt", "a.gz")]
-    [True, True, True, False, False]
-    """
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    last = suffixes[-2:-1] if suffixes[-1:] and suffixes[-1] in COMPRESSIONS else suffixes[-1:]
-    return last != [] and last[0] in (".parquet", ".csv", ".tsv", ".tab", ".psv")
-
-
 def _is_part(path: Path, kind: TableKind) -> bool:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if kind == "parquet":

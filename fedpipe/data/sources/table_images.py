@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.data.arrays import Pixels
 from fedpipe.data.sources.decode import decode_image, image_size, without_equal_channels
 from fedpipe.data.sources.parquet_table import ParquetChunk, ParquetTable
 from fedpipe.data.sources.table_rows import TableRows
@@ -41,7 +41,7 @@ class ImageColumn:
         """
         for chunk in self._table.chunks([*given, self._place], names):
             values = {place: chunk.columns[place].to_pylist() for place in given}
-            images: list[npt.NDArray[np.uint8]] = []
+            images: list[Pixels] = []
             start = 0
             for number, (where, pixels) in enumerate(self._decoded(chunk), 1):
                 images.append(self._like_first(where, pixels))
@@ -52,13 +52,13 @@ class ImageColumn:
                     start = number
                     images = []
 
-    def _decoded(self, chunk: ParquetChunk) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    def _decoded(self, chunk: ParquetChunk) -> Iterator[tuple[str, Pixels]]:
         """Yield each cell's place, in words, and its image."""
         for row, cell in enumerate(chunk.columns[self._place], chunk.first_row):
             where = f"{chunk.path}, row {row}, column {self._table.names[self._place]}"
             yield where, decode_image(_image_bytes(cell.as_py(), where), where, self._max_bytes)
 
-    def _like_first(self, where: str, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def _like_first(self, where: str, pixels: Pixels) -> Pixels:
         if not self.shape:
             grey = without_equal_channels(pixels)
             is_grey = grey is pixels or (grey.ndim == 2 and self._all_grey())

@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fedpipe.config import DataConfig
+from fedpipe.data.arrays import Array, Int32s
 from fedpipe.data.sources.arrow_features import features_of
 from fedpipe.data.sources.arrow_types import is_image, is_number, is_text
 from fedpipe.data.sources.base import Batch, SourceSummary
@@ -97,7 +97,7 @@ class TableReader:
         for chunk in table.chunks(roles.given, roles.features, self._kinds, roles.named):
             row_name = partial(table.row_name, chunk.path)
             place = BatchPlace(chunk.path, chunk.first_row, counted_from=1)
-            x: npt.NDArray[Any] | list[npt.NDArray[np.int32]]
+            x: Array | list[Int32s]
             if isinstance(chunk.x, list):
                 self._look_at_texts(chunk.x)
                 x = check_sequences(chunk.x, place)

@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from fedpipe.data.arrays import Array, Int32s
 
 
 @dataclass(frozen=True)
@@ -22,5 +21,5 @@ class TableRows:
 
     file: Path
     first_row: int
-    x: npt.NDArray[Any] | list[npt.NDArray[np.int32]]
+    x: Array | list[Int32s]
     values: dict[int, list[Any]] = field(default_factory=dict)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedpipe.config import DataConfig
+from fedpipe.data.arrays import Array
 from fedpipe.data.sources.base import Batch, Source
 from fedpipe.data.tff_files import fetch
 from fedpipe.errors import DataError
@@ -152,7 +153,7 @@ def _pixels(batches: Iterator[Batch]) -> Iterator[Batch]:
     """Turn float32 features into uint8 where the first batch shows that they are pixels; the others
     must then be too.
     """
-    convert: Callable[[npt.NDArray[Any]], npt.NDArray[np.generic]] | None = None
+    convert: Callable[[Array], npt.NDArray[np.generic]] | None = None
     for batch in batches:
         x = np.asarray(batch.x)
         if convert is None:
@@ -167,7 +168,7 @@ def _pixels(batches: Iterator[Batch]) -> Iterator[Batch]:
         yield Batch(converted, batch.y, batch.clients, batch.is_test)
 
 
-def exact_uint8(x: npt.NDArray[Any]) -> npt.NDArray[np.generic]:
+def exact_uint8(x: Array) -> npt.NDArray[np.generic]:
     """Return float32 `x` as uint8 k if each value is float32(k / 255) to the last bit; else `x`
     itself.
 
