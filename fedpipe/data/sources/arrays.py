@@ -12,7 +12,7 @@ import numpy as np
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source
 from fedpipe.data.sources.feature_checks import check_features
-from fedpipe.data.sources.label_checks import check_ids, check_labels, check_marks
+from fedpipe.data.sources.label_checks import checked_batch
 from fedpipe.data.sources.places import BATCH_ROWS, BatchPlace, own_path, unreadable
 from fedpipe.errors import DataError, shorten
 
@@ -47,21 +47,19 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
     if config.client_column:
         names.append(config.client_column)
     arrays = _read(config, path, names)
-    x = arrays[FEATURES]
-    y = arrays[config.label_column]
-    clients = arrays.get(config.client_column or "")
-    tests = arrays.get(TESTS)
     lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if len(set(lengths.values())) != 1:
         raise DataError(f"{path}: expected arrays of one length, found {lengths}. Save them again.")
-    for start in range(0, len(x), BATCH_ROWS):
+    for start in range(0, lengths[FEATURES], BATCH_ROWS):
         rows = slice(start, start + BATCH_ROWS)
         place = BatchPlace(path, start)
-        yield Batch(
-            check_features(x[rows], place, config.feature_dtype, tokens=True),
-            check_labels(y[rows], place),
-            None if clients is None else check_ids(clients[rows], place),
-            None if tests is None else check_marks(tests[rows], place),
+        part = {name: array[rows] for name, array in arrays.items()}
+        yield checked_batch(
+            check_features(part[FEATURES], place, config.feature_dtype, tokens=True),
+            part[config.label_column],
+            part.get(config.client_column or ""),
+            part.get(TESTS),
+            place,
         )
 
 

@@ -43,6 +43,9 @@ _COMMA_NUMBER = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 _POINT_NUMBER = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 
 
+_SWAPPED_SIGNS = str.maketrans(",.", ".,")
+
+
 class CellKind(StrEnum):
     """What a cell, or a whole column, holds."""
 
@@ -68,13 +71,7 @@ def kind_of_cell(text: str, decimal: str = ".") -> CellKind:
         return CellKind.MISSING
     if _WHOLE.fullmatch(plain):
         return CellKind.WHOLE
-    number = (
-        plain.replace(",", ".")
-        if decimal == "," and "." not in plain
-        else plain
-        if decimal == "."
-        else ""
-    )
+    number = _with_point(plain, decimal)
     if _WHOLE_FLOAT.fullmatch(number):
         return CellKind.WHOLE_FLOAT
     if _NUMBER.fullmatch(number):
@@ -82,6 +79,13 @@ def kind_of_cell(text: str, decimal: str = ".") -> CellKind:
     if plain.lower() in ("true", "false"):
         return CellKind.FLAG
     return CellKind.TEXT
+
+
+def _with_point(text: str, decimal: str) -> str:
+    """Return a number with its decimal sign as a point, and points as commas, which no number has."""
+    if decimal == ",":
+        return text.translate(_SWAPPED_SIGNS)
+    return text
 
 
 def kind_of_column(kinds: Iterable[CellKind]) -> CellKind:
@@ -153,11 +157,7 @@ def number_of_cell(text: str, decimal: str = ".") -> float | None:
     >>> number_of_cell("1,5"), number_of_cell("1_0")
     (None, None)
     """
-    plain = text.strip()
-    if decimal == ",":
-        if "." in plain:
-            return None
-        plain = plain.replace(",", ".")
+    plain = _with_point(text.strip(), decimal)
     if "_" in plain or not plain.isascii() or plain.lower().lstrip("+-") == "nan":
         return None
     try:

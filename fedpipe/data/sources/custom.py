@@ -13,7 +13,7 @@ import numpy as np
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, PixelConvention, Source, SourceSummary
 from fedpipe.data.sources.feature_checks import check_features, check_sequences
-from fedpipe.data.sources.label_checks import check_ids, check_labels, check_marks
+from fedpipe.data.sources.label_checks import checked_batch
 from fedpipe.data.sources.places import BatchPlace
 from fedpipe.errors import DataError
 from fedpipe.system.user_code import import_own, own_code
@@ -123,14 +123,8 @@ def _checked(config: DataConfig, batch: Batch, place: BatchPlace) -> Batch | Non
         )
     if not lengths["x"]:
         return None
-    clients = columns["clients"]
-    is_test = columns["is_test"]
-    return Batch(
-        _features(config, columns["x"], place),
-        check_labels(columns["y"], place),
-        None if clients is None else check_ids(clients, place),
-        None if is_test is None else check_marks(is_test, place),
-    )
+    x = _features(config, columns["x"], place)
+    return checked_batch(x, columns["y"], columns["clients"], columns["is_test"], place)
 
 
 def _column(values: Any, name: str, place: BatchPlace) -> Any:

@@ -23,7 +23,7 @@ from fedpipe.data.sources.decode import (
     looks_like_image,
     without_equal_channels,
 )
-from fedpipe.data.sources.label_checks import check_ids, check_labels
+from fedpipe.data.sources.label_checks import checked_batch
 from fedpipe.data.sources.places import BatchPlace, own_path
 from fedpipe.errors import DataError, shorten
 
@@ -247,13 +247,14 @@ def _refuse_link_outside(path: Path, root: Path) -> None:
 
 
 def _batches(folder: _Folder, batch_bytes: int) -> Iterator[Batch]:
-    labels = {_text(names[-2]) for names in folder.names}
-    numbers = all(
-        label.isascii() and label.isdecimal() and str(int(label)) == label for label in labels
-    )
-    first = _read(folder, folder.names[0], batch_bytes)
-    grey = first.ndim == 2 or (without_equal_channels(first).ndim == 2 and _any_grey(folder))
-    first = without_equal_channels(first) if grey else first
+    all_labels = {_nfc(names[-2]) for names in folder.names}
+    is_number = all(label.isdecimal() and str(int(label)) == label for label in all_labels)
+    label_type = int if is_number else str
+    first_names = folder.names[0]
+    first = _read(folder, first_names, batch_bytes)
+    grey = without_equal_channels(first)
+    if grey.ndim == 2 and (first.ndim == 2 or _any_grey(folder)):
+        first = grey
     folder.shape = first.shape
     folder.conversions = Counter()
     step = max(1, min(_BATCH_IMAGES, batch_bytes // max(first.nbytes, 1)))
@@ -263,20 +264,15 @@ def _batches(folder: _Folder, batch_bytes: int) -> Iterator[Batch]:
             _like_first(folder, names, _read(folder, names, batch_bytes), first)
             for names in batch_names
         ]
-        texts = [_text(names[-2]) for names in batch_names]
-        y = check_labels(
-            np.array([int(text) for text in texts]) if numbers else texts,
-            BatchPlace(folder.root, start),
-        )
-        clients = (
-            check_ids([_text(names[0]) for names in batch_names], BatchPlace(folder.root, start))
-            if len(batch_names[0]) == 3
-            else None
-        )
-        yield Batch(np.stack(images), y, clients)
+        labels = map(label_type, [_nfc(names[-2]) for names in batch_names])
+        clients = None
+        if len(first_names) == 3:
+            clients = [_nfc(names[0]) for names in batch_names]
+        place = BatchPlace(folder.root, start)
+        yield checked_batch(np.stack(images), list(labels), clients, None, place)
 
 
-def _text(name: str) -> str:
+def _nfc(name: str) -> str:
     """Return a folder's name in the form NFC: the same name is written in two ways, for example on
     macOS and Linux.
     """

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from fedpipe.data.arrays import Array, Bools
+from fedpipe.data.arrays import Array, Bools, Int32s
+from fedpipe.data.sources.base import Batch
 from fedpipe.data.sources.places import BatchPlace
 from fedpipe.errors import DataError
 
@@ -30,6 +31,35 @@ Values = Sequence[Any] | Array
 
 class _RefusedValueError(Exception):
     """A value that is no id or no label; the message says what it is."""
+
+
+def checked_batch(
+    x: Array | list[Int32s],
+    labels: Values,
+    clients: Values | None,
+    marks: Values | bool | None,
+    place: BatchPlace,
+) -> Batch:
+    """Return a batch whose labels, client ids and marks are checked.
+
+    Args:
+        x: features, which are checked already.
+        labels: one for each example.
+        clients: the ids of the examples' clients, or None.
+        marks: of the test split; one value for all examples, or None.
+        place: where they come from, for errors.
+
+    Raises:
+        DataError: one is missing, or is none of its kind.
+    """
+    if isinstance(marks, bool):
+        marks = np.full(len(x), marks)
+    return Batch(
+        x,
+        check_labels(labels, place),
+        None if clients is None else check_ids(clients, place),
+        None if marks is None else check_marks(marks, place),
+    )
 
 
 def check_ids(ids: Values, place: BatchPlace) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source
 from fedpipe.data.sources.feature_checks import check_features, check_sequences
-from fedpipe.data.sources.label_checks import check_ids, check_labels
+from fedpipe.data.sources.label_checks import checked_batch
 from fedpipe.data.sources.places import BatchPlace, own_path, unreadable
 from fedpipe.errors import DataError, shorten
 
@@ -37,16 +37,14 @@ def open_leaf(config: DataConfig, project: Path) -> Source:
 
 
 def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
-    split = path.is_dir() and (path / "train").is_dir() and (path / "test").is_dir()
-    files: list[tuple[Path, bool | None]] = (
-        [
-            (file, name == "test")
-            for name in ("train", "test")
-            for file in sorted((path / name).glob("*.json"))
-        ]
-        if split
-        else [(file, None) for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
-    )
+    folders: dict[Path, bool | None] = {path: None}
+    if (path / "train").is_dir() and (path / "test").is_dir():
+        folders = {path / "train": False, path / "test": True}
+    files = [
+        (file, is_test)
+        for folder, is_test in folders.items()
+        for file in (sorted(folder.glob("*.json")) if folder.is_dir() else [folder])
+    ]
     if not files:
         raise DataError(
             f"{path}: expected LEAF's *.json, or train/*.json and test/*.json, found none. "
@@ -75,15 +73,8 @@ def _batch(
     config: DataConfig, file: Path, user: str, data: dict[str, Any], is_test: bool | None
 ) -> Batch:
     place = BatchPlace(f"{file} (user {user[:50]!r})")
-    count = len(data["y"])
-    clients = check_ids([user] * count, place)
-    y = check_labels(data["y"], place)
-    return Batch(
-        _features(config, data["x"], place),
-        y,
-        clients,
-        None if is_test is None else np.full(count, is_test),
-    )
+    x = _features(config, data["x"], place)
+    return checked_batch(x, data["y"], [user] * len(data["y"]), is_test, place)
 
 
 def _features(config: DataConfig, values: list[Any], place: BatchPlace) -> Any:
@@ -130,20 +121,14 @@ def _parse(config: DataConfig, file: Path) -> dict[str, dict[str, Any]]:
         body = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_twins)
     except (OSError, ValueError, RecursionError) as err:
         raise unreadable(file, "LEAF's JSON", err) from err
-    ok = (
-        isinstance(body, dict)
-        and isinstance(body.get("users"), list)
-        and isinstance(body.get("user_data"), dict)
-    )
-    samples = body.get("num_samples") if ok else None
-    if not ok or not isinstance(samples, list):
-        raise DataError(
-            f"{file}: expected LEAF's keys users, num_samples and user_data, found something "
-            "else. Correct data.path."
-        )
-    users = body["users"]
-    data = body["user_data"]
-    _require_same_users(file, users, data)
+    match body:
+        case {"users": list(users), "user_data": dict(data), "num_samples": list(samples)}:
+            _require_same_users(file, users, data)
+        case _:
+            raise DataError(
+                f"{file}: expected LEAF's keys users, num_samples and user_data, found something "
+                "else. Correct data.path."
+            )
     for user, count in zip(users, samples, strict=False):
         examples = data[user]
         if not isinstance(examples, dict) or not all(

@@ -16,7 +16,7 @@ import numpy as np
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source
 from fedpipe.data.sources.feature_checks import check_features
-from fedpipe.data.sources.label_checks import check_ids, check_labels
+from fedpipe.data.sources.label_checks import checked_batch
 from fedpipe.data.sources.places import BATCH_ROWS, BatchPlace, own_path, unreadable
 from fedpipe.data.tff_files import refuse_cut_short
 from fedpipe.errors import DataError
@@ -124,13 +124,8 @@ def _batch(
     ]
     place = BatchPlace(path, first)
     x = check_features(np.array(vectors, np.float64), place, config.feature_dtype)
-    y = check_labels([label[0] for label in labels], place)
-    return Batch(
-        x,
-        y,
-        check_ids([client for client, _ in rows], place),
-        None if is_test is None else np.full(len(rows), is_test),
-    )
+    clients = [client for client, _ in rows]
+    return checked_batch(x, [label[0] for label in labels], clients, is_test, place)
 
 
 def _values(example: Any) -> dict[str, list[Any]]:
