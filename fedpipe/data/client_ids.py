@@ -8,7 +8,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from fedpipe.data.arrays import Bools, Int32s, Int64s
+from fedpipe.data.array_types import Bools, Int32s, Int64s
 
 _DECODED_AT_ONCE = 4096
 

@@ -12,14 +12,14 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
-from fedpipe.data.arrays import Array, Bools, Int32s, Int64s
+from fedpipe.data.array_types import Array, Bools, Int32s, Int64s
 
 CHUNK_ROWS = 1 << 18
 """Rows that are read from a column at once."""
@@ -96,6 +96,16 @@ class ClientRows:
     row: Int64s
     y: Int32s
     is_test: Bools
+
+    def take(self, rows: Int64s | Bools) -> "ClientRows":
+        """Return some of the rows, by their places or by a mask."""
+        return replace(
+            self,
+            owner=self.owner[rows],
+            row=self.row[rows],
+            y=self.y[rows],
+            is_test=self.is_test[rows],
+        )
 
 
 Columns = Callable[[int, int], tuple[Int32s, Int32s, Bools | None]]

@@ -1,5 +1,4 @@
-"""Downloads that cannot hurt: what has the target's name is whole, and a later change of it is
-noticed.
+"""Downloads files safely: a target that exists is whole, and a later change of it is detected.
 
 A download goes to `.NAME.part` beside the target and gets the name only when its length and SHA-256
 are right and it is on the disk; `.NAME.part.json` holds what a resumed download needs;
@@ -119,8 +118,8 @@ def download(
             return digest
     except OSError as err:
         raise DataError(
-            f"{target}: expected to write it there, found {err}. Free the place or choose another "
-            "folder."
+            f"{target}: expected to write it there, found {err}. Free some disk space, or choose "
+            "another folder."
         ) from err
 
 

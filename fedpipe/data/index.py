@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from fedpipe.data.arrays import Array, Bools, Int32s, Int64s, Ints
+from fedpipe.data.array_types import Array, Bools, Int32s, Int64s, Ints
 from fedpipe.data.client_ids import ClientIds
 from fedpipe.data.label_counts import LabelCounts, joined
 from fedpipe.data.manifest import SPLITS, Split, how_to_restore

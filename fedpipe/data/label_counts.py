@@ -1,12 +1,12 @@
-"""How many examples of which label clients have: the counts that are not zero, since of 10,000
-classes most clients have few.
+"""Number of examples of each label at each client, as sparse counts: of 10,000 classes most clients
+have few.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from fedpipe.data.arrays import Int32s, Int64s, Ints
+from fedpipe.data.array_types import Int32s, Int64s, Ints
 from fedpipe.data.disk_columns import DiskColumn, Scratch
 
 
@@ -100,7 +100,7 @@ class LabelCounts:
         return table
 
     def most_frequent(self, most: int) -> Int64s:
-        """Return the classes of which there are most examples, at most so many, ascending."""
+        """Return the `most` classes with the most examples, ascending."""
         return np.sort(np.argsort(-self.totals(), kind="stable")[:most])
 
     def _ends(self, sums: Int64s) -> Int64s:

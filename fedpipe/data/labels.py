@@ -1,6 +1,4 @@
-"""From labels to classes: which labels occur, in which order they are numbered, and what about them
-may not be meant.
-"""
+"""Numbers the labels that occur as classes, and warns of labels and ids that look like mistakes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +6,7 @@ from unicodedata import normalize
 
 import numpy as np
 
-from fedpipe.data.arrays import Array, Int32s
+from fedpipe.data.array_types import Array, Int32s
 from fedpipe.data.sources.cells import MISSING
 from fedpipe.errors import DataError, shorten
 
@@ -107,7 +105,7 @@ def classes_of(
 
 
 def label_notes(values: tuple[Any, ...], examples: int, num_classes: int | None) -> list[str]:
-    """Return what about the labels may not be meant, a line each.
+    """Return warnings about labels that look like mistakes, one line each.
 
     Args:
         values: the labels that occur, sorted.

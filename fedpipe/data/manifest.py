@@ -79,8 +79,8 @@ class Manifest(_Part):
         index: the file of the clients and their counts.
         files: in the order of their rows.
         written_by: the Parquet writer and its version, which is part of the files' bytes.
-        notes: what `prepare` noticed of labels, clients and splits, a line each: something was left
-            out, or may not be meant. Absent from the JSON if there is nothing.
+        notes: warnings of `prepare` about labels, clients and splits, one line each: what was
+            left out, or may not be meant. Absent from the JSON if there is nothing.
         understood: what the source understood of its files; None where it said nothing. Absent from
             the JSON then.
     """
@@ -152,9 +152,7 @@ class Manifest(_Part):
 
 
 def how_to_restore(folder: Path) -> str:
-    """Return what makes damaged or missing shards again, as a sentence: those of a run's own `data`
-    settings are made by runs alone.
-    """
+    """Return the sentence that says how to make damaged or missing shards again."""
     if folder.parent.parent.name == ".fedpipe":
         return f"Remove the folder {folder}: the next run with its `data` settings makes it again."
     return "Run `fedpipe prepare`."

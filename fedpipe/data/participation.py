@@ -1,4 +1,4 @@
-"""Who of those that a round asks reports: a simulation of the populations of real devices (Bonawitz
+"""Simulates which of a round's selected clients report, as populations of real devices do (Bonawitz
 et al. 2019, arXiv 1902.01046).
 
 Time is simulated: nobody waits. Every draw belongs to a client and a round by name,
@@ -17,7 +17,7 @@ import numpy as np
 
 from fedpipe.config.cohort import CohortConfig
 from fedpipe.config.used import AVAILABLE_FRACTION, LATENCY_SIGMA
-from fedpipe.data.arrays import Bools, Floats
+from fedpipe.data.array_types import Bools, Floats
 from fedpipe.seeding import derive_seed
 from fedpipe.types import Turnout
 
@@ -69,7 +69,7 @@ def turn_out(
 
     Args:
         config: drop-outs, latency, deadline; `size`, the number of reports after which an
-            over-selected round is over.
+            over-selected round ends.
         asked: client ids.
         available: number of clients that could have been asked.
         round_num: the round.

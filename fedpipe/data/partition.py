@@ -1,5 +1,5 @@
-"""How a pool of examples is given to clients. Pure functions of labels, settings and seed; the laws
-are in `partitions/`.
+"""Partitions a pool of examples among clients: pure functions of labels, settings and seed. Each
+partition is a file in `partitions/`.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from fedpipe.config import DataConfig
-from fedpipe.data.arrays import Bools, Int32s
+from fedpipe.data.array_types import Bools, Int32s
 from fedpipe.data.partitions.dirichlet import dirichlet_partition
 from fedpipe.data.partitions.pathological import pathological_partition
 from fedpipe.data.partitions.sizes import MIN_EXAMPLES, fill_up, iid_partition, quantity_partition

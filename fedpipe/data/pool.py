@@ -1,5 +1,4 @@
-"""The pool: all examples of a source on disk, and in memory what grows with the clients and the
-labels alone.
+"""The pool: all examples of a source on disk; memory holds only what grows with clients and labels.
 
 A source gives batches; to sort them by client takes two passes. The first, here, writes the
 features to a file without a name, which vanishes with the process however it ends, and the other
@@ -16,7 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from fedpipe.data.arrays import Array, Bools, Int32s, Int64s
+from fedpipe.data.array_types import Array, Bools, Int32s, Int64s
 from fedpipe.data.disk_columns import DiskColumn, Scratch, chunk_bounds, read_fully
 from fedpipe.data.labels import Codes, classes_of, id_notes, is_text, label_notes
 from fedpipe.data.sources.base import Batch, PixelConvention, Source
@@ -103,7 +102,7 @@ class Pool:
         client_ids: sorted ids of the source's own clients, or None.
         pixel_convention: what 1.0 means, or None.
         sha256: of features, labels, clients and test split.
-        notes: what about labels and ids may not be meant, a line each.
+        notes: warnings about labels and ids, one line each.
         has_split: whether the source has a test split of its own.
         columns: the numbers of labels and clients in the order in which they came, and the test
             marks.
@@ -150,7 +149,7 @@ class Pool:
 
 
 class _Columns:
-    """What a source says of each example besides its features, on disk."""
+    """Labels, clients, test marks and sequence lengths of all examples, on disk."""
 
     def __init__(self, scratch: Scratch) -> None:
         self.labels = DiskColumn(scratch, np.int32)
@@ -279,7 +278,7 @@ def _lengths(starts: DiskColumn) -> Iterator[Int64s]:
 
 
 def _refuse_too_much(where: str, columns: _Columns, examples_in_memory: int, limit: int) -> None:
-    """Refuse a source of which more would be kept in memory than the limit allows."""
+    """Raise DataError if clients, labels or examples need more memory than the limit."""
     in_mb = limit // 1_000_000
     if examples_in_memory * ROW_BYTES > limit:
         raise DataError(
@@ -319,11 +318,14 @@ def _refuse_disagreement(batch: Batch, first: Batch, where: str, row: int) -> No
         )
     kinds = [
         (
-            *map(str, _features_of(one)),
-            "texts" if is_text(one.y) else "whole numbers",
-            *("none" if column is None else "given" for column in (one.clients, one.is_test)),
+            *map(str, _features_of(example)),
+            "texts" if is_text(example.y) else "whole numbers",
+            *(
+                "none" if column is None else "given"
+                for column in (example.clients, example.is_test)
+            ),
         )
-        for one in (first, batch)
+        for example in (first, batch)
     ]
     if kinds[0] != kinds[1]:
         names = ("feature dtype", "feature shape", "labels", "clients", "test split")

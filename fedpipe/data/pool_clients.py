@@ -11,15 +11,15 @@ from typing import Literal
 import numpy as np
 
 from fedpipe.config import DataConfig
-from fedpipe.data.arrays import Bools, Int32s, Int64s
+from fedpipe.data.array_types import Bools, Int32s, Int64s
 from fedpipe.data.disk_columns import chunk_bounds
 from fedpipe.data.partition import client_names, give_training_examples, partition_pool
 from fedpipe.data.pool import Pool
 from fedpipe.errors import DataError
 
 Owners = Callable[[int, int], Int32s]
-"""(start, end) -> int32, the numbers of the clients of these rows; -1 for an example that nobody
-has.
+"""(start, end) -> int32, the numbers of the clients of these rows; -1 for an example
+without a client.
 """
 Partition = Literal["natural", "iid", "dirichlet", "pathological", "quantity"]
 
@@ -34,7 +34,7 @@ class PoolClients:
         sizes: int64 [clients], examples of each.
         tests: int64 [clients], how many of them the source has in its own test split.
         partition: how clients came to their examples.
-        notes: what was left out or changed, a line each.
+        notes: what was left out or changed, one line each.
     """
 
     client_ids: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The population: a lazy, verified view of the clients in the shards.
+"""The population: the clients in the shards, verified when opened and read on demand.
 
 The index's counts give each client's rows, so that a client is read by its row groups alone.
 Opening costs the index and the files' checksums; of the examples nothing is read before a client is
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedpipe.data.arrays import Int64s
+from fedpipe.data.array_types import Int64s
 from fedpipe.data.client_ids import ClientIds
 from fedpipe.data.digest import file_sha256
 from fedpipe.data.index import ClientIndex, read_index

@@ -1,4 +1,4 @@
-"""Brings resident files ahead of the rounds, in a process of its own.
+"""Prefetches resident files ahead of the rounds, in a process of its own.
 
 A run over a large population meets new clients in every round, and to decode one from the shards
 takes longer than to train on it. The plan is known before the first round, so a second process
@@ -38,10 +38,10 @@ _NICE = 19
 
 
 @contextmanager
-def brought_ahead(
+def prefetched(
     shards: Path, plan: CohortPlan, plan_path: Path, cache: Path, max_bytes: int, log: Path
 ) -> Iterator[None]:
-    """Bring the plan's clients while the block runs; plans of few clients start nothing.
+    """Prefetch the plan's clients while the block runs; plans of few clients start nothing.
 
     Args:
         shards: folder of the shards.
@@ -77,7 +77,7 @@ def brought_ahead(
             process.wait()
 
 
-def bring(shards: Path, plan: CohortPlan, cache: Path, max_bytes: int) -> int:
+def prefetch_clients(shards: Path, plan: CohortPlan, cache: Path, max_bytes: int) -> int:
     """Make the files of the plan's clients until stdin ends or half of `max_bytes` is used; return
     how many bytes.
 
@@ -113,7 +113,7 @@ if __name__ == "__main__":
     watch_outlets()
     os.nice(_NICE)
     folder, plan_file, root, most = sys.argv[1:]
-    bring(
+    prefetch_clients(
         Path(folder),
         CohortPlan.from_json(Path(plan_file).read_text(encoding="utf-8")),
         Path(root),

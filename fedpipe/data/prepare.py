@@ -1,5 +1,5 @@
-"""From a source to the shards: read, give to clients, split, write. docs/data.md says the same in
-words, for users.
+"""Prepares shards from a source: reads it, assigns its examples to clients, splits and writes them.
+docs/data.md describes it for users.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from fedpipe.config import DataConfig
-from fedpipe.data.arrays import Array, Bools, Int32s, Int64s
+from fedpipe.data.array_types import Array, Bools, Int32s, Int64s
 from fedpipe.data.client_ids import ClientIds
 from fedpipe.data.disk_columns import ClientRows, Scratch, rows_by_client
 from fedpipe.data.index import INDEX_NAME, ClientIndex, write_index
@@ -93,7 +93,7 @@ def prepare_shards(
             (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="ascii")
     except OSError as err:
         raise DataError(
-            f"{out}: expected to write shards there, found {err}. Free the place or choose "
+            f"{out}: expected to write shards there, found {err}. Free some disk space, or choose "
             "another folder."
         ) from err
     return manifest
@@ -136,27 +136,26 @@ def _write_shards(
         for name in SPLITS
     }
     labels = {name: LabelCountsOnDisk(scratch, pool.num_classes) for name in SPLITS}
-    central: list[tuple[Int32s, Int32s, Rows]] = []
+    central: list[ClientRows] = []
     tests = 0
     most_bytes = config.memory_limit_mb * 1_000_000 // _SORTING_SHARE
     for group in rows_by_client(columns, pool.count, clients.sizes, most_bytes, scratch):
         for name, rows in _splits(config, pool, group, ids).items():
-            part = group.owner[rows], group.y[rows], group.row[rows]
-            writers[name].add(*part)
+            split_rows = group.take(rows)
+            writers[name].add(split_rows.owner, split_rows.y, split_rows.row)
+            number = split_rows.owner - group.first
             labels[name].add(
-                LabelCounts.count(
-                    part[0] - group.first, part[1], group.end - group.first, pool.num_classes
-                )
+                LabelCounts.count(number, split_rows.y, group.end - group.first, pool.num_classes)
             )
             if name == "test":
-                mine = chosen[tests : tests + len(rows)]
+                central.append(split_rows.take(chosen[tests : tests + len(rows)]))
                 tests += len(rows)
-                central.append((part[0][mine], part[1][mine], part[2][mine]))
-    owner, y, source_row = (np.concatenate(column) for column in zip(*central, strict=True))
-    files = [file for name in SPLITS for file in writers[name].files]
-    files += write_split(
-        folder, "central", SplitRows(ids, owner, y, source_row, features), config.shard_rows
+    owner, y, source_row = (
+        np.concatenate([getattr(rows, name) for rows in central]) for name in ("owner", "y", "row")
     )
+    central_rows = SplitRows(ids, owner, y, source_row, features)
+    files = [file for name in SPLITS for file in writers[name].files]
+    files += write_split(folder, "central", central_rows, config.shard_rows)
     examples = {name: counts[name].astype(np.int32) for name in SPLITS}
     index = ClientIndex(ClientIds.of(ids), out, {}, examples)
     write_index(folder / INDEX_NAME, index, lambda name, first, end: labels[name].read(first, end))

@@ -1,6 +1,4 @@
-"""Replacing a folder wholly: whoever looks, and whatever is killed when, finds the old contents or
-the new ones.
-"""
+"""Replaces a folder in one step: readers, also after a kill, find the old contents or the new."""
 
 import ctypes
 import fcntl

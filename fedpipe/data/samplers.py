@@ -1,9 +1,8 @@
-"""Who is asked in a round: the strategies of `cohort.strategy`, as indices into the sorted client
-ids.
+"""Samples the clients of a round by `cohort.strategy`, as indices into the sorted client ids.
 
 Each round's draw starts from the seed and the round's number. `shuffled` also looks at the number
 of its pass, `min_separation` at the rounds before. A round takes one pass over arrays of the
-population, whatever its size.
+population.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fedpipe.config.cohort import CohortConfig
-from fedpipe.data.arrays import Bools, Floats, Int64s
+from fedpipe.data.array_types import Bools, Floats, Int64s
 from fedpipe.errors import PlanError
 from fedpipe.seeding import generator
 
@@ -105,7 +104,7 @@ def inclusion_probabilities(weights: Floats, count: int) -> Floats:
 def systematic(rng: np.random.Generator, weights: Floats, count: int) -> Indices:
     """Return `count` sorted indices, each drawn with exactly its inclusion probability.
 
-    Systematic sampling from a random order (Hartley and Rao 1962): the probabilities are laid end
+    Systematic sampling from a random order (Hartley and Rao 1962): the probabilities are put end
     to end, and of the points u, u + 1, u + 2, ... each takes the one that it falls on. `numpy`'s
     weighted choice without replacement does not keep the probabilities.
     """

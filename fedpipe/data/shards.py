@@ -6,13 +6,13 @@ second that every `fedpipe run` would pay.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fedpipe.data.arrays import Array, Int32s, Int64s, Ints
+from fedpipe.data.array_types import Array, Int32s, Int64s, Ints
 from fedpipe.data.digest import file_sha256
 from fedpipe.data.manifest import ShardFile, ShardSplit
 from fedpipe.seeding import derive_seed
@@ -40,6 +40,13 @@ class SplitRows:
     y: Int32s
     source_row: Int64s
     features: Callable[[Int64s], Array]
+
+    def between(self, start: int, end: int | None) -> "SplitRows":
+        """Return the rows from `start` to before `end`."""
+        rows = slice(start, end)
+        return replace(
+            self, owner=self.owner[rows], y=self.y[rows], source_row=self.source_row[rows]
+        )
 
 
 def shard_schema(feature_bytes: int) -> Any:
@@ -102,18 +109,13 @@ class SplitWriter:
         self._client_ids = client_ids
         self._features = features
         self._bounds = list(file_bounds(client_ids, counts, most))
-        self._parts: list[SplitRows] = []
+        self._waiting_rows: list[SplitRows] = []
         self._waiting = 0
         self.files: list[ShardFile] = []
 
-    def add(
-        self,
-        owner: Int32s,
-        y: Int32s,
-        source_row: Int64s,
-    ) -> None:
+    def add(self, owner: Int32s, y: Int32s, source_row: Int64s) -> None:
         """Take the rows of the clients that come next; their columns are those of `SplitRows`."""
-        self._parts.append(SplitRows(self._client_ids, owner, y, source_row, self._features))
+        self._waiting_rows.append(SplitRows(self._client_ids, owner, y, source_row, self._features))
         self._waiting += len(owner)
         rows = None
         start = 0
@@ -122,33 +124,24 @@ class SplitWriter:
             if self._waiting < end - first:
                 break
             rows = rows or self._joined()
-            self._write(rows, slice(start, start + end - first))
+            self._write(rows.between(start, start + end - first))
             start += end - first
             self._waiting -= end - first
         if rows is not None:
-            rest = slice(start, None)
-            self._parts = [
-                SplitRows(
-                    self._client_ids,
-                    rows.owner[rest],
-                    rows.y[rest],
-                    rows.source_row[rest],
-                    self._features,
-                )
-            ]
+            self._waiting_rows = [rows.between(start, None)]
 
     def _joined(self) -> SplitRows:
         owner, y, source_row = (
-            np.concatenate([getattr(part, name) for part in self._parts])
+            np.concatenate([getattr(rows, name) for rows in self._waiting_rows])
             for name in ("owner", "y", "source_row")
         )
         return SplitRows(self._client_ids, owner, y, source_row, self._features)
 
-    def _write(self, rows: SplitRows, chosen: slice) -> None:
+    def _write(self, rows: SplitRows) -> None:
         import pyarrow.parquet as pq
 
         path = self._folder / f"{self._split}-{len(self.files):05d}.parquet"
-        table = _table(rows, chosen)
+        table = _table(rows)
         pq.write_table(
             table,
             path,
@@ -208,16 +201,16 @@ def _begins_file(client_id: str, count: int, most: int) -> bool:
     return derive_seed(0, "file", client_id) % most < 2 * count
 
 
-def _table(rows: SplitRows, chosen: slice) -> Any:
+def _table(rows: SplitRows) -> Any:
     import pyarrow as pa
 
-    source_row = np.ascontiguousarray(rows.source_row[chosen])
+    source_row = np.ascontiguousarray(rows.source_row)
     x = rows.features(source_row)
     x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("<"))
     schema = shard_schema(x[0].nbytes)
-    columns = [_strings(rows.client_ids, rows.owner[chosen])]
+    columns = [_strings(rows.client_ids, rows.owner)]
     for field, values in zip(
-        list(schema)[1:], (x, np.ascontiguousarray(rows.y[chosen], "<i4"), source_row), strict=True
+        list(schema)[1:], (x, np.ascontiguousarray(rows.y, "<i4"), source_row), strict=True
     ):
         columns.append(pa.Array.from_buffers(field.type, len(x), [None, pa.py_buffer(values)]))
     return pa.Table.from_arrays(columns, schema=schema)

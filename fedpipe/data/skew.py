@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedpipe.data.arrays import Array, Floats
+from fedpipe.data.array_types import Array, Floats
 from fedpipe.data.index import ClientIndex
 from fedpipe.data.label_counts import LabelCounts
 from fedpipe.data.manifest import SPLITS

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fedpipe.data.arrays import Array, Int64s
+from fedpipe.data.array_types import Array, Int64s
 from fedpipe.data.client_ids import ClientIds
 from fedpipe.data.manifest import Manifest, ShardSplit, how_to_restore
 from fedpipe.data.shards import shard_schema

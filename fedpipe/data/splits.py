@@ -1,5 +1,5 @@
-"""Which examples train and which test. Pure functions; each draw depends on the seed and the
-client's id alone.
+"""Splits each client's examples into train, validation and test: pure functions, whose draws depend
+on the seed and the client's id alone.
 """
 
 import math
@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from fedpipe.data.arrays import Bools, Int32s, Int64s
+from fedpipe.data.array_types import Bools, Int32s, Int64s
 from fedpipe.seeding import derive_seed, generator
 
 Rows = Int64s

@@ -1,5 +1,5 @@
-"""The files behind TFF's data sets, fetched and checked before TFF's loader sees them: it trusts
-whatever has their name.
+"""Downloads the files of TFF's data sets and checks them before TFF's loader reads them: it trusts
+any file of their name.
 
 `tff.simulation.datasets.download.get_compressed_file` unpacks straight to the final name, with no
 lock and no check. A file in the place where it looks is used without a download, so fetching the
@@ -126,8 +126,7 @@ def _make(name: str, path: Path, url: str, progress: Progress | None) -> None:
             name, path, url, f"it does not unpack to a SQLite file: {' '.join(str(err).split())}"
         ) from err
     finally:
-        # Kept neither when it was good, as it has done its work, nor when it was not, as the next
-        # call shall not use it.
+        # A good archive has done its work, and the next call must not use a bad one.
         for left in (unpacked, packed, packed.with_name(f"{packed.name}.sha256")):
             left.unlink(missing_ok=True)
 

@@ -184,7 +184,7 @@ class Reader:
         return self._numbers(pixels[None], self._facts.inverted)
 
     def _arrays(self, file: Path) -> Iterator[Part]:
-        from fedpipe.data.sources.arrays import read_features
+        from fedpipe.data.sources.npz_file import read_features
 
         x = read_features(self._config, file)
         if len(x):

@@ -1,8 +1,8 @@
-"""Label skew by a Dirichlet over the clients, the field's usual one."""
+"""Partition with label skew by a Dirichlet distribution over the clients, the usual benchmark."""
 
 import numpy as np
 
-from fedpipe.data.arrays import Int32s
+from fedpipe.data.array_types import Int32s
 from fedpipe.data.partitions.sizes import MIN_EXAMPLES, fill_up, refuse_too_few
 from fedpipe.errors import DataError
 from fedpipe.seeding import generator

@@ -1,4 +1,4 @@
-"""Label skew at its worst: every client has few labels. The partition of the paper that introduced
+"""Partition with extreme label skew: every client has few labels, as in the paper that introduced
 Federated Averaging.
 """
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fedpipe.data.arrays import Int32s, Int64s
+from fedpipe.data.array_types import Int32s, Int64s
 from fedpipe.data.partitions.sizes import MIN_EXAMPLES, apportion, refuse_too_few
 from fedpipe.errors import DataError
 from fedpipe.seeding import generator

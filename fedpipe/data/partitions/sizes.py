@@ -1,12 +1,10 @@
-"""Partitions that set how many examples a client has and nothing else, and the arithmetic of shares
-that others use too.
-"""
+"""Partitions that set the clients' sizes alone, and the arithmetic of shares for all partitions."""
 
 import heapq
 
 import numpy as np
 
-from fedpipe.data.arrays import Floats, Int32s, Int64s
+from fedpipe.data.array_types import Floats, Int32s, Int64s
 from fedpipe.errors import DataError
 from fedpipe.seeding import generator
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fedpipe.config import DataConfig
-from fedpipe.data.arrays import Array, Int32s
+from fedpipe.data.array_types import Array, Int32s
 from fedpipe.data.sources.arrow_types import is_list, is_number, is_text
 from fedpipe.data.sources.feature_checks import check_columns, check_features, check_sequences
 from fedpipe.data.sources.places import BatchPlace

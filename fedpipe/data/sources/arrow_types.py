@@ -1,4 +1,4 @@
-"""What an Arrow type is to fedpipe: numbers, texts, lists, images."""
+"""Classifies Arrow types: numbers, texts, lists, images."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What every source gives: batches of examples as columns, with or without clients of their own."""
+"""Interface of sources: batches of examples as columns, with or without clients of their own."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from fedpipe.data.arrays import Bools, Int32s
+from fedpipe.data.array_types import Bools, Int32s
 
 PixelConvention = Literal["ink=1.0", "background=1.0"]
 

@@ -1,4 +1,4 @@
-"""Texts of cells: which of them are numbers, truth values or missing, and what a column of them is.
+"""Classifies the texts of cells as numbers, truth values, missing or texts, and columns by them.
 
 The type of a column follows from all of its cells, never from their order.
 """
@@ -82,7 +82,7 @@ def kind_of_cell(text: str, decimal: str = ".") -> CellKind:
 
 
 def _with_point(text: str, decimal: str) -> str:
-    """Return a number with its decimal sign as a point, and points as commas, which no number has."""
+    """Return a number's text with a decimal point; a point in it becomes a comma: no number."""
     if decimal == ",":
         return text.translate(_SWAPPED_SIGNS)
     return text

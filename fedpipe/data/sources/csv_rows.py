@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fedpipe.config import DataConfig
-from fedpipe.data.arrays import Array, Bools, Floats
+from fedpipe.data.array_types import Array, Bools, Floats
 from fedpipe.data.sources.cells import (
     CellKind,
     hint_of_cell,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fedpipe.config import DataConfig
-from fedpipe.data.arrays import Array, Bools
+from fedpipe.data.array_types import Array, Bools
 from fedpipe.data.sources.cells import (
     NUMBER_KINDS,
     CellKind,
@@ -37,7 +37,7 @@ _NO_TABLE = (
     ),
     ("#", "a comment: remove the lines above the header"),
 )
-"""Beginnings of a header that is none, and what it is."""
+"""First characters of files that are no tables, and what the file is then."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ class CsvTable(Table):
     # Cells of whole columns
 
     def kinds(self, places: Sequence[int]) -> dict[int, CellKind]:
-        """Return what columns hold, by all of their cells."""
+        """Return what columns hold, judged by all of their cells."""
         decimal = self._config.decimal
         self._contents.clear()
         contents = {place: self._contents[place] for place in places}

@@ -48,7 +48,7 @@ def open_custom(config: DataConfig, project: Path) -> Source:
 
 
 def _refuse_wrong_facts(config: DataConfig, source: Source) -> None:
-    """Refuse a number of classes that is none, and a pixel convention that does not exist."""
+    """Raise DataError for a wrong `num_classes` or an unknown pixel convention."""
     classes = source.num_classes
     if classes is not None and (
         isinstance(classes, bool) or not isinstance(classes, int | np.integer) or classes < 1

@@ -1,4 +1,4 @@
-"""One image, from its bytes to an array of uint8: the same rules for training and for `fedpipe
+"""Decodes one image to an array of uint8: the same rules for training and for `fedpipe
 predict`, for files and for columns.
 
 docs/sources.md states the rules for users. Pillow reads the files.
@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from fedpipe.data.arrays import Pixels
+from fedpipe.data.array_types import Pixels
 from fedpipe.data.sources.table_files import LFS_POINTER
 from fedpipe.errors import DataError
 from fedpipe.redact import hide
@@ -158,7 +158,7 @@ def image_suffixes() -> frozenset[str]:
 
 
 def looks_like_image(file: Path) -> bool:
-    """Return whether a file begins as an image of a format that is read, whatever its name."""
+    """Return whether a file begins as an image of a format that is read, under any name."""
     from PIL import Image
 
     try:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fedpipe.config import DataConfig
-from fedpipe.data.arrays import Array, Bools, Int32s
+from fedpipe.data.array_types import Array, Bools, Int32s
 from fedpipe.data.sources.places import BatchPlace
 from fedpipe.data.sources.table import ignore_setting
 from fedpipe.errors import DataError

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fedpipe.config import DataConfig
-from fedpipe.data.sources.arrays import open_npz
 from fedpipe.data.sources.base import Source
 from fedpipe.data.sources.image_folder import open_images
 from fedpipe.data.sources.leaf import open_leaf
+from fedpipe.data.sources.npz_file import open_npz
 from fedpipe.data.sources.sqlite_file import open_sqlite
 from fedpipe.data.sources.tabular import open_table_source
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fedpipe.config import DataConfig
-from fedpipe.data.arrays import Array, Pixels
+from fedpipe.data.array_types import Array, Pixels
 from fedpipe.data.sources.base import Batch, Source, SourceSummary
 from fedpipe.data.sources.decode import (
     DecodedImage,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fedpipe.data.arrays import Array, Bools, Int32s
+from fedpipe.data.array_types import Array, Bools, Int32s
 from fedpipe.data.sources.base import Batch
 from fedpipe.data.sources.places import BatchPlace
 from fedpipe.errors import DataError
@@ -176,7 +176,7 @@ def _remedy(kind: str, value: Any) -> str:
 
 
 def _is_missing(value: Any) -> bool:
-    """Return whether a value stands for no value: None, NaN, NaT, pandas' NA, a text or bytes of
+    """Return whether a value means "missing": None, NaN, NaT, pandas' NA, a text or bytes of
     length 0.
     """
     if value is None or (isinstance(value, str | bytes | bytearray) and not value):

@@ -1,4 +1,4 @@
-"""Rows of a Parquet file as Arrow record batches in bounded memory, whatever the file holds.
+"""Rows of a Parquet file as Arrow record batches in bounded memory.
 
 A kilobyte of Parquet can decode to gigabytes: one row with a list of a billion equal numbers, or a
 text that stands once in the file and in every row. The file's footer tells what a row group decodes

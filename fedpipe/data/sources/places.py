@@ -1,4 +1,4 @@
-"""Where a user's data lie, and how an error names the place: file, row, reason."""
+"""Resolves `data.path`, and words errors of users' files: file, row, reason."""
 
 import difflib
 import re

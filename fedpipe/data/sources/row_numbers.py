@@ -1,4 +1,4 @@
-"""Columns that number the rows, in whatever order the rows are: a table that was sorted or shuffled
+"""Detects columns that number the rows, in any order of rows: a table that was sorted or shuffled
 keeps the numbers it had before.
 
 Such a column is no feature. Where the rows were sorted by label when they were numbered, it tells
@@ -7,7 +7,7 @@ the label.
 
 import numpy as np
 
-from fedpipe.data.arrays import Array, Bools
+from fedpipe.data.array_types import Array, Bools
 
 _MOST_EXACT_FLOAT32 = 2**24
 _MANY_ROWS = 20

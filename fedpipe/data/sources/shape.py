@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import prod
 
 from fedpipe.config import DataConfig
-from fedpipe.data.arrays import Array
+from fedpipe.data.array_types import Array
 from fedpipe.data.sources.base import Batch, Source
 from fedpipe.errors import DataError
 
@@ -49,13 +49,12 @@ def shaped(x: Array, shape: tuple[int, ...], where: str) -> Array:
             f"{prod(given_shape)}{f' ({list(given_shape)})' if len(given_shape) > 1 else ''}. "
             "Correct the shape, or leave out the columns that are no features."
         )
-    long_axes, wanted_axes = (
-        [size for size in sizes if size != 1] for sizes in (given_shape, shape)
-    )
-    if len(long_axes) > 1 and len(wanted_axes) > 1 and long_axes != wanted_axes:
+    given_axes = [size for size in given_shape if size != 1]
+    axes = [size for size in shape if size != 1]
+    if len(given_axes) > 1 and len(axes) > 1 and given_axes != axes:
         raise DataError(
             f"data.feature_shape={list(shape)}: expected flat features or ones of that shape, "
-            f"{where} has {list(given_shape)}: filling another shape would tear the rows apart. Set "
-            "data.feature_shape=null."
+            f"{where} has {list(given_shape)}: filling another shape would tear the rows apart. "
+            "Set data.feature_shape=null."
         )
     return x.reshape(len(x), *shape)

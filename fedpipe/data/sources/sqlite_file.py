@@ -129,7 +129,7 @@ def _batch(
 
 
 def _values(example: Any) -> dict[str, list[Any]]:
-    """Return the values of each feature, whatever their kind."""
+    """Return the values of each feature."""
     return {
         name: list(getattr(feature, feature.WhichOneof("kind") or "float_list").value)
         for name, feature in example.features.feature.items()

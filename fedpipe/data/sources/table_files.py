@@ -1,5 +1,5 @@
-"""Files of a table: one file, or a folder of parts as Spark, Hive, Dask and pandas write them; and
-what a file is by its beginning.
+"""Finds the files of a table: one file, or a folder of parts as Spark, Hive, Dask and pandas write
+them; and tells what a file is by its first bytes.
 """
 
 import os
@@ -143,7 +143,7 @@ def _walk(
         elif kind == "csv" and not entry.stat().st_size:
             empty.append(
                 str(path.relative_to(root))
-            )  # Spark writes a file for each of its partitions, whatever it holds
+            )  # Spark writes a file for empty partitions too
         else:
             files.append(TablePart(path, partition))
 

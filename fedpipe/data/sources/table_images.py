@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fedpipe.data.arrays import Pixels
+from fedpipe.data.array_types import Pixels
 from fedpipe.data.sources.decode import decode_image, image_size, without_equal_channels
 from fedpipe.data.sources.parquet_table import ParquetChunk, ParquetTable
 from fedpipe.data.sources.table_rows import TableRows

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fedpipe.config import DataConfig
-from fedpipe.data.arrays import Array, Int32s
+from fedpipe.data.array_types import Array, Int32s
 from fedpipe.data.sources.arrow_features import features_of
 from fedpipe.data.sources.arrow_types import is_image, is_number, is_text
 from fedpipe.data.sources.base import Batch, SourceSummary

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedpipe.data.arrays import Array, Int32s
+from fedpipe.data.array_types import Array, Int32s
 
 
 @dataclass(frozen=True)

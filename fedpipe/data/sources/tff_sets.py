@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedpipe.config import DataConfig
-from fedpipe.data.arrays import Array
+from fedpipe.data.array_types import Array
 from fedpipe.data.sources.base import Batch, Source
 from fedpipe.data.tff_files import fetch
 from fedpipe.errors import DataError

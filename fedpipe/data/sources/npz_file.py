@@ -35,7 +35,7 @@ def open_npz(config: DataConfig, project: Path) -> Source:
 
 
 def read_features(config: DataConfig, path: Path) -> Any:
-    """Return the array `x` of an NPZ file, whatever else is in it. Raises DataError as `open_npz`
+    """Return the array `x` of an NPZ file, which needs no other. Raises DataError as `open_npz`
     and its batches do.
     """
     x = _read(config, path, [FEATURES])[FEATURES]
