@@ -65,10 +65,10 @@ class DiskColumn:
         self._file.write(np.ascontiguousarray(values, self._dtype).data)
         self._count += len(values)
 
-    def read(self, start: int, end: int) -> Array:
-        """Return the numbers from `start` to before `end`."""
+    def read(self, start: int, end: int | None = None) -> Array:
+        """Return the numbers from `start` to before `end`; to the last one without it."""
         self._file.flush()
-        values = np.empty(end - start, self._dtype)
+        values = np.empty((self._count if end is None else end) - start, self._dtype)
         read_fully(self._file.fileno(), values, start * self._dtype.itemsize)
         return values
 

@@ -129,9 +129,7 @@ class Pool:
 
     def y(self, start: int = 0, end: int | None = None) -> Int32s:
         """Return int32 [n], the classes of these rows; of all in memory at once without a range."""
-        classes: Int32s = self.class_of[
-            self.columns.labels.read(start, self.count if end is None else end)
-        ]
+        classes: Int32s = self.class_of[self.columns.labels.read(start, end)]
         return classes
 
     def owner(self, start: int, end: int) -> Int32s:
@@ -144,7 +142,7 @@ class Pool:
     def is_test(self, start: int = 0, end: int | None = None) -> Bools | None:
         """Return bool [n], the source's own test marks of these rows, or None."""
         if self.has_split:
-            return self.columns.tests.read(start, self.count if end is None else end)
+            return self.columns.tests.read(start, end)
         return None
 
 
@@ -254,17 +252,17 @@ def _sha256(digest: Any, pool: Pool, dtype: np.dtype[Any]) -> str:
     digest.update(
         f"{dtype.name}:{(pool.count, *pool.x.shape)}:{pool.vocabulary}:{pool.client_ids}:".encode()
     )
-    bounds = list(chunk_bounds(pool.count))
-    for start, end in bounds:
-        digest.update(pool.y(start, end).data)
-    for start, end in bounds if pool.client_ids is not None else ():
-        digest.update(pool.owner(start, end).data)
-    if pool.client_ids is None:
-        digest.update(b"none")
-    for start, end in bounds if pool.has_split else ():
-        digest.update(np.ascontiguousarray(pool.is_test(start, end)).data)
-    if not pool.has_split:
-        digest.update(b"none")
+    columns = (
+        (pool.y, True),
+        (pool.owner, pool.client_ids is not None),
+        (pool.is_test, pool.has_split),
+    )
+    for column, exists in columns:
+        if not exists:
+            digest.update(b"none")
+            continue
+        for start, end in chunk_bounds(pool.count):
+            digest.update(np.ascontiguousarray(column(start, end)).data)
     if pool.x.starts is not None:
         for lengths in _lengths(pool.x.starts):
             digest.update(lengths.astype("<i8").data)
@@ -308,6 +306,19 @@ def _features_of(batch: Batch) -> tuple[np.dtype[Any], tuple[int, ...]]:
     return batch.x.dtype, batch.x.shape[1:]
 
 
+def _kinds_of_columns(batch: Batch) -> dict[str, str]:
+    """Return what each column holds, in words."""
+    dtype, shape = _features_of(batch)
+    presence = {True: "none", False: "given"}
+    return {
+        "feature dtype": str(dtype),
+        "feature shape": str(shape),
+        "labels": "texts" if is_text(batch.y) else "whole numbers",
+        "clients": presence[batch.clients is None],
+        "test split": presence[batch.is_test is None],
+    }
+
+
 def _refuse_disagreement(batch: Batch, first: Batch, where: str, row: int) -> None:
     """Refuse a batch whose columns are not what the first one's are, or differ in length."""
     dtype, shape = _features_of(batch)
@@ -316,30 +327,19 @@ def _refuse_disagreement(batch: Batch, first: Batch, where: str, row: int) -> No
             f"{where}: expected uint8, int32 or float32 features with values, found {dtype} "
             f"{shape} from row {row} on."
         )
-    kinds = [
-        (
-            *map(str, _features_of(example)),
-            "texts" if is_text(example.y) else "whole numbers",
-            *(
-                "none" if column is None else "given"
-                for column in (example.clients, example.is_test)
-            ),
-        )
-        for example in (first, batch)
+    expected = _kinds_of_columns(first)
+    kinds = _kinds_of_columns(batch)
+    differing = [
+        f"{name} {kind} after {expected[name]}"
+        for name, kind in kinds.items()
+        if kind != expected[name]
     ]
-    if kinds[0] != kinds[1]:
-        names = ("feature dtype", "feature shape", "labels", "clients", "test split")
-        differing = [
-            f"{name} {b} after {a}" for name, a, b in zip(names, *kinds, strict=True) if a != b
-        ]
+    if differing:
         raise DataError(
             f"{where}: expected all examples alike, found {shorten(differing)} from row {row} on."
         )
-    lengths = {
-        len(column)
-        for column in (batch.x, batch.y, batch.clients, batch.is_test)
-        if column is not None
-    }
+    columns = (batch.x, batch.y, batch.clients, batch.is_test)
+    lengths = {len(column) for column in columns if column is not None}
     if len(lengths) != 1:
         raise DataError(
             f"{where}: expected columns of one length, found {sorted(lengths)} from row {row} on."

@@ -54,29 +54,17 @@ def ask(
         return _separated(
             clients, count, _separation(config, clients, count), rounds, seed, available
         )
-    if config.strategy == "weighted":
-        if examples is None or not examples.all():
-            raise PlanError(
-                "cohort.strategy=weighted: expected training examples at every client, found "
-                "none. Choose uniform."
-            )
-        weights = examples.astype(np.float64)
-        return _each(
-            clients,
-            rounds,
-            seed,
-            available,
-            lambda rng, who: who[systematic(rng, weights[who], min(count, len(who)))],
+    if config.strategy == "weighted" and (examples is None or not examples.all()):
+        raise PlanError(
+            "cohort.strategy=weighted: expected training examples at every client, found "
+            "none. Choose uniform."
         )
-    if config.strategy == "poisson":
-        return _each(
-            clients,
-            rounds,
-            seed,
-            available,
-            lambda rng, who: who[rng.random(clients)[who] < count / clients],
-        )
-    return _each(clients, rounds, seed, available, lambda rng, who: _uniform(rng, who, count))
+    draws = {
+        "uniform": lambda rng, who: _uniform(rng, who, count),
+        "poisson": lambda rng, who: who[rng.random(clients)[who] < count / clients],
+        "weighted": lambda rng, who: _weighted(rng, who, count, examples),
+    }
+    return _each(clients, rounds, seed, available, draws[config.strategy])
 
 
 def inclusion_probabilities(weights: Floats, count: int) -> Floats:
@@ -133,6 +121,11 @@ def _each(
 
 def _uniform(rng: np.random.Generator, who: Indices, count: int) -> Indices:
     return np.sort(who[rng.choice(len(who), min(count, len(who)), replace=False, shuffle=False)])
+
+
+def _weighted(rng: np.random.Generator, who: Indices, count: int, examples: Any) -> Indices:
+    weights = examples[who].astype(np.float64)
+    return who[systematic(rng, weights, min(count, len(who)))]
 
 
 def _shuffled(clients: int, count: int, rounds: int, seed: int) -> Iterator[Indices]:

@@ -68,16 +68,10 @@ def module_file(source: str, project: Path) -> str | None:
     """Return the file of the project that a source of the user's own is in; None for one of
     fedpipe's or of an installed package.
     """
-    module, own, _ = source.partition(":")
+    module, colon, _ = source.partition(":")
     place = module.replace(".", "/")
-    return next(
-        (
-            file
-            for file in (f"{place}.py", f"{place}/__init__.py")
-            if own and (project / file).is_file()
-        ),
-        None,
-    )
+    files = (f"{place}.py", f"{place}/__init__.py")
+    return next((file for file in files if colon and (project / file).is_file()), None)
 
 
 def _batches(config: DataConfig, source: Source) -> Iterable[Batch]:

@@ -53,7 +53,7 @@ def checked_batch(
         DataError: one is missing, or is none of its kind.
     """
     if isinstance(marks, bool):
-        marks = np.full(len(x), marks)
+        marks = np.full(len(labels), marks)
     return Batch(
         x,
         check_labels(labels, place),

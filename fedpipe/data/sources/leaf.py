@@ -5,6 +5,7 @@ Settings", arXiv 1812.01097).
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,8 @@ def _batch(
     config: DataConfig, file: Path, user: str, data: dict[str, Any], is_test: bool | None
 ) -> Batch:
     place = BatchPlace(f"{file} (user {user[:50]!r})")
-    x = _features(config, data["x"], place)
-    return checked_batch(x, data["y"], [user] * len(data["y"]), is_test, place)
+    batch = checked_batch([], data["y"], [user] * len(data["y"]), is_test, place)
+    return replace(batch, x=_features(config, data["x"], place))
 
 
 def _features(config: DataConfig, values: list[Any], place: BatchPlace) -> Any:

@@ -56,7 +56,7 @@ class ParquetTable(Table):
         self._max_bytes = config.memory_limit_mb * 1_000_000
         self._parts, self.left_out = table_parts(path, "parquet")
         self._leave_out_empty()
-        first = _schema(self._parts[0])
+        first = _footer(self._parts[0]).schema.to_arrow_schema()
         partition = self._parts[0].partition
         self._width = len(first)
         self.names = [*first.names, *partition]
@@ -78,14 +78,14 @@ class ParquetTable(Table):
         """
         if len(self._parts) == 1:
             return
-        filled = [file for file in self._parts if _metadata(file).num_rows]
+        filled = [file for file in self._parts if _footer(file).num_rows]
         empty = [file.path.name for file in self._parts if file not in filled]
         if filled and empty:
             self._parts = filled
             self.left_out.append(f"files without rows: {len(empty):,} ({shorten(empty, 3)})")
 
     def _refuse_other_columns(self, file: TablePart, first: Any) -> None:
-        schema = _schema(file)
+        schema = _footer(file).schema.to_arrow_schema()
         first_file = self._parts[0].path.name
         differences = differing_columns(schema.names, first.names)
         if differences or len(schema) != len(first):
@@ -178,26 +178,15 @@ class ParquetTable(Table):
         return pa.array(values * rows)
 
 
-def _schema(file: TablePart) -> Any:
+def _footer(file: TablePart) -> Any:
+    """Return the metadata of a file."""
     import pyarrow.parquet as pq
 
-    _refuse_foreign(file)
-    with _readable(file.path):
-        return pq.read_schema(file.path)
-
-
-def _metadata(file: TablePart) -> Any:
-    import pyarrow.parquet as pq
-
-    _refuse_foreign(file)
-    with _readable(file.path):
-        return pq.read_metadata(file.path)
-
-
-def _refuse_foreign(file: TablePart) -> None:
     content = content_of(file.path)
     if content not in ("parquet", "binary data"):
         raise wrong_content(file.path, "a Parquet file", content)
+    with _readable(file.path):
+        return pq.read_metadata(file.path)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 from fedpipe.data.array_types import Pixels
 from fedpipe.data.sources.decode import decode_image, image_size, without_equal_channels
 from fedpipe.data.sources.parquet_table import ParquetChunk, ParquetTable
-from fedpipe.data.sources.table_rows import TableRows
+from fedpipe.data.sources.table import TableRows
 from fedpipe.errors import DataError
 
 _IMAGE_SHARE = 8

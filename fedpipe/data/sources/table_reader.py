@@ -21,9 +21,8 @@ from fedpipe.data.sources.label_checks import check_ids, check_labels, check_spl
 from fedpipe.data.sources.parquet_table import ParquetTable
 from fedpipe.data.sources.places import BatchPlace
 from fedpipe.data.sources.row_numbers import RowNumberColumns
-from fedpipe.data.sources.table import ignore_setting
+from fedpipe.data.sources.table import TableRows, ignore_setting
 from fedpipe.data.sources.table_images import ImageColumn
-from fedpipe.data.sources.table_rows import TableRows
 from fedpipe.errors import DataError, shorten
 
 _IMAGE_FILE = re.compile(r".{1,1000}\.(png|jpe?g|gif|bmp|webp|tiff?)", re.I)

@@ -16,9 +16,9 @@ from fedpipe.data.sources.column_roles import SPLIT_COLUMN, Roles, assign_roles
 from fedpipe.data.sources.csv_table import CsvTable
 from fedpipe.data.sources.parquet_table import ParquetTable
 from fedpipe.data.sources.places import own_path
+from fedpipe.data.sources.table import TableRows
 from fedpipe.data.sources.table_files import content_of
 from fedpipe.data.sources.table_reader import TableReader
-from fedpipe.data.sources.table_rows import TableRows
 from fedpipe.errors import DataError, shorten
 
 

@@ -43,20 +43,20 @@ def open_emnist(config: DataConfig, project: Path) -> Source:
     Raises:
         DataError: the file is not there and cannot be downloaded, or it is damaged.
     """
-    path = fetch("emnist", cache_dir(config, project))
-    return Source(
-        lambda: _both_splits("emnist", path, config.clients, "pixels", only_digits=True),
-        10,
-        "background=1.0",
-    )
+    return _open_emnist(config, project, 10)
 
 
 def open_emnist62(config: DataConfig, project: Path) -> Source:
     """Return digits and letters, otherwise as `open_emnist`."""
+    return _open_emnist(config, project, 62)
+
+
+def _open_emnist(config: DataConfig, project: Path, classes: int) -> Source:
     path = fetch("emnist", cache_dir(config, project))
+    options = {"only_digits": classes == 10}
     return Source(
-        lambda: _both_splits("emnist", path, config.clients, "pixels", only_digits=False),
-        62,
+        lambda: _both_splits("emnist", path, config.clients, "pixels", **options),
+        classes,
         "background=1.0",
     )
 
