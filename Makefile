@@ -1,11 +1,14 @@
 # One target for each job; CONTRIBUTING.md says when each is needed.
-.PHONY: run test lint types docs slow browser lock ci
+.PHONY: run test coverage lint types hooks docs slow browser lock ci
 
 run:  # the tutorial's training
 	uv run fedpipe run
 
 test:  # what CI runs of the tests
 	uv run pytest
+
+coverage:  # of unit tests and doctests, with the lines that no test executes
+	uv run pytest tests/unit fedpipe --cov --cov-report=term-missing
 
 lint:  # format, rules, layers, import circles, style counts
 	uv run ruff check .
@@ -16,6 +19,9 @@ lint:  # format, rules, layers, import circles, style counts
 
 types:
 	uv run mypy
+
+hooks:  # the linters of CI, before each commit
+	uvx pre-commit install
 
 docs:  # the site, built into site/
 	uv run mkdocs build --strict

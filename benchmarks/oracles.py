@@ -345,7 +345,7 @@ def numpy_rows(found: Mapping[str, list[list[Any]]], about: Mapping[str, Any]) -
 def epsilon_of(training: Mapping[str, Any]) -> float:
     """Return fedpipe's epsilon of a private training."""
     from benchmarks.lib.training import settings
-    from fedpipe.algorithms.accountant import account
+    from fedpipe.algorithms.privacy_budget import account
     from fedpipe.types import CohortPlan
 
     size = training["cohort"]

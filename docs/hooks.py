@@ -1,11 +1,17 @@
 """What `mkdocs.yml` cannot say: the navigation follows the files that are there, and each package has a page made of its docstrings."""
 
 import ast
+import re
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+from typer.main import get_command
+
+from fedpipe.cli.main import PANELS, app
 
 PACKAGES = ("fedpipe", "flows")
 ROOT = Path(__file__).parents[1]
@@ -21,9 +27,62 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, page in FROM_ROOT.items():
         text = (ROOT / name).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=text.replace("](docs/", "](")))
+    files.append(File.generated(config, "commands.md", content=_commands()))
     pages = sorted(file.src_uri for file in files.documentation_pages())
     config.nav = _completed(config.nav or [], pages)
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
+    """Link packages that the entry page of the API names to their pages."""
+    if page.file.src_uri != "api.md":
+        return markdown
+
+    def linked(name: re.Match[str]) -> str:
+        target = f"reference/{name[1]}.md"
+        return f"[{name[0]}]({target})" if files.get_file_from_path(target) else name[0]
+
+    return re.sub(r"`([a-z_.]+)`(?= \|$)", linked, markdown, flags=re.MULTILINE)
+
+
+def _commands() -> str:
+    """Return the page of all commands: below the headings of `fedpipe --help`, with arguments and options."""
+    program: Any = get_command(app)
+    lines = ["# Commands", "", "Made from `fedpipe --help`."]
+    panel = ""
+    commands = [command for command in program.commands.values() if not command.hidden]
+    for command in sorted(
+        commands, key=lambda command: list(PANELS).index(command.rich_help_panel)
+    ):
+        if command.rich_help_panel != panel:
+            panel = command.rich_help_panel
+            lines += ["", f"## {panel}"]
+        lines += _command(f"fedpipe {command.name}", command)
+        for child in getattr(command, "commands", {}).values():
+            lines += _command(f"fedpipe {command.name} {child.name}", child)
+    return "\n".join(lines) + "\n"
+
+
+def _command(name: str, command: Any) -> list[str]:
+    """Return the section of a command: what it does, and a table of its arguments and options."""
+    rows = [
+        f"| `{_shown(parameter)}` | {_cell(parameter.help)} |"
+        for parameter in command.params
+        if getattr(parameter, "help", None)
+    ]
+    table = ["", "| argument or option | meaning |", "| --- | --- |", *rows] if rows else []
+    return ["", f"### `{name}`", "", cleandoc(command.help), *table]
+
+
+def _shown(parameter: Any) -> str:
+    """Return an option as it is typed, or the name of an argument in capitals."""
+    if parameter.param_type_name == "option":
+        return ", ".join(parameter.opts)
+    return str(parameter.metavar or parameter.name.upper())
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def _completed(nav: list[Any], pages: list[str]) -> list[Any]:

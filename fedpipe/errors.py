@@ -19,12 +19,12 @@ _ERROR_LINE = re.compile(
 
 
 class FedpipeError(Exception):
-    """Base of all errors that a user can mend; the command line exits with `exit_code`."""
+    """Base of all errors that a user can fix; the command line exits with `exit_code`."""
 
     exit_code = 2
 
     def __init__(self, message: str) -> None:
-        """Take the message; whoever reads it, secrets in it are hidden from here on."""
+        """Take the message; secrets in it are hidden from here on."""
         super().__init__(hide(message))
 
 
@@ -121,7 +121,7 @@ def program_error(output: str, limit: int = 600) -> str:
 
 
 def reason_of(err: BaseException) -> str:
-    """Return why something did not come to its end, as a run's tag says it.
+    """Return why something did not finish, as a run's tag says it.
 
     >>> reason_of(ValueError("no"))
     'ValueError: no'

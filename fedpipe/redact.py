@@ -61,26 +61,31 @@ def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:
     Each also as it stands in an address (percent-encoded) and without that encoding. Values below
     `SHORTEST` characters are left out.
     """
-    found: set[str] = set()
+    secrets: set[str] = set()
     for name, value in environment.items():
         if _SECRET_NAME.search(name) and not _PLACE_NAME.search(name):
-            found.add(
+            secrets.add(
                 value.partition(":")[2]
                 if name.upper().endswith("AUTH_STRING") and ":" in value
                 else value
             )
         if "://" in value:
-            found |= {
+            secrets |= {
                 match[1]
                 for pattern in (_USER_AND_PASSWORD, _QUERY_SECRET)
                 for match in pattern.finditer(value)
             }
     spelled = {
         spelling
-        for one in found
-        for spelling in (one, unquote(one), quote(one, safe=""), quote(unquote(one), safe=""))
+        for secret in secrets
+        for spelling in (
+            secret,
+            unquote(secret),
+            quote(secret, safe=""),
+            quote(unquote(secret), safe=""),
+        )
     }
-    return tuple(sorted(one for one in spelled if len(one) >= SHORTEST))
+    return tuple(sorted(secret for secret in spelled if len(secret) >= SHORTEST))
 
 
 def hide(text: str) -> str:

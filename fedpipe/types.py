@@ -43,10 +43,10 @@ class PerClient(dict[str, list[npt.NDArray[Any]]]):
     def __init__(
         self,
         first: list[npt.NDArray[Any]],
-        kept: Mapping[str, list[npt.NDArray[Any]]] | None = None,
+        values: Mapping[str, list[npt.NDArray[Any]]] | None = None,
     ) -> None:
         """Take what a client has before its first round, and what those have that had one."""
-        super().__init__(kept or {})
+        super().__init__(values or {})
         self.first = first
 
     def of(self, client_id: str) -> list[npt.NDArray[Any]]:
@@ -133,15 +133,20 @@ class CohortPlan:
             return {}
         turnout = self.turnouts[round_num - 1]
         counts = {"dropped": turnout.dropped, "late": turnout.late, "surplus": turnout.surplus}
-        found = {"cohort/available": float(turnout.available), "cohort/asked": float(turnout.asked)}
-        found |= {f"cohort/{name}": float(len(clients)) for name, clients in counts.items()}
-        found["cohort/skipped"] = float(not self.cohort(round_num) if skipped is None else skipped)
+        metrics = {
+            "cohort/available": float(turnout.available),
+            "cohort/asked": float(turnout.asked),
+        }
+        metrics |= {f"cohort/{name}": float(len(clients)) for name, clients in counts.items()}
+        metrics["cohort/skipped"] = float(
+            not self.cohort(round_num) if skipped is None else skipped
+        )
         if turnout.seconds is not None:
-            found["cohort/simulated_seconds"] = turnout.seconds
-            found["cohort/simulated_seconds_total"] = sum(
+            metrics["cohort/simulated_seconds"] = turnout.seconds
+            metrics["cohort/simulated_seconds_total"] = sum(
                 earlier.seconds or 0.0 for earlier in self.turnouts[:round_num]
             )
-        return found
+        return metrics
 
     def to_json(self) -> str:
         """Return the plan as JSON that is the same for the same plan; `from_json` reads it back."""

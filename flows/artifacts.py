@@ -2,7 +2,7 @@
 link to the MLflow run.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
+from fedpipe.runs.lineage import TrainingLineage
 from fedpipe.runs.parts import Parts
 from fedpipe.runs.refs import RecordRef, RegisteredRef
 from fedpipe.tables.texts import markdown, markdown_code
@@ -73,8 +74,8 @@ class RoundArtifacts:
 
 
 def tag_run(flow_run_id: str, names: Iterable[str]) -> None:
-    """Add tags to a flow run, whoever started it: Prefect gives the tags of a flow's own block to
-    its tasks alone.
+    """Add tags to a flow run, however it was started: Prefect gives the tags of a flow's own block
+    to its tasks alone.
     """
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(UUID(flow_run_id))
@@ -92,33 +93,40 @@ def link_to_mlflow(recorded: RecordRef) -> None:
     )
 
 
+def _champion_sentence(registered: RegisteredRef) -> str:
+    """Return what became of the alias `champion`, without its subject."""
+    before = registered.champion_before
+    version = f"{registered.name}/{registered.version}"
+    if before is None and registered.alias != "champion":
+        return "is given to no version"
+    if before is None:
+        return f"is given to {version}"
+    if registered.alias != "champion" or before == registered.version:
+        return f"stays with {registered.name}/{before}"
+    return f"moves from {registered.name}/{before} to {version}"
+
+
+def _accuracy(accuracy: float | None) -> str:
+    if accuracy is None:
+        return "not measured"
+    return f"{accuracy:.4f}"
+
+
 def show_registered(registered: RegisteredRef) -> None:
     """Add what became of the run's model in the registry, and of the alias `champion`, as a page of
     this task run.
     """
     name = registered.name
     before = registered.champion_before
-    if registered.alias != "champion":
-        moved = f"stays with {name}/{before}" if before else "is given to no version"
-    elif before == registered.version:
-        moved = f"stays with {name}/{before}"
-    else:
-        moved = (
-            f"moves from {name}/{before} to {name}/{registered.version}"
-            if before
-            else f"is given to {name}/{registered.version}"
-        )
-    mine, other = (
-        "not measured" if accuracy is None else f"{accuracy:.4f}"
-        for accuracy in (registered.validation_accuracy, registered.champion_accuracy)
-    )
     rows = {
         "version": markdown(f"{name}/{registered.version}"),
         "alias": markdown_code(registered.alias),
-        "alias `champion`": markdown(moved),
+        "alias `champion`": markdown(_champion_sentence(registered)),
         "reason": markdown(registered.reason),
-        "validation/accuracy": mine,
-        "the champion's before, on the same examples": other if before else "there was none",
+        "validation/accuracy": _accuracy(registered.validation_accuracy),
+        "the champion's before, on the same examples": "there was none"
+        if before is None
+        else _accuracy(registered.champion_accuracy),
         "tracking.min_improvement": f"{registered.min_improvement:g}",
     }
     table = "\n".join(
@@ -135,20 +143,17 @@ def show_registered(registered: RegisteredRef) -> None:
     )
 
 
-def show_chain(chain: Mapping[str, Any], url: str) -> None:
-    """Add the chain from commit to MLflow run, `lineage.json`, as a page of this task run."""
-    git = chain["git"]
-    dvc = chain["dvc"]
-    flow = chain["prefect"]
+def show_lineage(lineage: TrainingLineage, url: str) -> None:
+    """Add the lineage from commit to MLflow run, as a page of this task run."""
+    dirty = " with uncommitted changes" if lineage.git.dirty else ""
+    place = "" if lineage.dvc.data_in_lock else ", not in dvc.lock"
     rows = {
-        "git commit": markdown_code(str(git["commit"]))
-        + (" with uncommitted changes" if git["dirty"] else ""),
-        "data (DVC md5)": markdown_code(str(dvc["data_md5"]))
-        + ("" if dvc["data_in_lock"] else ", not in dvc.lock"),
-        "Prefect flow run": f"{markdown(str(flow['flow_run_name']))} "
-        f"{markdown_code(str(flow['flow_run_id']))}",
-        "MLflow run": f"[{markdown(chain['mlflow']['run_id'])}]({url})",
-        "weights (SHA-256)": markdown_code(str(chain["weights_sha256"])),
+        "git commit": markdown_code(str(lineage.git.commit)) + dirty,
+        "data (DVC md5)": markdown_code(str(lineage.dvc.data_md5)) + place,
+        "Prefect flow run": f"{markdown(str(lineage.prefect.flow_run_name))} "
+        f"{markdown_code(str(lineage.prefect.flow_run_id))}",
+        "MLflow run": f"[{markdown(lineage.mlflow.run_id)}]({url})",
+        "weights (SHA-256)": markdown_code(lineage.weights_sha256),
     }
     table = "\n".join(
         [
@@ -158,7 +163,7 @@ def show_chain(chain: Mapping[str, Any], url: str) -> None:
         ]
     )
     create_markdown_artifact(
-        f"{table}\n\n`uv run fedpipe lineage {chain['mlflow']['run_id']}` shows the same.\n",
+        f"{table}\n\n`uv run fedpipe lineage {lineage.mlflow.run_id}` shows the same.\n",
         key="lineage",
         description="Where the model comes from",
     )

@@ -31,24 +31,24 @@ def federated_evaluation(run: str | None = None) -> dict[str, Any]:
     project = find_project(Path.cwd())
     tag_run(str(flow_run.id), ("fedpipe", "evaluation"))
     with scrubbed():
-        found = evaluate_run(project, run, re.sub(r"[^\w.-]", "_", str(flow_run.name)))
+        evaluation = evaluate_run(project, run, re.sub(r"[^\w.-]", "_", str(flow_run.name)))
         rows = [
-            {"weights": name, **{key: round(value, 4) for key, value in found[name].items()}}
-            for name in _which(found)
+            {"weights": name, **{key: round(value, 4) for key, value in evaluation[name].items()}}
+            for name in _which(evaluation)
         ]
         create_table_artifact(
             table=rows,
             key="evaluation",
-            description=f"Run {found['run']} on data {found['data_md5'][:12]}",
+            description=f"Run {evaluation['run']} on data {evaluation['data_md5'][:12]}",
         )
         create_link_artifact(
-            link=found["url"],
-            link_text=f"MLflow run {found['run_id']}",
+            link=evaluation["url"],
+            link_text=f"MLflow run {evaluation['run_id']}",
             key="mlflow-run",
-            description=found["run"],
+            description=evaluation["run"],
         )
-    return found
+    return evaluation
 
 
-def _which(found: dict[str, Any]) -> list[str]:
-    return [name for name in ("initial", "final", "best") if found[name] is not None]
+def _which(evaluation: dict[str, Any]) -> list[str]:
+    return [name for name in ("initial", "final", "best") if evaluation[name] is not None]

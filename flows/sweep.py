@@ -40,8 +40,8 @@ def federated_sweep(
 
     Args:
         sweep: the sweep's file, relative to the project's folder.
-        overrides: settings laid over those of the file, such as `rounds=50`.
-        resume: go on with a sweep that was interrupted, and do not start a new one.
+        overrides: settings that override those of the file, such as `rounds=50`.
+        resume: resume a sweep that was interrupted, and do not start a new one.
         out: file for the best child's settings; `params/sweep_NAME.yaml` if not given.
 
     Returns:
@@ -71,9 +71,9 @@ class SweepArtifacts:
     and a link to MLflow.
     """
 
-    def __init__(self, other: SweepWatcher | None) -> None:
+    def __init__(self, watcher: SweepWatcher | None) -> None:
         """Take another watcher, which is told all the same."""
-        self._other = other
+        self._watcher = watcher
         self._progress = UUID(int=0)
         self._children = 1
         self._ended = 0
@@ -92,25 +92,25 @@ class SweepArtifacts:
         self._children = children
         self._ended = ended
         self._move()
-        if self._other:
-            self._other.begun(name, children, ended)
+        if self._watcher:
+            self._watcher.begun(name, children, ended)
 
     def child_started(self, number: int, point: Mapping[str, Any], rounds: int) -> None:
         """Pass it on."""
-        if self._other:
-            self._other.child_started(number, point, rounds)
+        if self._watcher:
+            self._watcher.child_started(number, point, rounds)
 
     def child_round(self, number: int, round_num: int, value: float) -> None:
         """Pass it on."""
-        if self._other:
-            self._other.child_round(number, round_num, value)
+        if self._watcher:
+            self._watcher.child_round(number, round_num, value)
 
     def child_ended(self, number: int, state: str, value: float | None) -> None:
         """Move the bar."""
         self._ended += state != "interrupted"
         self._move()
-        if self._other:
-            self._other.child_ended(number, state, value)
+        if self._watcher:
+            self._watcher.child_ended(number, state, value)
 
     def show(self, summary: Mapping[str, Any]) -> None:
         """Add the table of children and the link to the parent run."""

@@ -17,11 +17,11 @@ from fedpipe.orchestration.run_log import figures_line, say
 from fedpipe.pipeline.full_run import Steps, plain_steps
 from fedpipe.pipeline.load_data import may_pass
 from fedpipe.runs.context import RunContext
+from fedpipe.runs.lineage import read_lineage
 from fedpipe.runs.parts import Parts
-from fedpipe.runs.provenance import read_chain
 from fedpipe.runs.refs import DataRef, EvalRef, PlanRef, RecordRef, TrainRef
 from fedpipe.system.log_redaction import scrubbed
-from flows.artifacts import RoundArtifacts, link_to_mlflow, show_chain, show_registered
+from flows.artifacts import RoundArtifacts, link_to_mlflow, show_lineage, show_registered
 
 _PLAIN = plain_steps()
 _OPTIONS: Any = {"cache_policy": NO_CACHE, "persist_result": False}
@@ -94,7 +94,7 @@ def record(run: RunContext, data: DataRef, trained: TrainRef, evaluated: EvalRef
         pages.attempt("Prefect's link to MLflow", lambda: link_to_mlflow(recorded))
         pages.attempt(
             "Prefect's page of the lineage",
-            lambda: show_chain(read_chain(Path(trained.run_dir)), recorded.url),
+            lambda: show_lineage(read_lineage(Path(trained.run_dir)), recorded.url),
         )
         if recorded.registered is not None:
             registered = recorded.registered

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from benchmarks.lib.processes import end_group, tree, tree_memory_mb
 from benchmarks.lib.systems.line import FOLDER, LINE, Job, write_job
+from fedpipe.system.host import cpu_model
 from fedpipe.system.resources import usable_cores
 
 ROOT = Path(__file__).parents[2]
@@ -228,17 +229,8 @@ def module_command(module: str, python: str = sys.executable) -> list[str]:
 
 def machine() -> dict[str, Any]:
     """Return what the figures were taken on, and how busy it was."""
-    info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    cpu = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in info.splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
     return {
-        "cpu": cpu,
+        "cpu": cpu_model(),
         "cores": usable_cores(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "system": platform.platform(),

@@ -4,13 +4,13 @@ before the first round.
 The protected unit is a client: all its examples, in all rounds. With z the noise multiplier, by
 `cohort.strategy`:
 
-    poisson          add or remove a client; a round is a Gaussian mechanism on a Poisson sample, q
-    = cohort.size / clients uniform          replace a client by another: its update may move the
-    sum by 2 clip_norm, so the Gaussian has z / 2; a sample
-                     of cohort.size without replacement
+    poisson          add or remove a client; a round is a Gaussian mechanism on a Poisson sample,
+                     q = cohort.size / clients
+    uniform          replace a client by another: its update may move the sum by 2 clip_norm, so
+                     the Gaussian has z / 2; a sample of cohort.size without replacement
     fixed, shuffled, replace a client's updates by zero (Kairouz et al. 2021, arXiv 2103.00039,
-    Definition 1.1); no amplification: min_separation   as many Gaussian mechanisms as the client
-    with most rounds has in the plan
+    min_separation   Definition 1.1); no amplification: as many Gaussian mechanisms as the client
+                     with most rounds has in the plan
 
 `tree` is the last relation too: a tree of s rounds, none of which a client has two of, is
 ceil(log2(s + 1)) Gaussian mechanisms (arXiv 2103.00039, Appendix D). `adaptive` is `gaussian` to
@@ -19,11 +19,10 @@ mechanisms compose: `loss_distributions`.
 """
 
 import json
-import logging
 import math
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import dp_accounting
@@ -31,7 +30,6 @@ import dp_accounting
 from fedpipe.algorithms.loss_distributions import ACCOUNTANTS, Mechanism, epsilon_of
 from fedpipe.config import Config
 from fedpipe.config.cohort import CohortConfig
-from fedpipe.errors import ConfigError, PlanError, shorten
 from fedpipe.types import CohortPlan
 
 Relation = dp_accounting.NeighboringRelation
@@ -49,10 +47,6 @@ REPEATABLE = (
     "describes the method alone"
 )
 COUNT_STDDEV_FRACTION = 0.05
-_TOLERANCE = 2e-4
-_MOST_NOISE = 2.0**20
-
-logger = logging.getLogger("fedpipe.privacy")
 
 
 def split_noise(noise: float, cohort: CohortConfig) -> tuple[float, float]:
@@ -63,11 +57,11 @@ def split_noise(noise: float, cohort: CohortConfig) -> tuple[float, float]:
     cost what noise z alone costs:
 
         z^-2 = z_sum^-2 + (2 sigma)^-2   where a client comes or goes with its count, which moves by
-        1/2 (Andrew et al. 2021, arXiv
-                                         1905.03871, Theorem 1); a client replaced by another moves
-                                         sum and count by twice as much
+                                         1/2 (Andrew et al. 2021, arXiv 1905.03871, Theorem 1); a
+                                         client replaced by another moves sum and count by twice as
+                                         much
         z^-2 = z_sum^-2 + sigma^-2       where its update becomes zero, which is counted still: the
-        count moves by 1
+                                         count moves by 1
 
     sigma is the usual 1/20 of the cohort, but never so small that it takes more than a quarter of
     the budget: 1.16 z are left then.
@@ -247,135 +241,9 @@ class Accountant:
         """Return for each round how many rounds, up to it, the client has that has most."""
         seen: Counter[str] = Counter()
         most = 0
-        found = []
+        counts = []
         for cohort in self.plan.cohorts:
             seen.update(cohort)
             most = max([most, *(seen[client] for client in cohort)])
-            found.append(most)
-        return found
-
-
-def account(config: Config, clients: int, plan: CohortPlan) -> Accountant:
-    """Return the accountant of a private run, its noise calibrated if `privacy.epsilon` asks for
-    it.
-
-    Args:
-        config: the settings.
-        clients: number of clients that may be sampled.
-        plan: the cohort of every round.
-
-    Raises:
-        PlanError: a client has two rounds of one tree.
-        ConfigError: no noise gives `privacy.epsilon`, or delta is too large to mean anything.
-    """
-    privacy = config.privacy
-    if privacy.delta is not None and privacy.delta * clients >= 1:
-        raise ConfigError(
-            f"privacy.delta={privacy.delta}: expected less than 1 / {clients} clients, else to "
-            "publish a client at random would count as private. Lower it."
-        )
-    if privacy.mechanism == "tree":
-        _refuse_two_rounds_of_a_tree(plan, privacy.restart_rounds or len(plan))
-    if privacy.noise_multiplier is not None:
-        return Accountant(config, clients, plan)
-    accountant = Accountant(_with_noise(config, _calibrate(config, clients, plan)), clients, plan)
-    logger.info(
-        "privacy: epsilon %s needs noise multiplier %.6g.",
-        privacy.epsilon,
-        accountant.config.privacy.noise_multiplier,
-    )
-    return accountant
-
-
-def within_budget(accountant: Accountant) -> CohortPlan:
-    """Return the rounds of the plan that the budget allows, with a warning if these are not all.
-
-    Raises:
-        ConfigError: not even one round is within it.
-    """
-    plan = accountant.plan
-    budget = accountant.config.privacy.max_epsilon
-    if budget is None or accountant.epsilon(len(plan)) <= budget:
-        return plan
-    rounds = accountant.rounds_within(budget)
-    if not rounds:
-        raise ConfigError(
-            f"privacy.max_epsilon={budget}: expected at least one round within it, the first has "
-            f"epsilon {accountant.epsilon(1):.4g}. Raise privacy.noise_multiplier or "
-            "privacy.max_epsilon."
-        )
-    logger.warning(
-        "privacy: the budget max_epsilon=%s is reached: training ends after round %d of %d, with "
-        "epsilon %.4g.",
-        *(budget, rounds, len(plan), accountant.epsilon(rounds)),
-    )
-    return replace(plan, cohorts=plan.cohorts[:rounds], turnouts=plan.turnouts[:rounds])
-
-
-def _with_noise(config: Config, noise_multiplier: float) -> Config:
-    known = {"noise_multiplier": noise_multiplier, "max_epsilon": config.privacy.epsilon}
-    return config.model_copy(update={"privacy": config.privacy.model_copy(update=known)})
-
-
-def _calibrate(config: Config, clients: int, plan: CohortPlan) -> float:
-    """Return the least noise multiplier, to a thousandth or so, whose epsilon after the last round
-    is at most `privacy.epsilon`.
-    """
-    from scipy.optimize import brentq
-
-    target = config.privacy.epsilon or 0.0
-
-    @cache
-    def excess(noise: float) -> float:  # each costs up to a second
-        epsilon = Accountant(_with_noise(config, noise), clients, plan).epsilon(len(plan))
-        if epsilon:
-            return math.log(epsilon / target)
-        return -math.inf
-
-    high = 1.0
-    while excess(high) > 0:
-        high *= 2
-        if high > _MOST_NOISE:
-            raise ConfigError(
-                f"privacy.epsilon={target}: expected noise that gives it in {len(plan)} rounds, "
-                "found none. Raise it."
-            )
-    low = high / 2
-    while low > 1 / _MOST_NOISE and excess(low) <= 0:
-        low, high = low / 2, low
-    if excess(low) <= 0:
-        return low
-    noise = float(brentq(excess, low, high, xtol=_TOLERANCE * high, rtol=_TOLERANCE))
-    while excess(noise) > 0:
-        noise *= 1 + _TOLERANCE
-    return noise
-
-
-def _refuse_two_rounds_of_a_tree(plan: CohortPlan, rounds: int) -> None:
-    for start in range(0, len(plan), rounds):
-        seen = Counter(
-            client for cohort in plan.cohorts[start : start + rounds] for client in cohort
-        )
-        twice = sorted(client for client, times in seen.items() if times > 1)
-        if twice:
-            raise PlanError(
-                "privacy.mechanism=tree: expected each client at most once in the rounds of a "
-                f"tree, found in rounds {start + 1} to {min(start + rounds, len(plan))} more of "
-                f"{shorten(twice, 3)}. Set privacy.restart_rounds to "
-                f"{_rounds_without_repeat(plan)} or less, or choose a cohort.strategy that asks "
-                "clients less often."
-            )
-
-
-def _rounds_without_repeat(plan: CohortPlan) -> int:
-    """Return how long every tree of a plan may be at most, so that none has a client twice."""
-    lengths = range(len(plan), 1, -1)
-    return next((length for length in lengths if not _repeats(plan, length)), 1)
-
-
-def _repeats(plan: CohortPlan, rounds: int) -> bool:
-    parts = (
-        [client for cohort in plan.cohorts[start : start + rounds] for client in cohort]
-        for start in range(0, len(plan), rounds)
-    )
-    return any(len(part) != len(set(part)) for part in parts)
+            counts.append(most)
+        return counts

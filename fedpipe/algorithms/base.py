@@ -1,8 +1,9 @@
-"""What the round loop asks of an algorithm.
+"""The interface between the round loop and an algorithm.
 
-An algorithm never sees a disk, a log or a store: it is an initial state and a pure step from one
-state to the next. Both call TFF computations, in whatever execution context the engine has
-installed.
+An algorithm is an initial state and a pure step from one state to the next. Both call TFF
+computations, in whatever execution context the engine has installed. It opens no file, connection
+or store: clients' examples come from `client_refs.ClientFiles`, and what the computations raise
+are the exceptions of this module and of the engine.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from fedpipe.types import Weights
+
+
+class ComputationError(Exception):
+    """A TFF computation failed by its own fault, not by its worker's; the text is the worker's."""
 
 
 @dataclass(frozen=True)
@@ -59,3 +64,31 @@ class Algorithm(Protocol):
 
     def weights(self, state: Any) -> Weights:
         """Return the server's weights in `state`."""
+
+
+@dataclass(frozen=True)
+class AlgorithmWrapper:
+    """An `Algorithm` that does what another one does; a subclass says what differs."""
+
+    algorithm: Algorithm
+
+    @property
+    def info(self) -> Mapping[str, str]:
+        """Return what the algorithm says."""
+        return self.algorithm.info
+
+    def initialize(self) -> Any:
+        """Return the algorithm's state of round 0."""
+        return self.algorithm.initialize()
+
+    def expect(self, cohort: tuple[str, ...]) -> None:
+        """Pass the hint on."""
+        self.algorithm.expect(cohort)
+
+    def next(self, state: Any, round_num: int, cohort: tuple[str, ...]) -> RoundResult:
+        """Return the algorithm's round."""
+        return self.algorithm.next(state, round_num, cohort)
+
+    def weights(self, state: Any) -> Weights:
+        """Return the algorithm's weights."""
+        return self.algorithm.weights(state)

@@ -1,10 +1,10 @@
-"""From `algorithm.name` to an algorithm: the named ones of `fedpipe.config.algorithms`, and a
-user's own. Imported when asked for.
+"""Builds the algorithm that `algorithm.name` names: one of `fedpipe.config.algorithms`, or a user's
+own. Its module is imported when it is asked for.
 """
 
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedpipe.algorithms.base import Algorithm
 from fedpipe.config import Config
@@ -12,6 +12,10 @@ from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.errors import ConfigError
 from fedpipe.models import ModelSpec
 from fedpipe.system.user_code import import_own, own_code
+
+if TYPE_CHECKING:
+    from fedpipe.algorithms.client_refs import ClientFiles
+    from fedpipe.algorithms.recipe import Recipe
 
 
 def build_algorithm(
@@ -68,18 +72,29 @@ def _finished(built: Any, config: Config, population: Any, cache_dir: Path) -> A
 
     cache = ResidentCache.of(population, cache_dir, config.runtime.cache_max_bytes)
     if config.runtime.debug:
-        if built.algorithm is not None:
+        if built.clients is not None:
             raise ConfigError(
                 f"runtime.debug=True is set but algorithm.name={config.algorithm.name} cannot run "
                 "in this process. Remove it."
             )
-        from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
+        from fedpipe.algorithms.debug_algorithm import DebugAlgorithm
 
-        return FedAvgInProcess(config, built.work, cache, built.server_optimizer)
-    from fedpipe.algorithms.fedavg import FedAvg
+        return DebugAlgorithm(config, built.work, cache, built.server_optimizer)
+    return run_recipe(config, built, cache)
 
-    kind = built.algorithm or FedAvg
-    return kind(config, built.work, built.aggregation, cache, built.server_optimizer)
+
+def run_recipe(config: Config, recipe: "Recipe", files: "ClientFiles") -> Algorithm:
+    """Return the algorithm that runs a recipe on TFF workers.
+
+    Args:
+        config: the run's settings.
+        recipe: the algorithm's parts.
+        files: the clients' examples.
+    """
+    from fedpipe.algorithms.recipe_algorithm import RecipeAlgorithm
+
+    algorithm: Algorithm = RecipeAlgorithm(config, recipe, files)
+    return recipe.wrap(algorithm) if recipe.wrap else algorithm
 
 
 def load(where: str) -> Any:
@@ -98,11 +113,8 @@ def _build_own(run: Any, project: Path | None) -> Any:
     built = import_own(name, project, "algorithm.name", ConfigError)(run)
     if isinstance(built, Recipe):
         return built
-    missing = [
-        part
-        for part in ("info", "initialize", "expect", "next", "weights")
-        if not hasattr(built, part)
-    ]
+    members = ("info", "initialize", "expect", "next", "weights")
+    missing = [name for name in members if not hasattr(built, name)]
     if missing:
         raise ConfigError(
             f"algorithm.name={name}: expected a fedpipe.algorithms.recipe.Recipe or an Algorithm, "

@@ -15,11 +15,12 @@
 
 TFF's own composer cannot be used: its client work takes sequences of examples (`tff.SequenceType`),
 and making those is what costs (see `client_work`). Everything else is TFF's: placements,
-aggregators, optimizers, the iterative process.
+aggregators, optimizers.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,13 +40,21 @@ round. A few bytes, whatever the data.
 """
 
 
+@dataclass(frozen=True)
+class Process:
+    """A learning process: `initialize` and `next`, two TFF computations."""
+
+    initialize: Any
+    next: Any
+
+
 def compose(
     work: ClientWork,
     aggregation: Aggregation,
     server_optimizer: Any,
     initial_weights: Sequence[npt.NDArray[np.float32]],
     grouped: bool,
-) -> tff.templates.IterativeProcess:
+) -> Process:
     """Return the learning process.
 
     `initialize: ( -> state@SERVER)`; `next: (<state@SERVER, refs@CLIENTS> -> <state@SERVER,
@@ -69,13 +78,7 @@ def compose(
     Raises:
         ValueError: grouped, but the aggregation must see each client.
     """
-
-    @tff.tensorflow.computation
-    def server_init() -> Any:
-        weights = [tf.constant(tensor) for tensor in initial_weights]
-        specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in weights]
-        return OrderedDict(weights=weights, optimizer=server_optimizer.initialize(specs))
-
+    server_init = build_server_init(server_optimizer, initial_weights)
     weights_type = server_init.type_signature.result["weights"]
     optimizer_type = server_init.type_signature.result["optimizer"]
     ref_type = tff.types.to_type(
@@ -107,16 +110,57 @@ def compose(
         return _compose_groups(
             server_init, client_work, ref_type, aggregation, server_optimizer, work
         )
-    update_type = client_work.type_signature.result[0]
-    update_weight_type = client_work.type_signature.result[1]
-    factory = aggregation.each
-    aggregator = (
-        factory.create(update_type, update_weight_type)
-        if aggregation.weighted
-        else factory.create(update_type)
+    return compose_each(
+        server_init,
+        client_work,
+        ref_type,
+        aggregation,
+        server_optimizer,
+        send=lambda state: broadcast(work, state),
     )
 
-    @tff.tensorflow.computation(optimizer_type, weights_type, update_type)
+
+def build_server_init(server_optimizer: Any, initial_weights: Sequence[Any]) -> Any:
+    """Return the computation of a process's first `weights` and `optimizer` state."""
+
+    @tff.tensorflow.computation
+    def server_init() -> Any:
+        weights = [tf.constant(tensor) for tensor in initial_weights]
+        specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in weights]
+        return OrderedDict(weights=weights, optimizer=server_optimizer.initialize(specs))
+
+    return server_init
+
+
+def compose_each(
+    server_init: Any,
+    client_work: Any,
+    ref_type: Any,
+    aggregation: Aggregation,
+    server_optimizer: Any,
+    send: Callable[[Any], Any],
+    collect: Callable[[Any], Any] | None = None,
+) -> Process:
+    """Return the process over one value per client.
+
+    Args:
+        server_init: what `build_server_init` returns.
+        client_work: (what the server sends, ref) -> update, update weight, sums, and what `collect`
+            takes, if it is given.
+        ref_type: TFF type of a client's ref.
+        aggregation: joins the updates.
+        server_optimizer: takes the negated aggregate as gradient.
+        send: returns at the clients what the server of a state sends, inside a federated
+            computation.
+        collect: returns at the server what becomes of the clients' last results; `next` returns it
+            as a third result.
+    """
+    server_types = server_init.type_signature.result
+    result_types = list(client_work.type_signature.result)
+    taken = slice(2 if aggregation.weighted else 1)  # the update, and its weight
+    aggregator = aggregation.each.create(*result_types[taken])
+
+    @tff.tensorflow.computation(server_types["optimizer"], server_types["weights"], result_types[0])
     def server_update(state: Any, weights: Any, update: Any) -> Any:
         return server_optimizer.next(state, weights, [-tensor for tensor in update])
 
@@ -132,17 +176,17 @@ def compose(
         initialize.type_signature.result, tff.FederatedType(ref_type, tff.CLIENTS)
     )
     def next_fn(state: Any, refs: Any) -> Any:
-        update, update_weight, sums = tff.federated_map(client_work, (broadcast(work, state), refs))
-        updates = (update, update_weight) if aggregation.weighted else (update,)
-        aggregated = aggregator.next(state.aggregator, *updates)
+        update, update_weight, sums, *rest = tff.federated_map(client_work, (send(state), refs))
+        aggregated = aggregator.next(state.aggregator, *(update, update_weight)[taken])
         optimizer, weights = tff.federated_map(
             server_update, (state.optimizer, state.weights, aggregated.result)
         )
         next_state = OrderedDict(weights=weights, optimizer=optimizer, aggregator=aggregated.state)
         metrics = OrderedDict(clients=tff.federated_sum(sums), aggregator=aggregated.measurements)
-        return tff.federated_zip(next_state), tff.federated_zip(metrics)
+        results = tff.federated_zip(next_state), tff.federated_zip(metrics)
+        return (*results, collect(rest[0])) if collect else results
 
-    return tff.templates.IterativeProcess(initialize, next_fn)
+    return Process(initialize, next_fn)
 
 
 def _compose_groups(
@@ -152,7 +196,7 @@ def _compose_groups(
     aggregation: Aggregation,
     server_optimizer: Any,
     work: ClientWork,
-) -> tff.templates.IterativeProcess:
+) -> Process:
     """Return the process over groups of clients: all they return is summed at once, and the server
     does all it does at once.
 
@@ -198,4 +242,4 @@ def _compose_groups(
         done = tff.federated_map(server_update, (state, total))
         return done[0], done[1]
 
-    return tff.templates.IterativeProcess(initialize, next_fn)
+    return Process(initialize, next_fn)

@@ -1,4 +1,4 @@
-"""Clients that cannot report in a round: who they are, why, and whether the round may go on without
+"""Clients that cannot report in a round: who they are, why, and whether the round continues without
 them.
 
 A client fails if its examples cannot be read, which shows before the round, or if its computation
@@ -14,14 +14,14 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import grpc
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from fedpipe.algorithms.base import ComputationError
+from fedpipe.algorithms.client_refs import ClientFile, ClientFiles
 from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.sending import type_sent, unpack
-from fedpipe.data.resident import ResidentCache, ResidentClient
 from fedpipe.errors import DataError, RoundError, shorten
 from fedpipe.system.user_code import message_of
 
@@ -32,8 +32,8 @@ logger = logging.getLogger("fedpipe.algorithms")
 
 
 def readable(
-    cache: ResidentCache, cohort: Sequence[str]
-) -> tuple[dict[str, ResidentClient], dict[str, str]]:
+    files: ClientFiles, cohort: Sequence[str]
+) -> tuple[dict[str, ClientFile], dict[str, str]]:
     """Return the clients whose examples can be read, in the order of the cohort, and of the others
     why not.
 
@@ -41,33 +41,35 @@ def readable(
         EnvironmentProblem: the cache cannot be written; that is no client's fault.
     """
     try:
-        return dict(zip(cohort, cache.clients(cohort), strict=True)), {}
+        return dict(zip(cohort, files.clients(cohort), strict=True)), {}
     except DataError:
         pass  # one of them: each is asked for alone
-    found = {}
+    clients = {}
     failed = {}
     for client_id in cohort:
         try:
-            (found[client_id],) = cache.clients([client_id])
+            (clients[client_id],) = files.clients([client_id])
         except DataError as err:
             failed[client_id] = str(err)
-    return found, failed
+    return clients, failed
 
 
-def require_reports(round_num: int, asked: int, failed: Mapping[str, str], least: int) -> None:
-    """Warn of the clients that failed. Raises RoundError if fewer than `least` of those `asked` are
-    left.
+def require_reports(
+    round_num: int, asked: int, failed: Mapping[str, str], min_reports: int
+) -> None:
+    """Warn of the clients that failed. Raises RoundError if fewer than `min_reports` of those
+    `asked` are left.
     """
     if not failed:
         return
     missing = shorten(
         (f"{client_id} ({why.rstrip('.')})" for client_id, why in sorted(failed.items())), _NAMED
     )
-    if asked - len(failed) < least:
-        mend = "Lower client.learning_rate" if NOT_FINITE in failed.values() else "Mend the data"
+    if asked - len(failed) < min_reports:
+        step = "Lower client.learning_rate" if NOT_FINITE in failed.values() else "Fix the data"
         raise RoundError(
-            f"round {round_num}: expected at least cohort.min_reports={least} reports, got "
-            f"{asked - len(failed)} of {asked}; missing: {missing}. {mend}, or lower "
+            f"round {round_num}: expected at least cohort.min_reports={min_reports} reports, got "
+            f"{asked - len(failed)} of {asked}; missing: {missing}. {step}, or lower "
             "cohort.min_reports."
         )
     logger.warning(
@@ -80,7 +82,10 @@ def require_reports(round_num: int, asked: int, failed: Mapping[str, str], least
 
 
 def failing(
-    error: grpc.RpcError, round_num: int, run: Callable[[list[str]], Any], clients: Sequence[str]
+    error: ComputationError,
+    round_num: int,
+    run_alone: Callable[[str], Any],
+    clients: Sequence[str],
 ) -> dict[str, str]:
     """Return the clients at which the computation of a round failed, and why, by running each
     alone.
@@ -88,34 +93,33 @@ def failing(
     Args:
         error: what the round raised.
         round_num: the round.
-        run: runs the client work of some clients.
+        run_alone: runs the client work of one client.
         clients: who took part.
 
     Raises:
         RoundError: it fails at every client: the computation is wrong, not the data.
-        RpcError: it fails at no client alone; or the worker was lost.
+        ComputationError: it fails at no client alone.
     """
     failed = {}
     for client_id in clients:
         try:
-            run([client_id])
-        except grpc.RpcError as err:
-            if not isinstance(err, grpc.Call):
-                raise
-            failed[client_id] = _said(err)
+            run_alone(client_id)
+        except ComputationError as err:
+            failed[client_id] = _reason(err)
     if not failed:
         raise error
     if len(failed) == len(clients) > 1:
         raise RoundError(
             f"round {round_num}: expected client work that runs, found that it fails at all "
-            f"{len(clients)} clients: {_said(error)}. runtime.debug=true shows where."
+            f"{len(clients)} clients: {_reason(error)}. runtime.debug=true shows where."
         ) from error
     return failed
 
 
-def _said(error: Any) -> str:
-    """Return what a computation said, without the names and the stack of TensorFlow's nodes."""
-    return message_of(str(error.details()).split("\\n")[0].replace("\\t", " ")) or "it said nothing"
+def _reason(error: ComputationError) -> str:
+    """Return a worker's text without the names and the stack of TensorFlow's nodes."""
+    text = str(error).split("\\n")[0].replace("\\t", " ")
+    return message_of(text) or "it said nothing"
 
 
 def not_finite(tensors: Sequence[Any]) -> Any:

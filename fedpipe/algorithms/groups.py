@@ -6,9 +6,10 @@ is a plain mean or sum, a CLIENTS value is not a client but a **group** of clien
 loops over the group's clients and returns their summed updates and summed weights. There is a group
 for each core, so all cores work.
 
-    cohort c1..c7, two cores     group 1: c3 c1 c6     -> sum of n_k d_k, sum of n_k --+
-                                 group 2: c5 c2 c7 c4  -> sum of n_k d_k, sum of n_k --+-> sum / sum
-                                 = the mean over all seven
+    cohort c1..c7, two cores:
+
+    group 1: c3 c1 c6     -> sum of n_k d_k, sum of n_k --+
+    group 2: c5 c2 c7 c4  -> sum of n_k d_k, sum of n_k --+-> sum / sum = the mean over all seven
 
 It is the same mean: every client still starts from the server's weights and trains on its own
 examples alone. What differs is the order of the additions, so another number of groups gives other
@@ -22,7 +23,65 @@ from typing import Any
 
 import tensorflow as tf
 
+from fedpipe.algorithms.aggregation import Aggregation
 from fedpipe.algorithms.client_work import ClientResult, ClientWork, add, zero_sums
+from fedpipe.config.schema import RuntimeConfig
+from fedpipe.errors import ConfigError
+from fedpipe.system.resources import usable_cores
+
+
+def arrange(
+    runtime: RuntimeConfig, aggregation: Aggregation, pools: bool
+) -> tuple[int | None, Mapping[str, str]]:
+    """Return the number of groups, `None` for one value per client, and the choice with its reason
+    for the record.
+
+    Args:
+        runtime: `groups`, `remote` and `workers` are read.
+        aggregation: how updates are joined.
+        pools: whether the client work takes the examples of all clients as one.
+
+    Raises:
+        ConfigError: groups or remote workers are set, but the aggregation must see each client.
+    """
+    groups: int | None
+    if pools:
+        groups = 1
+        reason = "one group: all examples in one pool"
+    elif aggregation.partial is None:
+        _refuse_groups(runtime, aggregation)
+        groups = None
+        reason = f"one value per client: {aggregation.name} must see each client's update"
+    else:
+        groups = runtime.set_groups or max(usable_cores(), runtime.workers)
+        why = "one for each usable core, at least one for each worker"
+        if runtime.groups:
+            why = "set by runtime.groups"
+        elif runtime.set_groups:
+            why = "as many on any number of machines"
+        reason = (
+            f"groups of clients: {aggregation.name} of updates can be computed from partial "
+            f"sums; {why}"
+        )
+    return groups, {
+        "algorithm.aggregator": aggregation.name,
+        "algorithm.groups": str(groups or "none"),
+        "algorithm.arrangement": reason,
+    }
+
+
+def _refuse_groups(runtime: RuntimeConfig, aggregation: Aggregation) -> None:
+    if runtime.groups is not None:
+        raise ConfigError(
+            f"runtime.groups={runtime.groups} is set but the aggregator {aggregation.name} must "
+            "see each client's update. Remove it."
+        )
+    if runtime.remote:
+        raise ConfigError(
+            f"runtime.remote is set but the aggregator {aggregation.name} must see each "
+            "client's update: sums of groups, which is what machines send, are not enough. "
+            "Set runtime.remote: []."
+        )
 
 
 def balance(counts: Mapping[str, int], groups: int) -> list[list[str]]:

@@ -1,8 +1,8 @@
-"""Every client for itself, the baseline below: each trains a model of its own on its own examples,
-and nothing is exchanged.
+"""Local-only training, the lower baseline: each client trains a model of its own on its own
+examples, and nothing is exchanged.
 
-A client goes on with its model in each round that it is in; all start from the same weights. What
-is reported each round is the mean over the clients of the cohort of what their models do:
+A client continues with its model in each round that it is in; all start from the same weights.
+Each round reports means over the clients of the cohort:
 
     local/test_accuracy, local/test_loss          on their own test splits, of those that have one
     local/central_accuracy, local/central_loss    on the central test set
@@ -12,89 +12,117 @@ clients' models: nobody would use it, but it says what averaging once at the end
 Duchi and Wainwright 2013, JMLR 14: one-shot averaging).
 """
 
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from fedpipe.algorithms.aggregation import mean
-from fedpipe.algorithms.base import RoundResult
+from fedpipe.algorithms.base import Algorithm, AlgorithmWrapper, RoundResult
+from fedpipe.algorithms.client_work import ClientResult, ClientWork
 from fedpipe.algorithms.optimizers import build_optimizer
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
-from fedpipe.algorithms.stateful_clients import Tensors, WithMemory
+from fedpipe.algorithms.stateful_clients import StatefulClients, Tensors
+from fedpipe.config import Config
 from fedpipe.data.population import Population
+from fedpipe.models import ModelSpec
 from fedpipe.models.evaluate import Predictor
 from fedpipe.types import Examples, Weights
 
 
-class LocalOnly(WithMemory):
-    """What a client keeps is its model; `mean` is the mean of all of them."""
+@dataclass(frozen=True)
+class LocalOnly(AlgorithmWrapper):
+    """An `Algorithm` that is another one, whose clients keep models of their own: it measures
+    these, and its weights are their mean.
 
-    def __init__(self, *args: Any, population: Population, **named: Any) -> None:
-        """Take what `WithMemory` does, and the clients' test splits."""
-        super().__init__(*args, **named)
-        self._population, self._central, self._predictor = (
-            population,
-            population.central_test(),
-            Predictor(self._work.model),
-        )
+    Attributes:
+        algorithm: trains the clients.
+        config: `eval.every` and `rounds` say which rounds are measured.
+        model: what is trained.
+        population: the clients and their test splits.
+        predictor: of the model.
+        central_test: the central test set.
+    """
 
-    def _first(self) -> Tensors:
-        return [np.asarray(tensor) for tensor in self._initial]
-
-    def _given(self, state: Any, client_id: str) -> Tensors:
-        return list(state["clients"].of(client_id))
-
-    def _train(self, weights: list[Any], given: list[Any], ref: Any) -> tuple[Any, list[Any]]:
-        del weights
-        result = self._work(given, ref["data"], ref["count"], ref["seed"], ref["rate"])
-        return result, [own + update for own, update in zip(given, result.update, strict=True)]
+    config: Config
+    model: ModelSpec
+    population: Population
+    predictor: Predictor
+    central_test: Examples
 
     def next(self, state: Any, round_num: int, cohort: tuple[str, ...]) -> RoundResult:
         """Return the round, with `local/` metrics where the round is evaluated."""
         result = super().next(state, round_num, cohort)
-        if round_num % self._config.eval.every and round_num != self._config.rounds:
+        if round_num % self.config.eval.every and round_num != self.config.rounds:
             return result
         return replace(result, metrics={**result.metrics, **self._local_metrics(result, cohort)})
 
     def weights(self, state: Any) -> Weights:
         """Return the mean of all clients' models, by name."""
-        return dict(zip(self._work.model.tensor_names, map(np.asarray, state["mean"]), strict=True))
-
-    def _bytes_each(self) -> None:
-        return None
+        return self._by_name(state["mean"])
 
     def _local_metrics(self, result: RoundResult, cohort: tuple[str, ...]) -> dict[str, float]:
         scores: dict[str, list[tuple[float, float]]] = {"central": [], "test": []}
         for client_id in sorted(set(cohort) - set(result.failed)):
-            model = result.state["clients"].of(client_id)
-            own = self._population.examples(client_id, "test")
-            scores["central"].append(self._score(model, self._central))
-            if len(own):
-                scores["test"].append(self._score(model, own))
+            weights = self._by_name(result.state["clients"].of(client_id))
+            test_split = self.population.examples(client_id, "test")
+            scores["central"].append(self._score(weights, self.central_test))
+            if len(test_split):
+                scores["test"].append(self._score(weights, test_split))
         metrics: dict[str, float] = {}
-        for name, found in scores.items():
-            if found:
-                loss, accuracy = np.mean(found, axis=0)
-                metrics |= {
-                    f"local/{name}_loss": float(loss),
-                    f"local/{name}_accuracy": float(accuracy),
-                }
+        for name, pairs in scores.items():
+            if pairs:
+                loss, accuracy = np.mean(pairs, axis=0)
+                metrics[f"local/{name}_loss"] = float(loss)
+                metrics[f"local/{name}_accuracy"] = float(accuracy)
         return metrics
 
-    def _score(self, model: Tensors, examples: Examples) -> tuple[float, float]:
-        """Return loss in nats per prediction and accuracy of a model's tensors."""
-        found = self._predictor.predict(
-            dict(zip(self._work.model.tensor_names, model, strict=True)), examples
-        )
-        return float(found.losses.mean()), float(found.hits.mean())
+    def _score(self, weights: Weights, examples: Examples) -> tuple[float, float]:
+        """Return loss in nats per prediction and accuracy."""
+        predicted = self.predictor.predict(weights, examples)
+        return float(predicted.losses.mean()), float(predicted.hits.mean())
+
+    def _by_name(self, tensors: Tensors) -> Weights:
+        return dict(zip(self.model.tensor_names, map(np.asarray, tensors), strict=True))
+
+
+def initial_model(weights: Tensors) -> Tensors:
+    """Return the model of a client before its first round."""
+    return [np.asarray(tensor) for tensor in weights]
+
+
+def own_model(_mean: Tensors, model: Tensors) -> Tensors:
+    """Return what a client is sent: its model, which only the simulation keeps at the server."""
+    return list(model)
+
+
+def train(
+    work: ClientWork, _weights: list[Any], model: list[Any], ref: Any
+) -> tuple[ClientResult, list[Any]]:
+    """Return the result of a client's steps from its own model, and its model after them."""
+    result = work(model, ref["data"], ref["count"], ref["seed"], ref["rate"])
+    return result, [old + update for old, update in zip(model, result.update, strict=True)]
 
 
 def build(run: Run) -> Recipe:
     """Return clients that train for themselves."""
-    clients = len(run.population.participating())
-    algorithm = partial(LocalOnly, clients=clients, population=run.population)
-    return replace(
-        averaging(run, build_optimizer("sgd", 1.0)), aggregation=mean(), algorithm=algorithm
+    clients = StatefulClients(
+        population_size=len(run.population.participating()),
+        initial=initial_model,
+        sent=own_model,
+        train=train,
+        exchange=False,
     )
+
+    def wrap(algorithm: Algorithm) -> Algorithm:
+        return LocalOnly(
+            algorithm,
+            run.config,
+            run.model,
+            run.population,
+            Predictor(run.model),
+            run.population.central_test(),
+        )
+
+    plain = averaging(run, build_optimizer("sgd", 1.0))
+    return replace(plain, aggregation=mean(), clients=clients, wrap=wrap)

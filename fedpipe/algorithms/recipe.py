@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from fedpipe.algorithms.aggregation import Aggregation, build_aggregation
+from fedpipe.algorithms.base import Algorithm
 from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.optimizers import build_optimizer, build_server_optimizer
+from fedpipe.algorithms.stateful_clients import StatefulClients
 from fedpipe.config import Config
 from fedpipe.data.population import Population
 from fedpipe.models import ModelSpec
@@ -23,7 +25,7 @@ from fedpipe.models import ModelSpec
 
 @dataclass(frozen=True)
 class Run:
-    """What an algorithm is built for.
+    """The run that an algorithm is built for.
 
     Attributes:
         config: the run's settings.
@@ -49,15 +51,17 @@ class Recipe:
         work: what a client does.
         aggregation: how updates are joined; decides whether clients may be grouped.
         server_optimizer: a `tff.learning.optimizers.Optimizer`; its gradient is the negated
-            aggregate.
-        algorithm: what runs the parts, where clients keep something from round to round; `None` is
-            `FedAvg`, whose arguments it takes.
+            aggregate; `None` is the one of the settings under `server`.
+        clients: what clients keep from round to round; `None` is nothing.
+        wrap: takes the `Algorithm` that runs the parts and returns the one that the round loop
+            runs, as for metrics of its own; `None` leaves it.
     """
 
     work: ClientWork
     aggregation: Aggregation
-    server_optimizer: Any
-    algorithm: Callable[..., Any] | None = None
+    server_optimizer: Any = None
+    clients: StatefulClients | None = None
+    wrap: Callable[[Algorithm], Algorithm] | None = None
 
 
 def averaging(run: Run, server_optimizer: Any = None) -> Recipe:

@@ -4,10 +4,10 @@ others'.
 Source: Karimireddy et al. 2020, "SCAFFOLD: Stochastic Controlled Averaging for Federated Learning"
     (arXiv 1910.06378), Algorithm 1 with option II for the control variates, N clients in all:
 
-    each client k:  w_k = steps of SGD from w with gradient g - c_k + c;   c_k' = c_k - c + (w -
-    w_k) / (steps rate)
-    server:         w = server_optimizer(w, mean of w_k - w);   c = c + sum over the cohort of (c_k'
-        - c_k) / N
+    each client k:  w_k = steps of SGD from w with gradient g - c_k + c
+                    c_k' = c_k - c + (w - w_k) / (steps rate)
+    server:         w = server_optimizer(w, mean of w_k - w)
+                    c = c + sum over the cohort of (c_k' - c_k) / N
 
 c and every c_k start at zero, so that c is the mean of all c_k; the first round is `fedavg`'s. The
 paper takes the plain mean and server SGD; here `client.weighting`, `aggregator` and
@@ -16,47 +16,54 @@ II is derived.
 """
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from fedpipe.algorithms.client_work import ClientResult, ClientWork
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
-from fedpipe.algorithms.stateful_clients import Tensors, WithMemory
+from fedpipe.algorithms.stateful_clients import StatefulClients, Tensors
 
 
-class Scaffold(WithMemory):
-    """What a client keeps is c_k; `mean` is c; a client is given c - c_k."""
+def initial_variates(weights: Tensors) -> Tensors:
+    """Return c_k of a client before its first round."""
+    return [np.zeros_like(tensor) for tensor in weights]
 
-    def _first(self) -> Tensors:
-        return [np.zeros_like(tensor) for tensor in self._initial]
 
-    def _given(self, state: Any, client_id: str) -> Tensors:
-        return [
-            c - own for c, own in zip(state["mean"], state["clients"].of(client_id), strict=True)
-        ]
+def correction(mean: Tensors, variates: Tensors) -> Tensors:
+    """Return c - c_k, which a client is sent."""
+    return [c - c_k for c, c_k in zip(mean, variates, strict=True)]
 
-    def _train(self, weights: list[Any], given: list[Any], ref: Any) -> tuple[Any, list[Any]]:
-        def corrected(
-            gradients: list[Any], _weights: list[Any], _server_weights: list[Any]
-        ) -> list[Any]:
-            return [
-                gradient + correction for gradient, correction in zip(gradients, given, strict=True)
-            ]
 
-        work = replace(self._work, local_gradient=corrected)
-        result = work(weights, ref["data"], ref["count"], ref["seed"], ref["rate"])
-        passed = tf.cast(result.sums["steps"], tf.float32) * ref["rate"]
-        kept = [
-            tf.math.divide_no_nan(-update, passed) - correction
-            for update, correction in zip(result.update, given, strict=True)
-        ]
-        return result, kept
+def train(
+    work: ClientWork, weights: list[Any], correction: list[Any], ref: Any
+) -> tuple[ClientResult, list[Any]]:
+    """Return the result of a client's corrected steps, and its c_k after them."""
+
+    def corrected(
+        gradients: list[Any], _weights: list[Any], _server_weights: list[Any]
+    ) -> list[Any]:
+        return [gradient + change for gradient, change in zip(gradients, correction, strict=True)]
+
+    work = replace(work, local_gradient=corrected)
+    result = work(weights, ref["data"], ref["count"], ref["seed"], ref["rate"])
+    steps_times_rate = tf.cast(result.sums["steps"], tf.float32) * ref["rate"]
+    variates = [
+        tf.math.divide_no_nan(-update, steps_times_rate) - change
+        for update, change in zip(result.update, correction, strict=True)
+    ]
+    return result, variates
 
 
 def build(run: Run) -> Recipe:
-    """Return FedAvg with control variates."""
-    return replace(
-        averaging(run), algorithm=partial(Scaffold, clients=len(run.population.participating()))
+    """Return FedAvg with control variates: what a client keeps is c_k, and the mean of them is
+    c.
+    """
+    clients = StatefulClients(
+        population_size=len(run.population.participating()),
+        initial=initial_variates,
+        sent=correction,
+        train=train,
     )
+    return replace(averaging(run), clients=clients)

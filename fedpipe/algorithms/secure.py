@@ -7,30 +7,21 @@ of secure aggregation, with its clipping and rounding to integers, and nobody is
 run's tags say so.
 """
 
-from dataclasses import dataclass
-from typing import Any
-
 from tensorflow_federated.python.core.backends.test import (
     compiler,
 )  # there is no public name for it
 from tensorflow_federated.python.core.impl.computation import computation_impl
 
+from fedpipe.algorithms.composer import Process
+
 SIMULATED = "simulated: sums of integers as in secure aggregation, without cryptography"
 
 
-@dataclass(frozen=True)
-class Simulated:
-    """An iterative process with plain sums in the place of secure ones."""
-
-    initialize: Any
-    next: Any
-
-
-def simulated(process: Any) -> Simulated:
+def simulated(process: Process) -> Process:
     """Return the process with plain sums in the place of secure ones."""
     plain = compiler.replace_secure_intrinsics_with_bodies(process.next)
     # With its type, which names Python's containers.
-    return Simulated(
+    return Process(
         process.initialize,
         computation_impl.ConcreteComputation.with_type(plain, process.next.type_signature),
     )

@@ -1,14 +1,13 @@
-"""Algorithms whose clients keep something from round to round: control variates, or models of their
-own.
+"""Computes a round of clients that keep something from round to round: control variates, or models
+of their own.
 
 TFF's clients have no state. Here fedpipe keeps it, by client id, in the server state, so that
 checkpoints hold it: each round sends its clients what they need with their refs, and gets what they
 return, stacked, beside the aggregate.
 
-                  state["clients"][k] --given--> client k's work --returned--> state["clients"][k]
-                                                        |
-                                                        +--- update ---> aggregator, server
-                                                        optimizer, as in `composer`
+    state["clients"][k] --sent--> work of client k --returned--> state["clients"][k]
+                                         |
+                                         +--- update ---> aggregator, server optimizer (`composer`)
 
 Clients that had no round yet take no room. What all clients return passes through the server: an
 algorithm of this kind does not go with secure sums or differential privacy, and each client is a
@@ -16,266 +15,241 @@ value of its own.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedpipe.algorithms.aggregation import Aggregation
-from fedpipe.algorithms.client_work import ClientWork
+from fedpipe.algorithms.client_refs import ClientFile, ClientRefs
+from fedpipe.algorithms.client_work import ClientResult, ClientWork
+from fedpipe.algorithms.composer import Process, build_server_init, compose_each
 from fedpipe.algorithms.failures import not_finite
-from fedpipe.algorithms.fedavg import FedAvg
 from fedpipe.algorithms.stacking import gather
 from fedpipe.config import Config
 from fedpipe.config.cohort import CohortConfig
-from fedpipe.data.resident import ResidentCache, ResidentClient
 from fedpipe.errors import ConfigError
 from fedpipe.types import PerClient
 
 Tensors = list[npt.NDArray[np.float32]]
 MEMORY_BYTES = 4 * 1024**3
 MESSAGE_BYTES = 1_900_000_000
-"""What a round's clients are given travels to the worker in one message, and what they return comes
-in one: 2 GB is the limit of the engine's channels, less room for the server's state.
+"""Limit of what a cohort is sent, and of what it returns, as each travels in one message: the 2 GB
+of the engine's channels, less room for the server's state.
 """
 
 
-class WithMemory(FedAvg):
-    """FedAvg whose clients keep tensors of the model's shapes; `mean` in the state is their mean
-    over all clients of the population.
+@dataclass(frozen=True)
+class StatefulClients:
+    """Clients that keep tensors of the model's shapes from round to round, and three functions of
+    these.
+
+    Attributes:
+        population_size: number of clients that may train.
+        initial: (the model's initial weights) -> what a client has before its first round.
+        sent: (mean of what all clients of the population have, what the client has) -> what the
+            client is sent.
+        train: (client work, server weights, what was sent, ref) -> the client's result and what it
+            has now, in TensorFlow ops.
+        exchange: whether clients and server send each other anything, in the setting that is
+            simulated.
+    """
+
+    population_size: int
+    initial: Callable[[Tensors], Tensors]
+    sent: Callable[[Tensors, Tensors], Tensors]
+    train: Callable[[ClientWork, list[Any], list[Any], Any], tuple[ClientResult, list[Any]]]
+    exchange: bool = True
+
+
+class StatefulRound:
+    """Computes rounds as `StatelessRound` does; the server state also has `clients`, what each has,
+    and `mean`, the mean of that over all clients of the population.
     """
 
     def __init__(
         self,
-        config: Config,
         work: ClientWork,
         aggregation: Aggregation,
-        cache: ResidentCache,
         server_optimizer: Any,
-        clients: int,
+        initial_weights: Tensors,
+        refs: ClientRefs,
+        clients: StatefulClients,
+        config: Config,
     ) -> None:
-        """Build the computations.
+        """Compose the process.
 
         Args:
-            config, work, aggregation, cache, server_optimizer: as `FedAvg` takes them.
-            clients: number of clients that may train.
+            work, aggregation, server_optimizer, initial_weights, refs: as `StatelessRound` takes
+                them.
+            clients: what they keep.
+            config: `cohort`, `rounds` and `algorithm.name` are read, to refuse what cannot fit.
 
         Raises:
             ConfigError: what the clients keep would not fit into 4 GB of memory, or a cohort's not
                 into a message.
         """
         self._clients = clients
-        super().__init__(
-            config, work, Aggregation(aggregation.name, aggregation.each), cache, server_optimizer
-        )
-        each = sum(tensor.nbytes for tensor in self._initial)
-        most = largest_cohort(config.cohort, clients)
-        fits = MESSAGE_BYTES // each
-        if most > fits:
-            raise ConfigError(
-                f"algorithm.name={config.algorithm.name}, cohort.size={config.cohort.size}: "
-                f"expected what a cohort keeps to fit into a message of {MESSAGE_BYTES} bytes, "
-                f"which is {fits} clients; found up to {most} in a round. Choose a smaller "
-                "cohort.size, or a smaller model."
-            )
-        needed = each * min(clients, config.cohort.size * config.rounds)
-        if needed > MEMORY_BYTES:
-            raise ConfigError(
-                f"algorithm.name={config.algorithm.name}: expected what {clients} clients keep to "
-                f"fit into {MEMORY_BYTES // 10**6} MB, it takes up to {needed // 10**6} MB. "
-                "Choose a smaller model, or fewer clients (data.clients)."
-            )
+        self._aggregation = aggregation
+        self._initial_weights = initial_weights
+        self._refs = refs
+        self._model_bytes = sum(tensor.nbytes for tensor in initial_weights)
+        _require_room(config, self._model_bytes, clients.population_size)
 
-    def initialize(self) -> Any:
-        """Return the server state of round 0: nobody has anything yet."""
-        first = self._first()
-        return {**self.process.initialize(), "mean": first, "clients": PerClient(first)}
+        def train(weights: list[Any], sent: list[Any], ref: Any) -> tuple[Any, list[Any]]:
+            return clients.train(work, weights, sent, ref)
 
-    # --- What an algorithm of this kind says ---
-
-    def _first(self) -> Tensors:
-        """Return what a client has before its first round."""
-        raise NotImplementedError
-
-    def _given(self, state: Any, client_id: str) -> Tensors:
-        """Return what a client is sent."""
-        raise NotImplementedError
-
-    def _train(self, weights: list[Any], given: list[Any], ref: Any) -> tuple[Any, list[Any]]:
-        """Return a client's result and what it has now, in TensorFlow ops."""
-        raise NotImplementedError
-
-    # --- How it runs ---
-
-    def _compose(self) -> Any:
-        types = OrderedDict(
+        ref_type = OrderedDict(
             data=np.str_, count=np.int64, seed=np.int64, rate=np.float32, place=np.int64
         )
-        given = [tff.TensorType(np.float32, tensor.shape) for tensor in self._initial]
-        return compose_with_memory(
-            self._train,
-            self._aggregation,
-            self._optimizer,
-            self._initial,
-            OrderedDict(types, given=given),
+        sent_type = [tff.TensorType(np.float32, tensor.shape) for tensor in initial_weights]
+        self.process = compose_with_state(
+            train,
+            aggregation,
+            server_optimizer,
+            initial_weights,
+            OrderedDict(ref_type, sent=sent_type),
         )
 
-    def _round(
-        self, state: Any, round_num: int, rate: float, clients: Mapping[str, ResidentClient]
+    def initialize(self) -> Any:
+        """Return the server state of round 0, in which no client has anything yet."""
+        initial = self._clients.initial(self._initial_weights)
+        return {**self.process.initialize(), "mean": initial, "clients": PerClient(initial)}
+
+    def compute(
+        self, state: Any, round_num: int, rate: float, clients: Mapping[str, ClientFile]
     ) -> tuple[Any, Any]:
+        """Return the next server state and what was measured."""
         ids = sorted(clients)
+        states = state["clients"]
         refs = [
             OrderedDict(
-                self._ref(round_num, rate, [client_id], clients, ()),
+                self._refs.of_client(round_num, rate, client_id, clients[client_id]),
                 place=np.int64(place),
-                given=self._given(state, client_id),
+                sent=self._clients.sent(state["mean"], states.of(client_id)),
             )
             for place, client_id in enumerate(ids)
         ]
         inner = OrderedDict((name, state[name]) for name in ("weights", "optimizer", "aggregator"))
         next_inner, measured, (places, *stacks) = self.process.next(inner, refs)
-        returned = {
-            ids[place]: [np.array(stack[row]) for stack in stacks]
-            for row, place in enumerate(np.asarray(places))
-        }
-        returned = {
-            client_id: kept for client_id, kept in returned.items() if clients[client_id].count
-        }  # without examples, no step
-        kept = state["clients"]
+        returned = {}
+        for row, place in enumerate(np.asarray(places)):
+            client_id = ids[place]
+            if clients[client_id].count:  # without examples, no step
+                returned[client_id] = [np.array(stack[row]) for stack in stacks]
         # Only who was here has changed: the mean over all moves by the sum of the changes.
-        change = [
-            sum(returned[i][t] - kept.of(i)[t] for i in sorted(returned)) / self._clients
-            for t in range(len(stacks))
+        mean = [
+            np.asarray(old + self._mean_change(states, returned, number), np.float32)
+            for number, old in enumerate(state["mean"])
         ]
-        average = [
-            np.asarray(old + new, np.float32)
-            for old, new in zip(state["mean"], change, strict=True)
-        ]
-        return {**next_inner, "mean": average, "clients": kept.updated(returned)}, measured
+        return {**next_inner, "mean": mean, "clients": states.updated(returned)}, measured
 
-    def _bytes_each(self) -> tuple[int, int] | None:
-        """Return the bytes up and down: beside weights and update, what the client is given and
+    def not_finite(
+        self, state: Any, round_num: int, rate: float, clients: Mapping[str, ClientFile]
+    ) -> list[str]:
+        """Return the clients whose update or loss is not finite, each computed alone."""
+        failed = []
+        for client_id, client in clients.items():
+            _, measured = self.compute(state, round_num, rate, {client_id: client})
+            if int(measured["clients"]["failed"]):
+                failed.append(client_id)
+        return failed
+
+    def bytes_per_client(self) -> tuple[int, int] | None:
+        """Return the bytes up and down: beside weights and update, what the client is sent and
         returns, as much as a model each.
         """
-        extra = sum(tensor.nbytes for tensor in self._initial)
-        return self._aggregation.bytes_of(
-            [tensor.shape for tensor in self._initial]
-        ) + extra, 2 * extra
+        if not self._clients.exchange:
+            return None
+        update = self._aggregation.bytes_of([tensor.shape for tensor in self._initial_weights])
+        return update + self._model_bytes, 2 * self._model_bytes
 
-    def _broken(
-        self, state: Any, round_num: int, rate: float, clients: Mapping[str, ResidentClient]
-    ) -> list[str]:
-        alone = {
-            client_id: self._round(state, round_num, rate, {client_id: client})[1]
-            for client_id, client in clients.items()
-        }
-        return [
-            client_id for client_id, measured in alone.items() if int(measured["clients"]["failed"])
-        ]
+    def _mean_change(self, states: PerClient, returned: Mapping[str, Tensors], number: int) -> Any:
+        """Return by how much the mean of the tensor `number` moves."""
+        changes = (
+            returned[client_id][number] - states.of(client_id)[number]
+            for client_id in sorted(returned)
+        )
+        return sum(changes) / self._clients.population_size
 
 
 def largest_cohort(config: CohortConfig, clients: int) -> int:
     """Return how many clients a round may have: `poisson` draws about `size`, and more than 6
     standard deviations above never.
 
-    >>> largest_cohort(CohortConfig(size=100, strategy="poisson"), 1000), largest_cohort(CohortConfig(size=100), 1000)
-    (160, 100)
+    >>> largest_cohort(CohortConfig(size=100, strategy="poisson"), 1000)
+    160
+    >>> largest_cohort(CohortConfig(size=100), 1000)
+    100
     """
     if config.strategy == "poisson":
         return min(clients, config.size + ceil(6 * sqrt(config.size)))
     return config.size
 
 
-def compose_with_memory(
-    train: Any,
+def _require_room(config: Config, model_bytes: int, clients: int) -> None:
+    """Raise ConfigError where what a cohort is sent does not fit into a message, or what all
+    clients have not into memory.
+    """
+    cohort = largest_cohort(config.cohort, clients)
+    fits = MESSAGE_BYTES // model_bytes
+    if cohort > fits:
+        raise ConfigError(
+            f"algorithm.name={config.algorithm.name}, cohort.size={config.cohort.size}: "
+            f"expected what a cohort keeps to fit into a message of {MESSAGE_BYTES} bytes, "
+            f"which is {fits} clients; found up to {cohort} in a round. Choose a smaller "
+            "cohort.size, or a smaller model."
+        )
+    needed = model_bytes * min(clients, config.cohort.size * config.rounds)
+    if needed > MEMORY_BYTES:
+        raise ConfigError(
+            f"algorithm.name={config.algorithm.name}: expected what {clients} clients keep to "
+            f"fit into {MEMORY_BYTES // 10**6} MB, it takes up to {needed // 10**6} MB. "
+            "Choose a smaller model, or fewer clients (data.clients)."
+        )
+
+
+def compose_with_state(
+    train: Callable[[list[Any], list[Any], Any], tuple[ClientResult, list[Any]]],
     aggregation: Aggregation,
     server_optimizer: Any,
     initial_weights: Tensors,
-    refs: Mapping[str, Any],
-) -> tff.templates.IterativeProcess:
+    ref: Mapping[str, Any],
+) -> Process:
     """Return the learning process of `composer.compose` that also takes and gives what clients
     keep.
 
     `next: (<state@SERVER, refs@CLIENTS> -> <state@SERVER, metrics@SERVER, returned@SERVER>)`;
         `returned` is `<place, tensors...>`, a row for each client: its `place` in its ref, and what
         it has now.
+
+    Args:
+        train: (server weights, what was sent, ref) -> the client's result and what it has now.
+        aggregation: joins the updates.
+        server_optimizer: takes the negated aggregate as gradient.
+        initial_weights: the weights of round 0, in the model's order.
+        ref: types of a client's ref, which has `sent` and `place`.
     """
 
-    @tff.tensorflow.computation
-    def server_init() -> Any:
-        weights = [tf.constant(tensor) for tensor in initial_weights]
-        return OrderedDict(
-            weights=weights,
-            optimizer=server_optimizer.initialize(
-                [tf.TensorSpec(t.shape, t.dtype) for t in weights]
-            ),
-        )
+    server_init = build_server_init(server_optimizer, initial_weights)
+    ref_type = tff.types.to_type(ref)
 
-    weights_type, optimizer_type = (
-        server_init.type_signature.result[name] for name in ("weights", "optimizer")
-    )
-    ref_type = tff.types.to_type(refs)
-
-    @tff.tensorflow.computation(weights_type, ref_type)
+    @tff.tensorflow.computation(server_init.type_signature.result["weights"], ref_type)
     def client_work(weights: Any, ref: Any) -> Any:
-        result, kept = train(list(weights), list(ref["given"]), ref)
+        result, tensors = train(list(weights), list(ref["sent"]), ref)
         sums = OrderedDict(**result.sums, failed=not_finite([*result.update, result.sums["loss"]]))
-        return result.update, result.update_weight, sums, [ref["place"], *kept]
+        return result.update, result.update_weight, sums, [ref["place"], *tensors]
 
-    update_type, update_weight_type, _, kept_type = client_work.type_signature.result
-    factory = aggregation.each
-    aggregator = (
-        factory.create(update_type, update_weight_type)
-        if aggregation.weighted
-        else factory.create(update_type)
+    return compose_each(
+        server_init,
+        client_work,
+        ref_type,
+        aggregation,
+        server_optimizer,
+        send=lambda state: tff.federated_broadcast(state.weights),
+        collect=lambda returned: gather(returned, client_work.type_signature.result[3]),
     )
-
-    @tff.tensorflow.computation(optimizer_type, weights_type, update_type)
-    def server_update(state: Any, weights: Any, update: Any) -> Any:
-        return server_optimizer.next(state, weights, [-tensor for tensor in update])
-
-    @tff.federated_computation
-    def initialize() -> Any:
-        server = tff.federated_eval(server_init, tff.SERVER)
-        return tff.federated_zip(
-            OrderedDict(
-                weights=server.weights,
-                optimizer=server.optimizer,
-                aggregator=aggregator.initialize(),
-            )
-        )
-
-    @tff.federated_computation(
-        initialize.type_signature.result, tff.FederatedType(ref_type, tff.CLIENTS)
-    )
-    def next_fn(state: Any, refs: Any) -> Any:
-        update, weight, sums, kept = tff.federated_map(
-            client_work, (tff.federated_broadcast(state.weights), refs)
-        )
-        aggregated = aggregator.next(
-            state.aggregator, *((update, weight) if aggregation.weighted else (update,))
-        )
-        optimizer, weights = tff.federated_map(
-            server_update, (state.optimizer, state.weights, aggregated.result)
-        )
-        next_state = tff.federated_zip(
-            OrderedDict(weights=weights, optimizer=optimizer, aggregator=aggregated.state)
-        )
-        metrics = tff.federated_zip(
-            OrderedDict(clients=tff.federated_sum(sums), aggregator=aggregated.measurements)
-        )
-        return next_state, metrics, gather(kept, kept_type)
-
-    return _Process(initialize, next_fn)
-
-
-class _Process:
-    """An iterative process with a third result, which TFF's own class does not take."""
-
-    def __init__(self, initialize: Any, next_fn: Any) -> None:
-        self.initialize = initialize
-        self.next = next_fn

@@ -13,11 +13,11 @@ from fedpipe.cli.options import Json
 
 def cache(
     clear: Annotated[
-        bool, typer.Option("--clear", help="Remove all files; a run makes what it needs again.")
+        bool, typer.Option("--clear", help="Remove all files; runs create them again when needed.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show or clear the cache of resident client data."""
+    """Show or clear the cache of client data that the TFF worker reads."""
     from fedpipe.data import resident
     from fedpipe.project.paths import find_project
 

@@ -21,7 +21,9 @@ def clean(
     older_than: Annotated[
         str | None,
         typer.Option(
-            "--older-than", metavar="AGE", help="Runs that ended this long ago: 30d, 12h, 2w, 45m."
+            "--older-than",
+            metavar="AGE",
+            help="Runs that ended at least this long ago: 30d, 12h, 2w, 45m.",
         ),
     ] = None,
     status: Annotated[
@@ -47,19 +49,19 @@ def clean(
         bool,
         typer.Option(
             "--records",
-            help="Remove the runs' artifacts and models in MLflow too. Nothing brings them back.",
+            help="Also remove the runs' artifacts and models in MLflow, for good.",
         ),
     ] = False,
     apply: Annotated[
         bool,
         typer.Option(
-            "--apply", "--yes", help="Remove. Without it the command only shows what it would do."
+            "--apply", "--yes", help="Remove the files. Without it the command only shows them."
         ),
     ] = False,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No tables.")] = False,
 ) -> None:
-    """Show what runs take on disk, and with --apply remove what is not needed any more.
+    """Show what old runs take on disk; with --apply remove what nothing needs.
 
     Never removed: runs that are running, interrupted (unless asked for), registered as a model, the
     best of a sweep, or not yet recorded.

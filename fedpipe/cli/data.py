@@ -21,7 +21,7 @@ _NOT_IN_TABLE = ("histogram", "data_of", "run_id", "path")
 
 
 def sources(as_json: Json = False) -> None:
-    """List the sources of examples and what each needs."""
+    """List the data sources and the settings that each needs."""
     from fedpipe.data.sources import NEEDS
 
     if as_json:
@@ -36,12 +36,12 @@ def describe(
         str | None,
         typer.Argument(
             metavar="[RUN|MODEL@ALIAS]",
-            help="Run or registered model whose data to show. Default: the newest run.",
+            help="Run or registered model whose data are shown. Default: the newest run.",
         ),
     ] = None,
     pictures: Annotated[
         Path | None,
-        typer.Option(help="Folder for two pictures: client sizes, and labels by client."),
+        typer.Option(help="Folder for two figures: client sizes, and labels by client."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -116,12 +116,12 @@ def _cell(value: object) -> str:
 
 
 def forget(
-    client_ids: Annotated[list[str], typer.Argument(help="Ids of the clients to leave out.")],
+    client_ids: Annotated[list[str], typer.Argument(help="Ids of the clients to remove.")],
     reason: Annotated[
         str | None,
         typer.Option(
-            help="Why; a tag of the registered models that trained on their data. Default: what it "
-            "says already, else 'asked to be forgotten'.",
+            help="Reason, as a tag of the registered models that trained on their data. "
+            "Default: the present tag, otherwise 'asked to be forgotten'.",
             show_default=False,
         ),
     ] = None,
@@ -130,20 +130,20 @@ def forget(
         typer.Option(
             "--run",
             metavar="RUN|MODEL@ALIAS",
-            help="Run or registered model whose data the clients are in. Default: with --retrain "
-            "the champion, else the newest run.",
+            help="Run or registered model whose data contain the clients. Default: with "
+            "--retrain the champion, otherwise the newest run.",
             show_default=False,
         ),
     ] = None,
     retrain: Annotated[
-        bool, typer.Option("--retrain", help="Train the champion again without them, in its place.")
+        bool, typer.Option("--retrain", help="Retrain the champion without them and replace it.")
     ] = False,
     model: Annotated[
         str | None,
         typer.Option(
             "--model",
             metavar="NAME",
-            help="Registered model of --retrain. Default: the model that --run names, else "
+            help="Registered model to retrain. Default: the model of --run, otherwise "
             "tracking.model_name.",
             show_default=False,
         ),
@@ -151,9 +151,7 @@ def forget(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a new version of the shards without some clients, leave them out of every later one, tag
-    the models that saw them.
-    """
+    """Remove clients from the data and later versions; tag models that trained on them."""
     if model is not None and not retrain:
         raise ConfigError(
             f"--model {model} is set but without --retrain nothing reads it. Add --retrain or "

@@ -23,7 +23,7 @@ def doctor(
     data: Annotated[
         Path | None,
         typer.Argument(
-            help="A file or folder of yours: say what it is, and how `prepare` reads it.",
+            help="Data file or folder: show its contents and how `prepare` reads it.",
             show_default=False,
         ),
     ] = None,
@@ -37,7 +37,7 @@ def doctor(
         bool, typer.Option("--quiet", "-q", help="Print only what is not ok.")
     ] = False,
 ) -> None:
-    """Check this machine and this project by trying what a run does, up to its first round.
+    """Check this machine and this project: try what a run does, up to its first round.
 
     Prints one line per check: ok, warn (a run works all the same) or FAIL, with the next step. Exit
     code 1 if a run would fail. Nothing is trained or recorded, no data are downloaded.

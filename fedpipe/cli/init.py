@@ -12,14 +12,15 @@ from fedpipe.cli.options import Json, Quiet
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder of the project: empty, or not there.")
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Folder of the new project; it must be empty or not exist."
+        ),
     ],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a new project: settings, stages, a flow, a source, a model, an algorithm and tests of
-    your own.
-    """
+    """Create a project of your own: settings, stages, source, model, algorithm, flow, tests."""
     from fedpipe.project.create import init_project
 
     made = init_project(folder)

@@ -3,14 +3,21 @@ and a run made again.
 """
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedpipe.cli.options import Json, Quiet
 from fedpipe.errors import ConfigError
+from fedpipe.tracking.tags import REPLACED_BY, RETRAIN_OF
+
+if TYPE_CHECKING:
+    from fedpipe.lineage.queries import ClientLineage, RunLineage
+    from fedpipe.tracking.lookup import ModelVersion
 
 _SHORT = 12
 
@@ -28,15 +35,13 @@ def lineage(
         typer.Option(
             "--client",
             metavar="ID",
-            help="Show what trained on this client's data instead; of a RUN's client, default the "
-            "newest run's.",
+            help="Show what trained on this client's data instead; the client is that of RUN. "
+            "Default: the newest run.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the chain from the commit to the model, or all runs and models that trained on a
-    client's data.
-    """
+    """Show where a run or model comes from, or all that trained on a client's data."""
     if wanted is None and client is None:
         raise ConfigError(
             "lineage: expected a run or model, or --client ID, found neither. For example "
@@ -46,17 +51,18 @@ def lineage(
     from fedpipe.project.paths import find_project
 
     project = find_project(Path.cwd())
-    answer = (
-        run_lineage(project, str(wanted))
-        if client is None
-        else client_lineage(project, client, wanted)
-    )
+    if client is not None:
+        client_answer = client_lineage(project, client, wanted)
+        if as_json:
+            print(json.dumps(asdict(client_answer)))
+        else:
+            _show_client(client_answer)
+        return
+    answer = run_lineage(project, str(wanted))
     if as_json:
-        print(json.dumps(answer))
-    elif client is None:
-        _show_chain(answer)
+        print(json.dumps(answer.to_json()))
     else:
-        _show_client(answer)
+        _show_run(answer)
 
 
 def reproduce(
@@ -70,8 +76,9 @@ def reproduce(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run a recorded run again from its commit, data and settings, and compare the weights of every
-    round; exit code 1 if they differ.
+    """Train a run again from its commit, data and settings, and compare every round.
+
+    The exit code is 1 if weights differ.
     """
     from fedpipe.lineage.reproduce import reproduce as reproduce_step
     from fedpipe.project.paths import find_project
@@ -96,113 +103,96 @@ def reproduce(
         raise typer.Exit(1)
 
 
-def _show_chain(chain: dict[str, Any]) -> None:
+def _show_run(lineage: "RunLineage") -> None:
     from rich.tree import Tree
 
     from fedpipe.cli.output import result_console
+    from fedpipe.lineage.queries import OF_LAST_ROUND
 
-    git = chain["git"]
-    dvc = chain["dvc"]
-    prefect = chain["prefect"]
-    run = chain["mlflow"]
-    dirty = ", with uncommitted changes" if git["dirty"] else ""
-    tree = Tree(f"git commit {git['commit']} ({git['branch']}){dirty}")
-    if git["patch"]:
-        tree.add(f"the changes: lineage/dirty.patch, {git['patch']}")
+    git = lineage.git
+    dvc = lineage.dvc
+    prefect = lineage.prefect
+    run = lineage.mlflow
+    dirty = ", with uncommitted changes" if git.dirty else ""
+    tree = Tree(f"git commit {git.commit} ({git.branch}){dirty}")
+    if git.patch:
+        tree.add(f"the changes: lineage/dirty.patch, {git.patch}")
     place = (
         "in dvc.lock"
-        if dvc["data_in_lock"]
+        if dvc.data_in_lock
         else "not in dvc.lock: made by overridden settings, or not committed"
     )
-    data = tree.add(f"data {chain['data']['source']}, DVC md5 {dvc['data_md5']} ({place})")
-    if dvc["experiment"]:
-        data = data.add(f"DVC experiment {dvc['experiment']}")
-    flow = data
-    if prefect["flow_run_id"]:
-        flow = data.add(f"Prefect flow run {prefect['flow_run_name']}, {prefect['flow_run_id']}")
-        if prefect["url"]:
-            flow.add(str(prefect["url"]))
-    node = flow.add(
-        f"MLflow run {run['name']}, {run['run_id']} ({run['status']}, {_day(run['start_time'])})"
+    flow = tree.add(f"data {lineage.data.source}, DVC md5 {dvc.data_md5} ({place})")
+    if dvc.experiment:
+        flow = flow.add(f"DVC experiment {dvc.experiment}")
+    if prefect.flow_run_id:
+        flow = flow.add(f"Prefect flow run {prefect.flow_run_name}, {prefect.flow_run_id}")
+        if prefect.url:
+            flow.add(prefect.url)
+    node = flow.add(f"MLflow run {run.name}, {run.run_id} ({run.status}, {_day(run.start_time)})")
+    node.add(run.url)
+    node.add(f"{lineage.algorithm} on {lineage.model}, {lineage.rounds} rounds")
+    is_version = lineage.of != OF_LAST_ROUND
+    after = f", after round {lineage.round}" if is_version and lineage.round is not None else ""
+    weights = node.add(
+        f"{lineage.of}{after}: weights sha256 {str(lineage.weights_sha256)[:_SHORT]}"
     )
-    node.add(str(run["url"]))
-    node.add(f"{chain['algorithm']} on {chain['model']}, {chain['rounds']} rounds")
-    at = (
-        ""
-        if chain["round"] is None or chain["of"] == "the last round"
-        else f", after round {chain['round']}"
-    )
-    shown = node.add(f"{chain['of']}{at}: weights sha256 {str(chain['weights_sha256'])[:_SHORT]}")
-    if chain["figures"]:
-        shown.add(
-            ", ".join(f"{key} {value:.4f}" for key, value in sorted(chain["figures"].items()))
-        )
-    if chain["of"] == "the last round" and chain["best"]:
-        node.add(
-            "the best round: "
-            + ", ".join(f"{key} {value:.4f}" for key, value in sorted(chain["best"].items()))
-        )
-    for version in chain["versions"]:
-        node.add(f"model {_label(version)}" + _marks(version))
-    if not chain["versions"]:
+    if lineage.figures:
+        weights.add(_figures(lineage.figures))
+    if lineage.best and not is_version:
+        node.add(f"the best round: {_figures(lineage.best)}")
+    for version in lineage.versions:
+        node.add(f"model {version.label}{_marks(version)}")
+    if not lineage.versions:
         node.add("no registered model version")
-    if chain["privacy_total"]:
-        node.add(chain["privacy_total"]["text"])
+    if lineage.privacy_total:
+        node.add(lineage.privacy_total.sentence())
     result_console().print(tree)
 
 
-def _show_client(answer: dict[str, Any]) -> None:
+def _figures(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{key} {value:.4f}" for key, value in sorted(values.items()))
+
+
+def _show_client(lineage: "ClientLineage") -> None:
     from fedpipe.cli.output import print_table
 
-    runs = answer["runs"]
-    versions = answer["versions"]
-    if not runs:
-        typer.echo(f"no run in the store asked a client {answer['client']}")
+    if not lineage.runs:
+        typer.echo(f"no run in the store asked a client {lineage.client}")
         return
     columns = ("run", "name", "began", "data", "rounds", "failed", "examples", "share")
     rows = []
-    for one in runs:
-        which = f"{one['data']} {one['data_md5'][:8]}" + (
-            "" if one["here"] else " (other clients' data)"
-        )
-        counted = (
-            ["?", "?"] if one["share"] is None else [str(one["examples"]), f"{one['share']:.2%}"]
-        )
-        rounds = f"{one['rounds']}: {one['spans']}" if one["rounds"] else "0"
+    for run in lineage.runs:
+        whose = "" if run.here else " (other clients' data)"
         rows.append(
             (
-                one["run_id"][:_SHORT],
-                one["name"],
-                _day(one["start_time"]),
-                which,
-                rounds,
-                one["failed"],
-                *counted,
+                run.run_id[:_SHORT],
+                run.name,
+                _day(run.start_time),
+                f"{run.data} {run.data_md5[:8]}{whose}",
+                f"{run.rounds}: {run.spans}" if run.rounds else "0",
+                run.failed,
+                "?" if run.share is None else str(run.examples),
+                "?" if run.share is None else f"{run.share:.2%}",
             )
         )
-    title = f"client {answer['client']}, as in {answer['data_of']}: {len(runs)} runs"
+    title = f"client {lineage.client}, as in {lineage.data_of}: {len(lineage.runs)} runs"
     print_table(
         columns, rows, title=title, right=("failed", "examples", "share"), names=("run", "name")
     )
-    for version in versions:
-        typer.echo(f"model {_label(version)}, run {version['run_id'][:_SHORT]}" + _marks(version))
-    if not versions:
+    for version in lineage.versions:
+        typer.echo(f"model {version.label}, run {version.run_id[:_SHORT]}{_marks(version)}")
+    if not lineage.versions:
         typer.echo("no registered model version trained on its data")
 
 
-def _label(version: dict[str, Any]) -> str:
-    return f"{version['name']}/{version['version']}" + "".join(
-        f" @{alias}" for alias in version["aliases"]
-    )
+def _marks(version: "ModelVersion") -> str:
+    from fedpipe.lineage.queries import forgotten_of
 
-
-def _marks(version: dict[str, Any]) -> str:
-    clients = version["tags"].get("fedpipe.forgotten_clients")
-    marks = [f"trained on forgotten clients {', '.join(json.loads(clients))}"] if clients else []
-    links = {"fedpipe.retrain_of": "retrained from", "fedpipe.replaced_by": "replaced by"}
-    marks += [
-        f"{words} {version['tags'][tag]}" for tag, words in links.items() if tag in version["tags"]
-    ]
+    clients = forgotten_of(version)
+    marks = [f"trained on forgotten clients {', '.join(clients)}"] if clients else []
+    links = {RETRAIN_OF: "retrained from", REPLACED_BY: "replaced by"}
+    marks += [f"{words} {version.tags[tag]}" for tag, words in links.items() if tag in version.tags]
     return "".join(f", {mark}" for mark in marks)
 
 

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
+from typer.models import CommandInfo, TyperInfo
 
 from fedpipe import __version__
 from fedpipe.cli import (
@@ -51,6 +52,17 @@ _OF_TFF = (
     "This code path can temporarily allocate extra memory",  # compression: packing of bits
 )
 
+PANELS = {
+    "Project": ("init", "doctor", "clean"),
+    "Train": ("run", "resume", "record", "sweep"),
+    "Data": ("sources", "describe", "forget", "cache"),
+    "Models": ("predict", "export"),
+    "Lineage": ("ui", "report", "lineage", "reproduce"),
+    "Team": ("sync", "store", "serve", "pool", "worker"),
+    "DVC stages": ("prepare", "train", "evaluate"),
+}
+"""The commands below each heading of `fedpipe --help`, in the order in which they are shown."""
+
 app = typer.Typer(
     name="fedpipe",
     help="Federated learning runs that can be trusted, compared and repeated.",
@@ -73,6 +85,28 @@ report.register(app)
 doctor.register(app)
 init.register(app)
 worker.register(app)
+
+
+def _registered() -> list[CommandInfo | TyperInfo]:
+    """Return all commands and groups of commands."""
+    return [*app.registered_commands, *app.registered_groups]
+
+
+def _name_of(command: CommandInfo | TyperInfo) -> str:
+    """Return what users type for a registered command or group of commands."""
+    return str(command.name or getattr(command.callback, "__name__", "")).replace("_", "-")
+
+
+def _arrange() -> None:
+    """Put each command below its heading, in the order of `PANELS`."""
+    panel_of = {name: panel for panel, names in PANELS.items() for name in names}
+    order = [*panel_of, "sweep-child"]
+    app.registered_commands.sort(key=lambda command: order.index(_name_of(command)))
+    for command in _registered():
+        command.rich_help_panel = panel_of.get(_name_of(command))
+
+
+_arrange()
 
 
 def _print_version(wanted: bool) -> None:
@@ -173,12 +207,7 @@ def _hint(arguments: list[str]) -> str:
     """Return what helps with a command line that cannot be read: the command that was meant, or
     where help is.
     """
-    commands = {
-        str(command.name or command.callback.__name__).replace("_", "-")
-        for command in app.registered_commands
-        if command.callback
-    }
-    commands |= {str(group.name) for group in app.registered_groups}
+    commands = {_name_of(command) for command in _registered()}
     typed = next((argument for argument in arguments if not argument.startswith("-")), "")
     if typed in commands:
         return f"See `fedpipe {typed} --help`."

@@ -37,15 +37,15 @@ def predict(
     invert: Annotated[
         bool,
         typer.Option(
-            "--invert", help="Turn dark into light first: drawings of the other convention."
+            "--invert", help="Invert light and dark first, for drawings of the other convention."
         ),
     ] = False,
     as_json: Json = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print the labels alone, a line each.")
+        bool, typer.Option("--quiet", "-q", help="Print only the labels, one per line.")
     ] = False,
 ) -> None:
-    """Show what a model says of images or of the rows of tables."""
+    """Predict labels of images or table rows with a recorded model."""
     from fedpipe.inference.predict import predict as predict_step
     from fedpipe.project.paths import find_project
 
@@ -64,18 +64,16 @@ def export(
     out: Annotated[
         Path,
         typer.Argument(
-            metavar="OUT", help="Folder (savedmodel) or file (tflite) to write; must not be there."
+            metavar="OUT", help="Folder (savedmodel) or file (tflite) to write; it must not exist."
         ),
     ],
     form: Annotated[
-        str, typer.Option("--format", metavar="savedmodel|tflite", help="What to write.")
+        str, typer.Option("--format", metavar="savedmodel|tflite", help="Format of the export.")
     ],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a model as a SavedModel or for TensorFlow Lite, once what was written predicts the same
-    within 1e-5.
-    """
+    """Write a model as a SavedModel or for TensorFlow Lite; checks that it predicts the same."""
     from fedpipe.inference.export import export as export_step
     from fedpipe.project.paths import find_project
 

@@ -27,7 +27,7 @@ def _load(params: Path | None, overrides: list[str] | None) -> tuple[Any, Any]:
 def prepare(
     params: ParamsFile = None, set_: Overrides = None, as_json: Json = False, quiet: Quiet = False
 ) -> None:
-    """Make the client shards in data/shards (DVC's stage `prepare`)."""
+    """Stage `prepare`: make the client shards in data/shards. `fedpipe run` does it when needed."""
     project, config = _load(params, set_)
     from rich.console import Console
 
@@ -59,8 +59,9 @@ def prepare(
 def train(
     params: ParamsFile = None, set_: Overrides = None, as_json: Json = False, quiet: Quiet = False
 ) -> None:
-    """Run the rounds on data/shards and leave weights and curves in outputs/train (DVC's stage
-    `train`).
+    """Stage `train`: run only the rounds on data/shards; outputs/train has weights and curves.
+
+    `dvc repro` calls it. To train and record in one go, use `fedpipe run`.
     """
     project, config = _load(params, set_)
     from fedpipe.cli.progress import RoundBar
@@ -68,7 +69,7 @@ def train(
     from fedpipe.pipeline.sample_clients import sample_clients
     from fedpipe.pipeline.train import train as train_step
     from fedpipe.runs.context import RunContext
-    from fedpipe.runs.provenance import CHAIN_NAME, LINEAGE
+    from fedpipe.runs.lineage import LINEAGE, LINEAGE_NAME
     from fedpipe.runs.refs import TRAINED_NAME
     from fedpipe.runs.shards import load_data
     from fedpipe.runs.state import FINISHED
@@ -87,7 +88,7 @@ def train(
         state.update(status=FINISHED)
     out = project.outputs / "train"
     out.mkdir(parents=True, exist_ok=True)
-    lineage = run.folder / LINEAGE / CHAIN_NAME
+    lineage = run.folder / LINEAGE / LINEAGE_NAME
     for path in (
         trained.initial_weights,
         trained.final_weights,
@@ -107,7 +108,7 @@ def train(
 def evaluate(
     params: ParamsFile = None, set_: Overrides = None, as_json: Json = False, quiet: Quiet = False
 ) -> None:
-    """Evaluate the weights in outputs/train, complete their MLflow run (DVC's stage `evaluate`)."""
+    """Stage `evaluate`: evaluate the weights in outputs/train and complete their MLflow run."""
     project, config = _load(params, set_)
     from fedpipe.pipeline.evaluate import evaluate as evaluate_step
     from fedpipe.pipeline.record import read_trained, record

@@ -26,9 +26,7 @@ def report(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write one self-contained HTML file about a run; of several, side by side, what differs in
-    their settings first.
-    """
+    """Write one HTML file about a run, or several side by side with their differences."""
     from fedpipe.project.paths import find_project
     from fedpipe.report.write import report as report_step
 

@@ -29,8 +29,8 @@ def resume(
         bool,
         typer.Option(
             "--as-started",
-            help="Use the settings that the run was started with, whatever the params file says "
-            "now.",
+            help="Use the settings that the run was started with, even if the params file has "
+            "changed.",
         ),
     ] = False,
     remote: Annotated[
@@ -38,16 +38,14 @@ def resume(
         typer.Option(
             "--remote",
             metavar="HOST:PORT",
-            help="Machine to go on with, instead of those in the settings; `none`: this one. "
+            help="Remote worker to continue on, in place of the settings; `none`: this machine. "
             "Repeatable.",
         ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Go on with a run that was interrupted, from its last checkpoint; the result is that of a run
-    without interruption.
-    """
+    """Continue an interrupted run from its last checkpoint, to the same weights."""
     start = time.perf_counter()
     from fedpipe.pipeline.resume import find_interrupted, own_params
     from fedpipe.project.paths import find_project
@@ -111,9 +109,7 @@ def record(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Evaluate and record a finished run again: makes the pictures, tables, model or uploads that
-    failed when it finished.
-    """
+    """Complete a finished run: make the figures, tables, model or uploads that failed."""
     from fedpipe.pipeline.resume import find_trained
     from fedpipe.project.paths import find_project
 

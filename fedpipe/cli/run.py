@@ -33,9 +33,14 @@ def run(
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    timings: Annotated[bool, typer.Option("--timings", help="Show where the seconds go.")] = False,
+    timings: Annotated[
+        bool, typer.Option("--timings", help="Show the seconds of each phase.")
+    ] = False,
 ) -> None:
-    """Run one federated training: data, cohorts, rounds, evaluation, record."""
+    """Train a model and record it: data, cohorts, rounds, evaluation, record, in one run.
+
+    Use `fedpipe train` only as DVC's stage; `fedpipe resume` continues an interrupted run.
+    """
     start = time.perf_counter()
     from fedpipe.project.paths import find_project
     from fedpipe.runs.state import mark_told

@@ -25,11 +25,12 @@ def ui(
     host: Annotated[
         str,
         typer.Option(
-            "--host", help="Address to listen on. Others than 127.0.0.1 let other machines in."
+            "--host",
+            help="Address to listen on. Any other than 127.0.0.1 gives other machines access.",
         ),
     ] = "127.0.0.1",
 ) -> None:
-    """Serve the pages of this project's runs, the MLflow UI, until Ctrl-C."""
+    """Open the MLflow UI for all runs of this project, until Ctrl-C."""
     from fedpipe.project.paths import find_project
     from fedpipe.tracking.store import tracking_uri
     from fedpipe.tracking.ui import ui_command, ui_environment
@@ -54,9 +55,7 @@ def ui(
 
 
 def serve() -> None:
-    """Serve the training deployment from this process: runs started in Prefect's UI or API execute
-    here.
-    """
+    """Run trainings that Prefect's UI or API starts, one at a time, in this process."""
     from fedpipe.project.paths import find_project
 
     project = find_project(Path.cwd())
@@ -75,14 +74,13 @@ def pool(
         typer.Option(
             "--at-a-time",
             min=1,
-            help="Runs of the pool that go on at a time. Default: what this machine bears.",
+            help="Maximum number of concurrent runs. Default: what the cores and memory of this "
+            "machine allow.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make the work pool of prefect.yaml, or set how many of its runs go on at a time, on all
-    workers together.
-    """
+    """Create Prefect's work pool for workers, or set how many runs it allows at a time."""
     from fedpipe.project.paths import find_project
 
     project = find_project(Path.cwd())

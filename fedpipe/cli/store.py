@@ -9,12 +9,14 @@ import typer
 
 from fedpipe.cli.options import Json
 
-store = typer.Typer(help="The MLflow store of runs and models.", no_args_is_help=True)
+store = typer.Typer(
+    help="Move all runs and models to an MLflow store that a team shares.", no_args_is_help=True
+)
 
 
 @store.callback()
 def _group() -> None:
-    """The MLflow store of runs and models."""
+    """Move all runs and models to an MLflow store that a team shares."""
 
 
 @store.command()
@@ -25,32 +27,33 @@ def copy(
             "--to",
             envvar="FEDPIPE_COPY_TO",
             metavar="URI",
-            help="Database to copy to, which nobody has used: postgresql://USER@HOST/NAME. Others "
-            "see a command line: leave the password to PGPASSWORD or ~/.pgpass.",
+            help="Unused database to copy to: postgresql://USER@HOST/NAME. Other users can see "
+            "a command line: put the password into PGPASSWORD or ~/.pgpass.",
         ),
     ],
     artifacts: Annotated[
         str,
-        typer.Option("--artifacts", metavar="URI", help="Where the files go: s3://BUCKET/FOLDER."),
+        typer.Option("--artifacts", metavar="URI", help="Place of the files: s3://BUCKET/FOLDER."),
     ],
     served: Annotated[
         bool,
         typer.Option(
             "--served",
-            help="An MLflow server with `--artifacts-destination` of the same place will hand the "
-            "files out.",
+            help="An MLflow server with the same place as `--artifacts-destination` gives "
+            "access to the files.",
         ),
     ] = False,
     unfinished: Annotated[
         bool,
         typer.Option(
-            "--unfinished", help="Copy runs that are going on, or were killed, as they are now."
+            "--unfinished", help="Also copy runs that are running or were killed, as they are now."
         ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Copy all runs, files and models, ids and all, to a team's store. The source stays; a second
-    time checks what is there.
+    """Copy all runs, files and models to a team's store, under the same ids.
+
+    The source stays as it is. The same command again checks a copy that is complete.
     """
     from fedpipe.project.paths import find_project
     from fedpipe.tracking.migrate.migrate import copy_store

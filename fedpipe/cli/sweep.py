@@ -17,21 +17,17 @@ from fedpipe.cli.options import Json, Overrides, Quiet
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(help="The sweep's settings: docs/sweeps.md.")] = Path(
-        "sweep.yaml"
-    ),
+    file: Annotated[Path, typer.Argument(help="Sweep file (docs/sweeps.md).")] = Path("sweep.yaml"),
     set_: Overrides = None,
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume", help="Go on with a sweep that was interrupted; do not start a new one."
-        ),
+        typer.Option("--resume", help="Resume an interrupted sweep; do not start a new one."),
     ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
-            help="File for the best child's settings. Default: params/sweep_NAME.yaml.",
+            help="File for the settings of the best trial. Default: params/sweep_NAME.yaml.",
             show_default=False,
         ),
     ] = None,
@@ -40,15 +36,16 @@ def sweep(
         typer.Option(
             "--dask",
             metavar="ADDRESS",
-            help="Run children on a Dask cluster: its scheduler, or `local`.",
+            help="Run trials on a Dask cluster: address of its scheduler, or `local`.",
             show_default=False,
         ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Search for settings: train with many, judged by validation examples. The same command goes on
-    with a sweep that was interrupted.
+    """Search for settings: train many trials, judged by validation examples.
+
+    The same command continues a sweep that was interrupted.
     """
     from fedpipe.cli.output import doubts
     from fedpipe.cli.run import quiet_prefect

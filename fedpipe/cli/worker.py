@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 worker_app = typer.Typer(
-    invoke_without_command=True, help="Compute for runs on other machines, behind mutual TLS."
+    invoke_without_command=True,
+    help="Compute clients for runs of other machines, behind mutual TLS.",
 )
 
 
@@ -21,18 +22,23 @@ def worker(
     listen: Annotated[
         str,
         typer.Option(
-            "--listen", metavar="HOST:PORT", help="Address to listen on; port 0 is any free one."
+            "--listen",
+            metavar="HOST:PORT",
+            help="Address to listen on; port 0 means any free port.",
         ),
     ] = "127.0.0.1:7100",
     certs: Annotated[
         Path | None,
         typer.Option(
-            "--certs", metavar="DIR", help="Certificates. Default: the project's runtime.certs."
+            "--certs",
+            metavar="DIR",
+            help="Folder of the certificates. Default: the project's runtime.certs.",
         ),
     ] = None,
 ) -> None:
-    """Compute for runs on other machines, behind mutual TLS, until Ctrl-C; run it in a clone of the
-    run's project.
+    """Compute clients for runs of other machines, behind mutual TLS, until Ctrl-C.
+
+    Start it in a clone of the run's project.
     """
     if context.invoked_subcommand is not None:
         return
@@ -76,7 +82,7 @@ def certs(
     hosts: Annotated[
         str,
         typer.Option(
-            "--hosts", metavar="A,B", help="Names and addresses that workers are reached by."
+            "--hosts", metavar="A,B", help="Names and addresses by which runs reach the workers."
         ),
     ] = "",
     days: Annotated[

@@ -8,7 +8,6 @@ other means; fedpipe does not need it again, and no worker should have it.
 import datetime
 import ipaddress
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,13 +91,6 @@ def make_certificates(folder: Path, hosts: Sequence[str], days: float) -> list[P
             f"{folder}: expected to write certificates there, found {err}."
         ) from err
     return [folder / name for name in made]
-
-
-def copy_for(folder: Path, side: Any, target: Path) -> None:
-    """Copy what one side needs, and nothing else, to the folder `target`."""
-    target.mkdir(parents=True, exist_ok=True)
-    for name in (CA, *files_of(side)):
-        shutil.copy2(folder / name, target / name)
 
 
 def _name(host: str) -> "x509.GeneralName":

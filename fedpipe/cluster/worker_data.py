@@ -1,5 +1,5 @@
-"""What a worker holds of a run's data: the shards by their md5, and the resident files of the
-clients that it is asked for.
+"""Data of a run on a worker: the shards by their md5, and the resident files of the clients that it
+is asked for.
 """
 
 import hashlib
@@ -43,14 +43,16 @@ class WorkerData:
         Raises:
             DataError: a name is no client's of these data, or the client's examples cannot be read.
         """
-        wanted = list(names)
-        unknown = [name for name in wanted if name.rpartition("/")[2] not in self._ids]
+        asked_names = list(names)
+        unknown = [name for name in asked_names if name.rpartition("/")[2] not in self._ids]
         if unknown:
             raise DataError(
                 f"expected clients of the data in {self.path}, found others: {shorten(unknown, 3)}."
             )
-        made = self._cache.clients([self._ids[name.rpartition("/")[2]] for name in wanted])
-        others = [name for name, client in zip(wanted, made, strict=True) if client.name != name]
+        made = self._cache.clients([self._ids[name.rpartition("/")[2]] for name in asked_names])
+        others = [
+            name for name, client in zip(asked_names, made, strict=True) if client.name != name
+        ]
         if others:
             raise DataError(
                 f"expected resident files of the data in {self.path}, found those of other data: "
@@ -66,15 +68,19 @@ def find_shards(project: Project, md5: str) -> Path:
     from fedpipe.data.digest import dvc_md5
 
     folders = [project.shards, *sorted((project.private / "shards").glob("*"))]
-    found = {folder: dvc_md5(folder) for folder in folders if folder.is_dir()}
-    for folder, has in found.items():
+    md5_of_folder = {folder: dvc_md5(folder) for folder in folders if folder.is_dir()}
+    for folder, has in md5_of_folder.items():
         if has == md5:
             return folder
     locked = dvc.locked_md5(project.root, "prepare", "data/shards")
     if locked != md5:
         here = (
             shorten(
-                [f"{has} in {folder.relative_to(project.root)}" for folder, has in found.items()], 3
+                [
+                    f"{has} in {folder.relative_to(project.root)}"
+                    for folder, has in md5_of_folder.items()
+                ],
+                3,
             )
             or "none"
         )

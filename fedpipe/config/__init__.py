@@ -1,6 +1,14 @@
 """Settings: `params.yaml` to frozen, strict models."""
 
-from fedpipe.config.load import flatten, flatten_result, load_config, parse_config
-from fedpipe.config.schema import Config, DataConfig
+from fedpipe.config.load import flatten_result, load_config, parse_config, parse_recorded
+from fedpipe.config.schema import Config, DataConfig, flatten
 
-__all__ = ["Config", "DataConfig", "flatten", "flatten_result", "load_config", "parse_config"]
+__all__ = [
+    "Config",
+    "DataConfig",
+    "flatten",
+    "flatten_result",
+    "load_config",
+    "parse_config",
+    "parse_recorded",
+]

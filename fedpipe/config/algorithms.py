@@ -22,7 +22,7 @@ class NamedAlgorithm:
         summary: one line for docs: what it is, and its paper.
         server_optimizer: the server optimizer that the algorithm brings; `None`: `server.optimizer`
             chooses.
-        own: settings of the group `algorithm` that it reads.
+        own: settings of the section `algorithm` that it reads, beside its name.
         ignores: patterns of other settings that it does not read; setting one is an error.
         reads: exceptions to `ignores`.
         because: why it ignores them; ends the error. `runtime.debug` has a reason of its own.
@@ -41,12 +41,10 @@ class NamedAlgorithm:
 
     def ignored(self, key: str) -> bool:
         """Return whether the setting called `key`, such as `client.shuffle`, has no effect."""
-        if key.startswith("algorithm."):
-            return key not in ("algorithm.name", *self.own)
         return key not in self.reads and any(fnmatch(key, pattern) for pattern in self.ignores)
 
     def why_ignored(self, key: str) -> str:
-        """Return why a setting outside of the group `algorithm` has no effect."""
+        """Return why a setting outside of the section `algorithm` has no effect."""
         debug = (
             "debug runs, client after client, only algorithms whose clients send an update and "
             "keep nothing"
@@ -81,7 +79,7 @@ ALGORITHMS: dict[str, NamedAlgorithm] = {
         "fedpipe.algorithms.fedprox:build",
         "clients are held near the server's weights (Li et al. 2020, arXiv 1812.06127, Algorithm "
         "2)",
-        own=("algorithm.mu",),
+        own=("mu",),
     ),
     "fedsgd": NamedAlgorithm(
         "fedpipe.algorithms.fedsgd:build",

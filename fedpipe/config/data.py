@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from fedpipe.config.base import OWN_FUNCTION, Group, Name, PositiveInt
+from fedpipe.config.base import OWN_FUNCTION, Name, PositiveInt, Section
 
 SOURCE_NAMES = (
     *(
@@ -20,13 +20,13 @@ SOURCE_NAMES = (
 )
 
 
-class DataConfig(Group):
+class DataConfig(Section):
     """Where the examples come from and how they become clients."""
 
     source: Name = Field(
         "mnist5k",
-        description="Source of the examples; `fedpipe sources` lists them with what each needs. Or "
-        "`mypackage.module:function`, a source of your own (docs/sources.md).",
+        description="Source of the examples; `fedpipe sources` lists them with what each needs. "
+        "Or `mypackage.module:function`, a source of your own (docs/sources.md).",
     )
     path: Name | None = Field(
         None,
@@ -60,7 +60,7 @@ class DataConfig(Group):
         min_length=1,
         max_length=3,
         description="Character between the cells of a `csv`: `,`, `;`, `|`, or `tab`. `null`: "
-        "found from the first lines, and said.",
+        "detected in the first lines, and reported.",
     )
     encoding: Annotated[str, Field(min_length=1, max_length=40)] | None = Field(
         None,
@@ -97,9 +97,9 @@ class DataConfig(Group):
     )
     clients: PositiveInt | None = Field(
         100,
-        description="Number of clients. A partition makes as many; `natural` takes at most so "
-        "many that train, and as many with test examples alone, the first in the "
-        "order of their ids, or all with `null`.",
+        description="Number of clients. A partition makes as many; `natural` takes at most this "
+        "many training clients, and as many with test examples only, the first in the order of "
+        "their ids, or all with `null`.",
     )
     alpha: float = Field(
         1.0,
@@ -107,18 +107,14 @@ class DataConfig(Group):
         le=1e9,
         description="Concentration of the Dirichlet that gives each label's examples to the "
         "clients: small is skewed, large is even. Hsu et al. 2019 multiply theirs by "
-        "each label's share: with ten even labels their 1.0 is 0.1 here. `dirichlet` "
-        "only.",
+        "each label's share: with ten even labels their 1.0 is 0.1 here.",
     )
-    labels_per_client: PositiveInt = Field(
-        2, description="Labels that each client has. `pathological` only."
-    )
+    labels_per_client: PositiveInt = Field(2, description="Labels that each client has.")
     sigma: float = Field(
         1.0,
         ge=0,
         le=5,
-        description="Standard deviation of the logarithm of clients' sizes; 0 is equal sizes. "
-        "`quantity` only.",
+        description="Standard deviation of the logarithm of clients' sizes; 0 is equal sizes.",
     )
     seed: int = Field(
         1, ge=0, description="Seed of partition and splits. Another value makes other shards."
@@ -140,15 +136,14 @@ class DataConfig(Group):
         ge=0,
         lt=1,
         description="Fraction of each client's training examples that becomes its validation "
-        "split, rounded up; 0 makes none. Taken from the training split, whoever made "
-        "that.",
+        "split, rounded up; 0 makes none.",
     )
     held_out_fraction: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="Fraction of the clients, rounded down, that never train: what a model is "
-        "worth to clients it has not seen.",
+        description="Fraction of the clients, rounded down, that never train: how good a model is "
+        "for clients that it has not seen.",
     )
     central_test_examples: PositiveInt = Field(
         1000,
@@ -199,23 +194,7 @@ class DataConfig(Group):
         return encoding
 
     @model_validator(mode="after")
-    def _refuse_what_the_source_ignores(self) -> "DataConfig":
-        readers: dict[str, tuple[str, ...]] = dict.fromkeys(
-            ("separator", "encoding", "decimal", "column_names"), ("csv",)
-        )
-        readers |= dict.fromkeys(("feature_columns", "ignore_columns"), ("csv", "parquet"))
-        for key, sources in readers.items():
-            value = getattr(self, key)
-            own = OWN_FUNCTION.fullmatch(self.source)  # its function may read any setting
-            if (
-                value != type(self).model_fields[key].default
-                and self.source not in sources
-                and not own
-            ):
-                raise ValueError(
-                    f"data.{key}={value} is set but data.source={self.source} ignores it. Remove "
-                    f"it or choose {' or '.join(sources)}."
-                )
+    def _refuse_one_sign_for_both(self) -> "DataConfig":
         if self.separator is not None and self.separator == self.decimal:
             raise ValueError(
                 f"data.separator and data.decimal are both {self.decimal!r}. Correct one of them."

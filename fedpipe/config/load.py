@@ -6,13 +6,15 @@ what was expected and what was found.
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from fedpipe.config.choices import switch_choices, without_ignored
 from fedpipe.config.remote import PLACES
-from fedpipe.config.schema import Config
+from fedpipe.config.schema import Config, flatten, known_settings
 from fedpipe.config.yaml_file import parse_yaml, read_yaml
 from fedpipe.errors import ConfigError, shorten
 from fedpipe.redact import hide
@@ -20,7 +22,7 @@ from fedpipe.redact import hide
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     """Return the settings of the YAML file at `path`, with overrides such as
-    `client.learning_rate=0.05` laid over them.
+    `client.learning_rate=0.05` applied.
 
     Raises:
         ConfigError: the file is missing or no YAML mapping, a key is unknown, a value has the wrong
@@ -28,9 +30,7 @@ def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     """
     values = read_params(path)
     overrides = list(overrides)
-    refuse_repeated(overrides)
-    for override in overrides:
-        apply_override(values, override)
+    apply_overrides(values, overrides)
     return parse_config(values, path.name, overrides)
 
 
@@ -58,7 +58,7 @@ def parse_config(values: Mapping[str, Any], where: str, overrides: Sequence[str]
     """Return `values` as a `Config`.
 
     Args:
-        values: the settings, groups within groups.
+        values: the settings, sections within.
         where: names their origin in errors.
         overrides: those among them that come from overrides, which an error names in the place of
             `where`.
@@ -80,18 +80,11 @@ def parse_config(values: Mapping[str, Any], where: str, overrides: Sequence[str]
     return config
 
 
-def flatten(config: BaseModel, prefix: str = "") -> dict[str, Any]:
-    """Return the settings by dotted key, in the order of the schema: `{"seed": 1, ...,
-    "data.source": "mnist5k", ...}`.
+def parse_recorded(values: Mapping[str, Any], where: str) -> Config:
+    """Return settings that fedpipe itself recorded, also those from before sections held only what
+    their choice reads. Arguments and errors as those of `parse_config`.
     """
-    flat: dict[str, Any] = {}
-    for name in type(config).model_fields:
-        value = getattr(config, name)
-        if isinstance(value, BaseModel):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
+    return parse_config(without_ignored(values), where)
 
 
 def flatten_result(config: Config) -> dict[str, Any]:
@@ -105,31 +98,55 @@ def flatten_result(config: Config) -> dict[str, Any]:
 
 def known_keys() -> list[str]:
     """Return every dotted key that a params file may hold."""
-    return list(flatten(Config()))
+    return list(known_settings())
 
 
-def refuse_repeated(overrides: Iterable[str], where: str = "-S") -> None:
-    """Raise ConfigError, which says `where`, if two overrides set the same key: which of them
-    counts would depend on their order.
-    """
-    first: dict[str, str] = {}
-    for override in overrides:
-        key = override.partition("=")[0]
-        if key in first:
-            raise ConfigError(
-                f"{where} {first[key]} and {where} {override}: the same setting twice. Leave one "
-                "of them out."
-            )
-        first[key] = override
+def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Set settings in `values`, sections within, to what overrides such as
+    `client.learning_rate=0.05` say.
 
+    An override that changes a choice, such as `aggregator.name=krum`, removes the settings that
+    belong to the choice made before, but for those that are overridden too.
 
-def apply_override(values: dict[str, Any], override: str, where: str = "-S") -> None:
-    """Set a setting in `values`, groups within groups, to what an override such as
-    `client.learning_rate=0.05` says.
+    Args:
+        values: settings, changed in place.
+        overrides: the overrides, in any order.
 
     Raises:
-        ConfigError: it has another form, or names no setting; `where` says where it stands.
+        ConfigError: see `set_overrides`.
     """
+    before = deepcopy(values)
+    switch_choices(values, before, set_overrides(values, overrides))
+
+
+def set_overrides(
+    values: dict[str, Any], overrides: Sequence[str], where: str = "-S"
+) -> dict[str, str]:
+    """Set settings in `values` to what overrides say, and no more; return the overrides by key.
+
+    Args:
+        values: settings, changed in place.
+        overrides: the overrides, in any order.
+        where: their place, for errors.
+
+    Raises:
+        ConfigError: an override has another form, or names no setting; or two set the same key:
+            which of them counts would depend on their order.
+    """
+    by_key: dict[str, str] = {}
+    for override in overrides:
+        key = override.partition("=")[0]
+        if key in by_key:
+            raise ConfigError(
+                f"{where} {by_key[key]} and {where} {override}: the same setting twice. Leave one "
+                "of them out."
+            )
+        by_key[key] = override
+        _apply_override(values, override, where)
+    return by_key
+
+
+def _apply_override(values: dict[str, Any], override: str, where: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(
@@ -140,26 +157,29 @@ def apply_override(values: dict[str, Any], override: str, where: str = "-S") -> 
     is_sign = (
         len(text) == 1 and not text.isalnum() and text != "~"
     )  # a separator such as , or |, which YAML would not read as a text
-    value = text if is_sign else parse_yaml(text, f"{where} {override}")
-    *groups, last = key.split(".")
-    place = values
-    for group in groups:
-        inner = place.setdefault(group, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(
-                f"{where} {override}: '{group}' holds {inner!r} in the params file, expected a "
-                "mapping."
-            )
-        place = inner
-    place[last] = value
+    try:
+        set_setting(values, key, text if is_sign else parse_yaml(text, f"{where} {override}"))
+    except TypeError as err:
+        raise ConfigError(f"{where} {override}: {err}") from err
+
+
+def set_setting(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set the setting with a dotted key in `values`, sections within. Raises TypeError if its
+    section holds no mapping.
+    """
+    section, _, name = key.rpartition(".")
+    settings = values.setdefault(section, {}) if section else values
+    if not isinstance(settings, dict):
+        raise TypeError(f"'{section}' holds {settings!r} in the params file, expected a mapping.")
+    settings[name] = value
 
 
 def _place_of(error: Any, text: str, where: str, overrides: Sequence[str]) -> str:
-    """Return where the setting of an error stands: the file, an override, or both for settings that
+    """Return the place of an error's setting: the file, an override, or both for settings that
     contradict each other.
     """
     keys = {override.partition("=")[0]: override for override in overrides}
-    key = ".".join(str(part) for part in error["loc"])
+    key = key_of(error)
     if key in keys:
         return f"-S {keys[key]}"
     named = [
@@ -176,11 +196,10 @@ def _refuse_secrets(config: Config, where: str) -> None:
     """Refuse a setting that holds a password or a token: settings are recorded, in MLflow, Prefect,
     DVC and the run's folder.
     """
-    usual = flatten(Config())
     for key, value in flatten(config).items():
         if (
             isinstance(value, str | list | tuple | dict)
-            and value != usual[key]
+            and value != known_settings()[key].default
             and hide(str(value)) != str(value)
         ):
             raise ConfigError(
@@ -191,13 +210,11 @@ def _refuse_secrets(config: Config, where: str) -> None:
 
 
 def nearest(key: str) -> str:
-    """Return what an error about an unknown key goes on with: the setting that may have been
-    meant.
-    """
+    """Return the end of an error about an unknown key: the setting that may have been meant."""
     keys = known_keys()
     members = [known for known in keys if known.startswith(f"{key}.")]
     if members:
-        return f": it is a group of settings. Set one of them: {shorten(members, 3)}."
+        return f": it is a section of settings. Set one of them: {shorten(members, 3)}."
     names = keys + sorted({k.split(".")[0] for k in keys})
     close = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
     same_end = [known for known in keys if known.split(".")[-1] == key.split(".")[-1]]
@@ -215,18 +232,32 @@ def explain(error: Any) -> str:
     """Return one of pydantic's errors of a `Config` in words: the key, what was expected and what
     was found.
     """
-    key = ".".join(str(part) for part in error["loc"])
+    key = key_of(error)
     if error["type"] == "extra_forbidden":
         return f"unknown key '{key}'{nearest(key)}"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
+    if error["type"] == "union_tag_invalid":
+        names = error["ctx"]
+        return f"'{key}': expected one of {names['expected_tags']}, found {names['tag']!r}"
     expected = error["msg"][:1].lower() + error["msg"][1:]
     return f"'{key}': {expected}, found {error['input']!r}{_hint(error)}"
 
 
+def key_of(error: Any) -> str:
+    """Return the dotted key of the setting that one of pydantic's errors of a `Config` is about."""
+    section, *inner = map(str, error["loc"] or ("",))
+    field = Config.model_fields.get(section)
+    if field and field.discriminator and inner:
+        del inner[0]  # the name of the variant
+    if error["type"] == "union_tag_invalid":
+        inner = [error["ctx"]["discriminator"].strip("'")]
+    return ".".join([section, *inner])
+
+
 def _hint(error: Any) -> str:
-    """Return what helps where a text stands in the place of a truth value or a number, or one item
-    in the place of a list.
+    """Return the fix for a text in the place of a truth value or a number, or for an item in the
+    place of a list.
     """
     value = error["input"]
     if error["type"] == "list_type" and isinstance(value, str | int | float):

@@ -2,14 +2,14 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from fedpipe.config.base import OWN_FUNCTION, Group, Name, PositiveInt
+from fedpipe.config.base import OWN_FUNCTION, Name, PositiveInt, Section
 
 MODEL_NAMES = ("softmax", "mlp", "cnn", "cnn_dropout", "lstm", "resnet18_gn")
 
 
-class ModelConfig(Group):
+class ModelConfig(Section):
     """What is trained."""
 
     name: Name = Field(
@@ -23,14 +23,13 @@ class ModelConfig(Group):
     tokens: PositiveInt | None = Field(
         None,
         description="Number of different tokens, the padding 0 included; `null`: as many as "
-        "labels, which are tokens then. `lstm` only.",
+        "labels, which are tokens then.",
     )
     positions: Literal["last", "all"] = Field(
         "last",
         description="What is predicted. `last`: the example's label, from the whole sequence; "
         "`all`: after each token the next one, the label after the last, as McMahan "
-        "et al. 2017 have it; loss and accuracy are over the tokens, without padding. "
-        "`lstm` only.",
+        "et al. 2017 have it; loss and accuracy are over the tokens, without padding.",
     )
 
     @field_validator("name")
@@ -42,14 +41,3 @@ class ModelConfig(Group):
                 f"mypackage.module:function, found {name!r}"
             )
         return name
-
-    @model_validator(mode="after")
-    def _refuse_what_would_be_ignored(self) -> "ModelConfig":
-        for key in ("tokens", "positions"):
-            value = getattr(self, key)
-            if self.name != "lstm" and value != type(self).model_fields[key].default:
-                raise ValueError(
-                    f"model.{key}={value} is set but model.name={self.name} ignores it. Remove it "
-                    "or choose lstm."
-                )
-        return self

@@ -1,10 +1,10 @@
-"""The group `privacy`: client-level differential privacy, and which other settings it goes with."""
+"""The section `privacy`: client-level differential privacy, and the settings that it needs."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from fedpipe.config.base import Group, PositiveFloat, PositiveInt
+from fedpipe.config.base import PositiveFloat, PositiveInt, Section, with_default
 from fedpipe.config.data import DataConfig
 
 TREE_STRATEGIES = ("fixed", "shuffled", "min_separation")
@@ -17,15 +17,33 @@ _UNEVEN = ("over_selection_fraction", "latency_median_seconds", "day_rounds")
 """Settings of `cohort` that make some clients likelier than others to be in a round."""
 
 
-class PrivacyConfig(Group):
+_MECHANISM = (
+    "`gaussian`: each client's update is clipped to `clip_norm`, Gaussian noise is added to the "
+    "sum; `adaptive`: the same, with a clip that follows a quantile of the norms; `tree`: noise in "
+    "a tree over the rounds (DP-FTRL)."
+)
+
+
+class NoPrivacy(Section):
+    """No mechanism: the updates are used as they are."""
+
+    mechanism: Literal["none"] = Field("none", description=_MECHANISM)
+    on: ClassVar = False
+    clip_norm: ClassVar = None
+    noise_multiplier: ClassVar = None
+    epsilon: ClassVar = None
+    delta: ClassVar = None
+    max_epsilon: ClassVar = None
+    restart_rounds: ClassVar = None
+    repeatable: ClassVar = False
+    public_validation: ClassVar = False
+    total_epsilon: ClassVar = None
+
+
+class _Mechanism(Section):
     """Differential privacy of the server's weights, for each client as a whole."""
 
-    mechanism: Literal["none", "gaussian", "adaptive", "tree"] = Field(
-        "none",
-        description="`gaussian`: each client's update is clipped to `clip_norm`, Gaussian noise "
-        "is added to the sum; `adaptive`: the same, with a clip that follows a "
-        "quantile of the norms; `tree`: noise in a tree over the rounds (DP-FTRL).",
-    )
+    on: ClassVar = True
     clip_norm: PositiveFloat | None = Field(
         None,
         description="L2 norm at which each client's update is clipped. `adaptive`: where the clip "
@@ -33,13 +51,13 @@ class PrivacyConfig(Group):
     )
     noise_multiplier: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
         None,
-        description="Standard deviation of the noise on the sum of updates, over the clip. This or "
-        "`epsilon`; 0 is no noise.",
+        description="Standard deviation of the noise on the sum of updates, over the clip. This "
+        "or `epsilon`; 0 is no noise.",
     )
     epsilon: PositiveFloat | None = Field(
         None,
-        description="Target: the noise is calibrated so that all rounds together have at most this "
-        "epsilon. This or `noise_multiplier`.",
+        description="Target: the noise is calibrated so that all rounds together have at most "
+        "this epsilon. This or `noise_multiplier`.",
     )
     delta: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
@@ -48,32 +66,21 @@ class PrivacyConfig(Group):
     )
     max_epsilon: PositiveFloat | None = Field(
         None,
-        description="Budget: the training stops before a round whose epsilon would be above it; "
-        "`null` is none.",
+        description="Budget of the run: training stops before the round that would exceed this "
+        "epsilon; `null` is none.",
     )
-    target_quantile: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None,
-        description="Fraction of the updates that should be below the clip; `null` is 0.5. "
-        "`adaptive` only.",
-    )
-    restart_rounds: PositiveInt | None = Field(
-        None,
-        description="Rounds after which the tree starts anew; no client may take part twice in "
-        "between. `null`: one tree for all rounds. `tree` only.",
-    )
-
     repeatable: bool = Field(
         False,
         description="Draw the noise from `seed`, so that the run can be repeated to the bit: for "
-        "studies of the method on public data. Such a run protects nobody, says so, "
-        "and cannot be registered. `false`: from a secret key of the run's own.",
+        "studies of the method on public data. Such a run protects nobody and "
+        "cannot be registered. `false`: from a secret key of the run.",
     )
     public_validation: bool = Field(
         False,
-        description="Let validation examples of clients that train choose (best round, early stop, "
-        "champion), although epsilon does not cover it: declares these examples public. "
-        "`false`: clients that never train validate: those of `data.held_out_fraction`, else "
-        "a fraction `data.validation_fraction` of the clients, drawn from `seed`.",
+        description="Let validation examples of clients that train choose (best round, early "
+        "stop, champion), although epsilon does not cover it: declares these examples public. "
+        "`false`: clients that never train validate: those of `data.held_out_fraction`, else a "
+        "fraction `data.validation_fraction` of the clients, drawn from `seed`.",
     )
     total_epsilon: PositiveFloat | None = Field(
         None,
@@ -82,51 +89,67 @@ class PrivacyConfig(Group):
         "together would have more than this epsilon, for `delta`. `null` is none.",
     )
 
-    @property
-    def on(self) -> bool:
-        """Return whether there is a mechanism."""
-        return self.mechanism != "none"
+
+class GaussianPrivacy(_Mechanism):
+    """Gaussian noise on the sum of clipped updates."""
+
+    mechanism: Literal["gaussian"] = Field("gaussian", description=_MECHANISM)
+
+
+class AdaptivePrivacy(_Mechanism):
+    """Gaussian noise, with a clip that follows a quantile of the norms."""
+
+    mechanism: Literal["adaptive"] = Field("adaptive", description=_MECHANISM)
+    target_quantile: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="Fraction of the updates that should be below the clip; `null` is 0.5.",
+    )
+
+
+class TreePrivacy(_Mechanism):
+    """Noise in a tree over the rounds."""
+
+    mechanism: Literal["tree"] = Field("tree", description=_MECHANISM)
+    restart_rounds: PositiveInt | None = Field(
+        None,
+        description="Rounds after which the tree starts anew; no client may take part twice in "
+        "between. `null`: one tree for all rounds.",
+    )
+
+
+Privacy = Annotated[
+    NoPrivacy | GaussianPrivacy | AdaptivePrivacy | TreePrivacy,
+    Field(discriminator="mechanism"),
+    with_default("mechanism", "none"),
+]
+"""Differential privacy of the server's weights, for each client as a whole."""
 
 
 def problem_of(
-    privacy: PrivacyConfig, cohort: Group, weighting: str, plain_mean: bool, debug: bool
+    privacy: Privacy, cohort: Section, weighting: str, plain_mean: bool, debug: bool
 ) -> str | None:
     """Return what is wrong with the settings of privacy beside the others, `None` if nothing.
 
     Args:
-        privacy: the group.
-        cohort: the group `cohort`.
+        privacy: the section.
+        cohort: the section `cohort`.
         weighting: `client.weighting`.
         plain_mean: whether the settings of `aggregator` are those of the plain mean.
         debug: `runtime.debug`.
     """
     if not privacy.on:
-        return next(
-            (
-                f"privacy.{key}={value} is set but privacy.mechanism=none ignores it. Remove it or "
-                "choose gaussian."
-                for key, value in privacy
-                if key != "mechanism" and value not in (None, False)
-            ),
-            None,
-        )
+        return None
     name = f"privacy.mechanism={privacy.mechanism}"
-    for key, reader in (("target_quantile", "adaptive"), ("restart_rounds", "tree")):
-        value = getattr(privacy, key)
-        if value is not None and privacy.mechanism != reader:
-            return (
-                f"privacy.{key}={value} is set but {name} ignores it. Remove it or choose {reader}."
-            )
     if privacy.clip_norm is None and privacy.mechanism != "adaptive":
         return (
             f"{name}: expected privacy.clip_norm, found null. Set the norm at which a client's "
             "update is clipped."
         )
     if (privacy.noise_multiplier is None) == (privacy.epsilon is None):
-        found = "neither" if privacy.epsilon is None else "both"
+        number = "neither" if privacy.epsilon is None else "both"
         return (
             f"{name}: expected one of privacy.noise_multiplier and privacy.epsilon, found "
-            f"{found}. Set one."
+            f"{number}. Set one."
         )
     if privacy.delta is None:
         return (
@@ -176,12 +199,12 @@ def problem_of(
     return None
 
 
-def problem_of_release(privacy: PrivacyConfig, data: DataConfig, register: bool) -> str | None:
+def problem_of_release(privacy: Privacy, data: DataConfig, register: bool) -> str | None:
     """Return what epsilon would not cover of what a private run releases, `None` if nothing.
 
     Args:
-        privacy: the group.
-        data: the group `data`.
+        privacy: the section.
+        data: the section `data`.
         register: `tracking.register`.
     """
     if not privacy.on:
@@ -197,10 +220,10 @@ def problem_of_release(privacy: PrivacyConfig, data: DataConfig, register: bool)
             "nothing is registered. Remove it or set tracking.register=true."
         )
     if privacy.public_validation and (data.held_out_fraction or not data.validation_fraction):
-        other = (
+        reason = (
             "data.held_out_fraction has clients that never train validate"
             if data.held_out_fraction
             else "nothing is validated"
         )
-        return f"privacy.public_validation=True is set but {other}. Remove it."
+        return f"privacy.public_validation=True is set but {reason}. Remove it."
     return None

@@ -4,55 +4,76 @@ docs/params.md`.
 
 import types
 import typing
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Union
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from fedpipe.config.schema import Config
+from fedpipe.config.choices import CHOICES
+from fedpipe.config.schema import Config, known_settings
 
 _HEAD = """# Settings: `params.yaml`
 
-Generated from `fedpipe/config/schema.py` by `uv run python -m fedpipe.config.reference > docs/params.md`; a test holds it
-current. Each setting can be overridden for one run: `uv run fedpipe run -S client.learning_rate=0.05`.
+Generated from `fedpipe/config/schema.py` by `uv run python -m fedpipe.config.reference >
+docs/params.md`; a test holds it current. Each setting can be overridden for one run: `uv run
+fedpipe run -S client.learning_rate=0.05`.
 
-The file is YAML 1.2, as DVC reads it: `1e-3` is a number, `yes`, `no`, `on` and `off` are texts (write `true` or `false`). A byte order
-mark and Windows line ends are read. What is not valid is refused with file, line and column, as in `params.yaml:12:3: ...`; so is a key
-that stands twice in a group, with both lines, and a merge that is not resolved (`<<<<<<<`). `-S` twice for the same setting is refused too.
-The same holds for `params/*.yaml`, `sweep.yaml`, `dvc.yaml`, `dvc.lock` and `prefect.yaml`.
+A section holds only the settings that its choices read: `aggregator: {name: trimmed_mean,
+trim_fraction: 0.1}`, but `aggregator: {name: median}`. Another setting there is refused, with the
+choice that would read it. `-S aggregator.name=krum` makes another choice: what the file has for the
+choice made before is left out, what both read stays. An older file, which has all settings of all
+choices, is refused with the sections to write in its place. DVC's own `-S` changes the file; there
+a setting that the file does not have takes a plus:
+`dvc exp run -S algorithm.name=fedprox -S +algorithm.mu=0.1`.
+
+The file is YAML 1.2, as DVC reads it: `1e-3` is a number, `yes`, `no`, `on` and `off` are texts
+(write `true` or `false`). A byte order mark and Windows line ends are read. What is not valid is
+refused with file, line and column, as in `params.yaml:12:3: ...`; so is a key that occurs twice
+in a section, with both lines, and a merge that is not resolved (`<<<<<<<`). `-S` twice for the same
+setting is refused too. The same holds for `params/*.yaml`, `sweep.yaml`, `dvc.yaml`, `dvc.lock` and
+`prefect.yaml`.
 """
 
 
 def reference() -> str:
     """Return the reference of all settings as Markdown."""
     top: list[str] = []
-    groups: list[str] = []
-    for name, field in Config.model_fields.items():
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            rows = [_row(f"{name}.{key}", inner) for key, inner in annotation.model_fields.items()]
-            groups += [f"\n## {name}\n\n{field.description}\n", _TABLE, *rows]
-        else:
-            top.append(_row(name, field))
-    return "\n".join([_HEAD, _TABLE, *top, *groups]) + "\n"
+    sections: list[str] = []
+    for key, field in known_settings().items():
+        section, _, name = key.partition(".")
+        if not name:
+            top.append(_row(key, field))
+            continue
+        title = f"\n## {section}\n\n{Config.model_fields[section].description}\n\n{_TABLE}"
+        if title not in sections:
+            sections.append(title)
+        sections.append(_row(key, field))
+    return "\n".join([_HEAD, _TABLE, *top, *sections]) + "\n"
 
 
 _TABLE = "| setting | type | default | what |\n| --- | --- | --- | --- |"
+_CHOICES = {choice.key: choice for choice in CHOICES}
+_READERS = {
+    f"{choice.section}.{name}": f" `{choice.setting}: {'` or `'.join(readers)}` only."
+    for choice in CHOICES
+    for name, readers in choice.readers.items()
+    if set(readers) < set(choice.values)
+}
 
 
 def _row(key: str, field: FieldInfo) -> str:
-    default = (
-        "null"
-        if field.default is None
-        else str(field.default).lower()
-        if isinstance(field.default, bool)
-        else field.default
-    )
-    return (
-        f"| `{key}` | {_type_text(field.annotation, field.metadata)} | `{default}` | "
-        f"{field.description} |"
-    )
+    default = "null" if field.default is None else field.default
+    if isinstance(default, bool):
+        default = str(default).lower()
+    kind = _type_text(field.annotation, field.metadata)
+    if key in _CHOICES:
+        kind = _names(_CHOICES[key].values)
+    return f"| `{key}` | {kind} | `{default}` | {field.description}{_READERS.get(key, '')} |"
+
+
+def _names(values: Iterable[str]) -> str:
+    return " or ".join(f"`{value}`" for value in values)
 
 
 def _type_text(annotation: Any, metadata: Any = ()) -> str:
@@ -61,7 +82,7 @@ def _type_text(annotation: Any, metadata: Any = ()) -> str:
         inner, *extra = typing.get_args(annotation)
         return _type_text(inner, [m for e in extra for m in getattr(e, "metadata", [e])])
     if origin is Literal:
-        return " or ".join(f"`{value}`" for value in typing.get_args(annotation))
+        return _names(typing.get_args(annotation))
     if origin in (Union, types.UnionType):
         return " or ".join(_type_text(a, metadata) for a in typing.get_args(annotation))
     if annotation is type(None):

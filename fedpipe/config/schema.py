@@ -1,32 +1,37 @@
-"""Every setting of a run, its unit, its range and its default: the groups, and the checks between
-them.
+"""Every setting of a run: the sections, and the checks between them.
 
 `params.yaml` is parsed into these models; `docs/params.md` is generated from them. They are frozen
 and refuse unknown keys. Knows nothing of files (that is `load.py`) and imports nothing heavy.
 """
 
-from pydantic import Field, model_validator
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic.fields import FieldInfo
 
 from fedpipe.config.algorithms import ALGORITHMS
-from fedpipe.config.base import Group, PositiveInt
+from fedpipe.config.base import PositiveInt, Section
+from fedpipe.config.choices import fields_of, problem_of_ignored, without_ignored
 from fedpipe.config.cohort import CohortConfig as CohortConfig
 from fedpipe.config.data import SOURCE_NAMES as SOURCE_NAMES
 from fedpipe.config.data import DataConfig as DataConfig
 from fedpipe.config.evaluation import EvalConfig as EvalConfig
 from fedpipe.config.groups import each_client_by
 from fedpipe.config.model import ModelConfig as ModelConfig
-from fedpipe.config.privacy import PrivacyConfig, problem_of, problem_of_release
+from fedpipe.config.privacy import NoPrivacy, Privacy, problem_of, problem_of_release
 from fedpipe.config.remote import problem_of_remote
 from fedpipe.config.runtime import RuntimeConfig as RuntimeConfig
 from fedpipe.config.tracking import TrackingConfig as TrackingConfig
-from fedpipe.config.training import AggregatorConfig as AggregatorConfig
+from fedpipe.config.training import Aggregator, MeanAggregator
 from fedpipe.config.training import AlgorithmConfig as AlgorithmConfig
 from fedpipe.config.training import ClientConfig as ClientConfig
 from fedpipe.config.training import Scheduled as Scheduled
 from fedpipe.config.training import ServerConfig as ServerConfig
 
 
-class Config(Group):
+class Config(Section):
     """All settings of one run."""
 
     seed: int = Field(
@@ -41,10 +46,13 @@ class Config(Group):
     )
     client: ClientConfig = Field(default_factory=ClientConfig, description=ClientConfig.__doc__)
     server: ServerConfig = Field(default_factory=ServerConfig, description=ServerConfig.__doc__)
-    aggregator: AggregatorConfig = Field(
-        default_factory=AggregatorConfig, description=AggregatorConfig.__doc__
+    aggregator: Aggregator = Field(
+        default_factory=MeanAggregator, description="How the clients' updates become one."
     )
-    privacy: PrivacyConfig = Field(default_factory=PrivacyConfig, description=PrivacyConfig.__doc__)
+    privacy: Privacy = Field(
+        default_factory=NoPrivacy,
+        description="Differential privacy of the server's weights, for each client as a whole.",
+    )
     eval: EvalConfig = Field(default_factory=EvalConfig, description=EvalConfig.__doc__)
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig, description=RuntimeConfig.__doc__)
     tracking: TrackingConfig = Field(
@@ -59,6 +67,17 @@ class Config(Group):
         return bool(
             self.data.validation_fraction or (self.privacy.on and self.data.held_out_fraction)
         )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_ignored_settings(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and (problem := problem_of_ignored(values)):
+            raise ValueError(problem)
+        return values
+
+    @model_serializer(mode="wrap")
+    def _without_ignored_settings(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_ignored(serialize(self))
 
     @model_validator(mode="after")
     def _refuse_what_would_be_ignored(self) -> "Config":
@@ -95,11 +114,10 @@ class Config(Group):
                 "data.validation_fraction=0: they choose the champion, the test set must not. Set "
                 "data.validation_fraction, 0.2 for example, or remove tracking.register."
             )
-        self._refuse_what_the_optimizers_ignore()
-        self._refuse_what_the_schedules_ignore()
+        self._refuse_warmups_of_all_rounds()
         self._refuse_what_the_aggregator_ignores()
         self._refuse_what_the_algorithm_ignores()
-        plain = self.aggregator == AggregatorConfig()
+        plain = self.aggregator == MeanAggregator()
         debug = self.runtime.debug
         problem = (
             problem_of(self.privacy, self.cohort, self.client.weighting, plain, debug)
@@ -120,59 +138,19 @@ class Config(Group):
             )
         return self
 
-    def _refuse_what_the_schedules_ignore(self) -> None:
-        readers = {
-            "decay_rate": "exponential",
-            "decay_rounds": "exponential",
-            "final_fraction": "cosine",
-        }
-        for side, settings in (("client", self.client), ("server", self.server)):
-            for key, reader in readers.items():
-                value = getattr(settings, key)
-                if value is not None and settings.schedule != reader:
-                    raise ValueError(
-                        f"{side}.{key}={value} is set but {side}.schedule={settings.schedule} "
-                        f"ignores it. Remove it or choose {reader}."
-                    )
-            if settings.warmup_rounds >= self.rounds:
-                raise ValueError(
-                    f"{side}.warmup_rounds={settings.warmup_rounds} is not below "
-                    f"rounds={self.rounds}: the full rate would not be reached. Lower it or raise "
-                    "rounds."
-                )
-
-    def _refuse_what_the_optimizers_ignore(self) -> None:
-        named = ALGORITHMS.get(self.algorithm.name)
-        brought = named.server_optimizer if named else None
-        for side, settings, optimizer in (
-            ("client", self.client, None),
-            ("server", self.server, brought),
+    def _refuse_warmups_of_all_rounds(self) -> None:
+        for side, warmup_rounds in (
+            ("client", self.client.warmup_rounds),
+            ("server", self.server.warmup_rounds),
         ):
-            chosen = optimizer or settings.optimizer
-            for key, readers in _READ_BY.items():
-                value = getattr(settings, key, None)
-                if value is not None and chosen not in readers:
-                    said = (
-                        f"algorithm.name={self.algorithm.name}"
-                        if optimizer
-                        else f"{side}.optimizer={chosen}"
-                    )
-                    raise ValueError(
-                        f"{side}.{key}={value} is set but {said} ignores it. Remove it or choose "
-                        f"{' or '.join(readers)}."
-                    )
+            if warmup_rounds >= self.rounds:
+                raise ValueError(
+                    f"{side}.warmup_rounds={warmup_rounds} is not below rounds={self.rounds}: the "
+                    "full rate would not be reached. Lower it or raise rounds."
+                )
 
     def _refuse_what_the_aggregator_ignores(self) -> None:
         chosen = self.aggregator
-        readers = {"trim_fraction": "trimmed_mean", "byzantine": "krum"}
-        readers |= dict.fromkeys(("clipping", "zeroing", "secure", "compression_bits"), "mean")
-        for key, reader in readers.items():
-            value = getattr(chosen, key)
-            if chosen.name != reader and value != AggregatorConfig.model_fields[key].default:
-                raise ValueError(
-                    f"aggregator.{key}={value} is set but aggregator.name={chosen.name} ignores "
-                    f"it. Remove it or choose {reader}."
-                )
         if chosen.name != "mean" and self.client.weighting != "uniform":
             raise ValueError(
                 f"client.weighting={self.client.weighting} is set but "
@@ -189,15 +167,7 @@ class Config(Group):
                 f"cohort.min_reports={self.cohort.min_reports} of cohort.size={self.cohort.size}. "
                 "Raise cohort.min_reports or lower byzantine."
             )
-        if chosen.compression_bits is not None and (
-            chosen.clipping or chosen.zeroing or chosen.secure
-        ):
-            other = next(key for key in ("clipping", "zeroing", "secure") if getattr(chosen, key))
-            raise ValueError(
-                f"aggregator.compression_bits={chosen.compression_bits} does not go with "
-                f"{other}=True. Remove one of them."
-            )
-        if self.runtime.debug and chosen != AggregatorConfig():
+        if self.runtime.debug and chosen != MeanAggregator():
             raise ValueError(
                 "runtime.debug=True takes the plain mean, found another. Remove the settings of "
                 "aggregator, or runtime.debug."
@@ -207,50 +177,51 @@ class Config(Group):
         named = ALGORITHMS.get(self.algorithm.name)
         if named is None:
             return
-        by_norm = next(
-            (key for key in ("clipping", "zeroing") if getattr(self.aggregator, key)), None
+        judge = next(
+            (
+                f"aggregator.{key}={value}"
+                for key, value in self.aggregator
+                if value == "krum" or (key in ("clipping", "zeroing") and value)
+            ),
+            None,
         )
-        if named.sends_more and (by_norm or self.aggregator.name == "krum"):
-            setting = f"aggregator.{by_norm}=True" if by_norm else "aggregator.name=krum"
+        if named.sends_more and judge:
             raise ValueError(
-                f"{setting} judges a client by the size of what it sends, but with "
+                f"{judge} judges a client by the size of what it sends, but with "
                 f"algorithm.name={self.algorithm.name} each sends {named.sends_more} beside its "
                 "update, which would decide. Choose aggregator.name=median or trimmed_mean, "
                 "which look at each coordinate alone, or another algorithm."
             )
-        for group in (
-            "cohort",
-            "algorithm",
-            "client",
-            "server",
-            "aggregator",
-            "privacy",
-            "runtime",
-        ):
-            settings = getattr(self, group)
-            for name, field in type(settings).model_fields.items():
-                value = getattr(settings, name)
-                if named.ignored(f"{group}.{name}") and value != field.default:
-                    because = (
-                        f": {named.why_ignored(f'{group}.{name}')}"
-                        if named.because and group != "algorithm"
-                        else ""
-                    )
-                    others = [
-                        other
-                        for other, entry in ALGORITHMS.items()
-                        if not entry.ignored(f"{group}.{name}")
-                    ]
-                    raise ValueError(
-                        f"{group}.{name}={value} is set but algorithm.name={self.algorithm.name} "
-                        f"ignores it{because}. Remove it or choose algorithm.name={others[0]}."
-                    )
+        for key, value in flatten(self).items():
+            if value == known_settings()[key].default or not named.ignored(key):
+                continue
+            readers = [name for name, entry in ALGORITHMS.items() if not entry.ignored(key)]
+            raise ValueError(
+                f"{key}={value} is set but algorithm.name={self.algorithm.name} ignores it: "
+                f"{named.why_ignored(key)}. Remove it or choose algorithm.name={readers[0]}."
+            )
 
 
-_READ_BY = {
-    "momentum": ("momentum",),
-    "beta_1": ("adam", "yogi"),
-    "beta_2": ("adam", "yogi"),
-    "epsilon": ("adam", "adagrad", "yogi"),
-}
-"""The optimizers that read each constant."""
+@cache
+def known_settings() -> dict[str, FieldInfo]:
+    """Return every setting that a params file may hold, by dotted key."""
+    settings: dict[str, FieldInfo] = {}
+    for section, field in Config.model_fields.items():
+        if field.annotation is int:
+            settings[section] = field
+            continue
+        for name, member in fields_of(field.annotation).items():
+            settings[f"{section}.{name}"] = member
+    return settings
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """Return all settings by dotted key, in the order of the schema: `{"seed": 1, ...,
+    "data.source": "mnist5k", ...}`. One that the choices of `config` do not read has its default.
+    """
+    flat: dict[str, Any] = {}
+    for key, field in known_settings().items():
+        section, _, name = key.partition(".")
+        settings = getattr(config, section)
+        flat[key] = getattr(settings, name, field.default) if name else settings
+    return flat

@@ -2,28 +2,38 @@
 refused before any child starts.
 """
 
-import copy
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from fedpipe.config.choices import switch_choices, without_ignored
 from fedpipe.config.groups import computes_in_groups
 from fedpipe.config.load import (
-    apply_override,
     explain,
-    known_keys,
+    key_of,
     parse_config,
     read_params,
-    refuse_repeated,
+    set_overrides,
+    set_setting,
 )
 from fedpipe.config.schema import Config
 from fedpipe.config.sweep import SweepConfig
-from fedpipe.config.sweep_space import Dimension, Point, Value, ends_of, grid_points, ordered, walk
+from fedpipe.config.sweep_space import (
+    Dimension,
+    Point,
+    Value,
+    as_yaml,
+    ends_of,
+    grid_points,
+    ordered,
+    walk,
+)
 from fedpipe.errors import ConfigError
 
 _MOST_POINTS = 512
@@ -39,7 +49,8 @@ class SweepBase:
     alone.
 
     Attributes:
-        values: as the params file and the overrides have them, groups within groups.
+        values: as the params file and the overrides have them, sections within.
+        overridden: keys that overrides have set.
         groups: number of groups of children that compute in groups, where the settings do not say
             it.
         where: the sweep's file, for errors.
@@ -47,6 +58,7 @@ class SweepBase:
     """
 
     values: Mapping[str, Any]
+    overridden: frozenset[str] = frozenset()
     groups: int | None = None
     where: str = "sweep.yaml"
     params: str = "params.yaml"
@@ -70,26 +82,29 @@ def read_base(
             line; or an override sets what the space searches.
     """
     values = read_params(params)
-    places = dict.fromkeys(known_keys(), params.name)
+    before = deepcopy(values)
+    places: dict[str, str] = {}
     for place, texts in ((f"{where}: overrides:", sweep.overrides), ("-S", overrides)):
-        refuse_repeated(texts, place)
-        for text in texts:
-            apply_override(values, text, place)
-            key = text.partition("=")[0]
+        for key, text in set_overrides(values, texts, place).items():
             if key in sweep.space:
                 raise ConfigError(
                     f"{place} {text} is set but the sweep searches '{key}'. Remove it, or take "
                     f"'{key}' out of the space."
                 )
             places[key] = f"{place} {text}"
-    for error in _errors(values):
-        loc = error["loc"]
-        # What a whole group or all settings say of each other is judged with a child's values.
-        if error["type"] != "value_error" or len(loc) > 1:
-            raise ConfigError(
-                f"{places.get('.'.join(map(str, loc[:2])), params.name)}: {explain(error)}"
-            )
-    return SweepBase(values, where=where, params=params.name)
+    switch_choices(values, before, places)
+    for error in _errors(without_ignored(values)):
+        key = key_of(error)
+        # What a whole section or all settings say of each other is judged with a child's values.
+        if error["type"] != "value_error" or "." in key:
+            place = next((places[known] for known in places if _is_in(key, known)), params.name)
+            raise ConfigError(f"{place}: {explain(error)}")
+    return SweepBase(values, frozenset(places), where=where, params=params.name)
+
+
+def _is_in(key: str, setting: str) -> bool:
+    """Return whether a key is that of the setting, or of an item of its list."""
+    return f"{key}.".startswith(f"{setting}.")
 
 
 def _errors(values: Mapping[str, Any]) -> list[Any]:
@@ -109,16 +124,12 @@ def child_config(base: SweepBase, point: Mapping[str, Value]) -> Config:
     Raises:
         ConfigError: they do not go together; the error names the sweep's file and the child.
     """
-    values: dict[str, Any] = copy.deepcopy(dict(base.values))
+    values: dict[str, Any] = deepcopy(dict(base.values))
     for key, value in point.items():
-        *groups, last = key.split(".")
-        place = values
-        for group in groups:
-            place[group] = place[group] if isinstance(place.get(group), dict) else {}
-            place = place[group]
-        place[last] = value
-    said = ", ".join(f"{key}={_text(value)}" for key, value in point.items())
-    config = parse_config(values, f"{base.where}: child with {said}")
+        set_setting(values, key, value)
+    switch_choices(values, base.values, {*point, *base.overridden})
+    settings = ", ".join(f"{key}={as_yaml(value)}" for key, value in point.items())
+    config = parse_config(values, f"{base.where}: child with {settings}")
     if (
         base.groups is None
         or config.runtime.set_groups is not None
@@ -168,24 +179,29 @@ def _with_advice(message: str, sweep: SweepConfig, base: SweepBase, point: Point
             f"{base.where}: the settings under the children, {base.params} with the overrides: "
             f"{'; '.join(problems)}"
         )
-    found = _IGNORED.search(message)
-    if not found:
+    ignored = _IGNORED.search(message)
+    if not ignored:
         return (
             f"{message} A setting that only some children need stands in the space with `when` "
             "(docs/sweeps.md)."
         )
-    key, value, cause, cause_value = found.groups()
+    key, value, cause, cause_value = ignored.groups()
     if cause not in sweep.space:
         has = f"All children have {cause}={cause_value}"
         if key in sweep.space:
             return f"{message} {has}: set another in overrides, or take '{key}' out of the space."
         return message
     fitting = [
-        other for other in ends_of(cause, sweep.space[cause]) if _fits(base, point | {cause: other})
+        choice
+        for choice in ends_of(cause, sweep.space[cause])
+        if _fits(base, point | {cause: choice})
     ]
     if not fitting:
         return message
-    when = f"when: {{{cause}: {_text(fitting[0]) if len(fitting) == 1 else _text(fitting)}}}"
+    values = as_yaml(fitting)
+    if len(fitting) == 1:
+        values = as_yaml(fitting[0])
+    when = f"when: {{{cause}: {values}}}"
     if key in sweep.space:
         return (
             f"{message} For children that ignore it, write under space: '{key}: "
@@ -208,17 +224,10 @@ def _fits(base: SweepBase, point: Mapping[str, Value]) -> bool:
 def _form(dimension: Dimension) -> str:
     """Return the values of a dimension as YAML has them in a line."""
     if dimension.choices is not None:
-        return f"choices: {_text(dimension.choices)}"
-    more = f"{', log: true' if dimension.log else ''}{f', points: {dimension.points}' if dimension.points else ''}"
-    return f"min: {dimension.min:g}, max: {dimension.max:g}{more}"
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_text, value))}]"
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        return f"choices: {as_yaml(dimension.choices)}"
+    log = ", log: true" if dimension.log else ""
+    points = f", points: {dimension.points}" if dimension.points else ""
+    return f"min: {dimension.min:g}, max: {dimension.max:g}{log}{points}"
 
 
 def _points_to_check(sweep: SweepConfig) -> Iterator[Point]:
@@ -234,8 +243,8 @@ def _points_to_check(sweep: SweepConfig) -> Iterator[Point]:
     for key, values in ends.items():
         needed = _needed(space, key)
         for value in values:
-            chosen = {**needed, key: value}
-            yield walk(space, lambda other, chosen=chosen: chosen.get(other, ends[other][0]))  # type: ignore[misc]
+            chosen = {name: values[0] for name, values in ends.items()} | needed | {key: value}
+            yield walk(space, chosen.__getitem__)
 
 
 def _needed(space: Mapping[str, Dimension], key: str) -> dict[str, Value]:
@@ -243,5 +252,5 @@ def _needed(space: Mapping[str, Dimension], key: str) -> dict[str, Value]:
     needed: dict[str, Value] = {}
     for name in reversed(ordered(space)):
         if name == key or name in needed:
-            needed |= {other: values[0] for other, values in space[name].when.items()}
+            needed |= {cause: values[0] for cause, values in space[name].when.items()}
     return needed

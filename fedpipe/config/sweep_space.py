@@ -11,8 +11,8 @@ from typing import Annotated, Any, Union
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from fedpipe.config.base import Group
-from fedpipe.config.schema import Config
+from fedpipe.config.base import Section
+from fedpipe.config.schema import known_settings
 
 Value = bool | int | float | str | None
 Point = dict[str, Value]
@@ -31,16 +31,16 @@ def _one_value(value: Any) -> Any:
 
 def _dimension(values: Any) -> Any:
     if isinstance(values, list):
-        raise ValueError(f"expected a mapping such as {{choices: {_yaml(values)}}}, found a list")
+        raise ValueError(f"expected a mapping such as {{choices: {as_yaml(values)}}}, found a list")
     if not isinstance(values, Mapping | Dimension):
         raise ValueError(
-            f"expected a mapping such as {{choices: [{_yaml(values)}]}} or {{min: 1, max: 3}}, "
-            f"found {_yaml(values)}"
+            f"expected a mapping such as {{choices: [{as_yaml(values)}]}} or {{min: 1, max: 3}}, "
+            f"found {as_yaml(values)}"
         )
     return values
 
 
-class Dimension(Group):
+class Dimension(Section):
     """The values of one setting: a list of choices, or a range. A setting that is a whole number
     has whole numbers in its range.
     """
@@ -96,7 +96,7 @@ class Dimension(Group):
             if not self.choices:
                 raise ValueError("expected at least one choice, found none")
             if len(set(map(_identity, self.choices))) < len(self.choices):
-                raise ValueError(f"expected each choice once, found {_yaml(self.choices)}")
+                raise ValueError(f"expected each choice once, found {as_yaml(self.choices)}")
         elif self.min is None or self.max is None:
             raise ValueError("expected choices, or min and max")
         elif not self.min < self.max:
@@ -117,10 +117,10 @@ def _identity(value: Value) -> tuple[bool, Any]:
     return isinstance(value, bool), value
 
 
-def _yaml(value: Any) -> str:
+def as_yaml(value: Any) -> str:
     """Return a value, or a list of values, as YAML writes it in a line."""
     if isinstance(value, list):
-        return f"[{', '.join(map(_yaml, value))}]"
+        return f"[{', '.join(map(as_yaml, value))}]"
     if isinstance(value, bool | None):
         return {True: "true", False: "false", None: "null"}[value]
     return str(value)
@@ -131,22 +131,22 @@ def problem_of_conditions(space: Mapping[str, Dimension]) -> str | None:
     setting of the space and values that it can have, and none depends on itself.
     """
     for key, dimension in space.items():
-        for other, values in dimension.when.items():
-            if other == key:
+        for cause, values in dimension.when.items():
+            if cause == key:
                 return (
                     f"space: '{key}': when names the setting itself. Name another one of the space."
                 )
-            if other not in space:
+            if cause not in space:
                 return (
-                    f"space: '{key}': when names '{other}', which is not in the space: all "
+                    f"space: '{key}': when names '{cause}', which is not in the space: all "
                     "children have one value of it. Add it to the space with its choices, or "
                     "remove it from when."
                 )
             for value in values:
-                if not _can_be(other, space[other], value):
+                if not _can_be(cause, space[cause], value):
                     return (
-                        f"space: '{key}': when expects {other}={_yaml(value)}, which no child "
-                        f"has. Add it to '{other}', or correct when."
+                        f"space: '{key}': when expects {cause}={as_yaml(value)}, which no child "
+                        f"has. Add it to '{cause}', or correct when."
                     )
     order = ordered(space)
     if len(order) < len(space):
@@ -189,8 +189,10 @@ def applies(dimension: Dimension, point: Mapping[str, Value]) -> bool:
     that its condition names does not.
 
     >>> momentum = Dimension(min=0.5, max=0.9, when={"client.optimizer": "momentum"})
-    >>> applies(momentum, {"client.optimizer": "momentum"}), applies(momentum, {"client.optimizer": "sgd"}), applies(momentum, {})
-    (True, False, False)
+    >>> [applies(momentum, {"client.optimizer": name}) for name in ("momentum", "sgd")]
+    [True, False]
+    >>> applies(momentum, {})
+    False
     """
     return all(
         key in point and _identity(point[key]) in set(map(_identity, values))
@@ -285,11 +287,7 @@ def ends_of(key: str, dimension: Dimension) -> list[Value]:
 
 def number_of(key: str) -> type[int] | type[float] | None:
     """Return whether a setting is a number, and which kind."""
-    model: Any = Config
-    *groups, last = key.split(".")
-    for group in groups:
-        model = model.model_fields[group].annotation
-    kinds = set(_kinds(model.model_fields[last].annotation))
+    kinds = set(_kinds(known_settings()[key].annotation))
     if float in kinds:
         return float
     return int if int in kinds else None
@@ -300,7 +298,7 @@ def _kinds(annotation: Any) -> Iterator[Any]:
     if origin is Annotated:
         yield from _kinds(typing.get_args(annotation)[0])
     elif origin in (Union, types.UnionType):
-        for one in typing.get_args(annotation):
-            yield from _kinds(one)
+        for member in typing.get_args(annotation):
+            yield from _kinds(member)
     else:
         yield annotation

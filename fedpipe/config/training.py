@@ -4,21 +4,22 @@ aggregated.
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from fedpipe.config.algorithms import ALGORITHMS, ServerOptimizer
 from fedpipe.config.base import (
     OWN_FUNCTION,
     Fraction,
-    Group,
     Momentum,
     Name,
     PositiveFloat,
     PositiveInt,
+    Section,
+    with_default,
 )
 
 
-class AlgorithmConfig(Group):
+class AlgorithmConfig(Section):
     """How clients' work becomes the next server state."""
 
     name: Name = Field(
@@ -32,7 +33,7 @@ class AlgorithmConfig(Group):
     mu: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
         None,
         description="Strength of the term mu/2 |w - w_server|^2 in each client's loss, at least "
-        "0; `null` is 0.01. `fedprox` only.",
+        "0; `null` is 0.01.",
     )
 
     @field_validator("name")
@@ -46,7 +47,7 @@ class AlgorithmConfig(Group):
         return name
 
 
-class Scheduled(Group):
+class Scheduled(Section):
     """A learning rate by round: what client work and server have in common."""
 
     schedule: Literal["constant", "exponential", "cosine"] = Field(
@@ -62,17 +63,15 @@ class Scheduled(Group):
         "is none.",
     )
     decay_rate: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        None, description="Factor above 0, to 1; `null` is 0.99. `schedule: exponential` only."
+        None, description="Factor above 0, to 1; `null` is 0.99."
     )
     decay_rounds: PositiveInt | None = Field(
         None,
-        description="Rounds in which the rate falls by `decay_rate`; `null` is 1. `schedule: "
-        "exponential` only.",
+        description="Rounds in which the rate falls by `decay_rate`; `null` is 1.",
     )
     final_fraction: Fraction | None = Field(
         None,
-        description="Fraction of the learning rate that the cosine ends at; `null` is 0. "
-        "`schedule: cosine` only.",
+        description="Fraction of the learning rate that the cosine ends at; `null` is 0.",
     )
 
 
@@ -105,13 +104,12 @@ class ClientConfig(Scheduled):
     )
     momentum: Momentum | None = Field(
         None,
-        description="Velocity kept from step to step, from 0 to below 1; `null` is 0.9. "
-        "`client.optimizer: momentum` only.",
+        description="Velocity kept from step to step, from 0 to below 1; `null` is 0.9.",
     )
     weighting: Literal["examples", "uniform"] = Field(
         "uniform",
-        description="What a client counts in the mean. `examples`: its number of training "
-        "examples, as in McMahan et al. 2017; `uniform`: 1, as in the tutorial.",
+        description="Weight of a client in the mean. `examples`: its number of training examples, "
+        "as in McMahan et al. 2017; `uniform`: 1, as in the tutorial.",
     )
 
 
@@ -130,67 +128,100 @@ class ServerConfig(Scheduled):
     )
     momentum: Momentum | None = Field(
         None,
-        description="Velocity kept from round to round, from 0 to below 1; `null` is 0.9. "
-        "`server.optimizer: momentum` only.",
+        description="Velocity kept from round to round, from 0 to below 1; `null` is 0.9.",
     )
     beta_1: Momentum | None = Field(
         None,
-        description="Decay of the mean of gradients, from 0 to below 1; `null` is 0.9. `adam` and "
-        "`yogi` only.",
+        description="Decay of the mean of gradients, from 0 to below 1; `null` is 0.9.",
     )
     beta_2: Momentum | None = Field(
         None,
         description="Decay of the mean of squared gradients, from 0 to below 1; `null` is TFF's "
-        "0.999, in `fedadam` and `fedyogi` the paper's 0.99. `adam` and `yogi` only.",
+        "0.999, in `fedadam` and `fedyogi` the paper's 0.99.",
     )
     epsilon: PositiveFloat | None = Field(
         None,
-        description="Degree of adaptivity, above 0, in units of the root of the mean square v: the "
-        "paper's tau. `adam`, `yogi`: sqrt(v) + epsilon, after the bias of the means is "
+        description="Degree of adaptivity, above 0, in units of the root of the mean square v: "
+        "the paper's tau. `adam`, `yogi`: sqrt(v) + epsilon, after the bias of the means is "
         "corrected (the eps-hat of Kingma and Ba 2015, end of section 2); `adagrad`: sqrt(v + "
-        "epsilon^2). `null` is TFF's constant, in `fedadagrad`, `fedadam` and `fedyogi` 1e-3. "
-        "`adam`, `adagrad` and `yogi` only.",
+        "epsilon^2). `null` is TFF's constant, in `fedadagrad`, `fedadam` and `fedyogi` 1e-3.",
     )
 
 
-class AggregatorConfig(Group):
-    """How the clients' updates become one."""
+_AGGREGATOR = (
+    "`mean`: by `client.weighting`; `median` and `trimmed_mean`: of each coordinate (Yin et al. "
+    "2018); `krum`: the one update nearest to the others (Blanchard et al. 2017). All but `mean` "
+    "tolerate wrong updates and count every client alike."
+)
 
-    name: Literal["mean", "median", "trimmed_mean", "krum"] = Field(
-        "mean",
-        description="`mean`: by `client.weighting`; `median` and `trimmed_mean`: of each "
-        "coordinate (Yin et al. 2018); `krum`: the one update nearest to the others "
-        "(Blanchard et al. 2017). All but the first bear with wrong updates and count "
-        "every client alike.",
-    )
-    trim_fraction: Annotated[float, Field(ge=0, lt=0.5)] = Field(
-        0.1,
-        description="Fraction of the cohort that is left out at either end, in each coordinate, "
-        "from 0 to below 0.5. `trimmed_mean` only.",
-    )
-    byzantine: int = Field(
-        1,
-        ge=0,
-        description="Clients of a cohort that may be wrong; the cohort has to have more than 2 "
-        "byzantine + 2. `krum` only.",
-    )
+
+class MeanAggregator(Section):
+    """The mean of the updates, weighted by `client.weighting`."""
+
+    name: Literal["mean"] = Field("mean", description=_AGGREGATOR)
     clipping: bool = Field(
         False,
-        description="Clip each update's norm at an adaptive bound near the usual (TFF's robust "
-        "aggregator). `mean` only.",
+        description="Clip each update's norm at an adaptive bound (TFF's robust aggregator).",
     )
     secure: bool = Field(
         False,
         description="Sum the updates by TFF's secure aggregation, as integers, simulated: no "
-        "cryptography protects anyone. `mean` only.",
+        "cryptography protects anyone.",
     )
     compression_bits: Annotated[int, Field(ge=1, le=16)] | None = Field(
         None,
         description="Bits of each coordinate that a client sends, of tensors above 1,000 "
-        "coordinates; `null` is float32. `mean` only.",
+        "coordinates; `null` is float32.",
     )
     zeroing: bool = Field(
         False,
-        description="Make an update zero that has a value far above the usual (TFF's robust "
-        "aggregator). `mean` only.",
+        description="Set an update to zero if one of its values is far above the usual (TFF's "
+        "robust aggregator).",
     )
+
+    @model_validator(mode="after")
+    def _compress_alone(self) -> "MeanAggregator":
+        for key in ("clipping", "zeroing", "secure"):
+            if self.compression_bits is not None and getattr(self, key):
+                raise ValueError(
+                    f"aggregator.compression_bits={self.compression_bits} does not go with "
+                    f"{key}=True. Remove one of them."
+                )
+        return self
+
+
+class MedianAggregator(Section):
+    """The median of each coordinate."""
+
+    name: Literal["median"] = Field("median", description=_AGGREGATOR)
+
+
+class TrimmedMeanAggregator(Section):
+    """The mean of each coordinate without its extremes."""
+
+    name: Literal["trimmed_mean"] = Field("trimmed_mean", description=_AGGREGATOR)
+    trim_fraction: Annotated[float, Field(ge=0, lt=0.5)] = Field(
+        0.1,
+        description="Fraction of the cohort that is left out at either end of each coordinate, "
+        "from 0 to below 0.5.",
+    )
+
+
+class KrumAggregator(Section):
+    """The one update nearest to the others."""
+
+    name: Literal["krum"] = Field("krum", description=_AGGREGATOR)
+    byzantine: int = Field(
+        1,
+        ge=0,
+        description="Maximum number of faulty clients in a cohort, which must have more than 2 "
+        "byzantine + 2 clients.",
+    )
+
+
+Aggregator = Annotated[
+    MeanAggregator | MedianAggregator | TrimmedMeanAggregator | KrumAggregator,
+    Field(discriminator="name"),
+    with_default("name", "mean"),
+]
+"""How the clients' updates become one."""

@@ -1,16 +1,18 @@
-"""Reads YAML by the rules of YAML 1.2, as DVC does, and names the place of what is wrong: file,
-line and column.
+"""Reads YAML 1.2 by ruamel.yaml, as DVC does, and names the place of an error: file, line and
+column.
 
-What other readers accept silently is refused here: a key that stands twice, the marks of an
-unresolved merge, a second document.
+The marks of an unresolved merge, a key that stands twice and a second document are errors.
 """
 
 import re
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode
+from ruamel.yaml.reader import ReaderError
 
 from fedpipe.errors import ConfigError
 
@@ -19,69 +21,33 @@ _MERGE_HELP = (
     "Keep the lines of one side, and delete the other side and the lines <<<<<<<, ======= and "
     ">>>>>>>"
 )
-_INT = re.compile(r"^(?:[-+]?[0-9][0-9_]*|0o[0-7]+|0x[0-9a-fA-F]+)$")
-_FLOAT = re.compile(
-    r"^(?:[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
-)
-_PREFIX = "tag:yaml.org,2002:"
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with the scalars of YAML 1.2: `1e-4` is a number, `on`, `no` and
-    `2024-01-01` are texts.
-    """
+class _Constructor(SafeConstructor):
+    """Builds plain values; dates stay texts."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Return the mapping. Raises MarkedYAMLError if a key stands in it twice."""
+    def flatten_mapping(self, node: MappingNode) -> None:
+        """Merge what `<<` names into the mapping. Raises MarkedYAMLError if a key stands twice."""
         first_marks: dict[Any, Any] = {}
-        pairs: Any = getattr(node, "own_pairs", node.value)
+        pairs = [] if node.merge else node.value  # a mapping that is merged comes here again
         for key_node, _ in pairs:
-            key = (
-                "<<"
-                if key_node.tag == f"{_PREFIX}merge"
-                else self.construct_object(key_node, deep=True)
-            )
-            if not isinstance(key, Hashable):
-                raise yaml.MarkedYAMLError(
+            if not isinstance(key_node, ScalarNode):
+                raise MarkedYAMLError(
                     problem="a list or a mapping cannot be a key", problem_mark=key_node.start_mark
                 )
+            is_merge = key_node.tag == "tag:yaml.org,2002:merge"
+            key = "<<" if is_merge else self.construct_object(key_node)
             if key in first_marks:
-                raise yaml.MarkedYAMLError(
+                raise MarkedYAMLError(
                     problem=f"the key '{key}' stands here and in line {first_marks[key].line + 1}. "
                     "Keep one of the two",
                     problem_mark=key_node.start_mark,
                 )
             first_marks[key] = key_node.start_mark
-        return super().construct_mapping(node, deep)
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Merge what `<<` names into the mapping; the keys that stand in the file itself are
-        remembered first.
-        """
-        if not hasattr(node, "own_pairs"):
-            node.own_pairs = list(node.value)  # type: ignore[attr-defined]
         super().flatten_mapping(node)
 
-    def construct_whole_number(self, node: yaml.ScalarNode) -> int:
-        """Return `10`, `010` (ten), `0o10` (eight) or `0x10` as a number."""
-        text = str(self.construct_scalar(node)).replace("_", "")
-        bases = {"0o": 8, "0x": 16}
-        if text[:2] in bases:
-            return int(text[2:], bases[text[:2]])
-        return int(text)
 
-
-_Loader.yaml_implicit_resolvers = {}
-_Loader.add_implicit_resolver(
-    f"{_PREFIX}bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-_Loader.add_implicit_resolver(f"{_PREFIX}int", _INT, list("-+0123456789"))
-_Loader.add_implicit_resolver(f"{_PREFIX}float", _FLOAT, list("-+0123456789."))
-_Loader.add_implicit_resolver(
-    f"{_PREFIX}null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]
-)
-_Loader.add_implicit_resolver(f"{_PREFIX}merge", re.compile(r"^<<$"), ["<"])
-_Loader.add_constructor(f"{_PREFIX}int", _Loader.construct_whole_number)
+_Constructor.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
 
 
 def read_yaml(path: Path, name: str | None = None, after_merge: str = "") -> Any:
@@ -125,10 +91,10 @@ def read_text(path: Path, name: str | None = None, after_merge: str = "") -> str
         ) from err
     for number, line in enumerate(text.splitlines(), start=1):
         if _CONFLICT.match(line):
-            mark = line if len(line) <= 40 else f"{line[:40]}..."
-            help_text = f"{_MERGE_HELP}.{' ' if after_merge else ''}{after_merge}"
+            mark = line[:40] + "..." * (len(line) > 40)
             raise ConfigError(
-                f"{name}:{number}:1: a merge is not resolved: the line is `{mark}`. {help_text}"
+                f"{name}:{number}:1: a merge is not resolved: the line is `{mark}`. {_MERGE_HELP}. "
+                f"{after_merge}".rstrip()
             )
     return text
 
@@ -138,18 +104,16 @@ def parse_yaml(text: str, name: str) -> Any:
     valid.
     """
     try:
-        loader = _Loader(text)
-        try:
-            return loader.get_single_data()
-        finally:
-            loader.dispose()
-    except yaml.reader.ReaderError as err:
+        reader = YAML(typ="safe", pure=True)
+        reader.Constructor = _Constructor
+        return reader.load(text)
+    except ReaderError as err:
         sign = f"the character U+{ord(text[err.position]):04X}"
         raise ConfigError(
             f"{name}:{_place(text, err.position)}: not valid YAML: {sign} is not allowed. Delete "
             "it."
         ) from err
-    except yaml.MarkedYAMLError as err:
+    except MarkedYAMLError as err:
         _refuse(err, name)
     except RecursionError as err:
         raise ConfigError(f"{name}: not valid YAML: nested too deeply.") from err
@@ -159,7 +123,7 @@ def parse_yaml(text: str, name: str) -> Any:
         raise ConfigError(f"{name}: not valid YAML: {' '.join(str(err).split())}.") from err
 
 
-def _refuse(err: yaml.MarkedYAMLError, name: str) -> NoReturn:
+def _refuse(err: MarkedYAMLError, name: str) -> NoReturn:
     mark = err.problem_mark or err.context_mark
     place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
     problem = " ".join((err.problem or err.context or "").split())
@@ -169,12 +133,9 @@ def _refuse(err: yaml.MarkedYAMLError, name: str) -> NoReturn:
         problem += " (a tab; YAML indents with spaces)"
     elif "could not determine a constructor for the tag" in problem:
         problem = f"unknown tag {problem.rpartition('tag ')[2]}. Remove it"
-    began = (
-        f" ({err.context}, line {err.context_mark.line + 1})"
-        if err.context and err.context_mark and err.problem_mark
-        else ""
-    )
-    raise ConfigError(f"{place}: not valid YAML: {problem}{' '.join(began.split('  '))}.") from err
+    if err.context and err.context_mark and err.problem_mark:
+        problem += f" ({' '.join(err.context.split())}, line {err.context_mark.line + 1})"
+    raise ConfigError(f"{place}: not valid YAML: {problem}.") from err
 
 
 def _place(text: str, position: int) -> str:

@@ -29,7 +29,7 @@ import numpy as np
 from fedpipe.data.manifest import Manifest
 from fedpipe.data.population import Population
 from fedpipe.errors import DataError, EnvironmentProblem
-from fedpipe.system.new_files import new_file
+from fedpipe.system.atomic_files import write_atomic
 from fedpipe.types import Examples
 
 _LAYOUT = "fedpipe-resident-1"
@@ -74,6 +74,20 @@ class ResidentClient:
         machine that has the data.
         """
         return "/".join(self.path.rsplit("/", 2)[-2:])
+
+    def exists(self) -> bool:
+        """Return whether the file is still there."""
+        return os.path.exists(self.path)
+
+    def read_bytes(self) -> bytes:
+        """Return the whole file."""
+        return Path(self.path).read_bytes()
+
+    def address(self, here: bool) -> bytes:
+        """Return where a worker finds the file: its path on this machine (`here`), its `name` below
+        the folder of resident files on another.
+        """
+        return os.fsencode(self.path if here else self.name)
 
 
 @dataclass(frozen=True)
@@ -228,15 +242,7 @@ class ResidentCache:
         examples = self._population.examples(client_id)
         body = to_bytes(examples, client_id)
         path = self._path(client_id)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = new_file(self._folder, _TEMPORARY)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(body)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_atomic(Path(path), body, prefix=_TEMPORARY, sync_file=False)
         client = ResidentClient(path, len(examples), len(body))
         self._verified[client_id] = client
         return client

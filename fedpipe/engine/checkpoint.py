@@ -9,26 +9,25 @@ Files are written in a background thread, so that a small round does not wait fo
 that failed stops the run at the next one.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
 import re
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, unquote
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.engine.early_stopping import BestRound
+from fedpipe.engine.server_state import Leaves, flatten
 from fedpipe.errors import CheckpointError
-from fedpipe.system.new_files import new_file
-from fedpipe.types import PerClient, RoundReport, best_by
+from fedpipe.system.atomic_files import write_atomic
+from fedpipe.system.background_writer import BackgroundWriter
+from fedpipe.types import RoundReport
 
 SCHEMA = "checkpoint-1"
 _KEY = "fedpipe"
@@ -37,23 +36,26 @@ _NAME = re.compile(r"round_(\d{6,})_([0-9a-f]{64})\.safetensors")
 
 logger = logging.getLogger("fedpipe.engine")
 
-Leaves = Mapping[str, npt.NDArray[Any]]
-
 
 @dataclass(frozen=True)
 class Checkpoint:
     """The state after a round.
 
     Attributes:
-        round_num: the round.
         leaves: of the server state, by path.
-        report: what the round reported, without cohort and weights: the plan and the state have
-            these; and `best`, score and round.
+        report: of the round, without cohort and weights: the plan and the state have these.
+        best: of the rounds that were saved up to this one the highest score, its round, and the
+            name of the score; None before a round has one.
     """
 
-    round_num: int
     leaves: Leaves
-    report: Mapping[str, Any]
+    report: RoundReport
+    best: tuple[float, int, str | None] | None
+
+    @property
+    def round_num(self) -> int:
+        """Return the round."""
+        return self.report.round_num
 
 
 class Checkpoints:
@@ -73,9 +75,8 @@ class Checkpoints:
         self._identity = dict(identity)
         self._every = every
         self._keep = keep
-        self._writer: ThreadPoolExecutor | None = None
-        self._pending: Future[None] | None = None
-        self._best: tuple[float, int] | None = None
+        self._writer = BackgroundWriter("fedpipe-checkpoint")
+        self._best = BestRound()
 
     def save(self, state: Any, report: RoundReport, last: bool) -> None:
         """Have the state after a round written, if it is its turn; returns before it is on the
@@ -88,24 +89,12 @@ class Checkpoints:
             return
         self.flush()
         leaves = flatten(state)  # here: the state may be the caller's to change once this returns
-        score = report.metrics.get(best_by(report.metrics))
-        if (
-            score is not None
-            and np.isfinite(score)
-            and (self._best is None or score > self._best[0])
-        ):
-            self._best = (score, report.round_num)
-        kept = {
-            "failed": list(report.failed),
-            "lost": list(report.lost),
-            "metrics": dict(report.metrics),
-            "examples": report.examples,
-            "seconds": report.seconds,
-            "best": self._best,
-        }
-        if self._writer is None:
-            self._writer = ThreadPoolExecutor(1, thread_name_prefix="fedpipe-checkpoint")
-        self._pending = self._writer.submit(self._write, report.round_num, leaves, kept)
+        self._best.add(report.round_num, report.metrics)
+        best = self._best
+        best_values = (
+            None if best.round_num is None else (best.score, best.round_num, best.score_name)
+        )
+        self._writer.submit(self._write, Checkpoint(leaves, report, best_values))
         if last:
             self.flush()
 
@@ -119,7 +108,7 @@ class Checkpoints:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Wait for the last save. Where the block failed its own error goes on, and that of the
+        """Wait for the last save. Where the block failed its own error is raised, and that of the
         save is a warning.
         """
         try:
@@ -131,10 +120,7 @@ class Checkpoints:
 
     def flush(self) -> None:
         """Wait until what was to be saved is on the disk. Raises CheckpointError if it is not."""
-        pending = self._pending
-        self._pending = None
-        if pending is not None:
-            pending.result()
+        self._writer.flush()
 
     def latest(self) -> Checkpoint | None:
         """Return the newest checkpoint that is sound, None if there is none; damaged ones are
@@ -147,7 +133,7 @@ class Checkpoints:
             path.unlink(missing_ok=True)
         for _, path in sorted(self._files(), reverse=True):
             try:
-                found, identity = _read(path)
+                checkpoint, identity = _read(path)
             except (OSError, ValueError, KeyError, TypeError) as err:
                 logger.warning(
                     "%s: a damaged checkpoint is skipped: %s", path, " ".join(str(err).split())
@@ -165,9 +151,10 @@ class Checkpoints:
                     f"{path.parent}: expected checkpoints of this run, found others: {changes}. "
                     "Start a new run."
                 )
-            best = found.report["best"]
-            self._best = (float(best[0]), int(best[1])) if best else None
-            return found
+            if checkpoint.best:
+                score, round_num, score_name = checkpoint.best
+                self._best = BestRound(round_num, score, score_name)
+            return checkpoint
         return None
 
     def _files(self) -> list[tuple[int, Path]]:
@@ -178,12 +165,26 @@ class Checkpoints:
             if (match := _NAME.fullmatch(name))
         ]
 
-    def _write(self, round_num: int, leaves: Leaves, report: Mapping[str, Any]) -> None:
+    def _write(self, checkpoint: Checkpoint) -> None:
         from safetensors.numpy import save
 
-        about = {"schema": SCHEMA, "round": round_num, "identity": self._identity, "report": report}
+        round_num = checkpoint.round_num
+        report = checkpoint.report
+        about = {
+            "schema": SCHEMA,
+            "round": round_num,
+            "identity": self._identity,
+            "report": {
+                "failed": list(report.failed),
+                "lost": list(report.lost),
+                "metrics": dict(report.metrics),
+                "examples": report.examples,
+                "seconds": report.seconds,
+                "best": checkpoint.best,
+            },
+        }
         body = save(
-            {name: np.asarray(value, order="C") for name, value in leaves.items()},
+            {name: np.asarray(value, order="C") for name, value in checkpoint.leaves.items()},
             {_KEY: json.dumps(about)},
         )
         path = (
@@ -192,7 +193,7 @@ class Checkpoints:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             old = self._files()
-            _write_durably(path, body)
+            write_atomic(path, body, prefix=_MAKING, sync_folder=True)
             surplus = self._surplus({round_num, *(number for number, _ in old)})
             for number, earlier in old:
                 # The same round again, with other figures such as its seconds: the earlier file was
@@ -206,79 +207,8 @@ class Checkpoints:
             ) from err
 
     def _surplus(self, rounds: set[int]) -> set[int]:
-        kept = {
-            min(rounds),
-            *sorted(rounds)[-self._keep :],
-            *([self._best[1]] if self._best else []),
-        }
-        return rounds - kept
-
-
-def flatten(state: Any, path: str = "") -> dict[str, npt.NDArray[Any]]:
-    """Return the leaves of a state of mappings, sequences and arrays, by path.
-
-    >>> flatten({"weights": [np.float32(1)], "aggregator": ()})
-    {'weights/0': array(1., dtype=float32)}
-    """
-    if isinstance(state, PerClient):
-        items: Any = ((quote(client_id, safe=""), kept) for client_id, kept in state.items())
-    elif isinstance(state, Mapping):
-        items = state.items()
-    elif isinstance(state, list | tuple):
-        items = enumerate(state)
-    else:
-        return {path: np.array(state)}
-    return {
-        key: leaf
-        for name, inner in items
-        for key, leaf in flatten(inner, f"{path}/{name}" if path else str(name)).items()
-    }
-
-
-def restore(template: Any, leaves: Leaves, path: str = "") -> Any:
-    """Return the state with the containers of `template` and the leaves that `flatten` gave.
-
-    Raises:
-        CheckpointError: a leaf is missing, or has another dtype or shape than the template's.
-    """
-    if isinstance(template, PerClient):
-        names = sorted(
-            {name[len(path) + 1 :].split("/")[0] for name in leaves if name.startswith(f"{path}/")}
-        )
-        return PerClient(
-            template.first,
-            {unquote(name): restore(template.first, leaves, f"{path}/{name}") for name in names},
-        )
-    if isinstance(template, Mapping):
-        return type(template)(
-            (name, restore(inner, leaves, f"{path}/{name}" if path else str(name)))
-            for name, inner in template.items()
-        )  # type: ignore[call-arg]
-    if isinstance(template, list | tuple):
-        items = [
-            restore(inner, leaves, f"{path}/{i}" if path else str(i))
-            for i, inner in enumerate(template)
-        ]
-        # a named tuple takes them one by one
-        if hasattr(template, "_fields"):
-            return type(template)(*items)
-        return type(template)(items)
-    wanted = np.asarray(template)
-    found = leaves.get(path)
-    # What an aggregator keeps, such as the levels of a tree of noise, may grow from round to round.
-    cut = 1 if path.startswith("aggregator/") else 0
-    if (
-        found is None
-        or found.dtype != wanted.dtype
-        or found.ndim != wanted.ndim
-        or found.shape[cut:] != wanted.shape[cut:]
-    ):
-        have = "nothing" if found is None else f"{found.dtype}{list(found.shape)}"
-        raise CheckpointError(
-            f"checkpoint: expected {wanted.dtype}{list(wanted.shape)} at {path!r}, found {have}. "
-            "Start a new run."
-        )
-    return found
+        """Return the rounds whose checkpoints are removed."""
+        return rounds - {min(rounds), *sorted(rounds)[-self._keep :], self._best.round_num}
 
 
 def _read(path: Path) -> tuple[Checkpoint, Mapping[str, str]]:
@@ -292,24 +222,20 @@ def _read(path: Path) -> tuple[Checkpoint, Mapping[str, str]]:
     about = json.loads(header["__metadata__"][_KEY])
     if about["schema"] != SCHEMA:
         raise ValueError(f"expected schema {SCHEMA}, found {about['schema']}")
-    return Checkpoint(int(about["round"]), load(body), about["report"]), about["identity"]
-
-
-def _write_durably(path: Path, body: bytes) -> None:
-    """Write under a temporary name, sync, rename, sync the folder."""
-    handle, temporary = new_file(path.parent, _MAKING)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    saved = about["report"]
+    report = RoundReport(
+        int(about["round"]),
+        (),
+        tuple(saved["failed"]),
+        saved["metrics"],
+        saved["examples"],
+        saved["seconds"],
+        {},
+        tuple(saved.get("lost", ())),
+    )
+    best = None
+    if saved["best"]:
+        score, round_num, name = (*saved["best"], None)[:3]
+        # Earlier versions did not write the name.
+        best = float(score), int(round_num), name
+    return Checkpoint(load(body), report, best), about["identity"]

@@ -1,48 +1,79 @@
 """The best round of a training, and when training stops early.
 
-The best round is the earliest with the highest score. Only scores of validation examples stop a
-training: a test score never does.
+The best round is the earliest with the highest score of validation examples. Without any, it is
+that of the highest test score: a record and no more, which neither chooses weights nor stops a
+training (`fedpipe.types.best_by`).
 """
 
 import math
 from collections.abc import Mapping
 
-from fedpipe.types import VALIDATION_SCORE
+from fedpipe.types import TEST_SCORE, VALIDATION_SCORE, best_by
 
 
 class BestRound:
-    """The best round after each round that was added; rounds are added in ascending order.
+    """The best round so far; rounds are added in ascending order.
+
+    Attributes:
+        round_num: of the best round; None before a round has a score.
+        score: of that round; the higher, the better.
+        score_name: key of the score among the metrics; None where an earlier version wrote the
+            score without it.
 
     >>> best = BestRound()
-    >>> [best.add(number, score) for number, score in enumerate([0.1, 0.5, float("nan"), 0.5, 0.6])]
+    >>> scores = [0.1, 0.5, float("nan"), 0.5, 0.6]
+    >>> [best.add(number, {"validation/accuracy": score}) for number, score in enumerate(scores)]
     [True, True, False, False, True]
-    >>> best.after(3), best.after(4)
-    (1, 4)
+    >>> best.round_num, best.chosen_after(3), best.chosen_after(4)
+    (4, 1, 4)
     """
 
-    def __init__(self) -> None:
-        """Start without a round."""
-        self._score = -math.inf
-        self._round: int | None = None
-        self._after: dict[int, int | None] = {}
+    def __init__(
+        self,
+        round_num: int | None = None,
+        score: float = -math.inf,
+        score_name: str | None = TEST_SCORE,
+    ) -> None:
+        """Start without a round, or with the best of the rounds that an earlier try ran."""
+        self.round_num = round_num
+        self.score = score
+        self.score_name = score_name
+        self._chosen_after: dict[int, int | None] = {}
 
-    def add(self, round_num: int, score: float) -> bool:
+    def add(self, round_num: int, metrics: Mapping[str, float]) -> bool:
         """Return whether the round is the best so far.
 
         Args:
             round_num: 0 for the initial state.
-            score: the higher, the better; NaN where the round was not evaluated.
+            metrics: of the round; one without a score, or with one that is no number, is not best.
         """
-        is_best = score > self._score
+        name = best_by(metrics)
+        score = metrics.get(name, math.nan)
+        # Any validation score is better than a test score.
+        is_best = math.isfinite(score) and score > self.score
+        if math.isfinite(score) and self.score_name not in (name, None):
+            is_best = name == VALIDATION_SCORE
         if is_best:
-            self._score = score
-            self._round = round_num
-        self._after[round_num] = self._round
+            self.round_num = round_num
+            self.score = score
+            self.score_name = name
+        self._chosen_after[round_num] = self.chosen
         return is_best
 
-    def after(self, round_num: int) -> int | None:
-        """Return the best of the rounds up to this one; None if none of them has a score."""
-        return self._after.get(round_num)
+    @property
+    def chosen(self) -> int | None:
+        """Return the best round if validation examples chose it, else None."""
+        if self._is_chosen:
+            return self.round_num
+        return None
+
+    @property
+    def _is_chosen(self) -> bool:
+        return self.score_name == VALIDATION_SCORE
+
+    def chosen_after(self, round_num: int) -> int | None:
+        """Return what `chosen` was after this round was added."""
+        return self._chosen_after.get(round_num)
 
 
 class EarlyStopping:
@@ -68,7 +99,7 @@ class EarlyStopping:
             round_num: the round that is done.
             metrics: of all rounds so far, by their number.
         """
-        best = self._best.after(round_num)
+        best = self._best.chosen_after(round_num)
         if self._patience is None or best is None or VALIDATION_SCORE not in metrics[round_num]:
             return False
         since = range(best + 1, round_num + 1)

@@ -1,1 +1,1 @@
-"""Drawings of a run, a population and a sweep."""
+"""Charts of a run, a population and a sweep, as SVG."""

@@ -124,7 +124,7 @@ def predict(project: Project, wanted: str, files: Sequence[Path], invert: bool =
 
 def warn_if_forgotten(fetched: "FetchedModel") -> None:
     """Warn that a registered version trained on clients that are forgotten since, if it did."""
-    from fedpipe.registry.register import forgotten_of
+    from fedpipe.lineage.queries import forgotten_of
 
     clients = forgotten_of(fetched.version) if fetched.version else ()
     if fetched.version and clients:

@@ -28,19 +28,8 @@ def check_prefect(project: Project) -> Check:
     ) as server:
         import flows.train  # noqa: F401 - what a run imports
 
-        if server is None:
-            return Check(
-                "prefect server",
-                True,
-                True,
-                f"PREFECT_API_URL={PREFECT_API_URL.value()} answers",
-                "",
-            )
-        server.wait()
-    return Check(
-        "prefect server",
-        True,
-        True,
-        f"Prefect {__version__} starts and ends a server of its own",
-        "",
-    )
+        found = f"PREFECT_API_URL={PREFECT_API_URL.value()} answers"
+        if server is not None:
+            server.wait()
+            found = f"Prefect {__version__} starts and ends a server of its own"
+    return Check("prefect server", ok=True, needed=True, found=found, mend="")

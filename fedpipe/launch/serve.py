@@ -16,11 +16,28 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.runner import Runner
 from prefect.settings import PREFECT_API_URL
+from prefect.types.entrypoint import EntrypointType
 
 from fedpipe.errors import EnvironmentProblem
+from fedpipe.launch import entrypoints
+from fedpipe.launch.entrypoints import federated_training
 from fedpipe.orchestration.open_ports import warn_of_open_ports
 from fedpipe.orchestration.server import require_server
-from flows.train import federated_training
+
+
+def served_deployment() -> Any:
+    """Return the deployment `served` of the training flow."""
+    # Simple: Prefect would otherwise store the address of the git remote, with the token that it
+    # may hold.
+    simple: Any = "prefect:simple"
+    deployment: Any = federated_training.to_deployment(
+        "served",
+        tags=["fedpipe"],
+        version_type=simple,
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+    deployment.entrypoint = f"{entrypoints.__name__}.{federated_training.fn.__name__}"
+    return deployment
 
 
 class EndingRunner(Runner):
@@ -66,17 +83,10 @@ def serve_deployments() -> None:
         )
     require_server(url)
     warn_of_open_ports()
-    os.environ["PYTHONSAFEPATH"] = (
-        "1"  # in the runs' processes no file of the project is imported in the place of a module
-    )
+    # In the runs' processes no file of the project is imported in the place of a module.
+    os.environ["PYTHONSAFEPATH"] = "1"
     runner = EndingRunner(name="served", limit=1)
-    # Simple: Prefect would otherwise store the address of the git remote, with the token that it
-    # may hold.
-    simple: Any = "prefect:simple"
-    deployment: Any = federated_training.to_deployment(
-        "served", tags=["fedpipe"], version_type=simple
-    )
-    runner.add_deployment(deployment)
+    runner.add_deployment(served_deployment())
     print(
         "Serving federated-training/served. Start a run: uv run prefect deployment run "
         "federated-training/served",

@@ -19,7 +19,7 @@ from fedpipe.pipeline.load_data import check_own_code, load_early
 from fedpipe.pipeline.runtime import started_runtime
 from fedpipe.project.paths import PREFECT_HOME, Project, find_project
 from fedpipe.redact import hide
-from fedpipe.registry.retrain import RETRAIN_OF
+from fedpipe.registry.retrain import STATE_KEY
 from fedpipe.runs.context import RunContext, handed_to_flow
 from fedpipe.runs.state import RunState, begin, removed_if_refused
 from fedpipe.runs.summary import new_run_name
@@ -67,13 +67,13 @@ def launch(
     Args:
         project: where to run; becomes the working directory, as a Prefect worker would set it.
         params: the params file.
-        overrides: settings laid over it.
+        overrides: settings that override it.
         name: name of the run.
         sinks: take each round's report.
         timings: counts where the seconds go.
         flow: a flow of the user's own that takes params file, overrides and name, and calls
             `federated_training` with them.
-        resumed: the run to go on with; `params` are then its own.
+        resumed: the run to resume; `params` are then its own.
         retrain_of: the registered version, `NAME/VERSION`, that this run replaces; part of its
             lineage.
         caller_tells: the caller prints the summary and notes it with `mark_told`; until then
@@ -93,7 +93,7 @@ def launch(
     config = load_config(params, overrides)
     asked: dict[str, Any] = {"params": str(params.resolve()), "overrides": list(overrides)}
     if retrain_of is not None:
-        asked[RETRAIN_OF] = retrain_of
+        asked[STATE_KEY] = retrain_of
     os.chdir(project.root)
     use_writable_home(project)
     with timings.phase("load the data"):

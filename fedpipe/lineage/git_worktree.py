@@ -1,5 +1,5 @@
-"""A commit in a folder of its own, as a project that can run: a temporary git work tree that reads
-this project's DVC remotes and cache.
+"""Temporary git work tree of a commit, as a project that can run: it reads this project's DVC
+remotes and cache.
 """
 
 import os
@@ -18,12 +18,11 @@ _GIT_SECONDS = 300
 
 @contextmanager
 def worktree_of(project: Project, commit: str, patch: Path | None) -> Iterator[Project]:
-    """Give the project as it was at `commit`, with `patch` laid over it; it is removed with the
-    block.
+    """Yield the project as it was at `commit`, with `patch` applied; it is removed after the block.
 
     Raises:
         ConfigError: the clone does not have the commit, or the patch does not fit it.
-        EnvironmentProblem: git is not there, or cannot make a work tree.
+        EnvironmentProblem: git is missing, or cannot make a work tree.
     """
     root = project.root
     inside = os.fsdecode(_git(root, "rev-parse", "--show-prefix")).strip()
@@ -36,17 +35,8 @@ def worktree_of(project: Project, commit: str, patch: Path | None) -> Iterator[P
         ) from err
     with tempfile.TemporaryDirectory(prefix="fedpipe-reproduce-") as name:
         tree = Path(name).resolve() / "tree"
-        _git(
-            root,
-            "-c",
-            f"core.hooksPath={os.devnull}",
-            "worktree",
-            "add",
-            "--detach",
-            "--quiet",
-            str(tree),
-            commit,
-        )
+        add = ("worktree", "add", "--detach", "--quiet", str(tree), commit)
+        _git(root, "-c", f"core.hooksPath={os.devnull}", *add)
         try:
             if patch is not None:
                 try:
@@ -56,33 +46,33 @@ def worktree_of(project: Project, commit: str, patch: Path | None) -> Iterator[P
                         f"{patch.name}: expected the run's changes to fit its commit {commit}, "
                         f"found they do not: {err}"
                     ) from err
-            there = Project(tree / inside)
-            _share_dvc(project, there)
-            yield there
+            worktree = Project(tree / inside)
+            _share_dvc(project, worktree)
+            yield worktree
         finally:
             _git(root, "worktree", "remove", "--force", "--force", str(tree))
 
 
-def _share_dvc(project: Project, there: Project) -> None:
-    """Give the work tree this project's remotes, credentials and cache, whatever file they stand
-    in; relative paths become absolute.
+def _share_dvc(project: Project, worktree: Project) -> None:
+    """Write this project's remotes, credentials and cache into the work tree's DVC settings, with
+    absolute paths.
     """
     folder = project.root / ".dvc"
-    if not (there.root / ".dvc").is_dir():
+    if not (worktree.root / ".dvc").is_dir():
         return
     settings = absolute_settings(folder, ["config", "config.local"])
     if not settings.has_section("cache"):
         settings.add_section("cache")
     if not settings.has_option("cache", "dir"):
         settings.set("cache", "dir", str((folder / "cache").resolve()))
-    path = there.root / ".dvc" / "config.local"
+    path = worktree.root / ".dvc" / "config.local"
     path.touch(mode=0o600)  # it may hold credentials
     with path.open("w", encoding="utf-8") as file:
         settings.write(file)
 
 
 def file_at(project: Project, commit: str, name: str) -> bytes | None:
-    """Return what a file of the project held at a commit, None if it was not there."""
+    """Return the contents of a file of the project at a commit, None if it did not exist."""
     try:
         return _git(project.root, "show", f"{commit}:./{name}")
     except EnvironmentProblem:

@@ -1,14 +1,14 @@
-"""What several released models cost their clients together: composition over the runs of a
-population.
-"""
+"""Privacy cost of several released models together: composition over the runs of a population."""
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.errors import TrackingError
+from fedpipe.tracking.tags import POPULATION, PRIVACY_DELTA, PRIVACY_RELEASED
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from fedpipe.algorithms.loss_distributions import Mechanism
     from fedpipe.tracking.store import Store
 
-RELEASED_TAG = "privacy.released"
 NEIGHBOURS = "one client whose updates are zero"
 _NAMED = 5
 
@@ -45,8 +44,8 @@ class PrivacyTotal:
     open_runs: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return the values, JSON-able."""
-        return asdict(self)
+        """Return the values and the sentence, JSON-able."""
+        return asdict(self) | {"text": self.sentence()}
 
     def sentence(self) -> str:
         """Return the total in words."""
@@ -67,29 +66,29 @@ class PrivacyTotal:
 
 
 def released_of(tags: Mapping[str, str]) -> "list[tuple[Mechanism, int]] | None":
-    """Return what a run's tags say that it released; None if nothing covers it: it has no noise, or
-    noise from its seed.
+    """Return the mechanisms that a run's tags name, with the number of their uses; None if no
+    epsilon covers the run: it has no noise, or noise from its seed.
 
     Raises:
         TrackingError: the tag is not what fedpipe writes.
     """
     from fedpipe.algorithms.loss_distributions import Mechanism
 
-    text = tags.get(RELEASED_TAG)
+    text = tags.get(PRIVACY_RELEASED)
     if text is None:
         return None
     try:
         return [
             (
-                Mechanism(part["kind"], float(part["noise"]), float(part["probability"])),
-                int(part["count"]),
+                Mechanism(entry["kind"], float(entry["noise"]), float(entry["probability"])),
+                int(entry["count"]),
             )
-            for part in json.loads(text)
+            for entry in json.loads(text)
         ]
     except (ValueError, KeyError, TypeError) as err:
         raise TrackingError(
-            f"the tag {RELEASED_TAG} holds {text[:100]!r}, which is not what fedpipe writes. Set "
-            "it as it was."
+            f"the tag {PRIVACY_RELEASED} holds {text[:100]!r}, which is not what fedpipe writes. "
+            "Set it as it was."
         ) from err
 
 
@@ -100,17 +99,17 @@ def privacy_total(
     planned: "Sequence[tuple[Mechanism, int]] | None" = (),
     without_run: str | None = None,
 ) -> PrivacyTotal:
-    """Return what the registered versions and finished runs of a population cost together.
+    """Return the cost of all registered versions and finished runs of a population.
 
-    Runs that were deleted in MLflow count, since their models may be elsewhere; runs that the store
-    does not have any more cannot.
+    Runs that are deleted in MLflow count, since their models may be elsewhere; runs that are no
+    longer in the store cannot.
 
     Args:
         store: the MLflow store.
-        population: key of who the clients are (`chain.population_key`).
+        population: key of who the clients are (`runs.lineage.population_key`).
         delta: above 0, below 1.
-        planned: what a run would add that is not finished yet; None for one that nothing covers.
-        without_run: id of a run that is left out, because `planned` is that run.
+        planned: mechanisms of a run that is not finished yet; None for one that no epsilon covers.
+        without_run: id of a run to leave out, because `planned` is that run.
 
     Raises:
         TrackingError: the store cannot be read.
@@ -125,9 +124,9 @@ def privacy_total(
     }
     versions = [version for version in model_versions(store) if version.run_id in runs]
     registered = {version.run_id for version in versions}
-    parts: list[tuple[Mechanism, int]] = []
+    mechanisms: list[tuple[Mechanism, int]] = []
     uncovered = set()
-    private = 0
+    private_runs = 0
     for run_id, run in runs.items():
         if run.info.status != "FINISHED" and run_id not in registered:
             continue
@@ -135,38 +134,39 @@ def privacy_total(
         if released is None:
             uncovered.add(run_id)
         else:
-            private += 1
-            parts += released
-    if planned is None:
-        parts = []
-    elif planned:
-        private += 1
-        parts += planned
+            private_runs += 1
+            mechanisms += released
+    if planned:
+        private_runs += 1
+        mechanisms += planned
     open_versions = tuple(
         f"{version.name}/{version.version}" for version in versions if version.run_id in uncovered
     )
-    epsilon = math.inf if planned is None or open_versions else epsilon_of(_joined(parts), delta)
+    epsilon = None
+    if planned is not None and not open_versions:
+        total = epsilon_of(_merge(mechanisms), delta)
+        epsilon = None if math.isinf(total) else total
     return PrivacyTotal(
-        None if math.isinf(epsilon) else epsilon,
-        delta,
-        NEIGHBOURS,
-        private,
-        open_versions,
-        len(uncovered - registered),
+        epsilon=epsilon,
+        delta=delta,
+        neighbours=NEIGHBOURS,
+        private_runs=private_runs,
+        open_versions=open_versions,
+        open_runs=len(uncovered - registered),
     )
 
 
-def _joined(parts: "Sequence[tuple[Mechanism, int]]") -> "list[tuple[Mechanism, int]]":
-    """Return each mechanism once, with the number of times that it was run in all."""
-    counts: dict[Mechanism, int] = {}
-    for mechanism, count in parts:
-        counts[mechanism] = counts.get(mechanism, 0) + count
+def _merge(mechanisms: "Sequence[tuple[Mechanism, int]]") -> "list[tuple[Mechanism, int]]":
+    """Return each mechanism once, with the number of all its uses."""
+    counts: Counter[Mechanism] = Counter()
+    for mechanism, count in mechanisms:
+        counts[mechanism] += count
     return list(counts.items())
 
 
 def total_with_run(store: "Store", run: "Run") -> PrivacyTotal:
-    """Return what a private run and the other finished private runs on its clients cost together,
-    for the run's own delta.
+    """Return the cost of a private run together with the other finished runs on its clients, for
+    the delta of the run.
 
     The run itself counts even if it is not finished: it is registered, and its report is written,
     shortly before its end.
@@ -179,11 +179,10 @@ def total_with_run(store: "Store", run: "Run") -> PrivacyTotal:
         TrackingError: the store cannot be read.
     """
     tags = run.data.tags
-    own = released_of(tags)
     return privacy_total(
         store,
-        tags["data.population"],
-        float(tags["privacy.delta"]),
-        own,
+        tags[POPULATION],
+        float(tags[PRIVACY_DELTA]),
+        planned=released_of(tags),
         without_run=run.info.run_id,
     )

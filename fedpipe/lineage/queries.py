@@ -1,230 +1,327 @@
-"""Answers to: where does this come from, and where did this client's data go?"""
+"""Lineage of a run or model: where it comes from; and of a client: where its data went."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.errors import DataError
+from fedpipe.lineage.privacy_total import PrivacyTotal, total_with_run
 from fedpipe.project.paths import Project
 from fedpipe.runs.data import data_of
-from fedpipe.runs.provenance import chain_of_tags, population_key
+from fedpipe.runs.lineage import TagLineage, lineage_of_tags, population_key
+from fedpipe.tracking.client_runs import ClientRun, runs_of_client
+from fedpipe.tracking.lookup import (
+    ModelVersion,
+    find_run,
+    model_versions,
+    version_named,
+    weights_of,
+)
+from fedpipe.tracking.model_registry import CHAMPION, tag_version
+from fedpipe.tracking.store import Store, has_store, read_store, run_url
+from fedpipe.tracking.tags import (
+    FORGOTTEN_CLIENTS,
+    FORGOTTEN_REASON,
+    LAST_ROUND,
+    LAST_SHA256,
+    POPULATION,
+    PRIVACY_RELEASED,
+    VERSION_METRIC_PREFIX,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from fedpipe.tracking.store import Store
-
 INDEX_NAME = "lineage.sqlite"
-FORGOTTEN_TAG = "fedpipe.forgotten_clients"
-REASON_TAG = "fedpipe.forgotten_reason"
 NO_REASON = "asked to be forgotten"
+OF_LAST_ROUND = "the last round"
 
 
-def run_lineage(project: Project, wanted: str) -> dict[str, Any]:
-    """Return the chain of the run that `wanted` names (see `tracking.lookup.find_run`), with its
-    model versions; JSON-able.
+@dataclass(frozen=True)
+class StoredRunLineage:
+    """The MLflow run of a lineage; `start_time` in milliseconds since 1970, `url` of its page."""
 
-    Where `wanted` names a registered model, `weights_sha256`, `round` and `figures` are those of
-    that version, which need not be those of the run's last round; else they are those of the last
-    round.
+    run_id: str
+    name: str
+    status: str
+    start_time: int
+    store: str
+    url: str
+
+
+@dataclass(frozen=True)
+class DataLineage:
+    """The data of a lineage: `data.source`, and the key of who the clients are."""
+
+    source: str | None
+    population: str | None
+
+
+@dataclass(frozen=True)
+class RunLineage(TagLineage):
+    """Lineage of a run, or of one of its model versions.
+
+    Attributes:
+        mlflow, data: the run and its data.
+        weights_sha256: of the weights that `of` names; None where that is not known.
+        rounds: number of rounds that were trained.
+        algorithm, model: their names.
+        final, best: the run's figures by `split/metric`, after the last and the best round.
+        versions: registered versions that the run trained.
+        privacy_total: what all runs on these clients cost; None of a run without privacy.
+        of: whose weights and figures these are: `NAME/VERSION`, or `the last round`.
+        round: the round of these weights.
+        figures: of these weights, by `split/metric`.
+    """
+
+    mlflow: StoredRunLineage
+    data: DataLineage
+    weights_sha256: str | None
+    rounds: int | None
+    algorithm: str | None
+    model: str | None
+    final: Mapping[str, float]
+    best: Mapping[str, float]
+    versions: Sequence[ModelVersion]
+    privacy_total: PrivacyTotal | None
+    of: str
+    round: int | None
+    figures: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the values, JSON-able."""
+        total = self.privacy_total and self.privacy_total.to_json()
+        return asdict(self) | {"privacy_total": total}
+
+
+@dataclass(frozen=True)
+class RunOfClient(ClientRun):
+    """A run that a client took part in; `here` is False where it was another client of this id."""
+
+    here: bool
+
+
+@dataclass(frozen=True)
+class VersionOfClient(ModelVersion):
+    """A registered version that trained on a client's data: in how many rounds, which share of its
+    run's examples, and whether the client is the one that is asked about.
+    """
+
+    rounds: int
+    share: float | None
+    here: bool
+
+
+@dataclass(frozen=True)
+class ClientLineage:
+    """The runs and registered versions that trained on a client's data.
+
+    Attributes:
+        client: its id.
+        data_of: the run or settings whose data the client is in.
+        population: key of who these clients are; the same id in other data may be someone else.
+        runs: the newest first.
+        versions: by name and number.
+    """
+
+    client: str
+    data_of: str
+    population: str | None
+    runs: Sequence[RunOfClient]
+    versions: Sequence[VersionOfClient]
+
+
+def run_lineage(project: Project, name: str) -> RunLineage:
+    """Return the lineage of a run or of a registered version.
+
+    Args:
+        project: has the store.
+        name: of a run or a version, as `tracking.lookup.find_run` takes it.
 
     Raises:
         TrackingError: the store cannot be read, or has no such run.
     """
-    from fedpipe.tracking.lookup import find_run, version_named, weights_of
-    from fedpipe.tracking.store import read_store
-
     store = read_store(project.root)
-    chain = chain_of_run(store, find_run(store, wanted))
-    with store.guard(f"find {wanted}"):
-        version = version_named(store, wanted)
+    lineage = lineage_of_run(store, find_run(store, name))
+    with store.guard(f"find {name}"):
+        version = version_named(store, name)
     if version is None:
-        return {
-            **chain,
-            "of": "the last round",
-            "round": chain["rounds"],
-            "figures": chain["final"],
-        }
+        return lineage
     sha256, round_num = weights_of(store, version)
-    figures = {
-        key.removeprefix("metric."): float(value)
-        for key, value in version.tags.items()
-        if key.startswith("metric.")
-    }
-    of = f"{version.name}/{version.version}"
-    return {**chain, "of": of, "round": round_num, "weights_sha256": sha256, "figures": figures}
+    return replace(
+        lineage,
+        of=f"{version.name}/{version.version}",
+        round=round_num,
+        weights_sha256=sha256,
+        figures={k: float(v) for k, v in _with_prefix(version.tags, VERSION_METRIC_PREFIX).items()},
+    )
 
 
-def chain_of_run(store: "Store", run: "Run") -> dict[str, Any]:
-    """Return the chain of a run, with its model versions; JSON-able. Raises TrackingError if the
-    store does not answer.
+def lineage_of_run(store: Store, run: "Run") -> RunLineage:
+    """Return the lineage of a run and of its last round.
+
+    Raises:
+        TrackingError: the store does not answer.
     """
-    from fedpipe.tracking.lookup import model_versions
-    from fedpipe.tracking.store import run_url
-
     info = run.info
     tags = run.data.tags
-    versions = [one for one in model_versions(store) if one.run_id == info.run_id]
+    params = run.data.params
+    rounds = int(tags[LAST_ROUND]) if LAST_ROUND in tags else None
+    final = _with_prefix(run.data.metrics, "final/")
+    return RunLineage(
+        **vars(lineage_of_tags(tags)),
+        mlflow=StoredRunLineage(
+            run_id=info.run_id,
+            name=info.run_name,
+            status=info.status,
+            start_time=info.start_time,
+            store=store.label,
+            url=run_url(store, info.experiment_id, info.run_id),
+        ),
+        data=DataLineage(params.get("data.source"), tags.get(POPULATION)),
+        weights_sha256=tags.get(LAST_SHA256),
+        rounds=rounds,
+        algorithm=params.get("algorithm.name"),
+        model=params.get("model.name"),
+        final=final,
+        best=_with_prefix(run.data.metrics, "best/"),
+        versions=[v for v in model_versions(store) if v.run_id == info.run_id],
+        privacy_total=total_of(store, run),
+        of=OF_LAST_ROUND,
+        round=rounds,
+        figures=final,
+    )
+
+
+def _with_prefix(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the values whose keys start with `prefix`, by the rest of the key."""
     return {
-        **chain_of_tags(tags),
-        "mlflow": {
-            "run_id": info.run_id,
-            "name": info.run_name,
-            "status": info.status,
-            "start_time": info.start_time,
-            "store": store.label,
-            "url": run_url(store, info.experiment_id, info.run_id),
-        },
-        "data": {
-            "source": run.data.params.get("data.source"),
-            "population": tags.get("data.population"),
-        },
-        "weights_sha256": tags.get("weights.last_sha256"),
-        "rounds": int(tags["weights.last_round"]) if "weights.last_round" in tags else None,
-        "algorithm": run.data.params.get("algorithm.name"),
-        "model": run.data.params.get("model.name"),
-        "final": _figures(run, "final/"),
-        "best": _figures(run, "best/"),
-        "versions": [asdict(one) for one in versions],
-        "privacy_total": total_of(store, run),
+        key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)
     }
 
 
-def _figures(run: "Run", prefix: str) -> dict[str, float]:
-    return {
-        key.removeprefix(prefix): value
-        for key, value in run.data.metrics.items()
-        if key.startswith(prefix)
-    }
-
-
-def total_of(store: "Store", run: "Run") -> dict[str, Any] | None:
-    """Return `privacy_total.total_with_run`, JSON-able; None if the run is not private."""
-    from fedpipe.lineage.privacy_total import RELEASED_TAG, total_with_run
-
-    if RELEASED_TAG not in run.data.tags or "data.population" not in run.data.tags:
+def total_of(store: Store, run: "Run") -> PrivacyTotal | None:
+    """Return `privacy_total.total_with_run`; None if the run is not private."""
+    if PRIVACY_RELEASED not in run.data.tags or POPULATION not in run.data.tags:
         return None
-    total = total_with_run(store, run)
-    return {**total.to_json(), "text": total.sentence()}
+    return total_with_run(store, run)
 
 
 def client_lineage(
-    project: Project, client_id: str, wanted: str | None = None, population: str | None = None
-) -> dict[str, Any]:
-    """Return the runs and the registered model versions that trained on a client's data; JSON-able.
-
-    `here` says of a run whether its clients are those that are asked about: the same id in other
-    data may be someone else.
+    project: Project, client_id: str, name: str | None = None, population: str | None = None
+) -> ClientLineage:
+    """Return the runs and the registered model versions that trained on a client's data.
 
     Args:
-        project: where.
+        project: has the store.
         client_id: the client.
-        wanted: a run or model in whose data the client is; None: the newest run's (see
-            `run_data.data_of`).
+        name: of a run or version in whose data the client is; None: the newest run's (see
+            `runs.data.data_of`).
         population: key of these clients, where it is known already.
 
     Raises:
         TrackingError: the store cannot be read, or the index not be written.
     """
-    from fedpipe.tracking.client_runs import runs_of_client
-    from fedpipe.tracking.lookup import model_versions
-    from fedpipe.tracking.store import read_store
-
     store = read_store(project.root)
-    title, here = ("", population) if population else _population(project, wanted)
+    title = ""
+    if not population:
+        title, population = _population(project, name)
     runs = runs_of_client(store, project.private / INDEX_NAME, client_id)
-    by_run = {run.run_id: run for run in runs}
+    by_id = {run.run_id: run for run in runs}
     versions = [
-        one for one in model_versions(store) if one.run_id in by_run and by_run[one.run_id].rounds
+        VersionOfClient(
+            **vars(version),
+            rounds=trained.rounds,
+            share=trained.share,
+            here=trained.population == population,
+        )
+        for version in model_versions(store)
+        if (trained := by_id.get(version.run_id)) and trained.rounds
     ]
-    return {
-        "client": client_id,
-        "data_of": title,
-        "population": here,
-        "runs": [{**asdict(run), "here": run.population == here} for run in runs],
-        "versions": [
-            {
-                **asdict(one),
-                "rounds": by_run[one.run_id].rounds,
-                "share": by_run[one.run_id].share,
-                "here": by_run[one.run_id].population == here,
-            }
-            for one in versions
-        ],
-    }
+    return ClientLineage(
+        client=client_id,
+        data_of=title,
+        population=population,
+        runs=[RunOfClient(**vars(run), here=run.population == population) for run in runs],
+        versions=versions,
+    )
 
 
 def mark_versions(
     project: Project, client_ids: Sequence[str], reason: str | None, population: str | None = None
 ) -> list[str]:
-    """Tag every registered model version that trained on the data of these clients; return them as
-    `NAME/VERSION`.
+    """Tag every registered model version that trained on the data of these clients.
 
-    The tag `fedpipe.forgotten_clients` is a JSON list, to which later calls add;
-    `fedpipe.forgotten_reason` is the last reason that was given: None leaves an earlier one.
-    `population` is the key of who the clients are, that of the newest run's data with None; of
-    clients with the same ids in other data nothing is said. A project without runs has nothing to
-    tag.
+    The tag `fedpipe.forgotten_clients` is a JSON list, to which later calls add. A project without
+    runs has nothing to tag.
+
+    Args:
+        project: has the store.
+        client_ids: the clients.
+        reason: for the tag `fedpipe.forgotten_reason`; None leaves an earlier one.
+        population: key of who the clients are, None for those of the newest run's data; the same
+            ids in other data are other clients.
+
+    Returns:
+        The versions as `NAME/VERSION`.
 
     Raises:
         TrackingError: the store cannot be read or written.
     """
-    from fedpipe.tracking.records import MAX_VERSION_TAG, fit
-    from fedpipe.tracking.store import has_store, read_store
-
     if not has_store(project.root):
         return []
-    found: dict[tuple[str, str], set[str]] = {}
-    before: dict[tuple[str, str], str] = {}
+    versions: dict[str, VersionOfClient] = {}
+    forgotten: dict[str, set[str]] = {}
     for client_id in client_ids:
-        for version in client_lineage(project, client_id, population=population)["versions"]:
-            if version["here"]:
-                key = (version["name"], version["version"])
-                before[key] = version["tags"].get(REASON_TAG, NO_REASON)
-                found.setdefault(
-                    key, set(json.loads(version["tags"].get(FORGOTTEN_TAG, "[]")))
-                ).add(client_id)
+        lineage = client_lineage(project, client_id, population=population)
+        for version in lineage.versions:
+            if version.here:
+                label = f"{version.name}/{version.version}"
+                versions[label] = version
+                forgotten.setdefault(label, set(forgotten_of(version))).add(client_id)
     store = read_store(project.root)
-    for (name, number), clients in found.items():
-        with store.guard(f"tag version {number} of model {name}"):
+    for label, version in versions.items():
+        clients = json.dumps(sorted(forgotten[label]))  # never cut: it is read again
+        with store.guard(f"tag version {version.version} of model {version.name}"):
             store.client.set_model_version_tag(
-                name, number, FORGOTTEN_TAG, json.dumps(sorted(clients))
+                version.name, version.version, FORGOTTEN_CLIENTS, clients
             )
-            store.client.set_model_version_tag(
-                name, number, REASON_TAG, fit(reason or before[name, number], MAX_VERSION_TAG)
-            )
-    return [f"{name}/{number}" for name, number in found]
+        tag_version(
+            store,
+            version,
+            {FORGOTTEN_REASON: reason or version.tags.get(FORGOTTEN_REASON, NO_REASON)},
+        )
+    return list(versions)
+
+
+def forgotten_of(version: ModelVersion) -> tuple[str, ...]:
+    """Return the forgotten clients that a version's tag names."""
+    return tuple(json.loads(version.tags.get(FORGOTTEN_CLIENTS, "[]")))
 
 
 def forgotten_champions(project: Project) -> list[str]:
-    """Return the versions, as `NAME/VERSION`, that are champion and trained on clients that are
-    forgotten since.
+    """Return the champions, as `NAME/VERSION`, that trained on clients who were forgotten since.
 
     Raises:
         TrackingError: the store cannot be read.
     """
-    from fedpipe.tracking.lookup import model_versions
-    from fedpipe.tracking.model_registry import CHAMPION
-    from fedpipe.tracking.store import has_store, read_store
-
     if not has_store(project.root):
         return []
-    versions = model_versions(read_store(project.root))
     return [
-        f"{one.name}/{one.version}"
-        for one in versions
-        if CHAMPION in one.aliases and FORGOTTEN_TAG in one.tags
+        f"{version.name}/{version.version}"
+        for version in model_versions(read_store(project.root))
+        if CHAMPION in version.aliases and FORGOTTEN_CLIENTS in version.tags
     ]
 
 
-def _population(project: Project, wanted: str | None) -> tuple[str, str | None]:
+def _population(project: Project, name: str | None) -> tuple[str, str | None]:
     """Return whose data they are, and the key of their clients, None where there are no data
     yet.
     """
     from fedpipe.data.manifest import read_manifest
 
-    data = data_of(project, wanted, of_runs=True)
+    data = data_of(project, name, of_runs=True)
     if data.population:
         return data.title, data.population
     try:

@@ -2,7 +2,6 @@
 and says what it found.
 """
 
-import importlib.metadata
 import os
 import platform
 import resource
@@ -21,6 +20,7 @@ from fedpipe.errors import FedpipeError
 from fedpipe.project.paths import Project
 from fedpipe.redact import hide
 from fedpipe.system.git import GitError, run_git
+from fedpipe.system.host import cpu_flags, package_version
 
 _OPEN_FILES = 1024
 """Files that a run holds open at most, with some room."""
@@ -129,11 +129,7 @@ def _python() -> Check:
 
 
 def _cpu() -> Check:
-    flags = (
-        Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-        if Path("/proc/cpuinfo").exists()
-        else []
-    )
+    flags = cpu_flags()
     missing = [flag for flag in ("avx", "avx2", "fma") if flag not in flags]
     found = "AVX, AVX2 and FMA" if not missing else f"without {', '.join(missing)}"
     return Check(
@@ -146,10 +142,7 @@ def _cpu() -> Check:
 
 
 def _version(package: str, expected: str) -> Check:
-    try:
-        version = importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        version = "not installed"
+    version = package_version(package)
     return Check(
         package,
         version.startswith(expected),
@@ -225,7 +218,7 @@ def _loopback() -> Check:
 
 
 def _worker(project: Project, isolation: str | None = None) -> list[Check]:
-    from fedpipe.engine.worker import Worker
+    from fedpipe.engine.local.worker import Worker
 
     limit = RuntimeConfig().start_timeout_seconds
     with tempfile.TemporaryDirectory() as folder:

@@ -250,7 +250,7 @@ def _first_steps(
 ) -> Any:
     """Return the result of round 1, None without it."""
     from fedpipe.algorithms.catalog import build_algorithm
-    from fedpipe.engine.user_algorithm import OwnAlgorithm
+    from fedpipe.engine.user_algorithm import UserAlgorithm
     from fedpipe.models import build_model
     from fedpipe.models.federated import training_clients
     from fedpipe.pipeline.privacy import account_of, noise_key_of
@@ -277,19 +277,19 @@ def _first_steps(
         if local.algorithm.name in ALGORITHMS:
             algorithm: Any = build_algorithm(*arguments)
         else:
-            algorithm = OwnAlgorithm.build(
+            algorithm = UserAlgorithm.build(
                 local.algorithm.name, runtime, build_algorithm, *arguments
             )
         with own_code(
             f"algorithm.name={local.algorithm.name}", ConfigError, "running its first steps"
         ):
-            state = runtime.call(algorithm.initialize, what="the initial state")
-            runtime.call(algorithm.weights, state, what="the initial weights")
+            state = runtime.call(algorithm.initialize, label="the initial state")
+            runtime.call(algorithm.weights, state, label="the initial weights")
             if not with_round:
                 return None
             first = next(number for number in range(1, len(plan) + 1) if plan.cohort(number))
             return runtime.call(
-                algorithm.next, state, first, plan.cohort(first), what=f"round {first}"
+                algorithm.next, state, first, plan.cohort(first), label=f"round {first}"
             )
 
 

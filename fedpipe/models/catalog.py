@@ -71,17 +71,16 @@ def check_input(
         takes = build_model(config, shape, manifest.num_classes, project).takes
     tokens = "int32" in takes
     if manifest.feature_dtype not in takes or (manifest.variable_length and not tokens):
+        expected = f"{' or '.join(takes)} features of one shape"
+        advice = "set data.feature_dtype if these are no tokens"
+        if tokens:
+            expected = "int32 tokens"
+            advice = "set data.feature_dtype=int32 if these are tokens"
         kind = "sequences of up to" if manifest.variable_length else "features of shape"
-        wanted = "int32 tokens" if tokens else f"{' or '.join(takes)} features of one shape"
-        mend = (
-            "or set data.feature_dtype=int32 if these are tokens"
-            if tokens
-            else "or set data.feature_dtype if these are no tokens"
-        )
         raise ModelError(
-            f"model.name={name}: expected {wanted}, data.source={manifest.source} has "
-            f"{manifest.feature_dtype} {kind} {list(shape)}. Choose a model that takes them, "
-            f"{mend}."
+            f"model.name={name}: expected {expected}, data.source={manifest.source} has "
+            f"{manifest.feature_dtype} {kind} {list(shape)}. Choose a model that takes them, or "
+            f"{advice}."
         )
     model = build_model(config, shape, manifest.num_classes, project)
     if (
@@ -89,12 +88,10 @@ def check_input(
         and highest_token is not None
         and (highest := highest_token()) >= model.tokens
     ):
-        mend = (
-            f"Set model.tokens to {highest + 1} or more."
-            if name == "lstm"
-            else "Give the model more tokens."
-        )
+        advice = "Give the model more tokens."
+        if name == "lstm":
+            advice = f"Set model.tokens to {highest + 1} or more."
         raise ModelError(
             f"model.name={name}: expected tokens from 0 to {model.tokens - 1}, "
-            f"data.source={manifest.source} has {highest}. {mend}"
+            f"data.source={manifest.source} has {highest}. {advice}"
         )

@@ -65,13 +65,11 @@ def write_tflite(model: SavedClassifier, out: Path) -> None:
     ]
     try:
         content = converter.convert()
-    except (
-        Exception
-    ) as err:  # the converter raises its own, and whatever the graph's rewriting makes of it
-        said = " ".join(str(err).split())[:300]
+    except Exception as err:  # the converter's own errors, and any of rewriting the graph
+        message = " ".join(str(err).split())[:300]
         raise ModelError(
             f"{model.where}: expected a model that TensorFlow Lite can hold, its converter says: "
-            f"{said}."
+            f"{message}."
         ) from err
     out.write_bytes(content)
 
@@ -119,13 +117,13 @@ def largest_difference(
         ModelError: by more than `TOLERANCE`, or one of them is no number, or the shapes differ.
     """
     expected = model.predict(x)
-    found = exported(x)
-    if found.shape != expected.shape:
+    actual = exported(x)
+    if actual.shape != expected.shape:
         raise ModelError(
             f"{model.where}: expected exported predictions of shape {list(expected.shape)}, found "
-            f"{list(found.shape)}."
+            f"{list(actual.shape)}."
         )
-    worst = float(np.abs(found.astype(np.float64) - expected).max(initial=0.0))
+    worst = float(np.abs(actual.astype(np.float64) - expected).max(initial=0.0))
     if not worst <= TOLERANCE:  # also of a NaN
         raise ModelError(
             f"{model.where}: expected the exported model to predict the same within "

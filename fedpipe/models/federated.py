@@ -29,7 +29,7 @@ _AT_ONCE = 1000
 
 
 class ClientExamples(Protocol):
-    """What the evaluation asks of a population."""
+    """The method of a population that the evaluation calls."""
 
     def examples(self, client_id: str, split: Split) -> Examples:
         """Return the client's examples of a split."""
@@ -37,7 +37,7 @@ class ClientExamples(Protocol):
 
 @dataclass(frozen=True)
 class ClientScores:
-    """What a model is worth to each of some clients.
+    """Losses and accuracies of a model on the examples of some clients.
 
     Attributes:
         client_ids: whose.
@@ -108,11 +108,11 @@ def choose_clients(
         most: limit.
         seed: the run's.
     """
-    found = np.flatnonzero((index.counts(split) > 0) & (index.held_out == held_out))
-    if len(found) > most:
+    rows = np.flatnonzero((index.counts(split) > 0) & (index.held_out == held_out))
+    if len(rows) > most:
         rng = generator(seed, "evaluation", split, int(held_out))
-        found = np.sort(found[rng.choice(len(found), most, replace=False, shuffle=False)])
-    return tuple(index.client_ids[i] for i in found.tolist())
+        rows = np.sort(rows[rng.choice(len(rows), most, replace=False, shuffle=False)])
+    return tuple(index.client_ids[i] for i in rows.tolist())
 
 
 def evaluate_clients(
@@ -134,14 +134,11 @@ def evaluate_clients(
     owners: list[npt.NDArray[np.int64]] = []
 
     def flush() -> None:
-        pooled = Examples(
-            np.concatenate([one.x for one in waiting]), np.concatenate([one.y for one in waiting])
-        )
-        found = predictor.predict(weights, pooled)
+        predictions = predictor.predict(weights, concatenated(waiting))
         owner = np.concatenate(owners)
-        clients = owner[found.rows]
+        clients = owner[predictions.rows]
         for row, values in enumerate(
-            (None, found.losses.astype(np.float64), found.hits.astype(np.float64))
+            (None, predictions.losses.astype(np.float64), predictions.hits.astype(np.float64))
         ):
             sums[row] += np.bincount(clients, values, minlength=len(client_ids))
         waiting.clear()
@@ -220,22 +217,23 @@ def validation_examples(config: Config, population: "Population") -> Examples | 
             population.index, "validation", False, config.eval.clients, config.seed
         )
         splits = ("validation",)
-    parts = []
+    examples = []
     for split in splits:
         holders = population.client_ids(split)
-        parts += [
+        examples += [
             population.examples(client_id, split) for client_id in clients if client_id in holders
         ]
-    if not parts:
+    if not examples:
         return None
-    return Examples(
-        np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts])
-    )
+    return concatenated(examples)
 
 
 def pooled(population: ClientExamples, client_ids: Sequence[str], split: Split) -> Examples:
     """Return the examples of a split of all these clients together."""
-    parts = [population.examples(client_id, split) for client_id in client_ids]
-    return Examples(
-        np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts])
-    )
+    return concatenated([population.examples(client_id, split) for client_id in client_ids])
+
+
+def concatenated(examples: Sequence[Examples]) -> Examples:
+    """Return the examples one after another; there is at least one set of them."""
+    features = np.concatenate([client.x for client in examples])
+    return Examples(features, np.concatenate([client.y for client in examples]))

@@ -16,7 +16,7 @@ from fedpipe.system.user_code import import_own, own_code
 from fedpipe.types import Weights
 
 _TENSOR_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_./-]{0,199}")
-"""What TensorFlow takes as the name of a variable in a SavedModel."""
+"""Names that TensorFlow takes for a variable in a SavedModel."""
 _NO_VARIABLES = (
     "expected logits to be a function of the weights alone, found that it {does} a "
     "tf.Variable{which}, as Keras layers do: it would not be trained. Declare its tensors in "
@@ -86,12 +86,12 @@ def _check_weights(where: str, spec: ModelSpec) -> Weights:
     with own_code(where, ModelError, "making initial weights"):
         first = spec.initial_weights(1)
         again = spec.initial_weights(1)
-        other = spec.initial_weights(2)
+        of_other_seed = spec.initial_weights(2)
     if not isinstance(first, dict) or tuple(first) != tuple(names):
-        found = ", ".join(map(str, first)) if isinstance(first, dict) else type(first).__name__
+        actual = ", ".join(map(str, first)) if isinstance(first, dict) else type(first).__name__
         raise ModelError(
             f"{where}: expected initial weights to be a dict with the keys {', '.join(names)}, in "
-            f"this order, found {found}."
+            f"this order, found {actual}."
         )
     for name, value in first.items():
         if not isinstance(value, np.ndarray):
@@ -113,7 +113,7 @@ def _check_weights(where: str, spec: ModelSpec) -> Weights:
                 f"{where}: expected the same initial weights for the same seed, '{name}' differs. "
                 "Draw with fedpipe.seeding.generator(seed, name)."
             )
-        shape = np.shape(np.asarray(other.get(name)))
+        shape = np.shape(np.asarray(of_other_seed.get(name)))
         if shape != value.shape:
             raise ModelError(
                 f"{where}: expected initial weights of one shape whatever the seed, '{name}' has "

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fedpipe.errors import ModelError
-from fedpipe.system.atomic_files import write_bytes_atomic
+from fedpipe.system.atomic_files import write_atomic
 from fedpipe.types import Weights, weights_sha256
 
 _KEY = "fedpipe"
@@ -44,7 +44,8 @@ def save_weights(path: Path, weights: Weights) -> str:
         {name: np.asarray(value, order="C") for name, value in weights.items()}, metadata
     )
     try:
-        write_bytes_atomic(path, content)
+        path.parent.stat()  # a folder that is not there is a mistake, and not made
+        write_atomic(path, content)
     except OSError as err:
         raise ModelError(
             f"{path}: cannot write the weights: {err.strerror or err}. Check that the folder is "
@@ -79,11 +80,11 @@ def load_weights(path: Path) -> Weights:
         raise ModelError(
             f"{path}: damaged weights, they cannot be read: {err}. Restore the file or train again."
         ) from err
-    found = weights_sha256(weights)
+    actual = weights_sha256(weights)
     expected = metadata.get("sha256")
-    if found != expected:
+    if actual != expected:
         raise ModelError(
-            f"{path}: damaged weights: expected sha256 {expected}, found {found}. Restore the "
+            f"{path}: damaged weights: expected sha256 {expected}, found {actual}. Restore the "
             "file or train again."
         )
     return weights

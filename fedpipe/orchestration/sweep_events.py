@@ -1,4 +1,4 @@
-"""What whoever runs the sweep's flow in its own process tells it, and gets to know of it.
+"""What the caller of the sweep's flow in this process tells it, and learns of it.
 
 In a module of its own: Prefect sends the flow's function, with what its module holds, to a Dask
 cluster, and a `ContextVar` cannot be sent.
@@ -15,8 +15,8 @@ from fedpipe.sweep.trials import ChildPool, SweepWatcher
 
 @dataclass
 class SweepFlow:
-    """What whoever runs the flow in its own process gets to know of it, `flow_run_id`, once Prefect
-    has given it; and says to it.
+    """What the caller of the flow learns of it, `flow_run_id`, once Prefect has given it; and what
+    the caller tells it: the pool.
     """
 
     values: dict[str, Any] = field(default_factory=dict)

@@ -95,25 +95,23 @@ def write_tables(population: "Population", out: Path) -> None:
 
 
 def write_pictures(population: "Population", out: Path) -> list[Path]:
-    """Write `client_sizes.png` and `label_skew.png` into the folder `out` and return their
+    """Write `client_sizes.svg` and `label_skew.svg` into the folder `out` and return their
     paths.
     """
     from fedpipe.data.skew import describe
-    from fedpipe.figures.plots import save_figure
-    from fedpipe.figures.population_plots import client_sizes, label_heat_map
+    from fedpipe.figures.picture_file import write_picture
+    from fedpipe.figures.population_charts import client_sizes, label_skew
+    from fedpipe.tables.population import population_table
 
-    figures = describe(population.index)
     index = population.index
-    out.mkdir(parents=True, exist_ok=True)
-    drawn = {
-        out / "client_sizes.png": client_sizes(figures),
-        out / "label_skew.png": label_heat_map(
-            index.label_counts["train"], index.client_ids, label_names(population), figures
-        ),
+    table = population_table(describe(index), index.label_counts["train"], label_names(population))
+    charts = {
+        out / "client_sizes.svg": client_sizes(table),
+        out / "label_skew.svg": label_skew(table),
     }
-    for path, figure in drawn.items():
-        save_figure(figure, path)
-    return list(drawn)
+    for path, chart in charts.items():
+        write_picture([chart], path)
+    return list(charts)
 
 
 def write_population(population: "Population", path: Path) -> Path:

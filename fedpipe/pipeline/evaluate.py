@@ -144,10 +144,10 @@ def _figures_of_training(trained: TrainRef) -> dict[str, dict[str, float]]:
 
 
 def _write_tables(parts: Parts, central: _Central, chosen: str, paths: dict[str, Path]) -> None:
-    from fedpipe.figures.mistakes import write_mistakes
     from fedpipe.pipeline.describe import label_names
+    from fedpipe.tables.confusion import confusion_counts_csv, confusion_csv
     from fedpipe.tables.evaluation import labels_csv, reliability_csv
-    from fedpipe.tables.tables import confusion_counts_csv, confusion_csv
+    from fedpipe.tables.mistakes import write_mistakes
 
     result = central.results[chosen]
     names = label_names(central.population)

@@ -12,24 +12,24 @@ from fedpipe.runs.state import RunState, all_states
 logger = logging.getLogger(__name__)
 
 
-def finished_run(project: Project, wanted: str | None) -> RunState:
-    """Return the finished run called `wanted` (MLflow run id, name or folder), or the newest one.
+def finished_run(project: Project, name: str | None) -> RunState:
+    """Return the finished run called `name` (MLflow run id, name or folder), or the newest one.
 
     Raises:
         ConfigError: there is none, or it did not finish.
     """
 
     def matches(state: RunState) -> bool:
-        if wanted is None:
+        if name is None:
             return state.finished
-        return state.is_called(wanted)
+        return state.is_called(name)
 
     states = all_states(project)
     run = next(filter(matches, states), None)
     if run is None:
         known = shorten([state.folder.name for state in states], 3) or "none"
         raise ConfigError(
-            f"run {wanted or ''}: expected a finished run of this project, found {known}. "
+            f"run {name or ''}: expected a finished run of this project, found {known}. "
             "`fedpipe run` makes one."
         )
     if not run.finished:
@@ -40,7 +40,7 @@ def finished_run(project: Project, wanted: str | None) -> RunState:
     return run
 
 
-def evaluate_run(project: Project, wanted: str | None, name: str) -> dict[str, Any]:
+def evaluate_run(project: Project, run_name: str | None, name: str) -> dict[str, Any]:
     """Evaluate the weights of a run on the data that its settings give now; return the figures,
     JSON-able.
 
@@ -49,7 +49,7 @@ def evaluate_run(project: Project, wanted: str | None, name: str) -> dict[str, A
 
     Args:
         project: where.
-        wanted: the run; see `finished_run`.
+        run_name: see `finished_run`.
         name: of this evaluation.
 
     Raises:
@@ -61,7 +61,7 @@ def evaluate_run(project: Project, wanted: str | None, name: str) -> dict[str, A
     from fedpipe.tracking.run import TrackedRun
     from fedpipe.tracking.store import open_store
 
-    state = finished_run(project, wanted)
+    state = finished_run(project, run_name)
     config = state.config
     data = load_data(config, project)
     trained = read_trained(state.folder)
@@ -77,7 +77,7 @@ def evaluate_run(project: Project, wanted: str | None, name: str) -> dict[str, A
         if path.exists():
             run.log_file(path, f"evaluations/{name}")
     if evaluated.missing:
-        reasons = "; ".join(f"{part}: {reason}" for part, reason in evaluated.missing.items())
+        reasons = "; ".join(f"{missing}: {reason}" for missing, reason in evaluated.missing.items())
         logger.warning("evaluation %s of run %s is incomplete: %s", name, state.name, reasons)
     return {
         "run": state.name,

@@ -2,7 +2,6 @@
 earlier runs on the same clients.
 """
 
-import os
 import secrets
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from fedpipe.config import Config
 from fedpipe.errors import CheckpointError, ConfigError
 from fedpipe.runs.context import RunContext
+from fedpipe.system.atomic_files import write_atomic
 from fedpipe.types import CohortPlan
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ def account_of(
     without privacy.
 
     Raises:
-        ConfigError, PlanError: see `fedpipe.algorithms.accountant`.
+        ConfigError, PlanError: see `fedpipe.algorithms.privacy_budget`.
     """
     if not config.privacy.on:
         return None, plan
-    from fedpipe.algorithms.accountant import account, within_budget
+    from fedpipe.algorithms.privacy_budget import account, within_budget
 
     accountant = account(config, clients, plan)
     allowed = within_budget(accountant)
@@ -76,7 +76,7 @@ def noise_key_of(config: Config, folder: Path) -> bytes | None:
                     f"{path}: the run has checkpoints but the key of its noise is gone, so it "
                     "cannot continue with the same noise. Start a new run."
                 )
-            _write_key(path, secrets.token_bytes(KEY_BYTES))
+            write_atomic(path, secrets.token_bytes(KEY_BYTES), mode=0o600, sync_folder=True)
         key = path.read_bytes()
     except OSError as err:
         raise CheckpointError(
@@ -90,25 +90,6 @@ def noise_key_of(config: Config, folder: Path) -> bytes | None:
     return key
 
 
-def _write_key(path: Path, key: bytes) -> None:
-    """Write the key whole, under its name only once it is on the disk, readable by this user
-    alone.
-    """
-    temporary = path.with_suffix(".part")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 def require_budget(run: RunContext, accountant: "Accountant", manifest: "Manifest") -> None:
     """Refuse a new run that could not be registered: with it the clients' models would cost more
     than `privacy.total_epsilon`.
@@ -120,7 +101,7 @@ def require_budget(run: RunContext, accountant: "Accountant", manifest: "Manifes
         TrackingError: the store cannot be read.
     """
     from fedpipe.lineage.privacy_total import privacy_total, released_of
-    from fedpipe.runs.provenance import population_key
+    from fedpipe.runs.lineage import population_key
     from fedpipe.tracking.store import open_store
 
     if run.state and run.state.values.get("mlflow_run_id"):

@@ -13,14 +13,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fedpipe.errors import DataError, ModelError
 from fedpipe.pipeline.run_warnings import WARNINGS, RunWarning, find_warnings
 from fedpipe.pipeline.sample_clients import PLAN_NAME
 from fedpipe.runs.context import WORKER_LOG_NAME, RunContext
-from fedpipe.runs.parts import CHAIN, INCOMPLETE, PARTICIPATION, UPLOADS, Parts, incomplete_text
-from fedpipe.runs.provenance import LINEAGE, write_chain
+from fedpipe.runs.lineage import LINEAGE, write_lineage
+from fedpipe.runs.parts import CHAIN, PARTICIPATION, UPLOADS, Parts, incomplete_text
 from fedpipe.runs.refs import (
     TRAINED_NAME,
     DataRef,
@@ -30,9 +30,11 @@ from fedpipe.runs.refs import (
     TrainRef,
 )
 from fedpipe.system.atomic_files import write_atomic
+from fedpipe.tracking.tags import INCOMPLETE
 
 if TYPE_CHECKING:
     from fedpipe.data.population import Population
+    from fedpipe.figures.svg import Chart
     from fedpipe.models import ModelSpec
     from fedpipe.tracking.run import TrackedRun
 
@@ -155,7 +157,7 @@ class _Recording:
 
     def _write_chain(self) -> None:
         mlflow_run = self.mlflow_run
-        chain = write_chain(
+        chain = write_lineage(
             self.folder / LINEAGE,
             mlflow_run.run_id,
             mlflow_run.store.label,
@@ -167,7 +169,7 @@ class _Recording:
         """Return the id of the saved model: the one that an earlier try of this step wrote to the
         same store, or a new one.
         """
-        from fedpipe.models.saved import InputFacts
+        from fedpipe.models.input_facts import InputFacts
         from fedpipe.models.weights_io import load_weights
         from fedpipe.tracking.model import has_model, log_model
         from fedpipe.types import weights_sha256
@@ -195,35 +197,37 @@ class _Recording:
 
     def log_pictures(self) -> None:
         """Draw the pictures of the rounds, of the evaluation and of the population."""
-        from fedpipe.figures.evaluation_plots import client_accuracies, reliability_diagram
-        from fedpipe.figures.plots import confusion_matrix, learning_curves
+        from fedpipe.figures.confusion_matrix import confusion_matrix
+        from fedpipe.figures.evaluation_charts import client_accuracies, reliability_diagram
+        from fedpipe.figures.learning_curves import learning_curves
         from fedpipe.pipeline.describe import label_names
-        from fedpipe.runs.pictures import log_figure
-        from fedpipe.tables.evaluation import read_accuracies, read_reliability
-        from fedpipe.tables.tables import read_confusion
+        from fedpipe.runs.pictures import log_picture
+        from fedpipe.tables.confusion import read_confusion
+        from fedpipe.tables.evaluation import accuracy_groups, read_clients, read_reliability
 
         evaluated = self.evaluated
 
-        def confusion() -> Any:
+        def confusion() -> "list[Chart]":
             names = label_names(self.population)
-            return confusion_matrix(read_confusion(Path(evaluated.confusion_counts), names), names)
+            counts = read_confusion(Path(evaluated.confusion_counts), names)
+            return [confusion_matrix(counts, names)]
 
-        figures: dict[str, Callable[[], Any]] = {
+        pictures: dict[str, Callable[[], list[Chart]]] = {
             "learning_curves": lambda: learning_curves(_rows(Path(self.trained.rounds_table))),
             "confusion_matrix": confusion,
             "reliability": lambda: reliability_diagram(
                 *read_reliability(Path(evaluated.reliability_table))
             ),
             "client_accuracies": lambda: client_accuracies(
-                *read_accuracies(Path(evaluated.clients_table))
+                *accuracy_groups(read_clients(Path(evaluated.clients_table)))
             ),
         }
 
-        def log_picture(name: str) -> None:
-            log_figure(self.mlflow_run, figures[name](), f"plots/{name}.png", self.folder)
+        def draw_and_log(name: str) -> None:
+            log_picture(self.mlflow_run, pictures[name](), f"plots/{name}.svg", self.folder)
 
-        for name in figures:
-            self.parts.attempt(f"picture {name}", partial(log_picture, name))
+        for name in pictures:
+            self.parts.attempt(f"picture {name}", partial(draw_and_log, name))
         self.parts.attempt("pictures of the population", self._log_population)
 
     def _log_population(self) -> None:

@@ -1,4 +1,4 @@
-"""Finds the run to go on with, and sends journals that are left."""
+"""Find the run to resume, and send journals that are left."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +17,8 @@ SHORTEST_PREFIX = 4
 """Characters of a run id that may stand for the whole of it."""
 
 
-def find_interrupted(project: Project, wanted: str | None) -> RunState | None:
-    """Return the run called `wanted`, or the newest one that needs something; None if there is
+def find_interrupted(project: Project, name: str | None) -> RunState | None:
+    """Return the run called `name`, or the newest one that needs something; None if there is
     none.
 
     These are runs that were interrupted, or finished without having printed their summary; where
@@ -26,55 +26,55 @@ def find_interrupted(project: Project, wanted: str | None) -> RunState | None:
 
     Args:
         project: where to look.
-        wanted: MLflow run id, name, or folder of a run; finished ones are found too.
+        name: MLflow run id, name, or folder of a run; finished ones are found too.
 
     Raises:
-        ConfigError: there is no such run here, it is still going on, or DVC owns it.
+        ConfigError: there is no such run here, it is still running, or DVC owns it.
     """
     states = all_states(project)
-    if wanted is None:
+    if name is None:
         own = [state for state in states if state.values["entry"] == "run"]
-        first = [state for state in own if not state.finished or state.untold]
-        then = [state for state in own if state.finished and state.incomplete]
-        return next((state for state in (*first, *then) if not state.is_alive()), None)
-    found = run_named(states, wanted)
-    if found.values["entry"] == "dvc" and not found.finished:
+        interrupted = [state for state in own if not state.finished or state.untold]
+        incomplete = [state for state in own if state.finished and state.incomplete]
+        return next((state for state in interrupted + incomplete if not state.is_alive()), None)
+    run = run_named(states, name)
+    if run.values["entry"] == "dvc" and not run.finished:
         raise ConfigError(
-            f"run {wanted}: DVC's stage train started it, and DVC goes on with it: run `dvc repro`."
+            f"run {name}: DVC's stage train started it, and DVC resumes it: run `dvc repro`."
         )
-    if found.values["entry"] == "sweep" and found.values["status"] not in (
+    if run.values["entry"] == "sweep" and run.values["status"] not in (
         FINISHED,
         "pruned",
         "failed",
     ):
         raise ConfigError(
-            f"run {wanted}: the sweep {found.values['sweep']} started it, and goes on with it: "
+            f"run {name}: the sweep {run.values['sweep']} started it, and resumes it: "
             "run `fedpipe sweep` again."
         )
-    if found.is_alive():
-        raise ConfigError(f"run {wanted} is still running. Wait until it has finished.")
-    return found
+    if run.is_alive():
+        raise ConfigError(f"run {name} is still running. Wait until it has finished.")
+    return run
 
 
-def run_named(states: Sequence[RunState], wanted: str) -> RunState:
+def run_named(states: Sequence[RunState], name: str) -> RunState:
     """Return the run of a name, a folder's name, an MLflow run id, or the beginning of one that no
     other run has.
 
     Args:
         states: the runs, the newest first.
-        wanted: what the user typed.
+        name: what the user typed.
 
     Raises:
         ConfigError: there is no such run, or more than one.
     """
     for state in states:
-        if state.is_called(wanted):
+        if state.is_called(name):
             return state
     matches = [
         state
         for state in states
-        if len(wanted) >= SHORTEST_PREFIX
-        and str(state.values.get("mlflow_run_id", "")).startswith(wanted)
+        if len(name) >= SHORTEST_PREFIX
+        and str(state.values.get("mlflow_run_id", "")).startswith(name)
     ]
     if len(matches) == 1:
         return matches[0]
@@ -83,7 +83,7 @@ def run_named(states: Sequence[RunState], wanted: str) -> RunState:
             [f"{state.values['mlflow_run_id'][:12]} ({state.name})" for state in matches], 5
         )
         raise ConfigError(
-            f"run {wanted}: more than one run id begins so: {runs}. Type more of it, or the name."
+            f"run {name}: more than one run id begins so: {runs}. Type more of it, or the name."
         )
     names = [state.folder.name for state in states]
     newest = (
@@ -92,29 +92,29 @@ def run_named(states: Sequence[RunState], wanted: str) -> RunState:
         else "It has no runs yet: start one with `fedpipe run`."
     )
     raise ConfigError(
-        f"run {wanted}: no such run in this project. {did_you_mean(wanted, names)} {newest}".replace(
+        f"run {name}: no such run in this project. {did_you_mean(name, names)} {newest}".replace(
             "  ", " "
         )
     )
 
 
-def find_trained(project: Project, wanted: str | None) -> RunState | None:
-    """Return the run called `wanted` if its rounds are done, or the newest one that lacks parts;
+def find_trained(project: Project, name: str | None) -> RunState | None:
+    """Return the run called `name` if its rounds are done, or the newest one that lacks parts;
     None if there is none.
 
     Raises:
         ConfigError: there is no such run here, it is still running, or its rounds are not done.
     """
     states = all_states(project)
-    if wanted is None:
+    if name is None:
         return next((state for state in states if state.incomplete and not state.is_alive()), None)
-    state = run_named(states, wanted)
+    state = run_named(states, name)
     if state.is_alive():
-        raise ConfigError(f"run {wanted} is still running; wait for it to finish.")
+        raise ConfigError(f"run {name} is still running; wait for it to finish.")
     if not state.finished:
         raise ConfigError(
-            f"run {wanted}: expected a run that finished, found one that was interrupted. Run "
-            f"`fedpipe resume {wanted}`."
+            f"run {name}: expected a run that finished, found one that was interrupted. Run "
+            f"`fedpipe resume {name}`."
         )
     return state
 
@@ -175,7 +175,7 @@ def own_params(state: RunState, remote: Sequence[str] | None = None) -> Path:
 
 
 def run_of_stage(project: Project, name: str, config: Config, data_md5: str) -> RunState:
-    """Return the run that DVC's stage `train` goes on with: one of its own that was interrupted,
+    """Return the run that DVC's stage `train` resumes: one of its own that was interrupted,
     with these settings and data, or a new one called `name`.
     """
     for state in all_states(project):
@@ -193,7 +193,7 @@ def _same_settings(state: RunState, config: Config) -> bool:
 
 
 def send_journals(project: Project) -> dict[str, int]:
-    """Send what is left in the journals of runs that are over; return the number of records by run.
+    """Send what is left in the journals of runs that have ended; return the records by run.
 
     Raises:
         TrackingError: the store is still away, or does not take a record.

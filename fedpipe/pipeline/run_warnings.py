@@ -159,7 +159,7 @@ def one_class_warnings(evaluated: EvalRef, population: "Population") -> Iterator
     several.
     """
     from fedpipe.pipeline.describe import label_names
-    from fedpipe.tables.tables import read_confusion
+    from fedpipe.tables.confusion import read_confusion
     from fedpipe.tables.texts import drawn
 
     if not Path(evaluated.confusion_counts).exists():

@@ -20,8 +20,8 @@ from fedpipe.pipeline.sample_clients import read_plan
 from fedpipe.runs.context import RunContext
 from fedpipe.runs.exact import bit_exact
 from fedpipe.runs.groups import keep_groups
+from fedpipe.runs.lineage import LINEAGE, write_lineage
 from fedpipe.runs.parts import CHAIN, UPLOADS, Parts
-from fedpipe.runs.provenance import LINEAGE, write_chain
 from fedpipe.runs.refs import TRAINED_NAME, DataRef, PlanRef, TrainRef
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.types import CohortPlan, Weights, weights_sha256
@@ -169,7 +169,7 @@ def _prepare(run: RunContext, data: DataRef, plan: PlanRef) -> _Training:
 def _build(run: RunContext, training: _Training, runtime: "AnyRuntime") -> _Built:
     """Build the model, the algorithm and the evaluation."""
     from fedpipe.algorithms.catalog import build_algorithm
-    from fedpipe.engine.user_algorithm import OwnAlgorithm
+    from fedpipe.engine.user_algorithm import UserAlgorithm
     from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator
     from fedpipe.models.federated import validation_examples
@@ -192,7 +192,7 @@ def _build(run: RunContext, training: _Training, runtime: "AnyRuntime") -> _Buil
     if config.algorithm.name in ALGORITHMS:
         algorithm: Any = build_algorithm(*arguments)
     else:
-        algorithm = OwnAlgorithm.build(config.algorithm.name, runtime, build_algorithm, *arguments)
+        algorithm = UserAlgorithm.build(config.algorithm.name, runtime, build_algorithm, *arguments)
     keep_groups(config.runtime, algorithm, run.folder)
     evaluators = {"test": Evaluator(model, population.central_test())}
     validation = validation_examples(config, population)
@@ -253,7 +253,7 @@ def _run_rounds(
 
         def log_chain() -> None:
             label = mlflow_run.store.label
-            chain = write_chain(lineage, mlflow_run.run_id, label, last_sha256)
+            chain = write_lineage(lineage, mlflow_run.run_id, label, last_sha256)
             mlflow_run.log_file(chain, LINEAGE)
 
         parts.attempt(CHAIN, log_chain)

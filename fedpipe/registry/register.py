@@ -13,12 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import Config
 from fedpipe.errors import ModelError, TrackingError
-from fedpipe.lineage.queries import FORGOTTEN_TAG, REASON_TAG
+from fedpipe.lineage.queries import forgotten_of
 from fedpipe.project.paths import Project
 from fedpipe.registry.promotion import Holder, decide
-from fedpipe.runs.provenance import LINEAGE
+from fedpipe.runs.lineage import LINEAGE
 from fedpipe.runs.refs import RegisteredRef
 from fedpipe.system.locks import file_lock
+from fedpipe.tracking.tags import (
+    DECISION,
+    FORGOTTEN_CLIENTS,
+    FORGOTTEN_REASON,
+    NOT_REGISTERED,
+    REPLACED_BY,
+    VERSION_METRIC_PREFIX,
+    VERSION_MODEL_ID,
+)
 from fedpipe.types import VALIDATION_SCORE
 
 if TYPE_CHECKING:
@@ -27,10 +36,6 @@ if TYPE_CHECKING:
     from fedpipe.tracking.lookup import ModelVersion
     from fedpipe.tracking.run import TrackedRun
     from fedpipe.tracking.store import Store
-
-DECISION_TAG = "fedpipe.decision"
-REPLACED_TAG = "fedpipe.replaced_by"
-RETRAIN_TAG = "fedpipe.retrain_of"
 
 logger = logging.getLogger(__name__)
 
@@ -85,11 +90,14 @@ def register(
     ):  # two runs of this project that end together are compared one after the other
         before = champion_of(run.store, name)
         forgotten = _forgotten_since(project, run_dir)
-        tags = {f"metric.{key}": repr(value) for key, value in metrics.items()} | {
-            "fedpipe.model_id": model_id
+        tags = {VERSION_METRIC_PREFIX + key: repr(value) for key, value in metrics.items()} | {
+            VERSION_MODEL_ID: model_id
         }
         if forgotten:
-            tags |= {FORGOTTEN_TAG: json.dumps(forgotten), REASON_TAG: "forgotten while it trained"}
+            tags |= {
+                FORGOTTEN_CLIENTS: json.dumps(forgotten),
+                FORGOTTEN_REASON: "forgotten while it trained",
+            }
         version = register_version(run.store, name, model_id, run.run_id, tags)
         if before is not None and before.version == version.version:
             alias = CHAMPION
@@ -100,9 +108,9 @@ def register(
             alias, reason = decide(score, tuple(forgotten), holder, config.tracking.min_improvement)
             measured = holder.score if holder else None
         move_alias(run.store, alias, version)
-        tag_version(run.store, version, {DECISION_TAG: f"{alias}: {reason}"})
+        tag_version(run.store, version, {DECISION: f"{alias}: {reason}"})
         if before is not None and alias == CHAMPION and before.version != version.version:
-            tag_version(run.store, before, {REPLACED_TAG: f"{name}/{version.version}"})
+            tag_version(run.store, before, {REPLACED_BY: f"{name}/{version.version}"})
     number = None if before is None else before.version
     known = None if math.isnan(score) else score
     return RegisteredRef(
@@ -129,14 +137,9 @@ def _within_budget(budget: float, run: "TrackedRun") -> bool:
     if total.epsilon is not None and total.epsilon <= budget:
         return True
     reason = f"privacy.total_epsilon={budget}: {total.sentence()}, more than the budget"
-    run.set_tags({"fedpipe.not_registered": reason})
+    run.set_tags({NOT_REGISTERED: reason})
     logger.warning("the model is not registered: %s.", reason)
     return False
-
-
-def forgotten_of(version: "ModelVersion") -> tuple[str, ...]:
-    """Return the forgotten clients that a version's tag names."""
-    return tuple(json.loads(version.tags.get(FORGOTTEN_TAG, "[]")))
 
 
 def _holder(

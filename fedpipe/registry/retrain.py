@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from fedpipe.config import parse_config
+from fedpipe.config import parse_recorded
 from fedpipe.config.load import read_params
 from fedpipe.errors import ConfigError, TrackingError, shorten
 from fedpipe.project.paths import Project
-from fedpipe.runs.provenance import LINEAGE, PARAMS_NAME
+from fedpipe.runs.lineage import LINEAGE, PARAMS_NAME
 from fedpipe.system.atomic_files import write_atomic
+from fedpipe.tracking.tags import RETRAIN_OF
 
 if TYPE_CHECKING:
     from fedpipe.runs.state import RunState
 
-RETRAIN_OF = "retrain_of"
+STATE_KEY = "retrain_of"
+"""Key of a run's state: the version that the run retrains."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,9 @@ class Retraining:
 
 def retrain_tags(run: "RunState | None") -> dict[str, str]:
     """Return the tag of a run that retrains a version: which; none of other runs."""
-    of = run.values.get(RETRAIN_OF) if run else None
+    of = run.values.get(STATE_KEY) if run else None
     if of:
-        return {f"fedpipe.{RETRAIN_OF}": str(of)}
+        return {RETRAIN_OF: str(of)}
     return {}
 
 
@@ -105,7 +107,7 @@ def plan_retraining(project: Project, model_name: str) -> Retraining:
         "model_name": model_name,
     }
     try:
-        config = parse_config(values, f"settings of {label}")
+        config = parse_recorded(values, f"settings of {label}")
     except ConfigError as err:
         raise ConfigError(f"--retrain: {err}") from err
     path = project.private / "retrain" / f"{_plain(model_name)}-{champion.version}.yaml"

@@ -1,1 +1,1 @@
-"""Pictures of a run."""
+"""The report: one HTML page of one run, or of several side by side."""

@@ -1,16 +1,16 @@
-"""What a report is told of a run. Values alone: where they come from is the business of
-`report/gather.py`.
-"""
+"""What a report knows of a run. Values alone: `gather.py` reads them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedpipe.figures.mistakes import Mistake
 from fedpipe.models.confusion import Confusion
+from fedpipe.tables.evaluation import ClientAccuracy
+from fedpipe.tables.mistakes import Mistake
 from fedpipe.tables.population import PopulationTable
-from fedpipe.tables.tables import Row
+from fedpipe.tables.rounds import Row
 from fedpipe.tracking.participation import ClientRound
+from fedpipe.tracking.sweeps import SweepView
 
 ROUNDS = "learning curves"
 ACCURACIES = "accuracy of each client"
@@ -20,47 +20,7 @@ POPULATION = "population"
 CLIENTS = "participation"
 TIMING = "timing"
 SWEEP = "sweep"
-"""Names of the parts that may be missing."""
-
-
-@dataclass(frozen=True)
-class ClientAccuracy:
-    """What the model is worth to one client, on its own test examples."""
-
-    client_id: str
-    held_out: bool
-    predictions: int
-    accuracy: float
-    gain: float | None
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """The children of a sweep, whose parent run this is.
-
-    Attributes:
-        metric: what they were judged by.
-        direction: `maximize` or `minimize`.
-        keys: the settings that were searched.
-        children: each with `number`, `name`, `run_id`, `state`, `value` (None where it has none)
-            and `params` by key.
-    """
-
-    metric: str
-    direction: str
-    keys: tuple[str, ...]
-    children: Sequence[Mapping[str, Any]]
-
-    @property
-    def best(self) -> Mapping[str, Any] | None:
-        """Return the best finished child, the first of equals; None if none has a value."""
-        judged = [
-            child
-            for child in self.children
-            if child["state"] == "finished" and child["value"] is not None
-        ]
-        sign = -1.0 if self.direction == "maximize" else 1.0
-        return min(judged, key=lambda child: (sign * child["value"], child["number"]), default=None)
+"""Names of the sections that may be missing."""
 
 
 @dataclass(frozen=True)
@@ -68,23 +28,26 @@ class RunFacts:
     """One run.
 
     Attributes:
-        run_id: its MLflow run.
-        name: its name.
-        status: MLflow's.
-        start_ms, end_ms: milliseconds since 1970; no end while it is going on.
+        run_id: id of its MLflow run.
+        name: name of its MLflow run.
+        status: MLflow's status.
+        start_ms: start, in milliseconds since 1970.
+        end_ms: end, in milliseconds since 1970; None while the run is running.
         url: its page in the MLflow UI.
-        params, tags, metrics: MLflow's; of metrics the last values.
-        chain: as `lineage.queries.run_lineage` gives it.
-        rounds: a row a round.
-        accuracies: a row a client; None if not known, as all below.
+        params: MLflow's params.
+        tags: MLflow's tags.
+        metrics: the last values of MLflow's metrics.
+        chain: its lineage, as `lineage.queries.RunLineage.to_json` returns it.
+        rounds: one row per round.
+        accuracies: one row per client; None if not known, as all below.
         labels: names of the classes.
         confusion: counts on the central test set.
-        mistakes: examples of the worst pairs; empty where there are no pictures to show.
+        mistakes: examples of the worst pairs; empty where there are no images to show.
         population: the clients and their labels.
-        clients: a row for each client and round.
+        clients: one row per client and round.
         seconds: wall time by phase.
-        missing: why a part is not known, by its name.
-        sweep: the children, where the run is the parent of a sweep and has no rounds of its own.
+        missing: why a section is missing, by its name.
+        sweep: the sweep, where the run is its parent and has no rounds of its own.
     """
 
     run_id: str
@@ -106,7 +69,7 @@ class RunFacts:
     clients: Sequence[ClientRound] | None = None
     seconds: Mapping[str, float] | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
-    sweep: Sweep | None = None
+    sweep: SweepView | None = None
 
     @property
     def chosen(self) -> str:
@@ -115,39 +78,44 @@ class RunFacts:
             return "best"
         return "final"
 
+    @property
+    def seconds_taken(self) -> float | None:
+        """Return the seconds from start to end of the MLflow run; None while it is running."""
+        if self.end_ms is None:
+            return None
+        return (self.end_ms - self.start_ms) / 1000
+
     def result(self, key: str) -> float | None:
-        """Return a figure of the chosen weights, such as `test/accuracy`; None if the run has
+        """Return a metric of the chosen weights, such as `test/accuracy`; None if the run has
         none.
         """
         return self.metrics.get(f"{self.chosen}/{key}")
 
     def before(self, key: str) -> float | None:
-        """Return a figure before training."""
+        """Return a metric before training; None if the run has none."""
         if self.rounds and self.rounds[0]["round"] == 0:
             return self.rounds[0].get(key)
         return None
 
-    def why_missing(self, part: str) -> str:
-        """Return why a part is not there."""
-        return self.missing.get(part, "The run recorded none.")
+    def why_missing(self, section: str) -> str:
+        """Return why a section is missing."""
+        return self.missing.get(section, "The run recorded none.")
 
     @property
-    def missing_parts(self) -> dict[str, str]:
-        """Return why parts of the report are missing, by their names."""
-        if self.sweep is not None:
-            if SWEEP in self.missing:
-                return {SWEEP: self.missing[SWEEP]}
-            return {}
-        parts = {
-            ROUNDS: self.rounds,
-            ACCURACIES: self.accuracies,
+    def missing_sections(self) -> dict[str, str]:
+        """Return why sections of the report are missing, by their names."""
+        is_known = {
+            ROUNDS: bool(self.rounds),
+            ACCURACIES: bool(self.accuracies),
             CONFUSION: self.confusion is not None,
-            POPULATION: self.population,
-            CLIENTS: self.clients,
-            TIMING: self.seconds,
+            POPULATION: self.population is not None,
+            CLIENTS: bool(self.clients),
+            TIMING: bool(self.seconds),
+            MISTAKES: MISTAKES not in self.missing,
         }
-        found = {part: self.why_missing(part) for part, value in parts.items() if not value}
-        return found | ({MISTAKES: self.missing[MISTAKES]} if MISTAKES in self.missing else {})
+        if self.sweep is not None:
+            is_known = {SWEEP: SWEEP not in self.missing}
+        return {name: self.why_missing(name) for name, known in is_known.items() if not known}
 
 
 def differing(runs: Sequence[RunFacts]) -> list[tuple[str, list[str | None]]]:
@@ -156,6 +124,15 @@ def differing(runs: Sequence[RunFacts]) -> list[tuple[str, list[str | None]]]:
 
     A setting that nothing reads because another is off differs all the same: it was set.
     """
-    keys = sorted({key for run in runs for key in run.params})
-    rows = [(key, [run.params.get(key) for run in runs]) for key in keys]
+    rows = side_by_side([run.params for run in runs])
     return [(key, values) for key, values in rows if len(set(values)) > 1]
+
+
+def side_by_side(columns: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str | None]]]:
+    """Return each key, in alphabetical order, with its value in every column.
+
+    >>> side_by_side([{"b": "1"}, {"b": "2", "a": "3"}])
+    [('a', [None, '3']), ('b', ['1', '2'])]
+    """
+    keys = sorted({key for column in columns for key in column})
+    return [(key, [column.get(key) for column in columns]) for key in keys]

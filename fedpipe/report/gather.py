@@ -1,27 +1,30 @@
 """Gathers what a report says of a run: from the MLflow store, and from the run's files wherever
-they are. What is not there is named.
+they are. What is missing is named with the reason.
 """
 
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fedpipe.errors import FedpipeError
-from fedpipe.figures.mistakes import read_mistakes
-from fedpipe.lineage.queries import chain_of_run
+from fedpipe.lineage.queries import lineage_of_run
+from fedpipe.models.confusion import Confusion
 from fedpipe.report import facts
-from fedpipe.report.facts import ClientAccuracy, RunFacts, Sweep
+from fedpipe.report.facts import RunFacts
 from fedpipe.runs.files import RunFiles
-from fedpipe.tables.evaluation import read_client_rows
+from fedpipe.tables.confusion import read_confusion
+from fedpipe.tables.evaluation import read_clients, read_labels
+from fedpipe.tables.mistakes import Mistake, read_mistakes
 from fedpipe.tables.population import read_population
-from fedpipe.tables.tables import read_confusion, read_labels
-from fedpipe.tracking.participation import CLIENTS_NAME, read_clients
+from fedpipe.tracking.participation import CLIENTS_NAME
+from fedpipe.tracking.participation import read_clients as read_participation
 from fedpipe.tracking.rounds import rounds_of
 from fedpipe.tracking.store import run_url
-from fedpipe.tracking.sweeps import SPACE, read_sweep
+from fedpipe.tracking.sweeps import SweepChild, SweepView, read_sweep
+from fedpipe.tracking.tags import SWEEP_SPACE
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -33,9 +36,11 @@ Value = TypeVar("Value")
 MISTAKES_NAME = "mistakes.parquet"
 POPULATION_NAME = "population.json"
 TIMING_NAME = "timing.json"
+_LABELS = "tables/labels.csv"
+_CHILDREN = "sweep/children.json"
 _OLD_CONFUSION = "tables/confusion.csv"
 """Where runs of earlier versions have their confusion."""
-_TABLES = {
+_FILES = {
     facts.ACCURACIES: "tables/clients.parquet",
     facts.CONFUSION: "tables/confusion_counts.csv",
     facts.MISTAKES: f"tables/{MISTAKES_NAME}",
@@ -45,67 +50,50 @@ _TABLES = {
 }
 
 
+@dataclass
+class _Reader:
+    """Reads a run's files; notes why a section is missing."""
+
+    run: "Run"
+    files: RunFiles
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def read(self, section: str, reader: Callable[[Path], Value], name: str = "") -> Value | None:
+        """Return the content of a section's file, or of the file `name`; None if it is missing or
+        damaged.
+        """
+        import pyarrow as pa
+
+        name = name or _FILES[section]
+        try:
+            path = self.files.find(name)
+            if path is not None:
+                return reader(path)
+            self.missing[section] = _why_missing(self.run.info.status, name)
+        except (FedpipeError, pa.ArrowException, OSError, ValueError, KeyError, TypeError) as err:
+            reason = " ".join(str(err).split())[:300]
+            self.missing[section] = f"{name} cannot be read: {type(err).__name__}: {reason}"
+        return None
+
+    def damaged(self, section: str) -> bool:
+        """Return whether the file of a section is there and cannot be read."""
+        return "cannot be read" in self.missing.get(section, "")
+
+
 def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
     """Return what is known of a run; of what is not, why.
 
     Raises:
         TrackingError: the store does not answer.
     """
-    import pyarrow as pa
-
     info = run.info
-    missing = dict[str, str]()
-
-    def read(part: str, reader: Callable[[Path], Value], name: str = "") -> Value | None:
-        name = name or _TABLES[part]
-        try:
-            path = files.find(name)
-            if path is not None:
-                return reader(path)
-            missing[part] = _why_not(run, name)
-        except (FedpipeError, pa.ArrowException, OSError, ValueError, KeyError, TypeError) as err:
-            missing[part] = (
-                f"{name} cannot be read: {type(err).__name__}: {' '.join(str(err).split())[:300]}"
-            )
-        return None
-
+    reader = _Reader(run, files)
     rounds = rounds_of(store, run)
-    sweep = None
-    if SPACE in run.data.tags:
-        view = read_sweep(store, info.run_id)
-        # One that is going on has not listed its children yet; children that failed before they had
-        # a run are in that list alone.
-        listed = (
-            read(facts.SWEEP, _children, "sweep/children.json")
-            if files.find("sweep/children.json") is not None
-            else None
-        )
-        sweep = Sweep(
-            view.metric,
-            view.direction,
-            view.keys,
-            listed if listed is not None else [asdict(one) for one in view.children],
-        )
     if not rounds:
-        missing[facts.ROUNDS] = (
+        reader.missing[facts.ROUNDS] = (
             f"The run, {info.status.lower()}, has no metrics of any round in {store.label}."
         )
-    labels = read(facts.CONFUSION, read_labels, "tables/labels.csv") or []
-    confusion = read(facts.CONFUSION, lambda path: read_confusion(path, labels)) if labels else None
-    if confusion is None and labels and "cannot be read" not in missing[facts.CONFUSION]:
-        why = missing.pop(facts.CONFUSION)
-        confusion = read(facts.CONFUSION, lambda path: read_confusion(path, labels), _OLD_CONFUSION)
-        if confusion is None:
-            missing[facts.CONFUSION] = why
-    mistakes = read(facts.MISTAKES, read_mistakes)
-    if (
-        mistakes is None
-        and files.find(_TABLES[facts.POPULATION]) is not None
-        and "cannot" not in missing[facts.MISTAKES]
-    ):
-        del missing[
-            facts.MISTAKES
-        ]  # it has the tables of this version, and so had no pictures to keep
+    labels = reader.read(facts.CONFUSION, read_labels, _LABELS) or []
     return RunFacts(
         run_id=info.run_id,
         name=str(info.run_name or info.run_id),
@@ -116,57 +104,91 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
         params=dict(run.data.params),
         tags=dict(run.data.tags),
         metrics=dict(run.data.metrics),
-        chain=chain_of_run(store, run),
+        chain=lineage_of_run(store, run).to_json(),
         rounds=rounds,
-        accuracies=read(facts.ACCURACIES, _accuracies),
+        accuracies=reader.read(facts.ACCURACIES, read_clients),
         labels=labels,
-        confusion=confusion,
-        mistakes=mistakes or (),
-        population=read(facts.POPULATION, read_population),
-        clients=read(facts.CLIENTS, read_clients),
-        seconds=read(facts.TIMING, _seconds),
-        sweep=sweep,
-        missing=missing,
+        confusion=_read_confusion(reader, labels),
+        mistakes=_read_mistakes(reader),
+        population=reader.read(facts.POPULATION, read_population),
+        clients=reader.read(facts.CLIENTS, read_participation),
+        seconds=reader.read(facts.TIMING, _read_seconds),
+        sweep=_read_sweep(store, reader),
+        missing=reader.missing,
     )
 
 
-def as_finished(found: RunFacts) -> RunFacts:
+def as_finished(run: RunFacts) -> RunFacts:
     """Return the facts of a run that is about to be marked as finished, as they are then."""
-    return replace(found, status="FINISHED", end_ms=int(time.time() * 1000))
+    return replace(run, status="FINISHED", end_ms=int(time.time() * 1000))
 
 
-def _why_not(run: "Run", name: str) -> str:
-    status = run.info.status
+def _read_confusion(reader: _Reader, labels: list[str]) -> Confusion | None:
+    """Return the confusion; of a run of an earlier version from the table that it has."""
+    if not labels:
+        return None
+
+    def read(path: Path) -> Confusion:
+        return read_confusion(path, labels)
+
+    confusion = reader.read(facts.CONFUSION, read)
+    if confusion is not None or reader.damaged(facts.CONFUSION):
+        return confusion
+    reason = reader.missing.pop(facts.CONFUSION)
+    confusion = reader.read(facts.CONFUSION, read, _OLD_CONFUSION)
+    if confusion is None:
+        reader.missing[facts.CONFUSION] = reason
+    return confusion
+
+
+def _read_mistakes(reader: _Reader) -> list[Mistake]:
+    """Return the images of mistakes. A run that has the other tables of this version and not these
+    had no images to keep: nothing is missing.
+    """
+    mistakes = reader.read(facts.MISTAKES, read_mistakes)
+    if mistakes is not None:
+        return mistakes
+    has_population = reader.files.find(_FILES[facts.POPULATION]) is not None
+    if has_population and not reader.damaged(facts.MISTAKES):
+        del reader.missing[facts.MISTAKES]
+    return []
+
+
+def _read_sweep(store: "Store", reader: _Reader) -> SweepView | None:
+    """Return the sweep of which the run is the parent. A sweep that is running has not listed its
+    children yet; children that failed before they had a run are in that list alone.
+    """
+    if SWEEP_SPACE not in reader.run.data.tags:
+        return None
+    sweep = read_sweep(store, reader.run.info.run_id)
+    if reader.files.find(_CHILDREN) is None:
+        return sweep
+    children = reader.read(facts.SWEEP, _read_children, _CHILDREN)
+    return sweep if children is None else replace(sweep, children=children)
+
+
+def _why_missing(status: str, name: str) -> str:
     if status in ("RUNNING", "SCHEDULED"):
-        return f"The run is still going on; {name} is made at its end."
+        return f"The run is still running; {name} is written when it finishes."
     if status != "FINISHED":
         return (
-            f"The run did not come to its end ({status.lower()}) and left no {name}. `fedpipe "
-            "resume` goes on with runs of this machine."
+            f"The run did not finish ({status.lower()}) and left no {name}. `fedpipe resume` "
+            "continues runs of this machine."
         )
     return (
-        f"Neither the run's folder on this machine nor its MLflow artifacts have {name}: it was "
-        "made by an older fedpipe, or deleted."
+        f"Neither the run's folder on this machine nor its MLflow artifacts have {name}: an older "
+        "fedpipe made the run, or the file was deleted."
     )
 
 
-def _accuracies(path: Path) -> list[ClientAccuracy]:
-    return [
-        ClientAccuracy(
-            row["client_id"], row["held_out"], row["predictions"], row["accuracy"], row.get("gain")
-        )
-        for row in read_client_rows(path)
-    ]
+def _read_children(path: Path) -> tuple[SweepChild, ...]:
+    names = ("name", "state", "value", "params")
+    return tuple(
+        SweepChild(row["number"], row.get("run_id", ""), *(row[name] for name in names))
+        for row in json.loads(path.read_text(encoding="utf-8"))
+    )
 
 
-def _children(path: Path) -> list[dict[str, Any]]:
-    names = ("number", "name", "state", "value", "params")
-    return [
-        {name: child[name] for name in names}
-        for child in json.loads(path.read_text(encoding="utf-8"))
-    ]
-
-
-def _seconds(path: Path) -> dict[str, float]:
-    body: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return {str(name): float(value) for name, value in body.items()}
+def _read_seconds(path: Path) -> dict[str, float]:
+    seconds: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return {str(phase): float(value) for phase, value in seconds.items()}

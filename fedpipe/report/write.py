@@ -1,11 +1,11 @@
-"""Step `report`: one HTML file of one run, or of several side by side."""
+"""Writes the report of one run, or of several side by side, as one HTML file."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fedpipe.errors import ConfigError
 from fedpipe.project.paths import Project
@@ -16,11 +16,14 @@ from fedpipe.runs.files import RunFiles, folder_of_run
 from fedpipe.system.atomic_files import require_place, write_atomic
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
+
     from fedpipe.tracking.run import TrackedRun
+    from fedpipe.tracking.store import Store
 
 REPORT_NAME = "report.html"
 MOST_RUNS = 16
-_ID = 8
+_ID_LETTERS = 8
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,8 @@ class Report:
     """A report that was written.
 
     Attributes:
-        path: the file.
-        runs: what it says.
+        path: of the file.
+        runs: facts of the runs that it shows.
     """
 
     path: Path
@@ -37,40 +40,36 @@ class Report:
 
     @property
     def missing(self) -> list[str]:
-        """Return the parts that are missing, a line each."""
-        named = zip(self.runs, labels(self.runs), strict=True)
+        """Return the sections that are missing, one line each."""
         return [
-            f"{name}: {part}: {why}"
-            for run, name in named
-            for part, why in run.missing_parts.items()
+            f"{name}: {section}: {reason}"
+            for run, name in zip(self.runs, labels(self.runs), strict=True)
+            for section, reason in run.missing_sections.items()
         ]
 
     def to_json(self) -> str:
-        """Return where it is, of which runs, in what they differ and what is missing."""
-        about: dict[str, Any] = {
-            "path": str(self.path),
-            "bytes": self.path.stat().st_size,
-            "runs": [
-                {
-                    "run_id": run.run_id,
-                    "name": name,
-                    "status": run.status,
-                    "missing": run.missing_parts,
-                }
-                for run, name in zip(self.runs, labels(self.runs), strict=True)
-            ],
-            "differs": dict(differing(self.runs)),
-        }
-        return json.dumps(about)
+        """Return the path, the runs, the settings in which they differ and what is missing."""
+        runs = [
+            {
+                "run_id": run.run_id,
+                "name": name,
+                "status": run.status,
+                "missing": run.missing_sections,
+            }
+            for run, name in zip(self.runs, labels(self.runs), strict=True)
+        ]
+        size = self.path.stat().st_size
+        summary = {"path": str(self.path), "bytes": size, "runs": runs}
+        return json.dumps(summary | {"differs": dict(differing(self.runs))})
 
 
-def report(project: Project, wanted: Sequence[str], out: Path | None = None) -> Report:
-    """Write the report of the runs that `wanted` names (see `tracking.lookup.find_run`), in that
+def report(project: Project, names: Sequence[str], out: Path | None = None) -> Report:
+    """Write the report of the runs with these names (see `tracking.lookup.find_run`), in that
     order.
 
     Args:
         project: whose store is read.
-        wanted: runs; one that is named twice is shown once.
+        names: of runs; a run that is named twice is shown once.
         out: the file; by default `outputs/reports/report-ID.html` in the project.
 
     Raises:
@@ -80,32 +79,24 @@ def report(project: Project, wanted: Sequence[str], out: Path | None = None) -> 
     from fedpipe.tracking.lookup import find_run
     from fedpipe.tracking.store import read_store
 
-    if len(wanted) > MOST_RUNS:
+    if len(names) > MOST_RUNS:
         raise ConfigError(
-            f"report: expected at most {MOST_RUNS} runs side by side, found {len(wanted)}. Name "
+            f"report: expected at most {MOST_RUNS} runs side by side, found {len(names)}. Name "
             "fewer."
         )
     if out is not None:
         require_place(out, "the report")
     store = read_store(project.root)
-    runs = list({run.info.run_id: run for run in (find_run(store, one) for one in wanted)}.values())
-    with TemporaryDirectory(prefix="fedpipe-report-") as scratch:
-        found = tuple(
-            gather(
-                store,
-                run,
-                RunFiles(store, run, folder_of_run(project, run.info.run_id), Path(scratch)),
-            )
-            for run in runs
-        )
-    path = (
-        out
-        or project.outputs
-        / "reports"
-        / f"report-{'-'.join(run.run_id[:_ID] for run in found)}.html"
+    found_runs = (find_run(store, name) for name in names)
+    runs = {run.info.run_id: run for run in found_runs}
+    facts = tuple(
+        _facts(store, run, folder_of_run(project, run_id)) for run_id, run in runs.items()
     )
-    write_atomic(path, render(found))
-    return Report(path, found)
+    if out is None:
+        ids = "-".join(run_id[:_ID_LETTERS] for run_id in runs)
+        out = project.outputs / "reports" / f"report-{ids}.html"
+    write_atomic(out, render(facts))
+    return Report(out, facts)
 
 
 def log_report(run: "TrackedRun", run_dir: Path) -> Path:
@@ -113,15 +104,18 @@ def log_report(run: "TrackedRun", run_dir: Path) -> Path:
     `report.html`; return its path.
 
     Raises:
-        TrackingError: the store does not take it.
+        TrackingError: the store refuses it.
     """
     store = run.store
     with store.guard(f"read run {run.run_id}"):
         recorded = store.client.get_run(run.run_id)
-    with TemporaryDirectory(prefix="fedpipe-report-") as scratch:
-        found = as_finished(
-            gather(store, recorded, RunFiles(store, recorded, run_dir, Path(scratch)))
-        )
-    write_atomic(run_dir / REPORT_NAME, render([found]))
+    facts = as_finished(_facts(store, recorded, run_dir))
+    write_atomic(run_dir / REPORT_NAME, render([facts]))
     run.log_file(run_dir / REPORT_NAME)
     return run_dir / REPORT_NAME
+
+
+def _facts(store: "Store", run: "Run", folder: Path | None) -> RunFacts:
+    """Return the facts of a run; `folder` is its own on this machine, if it has one."""
+    with TemporaryDirectory(prefix="fedpipe-report-") as scratch:
+        return gather(store, run, RunFiles(store, run, folder, Path(scratch)))

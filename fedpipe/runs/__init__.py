@@ -1,1 +1,1 @@
-"""One run on this machine: its folder, state, shards, provenance, rounds and files."""
+"""One run on this machine: its folder, state, shards, lineage, rounds and files."""

@@ -1,6 +1,6 @@
 """The context of a run: what all of its steps share in one process.
 
-A flow's parameters are JSON, so whoever calls a flow in this process hands it the run here, with
+A flow's parameters are JSON, so the caller of a flow in this process hands it the run here, with
 what was prepared while imports went on: the shards and a TFF runtime. This is the only ambient
 state of a run.
 """
@@ -87,7 +87,7 @@ def handed_to_flow(run: RunContext) -> Iterator[None]:
 
 
 def handed_run() -> RunContext | None:
-    """Return the run that this process handed to the flow; None where Prefect's runner called it."""
+    """Return the run that was handed to the flow; None where Prefect's runner called it."""
     return _handed.get()
 
 

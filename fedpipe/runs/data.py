@@ -17,20 +17,16 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from fedpipe.config import DataConfig, load_config
-from fedpipe.config.load import apply_override, read_params
+from fedpipe.config.choices import without_ignored
+from fedpipe.config.load import apply_overrides, read_params
 from fedpipe.data.manifest import MANIFEST_NAME
 from fedpipe.errors import ConfigError, DataError, TrackingError
 from fedpipe.project import dvc
 from fedpipe.project.paths import Project
-from fedpipe.runs.provenance import (
-    LINEAGE,
-    ORIGIN_NAME,
-    PARAMS_NAME,
-    POPULATION_TAG,
-    population_key,
-)
+from fedpipe.runs.lineage import LINEAGE, PARAMS_NAME, TAGS_NAME, population_key
 from fedpipe.runs.shards import shards_folder
 from fedpipe.runs.state import RunState, all_states
+from fedpipe.tracking.tags import DVC_DATA_MD5, POPULATION
 
 if TYPE_CHECKING:
     from fedpipe.data.manifest import Manifest
@@ -48,7 +44,7 @@ class RunData:
         md5: DVC's md5 of the version that the run trained on; None of data of no run.
         path: folder in which the run found that version; None where that is not known.
         run_id: the MLflow run; empty where there is none.
-        population: key of who the clients are (`chain.population_key`); empty where the run does
+        population: key of the clients (`runs.lineage.population_key`); empty where the run does
             not say.
     """
 
@@ -60,12 +56,12 @@ class RunData:
     population: str = ""
 
 
-def data_of(project: Project, wanted: str | None = None, of_runs: bool = False) -> RunData:
+def data_of(project: Project, name: str | None = None, of_runs: bool = False) -> RunData:
     """Return the data of a run.
 
     Args:
         project: where.
-        wanted: a run's id or name, `MODEL@ALIAS` or `MODEL/VERSION`; None: the newest run, or
+        name: a run's id or name, `MODEL@ALIAS` or `MODEL/VERSION`; None: the newest run, or
             `data/shards` if they were prepared after it, or if there is no run.
         of_runs: take the newest run also where `data/shards` were prepared after it.
 
@@ -73,9 +69,9 @@ def data_of(project: Project, wanted: str | None = None, of_runs: bool = False) 
         TrackingError: there is no such run or model, or its settings were not kept.
         DataError: its settings are not those of this version.
     """
-    if wanted is None:
+    if name is None:
         return _newest(project, of_runs)
-    return _named(project, wanted)
+    return _named(project, name)
 
 
 def find_run_shards(project: Project, data: RunData) -> Path:
@@ -129,19 +125,19 @@ def how_to_make(project: Project, settings: DataConfig, md5: str | None = None) 
         return "Run `fedpipe prepare`."
     return (
         "A run with its settings makes them: `fedpipe run "
-        f"{' '.join(f'-S {shlex.quote(one)}' for one in differing)}`."
+        f"{' '.join(f'-S {shlex.quote(override)}' for override in differing)}`."
     )
 
 
 def overrides(project: Project, settings: DataConfig) -> list[str]:
     """Return the settings that differ from the project's `params.yaml`, as `data.key=value`."""
     here = load_config(project.params).data.model_dump()
-    then = settings.model_dump()
+    then = without_ignored({"data": settings.model_dump()})["data"]
     return [f"data.{key}={_yaml(value)}" for key, value in then.items() if here.get(key) != value]
 
 
 def population_of(data: RunData, manifest: "Manifest") -> str:
-    """Return the key of who the clients are (`chain.population_key`)."""
+    """Return the key of who the clients are (`runs.lineage.population_key`)."""
     return data.population or population_key(data.settings, manifest.partition)
 
 
@@ -166,17 +162,17 @@ def _of_params(project: Project) -> RunData:
     return RunData("data/shards", load_config(project.params).data)
 
 
-def _named(project: Project, wanted: str) -> RunData:
+def _named(project: Project, name: str) -> RunData:
     states = [state for state in all_states(project) if state.values.get("data_md5")]
     for state in states:
-        if state.is_called(wanted):
+        if state.is_called(name):
             return _of_state(state)
     from fedpipe.tracking.artifacts import read_artifact
     from fedpipe.tracking.lookup import find_run
     from fedpipe.tracking.store import read_store
 
     store = read_store(project.root)
-    run = find_run(store, wanted)
+    run = find_run(store, name)
     run_id = str(run.info.run_id)
     tags = run.data.tags
     local = next((state for state in states if state.values.get("mlflow_run_id") == run_id), None)
@@ -184,7 +180,7 @@ def _named(project: Project, wanted: str) -> RunData:
         return _of_state(local)
     with tempfile.TemporaryDirectory(prefix="fedpipe-run-data-") as scratch:
         params = read_artifact(store, run, f"{LINEAGE}/{PARAMS_NAME}", Path(scratch))
-        if params is None or "dvc.data_md5" not in tags:
+        if params is None or DVC_DATA_MD5 not in tags:
             raise TrackingError(
                 f"run {run_id}: expected {LINEAGE}/{PARAMS_NAME} among its files, found none. "
                 "Name another run."
@@ -193,9 +189,9 @@ def _named(project: Project, wanted: str) -> RunData:
     described = _described(str(run.info.run_name), values.get("data") or {})
     return replace(
         described,
-        md5=str(tags["dvc.data_md5"]),
+        md5=str(tags[DVC_DATA_MD5]),
         run_id=run_id,
-        population=str(tags.get(POPULATION_TAG, "")),
+        population=str(tags.get(POPULATION, "")),
     )
 
 
@@ -204,7 +200,7 @@ def _of_state(state: RunState) -> RunData:
     md5 = str(state.values["data_md5"])
     described = _described(state.name, state.values["config"].get("data") or {})
     try:
-        tags = json.loads((state.folder / LINEAGE / ORIGIN_NAME).read_text(encoding="utf-8"))
+        tags = json.loads((state.folder / LINEAGE / TAGS_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         tags = {}
     return replace(
@@ -212,7 +208,7 @@ def _of_state(state: RunState) -> RunData:
         md5=md5,
         path=Path(path) if path else None,
         run_id=str(state.values.get("mlflow_run_id") or ""),
-        population=str(tags.get(POPULATION_TAG, "")),
+        population=str(tags.get(POPULATION, "")),
     )
 
 
@@ -251,7 +247,7 @@ def _yaml(value: Any) -> str:
         return quoted
     read: dict[str, Any] = {}
     try:
-        apply_override(read, f"data.path={value}")
+        apply_overrides(read, [f"data.path={value}"])
     except ConfigError:
         return quoted
     if read["data"]["path"] == value:

@@ -1,25 +1,23 @@
-"""What a run must keep of each round so that others can ask about it later: who took part, and the
-SHA-256 of the weights.
+"""Who took part in each round, and the SHA-256 of its weights, for questions asked later.
 
-`weights.jsonl` has a line a round: the weights' SHA-256, that of each tensor, who failed, how many
-examples were processed. From it and the plan `clients.parquet` is made at the end. A round does not
-wait for its hashes, which take milliseconds for a million weights: they are computed in a thread
-while the next round is, and the line is on disk before that round's is begun. So a checkpoint is a
-line ahead at most, and a run that goes on from it sends that round again.
+`weights.jsonl` has one line per round: the SHA-256 of the weights and of each tensor, the clients
+that failed, the number of examples that were processed. `clients.parquet` is made of it and the
+plan at the end. A round does not wait for its hashes, which take milliseconds for a million weights: a
+thread computes them during the next round, and the line is on disk before that of the next round is
+begun. So a checkpoint is at most one line ahead, and a resumed run sends that round again.
 """
 
-import json
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.config.schema import ClientConfig
+from fedpipe.runs.lineage import LINEAGE
 from fedpipe.runs.parts import PARTICIPATION, Parts
-from fedpipe.runs.provenance import LINEAGE
-from fedpipe.system.json_lines import whole_lines
+from fedpipe.system.background_writer import BackgroundWriter
+from fedpipe.system.json_lines import append_line, repaired_lines
 from fedpipe.tracking.participation import (
     CLIENTS_NAME,
     FAILED,
@@ -38,14 +36,14 @@ logger = logging.getLogger(__name__)
 
 
 class History:
-    """A `RoundSink` that keeps each round once, also over interruptions: what an earlier try of the
-    run left is gone on with.
+    """A `RoundSink` that keeps each round once, also over interruptions: it continues what an
+    earlier try of the run left.
     """
 
     def __init__(
         self, folder: Path, plan: CohortPlan, client: ClientConfig, held: Callable[[str], int]
     ) -> None:
-        """Go on where the folder's files end.
+        """Continue where the folder's files end.
 
         Args:
             folder: for the files; made if it is not there.
@@ -60,27 +58,23 @@ class History:
         self._client = client
         self._held = held
         self._rounds: dict[int, dict[str, Any]] = {
-            int(line["round"]): line for line in whole_lines(self.weights_path)
+            int(line["round"]): line for line in repaired_lines(self.weights_path)
         }
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="fedpipe-history")
-        self._pending: Future[None] | None = None
+        self._writer = BackgroundWriter("fedpipe-history")
 
     def round_done(self, report: RoundReport) -> None:
-        """Keep the round; one that is there is passed over."""
+        """Keep the round; skip one that is there already."""
         self.flush()
         if report.round_num not in self._rounds:
-            self._pending = self._writer.submit(self._keep, report)
+            self._writer.submit(self._keep, report)
 
     def flush(self) -> None:
         """Wait until the last round is on disk. Raises OSError if it is not."""
-        pending = self._pending
-        self._pending = None
-        if pending is not None:
-            pending.result()
+        self._writer.flush()
 
     def close(self) -> None:
         """End the thread."""
-        self._writer.shutdown()
+        self._writer.close()
 
     def _keep(self, report: RoundReport) -> None:
         line = {
@@ -92,8 +86,7 @@ class History:
             "failed": list(report.failed),
             "examples": report.examples,
         }
-        with self.weights_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self.weights_path, line)
         self._rounds[report.round_num] = line
 
     def write_clients(self) -> None:
@@ -108,18 +101,19 @@ class History:
             line = self._rounds[number]
             failed = set(line["failed"])
             examples = {
-                one: processed(self._client, self._held(one))
-                for one in self._plan.cohort(number)
-                if one not in failed
+                client_id: processed(self._client, self._held(client_id))
+                for client_id in self._plan.cohort(number)
+                if client_id not in failed
             }
             if sum(examples.values()) != line["examples"]:
                 # An algorithm of the user's own that goes through them in its own way: what each
                 # holds is what is known.
-                examples = {one: self._held(one) for one in examples}
+                examples = {client_id: self._held(client_id) for client_id in examples}
             yield from (
-                ClientRound(number, one, REPORTED, count) for one, count in examples.items()
+                ClientRound(number, client_id, REPORTED, count)
+                for client_id, count in examples.items()
             )
-            yield from (ClientRound(number, one, FAILED, 0) for one in failed)
+            yield from (ClientRound(number, client_id, FAILED, 0) for client_id in failed)
             if self._plan.turnouts:
                 turnout = self._plan.turnouts[number - 1]
                 for status, absent in (
@@ -127,7 +121,7 @@ class History:
                     ("late", turnout.late),
                     ("surplus", turnout.surplus),
                 ):
-                    yield from (ClientRound(number, one, status, 0) for one in absent)
+                    yield from (ClientRound(number, client_id, status, 0) for client_id in absent)
 
 
 @contextmanager
@@ -142,9 +136,7 @@ def logged(history: History, run: "JournaledRun", parts: Parts) -> Iterator[None
     except BaseException:
         try:
             _log(history, run)
-        except (
-            OSError
-        ) as err:  # a full disk, say, which is perhaps the first error too: that one goes on
+        except OSError as err:  # such as a full disk; the first error is raised all the same
             logger.warning(
                 "%s: who took part in the rounds so far is not recorded: %s",
                 history.clients_path,

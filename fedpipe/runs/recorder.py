@@ -1,16 +1,15 @@
-"""What a training leaves on disk for the next steps: its first, best and last weights and a table
-of its rounds.
+"""Files that a training leaves for the next steps: first, best and last weights, and a table of
+its rounds.
 """
 
-import json
-import math
 from pathlib import Path
 
 from fedpipe.engine.early_stopping import BestRound, EarlyStopping
 from fedpipe.models.weights_io import save_weights
 from fedpipe.system.atomic_files import write_atomic
-from fedpipe.tables.tables import rounds_csv
-from fedpipe.types import VALIDATION_SCORE, RoundReport
+from fedpipe.system.json_lines import append_line, repaired_lines
+from fedpipe.tables.rounds import rounds_csv
+from fedpipe.types import RoundReport
 
 
 class Recorder:
@@ -31,16 +30,18 @@ class Recorder:
         self.final_weights = run_dir / "final.safetensors"
         self.rounds_table = run_dir / "rounds.csv"
         self._lines = run_dir / "rounds.jsonl"
-        self._rows = _whole_rows(self._lines)
+        self._rows: dict[int, dict[str, float]] = {
+            int(row["round"]): row for row in repaired_lines(self._lines)
+        }
         self._last: RoundReport | None = None
         self._best = BestRound()
         self._early_stopping = EarlyStopping(self._best, patience)
         for number in sorted(self._rows):
-            self._is_best(number)
+            self._best.add(number, self._rows[number])
 
     def round_done(self, report: RoundReport) -> None:
         """Keep the round; write the initial weights at round 0, the best at each that is. A round
-        that is there is passed over.
+        that is there already is skipped.
         """
         self._last = report
         if report.round_num in self._rows:
@@ -53,10 +54,10 @@ class Recorder:
         self._rows[report.round_num] = {"round": report.round_num, **report.metrics, **failed}
         # The weights before the line: if the process dies in between, the round is run again and
         # they are the same.
-        if self._is_best(report.round_num):
+        is_best = self._best.add(report.round_num, self._rows[report.round_num])
+        if is_best and self._best.chosen is not None:
             save_weights(self.best_weights, report.weights)
-        with self._lines.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(self._rows[report.round_num]) + "\n")
+        append_line(self._lines, self._rows[report.round_num])
 
     @property
     def last_round(self) -> int:
@@ -68,14 +69,11 @@ class Recorder:
     @property
     def best_round(self) -> int | None:
         """Return the best round; None where nothing was validated."""
-        return self._best.after(self.last_round)
+        return self._best.chosen_after(self.last_round)
 
     def is_last(self, report: RoundReport) -> bool:
         """Return whether training stops early after this round, see `EarlyStopping`."""
         return self._early_stopping.should_stop(report.round_num, self._rows)
-
-    def _is_best(self, number: int) -> bool:
-        return self._best.add(number, self._rows[number].get(VALIDATION_SCORE, math.nan))
 
     def finish(self) -> None:
         """Write the final weights and the table of rounds."""
@@ -84,15 +82,3 @@ class Recorder:
             write_atomic(
                 self.rounds_table, rounds_csv([self._rows[number] for number in sorted(self._rows)])
             )
-
-
-def _whole_rows(path: Path) -> dict[int, dict[str, float]]:
-    """Return the rows by round; cuts off a line that a kill left unfinished."""
-    if not path.exists():
-        return {}
-    body = path.read_bytes()
-    whole = body[: body.rfind(b"\n") + 1]
-    if whole != body:
-        path.write_bytes(whole)
-    rows = [json.loads(line) for line in whole.splitlines()]
-    return {int(row["round"]): row for row in rows}

@@ -1,4 +1,4 @@
-"""What a run's folder says of the run: enough to go on after a crash, whatever died.
+"""The state of a run, in its folder: enough to resume after a crash of any process.
 
 `.fedpipe/runs/NAME/` is outside of DVC's outs, which DVC deletes before it runs a stage.
 `run_state.json` is written before anything else; a lock on the folder, which the kernel lifts when
@@ -18,7 +18,8 @@ from typing import Any
 
 from filelock import Timeout
 
-from fedpipe.config import Config, flatten_result, load_config, parse_config
+from fedpipe.config import Config, flatten_result, parse_recorded
+from fedpipe.config.load import apply_overrides, read_params
 from fedpipe.errors import ConfigError, ModelError, PlanError
 from fedpipe.project.paths import Project
 from fedpipe.system.atomic_files import write_atomic
@@ -49,7 +50,7 @@ class RunState:
         """Return the settings that the run was started with. Raises ConfigError if this version
         does not know them.
         """
-        return parse_config(self.values["config"], str(self.folder / STATE_NAME))
+        return parse_recorded(self.values["config"], str(self.folder / STATE_NAME))
 
     @property
     def finished(self) -> bool:
@@ -148,7 +149,7 @@ def read_state(folder: Path) -> RunState | None:
         return None
     except (OSError, ValueError) as err:
         logger.warning(
-            "%s: expected the state of a run, cannot read it: %s. That run cannot go on.",
+            "%s: expected the state of a run, cannot read it: %s. That run cannot be resumed.",
             folder / STATE_NAME,
             err,
         )
@@ -185,7 +186,7 @@ def refuse_changes(state: RunState, config: Config) -> None:
         raise ConfigError(
             f"run {state.name}: expected the settings that it was started with, found "
             f"{'; '.join(changed)}. Put these back, or start a new run; `fedpipe resume "
-            "--as-started` goes on with those of then."
+            "--as-started` resumes with those of then."
         )
 
 
@@ -197,15 +198,17 @@ def settings_now(state: RunState) -> Config | None:
         ConfigError: the file holds no valid settings.
     """
     params = Path(state.values.get("params") or "")
-    if params.is_file():
-        return load_config(params, state.values.get("overrides") or ())
-    return None
+    if not params.is_file():
+        return None
+    values = read_params(params)
+    apply_overrides(values, state.values.get("overrides") or ())
+    return parse_recorded(values, params.name)
 
 
 @contextmanager
 def removed_if_refused(state: RunState) -> Iterator[None]:
     """Remove the folder of a new run whose settings turn out wrong in the block, before it has an
-    MLflow run: it never began, so nothing of it can go on.
+    MLflow run: it never began, so there is nothing to resume.
     """
     try:
         yield

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from fedpipe.config.used import used_settings
 from fedpipe.errors import DataError, reason_of
 from fedpipe.runs.context import RunContext
-from fedpipe.runs.provenance import LINEAGE, lineage_tags, note, origin_files, write_origin
+from fedpipe.runs.lineage import (
+    LINEAGE,
+    lineage_tags,
+    note,
+    reproduction_files,
+    write_reproduction_files,
+)
 from fedpipe.runs.refs import DataRef
 
 if TYPE_CHECKING:
@@ -52,7 +58,7 @@ def tracked(
         )
     mlflow_run = JournaledRun(store, run_id, run.folder, tracking.save_every)
     try:
-        for path in origin_files(run.folder / LINEAGE):
+        for path in reproduction_files(run.folder / LINEAGE):
             mlflow_run.log_file(path, LINEAGE)
         yield mlflow_run
     except BaseException as err:
@@ -85,7 +91,7 @@ def _start(
         **lineage_tags(config, data, manifest, project),
         **tags,
     }
-    facts = write_origin(run.folder / LINEAGE, config, project, facts)
+    facts = write_reproduction_files(run.folder / LINEAGE, config, project, facts)
     # An earlier try was killed just here: the store may have its run.
     may_exist = bool(state and state.values["status"] == STARTING)
     if state:
@@ -106,7 +112,6 @@ def _start(
                 "train_examples": int(population.training_sizes(clients).sum()),
             },
         ),
-        save_every=config.tracking.save_every,
         key=state.values.get("key") if state else None,
         begun=may_exist,
     )

@@ -14,11 +14,12 @@ from fedpipe.config.sweep import SweepConfig
 from fedpipe.errors import DataError, RoundError
 from fedpipe.project.paths import Project
 from fedpipe.runs.groups import noted_groups
-from fedpipe.runs.parts import INCOMPLETE, Parts, incomplete_text
+from fedpipe.runs.parts import Parts, incomplete_text
 from fedpipe.runs.state import RunState, read_state
 from fedpipe.sweep.search import Search
 from fedpipe.sweep.state import SweepState
 from fedpipe.system.atomic_files import write_atomic
+from fedpipe.tracking.tags import INCOMPLETE
 
 if TYPE_CHECKING:
     from fedpipe.tracking.store import Store
@@ -34,7 +35,7 @@ BEST_NAME = "best.yaml"
 def parent_facts(project: Project, sweep: SweepConfig) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the params and the tags of a sweep's parent run."""
     from fedpipe.tracking.environment import environment_tags
-    from fedpipe.tracking.sweeps import SPACE
+    from fedpipe.tracking.tags import SWEEP_SPACE
 
     values = sweep.model_dump(mode="json", exclude={"space", "direction"})
     params = {f"sweep.{key}": value for key, value in values.items()} | {
@@ -44,7 +45,7 @@ def parent_facts(project: Project, sweep: SweepConfig) -> tuple[dict[str, Any], 
         f"sweep.space.{key}": one.model_dump(mode="json", exclude_defaults=True)
         for key, one in sweep.space.items()
     }
-    return params, {**environment_tags(project.root), SPACE: json.dumps(list(sweep.space))}
+    return params, {**environment_tags(project.root), SWEEP_SPACE: json.dumps(list(sweep.space))}
 
 
 def conclude(
@@ -65,8 +66,8 @@ def conclude(
         TrackingError: the store cannot be written.
         OSError: the preset cannot be written.
     """
-    from fedpipe.figures.sweep_plots import parallel_coordinates
-    from fedpipe.runs.pictures import log_figure
+    from fedpipe.figures.parallel_coordinates import parallel_coordinates
+    from fedpipe.runs.pictures import log_picture
     from fedpipe.tables.sweep import children_csv
     from fedpipe.tracking.run import TrackedRun
 
@@ -74,18 +75,17 @@ def conclude(
     folder = state.folder / "result"
     rows = [asdict(child) for child in children]
     write_atomic(folder / JSON_NAME, json.dumps(rows, indent=1) + "\n")
-    write_atomic(folder / TABLE_NAME, children_csv(rows, list(sweep.space), sweep.metric))
+    write_atomic(folder / TABLE_NAME, children_csv(children, list(sweep.space), sweep.metric))
     run = TrackedRun.attach(store, str(state.parent))
     parts = Parts(store)
     for name in (JSON_NAME, TABLE_NAME):
         parts.attempt(f"upload of {name}", lambda name=name: run.log_file(folder / name, FOLDER))  # type: ignore[misc]
 
-    def log_picture() -> None:
-        figure = parallel_coordinates(rows, list(sweep.space), sweep.metric, sweep.better)
-        for ending in ("png", "svg"):
-            log_figure(run, figure, f"{FOLDER}/{PICTURE_NAME}.{ending}", folder)
+    def log_chart() -> None:
+        chart = parallel_coordinates(children, list(sweep.space), sweep.metric, sweep.better)
+        log_picture(run, [chart], f"{FOLDER}/{PICTURE_NAME}.svg", folder)
 
-    parts.attempt(f"picture {PICTURE_NAME}", log_picture)
+    parts.attempt(f"picture {PICTURE_NAME}", log_chart)
     counts = {f"sweep/{name}": float(count) for name, count in counts_of(children).items()}
     best = search.best()
     if best is None:

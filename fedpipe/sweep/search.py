@@ -24,7 +24,7 @@ from fedpipe.config.sweep_space import (
     walk,
 )
 from fedpipe.seeding import derive_seed
-from fedpipe.system.json_lines import whole_lines
+from fedpipe.system.json_lines import repaired_lines
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -66,7 +66,7 @@ class Search:
         self._distributions = {
             key: _distribution(key, one, sweep.search == "grid") for key, one in sweep.space.items()
         }
-        whole_lines(journal)
+        repaired_lines(journal)
         pruner: Any = optuna.pruners.NopPruner()
         if sweep.pruning is not None:
             pruner = optuna.pruners.MedianPruner(

@@ -112,7 +112,7 @@ def _refuse_changes(state: SweepState, sweep: SweepConfig, base: Config) -> None
     ]
     if (then.get("trials") or 0) < (now.get("trials") or 0):
         changed = [text for text in changed if not text.startswith("trials=")]
-    before = _flat(state.values["base"])
+    before = flatten(Config()) | _flat(state.values["base"])
     after = flatten(base)
     changed += [
         f"{key}={before.get(key)} then, {value} now"

@@ -30,35 +30,44 @@ def require_place(path: Path, what: str) -> None:
         ) from err
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write `text` to `path` as `write_bytes_atomic` does; its folder is made where there is none.
+def write_atomic(
+    path: Path,
+    content: str | bytes,
+    *,
+    prefix: str = "",
+    mode: int = 0o666,
+    sync_file: bool = True,
+    sync_folder: bool = False,
+) -> None:
+    """Write a file through a temporary one in the same folder, which is then renamed.
+
+    Args:
+        path: the file; its folder is made where there is none.
+        content: a text is written in UTF-8.
+        prefix: of the temporary file's name; `.NAME.` if empty.
+        mode: permissions of the file, less the umask.
+        sync_file: whether the content is on the disk before the file has its name.
+        sync_folder: whether the name is on the disk on return, so that it outlives a power cut.
 
     Raises:
         OSError: it cannot be written; `filename` is always set.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes_atomic(path, text.encode())
-
-
-def write_bytes_atomic(path: Path, content: bytes) -> None:
-    """Write `content` to `path` through a temporary file in the same folder, synced and then
-    renamed.
-
-    Raises:
-        OSError: it cannot be written; `filename` is always set.
-    """
-    handle, temporary = new_file(path.parent, f".{path.name}.")
+    handle, temporary = new_file(path.parent, prefix or f".{path.name}.", mode)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
+            if sync_file:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
     except BaseException as err:
         Path(temporary).unlink(missing_ok=True)
         if isinstance(err, OSError) and err.filename is None:  # a full disk says no name
             err.filename = str(path)
         raise
+    if sync_folder:
+        sync(path.parent)
 
 
 def publish(temporary: Path, target: Path) -> None:

@@ -2,20 +2,18 @@
 0600 whatever it says.
 """
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
 
 
-def new_file(folder: Path, prefix: str) -> tuple[int, str]:
+def new_file(folder: Path, prefix: str, mode: int = 0o666) -> tuple[int, str]:
     """Create an empty file `prefix...` in `folder`; return its descriptor, open for writing, and
-    its path, as `tempfile.mkstemp` does.
+    its path, as `tempfile.mkstemp` does. Its permissions are `mode` less the umask.
     """
     while True:
         path = folder / f"{prefix}{secrets.token_hex(8)}"
-        try:
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), str(
-                path
-            )
-        except FileExistsError:
-            continue
+        with contextlib.suppress(FileExistsError):
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            return os.open(path, flags, mode), str(path)

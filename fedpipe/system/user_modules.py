@@ -14,6 +14,8 @@ from types import ModuleType
 
 from fedpipe.errors import ConfigError
 
+_FEDPIPE = Path(__file__).parents[1]
+
 
 class _ProjectFinder:
     """Finds top-level modules in one project's folder; the last finder that Python asks."""
@@ -77,7 +79,9 @@ def _other_owner(name: str, folder: Path) -> str | None:
     """
     if name in sys.stdlib_module_names:
         return "a module of Python itself"
-    spec = importlib.machinery.PathFinder.find_spec(name)  # on sys.path alone
+    # On sys.path alone; fedpipe's own `flows` is the one beside it, whatever else is there.
+    places = [str(_FEDPIPE.parent)] if name == "flows" else None
+    spec = importlib.machinery.PathFinder.find_spec(name, places)
     origin = spec.origin if spec is not None else None
     if origin is None or Path(origin).resolve().is_relative_to(folder):
         return None

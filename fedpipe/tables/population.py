@@ -1,5 +1,5 @@
-"""What a report shows of a run's population, as JSON: kept with the run, since the shards
-themselves may be gone or changed by then.
+"""The table of a population that charts are drawn from, as JSON: kept with the run, since the
+shards themselves may be deleted or changed when its report is written.
 """
 
 import json
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from fedpipe.data.label_counts import LabelCounts
 from fedpipe.data.skew import PopulationFigures
+from fedpipe.tables.thinning import evenly_spaced
 
 MOST_CLIENTS = 100
 MOST_LABELS = 60
@@ -20,7 +21,7 @@ MOST_LABELS = 60
 
 @dataclass(frozen=True)
 class PopulationTable:
-    """What is known of the clients.
+    """Sizes and labels of the clients.
 
     Attributes:
         figures: those of `fedpipe describe`, by name.
@@ -38,32 +39,41 @@ class PopulationTable:
     counts: npt.NDArray[np.int64]
 
 
-def population_json(
+def population_table(
     figures: PopulationFigures, label_counts: LabelCounts, names: Sequence[str]
-) -> str:
-    """Return the table as JSON.
+) -> PopulationTable:
+    """Return the table of a population.
 
     Args:
         figures: of the population.
         label_counts: of the training split.
-        names: of the labels.
+        names: names of all labels.
     """
     trained = np.flatnonzero(label_counts.sizes())
-    rows = np.unique(np.linspace(0, len(trained) - 1, min(MOST_CLIENTS, len(trained))).astype(int))
+    clients = trained[evenly_spaced(len(trained), MOST_CLIENTS)]
     frequent = label_counts.most_frequent(MOST_LABELS)
-    body = {
-        "figures": asdict(figures),
-        "labels": [names[index] for index in frequent.tolist()],
-        "all_labels": len(names),
-        "all_clients": len(trained),
-        "counts": label_counts.rows(trained[rows]).dense(frequent).tolist(),
-    }
-    return json.dumps(body) + "\n"
+    return PopulationTable(
+        asdict(figures),
+        tuple(names[label] for label in frequent.tolist()),
+        len(names),
+        len(trained),
+        label_counts.rows(clients).dense(frequent).astype(np.int64),
+    )
+
+
+def population_json(
+    figures: PopulationFigures, label_counts: LabelCounts, names: Sequence[str]
+) -> str:
+    """Return the table of a population as JSON; arguments as of `population_table`."""
+    body = vars(population_table(figures, label_counts, names))
+    return json.dumps(body | {"counts": body["counts"].tolist()}) + "\n"
 
 
 def read_population(path: Path) -> PopulationTable:
-    """Return what `population_json` wrote. Raises ValueError, KeyError or TypeError if it is none
-    of these.
+    """Return the table that `population_json` wrote.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is another file.
     """
     body = json.loads(path.read_text(encoding="utf-8"))
     counts = np.array(body["counts"], np.int64)

@@ -1,29 +1,28 @@
 """The children of a sweep as a table, the form that spreadsheets and DVC's plots read."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-ABSENT = "-"  # a setting that a trial does not have
+from fedpipe.tables.csv_text import csv_text
+from fedpipe.tracking.sweeps import SweepChild
+
+ABSENT = "-"
+"""Written for a setting that does not apply to a child."""
 
 
-def children_csv(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], metric: str) -> str:
+def children_csv(children: Sequence[SweepChild], keys: Sequence[str], metric: str) -> str:
     """Return one line per child: number, state, metric, the searched settings, its run; empty where
     it has no metric, `-` for a setting that does not apply to the child.
 
-    >>> rows = [{"number": 0, "state": "failed", "value": None, "params": {"rounds": 3}, "run_id": "", "name": "", "reason": "no"}]
-    >>> children_csv(rows, ["rounds"], "validation/loss")
+    >>> failed = SweepChild(0, "", "", "failed", None, {"rounds": 3}, "no")
+    >>> children_csv([failed], ["rounds"], "validation/loss")
     'number,state,validation/loss,rounds,run_id,name,reason\\n0,failed,,3,,,no\\n'
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["number", "state", metric, *keys, "run_id", "name", "reason"])
-    for row in rows:
-        value = "" if row["value"] is None else repr(float(row["value"]))
-        values = [row["params"].get(key, ABSENT) for key in keys]
-        values = ["null" if value is None else value for value in values]
-        writer.writerow(
-            [row["number"], row["state"], value, *values, row["run_id"], row["name"], row["reason"]]
+    rows = []
+    for child in children:
+        value = "" if child.value is None else float(child.value)
+        settings = [child.params.get(key, ABSENT) for key in keys]
+        texts = ["null" if setting is None else setting for setting in settings]
+        rows.append(
+            [child.number, child.state, value, *texts, child.run_id, child.name, child.reason]
         )
-    return text.getvalue()
+    return csv_text(["number", "state", metric, *keys, "run_id", "name", "reason"], rows)

@@ -2,6 +2,10 @@
 pictures, tables and Markdown.
 """
 
+import math
+import re
+from typing import Any
+
 LONGEST = 24
 """Characters of a name in a picture."""
 
@@ -13,11 +17,63 @@ def drawn(name: str, longest: int = LONGEST) -> str:
     >>> drawn("two\nlines"), drawn("a" * 30, longest=5)
     ('two\\nlines', 'aaaa…')
     """
-    shown = name[: longest + 1]
-    shown = "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in shown
+    printable = "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in name[: longest + 1]
     )
-    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+    return shortened(printable, longest)
+
+
+def shortened(text: str, longest: int) -> str:
+    """Return a text cut at `longest` characters.
+
+    >>> shortened("abc", 3), shortened("abcd", 3)
+    ('abc', 'ab…')
+    """
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest - 1]}…"
+
+
+def number(value: float) -> str:
+    """Return a number in short.
+
+    >>> number(0.3000000001), number(1500.0), number(2e-7), number(float("nan"))
+    ('0.3', '1,500', '2e-07', 'not a number')
+    """
+    if math.isnan(value):
+        return "not a number"
+    if math.isinf(value):
+        return "infinite"
+    if value == int(value) and abs(value) < 1e9:
+        return f"{int(value):,}"
+    return f"{value:.4g}"
+
+
+def setting_text(value: Any) -> str:
+    """Return a setting's value as params.yaml has it.
+
+    >>> setting_text(None), setting_text(True), setting_text(0.10), setting_text("sgd")
+    ('null', 'true', '0.1', 'sgd')
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return number(float(value))
+    return str(value)
+
+
+def shown_of(shown: int, total: int) -> str:
+    """Return how many are shown, and of how many.
+
+    >>> shown_of(3, 3), shown_of(100, 3000)
+    ('3', '100 of 3000')
+    """
+    if shown < total:
+        return f"{shown} of {total}"
+    return str(total)
 
 
 def markdown(text: str) -> str:
@@ -27,7 +83,7 @@ def markdown(text: str) -> str:
     'a\\|b \\`c\\` \\*d\\*'
     """
     one_line = " ".join(text.split())
-    return "".join(f"\\{one}" if one in "\\`*_[]<>|~&$" else one for one in one_line)
+    return re.sub(r"[\\`*_\[\]<>|~&$]", r"\\\g<0>", one_line)
 
 
 def markdown_code(text: str) -> str:

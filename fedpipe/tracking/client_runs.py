@@ -30,6 +30,7 @@ from fedpipe.tracking.participation import (
     totals,
 )
 from fedpipe.tracking.store import Store
+from fedpipe.tracking.tags import DVC_DATA_MD5, PLAN_SHA256, POPULATION
 from fedpipe.types import CohortPlan
 
 if TYPE_CHECKING:
@@ -45,11 +46,12 @@ end is looked at again.
 """
 _TABLES = """
 CREATE TABLE about (store TEXT NOT NULL);
-CREATE TABLE runs (number INTEGER PRIMARY KEY, run_id TEXT UNIQUE NOT NULL, state TEXT NOT NULL, end_time INTEGER,
-  facts TEXT NOT NULL, examples INTEGER NOT NULL);
+CREATE TABLE runs (number INTEGER PRIMARY KEY, run_id TEXT UNIQUE NOT NULL, state TEXT NOT NULL,
+  end_time INTEGER, facts TEXT NOT NULL, examples INTEGER NOT NULL);
 CREATE TABLE clients (number INTEGER PRIMARY KEY, client_id TEXT UNIQUE NOT NULL);
-CREATE TABLE took_part (client INTEGER NOT NULL, run INTEGER NOT NULL, rounds INTEGER NOT NULL, spans TEXT NOT NULL,
-  failed INTEGER NOT NULL, examples INTEGER NOT NULL, PRIMARY KEY (client, run)) WITHOUT ROWID;
+CREATE TABLE took_part (client INTEGER NOT NULL, run INTEGER NOT NULL, rounds INTEGER NOT NULL,
+  spans TEXT NOT NULL, failed INTEGER NOT NULL, examples INTEGER NOT NULL,
+  PRIMARY KEY (client, run)) WITHOUT ROWID;
 CREATE INDEX by_run ON took_part (run);
 CREATE INDEX by_end ON runs (end_time);
 """
@@ -64,7 +66,7 @@ class ClientRun:
         name, status, start_time: of the run; the time in milliseconds since 1970.
         source: `recorded`, or `plan` where the run left no table and the plan up to its last round
             has to do.
-        population: who the clients are (`runs.provenance.population_key`); the same id of another
+        population: who the clients are (`runs.lineage.population_key`); the same id of another
             population is another client.
         data: name of the data set; data_md5: its version.
         rounds: number of rounds in which it reported; spans: which.
@@ -187,7 +189,7 @@ def _runs(store: Store, ended_since: int | None) -> "Iterator[Run]":
 
 
 def _rows(store: Store, run: "Run", scratch: Path) -> tuple[str, list[ClientRound]]:
-    if "fedpipe.plan_sha256" not in run.data.tags:
+    if PLAN_SHA256 not in run.data.tags:
         return "none", []
     table = read_artifact(store, run, TABLE, scratch)
     if table is not None:
@@ -223,9 +225,9 @@ def _put(
         "status": info.status,
         "start_time": info.start_time or 0,
         "source": source,
-        "population": tags.get("data.population", ""),
+        "population": tags.get(POPULATION, ""),
         "data": run.data.params.get("data.source", ""),
-        "data_md5": tags.get("dvc.data_md5", ""),
+        "data_md5": tags.get(DVC_DATA_MD5, ""),
     }
     all_clients = totals(rows)
     old = index.execute("SELECT number FROM runs WHERE run_id = ?", (info.run_id,)).fetchone()

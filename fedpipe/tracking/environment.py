@@ -3,13 +3,14 @@ git, imports nothing heavy.
 """
 
 import platform
-import sys
 from importlib import metadata
 from pathlib import Path
 
 from fedpipe import __version__
 from fedpipe.system.git import GitError, run_git
+from fedpipe.system.host import cpu_model
 from fedpipe.system.resources import usable_cores
+from fedpipe.tracking.tags import GIT_BRANCH, GIT_COMMIT, GIT_DIRTY, GIT_NOTE
 
 PACKAGES = ("tensorflow", "tensorflow-federated", "numpy", "mlflow", "prefect", "dvc")
 NO_COMMIT = "none"
@@ -59,24 +60,12 @@ def git_tags(project: Path) -> dict[str, str]:
     try:
         output = run_git(project, *command, timeout_seconds=_GIT_SECONDS).decode(errors="replace")
     except GitError as err:
-        return {"git.commit": NO_COMMIT, "git.note": str(err)[:300]}
+        return {GIT_COMMIT: NO_COMMIT, GIT_NOTE: str(err)[:300]}
     lines = output.splitlines()
     header = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
     dirty = any(not line.startswith("# ") for line in lines)
-    tags = {"git.branch": header.get("branch.head", ""), "git.dirty": str(dirty).lower()}
+    tags = {GIT_BRANCH: header.get("branch.head", ""), GIT_DIRTY: str(dirty).lower()}
     commit = header.get("branch.oid", "")
     if not commit or commit == "(initial)":
-        return {**tags, "git.commit": NO_COMMIT, "git.note": "the repository has no commit yet"}
-    return {**tags, "git.commit": commit, "mlflow.source.git.commit": commit}
-
-
-def cpu_model() -> str:
-    """Return the CPU's model name as the kernel gives it, or the architecture where it gives
-    none.
-    """
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or f"{platform.machine()} ({sys.platform})"
+        return {**tags, GIT_COMMIT: NO_COMMIT, GIT_NOTE: "the repository has no commit yet"}
+    return {**tags, GIT_COMMIT: commit, "mlflow.source.git.commit": commit}

@@ -27,6 +27,8 @@ from typing import Any
 
 from fedpipe.errors import TrackingError
 from fedpipe.redact import hide
+from fedpipe.system.atomic_files import write_atomic
+from fedpipe.system.json_lines import json_line, whole_lines
 from fedpipe.tracking.records import MAX_TAG, batches, fit
 from fedpipe.tracking.store import Store
 
@@ -59,7 +61,7 @@ class Journal:
         # Unbuffered: what the disk refuses is gone, and is not written again behind everyone's back
         # when the file is closed.
         self._file = self.path.open("r+b" if self.path.exists() else "w+b", buffering=0)
-        self._file.seek(sum(len(line) for line in map(_line, self._records)))
+        self._file.seek(sum(len(line) for line in map(json_line, self._records)))
         self._file.truncate()  # a line that a kill cut short
         self._changed = threading.Condition()
         self._error: Exception | None = None
@@ -149,7 +151,7 @@ class Journal:
         """
         end = self._file.tell()
         try:
-            left = memoryview(_line(record))
+            left = memoryview(json_line(record))
             while left:
                 left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
@@ -309,11 +311,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     them is no record.
     """
     try:
-        body = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    try:
-        return [dict(json.loads(line)) for line in body[: body.rfind(b"\n") + 1].splitlines()]
+        return whole_lines(path)
     except ValueError as err:
         raise TrackingError(
             f"{path}: expected lines of JSON, found something else: {err}. The journal is damaged."
@@ -323,10 +321,6 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 def unsent(folder: Path) -> int:
     """Return how many records of the run in `folder` the store has not confirmed."""
     return len(read_records(folder / JOURNAL_NAME)) - _read_sent(folder / SENT_NAME)
-
-
-def _line(record: Mapping[str, Any]) -> bytes:
-    return json.dumps(record).encode() + b"\n"
 
 
 def _read_sent(path: Path) -> int:
@@ -340,9 +334,7 @@ def _noted(path: Path, sent: int) -> OSError | None:
     sent again, which changes nothing.
     """
     try:
-        temporary = path.with_suffix(".new")
-        temporary.write_text(str(sent), encoding="ascii")
-        temporary.replace(path)
+        write_atomic(path, str(sent), sync_file=False)
     except OSError as err:
         return err
     return None

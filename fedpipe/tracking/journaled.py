@@ -13,13 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fedpipe.engine.early_stopping import BestRound
 from fedpipe.errors import ModelError, TrackingError
 from fedpipe.models.weights_io import load_weights, save_weights
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.tracking.journal import Journal, read_records, send
 from fedpipe.tracking.snapshots import Snapshot, SnapshotPolicy, index_body, index_entry
 from fedpipe.tracking.store import Store
-from fedpipe.types import RoundReport, best_by
+from fedpipe.tracking.tags import STATUS_REASON
+from fedpipe.types import TEST_SCORE, RoundReport
 
 logger = logging.getLogger("fedpipe.tracking")
 
@@ -41,14 +43,14 @@ class JournaledRun:
         self._weights = folder / "weights"
         self._weights.mkdir(parents=True, exist_ok=True)
         self._journal = Journal(store, run_id, folder)
-        self._policy = SnapshotPolicy(save_every)
         self._index: dict[str, Any] = {}
         last = self._journal.last_step
         self._done = -1 if last is None else last
         if last is not None:
             store.client.update_run(run_id, status="RUNNING")
             self._index = _read_index(self._weights)
-            self._policy.best = _best_so_far(self._journal.path, self._weights)
+        best = None if last is None else _best_so_far(self._journal.path, self._weights)
+        self._policy = SnapshotPolicy(save_every, best)
 
     @property
     def store(self) -> Store:
@@ -107,7 +109,7 @@ class JournaledRun:
         """
         status = "KILLED" if killed else "FAILED"
         try:
-            self._journal.tags({"fedpipe.status_reason": " ".join(reason.split())})
+            self._journal.tags({STATUS_REASON: " ".join(reason.split())})
             self._journal.end(status)
         except TrackingError as err:
             logger.warning("%s", err)
@@ -144,17 +146,17 @@ def _read_index(folder: Path) -> dict[str, Any]:
 
 def _best_so_far(journal: Path, folder: Path) -> Snapshot | None:
     """Return the best round in a journal with its weights, as `SnapshotPolicy` chooses it."""
-    best: tuple[float, int, str] | None = None
+    best = BestRound()
     for record in read_records(journal):
-        values = record["values"] if record["kind"] == "metrics" and not record["final"] else {}
-        name = best_by(values)
-        score = values.get(name)
-        if score is not None and score == score and (best is None or score > best[0]):
-            best = (score, record["step"], name)
-    if best is None:
+        if record["kind"] == "metrics" and not record["final"]:
+            best.add(record["step"], record["values"])
+    if best.round_num is None:
         return None
     try:
-        return Snapshot(best[1], best[0], load_weights(folder / "best.safetensors"), best[2])
+        weights = load_weights(folder / "best.safetensors")
     except ModelError as err:
-        logger.warning("the weights of the best round so far, %d, are lost: %s", best[1], err)
+        logger.warning(
+            "the weights of the best round so far, %d, are lost: %s", best.round_num, err
+        )
         return None
+    return Snapshot(best.round_num, best.score, weights, best.score_name or TEST_SCORE)

@@ -6,6 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.errors import TrackingError, did_you_mean, shorten
 from fedpipe.tracking.store import Store
+from fedpipe.tracking.tags import (
+    MODEL_ROUND,
+    MODEL_WEIGHTS_SHA256,
+    VERSION_MODEL_ID,
+    VERSION_ROUND,
+    VERSION_WEIGHTS_SHA256,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -209,15 +216,15 @@ def weights_of(store: Store, version: ModelVersion) -> tuple[str | None, int | N
     """Return the SHA-256 of a version's weights and the round that they are of; None where neither
     version nor logged model say it.
     """
-    sha256 = version.tags.get("fedpipe.weights_sha256")
-    round_num = version.tags.get("fedpipe.round")
-    model_id = version.tags.get("fedpipe.model_id")
+    sha256 = version.tags.get(VERSION_WEIGHTS_SHA256)
+    round_num = version.tags.get(VERSION_ROUND)
+    model_id = version.tags.get(VERSION_MODEL_ID)
     if sha256 is None and model_id:
         with store.guard(f"find the model of {version.label}"):
             logged = _or_none(lambda: store.client.get_logged_model(model_id))
         tags = {} if logged is None else logged.tags
-        sha256 = tags.get("weights_sha256")
-        round_num = tags.get("round")
+        sha256 = tags.get(MODEL_WEIGHTS_SHA256)
+        round_num = tags.get(MODEL_ROUND)
     return sha256, int(round_num) if round_num else None
 
 

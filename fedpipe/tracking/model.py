@@ -22,11 +22,9 @@ from fedpipe.models import ModelSpec
 from fedpipe.models.evaluate import to_input
 from fedpipe.tracking.run import TrackedRun
 from fedpipe.tracking.store import Store
+from fedpipe.tracking.tags import MODEL_ARCHITECTURE, MODEL_ROUND, MODEL_WEIGHTS_SHA256
 from fedpipe.types import Weights, weights_sha256
 
-WEIGHTS_TAG = "weights_sha256"
-ROUND_TAG = "round"
-"""Tags of a logged model: the SHA-256 of its weights, and the round that they are of."""
 ABOUT = "fedpipe"
 """The key of the model's metadata under which lies what it takes beyond its signature."""
 
@@ -52,7 +50,7 @@ def log_model(
         round_num: the round whose weights they are.
         name: the model's name; `runs:/<run_id>/<name>` finds it.
         about: JSON-able, kept with the model for whoever prepares its input
-            (`models.saved.InputFacts`).
+            (`models.input_facts.InputFacts`).
 
     Raises:
         ModelError: the weights are not those of the architecture.
@@ -71,9 +69,9 @@ def log_model(
     store.require_artifacts()
     doing = f"write the model '{name}' of run {run.run_id}"
     tags = {
-        WEIGHTS_TAG: weights_sha256(weights),
-        "architecture": model.name,
-        ROUND_TAG: str(round_num),
+        MODEL_WEIGHTS_SHA256: weights_sha256(weights),
+        MODEL_ARCHITECTURE: model.name,
+        MODEL_ROUND: str(round_num),
     }
     with store.guard(doing):
         logged = client.create_logged_model(

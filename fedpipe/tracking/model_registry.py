@@ -6,21 +6,16 @@ from collections.abc import Mapping
 from fedpipe.tracking.lookup import ModelVersion, model_versions, version_named
 from fedpipe.tracking.records import MAX_VERSION_TAG, fit
 from fedpipe.tracking.store import Store
+from fedpipe.tracking.tags import (
+    MODEL_ROUND,
+    MODEL_WEIGHTS_SHA256,
+    VERSION_LINEAGE_PREFIXES,
+    VERSION_ROUND,
+    VERSION_WEIGHTS_SHA256,
+)
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
-WEIGHTS_TAG = "fedpipe.weights_sha256"
-ROUND_TAG = "fedpipe.round"
-"""Tags of a version: the SHA-256 of its weights, and the round that they are of."""
-_LINEAGE = (
-    "git.",
-    "dvc.",
-    "prefect.",
-    "data.population",
-    "fedpipe.plan_sha256",
-    "fedpipe.bit_exact",
-    "fedpipe.retrain_of",
-)
 
 
 def register_version(
@@ -59,10 +54,14 @@ def register_version(
         # store, which may be another.
         source = f"models:/{model_id}" if store.is_server else str(logged.artifact_location)
         run_tags = client.get_run(run_id).data.tags
-        lineage = {key: value for key, value in run_tags.items() if key.startswith(_LINEAGE)}
+        lineage = {
+            key: value
+            for key, value in run_tags.items()
+            if key.startswith(VERSION_LINEAGE_PREFIXES)
+        }
         weights = {
-            WEIGHTS_TAG: str(logged.tags.get("weights_sha256", "")),
-            ROUND_TAG: str(logged.tags.get("round", "")),
+            VERSION_WEIGHTS_SHA256: str(logged.tags.get(MODEL_WEIGHTS_SHA256, "")),
+            VERSION_ROUND: str(logged.tags.get(MODEL_ROUND, "")),
         }
         texts = {
             key: fit(value, MAX_VERSION_TAG)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fedpipe.errors import TrackingError
-from fedpipe.system.atomic_files import write_bytes_atomic
+from fedpipe.system.atomic_files import write_atomic
 
 CLIENTS_NAME = "clients.parquet"
 REPORTED = "reported"
@@ -77,7 +77,7 @@ def write_clients(path: Path, rows: Iterable[ClientRound]) -> None:
         store_schema=False,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes_atomic(path, parquet.getvalue())
+    write_atomic(path, parquet.getvalue())
 
 
 def read_clients(path: Path) -> list[ClientRound]:
@@ -115,16 +115,26 @@ def totals(rows: Iterable[ClientRound]) -> list[ClientTotal]:
     ]
 
 
+def intervals(rounds: Sequence[int]) -> list[tuple[int, int]]:
+    """Return rising numbers as (first, last) of those that follow each other.
+
+    >>> intervals([1, 2, 3, 7])
+    [(1, 3), (7, 7)]
+    """
+    pairs: list[tuple[int, int]] = []
+    for number in rounds:
+        if pairs and number == pairs[-1][1] + 1:
+            pairs[-1] = (pairs[-1][0], number)
+        else:
+            pairs.append((number, number))
+    return pairs
+
+
 def spans(rounds: Sequence[int]) -> str:
     """Return rising numbers in short.
 
     >>> spans([1, 2, 3, 7, 9, 10])
     '1-3, 7, 9-10'
     """
-    parts: list[list[int]] = []
-    for number in rounds:
-        if parts and number == parts[-1][1] + 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in parts)
+    pairs = intervals(rounds)
+    return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in pairs)

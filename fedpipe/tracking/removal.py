@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.tracking.lookup import experiment_ids, model_versions, pages
 from fedpipe.tracking.store import Store
-from fedpipe.tracking.sweeps import PARENT, SPACE
+from fedpipe.tracking.tags import DVC_DATA_MD5, PARENT, SWEEP_BEST, SWEEP_SPACE
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 KEPT_FOLDERS = ("lineage", "plan")
 """Folders of a run's artifacts that are not removed."""
-SWEEP_BEST = "fedpipe.sweep_best"
 
 
 @dataclass(frozen=True)
@@ -81,9 +80,9 @@ def _stored(run: "Run", models: tuple[str, ...]) -> StoredRun:
         status=info.status,
         deleted=info.lifecycle_stage == "deleted",
         ended=(info.end_time or info.start_time or 0) / 1000,
-        data_md5=tags.get("dvc.data_md5", ""),
+        data_md5=tags.get(DVC_DATA_MD5, ""),
         sweep_run_id=tags.get(PARENT, ""),
-        is_sweep=SPACE in tags,
+        is_sweep=SWEEP_SPACE in tags,
         sweep_best=tags.get(SWEEP_BEST, ""),
         models=models,
     )

@@ -1,13 +1,14 @@
-"""One training as one MLflow run: its lineage before the first round, then one batch of metrics per
-round.
+"""One training as one MLflow run: started with its lineage, and completed after the last round.
 
-What a run leaves, by name:
-    params          every setting, by dotted key
-    tags            what the caller gives, and `dvc.data_md5`, `weights.*`, `fedpipe.status_reason`
-    inputs          the data set, digest = DVC's md5: `NAME` in training, `NAME-test` in testing
-    metrics         `train/loss`, `test/accuracy`, `round/seconds`, ... with step = round;
-    `final/...`, `best/...` once weights/        `round_0000.safetensors`, ..., `best.safetensors`,
-    `last.safetensors`, and `index.json`
+Contents of a run, by kind:
+
+- params: every setting, by dotted key
+- tags: see `fedpipe.tracking.tags`
+- inputs: the data set, digest = DVC's md5: `NAME` in training, `NAME-test` in testing
+- metrics: `train/loss`, `test/accuracy`, `round/seconds`, ... with step = round; `final/...` and
+  `best/...` once
+- artifacts: `weights/` and `lineage/`, which `tracking.journaled` sends during the rounds, and
+  those of `pipeline.record`
 """
 
 import json
@@ -15,35 +16,26 @@ import time
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from fedpipe.errors import TrackingError
-from fedpipe.models.weights_io import save_weights
 from fedpipe.redact import hide
 from fedpipe.tracking.records import MAX_PARAM, MAX_TAG, DataRecord, batches, dataset_inputs, fit
-from fedpipe.tracking.snapshots import Snapshot, SnapshotPolicy, index_body, index_entry
 from fedpipe.tracking.store import Store, run_url
-from fedpipe.types import RoundReport
+from fedpipe.tracking.tags import DVC_DATA_MD5, RUN_KEY, STATUS_REASON
 
 __all__ = ["DataRecord", "TrackedRun"]
 
-_REASON = "fedpipe.status_reason"
-_KEY = "fedpipe.run_key"
-
 
 class TrackedRun:
-    """A run in the store; a `RoundSink`. Every method raises TrackingError when the store does not
-    take what it is given.
+    """A run in the store. Every method raises TrackingError if the store does not take its values;
+    the rounds are written by `journaled.JournaledRun`.
     """
 
-    def __init__(self, store: Store, run_id: str, policy: SnapshotPolicy | None) -> None:
-        """Use `start` or `attach`. Without a `policy` the run takes no rounds."""
+    def __init__(self, store: Store, run_id: str) -> None:
+        """Use `start` or `attach`."""
         self._store = store
-        self._policy = policy
         self.run_id = run_id
-        self._index: dict[str, Mapping[str, Any]] = {}
-        self._training_done = policy is None
 
     @classmethod
     def start(
@@ -54,12 +46,10 @@ class TrackedRun:
         params: Mapping[str, Any],
         tags: Mapping[str, str],
         data: DataRecord,
-        save_every: int,
         key: str | None = None,
         begun: bool = False,
     ) -> "TrackedRun":
-        """Create the run called `name` with its params, tags and data set; return it, ready for
-        round 0.
+        """Create the run called `name` with its params, tags and data set.
 
         Args:
             store: an open store.
@@ -68,26 +58,13 @@ class TrackedRun:
                 ends in its SHA-256; the whole is in the artifact `long_params.json`.
             tags: more tags.
             data: the data set, written as inputs of the run.
-            save_every: rounds between saved weights, at least 1.
-            key: hexadecimal, this run's alone; kept as a tag.
-            begun: an earlier try may have come this far and died before it knew the run's id: the
-                run with the key is taken, if there is one.
+            key: hexadecimal, unique to this run; kept as a tag.
+            begun: an earlier try may have died before it knew the run's id: take the run with the
+                key, if there is one.
         """
-        own = {"mlflow.source.name": "fedpipe"} | ({_KEY: key} if key else {})
         with store.guard(f"create the run '{name}'"):
-            found = (
-                store.client.search_runs([store.experiment_id], f"tags.`{_KEY}` = '{key}'")
-                if begun and key
-                else []
-            )
-            run_id = (
-                found[0].info.run_id
-                if found
-                else store.client.create_run(
-                    store.experiment_id, run_name=name, tags=own
-                ).info.run_id
-            )
-        run = cls(store, run_id, SnapshotPolicy(save_every))
+            run_id = run_with_key(store, name, key, reuse=begun)
+        run = cls(store, run_id)
         try:
             run._log_lineage(params, tags, data)
         except BaseException as err:
@@ -102,7 +79,7 @@ class TrackedRun:
         """
         with store.guard(f"find the run {run_id}"):
             store.client.get_run(run_id)
-        return cls(store, run_id, None)
+        return cls(store, run_id)
 
     @property
     def store(self) -> Store:
@@ -116,69 +93,32 @@ class TrackedRun:
         """
         return run_url(self._store, self._store.experiment_id, self.run_id)
 
-    def round_done(self, report: RoundReport) -> None:
-        """Write the round's metrics, one batch with step = round, and its weights where they are
-        kept (see SnapshotPolicy).
-
-        Raises:
-            TrackingError: also if the rounds do not rise: a step is written once.
-        """
-        last = self._policy.last if self._policy else None
-        if (
-            self._policy is None
-            or self._training_done
-            or (last and report.round_num <= last.round_num)
-        ):
-            expected = (
-                "no more rounds"
-                if last is None or self._training_done
-                else f"a round after {last.round_num}"
-            )
-            raise TrackingError(
-                f"run {self.run_id}: expected {expected}, found round {report.round_num}. Start a "
-                "new run."
-            )
-        self._log_metrics(report.all_metrics(), report.round_num)
-        if self._policy.take(report):
-            self._save(f"round_{report.round_num:04d}", self._policy.last)
-
-    def training_done(self) -> None:
-        """Write the best and the last weights. `finish` and `fail` do it too; a second call does
-        nothing.
-        """
-        if self._policy is None or self._training_done:
-            return
-        self._save("best", self._policy.best)
-        self._save("last", self._policy.last)
-        tags = {}
-        for name, snapshot in (("best", self._policy.best), ("last", self._policy.last)):
-            if snapshot is not None:
-                tags[f"weights.{name}_round"] = str(snapshot.round_num)
-                tags[f"weights.{name}_sha256"] = self._index[f"{name}.safetensors"]["sha256"]
-        self.set_tags(tags)
-        self._training_done = True
-
     def log_final_metrics(
         self, metrics: Mapping[str, float], which: str = "final", model_id: str | None = None
     ) -> None:
-        """Write the result of the run under `final/<key>`, apart from the rounds' keys: a step is
-        written once.
+        """Write the result of the run under `final/KEY`, apart from the keys of rounds.
 
-        What the run has already is passed over: the process may have been killed after it and the
-        run completed again. `which` is `final`, or `best`: the result of the round that the
-        validation examples chose. They are those of the logged model `model_id` too, if it is
-        given.
+        Values that the run has already are skipped: an earlier try may have written them.
+
+        Args:
+            metrics: the result, by `split/metric`.
+            which: `final`, or `best`: the result of the round that validation chose.
+            model_id: the logged model that the result is of, too.
         """
+        from mlflow.entities import Metric
+
         with self._store.guard(f"read metrics of run {self.run_id}"):
-            there = self._store.client.get_run(self.run_id).data.metrics
-        found = {f"{which}/{key}": value for key, value in metrics.items()}
-        # MLflow gives back another NaN and its largest number for an infinity.
-        new = {
-            key: value
-            for key, value in found.items()
-            if key not in there or (isfinite(value) and value != there[key])
-        }
-        self._log_metrics(new, 0, model_id)
+            recorded = self._store.client.get_run(self.run_id).data.metrics
+        now = int(time.time() * 1000)
+        new = []
+        for name, value in metrics.items():
+            key = f"{which}/{name}"
+            # MLflow gives back another NaN and its largest number for an infinity.
+            if key not in recorded or (isfinite(value) and value != recorded[key]):
+                new.append(Metric(key, float(value), now, 0, model_id=model_id))
+        with self._store.guard(f"write final metrics to run {self.run_id}"):
+            for batch in batches(new):
+                self._store.client.log_batch(self.run_id, metrics=batch)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; a value above MLflow's 8,000 characters is cut and ends in its SHA-256."""
@@ -203,16 +143,12 @@ class TrackedRun:
             self._store.client.log_artifact(self.run_id, str(path), artifact_path)
 
     def finish(self) -> None:
-        """Write what is still to be written and mark the run as finished; why an earlier try of it
-        ended is no longer its status.
-        """
-        self.training_done()
-        self.remove_tag(_REASON)
+        """Mark the run as finished, and remove the reason for which an earlier try of it failed."""
+        self.remove_tag(STATUS_REASON)
         self._terminate("FINISHED")
 
     def fail(self, reason: str, killed: bool = False) -> None:
-        """Mark the run as failed, or as killed (by a signal), with the tag `fedpipe.status_reason`;
-        keep what weights there are.
+        """Mark the run as failed, or as killed (by a signal), with the tag `fedpipe.status_reason`.
 
         Raises:
             TrackingError: the store does not take it; the message ends in `reason`, which would
@@ -221,8 +157,7 @@ class TrackedRun:
         reason = " ".join(reason.split())
         try:
             try:
-                self.training_done()
-                self.set_tags({_REASON: reason})
+                self.set_tags({STATUS_REASON: reason})
             finally:
                 self._terminate("KILLED" if killed else "FAILED")
         except TrackingError as err:
@@ -239,41 +174,36 @@ class TrackedRun:
                 self._store.client.log_batch(self.run_id, params=batch)
         long = {key: text for key, text in texts.items() if len(text) > MAX_PARAM}
         if long:
-            self._log_json(long, "long_params.json")
-        self.set_tags({"dvc.data_md5": data.md5, **tags})
+            with self._store.guard(f"write 'long_params.json' to run {self.run_id}"):
+                text = json.dumps(long, indent=1) + "\n"
+                self._store.client.log_text(self.run_id, text, "long_params.json")
+        self.set_tags({DVC_DATA_MD5: data.md5, **tags})
         with self._store.guard(f"write the data set of run {self.run_id}"):
             self._store.client.log_inputs(self.run_id, datasets=dataset_inputs(data))
-
-    def _log_metrics(
-        self, metrics: Mapping[str, float], step: int, model_id: str | None = None
-    ) -> None:
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        with self._store.guard(f"write metrics of round {step} to run {self.run_id}"):
-            for batch in batches(
-                Metric(key, float(value), now, step, model_id=model_id)
-                for key, value in metrics.items()
-            ):
-                self._store.client.log_batch(self.run_id, metrics=batch)
-
-    def _save(self, name: str, snapshot: Snapshot | None) -> None:
-        if snapshot is None:
-            return
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / f"{name}.safetensors"
-            sha256 = save_weights(path, snapshot.weights)
-            self._index[path.name] = index_entry(snapshot, sha256)
-            self.log_file(path, "weights")
-        self._log_json(
-            index_body(self._index, self._policy.best if self._policy else None),
-            "weights/index.json",
-        )
-
-    def _log_json(self, value: Any, name: str) -> None:
-        with self._store.guard(f"write '{name}' to run {self.run_id}"):
-            self._store.client.log_text(self.run_id, json.dumps(value, indent=1) + "\n", name)
 
     def _terminate(self, status: str) -> None:
         with self._store.guard(f"end run {self.run_id}"):
             self._store.client.set_terminated(self.run_id, status)
+
+
+def run_with_key(
+    store: Store, name: str, key: str | None, *, reuse: bool, tags: Mapping[str, str] | None = None
+) -> str:
+    """Return the id of a new run called `name`.
+
+    Args:
+        store: an open store.
+        name: of the run.
+        key: hexadecimal, unique to this run; kept as a tag.
+        reuse: return the run that has the key already, if there is one.
+        tags: of a new run.
+    """
+    if key and reuse:
+        runs = store.client.search_runs([store.experiment_id], f"tags.`{RUN_KEY}` = '{key}'")
+        if runs:
+            return str(runs[0].info.run_id)
+    all_tags = {"mlflow.source.name": "fedpipe", **(tags or {})}
+    if key:
+        all_tags[RUN_KEY] = key
+    run = store.client.create_run(store.experiment_id, run_name=name, tags=all_tags)
+    return str(run.info.run_id)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fedpipe.engine.early_stopping import BestRound
 from fedpipe.types import TEST_SCORE, RoundReport, Weights, best_by
 
 
@@ -30,11 +31,17 @@ class SnapshotPolicy:
     more, results are reported for the last round.
     """
 
-    def __init__(self, save_every: int) -> None:
-        """Start before round 0. `save_every`: rounds, at least 1."""
+    def __init__(self, save_every: int, best: Snapshot | None = None) -> None:
+        """Start before round 0, or with the best of the rounds that an earlier try ran.
+
+        `save_every`: rounds, at least 1.
+        """
         self._save_every = save_every
-        self.best: Snapshot | None = None
+        self.best = best
         self.last: Snapshot | None = None
+        self._best_round = BestRound()
+        if best is not None and best.score is not None:
+            self._best_round = BestRound(best.round_num, best.score, best.score_name)
 
     def take(self, report: RoundReport) -> bool:
         """Note the report's weights as last, and best where they are; return whether the round is
@@ -48,9 +55,7 @@ class SnapshotPolicy:
         if score is not None and math.isnan(score):
             score = None  # A diverged model is not the best, and JSON has no NaN.
         self.last = Snapshot(report.round_num, score, report.weights, name)
-        if score is not None and (
-            self.best is None or self.best.score is None or score > self.best.score
-        ):
+        if self._best_round.add(report.round_num, report.metrics):
             self.best = self.last
         return report.round_num % self._save_every == 0
 

@@ -26,13 +26,11 @@ from fedpipe.tracking.reach import (
     probe,
     readable,
 )
+from fedpipe.tracking.tags import CHECKED
 from fedpipe.tracking.ui_address import UI_HOST, UI_PORT, ui_address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-_CHECKED_TAG = "fedpipe.checked"
-"""Tag of an experiment: when `fedpipe doctor` last wrote to it, in seconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -161,9 +159,8 @@ def open_store(project: Path, experiment: str, artifacts_needed: bool = True) ->
     prepare_environment()
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         with guarded(uri, "make the store"):
-            (
-                project / "mlflow.db"
-            ).touch()  # SQLite would make it 0644 whatever the umask; an empty file is an empty database
+            # SQLite would make it 0644 whatever the umask; an empty file is an empty database.
+            (project / "mlflow.db").touch()
     probe(uri)
     with guarded(uri, "open the store"):
         from mlflow import MlflowClient
@@ -212,11 +209,11 @@ def write_and_read(store: Store) -> None:
     """
     now = f"{time.time():.0f}"
     with store.guard("write to the store"):
-        store.client.set_experiment_tag(store.experiment_id, _CHECKED_TAG, now)
+        store.client.set_experiment_tag(store.experiment_id, CHECKED, now)
     with store.guard("read from the store"):
         store.client.search_runs([store.experiment_id], max_results=1)
         tags = store.client.get_experiment(store.experiment_id).tags
-    if tags.get(_CHECKED_TAG) is None:
+    if tags.get(CHECKED) is None:
         raise TrackingError(
             f"{store.label}: what was written to the store cannot be read from it. Name another "
             "in MLFLOW_TRACKING_URI."

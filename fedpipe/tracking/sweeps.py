@@ -16,19 +16,21 @@ from fedpipe.errors import TrackingError
 from fedpipe.redact import hide
 from fedpipe.tracking.lookup import find_run, pages
 from fedpipe.tracking.records import MAX_PARAM, batches, fit
+from fedpipe.tracking.run import run_with_key
 from fedpipe.tracking.store import Store
+from fedpipe.tracking.tags import (
+    PARENT,
+    SWEEP,
+    SWEEP_SPACE,
+    TRIAL_ABSENT,
+    TRIAL_NUMBER,
+    TRIAL_REASON,
+    TRIAL_STATE,
+)
 
-PARENT = "mlflow.parentRunId"
-SWEEP = "fedpipe.sweep"
-CHILD = "fedpipe.sweep_child"
-STATE = "fedpipe.sweep_state"
-REASON = "fedpipe.sweep_reason"
-SPACE = "fedpipe.sweep_space"
 METRIC = "sweep.metric"
 DIRECTION = "sweep.direction"
 VALUE = "sweep/value"
-ABSENT = "fedpipe.sweep_absent"
-_KEY = "fedpipe.run_key"
 
 
 @dataclass(frozen=True)
@@ -101,19 +103,13 @@ def start_sweep(
     from mlflow.entities import Param, RunTag
 
     with store.guard(f"create the run '{name}'"):
-        found = store.client.search_runs([store.experiment_id], f"tags.`{_KEY}` = '{key}'")
-        own = {"mlflow.source.name": "fedpipe", _KEY: key, SWEEP: name}
-        run_id = str(
-            found[0].info.run_id
-            if found
-            else store.client.create_run(store.experiment_id, run_name=name, tags=own).info.run_id
-        )
+        run_id = run_with_key(store, name, key, reuse=True, tags={SWEEP: name})
         for batch in batches(
             Param(k, fit(hide(str(value)), MAX_PARAM)) for k, value in params.items()
         ):
             store.client.log_batch(run_id, params=batch)
-        for some in batches(RunTag(k, hide(value)) for k, value in tags.items()):
-            store.client.log_batch(run_id, tags=some)
+        for tag_batch in batches(RunTag(k, hide(value)) for k, value in tags.items()):
+            store.client.log_batch(run_id, tags=tag_batch)
         store.client.update_run(run_id, status="RUNNING")
     return run_id
 
@@ -128,16 +124,16 @@ def child_tags(
     parent: str, sweep: str, number: int, absent: Collection[str] = ()
 ) -> dict[str, str]:
     """Return the tags of a child's run; `absent` are searched settings that do not apply to it."""
-    tags = {PARENT: parent, SWEEP: sweep, CHILD: str(number)}
-    return tags | ({ABSENT: json.dumps(sorted(absent))} if absent else {})
+    tags = {PARENT: parent, SWEEP: sweep, TRIAL_NUMBER: str(number)}
+    return tags | ({TRIAL_ABSENT: json.dumps(sorted(absent))} if absent else {})
 
 
 def note_child(store: Store, run_id: str, state: str, value: float | None, reason: str) -> None:
     """Write to a child's run how it ended. Written again, it changes nothing."""
     with store.guard(f"write the end of child {run_id}"):
-        store.client.set_tag(run_id, STATE, state)
+        store.client.set_tag(run_id, TRIAL_STATE, state)
         if reason:
-            store.client.set_tag(run_id, REASON, fit(hide(reason), MAX_PARAM))
+            store.client.set_tag(run_id, TRIAL_REASON, fit(hide(reason), MAX_PARAM))
         if value is not None and VALUE not in store.client.get_run(run_id).data.metrics:
             store.client.log_metric(run_id, VALUE, value, step=0)
 
@@ -153,12 +149,12 @@ def read_sweep(store: Store, wanted: str) -> SweepView:
     """
     parent = find_run(store, wanted)
     tags = parent.data.tags
-    if SPACE not in tags:
+    if SWEEP_SPACE not in tags:
         raise TrackingError(
             f"run {wanted}: expected the parent run of a sweep, found a run without the tag "
-            f"{SPACE}. See docs/sweeps.md."
+            f"{SWEEP_SPACE}. See docs/sweeps.md."
         )
-    keys = tuple(json.loads(tags[SPACE]))
+    keys = tuple(json.loads(tags[SWEEP_SPACE]))
     with store.guard(f"list the children of {wanted}"):
         text = f"tags.`{PARENT}` = '{parent.info.run_id}'"
         runs = list(
@@ -168,7 +164,7 @@ def read_sweep(store: Store, wanted: str) -> SweepView:
                 )
             )
         )
-    children = [_child(run, keys) for run in runs if CHILD in run.data.tags]
+    children = [_child(run, keys) for run in runs if TRIAL_NUMBER in run.data.tags]
     params = parent.data.params
     ordered = tuple(sorted(children, key=lambda child: child.number))
     return SweepView(
@@ -178,18 +174,18 @@ def read_sweep(store: Store, wanted: str) -> SweepView:
 
 def _child(run: Any, keys: tuple[str, ...]) -> SweepChild:
     tags = run.data.tags
-    state = tags.get(STATE) or ("running" if run.info.status == "RUNNING" else "interrupted")
+    state = tags.get(TRIAL_STATE) or ("running" if run.info.status == "RUNNING" else "interrupted")
     value = run.data.metrics.get(VALUE)
-    absent = json.loads(tags.get(ABSENT, "[]"))
+    absent = json.loads(tags.get(TRIAL_ABSENT, "[]"))
     params = {key: _typed(run.data.params.get(key)) for key in keys if key not in absent}
     return SweepChild(
-        int(tags[CHILD]),
+        int(tags[TRIAL_NUMBER]),
         run.info.run_id,
         run.info.run_name or "",
         state,
         value,
         params,
-        tags.get(REASON, ""),
+        tags.get(TRIAL_REASON, ""),
     )
 
 

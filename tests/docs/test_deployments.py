@@ -14,8 +14,8 @@ DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8")
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: one["name"])
 def test_each_deployment_has_a_form_whose_fields_are_explained(deployment: dict) -> None:
-    path, _, name = deployment["entrypoint"].partition(":")
-    flow = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
+    module, _, name = deployment["entrypoint"].rpartition(".")
+    flow = getattr(importlib.import_module(module), name)
     (row,) = [
         line
         for line in TEXT.splitlines()

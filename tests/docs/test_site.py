@@ -8,6 +8,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
+
+from fedpipe.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -83,6 +86,15 @@ def test_every_page_is_built_and_can_be_reached(site: Path) -> None:
         assert f'href="{name}"' in navigation, f"{name} is not in the navigation"
 
 
+def test_pages_are_made_of_the_commands_and_of_files_of_the_root(site: Path) -> None:
+    commands = (site / "commands.html").read_text()
+    for name, command in get_command(app).commands.items():
+        assert (f"<code>fedpipe {name}</code>" in commands) is not command.hidden
+    assert "client.learning_rate=0.05" in commands
+    for name, heading in (("contributing", "Contributing"), ("changelog", "Changelog")):
+        assert f'<h1 id="{name}">{heading}' in (site / f"{name}.html").read_text()
+
+
 def test_links_resolve_and_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     assert problems(site) == []
     styles = " ".join(path.read_text() for path in site.rglob("*.css"))
@@ -113,5 +125,6 @@ def test_with_the_pages_of_the_code(tmp_path: Path) -> None:
     assert problems(site) == []
     algorithms = (site / "reference" / "fedpipe.algorithms.html").read_text()
     assert 'id="fedpipe.algorithms.fedavg_reference.client_update"' in algorithms
+    assert 'href="reference/fedpipe.config.html"' in (site / "api.html").read_text()
     # A doctest is shown as code, not as a quotation.
     assert "<blockquote" not in algorithms

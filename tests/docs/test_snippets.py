@@ -165,7 +165,8 @@ def _dvc(words: list[str]) -> None:
     arguments = get_main_parser().parse_args(words)
     if words[:2] == ["exp", "run"]:
         # A queue takes several values of a setting: `key=1,2`.
-        listed = [one.partition("=")[::2] for one in arguments.set_param or []]
+        # A plus adds a setting that the file does not have.
+        listed = [one.removeprefix("+").partition("=")[::2] for one in arguments.set_param or []]
         for values in itertools.product(
             *(value.split(",") if arguments.queue else [value] for _, value in listed)
         ):

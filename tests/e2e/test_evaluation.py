@@ -113,8 +113,8 @@ def test_each_client_has_its_row_and_both_kinds_their_figures(evaluated: Any) ->
         for file in store.list_artifacts(summary["run_id"], folder)
     }
     assert {
-        "plots/client_accuracies.png",
-        "plots/reliability.png",
+        "plots/client_accuracies.svg",
+        "plots/reliability.svg",
         "tables/clients.parquet",
         "tables/labels.csv",
     } <= files

@@ -1,8 +1,6 @@
 """`fedpipe init`: the new project works at once, with every command of its README."""
 
 import json
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,26 +94,6 @@ def test_another_version_of_fedpipe_makes_the_stages_run_again(person: Any) -> N
     )
     assert "prepare" in json.loads(person.run("dvc", "status", "--json").stdout)
     person.run("git", "checkout", "pyproject.toml")
-
-
-@pytest.mark.slow
-def test_the_wheel_has_the_templates(tmp_path: Path) -> None:
-    root = Path(__file__).parents[2]
-    subprocess.run(
-        ["uv", "build", "--wheel", "--quiet", "--out-dir", str(tmp_path), str(root)],
-        check=True,
-        timeout=300,
-    )
-    (wheel,) = tmp_path.glob("*.whl")
-    listed = subprocess.run(
-        ["python", "-m", "zipfile", "-l", str(wheel)], capture_output=True, text=True, check=True
-    ).stdout
-    ours = {
-        path.relative_to(root).as_posix()
-        for path in (root / "fedpipe" / "templates").rglob("*.template")
-    }
-    assert ours
-    assert {name for name in ours if name not in listed} == set()
 
 
 def test_the_flow_is_deployed_by_its_entrypoint(person: Any) -> None:

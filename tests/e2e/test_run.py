@@ -137,7 +137,7 @@ def test_pictures_and_plan_are_artifacts(trained: Trained, store: MlflowClient) 
         for folder in ("plots", "plan", "tables")
         for f in store.list_artifacts(run_id, folder)
     }
-    assert {"plots/learning_curves.png", "plots/confusion_matrix.png", "plan/cohorts.json"} <= files
+    assert {"plots/learning_curves.svg", "plots/confusion_matrix.svg", "plan/cohorts.json"} <= files
 
 
 def test_each_run_has_its_report_and_two_are_compared(

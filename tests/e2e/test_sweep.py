@@ -116,7 +116,6 @@ def test_a_sweep_from_file_to_preset(make_user: Any) -> None:
     names = (
         "children.csv",
         "children.json",
-        "parallel_coordinates.png",
         "parallel_coordinates.svg",
         "best.yaml",
     )

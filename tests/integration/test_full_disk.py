@@ -56,7 +56,7 @@ def test_the_journal(mount: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     disk = mount("size=64k")
     store = open_store(tmp_path, "full")
     run_id = TrackedRun.start(
-        store, name="r", params={}, tags={}, data=DataRecord("d", "p", "m", "s"), save_every=1
+        store, name="r", params={}, tags={}, data=DataRecord("d", "p", "m", "s")
     ).run_id
     journal = Journal(store, run_id, disk.path)
     journal.metrics({"a": 1.0}, 0)
@@ -87,7 +87,7 @@ def test_an_artifact(mount: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     disk = mount("size=128k", "mlartifacts")  # where a project has them
     store = open_store(tmp_path, "full")
     run_id = TrackedRun.start(
-        store, name="r", params={}, tags={}, data=DataRecord("d", "p", "m", "s"), save_every=1
+        store, name="r", params={}, tags={}, data=DataRecord("d", "p", "m", "s")
     ).run_id
     disk.fill()
     (tmp_path / "weights.bin").write_bytes(bytes(100_000))

@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.lib.systems.line import Job, Line, read_job
 from benchmarks.lib.systems.with_tensorflow import evaluator_of, model_of
 from fedpipe.algorithms.aggregation import mean
-from fedpipe.algorithms.fedavg import FedAvg
-from fedpipe.algorithms.recipe import build_client_work
+from fedpipe.algorithms.recipe import Recipe, build_client_work
+from fedpipe.algorithms.recipe_algorithm import RecipeAlgorithm
 from fedpipe.config import Config
 from fedpipe.data.resident import ResidentCache
 from fedpipe.engine.loop import run_rounds
@@ -77,7 +77,7 @@ def main() -> None:
             Path(folder) / "clients", clients, ["benchmark"], config.runtime.cache_max_bytes
         )
         plan = CohortPlan("fixed", config.seed, (clients.ids,) * MANY_ROUNDS)
-        algorithm = FedAvg(config, work, mean(), cache)
+        algorithm = RecipeAlgorithm(config, Recipe(work, mean()), cache)
         run_rounds(
             algorithm, runtime, plan, lambda _: {}, MANY_ROUNDS, [LineSink(line, evaluator_of(job))]
         )

@@ -1,4 +1,4 @@
-"""Populations in memory, the oracle in NumPy, and `FedAvg` on them."""
+"""Populations in memory, the oracle in NumPy, and `RecipeAlgorithm` on them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from fedpipe.algorithms.aggregation import Aggregation, mean
-from fedpipe.algorithms.catalog import load
-from fedpipe.algorithms.fedavg import FedAvg
-from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
+from fedpipe.algorithms.catalog import load, run_recipe
+from fedpipe.algorithms.debug_algorithm import DebugAlgorithm
 from fedpipe.algorithms.recipe import Recipe, Run, build_client_work
+from fedpipe.algorithms.recipe_algorithm import RecipeAlgorithm
 from fedpipe.config import Config
 from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.data.resident import ResidentCache
@@ -43,9 +43,9 @@ class Clients:
 
 
 class Built:
-    """A `FedAvg` on a worker."""
+    """A `RecipeAlgorithm` on a worker."""
 
-    def __init__(self, algorithm: FedAvg, runtime: Runtime) -> None:
+    def __init__(self, algorithm: RecipeAlgorithm, runtime: Runtime) -> None:
         self.algorithm, self._runtime = algorithm, runtime
 
     def rounds(self, cohorts: Sequence[Sequence[str]]) -> tuple[Weights, list[Any]]:
@@ -68,7 +68,7 @@ class Builder(Protocol):
 
 @pytest.fixture
 def build(tff_runtime: Runtime, tmp_path: Path, softmax: ModelSpec) -> Builder:
-    """Return a function that builds `FedAvg` from clients, settings that differ from the defaults, and an aggregation."""
+    """Return a function that builds algorithms from clients, settings that differ from the defaults, and an aggregation."""
 
     def make(
         clients: Clients,
@@ -81,7 +81,11 @@ def build(tff_runtime: Runtime, tmp_path: Path, softmax: ModelSpec) -> Builder:
         dtype = next(iter(clients.data.values())).x.dtype
         cache = ResidentCache(tmp_path, clients, [str(dtype)], max_bytes=10**9)
         return Built(
-            FedAvg(config, build_client_work(config, softmax, dtype), aggregation or mean(), cache),
+            RecipeAlgorithm(
+                config,
+                Recipe(build_client_work(config, softmax, dtype), aggregation or mean()),
+                cache,
+            ),
             tff_runtime,
         )
 
@@ -93,7 +97,10 @@ def recipe(softmax: ModelSpec, tmp_path: Path) -> Callable[..., tuple[Config, Re
     """Return a function from the name of an algorithm and other settings to the settings and the recipe."""
 
     def make(
-        name: str, settings: Mapping[str, Any] | None = None, clients: Any = None
+        name: str,
+        settings: Mapping[str, Any] | None = None,
+        clients: Any = None,
+        model: ModelSpec | None = None,
     ) -> tuple[Config, Recipe]:
         population: Any = SimpleNamespace(
             manifest=SimpleNamespace(feature_dtype="uint8", variable_length=False),
@@ -109,25 +116,25 @@ def recipe(softmax: ModelSpec, tmp_path: Path) -> Callable[..., tuple[Config, Re
         config = Config.model_validate(
             values | {"algorithm": {"name": name, **values.get("algorithm", {})}}
         )
-        return config, load(ALGORITHMS[name].where)(Run(config, softmax, population, tmp_path))
+        return config, load(ALGORITHMS[name].where)(
+            Run(config, model or softmax, population, tmp_path)
+        )
 
     return make
 
 
 @pytest.fixture
 def make(recipe: Any, tmp_path: Path) -> Callable[..., Any]:
-    """Return a function that builds a named algorithm from its recipe, on clients; as `kind`, or as `FedAvg`."""
+    """Return a function that builds a named algorithm from its recipe, on clients; as `kind`, or as `RecipeAlgorithm`."""
 
     def algorithm(
         name: str, clients: Clients, settings: Mapping[str, Any] | None = None, kind: Any = None
     ) -> Any:
         config, built = recipe(name, settings, clients)
         cache = ResidentCache(tmp_path, clients, [str(id(clients))], max_bytes=10**9)
-        if kind is FedAvgInProcess:
-            return FedAvgInProcess(config, built.work, cache, built.server_optimizer)
-        return (built.algorithm or FedAvg)(
-            config, built.work, built.aggregation, cache, built.server_optimizer
-        )
+        if kind is DebugAlgorithm:
+            return DebugAlgorithm(config, built.work, cache, built.server_optimizer)
+        return run_recipe(config, built, cache)
 
     return algorithm
 

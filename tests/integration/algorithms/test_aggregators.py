@@ -14,7 +14,7 @@ from fedpipe.algorithms.aggregation import (
 )
 from fedpipe.algorithms.robust import StackedFactory, trimmed_mean
 from fedpipe.config import Config
-from fedpipe.config.schema import AggregatorConfig
+from fedpipe.config.training import MeanAggregator
 from fedpipe.types import weights_sha256
 
 COHORT = ("one", "nineteen", "twenty")
@@ -133,7 +133,7 @@ def test_trimming_nothing_is_the_mean_in_any_order(
 def test_zeroing_and_clipping_report_what_they_do(
     build: Any, mixed_clients: Any, oracle: Any
 ) -> None:
-    aggregation = build_aggregation(AggregatorConfig(clipping=True, zeroing=True))
+    aggregation = build_aggregation(MeanAggregator(clipping=True, zeroing=True))
     weights, results = build(mixed_clients, aggregation=aggregation).rounds([COHORT])
     measured = {
         key: value for key, value in results[0].metrics.items() if key.startswith("aggregator/")
@@ -153,7 +153,7 @@ def test_quantized_updates_are_near_the_mean_and_a_quarter_of_the_bytes(
     build: Any, mixed_clients: Any, oracle: Any
 ) -> None:
     weights, results = build(
-        mixed_clients, aggregation=build_aggregation(AggregatorConfig(compression_bits=8))
+        mixed_clients, aggregation=build_aggregation(MeanAggregator(compression_bits=8))
     ).rounds([COHORT])
     for client_bits, bound in (
         ("kernel", 0.5 / 255),
@@ -179,7 +179,7 @@ def test_secure_sums_are_the_mean_of_integers_and_say_that_they_are_simulated(
     built = build(
         mixed_clients,
         {"client": {"weighting": "examples"}},
-        build_aggregation(AggregatorConfig(secure=True)),
+        build_aggregation(MeanAggregator(secure=True)),
     )
     weights, _ = built.rounds([COHORT])
     for name, value in oracle(mixed_clients, [COHORT], weighted=True).items():

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fedpipe.algorithms.fedavg import FedAvg
+from fedpipe.algorithms.recipe_algorithm import RecipeAlgorithm
 from fedpipe.data.resident import ResidentCache
 from fedpipe.engine.runtime import Runtime
 from fedpipe.types import weights_sha256
@@ -47,7 +47,7 @@ def run(mixed_clients: Any, recipe: Any, tmp_path: Path) -> Callable[..., list[s
             client | settings | {"runtime": settings.get("runtime", {"groups": None}) | runtime},
         )
         cache = ResidentCache(tmp_path, mixed_clients, ["bits"], max_bytes=10**9)
-        algorithm = FedAvg(config, built.work, built.aggregation, cache, built.server_optimizer)
+        algorithm = RecipeAlgorithm(config, built, cache)
         found = []
         with Runtime(config.runtime, tmp_path / "worker.log") as runtime_:
             state = runtime_.call(algorithm.initialize)

@@ -1,14 +1,13 @@
 """A frozen tensor and one that nobody reads, in every algorithm: they keep their values, and the others train."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedpipe.algorithms.fedavg import FedAvg
-from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
+from fedpipe.algorithms.catalog import run_recipe
+from fedpipe.algorithms.debug_algorithm import DebugAlgorithm
 from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.data.resident import ResidentCache
 from fedpipe.models import ModelSpec
@@ -57,16 +56,13 @@ def test_dead_tensors_stay_and_the_others_train(
     model = ModelSpec(
         "dead", (28, 28), 10, (*softmax.tensor_names, "unused"), initial_weights, logits
     )
-    config, built = recipe(name, settings, clients)
+    config, built = recipe(name, settings, clients, model)
     cache = ResidentCache(tmp_path, clients, ["x"], max_bytes=10**9)
-    kind: Any = FedAvgInProcess if config.runtime.debug else built.algorithm or FedAvg
-    work = replace(built.work, model=model)
-    parts = (
-        (work, cache, built.server_optimizer)
+    algorithm = (
+        DebugAlgorithm(config, built.work, cache, built.server_optimizer)
         if config.runtime.debug
-        else (work, built.aggregation, cache, built.server_optimizer)
+        else run_recipe(config, built, cache)
     )
-    algorithm = kind(config, *parts)
     call = {"call": lambda fn, *args: fn(*args)} if config.runtime.debug else {}
     weights = algorithm.weights(after(algorithm, 2, ("a", "b", "c"), **call))
     kernel, bias, unused = weights.values()

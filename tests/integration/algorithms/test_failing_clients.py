@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow_federated as tff
 
-from fedpipe.algorithms.aggregation import each_client, sum_of_updates
-from fedpipe.algorithms.fedavg import FedAvg
-from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
+from fedpipe.algorithms.aggregation import each_client, mean, sum_of_updates
+from fedpipe.algorithms.debug_algorithm import DebugAlgorithm
 from fedpipe.algorithms.fedavg_reference import FedAvgReference
-from fedpipe.algorithms.recipe import build_client_work
+from fedpipe.algorithms.recipe import Recipe, build_client_work
+from fedpipe.algorithms.recipe_algorithm import RecipeAlgorithm
 from fedpipe.config import Config, DataConfig, parse_config
 from fedpipe.config.schema import RuntimeConfig
 from fedpipe.data.population import Population
@@ -93,12 +93,14 @@ def test_several_workers_and_debug_leave_out_the_same_client(
     config = Config(runtime=RuntimeConfig(workers=2))
     work = build_client_work(config, softmax, np.dtype(np.float32))
     cache = ResidentCache(tmp_path / "two", clients, ["two"], max_bytes=10**9)
-    algorithm = FedAvg(
-        config, work, each_client("mean per client", tff.aggregators.MeanFactory()), cache
+    algorithm = RecipeAlgorithm(
+        config,
+        Recipe(work, each_client("mean per client", tff.aggregators.MeanFactory())),
+        cache,
     )
     with Runtime(config.runtime, tmp_path / "worker.log") as runtime:
         result = runtime.call(algorithm.next, runtime.call(algorithm.initialize), 1, (*SOUND, "b"))
-    debug = FedAvgInProcess(config, work, cache)
+    debug = DebugAlgorithm(config, work, cache)
     in_process = debug.next(debug.initialize(), 1, (*SOUND, "b"))
     assert result.failed == in_process.failed == ("b",)
     for weights in (algorithm.weights(result.state), debug.weights(in_process.state)):
@@ -132,18 +134,18 @@ def test_clients_in_a_damaged_row_group_are_named_and_the_others_train(
     assert 0 < len(hit) < len(cohort)
     work = build_client_work(Config(), softmax, np.dtype(np.uint8))
     aggregation = each_client("mean per client", tff.aggregators.MeanFactory())
-    algorithm = FedAvg(
-        Config(), work, aggregation, ResidentCache.of(population, tmp_path / "cache", 10**9)
+    algorithm = RecipeAlgorithm(
+        Config(), Recipe(work, aggregation), ResidentCache.of(population, tmp_path / "cache", 10**9)
     )
     result = tff_runtime.call(algorithm.next, tff_runtime.call(algorithm.initialize), 1, cohort)
     assert set(result.failed) == hit & set(cohort)
     config = Config.model_validate({"cohort": {"size": 10, "min_reports": 10}})
-    strict = FedAvg(
-        config, work, aggregation, ResidentCache.of(population, tmp_path / "other", 10**9)
+    strict = RecipeAlgorithm(
+        config, Recipe(work, aggregation), ResidentCache.of(population, tmp_path / "other", 10**9)
     )
     with pytest.raises(
         RoundError,
-        match=rf"missing: {re.escape(min(result.failed))} \(.*row group 3.*Mend the data, or lower cohort",
+        match=rf"missing: {re.escape(min(result.failed))} \(.*row group 3.*Fix the data, or lower cohort",
     ):
         tff_runtime.call(
             strict.next, tff_runtime.call(strict.initialize), 1, cohort[:3] + result.failed
@@ -200,15 +202,18 @@ def test_a_resident_file_that_vanishes_under_a_round_is_made_again(
 ) -> None:
     config = parse_config({"runtime": {"groups": 2, "data": examples}}, "test")
     cache = ResidentCache(tmp_path, clients, ["vanishing"], max_bytes=10**9)
-    algorithm = FedAvg(
+    algorithm = RecipeAlgorithm(
         config,
-        build_client_work(config, softmax, np.dtype(np.float32)),
-        AGGREGATIONS["sum in groups"],
+        Recipe(
+            build_client_work(config, softmax, np.dtype(np.float32)),
+            AGGREGATIONS["sum in groups"] or mean(),
+        ),
         cache,
     )
     state = tff_runtime.call(algorithm.initialize)
     expected = algorithm.weights(tff_runtime.call(algorithm.next, state, 1, SOUND).state)
-    refs, calls = algorithm._refs, []
+    computation: Any = algorithm.computation
+    refs, calls = computation.refs, []
 
     def clear_before_the_first(
         *arguments: Any,
@@ -219,7 +224,7 @@ def test_a_resident_file_that_vanishes_under_a_round_is_made_again(
         calls.append(arguments)
         return refs(*arguments)
 
-    monkeypatch.setattr(algorithm, "_refs", clear_before_the_first)
+    monkeypatch.setattr(computation, "refs", clear_before_the_first)
     result = tff_runtime.call(algorithm.next, state, 1, SOUND)
     assert (len(calls), result.failed) == (2, ())
     assert same(algorithm.weights(result.state), expected)
@@ -252,6 +257,6 @@ def test_the_reference_leaves_out_the_same_clients(
     assert same(algorithm.weights(result.state), algorithm.weights(without.state))
     with pytest.raises(
         RoundError,
-        match=r"min_reports=2 reports, got 1 of 2; missing: d \(client d: planted\)\. Mend the data",
+        match=r"min_reports=2 reports, got 1 of 2; missing: d \(client d: planted\)\. Fix the data",
     ):
         tff_runtime.call(algorithm.next, state, 1, ("a", "d"))

@@ -138,7 +138,7 @@ def test_next_has_the_type_that_it_promises(build: Any, mixed_clients: Any) -> N
     )
     refs = "refs={<data=str[?],count=int64[?],seed=int64[?],rate=float32[?]>}@CLIENTS"
     assert (
-        str(build(mixed_clients).algorithm.process.next.type_signature)
+        str(build(mixed_clients).algorithm.computation.process.next.type_signature)
         == f"(<{state},{refs}> -> {result})"
     )
 

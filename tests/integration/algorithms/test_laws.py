@@ -1,22 +1,23 @@
 """The laws of every algorithm that is a recipe; a new one joins with its entry in `fedpipe.config.algorithms`."""
 
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
+from fedpipe.algorithms.debug_algorithm import DebugAlgorithm
 from fedpipe.config.algorithms import ALGORITHMS
-from fedpipe.config.training import AggregatorConfig
-from fedpipe.engine.checkpoint import flatten, restore
+from fedpipe.config.choices import CHOICES
+from fedpipe.engine.server_state import flatten, restore
 from fedpipe.types import weights_sha256
 
 RECIPES = [name for name in ALGORITHMS if name != "fedavg_reference"]
 NO_DEBUG = {"scaffold", "local_only", "centralized"}
 """What clients keep, and a pool, are not computed client by client in this process: `runtime.debug` is refused."""
+CHOICE = next(choice for choice in CHOICES if choice.key == "aggregator.name")
 AGGREGATORS: dict[str, dict[str, Any]] = {
-    **{name: {"name": name} for name in get_args(AggregatorConfig.model_fields["name"].annotation)},
+    **{name: {"name": name} for name in CHOICE.values},
     "clipping": {"clipping": True},
     "zeroing": {"zeroing": True},
     "clipping and zeroing": {"clipping": True, "zeroing": True},
@@ -58,7 +59,7 @@ def test_order_of_clients_resumes_and_the_debug_way_change_nothing(
     if name in NO_DEBUG:
         assert ALGORITHMS[name].ignored("runtime.debug")
         return
-    debug = make(name, mixed_clients, settings, FedAvgInProcess)
+    debug = make(name, mixed_clients, settings, DebugAlgorithm)
     eager = debug.weights(after(debug, 2, cohort, call=lambda fn, *args: fn(*args)))
     for tensor, value in algorithm.weights(two).items():
         np.testing.assert_allclose(eager[tensor], value, atol=1e-5)
@@ -67,7 +68,7 @@ def test_order_of_clients_resumes_and_the_debug_way_change_nothing(
 def test_every_switch_of_the_aggregator_has_its_laws() -> None:
     switches = {key for settings in AGGREGATORS.values() for key in settings}
     parameters = {"trim_fraction", "byzantine"}  # of a name
-    assert switches | parameters == set(AggregatorConfig.model_fields)
+    assert switches | parameters == set(CHOICE.fields)
 
 
 @pytest.mark.parametrize("settings", AGGREGATORS.values(), ids=AGGREGATORS)

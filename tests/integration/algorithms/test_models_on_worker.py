@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from fedpipe.algorithms.aggregation import mean
-from fedpipe.algorithms.fedavg import FedAvg
-from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
+from fedpipe.algorithms.debug_algorithm import DebugAlgorithm
 from fedpipe.algorithms.fedavg_reference import create_keras_model
-from fedpipe.algorithms.recipe import build_client_work
+from fedpipe.algorithms.recipe import Recipe, build_client_work
+from fedpipe.algorithms.recipe_algorithm import RecipeAlgorithm
 from fedpipe.config import Config
 from fedpipe.data.resident import ResidentCache
 from fedpipe.errors import ConfigError
@@ -58,7 +58,8 @@ def test_a_round_on_the_worker_is_one_in_this_process(
     model = build_model(config, shape, 30)
     work = build_client_work(config, model, np.dtype(dtype), variable_length=dtype == "int32")
     cache = ResidentCache(tmp_path, Clients(shape, dtype), [dtype], max_bytes=10**9)
-    fast, slow = FedAvg(config, work, mean(), cache), FedAvgInProcess(config, work, cache)
+    fast = RecipeAlgorithm(config, Recipe(work, mean()), cache)
+    slow = DebugAlgorithm(config, work, cache)
     there = tff_runtime.call(fast.next, tff_runtime.call(fast.initialize), 1, ("a", "b"))
     here = slow.next(slow.initialize(), 1, ("a", "b"))
     assert there.metrics["train/loss"] == pytest.approx(here.metrics["train/loss"], rel=1e-4)

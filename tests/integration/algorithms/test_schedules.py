@@ -7,7 +7,7 @@ import pytest
 import tensorflow_federated as tff
 
 from fedpipe.algorithms.aggregation import each_client
-from fedpipe.algorithms.fedavg_debug import FedAvgInProcess
+from fedpipe.algorithms.debug_algorithm import DebugAlgorithm
 
 COHORT = ("nineteen", "twenty")
 SETTINGS = {
@@ -60,7 +60,7 @@ def test_the_debug_way_has_the_same_rates(make: Any, mixed_clients: Any, after: 
     settings = SETTINGS | {"runtime": {"groups": 2}}
     fast, debug = (
         make("fedavg", mixed_clients, settings),
-        make("fedavg", mixed_clients, settings, FedAvgInProcess),
+        make("fedavg", mixed_clients, settings, DebugAlgorithm),
     )
     eager = debug.weights(after(debug, 4, COHORT, call=lambda fn, *args: fn(*args)))
     for name, value in fast.weights(after(fast, 4, COHORT)).items():

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from fedpipe.algorithms.aggregation import mean
-from fedpipe.algorithms.fedavg import FedAvg
-from fedpipe.algorithms.recipe import build_client_work
+from fedpipe.algorithms.recipe import Recipe, build_client_work
+from fedpipe.algorithms.recipe_algorithm import RecipeAlgorithm
 from fedpipe.config import Config
 from fedpipe.data.resident import ResidentCache
 from fedpipe.engine.loop import run_rounds
@@ -71,10 +71,9 @@ def rounds(
             {"client": {"epochs": 200, "shuffle": True}, "runtime": {"groups": 2, **settings}}
         )
         work = build_client_work(config, softmax, np.dtype(np.uint8))
-        algorithm = FedAvg(
+        algorithm = RecipeAlgorithm(
             config,
-            work,
-            mean(),
+            Recipe(work, mean()),
             ResidentCache(tmp_path, mixed_clients, ["faults"], max_bytes=10**9),
         )
         with Runtime(config.runtime, tmp_path / "worker.log") as runtime:

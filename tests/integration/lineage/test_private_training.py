@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fedpipe.algorithms.accountant import account
+from fedpipe.algorithms.privacy_budget import account
 from fedpipe.config import Config
 from fedpipe.data.population import Population
 from fedpipe.data.prepare import prepare_shards
@@ -218,8 +218,8 @@ def test_what_runs_cost_together_and_a_budget_that_is_kept(place: tuple[Project,
     assert one.epsilon < two.epsilon < 2 * one.epsilon
     own = total_of(store, running)
     assert own is not None
-    assert own["private_runs"] == 3, "its own report counts a run that is about to end"
-    assert own["epsilon"] > two.epsilon
+    assert own.private_runs == 3, "its own report counts a run that is about to end"
+    assert own.epsilon > two.epsilon
     plain = store.client.create_run(
         store.experiment_id, tags={"data.population": "costs"}
     ).info.run_id

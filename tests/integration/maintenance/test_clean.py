@@ -25,7 +25,8 @@ from fedpipe.runs.state import FINISHED, RunState, begin
 from fedpipe.tracking.participation import ClientRound, write_clients
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import Store, open_store
-from fedpipe.tracking.sweeps import SPACE, child_tags, start_sweep
+from fedpipe.tracking.sweeps import child_tags, start_sweep
+from fedpipe.tracking.tags import SWEEP_SPACE
 
 ROOT = Path(__file__).parents[3]
 DAY = 86400.0
@@ -78,7 +79,6 @@ def add_run(
         params={},
         tags={"dvc.data_md5": md5, "fedpipe.plan_sha256": "p", **(tags or {})},
         data=data,
-        save_every=5,
     )
     state.update(mlflow_run_id=tracked.run_id, data_md5=md5)
     (state.folder / "checkpoints").mkdir()
@@ -154,7 +154,7 @@ def test_with_records_the_artifacts_go_and_the_lineage_of_clients_stays(
     assert not (files / "weights.bin").exists()
     assert artifacts(store, run_id) == {"lineage"}
     assert store.client.get_run(run_id).info.lifecycle_stage == "deleted"
-    assert {run["name"] for run in client_lineage(project, "c003")["runs"]} == {"old", "new"}
+    assert {run.name for run in client_lineage(project, "c003").runs} == {"old", "new"}
     again = plan_cleaning(project, Selection(older_than_seconds=5 * DAY, records=True, keep=0))
     assert removed(again) == set()
     assert again.removable_bytes == 0
@@ -247,7 +247,7 @@ def test_a_run_that_is_resumed_after_the_plan_was_made_stays(
 def test_of_a_sweep_the_best_and_its_own_run_stay_unless_it_is_named(
     project: Project, store: Store
 ) -> None:
-    parent = start_sweep(store, "rates", {}, {SPACE: "[]"}, "ab")
+    parent = start_sweep(store, "rates", {}, {SWEEP_SPACE: "[]"}, "ab")
     trials = [
         add_run(
             project,

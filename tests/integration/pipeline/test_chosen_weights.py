@@ -16,11 +16,11 @@ from fedpipe.algorithms.personalize import personalized_accuracies
 from fedpipe.config import Config
 from fedpipe.data.population import Population
 from fedpipe.data.prepare import prepare_shards
-from fedpipe.figures.mistakes import write_mistakes
 from fedpipe.models import build_model
 from fedpipe.models.evaluate import Evaluation, Evaluator, Predictor
 from fedpipe.models.federated import evaluate_clients, pooled
-from fedpipe.models.saved import InputFacts, SavedClassifier
+from fedpipe.models.input_facts import InputFacts
+from fedpipe.models.saved import SavedClassifier
 from fedpipe.models.weights_io import load_weights
 from fedpipe.pipeline.describe import label_names
 from fedpipe.pipeline.evaluate import evaluate
@@ -30,8 +30,9 @@ from fedpipe.pipeline.train import train
 from fedpipe.project.paths import Project
 from fedpipe.runs.context import RunContext
 from fedpipe.runs.refs import DataRef, EvalRef, RecordRef, TrainRef
+from fedpipe.tables.confusion import confusion_counts_csv, confusion_csv
 from fedpipe.tables.evaluation import labels_csv, reliability_csv
-from fedpipe.tables.tables import confusion_counts_csv, confusion_csv
+from fedpipe.tables.mistakes import write_mistakes
 from fedpipe.tracking.fetch import fetch_model
 from fedpipe.tracking.store import Store, open_store
 from fedpipe.types import Examples, Weights, weights_sha256
@@ -55,10 +56,10 @@ CONFIG = Config.model_validate(
 
 WEIGHTS = ("initial", "best", "final")
 PICTURES = {
-    "learning_curves": "fedpipe.figures.plots",
-    "confusion_matrix": "fedpipe.figures.plots",
-    "reliability_diagram": "fedpipe.figures.evaluation_plots",
-    "client_accuracies": "fedpipe.figures.evaluation_plots",
+    "learning_curves": "fedpipe.figures.learning_curves",
+    "confusion_matrix": "fedpipe.figures.confusion_matrix",
+    "reliability_diagram": "fedpipe.figures.evaluation_charts",
+    "client_accuracies": "fedpipe.figures.evaluation_charts",
 }
 """Functions that draw, and their modules."""
 

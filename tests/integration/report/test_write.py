@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,16 +20,17 @@ from fedpipe.config import load_config
 from fedpipe.data.label_counts import LabelCounts
 from fedpipe.data.skew import PopulationFigures
 from fedpipe.errors import ConfigError, TrackingError
-from fedpipe.figures.mistakes import write_mistakes
 from fedpipe.models.confusion import Confusion
 from fedpipe.models.evaluate import Predictions
 from fedpipe.models.federated import ClientScores
 from fedpipe.project.paths import Project
 from fedpipe.report.write import log_report, report
 from fedpipe.runs.state import begin
+from fedpipe.tables.confusion import confusion_counts_csv
 from fedpipe.tables.evaluation import labels_csv, write_clients
+from fedpipe.tables.mistakes import write_mistakes
 from fedpipe.tables.population import population_json
-from fedpipe.tables.tables import confusion_counts_csv
+from fedpipe.tracking.journaled import JournaledRun
 from fedpipe.tracking.participation import ClientRound
 from fedpipe.tracking.participation import write_clients as write_participation
 from fedpipe.tracking.run import DataRecord, TrackedRun
@@ -57,17 +59,21 @@ def start(project: Project, name: str, rate: str = "0.01") -> TrackedRun:
     params = {"data.source": "mnist5k", "client.learning_rate": rate, "rounds": "2"}
     store = open_store(project.root, "reports")
     return TrackedRun.start(
-        store, name=name, params=params, tags={"git.commit": "c" * 40}, data=data, save_every=5
+        store, name=name, params=params, tags={"git.commit": "c" * 40}, data=data
     )
 
 
 def train(run: TrackedRun) -> None:
     weights = {"w": np.zeros(2, np.float32)}
-    for number in range(3):
-        found = {"test/accuracy": 0.2 + 0.1 * number, "test/loss": 2.0 - number / 2}
-        run.round_done(
-            RoundReport(number, ("a", "b") if number else (), (), found, 20, 0.02, weights)
-        )
+    with tempfile.TemporaryDirectory() as folder:
+        journaled = JournaledRun(run.store, run.run_id, Path(folder), save_every=5)
+        for number in range(3):
+            found = {"test/accuracy": 0.2 + 0.1 * number, "test/loss": 2.0 - number / 2}
+            journaled.round_done(
+                RoundReport(number, ("a", "b") if number else (), (), found, 20, 0.02, weights)
+            )
+        journaled.flush(30)
+        journaled.close()
 
 
 def write_files(folder: Path) -> None:
@@ -133,7 +139,7 @@ def test_a_run_that_ended_early_says_what_it_left_out(project: Project) -> None:
     train(run)
     run.fail("RoundError: no reports")
     done = report(project, [run.run_id], project.root / "short.html")
-    missing = done.runs[0].missing_parts
+    missing = done.runs[0].missing_sections
     assert set(missing) == {
         "accuracy of each client",
         "confusion",
@@ -142,7 +148,7 @@ def test_a_run_that_ended_early_says_what_it_left_out(project: Project) -> None:
         "participation",
         "timing",
     }
-    assert all("did not come to its end (failed)" in why for why in missing.values())
+    assert all("did not finish (failed)" in why for why in missing.values())
     html = (project.root / "short.html").read_text()
     assert "failed: RoundError: no reports" in html
     assert "test (central set) from 0.2 to 0.4" in html
@@ -155,7 +161,7 @@ def test_the_folder_of_a_run_of_this_machine_gives_what_the_store_has_not(projec
     train(run)
     write_files(state.folder)
     run.fail("killed", killed=True)
-    assert report(project, ["here"]).runs[0].missing_parts == {}
+    assert report(project, ["here"]).runs[0].missing_sections == {}
 
 
 def test_damaged_files_are_named_and_the_rest_is_shown(project: Project, tmp_path: Path) -> None:
@@ -172,7 +178,7 @@ def test_damaged_files_are_named_and_the_rest_is_shown(project: Project, tmp_pat
         (tmp_path / name).write_bytes(b"{damaged")
     log_files(run, tmp_path)
     run.finish()
-    missing = report(project, [run.run_id]).runs[0].missing_parts
+    missing = report(project, [run.run_id]).runs[0].missing_sections
     assert set(missing) == {
         *(
             "learning curves",
@@ -235,7 +241,7 @@ def test_the_parent_of_a_sweep_shows_its_children(project: Project, tmp_path: Pa
     (tmp_path / "children.json").write_text(json.dumps([row, failed]))
     TrackedRun.attach(store, parent).log_file(tmp_path / "children.json", "sweep")
     done = report(project, ["search"])
-    assert done.runs[0].missing_parts == {}
+    assert done.runs[0].missing_sections == {}
     assert (
         "2 children: 1 failed, 1 finished; judged by validation/accuracy, maximize"
         in done.path.read_text()
@@ -334,5 +340,5 @@ def test_a_server_gives_all_that_it_was_given(
     run.finish()
     shutil.rmtree(tmp_path / "files")
     done = report(Project(folder), ["remote"])
-    assert done.runs[0].missing_parts == {}
+    assert done.runs[0].missing_sections == {}
     assert f'href="{server}/#/experiments/' in done.path.read_text()

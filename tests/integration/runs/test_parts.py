@@ -23,13 +23,16 @@ from fedpipe.pipeline.record import record
 from fedpipe.project.paths import Project
 from fedpipe.runs.context import RunContext
 from fedpipe.runs.history import History
-from fedpipe.runs.parts import INCOMPLETE, Parts
+from fedpipe.runs.parts import Parts
 from fedpipe.runs.refs import DataRef, RecordRef, TrainRef
 from fedpipe.runs.shards import prepare
 from fedpipe.runs.state import FINISHED, begin
-from fedpipe.tables.tables import rounds_csv
+from fedpipe.system.atomic_files import write_atomic
+from fedpipe.tables.rounds import rounds_csv
+from fedpipe.tracking.journaled import JournaledRun
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import open_store
+from fedpipe.tracking.tags import INCOMPLETE
 from fedpipe.types import CohortPlan, RoundReport, weights_sha256
 
 ROOT = Path(__file__).parents[3]
@@ -64,11 +67,12 @@ class Trained:
         self.plan = CohortPlan("uniform", 1, ((client,), (client,)))
         record_of = DataRecord("synthetic", "data/shards", self.data.md5, "synthetic", {})
         run = TrackedRun.start(
-            self.store, name="trained", params={"rounds": 2}, tags={}, data=record_of, save_every=5
+            self.store, name="trained", params={"rounds": 2}, tags={}, data=record_of
         )
         history = History(
             folder / "lineage", self.plan, self.config.client, self.population.num_examples
         )
+        journaled = JournaledRun(self.store, run.run_id, folder, save_every=5)
         rows = []
         for number in range(3):
             metrics = {
@@ -79,12 +83,14 @@ class Trained:
             report = RoundReport(
                 number, (client,) if number else (), (), metrics, 8 * number, 0.1, weights
             )
-            run.round_done(report)
+            journaled.round_done(report)
             history.round_done(report)
             rows.append({"round": number, **metrics})
         history.write_clients()
         history.close()
-        run.training_done()
+        journaled.training_done()
+        journaled.flush(30)
+        journaled.close()
         (folder / "rounds.csv").write_text(rounds_csv(rows))
         (folder / "cohorts.json").write_text(self.plan.to_json())
         (folder / "worker.log").write_text("")
@@ -143,7 +149,7 @@ EVERYTHING = (
     *(
         "fedpipe.models.evaluate.Evaluator.evaluate",
         "fedpipe.tracking.model.log_model",
-        "fedpipe.figures.plots.save_figure",
+        "fedpipe.figures.picture_file.write_picture",
     ),
     *(
         "fedpipe.pipeline.describe.write_population",
@@ -211,7 +217,7 @@ def test_a_run_without_any_of_its_parts_is_recorded_and_made_whole_later(
     run = place.run()
     assert INCOMPLETE not in run.data.tags
     assert run.data.metrics["final/test/accuracy"] == summary["final"]["test/accuracy"]
-    assert "plots/confusion_matrix.png" in place.artifacts("plots")
+    assert "plots/confusion_matrix.svg" in place.artifacts("plots")
     assert {
         "tables/confusion_counts.csv",
         "tables/clients.parquet",
@@ -226,17 +232,17 @@ def test_a_run_without_any_of_its_parts_is_recorded_and_made_whole_later(
 ONE_PART = {
     "evaluation of each client": "fedpipe.models.federated.evaluate_clients",
     "evaluation of personalization": "fedpipe.algorithms.personalize.personalized_accuracies",
-    "table mistakes.parquet": "fedpipe.figures.mistakes.write_mistakes",
-    "picture reliability": "fedpipe.figures.evaluation_plots.reliability_diagram",
+    "table mistakes.parquet": "fedpipe.tables.mistakes.write_mistakes",
+    "picture reliability": "fedpipe.figures.evaluation_charts.reliability_diagram",
     "registered model": "fedpipe.tracking.model_registry.move_alias",
-    "report": "fedpipe.report.cards.summary",
+    "report": "fedpipe.report.page.summary",
 }
 
 
 @pytest.mark.parametrize("part", ONE_PART)
 def test_each_part_fails_alone(place: Trained, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     monkeypatch.setattr(
-        "fedpipe.figures.plots.save_figure", lambda _figure, path: path.write_bytes(b"")
+        "fedpipe.figures.picture_file.write_picture", lambda _charts, path: write_atomic(path, "")
     )
     monkeypatch.setattr(ONE_PART[part], fail)
     if part == "evaluation of each client":
@@ -300,7 +306,7 @@ def test_a_place_of_artifacts_that_cannot_be_written_is_no_store_that_is_away(
     place: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "fedpipe.figures.plots.save_figure", lambda _figure, path: path.write_bytes(b"")
+        "fedpipe.figures.picture_file.write_picture", lambda _charts, path: write_atomic(path, "")
     )
     artifacts = place.project.root / "mlartifacts"
     artifacts.rename(artifacts.with_name("elsewhere"))
@@ -323,7 +329,7 @@ def test_the_commands_exit_with_3_and_name_what_is_missing(
     monkeypatch.chdir(place.project.root)
     monkeypatch.setattr("fedpipe.runs.shards.load_data", lambda _config, _project: place.data)
     with monkeypatch.context() as patch:
-        patch.setattr("fedpipe.figures.plots.learning_curves", fail)
+        patch.setattr("fedpipe.figures.learning_curves.learning_curves", fail)
         done = CliRunner().invoke(app, ["record", "trained"])
     assert done.exit_code == 3
     assert (

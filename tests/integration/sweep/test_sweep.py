@@ -17,7 +17,7 @@ from fedpipe.runs.state import read_state
 from fedpipe.sweep import trial_processes as sweep_pool
 from fedpipe.sweep.sweep import run_sweep
 from fedpipe.tracking.store import read_store
-from fedpipe.tracking.sweeps import SPACE
+from fedpipe.tracking.tags import SWEEP_SPACE
 
 STAND_IN = (sys.executable, str(Path(__file__).with_name("sweep_stand_in.py")))
 SWEEP = {
@@ -142,7 +142,7 @@ def test_a_sweep_that_was_ended_goes_on_with_what_has_no_end(
     store = read_store(project.root)
     parent_run = store.client.get_run(summary["run_id"])
     assert (parent_run.info.status, parent_run.data.metrics["sweep/best"]) == ("FINISHED", 0.05)
-    assert parent_run.data.tags[SPACE] == '["client.learning_rate"]'
+    assert parent_run.data.tags[SWEEP_SPACE] == '["client.learning_rate"]'
     assert (
         len(
             store.client.search_runs(

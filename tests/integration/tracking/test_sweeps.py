@@ -4,17 +4,11 @@ import pytest
 
 from fedpipe.errors import TrackingError
 from fedpipe.tracking.run import TrackedRun
-from fedpipe.tracking.sweeps import (
-    SPACE,
-    child_tags,
-    note_child,
-    read_sweep,
-    reopen_sweep,
-    start_sweep,
-)
+from fedpipe.tracking.sweeps import child_tags, note_child, read_sweep, reopen_sweep, start_sweep
+from fedpipe.tracking.tags import SWEEP_SPACE
 
 PARAMS = {"sweep.metric": "validation/loss", "sweep.direction": "minimize"}
-TAGS = {SPACE: '["client.learning_rate", "client.momentum", "model.name"]'}
+TAGS = {SWEEP_SPACE: '["client.learning_rate", "client.momentum", "model.name"]'}
 
 
 def begun(store, key):

@@ -68,7 +68,9 @@ def test_the_ui_listens_on_this_machine_alone(server):
     assert listening == {f"0100007F:{port}"}
 
 
-def test_a_run_can_be_written_through_a_server(server, tmp_path, report, monkeypatch, capfd):
+def test_a_run_can_be_written_through_a_server(
+    server, tmp_path, report, send_rounds, monkeypatch, capfd
+):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     store = open_store(tmp_path, "over http")
     many = {f"key{i}": str(i) for i in range(150)}
@@ -78,9 +80,8 @@ def test_a_run_can_be_written_through_a_server(server, tmp_path, report, monkeyp
         params=many | {"long": "x" * 7000},
         tags=many,
         data=DataRecord("d", "p", "m", "s"),
-        save_every=1,
     )
-    run.round_done(report(0, accuracy=0.5))
+    send_rounds(run, report(0, accuracy=0.5))
     run.finish()
     found = store.client.get_run(run.run_id)
     assert found.info.status == "FINISHED"
@@ -137,7 +138,6 @@ def test_a_model_is_registered_and_fetched_through_a_server(server, tmp_path, mo
         params={},
         tags={"git.commit": "f" * 40},
         data=DataRecord("d", "p", "m", "s"),
-        save_every=1,
     )
     weights = {
         "kernel": np.zeros((2, 3), np.float32),

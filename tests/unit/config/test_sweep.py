@@ -100,7 +100,7 @@ def test_a_grid_knows_its_children(tmp_path: Path) -> None:
         ),
         (
             {"space": {"client": {"epochs": {"choices": [1]}}}},
-            "expected dotted keys such as 'client.epochs', found the group 'client'",
+            "expected dotted keys such as 'client.epochs', found the section 'client'",
         ),
         (
             {"space": {"client.epochs": {"choices": [[1], [2]]}}},
@@ -312,6 +312,12 @@ def test_settings_are_judged_with_the_childs_values_in_them(tmp_path: Path) -> N
             {},
             "params.yaml: 'rounds': input should be greater than or equal to 1, found 0",
         ),
+        (
+            {"rounds": 0, "aggregator": {"trim_fraction": 0.2}},
+            (),
+            {"space": {"aggregator.name": {"choices": ["trimmed_mean"]}}},
+            "params.yaml: 'rounds': input should be greater than or equal to 1, found 0",
+        ),
         ({"rouns": 3}, (), {}, "params.yaml: unknown key 'rouns'; did you mean 'rounds'?"),
         ({"model": {"name": "cn"}}, (), {}, "params.yaml: model.name: expected one of"),
         (
@@ -368,8 +374,8 @@ def test_settings_are_judged_with_the_childs_values_in_them(tmp_path: Path) -> N
             "when: {client.optimizer: momentum}}' (docs/sweeps.md).",
         ),
         (
-            {"algorithm": {"name": "fedprox", "mu": 0.1}},
-            (),
+            {"algorithm": {"name": "fedprox"}},
+            ("algorithm.mu=0.1",),
             {"space": BY_NAME},
             "rates.yaml: child with algorithm.name=fedavg: algorithm.mu=0.1 is set but algorithm.name=fedavg ignores it. Remove it or "
             "choose algorithm.name=fedprox. For some children alone, move it to space: 'algorithm.mu: {choices: [0.1], when: "
@@ -380,6 +386,12 @@ def test_settings_are_judged_with_the_childs_values_in_them(tmp_path: Path) -> N
             (),
             {"space": {"client.epochs": {"choices": [1, "two"]}}},
             "rates.yaml: child with client.epochs=two: 'client.epochs': input should be a valid integer, found 'two'",
+        ),
+        (
+            {},
+            ("aggregator.name=krum", "cohort.min_reports=9"),
+            {"overrides": ["aggregator.name=trimmed_mean", "aggregator.trim_fraction=0.3"]},
+            "aggregator.trim_fraction=0.3 is set but aggregator.name=krum ignores it",
         ),
         (
             {},

@@ -131,6 +131,12 @@ def test_anchors_are_read_and_a_merged_key_may_be_replaced() -> None:
     }
 
 
+def test_dates_are_texts_and_a_mapping_that_merges_may_be_merged() -> None:
+    text = "x: &x {<<: {a: 1}, a: 3, d: 2024-01-01}\ny: &y\n  <<: *x\n  b: 2\nz:\n  <<: [*y, *x]\n"
+    x = {"a": 3, "d": "2024-01-01"}
+    assert parse_yaml(text, "p") == {"x": x, "y": {**x, "b": 2}, "z": {**x, "b": 2}}
+
+
 def test_a_comment_or_a_text_that_looks_like_a_mark_is_none(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text("# <<<<<<< HEAD\na: |\n  <<<<<<< x\n  =======\nb: '======='\n")
     assert read_yaml(tmp_path / "p.yaml") == {"a": "<<<<<<< x\n=======\n", "b": "======="}
@@ -160,7 +166,7 @@ def test_the_same_setting_twice_on_the_command_line_is_refused(tmp_path: Path) -
             r"'tracking.register': input should be a valid boolean, found 'yes'. Write true or false",
         ),
         (
-            "data: {ignore_columns: note}",
+            "data: {source: csv, ignore_columns: note}",
             r"'data.ignore_columns': input should be a valid list, found 'note'. Write \[note\]",
         ),
         (

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedpipe.config import Config
 from fedpipe.config.cohort import CohortConfig
 from fedpipe.data.cohorts import plan_cohorts
 from fedpipe.data.participation import latencies, turn_out
@@ -175,4 +176,4 @@ def test_over_selection_asks_more_than_the_size() -> None:
 )
 def test_settings_that_would_be_ignored_are_refused(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        config(**settings)
+        Config.model_validate({"cohort": {"strategy": "uniform", "size": 10, **settings}})

@@ -6,16 +6,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fedpipe.figures.evaluation_plots import client_accuracies, reliability_diagram
+from fedpipe.figures.evaluation_charts import client_accuracies, reliability_diagram
 from fedpipe.models.calibration import calibrate
 from fedpipe.models.federated import ClientScores
 from fedpipe.tables.evaluation import (
+    accuracy_groups,
     labels_csv,
-    read_accuracies,
+    read_clients,
     read_reliability,
     reliability_csv,
     write_clients,
 )
+from tests.unit.figures.parsed import texts, tooltips
 from tests.unit.report.reports import confusion_of
 
 
@@ -34,23 +36,28 @@ def test_the_table_of_clients_survives(tmp_path: Path) -> None:
         ("b", False, 1.0, None),
         ("h", True, 0.25, 0.0),
     ]
-    groups, gains = read_accuracies(path)
+    groups, gains = accuracy_groups(read_clients(path))
     assert {name: values.tolist() for name, values in groups.items()} == {
         "participating": [0.5, 1.0],
         "held out": [0.25],
     }
     assert gains is not None
     assert gains.tolist() == [0.25, 0.0]
-    left, right = client_accuracies(groups, gains).axes
-    assert left.get_title("left") == "3 clients"
-    assert right.get_title("left") == "better for 50%, worse for 0%"
+    accuracy, gain = client_accuracies(groups, gains)
+    assert "of 3 clients" in accuracy.title
+    assert gain.title.endswith("better for 50%, worse for 0%")
+    assert [label for _, label in accuracy.legend] == [
+        "participating (2): mean 0.750, 10th percentile 0.550",
+        "held out (1): mean 0.250, 10th percentile 0.250",
+    ]
+    assert "held out: 100.0% in 0.25 to 0.30" in tooltips(accuracy, "fill")
 
 
 def test_without_held_out_clients_and_personalization_there_is_one_group(tmp_path: Path) -> None:
     write_clients(tmp_path / "c.parquet", scores(("a",), [0.5]), scores((), []), None)
-    groups, gains = read_accuracies(tmp_path / "c.parquet")
+    groups, gains = accuracy_groups(read_clients(tmp_path / "c.parquet"))
     assert (list(groups), gains) == (["participating"], None)
-    assert len(client_accuracies(groups).axes) == 1
+    assert len(client_accuracies(groups)) == 1
 
 
 def test_the_reliability_diagram_shows_the_calibration_error(tmp_path: Path) -> None:
@@ -61,10 +68,24 @@ def test_the_reliability_diagram_shows_the_calibration_error(tmp_path: Path) -> 
     path.write_text(reliability_csv(calibration))
     columns = read_reliability(path)
     np.testing.assert_allclose(np.array(columns).T, [list(row) for row in calibration.rows()])
-    assert (
-        reliability_diagram(*columns).axes[0].get_title("left")
-        == f"calibration error {calibration.error:.3f}"
-    )
+    diagram, shares = reliability_diagram(*columns)
+    assert diagram.title.endswith(f"calibration error {calibration.error:.3f}")
+    # 0.6: one of one is right; 0.9: one of two; 1.0: one of one. Half of the predictions are at 0.9.
+    assert [words.rpartition(" ")[2] for words in tooltips(diagram, "fill")] == [
+        "1.000",
+        "0.500",
+        "1.000",
+    ]
+    assert [words.partition(": ")[0] for words in tooltips(diagram, "mark")] == [
+        "mean confidence 0.600",
+        "mean confidence 0.900",
+        "mean confidence 1.000",
+    ]
+    assert [words.rpartition(" ")[2] for words in tooltips(shares, "fill")] == [
+        "0.25",
+        "0.5",
+        "0.25",
+    ]
 
 
 def test_accuracy_of_each_label() -> None:
@@ -74,6 +95,6 @@ def test_accuracy_of_each_label() -> None:
 
 @pytest.mark.parametrize("values", [[0.0], [1.0, 1.0]])
 def test_all_alike_is_a_picture_too(values: list[float]) -> None:
-    assert client_accuracies({"participating": np.array(values)}, np.array([0.0])).axes[
-        0
-    ].get_xlim() == (0, 1)
+    accuracy, gain = client_accuracies({"participating": np.array(values)}, np.array([0.0]))
+    assert {"0", "0.2", "0.8", "1"} <= set(texts(accuracy, "tick")), "the axis is 0 to 1"
+    assert {"-0.01", "0", "0.01"} <= set(texts(gain, "tick"))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedpipe.errors import RoundError
-from fedpipe.lineage.reproduce import _run
+from fedpipe.lineage.rerun import Rerun, run_again
 from fedpipe.project.paths import Project
 
 
@@ -13,7 +13,11 @@ def project_whose_run(folder: Path, code: int) -> Project:
     """Return a project with code of its own, whose `fedpipe run` prints a summary and ends with an exit code."""
     (folder / "fedpipe").mkdir(parents=True)
     (folder / "fedpipe" / "__init__.py").touch()
-    main = f"import sys\nprint('{{\"rounds\": 2}}')\nprint('fedpipe: the disk is full', file=sys.stderr)\nsys.exit({code})\n"
+    main = f"""import sys
+print('{{"run_dir": "there", "data_md5": "0f"}}')
+print('fedpipe: the disk is full', file=sys.stderr)
+sys.exit({code})
+"""
     (folder / "fedpipe" / "__main__.py").write_text(main)
     return Project(folder)
 
@@ -22,11 +26,15 @@ def project_whose_run(folder: Path, code: int) -> Project:
 def test_a_run_that_lacks_a_picture_is_compared_all_the_same(tmp_path: Path, code: int) -> None:
     there, scratch = project_whose_run(tmp_path / "there", code), tmp_path / "scratch"
     scratch.mkdir()
-    assert _run(there, scratch, tmp_path / "params.yaml", "fox", [], verified=True) == {"rounds": 2}
+    assert run_again(
+        there, scratch, params=tmp_path / "params.yaml", name="fox", options=[], verified=True
+    ) == Rerun(Path("there"), "0f")
 
 
 def test_a_run_that_fails_says_why(tmp_path: Path) -> None:
     there, scratch = project_whose_run(tmp_path / "there", 2), tmp_path / "scratch"
     scratch.mkdir()
     with pytest.raises(RoundError, match="the run failed with exit code 2: the disk is full"):
-        _run(there, scratch, tmp_path / "params.yaml", "fox", [], verified=True)
+        run_again(
+            there, scratch, params=tmp_path / "params.yaml", name="fox", options=[], verified=True
+        )

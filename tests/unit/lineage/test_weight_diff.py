@@ -3,11 +3,20 @@
 import numpy as np
 import pytest
 
-from fedpipe.lineage.weight_diff import first_difference
+from fedpipe.errors import ConfigError
+from fedpipe.lineage.weight_diff import (
+    first_difference,
+    first_difference_without_noise,
+    read_history,
+)
 
 
 def line(number, kernel, bias):
     return {"round": number, "sha256": kernel + bias, "tensors": {"kernel": kernel, "bias": bias}}
+
+
+def by_round(lines):
+    return {each["round"]: each for each in lines}
 
 
 RECORDED = [line(0, "k0", "b0"), line(1, "k1", "b1"), line(2, "k2", "b2")]
@@ -24,7 +33,7 @@ WEIGHTS = {
 
 
 def compare(found, kept=(1, 2)):
-    return first_difference(RECORDED, found, kept, WEIGHTS.__getitem__)
+    return first_difference(by_round(RECORDED), by_round(found), kept, WEIGHTS.__getitem__)
 
 
 def test_the_same_is_identical():
@@ -68,5 +77,42 @@ def test_a_round_that_was_not_run_and_weights_that_nobody_kept():
 def test_a_tensor_that_is_missing_or_has_another_shape_differs_without_limit(other):
     weights = {1: ({"kernel": np.float32([1, 2])}, other)}
     assert first_difference(
-        RECORDED, [RECORDED[0], line(1, "x", "b1")], [1], weights.__getitem__
+        by_round(RECORDED), by_round([RECORDED[0], line(1, "x", "b1")]), [1], weights.__getitem__
     ).max_abs == float("inf")
+
+
+def test_a_history_is_read_by_round_and_an_unreadable_one_is_refused(tmp_path):
+    path = tmp_path / "weights.jsonl"
+    path.write_text('{"round": 0, "sha256": "a"}\n{"round": 1, "sha256": "b"}\n')
+    assert {number: values["sha256"] for number, values in read_history(path).items()} == {
+        0: "a",
+        1: "b",
+    }
+    path.write_text("round,sha256\n")
+    with pytest.raises(ConfigError, match="expected one line of JSON per round"):
+        read_history(path)
+
+
+def private(number, sha256="w", failed=(), examples=40):
+    return {"round": number, "sha256": sha256, "failed": list(failed), "examples": examples}
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        (private(1, "other noise"), (None, ())),
+        (private(0, "other start"), (0, ("sha256",))),
+        (private(1, failed=["a"]), (1, ("failed",))),
+        (private(1, examples=30), (1, ("examples",))),
+    ],
+)
+def test_private_runs_are_compared_in_everything_but_the_noise(changed, expected):
+    recorded = by_round([private(0), private(1)])
+    difference = first_difference_without_noise(recorded, recorded | by_round([changed]))
+    assert (difference.round_num, difference.tensors) == expected
+
+
+def test_a_private_run_that_ended_early_differs():
+    recorded = by_round([private(0), private(1)])
+    difference = first_difference_without_noise(recorded, by_round([private(0)]))
+    assert (difference.round_num, difference.tensors) == (1, ("failed", "examples"))

@@ -3,9 +3,10 @@
 import numpy as np
 
 from fedpipe.data.skew import PopulationFigures
-from fedpipe.figures.mistakes import Mistake
 from fedpipe.models.confusion import Confusion
-from fedpipe.report.facts import ClientAccuracy, RunFacts
+from fedpipe.report.facts import RunFacts
+from fedpipe.tables.evaluation import ClientAccuracy
+from fedpipe.tables.mistakes import Mistake
 from fedpipe.tables.population import PopulationTable
 from fedpipe.tracking.participation import ClientRound
 
@@ -36,7 +37,7 @@ def confusion_of(matrix: object) -> Confusion:
 
 
 def run_facts(name: str = "first", run_id: str = "a" * 32, **changes: object) -> RunFacts:
-    """Return a run of three rounds with every part; `changes` are laid over it."""
+    """Return a run of three rounds with every part; `changes` replace its values."""
     rng = np.random.default_rng(1)
     confusion = confusion_of([[8, 2, 0], [1, 9, 0], [0, 3, 7]])
     tags = {

@@ -1,6 +1,6 @@
 """Which weights a report's results are of, and the order of its clients."""
 
-from fedpipe.report.client_cards import participation
+from fedpipe.report.clients import participation
 from fedpipe.tracking.participation import ClientRound
 from tests.unit.report.reports import run_facts
 
@@ -23,6 +23,7 @@ def test_clients_with_the_most_examples_come_first() -> None:
         ClientRound(2, "some", "reported", 40),
         ClientRound(2, "also_some", "reported", 40),
     ]
-    card = participation(run_facts(clients=clients))
-    assert card is not None
-    assert [row[0] for row in card["rows"]] == ["many", "also_some", "some", "few"]
+    section = participation(run_facts(clients=clients))
+    assert section is not None
+    assert section.table is not None
+    assert [row[0] for row in section.table.rows] == ["many", "also_some", "some", "few"]

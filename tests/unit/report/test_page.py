@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedpipe.figures.mistakes import Mistake
-from fedpipe.report.facts import ClientAccuracy, Sweep
 from fedpipe.report.page import labels, render
+from fedpipe.tables.evaluation import ClientAccuracy
+from fedpipe.tables.mistakes import Mistake
 from fedpipe.tables.population import PopulationTable
 from fedpipe.tracking.participation import ClientRound
+from fedpipe.tracking.sweeps import SweepChild, SweepView
 from tests.unit.report.reports import HOSTILE, confusion_of, run_facts
 
 _VOID = {"meta", "link", "img", "br", "col"}
@@ -262,7 +263,7 @@ def test_what_is_missing_is_named_with_its_reason() -> None:
         "phases. no times",
     )
     assert [part for part in why_not if f"Missing: {part}" not in text] == []
-    assert set(run.missing_parts) == {
+    assert set(run.missing_sections) == {
         "learning curves",
         "accuracy of each client",
         "confusion",
@@ -270,34 +271,17 @@ def test_what_is_missing_is_named_with_its_reason() -> None:
         "participation",
         "timing",
     }
-    assert run_facts().missing_parts == {}
+    assert run_facts().missing_sections == {}
 
 
 def test_a_sweep_shows_its_children_the_best_first_and_no_rounds_of_its_own() -> None:
-    children = [
-        {
-            "number": 0,
-            "name": "child-0",
-            "state": "finished",
-            "value": 0.7,
-            "params": {"client.learning_rate": 0.01},
-        },
-        {
-            "number": 1,
-            "name": HOSTILE,
-            "state": "pruned",
-            "value": None,
-            "params": {"client.learning_rate": None},
-        },
-        {
-            "number": 2,
-            "name": "child-2",
-            "state": "finished",
-            "value": 0.9,
-            "params": {"client.learning_rate": 0.1},
-        },
-    ]
-    sweep = Sweep("validation/accuracy", "maximize", ("client.learning_rate",), children)
+    children = (
+        SweepChild(0, "", "child-0", "finished", 0.7, {"client.learning_rate": 0.01}),
+        SweepChild(1, "", HOSTILE, "pruned", None, {"client.learning_rate": None}),
+        SweepChild(2, "", "child-2", "finished", 0.9, {"client.learning_rate": 0.1}),
+    )
+    keys = ("client.learning_rate",)
+    sweep = SweepView("search", "d" * 32, "validation/accuracy", "maximize", keys, children)
     parent = run_facts("search", "d" * 32, sweep=sweep, rounds=(), population=None, accuracies=None)
     html = render([parent])
     page = Page(html)
@@ -318,7 +302,7 @@ def test_a_sweep_shows_its_children_the_best_first_and_no_rounds_of_its_own() ->
     ]
     assert "3 children: 2 finished, 1 pruned; judged by validation/accuracy, maximize" in page.text
     assert re.findall(r'<th scope="row">(child-\d)', html) == ["child-2", "child-0"]
-    assert parent.missing_parts == {}
+    assert parent.missing_sections == {}
     assert "<script" not in html
     both = [attributes["id"] for attributes in Page(render([parent, run_facts()])).all("section")]
     assert both[:5] == ["differs", "summary", "chain", "sweep", "curves"]

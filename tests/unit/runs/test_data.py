@@ -126,7 +126,7 @@ def test_forget_works_on_the_data_of_the_run(
     project: Project, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     _, before = run_on(project, "first", "other.npz")
-    done = forget(project, ["o2"], wanted="first")
+    done = forget(project, ["o2"], run="first")
     after = Population.open(Path(done.path))
     assert after.index.client_ids == ("o1", "o3", "o4")
     assert (done.examples, done.clients_left, done.in_dvc, done.removed) == (
@@ -182,3 +182,17 @@ def test_the_command_that_makes_shards_can_be_pasted_into_a_shell(project: Proje
     assert (
         load_config(project.params, [word for word in words[2:] if word != "-S"]).data == settings
     )
+
+
+def test_the_command_for_another_source_names_no_settings_of_the_source_of_now(
+    project: Project,
+) -> None:
+    settings = load_config(project.params).data
+    project.params.write_text(
+        "data: {source: csv, path: a.csv, separator: ';', partition: iid, clients: 3}\n"
+        "cohort: {size: 1}\n"
+    )
+    command = how_to_make(project, settings).split("`")[1]
+    words = [word for word in shlex.split(command)[2:] if word != "-S"]
+    assert not any(word.startswith("data.separator") for word in words)
+    assert load_config(project.params, words).data == settings

@@ -7,7 +7,7 @@ import pytest
 
 from fedpipe.config import Config
 from fedpipe.project.paths import Project
-from fedpipe.runs.provenance import write_origin
+from fedpipe.runs.lineage import write_reproduction_files
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_a_reason_is_said_unless_nobody_ever_committed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, note: str, said: bool
 ) -> None:
     with caplog.at_level(logging.WARNING, "fedpipe"):
-        write_origin(
+        write_reproduction_files(
             tmp_path, Config(), Project(tmp_path), {"git.commit": "none", "git.note": note}
         )
     expected = (

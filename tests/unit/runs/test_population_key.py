@@ -1,7 +1,7 @@
 """Who a client id means: the same key where it is the same client, another where it may be someone else."""
 
 from fedpipe.config import DataConfig
-from fedpipe.runs.provenance import population_key
+from fedpipe.runs.lineage import population_key
 
 
 def test_made_clients_are_the_work_of_their_settings():

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,11 @@ def test_the_flow_gets_the_run_that_its_caller_hands_it(project: Project) -> Non
         with run_of_flow(project, "ignored", changed, "id-1") as run:
             assert (run.config, run.folder, run.sinks) == (changed, state.folder, sinks)
             assert run.data is None, "shards of other settings"
+    started: Any = object()
+    ready = replace(handed, runtime=started)
+    assert ready.with_settings(changed).runtime is started
+    other = Config.model_validate({"runtime": {"max_restarts": 5}})
+    assert ready.with_settings(other).runtime is None, "a worker of other settings"
     assert state.values["flow_run_id"] == "id-1"
     with run_of_flow(project, "own", config, "id-2") as own:
         assert own.folder == project.run_dir("own")
@@ -75,6 +81,13 @@ def test_a_retry_with_other_settings_is_refused_with_the_difference(project: Pro
     ):
         with run_of_flow(project, "run", changed, "id"):
             pass
+
+
+def test_settings_now_may_be_in_a_file_that_an_earlier_version_wrote(project: Project) -> None:
+    params = project.root / "m-1.yaml"
+    params.write_text("aggregator: {name: mean, trim_fraction: 0.1, byzantine: 1}\n")
+    run = begin(project, "run", Config(), "run", params=str(params), overrides=["rounds=3"])
+    assert settings_now(run) == Config(rounds=3)
 
 
 def test_settings_now_are_those_of_the_file_with_the_runs_own_overrides(project: Project) -> None:
@@ -115,6 +128,14 @@ def test_a_state_that_cannot_be_read_is_passed_over_with_a_warning(
     assert found is not None
     assert found.folder == good.folder
     assert "bad/run_state.json: expected the state of a run, cannot read it" in caplog.text
+
+
+def test_a_run_that_recorded_settings_of_all_choices_is_read(project: Project) -> None:
+    run = begin(project, "old", Config(), "run")
+    run.values["config"]["aggregator"] |= {"trim_fraction": 0.1, "byzantine": 1}
+    run.values["config"]["privacy"] |= {"epsilon": None, "repeatable": False}
+    run.values["config"]["algorithm"]["mu"] = None
+    assert run.config == Config()
 
 
 def test_settings_of_another_version_do_not_stop_dvcs_stage(project: Project) -> None:

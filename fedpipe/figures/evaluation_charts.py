@@ -1,0 +1,70 @@
+"""Charts of an evaluation: accuracy over clients, and whether confidence is accuracy."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from fedpipe.figures.charts import Floats, bar, bars, histogram, mark
+from fedpipe.figures.frame import Frame
+from fedpipe.figures.svg import Chart, element, joined
+
+
+def client_accuracies(groups: Mapping[str, Floats], gains: Floats | None = None) -> list[Chart]:
+    """Return the histogram of accuracy over clients for each group, and that of the gains, if any.
+
+    Args:
+        groups: by name (`participating`, `held out`), float64 [clients]: accuracy of each client on
+            its own test examples, in 0..1.
+        gains: float64 [clients], accuracy after personalization minus accuracy before, in -1..1.
+    """
+    clients = sum(map(len, groups.values()))
+    title = f"Accuracy of {clients} clients on their own test examples"
+    charts = [histogram(title, groups, "accuracy")]
+    if gains is not None and len(gains):
+        limit = max(float(np.abs(gains).max()), 0.01)
+        title = (
+            f"Gain in accuracy by personalization: better for {np.mean(gains > 0):.0%}, "
+            f"worse for {np.mean(gains < 0):.0%}"
+        )
+        charts.append(histogram(title, {"gain": gains}, "gain", (-limit, limit)))
+    return charts
+
+
+def reliability_diagram(
+    start: Floats, end: Floats, predictions: Floats, confidence: Floats, accuracy: Floats
+) -> list[Chart]:
+    """Return the reliability diagram (Guo et al. 2017): accuracy by confidence, where the diagonal
+    is perfect; and how many predictions have which confidence.
+
+    Args:
+        start: float64 [bins], lower limit of each bin of confidence.
+        end: float64 [bins], upper limit of each bin.
+        predictions: float64 [bins], number of predictions in each bin.
+        confidence: float64 [bins], their mean confidence.
+        accuracy: float64 [bins], the fraction of them that is right.
+    """
+    shares = predictions / predictions.sum()
+    error = float(np.abs(accuracy - confidence) @ shares)
+    title = f"Reliability: calibration error {error:.3f}"
+    frame = Frame(0, 1, 0, 1)
+    body = [frame.axes("confidence", "accuracy")]
+    limits = zip(start.tolist(), end.tolist(), accuracy.tolist(), strict=True)
+    for low, high, height in limits:
+        tooltip = f"confidence {low:.2f} to {high:.2f}: accuracy {height:.3f}"
+        body.append(bar(frame, low, high, height, "fill s0", tooltip))
+    corners = {"x1": frame.x(0), "y1": frame.y(0), "x2": frame.x(1), "y2": frame.y(1)}
+    body.append(element("line", "mean s5", "perfect", **corners))
+    for x, y in zip(confidence.tolist(), accuracy.tolist(), strict=True):
+        body.append(mark(frame, x, y, "s1", f"mean confidence {x:.3f}: accuracy {y:.3f}"))
+    legend = (("s0", "accuracy"), ("s5", "perfect"), ("s1", "at the mean confidence"))
+    diagram = Chart(
+        title,
+        f"{title}; accuracy by confidence in {len(start)} bins",
+        frame.width,
+        frame.height,
+        joined(body),
+        legend,
+        filled=True,
+    )
+    columns = (start.tolist(), end.tolist(), shares.tolist())
+    return [diagram, bars("Predictions by confidence", *columns, "confidence", "fraction")]

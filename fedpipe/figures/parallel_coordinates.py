@@ -1,0 +1,103 @@
+"""The chart of a sweep: each child is a line across the settings that were searched, to the metric
+that judges it.
+"""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from fedpipe.figures.svg import Chart, element, joined, polyline, text
+from fedpipe.figures.sweep_axis import ChoiceAxis, NumberAxis, sweep_axis
+from fedpipe.tables.sweep import ABSENT
+from fedpipe.tables.texts import drawn, number, setting_text
+from fedpipe.tracking.sweeps import SweepChild
+
+_LEFT = 70.0
+_TOP = 34.0
+_HEIGHT = 250.0
+_RIGHT = 90.0
+_WIDEST = 820.0
+_NARROWEST_GAP = 110.0
+_WIDEST_GAP = 230.0
+_LEGEND = (
+    ("s1", "the best child"),
+    ("s0", "other children: the fainter, the worse"),
+    ("s5 dashed", "without a value"),
+)
+
+
+def parallel_coordinates(
+    children: Sequence[SweepChild], keys: Sequence[str], metric: str, direction: str
+) -> Chart:
+    """Return the children as lines: the best thick and on top, the others fainter the worse they
+    are; those without a value dashed, up to the last setting.
+
+    Args:
+        children: of the sweep, in any order.
+        keys: the searched settings: one axis each; the metric's is the last.
+        metric: key of the metric that judges.
+        direction: `maximize` or `minimize`.
+    """
+    values = [float(child.value) for child in children if child.value is not None]
+    axes = [sweep_axis([child.params.get(key, ABSENT) for child in children]) for key in keys]
+    axes.append(sweep_axis(values, may_be_logarithmic=False))
+    gap = min(max(_WIDEST / max(len(keys), 1), _NARROWEST_GAP), _WIDEST_GAP)
+    best = (max if direction == "maximize" else min)(values, default=None)
+    worst = (min if direction == "maximize" else max)(values, default=None)
+    body = []
+    for child in sorted(children, key=lambda child: (child.value is not None, child.value == best)):
+        settings = [child.params.get(key, ABSENT) for key in keys]
+        coordinates = settings if child.value is None else [*settings, child.value]
+        places = zip(axes, coordinates, strict=False)
+        path = polyline(
+            (_LEFT + index * gap, _y(axis.place(value)))
+            for index, (axis, value) in enumerate(places)
+        )
+        css, opacity = _style(child.value, best, worst)
+        tooltip = _tooltip(child, keys, metric)
+        body.append(element("path", css, tooltip, d=path, stroke_opacity=opacity))
+    for index, (name, axis) in enumerate(zip([*keys, metric], axes, strict=True)):
+        body.append(_drawn_axis(_LEFT + index * gap, name, axis))
+    without_value = len(children) - len(values)
+    description = (
+        f"{len(values)} of {len(children)} children with a value across {', '.join(keys)}; the "
+        "table has the figures"
+    )
+    return Chart(
+        "Settings and what came of them",
+        description,
+        _LEFT + len(keys) * gap + _RIGHT,
+        _TOP + _HEIGHT + 12,
+        joined(body),
+        _LEGEND if without_value else _LEGEND[:2],
+    )
+
+
+def _style(value: float | None, best: float | None, worst: float | None) -> tuple[str, float]:
+    """Return the CSS classes and the opacity of a child's line."""
+    if value is None or best is None or worst is None:
+        return "curve s5 dashed thin", 0.6
+    if value == best:
+        return "curve s1", 1.0
+    return "curve s0 thin", 0.25 + 0.65 * (value - worst) / (best - worst)
+
+
+def _tooltip(child: SweepChild, keys: Sequence[str], metric: str) -> str:
+    settings = ", ".join(f"{key} {setting_text(child.params.get(key, ABSENT))}" for key in keys)
+    result = child.state
+    if child.value is not None:
+        result = f"{metric} {number(float(child.value))}"
+    return f"{child.name or child.number}: {settings}; {result}"
+
+
+def _drawn_axis(x: float, name: str, axis: ChoiceAxis | NumberAxis) -> Markup:
+    marks = (
+        text(x + 6, _y(place) + 4, drawn(words, 16), "start", "tick haloed")
+        for place, words in axis.ticks
+    )
+    line = element("line", "axis", x1=x, x2=x, y1=_TOP, y2=_TOP + _HEIGHT)
+    return joined([line, text(x, _TOP - 14, drawn(name), "middle", "label"), *marks])
+
+
+def _y(place: float) -> float:
+    return _TOP + (1 - place) * _HEIGHT

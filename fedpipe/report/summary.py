@@ -1,0 +1,177 @@
+"""The summary of a run: its result, how it was trained, its warnings."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from fedpipe.report.facts import RunFacts
+from fedpipe.tables.texts import number, setting_text
+from fedpipe.tracking.sweeps import SweepView
+
+_HASH_LETTERS = 12
+_PRIVACY = {
+    "privacy.accountant": "accountant",
+    "privacy.noise": "noise",
+    "privacy.covers": "epsilon covers",
+}
+_IDENTITY = {
+    "weights.last_sha256": "weights (SHA-256)",
+    "fedpipe.bit_exact": "repeats to the bit",
+}
+_WORST_CLIENTS = "participating/accuracy_worst_decile"
+_MEAN_CLIENT = "participating/accuracy_mean"
+
+
+def summary(run: RunFacts) -> dict[str, str]:
+    """Return the run in a few lines: name and value."""
+    status = run.status.lower()
+    if "fedpipe.status_reason" in run.tags:
+        status = f"{status}: {run.tags['fedpipe.status_reason']}"
+    rows = {"status": status, "began": moment(run.start_ms)}
+    if run.seconds_taken is not None:
+        rows["took"] = duration(run.seconds_taken)
+    if run.sweep is not None:
+        return rows | _sweep_summary(run.sweep, run.params)
+    return rows | _training_summary(run) | _result_summary(run) | _tag_summary(run)
+
+
+def tiles(run: RunFacts) -> list[tuple[str, str, str]]:
+    """Return the few figures that a reader looks for first: name, value, note."""
+    rows = []
+    for key, name in (("test/accuracy", "test accuracy"), ("test/loss", "test loss")):
+        value = run.result(key)
+        before = run.before(key)
+        if value is not None:
+            note = "" if before is None else f"before training {before:.4f}"
+            rows.append((name, f"{value:.4f}", note))
+    worst = run.result(_WORST_CLIENTS)
+    mean = run.result(_MEAN_CLIENT)
+    if worst is not None and mean is not None:
+        note = f"accuracy; mean over clients {mean:.4f}"
+        rows.append(("worst tenth of the clients", f"{worst:.4f}", note))
+    if run.rounds:
+        note = f"of {run.params.get('rounds', '?')}"
+        rows.append(("rounds", f"{run.rounds[-1]['round']:g}", note))
+    if "privacy.epsilon" in run.tags:
+        note = f"for delta {run.tags.get('privacy.delta', '?')}"
+        rows.append(("epsilon", epsilon(run.tags), note))
+    if run.seconds_taken is not None:
+        rows.append(("took", duration(run.seconds_taken), "MLflow run"))
+    return rows
+
+
+def warnings(run: RunFacts) -> list[tuple[str, str]]:
+    """Return the run's warnings and what could not be recorded, each as (kind, text)."""
+    kinds = {"Warning": "fedpipe.warnings", "Not recorded": "fedpipe.incomplete"}
+    return [
+        (kind, line) for kind, tag in kinds.items() for line in run.tags.get(tag, "").splitlines()
+    ]
+
+
+def epsilon(tags: Mapping[str, str]) -> str:
+    """Return the epsilon of a private run in short; without noise it is the word `infinite`."""
+    try:
+        return number(float(tags["privacy.epsilon"]))
+    except ValueError:
+        return tags["privacy.epsilon"]
+
+
+def moment(milliseconds: int) -> str:
+    """Return a time in words.
+
+    >>> moment(0)
+    '1970-01-01 00:00 UTC'
+    """
+    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in words.
+
+    >>> duration(0.0139), duration(3.25), duration(75.2), duration(7300)
+    ('13.9 ms', '3.2 s', '1 min 15 s', '2 h 1 min')
+    """
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, whole_seconds = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {whole_seconds} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _training_summary(run: RunFacts) -> dict[str, str]:
+    params = run.params
+    data_md5 = run.tags.get("dvc.data_md5", "?")[:_HASH_LETTERS]
+    return {
+        "algorithm": f"{params.get('algorithm.name', '?')} on {params.get('model.name', '?')}",
+        "rounds": _rounds(run),
+        "data": f"{params.get('data.source', '?')}, DVC md5 {data_md5}",
+    }
+
+
+def _result_summary(run: RunFacts) -> dict[str, str]:
+    rows = {}
+    for key, name in (("test/accuracy", "test accuracy"), ("test/loss", "test loss (nats)")):
+        value = run.result(key)
+        before = run.before(key)
+        if value is not None:
+            note = "" if before is None else f", {before:.4f} before training"
+            rows[name] = f"{value:.4f}{note}"
+    if run.chosen == "best":
+        best_round = run.tags.get("weights.best_round", "?")
+        rows["result of"] = f"round {best_round}, which validation chose"
+    worst = run.result(_WORST_CLIENTS)
+    mean = run.result(_MEAN_CLIENT)
+    if worst is not None and mean is not None:
+        rows["accuracy over clients"] = f"mean {mean:.4f}, worst tenth {worst:.4f}"
+    return rows
+
+
+def _tag_summary(run: RunFacts) -> dict[str, str]:
+    rows = {}
+    if "privacy.epsilon" in run.tags:
+        rows["privacy"] = _privacy(run.tags)
+        rows |= {name: run.tags[tag] for tag, name in _PRIVACY.items() if tag in run.tags}
+        total = run.chain.get("privacy_total")
+        if total:
+            rows["privacy of all runs on these clients"] = total["text"]
+    return rows | {name: run.tags[tag] for tag, name in _IDENTITY.items() if tag in run.tags}
+
+
+def _privacy(tags: Mapping[str, str]) -> str:
+    """Return epsilon, delta and what they assume."""
+    assumptions = ("privacy.neighbours", "privacy.sampling")
+    text = f"epsilon {epsilon(tags)} for delta {tags.get('privacy.delta', '?')}"
+    return "; ".join([text, *(tags[key] for key in assumptions if key in tags)])
+
+
+def _sweep_summary(sweep: SweepView, params: Mapping[str, str]) -> dict[str, str]:
+    """Return what a sweep searches, how, by which metric it judges, and its best child."""
+    searched = ", ".join(sweep.keys)
+    if "sweep.search" in params:
+        searched = f"{searched} ({params['sweep.search']})"
+    rows = {
+        "sweep": f"{len(sweep.children)} runs with different settings",
+        "searched settings": searched,
+        "judged by": f"{sweep.metric}, {sweep.direction}",
+    }
+    if "sweep.params" in params:
+        rows["other settings"] = params["sweep.params"]
+    best = sweep.best
+    if best is not None and best.value is not None:
+        settings = ", ".join(f"{key} {setting_text(best.params.get(key))}" for key in sweep.keys)
+        rows["best run"] = (
+            f"{best.name or best.number}: {sweep.metric} {number(best.value)} with {settings}"
+        )
+    return rows
+
+
+def _rounds(run: RunFacts) -> str:
+    planned = str(run.params.get("rounds"))
+    done = run.tags.get("weights.last_round")
+    if done is None and run.rounds:
+        done = number(run.rounds[-1]["round"])
+    if done is None or done == planned:
+        return planned
+    return f"{done} of {planned}"

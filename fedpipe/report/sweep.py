@@ -1,0 +1,44 @@
+"""The children of a sweep: their chart, and their table, the best first."""
+
+from collections import Counter
+
+from fedpipe.figures.parallel_coordinates import parallel_coordinates
+from fedpipe.report.facts import RunFacts
+from fedpipe.report.section import Section, Table
+from fedpipe.tables.sweep import ABSENT
+from fedpipe.tables.texts import number, setting_text
+from fedpipe.tracking.sweeps import SweepChild
+
+_MOST_ROWS = 200
+
+
+def sweep(run: RunFacts) -> Section | None:
+    """Return the children; None for a run that is no sweep's parent."""
+    if run.sweep is None:
+        return None
+    children = run.sweep.children
+    metric = run.sweep.metric
+    keys = run.sweep.keys
+    direction = run.sweep.direction
+    sign = -1.0 if direction == "maximize" else 1.0
+    ranked = sorted(
+        children,
+        key=lambda child: (child.value is None, sign * (child.value or 0.0), child.number),
+    )
+    states = sorted(Counter(child.state for child in children).items())
+    counts = ", ".join(f"{count} {state}" for state, count in states)
+    return Section(
+        charts=[parallel_coordinates(children, keys, metric, direction)],
+        lines=[f"{len(children)} children: {counts}; judged by {metric}, {direction}"],
+        table=Table(
+            ["child", "state", metric, *keys],
+            [_row(child, keys) for child in ranked[:_MOST_ROWS]],
+            len(children),
+        ),
+    )
+
+
+def _row(child: SweepChild, keys: tuple[str, ...]) -> list[str]:
+    value = "" if child.value is None else number(float(child.value))
+    settings = [setting_text(child.params.get(key, ABSENT)) for key in keys]
+    return [str(child.name or child.number), child.state, value, *settings]

@@ -1,0 +1,89 @@
+"""The rounds of a run: curves, table, times."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fedpipe.figures.charts import Curve, curves
+from fedpipe.figures.learning_curves import UNITS, learning_curves, points
+from fedpipe.figures.svg import Chart
+from fedpipe.report.facts import RunFacts
+from fedpipe.report.section import Section, Table
+from fedpipe.report.summary import duration
+from fedpipe.tables.rounds import Row
+from fedpipe.tables.texts import number
+from fedpipe.tables.thinning import evenly_spaced
+
+_MOST_ROWS = 100
+_COMPARED_SPLITS = {
+    "test": "central test set",
+    "validation": "validation",
+    "train": "while training",
+}
+
+
+def run_curves(run: RunFacts) -> list[Chart]:
+    """Return accuracy, loss and, of private runs, epsilon by round."""
+    return learning_curves(run.rounds) + _epsilons([run], ["epsilon"])
+
+
+def compared_curves(runs: Sequence[RunFacts], names: Sequence[str]) -> list[Chart]:
+    """Return a chart for each split and metric, with one curve per run; `names` are of the
+    curves.
+    """
+    charts = [
+        _compared(runs, names, f"{metric.capitalize()}, {label}", f"{split}/{metric}", unit)
+        for split, label in _COMPARED_SPLITS.items()
+        for metric, unit in UNITS.items()
+    ]
+    return [chart for chart in charts if chart is not None] + _epsilons(runs, names)
+
+
+def round_table(run: RunFacts) -> Table | None:
+    """Return the table of rounds; of more than 100 rounds as many at even steps."""
+    if not run.rounds:
+        return None
+    keys = ["round", *sorted({key for row in run.rounds for key in row} - {"round"})]
+    shown = evenly_spaced(len(run.rounds), _MOST_ROWS).tolist()
+    return Table(keys, [_cells(run.rounds[index], keys) for index in shown], len(run.rounds))
+
+
+def timing(run: RunFacts) -> Section:
+    """Return the wall time by phase and by round."""
+    by_round = points(run.rounds, "round/seconds")
+    rows = [[phase, duration(seconds)] for phase, seconds in (run.seconds or {}).items()]
+    if by_round:
+        seconds = [value for _, value in by_round]
+        times = f"{duration(sum(seconds))} (median {duration(float(np.median(seconds)))})"
+        rows.append(["the rounds themselves, without evaluation", times])
+    if run.seconds_taken is not None:
+        rows.append(["the MLflow run, from start to end", duration(run.seconds_taken)])
+    chart = curves("Seconds per round", [Curve("seconds", by_round)], "seconds", 0)
+    return Section(
+        charts=[chart] if chart else [],
+        table=Table(["phase", "wall time"], rows, len(rows)) if rows else None,
+    )
+
+
+def _epsilons(runs: Sequence[RunFacts], names: Sequence[str]) -> list[Chart]:
+    """Return the chart of epsilon by round; none if no run is private."""
+    chart = _compared(runs, names, "Epsilon spent", "privacy/epsilon", "epsilon", floor=0)
+    return [chart] if chart else []
+
+
+def _compared(
+    runs: Sequence[RunFacts],
+    names: Sequence[str],
+    title: str,
+    key: str,
+    unit: str,
+    floor: float | None = None,
+) -> Chart | None:
+    named_curves = [
+        Curve(name, points(run.rounds, key)) for run, name in zip(runs, names, strict=True)
+    ]
+    return curves(title, named_curves, unit, floor)
+
+
+def _cells(row: Row, keys: list[str]) -> list[str]:
+    return [number(row[key]) if key in row else "" for key in keys]

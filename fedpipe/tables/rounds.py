@@ -1,0 +1,26 @@
+"""The table of rounds as CSV, the form that DVC's plots read."""
+
+from collections.abc import Mapping, Sequence
+
+from fedpipe.tables.csv_text import csv_text
+
+Row = Mapping[str, float]
+"""One round: `round` and its metrics by key, such as `train/loss`."""
+
+
+def rounds_csv(rows: Sequence[Row]) -> str:
+    """Return one line per round: `round` first, then every metric in alphabetical order; empty
+    where a round has none.
+
+    The column of `train/loss` is `train_loss`. Numbers are written so that reading them gives the
+    same float again.
+
+    >>> rounds_csv([{"round": 0, "test/loss": 2.5}, {"round": 1, "test/loss": 2.0, "train/loss": 0.1}])
+    'round,test_loss,train_loss\\n0,2.5,\\n1,2.0,0.1\\n'
+    """
+    keys = sorted({key for row in rows for key in row} - {"round"})
+    lines = (
+        [int(row["round"]), *(float(row[key]) if key in row else "" for key in keys)]
+        for row in rows
+    )
+    return csv_text(["round", *(key.replace("/", "_") for key in keys)], lines)
