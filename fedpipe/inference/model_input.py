@@ -80,14 +80,14 @@ class ModelInput:
             return self._sequences(x, file, row)
         width = prod(self.sizes)
         if isinstance(x, list) or x.dtype == np.int32:
-            found = "sequences (texts or tokens)"
+            features = "sequences (texts or tokens)"
         elif prod(x.shape[1:]) != width:
-            found = str(prod(x.shape[1:]))
+            features = str(prod(x.shape[1:]))
         else:
             return self._numbers(shaped(x, self.sizes, str(file)), self.facts.inverted)
         raise DataError(
             f"{file}: expected {width} numbers in a row, for features of "
-            f"{size_text(self.shape)}, found {found} from row {row} on. Columns that are no "
+            f"{size_text(self.shape)}, found {features} from row {row} on. Columns that are no "
             f"features: {shorten(self.not_features)}."
         )
 
