@@ -295,14 +295,14 @@ class _Recording:
         if model_id is None or of_model is None:
             raise ModelError(f"it needs the {MODEL} and the {FIGURES}, of which one is missing")
         return register(
-            self.run.config,
-            self.population,
-            self.model,
             self.mlflow_run,
             model_id,
             of_model,
-            self.folder,
-            self.run.project,
+            config=self.run.config,
+            population=self.population,
+            model=self.model,
+            run_dir=self.folder,
+            project=self.run.project,
         )
 
     def find_warnings(self) -> list[RunWarning]:

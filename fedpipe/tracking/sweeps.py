@@ -41,7 +41,7 @@ class SweepChild:
         number: from 0, in the order in which they were drawn.
         run_id: its MLflow run, empty if it failed before it had one.
         name: of that run.
-        state: `finished`, `pruned`, `failed`, `running`, or `interrupted`: it can go on.
+        state: `finished`, `pruned`, `failed`, `running`, or `interrupted`: it can be resumed.
         value: the sweep's metric at the round that validation chose; None where it is not finished.
         params: its values of the settings that are searched, by dotted key; without those that do
             not apply to it.
@@ -87,15 +87,15 @@ def best_child(
         if child.state == "finished" and child.value is not None
     ]
     if finished:
-        return max(finished, key=lambda one: one[:2])[2]
+        return max(finished, key=lambda ranked: ranked[:2])[2]
     return None
 
 
 def start_sweep(
     store: Store, name: str, params: Mapping[str, Any], tags: Mapping[str, str], key: str
 ) -> str:
-    """Return the id of the parent run with this key (hexadecimal), which is made if it is not
-    there.
+    """Return the id of the parent run with this key (hexadecimal), which is created if it does not
+    exist.
 
     Raises:
         TrackingError: the store cannot be written.
@@ -115,8 +115,8 @@ def start_sweep(
 
 
 def reopen_sweep(store: Store, run_id: str) -> None:
-    """Mark the parent run as going on. Raises TrackingError if it is not there any more."""
-    with store.guard(f"go on with the sweep's run {run_id}"):
+    """Mark the parent run as running. Raises TrackingError if it does not exist any more."""
+    with store.guard(f"resume the sweep's run {run_id}"):
         store.client.update_run(run_id, status="RUNNING")
 
 
@@ -129,7 +129,7 @@ def child_tags(
 
 
 def note_child(store: Store, run_id: str, state: str, value: float | None, reason: str) -> None:
-    """Write to a child's run how it ended. Written again, it changes nothing."""
+    """Write the final state of a child to its run. A second time changes nothing."""
     with store.guard(f"write the end of child {run_id}"):
         store.client.set_tag(run_id, TRIAL_STATE, state)
         if reason:
@@ -138,8 +138,8 @@ def note_child(store: Store, run_id: str, state: str, value: float | None, reaso
             store.client.log_metric(run_id, VALUE, value, step=0)
 
 
-def read_sweep(store: Store, wanted: str) -> SweepView:
-    """Return a sweep by the id or the name of its parent run, as it stands now.
+def read_sweep(store: Store, name: str) -> SweepView:
+    """Return the current state of a sweep by the id or the name of its parent run.
 
     Children that failed before they had a run, because their settings do not go together, are in
     the artifact `sweep/children.json` alone.
@@ -147,15 +147,15 @@ def read_sweep(store: Store, wanted: str) -> SweepView:
     Raises:
         TrackingError: there is no such run, or it is no sweep's.
     """
-    parent = find_run(store, wanted)
+    parent = find_run(store, name)
     tags = parent.data.tags
     if SWEEP_SPACE not in tags:
         raise TrackingError(
-            f"run {wanted}: expected the parent run of a sweep, found a run without the tag "
+            f"run {name}: expected the parent run of a sweep, found a run without the tag "
             f"{SWEEP_SPACE}. See docs/sweeps.md."
         )
     keys = tuple(json.loads(tags[SWEEP_SPACE]))
-    with store.guard(f"list the children of {wanted}"):
+    with store.guard(f"list the children of {name}"):
         text = f"tags.`{PARENT}` = '{parent.info.run_id}'"
         runs = list(
             pages(
@@ -190,7 +190,7 @@ def _child(run: Any, keys: tuple[str, ...]) -> SweepChild:
 
 
 def _typed(text: str | None) -> Any:
-    """Return a param, which MLflow keeps as text, as the number that it was."""
+    """Return the value of a param, which MLflow stores as text."""
     named = {"None": None, "True": True, "False": False, None: None}
     if text in named:
         return named[text]

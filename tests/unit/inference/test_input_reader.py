@@ -21,7 +21,7 @@ PIXELS = InputFacts("uint8")
 
 
 def read(file, facts=PIXELS, shape=(2, 3), tokens=False, invert=False, **settings):
-    parts = list(Reader(facts, shape, tokens, DataConfig(**settings), invert).parts([Path(file)]))
+    parts = list(Reader(facts, shape, tokens, DataConfig(**settings), invert).batches([Path(file)]))
     return np.concatenate([part.x for part in parts]), [part.first_row for part in parts]
 
 
@@ -211,7 +211,7 @@ def test_a_folder_of_images_is_read_image_by_image(png, tmp_path, caplog):
         png(np.full((2, 3), 51 * number, np.uint8), name=f"pics/{name}")
     (tmp_path / "pics" / "._d.png").write_bytes(b"x")
     (tmp_path / "pics" / "notes.txt").touch()
-    parts = list(Reader(PIXELS, (2, 3), False, DataConfig(), False).parts([tmp_path / "pics"]))
+    parts = list(Reader(PIXELS, (2, 3), False, DataConfig(), False).batches([tmp_path / "pics"]))
     assert [
         (str(part.file.relative_to(tmp_path / "pics")), round(float(part.x[0, 0, 0]), 3))
         for part in parts
@@ -249,7 +249,7 @@ def test_what_the_models_own_source_reads_is_taken(tmp_path):
         "float32", source="readings_of_mine:lines", reading={"source": "readings_of_mine:lines"}
     )
     parts = list(
-        Reader(facts, (2,), False, DataConfig(), False, project=tmp_path).parts(
+        Reader(facts, (2,), False, DataConfig(), False, project=tmp_path).batches(
             [tmp_path / "new.readings"]
         )
     )
@@ -261,7 +261,7 @@ def test_what_the_models_own_source_reads_is_taken(tmp_path):
     (tmp_path / "new.readings").write_text("")
     with pytest.raises(DataError, match=r"expected an image, a table .*, found \.readings"):
         list(
-            Reader(drawn, (2,), False, DataConfig(), False, project=tmp_path).parts(
+            Reader(drawn, (2,), False, DataConfig(), False, project=tmp_path).batches(
                 [tmp_path / "new.readings"]
             )
         )
