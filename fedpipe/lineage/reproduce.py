@@ -27,6 +27,7 @@ from fedpipe.lineage.weight_diff import (
 from fedpipe.project.paths import Project
 from fedpipe.runs.history import WEIGHTS_NAME
 from fedpipe.runs.lineage import LINEAGE, PARAMS_NAME, PATCH_NAME, TAGS_NAME
+from fedpipe.status import MlflowStatus
 from fedpipe.tracking.artifacts import artifact_names, read_artifact
 from fedpipe.tracking.lookup import find_run
 from fedpipe.tracking.store import Store, read_store
@@ -159,7 +160,7 @@ def reproduce(project: Project, name: str, say: Callable[[str], None]) -> Reprod
 
 
 def _require_finished(run_id: str, status: str, commit: str) -> None:
-    if status != "FINISHED":
+    if status != MlflowStatus.FINISHED:
         raise ConfigError(
             f"run {run_id}: expected a run that finished, found it {status}. Finish it with "
             "`fedpipe resume`."

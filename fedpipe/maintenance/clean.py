@@ -21,24 +21,28 @@ from filelock import FileLock, Timeout
 
 from fedpipe.errors import ConfigError, DataError, shorten
 from fedpipe.project.paths import Project
-from fedpipe.runs.state import FINISHED, RunState, all_states
+from fedpipe.runs.state import RunState, all_states
+from fedpipe.status import ENDED, MlflowStatus, RunStatus
 from fedpipe.sweep.state import STATE_NAME as SWEEP_STATE_NAME
 
 if TYPE_CHECKING:
     from fedpipe.tracking.removal import StoredRun
     from fedpipe.tracking.store import Store
 
-STATUSES = ("finished", "failed", "pruned", "interrupted", "deleted")
+STATUSES = (
+    RunStatus.FINISHED,
+    RunStatus.FAILED,
+    RunStatus.PRUNED,
+    RunStatus.INTERRUPTED,
+    RunStatus.DELETED,
+)
 """Statuses that can be asked for. `running` cannot: such a run is never removed."""
-RUNNING = "running"
-INTERRUPTED = "interrupted"
-DELETED = "deleted"
-_OF_MLFLOW = {
-    "FINISHED": "finished",
-    "FAILED": "failed",
-    "KILLED": INTERRUPTED,
-    "RUNNING": RUNNING,
-    "SCHEDULED": RUNNING,
+_OF_MLFLOW: dict[str, RunStatus] = {
+    MlflowStatus.FINISHED: RunStatus.FINISHED,
+    MlflowStatus.FAILED: RunStatus.FAILED,
+    MlflowStatus.KILLED: RunStatus.INTERRUPTED,
+    MlflowStatus.RUNNING: RunStatus.RUNNING,
+    MlflowStatus.SCHEDULED: RunStatus.RUNNING,
 }
 _WILDCARDS = frozenset("*?[")
 _REMOVED = "removed"
@@ -265,7 +269,11 @@ def _all_runs(
             size = size_of_files(store, record.run_id)
             if record.deleted and not size:
                 continue  # removed before
-            status = DELETED if record.deleted else _OF_MLFLOW.get(record.status, INTERRUPTED)
+            status = (
+                RunStatus.DELETED
+                if record.deleted
+                else _OF_MLFLOW.get(record.status, RunStatus.INTERRUPTED)
+            )
             sweep = (
                 record.name
                 if record.is_sweep
@@ -294,13 +302,12 @@ def _all_runs(
 
 def _status(state: RunState, record: "StoredRun | None") -> str:
     if state.is_alive():
-        return RUNNING
+        return RunStatus.RUNNING
     if record is not None and record.deleted:
-        return DELETED
-    status = str(state.values["status"])
-    if status in (FINISHED, "pruned", "failed"):
-        return status
-    return INTERRUPTED
+        return RunStatus.DELETED
+    if state.has_ended:
+        return str(state.values["status"])
+    return RunStatus.INTERRUPTED
 
 
 def _pending(state: RunState) -> str:
@@ -346,8 +353,8 @@ def _why_needed(
     from fedpipe.tracking.journal import unsent
 
     record = stored.get(run.run_id)
-    if run.status == RUNNING:
-        return "running"
+    if run.status == RunStatus.RUNNING:
+        return RunStatus.RUNNING
     if run.models:
         return f"registered as {shorten(run.models, 3)}"
     if run.sweep in unfinished_sweeps:
@@ -361,13 +368,13 @@ def _why_needed(
     exactly_named = any(
         name in (run.name, run.run_id) and not _WILDCARDS & set(name) for name in selection.names
     )
-    if run.status == INTERRUPTED and not exactly_named and INTERRUPTED not in selection.statuses:
-        return "interrupted; `fedpipe resume` can continue it, --status interrupted removes it"
     if (
-        run.folder is not None
-        and run.status in (FINISHED, "pruned", "failed")
+        run.status == RunStatus.INTERRUPTED
         and not exactly_named
+        and RunStatus.INTERRUPTED not in selection.statuses
     ):
+        return "interrupted; `fedpipe resume` can continue it, --status interrupted removes it"
+    if run.folder is not None and run.status in ENDED and not exactly_named:
         if run.run_id and record is None:
             if has_store:
                 return "the MLflow store does not have it"
@@ -419,9 +426,11 @@ def _shared_files(
     """Yield the files of no single run, and whether a run that stays needs them."""
     from fedpipe.data.digest import dvc_md5
 
-    running = next((run.name for run in runs if run.status == RUNNING), None)
+    running = next((run.name for run in runs if run.status == RunStatus.RUNNING), None)
     gone = {
-        run.run_id for run in runs if run.remove and (selection.records or run.status == DELETED)
+        run.run_id
+        for run in runs
+        if run.remove and (selection.records or run.status == RunStatus.DELETED)
     }
     users: dict[str, str] = {}
     for run in runs:
@@ -525,7 +534,7 @@ def _remove_run(project: Project, store: "Store | None", run: RunFiles) -> RunFi
         with lock:
             remove()
     except Timeout:
-        return replace(run, remove=False, reason="is running now", status=RUNNING)
+        return replace(run, remove=False, reason="is running now", status=RunStatus.RUNNING)
     return run
 
 

@@ -16,6 +16,7 @@ from fedpipe.project.paths import Project
 from fedpipe.runs.groups import noted_groups
 from fedpipe.runs.parts import Parts, incomplete_text
 from fedpipe.runs.state import RunState, read_state
+from fedpipe.status import RunStatus
 from fedpipe.sweep.search import Search
 from fedpipe.sweep.state import SweepState
 from fedpipe.system.atomic_files import write_atomic
@@ -138,7 +139,7 @@ def children_of(search: Search, project: Project) -> "list[SweepChild]":
         run = read_state(project.run_dir(folder)) if (folder := search.run_of(number)) else None
         about = ("", "") if run is None else (str(run.values.get("mlflow_run_id", "")), run.name)
         state = search.state(number)
-        state = "interrupted" if state == "open" else state
+        state = RunStatus.INTERRUPTED if state == "open" else state
         children.append(
             SweepChild(
                 number,
@@ -168,7 +169,12 @@ def counts_of(children: "Sequence[SweepChild]") -> dict[str, int]:
     """Return how many children have each state."""
     return {
         state: sum(child.state == state for child in children)
-        for state in ("finished", "pruned", "failed", "interrupted")
+        for state in (
+            RunStatus.FINISHED,
+            RunStatus.PRUNED,
+            RunStatus.FAILED,
+            RunStatus.INTERRUPTED,
+        )
     }
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.errors import TrackingError
+from fedpipe.status import MlflowStatus
 from fedpipe.system.locks import file_lock
 from fedpipe.tracking.artifacts import read_artifact
 from fedpipe.tracking.lookup import experiment_ids, pages
@@ -159,7 +160,7 @@ def _catch_up(index: sqlite3.Connection, store: Store) -> None:
     with tempfile.TemporaryDirectory(prefix="fedpipe-lineage-") as scratch:
         for run in _runs(store, None if newest is None else newest - _SLACK_MS):
             state = f"{run.info.status} {run.info.end_time}"
-            if known.get(run.info.run_id) == state and run.info.status != "RUNNING":
+            if known.get(run.info.run_id) == state and run.info.status != MlflowStatus.RUNNING:
                 continue
             source, rows = _rows(store, run, Path(scratch))
             with index:
@@ -173,7 +174,10 @@ def _runs(store: Store, ended_since: int | None) -> "Iterator[Run]":
     experiments = experiment_ids(store)
     filters = [""]
     if ended_since is not None:
-        filters = [f"attributes.end_time >= {ended_since}", "attributes.status = 'RUNNING'"]
+        filters = [
+            f"attributes.end_time >= {ended_since}",
+            f"attributes.status = '{MlflowStatus.RUNNING}'",
+        ]
     for condition in filters:
 
         def ask(token: str | None, condition: str = condition) -> Any:

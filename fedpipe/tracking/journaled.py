@@ -15,6 +15,7 @@ from typing import Any
 from fedpipe.engine.early_stopping import BestRound
 from fedpipe.errors import ModelError, TrackingError
 from fedpipe.models.weights_io import load_weights, save_weights
+from fedpipe.status import MlflowStatus
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.tracking.journal import Journal, read_records
 from fedpipe.tracking.send import send
@@ -47,7 +48,7 @@ class JournaledRun:
         last = self._journal.last_step
         self._done = -1 if last is None else last
         if last is not None:
-            store.client.update_run(run_id, status="RUNNING")
+            store.client.update_run(run_id, status=MlflowStatus.RUNNING)
             self._index = _read_index(self._weights)
         best = None if last is None else _best_so_far(self._journal.path, self._weights)
         self._policy = SnapshotPolicy(save_every, best)
@@ -105,7 +106,7 @@ class JournaledRun:
         An error of the journal, such as a full disk, is only a warning: the reason of the failure
         is the error.
         """
-        status = "KILLED" if killed else "FAILED"
+        status = MlflowStatus.KILLED if killed else MlflowStatus.FAILED
         try:
             self._journal.tags({STATUS_REASON: " ".join(reason.split())})
             self._journal.end(status)

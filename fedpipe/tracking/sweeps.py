@@ -14,6 +14,7 @@ from typing import Any
 
 from fedpipe.errors import TrackingError
 from fedpipe.redact import hide
+from fedpipe.status import MlflowStatus, RunStatus
 from fedpipe.tracking.lookup import find_run, pages
 from fedpipe.tracking.records import MAX_PARAM, batches, fit
 from fedpipe.tracking.run import run_with_key
@@ -84,7 +85,7 @@ def best_child(
     finished = [
         (sign * child.value, -child.number, child)
         for child in children
-        if child.state == "finished" and child.value is not None
+        if child.state == RunStatus.FINISHED and child.value is not None
     ]
     if finished:
         return max(finished, key=lambda ranked: ranked[:2])[2]
@@ -110,14 +111,14 @@ def start_sweep(
             store.client.log_batch(run_id, params=batch)
         for tag_batch in batches(RunTag(k, hide(value)) for k, value in tags.items()):
             store.client.log_batch(run_id, tags=tag_batch)
-        store.client.update_run(run_id, status="RUNNING")
+        store.client.update_run(run_id, status=MlflowStatus.RUNNING)
     return run_id
 
 
 def reopen_sweep(store: Store, run_id: str) -> None:
     """Mark the parent run as running. Raises TrackingError if it does not exist any more."""
     with store.guard(f"resume the sweep's run {run_id}"):
-        store.client.update_run(run_id, status="RUNNING")
+        store.client.update_run(run_id, status=MlflowStatus.RUNNING)
 
 
 def child_tags(
@@ -174,7 +175,8 @@ def read_sweep(store: Store, name: str) -> SweepView:
 
 def _child(run: Any, keys: tuple[str, ...]) -> SweepChild:
     tags = run.data.tags
-    state = tags.get(TRIAL_STATE) or ("running" if run.info.status == "RUNNING" else "interrupted")
+    is_running = run.info.status == MlflowStatus.RUNNING
+    state = tags.get(TRIAL_STATE) or (RunStatus.RUNNING if is_running else RunStatus.INTERRUPTED)
     value = run.data.metrics.get(VALUE)
     absent = json.loads(tags.get(TRIAL_ABSENT, "[]"))
     params = {key: _typed(run.data.params.get(key)) for key in keys if key not in absent}

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from fedpipe.errors import TrackingError
 from fedpipe.redact import hide
+from fedpipe.status import MlflowStatus
 from fedpipe.tracking.migrate.files import Sent, copy_folders
 from fedpipe.tracking.migrate.places import find_places, tables
 from fedpipe.tracking.migrate.rows import check_versions, copy_rows, digests, is_fresh
@@ -158,7 +159,9 @@ def _refuse_running(source: "Connection", uri: str) -> None:
     found = [
         str(name)
         for (name,) in source.execute(
-            runs.select().with_only_columns(runs.c.name).where(runs.c.status == "RUNNING")
+            runs.select()
+            .with_only_columns(runs.c.name)
+            .where(runs.c.status == MlflowStatus.RUNNING.value)
         )
     ]
     if found:
