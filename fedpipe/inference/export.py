@@ -90,4 +90,11 @@ def export(project: Project, name: str, form: str, out: Path) -> Exported:
             ) from err
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    return Exported(fetched.label, form, str(out), size_bytes, len(examples), difference)
+    return Exported(
+        model=fetched.label,
+        format=form,
+        path=str(out),
+        size_bytes=size_bytes,
+        examples=len(examples),
+        max_difference=difference,
+    )

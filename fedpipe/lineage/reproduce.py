@@ -141,7 +141,9 @@ def reproduce(project: Project, name: str, say: Callable[[str], None]) -> Reprod
                 if tags.get(PLAN_SHA256) == new_tags.get(PLAN_SHA256):
                     difference = first_difference_without_noise(recorded, repeated)
             else:
-                difference = _compare_weights(store, run, scratch, rerun, recorded, repeated)
+                difference = _compare_weights(
+                    store, run, scratch, rerun, recorded=recorded, repeated=repeated
+                )
     names = sorted(
         key
         for key in tags.keys() | new_tags
@@ -230,7 +232,13 @@ def _machine_options(tags: Mapping[str, str], params: Path) -> list[str]:
 
 
 def _compare_weights(
-    store: Store, run: "Run", scratch: Path, rerun: Rerun, recorded: History, repeated: History
+    store: Store,
+    run: "Run",
+    scratch: Path,
+    rerun: Rerun,
+    *,
+    recorded: History,
+    repeated: History,
 ) -> Difference:
     from fedpipe.models.weights_io import load_weights
 

@@ -169,7 +169,12 @@ def read_sweep(store: Store, name: str) -> SweepView:
     params = parent.data.params
     ordered = tuple(sorted(children, key=lambda child: child.number))
     return SweepView(
-        tags[SWEEP], parent.info.run_id, params[METRIC], params[DIRECTION], keys, ordered
+        name=tags[SWEEP],
+        run_id=parent.info.run_id,
+        metric=params[METRIC],
+        direction=params[DIRECTION],
+        keys=keys,
+        children=ordered,
     )
 
 
@@ -181,13 +186,13 @@ def _child(run: Any, keys: tuple[str, ...]) -> SweepChild:
     absent = json.loads(tags.get(TRIAL_ABSENT, "[]"))
     params = {key: _typed(run.data.params.get(key)) for key in keys if key not in absent}
     return SweepChild(
-        int(tags[TRIAL_NUMBER]),
-        run.info.run_id,
-        run.info.run_name or "",
-        state,
-        value,
-        params,
-        tags.get(TRIAL_REASON, ""),
+        number=int(tags[TRIAL_NUMBER]),
+        run_id=run.info.run_id,
+        name=run.info.run_name or "",
+        state=state,
+        value=value,
+        params=params,
+        reason=tags.get(TRIAL_REASON, ""),
     )
 
 
