@@ -1,4 +1,4 @@
-"""Step `export`: writes a recorded model in another format, and checks that it predicts the same."""
+"""Step `export`: writes a model in another format, and checks that it predicts the same."""
 
 import shutil
 import tempfile

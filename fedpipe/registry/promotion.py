@@ -43,8 +43,11 @@ def decide(
         holder: the champion so far, None if there is none.
         min_improvement: a fraction, from 0; with 0 any gain is enough.
 
-    >>> decide(0.75, (), Holder("digits/1", (), 0.5), 0.125)
-    ('champion', 'validation/accuracy 0.7500, 0.2500 more than the 0.5000 of digits/1 (at least 0.125 is asked for)')
+    >>> alias, reason = decide(0.75, (), Holder("m/1", (), 0.5), 0.125)
+    >>> alias
+    'champion'
+    >>> print(reason)
+    validation/accuracy 0.7500, 0.2500 more than the 0.5000 of m/1 (at least 0.125 is asked for)
     >>> decide(0.5, (), Holder("digits/1", (), 0.5), 0.0)
     ('challenger', 'validation/accuracy 0.5000, no more than the 0.5000 of digits/1')
     """

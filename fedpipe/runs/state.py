@@ -57,7 +57,7 @@ class RunState:
 
     @property
     def has_ended(self) -> bool:
-        """Return whether the run is never resumed: it finished, or failed or was pruned as a trial."""
+        """Return whether the run is never resumed: it finished, or is a failed or pruned trial."""
         return self.values["status"] in ENDED
 
     @property

@@ -128,15 +128,16 @@ def _bases(address: str) -> list[str]:
 
 
 def _get(address: str) -> str | None:
-    """Return the beginning of the answer at an address; `CODE REASON` of an HTTP error; None without
-    an answer.
+    """Return the beginning of an address's answer; `CODE REASON` of an HTTP error; None if there is
+    no answer.
     """
     parts = urlsplit(address)
     plain = parts._replace(
         netloc=parts.netloc.rpartition("@")[2]
     ).geturl()  # urllib takes no password in an address
+    headers = {"Accept": "application/json, text/plain"}
     # http(s), by `address_problem`
-    request = urllib.request.Request(plain, headers={"Accept": "application/json, text/plain"})  # noqa: S310
+    request = urllib.request.Request(plain, headers=headers)  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
             return str(answer.read(_MOST_BYTES).decode(errors="replace").strip().strip('"'))

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ class Journal:
 
     @property
     def _unsent(self) -> int:
-        """Return how many records are not sent: those that were not tried yet, and the postponed."""
+        """Return how many records are not sent: new ones, and postponed ones."""
         return len(self._records) - self._next + len(self._postponed)
 
     def close(self) -> None:
@@ -160,6 +161,10 @@ class Journal:
                 "`fedpipe resume`."
             ) from err
 
+    def _is_woken(self, count: int) -> bool:
+        """Return whether the journal is closed, or has more records than `count`."""
+        return self._closed or len(self._records) > count
+
     def _send_all(self) -> None:
         wait = _FIRST_WAIT_SECONDS
         while True:
@@ -185,10 +190,7 @@ class Journal:
                         self._postponed.append(self._postponed.pop(0))
                     # A new record ends the wait of a postponed one.
                     last = sys.maxsize if is_new else len(self._records)
-                    self._changed.wait_for(
-                        lambda last=last: self._closed or len(self._records) > last,  # type: ignore[misc]
-                        wait,
-                    )
+                    self._changed.wait_for(partial(self._is_woken, last), wait)
                 wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
                 continue
             wait = _FIRST_WAIT_SECONDS
@@ -222,16 +224,16 @@ def send_journal(store: Store, run_id: str, folder: Path, seconds: float) -> Non
 
 
 def read_refused(folder: Path) -> list[str]:
-    """Return the values that the store refused of the run in `folder`, each as `metric NAME of round
-    N: why`.
-    """
+    """Return the refused values of the run in `folder`, each as `metric NAME of round N: why`."""
     notes = read_records(folder / REFUSED_NAME)
     return list(dict.fromkeys(f"{note['what']}: {note['why']}" for note in notes))
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """Return the whole lines of a journal, none if it does not exist. Raises TrackingError if one is
-    no JSON.
+    """Return the whole lines of a journal, none if it does not exist.
+
+    Raises:
+        TrackingError: a line is not JSON.
     """
     try:
         return whole_lines(path)

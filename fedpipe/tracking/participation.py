@@ -98,7 +98,8 @@ def read_clients(path: Path) -> list[ClientRound]:
 def totals(rows: Iterable[ClientRound]) -> list[ClientTotal]:
     """Return what each client did in all, by client id.
 
-    >>> totals([ClientRound(1, "a", "reported", 40), ClientRound(2, "a", "failed", 0), ClientRound(3, "a", "reported", 40)])
+    >>> rows = [ClientRound(1, "a", "reported", 40), ClientRound(2, "a", "failed", 0)]
+    >>> totals([*rows, ClientRound(3, "a", "reported", 40)])
     [ClientTotal(client_id='a', rounds=(1, 3), failed=1, examples=80)]
     """
     by_client: dict[str, list[ClientRound]] = {}

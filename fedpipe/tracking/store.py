@@ -83,7 +83,7 @@ def tracking_uri(project: Path) -> str:
 
 
 def connection_uri(project: Path) -> str:
-    """Return the tracking URI for MLflow: `tracking_uri`, except where the project's path has a `?`.
+    """Return the tracking URI for MLflow: `tracking_uri`, unless the project's path has a `?`.
 
     SQLAlchemy would parse the rest of such a path as options, and cannot escape it. The folder is
     then named by an open descriptor of this process; other processes cannot use the URI.
@@ -253,7 +253,7 @@ def read_store(project: Path) -> Store:
 
 
 def run_url(store: Store, experiment_id: str, run_id: str) -> str:
-    """Return the address of a run's page: on the server, or where `fedpipe ui` shows a local store."""
+    """Return the address of a run's page on the server, or in `fedpipe ui` for a local store."""
     return f"{store.ui}/#/experiments/{experiment_id}/runs/{run_id}"
 
 

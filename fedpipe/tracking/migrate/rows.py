@@ -44,8 +44,8 @@ def check_versions(
     if source_version != target_version:
         raise TrackingError(
             f"{hide(target_uri)}: expected tables of the same version as those of "
-            f"{hide(source_uri)}, {source_version}, found {target_version}. Back both up and bring the older "
-            "to the newer's with `mlflow db upgrade URI`."
+            f"{hide(source_uri)}, {source_version}, found {target_version}. Back both up and bring "
+            "the older to the newer's with `mlflow db upgrade URI`."
         )
 
 
@@ -124,10 +124,11 @@ def _continue_sequences(target: "Connection", listed: "Sequence[Table]") -> None
     for table in listed:
         for column in table.columns:
             if column.autoincrement is True:
+                sequence = f"pg_get_serial_sequence('{table.name}', '{column.name}')"
                 target.exec_driver_sql(
                     # MLflow's names
-                    f"SELECT setval(pg_get_serial_sequence('{table.name}', '{column.name}'), m) "  # noqa: S608
-                    f"FROM (SELECT MAX({column.name}) AS m FROM {table.name}) AS last WHERE m > 0"
+                    f"SELECT setval({sequence}, m) FROM "  # noqa: S608
+                    f"(SELECT MAX({column.name}) AS m FROM {table.name}) AS last WHERE m > 0"
                 )
 
 
