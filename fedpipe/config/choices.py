@@ -92,7 +92,9 @@ def variants_of(section: Any) -> tuple[type[BaseModel], ...]:
     if isinstance(section, type):
         return (section,)
     members = get_args(section)
-    return members if isinstance(members[0], type) else variants_of(members[0])
+    if isinstance(members[0], type):
+        return members
+    return variants_of(members[0])
 
 
 def fields_of(section: Any) -> dict[str, FieldInfo]:
@@ -123,10 +125,7 @@ _PARTITION = {
     "labels_per_client": ("pathological",),
     "sigma": ("quantity",),
 }
-_ALGORITHM = {
-    setting: tuple(name for name, algorithm in ALGORITHMS.items() if setting in algorithm.own)
-    for setting in AlgorithmConfig.model_fields.keys() - {"name"}
-}
+_ALGORITHM = {"mu": tuple(name for name in ALGORITHMS if "mu" in ALGORITHMS[name].own)}
 _MOMENTUM = {"momentum": ("momentum",)}
 _SERVER_OPTIMIZER = _MOMENTUM | {
     "beta_1": ("adam", "yogi"),
@@ -173,31 +172,33 @@ def ignored_settings(values: Mapping[str, Any]) -> Iterator[IgnoredSetting]:
     Args:
         values: settings as a params file has them, sections within.
     """
+    algorithm = ALGORITHMS.get(name := str(_section(values, "algorithm").get("name")))
     for choice in CHOICES:
-        settings = values.get(choice.section)
-        if isinstance(settings, BaseModel):
-            settings = settings.model_dump(exclude_defaults=True)
-        if not isinstance(settings, Mapping):
-            continue
+        settings = _section(values, choice.section)
         chosen = settings.get(choice.setting, choice.fields[choice.setting].default)
         cause = f"{choice.key}={chosen}"
-        if choice.key == "server.optimizer" and (algorithm := _with_own_optimizer(values)):
-            chosen = ALGORITHMS[algorithm].server_optimizer
-            cause = f"algorithm.name={algorithm}"
+        if choice.key == "server.optimizer" and algorithm and algorithm.server_optimizer:
+            chosen = algorithm.server_optimizer
+            cause = f"algorithm.name={name}"
         if not choice.knows(chosen):
             continue
-        for name, value in settings.items():
-            if chosen not in choice.readers.get(name, (chosen,)):
-                is_default = value in (None, choice.fields[name].default)
-                yield IgnoredSetting(f"{choice.section}.{name}", value, is_default, choice, cause)
+        for name_in_section, value in settings.items():
+            if chosen not in choice.readers.get(name_in_section, (chosen,)):
+                is_default = value in (None, choice.fields[name_in_section].default)
+                key = f"{choice.section}.{name_in_section}"
+                yield IgnoredSetting(key, value, is_default, choice, cause)
 
 
-def _with_own_optimizer(values: Mapping[str, Any]) -> str | None:
-    """Return the name of the algorithm if it brings the server's optimizer."""
-    section = values.get("algorithm")
-    name = section.get("name") if isinstance(section, Mapping) else getattr(section, "name", None)
-    brings = isinstance(name, str) and name in ALGORITHMS and ALGORITHMS[name].server_optimizer
-    return name if brings else None
+def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return the settings of a section that differ from the defaults, if it is a model, or that a
+    file has; none if the section is something else, which is refused elsewhere.
+    """
+    settings = values.get(name)
+    if isinstance(settings, BaseModel):
+        return settings.model_dump(exclude_defaults=True)
+    if isinstance(settings, Mapping):
+        return settings
+    return {}
 
 
 def problem_of_ignored(values: Mapping[str, Any]) -> str | None:
@@ -207,20 +208,26 @@ def problem_of_ignored(values: Mapping[str, Any]) -> str | None:
     A file of the form that fedpipe had before, in which a section has every setting of every
     choice, most of them null, gets one error with the form to write.
     """
-    ignored = list(ignored_settings(values))
-    without_effect = [setting.key for setting in ignored if setting.is_default]
-    refused = " ".join(str(setting) for setting in ignored if not setting.is_default)
-    if refused and without_effect:
-        return f"{refused} Remove as well: {', '.join(without_effect)}."
-    if refused or len(ignored) < 2:
-        return refused or next(map(str, ignored), None)
-    sections = {key.partition(".")[0] for key in without_effect}
-    form = {name: dict(settings) for name, settings in _cleaned(values) if name in sections}
+    without_effect = []
+    refused = []
+    for setting in ignored_settings(values):
+        if setting.is_default:
+            without_effect.append(setting)
+        else:
+            refused.append(setting)
+    keys = ", ".join(setting.key for setting in without_effect)
+    if refused or len(without_effect) < 2:
+        text = " ".join(map(str, refused or without_effect))
+        if refused and without_effect:
+            text += f" Remove as well: {keys}."
+        return text or None
+    clean = without_ignored(values)
+    sections = dict.fromkeys(setting.choice.section for setting in without_effect)
+    form = {section: dict(clean[section]) for section in clean if section in sections}
     text = yaml.safe_dump(form, sort_keys=False, default_flow_style=True, width=10_000)
     return (
         "expected sections that hold only what their choice reads, found settings of other "
-        f"choices: {', '.join(without_effect)}. Remove these lines; the sections without them: "
-        f"{text.strip()[1:-1]}"
+        f"choices: {keys}. Remove these lines; the sections without them: {text.strip()[1:-1]}"
     )
 
 
@@ -228,17 +235,12 @@ def without_ignored(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings without those that the choices beside them do not read: what fedpipe
     recorded when it still wrote all of them.
     """
-    return dict(_cleaned(values))
-
-
-def _cleaned(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    ignored = {setting.key for setting in ignored_settings(values)}
-    for section, settings in values.items():
-        if isinstance(settings, Mapping):
-            names = [name for name in settings if f"{section}.{name}" not in ignored]
-            yield section, {name: settings[name] for name in names}
-        else:
-            yield section, settings
+    clean = dict(values)
+    for setting in ignored_settings(values):
+        section = setting.choice.section
+        name = setting.key.partition(".")[2]
+        clean[section] = {key: clean[section][key] for key in clean[section] if key != name}
+    return clean
 
 
 def switch_choices(
@@ -251,7 +253,9 @@ def switch_choices(
         switched: keys among which are the choices that were made anew, such as `aggregator.name`.
         set_too: keys that were set with them. They stay, so that they are refused and not lost.
     """
-    choices = {*switched, *(["server.optimizer"] if "algorithm.name" in switched else ())}
+    choices = set(switched)
+    if "algorithm.name" in choices:
+        choices.add("server.optimizer")  # some algorithms bring it
     for setting in list(ignored_settings(values)):
         if setting.choice.key in choices and setting.key not in set_too:
             section, _, name = setting.key.partition(".")

@@ -26,10 +26,7 @@ def each_client_by(config: Any) -> str | None:
     """
     if config.privacy.on:
         return f"privacy.mechanism={config.privacy.mechanism}"
-    if config.aggregator.name != "mean":
-        return f"aggregator.name={config.aggregator.name}"
-    for key in ("clipping", "zeroing", "secure", "compression_bits"):
-        value = getattr(config.aggregator, key)
-        if value:
+    for key, value in config.aggregator:
+        if value not in ("mean", False, None):
             return f"aggregator.{key}={value}"
     return None

@@ -21,7 +21,7 @@ from fedpipe.redact import hide
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     """Return the settings of the YAML file at `path`, with overrides such as
-    `client.learning_rate=0.05` laid over them.
+    `client.learning_rate=0.05` applied.
 
     Raises:
         ConfigError: the file is missing or no YAML mapping, a key is unknown, a value has the wrong
@@ -57,7 +57,7 @@ def parse_config(values: Mapping[str, Any], where: str, overrides: Sequence[str]
     """Return `values` as a `Config`.
 
     Args:
-        values: the settings, groups within groups.
+        values: the settings, sections within.
         where: names their origin in errors.
         overrides: those among them that come from overrides, which an error names in the place of
             `where`.
@@ -147,22 +147,25 @@ def _apply_override(values: dict[str, Any], override: str, where: str) -> None:
     is_sign = (
         len(text) == 1 and not text.isalnum() and text != "~"
     )  # a separator such as , or |, which YAML would not read as a text
-    value = text if is_sign else parse_yaml(text, f"{where} {override}")
-    *groups, last = key.split(".")
-    place = values
-    for group in groups:
-        inner = place.setdefault(group, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(
-                f"{where} {override}: '{group}' holds {inner!r} in the params file, expected a "
-                "mapping."
-            )
-        place = inner
-    place[last] = value
+    try:
+        set_setting(values, key, text if is_sign else parse_yaml(text, f"{where} {override}"))
+    except TypeError as err:
+        raise ConfigError(f"{where} {override}: {err}") from err
+
+
+def set_setting(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set the setting with a dotted key in `values`, sections within. Raises TypeError if its
+    section holds no mapping.
+    """
+    section, _, name = key.rpartition(".")
+    settings = values.setdefault(section, {}) if section else values
+    if not isinstance(settings, dict):
+        raise TypeError(f"'{section}' holds {settings!r} in the params file, expected a mapping.")
+    settings[name] = value
 
 
 def _place_of(error: Any, text: str, where: str, overrides: Sequence[str]) -> str:
-    """Return where the setting of an error stands: the file, an override, or both for settings that
+    """Return the place of an error's setting: the file, an override, or both for settings that
     contradict each other.
     """
     keys = {override.partition("=")[0]: override for override in overrides}
@@ -197,13 +200,11 @@ def _refuse_secrets(config: Config, where: str) -> None:
 
 
 def nearest(key: str) -> str:
-    """Return what an error about an unknown key goes on with: the setting that may have been
-    meant.
-    """
+    """Return the end of an error about an unknown key: the setting that may have been meant."""
     keys = known_keys()
     members = [known for known in keys if known.startswith(f"{key}.")]
     if members:
-        return f": it is a group of settings. Set one of them: {shorten(members, 3)}."
+        return f": it is a section of settings. Set one of them: {shorten(members, 3)}."
     names = keys + sorted({k.split(".")[0] for k in keys})
     close = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
     same_end = [known for known in keys if known.split(".")[-1] == key.split(".")[-1]]
@@ -245,8 +246,8 @@ def key_of(error: Any) -> str:
 
 
 def _hint(error: Any) -> str:
-    """Return what helps where a text stands in the place of a truth value or a number, or one item
-    in the place of a list.
+    """Return the fix for a text in the place of a truth value or a number, or for an item in the
+    place of a list.
     """
     value = error["input"]
     if error["type"] == "list_type" and isinstance(value, str | int | float):

@@ -29,8 +29,8 @@ a setting that the file does not have takes a plus:
 
 The file is YAML 1.2, as DVC reads it: `1e-3` is a number, `yes`, `no`, `on` and `off` are texts
 (write `true` or `false`). A byte order mark and Windows line ends are read. What is not valid is
-refused with file, line and column, as in `params.yaml:12:3: ...`; so is a key that stands twice in
-a group, with both lines, and a merge that is not resolved (`<<<<<<<`). `-S` twice for the same
+refused with file, line and column, as in `params.yaml:12:3: ...`; so is a key that occurs twice
+in a section, with both lines, and a merge that is not resolved (`<<<<<<<`). `-S` twice for the same
 setting is refused too. The same holds for `params/*.yaml`, `sweep.yaml`, `dvc.yaml`, `dvc.lock` and
 `prefect.yaml`.
 """

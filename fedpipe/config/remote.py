@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.groups import each_client_by
 
 REMOTE_GROUPS = 12
 """Groups of a round's clients where `runtime.remote` is set and `runtime.groups` is not. A
@@ -14,24 +15,24 @@ twelve can be shared out evenly to 2, 3, 4 and 6.
 """
 
 PLACES = ("runtime.remote", "runtime.certs")
-"""Settings that say where a run computes, and nothing about what: a run may go on with others."""
+"""Settings that say where a run computes, and nothing about what: a resumed run may have others."""
 
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})", re.ASCII)
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Return host and port of `host:port`; an IPv6 address stands in brackets. Raises ValueError on
+    """Return host and port of `host:port`; an IPv6 address is in brackets. Raises ValueError on
     anything else.
 
     >>> split_address("[fd00::2]:7100")
     ('fd00::2', 7100)
     """
-    found = _ADDRESS.fullmatch(address)
-    if not found or int(found[3]) > 65535:
+    match = _ADDRESS.fullmatch(address)
+    if not match or int(match[3]) > 65535:
         raise ValueError(
             f"expected host:port, such as worker1:7100 or [fd00::2]:7100, found {address!r}"
         )
-    return found[1] or found[2], int(found[3])
+    return match[1] or match[2], int(match[3])
 
 
 def _checked(address: str) -> str:
@@ -49,7 +50,6 @@ def problem_of_remote(config: Any) -> str | None:
     not set.
     """
     runtime = config.runtime
-    aggregator = config.aggregator
     if not runtime.remote:
         return None
     if len(set(runtime.remote)) < len(runtime.remote):
@@ -72,26 +72,20 @@ def problem_of_remote(config: Any) -> str | None:
         )
     named = ALGORITHMS.get(config.algorithm.name)
     whole = "cannot be spread over the machines of runtime.remote"
-    mend = "Set runtime.remote: []."
+    next_step = "Set runtime.remote: []."
     if named is not None and named.ignored("runtime.groups"):
         return (
             f"algorithm.name={config.algorithm.name} {whole}: it does not compute its clients in "
-            f"groups. {mend}"
+            f"groups. {next_step}"
         )
     if config.privacy.on:
         return (
             f"privacy.mechanism={config.privacy.mechanism} {whole}: noise is added to what each "
-            f"client sends, not to sums of groups. {mend}"
+            f"client sends, not to sums of groups. {next_step}"
         )
-    if aggregator.name != "mean":
+    reader = each_client_by(config)
+    if reader:
         return (
-            f"aggregator.name={aggregator.name} {whole}: it must see each client's update, not "
-            f"sums of groups. {mend}"
+            f"{reader} {whole}: it must see each client's update, not sums of groups. {next_step}"
         )
-    for part in ("clipping", "zeroing", "secure", "compression_bits"):
-        if getattr(aggregator, part):
-            return (
-                f"aggregator.{part}={getattr(aggregator, part)} {whole}: it must see each "
-                f"client's update, not sums of groups. {mend}"
-            )
     return None

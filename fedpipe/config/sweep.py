@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from fedpipe.config.base import Group, Name, PositiveInt
+from fedpipe.config.base import Name, PositiveInt, Section
 from fedpipe.config.load import known_keys, nearest, read_params
 from fedpipe.config.schema import Config
 from fedpipe.config.sweep_space import (
@@ -48,7 +48,7 @@ _EXAMPLE = "`client.learning_rate: {min: 0.01, max: 1.0, log: true}`"
 SweepName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]{0,59}$")]
 
 
-class PruningConfig(Group):
+class PruningConfig(Section):
     """Ends a child early whose metric is worse than the median of the finished children at the same
     round.
     """
@@ -58,7 +58,7 @@ class PruningConfig(Group):
     every_rounds: PositiveInt = Field(1, description="Rounds between two looks at a child.")
 
 
-class SweepConfig(Group):
+class SweepConfig(Section):
     """All settings of one sweep."""
 
     name: SweepName | None = Field(
@@ -109,7 +109,7 @@ class SweepConfig(Group):
         description="Params file under the children's settings, relative to the project.",
     )
     overrides: list[str] = Field(
-        default_factory=list, description="Settings laid over it, such as `rounds=50`."
+        default_factory=list, description="Settings that override it, such as `rounds=50`."
     )
     space: dict[str, SpaceValue] = Field(
         description="Of each setting that is searched, its values, by dotted key."
@@ -241,9 +241,9 @@ def _refuse_what_is_no_sweep(path: Path, values: Mapping[str, Any]) -> None:
             f"(docs/sweeps.md), or run it: `fedpipe run --params {path}`."
         )
     if not isinstance(values.get("space"), Mapping):
-        found = "no such key" if "space" not in values else f"{values['space']!r}"
+        space = repr(values.get("space", "no such key")).strip("'")
         raise ConfigError(
-            f"{path.name}: space: expected the settings that are searched, found {found}. Add "
+            f"{path.name}: space: expected the settings that are searched, found {space}. Add "
             f"one, such as {_EXAMPLE}."
         )
     for key, value in values["space"].items():
@@ -254,13 +254,13 @@ def _refuse_what_is_no_sweep(path: Path, values: Mapping[str, Any]) -> None:
         ):
             dotted = f"{key}.{next(iter(value), 'name')}"
             raise ConfigError(
-                f"{path.name}: space: expected dotted keys such as '{dotted}', found the group "
+                f"{path.name}: space: expected dotted keys such as '{dotted}', found the section "
                 f"'{key}'. Write '{dotted}: ...'."
             )
 
 
 def _explain(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"])
+    key = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
         models: dict[int, type[BaseModel]] = {1: SweepConfig, 2: PruningConfig}
         model = models.get(len(error["loc"]), Dimension)
@@ -270,11 +270,9 @@ def _explain(error: Any) -> str:
                 f"set it under overrides: [{key}=...]"
             )
         close = difflib.get_close_matches(str(error["loc"][-1]), list(model.model_fields), n=1)
-        return f"unknown key '{key}'" + (
-            f"; did you mean '{close[0]}'?"
-            if close
-            else f". Known keys: {', '.join(model.model_fields)}."
-        )
+        if close:
+            return f"unknown key '{key}'; did you mean '{close[0]}'?"
+        return f"unknown key '{key}'. Known keys: {', '.join(model.model_fields)}."
     if error["type"] == "value_error":
         text = str(error["ctx"]["error"])
         if len(error["loc"]) < 2 or error["loc"][0] != "space":

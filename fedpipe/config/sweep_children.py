@@ -14,7 +14,14 @@ from pydantic import ValidationError
 
 from fedpipe.config.choices import switch_choices, without_ignored
 from fedpipe.config.groups import computes_in_groups
-from fedpipe.config.load import apply_overrides, explain, key_of, parse_config, read_params
+from fedpipe.config.load import (
+    apply_overrides,
+    explain,
+    key_of,
+    parse_config,
+    read_params,
+    set_setting,
+)
 from fedpipe.config.schema import Config
 from fedpipe.config.sweep import SweepConfig
 from fedpipe.config.sweep_space import (
@@ -117,15 +124,10 @@ def child_config(base: SweepBase, point: Mapping[str, Value]) -> Config:
     """
     values: dict[str, Any] = copy.deepcopy(dict(base.values))
     for key, value in point.items():
-        *groups, last = key.split(".")
-        place = values
-        for group in groups:
-            place[group] = place[group] if isinstance(place.get(group), dict) else {}
-            place = place[group]
-        place[last] = value
+        set_setting(values, key, value)
     switch_choices(values, point, {*point, *base.overridden})
-    said = ", ".join(f"{key}={as_yaml(value)}" for key, value in point.items())
-    config = parse_config(values, f"{base.where}: child with {said}")
+    settings = ", ".join(f"{key}={as_yaml(value)}" for key, value in point.items())
+    config = parse_config(values, f"{base.where}: child with {settings}")
     if (
         base.groups is None
         or config.runtime.set_groups is not None
@@ -175,24 +177,29 @@ def _with_advice(message: str, sweep: SweepConfig, base: SweepBase, point: Point
             f"{base.where}: the settings under the children, {base.params} with the overrides: "
             f"{'; '.join(problems)}"
         )
-    found = _IGNORED.search(message)
-    if not found:
+    ignored = _IGNORED.search(message)
+    if not ignored:
         return (
             f"{message} A setting that only some children need stands in the space with `when` "
             "(docs/sweeps.md)."
         )
-    key, value, cause, cause_value = found.groups()
+    key, value, cause, cause_value = ignored.groups()
     if cause not in sweep.space:
         has = f"All children have {cause}={cause_value}"
         if key in sweep.space:
             return f"{message} {has}: set another in overrides, or take '{key}' out of the space."
         return message
     fitting = [
-        other for other in ends_of(cause, sweep.space[cause]) if _fits(base, point | {cause: other})
+        choice
+        for choice in ends_of(cause, sweep.space[cause])
+        if _fits(base, point | {cause: choice})
     ]
     if not fitting:
         return message
-    when = f"when: {{{cause}: {as_yaml(fitting[0]) if len(fitting) == 1 else as_yaml(fitting)}}}"
+    values = as_yaml(fitting)
+    if len(fitting) == 1:
+        values = as_yaml(fitting[0])
+    when = f"when: {{{cause}: {values}}}"
     if key in sweep.space:
         return (
             f"{message} For children that ignore it, write under space: '{key}: "
@@ -243,5 +250,5 @@ def _needed(space: Mapping[str, Dimension], key: str) -> dict[str, Value]:
     needed: dict[str, Value] = {}
     for name in reversed(ordered(space)):
         if name == key or name in needed:
-            needed |= {other: values[0] for other, values in space[name].when.items()}
+            needed |= {cause: values[0] for cause, values in space[name].when.items()}
     return needed

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from fedpipe.config.base import Group
+from fedpipe.config.base import Section
 from fedpipe.config.schema import known_settings
 
 Value = bool | int | float | str | None
@@ -40,7 +40,7 @@ def _dimension(values: Any) -> Any:
     return values
 
 
-class Dimension(Group):
+class Dimension(Section):
     """The values of one setting: a list of choices, or a range. A setting that is a whole number
     has whole numbers in its range.
     """
@@ -131,22 +131,22 @@ def problem_of_conditions(space: Mapping[str, Dimension]) -> str | None:
     setting of the space and values that it can have, and none depends on itself.
     """
     for key, dimension in space.items():
-        for other, values in dimension.when.items():
-            if other == key:
+        for cause, values in dimension.when.items():
+            if cause == key:
                 return (
                     f"space: '{key}': when names the setting itself. Name another one of the space."
                 )
-            if other not in space:
+            if cause not in space:
                 return (
-                    f"space: '{key}': when names '{other}', which is not in the space: all "
+                    f"space: '{key}': when names '{cause}', which is not in the space: all "
                     "children have one value of it. Add it to the space with its choices, or "
                     "remove it from when."
                 )
             for value in values:
-                if not _can_be(other, space[other], value):
+                if not _can_be(cause, space[cause], value):
                     return (
-                        f"space: '{key}': when expects {other}={as_yaml(value)}, which no child "
-                        f"has. Add it to '{other}', or correct when."
+                        f"space: '{key}': when expects {cause}={as_yaml(value)}, which no child "
+                        f"has. Add it to '{cause}', or correct when."
                     )
     order = ordered(space)
     if len(order) < len(space):
@@ -298,7 +298,7 @@ def _kinds(annotation: Any) -> Iterator[Any]:
     if origin is Annotated:
         yield from _kinds(typing.get_args(annotation)[0])
     elif origin in (Union, types.UnionType):
-        for one in typing.get_args(annotation):
-            yield from _kinds(one)
+        for member in typing.get_args(annotation):
+            yield from _kinds(member)
     else:
         yield annotation

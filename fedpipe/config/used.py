@@ -69,11 +69,11 @@ def _defaults(config: Config) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if config.algorithm.name == "fedprox":
         values["algorithm.mu"] = PROXIMAL_MU
-    for group, side in (("client", config.client), ("server", config.server)):
+    for section, side in (("client", config.client), ("server", config.server)):
         if side.schedule == "exponential":
-            values |= {f"{group}.decay_rate": DECAY_RATE, f"{group}.decay_rounds": DECAY_ROUNDS}
+            values |= {f"{section}.decay_rate": DECAY_RATE, f"{section}.decay_rounds": DECAY_ROUNDS}
         elif side.schedule == "cosine":
-            values[f"{group}.final_fraction"] = FINAL_FRACTION
+            values[f"{section}.final_fraction"] = FINAL_FRACTION
     if config.client.optimizer == "momentum":
         values["client.momentum"] = MOMENTUM
     optimizer = _brought_optimizer(config) or config.server.optimizer

@@ -100,7 +100,7 @@ def test_a_grid_knows_its_children(tmp_path: Path) -> None:
         ),
         (
             {"space": {"client": {"epochs": {"choices": [1]}}}},
-            "expected dotted keys such as 'client.epochs', found the group 'client'",
+            "expected dotted keys such as 'client.epochs', found the section 'client'",
         ),
         (
             {"space": {"client.epochs": {"choices": [[1], [2]]}}},

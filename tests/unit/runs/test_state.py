@@ -123,6 +123,14 @@ def test_a_state_that_cannot_be_read_is_passed_over_with_a_warning(
     assert "bad/run_state.json: expected the state of a run, cannot read it" in caplog.text
 
 
+def test_a_run_that_recorded_settings_of_all_choices_is_read(project: Project) -> None:
+    run = begin(project, "old", Config(), "run")
+    run.values["config"]["aggregator"] |= {"trim_fraction": 0.1, "byzantine": 1}
+    run.values["config"]["privacy"] |= {"epsilon": None, "repeatable": False}
+    run.values["config"]["algorithm"]["mu"] = None
+    assert run.config == Config()
+
+
 def test_settings_of_another_version_do_not_stop_dvcs_stage(project: Project) -> None:
     old = begin(project, "old", Config(), "dvc")
     values = json.loads((old.folder / "run_state.json").read_text())
