@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedpipe.errors import DataError, ModelError
-from fedpipe.pipeline.run_warnings import WARNINGS, RunWarning, find_warnings
+from fedpipe.pipeline.run_warnings import RunWarning, find_warnings
 from fedpipe.pipeline.sample_clients import PLAN_NAME
 from fedpipe.runs.context import WORKER_LOG_NAME, RunContext
 from fedpipe.runs.lineage import LINEAGE, write_lineage
@@ -30,7 +30,7 @@ from fedpipe.runs.refs import (
     TrainRef,
 )
 from fedpipe.system.atomic_files import write_atomic
-from fedpipe.tracking.tags import INCOMPLETE
+from fedpipe.tracking.tags import INCOMPLETE, WARNINGS
 
 if TYPE_CHECKING:
     from fedpipe.data.population import Population

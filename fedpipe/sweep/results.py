@@ -20,7 +20,7 @@ from fedpipe.status import RunStatus
 from fedpipe.sweep.search import Search
 from fedpipe.sweep.state import SweepState
 from fedpipe.system.atomic_files import write_atomic
-from fedpipe.tracking.tags import INCOMPLETE
+from fedpipe.tracking.tags import INCOMPLETE, SWEEP_BEST
 
 if TYPE_CHECKING:
     from fedpipe.tracking.store import Store
@@ -101,7 +101,7 @@ def conclude(
     write_preset(_run_of(search, project, best), preset, _header(search, sweep, best))
     write_atomic(folder / BEST_NAME, preset.read_text(encoding="utf-8"))
     parts.attempt(f"upload of {BEST_NAME}", lambda: run.log_file(folder / BEST_NAME, FOLDER))
-    run.set_tags({"fedpipe.sweep_best": children[best_index(children, best)].run_id})
+    run.set_tags({SWEEP_BEST: children[best_index(children, best)].run_id})
     with store.guard(f"write the result of sweep {sweep.name}"):
         for key, value in {**counts, "sweep/best": float(search.value(best) or 0.0)}.items():
             store.client.log_metric(run.run_id, key, value, step=0)
