@@ -4,6 +4,9 @@ A setting that the choice beside it does not read cannot be written in a params 
 and `privacy` are discriminated unions of models. A table says it for sections with two choices, for
 the server's optimizer, which the algorithm may bring, and where a function of the user's own may be
 chosen.
+
+`data.alpha`, `labels_per_client` and `sigma` may stand beside any partition: the key of who the
+clients are (`fedpipe.runs.lineage.population_key`) is made of all three.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -120,11 +123,6 @@ def _of_literal(section: str, setting: str, model: type[BaseModel], readers: Rea
 
 
 _SOURCE = dict.fromkeys(("separator", "encoding", "decimal", "column_names"), ("csv",))
-_PARTITION = {
-    "alpha": ("auto", "dirichlet"),
-    "labels_per_client": ("pathological",),
-    "sigma": ("quantity",),
-}
 _ALGORITHM = {"mu": tuple(name for name in ALGORITHMS if "mu" in ALGORITHMS[name].own)}
 _MOMENTUM = {"momentum": ("momentum",)}
 _SERVER_OPTIMIZER = _MOMENTUM | {
@@ -146,7 +144,6 @@ CHOICES = (
         _SOURCE | dict.fromkeys(("feature_columns", "ignore_columns"), ("csv", "parquet")),
         SOURCE_NAMES,
     ),
-    _of_literal("data", "partition", DataConfig, _PARTITION),
     _of_literal("cohort", "strategy", CohortConfig, {"separation_rounds": ("min_separation",)}),
     Choice(
         "model",
@@ -175,7 +172,7 @@ def ignored_settings(values: Mapping[str, Any]) -> Iterator[IgnoredSetting]:
     algorithm = ALGORITHMS.get(name := str(_section(values, "algorithm").get("name")))
     for choice in CHOICES:
         settings = _section(values, choice.section)
-        chosen = settings.get(choice.setting, choice.fields[choice.setting].default)
+        chosen = _chosen(values, choice)
         cause = f"{choice.key}={chosen}"
         if choice.key == "server.optimizer" and algorithm and algorithm.server_optimizer:
             chosen = algorithm.server_optimizer
@@ -187,6 +184,12 @@ def ignored_settings(values: Mapping[str, Any]) -> Iterator[IgnoredSetting]:
                 is_default = value in (None, choice.fields[name_in_section].default)
                 key = f"{choice.section}.{name_in_section}"
                 yield IgnoredSetting(key, value, is_default, choice, cause)
+
+
+def _chosen(values: Mapping[str, Any], choice: Choice) -> Any:
+    """Return the value of a choice, its default where the settings do not have it."""
+    settings = _section(values, choice.section)
+    return settings.get(choice.setting, choice.fields[choice.setting].default)
 
 
 def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -244,19 +247,21 @@ def without_ignored(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def switch_choices(
-    values: dict[str, Any], switched: Collection[str], set_too: Collection[str]
+    values: dict[str, Any], before: Mapping[str, Any], overridden: Collection[str]
 ) -> None:
-    """Delete from `values` the settings of the choices made before, which the new ones do not read.
+    """Delete from `values` the settings of earlier choices, which the new ones do not read.
 
     Args:
-        values: settings, sections within; changed in place.
-        switched: keys among which are the choices that were made anew, such as `aggregator.name`.
-        set_too: keys that were set with them. They stay, so that they are refused and not lost.
+        values: settings after overrides, sections within; changed in place.
+        before: the settings without the overrides.
+        overridden: keys of the overrides. They stay, so that they are refused and not lost.
     """
-    choices = set(switched)
+    choices = {
+        choice.key for choice in CHOICES if _chosen(values, choice) != _chosen(before, choice)
+    }
     if "algorithm.name" in choices:
         choices.add("server.optimizer")  # some algorithms bring it
     for setting in list(ignored_settings(values)):
-        if setting.choice.key in choices and setting.key not in set_too:
+        if setting.choice.key in choices and setting.key not in overridden:
             section, _, name = setting.key.partition(".")
             del values[section][name]

@@ -5,7 +5,8 @@ what was expected and what was found.
 """
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -100,23 +101,33 @@ def known_keys() -> list[str]:
     return list(known_settings())
 
 
-def apply_overrides(
-    values: dict[str, Any],
-    overrides: Sequence[str],
-    where: str = "-S",
-    set_too: Collection[str] = (),
-) -> dict[str, str]:
+def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> None:
     """Set settings in `values`, sections within, to what overrides such as
-    `client.learning_rate=0.05` say; return the overrides by key.
+    `client.learning_rate=0.05` say.
 
-    An override of a choice, such as `aggregator.name=krum`, removes the settings that belong to the
-    choice made before, but for those that are overridden too.
+    An override that changes a choice, such as `aggregator.name=krum`, removes the settings that
+    belong to the choice made before, but for those that are overridden too.
+
+    Args:
+        values: settings, changed in place.
+        overrides: the overrides, in any order.
+
+    Raises:
+        ConfigError: see `set_overrides`.
+    """
+    before = deepcopy(values)
+    switch_choices(values, before, set_overrides(values, overrides))
+
+
+def set_overrides(
+    values: dict[str, Any], overrides: Sequence[str], where: str = "-S"
+) -> dict[str, str]:
+    """Set settings in `values` to what overrides say, and no more; return the overrides by key.
 
     Args:
         values: settings, changed in place.
         overrides: the overrides, in any order.
         where: their place, for errors.
-        set_too: keys that other overrides have set.
 
     Raises:
         ConfigError: an override has another form, or names no setting; or two set the same key:
@@ -132,7 +143,6 @@ def apply_overrides(
             )
         by_key[key] = override
         _apply_override(values, override, where)
-    switch_choices(values, by_key, {*by_key, *set_too})
     return by_key
 
 

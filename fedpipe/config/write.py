@@ -7,6 +7,7 @@ import yaml
 from fedpipe.config.choices import ignored_settings, without_ignored
 from fedpipe.config.load import read_params
 from fedpipe.config.schema import Config
+from fedpipe.system.atomic_files import write_atomic
 
 
 def as_params(config: Config, head: str) -> str:
@@ -33,7 +34,7 @@ def leave_out_ignored(path: Path) -> None:
     """
     values = read_params(path)
     if any(ignored_settings(values)):
-        path.write_text(yaml.safe_dump(without_ignored(values), sort_keys=False), encoding="utf-8")
+        write_atomic(path, yaml.safe_dump(without_ignored(values), sort_keys=False))
 
 
 class _EmptyNone(yaml.SafeDumper):

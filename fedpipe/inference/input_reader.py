@@ -16,7 +16,7 @@ from fedpipe.errors import DataError, shorten
 from fedpipe.inference.model_input import ModelInput, size_text
 
 if TYPE_CHECKING:
-    from fedpipe.models.saved import InputFacts
+    from fedpipe.models.input_facts import InputFacts
 
 _SHARD_COLUMNS = ["client_id", "x", "y", "source_row"]
 _ARRAYS = (".npz",)

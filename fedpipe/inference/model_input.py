@@ -14,7 +14,7 @@ from fedpipe.data.sources.shape import shaped
 from fedpipe.errors import DataError, shorten
 
 if TYPE_CHECKING:
-    from fedpipe.models.saved import InputFacts
+    from fedpipe.models.input_facts import InputFacts
 
 
 @dataclass(frozen=True)

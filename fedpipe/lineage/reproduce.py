@@ -8,6 +8,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,7 +117,8 @@ def reproduce(project: Project, name: str, say: Callable[[str], None]) -> Reprod
         say(f"commit {commit[:12]}{changes}, in a work tree of its own")
         leave_out_ignored(params)
         with worktree_of(project, commit, patch) as tree:
-            leave_out_ignored(tree.params)
+            with suppress(ConfigError):  # the fedpipe of the commit judges the commit's file
+                leave_out_ignored(tree.params)
             how, verified = bring_data(tree, tags[DVC_DATA_MD5], say)
             say("the run, with the settings that it had")
             rerun = run_again(

@@ -45,11 +45,11 @@ def log_model(
         run: the run that trained it.
         model: the architecture.
         weights: of all tensors of the model.
-        example: uint8, float32 or int32 [n, *feature_shape], n at least 1: the model's input
+            example: uint8, float32 or int32 [n, *feature_shape], n at least 1: the model's input
             example.
         round_num: the round of the weights.
         name: the model's name in `runs:/<run_id>/<name>`.
-        about: facts of the model's input (`models.saved.InputFacts`), JSON-able.
+        about: facts of the model's input (`models.input_facts.InputFacts`), JSON-able.
 
     Returns:
         The id of the MLflow model.

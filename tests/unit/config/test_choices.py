@@ -12,9 +12,11 @@ from pydantic import ValidationError
 
 from fedpipe.config import Config, flatten, flatten_result, load_config, parse_recorded
 from fedpipe.config.choices import CHOICES
-from fedpipe.config.sweep_children import SweepBase, child_config
+from fedpipe.config.sweep import SweepConfig
+from fedpipe.config.sweep_trials import SweepBase, read_base, trial_config
 from fedpipe.config.write import leave_out_ignored
 from fedpipe.errors import ConfigError
+from fedpipe.runs.lineage import population_key
 
 TRIMMED = {"aggregator": {"name": "trimmed_mean", "trim_fraction": 0.2}}
 MOMENTUM = {"client": {"optimizer": "momentum", "momentum": 0.5, "learning_rate": 0.3}}
@@ -66,14 +68,14 @@ def test_what_is_overridden_beside_a_choice_is_refused_and_not_lost(tmp_path: Pa
 
 def test_a_child_of_a_sweep_has_the_settings_of_its_choice() -> None:
     base = SweepBase(TRIMMED)
-    assert child_config(base, {"aggregator.name": "median"}).aggregator.model_dump() == {
+    assert trial_config(base, {"aggregator.name": "median"}).aggregator.model_dump() == {
         "name": "median"
     }
-    kept = child_config(base, {"aggregator.name": "trimmed_mean"})
+    kept = trial_config(base, {"aggregator.name": "trimmed_mean"})
     assert kept == Config.model_validate(TRIMMED)
     overridden = SweepBase(TRIMMED, frozenset(["aggregator.trim_fraction"]))
     with pytest.raises(ConfigError, match=r"trim_fraction=0\.2 is set but aggregator\.name=median"):
-        child_config(overridden, {"aggregator.name": "median"})
+        trial_config(overridden, {"aggregator.name": "median"})
 
 
 def test_a_file_of_the_old_form_is_refused_with_the_new_one(tmp_path: Path) -> None:
@@ -228,16 +230,44 @@ def test_functions_of_the_users_own_may_read_all_settings_but_those_of_models() 
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    "values",
     [
-        (
-            {"partition": "iid", "alpha": 0.5},
-            r"data\.alpha=0\.5 .*partition=iid ignores it\. .* choose auto or dirichlet\.",
-        ),
-        ({"partition": "quantity", "labels_per_client": 3}, r"choose pathological\."),
-        ({"sigma": 2.0}, r"data\.sigma=2\.0 .*partition=auto ignores it\. .* choose quantity\."),
+        {"partition": "iid", "alpha": 0.5},
+        {"partition": "quantity", "labels_per_client": 3},
+        {"sigma": 2.0},
     ],
 )
-def test_settings_of_another_partition_are_refused(values: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValidationError, match=words):
-        Config.model_validate({"data": values})
+def test_settings_of_another_partition_are_kept_as_the_key_of_the_population_is_made_of_them(
+    values: dict[str, Any],
+) -> None:
+    """Without them the private runs of these clients would no longer count together."""
+    recorded = parse_recorded({"data": values}, "state.json").data
+    assert recorded == Config.model_validate({"data": values}).data
+    plain = Config.model_validate({"data": {"partition": recorded.partition}}).data
+    keys = {population_key(data, "iid") for data in (recorded, plain)}
+    assert len(keys) == 2
+
+
+def test_a_choice_that_an_override_repeats_is_none_that_it_changes(tmp_path: Path) -> None:
+    wrong = {"aggregator": {"name": "mean", "trim_fraction": 0.2}}
+    for overrides in ((), ("aggregator.name=mean",)):
+        with pytest.raises(
+            ConfigError, match=r"trim_fraction=0\.2 is set but aggregator\.name=mean"
+        ):
+            load(tmp_path, wrong, *overrides)
+    assert load(tmp_path, TRIMMED, "aggregator.name=trimmed_mean") == load(tmp_path, TRIMMED)
+
+
+def test_overrides_of_a_sweep_and_of_the_command_line_are_one_change(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(TRIMMED))
+    sweep = SweepConfig.model_validate(
+        {
+            "space": {"client.learning_rate": {"choices": [0.1]}},
+            "search": "grid",
+            "overrides": ["aggregator.name=median"],
+        }
+    )
+    base = read_base(
+        sweep, tmp_path / "params.yaml", "sweep.yaml", ["aggregator.name=trimmed_mean"]
+    )
+    assert base.values["aggregator"] == TRIMMED["aggregator"]

@@ -83,6 +83,13 @@ def test_a_retry_with_other_settings_is_refused_with_the_difference(project: Pro
             pass
 
 
+def test_settings_now_may_be_in_a_file_that_an_earlier_version_wrote(project: Project) -> None:
+    params = project.root / "m-1.yaml"
+    params.write_text("aggregator: {name: mean, trim_fraction: 0.1, byzantine: 1}\n")
+    run = begin(project, "run", Config(), "run", params=str(params), overrides=["rounds=3"])
+    assert settings_now(run) == Config(rounds=3)
+
+
 def test_settings_now_are_those_of_the_file_with_the_runs_own_overrides(project: Project) -> None:
     params = project.root / "params.yaml"
     params.write_text("rounds: 5\n")
