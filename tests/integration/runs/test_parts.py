@@ -237,7 +237,7 @@ ONE_PART = {
     "evaluation of personalization": "fedpipe.algorithms.personalize.personalized_accuracies",
     "table mistakes.parquet": "fedpipe.tables.mistakes.write_mistakes",
     "picture reliability": "fedpipe.figures.evaluation_charts.reliability_diagram",
-    "registered model": "fedpipe.tracking.model_registry.move_alias",
+    "registered model": "fedpipe.registry.register.move_alias",
     "report": "fedpipe.report.page.summary",
 }
 
