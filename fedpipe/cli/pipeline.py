@@ -18,10 +18,10 @@ from fedpipe.cli.output import doubts
 
 def _load(params: Path | None, overrides: list[str] | None) -> tuple[Any, Any]:
     from fedpipe.config import load_config
-    from fedpipe.project.paths import find_project
+    from fedpipe.project.paths import find_project, params_file
 
     project = find_project(Path.cwd())
-    return project, load_config(params.resolve() if params else project.params, overrides or ())
+    return project, load_config(params_file(project, params), overrides or ())
 
 
 def prepare(

@@ -192,7 +192,7 @@ def _required_files(store: Store, run: "Run", scratch: Path) -> tuple[Path, Path
     if missing:
         raise ConfigError(
             f"run {run.info.run_id}: expected {', '.join(missing)} among its artifacts, found "
-            "none: it is no training (a sweep's children are), or an older fedpipe made it."
+            "none: it is no training (a sweep's trials are), or an older fedpipe made it."
         )
     return paths[0], paths[1]
 

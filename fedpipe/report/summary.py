@@ -159,12 +159,12 @@ def _privacy(tags: Mapping[str, str]) -> str:
 
 
 def _sweep_summary(sweep: SweepView, params: Mapping[str, str]) -> dict[str, str]:
-    """Return what a sweep searches, how, by which metric it judges, and its best child."""
+    """Return what a sweep searches, how, by which metric it judges, and its best trial."""
     searched = ", ".join(sweep.keys)
     if "sweep.search" in params:
         searched = f"{searched} ({params['sweep.search']})"
     rows = {
-        "sweep": f"{len(sweep.children)} runs with different settings",
+        "sweep": f"{len(sweep.trials)} runs with different settings",
         "searched settings": searched,
         "judged by": f"{sweep.metric}, {sweep.direction}",
     }

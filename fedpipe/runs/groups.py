@@ -31,7 +31,7 @@ def keep_groups(runtime: RuntimeConfig, algorithm: Any, run_dir: Path) -> None:
         or not groups.isdigit()
         or not hasattr(algorithm, "use_groups")
     ):
-        (run_dir / GROUPS_NAME).unlink(missing_ok=True)  # a sweep notes its number for every child
+        (run_dir / GROUPS_NAME).unlink(missing_ok=True)  # a sweep notes its number for every trial
         return
     noted = noted_groups(run_dir)
     if noted is None:

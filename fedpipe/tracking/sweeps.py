@@ -1,8 +1,8 @@
-"""A sweep in MLflow: a parent run, and its children nested under it.
+"""A sweep in MLflow: a parent run, and its trials nested under it.
 
 The parent has the sweep's settings as params (`sweep.search`, ...), the tag `fedpipe.sweep` with
-its name, and at the end `sweep/` among its artifacts: the table of children and the picture. A
-child is a run as any other, with the tags `mlflow.parentRunId`, `fedpipe.sweep`,
+its name, and at the end `sweep/` among its artifacts: the table of trials and the picture. A
+trial is a run as any other, with the tags `mlflow.parentRunId`, `fedpipe.sweep`,
 `fedpipe.sweep_child` (its number) and, once it has ended, `fedpipe.sweep_state` and the metric
 `sweep/value`.
 """
@@ -35,8 +35,8 @@ VALUE = "sweep/value"
 
 
 @dataclass(frozen=True)
-class SweepChild:
-    """One child of a sweep.
+class SweepTrial:
+    """One trial of a sweep.
 
     Attributes:
         number: from 0, in the order in which they were drawn.
@@ -60,7 +60,7 @@ class SweepChild:
 
 @dataclass(frozen=True)
 class SweepView:
-    """A sweep as MLflow has it: its parent run, what children are judged by, and the children by
+    """A sweep as MLflow has it: its parent run, what trials are judged by, and the trials by
     number.
     """
 
@@ -69,23 +69,23 @@ class SweepView:
     metric: str
     direction: str
     keys: tuple[str, ...]
-    children: tuple[SweepChild, ...]
+    trials: tuple[SweepTrial, ...]
 
     @property
-    def best(self) -> SweepChild | None:
-        """Return the best finished child, the first of equals."""
-        return best_child(self.children, self.direction)
+    def best(self) -> SweepTrial | None:
+        """Return the best finished trial, the first of equals."""
+        return best_trial(self.trials, self.direction)
 
 
-def best_child(
-    children: "tuple[SweepChild, ...] | list[SweepChild]", direction: str
-) -> SweepChild | None:
-    """Return the child with the best value, the first of equals; None if none is finished."""
+def best_trial(
+    trials: "tuple[SweepTrial, ...] | list[SweepTrial]", direction: str
+) -> SweepTrial | None:
+    """Return the trial with the best value, the first of equals; None if none is finished."""
     sign = 1 if direction == "maximize" else -1
     finished = [
-        (sign * child.value, -child.number, child)
-        for child in children
-        if child.state == RunStatus.FINISHED and child.value is not None
+        (sign * trial.value, -trial.number, trial)
+        for trial in trials
+        if trial.state == RunStatus.FINISHED and trial.value is not None
     ]
     if finished:
         return max(finished, key=lambda ranked: ranked[:2])[2]
@@ -121,17 +121,17 @@ def reopen_sweep(store: Store, run_id: str) -> None:
         store.client.update_run(run_id, status=MlflowStatus.RUNNING)
 
 
-def child_tags(
+def trial_tags(
     parent: str, sweep: str, number: int, absent: Collection[str] = ()
 ) -> dict[str, str]:
-    """Return the tags of a child's run; `absent` are searched settings that do not apply to it."""
+    """Return the tags of a trial's run; `absent` are searched settings that do not apply to it."""
     tags = {PARENT: parent, SWEEP: sweep, TRIAL_NUMBER: str(number)}
     return tags | ({TRIAL_ABSENT: json.dumps(sorted(absent))} if absent else {})
 
 
-def note_child(store: Store, run_id: str, state: str, value: float | None, reason: str) -> None:
-    """Write the final state of a child to its run. A second time changes nothing."""
-    with store.guard(f"write the end of child {run_id}"):
+def note_trial(store: Store, run_id: str, state: str, value: float | None, reason: str) -> None:
+    """Write the final state of a trial to its run. A second time changes nothing."""
+    with store.guard(f"write the end of trial {run_id}"):
         store.client.set_tag(run_id, TRIAL_STATE, state)
         if reason:
             store.client.set_tag(run_id, TRIAL_REASON, fit(hide(reason), MAX_PARAM))
@@ -142,7 +142,7 @@ def note_child(store: Store, run_id: str, state: str, value: float | None, reaso
 def read_sweep(store: Store, name: str) -> SweepView:
     """Return the current state of a sweep by the id or the name of its parent run.
 
-    Children that failed before they had a run, because their settings do not go together, are in
+    Trials that failed before they had a run, because their settings do not go together, are in
     the artifact `sweep/children.json` alone.
 
     Raises:
@@ -156,7 +156,7 @@ def read_sweep(store: Store, name: str) -> SweepView:
             f"{SWEEP_SPACE}. See docs/sweeps.md."
         )
     keys = tuple(json.loads(tags[SWEEP_SPACE]))
-    with store.guard(f"list the children of {name}"):
+    with store.guard(f"list the trials of {name}"):
         text = f"tags.`{PARENT}` = '{parent.info.run_id}'"
         runs = list(
             pages(
@@ -165,27 +165,27 @@ def read_sweep(store: Store, name: str) -> SweepView:
                 )
             )
         )
-    children = [_child(run, keys) for run in runs if TRIAL_NUMBER in run.data.tags]
+    trials = [_trial(run, keys) for run in runs if TRIAL_NUMBER in run.data.tags]
     params = parent.data.params
-    ordered = tuple(sorted(children, key=lambda child: child.number))
+    ordered = tuple(sorted(trials, key=lambda trial: trial.number))
     return SweepView(
         name=tags[SWEEP],
         run_id=parent.info.run_id,
         metric=params[METRIC],
         direction=params[DIRECTION],
         keys=keys,
-        children=ordered,
+        trials=ordered,
     )
 
 
-def _child(run: Any, keys: tuple[str, ...]) -> SweepChild:
+def _trial(run: Any, keys: tuple[str, ...]) -> SweepTrial:
     tags = run.data.tags
     is_running = run.info.status == MlflowStatus.RUNNING
     state = tags.get(TRIAL_STATE) or (RunStatus.RUNNING if is_running else RunStatus.INTERRUPTED)
     value = run.data.metrics.get(VALUE)
     absent = json.loads(tags.get(TRIAL_ABSENT, "[]"))
     params = {key: _typed(run.data.params.get(key)) for key in keys if key not in absent}
-    return SweepChild(
+    return SweepTrial(
         number=int(tags[TRIAL_NUMBER]),
         run_id=run.info.run_id,
         name=run.info.run_name or "",

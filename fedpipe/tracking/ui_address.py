@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fedpipe.redact import hide
+from fedpipe.system.host import in_address
 from fedpipe.tracking.reach import is_server
 
 UI_HOST = "127.0.0.1"
@@ -86,9 +87,7 @@ def _running_ui(project: Path, uri: str) -> str | None:
     is_same_process = started is not None and started == _started(pid)
     if note.get("store") != hide(uri) or not is_same_process or not _listens(host, port):
         return None
-    if ":" in host:
-        host = f"[{host}]"
-    return f"http://{host}:{port}"
+    return f"http://{in_address(host)}:{port}"
 
 
 def _note_path(project: Path) -> Path:

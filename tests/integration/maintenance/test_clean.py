@@ -18,7 +18,8 @@ from fedpipe.data.population import Population
 from fedpipe.data.resident import ResidentCache
 from fedpipe.errors import ConfigError, TrackingError
 from fedpipe.lineage.queries import client_lineage
-from fedpipe.maintenance.clean import CleaningPlan, Selection, clean, plan_cleaning
+from fedpipe.maintenance.clean import clean, plan_cleaning
+from fedpipe.maintenance.cleaning_plan import CleaningPlan, Selection
 from fedpipe.project.paths import Project
 from fedpipe.runs.shards import prepare, shards_folder
 from fedpipe.runs.state import RunState, begin
@@ -26,7 +27,7 @@ from fedpipe.status import RunStatus
 from fedpipe.tracking.participation import ClientRound, write_clients
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import Store, open_store
-from fedpipe.tracking.sweeps import child_tags, start_sweep
+from fedpipe.tracking.sweeps import start_sweep, trial_tags
 from fedpipe.tracking.tags import SWEEP_SPACE
 
 ROOT = Path(__file__).parents[3]
@@ -254,7 +255,7 @@ def test_of_a_sweep_the_best_and_its_own_run_stay_unless_it_is_named(
             project,
             store,
             f"rates-{number}",
-            tags=child_tags(parent, "rates", number),
+            tags=trial_tags(parent, "rates", number),
             sweep="rates",
         )
         for number in range(3)

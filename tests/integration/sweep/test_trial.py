@@ -10,7 +10,7 @@ from fedpipe.errors import DataError
 from fedpipe.project.paths import Project
 from fedpipe.runs.state import begin, read_state
 from fedpipe.status import RunStatus
-from fedpipe.sweep.trial import run_child
+from fedpipe.sweep.trial import run_trial
 
 
 def test_a_trial_whose_settings_are_wrong_says_so_and_raises(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_a_trial_whose_settings_are_wrong_says_so_and_raises(tmp_path: Path) -> 
     state = begin(project, "trial", config, "sweep", **values)
     sweep, trial = socket.socketpair()
     with sweep, pytest.raises(DataError, match=r"gone\.csv"):
-        run_child(project, state.folder, trial.detach())
+        run_trial(project, state.folder, trial.detach())
     after = read_state(state.folder)
     assert after is not None
     assert after.values["status"] == RunStatus.FAILED
