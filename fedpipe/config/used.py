@@ -5,7 +5,7 @@ These are the defaults of settings that default to null; the code that computes 
 from here.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.config.schema import Config, flatten
@@ -33,6 +33,16 @@ _TFF = {
 """What TFF's server optimizers have where nothing is set. Its Adagrad adds 1e-7 inside the root, of
 which `server.epsilon` is outside.
 """
+
+
+Setting = TypeVar("Setting")
+
+
+def or_default(value: Setting | None, default: Setting) -> Setting:
+    """Return a setting; the default where it is unset."""
+    if value is None:
+        return default
+    return value
 
 
 def used_settings(config: Config) -> dict[str, Any]:
@@ -79,7 +89,7 @@ def _defaults(config: Config) -> dict[str, Any]:
     optimizer = _brought_optimizer(config) or config.server.optimizer
     constants = dict(_TFF.get(optimizer, {}))
     if config.algorithm.name in ("fedadam", "fedyogi", "fedadagrad"):
-        constants |= {name: value for name, value in ADAPTIVE_SERVER.items() if name in constants}
+        constants = {name: ADAPTIVE_SERVER[name] for name in constants}
     values |= {f"server.{name}": value for name, value in constants.items()}
     if config.privacy.mechanism == "adaptive":
         values |= {"privacy.clip_norm": FIRST_CLIP, "privacy.target_quantile": TARGET_QUANTILE}
@@ -87,8 +97,7 @@ def _defaults(config: Config) -> dict[str, Any]:
         values["cohort.latency_sigma"] = LATENCY_SIGMA
     if config.cohort.day_rounds is not None:
         values["cohort.available_fraction"] = AVAILABLE_FRACTION
-    return {
-        key: value
-        for key, value in values.items()
-        if algorithm is None or not algorithm.ignored(key)
-    }
+    if algorithm is not None:
+        for key in filter(algorithm.ignored, list(values)):
+            del values[key]
+    return values

@@ -1,4 +1,4 @@
-"""The chart of a sweep: each child is a line across the settings that were searched, to the metric
+"""The chart of a sweep: each trial is a line across the settings that were searched, to the metric
 that judges it.
 """
 
@@ -10,7 +10,7 @@ from fedpipe.figures.svg import Chart, element, joined, polyline, text
 from fedpipe.figures.sweep_axis import ChoiceAxis, NumberAxis, sweep_axis
 from fedpipe.tables.sweep import ABSENT
 from fedpipe.tables.texts import drawn, number, setting_text
-from fedpipe.tracking.sweeps import SweepChild
+from fedpipe.tracking.sweeps import SweepTrial
 
 _LEFT = 70.0
 _TOP = 34.0
@@ -20,47 +20,47 @@ _WIDEST = 820.0
 _NARROWEST_GAP = 110.0
 _WIDEST_GAP = 230.0
 _LEGEND = (
-    ("s1", "the best child"),
-    ("s0", "other children: the fainter, the worse"),
+    ("s1", "the best trial"),
+    ("s0", "other trials: the fainter, the worse"),
     ("s5 dashed", "without a value"),
 )
 
 
 def parallel_coordinates(
-    children: Sequence[SweepChild], keys: Sequence[str], metric: str, direction: str
+    trials: Sequence[SweepTrial], keys: Sequence[str], metric: str, direction: str
 ) -> Chart:
-    """Return the children as lines: the best thick and on top, the others fainter the worse they
+    """Return the trials as lines: the best thick and on top, the others fainter the worse they
     are; those without a value dashed, up to the last setting.
 
     Args:
-        children: of the sweep, in any order.
+        trials: of the sweep, in any order.
         keys: the searched settings: one axis each; the metric's is the last.
         metric: key of the metric that judges.
         direction: `maximize` or `minimize`.
     """
-    values = [float(child.value) for child in children if child.value is not None]
-    axes = [sweep_axis([child.params.get(key, ABSENT) for child in children]) for key in keys]
+    values = [float(trial.value) for trial in trials if trial.value is not None]
+    axes = [sweep_axis([trial.params.get(key, ABSENT) for trial in trials]) for key in keys]
     axes.append(sweep_axis(values, may_be_logarithmic=False))
     gap = min(max(_WIDEST / max(len(keys), 1), _NARROWEST_GAP), _WIDEST_GAP)
     best = (max if direction == "maximize" else min)(values, default=None)
     worst = (min if direction == "maximize" else max)(values, default=None)
     body = []
-    for child in sorted(children, key=lambda child: (child.value is not None, child.value == best)):
-        settings = [child.params.get(key, ABSENT) for key in keys]
-        coordinates = settings if child.value is None else [*settings, child.value]
+    for trial in sorted(trials, key=lambda trial: (trial.value is not None, trial.value == best)):
+        settings = [trial.params.get(key, ABSENT) for key in keys]
+        coordinates = settings if trial.value is None else [*settings, trial.value]
         places = zip(axes, coordinates, strict=False)
         path = polyline(
             (_LEFT + index * gap, _y(axis.place(value)))
             for index, (axis, value) in enumerate(places)
         )
-        css, opacity = _style(child.value, best, worst)
-        tooltip = _tooltip(child, keys, metric)
+        css, opacity = _style(trial.value, best, worst)
+        tooltip = _tooltip(trial, keys, metric)
         body.append(element("path", css, tooltip, d=path, stroke_opacity=opacity))
     for index, (name, axis) in enumerate(zip([*keys, metric], axes, strict=True)):
         body.append(_drawn_axis(_LEFT + index * gap, name, axis))
-    without_value = len(children) - len(values)
+    without_value = len(trials) - len(values)
     description = (
-        f"{len(values)} of {len(children)} children with a value across {', '.join(keys)}; the "
+        f"{len(values)} of {len(trials)} trials with a value across {', '.join(keys)}; the "
         "table has the figures"
     )
     return Chart(
@@ -74,7 +74,7 @@ def parallel_coordinates(
 
 
 def _style(value: float | None, best: float | None, worst: float | None) -> tuple[str, float]:
-    """Return the CSS classes and the opacity of a child's line."""
+    """Return the CSS classes and the opacity of a trial's line."""
     if value is None or best is None or worst is None:
         return "curve s5 dashed thin", 0.6
     if value == best:
@@ -82,12 +82,12 @@ def _style(value: float | None, best: float | None, worst: float | None) -> tupl
     return "curve s0 thin", 0.25 + 0.65 * (value - worst) / (best - worst)
 
 
-def _tooltip(child: SweepChild, keys: Sequence[str], metric: str) -> str:
-    settings = ", ".join(f"{key} {setting_text(child.params.get(key, ABSENT))}" for key in keys)
-    result = child.state
-    if child.value is not None:
-        result = f"{metric} {number(float(child.value))}"
-    return f"{child.name or child.number}: {settings}; {result}"
+def _tooltip(trial: SweepTrial, keys: Sequence[str], metric: str) -> str:
+    settings = ", ".join(f"{key} {setting_text(trial.params.get(key, ABSENT))}" for key in keys)
+    result = trial.state
+    if trial.value is not None:
+        result = f"{metric} {number(float(trial.value))}"
+    return f"{trial.name or trial.number}: {settings}; {result}"
 
 
 def _drawn_axis(x: float, name: str, axis: ChoiceAxis | NumberAxis) -> Markup:

@@ -1,4 +1,4 @@
-"""The children of a sweep: their chart, and their table, the best first."""
+"""The trials of a sweep: their chart, and their table, the best first."""
 
 from collections import Counter
 
@@ -7,38 +7,38 @@ from fedpipe.report.facts import RunFacts
 from fedpipe.report.section import Section, Table
 from fedpipe.tables.sweep import ABSENT
 from fedpipe.tables.texts import number, setting_text
-from fedpipe.tracking.sweeps import SweepChild
+from fedpipe.tracking.sweeps import SweepTrial
 
 _MOST_ROWS = 200
 
 
 def sweep(run: RunFacts) -> Section | None:
-    """Return the children; None for a run that is no sweep's parent."""
+    """Return the trials; None for a run that is no sweep's parent."""
     if run.sweep is None:
         return None
-    children = run.sweep.children
+    trials = run.sweep.trials
     metric = run.sweep.metric
     keys = run.sweep.keys
     direction = run.sweep.direction
     sign = -1.0 if direction == "maximize" else 1.0
     ranked = sorted(
-        children,
-        key=lambda child: (child.value is None, sign * (child.value or 0.0), child.number),
+        trials,
+        key=lambda trial: (trial.value is None, sign * (trial.value or 0.0), trial.number),
     )
-    states = sorted(Counter(child.state for child in children).items())
+    states = sorted(Counter(trial.state for trial in trials).items())
     counts = ", ".join(f"{count} {state}" for state, count in states)
     return Section(
-        charts=[parallel_coordinates(children, keys, metric, direction)],
-        lines=[f"{len(children)} children: {counts}; judged by {metric}, {direction}"],
+        charts=[parallel_coordinates(trials, keys, metric, direction)],
+        lines=[f"{len(trials)} trials: {counts}; judged by {metric}, {direction}"],
         table=Table(
-            ["child", "state", metric, *keys],
-            [_row(child, keys) for child in ranked[:_MOST_ROWS]],
-            len(children),
+            ["trial", "state", metric, *keys],
+            [_row(trial, keys) for trial in ranked[:_MOST_ROWS]],
+            len(trials),
         ),
     )
 
 
-def _row(child: SweepChild, keys: tuple[str, ...]) -> list[str]:
-    value = "" if child.value is None else number(float(child.value))
-    settings = [setting_text(child.params.get(key, ABSENT)) for key in keys]
-    return [str(child.name or child.number), child.state, value, *settings]
+def _row(trial: SweepTrial, keys: tuple[str, ...]) -> list[str]:
+    value = "" if trial.value is None else number(float(trial.value))
+    settings = [setting_text(trial.params.get(key, ABSENT)) for key in keys]
+    return [str(trial.name or trial.number), trial.state, value, *settings]

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from fedpipe.config import Config, flatten, flatten_result, load_config, parse_recorded
 from fedpipe.config.choices import CHOICES
 from fedpipe.config.sweep import SweepConfig
-from fedpipe.config.sweep_children import SweepBase, child_config, read_base
+from fedpipe.config.sweep_trials import SweepBase, read_base, trial_config
 from fedpipe.config.write import leave_out_ignored
 from fedpipe.errors import ConfigError
 from fedpipe.runs.lineage import population_key
@@ -68,14 +68,14 @@ def test_what_is_overridden_beside_a_choice_is_refused_and_not_lost(tmp_path: Pa
 
 def test_a_child_of_a_sweep_has_the_settings_of_its_choice() -> None:
     base = SweepBase(TRIMMED)
-    assert child_config(base, {"aggregator.name": "median"}).aggregator.model_dump() == {
+    assert trial_config(base, {"aggregator.name": "median"}).aggregator.model_dump() == {
         "name": "median"
     }
-    kept = child_config(base, {"aggregator.name": "trimmed_mean"})
+    kept = trial_config(base, {"aggregator.name": "trimmed_mean"})
     assert kept == Config.model_validate(TRIMMED)
     overridden = SweepBase(TRIMMED, frozenset(["aggregator.trim_fraction"]))
     with pytest.raises(ConfigError, match=r"trim_fraction=0\.2 is set but aggregator\.name=median"):
-        child_config(overridden, {"aggregator.name": "median"})
+        trial_config(overridden, {"aggregator.name": "median"})
 
 
 def test_a_file_of_the_old_form_is_refused_with_the_new_one(tmp_path: Path) -> None:
