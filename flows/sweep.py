@@ -26,6 +26,7 @@ from fedpipe.sweep.trials import SweepWatcher
 from fedpipe.system.log_redaction import scrubbed, watch_outlets
 from fedpipe.tables.sweep import ABSENT
 from fedpipe.tables.texts import markdown, markdown_code
+from fedpipe.tracking.tags import PREFECT_FLOW_RUN_ID, PREFECT_FLOW_RUN_NAME, PREFECT_URL
 from flows.artifacts import tag_run
 
 
@@ -54,9 +55,9 @@ def federated_sweep(
     about.values["flow_run_id"] = run_id
     tag_run(run_id, ("fedpipe", "sweep"))
     tags = {
-        "prefect.flow_run_id": run_id,
-        "prefect.flow_run_name": str(flow_run.name),
-        "prefect.url": str(flow_run.ui_url),
+        PREFECT_FLOW_RUN_ID: run_id,
+        PREFECT_FLOW_RUN_NAME: str(flow_run.name),
+        PREFECT_URL: str(flow_run.ui_url),
     }
     with scrubbed(), SweepArtifacts(watcher) as artifacts:
         path = project.root / sweep

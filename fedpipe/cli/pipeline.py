@@ -72,8 +72,8 @@ def train(
     from fedpipe.runs.lineage import LINEAGE, LINEAGE_NAME
     from fedpipe.runs.refs import TRAINED_NAME
     from fedpipe.runs.shards import load_data
-    from fedpipe.runs.state import FINISHED
     from fedpipe.runs.summary import new_run_name
+    from fedpipe.status import RunStatus
 
     data = load_data(config, project)
     state = run_of_stage(project, new_run_name(), config, data.md5)
@@ -85,7 +85,7 @@ def train(
         run = replace(RunContext.of_state(project, state, config), sinks=(bar,))
         plan = sample_clients(run, data)
         trained = train_step(run, data, plan)
-        state.update(status=FINISHED)
+        state.update(status=RunStatus.FINISHED)
     out = project.outputs / "train"
     out.mkdir(parents=True, exist_ok=True)
     lineage = run.folder / LINEAGE / LINEAGE_NAME

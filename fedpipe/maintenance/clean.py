@@ -15,17 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedpipe.errors import ConfigError, shorten
-from fedpipe.maintenance.cleaning_plan import (
-    RUNNING,
-    STATUSES,
-    CleaningPlan,
-    RunFiles,
-    Selection,
-)
+from fedpipe.maintenance.cleaning_plan import STATUSES, CleaningPlan, RunFiles, Selection
 from fedpipe.maintenance.run_files import all_runs
 from fedpipe.maintenance.shared_files import REMOVED, shared_files
 from fedpipe.maintenance.why_runs_stay import is_named, judge
 from fedpipe.project.paths import Project
+from fedpipe.status import RunStatus
 from fedpipe.sweep.state import STATE_NAME as SWEEP_STATE_NAME
 from fedpipe.system.locks import lock_if_free
 
@@ -129,7 +124,7 @@ def _remove_run(project: Project, store: "Store | None", run: RunFiles) -> RunFi
         if run.folder is not None and not stack.enter_context(
             lock_if_free(Path(run.folder) / "lock")
         ):
-            return replace(run, remove=False, reason="is running now", status=RUNNING)
+            return replace(run, remove=False, reason="is running now", status=RunStatus.RUNNING)
         if store is not None and run.run_id:
             remove_files(store, run.run_id)
         if run.folder is not None:

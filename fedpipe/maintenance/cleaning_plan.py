@@ -5,11 +5,16 @@ them.
 from dataclasses import asdict, dataclass
 from typing import Any
 
-STATUSES = ("finished", "failed", "pruned", "interrupted", "deleted")
+from fedpipe.status import RunStatus
+
+STATUSES = (
+    RunStatus.FINISHED,
+    RunStatus.FAILED,
+    RunStatus.PRUNED,
+    RunStatus.INTERRUPTED,
+    RunStatus.DELETED,
+)
 """Statuses that can be asked for. `running` cannot: such a run is never removed."""
-RUNNING = "running"
-INTERRUPTED = "interrupted"
-DELETED = "deleted"
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedpipe.errors import shorten
-from fedpipe.maintenance.cleaning_plan import DELETED, INTERRUPTED, RUNNING, RunFiles
+from fedpipe.maintenance.cleaning_plan import RunFiles
 from fedpipe.project.paths import Project
-from fedpipe.runs.state import FINISHED, RunState, all_states
+from fedpipe.runs.state import RunState, all_states
+from fedpipe.status import MlflowStatus, RunStatus
 
 if TYPE_CHECKING:
     from fedpipe.tracking.removal import StoredRun
     from fedpipe.tracking.store import Store
 
-_OF_MLFLOW = {
-    "FINISHED": "finished",
-    "FAILED": "failed",
-    "KILLED": INTERRUPTED,
-    "RUNNING": RUNNING,
-    "SCHEDULED": RUNNING,
+_OF_MLFLOW: dict[str, RunStatus] = {
+    MlflowStatus.FINISHED: RunStatus.FINISHED,
+    MlflowStatus.FAILED: RunStatus.FAILED,
+    MlflowStatus.KILLED: RunStatus.INTERRUPTED,
+    MlflowStatus.RUNNING: RunStatus.RUNNING,
+    MlflowStatus.SCHEDULED: RunStatus.RUNNING,
 }
 
 
@@ -70,7 +71,9 @@ def _without_folder(
     return RunFiles(
         name=record.name,
         run_id=record.run_id,
-        status=DELETED if record.deleted else _OF_MLFLOW.get(record.status, INTERRUPTED),
+        status=RunStatus.DELETED
+        if record.deleted
+        else _OF_MLFLOW.get(record.status, RunStatus.INTERRUPTED),
         ended=record.ended,
         folder=None,
         folder_bytes=0,
@@ -83,13 +86,12 @@ def _without_folder(
 
 def _status(state: RunState, record: "StoredRun | None") -> str:
     if state.is_alive():
-        return RUNNING
+        return RunStatus.RUNNING
     if record is not None and record.deleted:
-        return DELETED
-    status = str(state.values["status"])
-    if status in (FINISHED, "pruned", "failed"):
-        return status
-    return INTERRUPTED
+        return RunStatus.DELETED
+    if state.has_ended:
+        return str(state.values["status"])
+    return RunStatus.INTERRUPTED
 
 
 def _pending(state: RunState) -> str:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedpipe.errors import ConfigError, DataError
-from fedpipe.maintenance.cleaning_plan import DELETED, RUNNING, RunFiles, Selection, SharedFiles
+from fedpipe.maintenance.cleaning_plan import RunFiles, Selection, SharedFiles
 from fedpipe.maintenance.run_files import size_of
 from fedpipe.project.paths import Project
 from fedpipe.runs.state import all_states
+from fedpipe.status import RunStatus
 
 if TYPE_CHECKING:
     from fedpipe.tracking.removal import StoredRun
@@ -24,7 +25,7 @@ def shared_files(
     project: Project, runs: Sequence[RunFiles], stored: "dict[str, StoredRun]", selection: Selection
 ) -> Iterator[SharedFiles]:
     """Yield the files of no single run, and whether a run that stays needs them."""
-    running = next((run.name for run in runs if run.status == RUNNING), None)
+    running = next((run.name for run in runs if run.status == RunStatus.RUNNING), None)
     shards = list(_shards(project, runs, _users(runs, stored, selection), running))
     yield from shards
     populations = [Path(files.path) for files in shards if not files.remove]
@@ -50,7 +51,9 @@ def _users(
 ) -> dict[str, str]:
     """Return the name of a run by the md5 of its data, of all runs that do not go for good."""
     gone = {
-        run.run_id for run in runs if run.remove and (selection.records or run.status == DELETED)
+        run.run_id
+        for run in runs
+        if run.remove and (selection.records or run.status == RunStatus.DELETED)
     }
     users: dict[str, str] = {}
     for run in runs:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedpipe.errors import shorten
-from fedpipe.maintenance.cleaning_plan import INTERRUPTED, RUNNING, RunFiles, Selection
-from fedpipe.runs.state import FINISHED
+from fedpipe.maintenance.cleaning_plan import RunFiles, Selection
+from fedpipe.status import ENDED, RunStatus
 
 if TYPE_CHECKING:
     from fedpipe.tracking.removal import StoredRun
@@ -52,8 +52,8 @@ def _why_needed(
     from fedpipe.tracking.journal import unsent
 
     record = stored.get(run.run_id)
-    if run.status == RUNNING:
-        return "running"
+    if run.status == RunStatus.RUNNING:
+        return RunStatus.RUNNING
     if run.models:
         return f"registered as {shorten(run.models, 3)}"
     if run.sweep in unfinished_sweeps:
@@ -67,13 +67,13 @@ def _why_needed(
     exactly_named = any(
         name in (run.name, run.run_id) and not _WILDCARDS & set(name) for name in selection.names
     )
-    if run.status == INTERRUPTED and not exactly_named and INTERRUPTED not in selection.statuses:
-        return "interrupted; `fedpipe resume` can continue it, --status interrupted removes it"
     if (
-        run.folder is not None
-        and run.status in (FINISHED, "pruned", "failed")
+        run.status == RunStatus.INTERRUPTED
         and not exactly_named
+        and RunStatus.INTERRUPTED not in selection.statuses
     ):
+        return "interrupted; `fedpipe resume` can continue it, --status interrupted removes it"
+    if run.folder is not None and run.status in ENDED and not exactly_named:
         if run.run_id and record is None:
             if has_store:
                 return "the MLflow store does not have it"

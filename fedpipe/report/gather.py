@@ -15,6 +15,7 @@ from fedpipe.models.confusion import Confusion
 from fedpipe.report import facts
 from fedpipe.report.facts import RunFacts
 from fedpipe.runs.files import RunFiles
+from fedpipe.status import MlflowStatus
 from fedpipe.tables.confusion import read_confusion
 from fedpipe.tables.evaluation import read_clients, read_labels
 from fedpipe.tables.mistakes import Mistake, read_mistakes
@@ -120,7 +121,7 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
 
 def as_finished(run: RunFacts) -> RunFacts:
     """Return the facts of a run that is about to be marked as finished, as they are then."""
-    return replace(run, status="FINISHED", end_ms=int(time.time() * 1000))
+    return replace(run, status=MlflowStatus.FINISHED, end_ms=int(time.time() * 1000))
 
 
 def _read_confusion(reader: _Reader, labels: list[str]) -> Confusion | None:
@@ -168,9 +169,9 @@ def _read_sweep(store: "Store", reader: _Reader) -> SweepView | None:
 
 
 def _why_missing(status: str, name: str) -> str:
-    if status in ("RUNNING", "SCHEDULED"):
+    if status in (MlflowStatus.RUNNING, MlflowStatus.SCHEDULED):
         return f"The run is still running; {name} is written when it finishes."
-    if status != "FINISHED":
+    if status != MlflowStatus.FINISHED:
         return (
             f"The run did not finish ({status.lower()}) and left no {name}. `fedpipe resume` "
             "continues runs of this machine."

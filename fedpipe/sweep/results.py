@@ -17,10 +17,11 @@ from fedpipe.project.paths import Project
 from fedpipe.runs.groups import noted_groups
 from fedpipe.runs.parts import Parts, incomplete_text
 from fedpipe.runs.state import RunState, read_state
+from fedpipe.status import RunStatus
 from fedpipe.sweep.search import Search
 from fedpipe.sweep.state import SweepState
 from fedpipe.system.atomic_files import write_atomic
-from fedpipe.tracking.tags import INCOMPLETE
+from fedpipe.tracking.tags import INCOMPLETE, SWEEP_BEST
 
 if TYPE_CHECKING:
     from fedpipe.tracking.store import Store
@@ -101,7 +102,7 @@ def conclude(
     write_preset(_run_of(search, project, best), preset, _header(search, sweep, best))
     write_atomic(folder / BEST_NAME, preset.read_text(encoding="utf-8"))
     parts.attempt(f"upload of {BEST_NAME}", lambda: run.log_file(folder / BEST_NAME, FOLDER))
-    run.set_tags({"fedpipe.sweep_best": trials[best_index(trials, best)].run_id})
+    run.set_tags({SWEEP_BEST: trials[best_index(trials, best)].run_id})
     with store.guard(f"write the result of sweep {sweep.name}"):
         for key, value in {**counts, "sweep/best": float(search.value(best) or 0.0)}.items():
             store.client.log_metric(run.run_id, key, value, step=0)
@@ -138,7 +139,7 @@ def trials_of(search: Search, project: Project) -> "list[SweepTrial]":
         run = read_state(project.run_dir(folder)) if (folder := search.run_of(number)) else None
         about = ("", "") if run is None else (str(run.values.get("mlflow_run_id", "")), run.name)
         state = search.state(number)
-        state = "interrupted" if state == "open" else state
+        state = RunStatus.INTERRUPTED if state == "open" else state
         trials.append(
             SweepTrial(
                 number,
@@ -168,7 +169,12 @@ def counts_of(trials: "Sequence[SweepTrial]") -> dict[str, int]:
     """Return how many trials have each state."""
     return {
         state: sum(trial.state == state for trial in trials)
-        for state in ("finished", "pruned", "failed", "interrupted")
+        for state in (
+            RunStatus.FINISHED,
+            RunStatus.PRUNED,
+            RunStatus.FAILED,
+            RunStatus.INTERRUPTED,
+        )
     }
 
 

@@ -24,6 +24,7 @@ from fedpipe.config.sweep_space import (
     walk,
 )
 from fedpipe.seeding import derive_seed
+from fedpipe.status import RunStatus
 from fedpipe.system.json_lines import repaired_lines
 
 if TYPE_CHECKING:
@@ -141,9 +142,11 @@ class Search:
 
     def state(self, number: int) -> str:
         """Return `finished`, `pruned`, `failed` or `open`."""
-        return {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed"}.get(
-            self._of(number).state.name, "open"
-        )
+        return {
+            "COMPLETE": RunStatus.FINISHED,
+            "PRUNED": RunStatus.PRUNED,
+            "FAIL": RunStatus.FAILED,
+        }.get(self._of(number).state.name, "open")
 
     def value(self, number: int) -> float | None:
         """Return the metric of a finished trial."""

@@ -12,12 +12,11 @@ from fedpipe.errors import ConfigError, DataError, FedpipeError, ModelError, Pla
 from fedpipe.project.paths import Project
 from fedpipe.runs.context import RunContext
 from fedpipe.runs.state import RunState, read_state
+from fedpipe.status import RunStatus
 from fedpipe.system.json_lines import whole_lines
 from fedpipe.system.user_code import describe_error, own_frame
 from fedpipe.types import RoundReport
 
-PRUNED = "pruned"
-FAILED = "failed"
 _FOR_GOOD = (RoundError, ModelError, ConfigError, PlanError, DataError)
 """Errors of the settings: the same happens again. After others, such as a store that is away, the
 trial can go on.
@@ -85,14 +84,14 @@ def run_trial(project: Project, folder: Path, line: int) -> None:
         try:
             _train(project, state, sink)
         except Pruned as err:
-            state.update(status=PRUNED, reason=str(err))
+            state.update(status=RunStatus.PRUNED, reason=str(err))
         except FedpipeError as err:
             if isinstance(err, _FOR_GOOD):
-                state.update(status=FAILED, reason=" ".join(str(err).split()))
+                state.update(status=RunStatus.FAILED, reason=" ".join(str(err).split()))
             raise
         except Exception as err:
             if own_frame(err) is not None:  # the user's own code: it fails the same way again
-                state.update(status=FAILED, reason=describe_error(err))
+                state.update(status=RunStatus.FAILED, reason=describe_error(err))
             raise
 
 

@@ -13,10 +13,10 @@ from fedpipe.config.sweep_trials import SweepBase, trial_config
 from fedpipe.errors import ConfigError, EnvironmentProblem, shorten
 from fedpipe.project.paths import Project
 from fedpipe.runs.groups import note_groups
-from fedpipe.runs.state import FINISHED, RunState, begin, read_state
+from fedpipe.runs.state import RunState, begin, read_state
+from fedpipe.status import RunStatus
 from fedpipe.sweep.search import Search
 from fedpipe.sweep.state import SweepState
-from fedpipe.sweep.trial import FAILED, PRUNED
 from fedpipe.sweep.trial_processes import Ended, Pool, Round, how_it_ended, most_trials
 
 logger = logging.getLogger(__name__)
@@ -180,12 +180,7 @@ class Trials:
             if self._base.groups is not None:
                 note_groups(state.folder, self._base.groups)
             self.search.note_run(number, state.folder.name)
-        # It ended, and this process's predecessor did not hear of it.
-        if state.values["status"] in (
-            FINISHED,
-            PRUNED,
-            FAILED,
-        ):
+        if state.has_ended:  # and this process's predecessor did not hear of it
             self._settle(number, state, 0)
             return False
         pool.start(number, state.folder)
@@ -205,11 +200,7 @@ class Trials:
                 f"sweep {self._sweep.name}: the run of trial {event.number} is gone: were its "
                 "files removed?"
             )
-        if (
-            event.code > 128
-            and event.number not in self._retried
-            and state.values["status"] not in (FINISHED, PRUNED, FAILED)
-        ):
+        if event.code > 128 and event.number not in self._retried and not state.has_ended:
             self._retried.add(event.number)
             logger.warning(
                 "%s: %s; it is resumed from its checkpoint",
@@ -222,15 +213,15 @@ class Trials:
 
     def _settle(self, number: int, state: RunState, code: int) -> None:
         match state.values["status"]:
-            case "finished":
+            case RunStatus.FINISHED:
                 self.search.finish(number, float(state.values["value"]))
-            case "pruned":
+            case RunStatus.PRUNED:
                 self.search.prune(number, state.values["reason"])
-            case "failed":
+            case RunStatus.FAILED:
                 self.search.fail(number, state.values["reason"])
             case _:
                 self._left[number] = how_it_ended(state.folder, code)
-                self._tell("trial_ended", number, "interrupted", None)
+                self._tell("trial_ended", number, RunStatus.INTERRUPTED, None)
                 return
         self._end(number)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from fedpipe.errors import TrackingError
 from fedpipe.redact import hide
+from fedpipe.status import MlflowStatus, RunStatus
 from fedpipe.tracking.lookup import find_run, pages
 from fedpipe.tracking.records import MAX_PARAM, batches, fit
 from fedpipe.tracking.run import run_with_key
@@ -41,7 +42,7 @@ class SweepTrial:
         number: from 0, in the order in which they were drawn.
         run_id: its MLflow run, empty if it failed before it had one.
         name: of that run.
-        state: `finished`, `pruned`, `failed`, `running`, or `interrupted`: it can go on.
+        state: `finished`, `pruned`, `failed`, `running`, or `interrupted`: it can be resumed.
         value: the sweep's metric at the round that validation chose; None where it is not finished.
         params: its values of the settings that are searched, by dotted key; without those that do
             not apply to it.
@@ -84,18 +85,18 @@ def best_trial(
     finished = [
         (sign * trial.value, -trial.number, trial)
         for trial in trials
-        if trial.state == "finished" and trial.value is not None
+        if trial.state == RunStatus.FINISHED and trial.value is not None
     ]
     if finished:
-        return max(finished, key=lambda one: one[:2])[2]
+        return max(finished, key=lambda ranked: ranked[:2])[2]
     return None
 
 
 def start_sweep(
     store: Store, name: str, params: Mapping[str, Any], tags: Mapping[str, str], key: str
 ) -> str:
-    """Return the id of the parent run with this key (hexadecimal), which is made if it is not
-    there.
+    """Return the id of the parent run with this key (hexadecimal), which is created if it does not
+    exist.
 
     Raises:
         TrackingError: the store cannot be written.
@@ -110,14 +111,14 @@ def start_sweep(
             store.client.log_batch(run_id, params=batch)
         for tag_batch in batches(RunTag(k, hide(value)) for k, value in tags.items()):
             store.client.log_batch(run_id, tags=tag_batch)
-        store.client.update_run(run_id, status="RUNNING")
+        store.client.update_run(run_id, status=MlflowStatus.RUNNING)
     return run_id
 
 
 def reopen_sweep(store: Store, run_id: str) -> None:
-    """Mark the parent run as going on. Raises TrackingError if it is not there any more."""
-    with store.guard(f"go on with the sweep's run {run_id}"):
-        store.client.update_run(run_id, status="RUNNING")
+    """Mark the parent run as running. Raises TrackingError if it does not exist any more."""
+    with store.guard(f"resume the sweep's run {run_id}"):
+        store.client.update_run(run_id, status=MlflowStatus.RUNNING)
 
 
 def trial_tags(
@@ -129,7 +130,7 @@ def trial_tags(
 
 
 def note_trial(store: Store, run_id: str, state: str, value: float | None, reason: str) -> None:
-    """Write to a trial's run how it ended. Written again, it changes nothing."""
+    """Write the final state of a trial to its run. A second time changes nothing."""
     with store.guard(f"write the end of trial {run_id}"):
         store.client.set_tag(run_id, TRIAL_STATE, state)
         if reason:
@@ -138,8 +139,8 @@ def note_trial(store: Store, run_id: str, state: str, value: float | None, reaso
             store.client.log_metric(run_id, VALUE, value, step=0)
 
 
-def read_sweep(store: Store, wanted: str) -> SweepView:
-    """Return a sweep by the id or the name of its parent run, as it stands now.
+def read_sweep(store: Store, name: str) -> SweepView:
+    """Return the current state of a sweep by the id or the name of its parent run.
 
     Trials that failed before they had a run, because their settings do not go together, are in
     the artifact `sweep/children.json` alone.
@@ -147,15 +148,15 @@ def read_sweep(store: Store, wanted: str) -> SweepView:
     Raises:
         TrackingError: there is no such run, or it is no sweep's.
     """
-    parent = find_run(store, wanted)
+    parent = find_run(store, name)
     tags = parent.data.tags
     if SWEEP_SPACE not in tags:
         raise TrackingError(
-            f"run {wanted}: expected the parent run of a sweep, found a run without the tag "
+            f"run {name}: expected the parent run of a sweep, found a run without the tag "
             f"{SWEEP_SPACE}. See docs/sweeps.md."
         )
     keys = tuple(json.loads(tags[SWEEP_SPACE]))
-    with store.guard(f"list the trials of {wanted}"):
+    with store.guard(f"list the trials of {name}"):
         text = f"tags.`{PARENT}` = '{parent.info.run_id}'"
         runs = list(
             pages(
@@ -168,29 +169,35 @@ def read_sweep(store: Store, wanted: str) -> SweepView:
     params = parent.data.params
     ordered = tuple(sorted(trials, key=lambda trial: trial.number))
     return SweepView(
-        tags[SWEEP], parent.info.run_id, params[METRIC], params[DIRECTION], keys, ordered
+        name=tags[SWEEP],
+        run_id=parent.info.run_id,
+        metric=params[METRIC],
+        direction=params[DIRECTION],
+        keys=keys,
+        trials=ordered,
     )
 
 
 def _trial(run: Any, keys: tuple[str, ...]) -> SweepTrial:
     tags = run.data.tags
-    state = tags.get(TRIAL_STATE) or ("running" if run.info.status == "RUNNING" else "interrupted")
+    is_running = run.info.status == MlflowStatus.RUNNING
+    state = tags.get(TRIAL_STATE) or (RunStatus.RUNNING if is_running else RunStatus.INTERRUPTED)
     value = run.data.metrics.get(VALUE)
     absent = json.loads(tags.get(TRIAL_ABSENT, "[]"))
     params = {key: _typed(run.data.params.get(key)) for key in keys if key not in absent}
     return SweepTrial(
-        int(tags[TRIAL_NUMBER]),
-        run.info.run_id,
-        run.info.run_name or "",
-        state,
-        value,
-        params,
-        tags.get(TRIAL_REASON, ""),
+        number=int(tags[TRIAL_NUMBER]),
+        run_id=run.info.run_id,
+        name=run.info.run_name or "",
+        state=state,
+        value=value,
+        params=params,
+        reason=tags.get(TRIAL_REASON, ""),
     )
 
 
 def _typed(text: str | None) -> Any:
-    """Return a param, which MLflow keeps as text, as the number that it was."""
+    """Return the value of a param, which MLflow stores as text."""
     named = {"None": None, "True": True, "False": False, None: None}
     if text in named:
         return named[text]
