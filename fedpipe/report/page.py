@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from fedpipe import __version__
 from fedpipe.figures.picture_file import chart_style
-from fedpipe.report.chain import Link, chain, environment
 from fedpipe.report.clients import accuracies, participation, population
 from fedpipe.report.confusion import confusion
 from fedpipe.report.facts import RunFacts, differing, side_by_side
+from fedpipe.report.lineage_links import Link, environment, lineage_links
 from fedpipe.report.section import Section, Table
 from fedpipe.report.summary import summary, tiles, warnings
 from fedpipe.report.sweep import sweep
@@ -27,7 +27,7 @@ class _RunSections:
 
     name: str
     facts: RunFacts
-    chain: list[Link]
+    lineage_links: list[Link]
     sweep: Section | None
     rounds: Table | None
     accuracies: Section | None
@@ -86,7 +86,7 @@ def _sections(run: RunFacts, name: str) -> _RunSections:
     return _RunSections(
         name=name,
         facts=run,
-        chain=chain(run),
+        lineage_links=lineage_links(run),
         sweep=sweep(run),
         rounds=round_table(run),
         accuracies=accuracies(run),

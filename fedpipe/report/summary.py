@@ -145,9 +145,9 @@ def _tag_summary(run: RunFacts) -> dict[str, str]:
     if PRIVACY_EPSILON in run.tags:
         rows["privacy"] = _privacy(run.tags)
         rows |= {name: run.tags[tag] for tag, name in _PRIVACY.items() if tag in run.tags}
-        total = run.chain.get("privacy_total")
+        total = run.lineage.privacy_total
         if total:
-            rows["privacy of all runs on these clients"] = total["text"]
+            rows["privacy of all runs on these clients"] = total.sentence()
     return rows | {name: run.tags[tag] for tag, name in _IDENTITY.items() if tag in run.tags}
 
 
