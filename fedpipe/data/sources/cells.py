@@ -112,8 +112,8 @@ def kind_of_column(kinds: Iterable[CellKind]) -> CellKind:
 def values_of_cells(
     cells: npt.NDArray[np.object_], kind: CellKind, decimal: str = ".", as_text: bool = False
 ) -> tuple[list[Any], int | None]:
-    """Return the cells of a column as Python values, or as texts if one is missing, and the place of the
-    first that is missing, or None.
+    """Return the cells of a column as Python values, and the place of the first that is missing, or
+    None; if one is missing, the values are texts.
 
     Args:
         cells: texts [n].
