@@ -67,12 +67,15 @@ class Grid:
     def column_names(self, names: Sequence[str]) -> Markup:
         """Return the names below the columns, turned if one of them is long."""
         foot = self.y(self.rows)
-        centers = [(self.x(column + 0.5), short_name(name)) for column, name in enumerate(names)]
-        if longest(names) > _LONGEST_UPRIGHT:
-            return joined(
-                vertical_text(x + 4, foot + 6, name, "end", "tick") for x, name in centers
-            )
-        return joined(text(x, foot + 16, name, "middle") for x, name in centers)
+        is_turned = longest(names) > _LONGEST_UPRIGHT
+        elements = []
+        for column, name in enumerate(map(short_name, names)):
+            x = self.x(column + 0.5)
+            if is_turned:
+                elements.append(vertical_text(x + 4, foot + 6, name, "end", "tick"))
+            else:
+                elements.append(text(x, foot + 16, name, "middle"))
+        return joined(elements)
 
     def chart(
         self,
@@ -97,7 +100,7 @@ class Grid:
 
 def longest(names: Iterable[str]) -> int:
     """Return the number of letters of the longest name, as drawn."""
-    return max((len(short_name(name)) for name in names), default=1)
+    return max(map(len, map(short_name, names)), default=1)
 
 
 def room_beside(names: Iterable[str]) -> float:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from fedpipe.figures.svg import Chart, element, joined, polyline, text
 from fedpipe.figures.sweep_axis import ChoiceAxis, NumberAxis, sweep_axis
-from fedpipe.tables.sweep import ABSENT
+from fedpipe.tables.sweep import searched_values
 from fedpipe.tables.texts import drawn, number, setting_text
 from fedpipe.tracking.sweeps import SweepChild
 
@@ -38,26 +38,28 @@ def parallel_coordinates(
         metric: key of the metric that judges.
         direction: `maximize` or `minimize`.
     """
-    values = [float(child.value) for child in children if child.value is not None]
-    axes = [sweep_axis([child.params.get(key, ABSENT) for child in children]) for key in keys]
+    values = [child.value for child in children if child.value is not None]
+    ranked = sorted(values, reverse=direction == "maximize")
+    rows = [searched_values(child, keys) for child in children]
+    axes = [sweep_axis(column) for column in zip(*rows, strict=True)] or [sweep_axis([])] * len(
+        keys
+    )
     axes.append(sweep_axis(values, may_be_logarithmic=False))
     gap = min(max(_WIDEST / max(len(keys), 1), _NARROWEST_GAP), _WIDEST_GAP)
-    best = (max if direction == "maximize" else min)(values, default=None)
-    worst = (min if direction == "maximize" else max)(values, default=None)
+    columns = [_LEFT + index * gap for index in range(len(axes))]
+    best = ranked[:1]
     body = []
-    for child in sorted(children, key=lambda child: (child.value is not None, child.value == best)):
-        settings = [child.params.get(key, ABSENT) for key in keys]
-        coordinates = settings if child.value is None else [*settings, child.value]
-        places = zip(axes, coordinates, strict=False)
-        path = polyline(
-            (_LEFT + index * gap, _y(axis.place(value)))
-            for index, (axis, value) in enumerate(places)
-        )
-        css, opacity = _style(child.value, best, worst)
+    for child in sorted(children, key=lambda child: (child.value is not None, child.value in best)):
+        coordinates = searched_values(child, keys)
+        if child.value is not None:
+            coordinates.append(child.value)
+        places = zip(columns, axes, coordinates, strict=False)
+        path = polyline((x, _y(axis.place(value))) for x, axis, value in places)
+        css, opacity = _style(child.value, ranked)
         tooltip = _tooltip(child, keys, metric)
         body.append(element("path", css, tooltip, d=path, stroke_opacity=opacity))
-    for index, (name, axis) in enumerate(zip([*keys, metric], axes, strict=True)):
-        body.append(_drawn_axis(_LEFT + index * gap, name, axis))
+    for x, name, axis in zip(columns, [*keys, metric], axes, strict=True):
+        body.append(_drawn_axis(x, name, axis))
     without_value = len(children) - len(values)
     description = (
         f"{len(values)} of {len(children)} children with a value across {', '.join(keys)}; the "
@@ -66,27 +68,32 @@ def parallel_coordinates(
     return Chart(
         "Settings and what came of them",
         description,
-        _LEFT + len(keys) * gap + _RIGHT,
+        columns[-1] + _RIGHT,
         _TOP + _HEIGHT + 12,
         joined(body),
         _LEGEND if without_value else _LEGEND[:2],
     )
 
 
-def _style(value: float | None, best: float | None, worst: float | None) -> tuple[str, float]:
-    """Return the CSS classes and the opacity of a child's line."""
-    if value is None or best is None or worst is None:
+def _style(value: float | None, ranked: Sequence[float]) -> tuple[str, float]:
+    """Return the CSS classes and the opacity of a child's line; all values, the best first, are
+    `ranked`.
+    """
+    if value is None:
         return "curve s5 dashed thin", 0.6
+    best = ranked[0]
+    worst = ranked[-1]
     if value == best:
         return "curve s1", 1.0
     return "curve s0 thin", 0.25 + 0.65 * (value - worst) / (best - worst)
 
 
 def _tooltip(child: SweepChild, keys: Sequence[str], metric: str) -> str:
-    settings = ", ".join(f"{key} {setting_text(child.params.get(key, ABSENT))}" for key in keys)
+    texts = map(setting_text, searched_values(child, keys))
+    settings = ", ".join(map(" ".join, zip(keys, texts, strict=True)))
     result = child.state
     if child.value is not None:
-        result = f"{metric} {number(float(child.value))}"
+        result = f"{metric} {number(child.value)}"
     return f"{child.name or child.number}: {settings}; {result}"
 
 

@@ -47,20 +47,22 @@ def environment(run: RunFacts) -> dict[str, str]:
 
 
 def _commit_link(git: Mapping[str, Any]) -> Link:
-    notes = [f"branch {git['branch']}"] if git["branch"] else []
+    notes = []
+    if git["branch"]:
+        notes.append(f"branch {git['branch']}")
     if git["dirty"]:
-        patch = ", kept as lineage/dirty.patch" if git["patch"] else ""
-        notes.append(f"with uncommitted changes{patch}")
-    has_commit = git["commit"] not in (None, "none")
-    return Link("git commit", git["commit"] if has_commit else None, notes)
+        notes.append("with uncommitted changes")
+    if git["dirty"] and git["patch"]:
+        notes[-1] += ", kept as lineage/dirty.patch"
+    commit = git["commit"]
+    return Link("git commit", None if commit == "none" else commit, notes)
 
 
 def _data_links(chain_of_run: Mapping[str, Any]) -> list[Link]:
     dvc = chain_of_run["dvc"]
-    source = chain_of_run.get("data", {}).get("source")
     place = "in dvc.lock" if dvc["data_in_lock"] else "not in dvc.lock"
-    notes = [str(source), place] if source else [place]
-    links = [Link("data (DVC md5)", dvc["data_md5"], notes)]
+    notes = filter(None, [chain_of_run.get("data", {}).get("source"), place])
+    links = [Link("data (DVC md5)", dvc["data_md5"], list(notes))]
     if dvc["experiment"]:
         links.append(Link("DVC experiment", dvc["experiment"], []))
     return links

@@ -11,7 +11,7 @@ from fedpipe.figures.picture_file import chart_style
 from fedpipe.report.chain import Link, chain, environment
 from fedpipe.report.clients import accuracies, participation, population
 from fedpipe.report.confusion import confusion
-from fedpipe.report.facts import RunFacts, differing, side_by_side
+from fedpipe.report.facts import RunFacts, differing, settings, side_by_side
 from fedpipe.report.section import Section, Table
 from fedpipe.report.summary import summary, tiles, warnings
 from fedpipe.report.sweep import sweep
@@ -26,6 +26,7 @@ class _RunSections:
 
     name: str
     facts: RunFacts
+    warnings: list[tuple[str, str]]
     chain: list[Link]
     sweep: Section | None
     rounds: Table | None
@@ -50,24 +51,17 @@ def render(runs: Sequence[RunFacts]) -> str:
         lstrip_blocks=True,
     )
     names = labels(runs)
-    sections = [_sections(run, name) for run, name in zip(runs, names, strict=True)]
-    summaries = [summary(run) for run in runs]
-    by_key = dict(side_by_side(summaries))
-    order = dict.fromkeys(key for rows in summaries for key in rows)
     return jinja.get_template("report.html").render(
         version=__version__,
         chart_style=chart_style(),
         names=names,
         tiles=tiles(runs[0]),
         differs=differing(runs),
-        settings=side_by_side([run.params for run in runs]),
-        environment=side_by_side([environment(run) for run in runs]),
-        warnings=[(name, warnings(run)) for run, name in zip(runs, names, strict=True)],
-        summary=[(key, by_key[key]) for key in order],
+        settings=settings(runs),
+        environment=sorted(side_by_side(list(map(environment, runs)))),
+        summary=side_by_side(list(map(summary, runs))),
         curves=run_curves(runs[0]) if len(runs) == 1 else compared_curves(runs, names),
-        runs=sections,
-        sweeps=[run for run in sections if run.sweep],
-        trained=[run for run in sections if not run.sweep],
+        runs=list(map(_sections, runs, names)),
         same_data=_same_data([run for run in runs if run.sweep is None]),
     )
 
@@ -85,6 +79,7 @@ def _sections(run: RunFacts, name: str) -> _RunSections:
     return _RunSections(
         name=name,
         facts=run,
+        warnings=warnings(run),
         chain=chain(run),
         sweep=sweep(run),
         rounds=round_table(run),

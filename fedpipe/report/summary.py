@@ -39,9 +39,8 @@ def tiles(run: RunFacts) -> list[tuple[str, str, str]]:
     rows = []
     for key, name in (("test/accuracy", "test accuracy"), ("test/loss", "test loss")):
         value = run.result(key)
-        before = run.before(key)
         if value is not None:
-            note = "" if before is None else f"before training {before:.4f}"
+            note = _filled("before training {:.4f}", run.before(key))
             rows.append((name, f"{value:.4f}", note))
     worst = run.result(_WORST_CLIENTS)
     mean = run.result(_MEAN_CLIENT)
@@ -114,10 +113,8 @@ def _result_summary(run: RunFacts) -> dict[str, str]:
     rows = {}
     for key, name in (("test/accuracy", "test accuracy"), ("test/loss", "test loss (nats)")):
         value = run.result(key)
-        before = run.before(key)
         if value is not None:
-            note = "" if before is None else f", {before:.4f} before training"
-            rows[name] = f"{value:.4f}{note}"
+            rows[name] = f"{value:.4f}" + _filled(", {:.4f} before training", run.before(key))
     if run.chosen == "best":
         best_round = run.tags.get("weights.best_round", "?")
         rows["result of"] = f"round {best_round}, which validation chose"
@@ -165,6 +162,11 @@ def _sweep_summary(sweep: SweepView, params: Mapping[str, str]) -> dict[str, str
             f"{best.name or best.number}: {sweep.metric} {number(best.value)} with {settings}"
         )
     return rows
+
+
+def _filled(template: str, value: float | None) -> str:
+    """Return a template with a number in it; without a number an empty text."""
+    return "" if value is None else template.format(value)
 
 
 def _rounds(run: RunFacts) -> str:

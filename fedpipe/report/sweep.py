@@ -5,8 +5,8 @@ from collections import Counter
 from fedpipe.figures.parallel_coordinates import parallel_coordinates
 from fedpipe.report.facts import RunFacts
 from fedpipe.report.section import Section, Table
-from fedpipe.tables.sweep import ABSENT
-from fedpipe.tables.texts import number, setting_text
+from fedpipe.tables.sweep import searched_values
+from fedpipe.tables.texts import optional_number, setting_text
 from fedpipe.tracking.sweeps import SweepChild
 
 _MOST_ROWS = 200
@@ -20,7 +20,7 @@ def sweep(run: RunFacts) -> Section | None:
     metric = run.sweep.metric
     keys = run.sweep.keys
     direction = run.sweep.direction
-    sign = -1.0 if direction == "maximize" else 1.0
+    sign = {"maximize": -1, "minimize": 1}[direction]
     ranked = sorted(
         children,
         key=lambda child: (child.value is None, sign * (child.value or 0.0), child.number),
@@ -39,6 +39,5 @@ def sweep(run: RunFacts) -> Section | None:
 
 
 def _row(child: SweepChild, keys: tuple[str, ...]) -> list[str]:
-    value = "" if child.value is None else number(float(child.value))
-    settings = [setting_text(child.params.get(key, ABSENT)) for key in keys]
-    return [str(child.name or child.number), child.state, value, *settings]
+    settings = map(setting_text, searched_values(child, keys))
+    return [str(child.name or child.number), child.state, optional_number(child.value), *settings]

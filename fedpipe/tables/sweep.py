@@ -1,12 +1,18 @@
 """The children of a sweep as a table, the form that spreadsheets and DVC's plots read."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from fedpipe.tables.csv_text import csv_text
 from fedpipe.tracking.sweeps import SweepChild
 
 ABSENT = "-"
 """Written for a setting that does not apply to a child."""
+
+
+def searched_values(child: SweepChild, keys: Sequence[str]) -> list[Any]:
+    """Return a child's values of the searched settings; `ABSENT` where one does not apply."""
+    return [child.params.get(key, ABSENT) for key in keys]
 
 
 def children_csv(children: Sequence[SweepChild], keys: Sequence[str], metric: str) -> str:
@@ -19,10 +25,16 @@ def children_csv(children: Sequence[SweepChild], keys: Sequence[str], metric: st
     """
     rows = []
     for child in children:
-        value = "" if child.value is None else float(child.value)
-        settings = [child.params.get(key, ABSENT) for key in keys]
-        texts = ["null" if setting is None else setting for setting in settings]
+        values = ["null" if value is None else value for value in searched_values(child, keys)]
         rows.append(
-            [child.number, child.state, value, *texts, child.run_id, child.name, child.reason]
+            [
+                child.number,
+                child.state,
+                child.value,
+                *values,
+                child.run_id,
+                child.name,
+                child.reason,
+            ]
         )
     return csv_text(["number", "state", metric, *keys, "run_id", "name", "reason"], rows)

@@ -50,6 +50,11 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
+def optional_number(value: float | None) -> str:
+    """Return a number in short; of no number an empty text."""
+    return "" if value is None else number(value)
+
+
 def setting_text(value: Any) -> str:
     """Return a setting's value as params.yaml has it.
 
