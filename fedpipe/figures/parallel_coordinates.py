@@ -20,8 +20,8 @@ _WIDEST = 820.0
 _NARROWEST_GAP = 110.0
 _WIDEST_GAP = 230.0
 _LEGEND = (
-    ("s1", "the best child"),
-    ("s0", "other children: the fainter, the worse"),
+    ("s1", "the best trial"),
+    ("s0", "other trials: the fainter, the worse"),
     ("s5 dashed", "without a value"),
 )
 
@@ -62,7 +62,7 @@ def parallel_coordinates(
         body.append(_drawn_axis(x, name, axis))
     without_value = len(children) - len(values)
     description = (
-        f"{len(values)} of {len(children)} children with a value across {', '.join(keys)}; the "
+        f"{len(values)} of {len(children)} trials with a value across {', '.join(keys)}; the "
         "table has the figures"
     )
     return Chart(

@@ -129,11 +129,16 @@ def _tag_summary(run: RunFacts) -> dict[str, str]:
     rows = {}
     if "privacy.epsilon" in run.tags:
         rows["privacy"] = _privacy(run.tags)
-        rows |= {name: run.tags[tag] for tag, name in _PRIVACY.items() if tag in run.tags}
+        rows |= _named(run.tags, _PRIVACY)
         total = run.chain.get("privacy_total")
         if total:
             rows["privacy of all runs on these clients"] = total["text"]
-    return rows | {name: run.tags[tag] for tag, name in _IDENTITY.items() if tag in run.tags}
+    return rows | _named(run.tags, _IDENTITY)
+
+
+def _named(tags: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags that have names, under these names."""
+    return {name: tags[tag] for tag, name in names.items() if tag in tags}
 
 
 def _privacy(tags: Mapping[str, str]) -> str:
@@ -144,7 +149,7 @@ def _privacy(tags: Mapping[str, str]) -> str:
 
 
 def _sweep_summary(sweep: SweepView, params: Mapping[str, str]) -> dict[str, str]:
-    """Return what a sweep searches, how, by which metric it judges, and its best child."""
+    """Return what a sweep searches, how, by which metric it judges, and its best trial."""
     searched = ", ".join(sweep.keys)
     if "sweep.search" in params:
         searched = f"{searched} ({params['sweep.search']})"

@@ -1,4 +1,4 @@
-"""The children of a sweep: their chart, and their table, the best first."""
+"""The trials of a sweep: their chart, and their table, the best first."""
 
 from collections import Counter
 
@@ -13,7 +13,7 @@ _MOST_ROWS = 200
 
 
 def sweep(run: RunFacts) -> Section | None:
-    """Return the children; None for a run that is no sweep's parent."""
+    """Return the trials; None for a run that is no sweep's parent."""
     if run.sweep is None:
         return None
     children = run.sweep.children
@@ -29,9 +29,9 @@ def sweep(run: RunFacts) -> Section | None:
     counts = ", ".join(f"{count} {state}" for state, count in states)
     return Section(
         charts=[parallel_coordinates(children, keys, metric, direction)],
-        lines=[f"{len(children)} children: {counts}; judged by {metric}, {direction}"],
+        lines=[f"{len(children)} trials: {counts}; judged by {metric}, {direction}"],
         table=Table(
-            ["child", "state", metric, *keys],
+            ["trial", "state", metric, *keys],
             [_row(child, keys) for child in ranked[:_MOST_ROWS]],
             len(children),
         ),

@@ -227,7 +227,7 @@ def test_the_parent_of_a_sweep_shows_its_children(project: Project, tmp_path: Pa
     note_child(store, child.run_id, "finished", 0.5, "")
     done = report(project, ["search"])
     assert (
-        "1 children: 1 finished; judged by validation/accuracy, maximize" in done.path.read_text()
+        "1 trials: 1 finished; judged by validation/accuracy, maximize" in done.path.read_text()
     ), "a sweep that is going on"
     row = {
         "number": 0,
@@ -243,7 +243,7 @@ def test_the_parent_of_a_sweep_shows_its_children(project: Project, tmp_path: Pa
     done = report(project, ["search"])
     assert done.runs[0].missing_sections == {}
     assert (
-        "2 children: 1 failed, 1 finished; judged by validation/accuracy, maximize"
+        "2 trials: 1 failed, 1 finished; judged by validation/accuracy, maximize"
         in done.path.read_text()
     )
 

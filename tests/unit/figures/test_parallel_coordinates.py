@@ -46,10 +46,10 @@ def test_a_line_crosses_each_axis_at_the_childs_value() -> None:
         [1.0, 1.0, 1.0],
     ]
     assert texts(chart, "label") == [*KEYS, "validation/accuracy"]
-    assert chart.description.startswith("3 of 4 children with a value across client.learning_rate")
+    assert chart.description.startswith("3 of 4 trials with a value across client.learning_rate")
     assert [label for _, label in chart.legend] == [
-        "the best child",
-        "other children: the fainter, the worse",
+        "the best trial",
+        "other trials: the fainter, the worse",
         "without a value",
     ]
     assert tooltips(chart, "curve")[::3] == [

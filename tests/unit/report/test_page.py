@@ -300,7 +300,7 @@ def test_a_sweep_shows_its_children_the_best_first_and_no_rounds_of_its_own() ->
         "environment",
         "settings",
     ]
-    assert "3 children: 2 finished, 1 pruned; judged by validation/accuracy, maximize" in page.text
+    assert "3 trials: 2 finished, 1 pruned; judged by validation/accuracy, maximize" in page.text
     assert re.findall(r'<th scope="row">(child-\d)', html) == ["child-2", "child-0"]
     assert parent.missing_sections == {}
     assert "<script" not in html
