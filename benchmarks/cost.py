@@ -87,7 +87,7 @@ def measure(model: str, variants: Sequence[str], turns: int) -> dict[str, dict[s
             for number in range(2, count + 2):
                 start = time.perf_counter()
                 state = runtime.call(
-                    algorithm.next, state, number, cohort, what=f"round {number} of {name}"
+                    algorithm.next, state, number, cohort, label=f"round {number} of {name}"
                 ).state
                 seconds[name].append(time.perf_counter() - start)
 
@@ -96,9 +96,9 @@ def measure(model: str, variants: Sequence[str], turns: int) -> dict[str, dict[s
                 COMMON, {"model.name": model, "client.learning_rate": RATES[model]}, VARIANTS[name]
             )
             algorithm = bench.algorithm(chosen)
-            state = runtime.call(algorithm.initialize, what=f"the initial state of {name}")
+            state = runtime.call(algorithm.initialize, label=f"the initial state of {name}")
             running[name], seconds[name] = (
-                (algorithm, runtime.call(algorithm.next, state, 1, cohort, what=name).state),
+                (algorithm, runtime.call(algorithm.next, state, 1, cohort, label=name).state),
                 [],
             )
             rounds(name, 1)

@@ -63,7 +63,7 @@ def main(folder: Path, model: str, remote: list[str]) -> None:
                     number += 1
                     start = time.perf_counter()
                     state = runtime.call(
-                        algorithm.next, state, number, cohort, what=f"round {number}"
+                        algorithm.next, state, number, cohort, label=f"round {number}"
                     ).state
                     answer["seconds"].append(time.perf_counter() - start)
                     answer["lost"] += [f"round {number}: {loss}" for loss in runtime.take_losses()]

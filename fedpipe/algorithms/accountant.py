@@ -4,13 +4,13 @@ before the first round.
 The protected unit is a client: all its examples, in all rounds. With z the noise multiplier, by
 `cohort.strategy`:
 
-    poisson          add or remove a client; a round is a Gaussian mechanism on a Poisson sample, q
-    = cohort.size / clients uniform          replace a client by another: its update may move the
-    sum by 2 clip_norm, so the Gaussian has z / 2; a sample
-                     of cohort.size without replacement
+    poisson          add or remove a client; a round is a Gaussian mechanism on a Poisson sample,
+                     q = cohort.size / clients
+    uniform          replace a client by another: its update may move the sum by 2 clip_norm, so
+                     the Gaussian has z / 2; a sample of cohort.size without replacement
     fixed, shuffled, replace a client's updates by zero (Kairouz et al. 2021, arXiv 2103.00039,
-    Definition 1.1); no amplification: min_separation   as many Gaussian mechanisms as the client
-    with most rounds has in the plan
+    min_separation   Definition 1.1); no amplification: as many Gaussian mechanisms as the client
+                     with most rounds has in the plan
 
 `tree` is the last relation too: a tree of s rounds, none of which a client has two of, is
 ceil(log2(s + 1)) Gaussian mechanisms (arXiv 2103.00039, Appendix D). `adaptive` is `gaussian` to
@@ -57,11 +57,11 @@ def split_noise(noise: float, cohort: CohortConfig) -> tuple[float, float]:
     cost what noise z alone costs:
 
         z^-2 = z_sum^-2 + (2 sigma)^-2   where a client comes or goes with its count, which moves by
-        1/2 (Andrew et al. 2021, arXiv
-                                         1905.03871, Theorem 1); a client replaced by another moves
-                                         sum and count by twice as much
+                                         1/2 (Andrew et al. 2021, arXiv 1905.03871, Theorem 1); a
+                                         client replaced by another moves sum and count by twice as
+                                         much
         z^-2 = z_sum^-2 + sigma^-2       where its update becomes zero, which is counted still: the
-        count moves by 1
+                                         count moves by 1
 
     sigma is the usual 1/20 of the cohort, but never so small that it takes more than a quarter of
     the budget: 1.16 z are left then.
@@ -241,9 +241,9 @@ class Accountant:
         """Return for each round how many rounds, up to it, the client has that has most."""
         seen: Counter[str] = Counter()
         most = 0
-        found = []
+        counts = []
         for cohort in self.plan.cohorts:
             seen.update(cohort)
             most = max([most, *(seen[client] for client in cohort)])
-            found.append(most)
-        return found
+            counts.append(most)
+        return counts

@@ -1,5 +1,5 @@
-"""How clients' updates become one: any `tff.aggregators` factory, and whether it may be fed with
-partial sums.
+"""Aggregates clients' updates: by any `tff.aggregators` factory, and, where the result is the same,
+by partial sums.
 
 A mean and a sum can be computed from the sums of groups of clients; a clipped mean, a median or a
 sum with noise cannot, they must see each client's update. Nobody can tell that from a factory's
@@ -117,13 +117,9 @@ def build_aggregation(config: Aggregator) -> Aggregation:
         )
         return Aggregation("mean by secure sums (simulated)", secure, secure=True)
     if config.clipping or config.zeroing:
-        parts = [
-            part
-            for part, chosen in (("zeroing", config.zeroing), ("clipping", config.clipping))
-            if chosen
-        ]
+        chosen = [name for name in ("zeroing", "clipping") if getattr(config, name)]
         robust = tff.learning.robust_aggregator(
             zeroing=config.zeroing, clipping=config.clipping, weighted=True
         )
-        return each_client(f"mean with {' and '.join(parts)}", robust)
+        return each_client(f"mean with {' and '.join(chosen)}", robust)
     return mean()

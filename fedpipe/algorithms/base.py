@@ -1,4 +1,4 @@
-"""What the round loop asks of an algorithm.
+"""The interface between the round loop and an algorithm.
 
 An algorithm is an initial state and a pure step from one state to the next. Both call TFF
 computations, in whatever execution context the engine has installed. It opens no file, connection

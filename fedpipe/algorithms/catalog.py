@@ -1,5 +1,5 @@
-"""From `algorithm.name` to an algorithm: the named ones of `fedpipe.config.algorithms`, and a
-user's own. Imported when asked for.
+"""Builds the algorithm that `algorithm.name` names: one of `fedpipe.config.algorithms`, or a user's
+own. Its module is imported when it is asked for.
 """
 
 import importlib
@@ -113,11 +113,8 @@ def _build_own(run: Any, project: Path | None) -> Any:
     built = import_own(name, project, "algorithm.name", ConfigError)(run)
     if isinstance(built, Recipe):
         return built
-    missing = [
-        part
-        for part in ("info", "initialize", "expect", "next", "weights")
-        if not hasattr(built, part)
-    ]
+    members = ("info", "initialize", "expect", "next", "weights")
+    missing = [name for name in members if not hasattr(built, name)]
     if missing:
         raise ConfigError(
             f"algorithm.name={name}: expected a fedpipe.algorithms.recipe.Recipe or an Algorithm, "

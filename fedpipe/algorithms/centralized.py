@@ -1,4 +1,4 @@
-"""Centralized training, the baseline above: the examples of a round's clients in one pool,
+"""Centralized training, the upper baseline: the examples of a round's clients in one pool,
 mini-batch SGD on it.
 
 Nothing is federated: a server that had the data would do this. A round takes the pool of its

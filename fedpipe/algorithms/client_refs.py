@@ -1,5 +1,5 @@
-"""What a round sends to each client beside the server's state: where its examples are, how many
-there are, its seed and its learning rate. A few bytes, whatever the data.
+"""Makes the refs of clients, which a round sends beside the server's state: where the client's
+examples are, how many there are, its seed and its learning rate. A few bytes, whatever the data.
 """
 
 from collections import OrderedDict
@@ -14,10 +14,6 @@ from fedpipe.seeding import derive_seed
 
 class ClientFile(Protocol):
     """One client's examples in a file, as `fedpipe.data.resident` makes it."""
-
-    @property
-    def path(self) -> str:
-        """Return the absolute path."""
 
     @property
     def count(self) -> int:
@@ -61,7 +57,8 @@ class ClientRefs:
 
     def of_client(self, round_num: int, rate: float, client_id: str, client: ClientFile) -> Any:
         """Return one client's ref: `data`, `count`, `seed` and `rate`, a scalar each."""
-        return self._ref(round_num, rate, {client_id: client}, (), not self.remote)
+        vectors = self.of_group(round_num, rate, {client_id: client})
+        return OrderedDict((name, vector[0]) for name, vector in vectors.items())
 
     def of_group(
         self, round_num: int, rate: float, clients: Mapping[str, ClientFile], here: bool = False
@@ -74,23 +71,13 @@ class ClientRefs:
             clients: their files.
             here: whether a worker on this machine reads the files, whatever the run's setting.
         """
-        return self._ref(round_num, rate, clients, (len(clients),), here or not self.remote)
-
-    def _ref(
-        self,
-        round_num: int,
-        rate: float,
-        clients: Mapping[str, ClientFile],
-        shape: tuple[int, ...],
-        here: bool,
-    ) -> Any:
         files = clients.values()
+        here = here or not self.remote
         data = [file.read_bytes() if self.by_value else file.address(here) for file in files]
-        counts = [file.count for file in files]
         seeds = [derive_seed(self.seed, "client", round_num, client_id) for client_id in clients]
         return OrderedDict(
-            data=np.array(data, np.object_).reshape(shape),
-            count=np.array(counts, np.int64).reshape(shape),
-            seed=np.array(seeds, np.int64).reshape(shape),
-            rate=np.full(shape, rate, np.float32),
+            data=np.array(data, np.object_),
+            count=np.array([file.count for file in files], np.int64),
+            seed=np.array(seeds, np.int64),
+            rate=np.full(len(files), rate, np.float32),
         )

@@ -19,13 +19,14 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 import tensorflow as tf
 
+from fedpipe.algorithms.batch_gradients import gradients_and_counts
 from fedpipe.models import ModelSpec
 from fedpipe.models.evaluate import to_input
 
 SUMS = OrderedDict(
     loss=tf.float32, correct=tf.int64, examples=tf.int64, steps=tf.int64, predictions=tf.int64
 )
-"""What a client measures, and its dtypes. All are sums, so that clients merge by adding in any
+"""Measurements of a client, with their dtypes. All are sums, so that clients merge by adding in any
 order.
 """
 
@@ -36,7 +37,7 @@ gradients of the step, in TensorFlow ops.
 
 
 class ClientResult(NamedTuple):
-    """What one client returns.
+    """The result of one client's work.
 
     Attributes:
         update: trained minus initial weights, one float32 tensor for each of the model's; an
@@ -131,9 +132,8 @@ class ClientWork:
 
         def step(i: Any, current: list[Any], state: Any, counts: list[Any]) -> Any:
             start = (i % steps_per_epoch if self.epochs > 1 else i) * self.batch_size
-            stop = (
-                start + self.batch_size
-            )  # a slice that reaches past the end is cut there: the last, partial batch
+            # a slice that reaches past the end is cut there: the last, partial batch
+            stop = start + self.batch_size
             if orders is None:
                 batch_x = x[start:stop]
                 batch_y = y[start:stop]
@@ -143,7 +143,9 @@ class ClientWork:
                 batch_y = tf.gather(y, chosen)
             if self.variable_length:
                 batch_x = without_padding(batch_x)
-            gradients, batch_counts = self._gradients(current, batch_x, batch_y, seed, i)
+            gradients, batch_counts = gradients_and_counts(
+                self.model, current, batch_x, batch_y, seed, i
+            )
             if self.local_gradient is not None:
                 gradients = self.local_gradient(gradients, current, weights)
             state, current = self.optimizer.next(state, current, gradients)
@@ -214,75 +216,6 @@ class ClientWork:
             shape, tf.stack([seed, 0]), minval=None, maxval=None, dtype=tf.int64
         )
         return tf.argsort(keys, axis=1, stable=True)
-
-    def _gradients(
-        self, weights: list[Any], x: Any, y: Any, seed: Any, step: Any
-    ) -> tuple[list[Any], list[Any]]:
-        """Return the gradients of the batch's mean loss and its part of what is counted: losses,
-        correct predictions, predictions.
-
-        The op that computes the losses also returns their gradient by the logits; taking that, not
-        differentiating the mean, and counting in floats (exact below 2**24) saves a dozen ops a
-        step, each of which costs as much as a small product.
-        """
-        with tf.GradientTape() as tape:
-            tape.watch(weights)
-            if self.model.train_logits is None:
-                logits = self.model.logits(weights, x)
-            else:
-                logits = self.model.train_logits(
-                    weights, x, tf.stack([seed, step + 1])
-                )  # 0 draws the orders
-        if self.model.targets is not None:
-            return self._masked_gradients(tape, weights, logits, *self.model.targets(x, y))
-        losses, by_logits = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
-            features=logits, labels=y
-        )
-        gradients = _differentiate(
-            tape, logits, weights, by_logits / tf.cast(tf.size(y), tf.float32)
-        )
-        hits = tf.cast(tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), y), tf.float32)
-        return gradients, [tf.reduce_sum(losses), tf.cast(tf.reduce_sum(hits), tf.int64)]
-
-    @staticmethod
-    def _masked_gradients(
-        tape: Any, weights: list[Any], logits: Any, labels: Any, real: Any
-    ) -> tuple[list[Any], list[Any]]:
-        """Return the same for logits [n, length, classes], over the predictions that are `real`
-        alone.
-        """
-        flat = tf.reshape(logits, (-1, logits.shape[-1]))
-        counts = tf.cast(tf.reshape(real, [-1]), tf.float32)
-        labels = tf.reshape(labels, [-1])
-        losses, by_logits = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
-            features=flat, labels=labels
-        )
-        predictions = tf.reduce_sum(counts)
-        by_logits = by_logits * counts[:, tf.newaxis] / tf.maximum(predictions, 1.0)
-        gradients = _differentiate(tape, logits, weights, tf.reshape(by_logits, tf.shape(logits)))
-        hits = (
-            tf.cast(tf.equal(tf.argmax(flat, axis=-1, output_type=tf.int32), labels), tf.float32)
-            * counts
-        )
-        sums = [
-            tf.reduce_sum(losses * counts),
-            tf.cast(tf.reduce_sum(hits), tf.int64),
-            tf.cast(predictions, tf.int64),
-        ]
-        return gradients, sums
-
-
-def _differentiate(tape: Any, logits: Any, weights: Sequence[Any], by_logits: Any) -> list[Any]:
-    """Return the gradients by the weights as tensors: zeros for a weight that the logits do not
-    depend on, such as a frozen one.
-    """
-    zero = tf.UnconnectedGradients.ZERO
-    gradients = tape.gradient(
-        logits, weights, output_gradients=by_logits, unconnected_gradients=zero
-    )
-    return [
-        tf.convert_to_tensor(gradient) for gradient in gradients
-    ]  # that of an embedding comes as the rows that were used
 
 
 def without_padding(x: Any) -> Any:

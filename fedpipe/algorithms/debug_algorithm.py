@@ -14,14 +14,13 @@ import numpy as np
 import tensorflow as tf
 
 from fedpipe.algorithms.base import RoundResult
-from fedpipe.algorithms.client_refs import ClientFile, ClientFiles
+from fedpipe.algorithms.client_refs import ClientFile, ClientFiles, ClientRefs
 from fedpipe.algorithms.client_work import ClientResult, ClientWork, add, zero_sums
 from fedpipe.algorithms.failures import NOT_FINITE, not_finite, readable, require_reports
 from fedpipe.algorithms.optimizers import build_server_optimizer
 from fedpipe.algorithms.schedules import rate_metrics, rates_of_round
 from fedpipe.config import Config
 from fedpipe.errors import FedpipeError, RoundError
-from fedpipe.seeding import derive_seed
 from fedpipe.types import Weights
 
 
@@ -44,7 +43,7 @@ class DebugAlgorithm:
         self._steps = _Steps()
         self._config = config
         self._files = files
-        self._seed = config.seed
+        self._refs = ClientRefs(config.seed, work.by_value, remote=False)
         self._model = work.model
         self._min_reports = config.cohort.min_reports
         train_logits = None if work.model.train_logits is None else self._counted_train_logits
@@ -65,7 +64,8 @@ class DebugAlgorithm:
     def initialize(self) -> Any:
         """Return the server state of round 0."""
         weights = [
-            tf.constant(tensor) for tensor in self._model.initial_weights(self._seed).values()
+            tf.constant(tensor)
+            for tensor in self._model.initial_weights(self._config.seed).values()
         ]
         return weights, self._optimizer.initialize(
             [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in weights]
@@ -133,17 +133,10 @@ class DebugAlgorithm:
         client: ClientFile,
     ) -> ClientResult:
         self._steps.taken = 0
-        data = client.read_bytes() if self._work.by_value else client.path
-        seed = tf.constant(derive_seed(self._seed, "client", round_num, client_id), tf.int64)
+        ref = self._refs.of_client(round_num, rate, client_id, client)
         try:
-            return self._work(
-                weights,
-                tf.constant(data),
-                tf.constant(client.count, tf.int64),
-                seed,
-                tf.constant(rate),
-                server,
-            )
+            data, count, seed, client_rate = map(tf.constant, ref.values())
+            return self._work(weights, data, count, seed, client_rate, server)
         except FedpipeError:
             raise
         except Exception as err:

@@ -1,4 +1,4 @@
-"""Clients that cannot report in a round: who they are, why, and whether the round may go on without
+"""Clients that cannot report in a round: who they are, why, and whether the round continues without
 them.
 
 A client fails if its examples cannot be read, which shows before the round, or if its computation
@@ -66,7 +66,7 @@ def require_reports(
         (f"{client_id} ({why.rstrip('.')})" for client_id, why in sorted(failed.items())), _NAMED
     )
     if asked - len(failed) < min_reports:
-        step = "Lower client.learning_rate" if NOT_FINITE in failed.values() else "Mend the data"
+        step = "Lower client.learning_rate" if NOT_FINITE in failed.values() else "Fix the data"
         raise RoundError(
             f"round {round_num}: expected at least cohort.min_reports={min_reports} reports, got "
             f"{asked - len(failed)} of {asked}; missing: {missing}. {step}, or lower "

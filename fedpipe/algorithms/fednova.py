@@ -3,8 +3,9 @@
 Source: Wang et al. 2020, "Tackling the Objective Inconsistency Problem in Heterogeneous Federated
     Optimization" (arXiv 2007.07481), section 4, equation 9 and section 4.1:
 
-    each client k:  d_k = (w_k - w) / a_k;   a_k = |a_k|_1, the sum of what each of its gradients
-    counts in w_k - w, over the rate
+    each client k:  d_k = (w_k - w) / a_k
+                    a_k = |a_k|_1, the sum of what each of its gradients counts in w_k - w, over
+                    the rate
     server:         w = w + (sum_k p_k a_k) (sum_k p_k d_k)
 
 For SGD a_k is the number of steps, for momentum m it is (t - m (1 - m^t) / (1 - m)) / (1 - m), t

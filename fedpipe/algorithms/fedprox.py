@@ -3,8 +3,8 @@
 Source: Li et al. 2020, "Federated Optimization in Heterogeneous Networks" (arXiv 1812.06127),
     Algorithm 2 and section 3.2:
 
-    each client k:  minimizes  F_k(w) + mu/2 |w - w_server|^2,  so each step's gradient is  grad
-    F_k(w) + mu (w - w_server)
+    each client k:  minimizes  F_k(w) + mu/2 |w - w_server|^2,
+                    so each step's gradient is  grad F_k(w) + mu (w - w_server)
 
 The rest is `fedavg`, and mu = 0 is `fedavg`, bit for bit. The paper solves the local problem
 inexactly by SGD, as here; it samples clients by their size and takes the plain mean, here the

@@ -2,8 +2,8 @@
 
 Source: McMahan et al. 2017 (arXiv 1602.05629), section 2: FedAvg with B = infinity and E = 1,
 
-    each client k:  d_k = -client_learning_rate grad F_k(w), over all its examples;   server: w = w
-    + mean of d_k
+    each client k:  d_k = -client_learning_rate grad F_k(w), over all its examples
+    server:         w = w + mean of d_k
 
 With `client.weighting: examples` and server SGD of rate 1 a round is one step of gradient descent
 on the cohort's pooled examples.

@@ -6,9 +6,10 @@ is a plain mean or sum, a CLIENTS value is not a client but a **group** of clien
 loops over the group's clients and returns their summed updates and summed weights. There is a group
 for each core, so all cores work.
 
-    cohort c1..c7, two cores     group 1: c3 c1 c6     -> sum of n_k d_k, sum of n_k --+
-                                 group 2: c5 c2 c7 c4  -> sum of n_k d_k, sum of n_k --+-> sum / sum
-                                 = the mean over all seven
+    cohort c1..c7, two cores:
+
+    group 1: c3 c1 c6     -> sum of n_k d_k, sum of n_k --+
+    group 2: c5 c2 c7 c4  -> sum of n_k d_k, sum of n_k --+-> sum / sum = the mean over all seven
 
 It is the same mean: every client still starts from the server's weights and trains on its own
 examples alone. What differs is the order of the additions, so another number of groups gives other

@@ -1,8 +1,8 @@
-"""Every client for itself, the baseline below: each trains a model of its own on its own examples,
-and nothing is exchanged.
+"""Local-only training, the lower baseline: each client trains a model of its own on its own
+examples, and nothing is exchanged.
 
-A client goes on with its model in each round that it is in; all start from the same weights. What
-is reported each round is the mean over the clients of the cohort of what their models do:
+A client continues with its model in each round that it is in; all start from the same weights.
+Each round reports means over the clients of the cohort:
 
     local/test_accuracy, local/test_loss          on their own test splits, of those that have one
     local/central_accuracy, local/central_loss    on the central test set

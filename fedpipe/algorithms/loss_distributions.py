@@ -1,17 +1,15 @@
-"""How Gaussian mechanisms compose: exactly without sampling, by privacy-loss distributions (PLDs)
+"""Composes Gaussian mechanisms: exactly without sampling, by privacy-loss distributions (PLDs)
 with it.
 
 A mechanism adds N(0, z^2) to a sum that one client moves by at most 1:
 
     gaussian             no sampling; k of them are one with noise z / sqrt(k), whose delta is known
-    in closed form (Balle and Wang
-                         2018, arXiv 1805.06530, Theorem 8)
+                         in closed form (Balle and Wang 2018, arXiv 1805.06530, Theorem 8)
     poisson              each client with probability q: the PLD of `dp_accounting`, both directions
     without_replacement  a fixed number of clients, q of all. The dominating pair of subset sampling
-    with a replaced record (Zhu, Dong
-                         and Wang 2022, arXiv 2106.08567): (1-q) N(0) + q N(1) against N(0) where
-                         losses are positive, N(0) against (1-q) N(0) + q N(1) where they are
-                         negative
+                         with a replaced record (Zhu, Dong and Wang 2022, arXiv 2106.08567):
+                         (1-q) N(0) + q N(1) against N(0) where losses are positive,
+                         N(0) against (1-q) N(0) + q N(1) where they are negative
 
 PLDs are discretized by connecting dots (Doroshenko et al. 2022, arXiv 2207.04380), which never
 gives less than the true epsilon.
@@ -84,9 +82,10 @@ def epsilon_of(parts: Sequence[tuple[Mechanism, int]], delta: float) -> float:
     first, *others = [
         _distribution(mechanism, step).self_compose(count) for mechanism, count in sampled
     ]
-    for other in others:
-        first = first.compose(other)
-    return float(first.get_epsilon_for_delta(delta))
+    composed = first
+    for distribution in others:
+        composed = composed.compose(distribution)
+    return float(composed.get_epsilon_for_delta(delta))
 
 
 def _gaussian_epsilon(noise: float, delta: float) -> float:

@@ -5,12 +5,12 @@ Source: Karimireddy et al. 2021, "Breaking the Centralized Barrier for Cross-Dev
     `tff.learning.algorithms.build_mime_lite`:
 
     each client k:  w_k = steps of the client optimizer from w, each with the optimizer's state as
-    the server has it;
+                          the server has it
                     g_k = gradient at w over all its examples
-    server:         w = server_optimizer(w, mean of w_k - w);   the client optimizer's state takes
-        one step with the mean of g_k
+    server:         w = server_optimizer(w, mean of w_k - w)
+                    the client optimizer's state takes one step with the mean of g_k
 
-The client optimizer is `client.optimizer`, whose state is the server's and goes on from round to
+The client optimizer is `client.optimizer`, whose state is the server's and is carried from round to
 round; with `sgd`, which has none, this is `fedavg`. A client computes one more gradient for each of
 its examples.
 """
@@ -21,6 +21,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from fedpipe.algorithms.batch_gradients import gradients_and_counts
 from fedpipe.algorithms.client_work import ClientResult, ClientWork
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
 
@@ -54,8 +55,8 @@ class MimeWork(ClientWork):
         def add_batch(start: Any, total: list[Any]) -> Any:
             batch_x = x[start : start + self.batch_size]
             batch_y = y[start : start + self.batch_size]
-            gradients, _ = self._gradients(
-                weights, batch_x, batch_y, seed, -2 - start
+            gradients, _ = gradients_and_counts(
+                self.model, weights, batch_x, batch_y, seed, -2 - start
             )  # no step's draws of what is dropped
             here = tf.cast(tf.shape(batch_y)[0], tf.float32)
             return start + self.batch_size, [

@@ -20,7 +20,7 @@ from fedpipe.seeding import derive_seed
 
 @dataclass(frozen=True)
 class NoiseSource:
-    """Where a run's noise comes from.
+    """The source of a run's noise.
 
     Attributes:
         key: 32 secret bytes; None if the run is repeatable.
@@ -142,7 +142,7 @@ class SeededAdaptiveSum(tfp.QuantileAdaptiveClipSumQuery):  # type: ignore[misc]
     def get_noised_result(self, sample_state: Any, global_state: Any) -> Any:
         """Return the sum with noise, the next state, with the next clip, and the event."""
         result, state, event = super().get_noised_result(sample_state, global_state)
-        # The parent makes the sum's state anew, for the next clip; the count of rounds goes on.
+        # The parent makes the sum's state anew, for the next clip; the count of rounds stays.
         counted = state.sum_state._replace(round_num=global_state.sum_state.round_num + 1)
         return result, state._replace(sum_state=counted), event
 

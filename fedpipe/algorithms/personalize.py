@@ -1,4 +1,4 @@
-"""Personalization: what a model gains when each client goes on training it, for some steps, on its
+"""Personalization: what a model gains when each client trains it further, for some steps, on its
 own examples alone.
 
 Fine-tuning, as Wang et al. 2019 (arXiv 1910.10252) evaluate it: from the server's weights, with the
@@ -58,7 +58,7 @@ def personalized_accuracies(
 
     train = tf.function(fine_tuned)
     trainable = population.client_ids("train")
-    found = np.full(len(client_ids), np.nan)
+    accuracies = np.full(len(client_ids), np.nan)
     for number, client_id in enumerate(client_ids):
         if client_id in trainable:
             examples = population.examples(client_id, "train")
@@ -69,6 +69,8 @@ def personalized_accuracies(
                 tf.constant(len(examples), tf.int64),
                 seed,
             )
-            own = dict(zip(model.tensor_names, (tensor.numpy() for tensor in tensors), strict=True))
-            found[number] = evaluate_clients(predictor, own, population, [client_id]).accuracies[0]
-    return found
+            arrays = [tensor.numpy() for tensor in tensors]
+            tuned = dict(zip(model.tensor_names, arrays, strict=True))
+            scores = evaluate_clients(predictor, tuned, population, [client_id])
+            accuracies[number] = scores.accuracies[0]
+    return accuracies

@@ -92,8 +92,8 @@ class _NumbersOnly(tff.aggregators.UnweightedAggregationFactory):  # type: ignor
     """TFF's private factory without the event in its state, which is text: a checkpoint holds
     numbers.
 
-    The event that TFF keeps there is the last round's, for whoever wants to account by it; it is
-    not read by the next round.
+    The event that TFF keeps there is the last round's, for accounting by it; the next round does
+    not read it.
     """
 
     def __init__(self, inner: Any) -> None:

@@ -25,7 +25,7 @@ from fedpipe.models import ModelSpec
 
 @dataclass(frozen=True)
 class Run:
-    """What an algorithm is built for.
+    """The run that an algorithm is built for.
 
     Attributes:
         config: the run's settings.

@@ -19,7 +19,7 @@ from fedpipe.algorithms.recipe import Recipe
 from fedpipe.algorithms.schedules import rate_metrics, rates_of_round, with_server_rate
 from fedpipe.algorithms.secure import SIMULATED
 from fedpipe.algorithms.stateful_clients import StatefulRound
-from fedpipe.algorithms.stateless_clients import RoundComputation, StatelessRound
+from fedpipe.algorithms.stateless_clients import StatelessRound
 from fedpipe.config import Config
 from fedpipe.errors import RoundError, shorten
 from fedpipe.types import Weights
@@ -59,7 +59,7 @@ class RecipeAlgorithm:
         initial_weights = list(self._work.model.initial_weights(config.seed).values())
         refs = ClientRefs(config.seed, self._work.by_value, bool(config.runtime.remote))
         parts = (self._work, aggregation, optimizer, initial_weights, refs)
-        self.computation: RoundComputation
+        self.computation: StatelessRound | StatefulRound
         if recipe.clients is None:
             self.computation = StatelessRound(*parts, groups)
         else:

@@ -4,10 +4,10 @@ others'.
 Source: Karimireddy et al. 2020, "SCAFFOLD: Stochastic Controlled Averaging for Federated Learning"
     (arXiv 1910.06378), Algorithm 1 with option II for the control variates, N clients in all:
 
-    each client k:  w_k = steps of SGD from w with gradient g - c_k + c;   c_k' = c_k - c + (w -
-    w_k) / (steps rate)
-    server:         w = server_optimizer(w, mean of w_k - w);   c = c + sum over the cohort of (c_k'
-        - c_k) / N
+    each client k:  w_k = steps of SGD from w with gradient g - c_k + c
+                    c_k' = c_k - c + (w - w_k) / (steps rate)
+    server:         w = server_optimizer(w, mean of w_k - w)
+                    c = c + sum over the cohort of (c_k' - c_k) / N
 
 c and every c_k start at zero, so that c is the mean of all c_k; the first round is `fedavg`'s. The
 paper takes the plain mean and server SGD; here `client.weighting`, `aggregator` and

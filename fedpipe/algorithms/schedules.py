@@ -1,5 +1,5 @@
-"""Learning rates by round: a pure function of the settings and the round number, so that a run that
-goes on has the same rates.
+"""Learning rates by round: a pure function of the settings and the round number, so that a
+resumed run has the same rates.
 
 The rate of a round travels to the worker as a number (clients: in their refs; server: in its
 optimizer's state), so nothing is compiled anew.
@@ -23,8 +23,8 @@ def rate_of_round(side: ClientConfig | ServerConfig, rounds: int, round_num: int
 
         constant      rate
         exponential   rate decay_rate ** (t / decay_rounds)
-        cosine        rate (f + (1 - f) (1 + cos(pi t / (rounds - w))) / 2)    (Loshchilov and
-        Hutter 2017, arXiv 1608.03983, equation 5)
+        cosine        rate (f + (1 - f) (1 + cos(pi t / (rounds - w))) / 2)
+                      (Loshchilov and Hutter 2017, arXiv 1608.03983, equation 5)
 
     >>> [rate_of_round(ClientConfig(learning_rate=1.0, schedule="cosine"), 4, r) for r in (1, 3)]
     [1.0, 0.5]

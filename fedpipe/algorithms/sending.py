@@ -1,5 +1,5 @@
-"""What the server sends to the clients of a round: its weights, and its optimizer state where the
-client work reads it.
+"""Sends the server's weights to the clients of a round, and its optimizer state where the client
+work reads it.
 """
 
 from typing import Any

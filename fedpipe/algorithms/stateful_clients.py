@@ -5,10 +5,9 @@ TFF's clients have no state. Here fedpipe keeps it, by client id, in the server 
 checkpoints hold it: each round sends its clients what they need with their refs, and gets what they
 return, stacked, beside the aggregate.
 
-                  state["clients"][k] --sent--> client k's work --returned--> state["clients"][k]
-                                                        |
-                                                        +--- update ---> aggregator, server
-                                                        optimizer, as in `composer`
+    state["clients"][k] --sent--> work of client k --returned--> state["clients"][k]
+                                         |
+                                         +--- update ---> aggregator, server optimizer (`composer`)
 
 Clients that had no round yet take no room. What all clients return passes through the server: an
 algorithm of this kind does not go with secure sums or differential privacy, and each client is a
@@ -39,14 +38,15 @@ from fedpipe.types import PerClient
 Tensors = list[npt.NDArray[np.float32]]
 MEMORY_BYTES = 4 * 1024**3
 MESSAGE_BYTES = 1_900_000_000
-"""What a round's clients are sent travels to the worker in one message, and what they return comes
-in one: 2 GB is the limit of the engine's channels, less room for the server's state.
+"""Limit of what a cohort is sent, and of what it returns, as each travels in one message: the 2 GB
+of the engine's channels, less room for the server's state.
 """
 
 
 @dataclass(frozen=True)
 class StatefulClients:
-    """What an algorithm's clients keep, tensors of the model's shapes, and what they do with it.
+    """Clients that keep tensors of the model's shapes from round to round, and three functions of
+    these.
 
     Attributes:
         population_size: number of clients that may train.
@@ -67,8 +67,8 @@ class StatefulClients:
 
 
 class StatefulRound:
-    """A `RoundComputation` whose server state also has `clients`, what each has, and `mean`, the
-    mean of that over all clients of the population.
+    """Computes rounds as `StatelessRound` does; the server state also has `clients`, what each has,
+    and `mean`, the mean of that over all clients of the population.
     """
 
     def __init__(

@@ -4,7 +4,7 @@ aggregation can be computed from partial sums, else one value per client.
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,38 +19,8 @@ from fedpipe.algorithms.groups import balance
 from fedpipe.algorithms.secure import simulated
 
 
-class RoundComputation(Protocol):
-    """Computes rounds with clients whose examples can be read."""
-
-    def initialize(self) -> Any:
-        """Return the server state of round 0."""
-
-    def compute(
-        self, state: Any, round_num: int, rate: float, clients: Mapping[str, ClientFile]
-    ) -> tuple[Any, Any]:
-        """Return the next server state and what was measured: `clients`, the sums over the cohort,
-        and `aggregator`.
-
-        Args:
-            state: the server state.
-            round_num: the round.
-            rate: the clients' learning rate in it.
-            clients: who takes part.
-        """
-
-    def not_finite(
-        self, state: Any, round_num: int, rate: float, clients: Mapping[str, ClientFile]
-    ) -> list[str]:
-        """Return the clients whose update or loss in such a round is not finite."""
-
-    def bytes_per_client(self) -> tuple[int, int] | None:
-        """Return the bytes that a client sends and is sent in a round, without framing; None where
-        nothing is exchanged.
-        """
-
-
 class StatelessRound:
-    """A `RoundComputation` on the process of `composer.compose`.
+    """Computes rounds by the process of `composer.compose`; `StatefulRound` has the same methods.
 
     Attributes:
         groups: number of groups that clients are computed in; None is one value per client.
@@ -95,7 +65,15 @@ class StatelessRound:
     def compute(
         self, state: Any, round_num: int, rate: float, clients: Mapping[str, ClientFile]
     ) -> tuple[Any, Any]:
-        """Return the next server state and what was measured."""
+        """Return the next server state and what was measured: `clients`, the sums over the cohort,
+        and `aggregator`.
+
+        Args:
+            state: the server state.
+            round_num: the round.
+            rate: the clients' learning rate in it.
+            clients: who takes part; the examples of each can be read.
+        """
         next_state, measured = self.process.next(state, self.refs(round_num, rate, clients))
         return next_state, measured
 
@@ -117,8 +95,8 @@ class StatelessRound:
     def not_finite(
         self, state: Any, round_num: int, rate: float, clients: Mapping[str, ClientFile]
     ) -> list[str]:
-        """Return the clients whose update or loss is not finite; in a pool they cannot be told
-        apart.
+        """Return the clients whose update or loss in such a round is not finite; in a pool they
+        cannot be told apart.
         """
         if self._work.pools:
             return []
@@ -132,7 +110,9 @@ class StatelessRound:
         return [client_id for client_id, flag in zip(ids, flags, strict=True) if flag]
 
     def bytes_per_client(self) -> tuple[int, int] | None:
-        """Return the bytes up and down; None for a pool, which exchanges nothing."""
+        """Return the bytes that a client sends and is sent in a round, without framing; None for a
+        pool, which exchanges nothing.
+        """
         if self._work.pools:
             return None
         update = self._work.zero_update(self._initial_weights)

@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass, field
 
 from fedpipe.cluster.worker_data import WorkerData
-from fedpipe.engine.worker import Worker
+from fedpipe.engine.local.worker import Worker
 from fedpipe.errors import WorkerError
 from fedpipe.project.paths import Project
 

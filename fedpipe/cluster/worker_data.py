@@ -1,5 +1,5 @@
-"""What a worker holds of a run's data: the shards by their md5, and the resident files of the
-clients that it is asked for.
+"""Data of a run on a worker: the shards by their md5, and the resident files of the clients that it
+is asked for.
 """
 
 import hashlib

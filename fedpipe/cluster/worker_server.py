@@ -23,10 +23,10 @@ from typing import Any
 from fedpipe.cluster.session import Session, Who
 from fedpipe.cluster.worker_control import Control, same
 from fedpipe.config.schema import RuntimeConfig
-from fedpipe.engine.host_facts import facts
+from fedpipe.engine.local.worker import Worker
+from fedpipe.engine.remote.host_facts import facts
 from fedpipe.engine.remote.splice import splice
 from fedpipe.engine.remote.tls import GRPC, server_context
-from fedpipe.engine.worker import Worker
 from fedpipe.errors import ConfigError, EnvironmentProblem, WorkerError
 from fedpipe.project.paths import Project
 
@@ -105,7 +105,7 @@ class WorkerServer:
         with self._lock:
             session = self._session
         if session is not None:
-            self.end(session, "the worker was told to end")
+            self.end(session, "the worker was terminated")
 
     # --- What a control connection asks ---
 
@@ -155,15 +155,16 @@ class WorkerServer:
                 return
             session.worker.close()
             self._session = None
-        logger.warning("run %s of %s is over: %s.", session.who.run, session.who.runner, why)
+        logger.warning(
+            "the session of run %s of %s has ended: %s.", session.who.run, session.who.runner, why
+        )
 
     def session_of(self, token: str) -> Session:
-        """Return the session with this token. Raises WorkerError if it is over."""
+        """Return the session with this token. Raises WorkerError if it has ended."""
         session = self._session
         if session is None or not same(session.token, token):
             raise WorkerError(
-                "expected the token of the session that goes on here, found another: that session "
-                "is over."
+                "expected the token of the current session, found another: that session has ended."
             )
         return session
 

@@ -44,7 +44,7 @@ class NamedAlgorithm:
         return key not in self.reads and any(fnmatch(key, pattern) for pattern in self.ignores)
 
     def why_ignored(self, key: str) -> str:
-        """Return why a setting outside of the group `algorithm` has no effect."""
+        """Return why a setting outside of the section `algorithm` has no effect."""
         debug = (
             "debug runs, client after client, only algorithms whose clients send an update and "
             "keep nothing"

@@ -1,6 +1,4 @@
-"""What the groups of settings have in common: strict, frozen models, and the types of their
-values.
-"""
+"""Base model of the sections of settings, strict and frozen, and types of their values."""
 
 import re
 from collections.abc import Mapping
@@ -17,8 +15,8 @@ OWN_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
 """`mypackage.module:function`: something of the user's own."""
 
 
-class Group(BaseModel):
-    """Base of the groups: strict types, no unknown keys, no change after creation."""
+class Section(BaseModel):
+    """Base of the sections: strict types, no unknown keys, no change after creation."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 

@@ -4,6 +4,9 @@ A setting that the choice beside it does not read cannot be written in a params 
 and `privacy` are discriminated unions of models. A table says it for sections with two choices, for
 the server's optimizer, which the algorithm may bring, and where a function of the user's own may be
 chosen.
+
+`data.alpha`, `labels_per_client` and `sigma` may stand beside any partition: the key of who the
+clients are (`fedpipe.runs.lineage.population_key`) is made of all three.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -120,15 +123,7 @@ def _of_literal(section: str, setting: str, model: type[BaseModel], readers: Rea
 
 
 _SOURCE = dict.fromkeys(("separator", "encoding", "decimal", "column_names"), ("csv",))
-_PARTITION = {
-    "alpha": ("auto", "dirichlet"),
-    "labels_per_client": ("pathological",),
-    "sigma": ("quantity",),
-}
-_ALGORITHM = {
-    setting: tuple(name for name, algorithm in ALGORITHMS.items() if setting in algorithm.own)
-    for setting in AlgorithmConfig.model_fields.keys() - {"name"}
-}
+_ALGORITHM = {"mu": tuple(name for name in ALGORITHMS if "mu" in ALGORITHMS[name].own)}
 _MOMENTUM = {"momentum": ("momentum",)}
 _SERVER_OPTIMIZER = _MOMENTUM | {
     "beta_1": ("adam", "yogi"),
@@ -149,7 +144,6 @@ CHOICES = (
         _SOURCE | dict.fromkeys(("feature_columns", "ignore_columns"), ("csv", "parquet")),
         SOURCE_NAMES,
     ),
-    _of_literal("data", "partition", DataConfig, _PARTITION),
     _of_literal("cohort", "strategy", CohortConfig, {"separation_rounds": ("min_separation",)}),
     Choice(
         "model",
@@ -175,31 +169,39 @@ def ignored_settings(values: Mapping[str, Any]) -> Iterator[IgnoredSetting]:
     Args:
         values: settings as a params file has them, sections within.
     """
+    algorithm = ALGORITHMS.get(name := str(_section(values, "algorithm").get("name")))
     for choice in CHOICES:
-        settings = values.get(choice.section)
-        if isinstance(settings, BaseModel):
-            settings = settings.model_dump(exclude_defaults=True)
-        if not isinstance(settings, Mapping):
-            continue
-        chosen = settings.get(choice.setting, choice.fields[choice.setting].default)
+        settings = _section(values, choice.section)
+        chosen = _chosen(values, choice)
         cause = f"{choice.key}={chosen}"
-        if choice.key == "server.optimizer" and (algorithm := _with_own_optimizer(values)):
-            chosen = ALGORITHMS[algorithm].server_optimizer
-            cause = f"algorithm.name={algorithm}"
+        if choice.key == "server.optimizer" and algorithm and algorithm.server_optimizer:
+            chosen = algorithm.server_optimizer
+            cause = f"algorithm.name={name}"
         if not choice.knows(chosen):
             continue
-        for name, value in settings.items():
-            if chosen not in choice.readers.get(name, (chosen,)):
-                is_default = value in (None, choice.fields[name].default)
-                yield IgnoredSetting(f"{choice.section}.{name}", value, is_default, choice, cause)
+        for name_in_section, value in settings.items():
+            if chosen not in choice.readers.get(name_in_section, (chosen,)):
+                is_default = value in (None, choice.fields[name_in_section].default)
+                key = f"{choice.section}.{name_in_section}"
+                yield IgnoredSetting(key, value, is_default, choice, cause)
 
 
-def _with_own_optimizer(values: Mapping[str, Any]) -> str | None:
-    """Return the name of the algorithm if it brings the server's optimizer."""
-    section = values.get("algorithm")
-    name = section.get("name") if isinstance(section, Mapping) else getattr(section, "name", None)
-    brings = isinstance(name, str) and name in ALGORITHMS and ALGORITHMS[name].server_optimizer
-    return name if brings else None
+def _chosen(values: Mapping[str, Any], choice: Choice) -> Any:
+    """Return the value of a choice, its default where the settings do not have it."""
+    settings = _section(values, choice.section)
+    return settings.get(choice.setting, choice.fields[choice.setting].default)
+
+
+def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return the settings of a section that differ from the defaults, if it is a model, or that a
+    file has; none if the section is something else, which is refused elsewhere.
+    """
+    settings = values.get(name)
+    if isinstance(settings, BaseModel):
+        return settings.model_dump(exclude_defaults=True)
+    if isinstance(settings, Mapping):
+        return settings
+    return {}
 
 
 def problem_of_ignored(values: Mapping[str, Any]) -> str | None:
@@ -209,20 +211,26 @@ def problem_of_ignored(values: Mapping[str, Any]) -> str | None:
     A file of the form that fedpipe had before, in which a section has every setting of every
     choice, most of them null, gets one error with the form to write.
     """
-    ignored = list(ignored_settings(values))
-    without_effect = [setting.key for setting in ignored if setting.is_default]
-    refused = " ".join(str(setting) for setting in ignored if not setting.is_default)
-    if refused and without_effect:
-        return f"{refused} Remove as well: {', '.join(without_effect)}."
-    if refused or len(ignored) < 2:
-        return refused or next(map(str, ignored), None)
-    sections = {key.partition(".")[0] for key in without_effect}
-    form = {name: dict(settings) for name, settings in _cleaned(values) if name in sections}
+    without_effect = []
+    refused = []
+    for setting in ignored_settings(values):
+        if setting.is_default:
+            without_effect.append(setting)
+        else:
+            refused.append(setting)
+    keys = ", ".join(setting.key for setting in without_effect)
+    if refused or len(without_effect) < 2:
+        text = " ".join(map(str, refused or without_effect))
+        if refused and without_effect:
+            text += f" Remove as well: {keys}."
+        return text or None
+    clean = without_ignored(values)
+    sections = dict.fromkeys(setting.choice.section for setting in without_effect)
+    form = {section: dict(clean[section]) for section in clean if section in sections}
     text = yaml.safe_dump(form, sort_keys=False, default_flow_style=True, width=10_000)
     return (
         "expected sections that hold only what their choice reads, found settings of other "
-        f"choices: {', '.join(without_effect)}. Remove these lines; the sections without them: "
-        f"{text.strip()[1:-1]}"
+        f"choices: {keys}. Remove these lines; the sections without them: {text.strip()[1:-1]}"
     )
 
 
@@ -230,31 +238,30 @@ def without_ignored(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings without those that the choices beside them do not read: what fedpipe
     recorded when it still wrote all of them.
     """
-    return dict(_cleaned(values))
-
-
-def _cleaned(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    ignored = {setting.key for setting in ignored_settings(values)}
-    for section, settings in values.items():
-        if isinstance(settings, Mapping):
-            names = [name for name in settings if f"{section}.{name}" not in ignored]
-            yield section, {name: settings[name] for name in names}
-        else:
-            yield section, settings
+    clean = dict(values)
+    for setting in ignored_settings(values):
+        section = setting.choice.section
+        name = setting.key.partition(".")[2]
+        clean[section] = {key: clean[section][key] for key in clean[section] if key != name}
+    return clean
 
 
 def switch_choices(
-    values: dict[str, Any], switched: Collection[str], set_too: Collection[str]
+    values: dict[str, Any], before: Mapping[str, Any], overridden: Collection[str]
 ) -> None:
-    """Delete from `values` the settings of the choices made before, which the new ones do not read.
+    """Delete from `values` the settings of earlier choices, which the new ones do not read.
 
     Args:
-        values: settings, sections within; changed in place.
-        switched: keys among which are the choices that were made anew, such as `aggregator.name`.
-        set_too: keys that were set with them. They stay, so that they are refused and not lost.
+        values: settings after overrides, sections within; changed in place.
+        before: the settings without the overrides.
+        overridden: keys of the overrides. They stay, so that they are refused and not lost.
     """
-    choices = {*switched, *(["server.optimizer"] if "algorithm.name" in switched else ())}
+    choices = {
+        choice.key for choice in CHOICES if _chosen(values, choice) != _chosen(before, choice)
+    }
+    if "algorithm.name" in choices:
+        choices.add("server.optimizer")  # some algorithms bring it
     for setting in list(ignored_settings(values)):
-        if setting.choice.key in choices and setting.key not in set_too:
+        if setting.choice.key in choices and setting.key not in overridden:
             section, _, name = setting.key.partition(".")
             del values[section][name]

@@ -4,16 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fedpipe.config.base import Group, PositiveFloat, PositiveInt
+from fedpipe.config.base import PositiveFloat, PositiveInt, Section
 
 
-class CohortConfig(Group):
+class CohortConfig(Section):
     """Which clients take part in a round."""
 
     size: PositiveInt = Field(
         10,
         description="Clients per round; with `poisson` their expected number, where all clients "
-        "can be asked.",
+        "are available.",
     )
     strategy: Literal["fixed", "uniform", "poisson", "weighted", "shuffled", "min_separation"] = (
         Field(
@@ -29,51 +29,50 @@ class CohortConfig(Group):
     )
     min_reports: PositiveInt = Field(
         1,
-        description="Clients of a round that must report, at most `cohort.size`. One whose data "
-        "cannot be read, or whose update is not finite, is named and left out; with "
-        "fewer reports than this the run stops. A round whose plan (drop-outs, "
-        "deadline, `poisson`) has fewer is skipped.",
+        description="Minimum number of reports in a round, at most `cohort.size`. A client whose "
+        "data cannot be read, or whose update is not finite, is named and left out; with fewer "
+        "reports the run stops. A round whose plan (drop-outs, deadline, `poisson`) has fewer is "
+        "skipped.",
     )
     separation_rounds: PositiveInt | None = Field(
         None,
-        description="Rounds from one of a client's rounds to its next, at least; `null` is as "
-        "many as the population allows, population / size rounded down.",
+        description="Minimum number of rounds from one round of a client to its next; `null`: the "
+        "most that the population allows, population / size rounded down.",
     )
     over_selection_fraction: Annotated[float, Field(ge=0, le=10)] = Field(
         0.0,
-        description="How many more than `size` clients are asked, as a fraction of it; the first "
-        "`size` reports are taken (Bonawitz et al. 2019: 0.3). 0 asks `size`.",
+        description="Additional clients that are selected, as a fraction of `size`; the first "
+        "`size` reports count (Bonawitz et al. 2019: 0.3). 0 selects `size`.",
     )
     dropout_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0,
-        description="Probability that a client that was asked does not report: its battery, its "
-        "network. Each client, each round.",
+        description="Probability that a selected client drops out, independently per client and "
+        "round.",
     )
     latency_median_seconds: PositiveFloat | None = Field(
         None,
-        description="Median of the simulated seconds from asking a client to its report, "
-        "log-normal; `null` simulates no time.",
+        description="Median of the simulated, log-normal seconds from the selection of a client "
+        "to its report; `null` simulates no time.",
     )
     latency_sigma: Annotated[float, Field(ge=0, le=5)] | None = Field(
         None,
-        description="Standard deviation of the latency's logarithm; half of the variance is the "
-        "client's own, half the round's. `null` is 0.5. With `latency_median_seconds` "
-        "only.",
+        description="Standard deviation of the latency's logarithm; half of the variance belongs "
+        "to the client, half to the round. `null` is 0.5. With `latency_median_seconds` only.",
     )
     round_deadline_seconds: PositiveFloat | None = Field(
         None,
-        description="Simulated seconds after which a round takes no more reports: who is later is "
-        "left out. `null` waits for all. With `latency_median_seconds` only.",
+        description="Deadline of a round in simulated seconds; later reports are left out. `null` "
+        "waits for all. With `latency_median_seconds` only.",
     )
     day_rounds: PositiveInt | None = Field(
         None,
-        description="Rounds in a simulated day, in which each client can be asked for "
-        "`available_fraction` only; the clients' days begin within half a day of each other. "
-        "`null`: all can always be asked.",
+        description="Rounds of a simulated day; a client is available for `available_fraction` of "
+        "it. The days of the clients begin within half a day of each other. `null`: all clients "
+        "are always available.",
     )
     available_fraction: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None,
-        description="Part of the day in which a client can be asked; `null` is 0.5. With "
+        description="Fraction of the day in which a client is available; `null` is 0.5. With "
         "`day_rounds` only.",
     )
 

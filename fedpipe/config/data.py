@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from fedpipe.config.base import OWN_FUNCTION, Group, Name, PositiveInt
+from fedpipe.config.base import OWN_FUNCTION, Name, PositiveInt, Section
 
 SOURCE_NAMES = (
     *(
@@ -20,13 +20,13 @@ SOURCE_NAMES = (
 )
 
 
-class DataConfig(Group):
+class DataConfig(Section):
     """Where the examples come from and how they become clients."""
 
     source: Name = Field(
         "mnist5k",
-        description="Source of the examples; `fedpipe sources` lists them with what each needs. Or "
-        "`mypackage.module:function`, a source of your own (docs/sources.md).",
+        description="Source of the examples; `fedpipe sources` lists them with what each needs. "
+        "Or `mypackage.module:function`, a source of your own (docs/sources.md).",
     )
     path: Name | None = Field(
         None,
@@ -60,7 +60,7 @@ class DataConfig(Group):
         min_length=1,
         max_length=3,
         description="Character between the cells of a `csv`: `,`, `;`, `|`, or `tab`. `null`: "
-        "found from the first lines, and said.",
+        "detected in the first lines, and reported.",
     )
     encoding: Annotated[str, Field(min_length=1, max_length=40)] | None = Field(
         None,
@@ -97,9 +97,9 @@ class DataConfig(Group):
     )
     clients: PositiveInt | None = Field(
         100,
-        description="Number of clients. A partition makes as many; `natural` takes at most so "
-        "many that train, and as many with test examples alone, the first in the "
-        "order of their ids, or all with `null`.",
+        description="Number of clients. A partition makes as many; `natural` takes at most this "
+        "many training clients, and as many with test examples only, the first in the order of "
+        "their ids, or all with `null`.",
     )
     alpha: float = Field(
         1.0,
@@ -136,15 +136,14 @@ class DataConfig(Group):
         ge=0,
         lt=1,
         description="Fraction of each client's training examples that becomes its validation "
-        "split, rounded up; 0 makes none. Taken from the training split, whoever made "
-        "that.",
+        "split, rounded up; 0 makes none.",
     )
     held_out_fraction: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="Fraction of the clients, rounded down, that never train: what a model is "
-        "worth to clients it has not seen.",
+        description="Fraction of the clients, rounded down, that never train: how good a model is "
+        "for clients that it has not seen.",
     )
     central_test_examples: PositiveInt = Field(
         1000,

@@ -2,22 +2,22 @@
 
 from pydantic import Field
 
-from fedpipe.config.base import Group, PositiveInt
+from fedpipe.config.base import PositiveInt, Section
 
 
-class EvalConfig(Group):
+class EvalConfig(Section):
     """When and on what the server's weights are evaluated."""
 
     every: PositiveInt = Field(
         1,
         description="Rounds between evaluations on the central test set and the validation "
-        "examples; round 0 and the last have one too.",
+        "examples; round 0 and the last round are evaluated too.",
     )
     clients: PositiveInt = Field(
         1000,
-        description="Clients whose test examples are read, at most, to evaluate the weights for "
-        "each client at the end: so many that take part and so many held-out ones, "
-        "drawn from `seed`; and whose validation examples are pooled.",
+        description="Maximum number of participating clients, and of held-out clients, for the "
+        "evaluation per client at the end, drawn from `seed`; and of clients whose "
+        "validation examples are pooled.",
     )
     patience: PositiveInt | None = Field(
         None,
@@ -27,6 +27,6 @@ class EvalConfig(Group):
     personalize_steps: int = Field(
         0,
         ge=0,
-        description="Steps that each evaluated client trains the final weights on its own "
-        "examples, to see what it gains; 0 is none.",
+        description="Steps of training on a client's own examples, from the final weights, to "
+        "measure what personalization gains; 0 is none.",
     )

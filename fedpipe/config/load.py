@@ -5,7 +5,8 @@ what was expected and what was found.
 """
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from fedpipe.redact import hide
 
 def load_config(path: Path, overrides: Iterable[str] = ()) -> Config:
     """Return the settings of the YAML file at `path`, with overrides such as
-    `client.learning_rate=0.05` laid over them.
+    `client.learning_rate=0.05` applied.
 
     Raises:
         ConfigError: the file is missing or no YAML mapping, a key is unknown, a value has the wrong
@@ -57,7 +58,7 @@ def parse_config(values: Mapping[str, Any], where: str, overrides: Sequence[str]
     """Return `values` as a `Config`.
 
     Args:
-        values: the settings, groups within groups.
+        values: the settings, sections within.
         where: names their origin in errors.
         overrides: those among them that come from overrides, which an error names in the place of
             `where`.
@@ -100,23 +101,33 @@ def known_keys() -> list[str]:
     return list(known_settings())
 
 
-def apply_overrides(
-    values: dict[str, Any],
-    overrides: Sequence[str],
-    where: str = "-S",
-    set_too: Collection[str] = (),
-) -> dict[str, str]:
+def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> None:
     """Set settings in `values`, sections within, to what overrides such as
-    `client.learning_rate=0.05` say; return the overrides by key.
+    `client.learning_rate=0.05` say.
 
-    An override of a choice, such as `aggregator.name=krum`, removes the settings that belong to the
-    choice made before, but for those that are overridden too.
+    An override that changes a choice, such as `aggregator.name=krum`, removes the settings that
+    belong to the choice made before, but for those that are overridden too.
+
+    Args:
+        values: settings, changed in place.
+        overrides: the overrides, in any order.
+
+    Raises:
+        ConfigError: see `set_overrides`.
+    """
+    before = deepcopy(values)
+    switch_choices(values, before, set_overrides(values, overrides))
+
+
+def set_overrides(
+    values: dict[str, Any], overrides: Sequence[str], where: str = "-S"
+) -> dict[str, str]:
+    """Set settings in `values` to what overrides say, and no more; return the overrides by key.
 
     Args:
         values: settings, changed in place.
         overrides: the overrides, in any order.
         where: their place, for errors.
-        set_too: keys that other overrides have set.
 
     Raises:
         ConfigError: an override has another form, or names no setting; or two set the same key:
@@ -132,7 +143,6 @@ def apply_overrides(
             )
         by_key[key] = override
         _apply_override(values, override, where)
-    switch_choices(values, by_key, {*by_key, *set_too})
     return by_key
 
 
@@ -165,7 +175,7 @@ def set_setting(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _place_of(error: Any, text: str, where: str, overrides: Sequence[str]) -> str:
-    """Return where the setting of an error stands: the file, an override, or both for settings that
+    """Return the place of an error's setting: the file, an override, or both for settings that
     contradict each other.
     """
     keys = {override.partition("=")[0]: override for override in overrides}
@@ -200,13 +210,11 @@ def _refuse_secrets(config: Config, where: str) -> None:
 
 
 def nearest(key: str) -> str:
-    """Return what an error about an unknown key goes on with: the setting that may have been
-    meant.
-    """
+    """Return the end of an error about an unknown key: the setting that may have been meant."""
     keys = known_keys()
     members = [known for known in keys if known.startswith(f"{key}.")]
     if members:
-        return f": it is a group of settings. Set one of them: {shorten(members, 3)}."
+        return f": it is a section of settings. Set one of them: {shorten(members, 3)}."
     names = keys + sorted({k.split(".")[0] for k in keys})
     close = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
     same_end = [known for known in keys if known.split(".")[-1] == key.split(".")[-1]]
@@ -248,8 +256,8 @@ def key_of(error: Any) -> str:
 
 
 def _hint(error: Any) -> str:
-    """Return what helps where a text stands in the place of a truth value or a number, or one item
-    in the place of a list.
+    """Return the fix for a text in the place of a truth value or a number, or for an item in the
+    place of a list.
     """
     value = error["input"]
     if error["type"] == "list_type" and isinstance(value, str | int | float):

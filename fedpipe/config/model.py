@@ -4,12 +4,12 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from fedpipe.config.base import OWN_FUNCTION, Group, Name, PositiveInt
+from fedpipe.config.base import OWN_FUNCTION, Name, PositiveInt, Section
 
 MODEL_NAMES = ("softmax", "mlp", "cnn", "cnn_dropout", "lstm", "resnet18_gn")
 
 
-class ModelConfig(Group):
+class ModelConfig(Section):
     """What is trained."""
 
     name: Name = Field(

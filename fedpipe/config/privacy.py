@@ -1,10 +1,10 @@
-"""The group `privacy`: client-level differential privacy, and which other settings it goes with."""
+"""The section `privacy`: client-level differential privacy, and the settings that it needs."""
 
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from fedpipe.config.base import Group, PositiveFloat, PositiveInt, with_default
+from fedpipe.config.base import PositiveFloat, PositiveInt, Section, with_default
 from fedpipe.config.data import DataConfig
 
 TREE_STRATEGIES = ("fixed", "shuffled", "min_separation")
@@ -24,7 +24,7 @@ _MECHANISM = (
 )
 
 
-class NoPrivacy(Group):
+class NoPrivacy(Section):
     """No mechanism: the updates are used as they are."""
 
     mechanism: Literal["none"] = Field("none", description=_MECHANISM)
@@ -40,7 +40,7 @@ class NoPrivacy(Group):
     total_epsilon: ClassVar = None
 
 
-class _Mechanism(Group):
+class _Mechanism(Section):
     """Differential privacy of the server's weights, for each client as a whole."""
 
     on: ClassVar = True
@@ -51,13 +51,13 @@ class _Mechanism(Group):
     )
     noise_multiplier: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
         None,
-        description="Standard deviation of the noise on the sum of updates, over the clip. This or "
-        "`epsilon`; 0 is no noise.",
+        description="Standard deviation of the noise on the sum of updates, over the clip. This "
+        "or `epsilon`; 0 is no noise.",
     )
     epsilon: PositiveFloat | None = Field(
         None,
-        description="Target: the noise is calibrated so that all rounds together have at most this "
-        "epsilon. This or `noise_multiplier`.",
+        description="Target: the noise is calibrated so that all rounds together have at most "
+        "this epsilon. This or `noise_multiplier`.",
     )
     delta: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
@@ -66,21 +66,21 @@ class _Mechanism(Group):
     )
     max_epsilon: PositiveFloat | None = Field(
         None,
-        description="Budget: the training stops before a round whose epsilon would be above it; "
-        "`null` is none.",
+        description="Budget of the run: training stops before the round that would exceed this "
+        "epsilon; `null` is none.",
     )
     repeatable: bool = Field(
         False,
         description="Draw the noise from `seed`, so that the run can be repeated to the bit: for "
-        "studies of the method on public data. Such a run protects nobody, says so, "
-        "and cannot be registered. `false`: from a secret key of the run's own.",
+        "studies of the method on public data. Such a run protects nobody and "
+        "cannot be registered. `false`: from a secret key of the run.",
     )
     public_validation: bool = Field(
         False,
-        description="Let validation examples of clients that train choose (best round, early stop, "
-        "champion), although epsilon does not cover it: declares these examples public. "
-        "`false`: clients that never train validate: those of `data.held_out_fraction`, else "
-        "a fraction `data.validation_fraction` of the clients, drawn from `seed`.",
+        description="Let validation examples of clients that train choose (best round, early "
+        "stop, champion), although epsilon does not cover it: declares these examples public. "
+        "`false`: clients that never train validate: those of `data.held_out_fraction`, else a "
+        "fraction `data.validation_fraction` of the clients, drawn from `seed`.",
     )
     total_epsilon: PositiveFloat | None = Field(
         None,
@@ -126,13 +126,13 @@ Privacy = Annotated[
 
 
 def problem_of(
-    privacy: Privacy, cohort: Group, weighting: str, plain_mean: bool, debug: bool
+    privacy: Privacy, cohort: Section, weighting: str, plain_mean: bool, debug: bool
 ) -> str | None:
     """Return what is wrong with the settings of privacy beside the others, `None` if nothing.
 
     Args:
-        privacy: the group.
-        cohort: the group `cohort`.
+        privacy: the section.
+        cohort: the section `cohort`.
         weighting: `client.weighting`.
         plain_mean: whether the settings of `aggregator` are those of the plain mean.
         debug: `runtime.debug`.
@@ -203,8 +203,8 @@ def problem_of_release(privacy: Privacy, data: DataConfig, register: bool) -> st
     """Return what epsilon would not cover of what a private run releases, `None` if nothing.
 
     Args:
-        privacy: the group.
-        data: the group `data`.
+        privacy: the section.
+        data: the section `data`.
         register: `tracking.register`.
     """
     if not privacy.on:

@@ -2,6 +2,7 @@
 docs/params.md`.
 """
 
+import json
 import types
 import typing
 from collections.abc import Iterable
@@ -29,8 +30,8 @@ a setting that the file does not have takes a plus:
 
 The file is YAML 1.2, as DVC reads it: `1e-3` is a number, `yes`, `no`, `on` and `off` are texts
 (write `true` or `false`). A byte order mark and Windows line ends are read. What is not valid is
-refused with file, line and column, as in `params.yaml:12:3: ...`; so is a key that stands twice in
-a group, with both lines, and a merge that is not resolved (`<<<<<<<`). `-S` twice for the same
+refused with file, line and column, as in `params.yaml:12:3: ...`; so is a key that occurs twice
+in a section, with both lines, and a merge that is not resolved (`<<<<<<<`). `-S` twice for the same
 setting is refused too. The same holds for `params/*.yaml`, `sweep.yaml`, `dvc.yaml`, `dvc.lock` and
 `prefect.yaml`.
 """
@@ -53,23 +54,22 @@ def reference() -> str:
 
 
 _TABLE = "| setting | type | default | what |\n| --- | --- | --- | --- |"
-_CHOICES = {choice.key: choice for choice in CHOICES}
-_READERS = {
-    f"{choice.section}.{name}": f" `{choice.setting}: {'` or `'.join(readers)}` only."
-    for choice in CHOICES
-    for name, readers in choice.readers.items()
-    if set(readers) < set(choice.values)
-}
 
 
 def _row(key: str, field: FieldInfo) -> str:
-    default = "null" if field.default is None else field.default
-    if isinstance(default, bool):
-        default = str(default).lower()
+    default = field.default
+    if default is None or isinstance(default, bool):
+        default = json.dumps(default)
     kind = _type_text(field.annotation, field.metadata)
-    if key in _CHOICES:
-        kind = _names(_CHOICES[key].values)
-    return f"| `{key}` | {kind} | `{default}` | {field.description}{_READERS.get(key, '')} |"
+    readers = ""
+    name = key.rpartition(".")[2]
+    for choice in CHOICES:
+        values = choice.readers.get(name, choice.values)
+        if choice.key == key:
+            kind = _names(choice.values)
+        elif key.startswith(f"{choice.section}.") and set(values) < set(choice.values):
+            readers = f" `{choice.setting}: {'` or `'.join(values)}` only."
+    return f"| `{key}` | {kind} | `{default}` | {field.description}{readers} |"
 
 
 def _names(values: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})", r
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Return host and port of `host:port`; an IPv6 address stands in brackets. Raises ValueError on
+    """Return host and port of `host:port`; an IPv6 address is in brackets. Raises ValueError on
     anything else.
 
     >>> split_address("[fd00::2]:7100")

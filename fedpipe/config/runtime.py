@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from fedpipe.config.base import Group, Name, PositiveFloat, PositiveInt
+from fedpipe.config.base import Name, PositiveFloat, PositiveInt, Section
 from fedpipe.config.remote import REMOTE_GROUPS, Address
 
 
-class RuntimeConfig(Group):
+class RuntimeConfig(Section):
     """The TFF runtime: changes how fast and how safely a run goes."""
 
     isolation: Literal["auto", "required", "off"] = Field(
@@ -54,21 +54,24 @@ class RuntimeConfig(Group):
         "prints in client work are reached, errors name round, client and step. Slow.",
     )
     start_timeout_seconds: PositiveFloat = Field(
-        60.0, description="Seconds until a started TFF worker must answer."
+        60.0, description="Timeout in seconds for the start of a TFF worker."
     )
     round_timeout_seconds: PositiveFloat = Field(
-        600.0, description="Seconds that one round may take before its worker is given up."
+        600.0, description="Timeout of a round in seconds; after it the worker is replaced."
     )
     checkpoint_every: PositiveInt = Field(
         1,
-        description="Rounds between checkpoints, from which an interrupted run goes on; round 0 "
-        "and the last are saved too.",
+        description="Rounds between checkpoints, from which an interrupted run resumes; round 0 "
+        "and the last round are saved too.",
     )
     checkpoints_keep: PositiveInt = Field(
-        3, description="How many of the last checkpoints to keep, besides the first and the best."
+        3, description="Number of last checkpoints to keep, besides the first and the best."
     )
     max_restarts: int = Field(
-        2, ge=0, description="How often in a run a lost worker is replaced and its round repeated."
+        2,
+        ge=0,
+        description="Maximum number of times that a run replaces a lost worker and repeats its "
+        "round.",
     )
     worker_memory_limit_mb: Annotated[int, Field(ge=64)] | None = Field(
         None,

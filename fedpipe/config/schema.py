@@ -1,5 +1,4 @@
-"""Every setting of a run, its unit, its range and its default: the groups, and the checks between
-them.
+"""Every setting of a run: the sections, and the checks between them.
 
 `params.yaml` is parsed into these models; `docs/params.md` is generated from them. They are frozen
 and refuse unknown keys. Knows nothing of files (that is `load.py`) and imports nothing heavy.
@@ -13,7 +12,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from pydantic.fields import FieldInfo
 
 from fedpipe.config.algorithms import ALGORITHMS
-from fedpipe.config.base import Group, PositiveInt
+from fedpipe.config.base import PositiveInt, Section
 from fedpipe.config.choices import fields_of, problem_of_ignored, without_ignored
 from fedpipe.config.cohort import CohortConfig as CohortConfig
 from fedpipe.config.data import SOURCE_NAMES as SOURCE_NAMES
@@ -32,7 +31,7 @@ from fedpipe.config.training import Scheduled as Scheduled
 from fedpipe.config.training import ServerConfig as ServerConfig
 
 
-class Config(Group):
+class Config(Section):
     """All settings of one run."""
 
     seed: int = Field(
@@ -72,8 +71,7 @@ class Config(Group):
     @model_validator(mode="before")
     @classmethod
     def _refuse_ignored_settings(cls, values: Any) -> Any:
-        problem = problem_of_ignored(values) if isinstance(values, Mapping) else None
-        if problem:
+        if isinstance(values, Mapping) and (problem := problem_of_ignored(values)):
             raise ValueError(problem)
         return values
 

@@ -1,4 +1,4 @@
-"""A sweep's settings: which settings are tried, how they are searched, and what a child is judged
+"""A sweep's settings: which settings are tried, how they are searched, and what a trial is judged
 by. Knows nothing of runs.
 """
 
@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from fedpipe.config.base import Group, Name, PositiveInt
+from fedpipe.config.base import Name, PositiveInt, Section
 from fedpipe.config.load import known_keys, nearest, read_params
 from fedpipe.config.schema import Config
 from fedpipe.config.sweep_space import (
@@ -33,12 +33,12 @@ METRICS = {
     "validation/loss": "minimize",
     "validation/calibration_error": "minimize",
 }
-"""What a child may be judged by, and which way is better."""
+"""What a trial may be judged by, and which way is better."""
 
-MOST_CHILDREN = 10_000
+MAX_TRIALS = 10_000
 _NOT_SEARCHED = {
-    "data.": "children would be judged by other examples",
-    "eval.clients": "children would be judged by other examples",
+    "data.": "trials would be judged by other examples",
+    "eval.clients": "trials would be judged by other examples",
     "tracking.": "it changes no result",
     "runtime.": "it changes no result, or its last bits alone",
 }
@@ -48,17 +48,17 @@ _EXAMPLE = "`client.learning_rate: {min: 0.01, max: 1.0, log: true}`"
 SweepName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]{0,59}$")]
 
 
-class PruningConfig(Group):
-    """Ends a child early whose metric is worse than the median of the finished children at the same
+class PruningConfig(Section):
+    """Ends a trial early whose metric is worse than the median of the finished trials at the same
     round.
     """
 
-    after_children: PositiveInt = Field(4, description="Finished children before any is pruned.")
-    after_rounds: int = Field(0, ge=0, description="Rounds of a child before it may be pruned.")
-    every_rounds: PositiveInt = Field(1, description="Rounds between two looks at a child.")
+    after_children: PositiveInt = Field(4, description="Finished trials before any is pruned.")
+    after_rounds: int = Field(0, ge=0, description="Rounds of a trial before it may be pruned.")
+    every_rounds: PositiveInt = Field(1, description="Rounds between two looks at a trial.")
 
 
-class SweepConfig(Group):
+class SweepConfig(Section):
     """All settings of one sweep."""
 
     name: SweepName | None = Field(
@@ -69,47 +69,47 @@ class SweepConfig(Group):
     search: Literal["grid", "random", "tpe"] = Field(
         "tpe",
         description="`grid`: every combination; `random`: drawn evenly; `tpe`: Optuna's "
-        "tree-structured Parzen estimator, which draws where earlier children did "
+        "tree-structured Parzen estimator, which draws where earlier trials did "
         "well.",
     )
     metric: Name = Field(
         "validation/accuracy",
-        description="What children are judged by, at the round that validation chose: "
+        description="What trials are judged by, at the round that validation chose: "
         "`validation/accuracy`, `validation/loss` or `validation/calibration_error`.",
     )
     direction: Literal["maximize", "minimize"] | None = Field(
         None, description="Which way is better; `null` is the metric's own."
     )
-    trials: Annotated[int, Field(ge=1, le=MOST_CHILDREN)] | None = Field(
+    trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] | None = Field(
         None,
-        description="Number of children, pruned and failed ones included. Not for `grid`, which "
+        description="Number of trials, pruned and failed ones included. Not for `grid`, which "
         "knows it.",
     )
     seed: int = Field(
         1, ge=0, description="Seed of the search; that of the trainings is the params file's."
     )
     pruning: PruningConfig | None = Field(
-        None, description="When a child is ended early; `null` is never."
+        None, description="When a trial is ended early; `null` is never."
     )
     max_parallel: PositiveInt | None = Field(
-        None, description="Children at a time; `null`: as many as cores and memory allow."
+        None, description="Trials at a time; `null`: as many as cores and memory allow."
     )
     cores_per_child: PositiveInt = Field(
         1,
-        description="Cores that a child uses. Where `runtime.groups` is `null`, it becomes this in "
-        "children that compute in groups.",
+        description="Cores that a trial uses. Where `runtime.groups` is `null`, it becomes this in "
+        "trials that compute in groups.",
     )
     memory_per_child_mb: Annotated[int, Field(ge=64)] = Field(
         1200,
-        description="Memory that a child is expected to need, in MB: as many are started as fit "
+        description="Memory that a trial is expected to need, in MB: as many are started as fit "
         "into what is free.",
     )
     params: Name = Field(
         "params.yaml",
-        description="Params file under the children's settings, relative to the project.",
+        description="Params file under the trials' settings, relative to the project.",
     )
     overrides: list[str] = Field(
-        default_factory=list, description="Settings laid over it, such as `rounds=50`."
+        default_factory=list, description="Settings that override it, such as `rounds=50`."
     )
     space: dict[str, SpaceValue] = Field(
         description="Of each setting that is searched, its values, by dotted key."
@@ -174,10 +174,10 @@ class SweepConfig(Group):
                         f"space: '{key}': search=grid takes how many values of the range? Set "
                         "points."
                     )
-            count = count_points(self.space, MOST_CHILDREN)
-            if count > MOST_CHILDREN:
+            count = count_points(self.space, MAX_TRIALS)
+            if count > MAX_TRIALS:
                 raise ValueError(
-                    f"search=grid: expected at most {MOST_CHILDREN} combinations, found more. "
+                    f"search=grid: expected at most {MAX_TRIALS} combinations, found more. "
                     "Choose random or tpe."
                 )
             if self.trials is not None:
@@ -187,7 +187,7 @@ class SweepConfig(Group):
                 )
         elif self.trials is None:
             raise ValueError(
-                f"trials: search={self.search} needs the number of children. Set trials."
+                f"trials: search={self.search} needs the number of trials. Set trials."
             )
         for key, dimension in self.space.items():
             if dimension.points is not None and self.search != "grid":
@@ -203,9 +203,9 @@ class SweepConfig(Group):
         return METRICS[self.metric]
 
     @property
-    def children(self) -> int:
-        """Return how many children the sweep has in the end."""
-        return self.trials or count_points(self.space, MOST_CHILDREN)
+    def trial_count(self) -> int:
+        """Return how many trials the sweep has in the end."""
+        return self.trials or count_points(self.space, MAX_TRIALS)
 
 
 def load_sweep(path: Path) -> SweepConfig:
@@ -254,7 +254,7 @@ def _refuse_what_is_no_sweep(path: Path, values: Mapping[str, Any]) -> None:
         ):
             dotted = f"{key}.{next(iter(value), 'name')}"
             raise ConfigError(
-                f"{path.name}: space: expected dotted keys such as '{dotted}', found the group "
+                f"{path.name}: space: expected dotted keys such as '{dotted}', found the section "
                 f"'{key}'. Write '{dotted}: ...'."
             )
 
@@ -270,11 +270,9 @@ def _explain(error: Any) -> str:
                 f"set it under overrides: [{key}=...]"
             )
         close = difflib.get_close_matches(str(error["loc"][-1]), list(model.model_fields), n=1)
-        return f"unknown key '{key}'" + (
-            f"; did you mean '{close[0]}'?"
-            if close
-            else f". Known keys: {', '.join(model.model_fields)}."
-        )
+        if close:
+            return f"unknown key '{key}'; did you mean '{close[0]}'?"
+        return f"unknown key '{key}'. Known keys: {', '.join(model.model_fields)}."
     if error["type"] == "value_error":
         text = str(error["ctx"]["error"])
         if len(error["loc"]) < 2 or error["loc"][0] != "space":

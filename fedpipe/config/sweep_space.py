@@ -11,13 +11,13 @@ from typing import Annotated, Any, Union
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from fedpipe.config.base import Group
+from fedpipe.config.base import Section
 from fedpipe.config.schema import known_settings
 
 Value = bool | int | float | str | None
 Point = dict[str, Value]
-"""Values of a child by dotted key, in the order of the space; a setting that does not apply to the
-child is not in it.
+"""Values of a trial by dotted key, in the order of the space; a setting that does not apply to the
+trial is not in it.
 """
 
 
@@ -40,7 +40,7 @@ def _dimension(values: Any) -> Any:
     return values
 
 
-class Dimension(Group):
+class Dimension(Section):
     """The values of one setting: a list of choices, or a range. A setting that is a whole number
     has whole numbers in its range.
     """
@@ -63,7 +63,7 @@ class Dimension(Group):
     when: dict[str, list[Value]] = Field(
         default_factory=dict,
         description="Other settings of the space, each with the value or values at which this one "
-        "applies; children in which one has another value keep the setting as the params file "
+        "applies; trials in which one has another value keep the setting as the params file "
         "has it. Empty: always.",
     )
 
@@ -139,13 +139,13 @@ def problem_of_conditions(space: Mapping[str, Dimension]) -> str | None:
             if cause not in space:
                 return (
                     f"space: '{key}': when names '{cause}', which is not in the space: all "
-                    "children have one value of it. Add it to the space with its choices, or "
+                    "trials have one value of it. Add it to the space with its choices, or "
                     "remove it from when."
                 )
             for value in values:
                 if not _can_be(cause, space[cause], value):
                     return (
-                        f"space: '{key}': when expects {cause}={as_yaml(value)}, which no child "
+                        f"space: '{key}': when expects {cause}={as_yaml(value)}, which no trial "
                         f"has. Add it to '{cause}', or correct when."
                     )
     order = ordered(space)
@@ -185,7 +185,7 @@ def ordered(space: Mapping[str, Dimension]) -> list[str]:
 
 
 def applies(dimension: Dimension, point: Mapping[str, Value]) -> bool:
-    """Return whether a setting applies to a child with the values of `point`; not where a setting
+    """Return whether a setting applies to a trial with the values of `point`; not where a setting
     that its condition names does not.
 
     >>> momentum = Dimension(min=0.5, max=0.9, when={"client.optimizer": "momentum"})
@@ -260,20 +260,18 @@ def grid_values(key: str, dimension: Dimension) -> list[Value]:
     whole = number_of(key) is int
     if dimension.points is None:
         return list(range(int(dimension.min), int(dimension.max) + 1))
-    low, high = (
-        math.log10(end) if dimension.log else end for end in (dimension.min, dimension.max)
-    )
-    inner = [
-        low + (high - low) * i / (dimension.points - 1) for i in range(1, dimension.points - 1)
-    ]
-    values = [
-        dimension.min,
-        *(float(f"{10**v if dimension.log else v:.12g}") for v in inner),
-        dimension.max,
-    ]
+    scale = math.log10 if dimension.log else float
+    low = scale(dimension.min)
+    high = scale(dimension.max)
+    values = [dimension.min]
+    steps = dimension.points - 1
+    for step in range(1, steps):
+        value = low + (high - low) * step / steps
+        values.append(float(f"{10**value if dimension.log else value:.12g}"))
+    values.append(dimension.max)
     if whole:
-        return list(dict.fromkeys(round(v) for v in values))
-    return [float(v) for v in values]
+        return list(dict.fromkeys(map(round, values)))
+    return [*values]
 
 
 def ends_of(key: str, dimension: Dimension) -> list[Value]:

@@ -5,26 +5,26 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from fedpipe.config.base import Group, Name, PositiveFloat, PositiveInt
+from fedpipe.config.base import Name, PositiveFloat, PositiveInt, Section
 
 with warnings.catch_warnings():
     # Abstract classes have a method of the class itself called `register`; a field of that name
     # does not get in its way.
     warnings.filterwarnings("ignore", message='Field name "register"', category=UserWarning)
 
-    class TrackingConfig(Group):
+    class TrackingConfig(Section):
         """What is recorded, and under which name."""
 
         experiment: Name = Field("fedpipe", description="MLflow experiment of the run.")
         wait_seconds: PositiveFloat = Field(
             60.0,
-            description="Seconds without progress that the end of a run waits for a store that is "
-            "away; then its records stay in a journal for `fedpipe sync`.",
+            description="Timeout in seconds without progress, at the end of a run, for a store "
+            "that cannot be reached; after it the records stay in a journal for `fedpipe sync`.",
         )
         save_every: PositiveInt = Field(
             5,
-            description="Rounds between saved server weights; round 0, the best and the last are "
-            "kept too.",
+            description="Rounds between saved server weights; those of round 0, of the best and "
+            "of the last round are saved too.",
         )
         register: bool = Field(
             False,
@@ -37,9 +37,9 @@ with warnings.catch_warnings():
         )
         min_improvement: Annotated[float, Field(ge=0, le=1)] = Field(
             0.0,
-            description="By how much the `validation/accuracy` of a new version must be higher "
-            "than the champion's, as a fraction, for the alias `champion` to move; "
-            "with 0 by anything.",
+            description="Minimum improvement of `validation/accuracy` over the champion, as a "
+            "fraction, for the alias `champion` to move to the new version; with 0 any "
+            "improvement.",
         )
 
         @field_validator("model_name")

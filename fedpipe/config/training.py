@@ -10,16 +10,16 @@ from fedpipe.config.algorithms import ALGORITHMS, ServerOptimizer
 from fedpipe.config.base import (
     OWN_FUNCTION,
     Fraction,
-    Group,
     Momentum,
     Name,
     PositiveFloat,
     PositiveInt,
+    Section,
     with_default,
 )
 
 
-class AlgorithmConfig(Group):
+class AlgorithmConfig(Section):
     """How clients' work becomes the next server state."""
 
     name: Name = Field(
@@ -47,7 +47,7 @@ class AlgorithmConfig(Group):
         return name
 
 
-class Scheduled(Group):
+class Scheduled(Section):
     """A learning rate by round: what client work and server have in common."""
 
     schedule: Literal["constant", "exponential", "cosine"] = Field(
@@ -108,8 +108,8 @@ class ClientConfig(Scheduled):
     )
     weighting: Literal["examples", "uniform"] = Field(
         "uniform",
-        description="What a client counts in the mean. `examples`: its number of training "
-        "examples, as in McMahan et al. 2017; `uniform`: 1, as in the tutorial.",
+        description="Weight of a client in the mean. `examples`: its number of training examples, "
+        "as in McMahan et al. 2017; `uniform`: 1, as in the tutorial.",
     )
 
 
@@ -141,8 +141,8 @@ class ServerConfig(Scheduled):
     )
     epsilon: PositiveFloat | None = Field(
         None,
-        description="Degree of adaptivity, above 0, in units of the root of the mean square v: the "
-        "paper's tau. `adam`, `yogi`: sqrt(v) + epsilon, after the bias of the means is "
+        description="Degree of adaptivity, above 0, in units of the root of the mean square v: "
+        "the paper's tau. `adam`, `yogi`: sqrt(v) + epsilon, after the bias of the means is "
         "corrected (the eps-hat of Kingma and Ba 2015, end of section 2); `adagrad`: sqrt(v + "
         "epsilon^2). `null` is TFF's constant, in `fedadagrad`, `fedadam` and `fedyogi` 1e-3.",
     )
@@ -155,14 +155,13 @@ _AGGREGATOR = (
 )
 
 
-class MeanAggregator(Group):
+class MeanAggregator(Section):
     """The mean of the updates, weighted by `client.weighting`."""
 
     name: Literal["mean"] = Field("mean", description=_AGGREGATOR)
     clipping: bool = Field(
         False,
-        description="Clip each update's norm at an adaptive bound near the usual (TFF's robust "
-        "aggregator).",
+        description="Clip each update's norm at an adaptive bound (TFF's robust aggregator).",
     )
     secure: bool = Field(
         False,
@@ -176,8 +175,8 @@ class MeanAggregator(Group):
     )
     zeroing: bool = Field(
         False,
-        description="Make an update zero that has a value far above the usual (TFF's robust "
-        "aggregator).",
+        description="Set an update to zero if one of its values is far above the usual (TFF's "
+        "robust aggregator).",
     )
 
     @model_validator(mode="after")
@@ -191,32 +190,32 @@ class MeanAggregator(Group):
         return self
 
 
-class MedianAggregator(Group):
+class MedianAggregator(Section):
     """The median of each coordinate."""
 
     name: Literal["median"] = Field("median", description=_AGGREGATOR)
 
 
-class TrimmedMeanAggregator(Group):
+class TrimmedMeanAggregator(Section):
     """The mean of each coordinate without its extremes."""
 
     name: Literal["trimmed_mean"] = Field("trimmed_mean", description=_AGGREGATOR)
     trim_fraction: Annotated[float, Field(ge=0, lt=0.5)] = Field(
         0.1,
-        description="Fraction of the cohort that is left out at either end, in each coordinate, "
+        description="Fraction of the cohort that is left out at either end of each coordinate, "
         "from 0 to below 0.5.",
     )
 
 
-class KrumAggregator(Group):
+class KrumAggregator(Section):
     """The one update nearest to the others."""
 
     name: Literal["krum"] = Field("krum", description=_AGGREGATOR)
     byzantine: int = Field(
         1,
         ge=0,
-        description="Clients of a cohort that may be wrong; the cohort has to have more than 2 "
-        "byzantine + 2.",
+        description="Maximum number of faulty clients in a cohort, which must have more than 2 "
+        "byzantine + 2 clients.",
     )
 
 

@@ -69,17 +69,17 @@ def _defaults(config: Config) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if config.algorithm.name == "fedprox":
         values["algorithm.mu"] = PROXIMAL_MU
-    for group, side in (("client", config.client), ("server", config.server)):
+    for section, side in (("client", config.client), ("server", config.server)):
         if side.schedule == "exponential":
-            values |= {f"{group}.decay_rate": DECAY_RATE, f"{group}.decay_rounds": DECAY_ROUNDS}
+            values |= {f"{section}.decay_rate": DECAY_RATE, f"{section}.decay_rounds": DECAY_ROUNDS}
         elif side.schedule == "cosine":
-            values[f"{group}.final_fraction"] = FINAL_FRACTION
+            values[f"{section}.final_fraction"] = FINAL_FRACTION
     if config.client.optimizer == "momentum":
         values["client.momentum"] = MOMENTUM
     optimizer = _brought_optimizer(config) or config.server.optimizer
     constants = dict(_TFF.get(optimizer, {}))
     if config.algorithm.name in ("fedadam", "fedyogi", "fedadagrad"):
-        constants |= {name: value for name, value in ADAPTIVE_SERVER.items() if name in constants}
+        constants = {name: ADAPTIVE_SERVER[name] for name in constants}
     values |= {f"server.{name}": value for name, value in constants.items()}
     if config.privacy.mechanism == "adaptive":
         values |= {"privacy.clip_norm": FIRST_CLIP, "privacy.target_quantile": TARGET_QUANTILE}
@@ -87,8 +87,7 @@ def _defaults(config: Config) -> dict[str, Any]:
         values["cohort.latency_sigma"] = LATENCY_SIGMA
     if config.cohort.day_rounds is not None:
         values["cohort.available_fraction"] = AVAILABLE_FRACTION
-    return {
-        key: value
-        for key, value in values.items()
-        if algorithm is None or not algorithm.ignored(key)
-    }
+    if algorithm is not None:
+        for key in filter(algorithm.ignored, list(values)):
+            del values[key]
+    return values

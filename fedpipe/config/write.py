@@ -1,8 +1,13 @@
-"""Settings as the text of a params file, each group under what it is for."""
+"""Settings as the text of a params file, each section under its purpose."""
+
+from pathlib import Path
 
 import yaml
 
+from fedpipe.config.choices import ignored_settings, without_ignored
+from fedpipe.config.load import read_params
 from fedpipe.config.schema import Config
+from fedpipe.system.atomic_files import write_atomic
 
 
 def as_params(config: Config, head: str) -> str:
@@ -21,6 +26,15 @@ def as_params(config: Config, head: str) -> str:
             yaml.dump({name: value}, Dumper=_EmptyNone, sort_keys=False, allow_unicode=True)
         )
     return "".join(parts)
+
+
+def leave_out_ignored(path: Path) -> None:
+    """Rewrite a params file of a run or a commit of before, if it has settings that its choices do
+    not read: this version of fedpipe refuses them, and those of before do without them.
+    """
+    values = read_params(path)
+    if any(ignored_settings(values)):
+        write_atomic(path, yaml.safe_dump(without_ignored(values), sort_keys=False))
 
 
 class _EmptyNone(yaml.SafeDumper):

@@ -91,10 +91,10 @@ def read_text(path: Path, name: str | None = None, after_merge: str = "") -> str
         ) from err
     for number, line in enumerate(text.splitlines(), start=1):
         if _CONFLICT.match(line):
-            mark = line if len(line) <= 40 else f"{line[:40]}..."
-            help_text = f"{_MERGE_HELP}.{' ' if after_merge else ''}{after_merge}"
+            mark = line[:40] + "..." * (len(line) > 40)
             raise ConfigError(
-                f"{name}:{number}:1: a merge is not resolved: the line is `{mark}`. {help_text}"
+                f"{name}:{number}:1: a merge is not resolved: the line is `{mark}`. {_MERGE_HELP}. "
+                f"{after_merge}".rstrip()
             )
     return text
 
@@ -133,12 +133,9 @@ def _refuse(err: MarkedYAMLError, name: str) -> NoReturn:
         problem += " (a tab; YAML indents with spaces)"
     elif "could not determine a constructor for the tag" in problem:
         problem = f"unknown tag {problem.rpartition('tag ')[2]}. Remove it"
-    began = (
-        f" ({err.context}, line {err.context_mark.line + 1})"
-        if err.context and err.context_mark and err.problem_mark
-        else ""
-    )
-    raise ConfigError(f"{place}: not valid YAML: {problem}{' '.join(began.split('  '))}.") from err
+    if err.context and err.context_mark and err.problem_mark:
+        problem += f" ({' '.join(err.context.split())}, line {err.context_mark.line + 1})"
+    raise ConfigError(f"{place}: not valid YAML: {problem}.") from err
 
 
 def _place(text: str, position: int) -> str:

@@ -1,1 +1,1 @@
-"""The TFF runtime: worker processes, the execution context and the one round loop."""
+"""Computes rounds: the round loop, checkpoints, and the runtime that owns a run's TFF workers."""

@@ -19,16 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, unquote
 
 import numpy as np
-import numpy.typing as npt
 
 from fedpipe.engine.early_stopping import BestRound
+from fedpipe.engine.server_state import Leaves, flatten
 from fedpipe.errors import CheckpointError
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.system.background_writer import BackgroundWriter
-from fedpipe.types import PerClient, RoundReport, best_by
+from fedpipe.types import RoundReport
 
 SCHEMA = "checkpoint-1"
 _KEY = "fedpipe"
@@ -37,23 +36,26 @@ _NAME = re.compile(r"round_(\d{6,})_([0-9a-f]{64})\.safetensors")
 
 logger = logging.getLogger("fedpipe.engine")
 
-Leaves = Mapping[str, npt.NDArray[Any]]
-
 
 @dataclass(frozen=True)
 class Checkpoint:
     """The state after a round.
 
     Attributes:
-        round_num: the round.
         leaves: of the server state, by path.
-        report: what the round reported, without cohort and weights: the plan and the state have
-            these; and `best`, score and round.
+        report: of the round, without cohort and weights: the plan and the state have these.
+        best: of the rounds that were saved up to this one the highest score, its round, and the
+            name of the score; None before a round has one.
     """
 
-    round_num: int
     leaves: Leaves
-    report: Mapping[str, Any]
+    report: RoundReport
+    best: tuple[float, int, str | None] | None
+
+    @property
+    def round_num(self) -> int:
+        """Return the round."""
+        return self.report.round_num
 
 
 class Checkpoints:
@@ -89,16 +91,10 @@ class Checkpoints:
         leaves = flatten(state)  # here: the state may be the caller's to change once this returns
         self._best.add(report.round_num, report.metrics)
         best = self._best
-        best_values = (best.score, best.round_num, best.score_name)
-        kept = {
-            "failed": list(report.failed),
-            "lost": list(report.lost),
-            "metrics": dict(report.metrics),
-            "examples": report.examples,
-            "seconds": report.seconds,
-            "best": None if best.round_num is None else best_values,
-        }
-        self._writer.submit(self._write, report.round_num, leaves, kept)
+        best_values = (
+            None if best.round_num is None else (best.score, best.round_num, best.score_name)
+        )
+        self._writer.submit(self._write, Checkpoint(leaves, report, best_values))
         if last:
             self.flush()
 
@@ -112,7 +108,7 @@ class Checkpoints:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Wait for the last save. Where the block failed its own error goes on, and that of the
+        """Wait for the last save. Where the block failed its own error is raised, and that of the
         save is a warning.
         """
         try:
@@ -137,7 +133,7 @@ class Checkpoints:
             path.unlink(missing_ok=True)
         for _, path in sorted(self._files(), reverse=True):
             try:
-                found, identity = _read(path)
+                checkpoint, identity = _read(path)
             except (OSError, ValueError, KeyError, TypeError) as err:
                 logger.warning(
                     "%s: a damaged checkpoint is skipped: %s", path, " ".join(str(err).split())
@@ -155,13 +151,10 @@ class Checkpoints:
                     f"{path.parent}: expected checkpoints of this run, found others: {changes}. "
                     "Start a new run."
                 )
-            best = found.report["best"]
-            if best:
-                score, round_num, *name = best
-                # Earlier versions did not write the name.
-                score_name = name[0] if name else best_by(found.report["metrics"])
-                self._best = BestRound(int(round_num), float(score), score_name)
-            return found
+            if checkpoint.best:
+                score, round_num, score_name = checkpoint.best
+                self._best = BestRound(round_num, score, score_name)
+            return checkpoint
         return None
 
     def _files(self) -> list[tuple[int, Path]]:
@@ -172,12 +165,26 @@ class Checkpoints:
             if (match := _NAME.fullmatch(name))
         ]
 
-    def _write(self, round_num: int, leaves: Leaves, report: Mapping[str, Any]) -> None:
+    def _write(self, checkpoint: Checkpoint) -> None:
         from safetensors.numpy import save
 
-        about = {"schema": SCHEMA, "round": round_num, "identity": self._identity, "report": report}
+        round_num = checkpoint.round_num
+        report = checkpoint.report
+        about = {
+            "schema": SCHEMA,
+            "round": round_num,
+            "identity": self._identity,
+            "report": {
+                "failed": list(report.failed),
+                "lost": list(report.lost),
+                "metrics": dict(report.metrics),
+                "examples": report.examples,
+                "seconds": report.seconds,
+                "best": checkpoint.best,
+            },
+        }
         body = save(
-            {name: np.asarray(value, order="C") for name, value in leaves.items()},
+            {name: np.asarray(value, order="C") for name, value in checkpoint.leaves.items()},
             {_KEY: json.dumps(about)},
         )
         path = (
@@ -200,74 +207,8 @@ class Checkpoints:
             ) from err
 
     def _surplus(self, rounds: set[int]) -> set[int]:
+        """Return the rounds whose checkpoints are removed."""
         return rounds - {min(rounds), *sorted(rounds)[-self._keep :], self._best.round_num}
-
-
-def flatten(state: Any, path: str = "") -> dict[str, npt.NDArray[Any]]:
-    """Return the leaves of a state of mappings, sequences and arrays, by path.
-
-    >>> flatten({"weights": [np.float32(1)], "aggregator": ()})
-    {'weights/0': array(1., dtype=float32)}
-    """
-    if isinstance(state, PerClient):
-        items: Any = ((quote(client_id, safe=""), kept) for client_id, kept in state.items())
-    elif isinstance(state, Mapping):
-        items = state.items()
-    elif isinstance(state, list | tuple):
-        items = enumerate(state)
-    else:
-        return {path: np.array(state)}
-    return {
-        key: leaf
-        for name, inner in items
-        for key, leaf in flatten(inner, f"{path}/{name}" if path else str(name)).items()
-    }
-
-
-def restore(template: Any, leaves: Leaves, path: str = "") -> Any:
-    """Return the state with the containers of `template` and the leaves that `flatten` gave.
-
-    Raises:
-        CheckpointError: a leaf is missing, or has another dtype or shape than the template's.
-    """
-    if isinstance(template, PerClient):
-        names = sorted(
-            {name[len(path) + 1 :].split("/")[0] for name in leaves if name.startswith(f"{path}/")}
-        )
-        return PerClient(
-            template.first,
-            {unquote(name): restore(template.first, leaves, f"{path}/{name}") for name in names},
-        )
-    if isinstance(template, Mapping):
-        return type(template)(
-            (name, restore(inner, leaves, f"{path}/{name}" if path else str(name)))
-            for name, inner in template.items()
-        )  # type: ignore[call-arg]
-    if isinstance(template, list | tuple):
-        items = [
-            restore(inner, leaves, f"{path}/{i}" if path else str(i))
-            for i, inner in enumerate(template)
-        ]
-        # a named tuple takes them one by one
-        if hasattr(template, "_fields"):
-            return type(template)(*items)
-        return type(template)(items)
-    wanted = np.asarray(template)
-    found = leaves.get(path)
-    # What an aggregator keeps, such as the levels of a tree of noise, may grow from round to round.
-    cut = 1 if path.startswith("aggregator/") else 0
-    if (
-        found is None
-        or found.dtype != wanted.dtype
-        or found.ndim != wanted.ndim
-        or found.shape[cut:] != wanted.shape[cut:]
-    ):
-        have = "nothing" if found is None else f"{found.dtype}{list(found.shape)}"
-        raise CheckpointError(
-            f"checkpoint: expected {wanted.dtype}{list(wanted.shape)} at {path!r}, found {have}. "
-            "Start a new run."
-        )
-    return found
 
 
 def _read(path: Path) -> tuple[Checkpoint, Mapping[str, str]]:
@@ -281,4 +222,20 @@ def _read(path: Path) -> tuple[Checkpoint, Mapping[str, str]]:
     about = json.loads(header["__metadata__"][_KEY])
     if about["schema"] != SCHEMA:
         raise ValueError(f"expected schema {SCHEMA}, found {about['schema']}")
-    return Checkpoint(int(about["round"]), load(body), about["report"]), about["identity"]
+    saved = about["report"]
+    report = RoundReport(
+        int(about["round"]),
+        (),
+        tuple(saved["failed"]),
+        saved["metrics"],
+        saved["examples"],
+        saved["seconds"],
+        {},
+        tuple(saved.get("lost", ())),
+    )
+    best = None
+    if saved["best"]:
+        score, round_num, name = (*saved["best"], None)[:3]
+        # Earlier versions did not write the name.
+        best = float(score), int(round_num), name
+    return Checkpoint(load(body), report, best), about["identity"]

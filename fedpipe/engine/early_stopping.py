@@ -17,7 +17,8 @@ class BestRound:
     Attributes:
         round_num: of the best round; None before a round has a score.
         score: of that round; the higher, the better.
-        score_name: key of the score among the metrics.
+        score_name: key of the score among the metrics; None where an earlier version wrote the
+            score without it.
 
     >>> best = BestRound()
     >>> scores = [0.1, 0.5, float("nan"), 0.5, 0.6]
@@ -31,7 +32,7 @@ class BestRound:
         self,
         round_num: int | None = None,
         score: float = -math.inf,
-        score_name: str = TEST_SCORE,
+        score_name: str | None = TEST_SCORE,
     ) -> None:
         """Start without a round, or with the best of the rounds that an earlier try ran."""
         self.round_num = round_num
@@ -49,8 +50,9 @@ class BestRound:
         name = best_by(metrics)
         score = metrics.get(name, math.nan)
         # Any validation score is better than a test score.
-        rank = (name == VALIDATION_SCORE, score)
-        is_best = math.isfinite(score) and rank > (self._is_chosen, self.score)
+        is_best = math.isfinite(score) and score > self.score
+        if math.isfinite(score) and self.score_name not in (name, None):
+            is_best = name == VALIDATION_SCORE
         if is_best:
             self.round_num = round_num
             self.score = score

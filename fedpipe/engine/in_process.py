@@ -25,6 +25,6 @@ class InProcess:
         return ()
 
     # errors name it themselves
-    def call(self, fn: Callable[..., Any], *args: Any, what: str = "") -> Any:  # noqa: ARG002
+    def call(self, fn: Callable[..., Any], *args: Any, label: str = "") -> Any:  # noqa: ARG002
         """Return fn(*args)."""
         return fn(*args)

@@ -1,14 +1,15 @@
-"""The one round loop. Every algorithm runs through it; whoever wants to know of rounds is a
-`RoundSink`.
+"""The one round loop. Every algorithm runs through it; a `RoundSink` takes the report of each
+round.
 
     round 0   initialize -> evaluate -> report -> save
-    round r   next(state, r, cohort of r) -> check -> evaluate, every k rounds and at the last ->
-    report -> save
+    round r   next(state, r, cohort of r) -> check -> evaluate, every k rounds and at the last
+              -> report -> save
               a round whose cohort is empty is skipped: the state stays, and is reported and saved;
               an algorithm whose `takes_empty_cohorts` is true is asked for such a round too
 
-A run that goes on starts from its last checkpoint: it sends that round's report again, since it is
-not known whether the sinks had it, and goes on with the next round. A sink passes over what it has.
+A resumed run starts from its last checkpoint: it sends the report of that round again, because a
+crash may have kept it from the sinks, and continues with the next round. A sink skips a report that
+it has.
 
 It imports neither TFF nor a store: the algorithm brings the computations, the runtime runs them,
 sinks take the reports.
@@ -18,13 +19,14 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from fedpipe.algorithms.base import Algorithm, RoundResult
-from fedpipe.engine.checkpoint import Checkpoint, Checkpoints, restore
+from fedpipe.engine.checkpoint import Checkpoint, Checkpoints
+from fedpipe.engine.server_state import restore
 from fedpipe.errors import RoundError
 from fedpipe.metric_names import checked_metrics
 from fedpipe.types import CohortPlan, RoundReport, RoundSink, Weights
@@ -36,10 +38,10 @@ Evaluate = Callable[[Weights], dict[str, float]]
 
 
 class Caller(Protocol):
-    """What the loop asks of a runtime."""
+    """The methods of a runtime that the loop calls."""
 
-    def call(self, fn: Callable[..., Any], *args: Any, what: str) -> Any:
-        """Return fn(*args), computed on the TFF worker; `what` names the work in errors."""
+    def call(self, fn: Callable[..., Any], *args: Any, label: str) -> Any:
+        """Return fn(*args), computed on the TFF worker; `label` names the work in errors."""
 
     def take_losses(self) -> tuple[str, ...]:
         """Return the machines that were lost since it was last asked, `host:port: why`."""
@@ -75,7 +77,7 @@ def run_rounds(
         evaluate: evaluates the server's weights at round 0, each `eval_every` rounds, and the last.
         eval_every: rounds between evaluations, at least 1.
         sinks: take each report, in order; the first that raises ends the run.
-        checkpoints: the run's; the newest is where it goes on.
+        checkpoints: the run's; the run resumes from the newest.
         stop: asked after each report, once the sinks have it, whether this round is the last; a
             function of the reports so far.
 
@@ -85,16 +87,16 @@ def run_rounds(
         WorkerError: the worker was lost more often than the runtime may replace it.
         CheckpointError: a checkpoint could not be written, or is not this run's.
     """
-    state = runtime.call(algorithm.initialize, what="the initial state")
-    found = checkpoints.latest() if checkpoints else None
-    if found is not None:
-        state = restore(state, found.leaves)
-        report = _report_of(found, plan, algorithm.weights(state))
+    state = runtime.call(algorithm.initialize, label="the initial state")
+    checkpoint = checkpoints.latest() if checkpoints else None
+    if checkpoint is not None:
+        state = restore(state, checkpoint.leaves)
+        report = _report_of(checkpoint, plan, algorithm.weights(state))
     else:
         weights = algorithm.weights(state)
         report = RoundReport(0, (), (), evaluate(weights), examples=0, seconds=0.0, weights=weights)
     _send(report, sinks)
-    if checkpoints and found is None:
+    if checkpoints and checkpoint is None:
         checkpoints.save(state, report, last=False)
     seconds: list[float] = []
     if stop is not None and stop(report):
@@ -103,39 +105,24 @@ def run_rounds(
         for round_num in range(report.round_num + 1, len(plan) + 1):
             if round_num < len(plan) and plan.cohort(round_num + 1):
                 algorithm.expect(plan.cohort(round_num + 1))
-            skipped = not plan.cohort(round_num) and not getattr(
-                algorithm, "takes_empty_cohorts", False
-            )
-            start = time.perf_counter()
-            if skipped:
-                result = _skipped(plan, state, round_num)
-                took = 0.0
-            else:
-                result = runtime.call(
-                    algorithm.next,
-                    state,
-                    round_num,
-                    plan.cohort(round_num),
-                    what=f"round {round_num}",
-                )
-                took = time.perf_counter() - start
+            result, took = _run_round(algorithm, runtime, plan, state, round_num)
+            if took is not None:
                 seconds.append(took)
             state = result.state
-            weights = algorithm.weights(result.state)
+            weights = algorithm.weights(state)
             _refuse_not_finite(weights, round_num)
-            metrics = plan.metrics(round_num, skipped) | _metrics_of(result, round_num)
+            metrics = plan.metrics(round_num, took is None) | _metrics_of(result, round_num)
             if round_num % eval_every == 0 or round_num == len(plan):
                 metrics |= evaluate(weights)
-            lost = runtime.take_losses()
             report = RoundReport(
                 round_num,
                 plan.cohort(round_num),
                 result.failed,
                 metrics,
                 result.examples,
-                took,
+                took or 0.0,
                 weights,
-                lost,
+                lost=runtime.take_losses(),
             )
             _send(report, sinks)
             is_last = round_num == len(plan) or (stop is not None and stop(report))
@@ -146,10 +133,24 @@ def run_rounds(
     return LoopResult(report, tuple(seconds))
 
 
-def _skipped(plan: CohortPlan, state: Any, round_num: int) -> RoundResult:
-    """Return the result of a round in which too few clients report: the state as it was, said in a
-    warning.
+def _run_round(
+    algorithm: Algorithm, runtime: Caller, plan: CohortPlan, state: Any, round_num: int
+) -> tuple[RoundResult, float | None]:
+    """Return the result of a round and its wall seconds; None where it is skipped because nobody
+    reports.
     """
+    cohort = plan.cohort(round_num)
+    if not cohort and not getattr(algorithm, "takes_empty_cohorts", False):
+        _warn_skipped(plan, round_num)
+        return RoundResult(state, {}, examples=0), None
+    start = time.perf_counter()
+    result: RoundResult = runtime.call(
+        algorithm.next, state, round_num, cohort, label=f"round {round_num}"
+    )
+    return result, time.perf_counter() - start
+
+
+def _warn_skipped(plan: CohortPlan, round_num: int) -> None:
     if plan.turnouts:
         turnout = plan.turnouts[round_num - 1]
         logger.warning(
@@ -157,23 +158,12 @@ def _skipped(plan: CohortPlan, state: Any, round_num: int) -> RoundResult:
             "cohort.min_reports.",
             *(round_num, turnout.asked, len(turnout.reported)),
         )
-    return RoundResult(state, {}, examples=0)
 
 
 def _report_of(checkpoint: Checkpoint, plan: CohortPlan, weights: Weights) -> RoundReport:
-    kept = checkpoint.report
     number = checkpoint.round_num
     cohort = plan.cohort(number) if number else ()
-    return RoundReport(
-        number,
-        cohort,
-        tuple(kept["failed"]),
-        kept["metrics"],
-        kept["examples"],
-        kept["seconds"],
-        weights,
-        tuple(kept.get("lost", ())),
-    )
+    return replace(checkpoint.report, cohort=cohort, weights=weights)
 
 
 def _send(report: RoundReport, sinks: Sequence[RoundSink]) -> None:

@@ -1,5 +1,5 @@
-"""The runtime of a run: its TFF workers from the first start to the last end, and calls on them
-that cannot hang for ever.
+"""The runtime of a run: starts, replaces and ends its TFF workers, and calls them within a time
+limit.
 
 Light to import: `start` needs neither TensorFlow nor TFF, so that the workers start while these
 load; `call` imports them.
@@ -14,15 +14,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
-from fedpipe.engine.worker import Worker
+from fedpipe.engine.local.worker import Worker
 from fedpipe.errors import WorkerError
 
 if TYPE_CHECKING:
     import grpc
 
     from fedpipe.config.schema import RuntimeConfig
-    from fedpipe.engine.context import WorkersContext
-    from fedpipe.engine.guard import Guard, WorkerFault
+    from fedpipe.engine.local.context import WorkersContext
+    from fedpipe.engine.local.guard import Guard, WorkerFaultError
     from fedpipe.engine.remote.machines import Machines
 
 Result = TypeVar("Result")
@@ -32,8 +32,8 @@ logger = logging.getLogger("fedpipe.engine")
 
 @dataclass(frozen=True)
 class _Connection:
-    """What belongs to one generation of workers; a new one is made after a fault, because TFF
-    caches a worker's executors.
+    """The channels and the context of one generation of workers; a new one is made after a fault,
+    because TFF caches a worker's executors.
     """
 
     channels: "tuple[grpc.Channel, ...]"
@@ -51,7 +51,7 @@ class Runtime:
 
     Example:
         with Runtime(config.runtime, Path("worker.log")) as runtime:
-            state = runtime.call(process.initialize, what="initial state")
+            state = runtime.call(process.initialize, label="initial state")
     """
 
     def __init__(self, config: "RuntimeConfig", log_path: Path) -> None:
@@ -77,18 +77,16 @@ class Runtime:
         `workers`; `restarts` after faults, and how often workers were `recycled` because of their
         memory; over several machines also `remote` and which were `lost`.
         """
-        counts = {"restarts": str(self._restarts), "recycled": str(self._recycled)}
-        spread = (
-            {"remote": ", ".join(self._config.remote), "lost": "; ".join(self._losses) or "none"}
-            if self._machines
-            else {}
-        )
-        return {
+        info = {
             "isolation": self._isolation,
             "workers": str(self._config.workers),
-            **counts,
-            **spread,
+            "restarts": str(self._restarts),
+            "recycled": str(self._recycled),
         }
+        if self._machines:
+            info["remote"] = ", ".join(self._config.remote)
+            info["lost"] = "; ".join(self._losses) or "none"
+        return info
 
     def attach(self, machines: "Machines") -> None:
         """Have the clients' work computed on machines; they are connected by the next call, and let
@@ -123,14 +121,14 @@ class Runtime:
             while len(self._workers) < self._config.workers:
                 self._workers.append(Worker(self._config.isolation, self._log_path))
 
-    def call(self, fn: Callable[..., Result], *args: Any, what: str = "a TFF call") -> Result:
+    def call(self, fn: Callable[..., Result], *args: Any, label: str = "a TFF call") -> Result:
         """Return `fn(*args)`, computed with the workers as TFF's execution context in this thread.
 
         Args:
             fn: calls TFF computations in this thread; a pure function of its arguments, for it is
                 repeated after a fault.
             args: its arguments.
-            what: what is being done, for messages: `round 3`.
+            label: what is being done, for messages: `round 3`.
 
         Raises:
             WorkerError: the workers did not start, or faults used up `runtime.max_restarts`.
@@ -141,7 +139,7 @@ class Runtime:
         with self._call_lock:
             self._caller = threading.get_ident()
             try:
-                return self._call_until_done(fn, args, what)
+                return self._call_until_done(fn, args, label)
             finally:
                 self._caller = None
 
@@ -167,24 +165,24 @@ class Runtime:
         self.close()
 
     def _call_until_done(
-        self, fn: Callable[..., Result], args: tuple[Any, ...], what: str
+        self, fn: Callable[..., Result], args: tuple[Any, ...], label: str
     ) -> Result:
-        from fedpipe.engine.guard import WorkerFault
+        from fedpipe.engine.local.guard import WorkerFaultError
 
         while True:
             try:
                 result = self._call_once(fn, args)
                 if self._machines is not None:
-                    self._losses += [f"{what}: {loss}" for loss in self._machines.losses]
-                self._recycle_if_grown(what)
+                    self._losses += [f"{label}: {loss}" for loss in self._machines.losses]
+                self._recycle_if_grown(label)
                 return result
-            except WorkerFault as fault:
+            except WorkerFaultError as fault:
                 self._discard()
-                self._count_restart(what, fault)
+                self._count_restart(label, fault)
             except Exception:
                 raise  # the caller's own, or a start that failed: no fault of a running worker
             except BaseException:
-                # given up (SIGINT, cancelled): the worker would go on computing for nobody
+                # given up (SIGINT, cancelled): nobody needs what the worker still computes
                 self._discard()
                 raise
 
@@ -202,7 +200,7 @@ class Runtime:
             for guard in connection.guards:
                 guard.deadline = None
 
-    def _recycle_if_grown(self, what: str) -> None:
+    def _recycle_if_grown(self, label: str) -> None:
         """Replace all workers if one has outgrown its limit; the new ones start while the caller
         does what comes between rounds.
         """
@@ -212,24 +210,23 @@ class Runtime:
         memory = max((worker.memory_mb() for worker in self.workers), default=0.0)
         if memory <= limit:
             return
-        level = (
-            logging.INFO if self._recycled else logging.WARNING
-        )  # one that is recycled each round would say so each round
-        message = (
+        # one that is recycled each round would say so each round
+        log = logger.info if self._recycled else logger.warning
+        log(
             "after %s: a TFF worker of %.0f MB, over runtime.worker_memory_limit_mb=%d, is "
-            "replaced."
+            "replaced.",
+            *(label, memory, limit),
         )
-        logger.log(level, message, what, memory, limit)
         self._discard()
         if not self._closed:  # by another thread; then this call, which is done, was the last
             self._recycled += 1
             self.start()
 
     def _connect(self) -> _Connection:
-        """Return the connection to live workers. Raises WorkerLost if one ended since the last
+        """Return the connection to live workers. Raises WorkerLostError if one ended since the last
         call.
         """
-        from fedpipe.engine.guard import Guard, WorkerLost
+        from fedpipe.engine.local.guard import Guard, WorkerLostError
 
         self.start()
         workers = self.workers  # `close` may empty the list meanwhile
@@ -241,7 +238,7 @@ class Runtime:
                 self._discard()
                 raise
             # Not before: this imports TFF, and a worker that cannot start should say so at once.
-            from fedpipe.engine.context import open_channel
+            from fedpipe.engine.local.context import open_channel
 
             self._isolation = "isolated" if all(worker.isolated for worker in workers) else "open"
             channels = tuple(open_channel(worker.target) for worker in workers)
@@ -251,11 +248,11 @@ class Runtime:
             self._connection = _Connection(channels, guards, self._context(guards))
         for worker in workers:
             if not worker.alive():
-                raise WorkerLost(f"the TFF worker ended {worker.how_it_ended()}")
+                raise WorkerLostError(f"the TFF worker ended {worker.how_it_ended()}")
         return self._connection
 
     def _context(self, guards: "tuple[Guard, ...]") -> "WorkersContext":
-        from fedpipe.engine.context import WorkersContext
+        from fedpipe.engine.local.context import WorkersContext
 
         if self._machines is None:
             return WorkersContext(guards)
@@ -283,36 +280,36 @@ class Runtime:
         if connection is not None:
             connection.close()
 
-    def _count_restart(self, what: str, fault: "WorkerFault") -> None:
+    def _count_restart(self, label: str, fault: "WorkerFaultError") -> None:
         """Allow one more repetition, or raise WorkerError."""
         if self._closed:
             raise WorkerError(
-                f"{what}: the TFF runtime {self._closed} before it was done."
+                f"{label}: the TFF runtime {self._closed} before it was done."
             ) from fault
         if self._restarts >= self._config.max_restarts:
-            self._give_up(what, fault)
+            self._give_up(label, fault)
         self._restarts += 1
         logger.warning(
             "%s: %s; restart %d of %d, repeating.",
-            what,
+            label,
             fault,
             self._restarts,
             self._config.max_restarts,
         )
 
-    def _give_up(self, what: str, fault: "WorkerFault") -> NoReturn:
-        from fedpipe.engine.guard import RoundTimeout
+    def _give_up(self, label: str, fault: "WorkerFaultError") -> NoReturn:
+        from fedpipe.engine.local.guard import RoundTimeoutError
 
         config = self._config
-        self._closed = f"gave up at {what}"
+        self._closed = f"gave up at {label}"
         used = f"runtime.max_restarts={config.max_restarts} used up"
-        if isinstance(fault, RoundTimeout):
+        if isinstance(fault, RoundTimeoutError):
             raise WorkerError(
-                f"{what}: expected an end within "
+                f"{label}: expected an end within "
                 f"runtime.round_timeout_seconds={config.round_timeout_seconds:g}, {fault}; "
                 f"{used}. Raise the limit or see {self._log_path}."
             ) from fault
         raise WorkerError(
-            f"{what}: expected a TFF worker that lives, {fault}; {used}. Out of memory? See "
+            f"{label}: expected a TFF worker that lives, {fault}; {used}. Out of memory? See "
             f"{self._log_path}, or make the cohort smaller."
         ) from fault

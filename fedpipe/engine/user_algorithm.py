@@ -9,17 +9,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, Self
 
 from fedpipe.algorithms.base import RoundResult
-from fedpipe.engine.guard import WorkerFault
+from fedpipe.engine.local.guard import WorkerFaultError
 from fedpipe.errors import ConfigError, FedpipeError, RoundError
 from fedpipe.system.user_code import describe_error
 from fedpipe.types import Weights
 
 
 class Caller(Protocol):
-    """What is asked of a runtime."""
+    """The method of a runtime that is called here."""
 
-    def call(self, fn: Callable[..., Any], *args: Any, what: str) -> Any:
-        """Return fn(*args), computed on the TFF worker; `what` names the work in errors."""
+    def call(self, fn: Callable[..., Any], *args: Any, label: str) -> Any:
+        """Return fn(*args), computed on the TFF worker; `label` names the work in errors."""
 
 
 class UserAlgorithm:
@@ -104,8 +104,8 @@ class UserAlgorithm:
         error: type[FedpipeError] = RoundError,
     ) -> Any:
         try:
-            return self._runtime.call(fn, *args, what=f"algorithm.name={self._name}: {doing}")
-        except (FedpipeError, WorkerFault):  # a fault of the worker is the runtime's to repeat
+            return self._runtime.call(fn, *args, label=f"algorithm.name={self._name}: {doing}")
+        except (FedpipeError, WorkerFaultError):  # a fault of the worker is the runtime's to repeat
             raise
         except Exception as err:
             raise error(

@@ -17,7 +17,7 @@ from fedpipe.config import DataConfig
 from fedpipe.errors import DataError, shorten
 
 if TYPE_CHECKING:
-    from fedpipe.models.saved import InputFacts
+    from fedpipe.models.input_facts import InputFacts
 
 _SHARD_COLUMNS = ["client_id", "x", "y", "source_row"]
 _ARRAYS = (".npz",)

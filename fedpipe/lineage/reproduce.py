@@ -8,12 +8,14 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.config.load import read_params
+from fedpipe.config.write import leave_out_ignored
 from fedpipe.errors import ConfigError, DataError
 from fedpipe.lineage.git_worktree import file_at, worktree_of
 from fedpipe.lineage.rerun import Rerun, bring_data, run_again
@@ -112,7 +114,10 @@ def reproduce(project: Project, name: str, say: Callable[[str], None]) -> Reprod
         notes = _notes(project, tags, commit, patch)
         changes = " and the changes that the run had" if patch else ""
         say(f"commit {commit[:12]}{changes}, in a work tree of its own")
+        leave_out_ignored(params)
         with worktree_of(project, commit, patch) as tree:
+            with suppress(ConfigError):  # the fedpipe of the commit judges the commit's file
+                leave_out_ignored(tree.params)
             how, verified = bring_data(tree, tags[DVC_DATA_MD5], say)
             say("the run, with the settings that it had")
             rerun = run_again(

@@ -218,7 +218,7 @@ def _loopback() -> Check:
 
 
 def _worker(project: Project, isolation: str | None = None) -> list[Check]:
-    from fedpipe.engine.worker import Worker
+    from fedpipe.engine.local.worker import Worker
 
     limit = RuntimeConfig().start_timeout_seconds
     with tempfile.TemporaryDirectory() as folder:

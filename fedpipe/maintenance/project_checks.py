@@ -283,13 +283,13 @@ def _first_steps(
         with own_code(
             f"algorithm.name={local.algorithm.name}", ConfigError, "running its first steps"
         ):
-            state = runtime.call(algorithm.initialize, what="the initial state")
-            runtime.call(algorithm.weights, state, what="the initial weights")
+            state = runtime.call(algorithm.initialize, label="the initial state")
+            runtime.call(algorithm.weights, state, label="the initial weights")
             if not with_round:
                 return None
             first = next(number for number in range(1, len(plan) + 1) if plan.cohort(number))
             return runtime.call(
-                algorithm.next, state, first, plan.cohort(first), what=f"round {first}"
+                algorithm.next, state, first, plan.cohort(first), label=f"round {first}"
             )
 
 

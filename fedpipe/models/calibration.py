@@ -1,4 +1,4 @@
-"""Whether a model's confidence is its accuracy: the reliability diagram and the expected
+"""Compares a model's confidence with its accuracy: the reliability diagram and the expected
 calibration error of Guo et al. 2017.
 
 Source: "On Calibration of Modern Neural Networks" (arXiv 1706.04599), section 2. The confidence of

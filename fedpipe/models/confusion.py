@@ -13,8 +13,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often each class was taken for which, sorted by (actual, predicted); pairs that never
-    occur are not kept.
+    """Counts of (actual, predicted) classes, sorted by both; pairs that never occur are left out.
 
     Attributes:
         num_classes: number of classes.

@@ -29,7 +29,7 @@ _AT_ONCE = 1000
 
 
 class ClientExamples(Protocol):
-    """What the evaluation asks of a population."""
+    """The method of a population that the evaluation calls."""
 
     def examples(self, client_id: str, split: Split) -> Examples:
         """Return the client's examples of a split."""
@@ -37,7 +37,7 @@ class ClientExamples(Protocol):
 
 @dataclass(frozen=True)
 class ClientScores:
-    """What a model is worth to each of some clients.
+    """Losses and accuracies of a model on the examples of some clients.
 
     Attributes:
         client_ids: whose.

@@ -1,4 +1,4 @@
-"""What fedpipe knows of a model: pure functions of its weights.
+"""A model, as fedpipe sees it: pure functions of its weights.
 
 A model is its initial weights and a function from weights and features to logits. Everything else
 follows from these two: client work differentiates them, evaluation counts with them, the export

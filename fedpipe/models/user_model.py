@@ -16,7 +16,7 @@ from fedpipe.system.user_code import import_own, own_code
 from fedpipe.types import Weights
 
 _TENSOR_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_./-]{0,199}")
-"""What TensorFlow takes as the name of a variable in a SavedModel."""
+"""Names that TensorFlow takes for a variable in a SavedModel."""
 _NO_VARIABLES = (
     "expected logits to be a function of the weights alone, found that it {does} a "
     "tf.Variable{which}, as Keras layers do: it would not be trained. Declare its tensors in "

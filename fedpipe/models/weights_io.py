@@ -44,6 +44,7 @@ def save_weights(path: Path, weights: Weights) -> str:
         {name: np.asarray(value, order="C") for name, value in weights.items()}, metadata
     )
     try:
+        path.parent.stat()  # a folder that is not there is a mistake, and not made
         write_atomic(path, content)
     except OSError as err:
         raise ModelError(

@@ -169,7 +169,7 @@ class _Recording:
         """Return the id of the saved model: the one that an earlier try of this step wrote to the
         same store, or a new one.
         """
-        from fedpipe.models.saved import InputFacts
+        from fedpipe.models.input_facts import InputFacts
         from fedpipe.models.weights_io import load_weights
         from fedpipe.tracking.model import has_model, log_model
         from fedpipe.types import weights_sha256

@@ -22,7 +22,6 @@ PARTICIPATION = "table of participation"
 CHAIN = "lineage chain"
 UPLOADS = "uploads of the training"
 """Parts that training itself makes after the last round."""
-"""The tag that names the parts that a run is without, a line each."""
 INCOMPLETE_EXIT_CODE = 3
 """Exit code of a command whose run is trained and recorded, without some of its parts."""
 _LONGEST_REASON = 600

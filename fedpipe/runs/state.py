@@ -18,7 +18,8 @@ from typing import Any
 
 from filelock import Timeout
 
-from fedpipe.config import Config, flatten_result, load_config, parse_recorded
+from fedpipe.config import Config, flatten_result, parse_recorded
+from fedpipe.config.load import apply_overrides, read_params
 from fedpipe.errors import ConfigError, ModelError, PlanError
 from fedpipe.project.paths import Project
 from fedpipe.system.atomic_files import write_atomic
@@ -197,9 +198,11 @@ def settings_now(state: RunState) -> Config | None:
         ConfigError: the file holds no valid settings.
     """
     params = Path(state.values.get("params") or "")
-    if params.is_file():
-        return load_config(params, state.values.get("overrides") or ())
-    return None
+    if not params.is_file():
+        return None
+    values = read_params(params)
+    apply_overrides(values, state.values.get("overrides") or ())
+    return parse_recorded(values, params.name)
 
 
 @contextmanager

@@ -97,7 +97,7 @@ class Search:
 
     def draw(self) -> int | None:
         """Return the number of a new child, None if the sweep has all of its children."""
-        if len(self._trials()) >= self._sweep.children:
+        if len(self._trials()) >= self._sweep.trial_count:
             return None
         self._study.sampler = _sampler(self._sweep, len(self._study.get_trials(deepcopy=False)))
         fixed = self._next_of_grid() if self._sweep.search == "grid" else None

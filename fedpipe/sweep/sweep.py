@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from fedpipe.config import Config
 from fedpipe.config.sweep import SweepConfig, load_sweep
-from fedpipe.config.sweep_children import SweepBase, check_space, first_child, read_base
+from fedpipe.config.sweep_trials import SweepBase, check_space, first_trial, read_base
 from fedpipe.errors import ConfigError, reason_of
 from fedpipe.project.paths import Project
 from fedpipe.sweep.results import conclude, summary_of
@@ -53,7 +53,7 @@ def load(
     sweep = load_sweep(path)
     base = read_base(sweep, project.root / sweep.params, path.name, overrides)
     check_space(sweep, base)
-    common = first_child(sweep, base)
+    common = first_trial(sweep, base)
     if (
         common.runtime.set_groups is None
     ):  # it belongs to the result, and would follow the machine's cores
@@ -121,7 +121,7 @@ def run_sweep(
             project, sweep, base, common, state, watcher=options.get("watcher"), pool=pool
         )
         ran: list[int] = []
-        concluded = state.values.get("concluded") == sweep.children and not state.values.get(
+        concluded = state.values.get("concluded") == sweep.trial_count and not state.values.get(
             "incomplete"
         )
         if not concluded or not preset.exists():
@@ -129,7 +129,7 @@ def run_sweep(
             with _failing_with_its_run(children.store, str(state.parent)):
                 ran = children.run()
                 missing = conclude(children.search, project, children.store, state, sweep, preset)
-            state.update(concluded=sweep.children, incomplete=missing)
+            state.update(concluded=sweep.trial_count, incomplete=missing)
         return summary_of(
             children.search, project, state.values, preset, sweep, ran, time.perf_counter() - start
         )

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from fedpipe.config import Config
 from fedpipe.config.sweep import SweepConfig
-from fedpipe.config.sweep_children import SweepBase, child_config
+from fedpipe.config.sweep_trials import SweepBase, trial_config
 from fedpipe.errors import ConfigError, EnvironmentProblem, shorten
 from fedpipe.project.paths import Project
 from fedpipe.runs.groups import note_groups
@@ -123,7 +123,7 @@ class Children:
         for number in search.numbers():  # ended, and the process died before the run was told
             if number not in queue and number not in self._told:
                 self._note(number)
-        self._tell("begun", str(sweep.name), sweep.children, len(search.numbers()) - len(queue))
+        self._tell("begun", str(sweep.name), sweep.trial_count, len(search.numbers()) - len(queue))
         with self._pool or self._processes() as pool:
             while True:
                 while (
@@ -162,7 +162,7 @@ class Children:
         state = self._run_of(number)
         if state is None:
             try:
-                config = child_config(self._base, point)
+                config = trial_config(self._base, point)
             except ConfigError as err:
                 self.search.fail(number, str(err))
                 self._end(number)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from fedpipe.errors import TrackingError, shorten
-from fedpipe.models.saved import InputFacts
+from fedpipe.models.input_facts import InputFacts
 from fedpipe.tracking.lookup import ModelVersion, find_run, model_versions, version_named
 from fedpipe.tracking.model import ABOUT
 from fedpipe.tracking.store import Store

@@ -21,7 +21,7 @@ from fedpipe.tracking.journal import Journal, read_records, send
 from fedpipe.tracking.snapshots import Snapshot, SnapshotPolicy, index_body, index_entry
 from fedpipe.tracking.store import Store
 from fedpipe.tracking.tags import STATUS_REASON
-from fedpipe.types import RoundReport
+from fedpipe.types import TEST_SCORE, RoundReport
 
 logger = logging.getLogger("fedpipe.tracking")
 
@@ -159,4 +159,4 @@ def _best_so_far(journal: Path, folder: Path) -> Snapshot | None:
             "the weights of the best round so far, %d, are lost: %s", best.round_num, err
         )
         return None
-    return Snapshot(best.round_num, best.score, weights, best.score_name)
+    return Snapshot(best.round_num, best.score, weights, best.score_name or TEST_SCORE)

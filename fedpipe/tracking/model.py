@@ -50,7 +50,7 @@ def log_model(
         round_num: the round whose weights they are.
         name: the model's name; `runs:/<run_id>/<name>` finds it.
         about: JSON-able, kept with the model for whoever prepares its input
-            (`models.saved.InputFacts`).
+            (`models.input_facts.InputFacts`).
 
     Raises:
         ModelError: the weights are not those of the architecture.

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from fedpipe.config.sweep import PruningConfig, SweepConfig, load_sweep
-from fedpipe.config.sweep_children import check_space, read_base
+from fedpipe.config.sweep_trials import check_space, read_base
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")

@@ -2,9 +2,9 @@
 
     the run's own worker                     machines
     --------------------                     --------
-    initialize                               up_to_merge(state, group i)   for i = 0..G-1, whoever
-    is free merge(... merge(p0, p1) ..., p[G-1])  <- p_i: the sums of one group after_merge(state,
-    sums)
+    initialize                               up_to_merge(state, group i)   for i = 0..G-1, on any
+    merge(... merge(p0, p1) ..., p[G-1])     <- p_i: the sums of one group   that is free
+    after_merge(state, sums)
 
 One share is one value at the clients, which is a group of clients, and partial sums are merged from
 left to right in the groups' order. That is the order in which one worker adds the groups' sums, so
@@ -22,20 +22,15 @@ import grpc
 import numpy as np
 import tensorflow_federated as tff
 
-from fedpipe.engine.context import WorkersContext, compile_native
-from fedpipe.engine.guard import (
+from fedpipe.engine.local.context import WorkersContext, compile_native
+from fedpipe.engine.local.guard import (
     Guard,
-    RoundTimeout,
-    WorkerFault,
-    WorkerLost,
+    RoundTimeoutError,
+    WorkerFaultError,
+    WorkerLostError,
     raising_failed_computations,
 )
-from fedpipe.engine.remote.control import Refused, Unreachable
-from fedpipe.engine.remote.machine import Machine
-from fedpipe.engine.remote.machine_guard import MachineGuard
-from fedpipe.engine.remote.machines import Machines
-from fedpipe.engine.remote.shares import NoneLeft, OutOfTime, Shares
-from fedpipe.engine.spread import (
+from fedpipe.engine.local.spread import (
     at_clients,
     compile_mergeable,
     elements_of,
@@ -43,15 +38,20 @@ from fedpipe.engine.spread import (
     takes_clients_gives_server,
     without_clients,
 )
-from fedpipe.engine.wire import RemoteCalls, from_message, to_message
+from fedpipe.engine.local.wire import RemoteCalls, from_message, to_message
+from fedpipe.engine.remote.control import WorkerRefusedError, WorkerUnreachableError
+from fedpipe.engine.remote.machine import Machine
+from fedpipe.engine.remote.machine_guard import MachineGuard
+from fedpipe.engine.remote.machines import Machines
+from fedpipe.engine.remote.shares import DeadlineError, NoMachineLeftError, Shares
 
 _RESIDENT = re.compile(rb"[0-9a-f]{64}/[0-9a-f]{64}")
-"""What a resident file is called, below the folder of them all."""
+"""Name of a resident file below the folder of them all."""
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What the machines compute in one call.
+    """The computation of the machines in one call.
 
     Attributes:
         compiled: the partial aggregation.
@@ -108,13 +108,11 @@ class _Lane:
             (name, mine or shared)
             for name, mine, shared in zip(work.names, own, common, strict=True)
         ]
-        return self._calls.compute_struct(
-            work.compiled, elements, [one for one in own if one is not None]
-        )
+        return self._calls.compute_struct(work.compiled, elements, list(filter(None, own)))
 
     def _release(self) -> None:
         if self._kept is not None:
-            self._calls.release(*(one for one in self._kept[1] if one is not None))
+            self._calls.release(*filter(None, self._kept[1]))
             self._kept = None
 
 
@@ -146,13 +144,13 @@ class RemoteContext(WorkersContext):
             self._take_part(machine, shares, work, deadline)
         try:
             merged = self._merged(form, shares.in_order(deadline))
-        except NoneLeft as err:
+        except NoMachineLeftError as err:
             self._report(shares)
-            raise WorkerLost(
+            raise WorkerLostError(
                 self._machines.none_left("no machine of runtime.remote is left")
             ) from err
-        except OutOfTime as err:
-            raise RoundTimeout(
+        except DeadlineError as err:
+            raise RoundTimeoutError(
                 f"{', '.join(shares.late()) or 'the machines'} did not finish the round's shares"
             ) from err
         finally:
@@ -185,9 +183,9 @@ class RemoteContext(WorkersContext):
                 lane = self._lane(machine, guard)
                 while (share := shares.take(address)) is not None:
                     shares.finish(address, share, lane.compute(work, share))
-            except RoundTimeout:
-                pass  # the whole round's: whoever waits for the shares says so
-            except (WorkerFault, Unreachable, Refused) as err:
+            except RoundTimeoutError:
+                pass  # of the whole round; `_invoke_remote` raises it
+            except (WorkerFaultError, WorkerUnreachableError, WorkerRefusedError) as err:
                 shares.drop(address, machine.reason or str(err))
             except BaseException as err:
                 shares.fail(err)
@@ -216,12 +214,12 @@ class RemoteContext(WorkersContext):
         total = None
         try:
             for message in partials:
-                part = calls.keep(message.federated.value[0])
-                total = (
-                    part
-                    if total is None
-                    else calls.call_struct(merge, [(None, total), (None, part)], [total, part])
-                )
+                partial = calls.keep(message.federated.value[0])
+                if total is None:
+                    total = partial
+                else:
+                    pair = [total, partial]
+                    total = calls.call_struct(merge, [(None, value) for value in pair], pair)
             return from_message(calls.fetch(total), kind)
         finally:
             if total is not None:
@@ -265,8 +263,8 @@ def _work_of(up_to_merge: Any, arg: Any) -> _Work:
 def _files(value: Any, kind: Any) -> Iterator[str]:
     """Yield the names of resident files among the strings of a value."""
     if isinstance(kind, tff.FederatedType):
-        for one in [value] if kind.all_equal else value:
-            yield from _files(one, kind.member)
+        for member in [value] if kind.all_equal else value:
+            yield from _files(member, kind.member)
     elif isinstance(kind, tff.StructType):
         for _, inner, inner_kind in elements_of(value, kind):
             yield from _files(inner, inner_kind)

@@ -1,11 +1,12 @@
 """The run's side of a worker's control connection: JSON over HTTP/1.1 over TLS
 (`cluster.worker_server` has the other side).
 
-GET  /hello     what is compared before anything else (`engine.host_facts`)
+GET  /hello     what is compared before anything else (`engine.remote.host_facts`)
 POST /session   the worker is this run's from now on, with a new TFF worker, for as long as this
-connection stays open POST /beat      on the same connection, every second or two: both sides know
-that the other is there POST /data      the worker brings the data of an md5 and verifies them POST
-/clients   the worker makes the resident files of some clients
+                connection stays open
+POST /beat      on the same connection, every second or two: both sides know that the other is there
+POST /data      the worker brings the data of an md5 and verifies them
+POST /clients   the worker makes the resident files of some clients
 """
 
 import contextlib
@@ -23,13 +24,13 @@ from fedpipe.redact import hide
 SESSION = "X-Fedpipe-Session"
 
 
-class Unreachable(Exception):
+class WorkerUnreachableError(Exception):
     """The worker does not answer, or the connection broke: it may answer later. The text says why,
     without its address.
     """
 
 
-class Refused(WorkerError):
+class WorkerRefusedError(WorkerError):
     """The worker answered and does not take part; asking again does not help."""
 
 
@@ -50,8 +51,9 @@ class Control:
         """Return the worker's answer.
 
         Raises:
-            Unreachable: no answer came.
-            Refused: the worker refuses, or TLS does: the message names the worker and what it said.
+            WorkerUnreachableError: no answer came.
+            WorkerRefusedError: the worker refuses, or TLS does; the message names the worker and
+                its answer.
         """
         headers = {"Content-Type": "application/json"} | ({SESSION: session} if session else {})
         try:
@@ -59,25 +61,28 @@ class Control:
             answer = self._http.getresponse()
             text = answer.read()
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as err:
-            raise Unreachable("the connection broke") from err
+            raise WorkerUnreachableError("the connection broke") from err
         except ssl.SSLError as err:
-            raise Refused(
+            raise WorkerRefusedError(
                 f"runtime.remote: {self._address}: expected a worker with a certificate of the "
                 f"same CA: {_explained(err)}"
             ) from err
         except (OSError, http.client.HTTPException) as err:
-            raise Unreachable(_reason(err)) from err
+            raise WorkerUnreachableError(_reason(err)) from err
         try:
-            found = json.loads(text)
+            content = json.loads(text)
         except ValueError as err:
-            raise Refused(
+            raise WorkerRefusedError(
                 f"runtime.remote: {self._address}: expected a fedpipe worker, it answers "
                 f"{text[:100]!r}."
             ) from err
-        if answer.status != http.HTTPStatus.OK or not isinstance(found, dict):
-            said = found.get("error", found) if isinstance(found, dict) else found
-            raise Refused(f"runtime.remote: {self._address}: {said}")
-        return found
+        if not isinstance(content, dict):
+            raise WorkerRefusedError(f"runtime.remote: {self._address}: {content}")
+        if answer.status != http.HTTPStatus.OK:
+            raise WorkerRefusedError(
+                f"runtime.remote: {self._address}: {content.get('error', content)}"
+            )
+        return content
 
     def limit(self, timeout_seconds: float) -> None:
         """Set another limit, for this connection's further answers."""
@@ -118,17 +123,17 @@ def _explained(err: ssl.SSLError) -> str:
             f"its certificate is not taken here ({err.verify_message}). Make all certificates "
             "with one `fedpipe worker certs --hosts ...`."
         )
-    for said, means in (
+    for words, meaning in (
         ("certificate required", "it got no certificate from here"),
         ("alert unknown ca", "it does not know the CA of the certificate here"),
         ("decrypt error", "it does not know the CA of the certificate here"),
-        ("certificate expired", "the certificate here is over"),
+        ("certificate expired", "the certificate of this machine has expired"),
         ("wrong version number", "it does not speak TLS"),
         ("protocol version", "it does not speak TLS 1.3"),
     ):
-        if said in text:
+        if words in text:
             return (
-                f"{means} ({err.reason or err}). Copy runtime.certs anew from where `fedpipe "
+                f"{meaning} ({err.reason or err}). Copy runtime.certs anew from where `fedpipe "
                 "worker certs` was run."
             )
     return f"{err.reason or err}."

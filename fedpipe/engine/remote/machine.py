@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedpipe.engine.host_facts import differences, facts, other_vectors
-from fedpipe.engine.remote.control import Control, Refused, Unreachable
+from fedpipe.engine.remote.control import Control, WorkerRefusedError, WorkerUnreachableError
+from fedpipe.engine.remote.host_facts import differences, facts, other_vectors
 from fedpipe.engine.remote.tls import channel_credentials, client_context
 from fedpipe.errors import WorkerError
 
@@ -36,10 +36,10 @@ logger = logging.getLogger("fedpipe.engine")
 
 @dataclass(frozen=True)
 class RemoteRun:
-    """What machines are told of a run.
+    """Facts of a run that machines are told.
 
     Attributes:
-        name: of the run, for whoever asks a worker what it does.
+        name: of the run, shown to who asks a worker what it does.
         certificates: folder of the runner's.
         data_md5: of the shards, which every machine has to have; None where examples are sent by
             value.
@@ -96,36 +96,36 @@ class Machine:
         channel.
 
         Raises:
-            Unreachable: it does not answer.
-            Refused: it is another run's, or versions, data or certificates differ; the message has
-                both sides.
+            WorkerUnreachableError: it does not answer.
+            WorkerRefusedError: it is another run's, or versions, data or certificates differ; the
+                message has both sides.
         """
-        from fedpipe.engine.context import open_secure_channel
+        from fedpipe.engine.local.context import open_secure_channel
         from fedpipe.engine.remote.machine_guard import MachineGuard
 
         context = client_context(self._run.certificates)
         run = self._run
         hello = Control(self.address, context, HELLO_SECONDS)
         try:
-            found = hello.ask("GET", "/hello")
+            theirs = hello.ask("GET", "/hello")
             mine = facts()
         finally:
             hello.close()
-        if different := differences(mine, found):
-            raise Refused(
+        if different := differences(mine, theirs):
+            raise WorkerRefusedError(
                 f"runtime.remote: {self.address}: expected the same versions, found "
                 f"{'; '.join(different)}. Install the same lock."
             )
         beats = Control(self.address, context, run.start_seconds + SILENCE_SECONDS)
         try:
             me = f"{socket.gethostname()}, process {os.getpid()}"
-            wanted = {
+            request = {
                 "run": run.name,
                 "runner": me,
                 "instance": run.instance,
                 "start_seconds": run.start_seconds,
             }
-            session = str(beats.ask("POST", "/session", wanted)["session"])
+            session = str(beats.ask("POST", "/session", request)["session"])
             beats.limit(SILENCE_SECONDS)
             self._begin(beats, session)
             if run.data_md5 is not None:
@@ -135,13 +135,13 @@ class Machine:
             beats.close()
             raise
         with self._lock:
-            self.cores = max(1, int(found["cores"]))
-            self.vectors = other_vectors(mine, found)
+            self.cores = max(1, int(theirs["cores"]))
+            self.vectors = other_vectors(mine, theirs)
             self._channel = open_secure_channel(self.address, channel_credentials(run.certificates))
             self.guard = MachineGuard(self, self._channel)
             if self._session != session:  # its heartbeat stopped meanwhile
                 self._channel.close()
-                raise Unreachable(self.reason)
+                raise WorkerUnreachableError(self.reason)
             self.reason = ""
 
     def bring(self, names: Iterable[str]) -> None:
@@ -192,15 +192,15 @@ class Machine:
         while self._session == session:
             start = time.monotonic()
             try:
-                said = beats.ask("POST", "/beat", session=session)
-            except (Unreachable, WorkerError) as err:
+                answer = beats.ask("POST", "/beat", session=session)
+            except (WorkerUnreachableError, WorkerError) as err:
                 if self._session == session:
                     silent = time.monotonic() - start
                     self.drop(f"no heartbeat for {silent:.1f} s: {err}")
                 return
-            if said.get("worker"):
+            if answer.get("worker"):
                 if self._session == session:
-                    self.drop(f"its TFF worker ended {said['worker']}")
+                    self.drop(f"its TFF worker ended {answer['worker']}")
                 return
             time.sleep(BEAT_SECONDS)
 
@@ -208,7 +208,7 @@ class Machine:
         """Ask on a connection of its own, which does not hold up the heartbeat."""
         session = self._session
         if not session:
-            raise Unreachable(self.reason)
+            raise WorkerUnreachableError(self.reason)
         control = Control(
             self.address, client_context(self._run.certificates), self._run.data_seconds
         )

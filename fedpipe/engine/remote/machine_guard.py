@@ -3,13 +3,12 @@ of a round.
 """
 
 import re
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import grpc
 
-from fedpipe.engine.guard import RoundTimeout, WorkerLost
+from fedpipe.engine.local.guard import RoundTimeoutError, WorkerLostError, seconds_left
 
 _BROKEN = re.compile(r"stream removed|rst_stream", re.IGNORECASE)
 
@@ -45,28 +44,28 @@ class MachineGuard:
         call = self._channel.unary_unary(method, *serializers, **named)
 
         def guarded(request: Any) -> Any:
-            left = None if self.deadline is None else self.deadline - time.monotonic()
+            left = seconds_left(self.deadline)
             if left is not None and left <= 0:
-                raise RoundTimeout("the round's time was over")
+                raise RoundTimeoutError("the round's time was over")
             try:
                 return call(request, timeout=left)
             except ValueError as err:  # a closed channel: the machine was given up meanwhile
-                raise WorkerLost(self._machine.reason or str(err)) from err
+                raise WorkerLostError(self._machine.reason or str(err)) from err
             except grpc.RpcError as err:
                 match err.code():
                     case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
-                        raise WorkerLost(
+                        raise WorkerLostError(
                             self._machine.reason or f"its connection broke ({err.details()})"
                         ) from err
                     # What gRPC calls a connection that breaks in the middle of an answer.
                     case grpc.StatusCode.UNKNOWN | grpc.StatusCode.INTERNAL if _BROKEN.search(
                         err.details() or ""
                     ):
-                        raise WorkerLost(
+                        raise WorkerLostError(
                             self._machine.reason or f"its connection broke ({err.details()})"
                         ) from err
                     case grpc.StatusCode.DEADLINE_EXCEEDED:
-                        raise RoundTimeout(
+                        raise RoundTimeoutError(
                             f"it did not answer {method.rsplit('/', 1)[-1]}"
                         ) from err
                 raise

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from fedpipe.engine.remote.control import Refused, Unreachable
+from fedpipe.engine.remote.control import WorkerRefusedError, WorkerUnreachableError
 from fedpipe.engine.remote.machine import Machine, RemoteRun
 from fedpipe.errors import FedpipeError, WorkerError
 
@@ -38,8 +38,8 @@ class Machines:
         later rounds.
 
         Raises:
-            Refused: one is another run's, or its versions, data or certificates differ from this
-                side's.
+            WorkerRefusedError: one is another run's, or its versions, data or certificates differ
+                from this side's.
             WorkerError: none answers; the message names each with its reason.
         """
         self._closed = False
@@ -49,7 +49,9 @@ class Machines:
         with ThreadPoolExecutor(len(away), thread_name_prefix="fedpipe-connect") as pool:
             refused = [err for err in pool.map(self._connect, away) if err is not None]
         if refused:
-            raise refused[0] if len(refused) == 1 else Refused(" ".join(map(str, refused)))
+            raise (
+                refused[0] if len(refused) == 1 else WorkerRefusedError(" ".join(map(str, refused)))
+            )
         if not self.here:
             raise WorkerError(
                 self.none_left("expected at least one machine of runtime.remote, found none")
@@ -69,12 +71,12 @@ class Machines:
                 "; ".join(odd),
             )
 
-    def none_left(self, what: str) -> str:
+    def none_left(self, problem: str) -> str:
         """Return a message that names each machine and why it is not here."""
         reasons = "; ".join(f"{machine.address}: {machine.reason}" for machine in self.all)
         return (
-            f"{what}: {reasons}. Start `fedpipe worker` there, or take them out of "
-            "runtime.remote; `fedpipe resume` goes on."
+            f"{problem}: {reasons}. Start `fedpipe worker` there, or take them out of "
+            "runtime.remote; `fedpipe resume` continues the run."
         )
 
     def lose(self, machine: Machine, reason: str) -> None:
@@ -84,7 +86,7 @@ class Machines:
         self._losses.append(f"{machine.address}: {reason}")
         self._tried[machine.address] = time.monotonic()
         logger.warning(
-            "machine %s is lost: %s; the others go on without it.", machine.address, reason
+            "machine %s is lost: %s; the others continue without it.", machine.address, reason
         )
 
     @property
@@ -99,7 +101,7 @@ class Machines:
         return losses
 
     def look_again(self) -> None:
-        """Try to win back, in the background, whoever is not here; who answers takes part from the
+        """Try to reconnect lost machines in the background; those that answer take part from the
         next round on.
         """
         for machine in self.all:
@@ -120,16 +122,16 @@ class Machines:
         """End all sessions."""
         self._closed = True
         for machine in self.all:
-            machine.drop("the run is over")
+            machine.drop("the run has ended")
 
     def _connect(self, machine: Machine) -> FedpipeError | None:
         try:
             machine.connect()
-        except Unreachable as err:
+        except WorkerUnreachableError as err:
             machine.reason = str(err)
         except FedpipeError as err:
             machine.reason = str(err)
             return err
         if self._closed:
-            machine.drop("the run is over")
+            machine.drop("the run has ended")
         return None

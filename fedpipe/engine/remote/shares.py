@@ -1,7 +1,7 @@
 """Hands a round's shares out to machines, and gathers their results in the shares' order. Knows
 neither TFF nor a network.
 
-A share is a number; whoever computes it, the result has the same bits. There is one queue, so a
+A share is a number; the result has the same bits on every machine. There is one queue, so a
 fast machine takes more. The shares of a machine that is lost go back to the front of the queue. A
 share that takes much longer than others did is also given to a machine that has nothing to do, and
 the first result counts: whether the other hangs or is slow need not be known.
@@ -17,20 +17,20 @@ Result = TypeVar("Result")
 
 LEAST_PATIENCE_SECONDS = 5.0
 FIRST_PATIENCE_SECONDS = 20.0
-"""How long a share may take in any case; longer in the first round, when workers get to know the
+"""Seconds that a share may take in any case; more in the first round, in which workers compile the
 computation.
 """
 PATIENCE = 4.0
-"""How many times as long as the longest share so far one may take before it is given to a second
-machine.
+"""Times as long as the longest share so far that a share may take before a second machine gets it
+too.
 """
 
 
-class NoneLeft(Exception):
+class NoMachineLeftError(Exception):
     """No machine is left, and not all shares are done."""
 
 
-class OutOfTime(Exception):
+class DeadlineError(Exception):
     """The deadline has passed before all shares were done."""
 
 
@@ -108,7 +108,7 @@ class Shares(Generic[Result]):
             self._changed.notify_all()
 
     def fail(self, error: BaseException) -> None:
-        """End the round with an error that no other machine would mend."""
+        """End the round with an error that another machine would raise too."""
         with self._changed:
             self._error = self._error or error
             self._changed.notify_all()
@@ -120,7 +120,7 @@ class Shares(Generic[Result]):
             deadline: in `time.monotonic()` seconds; None is none.
 
         Raises:
-            NoneLeft, OutOfTime: see there.
+            NoMachineLeftError, DeadlineError: see there.
             BaseException: the error of `fail`.
         """
         for share in range(self._count):
@@ -129,30 +129,24 @@ class Shares(Generic[Result]):
                     if self._error is not None:
                         raise self._error
                     if not self._machines:
-                        raise NoneLeft
+                        raise NoMachineLeftError
                     left = None if deadline is None else deadline - time.monotonic()
                     if left is not None and left <= 0:
-                        raise OutOfTime
+                        raise DeadlineError
                     self._changed.wait(1.0 if left is None else min(left, 1.0))
-                result, self._results[share] = (
-                    self._results[share],
-                    None,
-                )  # large, and nobody asks again
+                result = self._results[share]
+                self._results[share] = None  # large, and nobody asks again
             yield result  # type: ignore[misc]  # not None: this is its one reader
 
     def late(self) -> dict[str, float]:
         """Return the machines that still compute a share that is done, and for how many seconds."""
         with self._changed:
             now = time.monotonic()
-            running = [
-                (machine, now - since)
-                for runners in self._running.values()
-                for machine, since in runners.items()
-            ]
-            return {
-                machine: max(age for other, age in running if other == machine)
-                for machine, _ in running
-            }
+            ages: dict[str, float] = {}
+            for runners in self._running.values():
+                for machine, since in runners.items():
+                    ages[machine] = max(now - since, ages.get(machine, 0.0))
+            return ages
 
     def _next(self, machine: str) -> int | None:
         if self._waiting:

@@ -30,8 +30,8 @@ def check(folder: Path, side: Side) -> None:
     """Return if the files of a side can be used now.
 
     Raises:
-        EnvironmentProblem: one is missing or no certificate, is over or not yet valid, or others
-            may read the key.
+        EnvironmentProblem: one is missing or no certificate, has expired or is not yet valid, or
+            others may read the key.
     """
     from cryptography import x509
 
@@ -45,16 +45,16 @@ def check(folder: Path, side: Side) -> None:
     now = datetime.datetime.now(datetime.UTC)
     for name in (CA, certificate):
         try:
-            found = x509.load_pem_x509_certificate((folder / name).read_bytes())
+            loaded = x509.load_pem_x509_certificate((folder / name).read_bytes())
         except (OSError, ValueError) as err:
             raise EnvironmentProblem(
                 f"{folder / name}: expected a certificate in PEM, cannot read it: {err}."
             ) from err
-        if not found.not_valid_before_utc <= now <= found.not_valid_after_utc:
+        if not loaded.not_valid_before_utc <= now <= loaded.not_valid_after_utc:
             raise EnvironmentProblem(
                 f"{folder / name}: expected a certificate that is valid now, found one from "
-                f"{found.not_valid_before_utc:%Y-%m-%d %H:%M} to "
-                f"{found.not_valid_after_utc:%Y-%m-%d %H:%M} UTC. Make new ones with `fedpipe "
+                f"{loaded.not_valid_before_utc:%Y-%m-%d %H:%M} to "
+                f"{loaded.not_valid_after_utc:%Y-%m-%d %H:%M} UTC. Make new ones with `fedpipe "
                 "worker certs`."
             )
     mode = stat.S_IMODE((folder / key).stat().st_mode)

@@ -145,7 +145,7 @@ def test_clients_in_a_damaged_row_group_are_named_and_the_others_train(
     )
     with pytest.raises(
         RoundError,
-        match=rf"missing: {re.escape(min(result.failed))} \(.*row group 3.*Mend the data, or lower cohort",
+        match=rf"missing: {re.escape(min(result.failed))} \(.*row group 3.*Fix the data, or lower cohort",
     ):
         tff_runtime.call(
             strict.next, tff_runtime.call(strict.initialize), 1, cohort[:3] + result.failed
@@ -257,6 +257,6 @@ def test_the_reference_leaves_out_the_same_clients(
     assert same(algorithm.weights(result.state), algorithm.weights(without.state))
     with pytest.raises(
         RoundError,
-        match=r"min_reports=2 reports, got 1 of 2; missing: d \(client d: planted\)\. Mend the data",
+        match=r"min_reports=2 reports, got 1 of 2; missing: d \(client d: planted\)\. Fix the data",
     ):
         tff_runtime.call(algorithm.next, state, 1, ("a", "d"))

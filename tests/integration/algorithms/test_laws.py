@@ -9,7 +9,7 @@ import tensorflow as tf
 from fedpipe.algorithms.debug_algorithm import DebugAlgorithm
 from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.config.choices import CHOICES
-from fedpipe.engine.checkpoint import flatten, restore
+from fedpipe.engine.server_state import flatten, restore
 from fedpipe.types import weights_sha256
 
 RECIPES = [name for name in ALGORITHMS if name != "fedavg_reference"]

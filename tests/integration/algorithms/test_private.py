@@ -9,7 +9,7 @@ import pytest
 from fedpipe.algorithms.noise import NoiseSource
 from fedpipe.algorithms.private import private_mean
 from fedpipe.config import Config
-from fedpipe.engine.checkpoint import flatten, restore
+from fedpipe.engine.server_state import flatten, restore
 from fedpipe.errors import RoundError
 from fedpipe.types import weights_sha256
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedpipe.engine.checkpoint import flatten, restore
+from fedpipe.engine.server_state import flatten, restore
 from fedpipe.errors import ConfigError
 from fedpipe.types import PerClient
 

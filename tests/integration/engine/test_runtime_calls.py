@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedpipe.engine.context import OPEN_EXECUTORS
+from fedpipe.engine.local.context import OPEN_EXECUTORS
 from fedpipe.engine.runtime import Runtime
 from fedpipe.errors import WorkerError
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fedpipe.engine import worker as worker_module
+from fedpipe.engine.local import worker as worker_module
 from fedpipe.engine.runtime import Runtime
 from fedpipe.errors import WorkerError
 
@@ -25,10 +25,10 @@ def test_a_worker_killed_between_calls_is_replaced(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     runtime = make_runtime()
-    before = runtime.call(mean, 5, what="round 1")
+    before = runtime.call(mean, 5, label="round 1")
     signal_workers(runtime, signal.SIGKILL)
     with caplog.at_level(logging.WARNING, "fedpipe.engine"):
-        assert runtime.call(mean, 5, what="round 2") == before
+        assert runtime.call(mean, 5, label="round 2") == before
     assert runtime.info["restarts"] == "1"
     assert caplog.messages[0].startswith("round 2: ")
     assert caplog.messages[0].endswith("restart 1 of 2, repeating.")
@@ -85,10 +85,10 @@ def test_restarts_are_capped_over_the_runtimes_life(
         WorkerError,
         match=r"round 7: expected a TFF worker that lives, .*; runtime\.max_restarts=1 used up\. .* See .*worker\.log",
     ):
-        runtime.call(mean, 3, what="round 7")
+        runtime.call(mean, 3, label="round 7")
     assert runtime.workers == ()
     with pytest.raises(WorkerError, match="this one gave up at round 7"):
-        runtime.call(mean, 3, what="round 8")
+        runtime.call(mean, 3, label="round 8")
 
 
 def test_a_call_that_takes_too_long_names_the_setting(make_runtime: Make, gate: Any) -> None:
@@ -97,7 +97,7 @@ def test_a_call_that_takes_too_long_names_the_setting(make_runtime: Make, gate: 
         WorkerError,
         match=r"round 3: expected an end within runtime\.round_timeout_seconds=1, .*; runtime\.max_restarts=0 used up\. Raise the limit",
     ):
-        runtime.call(gate.stay, what="round 3")
+        runtime.call(gate.stay, label="round 3")
 
 
 def test_a_worker_that_cannot_start_ends_the_call_without_a_loop(
@@ -159,7 +159,7 @@ def test_closing_ends_a_call_in_another_thread(
     runtime = make_runtime()
     in_the_call(runtime.close)
     with pytest.raises(WorkerError, match="round 4: the TFF runtime was closed before it was done"):
-        runtime.call(gate.stay, what="round 4")
+        runtime.call(gate.stay, label="round 4")
 
 
 def test_an_interrupted_call_leaves_no_worker_computing(

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from fedpipe.algorithms.base import RoundResult
-from fedpipe.engine.guard import WorkerLost
+from fedpipe.engine.local.guard import WorkerLostError
 from fedpipe.engine.user_algorithm import UserAlgorithm
 from fedpipe.errors import ConfigError, RoundError
 from fedpipe.system.user_code import import_own
@@ -77,7 +77,7 @@ def test_all_of_it_runs_on_the_runs_worker(build: Any, tff_runtime: Any) -> None
     state = algorithm.initialize()
     algorithm.expect(("a",))
     result = tff_runtime.call(
-        algorithm.next, state, 1, ("a",), what="round 1"
+        algorithm.next, state, 1, ("a",), label="round 1"
     )  # as the loop calls it
     assert isinstance(result, RoundResult)
     np.testing.assert_array_equal(
@@ -107,9 +107,9 @@ def test_outside_of_the_runtime_it_is_one_error_and_no_worker_is_started(build: 
 
 def test_a_lost_worker_is_left_to_the_runtime() -> None:
     class Losing:
-        def call(self, fn: Any, *args: Any, what: str) -> Any:  # noqa: ARG002 - the signature of a runtime
+        def call(self, fn: Any, *args: Any, label: str) -> Any:  # noqa: ARG002 - the signature of a runtime
             if fn is losing:
-                raise WorkerLost("gone")
+                raise WorkerLostError("gone")
             return fn(*args)
 
     class Inner:
@@ -119,7 +119,7 @@ def test_a_lost_worker_is_left_to_the_runtime() -> None:
     inner: Any = Inner()
     losing = inner.initialize = lambda: None
     algorithm = UserAlgorithm.build("mine:build", Losing(), lambda: inner)
-    with pytest.raises(WorkerLost):
+    with pytest.raises(WorkerLostError):
         algorithm.initialize()
     with pytest.raises(
         RoundError, match="expected weights to return a mapping of tensors by name, found int"

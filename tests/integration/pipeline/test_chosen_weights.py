@@ -19,7 +19,8 @@ from fedpipe.data.prepare import prepare_shards
 from fedpipe.models import build_model
 from fedpipe.models.evaluate import Evaluation, Evaluator, Predictor
 from fedpipe.models.federated import evaluate_clients, pooled
-from fedpipe.models.saved import InputFacts, SavedClassifier
+from fedpipe.models.input_facts import InputFacts
+from fedpipe.models.saved import SavedClassifier
 from fedpipe.models.weights_io import load_weights
 from fedpipe.pipeline.describe import label_names
 from fedpipe.pipeline.evaluate import evaluate

@@ -18,7 +18,7 @@ from fedpipe.lineage.queries import forgotten_champions, run_lineage
 from fedpipe.models import build_model
 from fedpipe.models.evaluate import Evaluator
 from fedpipe.models.federated import choose_clients, pooled
-from fedpipe.models.saved import InputFacts
+from fedpipe.models.input_facts import InputFacts
 from fedpipe.project.paths import Project
 from fedpipe.registry.promotion import CHAMPION
 from fedpipe.registry.register import register

@@ -76,7 +76,7 @@ SETTINGS = {
     ],
     "run -S client=3": [
         "unknown key 'client'",
-        "it is a group of settings. Set one of them: client.",
+        "it is a section of settings. Set one of them: client.",
     ],
     "run -S rounds=ten": ["-S rounds=ten: 'rounds'", "valid integer", "found 'ten'"],
     "run -S rounds=2.5": ["-S rounds=2.5", "valid integer"],

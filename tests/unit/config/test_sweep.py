@@ -8,14 +8,14 @@ import yaml
 
 from fedpipe.config.schema import Config
 from fedpipe.config.sweep import load_sweep
-from fedpipe.config.sweep_children import (
+from fedpipe.config.sweep_space import Dimension, grid_points, grid_values
+from fedpipe.config.sweep_trials import (
     SweepBase,
     check_space,
-    child_config,
-    first_child,
+    first_trial,
     read_base,
+    trial_config,
 )
-from fedpipe.config.sweep_space import Dimension, grid_points, grid_values
 from fedpipe.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
@@ -32,7 +32,7 @@ def written(folder: Path, **values: Any) -> Path:
 
 def test_the_sweep_that_ships_is_valid() -> None:
     sweep = load_sweep(ROOT / "sweep.yaml")
-    assert (sweep.name, sweep.children, sweep.better) == ("digits", 8, "maximize")
+    assert (sweep.name, sweep.trial_count, sweep.better) == ("digits", 8, "maximize")
     check_space(sweep, read_base(sweep, ROOT / sweep.params, "sweep.yaml"))
 
 
@@ -43,7 +43,7 @@ def test_a_grid_knows_its_children(tmp_path: Path) -> None:
         "client.shuffle": {"choices": [True, False]},
     }
     sweep = load_sweep(written(tmp_path, search="grid", trials=None, space=space))
-    assert sweep.children == 4 * 3 * 2
+    assert sweep.trial_count == 4 * 3 * 2
     assert grid_values("client.learning_rate", sweep.space["client.learning_rate"]) == [
         0.001,
         0.01,
@@ -86,7 +86,7 @@ def test_a_grid_knows_its_children(tmp_path: Path) -> None:
             {"search": "grid", "trials": None},
             "'client.learning_rate': search=grid takes how many values of the range? Set points.",
         ),
-        ({"trials": None}, "search=tpe needs the number of children"),
+        ({"trials": None}, "search=tpe needs the number of trials"),
         ({"space": {}}, "space: expected at least one setting, found none. Add one, such as"),
         ({"space": None}, "space: expected the settings that are searched, found None"),
         ({"space": [1]}, "space: expected the settings that are searched, found [1]"),
@@ -100,7 +100,7 @@ def test_a_grid_knows_its_children(tmp_path: Path) -> None:
         ),
         (
             {"space": {"client": {"epochs": {"choices": [1]}}}},
-            "expected dotted keys such as 'client.epochs', found the group 'client'",
+            "expected dotted keys such as 'client.epochs', found the section 'client'",
         ),
         (
             {"space": {"client.epochs": {"choices": [[1], [2]]}}},
@@ -128,7 +128,7 @@ def test_a_grid_knows_its_children(tmp_path: Path) -> None:
         ),
         (
             {"space": {"data.alpha": {"min": 0.1, "max": 1}}},
-            "found 'data.alpha': children would be judged by other examples",
+            "found 'data.alpha': trials would be judged by other examples",
         ),
         ({"space": {"tracking.experiment": {"choices": ["a"]}}}, "it changes no result"),
         ({"space": {"model.name": {"min": 1, "max": 2}}}, "'model.name' is no number"),
@@ -176,7 +176,7 @@ def test_children_that_cannot_be_are_refused_before_any_starts(tmp_path: Path, s
     )
     with pytest.raises(
         ConfigError,
-        match=r"x: child with cohort.size=200: cohort.size=200 is larger than the population",
+        match=r"x: trial with cohort.size=200: cohort.size=200 is larger than the population",
     ):
         check_space(sweep, BASE)
     with pytest.raises(
@@ -187,11 +187,11 @@ def test_children_that_cannot_be_are_refused_before_any_starts(tmp_path: Path, s
 
 
 def test_a_child_differs_from_its_base_in_its_point_alone() -> None:
-    child = child_config(BASE, {"client.learning_rate": 0.5, "rounds": 3})
+    trial = trial_config(BASE, {"client.learning_rate": 0.5, "rounds": 3})
     expected = Config.model_validate(
         {**VALIDATED, "client": {"learning_rate": 0.5}, "rounds": 3, "runtime": {"groups": 1}}
     )
-    assert child == expected
+    assert trial == expected
 
 
 GAUSSIAN = {
@@ -249,9 +249,9 @@ def test_what_trains_alone_trains_in_a_sweep(settings: dict[str, Any], groups: i
         group, name = key.split(".")
         values.setdefault(group, {})[name] = value
     alone = Config.model_validate(values)
-    child = child_config(SweepBase(values, groups=3), {"rounds": 7})
-    assert child.runtime.groups == groups
-    assert child == Config.model_validate(
+    trial = trial_config(SweepBase(values, groups=3), {"rounds": 7})
+    assert trial.runtime.groups == groups
+    assert trial == Config.model_validate(
         {
             **alone.model_dump(),
             "rounds": 7,
@@ -263,12 +263,12 @@ def test_what_trains_alone_trains_in_a_sweep(settings: dict[str, Any], groups: i
 def checked(
     folder: Path, params: dict[str, Any], command_line: tuple[str, ...] = (), **sweep_file: Any
 ) -> Config:
-    """Return the first child of a sweep after all checks."""
+    """Return the first trial of a sweep after all checks."""
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     sweep = load_sweep(written(folder, **sweep_file))
     base = read_base(sweep, folder / "params.yaml", "rates.yaml", command_line)
     check_space(sweep, base)
-    return first_child(sweep, base)
+    return first_trial(sweep, base)
 
 
 PRIVATE = [
@@ -287,7 +287,7 @@ def test_settings_are_judged_with_the_childs_values_in_them(tmp_path: Path) -> N
     assert checked(tmp_path, VALIDATED, space=EPSILONS, overrides=PRIVATE).privacy.epsilon == 1.0
     assert checked(tmp_path, VALIDATED, tuple(PRIVATE), space=EPSILONS).privacy.epsilon == 1.0
     assert checked(tmp_path, VALIDATED, space={**BY_NAME, **MU}).algorithm.mu is None
-    too_large = {**VALIDATED, "cohort": {"size": 500}}  # of 100 clients, but no child has it
+    too_large = {**VALIDATED, "cohort": {"size": 500}}  # of 100 clients, but no trial has it
     assert checked(tmp_path, too_large, space=PATIENCE).cohort.size == 5
 
 
@@ -310,6 +310,12 @@ def test_settings_are_judged_with_the_childs_values_in_them(tmp_path: Path) -> N
             {"rounds": 0},
             (),
             {},
+            "params.yaml: 'rounds': input should be greater than or equal to 1, found 0",
+        ),
+        (
+            {"rounds": 0, "aggregator": {"trim_fraction": 0.2}},
+            (),
+            {"space": {"aggregator.name": {"choices": ["trimmed_mean"]}}},
             "params.yaml: 'rounds': input should be greater than or equal to 1, found 0",
         ),
         ({"rouns": 3}, (), {}, "params.yaml: unknown key 'rouns'; did you mean 'rounds'?"),
@@ -336,22 +342,22 @@ def test_settings_are_judged_with_the_childs_values_in_them(tmp_path: Path) -> N
             {"client": {"momentum": 0.9}},
             (),
             {},
-            "rates.yaml: the settings under the children, params.yaml with the overrides: client.momentum=0.9 is set but "
+            "rates.yaml: the settings under the trials, params.yaml with the overrides: client.momentum=0.9 is set but "
             "client.optimizer=sgd ignores it. Remove it or choose momentum.",
         ),
         (
             {},
             (),
             {"space": EPSILONS},
-            "rates.yaml: child with privacy.epsilon=1.0: privacy.epsilon=1.0 is set but privacy.mechanism=none ignores it. Remove it or "
-            "choose gaussian. All children have privacy.mechanism=none: set another in overrides, or take 'privacy.epsilon' out of the "
+            "rates.yaml: trial with privacy.epsilon=1.0: privacy.epsilon=1.0 is set but privacy.mechanism=none ignores it. Remove it or "
+            "choose gaussian. All trials have privacy.mechanism=none: set another in overrides, or take 'privacy.epsilon' out of the "
             "space.",
         ),
         (
             {"privacy": {"noise_multiplier": 1.0}},
             (),
             {"space": EPSILONS, "overrides": PRIVATE},
-            "rates.yaml: child with privacy.epsilon=1.0: privacy.mechanism=gaussian: expected one of privacy.noise_multiplier and "
+            "rates.yaml: trial with privacy.epsilon=1.0: privacy.mechanism=gaussian: expected one of privacy.noise_multiplier and "
             "privacy.epsilon, found both. Set one.",
         ),
         (
@@ -363,23 +369,29 @@ def test_settings_are_judged_with_the_childs_values_in_them(tmp_path: Path) -> N
                     "client.momentum": {"min": 0.5, "max": 0.95},
                 }
             },
-            "rates.yaml: child with client.optimizer=sgd, client.momentum=0.5: client.momentum=0.5 is set but client.optimizer=sgd ignores "
-            "it. Remove it or choose momentum. For children that ignore it, write under space: 'client.momentum: {min: 0.5, max: 0.95, "
+            "rates.yaml: trial with client.optimizer=sgd, client.momentum=0.5: client.momentum=0.5 is set but client.optimizer=sgd ignores "
+            "it. Remove it or choose momentum. For trials that ignore it, write under space: 'client.momentum: {min: 0.5, max: 0.95, "
             "when: {client.optimizer: momentum}}' (docs/sweeps.md).",
         ),
         (
             {"algorithm": {"name": "fedprox"}},
             ("algorithm.mu=0.1",),
             {"space": BY_NAME},
-            "rates.yaml: child with algorithm.name=fedavg: algorithm.mu=0.1 is set but algorithm.name=fedavg ignores it. Remove it or "
-            "choose algorithm.name=fedprox. For some children alone, move it to space: 'algorithm.mu: {choices: [0.1], when: "
+            "rates.yaml: trial with algorithm.name=fedavg: algorithm.mu=0.1 is set but algorithm.name=fedavg ignores it. Remove it or "
+            "choose algorithm.name=fedprox. For some trials alone, move it to space: 'algorithm.mu: {choices: [0.1], when: "
             "{algorithm.name: fedprox}}' (docs/sweeps.md).",
         ),
         (
             {},
             (),
             {"space": {"client.epochs": {"choices": [1, "two"]}}},
-            "rates.yaml: child with client.epochs=two: 'client.epochs': input should be a valid integer, found 'two'",
+            "rates.yaml: trial with client.epochs=two: 'client.epochs': input should be a valid integer, found 'two'",
+        ),
+        (
+            {},
+            ("aggregator.name=krum", "cohort.min_reports=9"),
+            {"overrides": ["aggregator.name=trimmed_mean", "aggregator.trim_fraction=0.3"]},
+            "aggregator.trim_fraction=0.3 is set but aggregator.name=krum ignores it",
         ),
         (
             {},
@@ -415,7 +427,7 @@ def test_a_grid_has_a_conditional_setting_where_it_applies(tmp_path: Path) -> No
         "client.epochs": {"choices": [1, 2]},
     }  # the condition may stand before what it names
     sweep = load_sweep(written(tmp_path, search="grid", trials=None, space=space))
-    assert sweep.children == 2 + 2 * 2
+    assert sweep.trial_count == 2 + 2 * 2
     points = list(grid_points(sweep.space))
     assert points[:2] == [
         {"client.optimizer": "sgd", "client.epochs": 1},
@@ -438,14 +450,14 @@ def test_a_grid_has_a_conditional_setting_where_it_applies(tmp_path: Path) -> No
         ),
         (
             {"client.momentum": {"choices": [0.5], "when": {"client.optimizer": "sgd"}}},
-            "which is not in the space: all children have one",
+            "which is not in the space: all trials have one",
         ),
         (
             {
                 **OPTIMIZERS,
                 "client.momentum": {"choices": [0.5], "when": {"client.optimizer": "momentun"}},
             },
-            "when expects client.optimizer=momentun, which no child has",
+            "when expects client.optimizer=momentun, which no trial has",
         ),
         (
             {**OPTIMIZERS, "client.momentum": {"choices": [0.5], "when": "momentum"}},
@@ -464,14 +476,14 @@ def test_a_grid_has_a_conditional_setting_where_it_applies(tmp_path: Path) -> No
         ),
         (
             {"seed": {"min": 1, "max": 3}, "rounds": {"choices": [1], "when": {"seed": 4}}},
-            "when expects seed=4, which no child has",
+            "when expects seed=4, which no trial has",
         ),
         (
             {
                 "client.shuffle": {"choices": [True, False]},
                 "rounds": {"choices": [1], "when": {"client.shuffle": 1}},
             },
-            "when expects client.shuffle=1, which no child has",
+            "when expects client.shuffle=1, which no trial has",
         ),
     ],
 )

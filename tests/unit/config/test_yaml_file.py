@@ -131,9 +131,9 @@ def test_anchors_are_read_and_a_merged_key_may_be_replaced() -> None:
     }
 
 
-def test_dates_are_texts_and_a_mapping_may_be_merged_twice() -> None:
-    text = "x: &x {<<: {a: 1}, d: 2024-01-01}\ny: &y\n  <<: *x\n  b: 2\nz:\n  <<: [*y, *x]\n"
-    x = {"a": 1, "d": "2024-01-01"}
+def test_dates_are_texts_and_a_mapping_that_merges_may_be_merged() -> None:
+    text = "x: &x {<<: {a: 1}, a: 3, d: 2024-01-01}\ny: &y\n  <<: *x\n  b: 2\nz:\n  <<: [*y, *x]\n"
+    x = {"a": 3, "d": "2024-01-01"}
     assert parse_yaml(text, "p") == {"x": x, "y": {**x, "b": 2}, "z": {**x, "b": 2}}
 
 

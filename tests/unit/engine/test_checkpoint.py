@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedpipe.engine.checkpoint import Checkpoints, flatten, restore
+from fedpipe.engine.checkpoint import Checkpoints
+from fedpipe.engine.server_state import flatten, restore
 from fedpipe.errors import CheckpointError
 from fedpipe.types import RoundReport
 
@@ -43,7 +44,7 @@ def test_a_state_of_any_structure_comes_back(tmp_path: Path) -> None:
     checkpoints.save(state(2.5), report(4, 0.5), last=True)
     found = Checkpoints(tmp_path, IDENTITY, every=1, keep=1).latest()
     assert found is not None
-    assert (found.round_num, found.report["failed"], found.report["metrics"]["train/loss"]) == (
+    assert (found.round_num, list(found.report.failed), found.report.metrics["train/loss"]) == (
         4,
         ["c2"],
         4.1,
@@ -154,3 +155,16 @@ def test_a_save_that_failed_stops_the_run_at_the_next(tmp_path: Path) -> None:
     checkpoints.save(state(1), report(1), last=False)
     with pytest.raises(CheckpointError, match="expected to write the checkpoint of round 1"):
         checkpoints.save(state(2), report(2), last=False)
+
+
+def test_what_an_aggregator_keeps_may_grow_by_rows_alone() -> None:
+    levels = {"aggregator": [np.zeros((3, 2), np.float32)], "weights": [np.zeros(2, np.float32)]}
+    template = {"aggregator": [np.zeros((1, 2), np.float32)], "weights": [np.zeros(2, np.float32)]}
+    assert restore(template, flatten(levels))["aggregator"][0].shape == (3, 2)
+    wider = levels | {"aggregator": [np.zeros((3, 4), np.float32)]}
+    longer = levels | {"weights": [np.zeros(3, np.float32)]}
+    for state in (wider, longer):
+        with pytest.raises(
+            CheckpointError, match=r"expected float32\[., ?2\]|expected float32\[2\]"
+        ):
+            restore(template, flatten(state))

@@ -41,3 +41,11 @@ def test_the_best_of_an_earlier_try_is_the_one_to_beat() -> None:
     assert not best.add(4, {"validation/accuracy": 0.5})
     assert not best.add(5, {"test/accuracy": 0.9})
     assert best.round_num == best.chosen == 3
+
+
+def test_a_best_without_a_name_is_beaten_by_a_higher_score_alone() -> None:
+    best = BestRound(4, 0.9, None)  # of a checkpoint of an earlier version
+    assert not best.add(5, {"train/loss": 1.0})
+    assert not best.add(6, {"validation/accuracy": 0.5, "test/accuracy": 0.95})
+    assert best.add(7, {"validation/accuracy": 0.91})
+    assert best.round_num == best.chosen == 7

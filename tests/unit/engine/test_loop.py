@@ -38,8 +38,8 @@ class Direct:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def call(self, fn: Callable[..., Any], *args: Any, what: str) -> Any:
-        self.asked.append(what)
+    def call(self, fn: Callable[..., Any], *args: Any, label: str) -> Any:
+        self.asked.append(label)
         return fn(*args)
 
     def take_losses(self) -> tuple[str, ...]:
@@ -230,3 +230,31 @@ def test_a_resumed_run_evaluates_no_round_again(tmp_path: Path) -> None:
     run_rounds(Counting(), Direct(), PLAN, noting_evaluate, 1, [keeper], checkpoints())
     assert evaluated == [6.0]
     assert [report.metrics["test/loss"] for report in keeper.reports] == [3.0, 6.0]
+
+
+def test_a_resumed_run_sends_the_whole_report_of_its_last_round_again(tmp_path: Path) -> None:
+    def reports(stop_after: int) -> list[RoundReport]:
+        keeper = Keeper()
+        run_rounds(
+            Counting(),
+            Direct(),
+            PLAN,
+            evaluate,
+            1,
+            [keeper],
+            Checkpoints(tmp_path, {"plan": "x"}, every=1, keep=2),
+            lambda report: report.round_num == stop_after,
+        )
+        return keeper.reports
+
+    interrupted = reports(stop_after=2)[-1]
+    resumed = reports(stop_after=3)[0]
+    assert interrupted.cohort == ("a",)
+    assert interrupted.seconds > 0
+    assert resumed == interrupted
+
+
+def test_seconds_of_a_report_are_those_of_its_round() -> None:
+    keeper = Keeper()
+    result = run_rounds(Counting(), Direct(), PLAN, evaluate, eval_every=1, sinks=[keeper])
+    assert tuple(report.seconds for report in keeper.reports[1:]) == result.round_seconds

@@ -15,7 +15,7 @@ from fedpipe.config import DataConfig
 from fedpipe.data.prepare import prepare_shards
 from fedpipe.errors import DataError
 from fedpipe.inference.input_reader import Reader
-from fedpipe.models.saved import InputFacts
+from fedpipe.models.input_facts import InputFacts
 
 PIXELS = InputFacts("uint8")
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from fedpipe.config.data import DataConfig
-from fedpipe.models.saved import InputFacts
+from fedpipe.models.input_facts import InputFacts
 
 
 def test_facts_are_those_of_the_shards_and_the_model() -> None:

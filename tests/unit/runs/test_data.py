@@ -182,3 +182,17 @@ def test_the_command_that_makes_shards_can_be_pasted_into_a_shell(project: Proje
     assert (
         load_config(project.params, [word for word in words[2:] if word != "-S"]).data == settings
     )
+
+
+def test_the_command_for_another_source_names_no_settings_of_the_source_of_now(
+    project: Project,
+) -> None:
+    settings = load_config(project.params).data
+    project.params.write_text(
+        "data: {source: csv, path: a.csv, separator: ';', partition: iid, clients: 3}\n"
+        "cohort: {size: 1}\n"
+    )
+    command = how_to_make(project, settings).split("`")[1]
+    words = [word for word in shlex.split(command)[2:] if word != "-S"]
+    assert not any(word.startswith("data.separator") for word in words)
+    assert load_config(project.params, words).data == settings

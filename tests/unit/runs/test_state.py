@@ -83,6 +83,13 @@ def test_a_retry_with_other_settings_is_refused_with_the_difference(project: Pro
             pass
 
 
+def test_settings_now_may_be_in_a_file_that_an_earlier_version_wrote(project: Project) -> None:
+    params = project.root / "m-1.yaml"
+    params.write_text("aggregator: {name: mean, trim_fraction: 0.1, byzantine: 1}\n")
+    run = begin(project, "run", Config(), "run", params=str(params), overrides=["rounds=3"])
+    assert settings_now(run) == Config(rounds=3)
+
+
 def test_settings_now_are_those_of_the_file_with_the_runs_own_overrides(project: Project) -> None:
     params = project.root / "params.yaml"
     params.write_text("rounds: 5\n")
@@ -121,6 +128,14 @@ def test_a_state_that_cannot_be_read_is_passed_over_with_a_warning(
     assert found is not None
     assert found.folder == good.folder
     assert "bad/run_state.json: expected the state of a run, cannot read it" in caplog.text
+
+
+def test_a_run_that_recorded_settings_of_all_choices_is_read(project: Project) -> None:
+    run = begin(project, "old", Config(), "run")
+    run.values["config"]["aggregator"] |= {"trim_fraction": 0.1, "byzantine": 1}
+    run.values["config"]["privacy"] |= {"epsilon": None, "repeatable": False}
+    run.values["config"]["algorithm"]["mu"] = None
+    assert run.config == Config()
 
 
 def test_settings_of_another_version_do_not_stop_dvcs_stage(project: Project) -> None:

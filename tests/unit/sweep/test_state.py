@@ -1,5 +1,6 @@
 """A sweep's folder: what it refuses when it is opened again; how many children there is room for; what is said of a child that failed."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,17 @@ def test_a_sweep_goes_on_with_the_settings_it_was_started_with(tmp_path: Path) -
             begin_sweep(project, other, under, resume=False),
         ):
             pass
+
+
+def test_a_sweep_that_recorded_settings_of_all_choices_continues(tmp_path: Path) -> None:
+    project, base = Project(tmp_path), Config()
+    with begin_sweep(project, sweep(), base, resume=False) as state:
+        recorded = json.loads((state.folder / "sweep.json").read_text())
+    recorded["base"]["aggregator"] |= {"trim_fraction": 0.1, "byzantine": 1}
+    recorded["base"]["client"]["momentum"] = None
+    (state.folder / "sweep.json").write_text(json.dumps(recorded))
+    with begin_sweep(project, sweep(), base, resume=True) as again:
+        assert again.values["base"] == base.model_dump(mode="json")
 
 
 def test_children_have_room_within_cores_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:

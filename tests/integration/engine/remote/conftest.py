@@ -183,7 +183,7 @@ class Runner:
                     between(number)
                 cohort = tuple(self.population.participating())
                 state = runtime.call(
-                    algorithm.next, state, number, cohort, what=f"round {number}"
+                    algorithm.next, state, number, cohort, label=f"round {number}"
                 ).state
                 losses.append(runtime.take_losses())
             return weights_sha256(algorithm.weights(state)), losses

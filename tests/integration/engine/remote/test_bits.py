@@ -42,7 +42,7 @@ def test_clients_that_fail_are_left_out_on_machines_as_they_are_here(
         algorithm, runtime = runner.open(runner.config(addresses, **settings))
         with runtime:
             result = runtime.call(
-                algorithm.next, runtime.call(algorithm.initialize), 1, cohort, what="round 1"
+                algorithm.next, runtime.call(algorithm.initialize), 1, cohort, label="round 1"
             )
             found.append(
                 (

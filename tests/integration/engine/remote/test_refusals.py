@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from fedpipe.cluster import certificates as certs
-from fedpipe.engine import host_facts as facts
 from fedpipe.engine.remote import control
-from fedpipe.engine.remote.control import Control, Refused, Unreachable
+from fedpipe.engine.remote import host_facts as facts
+from fedpipe.engine.remote.control import Control, WorkerRefusedError, WorkerUnreachableError
 from fedpipe.engine.remote.machine import Machine, RemoteRun
 from fedpipe.engine.remote.tls import client_context
 from fedpipe.errors import EnvironmentProblem, WorkerError
@@ -41,7 +41,7 @@ def open_context(ca: Path) -> ssl.SSLContext:
 
 def test_no_certificate_is_refused(worker: Any, certificates: Path) -> None:
     with pytest.raises(
-        Refused, match=r"it got no certificate from here .* Copy runtime\.certs anew"
+        WorkerRefusedError, match=r"it got no certificate from here .* Copy runtime\.certs anew"
     ):
         Control(worker.address, open_context(certificates / "ca.pem"), 10).ask("GET", "/hello")
 
@@ -51,21 +51,21 @@ def test_a_certificate_of_another_ca_is_refused(
 ) -> None:
     certs.make_certificates(tmp_path / "other", [], days=1)
     with pytest.raises(
-        Refused, match=r"its certificate is not taken here \(.*\)"
+        WorkerRefusedError, match=r"its certificate is not taken here \(.*\)"
     ):  # each side refuses the other
         Control(worker.address, client_context(tmp_path / "other"), 10).ask("GET", "/hello")
     context = open_context(certificates / "ca.pem")
     context.load_cert_chain(
         tmp_path / "other" / "runner.pem", tmp_path / "other" / "runner-key.pem"
     )
-    with pytest.raises(Refused, match="it does not know the CA of the certificate here"):
+    with pytest.raises(WorkerRefusedError, match="it does not know the CA of the certificate here"):
         Control(worker.address, context, 10).ask("GET", "/hello")
 
 
 def test_a_workers_certificate_is_no_runners(worker: Any, certificates: Path) -> None:
     context = open_context(certificates / "ca.pem")
     context.load_cert_chain(certificates / "worker.pem", certificates / "worker-key.pem")
-    with pytest.raises(Refused, match=r"(?i)unsupported|purpose"):
+    with pytest.raises(WorkerRefusedError, match=r"(?i)unsupported|purpose"):
         Control(worker.address, context, 10).ask("GET", "/hello")
 
 
@@ -90,7 +90,7 @@ def test_an_expired_certificate_is_refused_on_both_sides(
         client_context(tmp_path / "late")
     context = open_context(certificates / "ca.pem")
     context.load_cert_chain(tmp_path / "late" / "runner.pem", tmp_path / "late" / "runner-key.pem")
-    with pytest.raises(Refused, match="the certificate here is over"):
+    with pytest.raises(WorkerRefusedError, match="the certificate of this machine has expired"):
         Control(worker.address, context, 10).ask("GET", "/hello")
 
 
@@ -117,7 +117,8 @@ def test_a_second_run_is_refused_until_the_first_is_over(worker: Any, machine: A
     first, second = machine(worker.address), machine(worker.address)
     first.connect()
     with pytest.raises(
-        Refused, match=r"this one is used by run a test of .*, process \d+\. Wait for its end"
+        WorkerRefusedError,
+        match=r"this one is used by run a test of .*, process \d+\. Wait for its end",
     ):
         second.connect()
     back = Machine(
@@ -131,7 +132,7 @@ def test_a_second_run_is_refused_until_the_first_is_over(worker: Any, machine: A
         try:
             second.connect()
             break
-        except Refused:  # its side has not seen the end yet
+        except WorkerRefusedError:  # its side has not seen the end yet
             continue
     assert second.here
     second.drop("over")
@@ -145,7 +146,7 @@ def test_other_versions_are_named_with_both_sides(
         lambda: facts.facts() | {"fedpipe": "9.9", "tensorflow": "1.0"},
     )
     with pytest.raises(
-        Refused,
+        WorkerRefusedError,
         match=r"expected the same versions, found fedpipe 9\.9 here, .* there; tensorflow 1\.0 here, 2\.14\.1 there",
     ):
         machine(worker.address).connect()
@@ -153,7 +154,7 @@ def test_other_versions_are_named_with_both_sides(
 
 def test_other_data_are_named_with_both_md5s(worker: Any, machine: Any) -> None:
     with pytest.raises(
-        Refused,
+        WorkerRefusedError,
         match=r"data: expected md5 0123\.dir, the run's; found [0-9a-f]{32}\.dir in data/shards, and dvc\.lock names none",
     ):
         machine(worker.address, md5="0123.dir").connect()
@@ -161,13 +162,15 @@ def test_other_data_are_named_with_both_md5s(worker: Any, machine: Any) -> None:
 
 def test_a_name_that_the_certificate_does_not_have_is_refused(start: Any, machine: Any) -> None:
     own = start(listen="127.0.0.2:0", with_data=False)
-    with pytest.raises(Refused, match=r"IP address mismatch.*Make all certificates with one"):
+    with pytest.raises(
+        WorkerRefusedError, match=r"IP address mismatch.*Make all certificates with one"
+    ):
         machine(own.address).connect()
 
 
 def test_nobody_there(machine: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(Unreachable, match="nothing listens there"):
+    with pytest.raises(WorkerUnreachableError, match="nothing listens there"):
         machine(f"127.0.0.1:{port}").connect()
-    assert issubclass(control.Refused, WorkerError)
+    assert issubclass(control.WorkerRefusedError, WorkerError)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from fedpipe.engine.remote.shares import NoneLeft, OutOfTime, Shares
+from fedpipe.engine.remote.shares import DeadlineError, NoMachineLeftError, Shares
 
 
 def test_results_come_in_the_order_of_the_shares_whoever_is_done_first() -> None:
@@ -58,10 +58,10 @@ def test_nobody_left_and_no_time_left() -> None:
     shares: Shares[int] = Shares(2)
     shares.join("a")
     assert shares.take("a") == 0
-    with pytest.raises(OutOfTime):
+    with pytest.raises(DeadlineError):
         next(shares.in_order(time.monotonic() - 1))
     shares.drop("a", "gone")
-    with pytest.raises(NoneLeft):
+    with pytest.raises(NoMachineLeftError):
         next(shares.in_order(None))
 
 

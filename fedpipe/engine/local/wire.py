@@ -19,12 +19,13 @@ from typing import Any
 
 import grpc
 import numpy as np
+import numpy.typing as npt
 import tensorflow_federated as tff
 from tensorflow_federated.proto.v0 import array_pb2, computation_pb2, executor_pb2
 from tensorflow_federated.python.common_libs import tracing
 from tensorflow_federated.python.core.impl.types import dtype_utils, type_serialization
 
-from fedpipe.engine.guard import CallGuard
+from fedpipe.engine.local.guard import CallGuard
 
 KEPT_COMPUTATIONS = 64
 _DISPOSE_AT = 20
@@ -178,16 +179,16 @@ def to_message(value: Any, kind: Any) -> Any:
                 f"expected {len(names)} elements for {kind.compact_representation()}, found "
                 f"{len(values)}"
             )
-        inner = [to_message(one, type_of) for one, type_of in zip(values, kind, strict=True)]
         elements = [
-            executor_pb2.Value.Struct.Element(name=name, value=one)
-            for name, one in zip(names, inner, strict=True)
+            executor_pb2.Value.Struct.Element(name=name, value=to_message(element, element_type))
+            for name, element, element_type in zip(names, values, kind, strict=True)
         ]
         return executor_pb2.Value(struct=executor_pb2.Value.Struct(element=elements))
     if isinstance(kind, tff.FederatedType):
-        members = [to_message(one, kind.member) for one in ([value] if kind.all_equal else value)]
+        members = [value] if kind.all_equal else value
+        messages = [to_message(member, kind.member) for member in members]
         return executor_pb2.Value(
-            federated=executor_pb2.Value.Federated(type=_federated_type(kind), value=members)
+            federated=executor_pb2.Value.Federated(type=_federated_type(kind), value=messages)
         )
     message, _ = tff.framework.serialize_value(value, kind)
     return message
@@ -203,8 +204,8 @@ def from_message(message: Any, kind: Any) -> Any:
     if isinstance(kind, tff.StructType):
         names = [name for name, _ in tff.structure.iter_elements(kind)]
         inner = [
-            from_message(one.value, type_of)
-            for one, type_of in zip(message.struct.element, kind, strict=True)
+            from_message(element.value, element_type)
+            for element, element_type in zip(message.struct.element, kind, strict=True)
         ]
         container = getattr(kind, "python_container", None)
         if container in (list, tuple):
@@ -215,13 +216,10 @@ def from_message(message: Any, kind: Any) -> Any:
             tff.structure.Struct(list(zip(names, inner, strict=True))), kind
         )
     if isinstance(kind, tff.FederatedType):
-        members = [
-            from_message(one, kind.member)
-            for one in message.federated.value[: 1 if kind.all_equal else None]
-        ]
+        members = message.federated.value
         if kind.all_equal:
-            return members[0]
-        return members
+            return from_message(members[0], kind.member)
+        return [from_message(member, kind.member) for member in members]
     value, _ = tff.framework.deserialize_value(message, kind)
     return value
 
@@ -237,12 +235,10 @@ def count_clients(value: Any, kind: Any) -> int:
     if not isinstance(kind, tff.StructType):
         return 0
     values = _elements(value, [name for name, _ in tff.structure.iter_elements(kind)])
-    counts = {count_clients(one, type_of) for one, type_of in zip(values, kind, strict=True)} - {0}
+    counts = {count_clients(*pair) for pair in zip(values, kind, strict=True)} - {0}
     if len(counts) > 1:
         raise ValueError(f"expected one number of clients in an argument, found {sorted(counts)}")
-    if counts:
-        return counts.pop()
-    return 0
+    return counts.pop() if counts else 0
 
 
 def _elements(value: Any, names: list[str | None]) -> list[Any]:
@@ -261,36 +257,36 @@ def _array(value: Any, kind: Any) -> Any:
     bytes.
     """
     value = value.numpy() if hasattr(value, "numpy") else value
-    wanted = kind.dtype.type
-    texts = wanted is np.str_
-    found = np.asarray(value, np.object_ if texts else None)
-    shape = kind.shape
-    fits = shape is None or (
-        len(shape) == found.ndim
-        and all(size in (None, n) for size, n in zip(shape, found.shape, strict=True))
-    )
-    if not fits or not (texts or np.can_cast(found.dtype, wanted, "same_kind")):
+    dtype = kind.dtype.type
+    texts = dtype is np.str_
+    array = np.asarray(value, np.object_ if texts else None)
+    if not _has_shape(array, kind.shape) or not (
+        texts or np.can_cast(array.dtype, dtype, "same_kind")
+    ):
         raise TypeError(
             f"expected a tensor of type {kind.compact_representation()}, found "
-            f"{found.dtype}{list(found.shape)}"
+            f"{array.dtype}{list(array.shape)}"
         )
-    if not texts and found.ndim:
-        content = np.ascontiguousarray(found, wanted).tobytes()
-        return array_pb2.Array(
-            dtype=dtype_utils.to_proto(wanted),
-            shape=array_pb2.ArrayShape(dim=found.shape),
-            content=content,
-        )
-    if not texts:
-        message, _ = tff.framework.serialize_value(wanted(found), kind)
+    if not texts and not array.ndim:
+        message, _ = tff.framework.serialize_value(dtype(array), kind)
         return message.array
-    items = [one.encode() if isinstance(one, str) else one for one in found.ravel().tolist()]
-    strings = array_pb2.Array.BytesList(value=items)
+    if texts:
+        items = [item.encode() if isinstance(item, str) else item for item in array.ravel()]
+        content: dict[str, Any] = {"string_list": array_pb2.Array.BytesList(value=items)}
+    else:
+        content = {"content": np.ascontiguousarray(array, dtype).tobytes()}
     return array_pb2.Array(
-        dtype=dtype_utils.to_proto(wanted),
-        shape=array_pb2.ArrayShape(dim=found.shape),
-        string_list=strings,
+        dtype=dtype_utils.to_proto(dtype), shape=array_pb2.ArrayShape(dim=array.shape), **content
     )
+
+
+def _has_shape(array: npt.NDArray[Any], shape: Sequence[int | None] | None) -> bool:
+    """Return whether an array has the shape, in which None is any size; no shape is any."""
+    if shape is None:
+        return True
+    if len(shape) != array.ndim:
+        return False
+    return all(size in (None, n) for size, n in zip(shape, array.shape, strict=True))
 
 
 _federated_types: dict[int, tuple[Any, Any]] = {}

@@ -20,37 +20,44 @@ import grpc
 from fedpipe.algorithms.base import ComputationError
 
 
-class WorkerFault(grpc.RpcError):  # type: ignore[misc]  # grpc ships no types
+class WorkerFaultError(grpc.RpcError):  # type: ignore[misc]  # grpc ships no types
     """The worker cannot finish the round; another one could. The text says what happened, without
     "where".
     """
 
 
-class WorkerLost(WorkerFault):
+class WorkerLostError(WorkerFaultError):
     """The worker ended, or the connection to it did."""
 
 
-class RoundTimeout(WorkerFault):
+class RoundTimeoutError(WorkerFaultError):
     """The worker did not finish the round in time."""
 
 
-class FailedComputation(ComputationError, grpc.RpcError):  # type: ignore[misc]
+class FailedComputationError(ComputationError, grpc.RpcError):  # type: ignore[misc]
     """The computation failed on a worker that lives; another worker would not help."""
 
 
 @contextlib.contextmanager
 def raising_failed_computations() -> Iterator[None]:
-    """Raise FailedComputation for a status that a worker gave a call."""
+    """Raise FailedComputationError for a status that a worker gave a call."""
     try:
         yield
     except grpc.RpcError as err:
         if isinstance(err, grpc.Call):
-            raise FailedComputation(err.details()) from err
+            raise FailedComputationError(err.details()) from err
         raise
 
 
+def seconds_left(deadline: float | None) -> float | None:
+    """Return the seconds until a deadline in `time.monotonic()` seconds; None is no limit."""
+    if deadline is None:
+        return None
+    return deadline - time.monotonic()
+
+
 class Watched(Protocol):
-    """What a guard asks of a worker on this machine."""
+    """The methods of a worker on this machine that a guard calls."""
 
     def alive(self) -> bool:
         """Return whether it still runs."""
@@ -101,8 +108,8 @@ class Guard:
         of the round's time.
 
         A call raises:
-            WorkerLost: the worker is not there, before or during the call.
-            RoundTimeout: the deadline has passed, before or during the call.
+            WorkerLostError: the worker is not there, before or during the call.
+            RoundTimeoutError: the deadline has passed, before or during the call.
 
         Every other status is raised as gRPC has it; `raising_failed_computations` turns it into
         the caller's own error.
@@ -111,20 +118,20 @@ class Guard:
 
         def guarded(request: Any) -> Any:
             if not self._worker.alive():
-                raise WorkerLost(f"the TFF worker ended {self._worker.how_it_ended()}")
-            left = None if self.deadline is None else self.deadline - time.monotonic()
+                raise WorkerLostError(f"the TFF worker ended {self._worker.how_it_ended()}")
+            left = seconds_left(self.deadline)
             if left is not None and left <= 0:
-                raise RoundTimeout("the round's time was over")
+                raise RoundTimeoutError("the round's time was over")
             try:
                 return call(request, timeout=left)
             except grpc.RpcError as err:
                 match err.code():
                     case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
-                        raise WorkerLost(
+                        raise WorkerLostError(
                             f"the connection to the TFF worker broke ({err.details()})"
                         ) from err
                     case grpc.StatusCode.DEADLINE_EXCEEDED:
-                        raise RoundTimeout(
+                        raise RoundTimeoutError(
                             f"the TFF worker did not answer {method.rsplit('/', 1)[-1]}"
                         ) from err
                 raise

@@ -19,9 +19,9 @@ from typing import Any
 import grpc
 import tensorflow_federated as tff
 
-from fedpipe.engine.guard import Guard, raising_failed_computations
-from fedpipe.engine.spread import compile_mergeable, share_out, takes_clients_gives_server
-from fedpipe.engine.wire import RemoteCalls, count_clients
+from fedpipe.engine.local.guard import Guard, raising_failed_computations
+from fedpipe.engine.local.spread import compile_mergeable, share_out, takes_clients_gives_server
+from fedpipe.engine.local.wire import RemoteCalls, count_clients
 
 MESSAGE_BYTES = 2_000_000_000  # protobuf's own limit is 2 GiB
 CHANNEL_OPTIONS = (

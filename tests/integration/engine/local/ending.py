@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from fedpipe.engine.worker import Worker
+from fedpipe.engine.local.worker import Worker
 
 
 def start(directory: Path) -> Worker:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow_federated as tff
 
-from fedpipe.engine.spread import compile_mergeable, share_out, takes_clients_gives_server
+from fedpipe.engine.local.spread import compile_mergeable, share_out, takes_clients_gives_server
 from fedpipe.errors import ConfigError
 
 AT_CLIENTS = tff.FederatedType(np.int32, tff.CLIENTS)

@@ -1,11 +1,11 @@
-"""From the settings under a sweep and a point of its space to a child's settings, and what is
-refused before any child starts.
+"""From the settings under a sweep and a point of its space to a trial's settings, and what is
+refused before any trial starts.
 """
 
-import copy
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from fedpipe.config.choices import switch_choices, without_ignored
 from fedpipe.config.groups import computes_in_groups
 from fedpipe.config.load import (
-    apply_overrides,
     explain,
     key_of,
     parse_config,
     read_params,
+    set_overrides,
     set_setting,
 )
 from fedpipe.config.schema import Config
@@ -45,13 +45,13 @@ _IGNORED = re.compile(r"([\w.]+)=([^=]*?) is set but ([\w.]+)=([^\s:;,]+) ")
 
 @dataclass(frozen=True)
 class SweepBase:
-    """The settings under a sweep's children. They are judged with a child's values in them, never
+    """The settings under a sweep's trials. They are judged with a trial's values in them, never
     alone.
 
     Attributes:
         values: as the params file and the overrides have them, sections within.
         overridden: keys that overrides have set.
-        groups: number of groups of children that compute in groups, where the settings do not say
+        groups: number of groups of trials that compute in groups, where the settings do not say
             it.
         where: the sweep's file, for errors.
         params: the params file, for errors.
@@ -67,7 +67,7 @@ class SweepBase:
 def read_base(
     sweep: SweepConfig, params: Path, where: str, overrides: Sequence[str] = ()
 ) -> SweepBase:
-    """Return the settings under a sweep's children: the params file, then the sweep's overrides,
+    """Return the settings under a sweep's trials: the params file, then the sweep's overrides,
     then those of the command line.
 
     Args:
@@ -82,18 +82,20 @@ def read_base(
             line; or an override sets what the space searches.
     """
     values = read_params(params)
+    before = deepcopy(values)
     places: dict[str, str] = {}
     for place, texts in ((f"{where}: overrides:", sweep.overrides), ("-S", overrides)):
-        for key, text in apply_overrides(values, texts, place, places).items():
+        for key, text in set_overrides(values, texts, place).items():
             if key in sweep.space:
                 raise ConfigError(
                     f"{place} {text} is set but the sweep searches '{key}'. Remove it, or take "
                     f"'{key}' out of the space."
                 )
             places[key] = f"{place} {text}"
+    switch_choices(values, before, places)
     for error in _errors(without_ignored(values)):
         key = key_of(error)
-        # What a whole section or all settings say of each other is judged with a child's values.
+        # What a whole section or all settings say of each other is judged with a trial's values.
         if error["type"] != "value_error" or "." in key:
             place = next((places[known] for known in places if _is_in(key, known)), params.name)
             raise ConfigError(f"{place}: {explain(error)}")
@@ -113,21 +115,21 @@ def _errors(values: Mapping[str, Any]) -> list[Any]:
     return []
 
 
-def child_config(base: SweepBase, point: Mapping[str, Value]) -> Config:
-    """Return the settings of the child at a point of the space.
+def trial_config(base: SweepBase, point: Mapping[str, Value]) -> Config:
+    """Return the settings of the trial at a point of the space.
 
-    A child that computes in groups, and whose settings do not say in how many, has the sweep's
+    A trial that computes in groups, and whose settings do not say in how many, has the sweep's
     number.
 
     Raises:
-        ConfigError: they do not go together; the error names the sweep's file and the child.
+        ConfigError: they do not go together; the error names the sweep's file and the trial.
     """
-    values: dict[str, Any] = copy.deepcopy(dict(base.values))
+    values: dict[str, Any] = deepcopy(dict(base.values))
     for key, value in point.items():
         set_setting(values, key, value)
-    switch_choices(values, point, {*point, *base.overridden})
+    switch_choices(values, base.values, {*point, *base.overridden})
     settings = ", ".join(f"{key}={as_yaml(value)}" for key, value in point.items())
-    config = parse_config(values, f"{base.where}: child with {settings}")
+    config = parse_config(values, f"{base.where}: trial with {settings}")
     if (
         base.groups is None
         or config.runtime.set_groups is not None
@@ -139,24 +141,24 @@ def child_config(base: SweepBase, point: Mapping[str, Value]) -> Config:
     )
 
 
-def first_child(sweep: SweepConfig, base: SweepBase) -> Config:
-    """Return the settings of a child: what all children have in common stands in them. Raises
-    ConfigError as `child_config`.
+def first_trial(sweep: SweepConfig, base: SweepBase) -> Config:
+    """Return the settings of a trial: what all trials have in common stands in them. Raises
+    ConfigError as `trial_config`.
     """
-    return child_config(base, walk(sweep.space, lambda key: ends_of(key, sweep.space[key])[0]))
+    return trial_config(base, walk(sweep.space, lambda key: ends_of(key, sweep.space[key])[0]))
 
 
 def check_space(sweep: SweepConfig, base: SweepBase) -> None:
-    """Raise ConfigError for what no child can be: no validation examples, or ends and choices that
+    """Raise ConfigError for what no trial can be: no validation examples, or ends and choices that
     the settings refuse.
 
     A grid is checked at each of its points; else all combinations of ends and choices, or, where
     these are many, each of them with the first of the other settings. The error says how to write a
-    setting that only some children read.
+    setting that only some trials read.
     """
     for point in _points_to_check(sweep):
         try:
-            config = child_config(base, point)
+            config = trial_config(base, point)
         except ConfigError as err:
             raise ConfigError(_with_advice(str(err), sweep, base, point)) from err
         if not config.validates:
@@ -168,24 +170,24 @@ def check_space(sweep: SweepConfig, base: SweepBase) -> None:
 
 
 def _with_advice(message: str, sweep: SweepConfig, base: SweepBase, point: Point) -> str:
-    """Return an error of a child with what helps: where the settings contradict each other whatever
-    the child, or how to write a condition.
+    """Return an error of a trial with what helps: where the settings contradict each other whatever
+    the trial, or how to write a condition.
     """
     problems = [explain(error) for error in _errors(base.values)]
     if problems and message.endswith("; ".join(problems)):
         return (
-            f"{base.where}: the settings under the children, {base.params} with the overrides: "
+            f"{base.where}: the settings under the trials, {base.params} with the overrides: "
             f"{'; '.join(problems)}"
         )
     ignored = _IGNORED.search(message)
     if not ignored:
         return (
-            f"{message} A setting that only some children need stands in the space with `when` "
+            f"{message} A setting that only some trials need is written in the space with `when` "
             "(docs/sweeps.md)."
         )
     key, value, cause, cause_value = ignored.groups()
     if cause not in sweep.space:
-        has = f"All children have {cause}={cause_value}"
+        has = f"All trials have {cause}={cause_value}"
         if key in sweep.space:
             return f"{message} {has}: set another in overrides, or take '{key}' out of the space."
         return message
@@ -202,18 +204,18 @@ def _with_advice(message: str, sweep: SweepConfig, base: SweepBase, point: Point
     when = f"when: {{{cause}: {values}}}"
     if key in sweep.space:
         return (
-            f"{message} For children that ignore it, write under space: '{key}: "
+            f"{message} For trials that ignore it, write under space: '{key}: "
             f"{{{_form(sweep.space[key])}, {when}}}' (docs/sweeps.md)."
         )
     return (
-        f"{message} For some children alone, move it to space: '{key}: {{choices: [{value}], "
+        f"{message} For some trials alone, move it to space: '{key}: {{choices: [{value}], "
         f"{when}}}' (docs/sweeps.md)."
     )
 
 
 def _fits(base: SweepBase, point: Mapping[str, Value]) -> bool:
     try:
-        child_config(base, point)
+        trial_config(base, point)
     except ConfigError:
         return False
     return True

@@ -1,5 +1,5 @@
-"""What has to be the same on both sides of a run over several machines, and what decides the last
-bits. Imports no TensorFlow.
+"""Facts of a host that both sides of a run over several machines compare: versions, which must be
+the same, and CPU flags, which decide the last bits. Imports no TensorFlow.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,9 @@ from fedpipe.system.host import cpu_flags, package_version
 from fedpipe.system.resources import usable_cores
 
 PROTOCOL = 1
-"""Of the control connection and of resident files; another number is another way of speaking."""
+"""Version of the control connection and of resident files; sides of two versions cannot work
+together.
+"""
 SAME = ("protocol", "fedpipe", "tensorflow", "tensorflow-federated")
 _VECTORS = ("sse4_2", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512", "amx")
 """Beginnings of the CPU flags by which TensorFlow and oneDNN choose their kernels, and so the last

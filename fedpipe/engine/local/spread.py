@@ -1,5 +1,5 @@
-"""How a round's clients are spread over several workers: which computations can be, in what form,
-and who gets which clients.
+"""Spreads a round's clients over several workers: which computations can be spread, in what form,
+and which worker gets which clients.
 
 TFF's own partition (`tff.framework.MergeableCompExecutionContext`) is not used: it gives every
 worker the same clients, and so a wrong result, whenever the argument's last element is not placed
@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorflow_federated as tff
 
+from fedpipe.engine.local.wire import count_clients
 from fedpipe.errors import ConfigError
 
 COMPILED_COMPUTATIONS = 64
@@ -61,7 +62,7 @@ def share_out(value: Any, value_type: Any, shares: int | None) -> list[Any]:
     The parts differ by one client at most; there are fewer than `shares` if there are fewer
     clients, and one if there is none.
     """
-    clients = _count_clients(value, value_type)
+    clients = count_clients(value, value_type)
     shares = max(1, clients if shares is None else min(shares, clients))
     bounds = [clients * index // shares for index in range(shares + 1)]
     return [_take(value, value_type, slice(*pair)) for pair in itertools.pairwise(bounds)]
@@ -83,24 +84,13 @@ def elements_of(value: Any, value_type: Any) -> list[tuple[str | None, Any, Any]
     ]
 
 
-def _count_clients(value: Any, value_type: Any) -> int:
+def _take(value: Any, value_type: Any, clients: slice) -> Any:
     if at_clients(value_type):
-        return len(value)
-    if isinstance(value_type, tff.StructType):
-        return max(
-            (_count_clients(inner, kind) for _, inner, kind in elements_of(value, value_type)),
-            default=0,
-        )
-    return 0
-
-
-def _take(value: Any, value_type: Any, part: slice) -> Any:
-    if at_clients(value_type):
-        return value[part]
+        return value[clients]
     if isinstance(value_type, tff.StructType):
         return tff.structure.Struct(
             [
-                (name, _take(inner, kind, part))
+                (name, _take(inner, kind, clients))
                 for name, inner, kind in elements_of(value, value_type)
             ]
         )

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from fedpipe.engine import worker as worker_module
-from fedpipe.engine.worker import Isolation, Worker
+from fedpipe.engine.local import worker as worker_module
+from fedpipe.engine.local.worker import Isolation, Worker
 from fedpipe.errors import WorkerError
 
 START_SECONDS = 60.0
@@ -52,7 +52,7 @@ def run_without_network_namespaces(
 ) -> subprocess.CompletedProcess[str]:
     """Start a worker where the kernel gives out no network namespace (a limit of the user namespace that it runs in)."""
     code = (
-        "import sys, logging, pathlib; from fedpipe.engine.worker import Worker; logging.basicConfig(format='%(name)s %(message)s')\n"
+        "import sys, logging, pathlib; from fedpipe.engine.local.worker import Worker; logging.basicConfig(format='%(name)s %(message)s')\n"
         "for _ in range(2):\n"
         "    worker = Worker(sys.argv[1], pathlib.Path(sys.argv[2])); worker.wait_ready(60)\n"
         "    print(worker.isolated, worker.target); worker.close()\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fedpipe.engine.worker import (
+from fedpipe.engine.local.worker import (
     SOCKET_PATH_BYTES,
     find_binary,
     socket_directory,
@@ -24,7 +24,7 @@ def test_the_binary_is_tffs_own() -> None:
 
 
 def test_neither_worker_nor_runtime_import_tensorflow() -> None:
-    code = "import sys, fedpipe.engine.runtime as r, fedpipe.engine.worker as w; w.find_binary(); print(*sys.modules)"
+    code = "import sys, fedpipe.engine.runtime as r, fedpipe.engine.local.worker as w; w.find_binary(); print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()

@@ -55,12 +55,13 @@ def worker_environment() -> dict[str, str]:
     clients run in parallel; oneDNN makes convolutions about 1.5 times as fast. Both change the last
     bits, so a run's environment cannot change them.
     """
-    kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    return (
-        {"TF_CPP_MIN_LOG_LEVEL": "1"}
-        | kept
-        | {"TF_NUM_INTRAOP_THREADS": "1", "TF_ENABLE_ONEDNN_OPTS": "1"}
-    )
+    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {
+        "TF_CPP_MIN_LOG_LEVEL": "1",
+        **passed_on,
+        "TF_NUM_INTRAOP_THREADS": "1",
+        "TF_ENABLE_ONEDNN_OPTS": "1",
+    }
 
 
 def socket_directory() -> str:
@@ -96,9 +97,8 @@ def _end(process: "subprocess.Popen[bytes]", directory: str, owner: int) -> None
         process.terminate()
         try:
             process.wait(CLOSE_SECONDS)
-        except (
-            subprocess.TimeoutExpired
-        ):  # the supervisor itself is stopped; the kernel kills the worker after it
+        # the supervisor itself is stopped; the kernel kills the worker after it
+        except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
     for pipe in (process.stdin, process.stdout):
@@ -188,15 +188,13 @@ class Worker:
         """Return the worker's resident memory in MB (10**6 bytes); 0 if it is not started or
         gone.
         """
+        if not self.pid:
+            return 0.0
         try:
-            pages = (
-                Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]
-                if self.pid
-                else "0"
-            )
+            pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
         except (FileNotFoundError, ProcessLookupError):
             return 0.0
-        return int(pages) * os.sysconf("SC_PAGESIZE") / 1e6
+        return pages * os.sysconf("SC_PAGESIZE") / 1e6
 
     def how_it_ended(self) -> str:
         """Return how a worker that is no longer alive ended, for an error message."""

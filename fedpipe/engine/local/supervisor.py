@@ -1,14 +1,14 @@
-"""Owns one TFF worker, so that the worker ends with the run that wanted it, however that run ends.
+"""Owns one TFF worker, so that the worker ends with its run, however that run ends.
 
-Run by `fedpipe.engine.worker` as `python -I -S supervisor.py PARENT_PID ISOLATION SOCKET BINARY
-[ARGUMENT...]`; standard library alone, no asyncio and no subprocess, because a run waits for these
+Run by `worker.py` as `python -I -S supervisor.py PARENT_PID ISOLATION SOCKET BINARY [ARGUMENT...]`.
+It imports the standard library alone, without asyncio and subprocess, because a run waits for these
 imports (40 ms, 11 MB; 120 ms and 20 MB with them).
 
 A process of its own, because nothing inside the run survives a SIGKILL of the run, and because
 Linux's "signal me when my parent dies" looks at the *thread* that made the child: wrong under a
 pool of threads, right here, where the main thread makes the worker and stays. It ends the worker
 when the run's process is gone, when stdin reaches its end, or on a signal; and it reports on
-stdout, a line each: `started PID isolated`, or `started PID open PORT REASON`, then `ready`, then
+stdout, one line each: `started PID isolated`, or `started PID open PORT REASON`, then `ready`, then
 `ended CODE`; or `refused REASON` and nothing else. Its stderr is the worker's log.
 
 With isolation the worker lives in a network namespace that holds nothing but its own loopback. The
@@ -214,7 +214,7 @@ def catch_signals() -> int:
 
 
 def main(parent: int, isolation: str, path: str, command: list[str]) -> NoReturn:
-    """Isolate as asked, start the worker, watch, end it. Exits 0 when it was told to end, 70 when
+    """Isolate as asked, start the worker, watch, end it. Exits 0 when it was terminated, 70 when
     the worker ended by itself.
     """
     reason = "isolation is off" if isolation == "off" else why_not_isolated()

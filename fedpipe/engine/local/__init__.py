@@ -1,0 +1,1 @@
+"""TFF workers on this machine: their processes, and the execution context that calls them."""

@@ -1,0 +1,157 @@
+"""Facts that a SavedModel's graph does not say: how inputs are made from examples, and the names of
+the classes.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fedpipe.errors import shorten
+
+if TYPE_CHECKING:
+    from fedpipe.config import DataConfig
+    from fedpipe.data.manifest import Manifest
+    from fedpipe.models.spec import ModelSpec
+
+READING = (
+    *("source", "path", "client_column", "label_column", "feature_dtype", "feature_shape"),
+    *("separator", "encoding", "decimal", "column_names", "feature_columns", "ignore_columns"),
+)
+"""Settings under `data` that say how a source's files are read; a model keeps them, so that new
+files are read alike.
+"""
+
+
+@dataclass(frozen=True)
+class InputFacts:
+    """Facts that a new example needs: how a model's inputs are made, and the names of its classes.
+
+    Attributes:
+        feature_dtype: `uint8`: 0..255, divided by 255; `float32`: as it is; `int32`: tokens. None:
+            the model does not say.
+        inverted: whether the training data were turned from ink into background, or the reverse:
+            new examples have to be too.
+        labels: name of each class; empty where they are numbers.
+        tokens: tokens are 0..tokens - 1; None where features are no tokens.
+        source: of the training data. None: the model does not say.
+        pixel_convention: what 1.0 meant in the training data, after `inverted` was applied; None
+            where features are no drawings.
+        columns: names of the table's columns that are the features, in their order; empty where the
+            source had no columns, or the model does not say.
+        reading: the settings `READING` of the training data, as far as the model says.
+    """
+
+    feature_dtype: str | None = None
+    inverted: bool = False
+    labels: tuple[str, ...] = ()
+    tokens: int | None = None
+    source: str | None = None
+    pixel_convention: str | None = None
+    columns: tuple[str, ...] = ()
+    reading: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, manifest: "Manifest", model: "ModelSpec", data: "DataConfig | None" = None
+    ) -> "InputFacts":
+        """Return the facts of a model that was trained on these shards, which the settings `data`
+        made.
+        """
+        return cls(
+            manifest.feature_dtype,
+            manifest.inverted,
+            manifest.vocabulary or (),
+            model.tokens,
+            manifest.source,
+            manifest.pixel_convention,
+            manifest.understood.columns if manifest.understood else (),
+            data.model_dump(include=set(READING)) if data is not None else {},
+        )
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> "InputFacts":
+        """Return the facts that `to_json` made; what is missing, or not what it should be, is not
+        known.
+        """
+        dtype = values.get("feature_dtype")
+        labels = _only(list, values.get("labels")) or ()
+        reading = _only(dict, values.get("reading")) or {}
+        return cls(
+            dtype if dtype in ("uint8", "float32", "int32") else None,
+            values.get("inverted") is True,
+            tuple(map(str, labels)),
+            _only(int, values.get("tokens")),
+            _only(str, values.get("source")),
+            _only(str, values.get("pixel_convention")),
+            _names_of(values.get("columns")),
+            {str(key): value for key, value in reading.items() if key in READING},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return them as JSON-able values. The columns are one text: as a list of 60,000 YAML takes
+        seconds to write them.
+        """
+        lists = {
+            "labels": list(self.labels),
+            "columns": json.dumps(self.columns),
+            "reading": dict(self.reading),
+        }
+        return asdict(self) | lists
+
+    def differences(self, manifest: "Manifest", invert: bool = False) -> list[str]:
+        """Return how shards differ in kind from the model's training data, one text for each
+        difference; empty if they do not.
+
+        Args:
+            manifest: of the shards.
+            invert: whether the shards' drawings will be turned over for the model.
+        """
+        convention = manifest.pixel_convention
+        if invert and convention is not None:
+            convention = "background=1.0" if convention == "ink=1.0" else "ink=1.0"
+        columns = manifest.understood.columns if manifest.understood else ()
+        pairs: list[tuple[str, Any, Any]] = [
+            ("dtype", self.feature_dtype, manifest.feature_dtype),
+            (
+                "source",
+                _TABLE.get(str(self.source), self.source),
+                _TABLE.get(manifest.source, manifest.source),
+            ),
+        ]
+        if self.source is not None:  # else the model does not say the rest
+            pairs += [
+                ("pixel convention", self.pixel_convention, convention),
+                ("columns", self.columns, columns),
+            ]
+            pairs += [("labels", self.labels, manifest.vocabulary or ())]
+        elif self.labels:
+            pairs += [("labels", self.labels, manifest.vocabulary or ())]
+        return [
+            f"{name} {_short(theirs)}, the model's {_short(own)}"
+            for name, own, theirs in pairs
+            if own is not None and own != theirs
+        ]
+
+
+_TABLE = {"csv": "table", "parquet": "table"}
+Kind = TypeVar("Kind")
+
+
+def _names_of(text: Any) -> tuple[str, ...]:
+    try:
+        names = json.loads(_only(str, text) or "[]")
+    except ValueError:
+        return ()
+    return tuple(map(str, _only(list, names) or ()))
+
+
+def _only(kind: type[Kind], value: object) -> Kind | None:
+    """Return a value of the kind; None for any other value."""
+    return value if isinstance(value, kind) else None
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple):
+        return shorten(value, 3) or "none"
+    return str(value)
