@@ -3,16 +3,15 @@ by keyboard and on paper.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from fedpipe import __version__
 from fedpipe.figures.picture_file import chart_style
-from fedpipe.report.chain import Link, chain, environment
+from fedpipe.report.chain import chain, environment
 from fedpipe.report.clients import accuracies, participation, population
 from fedpipe.report.confusion import confusion
 from fedpipe.report.facts import RunFacts, differing, settings, side_by_side
-from fedpipe.report.section import Section, Table
 from fedpipe.report.summary import summary, tiles, warnings
 from fedpipe.report.sweep import sweep
 from fedpipe.report.training import compared_curves, round_table, run_curves, timing
@@ -20,21 +19,18 @@ from fedpipe.report.training import compared_curves, round_table, run_curves, ti
 _ID_LETTERS = 8
 
 
-@dataclass(frozen=True)
-class _RunSections:
-    """The sections of one run; None for a section that is missing."""
-
-    name: str
-    facts: RunFacts
-    warnings: list[tuple[str, str]]
-    chain: list[Link]
-    sweep: Section | None
-    rounds: Table | None
-    accuracies: Section | None
-    confusion: Section | None
-    population: Section | None
-    participation: Section | None
-    timing: Section
+_SECTIONS: dict[str, Callable[[RunFacts], Any]] = {
+    "warnings": warnings,
+    "chain": chain,
+    "sweep": sweep,
+    "rounds": round_table,
+    "accuracies": accuracies,
+    "confusion": confusion,
+    "population": population,
+    "participation": participation,
+    "timing": timing,
+}
+"""What the template shows of each run, by the names that it uses; None for what is missing."""
 
 
 def render(runs: Sequence[RunFacts]) -> str:
@@ -75,20 +71,9 @@ def labels(runs: Sequence[RunFacts]) -> list[str]:
     ]
 
 
-def _sections(run: RunFacts, name: str) -> _RunSections:
-    return _RunSections(
-        name=name,
-        facts=run,
-        warnings=warnings(run),
-        chain=chain(run),
-        sweep=sweep(run),
-        rounds=round_table(run),
-        accuracies=accuracies(run),
-        confusion=confusion(run),
-        population=population(run),
-        participation=participation(run),
-        timing=timing(run),
-    )
+def _sections(run: RunFacts, name: str) -> dict[str, Any]:
+    sections = {key: section_of(run) for key, section_of in _SECTIONS.items()}
+    return {"name": name, "facts": run, **sections}
 
 
 def _same_data(runs: Sequence[RunFacts]) -> bool:
