@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.endtoend import User
 from benchmarks.lib.common import ROOT, BenchmarkError, console, machine, show_json, show_table
 from benchmarks.lib.killed_sweep import killed_sweep
 from benchmarks.lib.processes import end_what_was_started
+from benchmarks.lib.user import User
 
 RUNS, SHORT_ROUNDS, MODEL = 2000, 3, "digits"
 CLIENTS, COHORT, ROUNDS = 100, 10, 15

@@ -26,8 +26,8 @@ from benchmarks.lib.common import (
     show_json,
     show_table,
 )
+from benchmarks.lib.measured import ACCURACY_TOLERANCE, Measured
 from benchmarks.lib.peer_venvs import PEERS, NotInstalled, Peer, installed, versions
-from benchmarks.rounds import ACCURACY_TOLERANCE, Measured
 
 OURS = ("fedpipe", "")
 COMMON_ROUNDS = 3

@@ -5,13 +5,11 @@ same accuracy. `python -m benchmarks.rounds --json`; docs/benchmarks.md says how
 """
 
 import argparse
-import math
-import statistics
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,11 +25,8 @@ from benchmarks.lib.common import (
     show_json,
     show_table,
 )
+from benchmarks.lib.measured import ACCURACY_TOLERANCE, Measured
 from benchmarks.lib.processes import end_what_was_started
-
-ACCURACY_TOLERANCE = 0.01
-TURN_SECONDS, MOST_ROUNDS_A_TURN = 1.0, 20
-"""A turn is one round, or as many as fit in this time: a fast system is not measured cold after each slow one's turn."""
 
 
 @dataclass(frozen=True)
@@ -64,27 +59,6 @@ BARS = (
 FLOORS = {"softmax": "numpy", "cnn": "torch"}
 TURNS = {"A": 15, "B": 4, "C": 8}
 SHORT_TURNS = {"A": 5, "B": 1, "C": 2}
-
-
-@dataclass
-class Measured:
-    """One system's figures on one work."""
-
-    system: System
-    first_round_seconds: float = math.nan
-    accuracy: float = math.nan
-    memory_mb: float = math.nan
-    seconds: list[float] = field(default_factory=list)
-
-    def turn(self) -> None:
-        """Run the rounds of one turn."""
-        fitting = int(TURN_SECONDS / statistics.median(self.seconds))
-        self.seconds += self.system.rounds(min(max(fitting, 1), MOST_ROUNDS_A_TURN))
-
-    @property
-    def median(self) -> float:
-        """Return the median seconds of a round, the first not counted."""
-        return statistics.median(self.seconds)
 
 
 def commands_for(work: Work, short: bool, torch_python: str | None) -> dict[str, list[str]]:

@@ -134,3 +134,13 @@ def reason_of(err: BaseException) -> str:
     if number is not None:
         return f"cancelled, or told to end by {signal.Signals(number).name}"
     return f"{type(err).__name__}: {err}"
+
+
+def error_chain(err: BaseException) -> list[BaseException]:
+    """Return an error and those that it came from."""
+    errors: list[BaseException] = []
+    cause: BaseException | None = err
+    while cause is not None and cause not in errors:
+        errors.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return errors

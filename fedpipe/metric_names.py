@@ -1,7 +1,6 @@
-"""Names that a run's metrics and tags may have, as MLflow takes them, and metrics as plain numbers.
+"""Checks names of metrics and tags by MLflow's rules, and converts metrics to plain numbers.
 
-Checked in the round that brings a metric: a name that the store refuses when the round is sent
-would stop every record behind it.
+A name is checked in the round that reports the metric: the store would refuse it only later.
 """
 
 import posixpath
@@ -11,14 +10,14 @@ from typing import Any
 
 ALLOWED = "letters, digits, spaces and any of _ - . : /"
 LONGEST = 250
-"""Characters of a name."""
+"""Maximum length of a name."""
 _NAME = re.compile(r"[/\w.\- :]+")
-_OWN = ("round/", "final/", "best/", "sweep/")
-"""Beginnings of the names that fedpipe itself records under."""
+_RESERVED = ("round/", "final/", "best/", "sweep/")
+"""Prefixes of fedpipe's own metrics."""
 
 
 def why_refused(name: object) -> str | None:
-    """Return what is wrong with a name of a metric or a tag; None if the store takes it.
+    """Return what is wrong with a name of a metric or a tag; None if the store accepts it.
 
     >>> why_refused("update norm (L2)")
     "it has '(' and ')'"
@@ -43,17 +42,19 @@ def checked_metrics(metrics: Mapping[Any, Any], where: str) -> dict[str, float]:
     """Return metrics as Python floats by name.
 
     Args:
-        metrics: numbers, also of NumPy or TensorFlow, by name; NaN and infinities are taken.
-        where: what brought them, for the error.
+        metrics: numbers, also of NumPy or TensorFlow, by name; NaN and infinities are allowed.
+        where: their source, for the error.
 
     Raises:
-        ValueError: a name is one that the store refuses or fedpipe's own, or a value is no number.
+        ValueError: the store refuses a name, it is reserved, or a value is no number.
     """
     values: dict[str, float] = {}
     for name, value in metrics.items():
         reason = why_refused(name)
-        if reason is None and (name == "round" or name.startswith(_OWN)):
-            reason = f"names that are 'round' or begin with {', '.join(_OWN)} are fedpipe's own"
+        if reason is None and (name == "round" or name.startswith(_RESERVED)):
+            reason = (
+                f"names that are 'round' or begin with {', '.join(_RESERVED)} are fedpipe's own"
+            )
         if reason is not None:
             shown = name if len(str(name)) <= LONGEST else f"{str(name)[:40]}..."
             raise ValueError(

@@ -34,6 +34,7 @@ from fedpipe.registry.retrain import retrain_tags
 from fedpipe.runs.context import handed_run, run_of_flow
 from fedpipe.runs.summary import new_run_name
 from fedpipe.system.log_redaction import scrubbed, watch_outlets
+from fedpipe.tracking.tags import PREFECT_FLOW_RUN_ID, PREFECT_FLOW_RUN_NAME, PREFECT_URL
 from flows.artifacts import tag_run
 from flows.tasks import STEPS
 
@@ -113,22 +114,22 @@ def federated_training(
     config = load_config(project.root / params, all_overrides)
     run_name = hide(name or str(flow_run.name))
     ids = {
-        "prefect.flow_run_id": str(flow_run.id),
-        "prefect.flow_run_name": str(flow_run.name),
-        "prefect.url": str(flow_run.ui_url),
+        PREFECT_FLOW_RUN_ID: str(flow_run.id),
+        PREFECT_FLOW_RUN_NAME: str(flow_run.name),
+        PREFECT_URL: str(flow_run.ui_url),
     }
 
     labels = (config.algorithm.name, config.model.name, config.data.source)
-    tag_run(ids["prefect.flow_run_id"], ("fedpipe", *labels))
+    tag_run(ids[PREFECT_FLOW_RUN_ID], ("fedpipe", *labels))
     called_by_runner = handed_run() is None  # of Prefect, which keeps what the flow returns
     origin = {"params": str(project.root / params), "overrides": all_overrides}
     with (
         scrubbed(),
         tags(*labels),
-        run_of_flow(project, run_name, config, ids["prefect.flow_run_id"], **origin) as run,
+        run_of_flow(project, run_name, config, ids[PREFECT_FLOW_RUN_ID], **origin) as run,
     ):
         summary = run_pipeline(
-            run, STEPS, ids | retrain_tags(run.state), ids["prefect.flow_run_id"], start
+            run, STEPS, ids | retrain_tags(run.state), ids[PREFECT_FLOW_RUN_ID], start
         )
         mark_finished(run, summary, told=called_by_runner)
     say(result_line(summary))

@@ -1,4 +1,4 @@
-"""A sweep of eight children that is killed half-way and goes on: what has finished is not run again, what was begun goes on."""
+"""A sweep of eight trials that is killed half-way and goes on: what has finished is not run again, what was begun goes on."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ import yaml
 
 from benchmarks.lib.common import BenchmarkError, console
 
-CHILDREN, ROUNDS, LIMIT_SECONDS, GONE_SECONDS = 8, 30, 1800.0, 15.0
+TRIALS, ROUNDS, LIMIT_SECONDS, GONE_SECONDS = 8, 30, 1800.0, 15.0
 NAME = "killed"
 SWEEP = {
     "name": NAME,
@@ -37,15 +37,15 @@ class Clone(Protocol):
 
 
 def killed_sweep(clone: Clone) -> dict[str, Any]:
-    """Return what became of the children. Raises BenchmarkError if one is missing, was run twice, or outlived the kill."""
+    """Return what became of the trials. Raises BenchmarkError if one is missing, was run twice, or outlived the kill."""
     (clone.project / "killed.yaml").write_text(yaml.safe_dump(SWEEP), encoding="utf-8")
     process = clone.begin("sweep", "killed.yaml", "--json")
     limit = time.monotonic() + LIMIT_SECONDS
     try:
-        while len(_finished(clone)) < CHILDREN // 2:
+        while len(_finished(clone)) < TRIALS // 2:
             if process.poll() is not None or time.monotonic() > limit:
                 raise BenchmarkError(
-                    f"expected a sweep that goes on, it ended with {process.poll()} after {len(_finished(clone))} children"
+                    f"expected a sweep that goes on, it ended with {process.poll()} after {len(_finished(clone))} trials"
                 )
             time.sleep(0.5)
     finally:
@@ -60,14 +60,14 @@ def killed_sweep(clone: Clone) -> dict[str, Any]:
     )
     finished = sum(len(runs) == 1 for runs in after.values())
     console.print(
-        f"sweep: {len(before)} of {CHILDREN} children finished before the kill, {finished} after it, {repeated} repeated"
+        f"sweep: {len(before)} of {TRIALS} trials finished before the kill, {finished} after it, {repeated} repeated"
     )
-    if (finished, repeated, orphans) != (CHILDREN, 0, 0):
+    if (finished, repeated, orphans) != (TRIALS, 0, 0):
         raise BenchmarkError(
-            f"expected {CHILDREN} children finished, none repeated, no orphan; found {finished}, {repeated}, {orphans}"
+            f"expected {TRIALS} trials finished, none repeated, no orphan; found {finished}, {repeated}, {orphans}"
         )
     return {
-        "children": CHILDREN,
+        "children": TRIALS,
         "children_finished_before_kill": len(before),
         "children_begun_before_kill": begun,
         "children_finished": finished,
@@ -78,7 +78,7 @@ def killed_sweep(clone: Clone) -> dict[str, Any]:
 
 
 def _finished(clone: Clone) -> dict[int, list[tuple[str, int]]]:
-    """Return, by child, the ids and end times of its finished MLflow runs, of children whose own state says that they finished too:
+    """Return, by trial, the ids and end times of its finished MLflow runs, of trials whose own state says that they finished too:
     it does so last."""
     path = clone.project / ".fedpipe" / "sweeps" / NAME / "sweep.json"
     parent = (

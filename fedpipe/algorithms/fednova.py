@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from fedpipe.algorithms.client_work import ClientResult, ClientWork
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
-from fedpipe.config.used import MOMENTUM
+from fedpipe.config.used import MOMENTUM, or_default
 from fedpipe.errors import ConfigError
 
 
@@ -81,13 +81,9 @@ def build(run: Run) -> Recipe:
             "client.optimizer=adam: expected sgd or momentum, whose steps algorithm.name=fednova "
             "can count. Choose one."
         )
-    momentum = (
-        0.0
-        if client.optimizer == "sgd"
-        else MOMENTUM
-        if client.momentum is None
-        else client.momentum
-    )
+    momentum = 0.0
+    if client.optimizer != "sgd":
+        momentum = or_default(client.momentum, MOMENTUM)
     plain = averaging(run)
     return replace(
         plain,

@@ -19,7 +19,7 @@ sqrt(v) + tau and at least that over sqrt(2).
 
 from fedpipe.algorithms.optimizers import build_optimizer
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
-from fedpipe.config.used import ADAPTIVE_SERVER
+from fedpipe.config.used import ADAPTIVE_SERVER, or_default
 
 TAU, BETA_1, BETA_2 = (ADAPTIVE_SERVER[name] for name in ("epsilon", "beta_1", "beta_2"))
 
@@ -48,8 +48,8 @@ def build_fedyogi(run: Run) -> Recipe:
 
 def _with_means(run: Run, name: str, **constants: float) -> Recipe:
     server = run.config.server
-    beta_1 = BETA_1 if server.beta_1 is None else server.beta_1
-    beta_2 = BETA_2 if server.beta_2 is None else server.beta_2
+    beta_1 = or_default(server.beta_1, BETA_1)
+    beta_2 = or_default(server.beta_2, BETA_2)
     epsilon = server.epsilon or TAU
     optimizer = build_optimizer(
         name, server.learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, **constants

@@ -16,7 +16,7 @@ from typing import Any
 
 from fedpipe.algorithms.client_work import LocalGradient
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
-from fedpipe.config.used import PROXIMAL_MU
+from fedpipe.config.used import PROXIMAL_MU, or_default
 
 
 def proximal(mu: float) -> LocalGradient:
@@ -36,7 +36,7 @@ def proximal(mu: float) -> LocalGradient:
 def build(run: Run) -> Recipe:
     """Return FedAvg whose clients minimize with the proximal term of `algorithm.mu`."""
     plain = averaging(run)
-    mu = PROXIMAL_MU if run.config.algorithm.mu is None else run.config.algorithm.mu
+    mu = or_default(run.config.algorithm.mu, PROXIMAL_MU)
     if mu:
         return replace(plain, work=replace(plain.work, local_gradient=proximal(mu)))
     return plain

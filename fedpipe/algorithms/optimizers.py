@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow_federated as tff
 
 from fedpipe.config.schema import ServerConfig
-from fedpipe.config.used import MOMENTUM
+from fedpipe.config.used import MOMENTUM, or_default
 
 
 def build_optimizer(
@@ -25,7 +25,7 @@ def build_optimizer(
     """
     optimizers = tff.learning.optimizers
     if name == "momentum":
-        return optimizers.build_sgdm(learning_rate, MOMENTUM if momentum is None else momentum)
+        return optimizers.build_sgdm(learning_rate, or_default(momentum, MOMENTUM))
     builders = {
         "sgd": optimizers.build_sgdm,
         "adam": optimizers.build_adam,

@@ -12,7 +12,7 @@ import numpy as np
 
 from fedpipe.config import Config
 from fedpipe.config.schema import ClientConfig, Scheduled, ServerConfig
-from fedpipe.config.used import DECAY_RATE, DECAY_ROUNDS, FINAL_FRACTION
+from fedpipe.config.used import DECAY_RATE, DECAY_ROUNDS, FINAL_FRACTION, or_default
 
 
 def rate_of_round(side: ClientConfig | ServerConfig, rounds: int, round_num: int) -> float:
@@ -36,7 +36,7 @@ def rate_of_round(side: ClientConfig | ServerConfig, rounds: int, round_num: int
         return side.learning_rate * round_num / warmup
     passed = round_num - 1 - warmup
     if side.schedule == "exponential":
-        decay_rate = DECAY_RATE if side.decay_rate is None else side.decay_rate
+        decay_rate = or_default(side.decay_rate, DECAY_RATE)
         return float(
             side.learning_rate * decay_rate ** (passed / (side.decay_rounds or DECAY_ROUNDS))
         )

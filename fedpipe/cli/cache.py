@@ -22,23 +22,21 @@ def cache(
     from fedpipe.project.paths import find_project
 
     root = find_project(Path.cwd()).client_cache
-    found = resident.clear(root) if clear else resident.usage(root)
+    files = resident.clear(root) if clear else resident.usage(root)
     if as_json:
         print(
             json.dumps(
                 {
                     "path": str(root),
-                    "files": found.files,
-                    "size_bytes": found.size_bytes,
+                    "files": files.files,
+                    "size_bytes": files.size_bytes,
                     "cleared": clear,
                 }
             )
         )
     else:
-        typer.echo(
-            f"{root}: {found.files} files, {found.size_bytes / 2**20:.1f} "
-            f"MiB{' removed' if clear else ''}"
-        )
+        line = f"{root}: {files.files} files, {files.size_bytes / 2**20:.1f} MiB"
+        typer.echo(f"{line} removed" if clear else line)
 
 
 def register(app: typer.Typer) -> None:

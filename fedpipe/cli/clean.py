@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedpipe.cli.options import Json
-from fedpipe.cli.output import PIPE_COLUMNS, cut, print_table
+from fedpipe.cli.output import PIPE_COLUMNS, cut, print_table, shown_path
 from fedpipe.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fedpipe.maintenance.clean import CleaningPlan
+    from fedpipe.maintenance.cleaning_plan import CleaningPlan, RunFiles, SharedFiles
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -66,15 +66,20 @@ def clean(
     Never removed: runs that are running, interrupted (unless asked for), registered as a model, the
     best of a sweep, or not yet recorded.
     """
-    from fedpipe.maintenance.clean import Selection, plan_cleaning
     from fedpipe.maintenance.clean import clean as clean_step
+    from fedpipe.maintenance.clean import plan_cleaning
+    from fedpipe.maintenance.cleaning_plan import Selection
     from fedpipe.project.paths import find_project
 
     project = find_project(Path.cwd())
-    age = None if older_than is None else _seconds(older_than)
-    plan = plan_cleaning(
-        project, Selection(age, tuple(status or ()), tuple(name or ()), keep, records)
+    selection = Selection(
+        older_than_seconds=_seconds(older_than),
+        statuses=tuple(status or ()),
+        names=tuple(name or ()),
+        keep=keep,
+        records=records,
     )
+    plan = plan_cleaning(project, selection)
     if apply:
         plan = clean_step(project, plan)
     if as_json:
@@ -83,7 +88,9 @@ def clean(
         _show(plan, project.root, apply)
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([mhdw])", text.strip())
     if match is None:
         raise ConfigError(
@@ -94,35 +101,23 @@ def _seconds(text: str) -> float:
 
 def _show(plan: "CleaningPlan", root: Path, applied: bool) -> None:
     goes = "removed" if applied else "would be removed"
-    rows = [
-        (
-            run.name,
-            run.status,
-            f"{_size(run.folder_bytes)}" if run.folder else "-",
-            _size(run.record_bytes),
-            goes if run.remove else f"stays: {run.reason}",
-        )
-        for run in plan.runs
-    ]
+
+    def outcome(files: "RunFiles | SharedFiles") -> str:
+        return goes if files.remove else f"stays: {files.reason}"
+
+    rows = []
+    for run in plan.runs:
+        folder = _size(run.folder_bytes) if run.folder else "-"
+        rows.append((run.name, run.status, folder, _size(run.record_bytes), outcome(run)))
     if rows:
-        print_table(
-            ("run", "status", "folder", "MLflow", "what becomes of it"),
-            rows,
-            cell_columns=PIPE_COLUMNS,
-        )
+        columns = ("run", "status", "folder", "MLflow", "outcome")
+        print_table(columns, rows, cell_columns=PIPE_COLUMNS)
     shared = [
-        (
-            files.what,
-            _relative(files.path, root),
-            _size(files.size_bytes),
-            goes if files.remove else f"stays: {files.reason}",
-        )
+        (files.what, _relative(files.path, root), _size(files.size_bytes), outcome(files))
         for files in plan.shared
     ]
     if shared:
-        print_table(
-            ("what", "where", "size", "what becomes of it"), shared, cell_columns=PIPE_COLUMNS
-        )
+        print_table(("files", "folder", "size", "outcome"), shared, cell_columns=PIPE_COLUMNS)
     total = sum(run.size_bytes for run in plan.runs) + sum(
         files.size_bytes for files in plan.shared
     )
@@ -147,7 +142,7 @@ def _show(plan: "CleaningPlan", root: Path, applied: bool) -> None:
 
 
 def _relative(path: str, root: Path) -> str:
-    shown = Path(path).relative_to(root) if Path(path).is_relative_to(root) else Path(path)
+    shown = Path(shown_path(Path(path), root))
     return str(shown.with_name(cut(shown.name, 16)))
 
 

@@ -84,7 +84,8 @@ def describe(
             )
         )
         return
-    typer.echo(f"data of {data.title}, in {path}" if data.run_id else f"data in {path}")
+    owner = f" of {data.title}," if data.run_id else ""
+    typer.echo(f"data{owner} in {path}")
     for line in understood_lines(manifest):
         typer.echo(line)
     rows = [
@@ -162,7 +163,7 @@ def forget(
 
     project = find_project(Path.cwd())
     planned = None
-    if retrain:  # before anything is forgotten: what cannot be retrained is said first
+    if retrain:  # before anything is forgotten: what cannot be retrained is reported first
         from fedpipe.config import load_config
         from fedpipe.registry.retrain import model_of, plan_retraining
 
@@ -225,7 +226,10 @@ def forget(
             tell=not as_json,
         )
     if as_json:
-        print(json.dumps(asdict(done) | ({"retrained": summary} if retrain else {})), flush=True)
+        body = asdict(done)
+        if retrain:
+            body["retrained"] = summary
+        print(json.dumps(body), flush=True)
     if summary is not None:
         from fedpipe.cli.run import exit_if_incomplete
         from fedpipe.runs.state import mark_told

@@ -15,7 +15,7 @@ from fedpipe.cli.options import Json, Overrides, ParamsFile
 
 if TYPE_CHECKING:
     from fedpipe.config import Config
-    from fedpipe.maintenance.machine_checks import Check
+    from fedpipe.maintenance.check import Check
     from fedpipe.project.paths import Project
 
 
@@ -46,28 +46,22 @@ def doctor(
     what would be refused, and the settings to use. Exit code 1 if no settings were found with which
     it can be read.
     """
-    from fedpipe.project.paths import find_project
+    from fedpipe.project.paths import find_project, params_file
 
     project = find_project(Path.cwd())
+    settings = params_file(project, params)
     if data is not None:
-        _show_data(
-            project, data, params.resolve() if params else project.params, set_ or (), as_json
-        )
-        return
-    show_checks(
-        _all_checks(
-            project, params.resolve() if params else project.params, set_ or (), with_round
-        ),
-        as_json,
-        quiet,
-    )
+        _show_data(project, data, settings, set_ or (), as_json)
+    else:
+        show_checks(_all_checks(project, settings, set_ or (), with_round), as_json, quiet)
 
 
 def _show_data(
     project: "Project", path: Path, params: Path, overrides: Sequence[str], as_json: bool
 ) -> None:
     from fedpipe.config import load_config
-    from fedpipe.maintenance.data_check import check_data, report_lines
+    from fedpipe.maintenance.data_check import check_data
+    from fedpipe.maintenance.data_report import report_lines
 
     report = check_data(path, load_config(params, overrides).data, project.root)
     if as_json:
@@ -83,7 +77,8 @@ def _all_checks(
     project: "Project", params: Path, overrides: Sequence[str], with_round: bool
 ) -> "Iterator[Check]":
     from fedpipe.cli.run import quiet_prefect
-    from fedpipe.maintenance.machine_checks import Check, machine_checks, tried, worker_checks
+    from fedpipe.maintenance.check import failed, tried
+    from fedpipe.maintenance.machine_checks import machine_checks, worker_checks
     from fedpipe.maintenance.project_checks import (
         check_dvc,
         check_folder,
@@ -98,12 +93,9 @@ def _all_checks(
     yield settings
     yield tried("dvc", partial(check_dvc, project))
     if not folder.ok and folder.needed:
-        yield Check(
+        yield failed(
             "store, server, data, model, algorithm",
-            False,
-            True,
             "not tried, as the project's folder cannot be written",
-            "",
         )
         return
     yield tried(
@@ -116,9 +108,7 @@ def _all_checks(
     yield tried("prefect server", partial(check_prefect, project))
     yield from worker_checks(project, config.runtime.isolation if config else "auto")
     if config is None:
-        yield Check(
-            "data, model, algorithm", False, True, "not tried, as the settings cannot be read", ""
-        )
+        yield failed("data, model, algorithm", "not tried, as the settings cannot be read")
         return
     yield from _checks_of_training(project, config, with_round)
 
@@ -127,7 +117,7 @@ def _checks_of_training(
     project: "Project", config: "Config", with_round: bool
 ) -> "Iterator[Check]":
     from fedpipe.data.population import Population
-    from fedpipe.maintenance.machine_checks import Check, tried
+    from fedpipe.maintenance.check import Check, failed, tried
     from fedpipe.maintenance.project_checks import (
         check_algorithm,
         check_cohort,
@@ -141,9 +131,8 @@ def _checks_of_training(
         def read_data() -> Check:
             nonlocal population
             data = stack.enter_context(trying_data(config, project))
-            population = (
-                Population.open(data.shards, verify=False) if data.shards is not None else None
-            )
+            if data.shards is not None:
+                population = Population.open(data.shards, verify=False)
             return data.check
 
         data = tried("data", read_data)
@@ -151,7 +140,7 @@ def _checks_of_training(
         if population is not None:
             yield tried("cohort", partial(check_cohort, config, population))
         elif not data.ok:
-            yield Check("cohort", False, True, "not tried, as the data cannot be read", "")
+            yield failed("cohort", "not tried, as the data cannot be read")
         model = tried("model", partial(check_model, config, project, population))
         yield model
         if model.ok:
@@ -159,7 +148,7 @@ def _checks_of_training(
                 "algorithm", partial(check_algorithm, config, project, population, with_round)
             )
         else:
-            yield Check("algorithm", False, True, "not tried, as the model cannot be built", "")
+            yield failed("algorithm", "not tried, as the model cannot be built")
 
 
 def show_checks(checks: "Iterable[Check]", as_json: bool, quiet: bool) -> None:
@@ -179,7 +168,7 @@ def show_checks(checks: "Iterable[Check]", as_json: bool, quiet: bool) -> None:
         if not as_json and not (quiet and check.ok):
             typer.echo(check.line)
     if as_json:
-        print(json.dumps([asdict(check) for check in done]))
+        print(json.dumps([check.to_json() for check in done]))
     if any(check.needed and not check.ok for check in done):
         raise typer.Exit(1)
 

@@ -20,7 +20,7 @@ class DownloadBar:
 
     def __init__(self, console: Console, quiet: bool) -> None:
         """Draw on `console`; a quiet bar shows nothing. Its `progress` is a Rich renderable, to be
-        shown by whoever owns the screen.
+        shown by the owner of the screen.
         """
         columns = (
             TextColumn("{task.description}", markup=False),

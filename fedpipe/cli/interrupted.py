@@ -15,7 +15,7 @@ TERMINATED = 128 + signal.SIGTERM
 
 
 class NextStep:
-    """The sentence that is said if the command is stopped now; empty where there is nothing to
+    """The sentence that is printed if the command is stopped now; empty where there is nothing to
     say.
     """
 

@@ -23,7 +23,7 @@ _SHORT = 12
 
 
 def lineage(
-    wanted: Annotated[
+    target: Annotated[
         str | None,
         typer.Argument(
             metavar="RUN|MODEL@ALIAS",
@@ -42,7 +42,7 @@ def lineage(
     as_json: Json = False,
 ) -> None:
     """Show where a run or model comes from, or all that trained on a client's data."""
-    if wanted is None and client is None:
+    if target is None and client is None:
         raise ConfigError(
             "lineage: expected a run or model, or --client ID, found neither. For example "
             "`fedpipe lineage --client c003`."
@@ -52,13 +52,13 @@ def lineage(
 
     project = find_project(Path.cwd())
     if client is not None:
-        client_answer = client_lineage(project, client, wanted)
+        client_answer = client_lineage(project, client, target)
         if as_json:
             print(json.dumps(asdict(client_answer)))
         else:
             _show_client(client_answer)
         return
-    answer = run_lineage(project, str(wanted))
+    answer = run_lineage(project, str(target))
     if as_json:
         print(json.dumps(answer.to_json()))
     else:
@@ -83,11 +83,11 @@ def reproduce(
     from fedpipe.lineage.reproduce import reproduce as reproduce_step
     from fedpipe.project.paths import find_project
 
-    done = reproduce_step(
-        find_project(Path.cwd()),
-        run,
-        lambda line: None if quiet or as_json else typer.echo(line, err=True),
-    )
+    def say(line: str) -> None:
+        if not (quiet or as_json):
+            typer.echo(line, err=True)
+
+    done = reproduce_step(find_project(Path.cwd()), run, say)
     if as_json:
         print(done.to_json())
     elif not quiet:
@@ -117,11 +117,9 @@ def _show_run(lineage: "RunLineage") -> None:
     tree = Tree(f"git commit {git.commit} ({git.branch}){dirty}")
     if git.patch:
         tree.add(f"the changes: lineage/dirty.patch, {git.patch}")
-    place = (
-        "in dvc.lock"
-        if dvc.data_in_lock
-        else "not in dvc.lock: made by overridden settings, or not committed"
-    )
+    place = "in dvc.lock"
+    if not dvc.data_in_lock:
+        place = "not in dvc.lock: made by overridden settings, or not committed"
     flow = tree.add(f"data {lineage.data.source}, DVC md5 {dvc.data_md5} ({place})")
     if dvc.experiment:
         flow = flow.add(f"DVC experiment {dvc.experiment}")
@@ -172,8 +170,7 @@ def _show_client(lineage: "ClientLineage") -> None:
                 f"{run.data} {run.data_md5[:8]}{whose}",
                 f"{run.rounds}: {run.spans}" if run.rounds else "0",
                 run.failed,
-                "?" if run.share is None else str(run.examples),
-                "?" if run.share is None else f"{run.share:.2%}",
+                *(("?", "?") if run.share is None else (run.examples, f"{run.share:.2%}")),
             )
         )
     title = f"client {lineage.client}, as in {lineage.data_of}: {len(lineage.runs)} runs"

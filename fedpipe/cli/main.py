@@ -109,8 +109,8 @@ def _arrange() -> None:
 _arrange()
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"fedpipe {__version__}")
         raise typer.Exit
 
@@ -134,7 +134,7 @@ def main() -> NoReturn:
     """Run the command in `sys.argv` and exit: 0, 2 for bad input, 1 for a defect, 3 for a run
     without some of its parts, 130 and 143 for an interrupt.
 
-    An error that a user can mend is one line on stderr, with no traceback unless `--debug` is
+    An error that a user can fix is one line on stderr, with no traceback unless `--debug` is
     given.
     """
     debug = "--debug" in sys.argv

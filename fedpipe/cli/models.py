@@ -53,8 +53,8 @@ def predict(
     if as_json:
         print(json.dumps(answer.to_json()))
     elif quiet:
-        for one in answer.predictions:
-            print(one.label)
+        for prediction in answer.predictions:
+            print(prediction.label)
     else:
         _show(answer)
 

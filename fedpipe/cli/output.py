@@ -7,6 +7,7 @@ Imported without Rich: a command that prints one line does not wait for it.
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -59,10 +60,9 @@ def print_table(
             where the terminal is too narrow.
     """
     table = _table(columns, title, right, names)
-    most = None if sys.stdout.isatty() else cell_columns
+    columns_of_a_cell = sys.maxsize if sys.stdout.isatty() else cell_columns
     for row in rows:
-        cells = [str(cell) for cell in row]
-        table.add_row(*(cells if most is None else [cut(cell, most) for cell in cells]))
+        table.add_row(*(cut(str(cell), columns_of_a_cell) for cell in row))
     result_console().print(table)
 
 
@@ -93,7 +93,7 @@ def doubts(
         run: its name or id, for the command that makes the parts.
     """
     lines = [f"warning: {warning['what']} {warning['help']}" for warning in warnings]
-    lines += [f"missing: {part}: {reason}" for part, reason in incomplete.items()]
+    lines += [f"missing: {name}: {reason}" for name, reason in incomplete.items()]
     if incomplete:
         lines.append(
             "         The training is safe. Make the missing parts with: uv run fedpipe record "
@@ -108,7 +108,16 @@ def cut(text: str, columns: int = CELL_COLUMNS) -> str:
     >>> cut("abcdef", 4)
     'abc…'
     """
-    return text if len(text) <= columns else f"{text[: columns - 1]}…"
+    if len(text) <= columns:
+        return text
+    return f"{text[: columns - 1]}…"
+
+
+def shown_path(path: Path, folder: Path) -> str:
+    """Return a path, relative where it lies in `folder`."""
+    if path.is_relative_to(folder):
+        return str(path.relative_to(folder))
+    return str(path)
 
 
 def listing(items: Sequence[str], columns: int = 60) -> str:
@@ -127,5 +136,7 @@ def listing(items: Sequence[str], columns: int = 60) -> str:
         shown.append(item)
     if not shown and items:
         shown = [cut(items[0], columns)]
-    rest = len(items) - len(shown)
-    return ", ".join(shown) + (f" (+{rest})" if rest else "")
+    text = ", ".join(shown)
+    if len(shown) < len(items):
+        text += f" (+{len(items) - len(shown)})"
+    return text

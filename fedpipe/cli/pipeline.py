@@ -18,10 +18,10 @@ from fedpipe.cli.output import doubts
 
 def _load(params: Path | None, overrides: list[str] | None) -> tuple[Any, Any]:
     from fedpipe.config import load_config
-    from fedpipe.project.paths import find_project
+    from fedpipe.project.paths import find_project, params_file
 
     project = find_project(Path.cwd())
-    return project, load_config(params.resolve() if params else project.params, overrides or ())
+    return project, load_config(params_file(project, params), overrides or ())
 
 
 def prepare(
@@ -72,8 +72,8 @@ def train(
     from fedpipe.runs.lineage import LINEAGE, LINEAGE_NAME
     from fedpipe.runs.refs import TRAINED_NAME
     from fedpipe.runs.shards import load_data
-    from fedpipe.runs.state import FINISHED
     from fedpipe.runs.summary import new_run_name
+    from fedpipe.status import RunStatus
 
     data = load_data(config, project)
     state = run_of_stage(project, new_run_name(), config, data.md5)
@@ -85,7 +85,7 @@ def train(
         run = replace(RunContext.of_state(project, state, config), sinks=(bar,))
         plan = sample_clients(run, data)
         trained = train_step(run, data, plan)
-        state.update(status=FINISHED)
+        state.update(status=RunStatus.FINISHED)
     out = project.outputs / "train"
     out.mkdir(parents=True, exist_ok=True)
     lineage = run.folder / LINEAGE / LINEAGE_NAME

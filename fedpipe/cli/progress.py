@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from fedpipe.cli.downloads import DownloadBar
-from fedpipe.cli.output import doubts, result_console
+from fedpipe.cli.output import doubts, result_console, shown_path
 from fedpipe.types import RoundReport
 
 console = Console(stderr=True, markup=False, emoji=False)
@@ -37,15 +37,10 @@ class RoundBar:
             disable=quiet,
         )
         self.downloads = DownloadBar(console, quiet)
-        self._live = (
-            None
-            if quiet
-            else Live(
-                Group(self.downloads.progress, self._progress),
-                console=console,
-                refresh_per_second=10,
-            )
-        )
+        self._live: Live | None = None
+        if not quiet:
+            group = Group(self.downloads.progress, self._progress)
+            self._live = Live(group, console=console, refresh_per_second=10)
         self._task = self._progress.add_task(
             "starting", total=rounds, start=False, loss="-", accuracy="-", rate="-"
         )
@@ -116,24 +111,16 @@ def show_summary(summary: dict[str, Any], root: Path) -> None:
     if summary.get("best"):
         rows.append((f"round {summary['best_round']}, which validation chose", summary["best"]))
     for label, figures in rows:
-        table.add_row(
-            label,
-            *(
-                f"{figures[key]:.4f}" if key in figures else "-"
-                for key in ("test/loss", "test/accuracy")
-            ),
-        )
+        keys = ("test/loss", "test/accuracy")
+        table.add_row(label, *(f"{figures[key]:.4f}" if key in figures else "-" for key in keys))
     console.print(table)
-    commit = (
-        "this run has no commit: no git repository here"
-        if summary["git_commit"] == "none"
-        else f"commit {summary['git_commit'][:12]}"
-    )
-    folder = Path(summary["run_dir"])
+    commit = f"commit {summary['git_commit'][:12]}"
+    if summary["git_commit"] == "none":
+        commit = "this run has no commit: no git repository here"
     lines = [
         f"data   {summary['data_md5'][:12]}   {commit}   weights sha256 "
         f"{summary['weights_sha256'][:12]}",
-        f"files  {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}",
+        f"files  {shown_path(Path(summary['run_dir']), Path.cwd())}",
         f"MLflow {summary['url']}",
     ]
     command = ui_address(root, tracking_uri(root)).command

@@ -60,24 +60,14 @@ def resume(
         tell(project, state.values["summary"], as_json, quiet)
         return
     if state is None or state.finished:
-        if not quiet:
-            line = (
-                "nothing to resume"
-                if state is None
-                else f"nothing to resume: run {state.name} is finished"
-            )
-            typer.echo(line, err=as_json)
-        if as_json:
-            print(json.dumps(state.values.get("summary", {}) if state else {}))
+        _say_finished(state, as_json, quiet)
         return
+    machines = None
     now = None if as_started else settings_now(state)
     if now is not None:
         refuse_changes(state, now)
-    machines = (
-        list(now.runtime.remote)
-        if now is not None and now.runtime.remote != state.config.runtime.remote
-        else None
-    )
+        if now.runtime.remote != state.config.runtime.remote:
+            machines = list(now.runtime.remote)
     if remote:
         machines = [] if remote == ["none"] else remote
     from fedpipe.cli.progress import RoundBar
@@ -96,6 +86,18 @@ def resume(
         )
     summary["seconds"]["total"] = time.perf_counter() - start
     tell(project, summary, as_json, quiet)
+
+
+def _say_finished(state: "RunState | None", as_json: bool, quiet: bool) -> None:
+    line = "nothing to resume"
+    summary = {}
+    if state is not None:
+        line += f": run {state.name} is finished"
+        summary = state.values.get("summary", {})
+    if not quiet:
+        typer.echo(line, err=as_json)
+    if as_json:
+        print(json.dumps(summary))
 
 
 def record(

@@ -42,13 +42,13 @@ def run(
     Use `fedpipe train` only as DVC's stage; `fedpipe resume` continues an interrupted run.
     """
     start = time.perf_counter()
-    from fedpipe.project.paths import find_project
+    from fedpipe.project.paths import find_project, params_file
     from fedpipe.runs.state import mark_told
 
     project = find_project(Path.cwd())
     summary = train_here(
         project,
-        params.resolve() if params else project.params,
+        params_file(project, params),
         set_ or (),
         name,
         quiet or as_json,
@@ -78,7 +78,7 @@ def train_here(
 
     Args:
         project: where.
-        params: the params file; `overrides` are laid over it.
+        params: the params file; `overrides` override it.
         name: of the run.
         quiet: no bar and no table.
         timings: add where the seconds go, and show it.
@@ -87,7 +87,7 @@ def train_here(
         tell: nothing but the table says what became of the run; else the caller prints the summary
             and calls `mark_told`.
     """
-    start = time.perf_counter() if start is None else start
+    start = start or time.perf_counter()
     from fedpipe.cli.progress import RoundBar, show_summary, show_timings
     from fedpipe.config import load_config
     from fedpipe.runs.state import mark_told

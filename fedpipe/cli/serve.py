@@ -32,6 +32,7 @@ def ui(
 ) -> None:
     """Open the MLflow UI for all runs of this project, until Ctrl-C."""
     from fedpipe.project.paths import find_project
+    from fedpipe.system.host import in_address
     from fedpipe.tracking.store import tracking_uri
     from fedpipe.tracking.ui import ui_command, ui_environment
     from fedpipe.tracking.ui_address import free_ui_port, note_ui
@@ -47,7 +48,7 @@ def ui(
             host,
             port,
         )
-    typer.echo(f"MLflow UI: http://{f'[{host}]' if ':' in host else host}:{port}", err=True)
+    typer.echo(f"MLflow UI: http://{in_address(host)}:{port}", err=True)
     note_ui(project.root, tracking_uri(project.root), host, port)
     os.chdir(project.root)
     # the UI takes this process's place, so that Ctrl-C and signals reach it
@@ -89,13 +90,13 @@ def pool(
     use_writable_home(project)
     from fedpipe.orchestration.work_pool import set_up_pool
 
-    found = set_up_pool(project, at_a_time)
+    pool = set_up_pool(project, at_a_time)
     if as_json:
-        print(json.dumps({"name": found.name, "at_a_time": found.at_a_time, "made": found.made}))
+        print(json.dumps({"name": pool.name, "at_a_time": pool.at_a_time, "made": pool.made}))
     else:
         typer.echo(
-            f"work pool {found.name}: {found.at_a_time} at a time. A worker: uv run prefect "
-            f"worker start --pool {found.name}"
+            f"work pool {pool.name}: {pool.at_a_time} at a time. A worker: uv run prefect "
+            f"worker start --pool {pool.name}"
         )
 
 

@@ -70,11 +70,9 @@ def copy(
     if as_json:
         print(json.dumps(asdict(done)))
     else:
-        was = (
-            "was there already and is the same"
-            if done.already and not done.files.written
-            else "is there, read back and the same"
-        )
+        was = "is there, read back and the same"
+        if done.already and not done.files.written:
+            was = "was there already and is the same"
         typer.echo(
             f"{done.to}: {done.runs} runs, {done.versions} registered versions, "
             f"{done.files.files} files: {was}"

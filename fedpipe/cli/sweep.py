@@ -81,28 +81,25 @@ def sweep(
         if not quiet:
             for name, missing in summary["incomplete"].items():
                 typer.echo("\n".join(doubts((), missing, name)), err=True)
-            for part, reason in summary["incomplete_sweep"].items():
-                typer.echo(
-                    f"missing: {part}: {reason}\n         The same command makes the parts of the "
-                    "sweep's own run again.",
-                    err=True,
-                )
+            for missing_part, reason in summary["incomplete_sweep"].items():
+                typer.echo(f"missing: {missing_part}: {reason}", err=True)
+                typer.echo(f"{'':9}The same command makes the sweep's own parts again.", err=True)
         raise typer.Exit(INCOMPLETE_EXIT_CODE)
 
 
-def sweep_child(
-    folder: Annotated[Path, typer.Argument(help="Folder of the child's run.")],
+def sweep_trial(
+    folder: Annotated[Path, typer.Argument(help="Folder of the trial's run.")],
     line: Annotated[int, typer.Option("--line", help="Descriptor of the socket to the sweep.")],
 ) -> None:
-    """Run one child of a sweep; `fedpipe sweep` starts it."""
+    """Run one trial of a sweep; `fedpipe sweep` starts it."""
     from fedpipe.project.paths import find_project
-    from fedpipe.sweep.trial import run_child
+    from fedpipe.sweep.trial import run_trial
 
-    run_child(find_project(Path.cwd()), folder, line)
+    run_trial(find_project(Path.cwd()), folder, line)
 
 
 class SweepBars:
-    """A `SweepWatcher`: a bar for the sweep, and one for each child that is running."""
+    """A `SweepWatcher`: a bar for the sweep, and one for each trial that is running."""
 
     def __init__(self, quiet: bool) -> None:
         """Show nothing if `quiet`."""
@@ -124,7 +121,7 @@ class SweepBars:
             TimeElapsedColumn(),
         )
         self._progress = Progress(*columns, console=console, disable=quiet)
-        self._whole = self._progress.add_task("children", total=None, note="")
+        self._whole = self._progress.add_task("trials", total=None, note="")
         self._tasks: dict[int, Any] = {}
         self._counts: dict[str, int] = {}
 
@@ -142,63 +139,67 @@ class SweepBars:
         """Leave the bars as they stand."""
         self._progress.stop()
 
-    def begun(self, name: str, children: int, ended: int) -> None:
-        """Show how many children there are."""
+    def begun(self, name: str, trials: int, ended: int) -> None:
+        """Show how many trials there are."""
         self._progress.update(
             self._whole,
             description=name,
-            total=children,
+            total=trials,
             completed=ended,
             note=f"{ended} before" if ended else "",
         )
 
-    def child_started(self, number: int, point: Mapping[str, Any], rounds: int) -> None:
+    def trial_started(self, number: int, point: Mapping[str, Any], rounds: int) -> None:
         """Add a bar."""
         if number not in self._tasks:
             note = ", ".join(
                 f"{key.rpartition('.')[2]} {_short(value)}" for key, value in point.items()
             )
             self._tasks[number] = self._progress.add_task(
-                f"child {number}", total=rounds, note=note
+                f"trial {number}", total=rounds, note=note
             )
 
-    def child_round(self, number: int, round_num: int, value: float) -> None:
+    def trial_round(self, number: int, round_num: int, value: float) -> None:
         """Move a bar."""
         self._progress.update(
-            self._tasks[number], completed=round_num, description=f"child {number}: {value:.4f}"
+            self._tasks[number], completed=round_num, description=f"trial {number}: {value:.4f}"
         )
 
     # the signature of a watcher
-    def child_ended(self, number: int, state: str, value: float | None) -> None:  # noqa: ARG002
+    def trial_ended(self, number: int, state: str, value: float | None) -> None:  # noqa: ARG002
         """Remove a bar and count."""
         if number in self._tasks:
             self._progress.remove_task(self._tasks.pop(number))
         self._counts[state] = self._counts.get(state, 0) + 1
         note = ", ".join(f"{count} {name}" for name, count in self._counts.items())
-        self._progress.update(self._whole, advance=0 if state == "interrupted" else 1, note=note)
+        self._progress.update(self._whole, advance=int(state != "interrupted"), note=note)
 
 
 def show_sweep(summary: dict[str, Any]) -> None:
-    """Print the table of children, the best first, and where the best one's settings are."""
+    """Print the table of trials, the best first, and where the best one's settings are."""
     from fedpipe.cli.output import print_table
     from fedpipe.tables.sweep import ABSENT
 
     keys = summary["keys"]
-    columns = ("child", "state", summary["metric"], *keys)
+    columns = ("trial", "state", summary["metric"], *keys)
     sign = -1 if summary["direction"] == "maximize" else 1
     ordered = sorted(
         summary["children"],
-        key=lambda one: (one["value"] is None, sign * (one["value"] or 0.0), one["number"]),
+        key=lambda trial: (
+            trial["value"] is None,
+            sign * (trial["value"] or 0.0),
+            trial["number"],
+        ),
     )
     rows = []
-    for child in ordered:
-        value = "" if child["value"] is None else f"{child['value']:.4f}"
+    for trial in ordered:
+        value = "" if trial["value"] is None else f"{trial['value']:.4f}"
         rows.append(
             (
-                child["number"],
-                child["state"],
+                trial["number"],
+                trial["state"],
                 value,
-                *(_short(child["params"].get(key, ABSENT)) for key in keys),
+                *(_short(trial["params"].get(key, ABSENT)) for key in keys),
             )
         )
     print_table(
@@ -227,4 +228,4 @@ def _short(value: Any) -> str:
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(sweep)
-    app.command(hidden=True)(sweep_child)
+    app.command("sweep-child", hidden=True)(sweep_trial)

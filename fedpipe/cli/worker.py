@@ -47,6 +47,7 @@ def worker(
     from fedpipe.config.remote import split_address
     from fedpipe.errors import ConfigError
     from fedpipe.project.paths import find_project
+    from fedpipe.system.host import in_address
 
     project = find_project(Path.cwd())
     runtime = load_config(project.params).runtime
@@ -57,7 +58,7 @@ def worker(
     server = WorkerServer(host, port, certs or project.root / runtime.certs, project, runtime)
     shown, port = server.address
     logging.getLogger("fedpipe.worker").setLevel(logging.INFO)
-    typer.echo(f"fedpipe worker: listening on {f'[{shown}]' if ':' in shown else shown}:{port}")
+    typer.echo(f"fedpipe worker: listening on {in_address(shown)}:{port}")
     told: list[int] = []
 
     # the signature of a handler
@@ -72,8 +73,10 @@ def worker(
         server.serve()
     finally:
         server.close()
+    if told and told[0] == signal.SIGINT:
+        raise KeyboardInterrupt
     if told:
-        raise KeyboardInterrupt if told[0] == signal.SIGINT else SystemExit(128 + told[0])
+        raise SystemExit(128 + told[0])
 
 
 @worker_app.command()

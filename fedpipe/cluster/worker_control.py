@@ -115,12 +115,11 @@ class Control(BaseHTTPRequestHandler):
                     {"error": f"no such request: {self.command} {self.path[:100]}"},
                 )
                 return
-            body = json.loads(text) if text else {}
+            body = json.loads(text or b"{}")
             try:
                 answer = answers[self.path](body if isinstance(body, dict) else {})
-            except (
-                OSError
-            ) as err:  # this machine's own, such as a full disk; the connection's are not met here
+            # this machine's own, such as a full disk; the connection's are not met here
+            except OSError as err:
                 raise EnvironmentProblem(
                     f"{self.path}: expected a machine that can do it, found {err}."
                 ) from err

@@ -5,7 +5,7 @@ These are the defaults of settings that default to null; the code that computes 
 from here.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.config.schema import Config, flatten
@@ -33,6 +33,16 @@ _TFF = {
 """What TFF's server optimizers have where nothing is set. Its Adagrad adds 1e-7 inside the root, of
 which `server.epsilon` is outside.
 """
+
+
+Setting = TypeVar("Setting")
+
+
+def or_default(value: Setting | None, default: Setting) -> Setting:
+    """Return a setting; the default where it is unset."""
+    if value is None:
+        return default
+    return value
 
 
 def used_settings(config: Config) -> dict[str, Any]:

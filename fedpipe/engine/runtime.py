@@ -115,9 +115,7 @@ class Runtime:
         """
         with self._workers_lock:
             if self._closed:
-                raise WorkerError(
-                    f"expected a TFF runtime in use, this one {self._closed}. Make a new one."
-                )
+                raise WorkerError(f"this TFF runtime {self._closed}. Make a new one.")
             while len(self._workers) < self._config.workers:
                 self._workers.append(Worker(self._config.isolation, self._log_path))
 
@@ -305,11 +303,11 @@ class Runtime:
         used = f"runtime.max_restarts={config.max_restarts} used up"
         if isinstance(fault, RoundTimeoutError):
             raise WorkerError(
-                f"{label}: expected an end within "
-                f"runtime.round_timeout_seconds={config.round_timeout_seconds:g}, {fault}; "
+                f"{label}: did not finish within "
+                f"runtime.round_timeout_seconds={config.round_timeout_seconds:g}: {fault}; "
                 f"{used}. Raise the limit or see {self._log_path}."
             ) from fault
         raise WorkerError(
-            f"{label}: expected a TFF worker that lives, {fault}; {used}. Out of memory? See "
-            f"{self._log_path}, or make the cohort smaller."
+            f"{label}: {fault}; {used}. Out of memory? See {self._log_path}, or make the cohort "
+            "smaller."
         ) from fault

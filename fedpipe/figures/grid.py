@@ -74,7 +74,9 @@ class Grid:
             paths.append(element("path", "heat", fill_opacity=level / 10, d=path))
         group = Markup('<g transform="translate({} {}) scale({:.5g} {:.5g})">{}</g>')
         left = coordinate(self.left)
-        return group.format(left, coordinate(_TOP), self.cell_width, self.cell_height, joined(paths))
+        return group.format(
+            left, coordinate(_TOP), self.cell_width, self.cell_height, joined(paths)
+        )
 
     def row_names(self, names: Iterable[str]) -> Markup:
         """Return the names beside the rows."""

@@ -1,4 +1,4 @@
-"""The chart of a sweep: each child is a line across the settings that were searched, to the metric
+"""The chart of a sweep: each trial is a line across the settings that were searched, to the metric
 that judges it.
 """
 
@@ -10,7 +10,7 @@ from fedpipe.figures.svg import Chart, element, joined, polyline, text
 from fedpipe.figures.sweep_axis import ChoiceAxis, NumberAxis, sweep_axis
 from fedpipe.tables.sweep import searched_values
 from fedpipe.tables.texts import drawn, number, setting_text
-from fedpipe.tracking.sweeps import SweepChild
+from fedpipe.tracking.sweeps import SweepTrial
 
 _LEFT = 70.0
 _TOP = 34.0
@@ -27,20 +27,20 @@ _LEGEND = (
 
 
 def parallel_coordinates(
-    children: Sequence[SweepChild], keys: Sequence[str], metric: str, direction: str
+    trials: Sequence[SweepTrial], keys: Sequence[str], metric: str, direction: str
 ) -> Chart:
-    """Return the children as lines: the best thick and on top, the others fainter the worse they
+    """Return the trials as lines: the best thick and on top, the others fainter the worse they
     are; those without a value dashed, up to the last setting.
 
     Args:
-        children: of the sweep, in any order.
+        trials: of the sweep, in any order.
         keys: the searched settings: one axis each; the metric's is the last.
         metric: key of the metric that judges.
         direction: `maximize` or `minimize`.
     """
-    values = [child.value for child in children if child.value is not None]
+    values = [trial.value for trial in trials if trial.value is not None]
     ranked = sorted(values, reverse=direction == "maximize")
-    rows = [searched_values(child, keys) for child in children]
+    rows = [searched_values(trial, keys) for trial in trials]
     axes = [sweep_axis(column) for column in zip(*rows, strict=True)] or [sweep_axis([])] * len(
         keys
     )
@@ -49,20 +49,20 @@ def parallel_coordinates(
     columns = [_LEFT + index * gap for index in range(len(axes))]
     best = ranked[:1]
     body = []
-    for child in sorted(children, key=lambda child: (child.value is not None, child.value in best)):
-        coordinates = searched_values(child, keys)
-        if child.value is not None:
-            coordinates.append(child.value)
+    for trial in sorted(trials, key=lambda trial: (trial.value is not None, trial.value in best)):
+        coordinates = searched_values(trial, keys)
+        if trial.value is not None:
+            coordinates.append(trial.value)
         places = zip(columns, axes, coordinates, strict=False)
         path = polyline((x, _y(axis.place(value))) for x, axis, value in places)
-        css, opacity = _style(child.value, ranked)
-        tooltip = _tooltip(child, keys, metric)
+        css, opacity = _style(trial.value, ranked)
+        tooltip = _tooltip(trial, keys, metric)
         body.append(element("path", css, tooltip, d=path, stroke_opacity=opacity))
     for x, name, axis in zip(columns, [*keys, metric], axes, strict=True):
         body.append(_drawn_axis(x, name, axis))
-    without_value = len(children) - len(values)
+    without_value = len(trials) - len(values)
     description = (
-        f"{len(values)} of {len(children)} trials with a value across {', '.join(keys)}; the "
+        f"{len(values)} of {len(trials)} trials with a value across {', '.join(keys)}; the "
         "table has the figures"
     )
     return Chart(
@@ -76,7 +76,7 @@ def parallel_coordinates(
 
 
 def _style(value: float | None, ranked: Sequence[float]) -> tuple[str, float]:
-    """Return the CSS classes and the opacity of a child's line; all values, the best first, are
+    """Return the CSS classes and the opacity of a trial's line; all values, the best first, are
     `ranked`.
     """
     if value is None:
@@ -88,13 +88,13 @@ def _style(value: float | None, ranked: Sequence[float]) -> tuple[str, float]:
     return "curve s0 thin", 0.25 + 0.65 * (value - worst) / (best - worst)
 
 
-def _tooltip(child: SweepChild, keys: Sequence[str], metric: str) -> str:
-    texts = map(setting_text, searched_values(child, keys))
+def _tooltip(trial: SweepTrial, keys: Sequence[str], metric: str) -> str:
+    texts = map(setting_text, searched_values(trial, keys))
     settings = ", ".join(map(" ".join, zip(keys, texts, strict=True)))
-    result = child.state
-    if child.value is not None:
-        result = f"{metric} {number(child.value)}"
-    return f"{child.name or child.number}: {settings}; {result}"
+    result = trial.state
+    if trial.value is not None:
+        result = f"{metric} {number(trial.value)}"
+    return f"{trial.name or trial.number}: {settings}; {result}"
 
 
 def _drawn_axis(x: float, name: str, axis: ChoiceAxis | NumberAxis) -> Markup:

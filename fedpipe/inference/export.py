@@ -1,6 +1,4 @@
-"""Step `export`: a recorded model in another form, which counts only once it is known to predict
-the same.
-"""
+"""Step `export`: writes a model in another format, and checks that it predicts the same."""
 
 import shutil
 import tempfile
@@ -17,15 +15,15 @@ FORMATS = ("savedmodel", "tflite")
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """An exported model.
 
     Attributes:
         model: `NAME/VERSION @alias`, or `run ID`.
         format: `savedmodel` or `tflite`.
         path: folder of a SavedModel, file of TensorFlow Lite.
         size_bytes: of all its files.
-        examples: how many examples were predicted by both.
-        max_difference: largest difference of a probability between them.
+        examples: number of examples that both models predicted.
+        max_difference: largest difference between their probabilities.
     """
 
     model: str
@@ -36,17 +34,22 @@ class Exported:
     max_difference: float
 
 
-def export(project: Project, wanted: str, form: str, out: Path) -> Exported:
-    """Write the model that `wanted` names (see `tracking.fetch.fetch_model`) to `out` in the form
-    `savedmodel` or `tflite`.
+def export(project: Project, name: str, form: str, out: Path) -> Exported:
+    """Write a model to `out` as `savedmodel` or `tflite`.
 
-    It is written beside `out`, read back, compared on drawn examples with the recorded model, and
-    only then given its name.
+    The new model is written beside `out`, read back and compared with the recorded one on random
+    examples; then it is renamed.
+
+    Args:
+        project: has the store.
+        name: of the model, as `tracking.fetch.fetch_model` takes it.
+        form: one of `FORMATS`.
+        out: a new file or folder.
 
     Raises:
-        ConfigError: `out` is there already, or cannot be written.
+        ConfigError: `out` exists already, or cannot be written.
         TrackingError: there is no such model.
-        ModelError: the form cannot hold it, or predicts something else; nothing is left then.
+        ModelError: the format cannot hold it, or predicts something else; nothing is left then.
     """
     from fedpipe.models import exports
     from fedpipe.models.saved import SavedClassifier
@@ -60,29 +63,26 @@ def export(project: Project, wanted: str, form: str, out: Path) -> Exported:
             f"{out}: expected a new name, found it is there already. Remove it or choose another."
         )
     require_place(out, "the model")
-    write, read = (
-        (exports.write_savedmodel, exports.read_savedmodel)
-        if form == "savedmodel"
-        else (exports.write_tflite, exports.read_tflite)
-    )
+    write = exports.write_savedmodel
+    read = exports.read_savedmodel
+    if form == "tflite":
+        write = exports.write_tflite
+        read = exports.read_tflite
     with tempfile.TemporaryDirectory(prefix="fedpipe-model-") as scratch:
-        fetched = fetch_model(read_store(project.root), wanted, Path(scratch))
+        fetched = fetch_model(read_store(project.root), name, Path(scratch))
         warn_if_forgotten(fetched)
         model = SavedClassifier.load(fetched.saved_model, fetched.label)
-        x = exports.examples_for(model, fetched.facts.tokens)
+        examples = exports.examples_for(model, fetched.facts.tokens)
         try:
             folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
         except OSError as err:
             raise ConfigError(f"{out}: cannot be written: {err.strerror or err}.") from err
+        new = folder / "new"
         try:
-            new = folder / "new"
             write(model, new)
-            difference = exports.largest_difference(model, read(new), x)
-            size = sum(
-                file.stat().st_size
-                for file in ([new] if new.is_file() else new.rglob("*"))
-                if file.is_file()
-            )
+            difference = exports.largest_difference(model, read(new), examples)
+            files = (path for path in [new, *new.rglob("*")] if path.is_file())
+            size_bytes = sum(path.stat().st_size for path in files)
             publish(new, out)
         except OSError as err:
             raise ModelError(
@@ -90,4 +90,11 @@ def export(project: Project, wanted: str, form: str, out: Path) -> Exported:
             ) from err
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    return Exported(fetched.label, form, str(out), size, len(x), difference)
+    return Exported(
+        model=fetched.label,
+        format=form,
+        path=str(out),
+        size_bytes=size_bytes,
+        examples=len(examples),
+        max_difference=difference,
+    )

@@ -1,20 +1,19 @@
-"""Examples without labels from a user's own files, as a model takes them: images, tables, arrays,
-or what the model's own source reads.
+"""Reads examples without labels from a user's files: images, tables, arrays, shards, or files of
+the model's own source.
 """
 
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
 from fedpipe.config import DataConfig
 from fedpipe.errors import DataError, shorten
+from fedpipe.inference.model_input import ModelInput, size_text
 
 if TYPE_CHECKING:
     from fedpipe.models.input_facts import InputFacts
@@ -23,19 +22,19 @@ _SHARD_COLUMNS = ["client_id", "x", "y", "source_row"]
 _ARRAYS = (".npz",)
 _TABLES = (".parquet", ".csv")
 _WHOLE_SOURCES = ("sqlite", "leaf")
-"""Sources whose files hold examples in a form of their own: they are read with their labels."""
+"""Sources with a file format of their own: their files are read with their labels."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Part:
+class InputBatch:
     """Some examples of one file.
 
     Attributes:
-        file: where they are from.
-        first_row: number of the first of them in the file, from 0; None of an image.
-        x: [n, ...] as the model takes them: float32, pixels in 0..1, or int32 tokens.
+        file: the file.
+        first_row: number of the first example in the file, from 0; None of an image.
+        x: input of the model, [n, ...]: float32, pixels in 0..1, or int32 tokens.
     """
 
     file: Path
@@ -53,20 +52,21 @@ class Reader:
         tokens: bool,
         config: DataConfig,
         invert: bool,
+        *,
         project: Path | None = None,
         num_classes: int | None = None,
     ) -> None:
-        """Take what the model says of its input.
+        """Read for a model of these facts.
 
         Args:
             facts: of the model.
-            shape: of one example's features; None where any size is taken.
+            shape: of one example's features; None where any size is allowed.
             tokens: whether the features are tokens.
-            config: the project's settings; they count where the model does not say how its training
+            config: the project's settings, for a model whose facts do not name how its training
                 data were read.
-            invert: turn dark into light beyond what the model's own training data were.
-            project: folder in which a source of the user's own is found.
-            num_classes: classes that the model tells apart, to compare with shards.
+            invert: turn dark into light, beyond the model's own training data.
+            project: folder of the user's own sources.
+            num_classes: classes of the model, to compare with those of shards.
 
         Raises:
             DataError: `invert` of tokens.
@@ -77,36 +77,36 @@ class Reader:
                 "--invert away."
             )
         self._facts = facts
-        self._shape = shape
-        self._tokens = tokens
-        self._invert = invert
         self._project = project or Path.cwd()
         self._num_classes = num_classes
         dtype = facts.feature_dtype or ("int32" if tokens else "auto")
         self._config = _settings(facts, config).model_copy(
             update={"feature_dtype": dtype, "feature_shape": None}
         )
+        columns = {self._config.label_column, self._config.client_column, "split", None}
+        not_features = tuple(sorted(filter(None, columns)))
+        self._input = ModelInput(facts, shape, tokens, invert, not_features)
 
     @property
     def _reads_whole_files(self) -> bool:
-        """Return whether the model's source reads files in a form of its own; one of the user's own
-        that was given no path reads none.
+        """Return whether the model's source has a file format of its own; a user's source without a
+        path has none.
         """
         return self._config.source in _WHOLE_SOURCES or (
             ":" in self._config.source and self._facts.reading.get("path", "") is not None
         )
 
-    def parts(self, files: list[Path]) -> Iterator[Part]:
+    def batches(self, files: Iterable[Path]) -> Iterator[InputBatch]:
         """Yield the examples of the files, in their order; of a folder of images, all images in it.
 
         Raises:
-            DataError: a file is not there, is of another kind, cannot be read, or its examples are
-                not what the model takes.
+            DataError: a file does not exist, is of another kind, cannot be read, or its examples
+                are not input of the model.
         """
         for file in files:
-            yield from self._parts(file)
+            yield from self._batches(file)
 
-    def _parts(self, file: Path) -> Iterator[Part]:
+    def _batches(self, file: Path) -> Iterator[InputBatch]:
         from fedpipe.data.sources.decode import image_suffixes, looks_like_image
         from fedpipe.data.sources.tabular import table_kind
 
@@ -119,7 +119,7 @@ class Reader:
         if file.is_dir():
             yield from self._folder(file)
         elif suffix in image_suffixes():
-            yield Part(file, None, self._image(file))
+            yield self._image(file)
         elif suffix in _ARRAYS:
             yield from self._arrays(file)
         elif self._reads_whole_files and suffix not in _TABLES:
@@ -127,7 +127,7 @@ class Reader:
         elif (kind := table_kind(file)) is not None:
             yield from self._table(file, kind)
         elif looks_like_image(file):
-            yield Part(file, None, self._image(file))
+            yield self._image(file)
         else:
             raise DataError(
                 f"{file}: expected an image, a table (CSV or Parquet), an NPZ file, or a file of "
@@ -135,7 +135,7 @@ class Reader:
                 "Convert it, or correct its name."
             )
 
-    def _folder(self, folder: Path) -> Iterator[Part]:
+    def _folder(self, folder: Path) -> Iterator[InputBatch]:
         from fedpipe.data.manifest import MANIFEST_NAME
         from fedpipe.data.sources.image_folder import images_below
         from fedpipe.data.sources.tabular import table_kind
@@ -161,58 +161,42 @@ class Reader:
         for text in left_out:
             logger.warning("%s: left out: %s", folder, text)
         for image in images:
-            yield Part(image, None, self._image(image))
+            yield self._image(image)
 
-    def _image(self, file: Path) -> npt.NDArray[np.float32]:
-        from fedpipe.data.sources.decode import decode_image_file, without_equal_channels
+    def _image(self, file: Path) -> InputBatch:
+        return InputBatch(file, None, self._input.from_image(file))
 
-        if self._tokens or self._facts.feature_dtype not in (None, "uint8"):
-            takes = self._facts.feature_dtype or "tokens"
-            raise DataError(
-                f"{file}: expected a table or an NPZ file: the model takes {takes}, found an image."
-            )
-        pixels = decode_image_file(file).pixels
-        if len(self._shape) == 2 or self._shape[2:] == (1,):
-            pixels = without_equal_channels(pixels)
-        if pixels.ndim == 2 and self._shape[2:] == (1,):
-            pixels = pixels[..., None]
-        if pixels.shape != self._shape:
-            raise DataError(
-                f"{file}: expected an image of {_size(self._shape)}, found {_size(pixels.shape)}. "
-                "Resize or convert it."
-            )
-        return self._numbers(pixels[None], self._facts.inverted)
+    def _rows(self, x: Any, file: Path, row: int) -> Iterator[InputBatch]:
+        if len(x):
+            yield InputBatch(file, row, self._input.from_features(x, file, row))
 
-    def _arrays(self, file: Path) -> Iterator[Part]:
+    def _arrays(self, file: Path) -> Iterator[InputBatch]:
         from fedpipe.data.sources.arrays import read_features
 
-        x = read_features(self._config, file)
-        if len(x):
-            yield Part(file, 0, self._features(x, file, 0))
+        yield from self._rows(read_features(self._config, file), file, 0)
 
-    def _source(self, file: Path) -> Iterator[Part]:
-        """Yield what the model's own source reads from a file in place of its training data."""
+    def _source(self, file: Path) -> Iterator[InputBatch]:
+        """Read a file with the model's own source, in place of its training data."""
         from fedpipe.data.sources import open_source
 
+        config = self._config.model_copy(update={"path": str(file.resolve())})
         row = 0
-        for batch in open_source(
-            self._config.model_copy(update={"path": str(file.resolve())}), self._project
-        ).batches():
-            if len(batch.x):
-                yield Part(file, row, self._features(batch.x, file, row))
+        for batch in open_source(config, self._project).batches():
+            yield from self._rows(batch.x, file, row)
             row += len(batch.x)
 
-    def _table(self, file: Path, kind: str) -> Iterator[Part]:
+    def _shards(self, file: Path, columns: Iterable[Any]) -> Iterator[InputBatch]:
+        self._require_same_kind(file)
+        row = 0
+        for column in columns:
+            yield InputBatch(file, row, self._input.from_shards(column, file))
+            row += len(column)
+
+    def _table(self, file: Path, kind: str) -> Iterator[InputBatch]:
         from fedpipe.data.sources.tabular import open_features
 
         if file.is_file() and (shards := _shard_batches(file)) is not None:
-            self._refuse_other_shards(file)
-            row = 0
-            for column in shards:
-                yield Part(
-                    file, row, self._numbers(self._of_shard(file, column), inverted=False)
-                )  # what prepared them has done it
-                row += len(column)
+            yield from self._shards(file, shards)
             return
         table = open_features(
             self._config.model_copy(update={"source": kind}), file, self._facts.columns
@@ -230,18 +214,9 @@ class Reader:
                 file,
             )
         for rows in table.rows():
-            row = rows.first_row - 1
-            if len(rows.x):
-                yield Part(rows.file, row, self._features(rows.x, rows.file, row))
+            yield from self._rows(rows.x, rows.file, rows.first_row - 1)
 
-    def _ignored(self) -> set[str]:
-        return {
-            name
-            for name in (self._config.label_column, self._config.client_column, "split")
-            if name is not None
-        }
-
-    def _refuse_other_shards(self, file: Path) -> None:
+    def _require_same_kind(self, file: Path) -> None:
         """Raise DataError if shards are of another kind than the model's training data."""
         from fedpipe.data.manifest import MANIFEST_NAME, read_manifest
 
@@ -253,12 +228,14 @@ class Reader:
             )
             return
         manifest = read_manifest(file.parent)
-        differing = self._facts.differences(manifest, self._invert)
+        differing = self._facts.differences(manifest, self._input.invert)
         if self._num_classes is not None and manifest.num_classes != self._num_classes:
             differing.append(f"{manifest.num_classes} classes, the model's {self._num_classes}")
-        sizes = tuple(manifest.feature_shape)
-        if not self._tokens and sizes != self._shape:
-            differing.append(f"features of {_size(sizes)}, the model's {_size(self._shape)}")
+        shape = tuple(manifest.feature_shape)
+        if not self._input.tokens and shape != self._input.shape:
+            differing.append(
+                f"features of {size_text(shape)}, the model's {size_text(self._input.shape)}"
+            )
         if differing:
             raise DataError(
                 f"{file}: expected shards of the kind that the model was trained on, found "
@@ -266,77 +243,10 @@ class Reader:
                 "shards are."
             )
 
-    def _of_shard(self, file: Path, column: Any) -> npt.NDArray[Any]:
-        dtype = np.dtype(self._facts.feature_dtype or "uint8").newbyteorder("<")
-        sizes = [size for size in self._shape if size is not None]
-        width = column.type.byte_width // dtype.itemsize
-        if column.type.byte_width % dtype.itemsize or (
-            len(sizes) == len(self._shape) and width != prod(sizes)
-        ):
-            raise DataError(
-                f"{file}: expected shards of the model's features, {_size(self._shape)}, found "
-                f"{column.type} a row."
-            )
-        body = np.frombuffer(
-            column.buffers()[1], dtype, len(column) * width, column.offset * column.type.byte_width
-        )
-        return body.reshape(len(column), *(size or width for size in self._shape))
-
-    def _features(self, x: Any, file: Path, row: int) -> npt.NDArray[Any]:
-        """Return features, an array or sequences, as the model takes them."""
-        if self._tokens:
-            return self._sequences(x, file, row)
-        sizes = [size for size in self._shape if size is not None]
-        found = (
-            "sequences (texts or tokens)"
-            if isinstance(x, list) or x.dtype == np.int32
-            else str(prod(x.shape[1:]))
-        )
-        if found != str(prod(sizes)):
-            raise DataError(
-                f"{file}: expected {prod(sizes)} numbers in a row, for features of "
-                f"{_size(self._shape)}, found {found} from row {row} on. Columns that are no "
-                f"features: {shorten(sorted(self._ignored()))}."
-            )
-        from fedpipe.data.sources.shape import shaped
-
-        return self._numbers(shaped(x, tuple(sizes), str(file)), self._facts.inverted)
-
-    def _sequences(self, rows: Any, file: Path, row: int) -> npt.NDArray[np.int32]:
-        if not isinstance(rows, list) and rows.dtype != np.int32:
-            raise DataError(
-                f"{file}: expected sequences (texts or tokens), found {rows.dtype} numbers from "
-                f"row {row} on. Name another file."
-            )
-        longest = max(map(len, rows), default=1)
-        x = np.zeros((len(rows), longest), np.int32)
-        for number, tokens in enumerate(rows):
-            x[number, : len(tokens)] = tokens
-        most = int(x.max(initial=0))
-        if self._facts.tokens is not None and most >= self._facts.tokens:
-            raise DataError(
-                f"{file}: expected tokens from 1 to {self._facts.tokens - 1}, found {most} from "
-                f"row {row} on."
-            )
-        return x
-
-    def _numbers(self, x: npt.NDArray[Any], inverted: bool) -> npt.NDArray[Any]:
-        """Return features as the model takes them: pixels as fractions, turned over where the
-        training data were.
-        """
-        if x.dtype.kind == "i":
-            return x.astype(np.int32)
-        values = (
-            x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x.astype(np.float32)
-        )
-        if inverted != self._invert:
-            return np.float32(1) - values
-        return values
-
 
 def _settings(facts: "InputFacts", project: DataConfig) -> DataConfig:
-    """Return how the model's training data were read, as far as it says; else as the project's
-    settings say.
+    """Return the settings with which the model's training data were read; the project's if its
+    facts do not name them.
     """
     if not facts.reading:
         return project
@@ -353,7 +263,7 @@ def _settings(facts: "InputFacts", project: DataConfig) -> DataConfig:
 
 
 def _shard_batches(file: Path) -> Iterable[Any] | None:
-    """Return the column `x` of a file of shards in batches, None if the file is none."""
+    """Return the column `x` of a file of shards in batches; None if it is another file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -371,10 +281,3 @@ def _shard_batches(file: Path) -> Iterable[Any] | None:
                 yield batch.column(0)
 
     return batches()
-
-
-def _size(shape: tuple[int | None, ...]) -> str:
-    text = " x ".join("any" if size is None else str(size) for size in shape)
-    if len(shape) in (2, 3):
-        return f"{text} ({'grey' if len(shape) == 2 else 'colour'})"
-    return text

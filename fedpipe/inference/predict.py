@@ -1,9 +1,9 @@
-"""Step `predict`: what a recorded model says of the examples in a user's files."""
+"""Step `predict`: predicts the labels of a user's examples with a recorded model."""
 
 import logging
 import shlex
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,11 @@ import numpy as np
 
 from fedpipe.config import load_config
 from fedpipe.errors import DataError
-from fedpipe.inference.input_reader import Reader
+from fedpipe.inference.input_reader import InputBatch, Reader
 from fedpipe.project.paths import Project
 
 if TYPE_CHECKING:
+    from fedpipe.models.saved import SavedClassifier
     from fedpipe.tracking.fetch import FetchedModel
 
 logger = logging.getLogger(__name__)
@@ -23,14 +24,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one example.
+    """Prediction for one example.
 
     Attributes:
         file: as it was named.
         row: number of the example in a table, from 0; None of an image.
         label: name of the most probable class; its number where classes have no names.
-        number: its number.
-        probability: its probability.
+        number: number of that class.
+        probability: probability of that class.
         probabilities: of all classes.
     """
 
@@ -44,7 +45,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Answer:
-    """All predictions, and whose.
+    """All predictions of a model.
 
     Attributes:
         model: `NAME/VERSION @alias`, or `run ID`.
@@ -61,17 +62,16 @@ class Answer:
         return asdict(self)
 
 
-def predict(project: Project, wanted: str, files: Sequence[Path], invert: bool = False) -> Answer:
-    """Return what the model that `wanted` names (see `tracking.fetch.fetch_model`) says of the
-    examples in the files.
+def predict(project: Project, name: str, files: Sequence[Path], invert: bool = False) -> Answer:
+    """Return the predictions of a model for the examples in the files.
 
-    Of a model that predicts after each token it is what follows the last one. A model that trained
-    on clients that are forgotten answers with a warning.
+    A model that predicts after each token is asked after the last one. A model that was trained on
+    clients that are forgotten answers with a warning.
 
     Args:
-        project: has the store; its settings count where a model does not say how its training data
-            were read.
-        wanted: `MODEL@ALIAS`, `MODEL/VERSION` or a run.
+        project: has the store; its settings count where a model does not name how its training
+            data were read.
+        name: of the model, as `tracking.fetch.fetch_model` takes it.
         files: images, folders of images, tables (CSV, Parquet), NPZ files, files of the model's own
             source, shards.
         invert: turn dark into light, for drawings of the other convention than the model's training
@@ -79,7 +79,7 @@ def predict(project: Project, wanted: str, files: Sequence[Path], invert: bool =
 
     Raises:
         TrackingError: there is no such model.
-        DataError: a file is not there, or holds other examples than the model takes.
+        DataError: a file does not exist, or its examples are not input of the model.
     """
     from fedpipe.models.saved import SavedClassifier
     from fedpipe.tracking.fetch import fetch_model
@@ -91,43 +91,50 @@ def predict(project: Project, wanted: str, files: Sequence[Path], invert: bool =
         )
     data = load_config(project.params).data
     with tempfile.TemporaryDirectory(prefix="fedpipe-model-") as scratch:
-        fetched = fetch_model(read_store(project.root), wanted, Path(scratch))
+        fetched = fetch_model(read_store(project.root), name, Path(scratch))
         warn_if_forgotten(fetched)
         model = SavedClassifier.load(fetched.saved_model, fetched.label)
-        tokens = model.dtype == np.int32
         reader = Reader(
-            fetched.facts, model.shape, tokens, data, invert, project.root, model.num_classes
+            fetched.facts,
+            model.shape,
+            model.dtype == np.int32,
+            data,
+            invert,
+            project=project.root,
+            num_classes=model.num_classes,
         )
-        labels = fetched.facts.labels or tuple(map(str, range(model.num_classes)))
-        predictions = []
-        for part in reader.parts(list(files)):
-            found = model.predict(part.x)
-            if found.ndim == 3:
-                last = np.maximum((part.x != 0).sum(axis=1) - 1, 0)
-                found = found[np.arange(len(found)), last]
-            for number, probabilities in enumerate(found):
-                row = None if part.first_row is None else part.first_row + number
-                best = int(probabilities.argmax())
-                label = labels[best] if best < len(labels) else str(best)
-                predictions.append(
-                    Prediction(
-                        str(part.file),
-                        row,
-                        label,
-                        best,
-                        float(probabilities[best]),
-                        probabilities.tolist(),
-                    )
-                )
+        predictions = [
+            prediction
+            for batch in reader.batches(files)
+            for prediction in _predictions(model, batch, fetched.facts.labels)
+        ]
     return Answer(fetched.label, fetched.run_id, predictions)
 
 
+def _predictions(
+    model: "SavedClassifier", batch: InputBatch, labels: Sequence[str]
+) -> Iterator[Prediction]:
+    probabilities = model.predict(batch.x)
+    if probabilities.ndim == 3:
+        last = np.maximum((batch.x != 0).sum(axis=1) - 1, 0)
+        probabilities = probabilities[np.arange(len(probabilities)), last]
+    for index, row in enumerate(probabilities):
+        best = int(row.argmax())
+        yield Prediction(
+            file=str(batch.file),
+            row=None if batch.first_row is None else batch.first_row + index,
+            label=labels[best] if best < len(labels) else str(best),
+            number=best,
+            probability=float(row[best]),
+            probabilities=row.tolist(),
+        )
+
+
 def warn_if_forgotten(fetched: "FetchedModel") -> None:
-    """Warn that a registered version trained on clients that are forgotten since, if it did."""
+    """Warn if a registered version was trained on clients that were forgotten since."""
     from fedpipe.lineage.queries import forgotten_of
 
-    clients = forgotten_of(fetched.version) if fetched.version else ()
-    if fetched.version and clients:
+    if fetched.version and (clients := forgotten_of(fetched.version)):
         logger.warning(
             "%s trained on the data of %d clients that are forgotten since. `fedpipe forget ID "
             "--retrain --model %s` trains the champion again without them.",

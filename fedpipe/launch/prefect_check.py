@@ -4,7 +4,7 @@ or reached.
 
 import logging
 
-from fedpipe.maintenance.machine_checks import Check
+from fedpipe.maintenance.check import Check, passed
 from fedpipe.orchestration.home import use_writable_home
 from fedpipe.project.paths import PREFECT_HOME, Project
 
@@ -28,8 +28,8 @@ def check_prefect(project: Project) -> Check:
     ) as server:
         import flows.train  # noqa: F401 - what a run imports
 
-        found = f"PREFECT_API_URL={PREFECT_API_URL.value()} answers"
+        finding = f"PREFECT_API_URL={PREFECT_API_URL.value()} answers"
         if server is not None:
             server.wait()
-            found = f"Prefect {__version__} starts and ends a server of its own"
-    return Check("prefect server", ok=True, needed=True, found=found, mend="")
+            finding = f"Prefect {__version__} starts and ends a server of its own"
+    return passed("prefect server", finding)

@@ -41,23 +41,23 @@ def served_deployment() -> Any:
 
 
 class EndingRunner(Runner):
-    """A runner that cancels its run when it is told to end; Prefect's own goes on until it is
-    through.
+    """A runner that cancels its run when it is terminated; Prefect's own waits until the run is
+    finished.
     """
 
     async def cancel_all(self) -> None:
-        """Cancel the run, if one is on; one that is through while its process still ends would be
-        called cancelled by Prefect.
+        """Cancel the run, if one is running; Prefect would call a finished one cancelled while its
+        process still ends.
         """
         states = FlowRunFilterState(
             type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING])
         )
         served = DeploymentFilter(name=DeploymentFilterName(any_=[self.name]))
         async with get_client() as client:
-            on = await client.read_flow_runs(
+            active_runs = await client.read_flow_runs(
                 flow_run_filter=FlowRunFilter(state=states), deployment_filter=served
             )
-        if on:
+        if active_runs:
             await super().cancel_all()
 
     def handle_sigterm(self, *_args: Any, **_more: Any) -> None:

@@ -2,7 +2,7 @@
 shows it; else without one.
 
 A sweep has no temporary server of its own, as `fedpipe run` has: nobody would see its pages, and
-its children are no flow runs.
+its trials are no flow runs.
 """
 
 import os
@@ -29,8 +29,8 @@ def launch_sweep(
     """Run a sweep and return its summary; the arguments and errors are those of
     `fedpipe.sweep.sweep.run_sweep`.
 
-    `dask` is the address of a Dask scheduler that children run on, or `local`; Prefect's task
-    runner brings them there, so it needs a server, and children there are not pruned.
+    `dask` is the address of a Dask scheduler that trials run on, or `local`; Prefect's task
+    runner brings them there, so it needs a server, and trials there are not pruned.
     """
     watch_outlets()
     os.chdir(project.root)
@@ -70,12 +70,12 @@ def launch_sweep(
 def _check_dask(path: Path, server: bool) -> None:
     if not server:
         raise EnvironmentProblem(
-            "--dask: expected a Prefect server, whose task runner brings children to the cluster, "
+            "--dask: expected a Prefect server, whose task runner brings trials to the cluster, "
             "but PREFECT_API_URL is not set. Start one with `uv run prefect server start` and set "
             "PREFECT_API_URL=http://127.0.0.1:4200/api."
         )
     if load_sweep(path).pruning is not None:
         raise ConfigError(
-            f"{path.name}: pruning is set but children on a Dask cluster are not pruned. Leave "
+            f"{path.name}: pruning is set but trials on a Dask cluster are not pruned. Leave "
             "pruning out, or run it without --dask."
         )

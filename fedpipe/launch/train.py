@@ -133,10 +133,10 @@ def _run_flow(
         with prefect_api(server_log, project.private / PREFECT_HOME) as server:
             with timings.phase("import tensorflow, tff"):
                 import tensorflow_federated  # noqa: F401
-            with timings.phase("import code of one's own"):
+            with timings.phase("import the user's code"):
                 check_own_code(config, project, run.data)
             with timings.phase("open the mlflow store"):
-                # Here already: a store that cannot be written is said before a flow run is made.
+                # Before a flow run is made: a store that cannot be written is reported first.
                 from fedpipe.tracking.store import open_store
 
                 open_store(project.root, config.tracking.experiment)

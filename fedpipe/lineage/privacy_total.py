@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.errors import TrackingError
+from fedpipe.status import MlflowStatus
 from fedpipe.tracking.tags import POPULATION, PRIVACY_DELTA, PRIVACY_RELEASED
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def privacy_total(
     uncovered = set()
     private_runs = 0
     for run_id, run in runs.items():
-        if run.info.status != "FINISHED" and run_id not in registered:
+        if run.info.status != MlflowStatus.FINISHED and run_id not in registered:
             continue
         released = released_of(run.data.tags)
         if released is None:

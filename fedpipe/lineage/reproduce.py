@@ -29,6 +29,7 @@ from fedpipe.lineage.weight_diff import (
 from fedpipe.project.paths import Project
 from fedpipe.runs.history import WEIGHTS_NAME
 from fedpipe.runs.lineage import LINEAGE, PARAMS_NAME, PATCH_NAME, TAGS_NAME
+from fedpipe.status import MlflowStatus
 from fedpipe.tracking.artifacts import artifact_names, read_artifact
 from fedpipe.tracking.lookup import find_run
 from fedpipe.tracking.store import Store, read_store
@@ -145,7 +146,9 @@ def reproduce(project: Project, name: str, say: Callable[[str], None]) -> Reprod
                 if tags.get(PLAN_SHA256) == new_tags.get(PLAN_SHA256):
                     difference = first_difference_without_noise(recorded, repeated)
             else:
-                difference = _compare_weights(store, run, scratch, rerun, recorded, repeated)
+                difference = _compare_weights(
+                    store, run, scratch, rerun, recorded=recorded, repeated=repeated
+                )
     names = sorted(
         key
         for key in tags.keys() | new_tags
@@ -164,7 +167,7 @@ def reproduce(project: Project, name: str, say: Callable[[str], None]) -> Reprod
 
 
 def _require_finished(run_id: str, status: str, commit: str) -> None:
-    if status != "FINISHED":
+    if status != MlflowStatus.FINISHED:
         raise ConfigError(
             f"run {run_id}: expected a run that finished, found it {status}. Finish it with "
             "`fedpipe resume`."
@@ -189,7 +192,7 @@ def _required_files(store: Store, run: "Run", scratch: Path) -> tuple[Path, Path
     if missing:
         raise ConfigError(
             f"run {run.info.run_id}: expected {', '.join(missing)} among its artifacts, found "
-            "none: it is no training (a sweep's children are), or an older fedpipe made it."
+            "none: it is no training (a sweep's trials are), or an older fedpipe made it."
         )
     return paths[0], paths[1]
 
@@ -234,7 +237,13 @@ def _machine_options(tags: Mapping[str, str], params: Path) -> list[str]:
 
 
 def _compare_weights(
-    store: Store, run: "Run", scratch: Path, rerun: Rerun, recorded: History, repeated: History
+    store: Store,
+    run: "Run",
+    scratch: Path,
+    rerun: Rerun,
+    *,
+    recorded: History,
+    repeated: History,
 ) -> Difference:
     from fedpipe.models.weights_io import load_weights
 

@@ -15,7 +15,7 @@ from fedpipe.config import Config, DataConfig, load_config
 from fedpipe.config.algorithms import ALGORITHMS
 from fedpipe.config.model import MODEL_NAMES
 from fedpipe.errors import ConfigError, DataError, FedpipeError, ModelError
-from fedpipe.maintenance.machine_checks import Check
+from fedpipe.maintenance.check import Check, failed, passed
 from fedpipe.project import dvc
 from fedpipe.project.paths import Project
 from fedpipe.runs.shards import prepare, require_dependencies, settings_of_stage
@@ -36,7 +36,7 @@ class TriedData:
 
     Attributes:
         shards: folder of shards; None if only the first batch was read.
-        check: what is said of them.
+        check: its result.
     """
 
     shards: Path | None
@@ -46,8 +46,7 @@ class TriedData:
 def check_folder(project: Project) -> Check:
     """Make, lock and remove a file in the project's folder and in that of its runs."""
     name = "project folder"
-    folders = [project.root] + ([project.private] if project.private.exists() else [])
-    for folder in folders:
+    for folder in filter(Path.exists, (project.root, project.private)):
         try:
             with (
                 tempfile.TemporaryDirectory(prefix=".fedpipe-doctor-", dir=folder) as made,
@@ -55,23 +54,20 @@ def check_folder(project: Project) -> Check:
             ):
                 pass
         except OSError as err:
-            help_text = "make it writable, or clone the project to another place"
-            return Check(
-                name, False, True, f"{folder} cannot be written: {err.strerror or err}", help_text
+            return failed(
+                name,
+                f"{folder} cannot be written: {err.strerror or err}",
+                "make it writable, or clone the project to another place",
             )
     if not can_lock(project.root):
-        found = (
-            f"{project.root} can be written, but its file system has no file locks; fedpipe uses "
-            "files in their place"
-        )
-        return Check(
+        return failed(
             name,
-            False,
-            False,
-            found,
+            f"{project.root} can be written, but its file system has no file locks; fedpipe uses "
+            "files in their place",
             "do not start two runs there from different machines at the same time",
+            needed=False,
         )
-    return Check(name, True, True, f"{project.root} can be written and locked", "")
+    return passed(name, f"{project.root} can be written and locked")
 
 
 def read_settings(params: Path, overrides: Sequence[str]) -> tuple[Config | None, Check]:
@@ -81,39 +77,33 @@ def read_settings(params: Path, overrides: Sequence[str]) -> tuple[Config | None
     try:
         config = load_config(params, overrides)
     except FedpipeError as err:
-        return None, Check("settings", False, True, str(err), "")
-    found = (
+        return None, failed("settings", str(err))
+    finding = (
         f"{params.name}: {config.algorithm.name} on {config.model.name}, data of "
         f"{config.data.source}, {config.rounds} rounds"
     )
-    return config, Check("settings", True, True, found, "")
+    return config, passed("settings", finding)
 
 
 def check_dvc(project: Project) -> Check:
     """Read `dvc.yaml` and `dvc.lock`, and ask DVC for the state of the stage `prepare`."""
     root = project.root
     if not (root / "dvc.yaml").is_file():
-        return Check(
+        return failed(
             "dvc",
-            False,
-            False,
             f"{root} has no dvc.yaml: runs work, but no version of their data is kept",
             "run `git checkout dvc.yaml`",
+            needed=False,
         )
     dvc.check_dvc_files(root)
     if not (root / ".dvc").is_dir():
-        return Check(
+        return failed(
             "dvc",
-            False,
-            True,
             "the project has no .dvc folder",
             "run `uv run dvc init` here, or clone the project again",
         )
-    changed = dvc.status(root, "prepare")
-    state = "is up to date" if not changed else "will be run by the next run"
-    return Check(
-        "dvc", True, True, f"dvc.yaml and dvc.lock can be read; the stage prepare {state}", ""
-    )
+    state = "will be run by the next run" if dvc.status(root, "prepare") else "is up to date"
+    return passed("dvc", f"dvc.yaml and dvc.lock can be read; the stage prepare {state}")
 
 
 def check_store(project: Project, experiment: str) -> Check:
@@ -125,10 +115,8 @@ def check_store(project: Project, experiment: str) -> Check:
         store = open_store(project.root, experiment)
         write_and_read(store)
     except FedpipeError as err:
-        return Check(
-            name, False, True, str(err), "set MLFLOW_TRACKING_URI to a store that can be written"
-        )
-    return Check(name, True, True, f"{store.label} can be read and written", "")
+        return failed(name, str(err), "set MLFLOW_TRACKING_URI to a store that can be written")
+    return passed(name, f"{store.label} can be read and written")
 
 
 @contextmanager
@@ -154,10 +142,10 @@ def trying_data(config: Config, project: Project) -> Iterator[TriedData]:
                 project.shards, _data_check(population, "data/shards, up to date by dvc.lock")
             )
             return
-    where = _download_missing(data, project)
-    if where is not None:
-        found = f"{data.source} is not at {where} yet; the first run downloads it"
-        yield TriedData(None, Check("data", True, True, found, ""))
+    missing_file = _download_missing(data, project)
+    if missing_file is not None:
+        finding = f"{data.source} is not at {missing_file} yet; the first run downloads it"
+        yield TriedData(None, passed("data", finding))
         return
     size = _size_of(data, project)
     if size > _READ_WHOLE_BYTES:
@@ -175,13 +163,10 @@ def check_cohort(config: Config, population: "Population") -> Check:
     from fedpipe.pipeline.sample_clients import draw_plan
 
     plan = draw_plan(config, population, config.rounds)
-    return Check(
+    return passed(
         "cohort",
-        True,
-        True,
         f"{config.cohort.size} of {len(population.participating())} clients in each of "
         f"{len(plan)} rounds",
-        "",
     )
 
 
@@ -193,20 +178,15 @@ def check_model(config: Config, project: Project, population: "Population | None
     if name not in MODEL_NAMES:
         import_own(name, project.root, "model.name", ModelError)
     if population is None:
-        return Check(
-            "model", True, True, f"{name} can be imported; it is built once the data are there", ""
-        )
+        return passed("model", f"{name} can be imported; it is built once the data are there")
     manifest = population.manifest
     check_input(config, manifest, project.root, population.highest_token)
     model = build_model(config, tuple(manifest.feature_shape), manifest.num_classes, project.root)
     numbers = sum(int(tensor.size) for tensor in model.initial_weights(config.seed).values())
     shape = " x ".join(map(str, manifest.feature_shape))
-    return Check(
+    return passed(
         "model",
-        True,
-        True,
         f"{name} takes features of {shape}, {manifest.num_classes} classes; {numbers:,} weights",
-        "",
     )
 
 
@@ -220,17 +200,11 @@ def check_algorithm(
     if population is None:
         if name not in ALGORITHMS:
             import_own(name, project.root, "algorithm.name", ConfigError)
-        return Check(
-            "algorithm",
-            True,
-            True,
-            f"{name} can be imported; it is built once the data are there",
-            "",
-        )
+        return passed("algorithm", f"{name} can be imported; it is built once the data are there")
     with tempfile.TemporaryDirectory(prefix="fedpipe-doctor-") as folder:
         result = _first_steps(config, project, population, Path(folder), with_round)
     if result is None:
-        return Check("algorithm", True, True, f"{name} is built and its first state is made", "")
+        return passed("algorithm", f"{name} is built and its first state is made")
     metrics = ", ".join(
         f"{key} {value:.4f}"
         for key, value in sorted(result.metrics.items())
@@ -293,16 +267,13 @@ def _first_steps(
             )
 
 
-def _data_check(population: "Population", found: str) -> Check:
+def _data_check(population: "Population", place: str) -> Check:
     manifest = population.manifest
     clients = len(population.index.client_ids)
-    return Check(
+    return passed(
         "data",
-        True,
-        True,
-        f"{found}: {clients} clients, {manifest.num_classes} classes, features "
+        f"{place}: {clients} clients, {manifest.num_classes} classes, features "
         f"{list(manifest.feature_shape)}",
-        "",
     )
 
 
@@ -312,10 +283,11 @@ def _read_first_batch(data: DataConfig, project: Project, size: int) -> Check:
     batch = next(iter(open_source(data, project.root).batches()), None)
     if batch is None:
         raise DataError(f"data.path={data.path}: the source has no examples.")
-    found = (
-        f"{_place(data)}: its first {len(batch.y)} examples can be read, of {size / 2**30:.1f} GiB"
+    return passed(
+        "data",
+        f"{_place(data)}: its first {len(batch.y)} examples can be read, of {size / 2**30:.1f} "
+        "GiB; `fedpipe prepare` reads the rest",
     )
-    return Check("data", True, True, f"{found}; `fedpipe prepare` reads the rest", "")
 
 
 def _place(data: DataConfig) -> str:

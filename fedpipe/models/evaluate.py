@@ -213,4 +213,4 @@ def _used(x: npt.NDArray[Any], tokens: int) -> npt.NDArray[Any]:
             f"to {most + 1} or more."
         )
     used = np.flatnonzero(x.any(axis=0))
-    return x[:, : int(used[-1]) + 1 if len(used) else 1]
+    return x[:, : int(used.max(initial=0)) + 1]

@@ -71,7 +71,7 @@ class _Watch(threading.Thread):
                     return
 
     def end(self) -> None:
-        """Stop asking; a cancelled run is over now, and Prefect is told."""
+        """Stop asking; tell Prefect that a cancelled run has ended."""
         self._over.set()
         self.join()
         if self.cancelled and self.flow_run_id is not None:

@@ -1,8 +1,8 @@
-"""The children of a sweep on a Dask cluster: each a Prefect task, which a Dask worker runs by
-starting the child's process beside itself.
+"""The trials of a sweep on a Dask cluster: each a Prefect task, which a Dask worker runs by
+starting the trial's process beside itself.
 
 TensorFlow is not loaded into Dask's workers, whose threads it would disturb: what the task runs is
-`sweep_pool.Pool` with one child, so a child ends as it does without Dask, and is gone when its
+`trial_processes.Pool` with one trial, so a trial ends as it does without Dask, and is gone when its
 worker is. Workers have the project at the same path (a shared file system), the extra
 `fedpipe[dask]`, and the variables that name the stores.
 """
@@ -20,7 +20,7 @@ from prefect.cache_policies import NO_CACHE
 
 from fedpipe.errors import EnvironmentProblem
 from fedpipe.project.paths import Project
-from fedpipe.sweep.trial_processes import Ended, Pool, Round, most_children
+from fedpipe.sweep.trial_processes import Ended, Pool, Round, most_trials
 
 LOCAL = "local"
 _STOP_NAME = "sweep.stop"
@@ -28,11 +28,11 @@ _END_SECONDS = 20.0
 _POLL_SECONDS = 0.2
 _CONNECT_SECONDS = 30
 _LOST = 128 + 9
-"""The code of a child whose Dask worker is gone, and the child's process with it."""
+"""The code of a trial whose Dask worker is gone, and the trial's process with it."""
 
 
 def run_here(root: str, folder: str, cores: int) -> int:
-    """Run the child whose run is in `folder` to its end, and return its exit code; a file
+    """Run the trial whose run is in `folder` to its end, and return its exit code; a file
     `sweep.stop` beside it ends it.
     """
     place = Path(folder)
@@ -48,20 +48,20 @@ def run_here(root: str, folder: str, cores: int) -> int:
 
 # Not as a decorator: the task goes to the cluster by the name of its function, which must be found
 # under it there.
-_sweep_child = task(name="sweep-child", cache_policy=NO_CACHE, persist_result=False)(run_here)
+_sweep_trial = task(name="sweep-child", cache_policy=NO_CACHE, persist_result=False)(run_here)
 
 
 class DaskPool:
-    """The children that are on the cluster; as `sweep_pool.Pool`, to the process that runs the
+    """The trials that are on the cluster; as `trial_processes.Pool`, to the process that runs the
     sweep. Used inside the sweep's flow.
     """
 
     def __init__(self, project: Project, most: int, cores: int) -> None:
-        """Have at most `most` children on the cluster, of so many cores each."""
+        """Have at most `most` trials on the cluster, of so many cores each."""
         self._project = project
         self._most = most
         self._cores = cores
-        self._children: dict[int, tuple[Any, Path]] = {}
+        self._trials: dict[int, tuple[Any, Path]] = {}
 
     def __enter__(self) -> "DaskPool":
         """Return the pool."""
@@ -73,41 +73,41 @@ class DaskPool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the children that still run, wherever they do."""
-        for _, folder in self._children.values():
+        """End the trials that still run, wherever they do."""
+        for _, folder in self._trials.values():
             (folder / _STOP_NAME).touch()
         limit = time.monotonic() + _END_SECONDS
         while time.monotonic() < limit and not all(
-            future.wrapped_future.done() for future, _ in self._children.values()
+            future.wrapped_future.done() for future, _ in self._trials.values()
         ):
             time.sleep(_POLL_SECONDS)
 
     @property
     def running(self) -> int:
-        """Return how many children there are on the cluster."""
-        return len(self._children)
+        """Return how many trials there are on the cluster."""
+        return len(self._trials)
 
     def has_room(self) -> bool:
-        """Return whether another child may start."""
-        return len(self._children) < self._most
+        """Return whether another trial may start."""
+        return len(self._trials) < self._most
 
     def start(self, number: int, folder: Path) -> None:
-        """Give the child whose run is in `folder` to the cluster."""
+        """Give the trial whose run is in `folder` to the cluster."""
         (folder / _STOP_NAME).unlink(missing_ok=True)
-        named = _sweep_child.with_options(task_run_name=folder.name)
-        self._children[number] = (
+        named = _sweep_trial.with_options(task_run_name=folder.name)
+        self._trials[number] = (
             named.submit(str(self._project.root), str(folder), self._cores),
             folder,
         )
 
     def events(self) -> Iterator[Round | Ended]:
-        """Yield the children that have ended by now."""
+        """Yield the trials that have ended by now."""
         time.sleep(_POLL_SECONDS)
-        for number, (future, _) in list(self._children.items()):
+        for number, (future, _) in list(self._trials.items()):
             if future.wrapped_future.done():
-                del self._children[number]
+                del self._trials[number]
                 # Another status: the cluster lost the task with its worker, and what it has to say
-                # of it is not the child's.
+                # of it is not the trial's.
                 code = (
                     future.result(raise_on_failure=False)
                     if future.wrapped_future.status == "finished"
@@ -116,21 +116,21 @@ class DaskPool:
                 yield Ended(number, code if isinstance(code, int) else _LOST)
 
     def answer(self, number: int, why_not: str | None) -> None:
-        """Do nothing: children on a cluster are answered where they run."""
+        """Do nothing: trials on a cluster are answered where they run."""
 
 
 @contextmanager
 def cluster(
     address: str, cores: int, memory_mb: int, asked: int | None
 ) -> Iterator[tuple[Any, int]]:
-    """Give a task runner on a cluster and the number of children that it takes at a time.
+    """Give a task runner on a cluster and the number of trials that it takes at a time.
 
     Args:
-        address: of a scheduler, such as `tcp://HOST:8786`, each of whose threads takes a child; or
+        address: of a scheduler, such as `tcp://HOST:8786`, each of whose threads takes a trial; or
             `local`: workers on this machine, as many as there is room for, that end with the block.
-        cores: that a child counts for, on this machine.
-        memory_mb: that a child counts for, on this machine.
-        asked: children at a time, at most.
+        cores: that a trial counts for, on this machine.
+        memory_mb: that a trial counts for, on this machine.
+        asked: trials at a time, at most.
 
     Raises:
         EnvironmentProblem: the extra is not installed, or no scheduler answers.
@@ -145,7 +145,7 @@ def cluster(
         ) from err
     with contextlib.ExitStack() as stack:
         if address == LOCAL:
-            most = most_children(cores, memory_mb, asked)
+            most = most_trials(cores, memory_mb, asked)
             own: Any = LocalCluster(
                 n_workers=most, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
             )  # type: ignore[no-untyped-call]

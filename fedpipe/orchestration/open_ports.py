@@ -24,7 +24,7 @@ def warn_of_open_ports() -> None:
         PREFECT_RUNNER_SERVER_HOST.value()
     ):
         logger.warning(
-            "PREFECT_RUNNER_SERVER_HOST=%s: whoever reaches port %s there can start and stop "
+            "PREFECT_RUNNER_SERVER_HOST=%s: everybody who reaches port %s there can start and stop "
             "runs, without a password. Set 127.0.0.1.",
             PREFECT_RUNNER_SERVER_HOST.value(),
             PREFECT_RUNNER_SERVER_PORT.value(),

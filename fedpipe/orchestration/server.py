@@ -194,7 +194,7 @@ class TemporaryServer:
         """End the server, once it has what Prefect's client still holds back; returns when it is
         gone.
 
-        In a hurry it is killed, which its database bears: a run that was told to end has ten
+        In a hurry it is killed, which its database survives: a terminated run has ten
         seconds for all of it.
         """
         if not hurry:

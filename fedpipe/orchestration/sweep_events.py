@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedpipe.sweep.trials import ChildPool, SweepWatcher
+from fedpipe.sweep.trials import SweepWatcher, TrialPool
 
 
 @dataclass
@@ -20,7 +20,7 @@ class SweepFlow:
     """
 
     values: dict[str, Any] = field(default_factory=dict)
-    pool: ChildPool | None = None
+    pool: TrialPool | None = None
 
 
 _watching: ContextVar[tuple[SweepFlow, SweepWatcher | None] | None] = ContextVar(

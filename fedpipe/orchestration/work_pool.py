@@ -1,5 +1,5 @@
-"""The work pool of a project's deployments, with a bound on how many of its flow runs go on at a
-time, on however many machines.
+"""The work pool of a project's deployments, with a limit on its concurrent flow runs, on however
+many machines.
 
 The bound is the pool's own: Prefect's server hands out no more runs than that to all workers
 together. One more per machine is a worker's `--limit`.
@@ -28,8 +28,8 @@ runs the flow, and the TFF worker.
 
 @dataclass(frozen=True)
 class Pool:
-    """A work pool: its name, how many flow runs it lets go on at a time, and whether it was made
-    just now.
+    """A work pool: its name, the maximum number of its concurrent flow runs, and whether it was
+    made just now.
     """
 
     name: str
@@ -38,8 +38,8 @@ class Pool:
 
 
 def fitting() -> int:
-    """Return how many trainings this machine bears at a time, by its cores and free memory; 1 at
-    least.
+    """Return how many concurrent trainings the cores and the free memory of this machine allow; at
+    least 1.
     """
     return max(1, min(usable_cores() // CORES_EACH, int(free_memory_mb() // MEMORY_EACH_MB)))
 
@@ -50,8 +50,8 @@ def set_up_pool(project: Project, at_a_time: int | None) -> Pool:
 
     Args:
         project: whose deployments.
-        at_a_time: flow runs of the pool that go on at a time, at least 1; what this machine bears
-            if not given.
+        at_a_time: maximum number of concurrent flow runs of the pool, at least 1; what this machine
+            allows if not given.
 
     Raises:
         ConfigError: `prefect.yaml` names no one pool.
@@ -92,7 +92,7 @@ def _name(project: Project) -> str:
     path = project.root / "prefect.yaml"
     try:
         deployments = read_yaml(path)["deployments"]
-        names = {str(one["work_pool"]["name"]) for one in deployments}
+        names = {str(deployment["work_pool"]["name"]) for deployment in deployments}
     except (OSError, ValueError, TypeError, KeyError) as err:
         raise ConfigError(
             f"{path}: expected deployments with a work pool each, found {type(err).__name__}: "

@@ -13,8 +13,8 @@ from typing import Any
 from fedpipe.pipeline import load_data, sample_clients
 from fedpipe.runs.context import RunContext
 from fedpipe.runs.refs import DataRef, EvalRef, PlanRef, RecordRef, TrainRef
-from fedpipe.runs.state import FINISHED
 from fedpipe.runs.summary import summarize
+from fedpipe.status import RunStatus
 
 
 @dataclass(frozen=True)
@@ -88,4 +88,6 @@ def mark_finished(run: RunContext, summary: Mapping[str, Any], **values: Any) ->
     """Note in the run's state that nothing is left to do; `values` are noted beside the summary."""
     if run.state is not None:
         incomplete = summary["incomplete"]
-        run.state.update(status=FINISHED, summary=summary, incomplete=incomplete, **values)
+        run.state.update(
+            status=RunStatus.FINISHED, summary=summary, incomplete=incomplete, **values
+        )

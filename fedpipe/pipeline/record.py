@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedpipe.errors import DataError, ModelError
-from fedpipe.pipeline.run_warnings import WARNINGS, RunWarning, find_warnings
+from fedpipe.pipeline.run_warnings import RunWarning, find_warnings
 from fedpipe.pipeline.sample_clients import PLAN_NAME
 from fedpipe.runs.context import WORKER_LOG_NAME, RunContext
 from fedpipe.runs.lineage import LINEAGE, write_lineage
-from fedpipe.runs.parts import CHAIN, PARTICIPATION, UPLOADS, Parts, incomplete_text
+from fedpipe.runs.parts import LINEAGE_PART, PARTICIPATION, UPLOADS, Parts, incomplete_text
 from fedpipe.runs.refs import (
     TRAINED_NAME,
     DataRef,
@@ -30,7 +30,7 @@ from fedpipe.runs.refs import (
     TrainRef,
 )
 from fedpipe.system.atomic_files import write_atomic
-from fedpipe.tracking.tags import INCOMPLETE
+from fedpipe.tracking.tags import INCOMPLETE, WARNINGS
 
 if TYPE_CHECKING:
     from fedpipe.data.population import Population
@@ -128,7 +128,7 @@ class _Recording:
         makers = {
             UPLOADS: self._send_journal,
             PARTICIPATION: self._write_participation,
-            CHAIN: self._write_chain,
+            LINEAGE_PART: self._write_lineage,
         }
         for name, make in makers.items():
             if name in self.trained.missing:
@@ -155,15 +155,15 @@ class _Recording:
         for path in (history.weights_path, history.clients_path):
             self.mlflow_run.log_file(path, LINEAGE)
 
-    def _write_chain(self) -> None:
+    def _write_lineage(self) -> None:
         mlflow_run = self.mlflow_run
-        chain = write_lineage(
+        path = write_lineage(
             self.folder / LINEAGE,
             mlflow_run.run_id,
             mlflow_run.store.label,
             self.trained.weights_sha256,
         )
-        mlflow_run.log_file(chain, LINEAGE)
+        mlflow_run.log_file(path, LINEAGE)
 
     def log_model(self) -> str:
         """Return the id of the saved model: the one that an earlier try of this step wrote to the
@@ -295,14 +295,14 @@ class _Recording:
         if model_id is None or of_model is None:
             raise ModelError(f"it needs the {MODEL} and the {FIGURES}, of which one is missing")
         return register(
-            self.run.config,
-            self.population,
-            self.model,
             self.mlflow_run,
             model_id,
             of_model,
-            self.folder,
-            self.run.project,
+            config=self.run.config,
+            population=self.population,
+            model=self.model,
+            run_dir=self.folder,
+            project=self.run.project,
         )
 
     def find_warnings(self) -> list[RunWarning]:

@@ -10,7 +10,7 @@ from fedpipe.config import Config, flatten_result
 from fedpipe.errors import ConfigError, DataError, did_you_mean, shorten
 from fedpipe.project.paths import Project
 from fedpipe.runs.context import RunContext
-from fedpipe.runs.state import FINISHED, RunState, all_states, begin
+from fedpipe.runs.state import RunState, all_states, begin
 from fedpipe.system.atomic_files import write_atomic
 
 SHORTEST_PREFIX = 4
@@ -42,11 +42,7 @@ def find_interrupted(project: Project, name: str | None) -> RunState | None:
         raise ConfigError(
             f"run {name}: DVC's stage train started it, and DVC resumes it: run `dvc repro`."
         )
-    if run.values["entry"] == "sweep" and run.values["status"] not in (
-        FINISHED,
-        "pruned",
-        "failed",
-    ):
+    if run.values["entry"] == "sweep" and not run.has_ended:
         raise ConfigError(
             f"run {name}: the sweep {run.values['sweep']} started it, and resumes it: "
             "run `fedpipe sweep` again."

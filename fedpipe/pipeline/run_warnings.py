@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from fedpipe.data.manifest import Manifest
     from fedpipe.data.population import Population
 
-WARNINGS = "fedpipe.warnings"
 """The tag that holds the run's warnings, a line each."""
 _EXPLODED = 10.0
 """Factor above its first value at which a loss has exploded."""

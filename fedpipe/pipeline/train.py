@@ -21,9 +21,10 @@ from fedpipe.runs.context import RunContext
 from fedpipe.runs.exact import bit_exact
 from fedpipe.runs.groups import keep_groups
 from fedpipe.runs.lineage import LINEAGE, write_lineage
-from fedpipe.runs.parts import CHAIN, UPLOADS, Parts
+from fedpipe.runs.parts import LINEAGE_PART, UPLOADS, Parts
 from fedpipe.runs.refs import TRAINED_NAME, DataRef, PlanRef, TrainRef
 from fedpipe.system.atomic_files import write_atomic
+from fedpipe.tracking.tags import BIT_EXACT, PLAN_SHA256, STOPPED_EARLY
 from fedpipe.types import CohortPlan, Weights, weights_sha256
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ def train(
             runtime.attach(machines)
         built = _build(run, training, runtime)
         facts = {
-            "fedpipe.plan_sha256": plan.sha256,
-            "fedpipe.bit_exact": bit_exact(run.config, built.algorithm.info),
+            PLAN_SHA256: plan.sha256,
+            BIT_EXACT: bit_exact(run.config, built.algorithm.info),
             **_texts(built.algorithm.info),
             **(tags or {}),
         }
@@ -251,12 +252,12 @@ def _run_rounds(
         mlflow_run.training_done()
         last_sha256 = weights_sha256(result.final.weights)
 
-        def log_chain() -> None:
+        def log_lineage() -> None:
             label = mlflow_run.store.label
-            chain = write_lineage(lineage, mlflow_run.run_id, label, last_sha256)
-            mlflow_run.log_file(chain, LINEAGE)
+            path = write_lineage(lineage, mlflow_run.run_id, label, last_sha256)
+            mlflow_run.log_file(path, LINEAGE)
 
-        parts.attempt(CHAIN, log_chain)
+        parts.attempt(LINEAGE_PART, log_lineage)
         uploads = Parts(mlflow_run.store)
         uploads.attempt(UPLOADS, lambda: mlflow_run.flush(config.tracking.wait_seconds))
     return _Rounds(mlflow_run.run_id, result, last_sha256, parts.missing | uploads.missing)
@@ -266,7 +267,7 @@ def _early_stop(recorder: "Recorder", planned: int) -> dict[str, str]:
     if recorder.last_round == planned:
         return {}
     return {
-        "fedpipe.stopped_early": f"after round {recorder.last_round} of {planned}: no better "
+        STOPPED_EARLY: f"after round {recorder.last_round} of {planned}: no better "
         f"validation since {recorder.best_round}"
     }
 

@@ -113,10 +113,10 @@ def settings(name: str) -> Config:
 
 def _refuse_what_is_there(target: Path) -> None:
     if target.is_dir():
-        found = sorted(path.name for path in target.iterdir())
-        if found:
+        entries = sorted(path.name for path in target.iterdir())
+        if entries:
             raise ConfigError(
-                f"{target}: expected a folder that is empty or not there, found {shorten(found)} "
+                f"{target}: expected a folder that is empty or not there, found {shorten(entries)} "
                 "in it. Name another one."
             )
     elif target.exists() or target.is_symlink():
@@ -135,7 +135,7 @@ def _write_files(folder: Path, name: str, place: Origin) -> set[str]:
         "source": place.to_toml(),
         "origin": place.words,
         "packages": ", ".join(packages),
-        "constraints": "".join(f'    "{one}",\n' for one in installed_versions()),
+        "constraints": "".join(f'    "{pin}",\n' for pin in installed_versions()),
     }
     texts = {
         path.relative_to(_TEMPLATES)
@@ -222,7 +222,7 @@ def _run(folder: Path, *command: str) -> str:
     # A git that calls us, in a hook for instance, would have its own repository in place of the new
     # one.
     environment = without_repository_variables(os.environ)
-    said = f"`{' '.join(command).replace(sys.executable, 'python')}`"
+    shown = f"`{' '.join(command).replace(sys.executable, 'python')}`"
     try:
         done = subprocess.run(
             command,
@@ -236,15 +236,15 @@ def _run(folder: Path, *command: str) -> str:
         )
     except FileNotFoundError as err:
         raise EnvironmentProblem(
-            f"{said}: expected {command[0]} on the PATH, found none. Install it."
+            f"{shown}: expected {command[0]} on the PATH, found none. Install it."
         ) from err
     except subprocess.TimeoutExpired as err:
         raise EnvironmentProblem(
-            f"{said}: expected an end within {_LIMIT_SECONDS} s, it had none. Run it by hand."
+            f"{shown} did not finish within {_LIMIT_SECONDS} s. Run it by hand to see why."
         ) from err
     if done.returncode:
         raise EnvironmentProblem(
-            f"{said} failed with exit code {done.returncode}: "
+            f"{shown} failed with exit code {done.returncode}: "
             f"{hide(' '.join((done.stderr or done.stdout).split()))[-400:]}"
         )
     return done.stdout

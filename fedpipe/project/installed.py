@@ -58,7 +58,11 @@ def installed_versions() -> list[str]:
         asked = importlib.metadata.requires("fedpipe") or []
     except importlib.metadata.PackageNotFoundError:
         return []
-    names = {re.split(r"[^\w.-]", one)[0] for one in asked if "extra ==" not in one}
+    names = {
+        re.split(r"[^\w.-]", requirement)[0]
+        for requirement in asked
+        if "extra ==" not in requirement
+    }
     return [f"{name}=={importlib.metadata.version(name)}" for name in sorted(names)]
 
 

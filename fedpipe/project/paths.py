@@ -54,6 +54,13 @@ class Project:
         return self.private / "runs" / name
 
 
+def params_file(project: Project, named: Path | None) -> Path:
+    """Return the params file that was named, or the project's own."""
+    if named is not None:
+        return named.resolve()
+    return project.params
+
+
 def find_project(start: Path) -> Project:
     """Return the project that `start` lies in: the nearest folder upwards with a `params.yaml`.
 

@@ -1,4 +1,4 @@
-"""Registers a run's model, and moves the alias `champion` if it is the better one
+"""Registers a run's model, and makes it champion if it is better than the champion so far
 (`registry.promotion` has the rule).
 """
 
@@ -13,12 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import Config
 from fedpipe.errors import ModelError, TrackingError
+from fedpipe.lineage.privacy_total import total_with_run
 from fedpipe.lineage.queries import forgotten_of
 from fedpipe.project.paths import Project
 from fedpipe.registry.promotion import Holder, decide
 from fedpipe.runs.lineage import LINEAGE
 from fedpipe.runs.refs import RegisteredRef
 from fedpipe.system.locks import file_lock
+from fedpipe.tracking.model_registry import (
+    CHAMPION,
+    champion_of,
+    move_alias,
+    register_version,
+    tag_version,
+)
 from fedpipe.tracking.tags import (
     DECISION,
     FORGOTTEN_CLIENTS,
@@ -41,96 +49,82 @@ logger = logging.getLogger(__name__)
 
 
 def register(
-    config: Config,
-    population: "Population",
-    model: "ModelSpec",
     run: "TrackedRun",
     model_id: str,
     metrics: Mapping[str, float],
+    *,
+    config: Config,
+    population: "Population",
+    model: "ModelSpec",
     run_dir: Path,
     project: Project,
 ) -> RegisteredRef | None:
     """Make the run's logged model a version of `tracking.model_name`, with lineage and metrics as
     tags, and give it its alias.
 
-    A run that is completed again has its version already, and whoever is champion by then stays. A
-    private model that would pass the budget `privacy.total_epsilon` is not registered: None is
-    returned, and the run has the tag `fedpipe.not_registered`.
+    A run that is completed again has its version already, and the champion stays. A private model
+    that exceeds the budget `privacy.total_epsilon` is not registered: None is returned, and the run
+    has the tag `fedpipe.not_registered`.
 
     Args:
-        config: `tracking` and `eval` are read.
-        population: the clients of the run; their validation examples compare the champion with the
-            new model.
-        model: the architecture of the new model.
         run: the run; has all its tags.
         model_id: its logged model.
         metrics: of the model, by `split/metric`.
+        config: the run's settings.
+        population: the clients of the run; their validation examples compare the champion with the
+            new model.
+        model: the architecture of the new model.
         run_dir: folder of the run's files.
-        project: where the list of the forgotten is.
+        project: has the list of the forgotten.
 
     Raises:
         TrackingError: the store cannot be read or written.
     """
-    from fedpipe.tracking.model_registry import (
-        CHAMPION,
-        champion_of,
-        move_alias,
-        register_version,
-        tag_version,
-    )
-
-    name = config.tracking.model_name
-    score = metrics.get(VALIDATION_SCORE, math.nan)
     budget = config.privacy.total_epsilon
     if budget is not None and not _within_budget(budget, run):
         return None
+    name = config.tracking.model_name
+    min_improvement = config.tracking.min_improvement
+    score = metrics.get(VALIDATION_SCORE, math.nan)
+    tags = {VERSION_METRIC_PREFIX + key: repr(value) for key, value in metrics.items()}
+    tags[VERSION_MODEL_ID] = model_id
     project.private.mkdir(parents=True, exist_ok=True)
-    with file_lock(
-        project.private / "registry.lock"
-    ):  # two runs of this project that end together are compared one after the other
-        before = champion_of(run.store, name)
+    # Two runs of this project that end together are compared one after the other.
+    with file_lock(project.private / "registry.lock"):
+        champion = champion_of(run.store, name)
         forgotten = _forgotten_since(project, run_dir)
-        tags = {VERSION_METRIC_PREFIX + key: repr(value) for key, value in metrics.items()} | {
-            VERSION_MODEL_ID: model_id
-        }
         if forgotten:
-            tags |= {
-                FORGOTTEN_CLIENTS: json.dumps(forgotten),
-                FORGOTTEN_REASON: "forgotten while it trained",
-            }
+            tags[FORGOTTEN_CLIENTS] = json.dumps(forgotten)
+            tags[FORGOTTEN_REASON] = "forgotten while it trained"
         version = register_version(run.store, name, model_id, run.run_id, tags)
-        if before is not None and before.version == version.version:
+        holder = None
+        if champion is not None and champion.version == version.version:
             alias = CHAMPION
             reason = "it is champion already"
-            measured = None
         else:
-            holder = _holder(config, population, model, run.store, before)
-            alias, reason = decide(score, tuple(forgotten), holder, config.tracking.min_improvement)
-            measured = holder.score if holder else None
+            if champion is not None:
+                holder = _holder(config, population, model, run.store, champion)
+            alias, reason = decide(score, tuple(forgotten), holder, min_improvement)
         move_alias(run.store, alias, version)
         tag_version(run.store, version, {DECISION: f"{alias}: {reason}"})
-        if before is not None and alias == CHAMPION and before.version != version.version:
-            tag_version(run.store, before, {REPLACED_BY: f"{name}/{version.version}"})
-    number = None if before is None else before.version
-    known = None if math.isnan(score) else score
+        if champion is not None and alias == CHAMPION and champion.version != version.version:
+            tag_version(run.store, champion, {REPLACED_BY: f"{name}/{version.version}"})
     return RegisteredRef(
-        name,
-        version.version,
-        alias,
-        number,
-        known,
-        measured,
-        config.tracking.min_improvement,
-        reason,
+        name=name,
+        version=version.version,
+        alias=alias,
+        champion_before=champion.version if champion else None,
+        validation_accuracy=None if math.isnan(score) else score,
+        champion_accuracy=holder.score if holder else None,
+        min_improvement=min_improvement,
+        reason=reason,
     )
 
 
 def _within_budget(budget: float, run: "TrackedRun") -> bool:
-    """Return whether the run's model may be registered: a run that ended while this one trained may
-    have used up the budget.
+    """Return whether the run's model may be registered; a run that finished while this one trained
+    may have used up the budget.
     """
-    from fedpipe.lineage.privacy_total import total_with_run
-
     with run.store.guard("read what the run released"):
         recorded = run.store.client.get_run(run.run_id)
     total = total_with_run(run.store, recorded)
@@ -147,12 +141,10 @@ def _holder(
     population: "Population",
     model: "ModelSpec",
     store: "Store",
-    before: "ModelVersion | None",
-) -> Holder | None:
-    if before is None:
-        return None
-    label = f"{before.name}/{before.version}"
-    forgotten = forgotten_of(before)
+    champion: "ModelVersion",
+) -> Holder:
+    label = f"{champion.name}/{champion.version}"
+    forgotten = forgotten_of(champion)
     if forgotten:
         return Holder(label, forgotten, None)
     try:
@@ -163,14 +155,14 @@ def _holder(
 
 
 def _accuracy_of(
-    config: Config, population: "Population", model: "ModelSpec", store: "Store", wanted: str
+    config: Config, population: "Population", model: "ModelSpec", store: "Store", label: str
 ) -> float:
     """Return the `validation/accuracy` of a registered version on this run's validation examples,
-    which need not be those of its own.
+    which need not be those of its own run.
 
     Raises:
-        ModelError: it takes other features, or tells other classes apart.
-        TrackingError: its files cannot be had.
+        ModelError: it takes other features, or has other classes.
+        TrackingError: its files cannot be fetched.
     """
     import tensorflow as tf
 
@@ -181,8 +173,8 @@ def _accuracy_of(
 
     manifest = population.manifest
     with tempfile.TemporaryDirectory(prefix="fedpipe-model-") as scratch:
-        fetched = fetch_model(store, wanted, Path(scratch))
-        champion = SavedClassifier.load(fetched.saved_model, wanted)
+        fetched = fetch_model(store, label, Path(scratch))
+        champion = SavedClassifier.load(fetched.saved_model, label)
         other_labels = (
             fetched.facts.labels != (manifest.vocabulary or ())
             and fetched.facts.feature_dtype is not None
@@ -191,12 +183,11 @@ def _accuracy_of(
             tuple(manifest.feature_shape), manifest.num_classes, manifest.feature_dtype
         ):
             raise ModelError(
-                f"{wanted} takes other features or tells other classes apart. Set another "
+                f"{label} takes other features or tells other classes apart. Set another "
                 "tracking.model_name for another task."
             )
 
-        # its weights are in the graph
-        def logits(weights: Any, features: Any) -> Any:  # noqa: ARG001
+        def logits(_: Any, features: Any) -> Any:  # its weights are in the graph
             return tf.math.log(tf.maximum(champion(features), 1e-38))
 
         spec = replace(model, tensor_names=(), logits=logits)
@@ -207,9 +198,7 @@ def _accuracy_of(
 
 
 def _forgotten_since(project: Project, run_dir: Path) -> list[str]:
-    """Return the clients that this run trained on and that are forgotten now: it may have begun
-    before they were.
-    """
+    """Return the clients that this run was trained on and that were forgotten since it started."""
     from fedpipe.data.forgotten import read_forgotten
     from fedpipe.tracking.participation import CLIENTS_NAME, REPORTED, read_clients
 

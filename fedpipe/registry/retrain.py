@@ -1,8 +1,10 @@
-"""The champion again, without the clients that were forgotten: with its own settings, as a new
-version that takes its place.
+"""Plans to train the champion again without forgotten clients: with its own settings, as a new
+version that replaces it.
 """
 
+import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,10 @@ from fedpipe.errors import ConfigError, TrackingError, shorten
 from fedpipe.project.paths import Project
 from fedpipe.runs.lineage import LINEAGE, PARAMS_NAME
 from fedpipe.system.atomic_files import write_atomic
+from fedpipe.tracking.artifacts import read_artifact
+from fedpipe.tracking.lookup import ModelVersion, find_run, model_versions, version_named
+from fedpipe.tracking.model_registry import CHAMPION, champion_of
+from fedpipe.tracking.store import has_store, read_store
 from fedpipe.tracking.tags import RETRAIN_OF
 
 if TYPE_CHECKING:
@@ -26,11 +32,11 @@ STATE_KEY = "retrain_of"
 
 @dataclass(frozen=True)
 class Retraining:
-    """What is to be run.
+    """A run to start.
 
     Attributes:
-        version: the champion that is replaced, `NAME/VERSION`.
-        params: its settings, registered under the same name; a params file.
+        version: the champion to replace, `NAME/VERSION`.
+        params: params file with its settings, to be registered under the same name.
     """
 
     version: str
@@ -38,69 +44,50 @@ class Retraining:
 
 
 def retrain_tags(run: "RunState | None") -> dict[str, str]:
-    """Return the tag of a run that retrains a version: which; none of other runs."""
-    of = run.values.get(STATE_KEY) if run else None
-    if of:
-        return {RETRAIN_OF: str(of)}
+    """Return the tag that names the version that a run retrains; none for other runs."""
+    version = run.values.get(STATE_KEY) if run else None
+    if version:
+        return {RETRAIN_OF: str(version)}
     return {}
 
 
-def model_of(project: Project, wanted: str | None) -> str | None:
-    """Return the registered model that `wanted`, as `MODEL@ALIAS` or `MODEL/VERSION`, names; None
-    if it names none.
+def model_of(project: Project, name: str | None) -> str | None:
+    """Return the registered model of a version, `MODEL@ALIAS` or `MODEL/VERSION`; None if there is
+    no such version.
     """
-    from fedpipe.tracking.lookup import version_named
-    from fedpipe.tracking.store import has_store, read_store
-
-    if wanted is None or not has_store(project.root):
+    if name is None or not has_store(project.root):
         return None
     store = read_store(project.root)
-    with store.guard(f"find {wanted}"):
-        version = version_named(store, wanted)
-    if version is None:
-        return None
-    return version.name
+    with store.guard(f"find {name}"):
+        version = version_named(store, name)
+    return version.name if version else None
 
 
 def plan_retraining(project: Project, model_name: str) -> Retraining:
-    """Return how the champion of a registered model is trained again.
+    """Return how to train the champion of a registered model again.
 
     Raises:
-        TrackingError: the model has no champion, or that does not say with which settings it was
-            trained.
-        ConfigError: it was trained without validation examples: nothing could say what the new one
-            is worth.
+        TrackingError: the model has no champion, or the settings of that are not recorded.
+        ConfigError: it was trained without validation examples, which must compare it with the new
+            version.
     """
-    from fedpipe.tracking.artifacts import read_artifact
-    from fedpipe.tracking.lookup import find_run, model_versions
-    from fedpipe.tracking.model_registry import CHAMPION, champion_of
-    from fedpipe.tracking.store import has_store, read_store
-
-    champion = (
-        champion_of(read_store(project.root), model_name) if has_store(project.root) else None
-    )
-    if champion is None:
-        found = model_versions(read_store(project.root)) if has_store(project.root) else []
-        others = shorten(
-            dict.fromkeys(version.name for version in found if CHAMPION in version.aliases)
-        )
-        known = f"those with a champion: {others}" if others else "no model has a champion"
-        raise TrackingError(
-            f"--retrain: expected a champion of the registered model '{model_name}', found none. "
-            f"Forget without --retrain, or name another model with --model ({known})."
-        )
+    if not has_store(project.root):
+        raise _no_champion(model_name, [])
     store = read_store(project.root)
+    champion = champion_of(store, model_name)
+    if champion is None:
+        raise _no_champion(model_name, model_versions(store))
     label = f"{champion.name}/{champion.version}"
     with tempfile.TemporaryDirectory(prefix="fedpipe-retrain-") as scratch:
-        kept = read_artifact(
+        params = read_artifact(
             store, find_run(store, label), f"{LINEAGE}/{PARAMS_NAME}", Path(scratch)
         )
-        if kept is None:
+        if params is None:
             raise TrackingError(
                 f"{label}: expected its run to have kept {LINEAGE}/{PARAMS_NAME}, found none: it "
                 "cannot be trained again."
             )
-        values = read_params(kept)
+        values = read_params(params)
     values["tracking"] = {
         **(values.get("tracking") or {}),
         "register": True,
@@ -110,10 +97,19 @@ def plan_retraining(project: Project, model_name: str) -> Retraining:
         config = parse_recorded(values, f"settings of {label}")
     except ConfigError as err:
         raise ConfigError(f"--retrain: {err}") from err
-    path = project.private / "retrain" / f"{_plain(model_name)}-{champion.version}.yaml"
+    path = project.private / "retrain" / f"{_file_name(model_name)}-{champion.version}.yaml"
     write_atomic(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     return Retraining(label, path)
 
 
-def _plain(name: str) -> str:
-    return "".join(one if one.isalnum() or one in "-_" else "_" for one in name)[:100]
+def _no_champion(model_name: str, versions: Sequence[ModelVersion]) -> TrackingError:
+    names = dict.fromkeys(version.name for version in versions if CHAMPION in version.aliases)
+    known = f"those with a champion: {shorten(names)}" if names else "no model has a champion"
+    return TrackingError(
+        f"--retrain: expected a champion of the registered model '{model_name}', found none. "
+        f"Forget without --retrain, or name another model with --model ({known})."
+    )
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w-]", "_", name)[:100]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedpipe.report.facts import RunFacts
+from fedpipe.tracking.tags import FORGOTTEN_CLIENTS
 
 _ENVIRONMENT = ("host.", "version.", "runtime.", "git.")
 """Prefixes of the tags that say with what a run was made."""
@@ -72,7 +73,7 @@ def _version_links(versions: Sequence[Mapping[str, Any]]) -> list[Link]:
     links = []
     for version in versions:
         notes = [f"@{alias}" for alias in version["aliases"]]
-        clients = version["tags"].get("fedpipe.forgotten_clients")
+        clients = version["tags"].get(FORGOTTEN_CLIENTS)
         if clients:
             notes.append(f"trained on forgotten clients {clients}")
         links.append(Link("model version", f"{version['name']}/{version['version']}", notes))

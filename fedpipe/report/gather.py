@@ -16,6 +16,7 @@ from fedpipe.models.confusion import Confusion
 from fedpipe.report import facts
 from fedpipe.report.facts import RunFacts
 from fedpipe.runs.files import RunFiles
+from fedpipe.status import MlflowStatus
 from fedpipe.tables.confusion import read_confusion
 from fedpipe.tables.evaluation import read_clients, read_labels
 from fedpipe.tables.mistakes import Mistake, read_mistakes
@@ -24,7 +25,7 @@ from fedpipe.tracking.participation import CLIENTS_NAME
 from fedpipe.tracking.participation import read_clients as read_participation
 from fedpipe.tracking.rounds import rounds_of
 from fedpipe.tracking.store import run_url
-from fedpipe.tracking.sweeps import SweepChild, SweepView, read_sweep
+from fedpipe.tracking.sweeps import SweepTrial, SweepView, read_sweep
 from fedpipe.tracking.tags import SWEEP_SPACE
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ MISTAKES_NAME = "mistakes.parquet"
 POPULATION_NAME = "population.json"
 TIMING_NAME = "timing.json"
 _LABELS = "tables/labels.csv"
-_CHILDREN = "sweep/children.json"
+_TRIALS = "sweep/children.json"
 _OLD_CONFUSION = "tables/confusion.csv"
 """Where runs of earlier versions have their confusion."""
 _FILES = {
@@ -121,7 +122,7 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
 
 def as_finished(run: RunFacts) -> RunFacts:
     """Return the facts of a run that is about to be marked as finished, as they are then."""
-    return replace(run, status="FINISHED", end_ms=int(time.time() * 1000))
+    return replace(run, status=MlflowStatus.FINISHED, end_ms=int(time.time() * 1000))
 
 
 def _read_confusion(reader: _Reader, labels: list[str]) -> Confusion | None:
@@ -157,23 +158,23 @@ def _read_mistakes(reader: _Reader) -> list[Mistake]:
 
 def _read_sweep(store: "Store", reader: _Reader) -> SweepView | None:
     """Return the sweep of which the run is the parent. A sweep that is running has not listed its
-    children yet; children that failed before they had a run are in that list alone.
+    trials yet; trials that failed before they had a run are in that list alone.
     """
     if SWEEP_SPACE not in reader.run.data.tags:
         return None
     sweep = read_sweep(store, reader.run.info.run_id)
-    if reader.files.find(_CHILDREN) is None:
+    if reader.files.find(_TRIALS) is None:
         return sweep
-    children = reader.read(facts.SWEEP, _read_children, _CHILDREN)
-    if children is None:
+    trials = reader.read(facts.SWEEP, _read_trials, _TRIALS)
+    if trials is None:
         return sweep
-    return replace(sweep, children=children)
+    return replace(sweep, trials=trials)
 
 
 def _why_missing(status: str, name: str) -> str:
-    if status in ("RUNNING", "SCHEDULED"):
+    if status in (MlflowStatus.RUNNING, MlflowStatus.SCHEDULED):
         return f"The run is still running; {name} is written when it finishes."
-    if status != "FINISHED":
+    if status != MlflowStatus.FINISHED:
         return (
             f"The run did not finish ({status.lower()}) and left no {name}. `fedpipe resume` "
             "continues runs of this machine."
@@ -184,10 +185,10 @@ def _why_missing(status: str, name: str) -> str:
     )
 
 
-def _read_children(path: Path) -> tuple[SweepChild, ...]:
+def _read_trials(path: Path) -> tuple[SweepTrial, ...]:
     column = itemgetter("name", "state", "value", "params")
     return tuple(
-        SweepChild(row["number"], row.get("run_id", ""), *column(row))
+        SweepTrial(row["number"], row.get("run_id", ""), *column(row))
         for row in json.loads(path.read_text(encoding="utf-8"))
     )
 

@@ -15,6 +15,7 @@ from fedpipe.report.facts import RunFacts, differing, settings, side_by_side
 from fedpipe.report.summary import summary, tiles, warnings
 from fedpipe.report.sweep import sweep
 from fedpipe.report.training import compared_curves, round_table, run_curves, timing
+from fedpipe.tracking.tags import DVC_DATA_MD5
 
 _ID_LETTERS = 8
 
@@ -78,5 +79,5 @@ def _sections(run: RunFacts, name: str) -> dict[str, Any]:
 
 def _same_data(runs: Sequence[RunFacts]) -> bool:
     """Return whether the first run's population stands for the population of all runs."""
-    data = {run.tags.get("dvc.data_md5") for run in runs}
+    data = {run.tags.get(DVC_DATA_MD5) for run in runs}
     return len(runs) > 1 and len(data) == 1 and runs[0].population is not None

@@ -6,6 +6,18 @@ from datetime import UTC, datetime
 from fedpipe.report.facts import RunFacts
 from fedpipe.tables.texts import number, setting_text
 from fedpipe.tracking.sweeps import SweepView
+from fedpipe.tracking.tags import (
+    BEST_ROUND,
+    BIT_EXACT,
+    DVC_DATA_MD5,
+    INCOMPLETE,
+    LAST_ROUND,
+    LAST_SHA256,
+    PRIVACY_DELTA,
+    PRIVACY_EPSILON,
+    STATUS_REASON,
+    WARNINGS,
+)
 
 _HASH_LETTERS = 12
 _PRIVACY = {
@@ -14,8 +26,8 @@ _PRIVACY = {
     "privacy.covers": "epsilon covers",
 }
 _IDENTITY = {
-    "weights.last_sha256": "weights (SHA-256)",
-    "fedpipe.bit_exact": "repeats to the bit",
+    LAST_SHA256: "weights (SHA-256)",
+    BIT_EXACT: "repeats to the bit",
 }
 _WORST_CLIENTS = "participating/accuracy_worst_decile"
 _MEAN_CLIENT = "participating/accuracy_mean"
@@ -24,8 +36,8 @@ _MEAN_CLIENT = "participating/accuracy_mean"
 def summary(run: RunFacts) -> dict[str, str]:
     """Return the run in a few lines: name and value."""
     status = run.status.lower()
-    if "fedpipe.status_reason" in run.tags:
-        status = f"{status}: {run.tags['fedpipe.status_reason']}"
+    if STATUS_REASON in run.tags:
+        status = f"{status}: {run.tags[STATUS_REASON]}"
     rows = {"status": status, "began": moment(run.start_ms)}
     if run.seconds_taken is not None:
         rows["took"] = duration(run.seconds_taken)
@@ -50,8 +62,8 @@ def tiles(run: RunFacts) -> list[tuple[str, str, str]]:
     if run.rounds:
         note = f"of {run.params.get('rounds', '?')}"
         rows.append(("rounds", f"{run.rounds[-1]['round']:g}", note))
-    if "privacy.epsilon" in run.tags:
-        note = f"for delta {run.tags.get('privacy.delta', '?')}"
+    if PRIVACY_EPSILON in run.tags:
+        note = f"for delta {run.tags.get(PRIVACY_DELTA, '?')}"
         rows.append(("epsilon", epsilon(run.tags), note))
     if run.seconds_taken is not None:
         rows.append(("took", duration(run.seconds_taken), "MLflow run"))
@@ -60,7 +72,7 @@ def tiles(run: RunFacts) -> list[tuple[str, str, str]]:
 
 def warnings(run: RunFacts) -> list[tuple[str, str]]:
     """Return the run's warnings and what could not be recorded, each as (kind, text)."""
-    kinds = {"Warning": "fedpipe.warnings", "Not recorded": "fedpipe.incomplete"}
+    kinds = {"Warning": WARNINGS, "Not recorded": INCOMPLETE}
     return [
         (kind, line) for kind, tag in kinds.items() for line in run.tags.get(tag, "").splitlines()
     ]
@@ -69,9 +81,9 @@ def warnings(run: RunFacts) -> list[tuple[str, str]]:
 def epsilon(tags: Mapping[str, str]) -> str:
     """Return the epsilon of a private run in short; without noise it is the word `infinite`."""
     try:
-        return number(float(tags["privacy.epsilon"]))
+        return number(float(tags[PRIVACY_EPSILON]))
     except ValueError:
-        return tags["privacy.epsilon"]
+        return tags[PRIVACY_EPSILON]
 
 
 def moment(milliseconds: int) -> str:
@@ -101,7 +113,7 @@ def duration(seconds: float) -> str:
 
 def _training_summary(run: RunFacts) -> dict[str, str]:
     params = run.params
-    data_md5 = run.tags.get("dvc.data_md5", "?")[:_HASH_LETTERS]
+    data_md5 = run.tags.get(DVC_DATA_MD5, "?")[:_HASH_LETTERS]
     return {
         "algorithm": f"{params.get('algorithm.name', '?')} on {params.get('model.name', '?')}",
         "rounds": _rounds(run),
@@ -116,7 +128,7 @@ def _result_summary(run: RunFacts) -> dict[str, str]:
         if value is not None:
             rows[name] = f"{value:.4f}" + _filled(", {:.4f} before training", run.before(key))
     if run.chosen == "best":
-        best_round = run.tags.get("weights.best_round", "?")
+        best_round = run.tags.get(BEST_ROUND, "?")
         rows["result of"] = f"round {best_round}, which validation chose"
     worst = run.result(_WORST_CLIENTS)
     mean = run.result(_MEAN_CLIENT)
@@ -127,7 +139,7 @@ def _result_summary(run: RunFacts) -> dict[str, str]:
 
 def _tag_summary(run: RunFacts) -> dict[str, str]:
     rows = {}
-    if "privacy.epsilon" in run.tags:
+    if PRIVACY_EPSILON in run.tags:
         rows["privacy"] = _privacy(run.tags)
         rows |= _named(run.tags, _PRIVACY)
         total = run.chain.get("privacy_total")
@@ -144,7 +156,7 @@ def _named(tags: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
 def _privacy(tags: Mapping[str, str]) -> str:
     """Return epsilon, delta and what they assume."""
     assumptions = ("privacy.neighbours", "privacy.sampling")
-    text = f"epsilon {epsilon(tags)} for delta {tags.get('privacy.delta', '?')}"
+    text = f"epsilon {epsilon(tags)} for delta {tags.get(PRIVACY_DELTA, '?')}"
     return "; ".join([text, *(tags[key] for key in assumptions if key in tags)])
 
 
@@ -154,7 +166,7 @@ def _sweep_summary(sweep: SweepView, params: Mapping[str, str]) -> dict[str, str
     if "sweep.search" in params:
         searched = f"{searched} ({params['sweep.search']})"
     rows = {
-        "sweep": f"{len(sweep.children)} runs with different settings",
+        "sweep": f"{len(sweep.trials)} runs with different settings",
         "searched settings": searched,
         "judged by": f"{sweep.metric}, {sweep.direction}",
     }
@@ -176,7 +188,7 @@ def _filled(template: str, value: float | None) -> str:
 
 def _rounds(run: RunFacts) -> str:
     planned = str(run.params.get("rounds"))
-    done = run.tags.get("weights.last_round")
+    done = run.tags.get(LAST_ROUND)
     if done is None and run.rounds:
         done = number(run.rounds[-1]["round"])
     if done is None or done == planned:

@@ -7,7 +7,7 @@ from fedpipe.report.facts import RunFacts
 from fedpipe.report.section import Section, Table
 from fedpipe.tables.sweep import searched_values
 from fedpipe.tables.texts import optional_number, setting_text
-from fedpipe.tracking.sweeps import SweepChild
+from fedpipe.tracking.sweeps import SweepTrial
 
 _MOST_ROWS = 200
 
@@ -16,28 +16,28 @@ def sweep(run: RunFacts) -> Section | None:
     """Return the trials; None for a run that is no sweep's parent."""
     if run.sweep is None:
         return None
-    children = run.sweep.children
+    trials = run.sweep.trials
     metric = run.sweep.metric
     keys = run.sweep.keys
     direction = run.sweep.direction
     sign = {"maximize": -1, "minimize": 1}[direction]
     ranked = sorted(
-        children,
-        key=lambda child: (child.value is None, sign * (child.value or 0.0), child.number),
+        trials,
+        key=lambda trial: (trial.value is None, sign * (trial.value or 0.0), trial.number),
     )
-    states = sorted(Counter(child.state for child in children).items())
+    states = sorted(Counter(trial.state for trial in trials).items())
     counts = ", ".join(f"{count} {state}" for state, count in states)
     return Section(
-        charts=[parallel_coordinates(children, keys, metric, direction)],
-        lines=[f"{len(children)} trials: {counts}; judged by {metric}, {direction}"],
+        charts=[parallel_coordinates(trials, keys, metric, direction)],
+        lines=[f"{len(trials)} trials: {counts}; judged by {metric}, {direction}"],
         table=Table(
             ["trial", "state", metric, *keys],
-            [_row(child, keys) for child in ranked[:_MOST_ROWS]],
-            len(children),
+            [_row(trial, keys) for trial in ranked[:_MOST_ROWS]],
+            len(trials),
         ),
     )
 
 
-def _row(child: SweepChild, keys: tuple[str, ...]) -> list[str]:
-    settings = map(setting_text, searched_values(child, keys))
-    return [str(child.name or child.number), child.state, optional_number(child.value), *settings]
+def _row(trial: SweepTrial, keys: tuple[str, ...]) -> list[str]:
+    settings = map(setting_text, searched_values(trial, keys))
+    return [str(trial.name or trial.number), trial.state, optional_number(trial.value), *settings]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from fedpipe.config import Config
 from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.tracking.tags import ALGORITHM_GROUPS
 
 
 def bit_exact(config: Config, info: Mapping[str, str]) -> str:
@@ -25,7 +26,7 @@ def bit_exact(config: Config, info: Mapping[str, str]) -> str:
     if config.algorithm.name not in ALGORITHMS:
         return f"not known: algorithm.name={config.algorithm.name} is no algorithm of fedpipe's"
     runtime = config.runtime
-    groups = info.get("algorithm.groups", "none")
+    groups = info.get(ALGORITHM_GROUPS, "none")
     conditions = []
     if runtime.debug:
         conditions.append(

@@ -8,6 +8,7 @@ from typing import Any
 
 from fedpipe.config.schema import RuntimeConfig
 from fedpipe.system.atomic_files import write_atomic
+from fedpipe.tracking.tags import ALGORITHM_GROUPS
 
 GROUPS_NAME = "groups.json"
 """In the run's folder: `{"groups": 2}`."""
@@ -24,13 +25,13 @@ def keep_groups(runtime: RuntimeConfig, algorithm: Any, run_dir: Path) -> None:
             groups.
         run_dir: the run's folder.
     """
-    groups = algorithm.info.get("algorithm.groups", "none")
+    groups = algorithm.info.get(ALGORITHM_GROUPS, "none")
     if (
         runtime.set_groups is not None
         or not groups.isdigit()
         or not hasattr(algorithm, "use_groups")
     ):
-        (run_dir / GROUPS_NAME).unlink(missing_ok=True)  # a sweep notes its number for every child
+        (run_dir / GROUPS_NAME).unlink(missing_ok=True)  # a sweep notes its number for every trial
         return
     noted = noted_groups(run_dir)
     if noted is None:

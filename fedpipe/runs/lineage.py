@@ -166,7 +166,7 @@ def write_reproduction_files(
     Returns:
         `tags`, with the tag of the patch.
     """
-    from fedpipe.tracking.git_diff import DiffLeftOut, dirty_patch
+    from fedpipe.tracking.git_diff import DiffLeftOutError, dirty_patch
 
     write_atomic(
         folder / PARAMS_NAME, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
@@ -179,7 +179,7 @@ def write_reproduction_files(
     all_tags = dict(tags)
     try:
         patch = dirty_patch(project.root)
-    except DiffLeftOut as err:
+    except DiffLeftOutError as err:
         logger.warning(
             "the work tree's changes are not kept with the run, which cannot be reproduced: %s", err
         )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Made = TypeVar("Made")
 
 PARTICIPATION = "table of participation"
-CHAIN = "lineage chain"
+LINEAGE_PART = "lineage chain"
 UPLOADS = "uploads of the training"
 """Parts that training itself makes after the last round."""
 INCOMPLETE_EXIT_CODE = 3

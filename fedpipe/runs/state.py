@@ -22,12 +22,11 @@ from fedpipe.config import Config, flatten_result, parse_recorded
 from fedpipe.config.load import apply_overrides, read_params
 from fedpipe.errors import ConfigError, ModelError, PlanError
 from fedpipe.project.paths import Project
+from fedpipe.status import ENDED, RunStatus
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.system.locks import file_lock, lock_help
 
 STATE_NAME = "run_state.json"
-STARTED = "started"
-FINISHED = "finished"
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +54,12 @@ class RunState:
     @property
     def finished(self) -> bool:
         """Return whether nothing is left to do."""
-        return bool(self.values["status"] == FINISHED)
+        return bool(self.values["status"] == RunStatus.FINISHED)
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether the run is never resumed: it finished, or is a failed or pruned trial."""
+        return self.values["status"] in ENDED
 
     @property
     def incomplete(self) -> dict[str, str]:
@@ -123,7 +127,7 @@ def begin(project: Project, name: str, config: Config, entry: str, **asked: Any)
     about = {
         "name": name,
         "entry": entry,
-        "status": STARTED,
+        "status": RunStatus.STARTED,
         "begun": time.time(),
         "key": uuid.uuid4().hex,
     }
@@ -216,7 +220,7 @@ def removed_if_refused(state: RunState) -> Iterator[None]:
         now = read_state(state.folder)
         if (
             now is not None
-            and now.values["status"] == STARTED
+            and now.values["status"] == RunStatus.STARTED
             and "mlflow_run_id" not in now.values
         ):
             shutil.rmtree(state.folder, ignore_errors=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from fedpipe.project.paths import Project
 from fedpipe.runs.refs import DataRef, EvalRef, RecordRef, TrainRef
+from fedpipe.tracking.tags import GIT_COMMIT
 
 
 def new_run_name() -> str:
@@ -31,7 +32,7 @@ def summarize(
         "run_id": trained.run_id,
         "flow_run_id": flow_run_id,
         "data_md5": data.md5,
-        "git_commit": environment_tags(project.root)["git.commit"],
+        "git_commit": environment_tags(project.root)[GIT_COMMIT],
         "rounds": trained.rounds,
         "best_round": trained.best_round,
         "initial": evaluated.initial,

@@ -18,14 +18,13 @@ from fedpipe.runs.lineage import (
     write_reproduction_files,
 )
 from fedpipe.runs.refs import DataRef
+from fedpipe.status import RunStatus
 
 if TYPE_CHECKING:
     from fedpipe.data.population import Population
     from fedpipe.tracking.journaled import JournaledRun
     from fedpipe.tracking.store import Store
 
-STARTING = "starting"
-TRAINING = "training"
 _FAILED_SECONDS = 5.0
 """How long a run that failed waits for its store: a terminated run has ten seconds in all."""
 
@@ -93,9 +92,9 @@ def _start(
     }
     facts = write_reproduction_files(run.folder / LINEAGE, config, project, facts)
     # An earlier try was killed just here: the store may have its run.
-    may_exist = bool(state and state.values["status"] == STARTING)
+    may_exist = bool(state and state.values["status"] == RunStatus.STARTING)
     if state:
-        state.update(status=STARTING)
+        state.update(status=RunStatus.STARTING)
     clients = training_clients(config, population)
     mlflow_run = TrackedRun.start(
         store,
@@ -120,6 +119,6 @@ def _start(
             mlflow_run_id=mlflow_run.run_id,
             data_md5=data.md5,
             data_path=data.path,
-            status=TRAINING,
+            status=RunStatus.TRAINING,
         )
     return mlflow_run.run_id

@@ -1,10 +1,11 @@
-"""What a sweep leaves: the table and the picture of its children on the parent run, the best
-child's settings as a params file.
+"""Results of a sweep: table and picture of its trials on the parent run, and the settings of the
+best trial as a params file.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,15 @@ from fedpipe.project.paths import Project
 from fedpipe.runs.groups import noted_groups
 from fedpipe.runs.parts import Parts, incomplete_text
 from fedpipe.runs.state import RunState, read_state
+from fedpipe.status import RunStatus
 from fedpipe.sweep.search import Search
 from fedpipe.sweep.state import SweepState
 from fedpipe.system.atomic_files import write_atomic
-from fedpipe.tracking.tags import INCOMPLETE
+from fedpipe.tracking.tags import INCOMPLETE, SWEEP_BEST
 
 if TYPE_CHECKING:
     from fedpipe.tracking.store import Store
-    from fedpipe.tracking.sweeps import SweepChild
+    from fedpipe.tracking.sweeps import SweepTrial
 
 FOLDER = "sweep"
 TABLE_NAME = "children.csv"
@@ -42,8 +44,8 @@ def parent_facts(project: Project, sweep: SweepConfig) -> tuple[dict[str, Any], 
         "sweep.direction": sweep.better
     }
     params |= {
-        f"sweep.space.{key}": one.model_dump(mode="json", exclude_defaults=True)
-        for key, one in sweep.space.items()
+        f"sweep.space.{key}": dimension.model_dump(mode="json", exclude_defaults=True)
+        for key, dimension in sweep.space.items()
     }
     return params, {**environment_tags(project.root), SWEEP_SPACE: json.dumps(list(sweep.space))}
 
@@ -56,7 +58,7 @@ def conclude(
     sweep: SweepConfig,
     preset: Path,
 ) -> dict[str, str]:
-    """Write the best child's settings to `preset`; log table, pictures and figures to the parent
+    """Write the best trial's settings to `preset`; log table, pictures and figures to the parent
     run and mark it as finished.
 
     Returns:
@@ -68,39 +70,39 @@ def conclude(
     """
     from fedpipe.figures.parallel_coordinates import parallel_coordinates
     from fedpipe.runs.pictures import log_picture
-    from fedpipe.tables.sweep import children_csv
+    from fedpipe.tables.sweep import trials_csv
     from fedpipe.tracking.run import TrackedRun
 
-    children = children_of(search, project)
+    trials = trials_of(search, project)
     folder = state.folder / "result"
-    rows = [asdict(child) for child in children]
+    rows = [asdict(trial) for trial in trials]
     write_atomic(folder / JSON_NAME, json.dumps(rows, indent=1) + "\n")
-    write_atomic(folder / TABLE_NAME, children_csv(children, list(sweep.space), sweep.metric))
+    write_atomic(folder / TABLE_NAME, trials_csv(trials, list(sweep.space), sweep.metric))
     run = TrackedRun.attach(store, str(state.parent))
     parts = Parts(store)
     for name in (JSON_NAME, TABLE_NAME):
-        parts.attempt(f"upload of {name}", lambda name=name: run.log_file(folder / name, FOLDER))  # type: ignore[misc]
+        parts.attempt(f"upload of {name}", partial(run.log_file, folder / name, FOLDER))
 
     def log_chart() -> None:
-        chart = parallel_coordinates(children, list(sweep.space), sweep.metric, sweep.better)
+        chart = parallel_coordinates(trials, list(sweep.space), sweep.metric, sweep.better)
         log_picture(run, [chart], f"{FOLDER}/{PICTURE_NAME}.svg", folder)
 
     parts.attempt(f"picture {PICTURE_NAME}", log_chart)
-    counts = {f"sweep/{name}": float(count) for name, count in counts_of(children).items()}
+    counts = {f"sweep/{name}": float(count) for name, count in counts_of(trials).items()}
     best = search.best()
     if best is None:
         reason = next(
-            (f"child {child.number} {child.state}: {child.reason}" for child in children),
+            (f"trial {trial.number} {trial.state}: {trial.reason}" for trial in trials),
             "none was drawn",
         )
         raise RoundError(
-            f"sweep {sweep.name}: expected a child that finishes, found none of {len(children)}: "
+            f"sweep {sweep.name}: expected a trial that finishes, found none of {len(trials)}: "
             f"{reason}"
         )
     write_preset(_run_of(search, project, best), preset, _header(search, sweep, best))
     write_atomic(folder / BEST_NAME, preset.read_text(encoding="utf-8"))
     parts.attempt(f"upload of {BEST_NAME}", lambda: run.log_file(folder / BEST_NAME, FOLDER))
-    run.set_tags({"fedpipe.sweep_best": children[best_index(children, best)].run_id})
+    run.set_tags({SWEEP_BEST: trials[best_index(trials, best)].run_id})
     with store.guard(f"write the result of sweep {sweep.name}"):
         for key, value in {**counts, "sweep/best": float(search.value(best) or 0.0)}.items():
             store.client.log_metric(run.run_id, key, value, step=0)
@@ -112,9 +114,9 @@ def conclude(
     return parts.missing
 
 
-def best_index(children: "Sequence[SweepChild]", number: int) -> int:
-    """Return where in a list of children that of a number is."""
-    return next(index for index, child in enumerate(children) if child.number == number)
+def best_index(trials: "Sequence[SweepTrial]", number: int) -> int:
+    """Return the index of the trial with this number."""
+    return next(index for index, trial in enumerate(trials) if trial.number == number)
 
 
 def write_preset(run: RunState, path: Path, header: str) -> None:
@@ -123,24 +125,24 @@ def write_preset(run: RunState, path: Path, header: str) -> None:
     groups = noted_groups(run.folder)
     if (
         values["runtime"]["groups"] is None and groups is not None
-    ):  # so that a run with these settings has the child's bits
+    ):  # so that a run with these settings has the trial's bits
         values["runtime"]["groups"] = groups
     text = yaml.safe_dump(values, sort_keys=False)
     write_atomic(path, f"# {header}\n{text}")
 
 
-def children_of(search: Search, project: Project) -> "list[SweepChild]":
-    """Return a sweep's children as they stand, by number, from this project's files."""
-    from fedpipe.tracking.sweeps import SweepChild
+def trials_of(search: Search, project: Project) -> "list[SweepTrial]":
+    """Return a sweep's trials as they stand, by number, from this project's files."""
+    from fedpipe.tracking.sweeps import SweepTrial
 
-    children = []
+    trials = []
     for number in search.numbers():
         run = read_state(project.run_dir(folder)) if (folder := search.run_of(number)) else None
         about = ("", "") if run is None else (str(run.values.get("mlflow_run_id", "")), run.name)
         state = search.state(number)
-        state = "interrupted" if state == "open" else state
-        children.append(
-            SweepChild(
+        state = RunStatus.INTERRUPTED if state == "open" else state
+        trials.append(
+            SweepTrial(
                 number,
                 *about,
                 state,
@@ -149,11 +151,11 @@ def children_of(search: Search, project: Project) -> "list[SweepChild]":
                 search.reason(number),
             )
         )
-    return children
+    return trials
 
 
 def incomplete_of(search: Search, project: Project) -> dict[str, dict[str, str]]:
-    """Return the missing parts of children that finished, by the child's name: a child's value does
+    """Return the missing parts of trials that finished, by the trial's name: a trial's value does
     not depend on them.
     """
     runs = [
@@ -164,11 +166,16 @@ def incomplete_of(search: Search, project: Project) -> dict[str, dict[str, str]]
     return {run.name: run.incomplete for run in runs if run is not None and run.incomplete}
 
 
-def counts_of(children: "Sequence[SweepChild]") -> dict[str, int]:
-    """Return how many children have each state."""
+def counts_of(trials: "Sequence[SweepTrial]") -> dict[str, int]:
+    """Return how many trials have each state."""
     return {
-        state: sum(child.state == state for child in children)
-        for state in ("finished", "pruned", "failed", "interrupted")
+        state: sum(trial.state == state for trial in trials)
+        for state in (
+            RunStatus.FINISHED,
+            RunStatus.PRUNED,
+            RunStatus.FAILED,
+            RunStatus.INTERRUPTED,
+        )
     }
 
 
@@ -181,12 +188,12 @@ def summary_of(
     ran: Sequence[int],
     seconds: float,
 ) -> dict[str, Any]:
-    """Return what a sweep says of itself at its end; JSON-able. `ran` are the children that ran, or
-    went on, in this call.
+    """Return the summary of a sweep, JSON-able. `ran` are the trials that ran in this call, resumed
+    ones included.
     """
     from fedpipe.tracking.store import read_store, run_url
 
-    children = children_of(search, project)
+    trials = trials_of(search, project)
     best = search.best()
     return {
         "name": sweep.name,
@@ -195,9 +202,9 @@ def summary_of(
         "metric": sweep.metric,
         "direction": sweep.better,
         "keys": list(sweep.space),
-        "counts": counts_of(children),
-        "children": [asdict(child) for child in children],
-        "best": None if best is None else asdict(children[best_index(children, best)]),
+        "counts": counts_of(trials),
+        "children": [asdict(trial) for trial in trials],
+        "best": None if best is None else asdict(trials[best_index(trials, best)]),
         "preset": None if best is None else str(preset),
         "ran": list(ran),
         "incomplete": incomplete_of(search, project),
@@ -210,7 +217,7 @@ def _run_of(search: Search, project: Project, number: int) -> RunState:
     state = read_state(project.run_dir(str(search.run_of(number))))
     if state is None:
         raise DataError(
-            f"{project.run_dir(str(search.run_of(number)))}: expected the run of the best child, "
+            f"{project.run_dir(str(search.run_of(number)))}: expected the run of the best trial, "
             "found none: was it removed?"
         )
     return state
@@ -218,6 +225,6 @@ def _run_of(search: Search, project: Project, number: int) -> RunState:
 
 def _header(search: Search, sweep: SweepConfig, best: int) -> str:
     return (
-        f"The best of {len(search.numbers())} children of sweep {sweep.name}: child {best}, "
+        f"The best of {len(search.numbers())} trials of sweep {sweep.name}: trial {best}, "
         f"{sweep.metric} {search.value(best)}."
     )

@@ -1,9 +1,9 @@
-"""The search of a sweep: which point the next child has, and whether one is worth going on with.
-Optuna's study, in a journal of its own.
+"""Search of a sweep: draws the point of the next trial, and prunes trials. An Optuna study in a
+journal of its own.
 
-The one place that imports Optuna. One process at a time has the study: whoever holds the sweep's
-lock. Each draw has a seed of its own, made of the sweep's seed and the child's number, so that a
-sweep that goes on after a kill draws what it would have drawn.
+Only this module imports Optuna. One process at a time uses the study: the holder of the sweep's
+lock. Each draw has a seed of its own, made of the sweep's seed and the trial's number, so that a
+sweep that is resumed after a kill draws what it would have drawn.
 """
 
 import math
@@ -24,6 +24,7 @@ from fedpipe.config.sweep_space import (
     walk,
 )
 from fedpipe.seeding import derive_seed
+from fedpipe.status import RunStatus
 from fedpipe.system.json_lines import repaired_lines
 
 if TYPE_CHECKING:
@@ -35,13 +36,13 @@ if TYPE_CHECKING:
 RUN = "run"
 REASON = "reason"
 VOID = "void"
-"""Attributes of a child: its run's folder, why it failed, and whether it was drawn and never
+"""Attributes of a trial: its run's folder, why it failed, and whether it was drawn and never
 begun.
 """
 
 
 class Search:
-    """The children of a sweep so far, by number from 0, and the next one's point."""
+    """The trials of a sweep so far, by number from 0, and the next one's point."""
 
     def __init__(self, sweep: SweepConfig, journal: Path) -> None:
         """Open the study in the file `journal`, or make it; a line that a kill cut short is cut
@@ -64,7 +65,8 @@ class Search:
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self._sweep = sweep
         self._distributions = {
-            key: _distribution(key, one, sweep.search == "grid") for key, one in sweep.space.items()
+            key: _distribution(key, dimension, sweep.search == "grid")
+            for key, dimension in sweep.space.items()
         }
         repaired_lines(journal)
         pruner: Any = optuna.pruners.NopPruner()
@@ -88,15 +90,15 @@ class Search:
                 self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
     def numbers(self) -> list[int]:
-        """Return the numbers of all children, in order."""
+        """Return the numbers of all trials, in order."""
         return [trial.number for trial in self._trials()]
 
     def open(self) -> list[int]:
-        """Return the numbers of the children that have not come to an end."""
+        """Return the numbers of the unfinished trials."""
         return [trial.number for trial in self._trials() if not trial.state.is_finished()]
 
     def draw(self) -> int | None:
-        """Return the number of a new child, None if the sweep has all of its children."""
+        """Return the number of a new trial, None if the sweep has all of its trials."""
         if len(self._trials()) >= self._sweep.trial_count:
             return None
         self._study.sampler = _sampler(self._sweep, len(self._study.get_trials(deepcopy=False)))
@@ -107,12 +109,12 @@ class Search:
         return trial.number
 
     def point(self, number: int) -> Point:
-        """Return a child's values of the settings that apply to it, in the order of the space."""
+        """Return a trial's values of the settings that apply to it, in the order of the space."""
         params = self._of(number).params
         return {key: params[key] for key in self._sweep.space if key in params}
 
     def _next_of_grid(self) -> "dict[str, BaseDistribution]":
-        """Have the first combination that no child has drawn next, and return its settings with all
+        """Have the first combination that no trial has drawn next, and return its settings with all
         their values.
         """
         from optuna.samplers import PartialFixedSampler
@@ -123,7 +125,7 @@ class Search:
         return {key: self._distributions[key] for key in point}
 
     def _is_complete(self, params: Mapping[str, Value]) -> bool:
-        """Return whether a child's values are all drawn."""
+        """Return whether a trial's values are all drawn."""
         return all(
             key in params
             for key, dimension in self._sweep.space.items()
@@ -131,39 +133,41 @@ class Search:
         )
 
     def run_of(self, number: int) -> str | None:
-        """Return the name of the folder of a child's run, None if it has none yet."""
+        """Return the name of the folder of a trial's run, None if it has none yet."""
         return self._of(number).user_attrs.get(RUN)
 
     def reason(self, number: int) -> str:
-        """Return why a child was pruned or failed."""
+        """Return why a trial was pruned or failed."""
         return str(self._of(number).user_attrs.get(REASON, ""))
 
     def state(self, number: int) -> str:
         """Return `finished`, `pruned`, `failed` or `open`."""
-        return {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed"}.get(
-            self._of(number).state.name, "open"
-        )
+        return {
+            "COMPLETE": RunStatus.FINISHED,
+            "PRUNED": RunStatus.PRUNED,
+            "FAIL": RunStatus.FAILED,
+        }.get(self._of(number).state.name, "open")
 
     def value(self, number: int) -> float | None:
-        """Return the metric of a finished child."""
+        """Return the metric of a finished trial."""
         trial = self._of(number)
         if trial.state.name == "COMPLETE":
             return trial.value
         return None
 
     def note_run(self, number: int, folder: str) -> None:
-        """Note, on disk before this returns, which run is the child's."""
+        """Note, on disk before this returns, which run is the trial's."""
         self._study._storage.set_trial_user_attr(self._of(number)._trial_id, RUN, folder)
 
     def report(self, number: int, round_num: int, value: float) -> str | None:
-        """Take the metric of a child's round; return why the child should end, None if it should go
+        """Take the metric of a trial's round; return why the trial should end, None if it should go
         on.
         """
         import optuna
 
         if (
             round_num in self._of(number).intermediate_values
-        ):  # a child that goes on sends its last round again
+        ):  # a resumed trial sends its last round again
             return None
         trial = optuna.trial.Trial(self._study, self._of(number)._trial_id)
         trial.report(value, round_num)
@@ -171,26 +175,26 @@ class Search:
             return None
         return (
             f"round {round_num}: {self._sweep.metric} {value:.4f} is worse than the median of the "
-            "finished children there"
+            "finished trials there"
         )
 
     def finish(self, number: int, value: float) -> None:
-        """End a child with its metric; one that is no number is a failure."""
+        """End a trial with its metric; one that is no number is a failure."""
         if math.isfinite(value):
             self._study.tell(number, value)
         else:
             self.fail(number, f"{self._sweep.metric} is {value}")
 
     def prune(self, number: int, reason: str) -> None:
-        """End a child that was stopped early."""
+        """End a trial that was stopped early."""
         self._end(number, "PRUNED", reason)
 
     def fail(self, number: int, reason: str) -> None:
-        """End a child that failed."""
+        """End a trial that failed."""
         self._end(number, "FAIL", reason)
 
     def best(self) -> int | None:
-        """Return the number of the best finished child, the first of equals; None if none is
+        """Return the number of the best finished trial, the first of equals; None if none is
         finished.
         """
         finished = [
@@ -200,8 +204,9 @@ class Search:
         ]
         if not finished:
             return None
-        sign = 1 if self._sweep.better == "maximize" else -1
-        return max(finished, key=lambda one: (sign * one[1], -one[0]))[0]
+        if self._sweep.better == "minimize":
+            return min(finished, key=lambda trial: (trial[1], trial[0]))[0]
+        return max(finished, key=lambda trial: (trial[1], -trial[0]))[0]
 
     def _end(self, number: int, state: str, reason: str) -> None:
         import optuna
@@ -231,12 +236,12 @@ def _distribution(key: str, dimension: Dimension, grid: bool) -> "BaseDistributi
 
 
 def _sampler(sweep: SweepConfig, number: int) -> "BaseSampler":
-    """Return the sampler of one child's draw."""
+    """Return the sampler of one trial's draw."""
     from optuna.samplers import RandomSampler, TPESampler
 
     seed = derive_seed(sweep.seed, "sweep", number) % 2**32
     if sweep.search in ("grid", "random"):
         return RandomSampler(seed=seed)
-    # Children that are still running count as bad ones: two at a time would else be drawn side by
+    # Trials that are still running count as bad ones: two at a time would else be drawn side by
     # side.
     return TPESampler(seed=seed, constant_liar=True)

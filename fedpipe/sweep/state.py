@@ -1,5 +1,5 @@
 """A sweep's own folder, `.fedpipe/sweeps/NAME/`: what it was started with, the journal of its
-search, and a lock while it goes on.
+search, and a lock while it runs.
 """
 
 import json
@@ -21,13 +21,13 @@ from fedpipe.system.locks import file_lock, lock_help
 STATE_NAME = "sweep.json"
 JOURNAL_NAME = "search.jsonl"
 _MAY_CHANGE = {"max_parallel", "cores_per_child", "memory_per_child_mb", "params", "overrides"}
-"""What a sweep that goes on need not have as it was. The settings that `params` and `overrides`
+"""Settings that may change when a sweep is resumed. The settings that `params` and `overrides`
 make are compared themselves.
 """
 
 
 class SweepState:
-    """A sweep's folder and what is known of it. The values are JSON."""
+    """A sweep's folder and its recorded state. The values are JSON."""
 
     def __init__(self, folder: Path, values: dict[str, Any], is_new: bool) -> None:
         """Use `begin_sweep`."""
@@ -58,11 +58,11 @@ def begin_sweep(
     """Give the sweep of this name, held by this process: a new one, or the one that is there, with
     the same settings.
 
-    More `trials` than it was started with add children. Of `base`, what the space searches is not
+    More `trials` than it was started with add trials. Of `base`, what the space searches is not
     compared.
 
     Raises:
-        ConfigError: it was started with other settings, is going on, or there is none and `resume`
+        ConfigError: it was started with other settings, is running, or there is none and `resume`
             asks for one.
     """
     folder = project.private / "sweeps" / str(sweep.name)

@@ -1,16 +1,16 @@
-"""A sweep: children with different settings, trained in processes beside each other, judged by
+"""A sweep: trials with different settings, trained in processes beside each other, judged by
 validation examples; the best is a preset.
 
-    for each child, as many at a time as there is room for:
-      draw     the search gives it a point of the space; one that was begun and did not come to its
-      end goes on instead run      its process trains, and says the metric of each round; a child
-      below the median of the others is ended note     its end goes to the search's journal, then to
-      its MLflow run
-    conclude   table, picture and the best child's settings go to the parent run; those are written
-    as a params file
+    for each trial, as many at a time as cores and memory allow:
+      draw     the search gives it a point of the space; an interrupted trial is resumed first
+      run      its process trains, and sends the metric of each round; a trial below the median of
+               the finished ones is pruned
+      record   its end goes to the search's journal, then to its MLflow run
+    conclude   table, picture and the best trial's settings go to the parent run; the settings are
+               also written as a params file
 
-What is known is on disk before the next step, so that a sweep that was killed goes on where it was;
-what has an end is not run again.
+The state is on disk before the next step, so that a killed sweep continues where it was; finished
+trials are not run again.
 """
 
 import time
@@ -27,7 +27,7 @@ from fedpipe.errors import ConfigError, reason_of
 from fedpipe.project.paths import Project
 from fedpipe.sweep.results import conclude, summary_of
 from fedpipe.sweep.state import begin_sweep
-from fedpipe.sweep.trials import ChildPool, Children, SweepWatcher
+from fedpipe.sweep.trials import SweepWatcher, TrialPool, Trials
 from fedpipe.system.atomic_files import require_place
 
 if TYPE_CHECKING:
@@ -37,15 +37,15 @@ if TYPE_CHECKING:
 def load(
     project: Project, path: Path, overrides: Sequence[str] = ()
 ) -> tuple[SweepConfig, SweepBase, Config]:
-    """Return a sweep, the settings under its children's, and what all children have in common,
-    checked before any child is drawn.
+    """Return a sweep, the settings under its trials', and what all trials have in common,
+    checked before any trial is drawn.
 
-    The last are the settings of a child: of them only what the space does not search is to be used.
+    The last are the settings of a trial: of them only what the space does not search is to be used.
 
     Args:
         project: where.
         path: of the sweep's file.
-        overrides: more overrides, laid over the file's.
+        overrides: more overrides; they override the file's.
 
     Raises:
         ConfigError: see there.
@@ -78,7 +78,7 @@ class SweepOptions(TypedDict, total=False):
 
     Attributes:
         resume: refuse to start a new sweep.
-        out: file for the best child's settings; `params/sweep_NAME.yaml` if not given.
+        out: file for the best trial's settings; `params/sweep_NAME.yaml` if not given.
         watcher: is told how it goes.
     """
 
@@ -93,31 +93,31 @@ def run_sweep(
     overrides: Sequence[str] = (),
     *,
     tags: Mapping[str, str] | None = None,
-    pool: ChildPool | None = None,
+    pool: TrialPool | None = None,
     **options: Unpack[SweepOptions],
 ) -> dict[str, Any]:
-    """Run a sweep to its end, or what is left of it, and return its summary; JSON-able.
+    """Run a sweep, or the rest of it, and return its summary; JSON-able.
 
     Args:
         project: where.
         path: of the sweep's file.
-        overrides: settings laid over those of the file.
+        overrides: settings that override those of the file.
         tags: more tags of the parent run.
-        pool: where children run; processes of this one if not given.
+        pool: where trials run; processes of this one if not given.
         options: see there.
 
     Raises:
-        ConfigError: the sweep is not valid, is going on, or was started with other settings; its
+        ConfigError: the sweep is not valid, is running, or was started with other settings; its
             result could not be written.
-        EnvironmentProblem: children were interrupted, and can go on with the same command.
+        EnvironmentProblem: trials were interrupted; the same command resumes them.
         TrackingError, DataError: see there.
     """
     start = time.perf_counter()
     sweep, base, common = load(project, path, overrides)
     preset = options.get("out") or project.root / "params" / f"sweep_{sweep.name}.yaml"
-    require_place(preset, "the best child's settings")
+    require_place(preset, "the best trial's settings")
     with begin_sweep(project, sweep, common, options.get("resume", False)) as state:
-        children = Children(
+        trials = Trials(
             project, sweep, base, common, state, watcher=options.get("watcher"), pool=pool
         )
         ran: list[int] = []
@@ -125,19 +125,19 @@ def run_sweep(
             "incomplete"
         )
         if not concluded or not preset.exists():
-            children.open(tags or {})
-            with _failing_with_its_run(children.store, str(state.parent)):
-                ran = children.run()
-                missing = conclude(children.search, project, children.store, state, sweep, preset)
+            trials.open(tags or {})
+            with _failing_with_its_run(trials.store, str(state.parent)):
+                ran = trials.run()
+                missing = conclude(trials.search, project, trials.store, state, sweep, preset)
             state.update(concluded=sweep.trial_count, incomplete=missing)
         return summary_of(
-            children.search, project, state.values, preset, sweep, ran, time.perf_counter() - start
+            trials.search, project, state.values, preset, sweep, ran, time.perf_counter() - start
         )
 
 
 @contextmanager
 def _failing_with_its_run(store: "Store", run_id: str) -> Iterator[None]:
-    """Mark the parent run as failed, or as killed, if the block does not come to its end."""
+    """Mark the parent run as failed, or as killed, if the block raises."""
     from fedpipe.tracking.run import TrackedRun
 
     try:

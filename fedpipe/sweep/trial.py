@@ -1,5 +1,5 @@
-"""What one child of a sweep does in its own process: a training from data to recorded model, that
-says its metric after each round.
+"""Runs one trial of a sweep in its own process: a training from data to recorded model, which
+sends its metric after each round.
 """
 
 import json
@@ -12,20 +12,19 @@ from fedpipe.errors import ConfigError, DataError, FedpipeError, ModelError, Pla
 from fedpipe.project.paths import Project
 from fedpipe.runs.context import RunContext
 from fedpipe.runs.state import RunState, read_state
+from fedpipe.status import RunStatus
 from fedpipe.system.json_lines import whole_lines
 from fedpipe.system.user_code import describe_error, own_frame
 from fedpipe.types import RoundReport
 
-PRUNED = "pruned"
-FAILED = "failed"
 _FOR_GOOD = (RoundError, ModelError, ConfigError, PlanError, DataError)
 """Errors of the settings: the same happens again. After others, such as a store that is away, the
-child can go on.
+trial can go on.
 """
 
 
 class Pruned(BaseException):
-    """The sweep wants no more of this child. No `Exception`: nobody is to go on after it, and its
+    """Raised in a trial that is pruned. No `Exception`: nothing continues after it, and its
     MLflow run was ended from outside.
     """
 
@@ -62,8 +61,8 @@ class Line:
             raise Pruned(why)
 
 
-def run_child(project: Project, folder: Path, line: int) -> None:
-    """Run the child whose state is in `folder`, from its last checkpoint if it has one; say what
+def run_trial(project: Project, folder: Path, line: int) -> None:
+    """Run the trial whose state is in `folder`, from its last checkpoint if it has one; say what
     became of it in its state.
 
     Args:
@@ -77,22 +76,22 @@ def run_child(project: Project, folder: Path, line: int) -> None:
     state = read_state(folder)
     if state is None:
         raise ConfigError(
-            f"{folder}: expected the run of a sweep's child, found none. `fedpipe sweep` starts "
-            "children."
+            f"{folder}: expected the run of a sweep's trial, found none. `fedpipe sweep` starts "
+            "trials."
         )
     with closing(socket.socket(fileno=line)) as end, state.alive():
         sink = Line(end, state.values["metric"])
         try:
             _train(project, state, sink)
         except Pruned as err:
-            state.update(status=PRUNED, reason=str(err))
+            state.update(status=RunStatus.PRUNED, reason=str(err))
         except FedpipeError as err:
             if isinstance(err, _FOR_GOOD):
-                state.update(status=FAILED, reason=" ".join(str(err).split()))
+                state.update(status=RunStatus.FAILED, reason=" ".join(str(err).split()))
             raise
         except Exception as err:
             if own_frame(err) is not None:  # the user's own code: it fails the same way again
-                state.update(status=FAILED, reason=describe_error(err))
+                state.update(status=RunStatus.FAILED, reason=describe_error(err))
             raise
 
 

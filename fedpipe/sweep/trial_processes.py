@@ -1,9 +1,8 @@
-"""The processes of a sweep's children: as many at a time as there is room for, each on a line to
-this process, none that outlives it.
+"""Processes of a sweep's trials: as many at a time as cores and memory allow.
 
-A child is `fedpipe sweep-child FOLDER`, held by `kept.py`: it is killed, with what it started, when
-this process is gone. On its line, a socket, it says after each validated round what the metric is,
-and waits to hear whether it should go on.
+A trial is `fedpipe sweep-child FOLDER`, started through `fedpipe.system.child_process`: its process
+tree dies with this process. After each validated round it sends the metric on a socket, and waits
+for the answer: continue, or stop.
 """
 
 import contextlib
@@ -26,8 +25,8 @@ from fedpipe.system.child_process import kept_command
 from fedpipe.system.resources import free_memory_mb, usable_cores
 
 LOG_NAME = "child.log"
-CHILD = (sys.executable, "-P", "-m", "fedpipe", "sweep-child")
-"""What runs a child; its arguments are the run's folder and `--line DESCRIPTOR`."""
+TRIAL = (sys.executable, "-P", "-m", "fedpipe", "sweep-child")
+"""What runs a trial; its arguments are the run's folder and `--line DESCRIPTOR`."""
 
 _END_SECONDS = 9.0
 _POLL_SECONDS = 0.2
@@ -36,7 +35,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 @dataclass(frozen=True)
 class Round:
-    """A child validated a round."""
+    """A trial validated a round."""
 
     number: int
     round_num: int
@@ -45,14 +44,14 @@ class Round:
 
 @dataclass(frozen=True)
 class Ended:
-    """A child's process is gone: 0, an error's exit code, or 128 and more for a signal."""
+    """A trial's process is gone: 0, an error's exit code, or 128 and more for a signal."""
 
     number: int
     code: int
 
 
 @dataclass
-class _Child:
+class _TrialProcess:
     process: "subprocess.Popen[bytes]"
     line: socket.socket
     unread: bytes = b""
@@ -60,17 +59,17 @@ class _Child:
 
 
 class Pool:
-    """The children that are running. Ends them all with its block: with SIGTERM, or with SIGKILL
+    """The trials that are running. Ends them all with its block: with SIGTERM, or with SIGKILL
     those that need too long.
     """
 
     def __init__(self, project: Project, most: int, cores: int, memory_mb: int) -> None:
-        """Take at most so many children at a time, of so many cores and so much memory each."""
+        """Take at most so many trials at a time, of so many cores and so much memory each."""
         self._project = project
         self._most = most
         self._cores = cores
         self._memory_mb = memory_mb
-        self._children: dict[int, _Child] = {}
+        self._trials: dict[int, _TrialProcess] = {}
         self._selector = selectors.DefaultSelector()
 
     def __enter__(self) -> "Pool":
@@ -83,34 +82,34 @@ class Pool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the children."""
+        """End the trials."""
         try:
-            for child in self._children.values():
-                child.process.terminate()
+            for trial in self._trials.values():
+                trial.process.terminate()
             limit = time.monotonic() + _END_SECONDS
-            for child in self._children.values():
+            for trial in self._trials.values():
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    child.process.wait(max(0.0, limit - time.monotonic()))
+                    trial.process.wait(max(0.0, limit - time.monotonic()))
         finally:
-            for number in list(self._children):
+            for number in list(self._trials):
                 self._forget(number)
             self._selector.close()
 
     @property
     def running(self) -> int:
-        """Return how many children are running."""
-        return len(self._children)
+        """Return how many trials are running."""
+        return len(self._trials)
 
     def has_room(self) -> bool:
-        """Return whether another child may start: one always may where none runs."""
-        return not self._children or (
-            len(self._children) < self._most and free_memory_mb() >= self._memory_mb
+        """Return whether another trial may start: one always may where none runs."""
+        return not self._trials or (
+            len(self._trials) < self._most and free_memory_mb() >= self._memory_mb
         )
 
     def start(self, number: int, folder: Path) -> None:
-        """Start the child whose run is in `folder`; its output goes to a file there."""
+        """Start the trial whose run is in `folder`; its output goes to a file there."""
         ours, theirs = socket.socketpair()
-        command = [*CHILD, str(folder), "--line", str(theirs.fileno())]
+        command = [*TRIAL, str(folder), "--line", str(theirs.fileno())]
         with theirs, (folder / LOG_NAME).open("ab") as log:
             process = subprocess.Popen(
                 kept_command(command),
@@ -122,56 +121,56 @@ class Pool:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # the terminal's Ctrl-C is this process's to handle
             )
-        self._children[number] = _Child(process, ours)
+        self._trials[number] = _TrialProcess(process, ours)
         self._selector.register(ours, selectors.EVENT_READ, number)
 
     def events(self) -> Iterator[Round | Ended]:
         """Yield what happened within the next moment. A `Round` is to be answered."""
         for key, _ in self._selector.select(_POLL_SECONDS):
             yield from self._read(key.data)
-        for number, child in list(self._children.items()):
-            code = child.process.poll()
+        for number, trial in list(self._trials.items()):
+            code = trial.process.poll()
             if code is not None:
                 self._forget(number)
                 yield Ended(number, code if code >= 0 else 128 - code)
 
     def answer(self, number: int, why_not: str | None) -> None:
-        """Let a child go on, or tell it to end and why."""
-        child = self._children.get(number)
-        if child is not None:
+        """Tell a trial to continue, or to stop and why."""
+        trial = self._trials.get(number)
+        if trial is not None:
             with contextlib.suppress(OSError):  # it is gone; its end is the next event
-                child.line.sendall(json.dumps({"end": why_not}).encode() + b"\n")
+                trial.line.sendall(json.dumps({"end": why_not}).encode() + b"\n")
 
     def _read(self, number: int) -> Iterator[Round]:
-        child = self._children[number]
+        trial = self._trials[number]
         try:
-            data = child.line.recv(65536)
+            data = trial.line.recv(65536)
         except OSError:
             data = b""
         if not data:
-            self._selector.unregister(child.line)
-            child.over = True
+            self._selector.unregister(trial.line)
+            trial.over = True
             with contextlib.suppress(subprocess.TimeoutExpired):
-                child.process.wait(_POLL_SECONDS)
+                trial.process.wait(_POLL_SECONDS)
             return
-        *lines, child.unread = (child.unread + data).split(b"\n")
+        *lines, trial.unread = (trial.unread + data).split(b"\n")
         for line in lines:
-            said = json.loads(line)
-            yield Round(number, int(said["round"]), float(said["value"]))
+            message = json.loads(line)
+            yield Round(number, int(message["round"]), float(message["value"]))
 
     def _forget(self, number: int) -> None:
-        """Close what holds a child: it is killed if it still runs."""
-        child = self._children.pop(number)
-        if not child.over:
-            self._selector.unregister(child.line)
-        child.line.close()
-        if child.process.stdin is not None:
-            child.process.stdin.close()
-        child.process.wait()
+        """Close what holds a trial: it is killed if it still runs."""
+        trial = self._trials.pop(number)
+        if not trial.over:
+            self._selector.unregister(trial.line)
+        trial.line.close()
+        if trial.process.stdin is not None:
+            trial.process.stdin.close()
+        trial.process.wait()
 
 
-def most_children(cores_per_child: int, memory_mb: int, asked: int | None) -> int:
-    """Return how many children may run at a time: as asked for, within this process's cores and the
+def most_trials(cores_per_child: int, memory_mb: int, asked: int | None) -> int:
+    """Return how many trials may run at a time: as asked for, within this process's cores and the
     memory that is free; 1 at least.
     """
     cores = usable_cores() // cores_per_child
@@ -179,9 +178,7 @@ def most_children(cores_per_child: int, memory_mb: int, asked: int | None) -> in
 
 
 def how_it_ended(folder: Path, code: int) -> str:
-    """Return how a child that did not come to its end ended, in words: the signal, or the last that
-    it said.
-    """
+    """Return why an unfinished trial ended, in words: the signal, or its last error message."""
     if code > 128:
         return f"ended by {signal.Signals(code - 128).name}"
     log = (folder / LOG_NAME).read_text(encoding="utf-8", errors="replace")

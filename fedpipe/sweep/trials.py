@@ -1,5 +1,5 @@
-"""The children of a sweep that is going on: drawn, started, listened to, and each end noted where
-it belongs.
+"""Runs the trials of a sweep: draws and starts them, reads their rounds, and records how each
+ends.
 """
 
 import logging
@@ -13,61 +13,61 @@ from fedpipe.config.sweep_trials import SweepBase, trial_config
 from fedpipe.errors import ConfigError, EnvironmentProblem, shorten
 from fedpipe.project.paths import Project
 from fedpipe.runs.groups import note_groups
-from fedpipe.runs.state import FINISHED, RunState, begin, read_state
+from fedpipe.runs.state import RunState, begin, read_state
+from fedpipe.status import RunStatus
 from fedpipe.sweep.search import Search
 from fedpipe.sweep.state import SweepState
-from fedpipe.sweep.trial import FAILED, PRUNED
-from fedpipe.sweep.trial_processes import Ended, Pool, Round, how_it_ended, most_children
+from fedpipe.sweep.trial_processes import Ended, Pool, Round, how_it_ended, most_trials
 
 logger = logging.getLogger(__name__)
 
 
 class SweepWatcher(Protocol):
-    """Who wants to see a sweep go on."""
+    """Is told of the progress of a sweep."""
 
-    def begun(self, name: str, children: int, ended: int) -> None:
-        """The sweep has so many children, of which so many have an end already."""
+    def begun(self, name: str, trials: int, ended: int) -> None:
+        """The sweep has so many trials, of which so many have an end already."""
 
-    def child_started(self, number: int, point: Mapping[str, Any], rounds: int) -> None:
-        """A child's process runs."""
+    def trial_started(self, number: int, point: Mapping[str, Any], rounds: int) -> None:
+        """A trial's process runs."""
 
-    def child_round(self, number: int, round_num: int, value: float) -> None:
-        """A child has validated a round."""
+    def trial_round(self, number: int, round_num: int, value: float) -> None:
+        """A trial has validated a round."""
 
-    def child_ended(self, number: int, state: str, value: float | None) -> None:
-        """A child has an end: `finished`, `pruned`, `failed`; or is `interrupted`."""
+    def trial_ended(self, number: int, state: str, value: float | None) -> None:
+        """A trial has an end: `finished`, `pruned`, `failed`; or is `interrupted`."""
 
 
-class ChildPool(Protocol):
-    """Where children run: `sweep_pool.Pool`, processes of this one, or what stands for it on a
+class TrialPool(Protocol):
+    """Where trials run: `trial_processes.Pool`, processes of this one, or what stands for it on a
     cluster. Ends them with its block.
     """
 
     @property
     def running(self) -> int:
-        """Return how many children are running."""
+        """Return how many trials are running."""
 
-    def __enter__(self) -> "ChildPool":
+    def __enter__(self) -> "TrialPool":
         """Return the pool."""
 
-    def __exit__(self, *what: Any) -> None:
-        """End the children that still run."""
+    def __exit__(self, *error: Any) -> None:
+        """End the trials that still run."""
 
     def has_room(self) -> bool:
-        """Return whether another child may start."""
+        """Return whether another trial may start."""
 
     def start(self, number: int, folder: Path) -> None:
-        """Start the child whose run is in `folder`."""
+        """Start the trial whose run is in `folder`."""
 
     def events(self) -> Iterator[Round | Ended]:
         """Yield what happened within the next moment. A `Round` is to be answered."""
 
     def answer(self, number: int, why_not: str | None) -> None:
-        """Let a child go on, or tell it to end and why."""
+        """Tell a trial to continue, or to stop and why."""
 
 
-class Children:
-    """The children of the sweep that this process runs."""
+class Trials:
+    """The trials of the sweep that this process runs."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Children:
         common: Config,
         state: SweepState,
         watcher: SweepWatcher | None,
-        pool: "ChildPool | None" = None,
+        pool: "TrialPool | None" = None,
     ) -> None:
         self._project = project
         self._sweep = sweep
@@ -91,7 +91,7 @@ class Children:
         self._left: dict[int, str] = {}
 
     def open(self, tags: Mapping[str, str]) -> None:
-        """Bring the data up to date once for all children, and open the parent run."""
+        """Bring the data up to date once for all trials, and open the parent run."""
         from fedpipe.runs.shards import load_data
         from fedpipe.sweep.results import parent_facts
         from fedpipe.tracking.store import open_store
@@ -113,7 +113,7 @@ class Children:
             reopen_sweep(self.store, self._state.parent)
 
     def run(self) -> list[int]:
-        """Run all children that have no end; return their numbers. Raises EnvironmentProblem if
+        """Run all trials that have no end; return their numbers. Raises EnvironmentProblem if
         some have none then.
         """
         search = self.search
@@ -128,7 +128,7 @@ class Children:
             while True:
                 while (
                     pool.has_room() and not self._left
-                ):  # what stopped one child, such as a full disk, would stop the next
+                ):  # what stopped one trial, such as a full disk, would stop the next
                     drawn = queue.pop(0) if queue else search.draw()
                     if drawn is None:
                         break
@@ -142,22 +142,22 @@ class Children:
                     elif self._ended(event):
                         queue.append(event.number)
         if self._left:
-            said = "; ".join(
+            reasons = "; ".join(
                 f"{self._name(number)}: {why}" for number, why in list(self._left.items())[:3]
             )
             raise EnvironmentProblem(
-                f"sweep {sweep.name}: expected children {shorten(self._left)} to come to their "
-                f"end, found {said}. When that is mended, the same command goes on with them."
+                f"sweep {sweep.name}: expected trials {shorten(self._left)} to finish, found "
+                f"{reasons}. When that is fixed, the same command resumes them."
             )
         return ran
 
     def _processes(self) -> Pool:
         sweep = self._sweep
-        most = most_children(sweep.cores_per_child, sweep.memory_per_child_mb, sweep.max_parallel)
+        most = most_trials(sweep.cores_per_child, sweep.memory_per_child_mb, sweep.max_parallel)
         return Pool(self._project, most, sweep.cores_per_child, sweep.memory_per_child_mb)
 
-    def _start(self, number: int, pool: "ChildPool") -> bool:
-        """Start a child, or go on with it; return whether there was need to."""
+    def _start(self, number: int, pool: "TrialPool") -> bool:
+        """Start or resume a trial; return whether that was needed."""
         point = self.search.point(number)
         state = self._run_of(number)
         if state is None:
@@ -167,9 +167,9 @@ class Children:
                 self.search.fail(number, str(err))
                 self._end(number)
                 return False
-            from fedpipe.tracking.sweeps import child_tags
+            from fedpipe.tracking.sweeps import trial_tags
 
-            tags = child_tags(
+            tags = trial_tags(
                 str(self._state.parent),
                 str(self._sweep.name),
                 number,
@@ -182,38 +182,30 @@ class Children:
             ):  # of an algorithm that alone knows whether it computes in groups
                 note_groups(state.folder, self._base.groups)
             self.search.note_run(number, state.folder.name)
-        if state.values["status"] in (
-            FINISHED,
-            PRUNED,
-            FAILED,
-        ):  # it ended, and this process's predecessor did not hear of it
+        if state.has_ended:  # and this process's predecessor did not hear of it
             self._settle(number, state, 0)
             return False
         pool.start(number, state.folder)
-        self._tell("child_started", number, point, state.config.rounds)
+        self._tell("trial_started", number, point, state.config.rounds)
         return True
 
-    def _round(self, event: Round, pool: "ChildPool") -> None:
+    def _round(self, event: Round, pool: "TrialPool") -> None:
         why = self.search.report(event.number, event.round_num, event.value)
-        self._tell("child_round", event.number, event.round_num, event.value)
+        self._tell("trial_round", event.number, event.round_num, event.value)
         pool.answer(event.number, why)
 
     def _ended(self, event: Ended) -> bool:
-        """Take a child's end; return whether it is to go on."""
+        """Record how a trial ended; return whether it is to be resumed."""
         state = self._run_of(event.number)
         if state is None:
             raise EnvironmentProblem(
-                f"sweep {self._sweep.name}: the run of child {event.number} is gone: were its "
+                f"sweep {self._sweep.name}: the run of trial {event.number} is gone: were its "
                 "files removed?"
             )
-        if (
-            event.code > 128
-            and event.number not in self._retried
-            and state.values["status"] not in (FINISHED, PRUNED, FAILED)
-        ):
+        if event.code > 128 and event.number not in self._retried and not state.has_ended:
             self._retried.add(event.number)
             logger.warning(
-                "%s: %s; it goes on from its checkpoint",
+                "%s: %s; it is resumed from its checkpoint",
                 state.name,
                 how_it_ended(state.folder, event.code),
             )
@@ -223,30 +215,30 @@ class Children:
 
     def _settle(self, number: int, state: RunState, code: int) -> None:
         match state.values["status"]:
-            case "finished":
+            case RunStatus.FINISHED:
                 self.search.finish(number, float(state.values["value"]))
-            case "pruned":
+            case RunStatus.PRUNED:
                 self.search.prune(number, state.values["reason"])
-            case "failed":
+            case RunStatus.FAILED:
                 self.search.fail(number, state.values["reason"])
             case _:
                 self._left[number] = how_it_ended(state.folder, code)
-                self._tell("child_ended", number, "interrupted", None)
+                self._tell("trial_ended", number, RunStatus.INTERRUPTED, None)
                 return
         self._end(number)
 
     def _end(self, number: int) -> None:
         self._note(number)
-        self._tell("child_ended", number, self.search.state(number), self.search.value(number))
+        self._tell("trial_ended", number, self.search.state(number), self.search.value(number))
 
     def _note(self, number: int) -> None:
-        """Write a child's end to its MLflow run, and that this is done."""
-        from fedpipe.tracking.sweeps import note_child
+        """Write a trial's end to its MLflow run, and that this is done."""
+        from fedpipe.tracking.sweeps import note_trial
 
         state = self._run_of(number)
         run_id = state.values.get("mlflow_run_id") if state else None
         if run_id:
-            note_child(
+            note_trial(
                 self.store,
                 run_id,
                 self.search.state(number),
@@ -268,6 +260,6 @@ class Children:
     def _name(self, number: int) -> str:
         return f"{self._sweep.name}-{number:03d}"
 
-    def _tell(self, what: str, *about: Any) -> None:
+    def _tell(self, event: str, *about: Any) -> None:
         if self._watcher is not None:
-            getattr(self._watcher, what)(*about)
+            getattr(self._watcher, event)(*about)

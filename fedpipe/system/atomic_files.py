@@ -8,25 +8,27 @@ from fedpipe.errors import ConfigError
 from fedpipe.system.new_files import new_file
 
 
-def require_place(path: Path, what: str) -> None:
+def require_place(path: Path, purpose: str) -> None:
     """Refuse, before any work is done for it, a file that could not be written; its folder is made
     where there is none.
 
     Args:
         path: of the file.
-        what: what it is, for the error.
+        purpose: what the file is, for the error, such as `the report`.
 
     Raises:
         ConfigError: it is a folder, or its folder cannot be made or written.
     """
     if path.is_dir():
-        raise ConfigError(f"{path}: expected a file for {what}, found a folder. Name a file in it.")
+        raise ConfigError(
+            f"{path}: expected a file for {purpose}, found a folder. Name a file in it."
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as err:
         raise ConfigError(
-            f"{path}: {what} cannot be written there: {err.strerror or err}. Name another file."
+            f"{path}: {purpose} cannot be written there: {err.strerror or err}. Name another file."
         ) from err
 
 

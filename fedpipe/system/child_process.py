@@ -1,13 +1,12 @@
-"""Runs a program that ends, with all that it started, when this process ends, however it ends.
+"""Runs a subprocess whose whole process tree dies with this process.
 
-Between the two stands this file as a small process of its own: nothing inside a process survives
-the SIGKILL of it, and a signal to the program alone would leave what the program has started, such
-as the stage that DVC runs. It holds the program in a process group and watches a pipe whose other
-end this process has open; the kernel closes that end with the process. A SIGTERM to it goes on to
-the program, which may end in its own way.
+This file runs as a small process between the two: nothing inside a process survives its SIGKILL,
+and a signal to the program alone would leave what the program has started, such as the stage that
+DVC runs. It holds the program in a process group and watches a pipe whose other end this process
+has open; the kernel closes that end with the process. It passes a SIGTERM on to the program.
 
-Run as `python -I -S kept.py COMMAND...`; standard library alone, so that it starts in hundredths of
-a second.
+Run as `python -I -S child_process.py COMMAND...`; it needs the standard library alone, so that it
+starts in hundredths of a second.
 """
 
 import contextlib
@@ -25,7 +24,7 @@ _POLL_MS = 20
 def run_kept(
     command: Sequence[str], cwd: Path, environment: Mapping[str, str], timeout_seconds: float
 ) -> "subprocess.CompletedProcess[str]":
-    """Return the exit code and the output of a command; it and its children are gone when this
+    """Return the exit code and the output of a command, whose process tree is gone when this
     returns or raises.
 
     Raises:

@@ -22,6 +22,17 @@ def cpu_flags() -> list[str]:
     return _cpu_field("flags").split()
 
 
+def in_address(host: str) -> str:
+    """Return a host as it stands before a port: an IPv6 address is in brackets.
+
+    >>> in_address("::1"), in_address("127.0.0.1")
+    ('[::1]', '127.0.0.1')
+    """
+    if ":" in host:
+        return f"[{host}]"
+    return host
+
+
 def package_version(name: str) -> str:
     """Return the version of a package, or `not installed`."""
     try:

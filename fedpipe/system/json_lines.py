@@ -1,6 +1,4 @@
-"""Files of JSON lines that grow while a run goes on, and may end in the middle of a line where it
-was killed.
-"""
+"""Files of JSON lines that grow during a run; a killed run may leave the last line unfinished."""
 
 import json
 from collections.abc import Mapping

@@ -11,7 +11,7 @@ import functools
 import logging
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
@@ -69,6 +69,20 @@ def file_lock(path: Path, timeout_seconds: float | None = None) -> Iterator[None
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def lock_if_free(path: Path) -> Iterator[bool]:
+    """Hold the lock `path` during the block and give True, or give False where another process
+    holds it.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(file_lock(path, 0))
+        except Timeout:
+            yield False
+            return
+        yield True
 
 
 def lock_help(path: Path) -> str:

@@ -1,8 +1,8 @@
-"""Where texts leave the process without passing through fedpipe's own hands: log records,
-tracebacks, exceptions of other packages.
+"""Hides secrets in texts that leave the process through others: log records, tracebacks,
+exceptions of other packages.
 
-`watch_outlets` sees to the first two for the whole process; `scrubbed` to exceptions that go on to
-Prefect, which keeps their text.
+`watch_outlets` covers the first two for the whole process; `scrubbed` covers exceptions that are
+passed on to Prefect, which keeps their text.
 """
 
 import logging
@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
+from fedpipe.errors import error_chain
 from fedpipe.redact import hide
 
 _make_record = logging.getLogRecordFactory()
@@ -40,21 +41,16 @@ def scrubbed() -> Iterator[None]:
 
 def scrub(err: BaseException) -> None:
     """Hide secrets in the arguments of an exception and of those that it came from."""
-    seen: set[int] = set()
-    one: BaseException | None = err
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
-        one.args = tuple(hide(part) if isinstance(part, str) else part for part in one.args)
-        for name in (
-            "strerror",
-            "filename",
-            "message",
-        ):  # OSError shows the first two in place of its arguments, MLflow's errors the third
-            value = getattr(one, name, None)
+    for cause in error_chain(err):
+        cause.args = tuple(
+            hide(argument) if isinstance(argument, str) else argument for argument in cause.args
+        )
+        # OSError shows the first two in place of its arguments, MLflow's errors the third.
+        for name in ("strerror", "filename", "message"):
+            value = getattr(cause, name, None)
             if isinstance(value, str):
                 with suppress(AttributeError):  # computed, from what is hidden by now
-                    setattr(one, name, hide(value))
-        one = one.__cause__ or one.__context__
+                    setattr(cause, name, hide(value))
 
 
 def _hidden_record(*args: Any, **named: Any) -> logging.LogRecord:

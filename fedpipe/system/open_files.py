@@ -6,6 +6,8 @@ import errno
 import os
 import resource
 
+from fedpipe.errors import error_chain
+
 _ENOUGH = 65_536
 _TEXTS = ("too many open files", "[errno 24]")
 _NO_TEXT = "unable to open database file"
@@ -27,7 +29,7 @@ def open_files_problem(err: BaseException) -> str | None:
     not.
     """
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if not any(_is_cause(one, limit) for one in _chain(err)):
+    if not any(_is_cause(cause, limit) for cause in error_chain(err)):
         return None
     return (
         f"too many open files: this process and what it starts may have {limit} open at a time "
@@ -40,7 +42,9 @@ def _is_cause(err: BaseException, limit: int) -> bool:
     if isinstance(err, OSError) and err.errno in (errno.EMFILE, errno.ENFILE):
         return True
     text = str(err).lower()
-    return any(part in text for part in _TEXTS) or (_NO_TEXT in text and _open_files() > limit - 10)
+    return any(phrase in text for phrase in _TEXTS) or (
+        _NO_TEXT in text and _open_files() > limit - 10
+    )
 
 
 def _open_files() -> int:
@@ -50,13 +54,3 @@ def _open_files() -> int:
         if err.errno == errno.EMFILE:
             return 10**9
         return 0
-
-
-def _chain(err: BaseException) -> list[BaseException]:
-    """Return an error and those that it came from."""
-    errors: list[BaseException] = []
-    one: BaseException | None = err
-    while one is not None and one not in errors:
-        errors.append(one)
-        one = one.__cause__ or one.__context__
-    return errors

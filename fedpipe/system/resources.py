@@ -62,9 +62,9 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
         if not unified and controller not in controllers.split(","):
             continue
         for mount in mounts:
-            found = _mounted(mount, None if unified else controller)
-            if found is not None:
-                yield from _up(root, path, *found)
+            group = _mounted(mount, None if unified else controller)
+            if group is not None:
+                yield from _up(root, path, *group)
 
 
 def _mounted(line: str, controller: str | None) -> tuple[str, str] | None:

@@ -6,7 +6,6 @@ of the exception, then the user's own line of code that it comes from. `--debug`
 traceback.
 """
 
-import difflib
 import importlib
 import linecache
 import os
@@ -20,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from fedpipe.errors import FedpipeError
+from fedpipe.errors import FedpipeError, did_you_mean
 from fedpipe.system.stock_context import refuse_stock_context
 from fedpipe.system.user_modules import use_project_code
 
@@ -86,15 +85,12 @@ def import_own(where: str, project: Path | None, setting: str, error: type[Fedpi
     _own_places.add(_place_of(module))
     if not hasattr(module, function):
         names = [
-            found
-            for found, value in vars(module).items()
-            if callable(value) and not found.startswith("_")
+            attribute
+            for attribute, value in vars(module).items()
+            if callable(value) and not attribute.startswith("_")
         ]
-        close = difflib.get_close_matches(function, names, n=1)
-        hint = (
-            f"did you mean '{close[0]}'?"
-            if close
-            else f"it has {', '.join(sorted(names)[:5]) or 'no function'}."
+        hint = _did_you_mean(function, names) or (
+            f"it has {', '.join(sorted(names)[:5]) or 'no function'}."
         )
         file = getattr(module, "__file__", None) or "the standard library"
         raise error(
@@ -108,12 +104,16 @@ def _no_module(missing: str, project: Path | None) -> str:
     names = {path.stem for path in folder.glob("*.py")} | {
         path.parent.name for path in folder.glob("*/__init__.py")
     }
-    close = difflib.get_close_matches(missing.split(".")[-1], sorted(names), n=1)
     file = (project or Path.cwd()).joinpath(*missing.split("."))
-    hint = f"did you mean '{close[0]}'?" if close else "create it, or install the package."
+    hint = _did_you_mean(missing.split(".")[-1], sorted(names))
+    hint = hint or "create it, or install the package."
     return (
         f"expected a module '{missing}', found neither {file}.py nor an installed package; {hint}"
     )
+
+
+def _did_you_mean(name: str, names: list[str]) -> str:
+    return did_you_mean(name, names).replace("Did", "did", 1)
 
 
 def _place_of(module: ModuleType) -> str:
@@ -150,17 +150,18 @@ def describe_error(err: BaseException) -> str:
     >>> describe_error(ValueError("no such column"))
     'ValueError: no such column'
     """
-    said = last_line(err)
+    message = last_line(err)
     cause = err
     while cause.__cause__ is not None:
         cause = cause.__cause__
-    if cause is not err and (because := last_line(cause, _LONGEST_CAUSE)) not in said:
-        said += f" (from {because})"
+    if cause is not err and (because := last_line(cause, _LONGEST_CAUSE)) not in message:
+        message += f" (from {because})"
     frame = own_frame(err)
     if frame is None:
-        return said
+        return message
     file, number, code = frame
-    return f"{said.rstrip('.')}, in {_shown(file)}:{number}" + (f": `{code}`" if code else "")
+    where = f"{message.rstrip('.')}, in {_shown(file)}:{number}"
+    return f"{where}: `{code}`" if code else where
 
 
 def last_line(err: BaseException, longest: int = _LONGEST) -> str:

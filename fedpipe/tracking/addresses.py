@@ -1,9 +1,8 @@
-"""What is behind an address that was set for MLflow or for Prefect, and what should be written
-where it is something else.
+"""Diagnoses wrong addresses of MLflow's and Prefect's servers, and names the right one.
 
 Both have a server, a variable for its address, and pages in a browser; the addresses are easily
-confused, or copied with too much or too little. The questions here are asked after something
-failed, and once for MLflow; each waits a few seconds at most.
+confused, or copied with too much or too little. The checks run after a failure, and once for
+MLflow; each takes a few seconds at most.
 """
 
 import re
@@ -17,8 +16,8 @@ _MOST_BYTES = 1000
 
 
 def why_no_prefect(url: str) -> str | None:
-    """Return what to write in the place of `PREFECT_API_URL=url`, behind which no Prefect API
-    answered; None if nothing is known.
+    """Return how to correct `PREFECT_API_URL=url`, at which no Prefect API answered; None if that
+    is not known.
     """
     name = "PREFECT_API_URL"
     if not _listens(url):
@@ -39,28 +38,26 @@ def why_no_prefect(url: str) -> str | None:
 
 
 def why_no_mlflow(uri: str) -> str | None:
-    """Return what to write in the place of `MLFLOW_TRACKING_URI=uri`, an address of HTTP; None if
-    nothing speaks against it.
-    """
+    """Return how to correct `MLFLOW_TRACKING_URI=uri`, an HTTP address; None if it may be right."""
     name = "MLFLOW_TRACKING_URI"
     example = "http://127.0.0.1:5000"
     if problem := address_problem(name, uri, example):
         return problem
     if not _listens(uri):
-        return None  # which the caller says
+        return None  # the caller's error says so
     base = uri.rstrip("/")
     answer = _get(f"{base}/health")
     if answer == "OK" or (answer is not None and answer.startswith("401")):
         return None
-    for other in _bases(uri):
-        if is_prefect(f"{other}/api"):
+    for root in _bases(uri):
+        if is_prefect(f"{root}/api"):
             return (
                 f"{name}={uri}: a Prefect server answers there, not MLflow. That address belongs "
-                f"into PREFECT_API_URL, as {other}/api; set {name} to MLflow's, such as "
+                f"into PREFECT_API_URL, as {root}/api; set {name} to MLflow's, such as "
                 f"{example}, or unset it."
             )
-        if other != base and is_mlflow(other):
-            return f"{name}={uri}: the MLflow server there has another address. Set {name}={other}."
+        if root != base and is_mlflow(root):
+            return f"{name}={uri}: the MLflow server there has another address. Set {name}={root}."
     return None
 
 
@@ -80,8 +77,8 @@ def is_mlflow(base: str) -> bool:
 
 
 def address_problem(name: str, address: str, example: str) -> str | None:
-    """Return what is wrong with the form of the address in the variable `name`, None if nothing
-    is.
+    """Return what is wrong with the form of the address in the variable `name`; None if it is
+    valid.
     """
     try:
         parts = urlsplit(address)
@@ -102,9 +99,7 @@ def address_problem(name: str, address: str, example: str) -> str | None:
 
 
 def _listens(address: str) -> bool:
-    """Return whether anything takes connections at the address's host and port; a proxy may stand
-    in between, which is not asked.
-    """
+    """Return whether the address's host and port accept connections; True behind a proxy."""
     parts = urlsplit(address)
     if urllib.request.getproxies().get(parts.scheme.lower()) and not urllib.request.proxy_bypass(
         parts.hostname or ""
@@ -119,8 +114,8 @@ def _listens(address: str) -> bool:
 
 
 def _bases(address: str) -> list[str]:
-    """Return where the server's root may be: below the address's path or above it, by the address's
-    scheme or by the other one.
+    """Return possible roots of the server: at the address's path or above it, with its scheme or
+    the other one.
     """
     parts = urlsplit(address)
     schemes = ("http", "https") if parts.scheme.lower() == "http" else ("https", "http")
@@ -133,15 +128,16 @@ def _bases(address: str) -> list[str]:
 
 
 def _get(address: str) -> str | None:
-    """Return the beginning of what an address answers, `CODE REASON` of an error, None if nothing
-    answers.
+    """Return the beginning of an address's answer; `CODE REASON` of an HTTP error; None if there is
+    no answer.
     """
     parts = urlsplit(address)
     plain = parts._replace(
         netloc=parts.netloc.rpartition("@")[2]
     ).geturl()  # urllib takes no password in an address
+    headers = {"Accept": "application/json, text/plain"}
     # http(s), by `address_problem`
-    request = urllib.request.Request(plain, headers={"Accept": "application/json, text/plain"})  # noqa: S310
+    request = urllib.request.Request(plain, headers=headers)  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
             return str(answer.read(_MOST_BYTES).decode(errors="replace").strip().strip('"'))

@@ -1,4 +1,4 @@
-"""Reads files of a run from wherever its store keeps them."""
+"""Reads the artifacts of a run, from a local folder or a remote store."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 def read_artifact(store: Store, run: "Run", name: str, scratch: Path) -> Path | None:
-    """Return a file with the artifact `name` of a run, None if it left none; what is not on this
-    machine is fetched into `scratch`.
+    """Return a file with the artifact `name` of a run, None if it has none; a remote one is fetched
+    into `scratch`.
 
     Raises:
         TrackingError: the store does not answer.

@@ -1,11 +1,9 @@
-"""Which runs trained on a client's data: an index over the tables that runs keep, so that thousands
-of runs are asked in no time.
+"""Index of the runs that trained on a client's data, built from the tables of participation.
 
-One SQLite file of the project's own, `.fedpipe/lineage.sqlite`. It is made from the runs' artifacts
-and never the only copy: where it is missing, damaged, of another store or behind, it is brought up
-to date from the store before it answers. Behind are runs that ended since (the store is asked for
-these alone), and runs that have not ended. A run that left no table, because it was killed or is
-still going on, counts by its cohort plan up to its last round.
+The index is an SQLite file of the project, `.fedpipe/lineage.sqlite`. It is never the only copy: it
+is built from the runs' artifacts, again if it is missing, damaged or of another store, and brought
+up to date with the runs that ended since before it answers. A run without a table, because it was
+killed or is still running, counts by its cohort plan up to its last round.
 """
 
 import json
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.errors import TrackingError
+from fedpipe.status import MlflowStatus
 from fedpipe.system.locks import file_lock
 from fedpipe.tracking.artifacts import read_artifact
 from fedpipe.tracking.lookup import experiment_ids, pages
@@ -41,8 +40,8 @@ TABLE = f"lineage/{CLIENTS_NAME}"
 PLAN = "plan/cohorts.json"
 _PAGE = 500
 _SLACK_MS = 3600 * 1000
-"""Runs of several machines end by several clocks: what ended up to an hour before the newest known
-end is looked at again.
+"""Clocks of machines differ: runs that ended up to an hour before the newest known end are read
+again.
 """
 _TABLES = """
 CREATE TABLE about (store TEXT NOT NULL);
@@ -59,20 +58,21 @@ CREATE INDEX by_end ON runs (end_time);
 
 @dataclass(frozen=True)
 class ClientRun:
-    """What a client did in a run that trained on its data, or asked it.
+    """Participation of a client in a run.
 
     Attributes:
         run_id: the run.
         name, status, start_time: of the run; the time in milliseconds since 1970.
-        source: `recorded`, or `plan` where the run left no table and the plan up to its last round
-            has to do.
-        population: who the clients are (`runs.lineage.population_key`); the same id of another
-            population is another client.
-        data: name of the data set; data_md5: its version.
-        rounds: number of rounds in which it reported; spans: which.
-        failed: number of rounds in which it was asked and did not report.
-        examples: that it processed in all rounds; share: of all clients' in this run. None where
-            the run left no table.
+        source: `recorded`, or `plan` where the run has no table: its plan up to its last round.
+        population: key of who the clients are (`runs.lineage.population_key`); the same id in
+            another population is another client.
+        data: name of the data set.
+        data_md5: DVC's md5 of the data.
+        rounds: number of rounds in which the client reported.
+        spans: these rounds, such as `1-3, 7`.
+        failed: number of rounds in which it was selected and did not report.
+        examples: number of examples that it processed in all rounds; None without a table.
+        share: fraction of the examples of all clients of the run; None without a table.
     """
 
     run_id: str
@@ -123,27 +123,26 @@ def _ask(store: Store, path: Path, client_id: str) -> list[ClientRun]:
             "WHERE c.client_id = ?",
             (client_id,),
         ).fetchall()
-    found = []
-    for run_id, text, of, rounds, which, failed, examples in rows:
+    runs = []
+    for run_id, text, all_examples, rounds, spans_of_rounds, failed, examples in rows:
         facts = json.loads(text)
-        known = facts["source"] == "recorded"
-        seen, share = (examples, examples / max(1, of)) if known else (None, None)
-        found.append(
+        is_recorded = facts["source"] == "recorded"
+        runs.append(
             ClientRun(
                 run_id,
                 **facts,
                 rounds=rounds,
-                spans=which,
+                spans=spans_of_rounds,
                 failed=failed,
-                examples=seen,
-                share=share,
+                examples=examples if is_recorded else None,
+                share=examples / max(1, all_examples) if is_recorded else None,
             )
         )
-    return sorted(found, key=lambda run: (-run.start_time, run.run_id))
+    return sorted(runs, key=lambda run: (-run.start_time, run.run_id))
 
 
 def _prepare(index: sqlite3.Connection, store: str) -> None:
-    """Make the tables anew unless they are there, of this schema, and of this store."""
+    """Create the tables again unless they exist, with this schema and for this store."""
     (version,) = index.execute("PRAGMA user_version").fetchone()
     if version == SCHEMA and index.execute("SELECT store FROM about").fetchone() == (store,):
         return
@@ -161,7 +160,7 @@ def _catch_up(index: sqlite3.Connection, store: Store) -> None:
     with tempfile.TemporaryDirectory(prefix="fedpipe-lineage-") as scratch:
         for run in _runs(store, None if newest is None else newest - _SLACK_MS):
             state = f"{run.info.status} {run.info.end_time}"
-            if known.get(run.info.run_id) == state and run.info.status != "RUNNING":
+            if known.get(run.info.run_id) == state and run.info.status != MlflowStatus.RUNNING:
                 continue
             source, rows = _rows(store, run, Path(scratch))
             with index:
@@ -169,20 +168,21 @@ def _catch_up(index: sqlite3.Connection, store: Store) -> None:
 
 
 def _runs(store: Store, ended_since: int | None) -> "Iterator[Run]":
-    """Yield all runs, or those that ended since then or have not ended; deleted ones too."""
+    """Yield all runs, or those that ended since a time or have not ended; deleted ones too."""
     from mlflow.entities import ViewType
 
     experiments = experiment_ids(store)
-    filters = (
-        [""]
-        if ended_since is None
-        else [f"attributes.end_time >= {ended_since}", "attributes.status = 'RUNNING'"]
-    )
-    for text in filters:
+    filters = [""]
+    if ended_since is not None:
+        filters = [
+            f"attributes.end_time >= {ended_since}",
+            f"attributes.status = '{MlflowStatus.RUNNING}'",
+        ]
+    for condition in filters:
 
-        def ask(token: str | None, text: str = text) -> Any:
+        def ask(token: str | None, condition: str = condition) -> Any:
             return store.client.search_runs(
-                experiments, text, ViewType.ALL, _PAGE, page_token=token
+                experiments, condition, ViewType.ALL, _PAGE, page_token=token
             )
 
         yield from pages(ask)
@@ -200,19 +200,16 @@ def _rows(store: Store, run: "Run", scratch: Path) -> tuple[str, list[ClientRoun
     cohorts = CohortPlan.from_json(plan.read_text(encoding="utf-8"))
     done = range(1, min(_last_round(store, run), len(cohorts)) + 1)
     return "plan", [
-        ClientRound(number, one, REPORTED, 0) for number in done for one in cohorts.cohort(number)
+        ClientRound(number, client_id, REPORTED, 0)
+        for number in done
+        for client_id in cohorts.cohort(number)
     ]
 
 
 def _last_round(store: Store, run: "Run") -> int:
     """Return the last round whose metrics the store has: each round has its number of clients."""
-    return max(
-        (
-            metric.step
-            for metric in store.client.get_metric_history(run.info.run_id, "round/clients")
-        ),
-        default=0,
-    )
+    history = store.client.get_metric_history(run.info.run_id, "round/clients")
+    return max((metric.step for metric in history), default=0)
 
 
 def _put(
@@ -241,18 +238,25 @@ def _put(
             state,
             info.end_time,
             json.dumps(facts),
-            sum(one.examples for one in all_clients),
+            sum(client.examples for client in all_clients),
         ),
     )
     number = cursor.lastrowid
     index.executemany(
         "INSERT OR IGNORE INTO clients (client_id) VALUES (?)",
-        [(one.client_id,) for one in all_clients],
+        [(client.client_id,) for client in all_clients],
     )
     index.executemany(
         "INSERT INTO took_part SELECT c.number, ?, ?, ?, ?, ? FROM clients c WHERE c.client_id = ?",
         [
-            (number, len(one.rounds), spans(one.rounds), one.failed, one.examples, one.client_id)
-            for one in all_clients
+            (
+                number,
+                len(client.rounds),
+                spans(client.rounds),
+                client.failed,
+                client.examples,
+                client.client_id,
+            )
+            for client in all_clients
         ],
     )

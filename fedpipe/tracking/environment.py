@@ -1,6 +1,4 @@
-"""What a run was made with: the commit, the versions, the machine. Facts for the run's tags; asks
-git, imports nothing heavy.
-"""
+"""Environment of a run as tags: the commit, the versions, the machine. Imports nothing heavy."""
 
 import platform
 from importlib import metadata
@@ -18,7 +16,7 @@ _GIT_SECONDS = 10
 
 
 def environment_tags(project: Path) -> dict[str, str]:
-    """Return the tags that say what code and machine a run of `project` uses; takes some 10 ms.
+    """Return the tags of the code and the machine of a run of `project`; takes about 10 ms.
 
     - `git.commit`, `git.branch`, `git.dirty` ("true" when `git status` shows anything in the
       project's folder). Without a commit, `git.commit` is "none" and `git.note` says why; nothing

@@ -1,9 +1,8 @@
-"""A recorded model on this machine: that of a run, or a registered version; only the kind that
-fedpipe records is taken.
+"""Fetches a recorded model, of a run or a registered version, to this machine; only models of the
+kind that fedpipe records.
 
-MLflow's own loader runs whatever a model names as its loader, and unpickles. Here the model's
-description, which is YAML and loaded safely, says where its SavedModel lies, and nothing else of it
-is run.
+MLflow's own loader runs any code that a model names as its loader, and unpickles. Here the model's
+description, YAML that is loaded safely, names the folder of its SavedModel; nothing else is run.
 """
 
 from dataclasses import dataclass
@@ -23,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FetchedModel:
-    """A model's files.
+    """A model on this machine.
 
     Attributes:
-        label: how it is called: `NAME/VERSION @alias`, or `run ID`.
+        label: `NAME/VERSION @alias`, or `run ID`.
         run_id: the run that trained it; empty if that is not known.
         saved_model: folder of its SavedModel.
         facts: how its input is prepared.
-        version: the registered version; None of a run's model.
+        version: the registered version; None for the model of a run.
     """
 
     label: str
@@ -40,23 +39,27 @@ class FetchedModel:
     version: ModelVersion | None
 
 
-def fetch_model(store: Store, wanted: str, scratch: Path) -> FetchedModel:
-    """Return the model that `wanted` names, as `MODEL@ALIAS`, `MODEL/VERSION`, or the run that
-    trained it; what is not on this machine is fetched into `scratch`.
+def fetch_model(store: Store, name: str, scratch: Path) -> FetchedModel:
+    """Return a model.
+
+    Args:
+        store: an open store.
+        name: `MODEL@ALIAS`, `MODEL/VERSION`, or the run that trained it.
+        scratch: folder for files that are not on this machine yet.
 
     Raises:
         TrackingError: the store has no such model, or it is of another kind than fedpipe records.
     """
-    with store.guard(f"find {wanted}"):
-        version = version_named(store, wanted)
+    with store.guard(f"find {name}"):
+        version = version_named(store, name)
         if version is not None:
             uri = store.client.get_model_version_download_uri(version.name, version.version)
             label = version.label
             run_id = version.run_id
         else:
-            if _names_a_version(wanted):
-                raise _unknown(store, wanted)
-            run = find_run(store, wanted)
+            if _names_a_version(name):
+                raise _no_such_model(store, name)
+            run = find_run(store, name)
             uri = _model_of(store, run)
             label = f"run {run.info.run_id}"
             run_id = run.info.run_id
@@ -64,18 +67,19 @@ def fetch_model(store: Store, wanted: str, scratch: Path) -> FetchedModel:
     return _described(folder, label, run_id, version)
 
 
-def _names_a_version(wanted: str) -> bool:
-    name, slash, number = wanted.rpartition("/")
-    return "@" in wanted or bool(name and slash and number.isdigit())
+def _names_a_version(name: str) -> bool:
+    model, _, number = name.rpartition("/")
+    return "@" in name or bool(model and number.isdigit())
 
 
-def _unknown(store: Store, wanted: str) -> TrackingError:
-    name = wanted.partition("@")[0] if "@" in wanted else wanted.rpartition("/")[0]
+def _no_such_model(store: Store, name: str) -> TrackingError:
+    model = name.partition("@")[0] if "@" in name else name.rpartition("/")[0]
     versions = model_versions(store)
-    there = [one.label for one in versions if one.name == name] or [one.label for one in versions]
+    of_model = [version for version in versions if version.name == model]
+    labels = [version.label for version in of_model or versions]
     return TrackingError(
-        f"{store.label}: expected a registered model '{wanted}', found "
-        f"{shorten(there) or 'no registered model'}. Name one of these, or the run that trained "
+        f"{store.label}: expected a registered model '{name}', found "
+        f"{shorten(labels) or 'no registered model'}. Name one of these, or the run that trained "
         "it."
     )
 
@@ -85,7 +89,7 @@ def _model_of(store: Store, run: "Run") -> str:
     if not outputs:
         raise TrackingError(
             f"run {run.info.run_id}: expected a run with a model, found none; its status is "
-            f"{run.info.status}. Bring it to its end (`fedpipe resume`), or name another."
+            f"{run.info.status}. Finish it with `fedpipe resume`, or name another."
         )
     return str(store.client.get_logged_model(outputs[-1].model_id).artifact_location)
 
@@ -114,10 +118,10 @@ def _described(folder: Path, label: str, run_id: str, version: ModelVersion | No
         inside = str(dict(flavors.get("tensorflow") or {}).get("saved_model_dir") or "")
         about = dict(dict(described.get("metadata") or {}).get(ABOUT) or {})
     except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as err:
-        said = " ".join(str(err).split())[:200]
+        reason = " ".join(str(err).split())[:200]
         raise TrackingError(
             f"{label}: expected a model with its description, cannot read {folder / 'MLmodel'}: "
-            f"{said}."
+            f"{reason}."
         ) from err
     path = (folder / inside).resolve()
     if not inside or not path.is_relative_to(folder.resolve()) or not path.is_dir():

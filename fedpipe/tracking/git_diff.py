@@ -1,5 +1,5 @@
-"""The patch from a commit to a project's folder, for `git apply`: changed, new and deleted files,
-binary ones too.
+"""Makes the patch from a commit to a project's folder, for `git apply`: changed, new and deleted
+files, binary ones too.
 
 Where the project is a subfolder of a repository, what changed beside it is not part of the patch;
 paths are those of the repository.
@@ -19,9 +19,7 @@ from pathlib import Path
 from fedpipe.system.git import GitError, run_git
 
 MAX_BYTES = 10 * 2**20
-"""Of changed files together, and of the patch: a data set beside the code is not a change of the
-code.
-"""
+"""Limit for the changed files together, and for the patch: a data set is no change of the code."""
 SECRET_NAMES = (
     ".env",
     ".env.*",
@@ -38,8 +36,8 @@ SECRET_NAMES = (
 _GIT_SECONDS = 60
 
 
-class DiffLeftOut(Exception):
-    """The work tree's changes cannot be kept; the text says why. The run goes on without."""
+class DiffLeftOutError(Exception):
+    """The work tree's changes cannot be kept, for the reason in the text; the run continues."""
 
 
 def dirty_patch(project: Path) -> bytes:
@@ -47,7 +45,7 @@ def dirty_patch(project: Path) -> bytes:
     or no git.
 
     Raises:
-        DiffLeftOut: the changes are larger than `MAX_BYTES`, or git fails.
+        DiffLeftOutError: the changes are larger than `MAX_BYTES`, or git fails.
     """
     try:
         root = Path(os.fsdecode(_git(project, "rev-parse", "--show-toplevel")).strip())
@@ -55,7 +53,7 @@ def dirty_patch(project: Path) -> bytes:
         objects = root / os.fsdecode(_git(root, "rev-parse", "--git-path", "objects")).strip()
         prefix = os.fsdecode(_git(project, "rev-parse", "--show-prefix")).removesuffix("\n")
         _git(root, "rev-parse", "--verify", "HEAD")
-    except DiffLeftOut:
+    except DiffLeftOutError:
         return b""  # no git, or no commit: `git.note` says so
     inside = ("--", prefix or ".")
     against_head = ("HEAD", *inside)
@@ -72,7 +70,7 @@ def dirty_patch(project: Path) -> bytes:
         (root / path).lstat().st_size for path in {*changed, *new} if (root / path).is_file()
     )
     if size > MAX_BYTES:
-        raise DiffLeftOut(f"changed and new files have {size} bytes, more than {MAX_BYTES}")
+        raise DiffLeftOutError(f"changed and new files have {size} bytes, more than {MAX_BYTES}")
     with tempfile.TemporaryDirectory(prefix="fedpipe-diff-") as folder:
         index = Path(folder) / "index"
         if (git_dir / "index").exists():
@@ -98,7 +96,7 @@ def dirty_patch(project: Path) -> bytes:
         plain = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false")
         patch = _git(root, *plain, "diff", *flags, *form, *against_head, environment=scratch)
     if len(patch) > MAX_BYTES:
-        raise DiffLeftOut(f"the patch has {len(patch)} bytes, more than {MAX_BYTES}")
+        raise DiffLeftOutError(f"the patch has {len(patch)} bytes, more than {MAX_BYTES}")
     return patch
 
 
@@ -131,4 +129,4 @@ def _git(
             timeout_seconds=_GIT_SECONDS,
         )
     except GitError as err:
-        raise DiffLeftOut(f"`git {arguments[0]}`: {err}") from err
+        raise DiffLeftOutError(f"`git {arguments[0]}`: {err}") from err

@@ -1,54 +1,48 @@
-"""What a run has to say to MLflow, on disk first and then sent: in order, each record once,
-whatever happens to the store.
+"""Journal of a run: records for MLflow, written to disk first and then sent in order by a thread.
 
-A record is a line of JSON in `journal.jsonl`, on the disk before the round goes on; a thread sends
-the lines and notes in `journal.sent` how many the store has confirmed. A store that is away for a
-minute holds up nobody; one that is away at the end leaves a journal that `fedpipe sync` sends. A
-line that was sent but not noted, because the process died in between, is sent again: metrics keep
-their timestamp, which makes the second sending the same row of MLflow's database, and tags and
-files replace themselves.
+A record is a line of JSON in `journal.jsonl`, synced before the round continues; `journal.sent` has
+the number of lines that the store has confirmed. Training continues while the store cannot be
+reached; `fedpipe sync` sends what is left at the end. A line that was sent but not counted, because
+the process died in between, is sent again: metrics keep their timestamp, so that MLflow stores the
+same row, and tags and files are replaced.
 
-Nothing stops what is behind it for good. A file that cannot be uploaded is put off: the records
-behind it are sent, then it is tried again. Of a record that the store refuses whatever is done,
-such as a metric with a name that it does not take, the values that it does take are sent; the
-others are named in `journal.refused.jsonl`.
+No record blocks those after it for good. A file that cannot be uploaded is postponed: the records
+after it are sent, then it is tried again. Values that the store will never accept, such as a metric
+with a forbidden name, are noted in `journal.refused.jsonl`; the others of their record are sent.
 """
 
 import contextlib
-import json
 import logging
 import os
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fedpipe.errors import TrackingError
 from fedpipe.redact import hide
 from fedpipe.system.atomic_files import write_atomic
-from fedpipe.system.json_lines import json_line, whole_lines
-from fedpipe.tracking.records import MAX_TAG, batches, fit
+from fedpipe.system.json_lines import append_line, json_line, whole_lines
+from fedpipe.tracking.records import MAX_TAG, fit
+from fedpipe.tracking.send import send_accepted
 from fedpipe.tracking.store import Store
 
 JOURNAL_NAME = "journal.jsonl"
 SENT_NAME = "journal.sent"
 REFUSED_NAME = "journal.refused.jsonl"
-_REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
-"""MLflow's error codes of what is refused again however often it is sent."""
 logger = logging.getLogger("fedpipe.tracking")
 _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 10.0
 
 
 class Journal:
-    """The journal of one run. `add` may be called by one thread; the sender is another."""
+    """The journal of one run, written by one thread and sent by another."""
 
     def __init__(self, store: Store, run_id: str, folder: Path) -> None:
-        """Open or make the journal in the run's folder; what is not sent yet is sent from now
-        on.
-        """
+        """Open or create the journal in the run's folder, and start sending."""
         self._store = store
         self._run_id = run_id
         self.path = folder / JOURNAL_NAME
@@ -57,9 +51,8 @@ class Journal:
         self._records = read_records(self.path)
         self._sent = _read_sent(self._sent_path)
         self._next = self._sent
-        self._put_off = list[int]()
-        # Unbuffered: what the disk refuses is gone, and is not written again behind everyone's back
-        # when the file is closed.
+        self._postponed = list[int]()
+        # Unbuffered: bytes that the disk refuses are not written again when the file is closed.
         self._file = self.path.open("r+b" if self.path.exists() else "w+b", buffering=0)
         self._file.seek(sum(len(line) for line in map(json_line, self._records)))
         self._file.truncate()  # a line that a kill cut short
@@ -109,10 +102,10 @@ class Journal:
         self._add({"kind": "end", "status": status})
 
     def flush(self, seconds: float) -> None:
-        """Return when all is sent.
+        """Wait until everything is sent.
 
         Raises:
-            TrackingError: nothing more was sent for so many seconds, or the store refuses a record.
+            TrackingError: nothing was sent for so many seconds.
         """
         with self._changed:
             count = self._unsent
@@ -121,39 +114,37 @@ class Journal:
                 if self._unsent != count:
                     count = self._unsent
                     since = time.monotonic()
-                left = since + seconds - time.monotonic()
-                if left <= 0:
+                seconds_left = since + seconds - time.monotonic()
+                if seconds_left <= 0:
                     raise TrackingError(
                         f"{self._store.label}: {count} records of run {self._run_id} are not "
                         f"sent: {self._error or f'no answer for {seconds:g} s.'} They are kept in "
                         f"{self.path}. When the store is back: `fedpipe sync`, then `fedpipe "
                         "resume`."
                     ) from self._error
-                self._changed.wait(left)
+                self._changed.wait(seconds_left)
 
     @property
     def _unsent(self) -> int:
-        """Return how many records the store has not confirmed: those that were not tried yet, and
-        those that were put off.
-        """
-        return len(self._records) - self._next + len(self._put_off)
+        """Return how many records are not sent: new ones, and postponed ones."""
+        return len(self._records) - self._next + len(self._postponed)
 
     def close(self) -> None:
-        """Stop sending. What is not sent stays in the journal."""
+        """Stop sending; records that are not sent stay in the journal."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         self._file.close()
 
     def _add(self, record: dict[str, Any]) -> None:
-        """Write a record and have it sent; if that is interrupted, by Ctrl-C for one, it is in
-        neither the file nor the list.
+        """Write a record and wake the sender; after an interruption, such as Ctrl-C, the record is
+        in neither the file nor the list.
         """
         end = self._file.tell()
         try:
-            left = memoryview(json_line(record))
-            while left:
-                left = left[self._file.write(left) :]
+            unwritten = memoryview(json_line(record))
+            while unwritten:
+                unwritten = unwritten[self._file.write(unwritten) :]
             os.fsync(self._file.fileno())
             with self._changed:
                 self._records.append(record)
@@ -170,6 +161,10 @@ class Journal:
                 "`fedpipe resume`."
             ) from err
 
+    def _is_woken(self, count: int) -> bool:
+        """Return whether the journal is closed, or has more records than `count`."""
+        return self._closed or len(self._records) > count
+
     def _send_all(self) -> None:
         wait = _FIRST_WAIT_SECONDS
         while True:
@@ -179,28 +174,23 @@ class Journal:
                 if self._closed:
                     return
                 is_new = self._next < len(self._records)
-                index = self._next if is_new else self._put_off[0]
+                index = self._next if is_new else self._postponed[0]
                 record = self._records[index]
             try:
-                _send_or_refuse(
-                    self._store, self._run_id, record, self.path.with_name(REFUSED_NAME)
-                )
-            except Exception as err:  # whatever it is, the record is kept, and `flush` raises it
+                for note in send_accepted(self._store, self._run_id, record):
+                    append_line(self.path.with_name(REFUSED_NAME), note)
+            except Exception as err:  # the record is kept, and `flush` raises the error
                 with self._changed:
                     self._error = err
                     if is_new and record["kind"] == "file":
-                        self._put_off.append(index)
+                        self._postponed.append(index)
                         self._next += 1
                         continue
                     if not is_new:
-                        self._put_off.append(self._put_off.pop(0))
-                    # A record that was put off waits for its next try no longer than until there is
-                    # a new one.
-                    last = len(self._records) if not is_new else sys.maxsize
-                    self._changed.wait_for(
-                        lambda last=last: self._closed or len(self._records) > last,  # type: ignore[misc]
-                        wait,
-                    )
+                        self._postponed.append(self._postponed.pop(0))
+                    # A new record ends the wait of a postponed one.
+                    last = sys.maxsize if is_new else len(self._records)
+                    self._changed.wait_for(partial(self._is_woken, last), wait)
                 wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
                 continue
             wait = _FIRST_WAIT_SECONDS
@@ -208,19 +198,23 @@ class Journal:
                 if is_new:
                     self._next += 1
                 else:
-                    self._put_off.remove(index)
-                self._sent = min([self._next, *self._put_off])
-                self._error = _noted(self._sent_path, self._sent) or (
-                    self._error if self._put_off else None
-                )
+                    self._postponed.remove(index)
+                self._sent = min([self._next, *self._postponed])
+                if not self._postponed:
+                    self._error = None
+                try:
+                    # A note that is behind has records sent again, which changes nothing.
+                    write_atomic(self._sent_path, str(self._sent), sync_file=False)
+                except OSError as err:
+                    self._error = err
                 self._changed.notify_all()
 
 
 def send_journal(store: Store, run_id: str, folder: Path, seconds: float) -> None:
-    """Send what is left in the journal of a run that no process holds.
+    """Send the rest of the journal of a run that no process holds.
 
     Raises:
-        TrackingError: nothing more was sent for so many seconds.
+        TrackingError: nothing was sent for so many seconds.
     """
     journal = Journal(store, run_id, folder)
     try:
@@ -230,85 +224,16 @@ def send_journal(store: Store, run_id: str, folder: Path, seconds: float) -> Non
 
 
 def read_refused(folder: Path) -> list[str]:
-    """Return what the store refused of the run in `folder`, a line each: `metric NAME of round N:
-    why`.
-    """
-    lines = read_records(folder / REFUSED_NAME)
-    return list(dict.fromkeys(f"{line['what']}: {line['why']}" for line in lines))
-
-
-def _send_or_refuse(store: Store, run_id: str, record: Mapping[str, Any], refused: Path) -> None:
-    """Send a record; of one that the store refuses for good, send what it takes and note the rest
-    in the file `refused`.
-
-    Raises:
-        TrackingError: the store does not take it now.
-    """
-    try:
-        send(store, run_id, record)
-        return
-    except TrackingError as err:
-        if (
-            not _is_refused(err)
-            or record["kind"] not in ("metrics", "tags")
-            or not _is_active(store, run_id)
-        ):
-            raise
-    name = "values" if record["kind"] == "metrics" else "tags"
-    notes = []
-    for key, value in record[name].items():
-        try:
-            send(store, run_id, {**record, name: {key: value}})
-        except TrackingError as err:
-            if not _is_refused(err):
-                raise
-            what = (
-                f"metric {key!r} of round {record['step']}" if name == "values" else f"tag {key!r}"
-            )
-            notes.append({"what": what, "why": " ".join(str(err.__cause__).split())[:300]})
-            logger.warning("run %s: the store refuses %s: %s", run_id, what, notes[-1]["why"])
-    with refused.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(note) + "\n" for note in notes)
-
-
-def _is_active(store: Store, run_id: str) -> bool:
-    """Return whether the run is there and not deleted: of a deleted one the store refuses
-    everything.
-    """
-    with store.guard(f"find the run {run_id}"):
-        return str(store.client.get_run(run_id).info.lifecycle_stage) == "active"
-
-
-def _is_refused(err: TrackingError) -> bool:
-    """Return whether the store will refuse the same again."""
-    return getattr(err.__cause__, "error_code", None) in _REFUSALS
-
-
-def send(store: Store, run_id: str, record: Mapping[str, Any]) -> None:
-    """Send one record. Raises TrackingError if the store does not take it."""
-    from mlflow.entities import Metric, RunTag
-
-    with store.guard(f"write to run {run_id}"):
-        match record["kind"]:
-            case "metrics":
-                values = (
-                    Metric(key, float(value), record["time"], record["step"])
-                    for key, value in record["values"].items()
-                )
-                for metrics in batches(values):
-                    store.client.log_batch(run_id, metrics=metrics)
-            case "tags":
-                for batch in batches(RunTag(key, value) for key, value in record["tags"].items()):
-                    store.client.log_batch(run_id, tags=batch)
-            case "file":
-                store.client.log_artifact(run_id, record["path"], record["to"])
-            case "end":
-                store.client.set_terminated(run_id, record["status"])
+    """Return the refused values of the run in `folder`, each as `metric NAME of round N: why`."""
+    notes = read_records(folder / REFUSED_NAME)
+    return list(dict.fromkeys(f"{note['what']}: {note['why']}" for note in notes))
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """Return the whole lines of a journal; none if it is not there. Raises TrackingError if one of
-    them is no record.
+    """Return the whole lines of a journal, none if it does not exist.
+
+    Raises:
+        TrackingError: a line is not JSON.
     """
     try:
         return whole_lines(path)
@@ -327,14 +252,3 @@ def _read_sent(path: Path) -> int:
     with contextlib.suppress(OSError, ValueError):
         return int(path.read_text(encoding="ascii"))
     return 0  # all are sent again, which changes nothing
-
-
-def _noted(path: Path, sent: int) -> OSError | None:
-    """Note how much is sent; return what kept that from the disk. A note that is behind has records
-    sent again, which changes nothing.
-    """
-    try:
-        write_atomic(path, str(sent), sync_file=False)
-    except OSError as err:
-        return err
-    return None

@@ -1,9 +1,8 @@
-"""A training as the rounds see it: a `RoundSink` that writes to the run's journal and never waits
-for the store.
+"""Sends the rounds of a training to the store: a `RoundSink` that writes to the run's journal and
+never waits for the store.
 
-What is logged is that of `run.TrackedRun`, which starts the run and completes it; here it is by way
-of the disk, so that rounds go on while the store is away, and a run that is resumed logs each round
-once.
+`run.TrackedRun` starts the run and completes it. The rounds go through the journal on disk, so that
+training continues while the store cannot be reached, and a resumed run logs each round once.
 """
 
 import contextlib
@@ -16,8 +15,10 @@ from typing import Any
 from fedpipe.engine.early_stopping import BestRound
 from fedpipe.errors import ModelError, TrackingError
 from fedpipe.models.weights_io import load_weights, save_weights
+from fedpipe.status import MlflowStatus
 from fedpipe.system.atomic_files import write_atomic
-from fedpipe.tracking.journal import Journal, read_records, send
+from fedpipe.tracking.journal import Journal, read_records
+from fedpipe.tracking.send import send
 from fedpipe.tracking.snapshots import Snapshot, SnapshotPolicy, index_body, index_entry
 from fedpipe.tracking.store import Store
 from fedpipe.tracking.tags import STATUS_REASON
@@ -27,10 +28,10 @@ logger = logging.getLogger("fedpipe.tracking")
 
 
 class JournaledRun:
-    """The rounds of one run, by way of its journal."""
+    """The rounds of one run, sent through its journal."""
 
     def __init__(self, store: Store, run_id: str, folder: Path, save_every: int) -> None:
-        """Go on with the run where its journal ends.
+        """Continue the run where its journal ends.
 
         Args:
             store: an open store.
@@ -47,7 +48,7 @@ class JournaledRun:
         last = self._journal.last_step
         self._done = -1 if last is None else last
         if last is not None:
-            store.client.update_run(run_id, status="RUNNING")
+            store.client.update_run(run_id, status=MlflowStatus.RUNNING)
             self._index = _read_index(self._weights)
         best = None if last is None else _best_so_far(self._journal.path, self._weights)
         self._policy = SnapshotPolicy(save_every, best)
@@ -58,11 +59,11 @@ class JournaledRun:
         return self._store
 
     def round_done(self, report: RoundReport) -> None:
-        """Journal the round's metrics and keep its weights where the policy says so; a round that
-        is journaled is passed over.
+        """Journal the round's metrics, and save its weights if the policy keeps them; a round that
+        is journaled already is skipped.
         """
         best = self._policy.best
-        kept = self._policy.take(report)
+        keeps_weights = self._policy.take(report)
         if report.round_num <= self._done:
             if best is not None and best.round_num == report.round_num:
                 self._policy.best = best
@@ -71,13 +72,13 @@ class JournaledRun:
         # are the same.
         if self._policy.best is not best and self._policy.best is not None:
             save_weights(self._weights / "best.safetensors", self._policy.best.weights)
-        if kept:
+        if keeps_weights:
             self._save(f"round_{report.round_num:04d}", self._policy.last)
         self._journal.metrics(report.all_metrics(), report.round_num)
         self._done = report.round_num
 
     def training_done(self) -> None:
-        """Journal the best and the last weights and what they are."""
+        """Journal the best and the last weights, with their rounds and SHA-256 as tags."""
         tags = {}
         for name, snapshot in (("best", self._policy.best), ("last", self._policy.last)):
             if snapshot is not None:
@@ -95,19 +96,17 @@ class JournaledRun:
         self._journal.file(path, artifact_path)
 
     def flush(self, seconds: float) -> None:
-        """Wait until the store has all of it. Raises TrackingError if it does not get further for
-        so many seconds.
-        """
+        """Wait until everything is sent. Raises TrackingError if nothing is for so many seconds."""
         self._journal.flush(seconds)
 
     def fail(self, reason: str, killed: bool, seconds: float) -> None:
-        """Journal that the run failed, or was killed, and wait a little for the store; what is not
-        sent stays for `fedpipe sync`.
+        """Journal that the run failed, or was killed, and wait up to `seconds` for the store; later
+        `fedpipe sync` sends the rest.
 
-        What keeps the journal from being written, such as a full disk, is a warning: the reason of
-        the failure is the error.
+        An error of the journal, such as a full disk, is only a warning: the reason of the failure
+        is the error.
         """
-        status = "KILLED" if killed else "FAILED"
+        status = MlflowStatus.KILLED if killed else MlflowStatus.FAILED
         try:
             self._journal.tags({STATUS_REASON: " ".join(reason.split())})
             self._journal.end(status)
@@ -141,7 +140,7 @@ def _read_index(folder: Path) -> dict[str, Any]:
     try:
         return dict(json.loads((folder / "index.json").read_text(encoding="utf-8"))["files"])
     except (OSError, ValueError, KeyError):
-        return {}  # it names files for people; those of later rounds come in as they are saved
+        return {}  # only people read it; later rounds add their files
 
 
 def _best_so_far(journal: Path, folder: Path) -> Snapshot | None:

@@ -1,6 +1,6 @@
-"""Finds runs and registered model versions in a store, and which belongs to which."""
+"""Finds runs and registered model versions in a store by their names."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +29,9 @@ class ModelVersion:
     Attributes:
         name: of the registered model.
         version: its number.
-        run_id: the run that trained it; empty if it does not say.
+        run_id: the run that trained it; empty if that is not known.
         aliases: such as `champion`.
-        tags: the version's.
+        tags: of the version.
     """
 
     name: str
@@ -46,15 +46,19 @@ class ModelVersion:
         return f"{self.name}/{self.version}" + "".join(f" @{alias}" for alias in self.aliases)
 
 
-def find_run(store: Store, wanted: str) -> "Run":
-    """Return the run that `wanted` names: a run id or its beginning, a name (the newest run of it),
-    `MODEL@ALIAS` or `MODEL/VERSION`.
+def find_run(store: Store, name: str) -> "Run":
+    """Return a run.
+
+    Args:
+        store: an open store.
+        name: a run id or its beginning, a run's name (the newest run of this name), `MODEL@ALIAS`
+            or `MODEL/VERSION`.
 
     Raises:
-        TrackingError: there is none, or the model's version does not say which run trained it.
+        TrackingError: there is none, or the model's version does not name the run that trained it.
     """
-    with store.guard(f"find {wanted}"):
-        version = version_named(store, wanted)
+    with store.guard(f"find {name}"):
+        version = version_named(store, name)
         if version is not None:
             if not version.run_id:
                 raise TrackingError(
@@ -62,13 +66,13 @@ def find_run(store: Store, wanted: str) -> "Run":
                     "the run itself."
                 )
             return store.client.get_run(version.run_id)
-        run = _or_none(lambda: store.client.get_run(wanted))
+        run = _or_none(lambda: store.client.get_run(name))
         if run is not None:
             return run  # type: ignore[no-any-return]
-        if "'" not in wanted:
+        if "'" not in name:
             named = store.client.search_runs(
                 experiment_ids(store),
-                f"attributes.run_name = '{wanted}'",
+                f"attributes.run_name = '{name}'",
                 max_results=1,
                 order_by=["attributes.start_time DESC"],
             )
@@ -77,45 +81,41 @@ def find_run(store: Store, wanted: str) -> "Run":
         newest = store.client.search_runs(
             experiment_ids(store), max_results=_PAGE, order_by=["attributes.start_time DESC"]
         )
-    return _near(store, wanted, newest)
+    return _run_with_prefix(store, name, newest)
 
 
-def _near(store: Store, wanted: str, newest: "Sequence[Run]") -> "Run":
-    """Return the run whose id begins with `wanted`. Raises TrackingError, with what is near, if
-    none does or more than one.
+def _run_with_prefix(store: Store, prefix: str, newest: "Sequence[Run]") -> "Run":
+    """Return the run whose id begins with `prefix`.
+
+    Raises:
+        TrackingError: none does, or more than one; names similar ones.
     """
-    matches = [
-        run
-        for run in newest
-        if len(wanted) >= _SHORTEST_PREFIX and run.info.run_id.startswith(wanted)
-    ]
+    matches = []
+    if len(prefix) >= _SHORTEST_PREFIX:
+        matches = [run for run in newest if run.info.run_id.startswith(prefix)]
     if len(matches) == 1:
         return matches[0]
     if matches:
         runs = shorten([f"{run.info.run_id[:12]} ({run.info.run_name})" for run in matches], 5)
         raise TrackingError(
-            f"{store.label}: more than one run id begins with '{wanted}': {runs}. Type more of "
+            f"{store.label}: more than one run id begins with '{prefix}': {runs}. Type more of "
             "it, or the name."
         )
-    names = [str(run.info.run_name) for run in newest]
-    if "@" in wanted or "/" in wanted:
-        versions = model_versions(store)
-        names = [
-            version.name + sign
-            for version in versions
-            for sign in (f"/{version.version}", *(f"@{one}" for one in version.aliases))
-        ]
-    kind = "the registered models are" if "@" in wanted or "/" in wanted else "the newest runs are"
-    known = (
-        f"{kind[0].upper()}{kind[1:]}: {shorten(dict.fromkeys(names), 3)}."
-        if names
-        else "There is none yet."
-    )
-    hint = did_you_mean(wanted, names)
+    if "@" in prefix or "/" in prefix:
+        kind = "The registered models are"
+        names = []
+        for version in model_versions(store):
+            names.append(f"{version.name}/{version.version}")
+            names += [f"{version.name}@{alias}" for alias in version.aliases]
+    else:
+        kind = "The newest runs are"
+        names = [str(run.info.run_name) for run in newest]
+    known = f"{kind}: {shorten(dict.fromkeys(names), 3)}." if names else "There is none yet."
+    hint = did_you_mean(prefix, names)
     raise TrackingError(
-        f"{store.label}: no run or model is called '{wanted}'. "
-        f"{hint + ' ' if hint else ''}{known} A run's id or name, MODEL@ALIAS and MODEL/VERSION "
-        "are taken; MLFLOW_TRACKING_URI names another store."
+        f"{store.label}: no run or model is called '{prefix}'. "
+        f"{hint + ' ' if hint else ''}{known} Name a run by its id or name, or a model as "
+        "MODEL@ALIAS or MODEL/VERSION; MLFLOW_TRACKING_URI names another store."
     )
 
 
@@ -128,28 +128,29 @@ def model_versions(store: Store) -> list[ModelVersion]:
         ):
             for alias, number in model.aliases.items():
                 aliases.setdefault((model.name, str(number)), []).append(alias)
-        found = list(
-            pages(
-                lambda token: store.client.search_model_versions(
-                    max_results=_PAGE, page_token=token
-                )
-            )
+        entities = pages(
+            lambda token: store.client.search_model_versions(max_results=_PAGE, page_token=token)
         )
         versions = [
-            ModelVersion(
-                one.name,
-                str(one.version),
-                _run_of(store, one),
-                tuple(sorted(aliases.get((one.name, str(one.version)), ()))),
-                dict(one.tags),
-            )
-            for one in found
+            _version(store, entity, aliases.get((entity.name, str(entity.version)), ()))
+            for entity in entities
         ]
-    return sorted(versions, key=lambda one: (one.name, int(one.version)))
+    return sorted(versions, key=lambda version: (version.name, int(version.version)))
+
+
+def _version(store: Store, entity: Any, aliases: Iterable[str]) -> ModelVersion:
+    """Return MLflow's entity of a version as one of ours."""
+    return ModelVersion(
+        name=entity.name,
+        version=str(entity.version),
+        run_id=_run_of(store, entity),
+        aliases=tuple(sorted(aliases)),
+        tags=dict(entity.tags),
+    )
 
 
 def experiment_ids(store: Store) -> list[str]:
-    """Return the ids of all experiments, deleted ones too: what was trained there was trained."""
+    """Return the ids of all experiments, deleted ones too: their models may be in use."""
     from mlflow.entities import ViewType
 
     listed = pages(
@@ -189,32 +190,24 @@ def pages(ask: Callable[[str | None], Any]) -> Iterator[Any]:
             return
 
 
-def version_named(store: Store, wanted: str) -> ModelVersion | None:
-    """Return the version called `MODEL@ALIAS` or `MODEL/VERSION`, None if there is none, or
-    `wanted` is something else.
+def version_named(store: Store, name: str) -> ModelVersion | None:
+    """Return the version called `MODEL@ALIAS` or `MODEL/VERSION`; None if there is none, or `name`
+    has another form.
     """
-    name, at, alias = wanted.partition("@")
-    if not at:
-        name, slash, number = wanted.rpartition("/")
-        if not (slash and number.isdigit()):
-            return None
-        found = _or_none(lambda: store.client.get_model_version(name, number))
-    else:
-        found = _or_none(lambda: store.client.get_model_version_by_alias(name, alias))
-    if found is None:
+    model, at, alias = name.partition("@")
+    if at:
+        entity = _or_none(lambda: store.client.get_model_version_by_alias(model, alias))
+        return entity and _version(store, entity, (alias,))
+    model, slash, number = name.rpartition("/")
+    if not (slash and number.isdigit()):
         return None
-    return ModelVersion(
-        found.name,
-        str(found.version),
-        _run_of(store, found),
-        (alias,) if at else (),
-        dict(found.tags),
-    )
+    entity = _or_none(lambda: store.client.get_model_version(model, number))
+    return entity and _version(store, entity, ())
 
 
 def weights_of(store: Store, version: ModelVersion) -> tuple[str | None, int | None]:
-    """Return the SHA-256 of a version's weights and the round that they are of; None where neither
-    version nor logged model say it.
+    """Return the SHA-256 of a version's weights and their round; None where neither the version nor
+    its logged model has the tag.
     """
     sha256 = version.tags.get(VERSION_WEIGHTS_SHA256)
     round_num = version.tags.get(VERSION_ROUND)
@@ -229,9 +222,7 @@ def weights_of(store: Store, version: ModelVersion) -> tuple[str | None, int | N
 
 
 def _run_of(store: Store, version: Any) -> str:
-    """Return the run that a version names, itself or by way of the logged model that it was made
-    from.
-    """
+    """Return the run that a version names, itself or through its logged model; empty if none."""
     if version.run_id:
         return str(version.run_id)
     model_id = getattr(version, "model_id", None)
@@ -242,7 +233,7 @@ def _run_of(store: Store, version: Any) -> str:
 
 
 def _or_none(ask: Callable[[], Any]) -> Any:
-    """Return what is asked for, None if the store says that it does not exist."""
+    """Return the answer of the store; None if it does not exist there."""
     from mlflow.exceptions import MlflowException
 
     try:

@@ -1,5 +1,5 @@
-"""The trained model as an MLflow model: a TensorFlow SavedModel that anyone can load, without
-fedpipe and without a pickle.
+"""Logs the trained model to MLflow: a TensorFlow SavedModel that loads without fedpipe and without
+a pickle.
 
 `mlflow.pyfunc.load_model(f"models:/{model_id}").predict(x)` takes float32 [n, *feature_shape],
 pixels already in 0..1, or int32 tokens [n, length], padded with 0, and gives class probabilities,
@@ -26,7 +26,7 @@ from fedpipe.tracking.tags import MODEL_ARCHITECTURE, MODEL_ROUND, MODEL_WEIGHTS
 from fedpipe.types import Weights, weights_sha256
 
 ABOUT = "fedpipe"
-"""The key of the model's metadata under which lies what it takes beyond its signature."""
+"""Key of the model's metadata that holds the facts of its input beyond its signature."""
 
 
 def log_model(
@@ -34,27 +34,29 @@ def log_model(
     model: ModelSpec,
     weights: Weights,
     example: npt.NDArray[np.generic],
+    *,
     round_num: int,
     name: str = "model",
     about: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write `model` with `weights` to the store as an output of `run` and return its MLflow model
-    id; takes about 1 s.
+    """Write `model` with `weights` to the store as an output of `run`, in about 1 s.
 
     Args:
         run: the run that trained it.
         model: the architecture.
         weights: of all tensors of the model.
-        example: uint8, float32 or int32 [n, *feature_shape], n at least 1: kept with the model as
-            its input example.
-        round_num: the round whose weights they are.
-        name: the model's name; `runs:/<run_id>/<name>` finds it.
-        about: JSON-able, kept with the model for whoever prepares its input
-            (`models.input_facts.InputFacts`).
+            example: uint8, float32 or int32 [n, *feature_shape], n at least 1: the model's input
+            example.
+        round_num: the round of the weights.
+        name: the model's name in `runs:/<run_id>/<name>`.
+        about: facts of the model's input (`models.input_facts.InputFacts`), JSON-able.
+
+    Returns:
+        The id of the MLflow model.
 
     Raises:
-        ModelError: the weights are not those of the architecture.
-        TrackingError: the store does not take it. The model is then marked as failed there.
+        ModelError: the weights are of another architecture.
+        TrackingError: the store does not accept it. The model is then marked as failed there.
     """
     if tuple(weights) != model.tensor_names:
         raise ModelError(
@@ -100,7 +102,7 @@ def log_model(
 
 
 def has_model(store: Store, model_id: str) -> bool:
-    """Return whether the store holds a logged model with this id that is complete."""
+    """Return whether the store has a complete logged model with this id."""
     from mlflow.exceptions import MlflowException
 
     with store.guard(f"find the model {model_id}"):
@@ -126,7 +128,7 @@ def _save(
         (-1, *(size or -1 for size in _feature_shape(model))),
     )
     signature = ModelSignature(Schema([features]), Schema([TensorSpec(float32, shape)]))
-    # Said in full: MLflow would otherwise load the model in another process to see what it imports,
+    # Without requirements MLflow would load the model in another process to see what it imports,
     # and look for a pip.
     requirements = [
         f"{package}=={metadata.version(package)}" for package in ("mlflow", "tensorflow", "numpy")

@@ -1,4 +1,4 @@
-"""MLflow's model registry: versions of a model, and the alias that says which one is in use."""
+"""MLflow's model registry: versions of a model, and the aliases `champion` and `challenger`."""
 
 import json
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ CHALLENGER = "challenger"
 def register_version(
     store: Store, name: str, model_id: str, run_id: str, tags: Mapping[str, str]
 ) -> ModelVersion:
-    """Return the version of model `name` that holds the logged model of a run: a new one, or that
-    of an earlier try of the same run.
+    """Return the version of model `name` for the logged model of a run: a new one, or that of an
+    earlier try of the same run.
 
-    The registered model is made where it is not there. The version has the run's lineage tags, and
-    `tags`.
+    The registered model is created if it does not exist. The version has the run's lineage tags,
+    and `tags`.
 
     Raises:
         TrackingError: the store does not take it.
@@ -33,16 +33,9 @@ def register_version(
     from mlflow.exceptions import MlflowException
 
     client = store.client
-    earlier = next(
-        (
-            one
-            for one in reversed(model_versions(store))
-            if one.name == name and one.run_id == run_id
-        ),
-        None,
-    )
-    if earlier is not None:
-        return earlier
+    for version in reversed(model_versions(store)):
+        if version.name == name and version.run_id == run_id:
+            return version
     with store.guard(f"register a version of model {name}"):
         try:
             client.create_registered_model(name)
@@ -50,9 +43,9 @@ def register_version(
             if err.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         logged = client.get_logged_model(model_id)
-        # A server resolves `models:/ID` itself. Without one MLflow would look for it in its global
-        # store, which may be another.
-        source = f"models:/{model_id}" if store.is_server else str(logged.artifact_location)
+        source = str(logged.artifact_location)
+        if store.is_server:  # which resolves this itself; MLflow here would ask its global store
+            source = f"models:/{model_id}"
         run_tags = client.get_run(run_id).data.tags
         lineage = {
             key: value
@@ -68,24 +61,24 @@ def register_version(
             for key, value in {**lineage, **weights, **tags}.items()
             if value
         }
-        made = client.create_model_version(name, source, run_id, tags=texts, model_id=model_id)
-        # MLflow's pages link a run's model to its versions by this tag, which its global functions
-        # alone set.
+        created = client.create_model_version(name, source, run_id, tags=texts, model_id=model_id)
+        # MLflow's pages link a run's model to its versions by this tag, which only its global
+        # functions set.
         client.set_logged_model_tags(
             model_id,
-            {"mlflow.modelVersions": json.dumps([{"name": name, "version": int(made.version)}])},
+            {"mlflow.modelVersions": json.dumps([{"name": name, "version": int(created.version)}])},
         )
-        return ModelVersion(name, str(made.version), run_id, (), texts)
+        return ModelVersion(name, str(created.version), run_id, (), texts)
 
 
 def champion_of(store: Store, name: str) -> ModelVersion | None:
-    """Return the version that is `champion`, None if none is."""
+    """Return the version with the alias `champion`; None if there is none."""
     with store.guard(f"find the champion of model {name}"):
         return version_named(store, f"{name}@{CHAMPION}")
 
 
 def move_alias(store: Store, alias: str, version: ModelVersion) -> None:
-    """Make `alias` that of a version, and no other's."""
+    """Give a version the alias, and take it from any other."""
     with store.guard(f"make version {version.version} of model {version.name} the {alias}"):
         store.client.set_registered_model_alias(version.name, alias, version.version)
 

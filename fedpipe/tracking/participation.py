@@ -98,21 +98,20 @@ def read_clients(path: Path) -> list[ClientRound]:
 def totals(rows: Iterable[ClientRound]) -> list[ClientTotal]:
     """Return what each client did in all, by client id.
 
-    >>> totals([ClientRound(1, "a", "reported", 40), ClientRound(2, "a", "failed", 0), ClientRound(3, "a", "reported", 40)])
+    >>> rows = [ClientRound(1, "a", "reported", 40), ClientRound(2, "a", "failed", 0)]
+    >>> totals([*rows, ClientRound(3, "a", "reported", 40)])
     [ClientTotal(client_id='a', rounds=(1, 3), failed=1, examples=80)]
     """
-    found: dict[str, tuple[list[int], list[int]]] = {}
+    by_client: dict[str, list[ClientRound]] = {}
     for row in rows:
-        rounds, sums = found.setdefault(row.client_id, ([], [0, 0]))
-        if row.status == REPORTED:
-            rounds.append(row.round_num)
-        else:
-            sums[0] += 1
-        sums[1] += row.examples
-    return [
-        ClientTotal(client_id, tuple(sorted(rounds)), *sums)
-        for client_id, (rounds, sums) in sorted(found.items())
-    ]
+        by_client.setdefault(row.client_id, []).append(row)
+    return [_total(client_id, by_client[client_id]) for client_id in sorted(by_client)]
+
+
+def _total(client_id: str, rows: Sequence[ClientRound]) -> ClientTotal:
+    rounds = sorted(row.round_num for row in rows if row.status == REPORTED)
+    examples = sum(row.examples for row in rows)
+    return ClientTotal(client_id, tuple(rounds), len(rows) - len(rounds), examples)
 
 
 def intervals(rounds: Sequence[int]) -> list[tuple[int, int]]:

@@ -1,8 +1,8 @@
-"""Whether a store can be reached and written, tried once and at once, and what its failures become.
+"""Fail-fast check that a store is reachable and writable; maps its exceptions to TrackingError.
 
-MLflow and its drivers try an unreachable database or bucket for minutes, and each has exceptions of
-its own. Here a store is tried before anything is trained, and what goes wrong with it, then or
-later, is a TrackingError that names the store without its password.
+MLflow and its drivers retry an unreachable database or bucket for minutes, each with exceptions of
+its own. A store is checked before training; its errors, then or later, become a TrackingError that
+names the store without its password.
 """
 
 import os
@@ -25,9 +25,7 @@ from fedpipe.system.locks import file_lock
 from fedpipe.tracking.addresses import why_no_mlflow
 
 DESCRIPTORS = "/proc/self/fd"
-"""Folder of the files and folders that this process has open, by the numbers of their
-descriptors.
-"""
+"""Folder of this process's open files, by descriptor."""
 
 _SERVER = re.compile(r"^https?://", re.IGNORECASE)
 _DATABASE = re.compile(r"^(sqlite|postgresql|mysql|mssql)(\+\w+)?:", re.IGNORECASE)
@@ -38,13 +36,11 @@ _LACKS_SCHEME = re.compile(
 _PROBE_SECONDS = 5
 _MIGRATION_SECONDS = 120
 _MIGRATION_LOCK = 7_362_913
-"""The number of PostgreSQL's advisory lock that is held while MLflow's tables are made; any number
-will do, if it is always the same.
-"""
+"""Number of PostgreSQL's advisory lock that is held while MLflow's tables are created."""
 
 _PROBE_OBJECT = ".fedpipe-can-write"
 _THEIRS = ("mlflow", "sqlalchemy", "alembic", "http", "botocore", "boto3", "s3transfer", "psycopg2")
-"""Packages whose exceptions say that a store failed. requests' errors are OSErrors."""
+"""Packages whose exceptions are failures of a store; those of requests are OSErrors."""
 
 
 def is_server(uri: str) -> bool:
@@ -58,49 +54,47 @@ def is_database(uri: str) -> bool:
 
 
 def is_postgres(uri: str) -> bool:
-    """Return whether a tracking URI is that of a PostgreSQL database, by a driver that speaks
-    libpq's language.
-    """
+    """Return whether a tracking URI is a PostgreSQL database's, with a driver based on libpq."""
     return bool(_POSTGRES.match(uri))
 
 
 def readable(uri: str) -> str:
-    """Return a tracking URI for people: without its password, and with the folder that a descriptor
-    stands for.
+    """Return a tracking URI for people: without its password, and with the folder in place of its
+    descriptor.
     """
-    found = re.match(rf"sqlite:///({DESCRIPTORS}/\d+)(/.*)", uri)
-    if found is None:
+    match = re.match(rf"sqlite:///({DESCRIPTORS}/\d+)(/.*)", uri)
+    if match is None:
         return hide(uri)
     try:
-        return hide(f"sqlite:///{os.readlink(found[1])}{found[2]}")
+        return hide(f"sqlite:///{os.readlink(match[1])}{match[2]}")
     except OSError:
         return uri
 
 
 @contextmanager
 def guarded(uri: str, doing: str) -> Iterator[None]:
-    """Turn what a store raises inside into a TrackingError that names `uri` and what was being
-    done.
-    """
+    """Turn a store's errors inside into a TrackingError that names `uri` and the action."""
     try:
         yield
     except Exception as err:
         # ImportError: the driver of a database, or boto3, that is not installed.
-        known = isinstance(err, OSError | ValueError | ImportError)
-        if not known and type(err).__module__.partition(".")[0] not in _THEIRS:
+        is_builtin = isinstance(err, OSError | ValueError | ImportError)
+        if not is_builtin and type(err).__module__.partition(".")[0] not in _THEIRS:
             raise
         reason = textwrap.shorten(
             hide(str(err)).partition("(Background on this error")[0], 300, placeholder=" ..."
         ).rstrip(". ")
-        mend = _extra(err) or "Make the store writable, or name another in MLFLOW_TRACKING_URI"
-        raise TrackingError(f"{readable(uri)}: cannot {doing}: {reason}. {mend}.") from err
+        fix = (
+            _missing_extra(err) or "Make the store writable, or name another in MLFLOW_TRACKING_URI"
+        )
+        raise TrackingError(f"{readable(uri)}: cannot {doing}: {reason}. {fix}.") from err
 
 
 def probe(uri: str) -> None:
-    """Ask a server or a database whether it is there; of an SQLite file, whether it can be written.
+    """Check that a server or a database answers, and that an SQLite file can be written.
 
     Raises:
-        TrackingError: it is not.
+        TrackingError: it does not, or cannot.
     """
     if _LACKS_SCHEME.match(uri):
         raise TrackingError(
@@ -117,8 +111,8 @@ def probe(uri: str) -> None:
 
 
 def check_artifacts(uri: str, location: str) -> None:
-    """Write to a folder or a bucket of artifacts; what a server serves, and other kinds of places,
-    are not tried.
+    """Check that a folder or a bucket of artifacts can be written; other kinds of places, such as
+    those of a server, are not checked.
 
     Raises:
         TrackingError: it cannot be written.
@@ -126,8 +120,7 @@ def check_artifacts(uri: str, location: str) -> None:
     parts = urlsplit(location)
     if parts.scheme == "s3":
         with guarded(uri, f"write artifacts to {location}"):
-            # One object of no bytes, always the same: a role that may not delete leaves one at
-            # most.
+            # Always the same empty object: a role that may not delete leaves one at most.
             key = "/".join(filter(None, [parts.path.strip("/"), _PROBE_OBJECT]))
             bucket_client().put_object(Bucket=parts.netloc, Key=key, Body=b"")
     elif parts.scheme in ("", "file"):
@@ -138,9 +131,7 @@ def check_artifacts(uri: str, location: str) -> None:
 
 
 def bucket_client() -> Any:
-    """Return a client of the S3 server that MLflow will use, one that gives up soon; credentials
-    are found as boto3 finds them.
-    """
+    """Return a client of MLflow's S3 server with short timeouts, and boto3's credentials."""
     import boto3
     from botocore.config import Config
 
@@ -154,8 +145,8 @@ def bucket_client() -> Any:
 
 @contextmanager
 def one_at_a_time(uri: str) -> Iterator[None]:
-    """Keep several runs from making the tables of a new store at the same time: MLflow's migrations
-    do not bear it.
+    """Keep runs from creating the tables of a new store at the same time, which MLflow's migrations
+    do not handle.
     """
     if is_postgres(uri):
         with _advisory_lock(uri):
@@ -174,7 +165,7 @@ def one_at_a_time(uri: str) -> Iterator[None]:
 
 @contextmanager
 def _advisory_lock(uri: str) -> Iterator[None]:
-    """Hold PostgreSQL's own lock, which is gone with the connection of whoever holds it."""
+    """Hold PostgreSQL's own lock, which is released when its holder's connection ends."""
     import sqlalchemy
 
     with sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool).connect() as connection:
@@ -191,37 +182,31 @@ def _probe_server(uri: str) -> None:
     try:
         urllib.request.urlopen(request, timeout=_PROBE_SECONDS).close()  # noqa: S310
     except urllib.error.HTTPError:
-        return  # It answers; whether it lets us in is for MLflow, which has the credentials.
+        return  # It answers; MLflow has the credentials to enter.
 
 
 def _probe_database(uri: str) -> None:
     import sqlalchemy
 
     sqlite = uri.lower().startswith("sqlite")
-    # 20 s: another run may be creating the same store.
-    arguments = (
-        {"timeout": 20}
-        if sqlite
-        else {"connect_timeout": _PROBE_SECONDS}
-        if is_postgres(uri)
-        else {}
-    )
+    arguments = {}
+    if sqlite:
+        arguments["timeout"] = 20  # another run may be creating the same store
+    elif is_postgres(uri):
+        arguments["connect_timeout"] = _PROBE_SECONDS
     engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool, connect_args=arguments)
     with engine.connect() as connection:
         if sqlite:
-            connection.exec_driver_sql(
-                "BEGIN IMMEDIATE"
-            )  # Takes the write lock: a read-only file fails here.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails on a read-only file
             connection.rollback()
 
 
-def _extra(err: Exception) -> str | None:
-    """Return which extra of fedpipe brings a driver that is missing."""
-    missing = (
-        (getattr(err, "name", None) or "").partition(".")[0] if isinstance(err, ImportError) else ""
-    )
-    extra = {"psycopg2": "postgres", "boto3": "s3", "botocore": "s3"}.get(missing)
-    return (
-        extra
-        and f"Install its driver: `uv sync --extra {extra}`, or `pip install 'fedpipe[{extra}]'`"
-    )
+def _missing_extra(err: Exception) -> str | None:
+    """Return how to install the driver whose import failed; None for other errors."""
+    if not isinstance(err, ImportError) or not err.name:
+        return None
+    package = err.name.partition(".")[0]
+    extra = {"psycopg2": "postgres", "boto3": "s3", "botocore": "s3"}.get(package)
+    if extra is None:
+        return None
+    return f"Install its driver: `uv sync --extra {extra}`, or `pip install 'fedpipe[{extra}]'`"

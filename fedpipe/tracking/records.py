@@ -1,6 +1,4 @@
-"""What goes into MLflow, cut to what MLflow takes: lineage of data, texts and batches of bounded
-size.
-"""
+"""Fits records to MLflow's limits: inputs of a run, texts and batches of bounded size."""
 
 import hashlib
 import json
@@ -14,8 +12,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-# MLflow's limits (mlflow.utils.validation), which a server enforces with an error and a client by
-# cutting in silence.
+# MLflow's limits (mlflow.utils.validation): a server raises an error, a client cuts silently.
 MAX_PARAM = 6000
 MAX_TAG = 8000
 MAX_DIGEST = 36
@@ -32,7 +29,7 @@ class DataRecord:
         path: where it is, relative to the project.
         md5: DVC's md5 of it; of a folder it ends in `.dir`.
         source: what it was made from.
-        counts: how many of what, for example `{"clients": 100, "train_examples": 4000}`.
+        counts: for example `{"clients": 100, "train_examples": 4000}`.
     """
 
     name: str
@@ -43,9 +40,7 @@ class DataRecord:
 
 
 def dataset_inputs(data: DataRecord) -> "list[DatasetInput]":
-    """Return `data` as inputs of a run: under its name in training, under `NAME-test` in
-    testing.
-    """
+    """Return `data` as inputs of a run: as `NAME` for training, and `NAME-test` for testing."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     # `uri` alone is what MLflow's local source reads; the rest is for people. Digests above 36
@@ -64,8 +59,8 @@ def dataset_inputs(data: DataRecord) -> "list[DatasetInput]":
 
 
 def fit(text: str, limit: int) -> str:
-    """Return `text`, cut at `limit` characters where it is longer; it then ends in the SHA-256 of
-    the whole.
+    """Return `text`; if it is longer than `limit` characters, cut to end in the SHA-256 of the
+    whole.
     """
     if len(text) <= limit:
         return text
@@ -74,7 +69,7 @@ def fit(text: str, limit: int) -> str:
 
 
 def batches(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """Yield the items in lists of as many as one request takes, at most 100."""
+    """Yield the items in lists for one request each, of at most 100."""
     iterator = iter(items)
     while batch := list(islice(iterator, MAX_BATCH)):
         yield batch

@@ -1,9 +1,8 @@
-"""What the runs of a store take on disk, and the removal of their files; the rows of the store are
-never removed.
+"""Sizes of the files of the store's runs, and their removal; rows of the store are never removed.
 
-A run that is removed is marked as deleted in MLflow, as its pages do it, and loses its artifacts
-and its logged model. `lineage/` and `plan/` stay: with them `fedpipe lineage --client` still knows
-who trained on whose data. `mlflow gc` removes the rest for good.
+A removed run is marked as deleted in MLflow, as on its pages, and loses its artifacts and its
+logged model. `lineage/` and `plan/` stay: `fedpipe lineage --client` reads them. `mlflow gc`
+removes the rest for good.
 """
 
 from collections.abc import Iterator
@@ -30,7 +29,7 @@ class StoredRun:
         status: MLflow's, such as `FINISHED`.
         deleted: whether it is marked as deleted.
         ended: end of the run, or its start if it has no end, in seconds since 1970.
-        data_md5: DVC's md5 of its data; empty if it does not say.
+        data_md5: DVC's md5 of its data; empty if that is not known.
         sweep_run_id: the run of its sweep; empty if it is no trial.
         is_sweep: whether it is the run of a sweep itself.
         sweep_best: the run that is the best of this sweep; empty if this is no sweep.
@@ -89,7 +88,7 @@ def _stored(run: "Run", models: tuple[str, ...]) -> StoredRun:
 
 
 def size_of_files(store: Store, run_id: str) -> int:
-    """Return the size in bytes of what `remove_files` would remove.
+    """Return the size in bytes of the files that `remove_files` removes.
 
     Raises:
         TrackingError: the store does not answer.
@@ -99,8 +98,8 @@ def size_of_files(store: Store, run_id: str) -> int:
 
 
 def remove_files(store: Store, run_id: str) -> None:
-    """Mark a run as deleted, and remove its artifacts but for `KEPT_FOLDERS`, and its logged
-    models. A second time changes nothing.
+    """Mark a run as deleted, and remove its logged models and its artifacts except `KEPT_FOLDERS`.
+    A second time changes nothing.
 
     Raises:
         TrackingError: the store does not answer, or refuses.
@@ -116,7 +115,7 @@ def remove_files(store: Store, run_id: str) -> None:
 
 
 def _removable(store: Store, run_id: str) -> Iterator[tuple[Any, str | None]]:
-    """Yield what is removed, as a repository of artifacts and a path in it; None is all of it."""
+    """Yield the artifacts to remove, as a repository and a path in it; None is all of it."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     run = store.client.get_run(run_id)

@@ -1,4 +1,4 @@
-"""Reads what a run recorded of its rounds."""
+"""Reads the recorded metrics of a run's rounds."""
 
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,8 @@ _ONCE = ("final/", "best/", "sweep/")
 
 
 def rounds_of(store: Store, run: "Run") -> list[dict[str, float]]:
-    """Return a row a round: `round` and its metrics by key, such as `train/loss`; without what is
-    recorded once, at its end.
+    """Return one row per round: `round` and its metrics by key, such as `train/loss`; without the
+    final metrics.
 
     Raises:
         TrackingError: the store does not answer.

@@ -20,6 +20,7 @@ from typing import Any
 
 from fedpipe.errors import TrackingError
 from fedpipe.redact import hide
+from fedpipe.status import MlflowStatus
 from fedpipe.tracking.records import MAX_PARAM, MAX_TAG, DataRecord, batches, dataset_inputs, fit
 from fedpipe.tracking.store import Store, run_url
 from fedpipe.tracking.tags import DVC_DATA_MD5, RUN_KEY, STATUS_REASON
@@ -145,7 +146,7 @@ class TrackedRun:
     def finish(self) -> None:
         """Mark the run as finished, and remove the reason for which an earlier try of it failed."""
         self.remove_tag(STATUS_REASON)
-        self._terminate("FINISHED")
+        self._terminate(MlflowStatus.FINISHED)
 
     def fail(self, reason: str, killed: bool = False) -> None:
         """Mark the run as failed, or as killed (by a signal), with the tag `fedpipe.status_reason`.
@@ -159,7 +160,7 @@ class TrackedRun:
             try:
                 self.set_tags({STATUS_REASON: reason})
             finally:
-                self._terminate("KILLED" if killed else "FAILED")
+                self._terminate(MlflowStatus.KILLED if killed else MlflowStatus.FAILED)
         except TrackingError as err:
             raise TrackingError(f"{err} The run itself failed with: {reason}") from err
 

@@ -1,6 +1,4 @@
-"""Which rounds' weights a run keeps. The policy alone: files and stores are the business of
-`run.py`.
-"""
+"""Policy which rounds' weights a run keeps; `journaled.py` writes them."""
 
 import math
 from collections.abc import Mapping
@@ -13,9 +11,7 @@ from fedpipe.types import TEST_SCORE, RoundReport, Weights, best_by
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The weights after one round, and what they scored there (`score` is None without evaluation,
-    or where it was no number).
-    """
+    """The weights after one round, and their score there (None without evaluation, or if NaN)."""
 
     round_num: int
     score: float | None
@@ -44,11 +40,10 @@ class SnapshotPolicy:
             self._best_round = BestRound(best.round_num, best.score, best.score_name)
 
     def take(self, report: RoundReport) -> bool:
-        """Note the report's weights as last, and best where they are; return whether the round is
-        kept in its own right.
+        """Note the report's weights as last, and as best if they are; return whether the round is
+        one of every `save_every`.
 
-        The weights are held, not copied: whoever makes a report must not write into its arrays
-        again.
+        The weights are not copied: the maker of a report must not write into its arrays again.
         """
         name = best_by(report.metrics)
         score = report.metrics.get(name)
@@ -61,12 +56,12 @@ class SnapshotPolicy:
 
 
 def index_entry(snapshot: Snapshot, sha256: str) -> Mapping[str, Any]:
-    """Return what `weights/index.json` says of one file."""
+    """Return the entry of one file in `weights/index.json`."""
     return {"round": snapshot.round_num, snapshot.score_name: snapshot.score, "sha256": sha256}
 
 
 def index_body(files: Mapping[str, Any], best: Snapshot | None) -> Mapping[str, Any]:
-    """Return `weights/index.json`: the files, and what made the best one the best."""
+    """Return the content of `weights/index.json`: the files, and the score of the best."""
     name = best.score_name if best else TEST_SCORE
     why = ", a record only: the test set chose it" if name == TEST_SCORE else ""
     return {"best_by": name + why, "files": files}

@@ -1,9 +1,8 @@
-"""The MLflow store of a project: found, checked and opened before anything is trained.
+"""Finds, checks and opens the MLflow store of a project.
 
-MLflow retries an unreachable database for minutes and reports a missing folder as an SQL error. So
-the store is tried once, by fedpipe, first. All calls go through a client with explicit ids:
-MLflow's "active run" and tracking URI are global or thread-local state, which a flow's threads
-would share or miss.
+MLflow retries an unreachable database for minutes and reports a missing folder as an SQL error, so
+the store is checked once first. All calls go through a client with explicit ids: MLflow's "active
+run" and tracking URI are global or thread-local state, which a flow's threads would share or miss.
 """
 
 import functools
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Store:
-    """An open MLflow store and the experiment in it that a run goes to.
+    """An open MLflow store, and the experiment of new runs.
 
     Attributes:
         uri: the tracking URI; may hold a password, show `label` instead.
@@ -43,8 +42,8 @@ class Store:
         experiment_id: its id in the store.
         client: MLflow's client on `uri`; may be used by several threads.
         ui: base of the links to the store's runs.
-        no_artifacts: why artifacts cannot be written, although the store itself can; None where
-            they can. Uploads fail at once then, instead of being tried for minutes each.
+        no_artifacts: why artifacts cannot be written although the store itself can; None if they
+            can. Uploads then fail at once instead of retrying for minutes each.
     """
 
     uri: str = field(repr=False)
@@ -61,9 +60,7 @@ class Store:
 
     @property
     def is_server(self) -> bool:
-        """Return whether the store is a server, with a user interface of its own, and not a
-        database.
-        """
+        """Return whether the store is a server, with its own user interface."""
         return is_server(self.uri)
 
     def require_artifacts(self) -> None:
@@ -73,9 +70,7 @@ class Store:
 
     @contextmanager
     def guard(self, doing: str) -> Iterator[None]:
-        """Turn what MLflow raises inside into a TrackingError that names the store and what was
-        being done.
-        """
+        """Turn MLflow's errors inside into a TrackingError that names the store and the action."""
         with guarded(self.uri, doing):
             yield
 
@@ -88,12 +83,10 @@ def tracking_uri(project: Path) -> str:
 
 
 def connection_uri(project: Path) -> str:
-    """Return the tracking URI as MLflow must have it: `tracking_uri`, but for a project in a folder
-    with a `?` in its name.
+    """Return the tracking URI for MLflow: `tracking_uri`, unless the project's path has a `?`.
 
-    There SQLAlchemy would take the path's end for options, and has no way to escape them. The
-    folder is then named by a descriptor of this process, which stays open: the URI is of no use to
-    other processes.
+    SQLAlchemy would parse the rest of such a path as options, and cannot escape it. The folder is
+    then named by an open descriptor of this process; other processes cannot use the URI.
     """
     if os.environ.get("MLFLOW_TRACKING_URI") or "?" not in str(project.resolve()):
         return tracking_uri(project)
@@ -109,8 +102,8 @@ def artifact_root(project: Path) -> str:
     """Return where a new experiment in a database keeps its artifacts:
     `MLFLOW_DEFAULT_ARTIFACT_ROOT`, else the project's `mlartifacts`.
 
-    The variable is that of `mlflow server`: `s3://BUCKET/FOLDER`, for one. An experiment that is
-    there keeps what it was made with.
+    The variable is that of `mlflow server`, for example `s3://BUCKET/FOLDER`. An experiment keeps
+    the place that it was created with.
     """
     return (
         os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT")
@@ -119,11 +112,11 @@ def artifact_root(project: Path) -> str:
 
 
 def prepare_environment() -> None:
-    """Set what MLflow reads from the environment, where the user has not: must run before mlflow is
+    """Set MLflow's environment variables that the user has not set; call it before mlflow is
     imported.
 
-    No telemetry; nothing on stdout; no progress bars; warnings but no news on stderr; a request is
-    repeated for about half a minute, not for four minutes.
+    No telemetry; nothing on stdout; no progress bars; only warnings on stderr; a request is retried
+    for about half a minute, not for four minutes.
     """
     defaults = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -139,18 +132,18 @@ def prepare_environment() -> None:
 
 
 def open_store(project: Path, experiment: str, artifacts_needed: bool = True) -> Store:
-    """Return the project's store with `experiment` in it, both created where missing, and known to
-    be writable.
+    """Return the project's store with `experiment`, both created if missing, and checked to be
+    writable.
 
     The first call on a new SQLite store takes about 2 s (MLflow's migrations); it may run in a
-    background thread while TensorFlow is imported. With a database as store, a new experiment keeps
-    its artifacts at `artifact_root`; with a server, the server says where.
+    background thread while TensorFlow is imported. In a database, a new experiment keeps its
+    artifacts at `artifact_root`; a server decides itself.
 
     Args:
-        project: whose store.
+        project: folder of the project.
         experiment: its name.
-        artifacts_needed: refuse a store whose artifacts cannot be written; else its `no_artifacts`
-            says why.
+        artifacts_needed: refuse a store whose artifacts cannot be written; else set
+            `no_artifacts`.
 
     Raises:
         TrackingError: the store cannot be reached or written, or the experiment was deleted.
@@ -180,18 +173,17 @@ def open_store(project: Path, experiment: str, artifacts_needed: bool = True) ->
             raise
         no_artifacts = str(err)
     return Store(
-        uri,
-        experiment,
-        experiment_id,
-        client,
-        ui_address(project, tracking_uri(project)).url,
-        no_artifacts,
+        uri=uri,
+        experiment=experiment,
+        experiment_id=experiment_id,
+        client=client,
+        ui=ui_address(project, tracking_uri(project)).url,
+        no_artifacts=no_artifacts,
     )
 
 
 def check_reachable(project: Path) -> None:
-    """Try whether the store that a run will use answers, if it is there already; without importing
-    MLflow.
+    """Check that the store of a run answers, if it exists already; MLflow is not imported.
 
     Raises:
         TrackingError: it cannot be reached or written.
@@ -201,7 +193,7 @@ def check_reachable(project: Path) -> None:
 
 
 def write_and_read(store: Store) -> None:
-    """Write a tag of the store's experiment, and read its runs and the tag back: what a run does
+    """Write a tag of the store's experiment, and read its runs and the tag back, as a run does
     first.
 
     Raises:
@@ -215,13 +207,13 @@ def write_and_read(store: Store) -> None:
         tags = store.client.get_experiment(store.experiment_id).tags
     if tags.get(CHECKED) is None:
         raise TrackingError(
-            f"{store.label}: what was written to the store cannot be read from it. Name another "
-            "in MLFLOW_TRACKING_URI."
+            f"{store.label}: a tag that was written to the store cannot be read back. Name another "
+            "store in MLFLOW_TRACKING_URI."
         )
 
 
 def has_store(project: Path) -> bool:
-    """Return whether there is a store to read: one that is named, or the project's SQLite file."""
+    """Return whether there is a store to read: a server, or a database that exists."""
     uri = tracking_uri(project)
     if not is_own_store(project):
         uri = uri.partition("?")[0]
@@ -229,15 +221,15 @@ def has_store(project: Path) -> bool:
 
 
 def is_own_store(project: Path) -> bool:
-    """Return whether the store is the project's SQLite file, which nobody else uses."""
+    """Return whether the store is the SQLite file of the project."""
     return tracking_uri(project) == f"sqlite:///{project.resolve() / 'mlflow.db'}"
 
 
 def read_store(project: Path) -> Store:
-    """Return the project's store for reading what is in it: all experiments, nothing is created.
+    """Return the project's store for reading all experiments; nothing is created.
 
     Raises:
-        TrackingError: it cannot be reached, or is an SQLite file that is not there.
+        TrackingError: it cannot be reached, or is an SQLite file that does not exist.
     """
     uri = connection_uri(project)
     prepare_environment()
@@ -246,7 +238,7 @@ def read_store(project: Path) -> Store:
             f"{mask(uri)}: expected an MLflow store with runs, found no such file. Run first, or "
             "set MLFLOW_TRACKING_URI."
         )
-    if not uri.lower().startswith("sqlite"):  # whose probe takes the write lock
+    if not uri.lower().startswith("sqlite"):  # its probe would take the write lock
         probe(uri)
     with guarded(uri, "open the store"):
         from mlflow import MlflowClient
@@ -261,9 +253,7 @@ def read_store(project: Path) -> Store:
 
 
 def run_url(store: Store, experiment_id: str, run_id: str) -> str:
-    """Return a run's address in the MLflow UI: on its server, or where `fedpipe ui` shows a local
-    store or will show it.
-    """
+    """Return the address of a run's page on the server, or in `fedpipe ui` for a local store."""
     return f"{store.ui}/#/experiments/{experiment_id}/runs/{run_id}"
 
 
@@ -277,11 +267,11 @@ def mask(uri: str) -> str:
 
 
 def _make_tables(uri: str, artifacts: str) -> None:
-    """Make MLflow's tables in a new database, with a place for the artifacts of its first
-    experiment that holds no quotation mark.
+    """Create MLflow's tables in a new database, with a given place for the first experiment's
+    artifacts.
 
-    MLflow's client takes the current folder as that place, and puts it into an SQL statement as it
-    is.
+    MLflow's client would use the current folder, and write it into an SQL statement unescaped, so
+    that a quotation mark in its name breaks it.
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -289,21 +279,22 @@ def _make_tables(uri: str, artifacts: str) -> None:
 
 
 def _find_experiment(client: "MlflowClient", name: str, artifacts: str | None) -> tuple[str, str]:
+    """Return the id of an experiment, which is created if missing, and the place of its
+    artifacts.
+    """
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         try:
             client.create_experiment(name, artifact_location=artifacts)
         except MlflowException as err:
-            # Another run may have created it in between; then it is there now, and anything else is
-            # an error.
-            if err.error_code != "RESOURCE_ALREADY_EXISTS":
+            if err.error_code != "RESOURCE_ALREADY_EXISTS":  # by another run, in between
                 raise
-        found = client.get_experiment_by_name(name)
-    if found is None or found.lifecycle_stage != "active":
+        experiment = client.get_experiment_by_name(name)
+    if experiment is None or experiment.lifecycle_stage != "active":
         raise MlflowException(
             f"experiment '{name}' was deleted there; restore it or choose another "
             "tracking.experiment"
         )
-    return found.experiment_id, found.artifact_location
+    return experiment.experiment_id, experiment.artifact_location

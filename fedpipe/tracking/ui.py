@@ -1,6 +1,4 @@
-"""How to start the MLflow UI on the project's store, for this machine alone unless told
-otherwise.
-"""
+"""Command and environment of the MLflow UI on the project's store."""
 
 import os
 import sys
@@ -14,8 +12,8 @@ from fedpipe.tracking.ui_address import UI_HOST, UI_PORT
 def ui_command(project: Path, port: int = UI_PORT, host: str = UI_HOST) -> list[str]:
     """Return the command that serves the UI on http://`host`:`port`; run it with `ui_environment`.
 
-    MLflow's own protections against foreign pages and host names stay on. One worker process: one
-    person looks.
+    MLflow's own protections against foreign pages and host names stay on. It has one worker
+    process, for one person.
 
     Raises:
         TrackingError: the store is a server, which has its own UI.
@@ -41,22 +39,21 @@ def ui_command(project: Path, port: int = UI_PORT, host: str = UI_HOST) -> list[
 
 
 def ui_environment(project: Path) -> dict[str, str]:
-    """Return the environment for `ui_command`: the store (not in the command, where other users
-    could read a password) and no telemetry.
+    """Return the environment for `ui_command`: the store (its password would be readable in the
+    command) and no telemetry.
 
-    The command must be started in the project's folder: the store is named relative to it where its
-    path cannot be (see `connection_uri`).
+    Start the command in the project's folder: the store may be named relative to it (see
+    `connection_uri`).
 
-    MLflow's background jobs, which judge language models, are off: they are three more processes
-    that fedpipe has no use for.
+    MLflow's background jobs, which judge language models, are off: fedpipe has no use for their
+    three processes.
     """
     prepare_environment()
     uri = tracking_uri(project)
     if is_own_store(project) and "?" in uri:
         uri = "sqlite:///mlflow.db"
     jobs = os.environ.get("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
-    # PYTHONSAFEPATH: no file of the user's is imported in the place of a module, nor in what the
-    # server starts.
+    # PYTHONSAFEPATH: no file of the user shadows a module, here and in the server's subprocesses.
     return {
         **os.environ,
         "PYTHONSAFEPATH": "1",

@@ -1,5 +1,5 @@
-"""The address that links to runs start with: a tracking server's, that of a running `fedpipe ui`,
-or where one would listen.
+"""Base address of links to runs: of the tracking server, of a running `fedpipe ui`, or where one
+would listen.
 """
 
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fedpipe.redact import hide
+from fedpipe.system.host import in_address
 from fedpipe.tracking.reach import is_server
 
 UI_HOST = "127.0.0.1"
@@ -50,9 +51,7 @@ def ui_address(project: Path, uri: str) -> UiAddress:
 
 
 def free_ui_port() -> int:
-    """Return the first port from 5000 upwards that nobody listens on at 127.0.0.1; 5000 if there is
-    none.
-    """
+    """Return the first free port of 127.0.0.1 from 5000 upwards; 5000 if there is none."""
     for port in range(UI_PORT, UI_PORT + _PORTS_TRIED):
         if not _listens(UI_HOST, port):
             return port
@@ -74,9 +73,7 @@ def note_ui(project: Path, uri: str, host: str, port: int) -> None:
 
 
 def _running_ui(project: Path, uri: str) -> str | None:
-    """Return the base address of the UI that was noted, if its process still runs and listens; else
-    None.
-    """
+    """Return the base address of the UI that was noted; None if its process does not listen."""
     try:
         note: dict[str, Any] = dict(json.loads(_note_path(project).read_text(encoding="utf-8")))
         pid = int(note["pid"])
@@ -84,15 +81,13 @@ def _running_ui(project: Path, uri: str) -> str | None:
         port = int(note["port"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    host = UI_HOST if host in _ANY_ADDRESS else host
-    same = (
-        note.get("store") == hide(uri)
-        and note.get("started") is not None
-        and note["started"] == _started(pid)
-    )
-    if not same or not _listens(host, port):
+    if host in _ANY_ADDRESS:
+        host = UI_HOST
+    started = note.get("started")
+    is_same_process = started is not None and started == _started(pid)
+    if note.get("store") != hide(uri) or not is_same_process or not _listens(host, port):
         return None
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"http://{in_address(host)}:{port}"
 
 
 def _note_path(project: Path) -> Path:
@@ -100,9 +95,7 @@ def _note_path(project: Path) -> Path:
 
 
 def _started(pid: int) -> str | None:
-    """Return when a process was started, in ticks since the machine was; None if there is no such
-    process.
-    """
+    """Return the start time of a process in ticks since boot; None if it does not run."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

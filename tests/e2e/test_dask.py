@@ -1,4 +1,4 @@
-"""A sweep whose children are Prefect tasks on a real Dask cluster of processes."""
+"""A sweep whose trials are Prefect tasks on a real Dask cluster of processes."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -60,8 +60,8 @@ def test_a_sweep_on_a_cluster_gives_what_it_gives_without(server: Server) -> Non
             "fedpipe", "sweep", "here.yaml", "--json", timeout=900, **server.settings
         ).stdout
     )
-    assert [child["value"] for child in spread["children"]] == [
-        child["value"] for child in here["children"]
+    assert [trial["value"] for trial in spread["children"]] == [
+        trial["value"] for trial in here["children"]
     ]
     none_left(server)
 
@@ -85,12 +85,12 @@ def test_a_sweep_that_is_told_to_end_ends_its_children_on_the_cluster(server: Se
 
 
 def through_a_worker(pid: int) -> bool:
-    """Whether each child's process was started by one of Dask's, which Python's multiprocessing starts, and not by the sweep's own."""
+    """Whether each trial's process was started by one of Dask's, which Python's multiprocessing starts, and not by the sweep's own."""
     running = psutil.Process(pid).children(recursive=True)
-    children = [one for one in running if "sweep-child" in one.cmdline()]
-    return bool(children) and all(
+    trials = [one for one in running if "sweep-child" in one.cmdline()]
+    return bool(trials) and all(
         any("multiprocessing.spawn" in " ".join(up.cmdline()) for up in one.parents())
-        for one in children
+        for one in trials
     )
 
 
@@ -99,7 +99,7 @@ def test_what_a_cluster_cannot_do_is_refused(server: Server) -> None:
     refused = server.user.run(
         "fedpipe", "sweep", "pruned.yaml", "--dask", "local", code=2, **server.settings
     ).stderr
-    assert "pruned.yaml: pruning is set but children on a Dask cluster are not pruned" in refused
+    assert "pruned.yaml: pruning is set but trials on a Dask cluster are not pruned" in refused
     write(server, "alone")
     assert (
         "PREFECT_API_URL is not set"

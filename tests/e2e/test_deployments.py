@@ -40,7 +40,7 @@ def runs_of(server: Server, flow_run_id: str) -> list[Any]:
     return list(store.search_runs(["1"], f"tags.`prefect.flow_run_id` = '{flow_run_id}'"))
 
 
-def children(server: Server, parent: str) -> list[Any]:
+def trials(server: Server, parent: str) -> list[Any]:
     store = MlflowClient(tracking_uri=f"sqlite:///{server.user.project}/mlflow.db")
     return list(store.search_runs(["1"], f"tags.`mlflow.parentRunId` = '{parent}'"))
 
@@ -92,14 +92,14 @@ def test_a_worker_runs_the_sweep_and_then_the_evaluation_of_its_best_child(
     artifacts = {artifact["key"]: artifact for artifact in deployed.of_run("artifacts", run_id)}
     assert (artifacts["children"]["data"], artifacts["children"]["description"]) == (
         100,
-        "2 of 2 children",
+        "2 of 2 trials",
     )
     rows = json.loads(artifacts["children-table"]["data"])
     assert [(row["child"], row["state"]) for row in rows] == [(0, "finished"), (1, "finished")]
     (parent,) = runs_of(deployed, run_id)
     assert (parent.info.run_name, parent.info.status) == ("rates", "FINISHED")
     assert parent.info.run_id in artifacts["mlflow-run"]["data"]
-    assert len(children(deployed, parent.info.run_id)) == 2
+    assert len(trials(deployed, parent.info.run_id)) == 2
     best = parent.data.tags["fedpipe.sweep_best"]
 
     evaluation = start(deployed, "federated-evaluation/evaluate", run=best)
@@ -166,7 +166,7 @@ def test_a_sweep_that_is_cancelled_leaves_no_process_and_runs_that_say_so(
     )
     (parent,) = runs_of(deployed, run_id)
     assert parent.info.status == "KILLED"
-    assert {run.info.status for run in children(deployed, parent.info.run_id)} == {"KILLED"}
+    assert {run.info.status for run in trials(deployed, parent.info.run_id)} == {"KILLED"}
     process.terminate()
     process.wait(30)
     none_left(deployed)

@@ -1,86 +1,105 @@
-"""Faults made for real, by the benchmark that counts what is lost: two of them here, all of them with `-m slow`, kind by kind."""
+"""Faults made for real in runs of a scratch clone: nothing is lost, doubled or left behind, and the weights are those of an undisturbed run.
 
-import json
-import subprocess
-import sys
+Two of them in each run of the tests, all of them with `-m slow`. The cases are in `tests/e2e/faults/`, one file per kind.
+"""
+
+import signal
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-STOCK = ("killed between rounds", "killed in a round", "SIGSTOP")
+from tests.e2e.faults.cancel import cancelled
+from tests.e2e.faults.clients import failing_clients
+from tests.e2e.faults.clone import Clone, Outcome
+from tests.e2e.faults.disks import artifacts_full, checkpoints_full, shards_full
+from tests.e2e.faults.kills import killed, told_to_end
+from tests.e2e.faults.machine import (
+    NotHere,
+    clock_jumps,
+    damaged_client_file,
+    no_network,
+    read_only_home,
+)
+from tests.e2e.faults.stock import stock_faults
+from tests.e2e.faults.stores import database_locked, five_at_once, server_away, server_gone
+from tests.e2e.faults.workers import FAULTS, worker_fault, worker_then_run
+
+KILLS = 20
+SEED = 1
+"""Of the moments at which the run is killed."""
+AWAY_SECONDS = 60.0
+SHORT_ROUNDS = 10
+
+CASES: dict[str, Callable[[Clone, Path], Outcome]] = {
+    "SIGINT": lambda clone, _: told_to_end(clone, signal.SIGINT),
+    "SIGTERM": lambda clone, _: told_to_end(clone, signal.SIGTERM),
+    "cancelled in Prefect": cancelled,
+    "worker killed between rounds": lambda clone, _: worker_fault(clone, FAULTS[0]),
+    "worker killed in a round": lambda clone, _: worker_fault(clone, FAULTS[1]),
+    "worker SIGSTOP": lambda clone, _: worker_fault(clone, FAULTS[2]),
+    "server away": lambda clone, folder: server_away(clone, folder, AWAY_SECONDS),
+    "server gone": server_gone,
+    "database locked": lambda clone, _: database_locked(clone),
+    "five at once": five_at_once,
+    "checkpoints full": lambda clone, _: checkpoints_full(clone),
+    "artifacts full": lambda clone, _: artifacts_full(clone),
+    "shards full": lambda clone, _: shards_full(clone),
+    "failing clients": lambda clone, _: failing_clients(clone),
+    "damaged client file": lambda clone, _: damaged_client_file(clone),
+    "no network": lambda clone, _: no_network(clone),
+    "read-only home": read_only_home,
+    "clock jumps": clock_jumps,
+}
 
 
-def faults(folder: Path, *options: str, timeout: int) -> dict[str, Any]:
-    """Run the benchmark; return its JSON. Its output goes to files: a program that left a process behind would keep a pipe open."""
-    out, err = folder / "stdout", folder / "stderr"
-    with out.open("w") as stdout, err.open("w") as stderr:
-        command = [sys.executable, "-m", "benchmarks.faults", "--json", *options]
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            timeout=timeout,
-            check=False,
-        )
-    assert done.returncode == 0, err.read_text()
-    (line,) = out.read_text().splitlines()
-    result: dict[str, Any] = json.loads(line)
-    return result
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """Return a clone that knows the summary of the undisturbed run."""
+    clone = Clone(tmp_path_factory.mktemp("faults") / "clone")
+    clone.undisturbed()
+    return clone
+
+
+def assert_nothing_is_lost(outcome: Outcome) -> None:
+    assert outcome.survived, f"{outcome.fault}: {outcome.note}"
+    assert outcome.weights_equal
+    assert (outcome.steps_lost, outcome.steps_doubled, outcome.orphans) == (0, 0, 0)
 
 
 def test_a_worker_and_then_the_whole_run_are_killed_and_nothing_is_lost(tmp_path: Path) -> None:
-    result = faults(tmp_path, "--short", timeout=280)
-    assert [one["fault"] for one in result["faults"]] == [
+    outcomes = worker_then_run(Clone(tmp_path / "clone", SHORT_ROUNDS))
+    assert [outcome.fault for outcome in outcomes] == [
         "worker killed in a round",
         "SIGKILL of the run in a round",
     ]
-    counts = {
-        name: result[name]
-        for name in ("made", "survived", "steps_lost", "steps_doubled", "orphans", "weights_equal")
-    }
-    assert counts == {
-        "made": 2,
-        "survived": 2,
-        "steps_lost": 0,
-        "steps_doubled": 0,
-        "orphans": 0,
-        "weights_equal": 2,
-    }
-    assert result["stock"] == {}
+    for outcome in outcomes:
+        assert_nothing_is_lost(outcome)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(
-    ("group", "most"),
-    [
-        ("kills", 20),
-        ("signals", 3),
-        ("workers", 3),
-        ("stores", 4),
-        ("disk", 3),
-        ("clients", 1),
-        ("machine", 4),
-    ],
-)
-def test_every_fault_of_a_kind_is_survived(tmp_path: Path, group: str, most: int) -> None:
-    result = faults(tmp_path, "--only", group, timeout=3500)
-    found = [one["fault"] for one in result["faults"]]
-    left_out = (
-        (tmp_path / "stderr").read_text().count("left out:")
-    )  # what needs rights or programs that are not here
-    assert len(found) + left_out == most, found
-    assert (result["made"], result["survived"], result["weights_equal"]) == (len(found),) * 3
-    assert (result["steps_lost"], result["steps_doubled"], result["orphans"]) == (0, 0, 0)
+def test_a_run_that_is_killed_in_any_of_its_phases_loses_nothing(clone: Clone) -> None:
+    outcomes = list(killed(clone, KILLS, SEED))
+    assert len(outcomes) == KILLS
+    for outcome in outcomes:
+        assert_nothing_is_lost(outcome)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("case", CASES)
+def test_a_fault_is_survived(case: str, clone: Clone, tmp_path: Path) -> None:
+    try:
+        outcome = CASES[case](clone, tmp_path / "scratch")
+    except NotHere as err:
+        pytest.skip(f"needs rights or programs that are not here: {err}")
+    assert_nothing_is_lost(outcome)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_what_stock_tff_did_is_beside_it(tmp_path: Path) -> None:
-    stock = faults(tmp_path, "--only", "stock", timeout=850)["stock"]
-    assert tuple(stock) == STOCK
-    assert {key for one in stock.values() for key in one} == {"survived", "seconds", "note"}
+def test_what_stock_tff_does_on_the_faults_of_a_worker(tmp_path: Path) -> None:
+    stock = stock_faults(tmp_path)
+    assert tuple(stock) == FAULTS
+    assert all(set(outcome) == {"survived", "seconds", "note"} for outcome in stock.values())

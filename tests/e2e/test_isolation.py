@@ -434,7 +434,7 @@ def test_a_run_where_the_kernel_allows_no_isolation(user: Any) -> None:
         *without, "fedpipe", "run", "-S", "rounds=1", "-S", "runtime.isolation=required", code=2
     )
     assert (
-        "fedpipe: runtime.isolation=required: expected a network namespace for the TFF worker"
+        "fedpipe: runtime.isolation=required: the kernel refuses a network namespace for the TFF worker"
         in refused.stderr.splitlines()[-1]
     )
     done = user.run(*without, "fedpipe", "run", "--json", "-S", "rounds=2")

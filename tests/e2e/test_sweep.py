@@ -1,4 +1,4 @@
-"""A sweep as its user drives it: children beside each other, judged by validation; killed and gone on with; pruned; interrupted."""
+"""A sweep as its user drives it: trials beside each other, judged by validation; killed and gone on with; pruned; interrupted."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def store_of(user: Any) -> MlflowClient:
     return MlflowClient(tracking_uri=f"sqlite:///{user.project}/mlflow.db")
 
 
-def children(user: Any, parent: str) -> list[Any]:
+def trials(user: Any, parent: str) -> list[Any]:
     runs = store_of(user).search_runs(["1"], f"tags.`mlflow.parentRunId` = '{parent}'")
     return sorted(runs, key=lambda run: int(run.data.tags["fedpipe.sweep_child"]))
 
@@ -91,20 +91,20 @@ def test_a_sweep_from_file_to_preset(make_user: Any) -> None:
     client = store_of(user)
     parent = client.get_run(summary["run_id"])
     assert (parent.info.run_name, parent.info.status) == ("rates", "FINISHED")
-    nested = children(user, summary["run_id"])
+    nested = trials(user, summary["run_id"])
     assert [run.info.status for run in nested] == ["FINISHED"] * 2
     assert {run.data.params["client.learning_rate"] for run in nested} == {"0.1", "0.01"}
-    for run, child in zip(nested, summary["children"], strict=True):
+    for run, trial in zip(nested, summary["children"], strict=True):
         history = [
             metric.value
             for metric in client.get_metric_history(run.info.run_id, "validation/accuracy")
         ]
         assert len(history) == 4
         assert (
-            child["value"] == run.data.metrics["sweep/value"] == max(history)
+            trial["value"] == run.data.metrics["sweep/value"] == max(history)
         )  # at the round that validation chose
         assert run.data.params["runtime.groups"] == "1"  # and not the machine's cores
-    best = max(summary["children"], key=lambda child: child["value"])
+    best = max(summary["children"], key=lambda trial: trial["value"])
     assert summary["best"] == best
     assert parent.data.metrics["sweep/best"] == best["value"]
     rate = f"client.learning_rate={best['params']['client.learning_rate']}"
@@ -121,7 +121,7 @@ def test_a_sweep_from_file_to_preset(make_user: Any) -> None:
     )
     assert there == {f"sweep/{name}" for name in names}
     view = read_sweep(Store(f"sqlite:///{user.project}/mlflow.db", "", "", client), "rates")
-    assert [(c.number, c.run_id, c.state, c.value, c.params) for c in view.children] == [
+    assert [(c.number, c.run_id, c.state, c.value, c.params) for c in view.trials] == [
         (c["number"], c["run_id"], "finished", c["value"], c["params"]) for c in summary["children"]
     ]
     assert view.best is not None
@@ -172,12 +172,12 @@ def test_a_killed_sweep_goes_on_with_what_has_no_end_and_to_the_same_bits(make_u
     )["mlflow_run_id"]
     finished = {
         run.info.run_id: run.info.end_time
-        for run in children(user, parent)
+        for run in trials(user, parent)
         if run.info.status == "FINISHED"
     }
     assert finished
     summary = json.loads(user.run("fedpipe", "sweep", "struck.yaml", "--json", timeout=LONG).stdout)
-    nested = children(user, parent)
+    nested = trials(user, parent)
     assert summary["run_id"] == parent
     assert [run.data.tags["fedpipe.sweep_child"] for run in nested] == ["0", "1", "2"]  # none twice
     assert {
@@ -195,15 +195,15 @@ def test_a_killed_sweep_goes_on_with_what_has_no_end_and_to_the_same_bits(make_u
         assert steps == list(range(1, 61))
 
     def weights(of: dict[str, Any]) -> dict[str, str]:
-        runs = children(user, of["run_id"])
+        runs = trials(user, of["run_id"])
         return {
             run.data.params["client.learning_rate"]: run.data.tags["weights.last_sha256"]
             for run in runs
         }
 
     assert weights(summary) == weights(calm)
-    assert [child["value"] for child in summary["children"]] == [
-        child["value"] for child in calm["children"]
+    assert [trial["value"] for trial in summary["children"]] == [
+        trial["value"] for trial in calm["children"]
     ]
 
 
@@ -224,7 +224,7 @@ def test_ctrl_c_ends_the_children_and_their_runs_say_so(make_user: Any) -> None:
         (user.project / ".fedpipe" / "sweeps" / "rates" / "sweep.json").read_text()
     )["mlflow_run_id"]
     assert store_of(user).get_run(parent).info.status == "KILLED"
-    assert {run.info.status for run in children(user, parent)} == {"KILLED"}
+    assert {run.info.status for run in trials(user, parent)} == {"KILLED"}
 
 
 @pytest.mark.slow
@@ -241,13 +241,13 @@ def test_hopeless_children_are_pruned_and_failing_ones_are_failed(make_user: Any
         seed=5,  # its order is that of the choices
     )
     summary = json.loads(user.run("fedpipe", "sweep", "rates.yaml", "--json", timeout=LONG).stdout)
-    by_rate = {child["params"]["client.learning_rate"]: child for child in summary["children"]}
+    by_rate = {trial["params"]["client.learning_rate"]: trial for trial in summary["children"]}
     assert by_rate[0.1]["state"] == "finished"
     assert by_rate[1e38]["state"] == "failed"
     assert "its update or loss is not finite" in by_rate[1e38]["reason"]
     runs = {
         float(run.data.params["client.learning_rate"]): run
-        for run in children(user, summary["run_id"])
+        for run in trials(user, summary["run_id"])
     }
     assert {rate: run.data.tags["fedpipe.sweep_state"] for rate, run in runs.items()} == {
         r: c["state"] for r, c in by_rate.items()

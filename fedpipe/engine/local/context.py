@@ -93,7 +93,7 @@ class Lane:
         """Return the result of one computation on the worker."""
         compiled = compile_native(computation)
         signature = computation.type_signature
-        clients = 0 if signature.parameter is None else count_clients(argument, signature.parameter)
+        clients = count_clients(argument, signature.parameter)
         try:
             return self._executor(clients).call(
                 compiled, signature.parameter, signature.result, argument

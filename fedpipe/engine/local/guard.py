@@ -121,7 +121,7 @@ class Guard:
                 raise WorkerLostError(f"the TFF worker ended {self._worker.how_it_ended()}")
             left = seconds_left(self.deadline)
             if left is not None and left <= 0:
-                raise RoundTimeoutError("the round's time was over")
+                raise RoundTimeoutError("the time of the round has passed")
             try:
                 return call(request, timeout=left)
             except grpc.RpcError as err:

@@ -87,7 +87,9 @@ def why_not_isolated() -> str:
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code > 0:
         return os.strerror(code)
-    return "" if code == 0 else f"signal {-code}"
+    if code < 0:
+        return f"signal {-code}"
+    return ""
 
 
 def reserve_port() -> socket.socket:

@@ -185,8 +185,7 @@ def to_message(value: Any, kind: Any) -> Any:
         ]
         return executor_pb2.Value(struct=executor_pb2.Value.Struct(element=elements))
     if isinstance(kind, tff.FederatedType):
-        members = [value] if kind.all_equal else value
-        messages = [to_message(member, kind.member) for member in members]
+        messages = [to_message(member, kind.member) for member in members_of(value, kind)]
         return executor_pb2.Value(
             federated=executor_pb2.Value.Federated(type=_federated_type(kind), value=messages)
         )
@@ -238,7 +237,7 @@ def count_clients(value: Any, kind: Any) -> int:
     counts = {count_clients(*pair) for pair in zip(values, kind, strict=True)} - {0}
     if len(counts) > 1:
         raise ValueError(f"expected one number of clients in an argument, found {sorted(counts)}")
-    return counts.pop() if counts else 0
+    return max(counts, default=0)
 
 
 def _elements(value: Any, names: list[str | None]) -> list[Any]:
@@ -271,7 +270,7 @@ def _array(value: Any, kind: Any) -> Any:
         message, _ = tff.framework.serialize_value(dtype(array), kind)
         return message.array
     if texts:
-        items = [item.encode() if isinstance(item, str) else item for item in array.ravel()]
+        items = list(map(as_bytes, array.ravel()))
         content: dict[str, Any] = {"string_list": array_pb2.Array.BytesList(value=items)}
     else:
         content = {"content": np.ascontiguousarray(array, dtype).tobytes()}
@@ -287,6 +286,20 @@ def _has_shape(array: npt.NDArray[Any], shape: Sequence[int | None] | None) -> b
     if len(shape) != array.ndim:
         return False
     return all(size in (None, n) for size, n in zip(shape, array.shape, strict=True))
+
+
+def as_bytes(text: str | bytes) -> bytes:
+    """Return a string of TFF's, which is either, as bytes."""
+    if isinstance(text, str):
+        return text.encode()
+    return text
+
+
+def members_of(value: Any, kind: Any) -> Any:
+    """Return the members of a federated value: one where all are equal."""
+    if kind.all_equal:
+        return [value]
+    return value
 
 
 _federated_types: dict[int, tuple[Any, Any]] = {}

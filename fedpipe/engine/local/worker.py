@@ -175,9 +175,9 @@ class Worker:
                 raise WorkerError(self._why_not_started())
             self.close()
             raise WorkerError(
-                "expected the TFF worker to answer within "
-                f"runtime.start_timeout_seconds={timeout_seconds:g}, it did not. Raise the limit "
-                f"or see {self.log_path}."
+                "the TFF worker did not answer within "
+                f"runtime.start_timeout_seconds={timeout_seconds:g}. Raise the limit or see "
+                f"{self.log_path}."
             )
 
     def alive(self) -> bool:
@@ -260,11 +260,10 @@ class Worker:
         for line in self._lines:
             if line.startswith("refused "):
                 return (
-                    "runtime.isolation=required: expected a network namespace for the TFF "
-                    f"worker, the kernel refuses it ({line.removeprefix('refused ')}). Allow user "
-                    "namespaces or set runtime.isolation to 'auto'."
+                    "runtime.isolation=required: the kernel refuses a network namespace for the "
+                    f"TFF worker ({line.removeprefix('refused ')}). Allow user namespaces or set "
+                    "runtime.isolation to 'auto'."
                 )
         return (
-            f"expected the TFF worker to start, it ended {self.how_it_ended()} before it "
-            f"answered; see {self.log_path}."
+            f"the TFF worker ended {self.how_it_ended()} before it answered; see {self.log_path}."
         )

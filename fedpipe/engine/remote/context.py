@@ -38,7 +38,7 @@ from fedpipe.engine.local.spread import (
     takes_clients_gives_server,
     without_clients,
 )
-from fedpipe.engine.local.wire import RemoteCalls, from_message, to_message
+from fedpipe.engine.local.wire import RemoteCalls, as_bytes, from_message, members_of, to_message
 from fedpipe.engine.remote.control import WorkerRefusedError, WorkerUnreachableError
 from fedpipe.engine.remote.machine import Machine
 from fedpipe.engine.remote.machine_guard import MachineGuard
@@ -263,13 +263,13 @@ def _work_of(up_to_merge: Any, arg: Any) -> _Work:
 def _files(value: Any, kind: Any) -> Iterator[str]:
     """Yield the names of resident files among the strings of a value."""
     if isinstance(kind, tff.FederatedType):
-        for member in [value] if kind.all_equal else value:
+        for member in members_of(value, kind):
             yield from _files(member, kind.member)
     elif isinstance(kind, tff.StructType):
         for _, inner, inner_kind in elements_of(value, kind):
             yield from _files(inner, inner_kind)
     elif isinstance(kind, tff.TensorType) and kind.dtype.type is np.str_:
         for text in getattr(value, "flat", [value]):
-            data = text.encode() if isinstance(text, str) else text
+            data = as_bytes(text)
             if len(data) == 129 and _RESIDENT.fullmatch(data):
                 yield data.decode()

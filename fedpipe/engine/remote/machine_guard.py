@@ -46,7 +46,7 @@ class MachineGuard:
         def guarded(request: Any) -> Any:
             left = seconds_left(self.deadline)
             if left is not None and left <= 0:
-                raise RoundTimeoutError("the round's time was over")
+                raise RoundTimeoutError("the time of the round has passed")
             try:
                 return call(request, timeout=left)
             except ValueError as err:  # a closed channel: the machine was given up meanwhile

@@ -1,5 +1,5 @@
-"""The artifacts of one store in another place, each read back and compared: what is there already
-must be the same bytes.
+"""Copies the artifacts of a store to another place, and reads each back to compare it; files that
+exist there already must have the same bytes.
 """
 
 import hashlib
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,14 +16,14 @@ from urllib.parse import unquote, urlsplit
 from fedpipe.errors import TrackingError
 
 _AT_A_TIME = 8
-"""Files that are sent and read back at the same time: each waits for the network most of its
-time.
+"""Number of files that are sent and read back at the same time, as most time is spent on the
+network.
 """
 
 
 @dataclass(frozen=True)
 class Sent:
-    """Files of a copy: how many there are, their bytes, and how many of them this call wrote."""
+    """Files of a copy: their number, their bytes, and how many of them this call wrote."""
 
     files: int
     size_bytes: int
@@ -30,36 +31,34 @@ class Sent:
 
 
 def copy_folders(folders: dict[str, str], root: str, say: Callable[[str], None]) -> Sent:
-    """Copy each folder, by its address, to its path under `root`, and read all of it back.
+    """Copy folders, and read all of them back.
+
+    Args:
+        folders: the path under `root` by the address of each folder.
+        root: address of the copy.
+        say: takes a line of progress.
 
     Raises:
-        TrackingError: a file is there with other bytes, or what was written is not what is read.
+        TrackingError: a file exists with other bytes, or other bytes are read than were written.
     """
-    files = size = written = 0
+    count = 0
+    size = 0
+    written = 0
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         for number, (uri, path) in enumerate(sorted(folders.items()), 1):
             with _on_this_machine(uri) as folder:
-                found = (
-                    [file for file in sorted(folder.rglob("*")) if file.is_file()]
-                    if folder.is_dir()
-                    else []
-                )
-                if found:
-                    there = _Folder(f"{root}/{path}")
-                    done = list(
-                        pool.map(
-                            lambda file, there=there, folder=folder: there.take(file, folder), found
-                        )
-                    )
-                    written += sum(done)
-                    files = files + len(found)
-                    size = size + sum(file.stat().st_size for file in found)
+                files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+                if files:
+                    copy = _Folder(f"{root}/{path}")
+                    written += sum(pool.map(partial(copy.take, folder=folder), files))
+                    count += len(files)
+                    size += sum(file.stat().st_size for file in files)
             if number % 100 == 0 or number == len(folders):
                 say(
-                    f"{number} of {len(folders)} folders of artifacts: {files} files, "
+                    f"{number} of {len(folders)} folders of artifacts: {count} files, "
                     f"{size / 2**20:.1f} MiB, read back and the same"
                 )
-    return Sent(files, size, written)
+    return Sent(count, size, written)
 
 
 class _Folder:
@@ -70,33 +69,35 @@ class _Folder:
 
         self._uri = uri
         self._repository: Any = get_artifact_repository(uri)
-        self._there = set(_walk(self._repository))
+        self._names = set(_walk(self._repository))
 
     def take(self, file: Path, folder: Path) -> bool:
-        """Have a file of `folder`, checked byte by byte; return whether it had to be written."""
+        """Copy a file of `folder` unless it exists, and compare both; return whether it was
+        written.
+        """
         name = file.relative_to(folder).as_posix()
-        new = name not in self._there
-        if new:
+        is_new = name not in self._names
+        if is_new:
             self._repository.log_artifact(str(file), name.rpartition("/")[0] or None)
         with TemporaryDirectory(prefix="fedpipe-copy-") as scratch:
             read = Path(self._repository.download_artifacts(name, dst_path=scratch))
-            here = _sha256(file)
-            other = _sha256(read)
-        if here != other:
-            what = "to read back what was written" if new else "nothing there, or the same file"
+            sha256 = _sha256(file)
+            sha256_of_copy = _sha256(read)
+        if sha256 != sha256_of_copy:
+            expected = "to read back the bytes that were written"
+            if not is_new:
+                expected = "nothing there, or the same file"
             raise TrackingError(
-                f"{self._uri}/{name}: expected {what}, sha256 {here[:12]} of {file}, found "
-                f"{other[:12]}. Nothing was overwritten; name another place, or remove what is "
-                "there."
+                f"{self._uri}/{name}: expected {expected}, sha256 {sha256[:12]} of {file}, found "
+                f"{sha256_of_copy[:12]}. Nothing was overwritten; name another place, or remove "
+                "the file there."
             )
-        return new
+        return is_new
 
 
 @contextmanager
 def _on_this_machine(uri: str) -> Iterator[Path]:
-    """Give the folder of an address: itself where it is a local one, else what is fetched from
-    there for the time of the block.
-    """
+    """Yield the folder of an address: a local one itself, else a temporary copy."""
     parts = urlsplit(uri)
     if parts.scheme in ("", "file"):
         yield Path(unquote(parts.path))
@@ -113,11 +114,11 @@ def _on_this_machine(uri: str) -> Iterator[Path]:
 
 
 def _walk(repository: Any, folder: str | None = None) -> Iterator[str]:
-    for one in repository.list_artifacts(folder):
-        if one.is_dir:
-            yield from _walk(repository, one.path)
+    for entry in repository.list_artifacts(folder):
+        if entry.is_dir:
+            yield from _walk(repository, entry.path)
         else:
-            yield str(one.path)
+            yield str(entry.path)
 
 
 def _sha256(path: Path) -> str:

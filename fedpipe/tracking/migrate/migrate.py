@@ -1,13 +1,12 @@
-"""A whole MLflow store in another database and another place of artifacts, with all ids: a team's,
-in place of the embedded one.
+"""Copies a whole MLflow store, with all ids, to another database and another place of artifacts.
 
-    look      is the target new, or this very copy? anything else is refused
-    files     every artifact is copied, read back and compared
-    rows      all tables in one transaction; then both databases are read and compared
+1. Check that the target is new, or a copy of this store; anything else is refused.
+2. Copy every artifact, read it back and compare it.
+3. Copy all tables in one transaction; then read and compare both databases.
 
-Killed at any point it can be started again: files that are there and the same are passed over, rows
-are there as a whole or not at all. MLflow's `migrate-filestore` writes SQLite only, and its export
-and import give runs new ids, after which nothing that names one finds it.
+It can be killed and started again at any point: files that are equal are skipped, and rows are
+written all or none. MLflow's `migrate-filestore` writes SQLite only, and its export and import give
+runs new ids, which breaks every reference to them.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 
 from fedpipe.errors import TrackingError
 from fedpipe.redact import hide
+from fedpipe.status import MlflowStatus
 from fedpipe.tracking.migrate.files import Sent, copy_folders
 from fedpipe.tracking.migrate.places import find_places, tables
 from fedpipe.tracking.migrate.rows import check_versions, copy_rows, digests, is_fresh
@@ -38,14 +38,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Copied:
-    """What a copy holds.
+    """A copy of a store.
 
     Attributes:
-        to: the target, without its password; artifacts: where its files are.
+        to: the target, without its password.
+        artifacts: the place of its files.
         runs, models, versions: number of runs, logged models, registered versions.
-        rows: of all tables.
+        rows: number of rows of all tables.
         files: of all runs and models.
-        already: whether the rows were there before this call.
+        already: whether the rows existed before this call.
     """
 
     to: str
@@ -67,21 +68,20 @@ def copy_store(
     unfinished: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Copied:
-    """Copy the project's store, all of it, to the database `to` and its files to `artifacts`; the
-    source stays as it is.
+    """Copy the whole store of a project; the source is not changed.
 
     Args:
-        project: whose store; `MLFLOW_TRACKING_URI` may name another.
-        to: the target's tracking URI, a database that nobody has used; its tables are made.
-        artifacts: where files go, such as `s3://BUCKET/FOLDER`.
-        served: an MLflow server with `--artifacts-destination ARTIFACTS` hands them out; else each
+        project: folder of the project; `MLFLOW_TRACKING_URI` may name another store.
+        to: the target's tracking URI, an unused database; its tables are created.
+        artifacts: place of the copied files, such as `s3://BUCKET/FOLDER`.
+        served: an MLflow server with `--artifacts-destination ARTIFACTS` serves them; else each
             reader needs access to that place.
-        unfinished: copy runs that are going on too, as they are now.
+        unfinished: copy running runs too, as they are now.
         say: takes a line when a part is done.
 
     Raises:
-        TrackingError: the source is no database, or has runs that go on; the target cannot be
-            reached, or holds something else.
+        TrackingError: the source is no database, or has running runs; the target cannot be reached,
+            or has other contents.
     """
     source_uri = connection_uri(project)
     prepare_environment()
@@ -94,9 +94,8 @@ def copy_store(
     with guarded(to, "make the tables"), one_at_a_time(to):
         MlflowClient(tracking_uri=to).search_experiments(max_results=1)
     with guarded(source_uri, "read the store"):
-        MlflowClient(tracking_uri=source_uri).search_experiments(
-            max_results=1
-        )  # says so where its tables are of another version
+        # An error if its tables are of another version.
+        MlflowClient(tracking_uri=source_uri).search_experiments(max_results=1)
     with (
         guarded(source_uri, f"copy it to {hide(to)}"),
         _reading(source_uri) as source,
@@ -106,27 +105,36 @@ def copy_store(
         if not unfinished:
             _refuse_running(source, source_uri)
         places = find_places(source, artifacts, served)
-        wanted = digests(source, places)
-        already = _is_copy(target, wanted, to)
-        target.rollback()  # nothing is held while files are sent
+        expected = digests(source, places)
+        already = _is_copy(target, expected, to)
+        target.rollback()  # hold no locks while files are sent
         sent = copy_folders(places.folders, places.root, say)
         if not already:
             with target.begin():
                 if target.dialect.name == "postgresql":
                     target.exec_driver_sql("LOCK TABLE experiments, runs IN EXCLUSIVE MODE")
-                if not _is_copy(target, wanted, to):
+                if not _is_copy(target, expected, to):
                     copy_rows(source, target, places)
-                found = digests(target)
-                _compare(found, wanted, to)
-        counts = {name: count for name, (count, _) in wanted.items()}
+                if digests(target) != expected:
+                    raise TrackingError(
+                        f"{hide(to)}: the rows that were written are read back differently. "
+                        "Nothing was kept there."
+                    )
+        counts = {name: count for name, (count, _) in expected.items()}
     say(
         f"{sum(counts.values())} rows of {sum(map(bool, counts.values()))} tables, read back and "
         "the same"
     )
-    runs = counts["runs"]
-    models = counts["logged_models"]
-    versions = counts["model_versions"]
-    return Copied(hide(to), artifacts, runs, models, versions, sum(counts.values()), sent, already)
+    return Copied(
+        to=hide(to),
+        artifacts=artifacts,
+        runs=counts["runs"],
+        models=counts["logged_models"],
+        versions=counts["model_versions"],
+        rows=sum(counts.values()),
+        files=sent,
+        already=already,
+    )
 
 
 def _check(project: Path, source_uri: str, to: str, artifacts: str) -> None:
@@ -155,27 +163,29 @@ def _check(project: Path, source_uri: str, to: str, artifacts: str) -> None:
 
 def _refuse_running(source: "Connection", uri: str) -> None:
     runs = next(table for table in tables() if table.name == "runs")
-    found = [
+    names = [
         str(name)
         for (name,) in source.execute(
-            runs.select().with_only_columns(runs.c.name).where(runs.c.status == "RUNNING")
+            runs.select()
+            .with_only_columns(runs.c.name)
+            .where(runs.c.status == MlflowStatus.RUNNING.value)
         )
     ]
-    if found:
+    if names:
         raise TrackingError(
-            f"{readable(uri)}: expected runs that have ended, found {len(found)} going on: "
-            f"{', '.join(found[:10])}. Let them end, or copy them as they are with --unfinished: "
-            "one that was killed can be resumed on the new store."
+            f"{readable(uri)}: expected runs that have ended, found {len(names)} running: "
+            f"{', '.join(names[:10])}. Let them finish, or copy them as they are with "
+            "--unfinished: one that was killed can be resumed on the new store."
         )
 
 
-def _is_copy(target: "Connection", wanted: object, to: str) -> bool:
-    """Return whether the target is this copy already, False if nobody has used it. Raises
-    TrackingError if it is something else.
+def _is_copy(target: "Connection", expected: object, to: str) -> bool:
+    """Return whether the target is this copy already; False if it is unused. Raises TrackingError
+    if it has other contents.
     """
     if is_fresh(target):
         return False
-    if digests(target) != wanted:
+    if digests(target) != expected:
         raise TrackingError(
             f"{hide(to)}: expected a store that nobody has used, found one with runs, models or "
             "experiments of its own. Nothing was overwritten; name a new database."
@@ -183,19 +193,9 @@ def _is_copy(target: "Connection", wanted: object, to: str) -> bool:
     return True
 
 
-def _compare(found: object, wanted: object, to: str) -> None:
-    if found != wanted:
-        raise TrackingError(
-            f"{hide(to)}: expected the rows that were written, found others when they were read. "
-            "Nothing was kept there."
-        )
-
-
 @contextmanager
 def _reading(uri: str) -> "Iterator[Connection]":
-    """Give a connection on which the source stays as it is: nothing is written to an SQLite file
-    meanwhile; runs wait for it.
-    """
+    """Yield a connection that sees the source unchanged: writers of an SQLite file wait."""
     import sqlalchemy
 
     engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)

@@ -1,5 +1,4 @@
-"""Where the artifacts of a store lie, and where those of its copy do: each run's and each logged
-model's folder, by MLflow's own rule.
+"""Places of the artifacts of a store and of its copy, by MLflow's own rule:
 
 ROOT/EXPERIMENT_ID/RUN_ID/artifacts           a run's
 ROOT/EXPERIMENT_ID/models/MODEL_ID/artifacts  a logged model's
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 _OF_A_RUNNING_SERVER = ("scheduler_leases", "job_locks")
 
 SERVED = "mlflow-artifacts:"
-"""How a store calls the artifacts that an MLflow server reads and writes for its clients."""
+"""Address of artifacts that an MLflow server reads and writes for its clients."""
 
 
 def tables() -> "Sequence[Table]":
@@ -31,12 +30,12 @@ def tables() -> "Sequence[Table]":
 
 @dataclass(frozen=True)
 class Places:
-    """Of one copy.
+    """Places of one copy.
 
     Attributes:
-        root: where the copy's files are written, such as `s3://BUCKET/FOLDER`.
-        named: how the copy's rows name that place: the same, or `SERVED`.
-        folders: of each folder in the source its path under the root.
+        root: place of the copy's files, such as `s3://BUCKET/FOLDER`.
+        named: address of that place in the copy's rows: the same, or `SERVED`.
+        folders: path under the root by the address of each folder of the source.
     """
 
     root: str
@@ -57,8 +56,8 @@ class Places:
         return row
 
     def _moved(self, uri: str | None) -> str | None:
-        """Return the address in the copy of a folder that is a run's or a model's or inside one;
-        others stay as they are.
+        """Return the address in the copy of a folder of a run or model, or inside one; others are
+        unchanged.
         """
         start = uri or ""
         while start:
@@ -69,8 +68,8 @@ class Places:
 
 
 def find_places(source: "Connection", root: str, served: bool) -> Places:
-    """Return where the copy of all folders of a store will lie, in a place `root`; `served` by an
-    MLflow server, or read by everyone.
+    """Return the places of a copy of all folders of a store under `root`; `served` by an MLflow
+    server, or read directly.
     """
     from sqlalchemy import select
 

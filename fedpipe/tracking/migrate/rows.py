@@ -1,9 +1,9 @@
-"""The rows of one MLflow database in another: all tables, ids as they are, in one transaction or
-not at all.
+"""Copies the rows of one MLflow database to another: all tables, with their ids, in one
+transaction.
 
-The tables are those of the MLflow that is installed, and both databases must be of its version.
-Everything is read and compared through the same column types, so that what two kinds of database
-spell differently (booleans, JSON) is the same here.
+The tables are those of the installed MLflow, and both databases must have its version. Values are
+compared through the same column types, as databases write some of them (booleans, JSON)
+differently.
 """
 
 import hashlib
@@ -28,30 +28,29 @@ _FRESH = (
     "secrets",
     "jobs",
 )
-"""Tables without a row in a store that nobody has used; `experiments` has one, Default."""
+"""Tables that are empty in an unused store; `experiments` has one row, Default."""
 
 Digests = Mapping[str, tuple[int, int]]
-"""Of each table: the number of rows, and a digest that does not depend on their order."""
+"""Number of rows and a digest, independent of their order, by table."""
 
 
 def check_versions(
     source: "Connection", target: "Connection", source_uri: str, target_uri: str
 ) -> None:
     """Compare the versions of both databases' tables. Raises TrackingError if they differ."""
-    found = [
-        connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-        for connection in (source, target)
-    ]
-    if found[0] != found[1]:
+    query = "SELECT version_num FROM alembic_version"
+    source_version = source.exec_driver_sql(query).scalar()
+    target_version = target.exec_driver_sql(query).scalar()
+    if source_version != target_version:
         raise TrackingError(
             f"{hide(target_uri)}: expected tables of the same version as those of "
-            f"{hide(source_uri)}, {found[0]}, found {found[1]}. Back both up and bring the older "
-            "to the newer's with `mlflow db upgrade URI`."
+            f"{hide(source_uri)}, {source_version}, found {target_version}. Back both up and bring "
+            "the older to the newer's with `mlflow db upgrade URI`."
         )
 
 
 def is_fresh(connection: "Connection") -> bool:
-    """Return whether nobody has used a store: no runs, no models, no experiment but Default."""
+    """Return whether a store is unused: no runs, no models, no experiment except Default."""
     from sqlalchemy import func, select
 
     by_name = {table.name: table for table in tables()}
@@ -69,10 +68,8 @@ def is_fresh(connection: "Connection") -> bool:
 
 
 def digests(connection: "Connection", places: Places | None = None) -> Digests:
-    """Return the digest of each table as it is, or with the places of artifacts that it would have
-    in the copy.
-    """
-    found = {}
+    """Return the digest of each table; with `places`, as the table is in the copy."""
+    by_table = {}
     for table in tables():
         count = total = 0
         for row in _rows(connection, table, places):
@@ -81,14 +78,14 @@ def digests(connection: "Connection", places: Places | None = None) -> Digests:
                 total + int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")
             ) % 2**128
             count += 1
-        found[table.name] = (count, total)
-    return found
+        by_table[table.name] = (count, total)
+    return by_table
 
 
 def copy_rows(source: "Connection", target: "Connection", places: Places) -> int:
-    """Copy all rows into a store that nobody has used, and return how many; the caller commits.
+    """Copy all rows into an unused store, and return their number; the caller commits.
 
-    Its own Default experiment gives way to the source's.
+    The source's Default experiment replaces that of the target.
     """
     listed = tables()
     for table in reversed(listed):
@@ -106,7 +103,7 @@ def copy_rows(source: "Connection", target: "Connection", places: Places) -> int
             target.execute(table.insert(), chunk)
             copied += len(chunk)
     if target.dialect.name == "postgresql":
-        _go_on_counting(target, listed)
+        _continue_sequences(target, listed)
     return copied
 
 
@@ -122,15 +119,16 @@ def _rows(
         yield places.in_copy(table.name, values) if places else values
 
 
-def _go_on_counting(target: "Connection", listed: "Sequence[Table]") -> None:
-    """Have PostgreSQL number the next rows after those that came with their numbers."""
+def _continue_sequences(target: "Connection", listed: "Sequence[Table]") -> None:
+    """Make PostgreSQL's sequences continue after the copied rows."""
     for table in listed:
         for column in table.columns:
             if column.autoincrement is True:
+                sequence = f"pg_get_serial_sequence('{table.name}', '{column.name}')"
                 target.exec_driver_sql(
                     # MLflow's names
-                    f"SELECT setval(pg_get_serial_sequence('{table.name}', '{column.name}'), m) "  # noqa: S608
-                    f"FROM (SELECT MAX({column.name}) AS m FROM {table.name}) AS last WHERE m > 0"
+                    f"SELECT setval({sequence}, m) FROM "  # noqa: S608
+                    f"(SELECT MAX({column.name}) AS m FROM {table.name}) AS last WHERE m > 0"
                 )
 
 

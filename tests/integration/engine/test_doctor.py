@@ -38,7 +38,7 @@ def set_isolation(project: Path, wanted: str) -> Project:
 def test_doctor_says_that_the_worker_is_isolated(project: Path) -> None:
     worker, isolation = _worker(Project(project))
     assert (worker.ok, worker.needed, isolation.ok, isolation.needed) == (True, True, True, False)
-    assert isolation.found == "own network namespace (runtime.isolation=auto)"
+    assert isolation.finding == "own network namespace (runtime.isolation=auto)"
 
 
 @needs_namespaces
@@ -51,7 +51,7 @@ def test_doctor_says_that_it_is_not(project: Path, wanted: str, ok: bool, needed
     code = (
         "from pathlib import Path\nfrom fedpipe.maintenance.machine_checks import _worker\nfrom fedpipe.project.paths import Project\n"
         f"worker, isolation = _worker(Project(Path({str(project)!r})))\n"
-        "print(worker.ok, isolation.ok, isolation.needed, isolation.found, isolation.mend)"
+        "print(worker.ok, isolation.ok, isolation.needed, isolation.finding, isolation.fix)"
     )
     done = subprocess.run(
         ["unshare", "-Ur", "sh", "-c", WITHOUT, "sh", sys.executable, "-c", code],

@@ -83,11 +83,12 @@ def test_restarts_are_capped_over_the_runtimes_life(
         signal_workers(runtime, signal.SIGKILL)
     with pytest.raises(
         WorkerError,
-        match=r"round 7: expected a TFF worker that lives, .*; runtime\.max_restarts=1 used up\. .* See .*worker\.log",
+        match=r"round 7: the (?:TFF worker ended|connection to the TFF worker broke) .*; "
+        r"runtime\.max_restarts=1 used up\. .* See .*worker\.log",
     ):
         runtime.call(mean, 3, label="round 7")
     assert runtime.workers == ()
-    with pytest.raises(WorkerError, match="this one gave up at round 7"):
+    with pytest.raises(WorkerError, match="this TFF runtime gave up at round 7"):
         runtime.call(mean, 3, label="round 8")
 
 
@@ -95,7 +96,7 @@ def test_a_call_that_takes_too_long_names_the_setting(make_runtime: Make, gate: 
     runtime = make_runtime(max_restarts=0, round_timeout_seconds=1.0)
     with pytest.raises(
         WorkerError,
-        match=r"round 3: expected an end within runtime\.round_timeout_seconds=1, .*; runtime\.max_restarts=0 used up\. Raise the limit",
+        match=r"round 3: did not finish within runtime\.round_timeout_seconds=1: .*; runtime\.max_restarts=0 used up\. Raise the limit",
     ):
         runtime.call(gate.stay, label="round 3")
 

@@ -244,14 +244,14 @@ def test_what_runs_cost_together_and_a_budget_that_is_kept(place: tuple[Project,
     model = build_model(config, (784,), 10)
     assert (
         register(
-            Config.model_validate(values),
-            population,
-            model,
             last,
             "m-1",
             {},
-            project.run_dir("costs"),
-            project,
+            config=Config.model_validate(values),
+            population=population,
+            model=model,
+            run_dir=project.run_dir("costs"),
+            project=project,
         )
         is None
     )

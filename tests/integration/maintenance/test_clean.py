@@ -18,14 +18,16 @@ from fedpipe.data.population import Population
 from fedpipe.data.resident import ResidentCache
 from fedpipe.errors import ConfigError, TrackingError
 from fedpipe.lineage.queries import client_lineage
-from fedpipe.maintenance.clean import CleaningPlan, Selection, clean, plan_cleaning
+from fedpipe.maintenance.clean import clean, plan_cleaning
+from fedpipe.maintenance.cleaning_plan import CleaningPlan, Selection
 from fedpipe.project.paths import Project
 from fedpipe.runs.shards import prepare, shards_folder
-from fedpipe.runs.state import FINISHED, RunState, begin
+from fedpipe.runs.state import RunState, begin
+from fedpipe.status import RunStatus
 from fedpipe.tracking.participation import ClientRound, write_clients
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import Store, open_store
-from fedpipe.tracking.sweeps import child_tags, start_sweep
+from fedpipe.tracking.sweeps import start_sweep, trial_tags
 from fedpipe.tracking.tags import SWEEP_SPACE
 
 ROOT = Path(__file__).parents[3]
@@ -64,7 +66,7 @@ def add_run(
     project: Project,
     store: Store,
     name: str,
-    status: str = FINISHED,
+    status: str = RunStatus.FINISHED,
     days_ago: float = 10.0,
     tags: dict[str, str] | None = None,
     md5: str = MD5,
@@ -90,7 +92,7 @@ def add_run(
     report = state.folder / "report.html"
     report.write_bytes(bytes(20_000))
     tracked.log_file(report, "")
-    if status == FINISHED:
+    if status == RunStatus.FINISHED:
         tracked.finish()
     else:
         tracked.fail("stopped", killed=status == "started")
@@ -205,7 +207,7 @@ def test_what_is_needed_is_never_removed(project: Project, store: Store) -> None
     unsent = add_run(project, store, "unsent")
     (unsent.folder / "journal.jsonl").write_text('{"kind": "tags"}\n')
     elsewhere = begin(project, "elsewhere", Config(), "run")  # recorded in another store
-    elsewhere.update(mlflow_run_id="f" * 32, status=FINISHED)
+    elsewhere.update(mlflow_run_id="f" * 32, status=RunStatus.FINISHED)
     add_run(project, store, "incomplete", incomplete={"pictures": "no room"})
     add_run(project, store, "untold", told=False)
     everything = Selection(older_than_seconds=0, keep=0, records=True)
@@ -253,7 +255,7 @@ def test_of_a_sweep_the_best_and_its_own_run_stay_unless_it_is_named(
             project,
             store,
             f"rates-{number}",
-            tags=child_tags(parent, "rates", number),
+            tags=trial_tags(parent, "rates", number),
             sweep="rates",
         )
         for number in range(3)

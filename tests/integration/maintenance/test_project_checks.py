@@ -9,7 +9,8 @@ import pytest
 
 from fedpipe.cli.doctor import show_checks
 from fedpipe.config import load_config
-from fedpipe.maintenance.machine_checks import Check, machine_checks, tried
+from fedpipe.maintenance.check import Check, tried
+from fedpipe.maintenance.machine_checks import machine_checks
 from fedpipe.maintenance.project_checks import (
     check_dvc,
     check_folder,
@@ -95,7 +96,7 @@ def test_a_table_that_can_be_read_and_one_that_cannot(here: Project) -> None:
     table.write_text("client,label,x\na,0,1.5\na,1,2\nb,0,3\nb,1,4\n")
     check = data(here, *TABLE)
     assert check.ok, check.line
-    assert "mine.csv can be read: 2 clients, 2 classes, features [1]" in check.found
+    assert "mine.csv can be read: 2 clients, 2 classes, features [1]" in check.finding
     table.write_text("client,label,x\na,0,1.5\na,1,\nb,0,3\nb,1,4\n")
     failed(data(here, *TABLE), "mine.csv", "column x")
     assert not (here.root / "data" / "shards").exists()
@@ -153,7 +154,7 @@ def test_a_store_that_is_not_there_and_one_that_is(
 
 def test_the_folder_of_the_project_is_written_and_locked(here: Project) -> None:
     check = check_folder(here)
-    assert (check.ok, str(here.root) in check.found) == (True, True)
+    assert (check.ok, str(here.root) in check.finding) == (True, True)
     assert [path.name for path in here.root.iterdir() if path.name.startswith(".fedpipe")] == []
 
 
@@ -188,3 +189,10 @@ def test_quiet_shows_what_is_not_ok_and_the_exit_code_tells(
         show_checks(iter([fine, Check("c", False, True, "broken", "")]), as_json=False, quiet=False)
     assert ended.value.exit_code == 1
     assert capsys.readouterr().out == "ok   a: fine\nFAIL c: broken\n"
+
+
+def test_the_fields_that_programs_read(capsys: pytest.CaptureFixture[str]) -> None:
+    show_checks([Check("b", False, False, "odd", "look at it")], as_json=True, quiet=False)
+    assert capsys.readouterr().out == (
+        '[{"name": "b", "ok": false, "needed": false, "found": "odd", "mend": "look at it"}]\n'
+    )

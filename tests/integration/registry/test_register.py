@@ -96,7 +96,14 @@ class Place:
         tracking = self.config.tracking.model_copy(update={"min_improvement": min_improvement})
         config = self.config.model_copy(update={"tracking": tracking})
         said = register(
-            config, self.population, self.model, run, model_id, metrics, folder, self.project
+            run,
+            model_id,
+            metrics,
+            config=config,
+            population=self.population,
+            model=self.model,
+            run_dir=folder,
+            project=self.project,
         )
         run.finish()
         return run.run_id, said

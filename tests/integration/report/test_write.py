@@ -35,7 +35,7 @@ from fedpipe.tracking.participation import ClientRound
 from fedpipe.tracking.participation import write_clients as write_participation
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import open_store
-from fedpipe.tracking.sweeps import child_tags, note_child, start_sweep
+from fedpipe.tracking.sweeps import note_trial, start_sweep, trial_tags
 from fedpipe.types import Examples, RoundReport
 
 ROOT = Path(__file__).parents[3]
@@ -222,16 +222,16 @@ def test_the_parent_of_a_sweep_shows_its_children(project: Project, tmp_path: Pa
     parent = start_sweep(
         store, "search", params, {"fedpipe.sweep_space": '["client.learning_rate"]'}, "ab12"
     )
-    child = start(project, "search-0")
-    child.set_tags(child_tags(parent, "search", 0))
-    note_child(store, child.run_id, "finished", 0.5, "")
+    trial = start(project, "search-0")
+    trial.set_tags(trial_tags(parent, "search", 0))
+    note_trial(store, trial.run_id, "finished", 0.5, "")
     done = report(project, ["search"])
     assert (
         "1 trials: 1 finished; judged by validation/accuracy, maximize" in done.path.read_text()
     ), "a sweep that is going on"
     row = {
         "number": 0,
-        "run_id": child.run_id,
+        "run_id": trial.run_id,
         "name": "search-0",
         "state": "finished",
         "value": 0.5,

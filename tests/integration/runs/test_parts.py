@@ -26,7 +26,8 @@ from fedpipe.runs.history import History
 from fedpipe.runs.parts import Parts
 from fedpipe.runs.refs import DataRef, RecordRef, TrainRef
 from fedpipe.runs.shards import prepare
-from fedpipe.runs.state import FINISHED, begin
+from fedpipe.runs.state import begin
+from fedpipe.status import RunStatus
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.tables.rounds import rounds_csv
 from fedpipe.tracking.journaled import JournaledRun
@@ -124,7 +125,9 @@ class Trained:
         run = RunContext.of_state(self.project, self.state, config)
         evaluated = evaluate(run, self.data, trained)
         recorded = record(replace(run, config=self.config), self.data, trained, evaluated)
-        self.state.update(status=FINISHED, incomplete=dict(recorded.incomplete), told=True)
+        self.state.update(
+            status=RunStatus.FINISHED, incomplete=dict(recorded.incomplete), told=True
+        )
         return recorded
 
     def run(self) -> Any:
@@ -234,7 +237,7 @@ ONE_PART = {
     "evaluation of personalization": "fedpipe.algorithms.personalize.personalized_accuracies",
     "table mistakes.parquet": "fedpipe.tables.mistakes.write_mistakes",
     "picture reliability": "fedpipe.figures.evaluation_charts.reliability_diagram",
-    "registered model": "fedpipe.tracking.model_registry.move_alias",
+    "registered model": "fedpipe.registry.register.move_alias",
     "report": "fedpipe.report.page.summary",
 }
 

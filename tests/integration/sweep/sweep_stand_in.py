@@ -1,4 +1,4 @@
-"""Stands in for a sweep's child, without TensorFlow: a learning rate of 0.1 is best, 1e30 fails; a file `slow` in the project holds it up.
+"""Stands in for a sweep's trial, without TensorFlow: a learning rate of 0.1 is best, 1e30 fails; a file `slow` in the project holds it up.
 
 `python sweep_stand_in.py FOLDER --line DESCRIPTOR`. What it says, writes and obeys is what `fedpipe sweep-child` does; its checkpoint is
 the number of rounds in `rounds.jsonl`.

@@ -1,4 +1,4 @@
-"""A sweep around children that only say figures: what runs again after a kill, what ends early, and that nobody outlives the sweep."""
+"""A sweep around trials that only say figures: what runs again after a kill, what ends early, and that nobody outlives the sweep."""
 
 import signal
 import subprocess
@@ -33,7 +33,7 @@ from pathlib import Path
 from fedpipe.sweep import trial_processes as sweep_pool
 from fedpipe.project.paths import Project
 from fedpipe.sweep.sweep import run_sweep
-sweep_pool.CHILD = tuple(sys.argv[2:])
+sweep_pool.TRIAL = tuple(sys.argv[2:])
 run_sweep(Project(Path(sys.argv[1])), Path(sys.argv[1]) / "rates.yaml")
 """
 
@@ -48,7 +48,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def project(shared: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
-    monkeypatch.setattr(sweep_pool, "CHILD", STAND_IN)
+    monkeypatch.setattr(sweep_pool, "TRIAL", STAND_IN)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for name in ("slow", "strike"):
@@ -70,7 +70,7 @@ def wait(condition: Callable[[], Any], what: str) -> None:
 
 
 def starts(project: Project, name: str) -> list[int]:
-    """How often each child was started."""
+    """How often each trial was started."""
     return [
         len(path.read_text().split())
         for path in sorted(project.private.glob(f"runs/{name}-*/starts"))
@@ -106,18 +106,18 @@ def test_a_sweep_that_was_ended_goes_on_with_what_has_no_end(
     rows = [project.run_dir(f"{name}-00{n}") / "rounds.jsonl" for n in range(2)]
     wait(
         lambda: all(row.exists() and row.read_text().count("\n") == 3 for row in rows),
-        "the first two children did not begin",
+        "the first two trials did not begin",
     )
     (project.root / "slow").unlink()  # they end, the next two begin and are held up
     wait(
         lambda: (state := read_state(project.run_dir(f"{name}-001"))) and state.finished,
-        "a child did not finish",
+        "a trial did not finish",
     )
     (project.root / "slow").touch()
-    wait(lambda: len(starts(project, name)) >= 3, "no third child")
+    wait(lambda: len(starts(project, name)) >= 3, "no third trial")
     parent.send_signal(number)
     parent.wait(30)
-    wait(lambda: not alive(project, name), "a child outlived the sweep")
+    wait(lambda: not alive(project, name), "a trial outlived the sweep")
     ended = [
         n
         for n in range(len(starts(project, name)))
@@ -128,9 +128,9 @@ def test_a_sweep_that_was_ended_goes_on_with_what_has_no_end(
     summary = run_sweep(project, path, resume=True)
     assert summary["counts"] == {"finished": 4, "pruned": 0, "failed": 0, "interrupted": 0}
     assert [
-        child["params"]["client.learning_rate"]
-        for child in summary["children"]
-        if child["value"] == 0.05
+        trial["params"]["client.learning_rate"]
+        for trial in summary["children"]
+        if trial["value"] == 0.05
     ] == [0.1]
     assert summary["best"]["params"] == {"client.learning_rate": 0.1}
     again = starts(project, name)
@@ -160,7 +160,7 @@ def test_a_child_below_the_median_is_pruned_and_one_that_fails_is_failed(project
         project, "hopeless", space=space, max_parallel=1, pruning=pruning, seed=5
     )  # its order is that of the choices
     summary = run_sweep(project, path, out=project.root / "best.yaml")
-    assert [child["state"] for child in summary["children"]] == ["finished", "pruned", "failed"]
+    assert [trial["state"] for trial in summary["children"]] == ["finished", "pruned", "failed"]
     assert summary["children"][1]["reason"].startswith(
         "round 2: validation/accuracy 0.0029 is worse than the median"
     )
@@ -177,7 +177,7 @@ def test_a_child_below_the_median_is_pruned_and_one_that_fails_is_failed(project
     more = write(project, "fails", space={"client.learning_rate": {"choices": [1e30]}})
     with pytest.raises(
         RoundError,
-        match="expected a child that finishes, found none of 1: child 0 failed: round 1: expected finite",
+        match="expected a trial that finishes, found none of 1: trial 0 failed: round 1: expected finite",
     ):
         run_sweep(project, more)
 
@@ -190,4 +190,4 @@ def test_a_child_that_is_killed_goes_on_once(
     summary = run_sweep(project, path)
     assert summary["counts"]["finished"] == 2
     assert starts(project, "struck") == [2, 2]
-    assert caplog.text.count("ended by SIGKILL; it goes on from its checkpoint") == 2
+    assert caplog.text.count("ended by SIGKILL; it is resumed from its checkpoint") == 2

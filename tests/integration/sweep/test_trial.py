@@ -9,7 +9,8 @@ from fedpipe.config import Config
 from fedpipe.errors import DataError
 from fedpipe.project.paths import Project
 from fedpipe.runs.state import begin, read_state
-from fedpipe.sweep.trial import FAILED, run_child
+from fedpipe.status import RunStatus
+from fedpipe.sweep.trial import run_trial
 
 
 def test_a_trial_whose_settings_are_wrong_says_so_and_raises(tmp_path: Path) -> None:
@@ -22,9 +23,9 @@ def test_a_trial_whose_settings_are_wrong_says_so_and_raises(tmp_path: Path) -> 
     state = begin(project, "trial", config, "sweep", **values)
     sweep, trial = socket.socketpair()
     with sweep, pytest.raises(DataError, match=r"gone\.csv"):
-        run_child(project, state.folder, trial.detach())
+        run_trial(project, state.folder, trial.detach())
     after = read_state(state.folder)
     assert after is not None
-    assert after.values["status"] == FAILED
+    assert after.values["status"] == RunStatus.FAILED
     assert "gone.csv" in after.values["reason"]
     assert not after.is_alive()

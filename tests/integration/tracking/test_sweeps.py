@@ -1,10 +1,10 @@
-"""A sweep in a real store: its parent run once, its children by number, what each is."""
+"""A sweep in a real store: its parent run once, its trials by number, what each is."""
 
 import pytest
 
 from fedpipe.errors import TrackingError
 from fedpipe.tracking.run import TrackedRun
-from fedpipe.tracking.sweeps import child_tags, note_child, read_sweep, reopen_sweep, start_sweep
+from fedpipe.tracking.sweeps import note_trial, read_sweep, reopen_sweep, start_sweep, trial_tags
 from fedpipe.tracking.tags import SWEEP_SPACE
 
 PARAMS = {"sweep.metric": "validation/loss", "sweep.direction": "minimize"}
@@ -41,13 +41,13 @@ def test_children_by_number_with_state_value_and_params(store, start):
             "client.momentum": None,
             "model.name": "cnn",
         }
-        run = start(params=params, tags=child_tags(parent, "sweep cc", number), name=f"c-{number}")
+        run = start(params=params, tags=trial_tags(parent, "sweep cc", number), name=f"c-{number}")
         ids.append(run.run_id)
         if state == "interrupted":
             run.fail("SystemExit: 143", killed=True)
         elif state != "running":
             for _ in range(2):  # the sweep died after it, and does it again
-                note_child(
+                note_trial(
                     store, run.run_id, state, value, "round 3: too bad" if state == "pruned" else ""
                 )
     for wanted in (parent, "sweep cc"):
@@ -59,18 +59,18 @@ def test_children_by_number_with_state_value_and_params(store, start):
             "minimize",
         )
         assert [
-            (child.number, child.run_id, child.state, child.value) for child in view.children
+            (trial.number, trial.run_id, trial.state, trial.value) for trial in view.trials
         ] == [
             (number, run_id, *value)
             for number, (run_id, value) in enumerate(zip(ids, values, strict=True))
         ]
-    assert view.children[2].params == {
+    assert view.trials[2].params == {
         "client.learning_rate": 0.01,
         "client.momentum": None,
         "model.name": "cnn",
     }
-    assert view.children[2].reason == "round 3: too bad"
-    assert view.best == view.children[1]  # the first of equals
+    assert view.trials[2].reason == "round 3: too bad"
+    assert view.best == view.trials[1]  # the first of equals
     assert len(store.client.get_metric_history(ids[0], "sweep/value")) == 1
 
 

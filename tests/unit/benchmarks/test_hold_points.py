@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-POINTS = ROOT / "benchmarks" / "lib" / "fault_cases" / "hold_points"
+POINTS = ROOT / "tests" / "e2e" / "faults" / "hold_points"
 PROGRAM = """
 from fedpipe.runs.recorder import Recorder
 from fedpipe.types import RoundReport

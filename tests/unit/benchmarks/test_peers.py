@@ -8,7 +8,7 @@ import pytest
 from benchmarks import peers
 from benchmarks.lib import peer_venvs
 from benchmarks.lib.common import WORKS, BenchmarkError
-from benchmarks.rounds import Measured
+from benchmarks.lib.measured import Measured
 
 NAMES = [peer.name for peer in peer_venvs.PEERS]
 

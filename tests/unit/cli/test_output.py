@@ -87,7 +87,7 @@ def test_the_result_of_a_run_is_on_stdout(
 def test_the_result_of_a_sweep_is_on_stdout_the_best_first(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    children = [
+    trials = [
         {"number": 0, "state": "finished", "value": 0.5, "params": {"client.learning_rate": 0.1}},
         {"number": 1, "state": "pruned", "value": None, "params": {"client.learning_rate": 1e-05}},
         {"number": 2, "state": "finished", "value": 0.75, "params": {"client.learning_rate": 0.01}},
@@ -100,7 +100,7 @@ def test_the_result_of_a_sweep_is_on_stdout_the_best_first(
         "preset": "best.yaml",
         "url": "u",
     }
-    show_sweep({**about, "children": children})
+    show_sweep({**about, "children": trials})
     lines = printed(capsys)
     numbers = [
         line.split("│")[1].strip() for line in lines if "finished" in line or "pruned" in line

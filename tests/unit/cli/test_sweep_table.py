@@ -8,7 +8,7 @@ import pytest
 from fedpipe.cli.sweep import show_sweep
 
 
-def child(number: int, value: float | None) -> dict[str, Any]:
+def trial(number: int, value: float | None) -> dict[str, Any]:
     state = "failed" if value is None else "finished"
     return {"number": number, "state": state, "value": value, "params": {"rounds": 70 + number}}
 
@@ -24,7 +24,7 @@ def test_the_best_comes_first_and_what_failed_last(
         "metric": "validation/loss",
         "direction": direction,
         "keys": ["rounds"],
-        "children": [child(0, 0.1), child(1, 0.9), child(2, 0.5), child(3, None)],
+        "children": [trial(0, 0.1), trial(1, 0.9), trial(2, 0.5), trial(3, None)],
         "preset": "params/sweep_rates.yaml",
         "url": "http://127.0.0.1:5000",
     }

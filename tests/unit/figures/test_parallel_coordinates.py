@@ -1,4 +1,4 @@
-"""Each child of a sweep is a line that crosses every axis at the child's value."""
+"""Each trial of a sweep is a line that crosses every axis at the trial's value."""
 
 from typing import Any
 
@@ -7,22 +7,22 @@ import pytest
 from fedpipe.figures.parallel_coordinates import parallel_coordinates
 from fedpipe.figures.svg import Chart
 from fedpipe.figures.sweep_axis import sweep_axis
-from fedpipe.tables.sweep import children_csv
-from fedpipe.tracking.sweeps import SweepChild
+from fedpipe.tables.sweep import trials_csv
+from fedpipe.tracking.sweeps import SweepTrial
 from tests.unit.figures.parsed import elements, path_points, texts, tooltips
 
 KEYS = ["client.learning_rate", "client.optimizer"]
 
 
-def child(value: float | None, rate: Any, optimizer: Any, state: str = "finished") -> SweepChild:
-    return SweepChild(0, "", "", state, value, dict(zip(KEYS, (rate, optimizer), strict=True)))
+def trial(value: float | None, rate: Any, optimizer: Any, state: str = "finished") -> SweepTrial:
+    return SweepTrial(0, "", "", state, value, dict(zip(KEYS, (rate, optimizer), strict=True)))
 
 
-CHILDREN = [
-    child(0.4, 0.01, "adam"),
-    child(0.8, 1.0, "sgd"),
-    child(0.6, 0.1, "sgd"),
-    child(None, 0.1, "adam", "pruned"),
+TRIALS = [
+    trial(0.4, 0.01, "adam"),
+    trial(0.8, 1.0, "sgd"),
+    trial(0.6, 0.1, "sgd"),
+    trial(None, 0.1, "adam", "pruned"),
 ]
 
 
@@ -37,7 +37,7 @@ def heights(chart: Chart) -> list[list[float]]:
 
 
 def test_a_line_crosses_each_axis_at_the_childs_value() -> None:
-    chart = parallel_coordinates(CHILDREN, KEYS, "validation/accuracy", "maximize")
+    chart = parallel_coordinates(TRIALS, KEYS, "validation/accuracy", "maximize")
     # Rates span a factor of 100, so 0.1 is half-way; adam before sgd; 0.4 to 0.8 is the metric's axis.
     assert heights(chart) == [
         [0.5, 0.0],
@@ -60,7 +60,7 @@ def test_a_line_crosses_each_axis_at_the_childs_value() -> None:
 
 def test_the_best_line_is_the_thick_one_on_top() -> None:
     for direction, height, faintest in (("maximize", 1.0, 0.0), ("minimize", 0.0, 1.0)):
-        chart = parallel_coordinates(CHILDREN, KEYS, "validation/loss", direction)
+        chart = parallel_coordinates(TRIALS, KEYS, "validation/loss", direction)
         assert heights(chart)[-1][-1] == height
         *others, best = elements(chart, "curve")
         assert best.attrib["class"] == "curve s1"
@@ -75,23 +75,23 @@ def test_the_best_line_is_the_thick_one_on_top() -> None:
 
 
 def test_few_children_and_none_finished_can_be_drawn() -> None:
-    few = [child(0.5, None, None), child(0.5, 0.1, True)]
-    for children in ([], CHILDREN[:1], CHILDREN[3:], few):
-        chart = parallel_coordinates(children, KEYS, "validation/accuracy", "maximize")
-        assert len(elements(chart, "curve")) == len(children)
+    few = [trial(0.5, None, None), trial(0.5, 0.1, True)]
+    for trials in ([], TRIALS[:1], TRIALS[3:], few):
+        chart = parallel_coordinates(trials, KEYS, "validation/accuracy", "maximize")
+        assert len(elements(chart, "curve")) == len(trials)
 
 
 def test_a_setting_that_does_not_apply_is_at_the_foot_of_its_axis() -> None:
-    children = [child(0.4, 0.2, "sgd"), child(0.8, 0.1, "momentum")]
-    del children[0].params["client.learning_rate"]
-    chart = parallel_coordinates(children, KEYS, "validation/accuracy", "maximize")
+    trials = [trial(0.4, 0.2, "sgd"), trial(0.8, 0.1, "momentum")]
+    del trials[0].params["client.learning_rate"]
+    chart = parallel_coordinates(trials, KEYS, "validation/accuracy", "maximize")
     # One number alone stands in the middle of what is left above the foot: 0.15 + 0.85 / 2. Choices: momentum before sgd.
     assert heights(chart) == [
         [0.0, 1.0, 0.0],
         [0.575, 0.0, 1.0],
     ]
     assert "-" in texts(chart, "tick")
-    assert children_csv(children[:1], KEYS, "m").splitlines()[1] == "0,finished,0.4,-,sgd,,,"
+    assert trials_csv(trials[:1], KEYS, "m").splitlines()[1] == "0,finished,0.4,-,sgd,,,"
 
 
 def test_ticks_are_the_values_if_few_and_round_numbers_if_many() -> None:

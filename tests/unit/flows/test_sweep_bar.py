@@ -16,11 +16,11 @@ def test_an_interrupted_child_does_not_move_the_bar(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sweep, "update_progress_artifact", update)
     bar = sweep.SweepArtifacts(None)
     bar.begun("rates", 2, 0)
-    bar.child_ended(0, "interrupted", None)
-    bar.child_ended(0, "finished", 1.0)
-    bar.child_ended(1, "failed", None)
+    bar.trial_ended(0, "interrupted", None)
+    bar.trial_ended(0, "finished", 1.0)
+    bar.trial_ended(1, "failed", None)
     assert [progress for progress, _ in shown] == [0.0, 0.0, 50.0, 100.0]
-    assert [description.split(" children")[0] for _, description in shown] == [
+    assert [description.split(" trials")[0] for _, description in shown] == [
         "0 of 2",
         "0 of 2",
         "1 of 2",

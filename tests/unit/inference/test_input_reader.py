@@ -21,7 +21,7 @@ PIXELS = InputFacts("uint8")
 
 
 def read(file, facts=PIXELS, shape=(2, 3), tokens=False, invert=False, **settings):
-    parts = list(Reader(facts, shape, tokens, DataConfig(**settings), invert).parts([Path(file)]))
+    parts = list(Reader(facts, shape, tokens, DataConfig(**settings), invert).batches([Path(file)]))
     return np.concatenate([part.x for part in parts]), [part.first_row for part in parts]
 
 
@@ -99,6 +99,11 @@ def test_shards_are_read_as_they_are(tmp_path):
     pq.write_table(table, tmp_path / "test-00000.parquet")
     x, _ = read(tmp_path / "test-00000.parquet", InputFacts("uint8", inverted=True))
     np.testing.assert_allclose(x[1], [[0, 0.2, 0.4], [0.6, 0.8, 1]], rtol=1e-6)
+    rows_per_batch = 4096
+    many = pa.concat_tables([table] * rows_per_batch)
+    pq.write_table(many, tmp_path / "train-00000.parquet")
+    x, rows = read(tmp_path / "train-00000.parquet", InputFacts("uint8"))
+    assert (len(x), rows) == (2 * rows_per_batch, [0, rows_per_batch])
     with pytest.raises(
         DataError, match=r"expected shards of the model's features, 4, found fixed_size_binary\[6\]"
     ):
@@ -211,7 +216,7 @@ def test_a_folder_of_images_is_read_image_by_image(png, tmp_path, caplog):
         png(np.full((2, 3), 51 * number, np.uint8), name=f"pics/{name}")
     (tmp_path / "pics" / "._d.png").write_bytes(b"x")
     (tmp_path / "pics" / "notes.txt").touch()
-    parts = list(Reader(PIXELS, (2, 3), False, DataConfig(), False).parts([tmp_path / "pics"]))
+    parts = list(Reader(PIXELS, (2, 3), False, DataConfig(), False).batches([tmp_path / "pics"]))
     assert [
         (str(part.file.relative_to(tmp_path / "pics")), round(float(part.x[0, 0, 0]), 3))
         for part in parts
@@ -242,18 +247,19 @@ def test_what_the_models_own_source_reads_is_taken(tmp_path):
         "import numpy as np\nfrom fedpipe.data.sources import Batch, Source\n"
         "def lines(config, project):\n"
         "    x = np.array([[float(v) for v in line.split()] for line in open(config.path)], np.float32)\n"
-        "    return Source(lambda: [Batch(x, np.zeros(len(x), int))])\n"
+        "    return Source(lambda: [Batch(x[n : n + 1], np.zeros(1, int)) for n in range(len(x))])\n"
     )
-    (tmp_path / "new.readings").write_text("1 2\n3 4\n")
+    (tmp_path / "new.readings").write_text("1 2\n3 4\n5 6\n")
     facts = InputFacts(
         "float32", source="readings_of_mine:lines", reading={"source": "readings_of_mine:lines"}
     )
     parts = list(
-        Reader(facts, (2,), False, DataConfig(), False, project=tmp_path).parts(
+        Reader(facts, (2,), False, DataConfig(), False, project=tmp_path).batches(
             [tmp_path / "new.readings"]
         )
     )
-    assert np.concatenate([part.x for part in parts]).tolist() == [[1, 2], [3, 4]]
+    assert np.concatenate([part.x for part in parts]).tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert [part.first_row for part in parts] == [0, 1, 2]
 
     drawn = replace(
         facts, reading={**facts.reading, "path": None}
@@ -261,7 +267,7 @@ def test_what_the_models_own_source_reads_is_taken(tmp_path):
     (tmp_path / "new.readings").write_text("")
     with pytest.raises(DataError, match=r"expected an image, a table .*, found \.readings"):
         list(
-            Reader(drawn, (2,), False, DataConfig(), False, project=tmp_path).parts(
+            Reader(drawn, (2,), False, DataConfig(), False, project=tmp_path).batches(
                 [tmp_path / "new.readings"]
             )
         )

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from fedpipe.cli.main import app
 from fedpipe.config import DataConfig, load_config
 from fedpipe.data.prepare import prepare_shards
-from fedpipe.maintenance.data_check import check_data, report_lines
+from fedpipe.maintenance.data_check import check_data
+from fedpipe.maintenance.data_report import report_lines
 
 
 def checked(path: Path, **settings: Any) -> Any:

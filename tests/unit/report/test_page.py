@@ -13,7 +13,7 @@ from fedpipe.tables.evaluation import ClientAccuracy
 from fedpipe.tables.mistakes import Mistake
 from fedpipe.tables.population import PopulationTable
 from fedpipe.tracking.participation import ClientRound
-from fedpipe.tracking.sweeps import SweepChild, SweepView
+from fedpipe.tracking.sweeps import SweepTrial, SweepView
 from tests.unit.report.reports import HOSTILE, confusion_of, run_facts
 
 _VOID = {"meta", "link", "img", "br", "col"}
@@ -275,20 +275,20 @@ def test_what_is_missing_is_named_with_its_reason() -> None:
 
 
 def test_a_sweep_shows_its_children_the_best_first_and_no_rounds_of_its_own() -> None:
-    children = (
-        SweepChild(0, "", "child-0", "finished", 0.7, {"client.learning_rate": 0.01}),
-        SweepChild(1, "", HOSTILE, "pruned", None, {"client.learning_rate": None}),
-        SweepChild(2, "", "child-2", "finished", 0.9, {"client.learning_rate": 0.1}),
+    trials = (
+        SweepTrial(0, "", "trial-0", "finished", 0.7, {"client.learning_rate": 0.01}),
+        SweepTrial(1, "", HOSTILE, "pruned", None, {"client.learning_rate": None}),
+        SweepTrial(2, "", "trial-2", "finished", 0.9, {"client.learning_rate": 0.1}),
     )
     keys = ("client.learning_rate",)
-    sweep = SweepView("search", "d" * 32, "validation/accuracy", "maximize", keys, children)
+    sweep = SweepView("search", "d" * 32, "validation/accuracy", "maximize", keys, trials)
     parent = run_facts("search", "d" * 32, sweep=sweep, rounds=(), population=None, accuracies=None)
     html = render([parent])
     page = Page(html)
     assert "algorithm ? on ?" not in page.text
     assert "rounds None" not in page.text
     for words in (
-        f"{len(children)} runs with different settings",
+        f"{len(trials)} runs with different settings",
         "judged by validation/accuracy, maximize",
         "best run",
     ):
@@ -301,7 +301,7 @@ def test_a_sweep_shows_its_children_the_best_first_and_no_rounds_of_its_own() ->
         "settings",
     ]
     assert "3 trials: 2 finished, 1 pruned; judged by validation/accuracy, maximize" in page.text
-    assert re.findall(r'<th scope="row">(child-\d)', html) == ["child-2", "child-0"]
+    assert re.findall(r'<th scope="row">(trial-\d)', html) == ["trial-2", "trial-0"]
     assert parent.missing_sections == {}
     assert "<script" not in html
     both = [attributes["id"] for attributes in Page(render([parent, run_facts()])).all("section")]

@@ -147,6 +147,25 @@ def test_forget_works_on_the_data_of_the_run(
     assert "a later version than the run trained on" in caplog.text
 
 
+def test_clients_that_are_forgotten_later_are_added_to_the_earlier_ones(project: Project) -> None:
+    write_data(project.root, "many.npz", [f"c{number:02}" for number in range(30)])
+    settings = "data: {source: npz, path: main.npz, clients: null, shard_rows: 100}\n"
+    (project.root / "params.yaml").write_text(settings + "cohort: {size: 1}\n")
+    run_on(project, "first", "many.npz")
+    first = forget(project, ["c29"], run="first")
+    old = {path.name: path.read_bytes() for path in Path(first.path).glob("*-*.parquet")}
+    both = forget(project, ["c29", "c28"], run="first")
+    assert both.client_ids == ("c28", "c29")
+    assert (both.examples, both.clients_left) == (10, 28)
+    assert json.loads((project.root / "forgotten.json").read_text()) == ["c28", "c29"]
+    assert (both.md5_before, both.removed) == (first.md5_after, (first.path,))
+    assert both.md5_after not in (both.md5_before, first.md5_before)
+    new = {path.name: path.read_bytes() for path in Path(both.path).glob("*-*.parquet")}
+    changed = {name for name in old | new if old.get(name) != new.get(name)}
+    assert set(both.files_changed) == changed
+    assert 0 < len(changed) < len(old)
+
+
 def test_an_unknown_client_and_a_failure_change_nothing(project: Project) -> None:
     _, folder = run_on(project, "first", "other.npz")
     listed = (project.root / "forgotten.json").read_text()

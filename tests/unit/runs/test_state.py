@@ -15,13 +15,13 @@ from fedpipe.project.paths import Project
 from fedpipe.runs.context import RunContext, handed_to_flow, run_of_flow
 from fedpipe.runs.refs import DataRef
 from fedpipe.runs.state import (
-    FINISHED,
     all_states,
     begin,
     refuse_changes,
     removed_if_refused,
     settings_now,
 )
+from fedpipe.status import RunStatus
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_a_retry_of_a_flow_run_goes_on_with_its_run_and_another_flow_run_has_its
         assert again.state is not None
         values = again.state.values
         assert (again.folder, values["mlflow_run_id"], values["params"]) == (folder, "m", "p.yaml")
-        again.state.update(status=FINISHED)
+        again.state.update(status=RunStatus.FINISHED)
     with run_of_flow(project, "first", config, "id-2") as other:
         assert other.folder != folder
     with run_of_flow(project, "first", config, "id-1") as finished:

@@ -143,11 +143,11 @@ def test_a_child_below_the_median_of_the_finished_ones_is_ended(tmp_path: Path) 
     why = search.report(number, 2, 0.3)  # the median there is 0.4
     assert (
         why
-        == "round 2: validation/accuracy 0.3000 is worse than the median of the finished children there"
+        == "round 2: validation/accuracy 0.3000 is worse than the median of the finished trials there"
     )
     assert (
         search.report(number, 2, 0.3) is None
-    )  # a round that is known already, of a child that goes on
+    )  # a round that is known already, of a trial that goes on
     search.prune(number, why)
     assert (search.state(number), search.value(number), search.reason(number)) == (
         "pruned",

@@ -1,4 +1,4 @@
-"""A sweep's folder: what it refuses when it is opened again; how many children there is room for; what is said of a child that failed."""
+"""A sweep's folder: what it refuses when it is opened again; how many trials there is room for; what is said of a trial that failed."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from fedpipe.project.paths import Project
 from fedpipe.runs.state import begin
 from fedpipe.sweep.state import begin_sweep
 from fedpipe.sweep.trial import score
-from fedpipe.sweep.trial_processes import how_it_ended, most_children
+from fedpipe.sweep.trial_processes import how_it_ended, most_trials
 from fedpipe.system.resources import free_memory_mb
 
 
@@ -41,7 +41,7 @@ def test_a_sweep_goes_on_with_the_settings_it_was_started_with(tmp_path: Path) -
                 pass
     more = sweep(
         trials=9, max_parallel=3, memory_per_child_mb=100
-    )  # more children, and other places for them
+    )  # more trials, and other places for them
     with begin_sweep(project, more, base, resume=True) as state:
         assert state.parent == "m"
     for other, under, words in (
@@ -70,11 +70,11 @@ def test_a_sweep_that_recorded_settings_of_all_choices_continues(tmp_path: Path)
 def test_children_have_room_within_cores_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     assert free_memory_mb() > 100
-    assert most_children(cores_per_child=2, memory_mb=1, asked=None) == 4
-    assert most_children(cores_per_child=2, memory_mb=1, asked=3) == 3
-    assert most_children(cores_per_child=2, memory_mb=1, asked=30) == 4
-    assert most_children(cores_per_child=16, memory_mb=1, asked=None) == 1
-    assert most_children(cores_per_child=1, memory_mb=10**9, asked=None) == 1
+    assert most_trials(cores_per_child=2, memory_mb=1, asked=None) == 4
+    assert most_trials(cores_per_child=2, memory_mb=1, asked=3) == 3
+    assert most_trials(cores_per_child=2, memory_mb=1, asked=30) == 4
+    assert most_trials(cores_per_child=16, memory_mb=1, asked=None) == 1
+    assert most_trials(cores_per_child=1, memory_mb=10**9, asked=None) == 1
 
 
 def test_how_a_child_ended_and_what_it_is_worth(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_sweeps_child_is_the_sweeps_to_go_on_with_and_none_that_is_open_is_eva
     tmp_path: Path,
 ) -> None:
     project = Project(tmp_path)
-    child = begin(project, "s-000", Config(), "sweep", sweep="s")
+    trial = begin(project, "s-000", Config(), "sweep", sweep="s")
     assert find_interrupted(project, None) is None
     with pytest.raises(ConfigError, match="run s-000: the sweep s started it, and resumes it"):
         find_interrupted(project, "s-000")
@@ -102,7 +102,7 @@ def test_a_sweeps_child_is_the_sweeps_to_go_on_with_and_none_that_is_open_is_eva
         finished_run(project, "s-000")
     with pytest.raises(ConfigError, match="expected a finished run of this project, found s-000"):
         finished_run(project, None)
-    child.update(status="pruned")
+    trial.update(status="pruned")
     assert find_interrupted(project, "s-000") is not None
-    child.update(status="finished")
+    trial.update(status="finished")
     assert finished_run(project, None).name == finished_run(project, "s-000").name == "s-000"

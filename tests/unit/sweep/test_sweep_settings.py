@@ -1,4 +1,4 @@
-"""What a sweep makes of the settings under its children's, before any child is drawn."""
+"""What a sweep makes of the settings under its trials', before any trial is drawn."""
 
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,10 @@ def test_children_on_machines_run_one_after_another(project: Project) -> None:
 
 def test_a_place_that_takes_no_file_is_refused_before_anything_is_trained(project: Project) -> None:
     path = write(project)
-    with pytest.raises(ConfigError, match="the best child's settings cannot be written there: "):
+    with pytest.raises(ConfigError, match="the best trial's settings cannot be written there: "):
         run_sweep(project, path, out=path / "best.yaml")
     with pytest.raises(
-        ConfigError, match="expected a file for the best child's settings, found a folder"
+        ConfigError, match="expected a file for the best trial's settings, found a folder"
     ):
         run_sweep(project, path, out=project.root)
     assert sorted(one.name for one in project.root.iterdir()) == ["params.yaml", "rates.yaml"]

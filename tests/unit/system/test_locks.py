@@ -13,7 +13,7 @@ from filelock import Timeout
 
 from fedpipe.data.replace import replaced_folder
 from fedpipe.system import locks
-from fedpipe.system.locks import can_lock, file_lock, lock_help
+from fedpipe.system.locks import can_lock, file_lock, lock_help, lock_if_free
 
 MISSING = [errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOLCK, errno.EBADF]
 HOLDER = """
@@ -119,3 +119,13 @@ def test_a_folder_that_cannot_be_written_is_not_blamed_on_locks(tmp_path: Path) 
     assert can_lock(tmp_path / "a file")
     with pytest.raises(OSError, match="a file"), file_lock(tmp_path / "a file" / "lock"):
         pass
+
+
+def test_a_lock_is_taken_only_if_it_is_free(tmp_path: Path) -> None:
+    with lock_if_free(tmp_path / "lock") as first:
+        with lock_if_free(tmp_path / "lock") as second:
+            assert (first, second) == (True, False)
+        with lock_if_free(tmp_path / "lock") as still_held:
+            assert not still_held
+    with lock_if_free(tmp_path / "lock") as again:
+        assert again

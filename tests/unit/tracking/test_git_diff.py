@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from fedpipe.tracking import git_diff
-from fedpipe.tracking.git_diff import DiffLeftOut, dirty_patch
+from fedpipe.tracking.git_diff import DiffLeftOutError, dirty_patch
 
 
 def git(folder, *arguments):
@@ -84,7 +84,9 @@ def test_the_patch_makes_a_checkout_what_the_tree_was(repository, tmp_path):
 def test_a_tree_with_too_much_is_said(repository, monkeypatch):
     monkeypatch.setattr(git_diff, "MAX_BYTES", 1000)
     (repository / "data.bin").write_bytes(bytes(1001))
-    with pytest.raises(DiffLeftOut, match="changed and new files have 1001 bytes, more than 1000"):
+    with pytest.raises(
+        DiffLeftOutError, match="changed and new files have 1001 bytes, more than 1000"
+    ):
         dirty_patch(repository)
 
 

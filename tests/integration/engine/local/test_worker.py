@@ -121,7 +121,7 @@ def test_required_isolation_that_cannot_be_had_is_an_error(tmp_path: Path) -> No
     done = run_without_network_namespaces("required", tmp_path)
     assert done.returncode != 0
     assert (
-        "runtime.isolation=required: expected a network namespace for the TFF worker, the kernel refuses it"
+        "runtime.isolation=required: the kernel refuses a network namespace for the TFF worker"
         in done.stderr
     )
 
@@ -195,7 +195,7 @@ def test_a_worker_that_ends_at_its_start_is_an_error_at_once(
     started = Worker("auto", tmp_path / "worker.log")
     with pytest.raises(
         WorkerError,
-        match=rf"expected the TFF worker to start, it ended {ending} .* see .*worker\.log",
+        match=rf"the TFF worker ended {ending} before it answered; see .*worker\.log",
     ):
         started.wait_ready(START_SECONDS)
     started.close()
@@ -221,7 +221,7 @@ def test_a_worker_that_never_answers_is_an_error_in_time(
     started = Worker("auto", tmp_path / "worker.log")
     with pytest.raises(
         WorkerError,
-        match=r"expected the TFF worker to answer within runtime\.start_timeout_seconds=0\.5",
+        match=r"the TFF worker did not answer within runtime\.start_timeout_seconds=0\.5",
     ):
         started.wait_ready(0.5)
     assert not running(started.pid)

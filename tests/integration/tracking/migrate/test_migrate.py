@@ -181,7 +181,7 @@ def test_what_cannot_be_a_copy_is_refused(original, tmp_path, monkeypatch):
     store = open_store(tmp_path / "project", "digits")
     run = TrackedRun.start(store, name="going on", params={}, tags={}, data=DATA)
     refused(
-        "expected runs that have ended, found 1 going on: going on", project=tmp_path / "project"
+        "expected runs that have ended, found 1 running: going on", project=tmp_path / "project"
     )
     done = copy_store(
         tmp_path / "project",

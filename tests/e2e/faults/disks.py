@@ -5,9 +5,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.lib.fault_cases.clone import LIMIT_SECONDS, Clone, Outcome
-from benchmarks.lib.fault_cases.machine import mounted
 from fedpipe.runs.parts import INCOMPLETE_EXIT_CODE
+from tests.e2e.faults.clone import LIMIT_SECONDS, Clone, Outcome
+from tests.e2e.faults.machine import mounted
 
 RUNS_MB, ARTIFACTS_KB, SHARDS_KB = 64, 256, 400
 

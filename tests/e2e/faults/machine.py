@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.lib.common import BenchmarkError
-from benchmarks.lib.fault_cases.clone import LIMIT_SECONDS, Clone, Outcome
+from tests.e2e.faults.clone import LIMIT_SECONDS, Clone, Outcome
 
 DAY_SECONDS = 86_400
 JUMPS = {4: DAY_SECONDS, 10: -3 * DAY_SECONDS, 16: 0}

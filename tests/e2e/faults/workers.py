@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psutil
 
 from benchmarks.lib.common import BenchmarkError
-from benchmarks.lib.fault_cases.clone import LIMIT_SECONDS, Clone, Outcome, strike
+from tests.e2e.faults.clone import LIMIT_SECONDS, Clone, Outcome, strike
 
 ROUND_TIMEOUT_SECONDS = 10.0
 FAULTS = ("killed between rounds", "killed in a round", "SIGSTOP")

@@ -14,8 +14,8 @@ from typing import IO, Any
 
 import psutil
 
-from benchmarks.endtoend import User
 from benchmarks.lib.common import BenchmarkError
+from benchmarks.lib.user import User
 
 ROUNDS, EPOCHS = 30, 60
 SETTINGS = (
@@ -275,8 +275,3 @@ def strike(pid: int, number: int) -> None:
         psutil.Process(pid).send_signal(signal.Signals(number))
     except psutil.NoSuchProcess:
         return
-
-
-def failed(fault: str, error: Exception) -> Outcome:
-    """Return the outcome of a fault that was made and not survived."""
-    return replace(Outcome(fault, False), note=" ".join(str(error).split())[:3000])

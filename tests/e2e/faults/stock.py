@@ -9,8 +9,8 @@ from typing import Any
 import psutil
 
 from benchmarks.lib.common import WORKS, BenchmarkError, System, make_job, module_command
-from benchmarks.lib.fault_cases.clone import strike
-from benchmarks.lib.fault_cases.workers import FAULTS, wait_busy
+from tests.e2e.faults.clone import strike
+from tests.e2e.faults.workers import FAULTS, wait_busy
 
 STOPPED_SECONDS = 60.0
 """How long a stopped worker is waited for: six times what fedpipe's case allows a round."""

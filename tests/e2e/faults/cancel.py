@@ -9,9 +9,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from benchmarks.lib.fault_cases.clone import Clone, Outcome
-from benchmarks.lib.fault_cases.kills import AFTER_ROUND, END_SECONDS, status_in_store
-from benchmarks.lib.fault_cases.stores import free_port, server
+from tests.e2e.faults.clone import Clone, Outcome
+from tests.e2e.faults.kills import AFTER_ROUND, END_SECONDS, status_in_store
+from tests.e2e.faults.stores import free_port, server
 
 
 def cancelled(clone: Clone, folder: Path) -> Outcome:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.lib.common import BenchmarkError
-from benchmarks.lib.fault_cases.clone import LIMIT_SECONDS, Clone, Outcome
+from tests.e2e.faults.clone import LIMIT_SECONDS, Clone, Outcome
 
 START_SECONDS, LOCKED_SECONDS, AT_ONCE = 120.0, 8.0, 5
 

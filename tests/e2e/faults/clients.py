@@ -4,7 +4,7 @@ import sqlite3
 from typing import Any
 
 from benchmarks.lib.common import BenchmarkError
-from benchmarks.lib.fault_cases.clone import Clone, Outcome
+from tests.e2e.faults.clone import Clone, Outcome
 
 BROKEN, CLIENTS, EXAMPLES, ROUNDS = "c2", 5, 40, 6
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import psutil
 
-from benchmarks.lib.fault_cases.clone import Clone, Outcome
+from tests.e2e.faults.clone import Clone, Outcome
 
 END_SECONDS = 10.0
 AFTER_ROUND = 5

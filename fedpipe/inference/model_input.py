@@ -1,0 +1,152 @@
+"""Converts features that were read from files to the input of a model: checks their shape, scales
+pixels to 0..1, inverts drawings, pads sequences.
+"""
+
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedpipe.data.sources.shape import shaped
+from fedpipe.errors import DataError, shorten
+
+if TYPE_CHECKING:
+    from fedpipe.models.input_facts import InputFacts
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """Input of one model.
+
+    Attributes:
+        facts: of the model.
+        shape: of one example's features; None where any size is allowed.
+        tokens: whether the features are tokens.
+        invert: turn dark into light, beyond the model's own training data.
+        not_features: columns of a table that are no features, for errors.
+    """
+
+    facts: "InputFacts"
+    shape: tuple[int | None, ...]
+    tokens: bool
+    invert: bool
+    not_features: tuple[str, ...] = ()
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Return the fixed sizes of `shape`."""
+        return tuple(size for size in self.shape if size is not None)
+
+    def from_image(self, file: Path) -> npt.NDArray[np.float32]:
+        """Return an image file as a batch of one.
+
+        Raises:
+            DataError: it cannot be decoded, or has another size; or the model takes no images.
+        """
+        from fedpipe.data.sources.decode import decode_image_file, without_equal_channels
+
+        if self.tokens or self.facts.feature_dtype not in (None, "uint8"):
+            takes = self.facts.feature_dtype or "tokens"
+            raise DataError(
+                f"{file}: expected a table or an NPZ file: the model takes {takes}, found an image."
+            )
+        pixels = decode_image_file(file).pixels
+        if len(self.shape) == 2 or self.shape[2:] == (1,):
+            pixels = without_equal_channels(pixels)
+        if pixels.ndim == 2 and self.shape[2:] == (1,):
+            pixels = pixels[..., None]
+        if pixels.shape != self.shape:
+            raise DataError(
+                f"{file}: expected an image of {size_text(self.shape)}, found "
+                f"{size_text(pixels.shape)}. Resize or convert it."
+            )
+        return self._numbers(pixels[None], self.facts.inverted)
+
+    def from_features(self, x: Any, file: Path, row: int) -> npt.NDArray[Any]:
+        """Return rows of features.
+
+        Args:
+            x: array [n, ...], or a list of n sequences.
+            file: their file, for errors.
+            row: number of the first row, for errors.
+
+        Raises:
+            DataError: they have another size than the model takes.
+        """
+        if self.tokens:
+            return self._sequences(x, file, row)
+        width = prod(self.sizes)
+        if isinstance(x, list) or x.dtype == np.int32:
+            features = "sequences (texts or tokens)"
+        elif prod(x.shape[1:]) != width:
+            features = str(prod(x.shape[1:]))
+        else:
+            return self._numbers(shaped(x, self.sizes, str(file)), self.facts.inverted)
+        raise DataError(
+            f"{file}: expected {width} numbers in a row, for features of "
+            f"{size_text(self.shape)}, found {features} from row {row} on. Columns that are no "
+            f"features: {shorten(self.not_features)}."
+        )
+
+    def from_shards(self, column: Any, file: Path) -> npt.NDArray[Any]:
+        """Return rows of the column `x` of shards, a pyarrow array of fixed-size binary values;
+        they were inverted when they were prepared.
+
+        Raises:
+            DataError: they have another size than the model takes.
+        """
+        dtype = np.dtype(self.facts.feature_dtype or "uint8").newbyteorder("<")
+        width, remainder = divmod(column.type.byte_width, dtype.itemsize)
+        has_free_size = None in self.shape
+        if remainder or (not has_free_size and width != prod(self.sizes)):
+            raise DataError(
+                f"{file}: expected shards of the model's features, {size_text(self.shape)}, found "
+                f"{column.type} a row."
+            )
+        first_byte = column.offset * column.type.byte_width
+        x = np.frombuffer(column.buffers()[1], dtype, len(column) * width, first_byte)
+        shape = (len(column), *(size or width for size in self.shape))
+        return self._numbers(x.reshape(shape), inverted=False)
+
+    def _sequences(self, rows: Any, file: Path, row: int) -> npt.NDArray[np.int32]:
+        """Return sequences padded with 0 to the longest."""
+        if not isinstance(rows, list) and rows.dtype != np.int32:
+            raise DataError(
+                f"{file}: expected sequences (texts or tokens), found {rows.dtype} numbers from "
+                f"row {row} on. Name another file."
+            )
+        x = np.zeros((len(rows), max(map(len, rows), default=1)), np.int32)
+        for number, tokens in enumerate(rows):
+            x[number, : len(tokens)] = tokens
+        largest = int(x.max(initial=0))
+        if self.facts.tokens is not None and largest >= self.facts.tokens:
+            raise DataError(
+                f"{file}: expected tokens from 1 to {self.facts.tokens - 1}, found {largest} from "
+                f"row {row} on."
+            )
+        return x
+
+    def _numbers(self, x: npt.NDArray[Any], inverted: bool) -> npt.NDArray[Any]:
+        """Return float32, pixels as fractions, inverted if the training data were."""
+        if x.dtype.kind == "i":
+            return x.astype(np.int32)
+        values = x.astype(np.float32)
+        if x.dtype == np.uint8:
+            values /= np.float32(255)
+        if inverted != self.invert:
+            return np.float32(1) - values
+        return values
+
+
+def size_text(shape: tuple[int | None, ...]) -> str:
+    """Return a shape in words.
+
+    >>> size_text((28, 28))
+    '28 x 28 (grey)'
+    """
+    text = " x ".join("any" if size is None else str(size) for size in shape)
+    kind = {2: " (grey)", 3: " (colour)"}.get(len(shape), "")
+    return text + kind
