@@ -73,7 +73,7 @@ def train(clients: int, folder: Path) -> dict[str, float]:
 
     from fedpipe.data.cohorts import plan_cohorts
     from fedpipe.data.population import Population
-    from fedpipe.data.prefetch import brought_ahead
+    from fedpipe.data.prefetch import prefetched
     from fedpipe.engine.loop import run_rounds
     from fedpipe.engine.runtime import Runtime
     from fedpipe.models import build_model
@@ -94,9 +94,7 @@ def train(clients: int, folder: Path) -> dict[str, float]:
         (here / "plan.json").write_text(plan.to_json())
         most = config.runtime.cache_max_bytes
         stack.enter_context(
-            brought_ahead(
-                folder, plan, here / "plan.json", here / "clients", most, here / "bring.log"
-            )
+            prefetched(folder, plan, here / "plan.json", here / "clients", most, here / "bring.log")
         )
         runtime = stack.enter_context(Runtime(config.runtime, here / "worker.log"))
         runtime.start()

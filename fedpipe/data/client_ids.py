@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
-import numpy.typing as npt
+
+from fedpipe.data.array_types import Bools, Int32s, Int64s
 
 _DECODED_AT_ONCE = 4096
 
@@ -24,8 +25,8 @@ class ClientIds(Sequence[str]):
     def __init__(
         self,
         text: bytes,
-        ends: npt.NDArray[np.int64],
-        positions: npt.NDArray[np.int32] | None = None,
+        ends: Int64s,
+        positions: Int32s | None = None,
     ) -> None:
         """Take the ids.
 
@@ -46,7 +47,7 @@ class ClientIds(Sequence[str]):
         np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=ends[1:])
         return cls(b"".join(encoded), ends)
 
-    def where(self, mask: npt.NDArray[np.bool_]) -> "ClientIds":
+    def where(self, mask: Bools) -> "ClientIds":
         """Return the ids for which the mask, bool [ids], is true."""
         if mask.all():
             return self
@@ -101,7 +102,7 @@ class ClientIds(Sequence[str]):
         if not isinstance(other, Sequence) or isinstance(other, str):
             return NotImplemented
         return len(self) == len(other) and all(
-            one == two for one, two in zip(self, other, strict=True)
+            mine == theirs for mine, theirs in zip(self, other, strict=True)
         )
 
     __hash__ = None  # type: ignore[assignment]

@@ -3,7 +3,8 @@ seed.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, starmap
+from operator import lt
 
 import numpy as np
 
@@ -41,31 +42,24 @@ def plan_cohorts(
         PlanError: more clients are to be asked than there are, `separation_rounds` is too large for
             them, or an id occurs twice.
 
-    >>> plan = plan_cohorts(["a", "b", "c"], CohortConfig(size=2, strategy="fixed"), rounds=3, seed=1)
+    >>> config = CohortConfig(size=2, strategy="fixed")
+    >>> plan = plan_cohorts(["a", "b", "c"], config, rounds=3, seed=1)
     >>> len(plan), plan.cohort(1) == plan.cohort(3)
     (3, True)
     """
-    population = (
-        client_ids
-        if all(one < other for one, other in pairwise(client_ids))
-        else sorted(client_ids)
-    )
-    twice = (
-        {one for one, other in pairwise(population) if one == other}
-        if population is not client_ids
-        else set()
-    )
-    if twice:
-        raise PlanError(
-            f"cohorts: expected each client id once, found twice: {shorten(sorted(twice))}."
-        )
+    population = client_ids
+    if not all(starmap(lt, pairwise(client_ids))):
+        population = sorted(client_ids)
+        twice = {client_id for client_id, after in pairwise(population) if client_id == after}
+        if twice:
+            raise PlanError(
+                f"cohorts: expected each client id once, found twice: {shorten(sorted(twice))}."
+            )
     count = clients_to_ask(config)
     if count > len(population):
-        more = (
-            ""
-            if count == config.size
-            else f" with over_selection_fraction={config.over_selection_fraction}"
-        )
+        more = ""
+        if count != config.size:
+            more = f" with over_selection_fraction={config.over_selection_fraction}"
         raise PlanError(
             f"cohort.size={config.size}{more}: expected at most the population, found "
             f"{len(population)} clients. Lower cohort.size to "
@@ -74,17 +68,14 @@ def plan_cohorts(
         )
     sizes = None
     if examples is not None:
-        sizes = np.array(examples, np.int64)[
-            np.argsort(np.array(client_ids, object), kind="stable")
-        ]
+        order = np.argsort(np.array(client_ids, object), kind="stable")
+        sizes = np.array(examples, np.int64)[order]
     available = availability(config, population, seed)
     asked = ask(config, count, len(population), sizes, rounds, seed, available)
     if not is_simulated(config):
-        fixed: dict[
-            bytes, tuple[str, ...]
-        ] = {}  # a cohort that comes again is one object: `fixed` has one for all rounds
+        known: dict[bytes, tuple[str, ...]] = {}  # a cohort that comes again is one object
         cohorts = (
-            fixed.setdefault(who.tobytes(), tuple(population[i] for i in who.tolist()))
+            known.setdefault(who.tobytes(), tuple(population[i] for i in who.tolist()))
             for who in asked
         )
         return CohortPlan(config.strategy, seed, tuple(cohorts))
@@ -95,6 +86,8 @@ def plan_cohorts(
         turnouts.append(
             turn_out(config, [population[i] for i in who.tolist()], could, round_num, seed)
         )
-    reported = (turnout.reported for turnout in turnouts)
-    kept = tuple(clients if len(clients) >= config.min_reports else () for clients in reported)
-    return CohortPlan(config.strategy, seed, kept, tuple(turnouts))
+    cohorts = (
+        turnout.reported if len(turnout.reported) >= config.min_reports else ()
+        for turnout in turnouts
+    )
+    return CohortPlan(config.strategy, seed, tuple(cohorts), tuple(turnouts))

@@ -1,4 +1,6 @@
-"""DVC's md5 of files and folders, computed without DVC, whose import costs a second."""
+"""SHA-256 of files, and DVC's md5 of files and folders, computed without DVC, whose import costs a
+second.
+"""
 
 import hashlib
 import json
@@ -41,17 +43,23 @@ def dvc_md5(path: Path) -> str:
     )
 
 
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _file_md5(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _files(folder: Path) -> list[Path]:
-    found = []
+    paths = []
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not _ignored(name)]
-        found += [Path(parent) / name for name in names if not _ignored(name)]
-    return found
+        paths += [Path(parent) / name for name in names if not _ignored(name)]
+    return paths
 
 
 def _ignored(name: str) -> bool:

@@ -12,12 +12,14 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
+
+from fedpipe.data.array_types import Array, Bools, Int32s, Int64s
 
 CHUNK_ROWS = 1 << 18
 """Rows that are read from a column at once."""
@@ -58,19 +60,19 @@ class DiskColumn:
     def __len__(self) -> int:
         return self._count
 
-    def append(self, values: npt.NDArray[Any]) -> None:
+    def append(self, values: Array) -> None:
         """Add numbers [n]."""
         self._file.write(np.ascontiguousarray(values, self._dtype).data)
         self._count += len(values)
 
-    def read(self, start: int, end: int) -> npt.NDArray[Any]:
-        """Return the numbers from `start` to before `end`."""
+    def read(self, start: int, end: int | None = None) -> Array:
+        """Return the numbers from `start` to before `end`; to the last one without it."""
         self._file.flush()
-        values = np.empty(end - start, self._dtype)
+        values = np.empty((self._count if end is None else end) - start, self._dtype)
         read_fully(self._file.fileno(), values, start * self._dtype.itemsize)
         return values
 
-    def chunks(self) -> Iterator[npt.NDArray[Any]]:
+    def chunks(self) -> Iterator[Array]:
         """Yield all numbers in order, some at a time."""
         for start, end in chunk_bounds(self._count):
             yield self.read(start, end)
@@ -90,20 +92,28 @@ class ClientRows:
 
     first: int
     end: int
-    owner: npt.NDArray[np.int32]
-    row: npt.NDArray[np.int64]
-    y: npt.NDArray[np.int32]
-    is_test: npt.NDArray[np.bool_]
+    owner: Int32s
+    row: Int64s
+    y: Int32s
+    is_test: Bools
+
+    def take(self, rows: Int64s | Bools) -> "ClientRows":
+        """Return some of the rows, by their places or by a mask."""
+        return replace(
+            self,
+            owner=self.owner[rows],
+            row=self.row[rows],
+            y=self.y[rows],
+            is_test=self.is_test[rows],
+        )
 
 
-Columns = Callable[
-    [int, int], tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.bool_] | None]
-]
+Columns = Callable[[int, int], tuple[Int32s, Int32s, Bools | None]]
 """(start, end) -> owner (-1: nobody's), y and test mark of these rows of the source."""
 
 
 def rows_by_client(
-    columns: Columns, count: int, sizes: npt.NDArray[np.int64], most_bytes: int, scratch: Scratch
+    columns: Columns, count: int, sizes: Int64s, most_bytes: int, scratch: Scratch
 ) -> Iterator[ClientRows]:
     """Yield all examples that have a client, sorted by client, some clients at a time.
 
@@ -127,12 +137,12 @@ def rows_by_client(
         number = np.searchsorted(firsts, records["owner"], side="right") - 1
         order = np.argsort(number, kind="stable")
         present, places = np.unique(number[order], return_index=True)
-        for part, rows in zip(present.tolist(), np.split(order, places[1:]), strict=True):
-            write_fully(file.fileno(), records[rows], int(cursors[part]) * _RECORD.itemsize)
-            cursors[part] += len(rows)
-    for part, (first, end) in enumerate(bounds):
-        records = np.empty(int(cursors[part] - starts[part]), _RECORD)
-        read_fully(file.fileno(), records, int(starts[part]) * _RECORD.itemsize)
+        for group, rows in zip(present.tolist(), np.split(order, places[1:]), strict=True):
+            write_fully(file.fileno(), records[rows], int(cursors[group]) * _RECORD.itemsize)
+            cursors[group] += len(rows)
+    for group, (first, end) in enumerate(bounds):
+        records = np.empty(int(cursors[group] - starts[group]), _RECORD)
+        read_fully(file.fileno(), records, int(starts[group]) * _RECORD.itemsize)
         yield _sorted(records, first, end)
 
 
@@ -142,7 +152,7 @@ def chunk_bounds(count: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + CHUNK_ROWS, count)
 
 
-def read_fully(descriptor: int, values: npt.NDArray[Any], offset: int) -> None:
+def read_fully(descriptor: int, values: Array, offset: int) -> None:
     """Fill the array from a file. Raises OSError if the file ends before."""
     buffer = values.view(np.uint8).reshape(-1).data if values.size else memoryview(b"")
     done = 0
@@ -153,7 +163,7 @@ def read_fully(descriptor: int, values: npt.NDArray[Any], offset: int) -> None:
         done += count
 
 
-def write_fully(descriptor: int, values: npt.NDArray[Any], offset: int) -> None:
+def write_fully(descriptor: int, values: Array, offset: int) -> None:
     """Write the array to a place in a file."""
     buffer = np.ascontiguousarray(values).view(np.uint8).reshape(-1).data
     done = 0
@@ -161,7 +171,7 @@ def write_fully(descriptor: int, values: npt.NDArray[Any], offset: int) -> None:
         done += os.pwrite(descriptor, buffer[done:], offset + done)
 
 
-def _bounds(sizes: npt.NDArray[np.int64], most_bytes: int) -> list[tuple[int, int]]:
+def _bounds(sizes: Int64s, most_bytes: int) -> list[tuple[int, int]]:
     """Return first client and end of each part."""
     costs = np.cumsum(sizes * _ROW_BYTES + _CLIENT_BYTES)
     bounds = []
@@ -174,7 +184,7 @@ def _bounds(sizes: npt.NDArray[np.int64], most_bytes: int) -> list[tuple[int, in
     return bounds or [(0, 0)]
 
 
-def _records(columns: Columns, count: int) -> Iterator[npt.NDArray[Any]]:
+def _records(columns: Columns, count: int) -> Iterator[Array]:
     for start, end in chunk_bounds(count):
         owner, y, is_test = columns(start, end)
         rows = np.flatnonzero(owner >= 0)
@@ -184,7 +194,7 @@ def _records(columns: Columns, count: int) -> Iterator[npt.NDArray[Any]]:
         yield records
 
 
-def _sorted(records: npt.NDArray[Any], first: int, end: int) -> ClientRows:
+def _sorted(records: Array, first: int, end: int) -> ClientRows:
     order = np.argsort(records["owner"], kind="stable")
     owner, row, y, is_test = (records[name][order] for name in ("owner", "row", "y", "is_test"))
     return ClientRows(first, end, owner, row, y, is_test)

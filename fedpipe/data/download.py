@@ -1,5 +1,4 @@
-"""Downloads that cannot hurt: what has the target's name is whole, and a later change of it is
-noticed.
+"""Downloads files safely: a target that exists is whole, and a later change of it is detected.
 
 A download goes to `.NAME.part` beside the target and gets the name only when its length and SHA-256
 are right and it is on the disk; `.NAME.part.json` holds what a resumed download needs;
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedpipe.data.digest import file_sha256
 from fedpipe.errors import DataError
 from fedpipe.redact import hide
 from fedpipe.system.atomic_files import sync
@@ -90,29 +90,36 @@ def download(
         with file_lock(target.with_name(f".{target.name}.lock")):
             if target.exists():
                 return _checked(target, sha256)
-            part = target.with_name(f".{target.name}.part")
+            partial_file = target.with_name(f".{target.name}.part")
             digest = _tried(
-                url, target, part, size, progress or (_watchers[-1] if _watchers else None), sleep
+                url,
+                target,
+                partial_file,
+                size,
+                progress or (_watchers[-1] if _watchers else None),
+                sleep,
             )
-            found = part.stat().st_size
-            if (size is not None and found != size) or (
+            actual_size = partial_file.stat().st_size
+            if (size is not None and actual_size != size) or (
                 sha256 is not None and digest != sha256.lower()
             ):
-                _forget(part)
-                wanted = (
+                _forget(partial_file)
+                expected = (
                     f"sha256 {sha256 or 'of any value'} and "
                     f"{'any number of' if size is None else size} bytes"
                 )
                 raise DownloadError(
-                    url, target, f"expected {wanted}, found sha256 {digest} and {found} bytes"
+                    url,
+                    target,
+                    f"expected {expected}, found sha256 {digest} and {actual_size} bytes",
                 )
-            publish(part, target, digest)
-            _forget(part)
+            publish(partial_file, target, digest)
+            _forget(partial_file)
             return digest
     except OSError as err:
         raise DataError(
-            f"{target}: expected to write it there, found {err}. Free the place or choose another "
-            "folder."
+            f"{target}: expected to write it there, found {err}. Free some disk space, or choose "
+            "another folder."
         ) from err
 
 
@@ -137,18 +144,18 @@ def verify_cached(target: Path) -> None:
     """
     note = _note(target)
     try:
-        expected = note.read_text("utf-8").split(maxsplit=1)[0]
-        found = file_sha256(target)
+        noted = note.read_text("utf-8").split(maxsplit=1)[0]
+        actual = file_sha256(target)
         size = target.stat().st_size
     except (OSError, ValueError, IndexError) as err:
         raise DataError(
             f"{target}: expected the file and its SHA-256 in {note}, found {err}. Delete both and "
             "prepare again."
         ) from err
-    if found != expected:
+    if actual != noted:
         raise DataError(
-            f"{target}: expected sha256 {expected}, noted in {note.name} when it was made, found "
-            f"{found} ({size} bytes): it was altered or cut short since. Delete both and prepare "
+            f"{target}: expected sha256 {noted}, noted in {note.name} when it was made, found "
+            f"{actual} ({size} bytes): it was altered or cut short since. Delete both and prepare "
             "again."
         )
 
@@ -165,16 +172,10 @@ def publish(temporary: Path, target: Path, sha256: str) -> None:
     disk before it returns.
     """
     sync(temporary)
-    os.replace(temporary, target)
+    temporary.replace(target)
     _note(target).write_text(f"{sha256}  {target.name}\n", "utf-8")
     sync(_note(target))
     sync(target.parent)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 (hex) of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _checked(target: Path, sha256: str | None) -> str:
@@ -191,7 +192,7 @@ def _checked(target: Path, sha256: str | None) -> str:
 def _tried(
     url: str,
     target: Path,
-    part: Path,
+    partial_file: Path,
     size: int | None,
     progress: Progress | None,
     sleep: Callable[[float], None],
@@ -204,7 +205,7 @@ def _tried(
         if attempt:
             sleep(2.0 ** (attempt - 1))
         try:
-            return _transfer(url, part, size, progress)
+            return _transfer(url, partial_file, size, progress)
         except (_TryAgainError, ConnectionError, Timeout, ChunkedEncodingError) as err:
             reason = err
         except RequestException as err:  # a wrong address, 404, ...: no better the next time
@@ -212,11 +213,11 @@ def _tried(
     raise DownloadError(url, target, f"{_one_line(reason)} (tried {_TRIES} times)") from reason
 
 
-def _transfer(url: str, part: Path, size: int | None, progress: Progress | None) -> str:
+def _transfer(url: str, partial_file: Path, size: int | None, progress: Progress | None) -> str:
     """Get what is missing of `part`, and return the SHA-256 of the whole."""
     import requests
 
-    state = _resumable(url, part)
+    state = _resumable(url, partial_file)
     start = int(state["synced"]) if state else 0
     headers = {
         "Accept-Encoding": "identity"
@@ -226,18 +227,22 @@ def _transfer(url: str, part: Path, size: int | None, progress: Progress | None)
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response:
         if response.status_code in (416, 429) or response.status_code >= 500:
             if response.status_code == 416:
-                _forget(part)
+                _forget(partial_file)
             raise _TryAgainError(f"the server answered {response.status_code} {response.reason}")
         response.raise_for_status()
         if response.status_code == 206:
-            found = re.fullmatch(
+            content_range = re.fullmatch(
                 r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", "")
             )
             expected = (start, state.get("total"), state["validator"]) if state else None
-            if found is None or expected != (int(found[1]), int(found[2]), _validator(response)):
-                _forget(part)
+            if content_range is None or expected != (
+                int(content_range[1]),
+                int(content_range[2]),
+                _validator(response),
+            ):
+                _forget(partial_file)
                 raise _TryAgainError("the server sent a part that does not fit what is there")
-            total: int | None = int(found[2])
+            total: int | None = int(content_range[2])
         elif response.status_code == 200:
             start = 0
             total = _length(response)
@@ -253,18 +258,20 @@ def _transfer(url: str, part: Path, size: int | None, progress: Progress | None)
                 "whole"
             )
         state = {"url": url, "validator": _validator(response), "total": total}
-        return _receive(response, part, start, state, size if total is None else total, progress)
+        return _receive(
+            response, partial_file, start, state, size if total is None else total, progress
+        )
 
 
 def _receive(
     response: "Response",
-    part: Path,
+    partial_file: Path,
     start: int,
     state: dict[str, Any],
     total: int | None,
     progress: Progress | None,
 ) -> str:
-    with part.open("r+b" if start else "w+b") as file:
+    with partial_file.open("r+b" if start else "w+b") as file:
         file.truncate(start)
         digest = hashlib.file_digest(file, "sha256")
         received = synced = file.seek(start)
@@ -278,24 +285,24 @@ def _receive(
                 if total is not None and received > total:
                     break
                 if received - synced >= _SYNC_BYTES:
-                    synced = _save_state(file, part, state)
+                    synced = _save_state(file, partial_file, state)
         finally:
-            _save_state(file, part, state)
+            _save_state(file, partial_file, state)
     if total is not None and received != total:
         if received > total:
-            _forget(part)
+            _forget(partial_file)
         raise _TryAgainError(f"expected {total} bytes, the server sent {received}")
     return digest.hexdigest()
 
 
-def _resumable(url: str, part: Path) -> dict[str, Any] | None:
+def _resumable(url: str, partial_file: Path) -> dict[str, Any] | None:
     """Return what is known of a broken-off download, None if it cannot be resumed."""
     try:
-        state = json.loads(_state(part).read_text("utf-8"))
+        state = json.loads(_state(partial_file).read_text("utf-8"))
         usable = (
             state["url"] == url
             and isinstance(state["validator"], str)
-            and 0 < state["synced"] <= part.stat().st_size
+            and 0 < state["synced"] <= partial_file.stat().st_size
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None  # killed before or while it was written: start again
@@ -304,12 +311,12 @@ def _resumable(url: str, part: Path) -> dict[str, Any] | None:
     return None
 
 
-def _save_state(file: Any, part: Path, state: dict[str, Any]) -> int:
+def _save_state(file: Any, partial_file: Path, state: dict[str, Any]) -> int:
     """Note how many bytes are on the disk: after a power cut the part's length says nothing."""
     file.flush()
     os.fsync(file.fileno())
     synced = int(file.tell())
-    _state(part).write_text(json.dumps({**state, "synced": synced}), "utf-8")
+    _state(partial_file).write_text(json.dumps({**state, "synced": synced}), "utf-8")
     return synced
 
 
@@ -328,17 +335,17 @@ def _length(response: "Response") -> int | None:
     return None
 
 
-def _state(part: Path) -> Path:
-    return part.with_name(f"{part.name}.json")
+def _state(partial_file: Path) -> Path:
+    return partial_file.with_name(f"{partial_file.name}.json")
 
 
 def _note(target: Path) -> Path:
     return target.with_name(f"{target.name}.sha256")
 
 
-def _forget(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _state(part).unlink(missing_ok=True)
+def _forget(partial_file: Path) -> None:
+    partial_file.unlink(missing_ok=True)
+    _state(partial_file).unlink(missing_ok=True)
 
 
 def _one_line(err: Exception) -> str:

@@ -35,7 +35,9 @@ def read_forgotten(project: Path) -> frozenset[str]:
         raise DataError(
             f"{path}: not a JSON list of client ids: nested too deeply. Fix the file."
         ) from err
-    if not isinstance(ids, list) or not all(isinstance(one, str) and one for one in ids):
+    if not isinstance(ids, list) or not all(
+        isinstance(client_id, str) and client_id for client_id in ids
+    ):
         raise DataError(
             f'{path}: expected a JSON list of client ids, such as ["c1", "c2"], found something '
             "else. Fix the file."

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.data.array_types import Array, Bools, Int32s, Int64s, Ints
 from fedpipe.data.client_ids import ClientIds
 from fedpipe.data.label_counts import LabelCounts, joined
 from fedpipe.data.manifest import SPLITS, Split, how_to_restore
@@ -42,19 +42,19 @@ class ClientIndex:
     """
 
     client_ids: ClientIds
-    held_out: npt.NDArray[np.bool_]
+    held_out: Bools
     label_counts: Mapping[Split, LabelCounts]
-    examples: Mapping[Split, npt.NDArray[np.int32]] | None = None
+    examples: Mapping[Split, Int32s] | None = None
 
-    def counts(self, split: Split) -> npt.NDArray[np.int64]:
+    def counts(self, split: Split) -> Int64s:
         """Return int64 [clients]: examples of each client in a split."""
         if self.examples is None:
             return self.label_counts[split].sizes()
         return self.examples[split].astype(np.int64)
 
-    def trains(self) -> npt.NDArray[np.bool_]:
+    def trains(self) -> Bools:
         """Return bool [clients]: which of them may train."""
-        trains: npt.NDArray[np.bool_] = (self.counts("train") > 0) & ~self.held_out
+        trains: Bools = (self.counts("train") > 0) & ~self.held_out
         return trains
 
     def position(self, client_id: str) -> int | None:
@@ -124,23 +124,23 @@ def _table(index: ClientIndex, labels: LabelsOf, first: int, end: int, schema: A
     ]
     columns += [_int32(index.counts(split)[first:end]) for split in SPLITS]
     for split in SPLITS:
-        part = labels(split, first, end)
+        counts = labels(split, first, end)
         kind = schema.field(f"{split}_labels").type
         pairs = pa.StructArray.from_arrays(
-            [_int32(part.labels), _int32(part.counts)], fields=list(kind.value_type)
+            [_int32(counts.labels), _int32(counts.counts)], fields=list(kind.value_type)
         )
         columns.append(
             pa.Array.from_buffers(
                 kind,
-                len(part),
-                [None, pa.py_buffer(part.starts.astype(np.int32))],
+                len(counts),
+                [None, pa.py_buffer(counts.starts.astype(np.int32))],
                 children=[pairs],
             )
         )
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _int32(values: npt.NDArray[np.integer[Any]]) -> Any:
+def _int32(values: Ints) -> Any:
     import pyarrow as pa
 
     return pa.Array.from_buffers(
@@ -245,19 +245,19 @@ def _no_index(path: Path, err: Exception) -> DataError:
     )
 
 
-def _bits(chunk: Any) -> npt.NDArray[np.bool_]:
+def _bits(chunk: Any) -> Bools:
     return np.unpackbits(np.frombuffer(chunk.buffers()[1], np.uint8), bitorder="little").astype(
         np.bool_
     )
 
 
-def _int32s(array: Any) -> npt.NDArray[np.int32]:
+def _int32s(array: Any) -> Int32s:
     if len(array):
         return np.frombuffer(array.buffers()[1], "<i4").astype(np.int32, copy=False)
     return np.zeros(0, np.int32)
 
 
-def _flat(column: Any, count: int, values: Callable[[Any], npt.NDArray[Any]]) -> Any:
+def _flat(column: Any, count: int, values: Callable[[Any], Array]) -> Any:
     """Return the values of a column as one array of `count`."""
     parts = [
         values(chunk)[chunk.offset : chunk.offset + len(chunk)]

@@ -1,13 +1,12 @@
-"""How many examples of which label clients have: the counts that are not zero, since of 10,000
-classes most clients have few.
+"""Number of examples of each label at each client, as sparse counts: of 10,000 classes most clients
+have few.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.data.array_types import Int32s, Int64s, Ints
 from fedpipe.data.disk_columns import DiskColumn, Scratch
 
 
@@ -23,22 +22,23 @@ class LabelCounts:
         num_classes: number of classes.
     """
 
-    starts: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int32]
-    counts: npt.NDArray[np.int32]
+    starts: Int64s
+    labels: Int32s
+    counts: Int32s
     num_classes: int
 
     @classmethod
     def count(
         cls,
-        owner: npt.NDArray[np.integer[Any]],
-        y: npt.NDArray[np.int32],
+        owner: Ints,
+        y: Int32s,
         clients: int,
         num_classes: int,
     ) -> "LabelCounts":
         """Return the counts of examples with owners 0..clients - 1 and classes `y`, both [n].
 
-        >>> LabelCounts.count(np.array([0, 0, 2]), np.array([1, 1, 0], np.int32), 3, 2).dense().tolist()
+        >>> owner, y = np.array([0, 0, 2]), np.array([1, 1, 0], np.int32)
+        >>> LabelCounts.count(owner, y, clients=3, num_classes=2).dense().tolist()
         [[0, 2], [0, 0], [1, 0]]
         """
         pairs, counts = np.unique(owner.astype(np.int64) * num_classes + y, return_counts=True)
@@ -48,7 +48,7 @@ class LabelCounts:
         )
 
     @classmethod
-    def of_dense(cls, counts: npt.NDArray[np.integer[Any]]) -> "LabelCounts":
+    def of_dense(cls, counts: Ints) -> "LabelCounts":
         """Return the counts of a table [clients, classes]."""
         clients, labels = np.nonzero(counts)
         starts = np.searchsorted(clients, np.arange(len(counts) + 1))
@@ -62,49 +62,49 @@ class LabelCounts:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def owners(self) -> npt.NDArray[np.int64]:
+    def owners(self) -> Int64s:
         """Return int64 [pairs], the client of each pair."""
         return np.repeat(np.arange(len(self)), self.distinct())
 
-    def sizes(self) -> npt.NDArray[np.int64]:
+    def sizes(self) -> Int64s:
         """Return int64 [clients], examples of each."""
         return self._ends(np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)]))
 
-    def distinct(self) -> npt.NDArray[np.int64]:
+    def distinct(self) -> Int64s:
         """Return int64 [clients], labels of which each has an example."""
-        distinct: npt.NDArray[np.int64] = np.diff(self.starts)
+        distinct: Int64s = np.diff(self.starts)
         return distinct
 
-    def totals(self) -> npt.NDArray[np.int64]:
+    def totals(self) -> Int64s:
         """Return int64 [classes], examples of each label."""
         return np.bincount(self.labels, self.counts, self.num_classes).astype(np.int64)
 
-    def rows(self, chosen: npt.NDArray[np.integer[Any]]) -> "LabelCounts":
+    def rows(self, chosen: Ints) -> "LabelCounts":
         """Return the counts of some clients, in the order of `chosen`."""
         sizes = self.distinct()[chosen]
         starts = np.concatenate([[0], np.cumsum(sizes)])
         pairs = np.repeat(self.starts[chosen] - starts[:-1], sizes) + np.arange(starts[-1])
         return LabelCounts(starts, self.labels[pairs], self.counts[pairs], self.num_classes)
 
-    def dense(self, labels: npt.NDArray[np.integer[Any]] | None = None) -> npt.NDArray[np.int32]:
+    def dense(self, labels: Ints | None = None) -> Int32s:
         """Return the counts as a table, int32 [clients, labels]; of all classes, or of `labels`.
         For a few clients and labels.
         """
         chosen = np.arange(self.num_classes) if labels is None else np.asarray(labels)
         order = np.argsort(chosen, kind="stable")
         place = np.searchsorted(chosen[order], self.labels)
-        found = place < len(chosen)
-        found[found] = chosen[order][place[found]] == self.labels[found]
+        is_chosen = place < len(chosen)
+        is_chosen[is_chosen] = chosen[order][place[is_chosen]] == self.labels[is_chosen]
         table = np.zeros((len(self), len(chosen)), np.int32)
-        table[self.owners()[found], order[place[found]]] = self.counts[found]
+        table[self.owners()[is_chosen], order[place[is_chosen]]] = self.counts[is_chosen]
         return table
 
-    def most_frequent(self, most: int) -> npt.NDArray[np.int64]:
-        """Return the classes of which there are most examples, at most so many, ascending."""
+    def most_frequent(self, most: int) -> Int64s:
+        """Return the `most` classes with the most examples, ascending."""
         return np.sort(np.argsort(-self.totals(), kind="stable")[:most])
 
-    def _ends(self, sums: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        sizes: npt.NDArray[np.int64] = sums[self.starts[1:]] - sums[self.starts[:-1]]
+    def _ends(self, sums: Int64s) -> Int64s:
+        sizes: Int64s = sums[self.starts[1:]] - sums[self.starts[:-1]]
         return sizes
 
 
@@ -136,11 +136,11 @@ class LabelCountsOnDisk:
 
 def joined(parts: list[LabelCounts]) -> LabelCounts:
     """Return the counts of the clients of all parts, in their order; there is at least one."""
-    offsets = np.cumsum([0, *(part.starts[-1] for part in parts)])
-    starts = np.concatenate(
-        [[0], *(part.starts[1:] + offset for part, offset in zip(parts, offsets[:-1], strict=True))]
+    offsets = np.cumsum([0, *(counts.starts[-1] for counts in parts)])
+    starts = [table.starts[1:] + offset for table, offset in zip(parts, offsets[:-1], strict=True)]
+    return LabelCounts(
+        np.concatenate([[0], *starts]).astype(np.int64),
+        np.concatenate([counts.labels for counts in parts]),
+        np.concatenate([counts.counts for counts in parts]),
+        parts[0].num_classes,
     )
-    labels, counts = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "counts")
-    )
-    return LabelCounts(starts.astype(np.int64), labels, counts, parts[0].num_classes)

@@ -1,14 +1,12 @@
-"""From labels to classes: which labels occur, in which order they are numbered, and what about them
-may not be meant.
-"""
+"""Numbers the labels that occur as classes, and warns of labels and ids that look like mistakes."""
 
 from collections.abc import Sequence
 from typing import Any
 from unicodedata import normalize
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.data.array_types import Array, Int32s
 from fedpipe.data.sources.cells import MISSING
 from fedpipe.errors import DataError, shorten
 
@@ -18,7 +16,7 @@ _SOME_CLASSES = 20
 _MISSING_TEXTS = ("nan", "NaN", "NAN", "None", "NaT", "<NA>", "null", "NULL")
 
 
-def is_text(labels: npt.NDArray[Any] | Sequence[Any]) -> bool:
+def is_text(labels: Array | Sequence[Any]) -> bool:
     """Return whether labels are texts: anything but an array of whole numbers."""
     if not isinstance(labels, np.ndarray):
         return True
@@ -41,19 +39,19 @@ class Codes:
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def add_texts(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
+    def add_texts(self, texts: Sequence[str]) -> Int32s:
         """Return int32 [n], the number of each text."""
         numbers = self._numbers
         return np.fromiter(
             (numbers.setdefault(text, len(numbers)) for text in texts), np.int32, len(texts)
         )
 
-    def add_numbers(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+    def add_numbers(self, values: Array) -> Int32s:
         """Return int32 [n], the number of each whole number, which may be of any size."""
         distinct, inverse = np.unique(values, return_inverse=True)
         return self.add_texts(distinct.tolist())[inverse]
 
-    def finish(self) -> tuple[tuple[Any, ...], npt.NDArray[np.int32]]:
+    def finish(self) -> tuple[tuple[Any, ...], Int32s]:
         """Return the sorted values, and int32 [values]: for each number the place of its value
         among them. Forgets the values.
         """
@@ -66,7 +64,7 @@ class Codes:
 
 def classes_of(
     values: tuple[Any, ...], num_classes: int | None, where: str
-) -> tuple[int, tuple[str, ...] | None, npt.NDArray[np.int32]]:
+) -> tuple[int, tuple[str, ...] | None, Int32s]:
     """Return the number of classes, the vocabulary or None, and int32 [values]: the class of each
     value.
 
@@ -78,8 +76,10 @@ def classes_of(
     Raises:
         DataError: the source says a number of classes that its labels do not have.
 
-    >>> classes_of((0, 1, 2), None, "")[:2], classes_of((-1, 7), None, "")[:2], classes_of((0, 2), 4, "")[:2]
-    ((3, None), (2, ('-1', '7')), (4, None))
+    >>> classes_of((0, 1, 2), None, "")[:2], classes_of((-1, 7), None, "")[:2]
+    ((3, None), (2, ('-1', '7')))
+    >>> classes_of((0, 2), 4, "")[:2]
+    (4, None)
     """
     places = np.arange(len(values), dtype=np.int32)
     if isinstance(values[0], str):
@@ -105,7 +105,7 @@ def classes_of(
 
 
 def label_notes(values: tuple[Any, ...], examples: int, num_classes: int | None) -> list[str]:
-    """Return what about the labels may not be meant, a line each.
+    """Return warnings about labels that look like mistakes, one line each.
 
     Args:
         values: the labels that occur, sorted.

@@ -79,8 +79,8 @@ class Manifest(_Part):
         index: the file of the clients and their counts.
         files: in the order of their rows.
         written_by: the Parquet writer and its version, which is part of the files' bytes.
-        notes: what `prepare` noticed of labels, clients and splits, a line each: something was left
-            out, or may not be meant. Absent from the JSON if there is nothing.
+        notes: warnings of `prepare` about labels, clients and splits, one line each: what was
+            left out, or may not be meant. Absent from the JSON if there is nothing.
         understood: what the source understood of its files; None where it said nothing. Absent from
             the JSON then.
     """
@@ -116,10 +116,8 @@ class Manifest(_Part):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Manifest":
-        wanted = [(str(split), self.examples.get(split)) for split in SPLITS] + [
-            ("central", self.central_test_examples)
-        ]
-        for split, count in wanted:
+        counts = {split: self.examples.get(split) for split in SPLITS}
+        for split, count in (*counts.items(), ("central", self.central_test_examples)):
             in_files = sum(file.rows for file in self.files if file.split == split)
             if count != in_files:
                 raise ValueError(
@@ -154,9 +152,7 @@ class Manifest(_Part):
 
 
 def how_to_restore(folder: Path) -> str:
-    """Return what makes damaged or missing shards again, as a sentence: those of a run's own `data`
-    settings are made by runs alone.
-    """
+    """Return the sentence that says how to make damaged or missing shards again."""
     if folder.parent.parent.name == ".fedpipe":
         return f"Remove the folder {folder}: the next run with its `data` settings makes it again."
     return "Run `fedpipe prepare`."
@@ -180,9 +176,9 @@ def read_manifest(folder: Path) -> Manifest:
     except ValidationError as err:
         first = err.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        what = f"{where}: {first['msg']}" if where else first["msg"]
+        problem = f"{where}: {first['msg']}" if where else first["msg"]
         raise DataError(
-            f"{path}: expected a manifest of schema version {SCHEMA_VERSION}, found {what}. "
+            f"{path}: expected a manifest of schema version {SCHEMA_VERSION}, found {problem}. "
             f"{how_to_restore(folder)}"
         ) from err
 

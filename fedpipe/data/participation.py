@@ -1,4 +1,4 @@
-"""Who of those that a round asks reports: a simulation of the populations of real devices (Bonawitz
+"""Simulates which of a round's selected clients report, as populations of real devices do (Bonawitz
 et al. 2019, arXiv 1902.01046).
 
 Time is simulated: nobody waits. Every draw belongs to a client and a round by name,
@@ -14,14 +14,12 @@ from collections.abc import Callable, Sequence
 from math import ceil, sqrt
 
 import numpy as np
-import numpy.typing as npt
 
 from fedpipe.config.cohort import CohortConfig
 from fedpipe.config.used import AVAILABLE_FRACTION, LATENCY_SIGMA
+from fedpipe.data.array_types import Bools, Floats
 from fedpipe.seeding import derive_seed
 from fedpipe.types import Turnout
-
-Floats = npt.NDArray[np.float64]
 
 _FIRST_DAYS = 0.5
 """Fraction of a day within which the clients' days begin: so the population has days and nights
@@ -52,7 +50,7 @@ def clients_to_ask(config: CohortConfig) -> int:
 
 def availability(
     config: CohortConfig, client_ids: Sequence[str], seed: int
-) -> Callable[[int], npt.NDArray[np.bool_] | None]:
+) -> Callable[[int], Bools | None]:
     """Return the function from a round to bool [clients], who can be asked then; None is
     everybody.
     """
@@ -71,7 +69,7 @@ def turn_out(
 
     Args:
         config: drop-outs, latency, deadline; `size`, the number of reports after which an
-            over-selected round is over.
+            over-selected round ends.
         asked: client ids.
         available: number of clients that could have been asked.
         round_num: the round.
@@ -123,14 +121,14 @@ def latencies(config: CohortConfig, client_ids: Sequence[str], round_num: int, s
 
 def _uniforms(seed: int, names: tuple[str | int, ...], client_ids: Sequence[str]) -> Floats:
     """Return float64 [clients] in (0, 1]: each a function of the seed, the names and its client."""
-    draws: Floats = (
-        np.array([derive_seed(seed, *names, one) for one in client_ids], np.float64) + 1
-    ) / 2.0**63
+    seeds = [derive_seed(seed, *names, client_id) for client_id in client_ids]
+    draws: Floats = (np.array(seeds, np.float64) + 1) / 2.0**63
     return draws
 
 
 def _normals(seed: int, names: tuple[str | int, ...], client_ids: Sequence[str]) -> Floats:
     """Return float64 [clients], N(0, 1), by Box and Muller (1958)."""
-    radius, angle = (_uniforms(seed, (part, *names), client_ids) for part in ("radius", "angle"))
+    radius = _uniforms(seed, ("radius", *names), client_ids)
+    angle = _uniforms(seed, ("angle", *names), client_ids)
     draws: Floats = np.sqrt(-2 * np.log(radius)) * np.cos(2 * np.pi * angle)
     return draws

@@ -1,14 +1,14 @@
-"""How a pool of examples is given to clients. Pure functions of labels, settings and seed; the laws
-are in `partitions/`.
+"""Partitions a pool of examples among clients: pure functions of labels, settings and seed. Each
+partition is a file in `partitions/`.
 """
 
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from fedpipe.config import DataConfig
+from fedpipe.data.array_types import Bools, Int32s
 from fedpipe.data.partitions.dirichlet import dirichlet_partition
 from fedpipe.data.partitions.pathological import pathological_partition
 from fedpipe.data.partitions.sizes import MIN_EXAMPLES, fill_up, iid_partition, quantity_partition
@@ -31,11 +31,11 @@ Method = Literal["iid", "dirichlet", "pathological", "quantity"]
 
 
 def partition_pool(
-    y: npt.NDArray[np.int32],
+    y: Int32s,
     config: DataConfig,
     method: Method,
     vocabulary: Sequence[str] | None = None,
-) -> npt.NDArray[np.int32]:
+) -> Int32s:
     """Return int32 [n]: for each example the number of its client, 0..data.clients - 1; every
     client has at least two.
 
@@ -67,9 +67,7 @@ def partition_pool(
             return quantity_partition(len(y), config.clients, config.sigma, config.seed)
 
 
-def give_training_examples(
-    owner: npt.NDArray[np.int32], is_test: npt.NDArray[np.bool_], clients: int, seed: int
-) -> int:
+def give_training_examples(owner: Int32s, is_test: Bools, clients: int, seed: int) -> int:
     """Let each client that has test examples alone take a random training example from the client
     that has most of them.
 

@@ -1,5 +1,4 @@
-"""The pool: all examples of a source on disk, and in memory what grows with the clients and the
-labels alone.
+"""The pool: all examples of a source on disk; memory holds only what grows with clients and labels.
 
 A source gives batches; to sort them by client takes two passes. The first, here, writes the
 features to a file without a name, which vanishes with the process however it ends, and the other
@@ -15,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.data.array_types import Array, Bools, Int32s, Int64s
 from fedpipe.data.disk_columns import DiskColumn, Scratch, chunk_bounds, read_fully
 from fedpipe.data.labels import Codes, classes_of, id_notes, is_text, label_notes
 from fedpipe.data.sources.base import Batch, PixelConvention, Source
@@ -51,7 +50,7 @@ class StoredRows:
     count: int
     starts: DiskColumn | None = None
 
-    def take(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    def take(self, rows: Int64s) -> Array:
         """Return the features of `rows` [n, *shape], in their order; shorter sequences end in
         zeros.
 
@@ -80,7 +79,7 @@ class StoredRows:
         result[order] = values
         return result
 
-    def _take_sequences(self, rows: npt.NDArray[np.int64], starts: DiskColumn) -> npt.NDArray[Any]:
+    def _take_sequences(self, rows: Int64s, starts: DiskColumn) -> Array:
         result = np.zeros((len(rows), *self.shape), self.dtype)
         for place, row in enumerate(rows.tolist()):
             start, end = starts.read(row, row + 2).tolist()
@@ -103,7 +102,7 @@ class Pool:
         client_ids: sorted ids of the source's own clients, or None.
         pixel_convention: what 1.0 means, or None.
         sha256: of features, labels, clients and test split.
-        notes: what about labels and ids may not be meant, a line each.
+        notes: warnings about labels and ids, one line each.
         has_split: whether the source has a test split of its own.
         columns: the numbers of labels and clients in the order in which they came, and the test
             marks.
@@ -120,37 +119,35 @@ class Pool:
     notes: tuple[str, ...]
     has_split: bool
     columns: "_Columns"
-    class_of: npt.NDArray[np.int32]
-    client_of: npt.NDArray[np.int32]
+    class_of: Int32s
+    client_of: Int32s
 
     @property
     def count(self) -> int:
         """Return the number of examples."""
         return self.x.count
 
-    def y(self, start: int = 0, end: int | None = None) -> npt.NDArray[np.int32]:
+    def y(self, start: int = 0, end: int | None = None) -> Int32s:
         """Return int32 [n], the classes of these rows; of all in memory at once without a range."""
-        classes: npt.NDArray[np.int32] = self.class_of[
-            self.columns.labels.read(start, self.count if end is None else end)
-        ]
+        classes: Int32s = self.class_of[self.columns.labels.read(start, end)]
         return classes
 
-    def owner(self, start: int, end: int) -> npt.NDArray[np.int32]:
+    def owner(self, start: int, end: int) -> Int32s:
         """Return int32 [n], for each of these rows the index of its client in `client_ids`, which
         is not None.
         """
-        owners: npt.NDArray[np.int32] = self.client_of[self.columns.clients.read(start, end)]
+        owners: Int32s = self.client_of[self.columns.clients.read(start, end)]
         return owners
 
-    def is_test(self, start: int = 0, end: int | None = None) -> npt.NDArray[np.bool_] | None:
+    def is_test(self, start: int = 0, end: int | None = None) -> Bools | None:
         """Return bool [n], the source's own test marks of these rows, or None."""
         if self.has_split:
-            return self.columns.tests.read(start, self.count if end is None else end)
+            return self.columns.tests.read(start, end)
         return None
 
 
 class _Columns:
-    """What a source says of each example besides its features, on disk."""
+    """Labels, clients, test marks and sequence lengths of all examples, on disk."""
 
     def __init__(self, scratch: Scratch) -> None:
         self.labels = DiskColumn(scratch, np.int32)
@@ -255,31 +252,31 @@ def _sha256(digest: Any, pool: Pool, dtype: np.dtype[Any]) -> str:
     digest.update(
         f"{dtype.name}:{(pool.count, *pool.x.shape)}:{pool.vocabulary}:{pool.client_ids}:".encode()
     )
-    bounds = list(chunk_bounds(pool.count))
-    for start, end in bounds:
-        digest.update(pool.y(start, end).data)
-    for start, end in bounds if pool.client_ids is not None else ():
-        digest.update(pool.owner(start, end).data)
-    if pool.client_ids is None:
-        digest.update(b"none")
-    for start, end in bounds if pool.has_split else ():
-        digest.update(np.ascontiguousarray(pool.is_test(start, end)).data)
-    if not pool.has_split:
-        digest.update(b"none")
+    columns = (
+        (pool.y, True),
+        (pool.owner, pool.client_ids is not None),
+        (pool.is_test, pool.has_split),
+    )
+    for column, exists in columns:
+        if not exists:
+            digest.update(b"none")
+            continue
+        for start, end in chunk_bounds(pool.count):
+            digest.update(np.ascontiguousarray(column(start, end)).data)
     if pool.x.starts is not None:
         for lengths in _lengths(pool.x.starts):
             digest.update(lengths.astype("<i8").data)
     return str(digest.hexdigest())
 
 
-def _lengths(starts: DiskColumn) -> Iterator[npt.NDArray[np.int64]]:
+def _lengths(starts: DiskColumn) -> Iterator[Int64s]:
     """Yield the lengths of all sequences, some at a time."""
     for start, end in chunk_bounds(len(starts) - 1):
         yield np.diff(starts.read(start, end + 1))
 
 
 def _refuse_too_much(where: str, columns: _Columns, examples_in_memory: int, limit: int) -> None:
-    """Refuse a source of which more would be kept in memory than the limit allows."""
+    """Raise DataError if clients, labels or examples need more memory than the limit."""
     in_mb = limit // 1_000_000
     if examples_in_memory * ROW_BYTES > limit:
         raise DataError(
@@ -287,13 +284,13 @@ def _refuse_too_much(where: str, columns: _Columns, examples_in_memory: int, lim
             f"data.memory_limit_mb={in_mb}, found more. Raise data.memory_limit_mb: a partition "
             "that makes the clients holds the labels of all examples in memory."
         )
-    for what, number in (
+    for kind, number in (
         ("clients", len(columns.client_codes)),
         ("different labels", len(columns.label_codes)),
     ):
         if number * NAME_BYTES * 2 > limit:
             raise DataError(
-                f"{where}: expected at most {limit // NAME_BYTES // 2} {what} under "
+                f"{where}: expected at most {limit // NAME_BYTES // 2} {kind} under "
                 f"data.memory_limit_mb={in_mb}, found more. Raise data.memory_limit_mb."
             )
 
@@ -301,9 +298,25 @@ def _refuse_too_much(where: str, columns: _Columns, examples_in_memory: int, lim
 def _features_of(batch: Batch) -> tuple[np.dtype[Any], tuple[int, ...]]:
     """Return dtype and shape of an example's features; -1 stands for a variable length."""
     if isinstance(batch.x, list):
-        kinds = {one.dtype if one.ndim == 1 and len(one) else np.dtype(object) for one in batch.x}
+        kinds = {
+            sequence.dtype if sequence.ndim == 1 and len(sequence) else np.dtype(object)
+            for sequence in batch.x
+        }
         return (kinds.pop() if len(kinds) == 1 else np.dtype(object)), (-1,)
     return batch.x.dtype, batch.x.shape[1:]
+
+
+def _kinds_of_columns(batch: Batch) -> dict[str, str]:
+    """Return what each column holds, in words."""
+    dtype, shape = _features_of(batch)
+    presence = {True: "none", False: "given"}
+    return {
+        "feature dtype": str(dtype),
+        "feature shape": str(shape),
+        "labels": "texts" if is_text(batch.y) else "whole numbers",
+        "clients": presence[batch.clients is None],
+        "test split": presence[batch.is_test is None],
+    }
 
 
 def _refuse_disagreement(batch: Batch, first: Batch, where: str, row: int) -> None:
@@ -314,27 +327,19 @@ def _refuse_disagreement(batch: Batch, first: Batch, where: str, row: int) -> No
             f"{where}: expected uint8, int32 or float32 features with values, found {dtype} "
             f"{shape} from row {row} on."
         )
-    kinds = [
-        (
-            *map(str, _features_of(one)),
-            "texts" if is_text(one.y) else "whole numbers",
-            *("none" if column is None else "given" for column in (one.clients, one.is_test)),
-        )
-        for one in (first, batch)
+    expected = _kinds_of_columns(first)
+    kinds = _kinds_of_columns(batch)
+    differing = [
+        f"{name} {kind} after {expected[name]}"
+        for name, kind in kinds.items()
+        if kind != expected[name]
     ]
-    if kinds[0] != kinds[1]:
-        names = ("feature dtype", "feature shape", "labels", "clients", "test split")
-        differing = [
-            f"{name} {b} after {a}" for name, a, b in zip(names, *kinds, strict=True) if a != b
-        ]
+    if differing:
         raise DataError(
             f"{where}: expected all examples alike, found {shorten(differing)} from row {row} on."
         )
-    lengths = {
-        len(column)
-        for column in (batch.x, batch.y, batch.clients, batch.is_test)
-        if column is not None
-    }
+    columns = (batch.x, batch.y, batch.clients, batch.is_test)
+    lengths = {len(column) for column in columns if column is not None}
     if len(lengths) != 1:
         raise DataError(
             f"{where}: expected columns of one length, found {sorted(lengths)} from row {row} on."

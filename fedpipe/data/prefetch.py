@@ -1,4 +1,4 @@
-"""Brings resident files ahead of the rounds, in a process of its own.
+"""Prefetches resident files ahead of the rounds, in a process of its own.
 
 A run over a large population meets new clients in every round, and to decode one from the shards
 takes longer than to train on it. The plan is known before the first round, so a second process
@@ -38,10 +38,10 @@ _NICE = 19
 
 
 @contextmanager
-def brought_ahead(
+def prefetched(
     shards: Path, plan: CohortPlan, plan_path: Path, cache: Path, max_bytes: int, log: Path
 ) -> Iterator[None]:
-    """Bring the plan's clients while the block runs; plans of few clients start nothing.
+    """Prefetch the plan's clients while the block runs; plans of few clients start nothing.
 
     Args:
         shards: folder of the shards.
@@ -51,7 +51,7 @@ def brought_ahead(
         max_bytes: size that the cache may have.
         log: file for the process's errors.
     """
-    if len({client_id for cohort in plan.cohorts for client_id in cohort}) <= FEW_CLIENTS:
+    if len(set().union(*plan.cohorts)) <= FEW_CLIENTS:
         yield
         return
     command = [
@@ -77,7 +77,7 @@ def brought_ahead(
             process.wait()
 
 
-def bring(shards: Path, plan: CohortPlan, cache: Path, max_bytes: int) -> int:
+def prefetch_clients(shards: Path, plan: CohortPlan, cache: Path, max_bytes: int) -> int:
     """Make the files of the plan's clients until stdin ends or half of `max_bytes` is used; return
     how many bytes.
 
@@ -89,15 +89,12 @@ def bring(shards: Path, plan: CohortPlan, cache: Path, max_bytes: int) -> int:
     rounds = rounds_per_pass(plan, sum(file.split == "train" for file in population.manifest.files))
     used = 0
     for start in range(0, len(plan), rounds):
-        wanted = sorted(
-            {client_id for cohort in plan.cohorts[start : start + rounds] for client_id in cohort}
-        )
-        for part in range(0, len(wanted), _AT_ONCE):
+        planned = sorted(set().union(*plan.cohorts[start : start + rounds]))
+        for first in range(0, len(planned), _AT_ONCE):
             if used > max_bytes // 2 or select.select([sys.stdin], [], [], 0)[0]:
                 return used
-            used += sum(
-                client.size_bytes for client in resident.clients(wanted[part : part + _AT_ONCE])
-            )
+            clients = resident.clients(planned[first : first + _AT_ONCE])
+            used += sum(client.size_bytes for client in clients)
     return used
 
 
@@ -116,7 +113,7 @@ if __name__ == "__main__":
     watch_outlets()
     os.nice(_NICE)
     folder, plan_file, root, most = sys.argv[1:]
-    bring(
+    prefetch_clients(
         Path(folder),
         CohortPlan.from_json(Path(plan_file).read_text(encoding="utf-8")),
         Path(root),

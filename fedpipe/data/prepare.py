@@ -1,20 +1,19 @@
-"""From a source to the shards: read, give to clients, split, write. docs/data.md says the same in
-words, for users.
+"""Prepares shards from a source: reads it, assigns its examples to clients, splits and writes them.
+docs/data.md describes it for users.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
-from itertools import compress
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from fedpipe.config import DataConfig
+from fedpipe.data.array_types import Array, Bools, Int32s, Int64s
 from fedpipe.data.client_ids import ClientIds
-from fedpipe.data.disk_columns import ClientRows, Scratch, chunk_bounds, rows_by_client
+from fedpipe.data.disk_columns import ClientRows, Scratch, rows_by_client
 from fedpipe.data.index import INDEX_NAME, ClientIndex, write_index
 from fedpipe.data.label_counts import LabelCounts, LabelCountsOnDisk
 from fedpipe.data.manifest import (
@@ -26,8 +25,8 @@ from fedpipe.data.manifest import (
     ShardFile,
     Split,
 )
-from fedpipe.data.partition import client_names, give_training_examples, partition_pool
 from fedpipe.data.pool import Pool, read_pool
+from fedpipe.data.pool_clients import PoolClients, clients_of
 from fedpipe.data.replace import replaced_folder
 from fedpipe.data.shards import SplitRows, SplitWriter, write_split
 from fedpipe.data.sources import PixelConvention, open_source
@@ -54,28 +53,6 @@ _OTHER_CONVENTION: dict[PixelConvention | None, PixelConvention] = {
 
 _SORTING_SHARE = 4
 """The rows that are sorted and split at once may take the memory limit divided by this."""
-
-
-@dataclass(frozen=True)
-class _Clients:
-    """Who has which example.
-
-    Attributes:
-        client_ids: sorted.
-        owner: (start, end) -> int32, the clients of these rows of the source, -1 for an example
-            that nobody has.
-        sizes: int64 [clients], examples of each.
-        tests: int64 [clients], how many of them the source has in its own test split.
-        partition: how clients came to their examples.
-        notes: what was left out or changed, a line each.
-    """
-
-    client_ids: tuple[str, ...]
-    owner: Callable[[int, int], npt.NDArray[np.int32]]
-    sizes: npt.NDArray[np.int64]
-    tests: npt.NDArray[np.int64]
-    partition: Literal["natural", "iid", "dirichlet", "pathological", "quantity"]
-    notes: tuple[str, ...] = ()
 
 
 def prepare_shards(
@@ -108,7 +85,7 @@ def prepare_shards(
                     f"data.invert=true: expected features that are drawings, {where} has int32 "
                     "tokens. Set it to false."
                 )
-            clients = _clients(config, pool, forgotten)
+            clients = clients_of(config, pool, forgotten)
             shards = _write_shards(config, where, pool, clients, folder, scratch)
             manifest = _manifest(config, pool, clients, shards, sorted(forgotten), folder)
             if source.summary is not None:
@@ -116,114 +93,10 @@ def prepare_shards(
             (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="ascii")
     except OSError as err:
         raise DataError(
-            f"{out}: expected to write shards there, found {err}. Free the place or choose "
+            f"{out}: expected to write shards there, found {err}. Free some disk space, or choose "
             "another folder."
         ) from err
     return manifest
-
-
-def _clients(config: DataConfig, pool: Pool, forgotten: Collection[str]) -> _Clients:
-    if config.partition in ("auto", "natural") and pool.client_ids is not None:
-        sizes, tests = _tally(pool, pool.owner, len(pool.client_ids))
-        chosen, notes = _first_clients(config, sizes > tests)
-        return _without(
-            forgotten, _Clients(pool.client_ids, pool.owner, sizes, tests, "natural", notes), chosen
-        )
-    if config.partition == "natural":
-        raise DataError(
-            f"data.partition=natural: expected clients, data.source={config.source} has none. Set "
-            "another partition."
-        )
-    if config.clients is None:
-        raise DataError(
-            f"data.clients=null: expected a number, as data.source={config.source} has no clients "
-            "of its own. Set one."
-        )
-    method = "dirichlet" if config.partition == "auto" else config.partition
-    owner = partition_pool(pool.y(), config, method, pool.vocabulary)
-    is_test = pool.is_test()
-    notes = ()
-    if is_test is not None:
-        moved = give_training_examples(owner, is_test, config.clients, config.seed)
-        if moved:
-            notes = (
-                f"{moved:,} of {config.clients:,} clients got test examples alone from "
-                f"data.partition={method}, as the source has its own test split: each took a "
-                "training example from the client that had most",
-            )
-    sizes, tests = _tally(pool, lambda start, end: owner[start:end], config.clients)
-    made = _Clients(
-        client_names(config.clients),
-        lambda start, end: owner[start:end],
-        sizes,
-        tests,
-        method,
-        notes,
-    )
-    return _without(forgotten, made, np.ones(config.clients, np.bool_))
-
-
-def _tally(
-    pool: Pool, owner: Callable[[int, int], npt.NDArray[np.int32]], clients: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return int64 [clients] twice: examples of each client, and those that the source has in its
-    own test split.
-    """
-    sizes, tests = np.zeros((2, clients), np.int64)
-    for start, end in chunk_bounds(pool.count):
-        owners = owner(start, end)
-        is_test = pool.is_test(start, end)
-        sizes += np.bincount(owners, minlength=clients)
-        if is_test is not None:
-            tests += np.bincount(owners[is_test], minlength=clients)
-    return sizes, tests
-
-
-def _first_clients(
-    config: DataConfig, trains: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.bool_], tuple[str, ...]]:
-    """Return bool [clients], which of a source's clients are taken, and a note if it is not all.
-
-    The first `data.clients` that have training examples, and as many of those that have test
-    examples alone.
-    """
-    if config.clients is None:
-        return np.ones(len(trains), np.bool_), ()
-    chosen = np.where(trains, np.cumsum(trains), np.cumsum(~trains)) <= config.clients
-    if chosen.all():
-        return chosen, ()
-    left = int((~chosen).sum())
-    return chosen, (
-        f"{left:,} of {len(trains):,} clients were left out by data.clients={config.clients}; "
-        "null takes all",
-    )
-
-
-def _without(
-    forgotten: Collection[str], clients: _Clients, chosen: npt.NDArray[np.bool_]
-) -> _Clients:
-    """Keep the chosen clients but for the forgotten ones; the examples of all others are
-    nobody's.
-    """
-    gone = frozenset(forgotten)
-    kept = chosen & np.array([client_id not in gone for client_id in clients.client_ids], np.bool_)
-    if kept.all():
-        return clients
-    if not kept.any():
-        raise DataError(
-            "forgotten.json: expected at least one client that is not forgotten, found none. "
-            "Remove an id from the list."
-        )
-    number = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
-    owner = clients.owner
-    ids = tuple(compress(clients.client_ids, kept.tolist()))
-    return replace(
-        clients,
-        client_ids=ids,
-        owner=lambda start, end: number[owner(start, end)],
-        sizes=clients.sizes[kept],
-        tests=clients.tests[kept],
-    )
 
 
 @dataclass(frozen=True)
@@ -240,7 +113,7 @@ class _Shards:
 
 
 def _write_shards(
-    config: DataConfig, where: str, pool: Pool, clients: _Clients, folder: Path, scratch: Scratch
+    config: DataConfig, where: str, pool: Pool, clients: PoolClients, folder: Path, scratch: Scratch
 ) -> _Shards:
     """Sort the examples by client, split each client's, and write the files and the index."""
     ids = clients.client_ids
@@ -249,15 +122,13 @@ def _write_shards(
     _refuse_unusable(config, where, counts, out)
     chosen = draw_central(int(counts["test"].sum()), config.central_test_examples, config.seed)
 
-    def features(rows: Rows) -> npt.NDArray[Any]:
+    def features(rows: Rows) -> Array:
         x = pool.x.take(rows)
         if config.invert:
             return np.subtract(x.dtype.type(255 if x.dtype == np.uint8 else 1), x)
         return x
 
-    def columns(
-        start: int, end: int
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.bool_] | None]:
+    def columns(start: int, end: int) -> tuple[Int32s, Int32s, Bools | None]:
         return clients.owner(start, end), pool.y(start, end), pool.is_test(start, end)
 
     writers = {
@@ -265,27 +136,26 @@ def _write_shards(
         for name in SPLITS
     }
     labels = {name: LabelCountsOnDisk(scratch, pool.num_classes) for name in SPLITS}
-    central: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Rows]] = []
+    central: list[ClientRows] = []
     tests = 0
     most_bytes = config.memory_limit_mb * 1_000_000 // _SORTING_SHARE
     for group in rows_by_client(columns, pool.count, clients.sizes, most_bytes, scratch):
         for name, rows in _splits(config, pool, group, ids).items():
-            part = group.owner[rows], group.y[rows], group.row[rows]
-            writers[name].add(*part)
+            split_rows = group.take(rows)
+            writers[name].add(split_rows.owner, split_rows.y, split_rows.row)
+            number = split_rows.owner - group.first
             labels[name].add(
-                LabelCounts.count(
-                    part[0] - group.first, part[1], group.end - group.first, pool.num_classes
-                )
+                LabelCounts.count(number, split_rows.y, group.end - group.first, pool.num_classes)
             )
             if name == "test":
-                mine = chosen[tests : tests + len(rows)]
+                central.append(split_rows.take(chosen[tests : tests + len(rows)]))
                 tests += len(rows)
-                central.append((part[0][mine], part[1][mine], part[2][mine]))
-    owner, y, source_row = (np.concatenate(column) for column in zip(*central, strict=True))
-    files = [file for name in SPLITS for file in writers[name].files]
-    files += write_split(
-        folder, "central", SplitRows(ids, owner, y, source_row, features), config.shard_rows
+    owner, y, source_row = (
+        np.concatenate([getattr(rows, name) for rows in central]) for name in ("owner", "y", "row")
     )
+    central_rows = SplitRows(ids, owner, y, source_row, features)
+    files = [file for name in SPLITS for file in writers[name].files]
+    files += write_split(folder, "central", central_rows, config.shard_rows)
     examples = {name: counts[name].astype(np.int32) for name in SPLITS}
     index = ClientIndex(ClientIds.of(ids), out, {}, examples)
     write_index(folder / INDEX_NAME, index, lambda name, first, end: labels[name].read(first, end))
@@ -293,9 +163,7 @@ def _write_shards(
     return _Shards(files, totals, len(owner), int(out.sum()), _split_notes(counts))
 
 
-def _split_sizes(
-    config: DataConfig, pool: Pool, clients: _Clients
-) -> dict[Split, npt.NDArray[np.int64]]:
+def _split_sizes(config: DataConfig, pool: Pool, clients: PoolClients) -> dict[Split, Int64s]:
     """Return int64 [clients] for each split, how many of each client's examples it will have."""
     tests = clients.tests if pool.has_split else test_counts(clients.sizes, config.test_fraction)
     trains = clients.sizes - tests
@@ -323,7 +191,7 @@ def _splits(
     return {"train": train, "validation": validation, "test": test}
 
 
-def _split_notes(counts: dict[Split, npt.NDArray[np.int64]]) -> tuple[str, ...]:
+def _split_notes(counts: dict[Split, Int64s]) -> tuple[str, ...]:
     clients = len(counts["train"])
     notes = []
     if untrained := int((counts["train"] == 0).sum()):
@@ -342,7 +210,7 @@ def _split_notes(counts: dict[Split, npt.NDArray[np.int64]]) -> tuple[str, ...]:
 def _manifest(
     config: DataConfig,
     pool: Pool,
-    clients: _Clients,
+    clients: PoolClients,
     shards: _Shards,
     forgotten: Sequence[str],
     folder: Path,
@@ -389,8 +257,8 @@ def _manifest(
 def _refuse_unusable(
     config: DataConfig,
     where: str,
-    counts: dict[Split, npt.NDArray[np.int64]],
-    held_out_clients: npt.NDArray[np.bool_],
+    counts: dict[Split, Int64s],
+    held_out_clients: Bools,
 ) -> None:
     clients = len(counts["test"])
     tests = int(counts["test"].sum())

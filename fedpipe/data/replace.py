@@ -1,6 +1,4 @@
-"""Replacing a folder wholly: whoever looks, and whatever is killed when, finds the old contents or
-the new ones.
-"""
+"""Replaces a folder in one step: readers, also after a kill, find the old contents or the new."""
 
 import ctypes
 import fcntl
@@ -78,14 +76,11 @@ def _swap(new: Path, out: Path, old: Path) -> None:
             raise
 
 
-def _exchange(one: Path, other: Path) -> bool:
+def _exchange(path: Path, other_path: Path) -> bool:
     """Return whether the kernel and the file system exchanged the two names."""
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
-    return (
-        renameat2 is not None
-        and renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
-        == 0
-    )
+    names = (_AT_FDCWD, os.fsencode(path), _AT_FDCWD, os.fsencode(other_path))
+    return renameat2 is not None and renameat2(*names, _RENAME_EXCHANGE) == 0
 
 
 def _remove(*folders: Path) -> None:

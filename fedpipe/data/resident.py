@@ -45,13 +45,13 @@ _OWN_NAME = re.compile(rf"[0-9a-f]{{64}}|{re.escape(_TEMPORARY)}.+")
 
 
 class ClientExamples(Protocol):
-    """What the cache asks of a population."""
+    """Population as the cache needs it."""
 
     def examples(self, client_id: str) -> Examples:
         """Return the client's training examples."""
 
     def num_examples(self, client_id: str) -> int:
-        """Return how many they are, without reading them."""
+        """Return the number of the client's training examples, without reading them."""
 
 
 @dataclass(frozen=True)
@@ -140,24 +140,22 @@ class ResidentCache:
         return cls(root, population, _train_sha256s(population.manifest), max_bytes)
 
     def prefetch(self, client_ids: Sequence[str]) -> None:
-        """Have files that are missing made in a background thread, while a round computes, and
-        return at once.
+        """Start making missing files in a background thread, while a round computes.
 
         An error there is not lost: the round that needs the files tries again and raises it.
-        Whether files are there is asked here,
-        shortly: a thread that asks holds the interpreter for milliseconds when the round's results
-            arrive.
+        This call looks which files are missing, as the thread would hold the interpreter for
+        milliseconds when the round's results arrive.
         """
         missing = [
-            one
-            for one in client_ids
-            if one not in self._verified and not os.path.exists(self._path(one))
+            client_id
+            for client_id in client_ids
+            if client_id not in self._verified and not os.path.exists(self._path(client_id))
         ]
         if not missing:
             return
         if self._background is None:
             self._background = ThreadPoolExecutor(1, thread_name_prefix="fedpipe-prefetch")
-        self._expected = self._background.submit(self._bring, missing)
+        self._expected = self._background.submit(self._ensure, missing)
 
     def clients(self, client_ids: Sequence[str]) -> list[ResidentClient]:
         """Return the clients' files, in their order; those that are missing or damaged are made.
@@ -177,18 +175,18 @@ class ResidentCache:
             wait(
                 [expected]
             )  # what it made is found below; what it could not make is tried again there
-        return self._bring(client_ids)
+        return self._ensure(client_ids)
 
-    def _bring(self, client_ids: Sequence[str]) -> list[ResidentClient]:
+    def _ensure(self, client_ids: Sequence[str]) -> list[ResidentClient]:
         try:
-            found = [self._usable(client_id) for client_id in client_ids]
+            usable = [self._usable(client_id) for client_id in client_ids]
             made = [
                 client or self._make(client_id)
-                for client_id, client in zip(client_ids, found, strict=True)
+                for client_id, client in zip(client_ids, usable, strict=True)
             ]
             self._hold_limit(
                 made,
-                sum(new.size_bytes for new, old in zip(made, found, strict=True) if old is None),
+                sum(new.size_bytes for new, old in zip(made, usable, strict=True) if old is None),
             )
         except OSError as err:
             raise EnvironmentProblem(
@@ -290,7 +288,7 @@ def usage(root: Path) -> CacheUsage:
 def clear(root: Path) -> CacheUsage:
     """Remove all resident files and return what there was.
 
-    A run that goes on meanwhile makes its files again in its next round; a round that was just
+    A run that is still active makes its files again in its next round; a round that was just
     handed them fails.
     """
     files = _files(root)
@@ -301,15 +299,15 @@ def clear(root: Path) -> CacheUsage:
 
 
 def _files(root: Path) -> list[tuple[Path, os.stat_result]]:
-    """Return the files that a cache made below `root`; whatever else lies there is not ours."""
-    found = []
+    """Return the files that a cache made below `root`, no others."""
+    files = []
     for path in root.glob("*/*"):
         if _OWN_NAME.fullmatch(path.name) and _OWN_NAME.fullmatch(path.parent.name):
             try:
-                found.append((path, path.stat()))
+                files.append((path, path.stat()))
             except FileNotFoundError:  # another process removed or renamed it meanwhile
                 continue
-    return found
+    return files
 
 
 def _evict(root: Path, max_bytes: int, keep_seconds: float, spared: Set[str]) -> int:

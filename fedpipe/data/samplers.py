@@ -1,23 +1,22 @@
-"""Who is asked in a round: the strategies of `cohort.strategy`, as indices into the sorted client
-ids.
+"""Samples the clients of a round by `cohort.strategy`, as indices into the sorted client ids.
 
 Each round's draw starts from the seed and the round's number. `shuffled` also looks at the number
 of its pass, `min_separation` at the rounds before. A round takes one pass over arrays of the
-population, whatever its size.
+population.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fedpipe.config.cohort import CohortConfig
+from fedpipe.data.array_types import Bools, Floats, Int64s
 from fedpipe.errors import PlanError
 from fedpipe.seeding import generator
 
-Indices = npt.NDArray[np.int64]
-Available = Callable[[int], npt.NDArray[np.bool_] | None]
+Indices = Int64s
+Available = Callable[[int], Bools | None]
 """Round -> bool [clients], who can be asked; None is everybody."""
 
 _CERTAIN = 1 - 1e-9
@@ -27,7 +26,7 @@ def ask(
     config: CohortConfig,
     count: int,
     clients: int,
-    examples: npt.NDArray[np.int64] | None,
+    examples: Int64s | None,
     rounds: int,
     seed: int,
     available: Available,
@@ -55,34 +54,20 @@ def ask(
         return _separated(
             clients, count, _separation(config, clients, count), rounds, seed, available
         )
-    if config.strategy == "weighted":
-        if examples is None or not examples.all():
-            raise PlanError(
-                "cohort.strategy=weighted: expected training examples at every client, found "
-                "none. Choose uniform."
-            )
-        weights = examples.astype(np.float64)
-        return _each(
-            clients,
-            rounds,
-            seed,
-            available,
-            lambda rng, who: who[systematic(rng, weights[who], min(count, len(who)))],
+    if config.strategy == "weighted" and (examples is None or not examples.all()):
+        raise PlanError(
+            "cohort.strategy=weighted: expected training examples at every client, found "
+            "none. Choose uniform."
         )
-    if config.strategy == "poisson":
-        return _each(
-            clients,
-            rounds,
-            seed,
-            available,
-            lambda rng, who: who[rng.random(clients)[who] < count / clients],
-        )
-    return _each(clients, rounds, seed, available, lambda rng, who: _uniform(rng, who, count))
+    draws = {
+        "uniform": lambda rng, who: _uniform(rng, who, count),
+        "poisson": lambda rng, who: who[rng.random(clients)[who] < count / clients],
+        "weighted": lambda rng, who: _weighted(rng, who, count, examples),
+    }
+    return _each(clients, rounds, seed, available, draws[config.strategy])
 
 
-def inclusion_probabilities(
-    weights: npt.NDArray[np.float64], count: int
-) -> npt.NDArray[np.float64]:
+def inclusion_probabilities(weights: Floats, count: int) -> Floats:
     """Return the probability of each to be among `count` that are drawn in proportion to positive
     weights without replacement.
 
@@ -104,10 +89,10 @@ def inclusion_probabilities(
         certain |= above
 
 
-def systematic(rng: np.random.Generator, weights: npt.NDArray[np.float64], count: int) -> Indices:
+def systematic(rng: np.random.Generator, weights: Floats, count: int) -> Indices:
     """Return `count` sorted indices, each drawn with exactly its inclusion probability.
 
-    Systematic sampling from a random order (Hartley and Rao 1962): the probabilities are laid end
+    Systematic sampling from a random order (Hartley and Rao 1962): the probabilities are put end
     to end, and of the points u, u + 1, u + 2, ... each takes the one that it falls on. `numpy`'s
     weighted choice without replacement does not keep the probabilities.
     """
@@ -136,6 +121,11 @@ def _each(
 
 def _uniform(rng: np.random.Generator, who: Indices, count: int) -> Indices:
     return np.sort(who[rng.choice(len(who), min(count, len(who)), replace=False, shuffle=False)])
+
+
+def _weighted(rng: np.random.Generator, who: Indices, count: int, examples: Any) -> Indices:
+    weights = examples[who].astype(np.float64)
+    return who[systematic(rng, weights, min(count, len(who)))]
 
 
 def _shuffled(clients: int, count: int, rounds: int, seed: int) -> Iterator[Indices]:

@@ -5,15 +5,15 @@ Built from buffers throughout: `pyarrow.array` on lists or strings imports panda
 second that every `fedpipe run` would pay.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.data.array_types import Array, Int32s, Int64s, Ints
+from fedpipe.data.digest import file_sha256
 from fedpipe.data.manifest import ShardFile, ShardSplit
 from fedpipe.seeding import derive_seed
 
@@ -36,10 +36,17 @@ class SplitRows:
     """
 
     client_ids: Sequence[str]
-    owner: npt.NDArray[np.int32]
-    y: npt.NDArray[np.int32]
-    source_row: npt.NDArray[np.int64]
-    features: Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]]
+    owner: Int32s
+    y: Int32s
+    source_row: Int64s
+    features: Callable[[Int64s], Array]
+
+    def between(self, start: int, end: int | None) -> "SplitRows":
+        """Return the rows from `start` to before `end`."""
+        rows = slice(start, end)
+        return replace(
+            self, owner=self.owner[rows], y=self.y[rows], source_row=self.source_row[rows]
+        )
 
 
 def shard_schema(feature_bytes: int) -> Any:
@@ -83,9 +90,9 @@ class SplitWriter:
         folder: Path,
         split: ShardSplit,
         client_ids: Sequence[str],
-        counts: npt.NDArray[np.integer[Any]],
+        counts: Ints,
         most: int,
-        features: Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]],
+        features: Callable[[Int64s], Array],
     ) -> None:
         """Plan the files.
 
@@ -102,18 +109,13 @@ class SplitWriter:
         self._client_ids = client_ids
         self._features = features
         self._bounds = list(file_bounds(client_ids, counts, most))
-        self._parts: list[SplitRows] = []
+        self._waiting_rows: list[SplitRows] = []
         self._waiting = 0
         self.files: list[ShardFile] = []
 
-    def add(
-        self,
-        owner: npt.NDArray[np.int32],
-        y: npt.NDArray[np.int32],
-        source_row: npt.NDArray[np.int64],
-    ) -> None:
+    def add(self, owner: Int32s, y: Int32s, source_row: Int64s) -> None:
         """Take the rows of the clients that come next; their columns are those of `SplitRows`."""
-        self._parts.append(SplitRows(self._client_ids, owner, y, source_row, self._features))
+        self._waiting_rows.append(SplitRows(self._client_ids, owner, y, source_row, self._features))
         self._waiting += len(owner)
         rows = None
         start = 0
@@ -122,33 +124,24 @@ class SplitWriter:
             if self._waiting < end - first:
                 break
             rows = rows or self._joined()
-            self._write(rows, slice(start, start + end - first))
+            self._write(rows.between(start, start + end - first))
             start += end - first
             self._waiting -= end - first
         if rows is not None:
-            rest = slice(start, None)
-            self._parts = [
-                SplitRows(
-                    self._client_ids,
-                    rows.owner[rest],
-                    rows.y[rest],
-                    rows.source_row[rest],
-                    self._features,
-                )
-            ]
+            self._waiting_rows = [rows.between(start, None)]
 
     def _joined(self) -> SplitRows:
         owner, y, source_row = (
-            np.concatenate([getattr(part, name) for part in self._parts])
+            np.concatenate([getattr(rows, name) for rows in self._waiting_rows])
             for name in ("owner", "y", "source_row")
         )
         return SplitRows(self._client_ids, owner, y, source_row, self._features)
 
-    def _write(self, rows: SplitRows, part: slice) -> None:
+    def _write(self, rows: SplitRows) -> None:
         import pyarrow.parquet as pq
 
         path = self._folder / f"{self._split}-{len(self.files):05d}.parquet"
-        table = _table(rows, part)
+        table = _table(rows)
         pq.write_table(
             table,
             path,
@@ -161,15 +154,13 @@ class SplitWriter:
             write_statistics=["client_id"],
             store_schema=False,
         )
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         self.files.append(
             ShardFile(
                 name=path.name,
                 split=self._split,
                 rows=len(table),
                 bytes=path.stat().st_size,
-                sha256=digest,
+                sha256=file_sha256(path),
             )
         )
 
@@ -179,9 +170,7 @@ def group_rows(feature_bytes: int) -> int:
     return max(50, min(10_000, GROUP_BYTES // feature_bytes))
 
 
-def file_bounds(
-    client_ids: Sequence[str], counts: npt.NDArray[np.integer[Any]], most: int
-) -> Iterator[tuple[int, int]]:
+def file_bounds(client_ids: Sequence[str], counts: Ints, most: int) -> Iterator[tuple[int, int]]:
     """Yield first row and end of each file: whole clients, at most `most` rows unless one client
     has more.
 
@@ -212,22 +201,22 @@ def _begins_file(client_id: str, count: int, most: int) -> bool:
     return derive_seed(0, "file", client_id) % most < 2 * count
 
 
-def _table(rows: SplitRows, part: slice) -> Any:
+def _table(rows: SplitRows) -> Any:
     import pyarrow as pa
 
-    source_row = np.ascontiguousarray(rows.source_row[part])
+    source_row = np.ascontiguousarray(rows.source_row)
     x = rows.features(source_row)
     x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("<"))
     schema = shard_schema(x[0].nbytes)
-    columns = [_strings(rows.client_ids, rows.owner[part])]
+    columns = [_strings(rows.client_ids, rows.owner)]
     for field, values in zip(
-        list(schema)[1:], (x, np.ascontiguousarray(rows.y[part], "<i4"), source_row), strict=True
+        list(schema)[1:], (x, np.ascontiguousarray(rows.y, "<i4"), source_row), strict=True
     ):
         columns.append(pa.Array.from_buffers(field.type, len(x), [None, pa.py_buffer(values)]))
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _strings(client_ids: Sequence[str], owner: npt.NDArray[np.int32]) -> Any:
+def _strings(client_ids: Sequence[str], owner: Int32s) -> Any:
     import pyarrow as pa
 
     used = range(int(owner[0]), int(owner[-1]) + 1)

@@ -3,11 +3,10 @@ counts.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.data.array_types import Array, Floats
 from fedpipe.data.index import ClientIndex
 from fedpipe.data.label_counts import LabelCounts
 from fedpipe.data.manifest import SPLITS
@@ -70,7 +69,7 @@ def describe(index: ClientIndex, bins: int = 20) -> PopulationFigures:
     )
 
 
-def gini(sizes: npt.NDArray[Any]) -> float:
+def gini(sizes: Array) -> float:
     """Return the Gini coefficient, half the relative mean absolute difference of sizes that are not
     all zero.
 
@@ -82,7 +81,7 @@ def gini(sizes: npt.NDArray[Any]) -> float:
     return float(2 * (np.arange(1, n + 1) * ordered).sum() / (n * ordered.sum()) - (n + 1) / n)
 
 
-def label_distances(label_counts: LabelCounts) -> npt.NDArray[np.float64]:
+def label_distances(label_counts: LabelCounts) -> Floats:
     """Return for each client the total variation distance between its mix of labels and the mix of
     all, float64 [clients].
 

@@ -1,5 +1,5 @@
-"""Which examples train and which test. Pure functions; each draw depends on the seed and the
-client's id alone.
+"""Splits each client's examples into train, validation and test: pure functions, whose draws depend
+on the seed and the client's id alone.
 """
 
 import math
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.data.array_types import Bools, Int32s, Int64s
 from fedpipe.seeding import derive_seed, generator
 
-Rows = npt.NDArray[np.int64]
+Rows = Int64s
 
 
 def split_clients(
-    owner: npt.NDArray[np.int32], client_ids: Sequence[str], test_fraction: float, seed: int
+    owner: Int32s, client_ids: Sequence[str], test_fraction: float, seed: int
 ) -> tuple[Rows, Rows]:
     """Return the rows of train and of test, each client by client, in the order in which the shards
     hold them.
@@ -40,7 +40,7 @@ def split_clients(
     return np.concatenate(train), np.concatenate(test)
 
 
-def keep_split(owner: npt.NDArray[np.int32], is_test: npt.NDArray[np.bool_]) -> tuple[Rows, Rows]:
+def keep_split(owner: Int32s, is_test: Bools) -> tuple[Rows, Rows]:
     """Return the rows of train and of test as the source has them, client by client, each client's
     in the source's order.
     """
@@ -49,7 +49,7 @@ def keep_split(owner: npt.NDArray[np.int32], is_test: npt.NDArray[np.bool_]) -> 
 
 
 def split_off(
-    owner: npt.NDArray[np.int32],
+    owner: Int32s,
     rows: Rows,
     client_ids: Sequence[str],
     fraction: float,
@@ -81,7 +81,7 @@ def split_off(
     return rows[~taken], rows[taken]
 
 
-def held_out(client_ids: Sequence[str], fraction: float, seed: int) -> npt.NDArray[np.bool_]:
+def held_out(client_ids: Sequence[str], fraction: float, seed: int) -> Bools:
     """Return bool [clients]: which clients never train; the fraction of them, rounded down.
 
     The clients with the smallest seeded hashes: a client that is added or forgotten changes the
@@ -112,16 +112,16 @@ def test_count(examples: int, test_fraction: float) -> int:
     return max(0, min(math.ceil(Fraction(str(test_fraction)) * examples), examples - 1))
 
 
-def test_counts(examples: npt.NDArray[np.int64], test_fraction: float) -> npt.NDArray[np.int64]:
+def test_counts(examples: Int64s, test_fraction: float) -> Int64s:
     """Return `test_count` of each client's examples, int64 [clients]."""
     distinct, inverse = np.unique(examples, return_inverse=True)
-    counts: npt.NDArray[np.int64] = np.array(
-        [test_count(n, test_fraction) for n in distinct.tolist()], np.int64
-    )[inverse]
+    counts: Int64s = np.array([test_count(n, test_fraction) for n in distinct.tolist()], np.int64)[
+        inverse
+    ]
     return counts
 
 
-def draw_central(test_examples: int, size: int, seed: int) -> npt.NDArray[np.bool_]:
+def draw_central(test_examples: int, size: int, seed: int) -> Bools:
     """Return bool [test_examples]: which of the pooled test examples are the central test set; all
     if fewer than `size`.
     """
@@ -132,6 +132,6 @@ def draw_central(test_examples: int, size: int, seed: int) -> npt.NDArray[np.boo
     return chosen
 
 
-def _rows_by_client(owner: npt.NDArray[np.int32], clients: int) -> list[Rows]:
+def _rows_by_client(owner: Int32s, clients: int) -> list[Rows]:
     order = np.argsort(owner, kind="stable")
     return np.split(order, np.cumsum(np.bincount(owner, minlength=clients))[:-1])

@@ -1,5 +1,5 @@
-"""The files behind TFF's data sets, fetched and checked before TFF's loader sees them: it trusts
-whatever has their name.
+"""Downloads the files of TFF's data sets and checks them before TFF's loader reads them: it trusts
+any file of their name.
 
 `tff.simulation.datasets.download.get_compressed_file` unpacks straight to the final name, with no
 lock and no check. A file in the place where it looks is used without a download, so fetching the
@@ -89,14 +89,15 @@ def refuse_cut_short(name: str, path: Path, remedy: str = "Delete it and prepare
     try:
         with path.open("rb") as file:
             header = file.read(100)
-        found = path.stat().st_size
+        size = path.stat().st_size
     except OSError as err:
         raise DataError(f"data.source={name}: cannot read {path}: {err}.") from err
     expected = _whole_size(header)
-    if expected is None or found < expected:
-        wanted = "a SQLite file" if expected is None else f"a SQLite file of {expected} bytes"
+    if expected is None or size < expected:
+        length = "" if expected is None else f" of {expected} bytes"
         raise DataError(
-            f"data.source={name}: expected {wanted} at {path}, found {found} bytes. {remedy}"
+            f"data.source={name}: expected a SQLite file{length} at {path}, found {size} bytes. "
+            f"{remedy}"
         )
 
 
@@ -106,35 +107,31 @@ def _whole_size(header: bytes) -> int | None:
     """
     if not header.startswith(b"SQLite format 3\0"):
         return None
+    if header[24:28] != header[92:96]:  # written by an old SQLite, which keeps no number of pages
+        return 0
     page = int.from_bytes(header[16:18], "big")
-    said = (
-        header[24:28] == header[92:96]
-    )  # else an old SQLite wrote last and did not keep the number of pages
-    if said:
-        return (65536 if page == 1 else page) * int.from_bytes(header[28:32], "big")
-    return 0
+    return (65536 if page == 1 else page) * int.from_bytes(header[28:32], "big")
 
 
 def _make(name: str, path: Path, url: str, progress: Progress | None) -> None:
     packed = path.with_name(f"{path.name}.lzma")
-    part = path.with_name(f".{path.name}.part")
+    unpacked = path.with_name(f".{path.name}.part")
     download(url, packed, None, None, progress)
     try:
-        digest = _unpack(packed, part)
-        refuse_cut_short(name, part)
-        publish(part, path, digest)
+        digest = _unpack(packed, unpacked)
+        refuse_cut_short(name, unpacked)
+        publish(unpacked, path, digest)
     except (lzma.LZMAError, EOFError, DataError) as err:
         raise _not_made(
             name, path, url, f"it does not unpack to a SQLite file: {' '.join(str(err).split())}"
         ) from err
     finally:
-        # Kept neither when it was good, as it has done its work, nor when it was not, as the next
-        # call shall not use it.
-        for left in (part, packed, packed.with_name(f"{packed.name}.sha256")):
+        # A good archive has done its work, and the next call must not use a bad one.
+        for left in (unpacked, packed, packed.with_name(f"{packed.name}.sha256")):
             left.unlink(missing_ok=True)
 
 
-def _unpack(packed: Path, part: Path) -> str:
+def _unpack(packed: Path, unpacked: Path) -> str:
     """Unpack a file without holding it in memory, and return the SHA-256 (hex) of what came out.
 
     A few kilobytes can unpack to many gigabytes. So the SQLite header, which comes first, says how
@@ -146,23 +143,22 @@ def _unpack(packed: Path, part: Path) -> str:
     """
     digest = hashlib.sha256()
     written = 0
-    most = 0
-    with lzma.open(packed) as source, part.open("wb") as out:
+    max_bytes = 0
+    with lzma.open(packed) as source, unpacked.open("wb") as out:
         while chunk := source.read(_CHUNK_BYTES):
             if not written:
                 size = _whole_size(chunk[:100])
-                free = shutil.disk_usage(part.parent).free
-                if size is None or size > free:
-                    found = (
-                        "another kind of file"
-                        if size is None
-                        else f"{size} bytes of it, and {free} bytes free"
+                free = shutil.disk_usage(unpacked.parent).free
+                if size is None:
+                    raise DataError("expected a SQLite file, found another kind of file")
+                if size > free:
+                    raise DataError(
+                        f"expected a SQLite file, found {size} bytes of it, and {free} bytes free"
                     )
-                    raise DataError(f"expected a SQLite file, found {found}")
-                most = size or free
+                max_bytes = size or free
             written += len(chunk)
-            if written > most:
-                raise DataError(f"expected a SQLite file of {most} bytes, found more")
+            if written > max_bytes:
+                raise DataError(f"expected a SQLite file of {max_bytes} bytes, found more")
             out.write(chunk)
             digest.update(chunk)
     return digest.hexdigest()

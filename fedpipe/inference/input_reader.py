@@ -171,7 +171,7 @@ class Reader:
             yield InputBatch(file, row, self._input.from_features(x, file, row))
 
     def _arrays(self, file: Path) -> Iterator[InputBatch]:
-        from fedpipe.data.sources.arrays import read_features
+        from fedpipe.data.sources.npz_file import read_features
 
         yield from self._rows(read_features(self._config, file), file, 0)
 

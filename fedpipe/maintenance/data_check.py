@@ -112,7 +112,7 @@ def _relative(path: Path, project: Path) -> str:
 
 
 def _text(value: Any) -> str:
-    from fedpipe.data.sources.csv_file import yaml_text
+    from fedpipe.data.sources.table import yaml_text
 
     if isinstance(value, list):
         items = (yaml_text(item) if isinstance(item, str) else str(item) for item in value)

@@ -10,8 +10,8 @@ from fedpipe.errors import DataError
 from fedpipe.maintenance.data_report import Column, DataReport
 
 if TYPE_CHECKING:
-    from fedpipe.data.sources.csv_file import CsvTable
-    from fedpipe.data.sources.parquet_file import ParquetTable
+    from fedpipe.data.sources.csv_table import CsvTable
+    from fedpipe.data.sources.parquet_table import ParquetTable
 
 _CLIENT = re.compile(
     r"(client|user|writer|device|patient|subject|site|hospital|customer|person|participant|member"
@@ -35,7 +35,6 @@ def look_at_table(report: DataReport, path: Path, settings: dict[str, Any]) -> N
     """Describe the columns, and choose those of label and client if the settings name none that is
     there.
     """
-    from fedpipe.data.sources.csv_file import CsvTable
     from fedpipe.data.sources.tabular import open_table
 
     try:
@@ -43,7 +42,7 @@ def look_at_table(report: DataReport, path: Path, settings: dict[str, Any]) -> N
         report.columns = _columns(table)
     except DataError:
         return  # `refused` says it
-    if isinstance(table, CsvTable) and table.hint_of_header() is not None:
+    if table.header_hint() is not None:
         return  # the names are not those of the columns
     names = [column.name for column in report.columns if len(column.name) <= _MAX_NAME]
     if settings["label_column"] not in names:
@@ -97,7 +96,7 @@ def _likely_label(columns: Sequence[Column]) -> str | None:
 
 
 def _columns(table: "CsvTable | ParquetTable") -> list[Column]:
-    from fedpipe.data.sources.csv_file import CsvTable
+    from fedpipe.data.sources.csv_table import CsvTable
 
     if isinstance(table, CsvTable):
         return _csv_columns(table)

@@ -136,7 +136,7 @@ class _Rounds:
 def _prepare(run: RunContext, data: DataRef, plan: PlanRef) -> _Training:
     """Read the plan and the population; refuse what cannot be trained."""
     from fedpipe.data.population import Population
-    from fedpipe.data.prefetch import brought_ahead
+    from fedpipe.data.prefetch import prefetched
     from fedpipe.engine.checkpoint import Checkpoints
     from fedpipe.models.federated import training_clients
     from fedpipe.pipeline.privacy import account_of, noise_key_of, require_budget
@@ -155,7 +155,7 @@ def _prepare(run: RunContext, data: DataRef, plan: PlanRef) -> _Training:
     noise_key = noise_key_of(config, folder)
     if accountant and config.privacy.total_epsilon is not None:
         require_budget(run, accountant, population.manifest)
-    prefetch = brought_ahead(
+    prefetch = prefetched(
         Path(data.path),
         cohorts,
         Path(plan.path),

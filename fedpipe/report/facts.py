@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
 
+from fedpipe.lineage.queries import RunLineage
 from fedpipe.models.confusion import Confusion
 from fedpipe.tables.evaluation import ClientAccuracy
 from fedpipe.tables.mistakes import Mistake
@@ -38,7 +38,7 @@ class RunFacts:
         params: MLflow's params.
         tags: MLflow's tags.
         metrics: the last values of MLflow's metrics.
-        chain: its lineage, as `lineage.queries.RunLineage.to_json` returns it.
+        lineage: where it comes from, and its model versions.
         rounds: one row per round.
         accuracies: one row per client; None if not known, as all below.
         labels: names of the classes.
@@ -60,7 +60,7 @@ class RunFacts:
     params: Mapping[str, str]
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
-    chain: Mapping[str, Any]
+    lineage: RunLineage
     rounds: Sequence[Row] = ()
     accuracies: Sequence[ClientAccuracy] | None = None
     labels: Sequence[str] = ()

@@ -106,7 +106,7 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
         params=dict(run.data.params),
         tags=dict(run.data.tags),
         metrics=dict(run.data.metrics),
-        chain=lineage_of_run(store, run).to_json(),
+        lineage=lineage_of_run(store, run),
         rounds=rounds,
         accuracies=reader.read(facts.ACCURACIES, read_clients),
         labels=labels,

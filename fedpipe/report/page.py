@@ -8,10 +8,10 @@ from typing import Any
 
 from fedpipe import __version__
 from fedpipe.figures.picture_file import chart_style
-from fedpipe.report.chain import chain, environment
 from fedpipe.report.clients import accuracies, participation, population
 from fedpipe.report.confusion import confusion
 from fedpipe.report.facts import RunFacts, differing, settings, side_by_side
+from fedpipe.report.lineage_links import environment, lineage_links
 from fedpipe.report.summary import summary, tiles, warnings
 from fedpipe.report.sweep import sweep
 from fedpipe.report.training import compared_curves, round_table, run_curves, timing
@@ -22,7 +22,7 @@ _ID_LETTERS = 8
 
 _SECTIONS: dict[str, Callable[[RunFacts], Any]] = {
     "warnings": warnings,
-    "chain": chain,
+    "lineage_links": lineage_links,
     "sweep": sweep,
     "rounds": round_table,
     "accuracies": accuracies,

@@ -142,9 +142,9 @@ def _tag_summary(run: RunFacts) -> dict[str, str]:
     if PRIVACY_EPSILON in run.tags:
         rows["privacy"] = _privacy(run.tags)
         rows |= _named(run.tags, _PRIVACY)
-        total = run.chain.get("privacy_total")
+        total = run.lineage.privacy_total
         if total:
-            rows["privacy of all runs on these clients"] = total["text"]
+            rows["privacy of all runs on these clients"] = total.sentence()
     return rows | _named(run.tags, _IDENTITY)
 
 

@@ -80,7 +80,7 @@ def current_shards(config: DataConfig, project: Project) -> Path:
 
 
 def _bring_up_to_date(config: DataConfig, project: Project) -> tuple[Path, str]:
-    from fedpipe.data.sources import bring_files
+    from fedpipe.data.sources import download_files
 
     if config != settings_of_stage(project):
         path = project.private / "shards" / _key(config, project)
@@ -94,7 +94,7 @@ def _bring_up_to_date(config: DataConfig, project: Project) -> tuple[Path, str]:
     require_dependencies(config, project)
     if dvc.stage_is_current(project.root, "prepare"):
         return project.shards, "up to date by dvc.lock"
-    bring_files(config, project.root)  # here and not under DVC, which would hide its progress
+    download_files(config, project.root)  # here and not under DVC, which would hide its progress
     dvc.repro(project.root, "prepare")
     return project.shards, "brought up to date by dvc repro"
 

@@ -1,3 +1,1 @@
-"""The laws by which a pool of examples becomes clients, one file each. `fedpipe.data.partition`
-chooses among them.
-"""
+"""Partitions, one file each. `fedpipe.data.partition` chooses among them."""

@@ -1,8 +1,8 @@
-"""Label skew by a Dirichlet over the clients, the field's usual one."""
+"""Partition with label skew by a Dirichlet distribution over the clients, the usual benchmark."""
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.data.array_types import Int32s
 from fedpipe.data.partitions.sizes import MIN_EXAMPLES, fill_up, refuse_too_few
 from fedpipe.errors import DataError
 from fedpipe.seeding import generator
@@ -14,9 +14,7 @@ returns for 1e-300.
 """
 
 
-def dirichlet_partition(
-    y: npt.NDArray[np.int32], clients: int, alpha: float, seed: int
-) -> npt.NDArray[np.int32]:
+def dirichlet_partition(y: Int32s, clients: int, alpha: float, seed: int) -> Int32s:
     """Return for each example the number of its client, 0..clients - 1; every client has at least
     two.
 

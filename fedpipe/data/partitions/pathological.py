@@ -1,12 +1,12 @@
-"""Label skew at its worst: every client has few labels. The partition of the paper that introduced
+"""Partition with extreme label skew: every client has few labels, as in the paper that introduced
 Federated Averaging.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.data.array_types import Int32s, Int64s
 from fedpipe.data.partitions.sizes import MIN_EXAMPLES, apportion, refuse_too_few
 from fedpipe.errors import DataError
 from fedpipe.seeding import generator
@@ -18,12 +18,12 @@ longer be seen.
 
 
 def pathological_partition(
-    y: npt.NDArray[np.int32],
+    y: Int32s,
     clients: int,
     labels_per_client: int,
     seed: int,
     vocabulary: Sequence[str] | None = None,
-) -> npt.NDArray[np.int32]:
+) -> Int32s:
     """Return for each example the number of its client; every client has exactly
     `labels_per_client` distinct labels.
 
@@ -69,12 +69,12 @@ def pathological_partition(
 
 
 def _shards_per_label(
-    labels: npt.NDArray[np.int32],
-    counts: npt.NDArray[np.int64],
+    labels: Int32s,
+    counts: Int64s,
     clients: int,
     labels_per_client: int,
     vocabulary: Sequence[str] | None,
-) -> npt.NDArray[np.int64]:
+) -> Int64s:
     """Return int64 [labels] how many shards each label is cut into; they sum to clients *
     labels_per_client.
     """
@@ -111,9 +111,7 @@ def _shards_per_label(
     return apportion(counts.astype(np.float64), total, np.ones_like(most), most)
 
 
-def _deal(
-    shards: npt.NDArray[np.int64], clients: int, labels_per_client: int, rng: np.random.Generator
-) -> npt.NDArray[np.int64]:
+def _deal(shards: Int64s, clients: int, labels_per_client: int, rng: np.random.Generator) -> Int64s:
     """Return int64 [clients, labels_per_client] the labels' numbers that each client holds, all
     different in a row.
 

@@ -1,12 +1,10 @@
-"""Partitions that set how many examples a client has and nothing else, and the arithmetic of shares
-that others use too.
-"""
+"""Partitions that set the clients' sizes alone, and the arithmetic of shares for all partitions."""
 
 import heapq
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.data.array_types import Floats, Int32s, Int64s
 from fedpipe.errors import DataError
 from fedpipe.seeding import generator
 
@@ -17,7 +15,7 @@ MAX_SIGMA = 5.0
 """What `quantity_partition` takes: with 5 the largest of 100 clients has most of the examples."""
 
 
-def iid_partition(examples: int, clients: int, seed: int) -> npt.NDArray[np.int32]:
+def iid_partition(examples: int, clients: int, seed: int) -> Int32s:
     """Return for each example the number of its client, 0..clients - 1, at random; sizes differ by
     one at most.
 
@@ -38,9 +36,7 @@ def iid_partition(examples: int, clients: int, seed: int) -> npt.NDArray[np.int3
     )
 
 
-def quantity_partition(
-    examples: int, clients: int, sigma: float, seed: int
-) -> npt.NDArray[np.int32]:
+def quantity_partition(examples: int, clients: int, sigma: float, seed: int) -> Int32s:
     """Return for each example the number of its client, at random; clients' sizes are log-normal.
 
     With z_i ~ N(0, 1), client i has a size in proportion to exp(sigma z_i), rounded by largest
@@ -80,11 +76,11 @@ def quantity_partition(
 
 
 def apportion(
-    weights: npt.NDArray[np.float64],
+    weights: Floats,
     total: int,
-    low: npt.NDArray[np.int64],
-    high: npt.NDArray[np.int64],
-) -> npt.NDArray[np.int64]:
+    low: Int64s,
+    high: Int64s,
+) -> Int64s:
     """Return whole numbers that sum to `total`, in proportion to `weights` within the bounds,
     rounded by largest remainders.
 
@@ -122,9 +118,7 @@ def apportion(
     return whole
 
 
-def fill_up(
-    owner: npt.NDArray[np.int32], clients: int, least: int, rng: np.random.Generator
-) -> int:
+def fill_up(owner: Int32s, clients: int, least: int, rng: np.random.Generator) -> int:
     """Let clients with fewer than `least` examples take from the largest, the first of equal ones,
     in place; return how many clients did.
 

@@ -21,7 +21,7 @@ __all__ = [
     "PixelConvention",
     "Source",
     "SourceSummary",
-    "bring_files",
+    "download_files",
     "open_source",
 ]
 
@@ -39,7 +39,7 @@ cannot be read.
 """
 
 NEEDS: dict[str, str] = {**mnist5k.NEEDS, **tff_sets.NEEDS, **shakespeare.NEEDS, **own.NEEDS}
-"""What each source is and needs, a line each."""
+"""What each source is and needs, one line each."""
 
 
 _DOWNLOADS: dict[str, Literal["emnist", "cifar100", "shakespeare"]] = {
@@ -50,16 +50,14 @@ _DOWNLOADS: dict[str, Literal["emnist", "cifar100", "shakespeare"]] = {
 }
 
 
-def bring_files(config: DataConfig, project: Path) -> None:
-    """Download what the source needs, if it needs anything and it is not there. Raises DataError
-    where it cannot be had.
-    """
+def download_files(config: DataConfig, project: Path) -> None:
+    """Download the source's file if it is missing. Raises DataError if that fails."""
     if config.source in _DOWNLOADS:
         fetch(_DOWNLOADS[config.source], tff_sets.cache_dir(config, project))
 
 
 def downloaded_file(config: DataConfig, project: Path) -> Path:
-    """Return where the file of a downloaded data set is, or would be."""
+    """Return the path of a downloaded data set's file; it need not exist."""
     return tff_sets.cache_dir(config, project) / FILES[_DOWNLOADS[config.source]]
 
 

@@ -1,4 +1,4 @@
-"""What every source gives: batches of examples as columns, with or without clients of their own."""
+"""Interface of sources: batches of examples as columns, with or without clients of their own."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from fedpipe.data.array_types import Bools, Int32s
 
 PixelConvention = Literal["ink=1.0", "background=1.0"]
 
@@ -26,10 +28,10 @@ class Batch:
             if it has no split.
     """
 
-    x: npt.NDArray[np.generic] | list[npt.NDArray[np.int32]]
+    x: npt.NDArray[np.generic] | list[Int32s]
     y: npt.NDArray[np.generic] | Sequence[str]
     clients: Sequence[str] | None = None
-    is_test: npt.NDArray[np.bool_] | None = None
+    is_test: Bools | None = None
 
 
 @dataclass(frozen=True)

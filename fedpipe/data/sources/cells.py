@@ -1,4 +1,4 @@
-"""Texts of cells: which of them are numbers, truth values or missing, and what a column of them is.
+"""Classifies the texts of cells as numbers, truth values, missing or texts, and columns by them.
 
 The type of a column follows from all of its cells, never from their order.
 """
@@ -43,6 +43,9 @@ _COMMA_NUMBER = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 _POINT_NUMBER = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 
 
+_SWAPPED_SIGNS = str.maketrans(",.", ".,")
+
+
 class CellKind(StrEnum):
     """What a cell, or a whole column, holds."""
 
@@ -54,24 +57,21 @@ class CellKind(StrEnum):
     MISSING = "no values"
 
 
+NUMBER_KINDS = frozenset((CellKind.WHOLE, CellKind.WHOLE_FLOAT, CellKind.NUMBER))
+
+
 def kind_of_cell(text: str, decimal: str = ".") -> CellKind:
     """Return what one cell holds.
 
-    >>> [str(kind_of_cell(text)) for text in ("7", "1.0", "0.5", "007", "TRUE", "nan", "a")]
-    ['whole numbers', 'whole numbers written as 1.0', 'numbers', 'texts', 'true/false', 'no values', 'texts']
+    >>> [kind_of_cell(text).name for text in ("7", "1.0", "0.5", "007", "TRUE", "nan", "a")]
+    ['WHOLE', 'WHOLE_FLOAT', 'NUMBER', 'TEXT', 'FLAG', 'MISSING', 'TEXT']
     """
     plain = text.strip()
     if plain.lower() in MISSING:
         return CellKind.MISSING
     if _WHOLE.fullmatch(plain):
         return CellKind.WHOLE
-    number = (
-        plain.replace(",", ".")
-        if decimal == "," and "." not in plain
-        else plain
-        if decimal == "."
-        else ""
-    )
+    number = _with_point(plain, decimal)
     if _WHOLE_FLOAT.fullmatch(number):
         return CellKind.WHOLE_FLOAT
     if _NUMBER.fullmatch(number):
@@ -81,12 +81,21 @@ def kind_of_cell(text: str, decimal: str = ".") -> CellKind:
     return CellKind.TEXT
 
 
+def _with_point(text: str, decimal: str) -> str:
+    """Return a number's text with a decimal point; a point in it becomes a comma: no number."""
+    if decimal == ",":
+        return text.translate(_SWAPPED_SIGNS)
+    return text
+
+
 def kind_of_column(kinds: Iterable[CellKind]) -> CellKind:
     """Return what a column holds, from the kinds of all of its cells: of several kinds it is a
     column of texts.
 
-    >>> str(kind_of_column([CellKind.WHOLE, CellKind.WHOLE_FLOAT])), str(kind_of_column([CellKind.WHOLE, CellKind.FLAG]))
-    ('whole numbers written as 1.0', 'texts')
+    >>> kind_of_column([CellKind.WHOLE, CellKind.NUMBER]).value
+    'numbers'
+    >>> kind_of_column([CellKind.WHOLE, CellKind.FLAG]).value
+    'texts'
     """
     seen = set(kinds) - {CellKind.MISSING}
     if not seen:
@@ -95,7 +104,7 @@ def kind_of_column(kinds: Iterable[CellKind]) -> CellKind:
         return seen.pop()
     if seen == {CellKind.WHOLE, CellKind.WHOLE_FLOAT}:
         return CellKind.WHOLE_FLOAT
-    if seen <= {CellKind.WHOLE, CellKind.WHOLE_FLOAT, CellKind.NUMBER}:
+    if seen <= NUMBER_KINDS:
         return CellKind.NUMBER
     return CellKind.TEXT
 
@@ -104,7 +113,7 @@ def values_of_cells(
     cells: npt.NDArray[np.object_], kind: CellKind, decimal: str = ".", as_text: bool = False
 ) -> tuple[list[Any], int | None]:
     """Return the cells of a column as Python values, and the place of the first that is missing, or
-    None.
+    None; if one is missing, the values are texts.
 
     Args:
         cells: texts [n].
@@ -116,22 +125,26 @@ def values_of_cells(
     import pandas as pd
 
     codes, distinct = pd.factorize(cells)
-    if kind in (CellKind.TEXT, CellKind.MISSING):
-        missing = [text == "" or kind is CellKind.MISSING for text in distinct]
-        values: list[Any] = list(distinct)
-    else:
-        missing = [kind_of_cell(text, decimal) is CellKind.MISSING for text in distinct]
-        values = [
-            None if gap else text if as_text else _value(text, kind, decimal)
-            for text, gap in zip(distinct, missing, strict=True)
-        ]
+    missing = [_is_missing(text, kind, decimal) for text in distinct]
     first = None
     if any(missing):
         first = int(np.flatnonzero(np.array(missing)[codes])[0])
+    values: list[Any] = list(distinct)
+    if first is None and not as_text:
+        values = [_value(text, kind, decimal) for text in distinct]
     return [values[code] for code in codes.tolist()], first
 
 
-def _value(text: str, kind: CellKind, decimal: str) -> int | float | bool:
+def _is_missing(text: str, kind: CellKind, decimal: str) -> bool:
+    """Return whether a cell of a column of this kind holds no value."""
+    if kind is CellKind.TEXT:
+        return text == ""
+    return kind is CellKind.MISSING or kind_of_cell(text, decimal) is CellKind.MISSING
+
+
+def _value(text: str, kind: CellKind, decimal: str) -> str | int | float | bool:
+    if kind is CellKind.TEXT:
+        return text
     plain = text.strip()
     if kind is CellKind.FLAG:
         return plain.lower() == "true"
@@ -143,14 +156,12 @@ def _value(text: str, kind: CellKind, decimal: str) -> int | float | bool:
 def number_of_cell(text: str, decimal: str = ".") -> float | None:
     """Return the number in a cell, or None. Unlike a label, a feature may have leading zeros.
 
-    >>> number_of_cell("007"), number_of_cell(" 1e3 "), number_of_cell("1,5", ","), number_of_cell("1,5"), number_of_cell("1_0")
-    (7.0, 1000.0, 1.5, None, None)
+    >>> number_of_cell("007"), number_of_cell(" 1e3 "), number_of_cell("1,5", ",")
+    (7.0, 1000.0, 1.5)
+    >>> number_of_cell("1,5"), number_of_cell("1_0")
+    (None, None)
     """
-    plain = text.strip()
-    if decimal == ",":
-        if "." in plain:
-            return None
-        plain = plain.replace(",", ".")
+    plain = _with_point(text.strip(), decimal)
     if "_" in plain or not plain.isascii() or plain.lower().lstrip("+-") == "nan":
         return None
     try:
@@ -167,10 +178,10 @@ def is_misread_number(text: str, decimal: str) -> bool:
     [True, True, True, True, False]
     """
     plain = text.strip()
-    other = _COMMA_NUMBER if decimal == "." else _POINT_NUMBER
+    other_decimal = _COMMA_NUMBER if decimal == "." else _POINT_NUMBER
     signed = plain[-1:] in "%€$£" or plain[:1] in "$€£<>≥≤~\u2212"
     return bool(plain) and (
-        signed or any(pattern.fullmatch(plain) for pattern in (other, _GROUPED))
+        signed or any(pattern.fullmatch(plain) for pattern in (other_decimal, _GROUPED))
     )
 
 

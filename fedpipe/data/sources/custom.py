@@ -12,14 +12,9 @@ import numpy as np
 
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, PixelConvention, Source, SourceSummary
-from fedpipe.data.sources.checks import (
-    check_features,
-    check_ids,
-    check_labels,
-    check_marks,
-    check_sequences,
-    row_name,
-)
+from fedpipe.data.sources.feature_checks import check_features, check_sequences
+from fedpipe.data.sources.label_checks import checked_batch
+from fedpipe.data.sources.places import BatchPlace
 from fedpipe.errors import DataError
 from fedpipe.system.user_code import import_own, own_code
 
@@ -53,7 +48,7 @@ def open_custom(config: DataConfig, project: Path) -> Source:
 
 
 def _refuse_wrong_facts(config: DataConfig, source: Source) -> None:
-    """Refuse a number of classes that is none, and a pixel convention that does not exist."""
+    """Raise DataError for a wrong `num_classes` or an unknown pixel convention."""
     classes = source.num_classes
     if classes is not None and (
         isinstance(classes, bool) or not isinstance(classes, int | np.integer) or classes < 1
@@ -73,16 +68,10 @@ def module_file(source: str, project: Path) -> str | None:
     """Return the file of the project that a source of the user's own is in; None for one of
     fedpipe's or of an installed package.
     """
-    module, own, _ = source.partition(":")
+    module, colon, _ = source.partition(":")
     place = module.replace(".", "/")
-    return next(
-        (
-            file
-            for file in (f"{place}.py", f"{place}/__init__.py")
-            if own and (project / file).is_file()
-        ),
-        None,
-    )
+    files = (f"{place}.py", f"{place}/__init__.py")
+    return next((file for file in files if colon and (project / file).is_file()), None)
 
 
 def _batches(config: DataConfig, source: Source) -> Iterable[Batch]:
@@ -99,14 +88,15 @@ def _batches(config: DataConfig, source: Source) -> Iterable[Batch]:
                 f"data.source={config.source}: expected batches to be fedpipe.data.sources.Batch, "
                 f"found {type(batch).__name__}."
             )
-        with _own(config, f"checking the batch from {row_name(row)} on"):
-            checked = _checked(config, batch, row)
+        place = BatchPlace(f"data.source={config.source}", row)
+        with _own(config, f"checking the batch from {place.row()} on"):
+            checked = _checked(config, batch, place)
         if checked is not None:
             yield checked
             row += len(checked.x)
 
 
-def _checked(config: DataConfig, batch: Batch, row: int) -> Batch | None:
+def _checked(config: DataConfig, batch: Batch, place: BatchPlace) -> Batch | None:
     """Return a batch whose columns are what `Batch` says, converted where nothing is lost; None if
     it has no examples.
 
@@ -114,31 +104,24 @@ def _checked(config: DataConfig, batch: Batch, row: int) -> Batch | None:
         DataError: a column is of another type or length, or a value is missing or no number, id or
             label; it names the row, counted from 0 over all batches.
     """
-    where = f"data.source={config.source}"
     columns = {
-        name: _column(getattr(batch, name), name, where, row)
+        name: _column(getattr(batch, name), name, place)
         for name in ("x", "y", "clients", "is_test")
     }
     lengths = {name: len(column) for name, column in columns.items() if column is not None}
     if len(set(lengths.values())) != 1:
-        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        shown = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise DataError(
-            f"{where}: expected as many values in each column of a batch, found {found}, from "
-            f"{row_name(row)} on."
+            f"{place.source}: expected as many values in each column of a batch, found {shown}, "
+            f"from {place.row()} on."
         )
     if not lengths["x"]:
         return None
-    clients = columns["clients"]
-    is_test = columns["is_test"]
-    return Batch(
-        _features(config, columns["x"], where, row),
-        check_labels(columns["y"], where, row),
-        None if clients is None else check_ids(clients, where, row),
-        None if is_test is None else check_marks(is_test, where, row),
-    )
+    x = _features(config, columns["x"], place)
+    return checked_batch(x, columns["y"], columns["clients"], columns["is_test"], place)
 
 
-def _column(values: Any, name: str, where: str, row: int) -> Any:
+def _column(values: Any, name: str, place: BatchPlace) -> Any:
     """Return a column as a list or an array of at least one dimension; data frames' columns and
     tensors as arrays.
     """
@@ -148,8 +131,8 @@ def _column(values: Any, name: str, where: str, row: int) -> Any:
         return list(values)
     if isinstance(values, str | bytes) or not hasattr(values, "__len__"):
         raise DataError(
-            f"{where}: expected {name} to be a list or an array with a value for each example, "
-            f"found {values!r:.50} from {row_name(row)} on."
+            f"{place.source}: expected {name} to be a list or an array with a value for each "
+            f"example, found {values!r:.50} from {place.row()} on."
         )
     if name == "x" and isinstance(values, np.ma.MaskedArray):
         mask = np.ma.getmaskarray(values)  # type: ignore[no-untyped-call]
@@ -159,31 +142,32 @@ def _column(values: Any, name: str, where: str, row: int) -> Any:
     column = values if isinstance(values, np.ndarray) else np.asarray(values)
     if not column.ndim:
         raise DataError(
-            f"{where}: expected {name} to be a list or an array, found {type(values).__name__} "
-            f"from {row_name(row)} on."
+            f"{place.source}: expected {name} to be a list or an array, found "
+            f"{type(values).__name__} from {place.row()} on."
         )
     return column
 
 
-def _features(config: DataConfig, x: Any, where: str, row: int) -> Any:
+def _features(config: DataConfig, x: Any, place: BatchPlace) -> Any:
     """Return features as an array, or a list of sequences as sequences."""
     if isinstance(x, np.ndarray):
-        return check_features(x, where, row, config.feature_dtype, tokens=True)
-    if x and all(
-        isinstance(one, str) or (np.ndim(one) == 1 and np.asarray(one).dtype.kind in "iu")
-        for one in x
-    ):
-        return check_sequences(x, where, row)
+        return check_features(x, place, config.feature_dtype, tokens=True)
+    if x and all(map(_is_sequence, x)):
+        return check_sequences(x, place)
     try:
         joined = np.asarray(x)
     except ValueError as err:
         raise DataError(
-            f"{where}: expected features of one shape, or sequences of whole numbers, found "
-            f"several shapes from {row_name(row)} on."
+            f"{place.source}: expected features of one shape, or sequences of whole numbers, found "
+            f"several shapes from {place.row()} on."
         ) from err
     if len(x):
-        return check_features(joined, where, row, config.feature_dtype)
+        return check_features(joined, place, config.feature_dtype)
     return joined
+
+
+def _is_sequence(x: Any) -> bool:
+    return isinstance(x, str) or (np.ndim(x) == 1 and np.asarray(x).dtype.kind in "iu")
 
 
 def _summary(config: DataConfig, summary: Callable[[], SourceSummary]) -> SourceSummary:

@@ -1,4 +1,4 @@
-"""One image, from its bytes to an array of uint8: the same rules for training and for `fedpipe
+"""Decodes one image to an array of uint8: the same rules for training and for `fedpipe
 predict`, for files and for columns.
 
 docs/sources.md states the rules for users. Pillow reads the files.
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fedpipe.data.array_types import Pixels
 from fedpipe.data.sources.table_files import LFS_POINTER
 from fedpipe.errors import DataError
 from fedpipe.redact import hide
@@ -41,11 +41,11 @@ class DecodedImage:
         conversions: what was done to it beyond decoding, in words that follow `images`.
     """
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: Pixels
     conversions: tuple[str, ...] = ()
 
 
-def decode_image(data: bytes, where: str, most_bytes: int = MOST_BYTES) -> npt.NDArray[np.uint8]:
+def decode_image(data: bytes, where: str, most_bytes: int = MOST_BYTES) -> Pixels:
     """Return one encoded image (PNG, JPEG, WebP, TIFF, ...) as uint8 [height, width] if grey,
     [height, width, 3] if in colour.
 
@@ -79,13 +79,23 @@ def decode_image_file(file: Path, most_bytes: int = MOST_BYTES) -> DecodedImage:
         ) from err
 
 
-def without_equal_channels(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def without_equal_channels(pixels: Pixels) -> Pixels:
     """Return [height, width] of a colour image whose three channels are equal, any other image as
     it is.
     """
     if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
         return pixels[..., 0]
     return pixels
+
+
+def image_size(shape: tuple[int | None, ...]) -> str:
+    """Return how a text names the size of an image.
+
+    >>> image_size((24, 32, 3))
+    '32 x 24 in colour (width x height)'
+    """
+    height, width = shape[:2]
+    return f"{width} x {height} {'in colour' if len(shape) == 3 else 'grey'} (width x height)"
 
 
 def is_stored_grey(file: Path) -> bool:
@@ -148,7 +158,7 @@ def image_suffixes() -> frozenset[str]:
 
 
 def looks_like_image(file: Path) -> bool:
-    """Return whether a file begins as an image of a format that is read, whatever its name."""
+    """Return whether a file begins as an image of a format that is read, under any name."""
     from PIL import Image
 
     try:
@@ -191,7 +201,7 @@ def _decode(
             f"{where}: expected an image that Pillow reads, found another file. Convert it to "
             "PNG, or remove it."
         ) from err
-    except Exception as err:  # OSError, SyntaxError, struct.error, zlib.error, ...: Pillow's decoders raise these on damaged files
+    except Exception as err:  # OSError, SyntaxError, zlib.error, ...: Pillow, of damaged files
         reason = hide(" ".join(str(err).split()))[:200] or type(err).__name__
         raise DataError(
             f"{where}: expected a whole image, found a damaged or truncated one: {reason}. "
@@ -214,13 +224,13 @@ def _refuse_deep(image: Any, where: str) -> None:
     word: 16-bit RGB is of mode RGB.
     """
     if image.mode not in _GREY | _COLOUR:
-        found = f"mode {image.mode}"
+        depth = f"mode {image.mode}"
     elif any(_is_deep(tile) for tile in getattr(image, "tile", ())):
-        found = "16 bits per channel"
+        depth = "16 bits per channel"
     else:
         return
     raise DataError(
-        f"{where}: expected a grey or colour image of at most 8 bits per channel, found {found}. "
+        f"{where}: expected a grey or colour image of at most 8 bits per channel, found {depth}. "
         "Convert it to 8 bits: only you know which values are to become 0 and 255."
     )
 
@@ -246,18 +256,16 @@ def _convert(image: Any) -> DecodedImage:
     if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
         conversions.append("turned upright as their EXIF orientation says")
     upright = ImageOps.exif_transpose(image)
-    target = "L" if upright.mode in _GREY else "RGB"
+    is_grey = upright.mode in _GREY
     if upright.mode in _ALPHA or "transparency" in upright.info:
         upright, transparent = _over_white(upright)
-        conversions += ["with transparent pixels, blended onto white"] if transparent else []
-    pixels = np.asarray(
-        upright.convert("RGB")
-        if target == "RGB" or upright.mode == "RGBA"
-        else upright.convert("L")
-    )
-    return DecodedImage(
-        pixels[..., 0] if target == "L" and pixels.ndim == 3 else pixels, tuple(conversions)
-    )
+        if transparent:
+            conversions.append("with transparent pixels, blended onto white")
+    mode = "L" if is_grey and upright.mode != "RGBA" else "RGB"
+    pixels = np.asarray(upright.convert(mode))
+    if is_grey and pixels.ndim == 3:
+        pixels = pixels[..., 0]
+    return DecodedImage(pixels, tuple(conversions))
 
 
 def _over_white(image: Any) -> tuple[Any, bool]:

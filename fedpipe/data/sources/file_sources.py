@@ -4,16 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fedpipe.config import DataConfig
-from fedpipe.data.sources.arrays import open_npz
 from fedpipe.data.sources.base import Source
 from fedpipe.data.sources.image_folder import open_images
 from fedpipe.data.sources.leaf import open_leaf
+from fedpipe.data.sources.npz_file import open_npz
 from fedpipe.data.sources.sqlite_file import open_sqlite
-from fedpipe.data.sources.tabular import open_csv, open_parquet
+from fedpipe.data.sources.tabular import open_table_source
 
 OWN_SOURCES: dict[str, Callable[[DataConfig, Path], Source]] = {
-    "parquet": open_parquet,
-    "csv": open_csv,
+    "parquet": open_table_source,
+    "csv": open_table_source,
     "npz": open_npz,
     "images": open_images,
     "sqlite": open_sqlite,

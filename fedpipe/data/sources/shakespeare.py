@@ -55,7 +55,9 @@ def _batches(path: Path, most: int | None) -> Iterator[Batch]:
         ids = sorted(train.client_ids)[:most]
         tested = set(test.client_ids)
         for clients, is_test in ((train, False), (test, True)):
-            for client_id in ids if not is_test else [one for one in ids if one in tested]:
+            for client_id in (
+                ids if not is_test else [tested_id for tested_id in ids if tested_id in tested]
+            ):
                 snippets = [
                     row["snippets"].numpy()
                     for row in clients.create_tf_dataset_for_client(client_id)
@@ -74,8 +76,10 @@ def windows_of(snippet: bytes) -> list[tuple[Any, int]]:
     [(0, 1), (78, 3)]
     """
     tokens = _TOKENS[np.frombuffer(snippet, np.uint8)]
-    found = []
+    windows = []
     for start in range(0, len(tokens) - 1, LENGTH):
         window = tokens[start : min(start + LENGTH, len(tokens) - 1)]
-        found.append((np.pad(window, (0, LENGTH - len(window))), int(tokens[start + len(window)])))
-    return found
+        windows.append(
+            (np.pad(window, (0, LENGTH - len(window))), int(tokens[start + len(window)]))
+        )
+    return windows

@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
-from typing import Any
-
-import numpy.typing as npt
 
 from fedpipe.config import DataConfig
+from fedpipe.data.array_types import Array
 from fedpipe.data.sources.base import Batch, Source
 from fedpipe.errors import DataError
 
@@ -36,26 +34,27 @@ def with_feature_shape(source: Source, config: DataConfig) -> Source:
     return replace(source, batches=batches)
 
 
-def shaped(x: npt.NDArray[Any], shape: tuple[int, ...], where: str) -> npt.NDArray[Any]:
+def shaped(x: Array, shape: tuple[int, ...], where: str) -> Array:
     """Return features [n, *shape], from flat ones [n, k] or from ones that differ by axes of length
     1.
 
     Raises:
         DataError: k is not the product of `shape`, or the features have another shape already.
     """
-    found = x.shape[1:]
-    if prod(found) != prod(shape):
+    given_shape = x.shape[1:]
+    if prod(given_shape) != prod(shape):
         raise DataError(
             f"data.feature_shape={list(shape)}: expected {prod(shape)} features "
             f"({' x '.join(map(str, shape))}), {where} has "
-            f"{prod(found)}{f' ({list(found)})' if len(found) > 1 else ''}. Correct the shape, or "
-            "leave out the columns that are no features."
+            f"{prod(given_shape)}{f' ({list(given_shape)})' if len(given_shape) > 1 else ''}. "
+            "Correct the shape, or leave out the columns that are no features."
         )
-    long_axes, wanted_axes = ([size for size in sizes if size != 1] for sizes in (found, shape))
-    if len(long_axes) > 1 and len(wanted_axes) > 1 and long_axes != wanted_axes:
+    given_axes = [size for size in given_shape if size != 1]
+    axes = [size for size in shape if size != 1]
+    if len(given_axes) > 1 and len(axes) > 1 and given_axes != axes:
         raise DataError(
             f"data.feature_shape={list(shape)}: expected flat features or ones of that shape, "
-            f"{where} has {list(found)}: filling another shape would tear the rows apart. Set "
-            "data.feature_shape=null."
+            f"{where} has {list(given_shape)}: filling another shape would tear the rows apart. "
+            "Set data.feature_shape=null."
         )
     return x.reshape(len(x), *shape)

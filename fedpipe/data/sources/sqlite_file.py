@@ -15,14 +15,9 @@ import numpy as np
 
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source
-from fedpipe.data.sources.checks import (
-    BATCH_ROWS,
-    check_features,
-    check_ids,
-    check_labels,
-    own_path,
-    unreadable,
-)
+from fedpipe.data.sources.feature_checks import check_features
+from fedpipe.data.sources.label_checks import checked_batch
+from fedpipe.data.sources.places import BATCH_ROWS, BatchPlace, own_path, unreadable
 from fedpipe.data.tff_files import refuse_cut_short
 from fedpipe.errors import DataError
 
@@ -109,17 +104,17 @@ def _batch(
             "on. Correct them."
         )
     for row, example in enumerate(examples, first):
-        found = {
+        lengths = {
             name: (all(isinstance(value, int | float) for value in values), len(values))
             for name, values in example.items()
         }
-        shape.update(found if not shape else {})
-        if not all(is_number for is_number, _ in found.values()):
+        shape.update(lengths if not shape else {})
+        if not all(is_number for is_number, _ in lengths.values()):
             raise DataError(
                 f"{path}: expected features that are numbers, found texts at row {row}. Encode "
                 "them."
             )
-        if found != shape:
+        if lengths != shape:
             raise DataError(
                 f"{path}: expected features of one length in each example, found others at row "
                 f"{row}. Correct them."
@@ -127,18 +122,14 @@ def _batch(
     vectors = [
         [value for name in sorted(example) for value in example[name]] for example in examples
     ]
-    x = check_features(np.array(vectors, np.float64), path, first, config.feature_dtype)
-    y = check_labels([label[0] for label in labels], path, first)
-    return Batch(
-        x,
-        y,
-        check_ids([client for client, _ in rows], path, first),
-        None if is_test is None else np.full(len(rows), is_test),
-    )
+    place = BatchPlace(path, first)
+    x = check_features(np.array(vectors, np.float64), place, config.feature_dtype)
+    clients = [client for client, _ in rows]
+    return checked_batch(x, [label[0] for label in labels], clients, is_test, place)
 
 
 def _values(example: Any) -> dict[str, list[Any]]:
-    """Return the values of each feature, whatever their kind."""
+    """Return the values of each feature."""
     return {
         name: list(getattr(feature, feature.WhichOneof("kind") or "float_list").value)
         for name, feature in example.features.feature.items()

@@ -1,5 +1,5 @@
-"""Files of a table: one file, or a folder of parts as Spark, Hive, Dask and pandas write them; and
-what a file is by its beginning.
+"""Finds the files of a table: one file, or a folder of parts as Spark, Hive, Dask and pandas write
+them; and tells what a file is by its first bytes.
 """
 
 import os
@@ -78,10 +78,10 @@ def table_parts(path: Path, kind: TableKind) -> tuple[list[TablePart], list[str]
     """
     if not path.is_dir():
         return [TablePart(path)], []
-    parts: list[TablePart] = []
+    files: list[TablePart] = []
     foreign: Counter[str] = Counter()
     empty: list[str] = []
-    _walk(path, path, kind, {}, parts, foreign, empty)
+    _walk(path, path, kind, {}, files, foreign, empty)
     left_out = []
     if foreign:
         left_out.append(
@@ -89,20 +89,20 @@ def table_parts(path: Path, kind: TableKind) -> tuple[list[TablePart], list[str]
         )
     if empty:
         left_out.append(f"empty files: {len(empty):,} ({shorten(empty, 3)})")
-    if not parts:
+    if not files:
         others = f" ({'; '.join(left_out)})" if left_out else ""
         raise DataError(
             f"{path}: expected a folder with {_name(kind)} files, found none{others}. Correct "
             "data.path or data.source."
         )
-    keys = {tuple(part.partition) for part in parts}
+    keys = {tuple(file.partition) for file in files}
     if len(keys) > 1:
-        named = sorted("/".join(part) or "no folder key=value" for part in keys)
+        named = sorted("/".join(file) or "no folder key=value" for file in keys)
         raise DataError(
             f"{path}: expected all files in folders of the same keys, found {shorten(named, 3)}. "
             "Correct the folders."
         )
-    return parts, left_out
+    return files, left_out
 
 
 def _name(kind: TableKind) -> str:
@@ -116,7 +116,7 @@ def _walk(
     folder: Path,
     kind: TableKind,
     partition: dict[str, str | None],
-    parts: list[TablePart],
+    files: list[TablePart],
     foreign: Counter[str],
     empty: list[str],
 ) -> None:
@@ -137,15 +137,15 @@ def _walk(
             if match is not None:
                 value = unquote(match[2])
                 inner[unquote(match[1])] = None if value == _NO_VALUE else value
-            _walk(root, path, kind, inner, parts, foreign, empty)
+            _walk(root, path, kind, inner, files, foreign, empty)
         elif not _is_part(path, kind):
             foreign[str(path.relative_to(root))] += 1
         elif kind == "csv" and not entry.stat().st_size:
             empty.append(
                 str(path.relative_to(root))
-            )  # Spark writes a file for each of its partitions, whatever it holds
+            )  # Spark writes a file for empty partitions too
         else:
-            parts.append(TablePart(path, partition))
+            files.append(TablePart(path, partition))
 
 
 def _is_part(path: Path, kind: TableKind) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedpipe.config import DataConfig
+from fedpipe.data.array_types import Array
 from fedpipe.data.sources.base import Batch, Source
 from fedpipe.data.tff_files import fetch
 from fedpipe.errors import DataError
@@ -42,20 +43,20 @@ def open_emnist(config: DataConfig, project: Path) -> Source:
     Raises:
         DataError: the file is not there and cannot be downloaded, or it is damaged.
     """
-    path = fetch("emnist", cache_dir(config, project))
-    return Source(
-        lambda: _both_splits("emnist", path, config.clients, "pixels", only_digits=True),
-        10,
-        "background=1.0",
-    )
+    return _open_emnist(config, project, 10)
 
 
 def open_emnist62(config: DataConfig, project: Path) -> Source:
     """Return digits and letters, otherwise as `open_emnist`."""
+    return _open_emnist(config, project, 62)
+
+
+def _open_emnist(config: DataConfig, project: Path, classes: int) -> Source:
     path = fetch("emnist", cache_dir(config, project))
+    options = {"only_digits": classes == 10}
     return Source(
-        lambda: _both_splits("emnist", path, config.clients, "pixels", only_digits=False),
-        62,
+        lambda: _both_splits("emnist", path, config.clients, "pixels", **options),
+        classes,
         "background=1.0",
     )
 
@@ -152,7 +153,7 @@ def _pixels(batches: Iterator[Batch]) -> Iterator[Batch]:
     """Turn float32 features into uint8 where the first batch shows that they are pixels; the others
     must then be too.
     """
-    convert: Callable[[npt.NDArray[Any]], npt.NDArray[np.generic]] | None = None
+    convert: Callable[[Array], npt.NDArray[np.generic]] | None = None
     for batch in batches:
         x = np.asarray(batch.x)
         if convert is None:
@@ -167,12 +168,14 @@ def _pixels(batches: Iterator[Batch]) -> Iterator[Batch]:
         yield Batch(converted, batch.y, batch.clients, batch.is_test)
 
 
-def exact_uint8(x: npt.NDArray[Any]) -> npt.NDArray[np.generic]:
+def exact_uint8(x: Array) -> npt.NDArray[np.generic]:
     """Return float32 `x` as uint8 k if each value is float32(k / 255) to the last bit; else `x`
     itself.
 
-    >>> exact_uint8(np.array([0, 1, 51 / 255], np.float32)), exact_uint8(np.array([4 / 9], np.float32)).dtype
-    (array([  0, 255,  51], dtype=uint8), dtype('float32'))
+    >>> exact_uint8(np.array([0, 1, 51 / 255], np.float32))
+    array([  0, 255,  51], dtype=uint8)
+    >>> exact_uint8(np.array([4 / 9], np.float32)).dtype
+    dtype('float32')
     """
     if not np.isfinite(x).all() or x.size == 0 or x.min() < 0 or x.max() > 1:
         return x

@@ -11,7 +11,7 @@ import pytest
 
 from fedpipe.config import DataConfig
 from fedpipe.data.population import Population
-from fedpipe.data.prefetch import FEW_CLIENTS, brought_ahead
+from fedpipe.data.prefetch import FEW_CLIENTS, prefetched
 from fedpipe.data.prepare import prepare_shards
 from fedpipe.data.resident import ResidentCache, usage
 from fedpipe.types import CohortPlan
@@ -46,7 +46,7 @@ def bringers() -> list[int]:
 
 def test_all_planned_clients_are_brought_and_they_are_sound(shards: Path, tmp_path: Path) -> None:
     plan = plan_of(shards, tmp_path, CLIENTS)
-    with brought_ahead(
+    with prefetched(
         shards, plan, tmp_path / "plan.json", tmp_path / "cache", 10**9, tmp_path / "log"
     ):
         limit = time.monotonic() + 60
@@ -65,7 +65,7 @@ def test_all_planned_clients_are_brought_and_they_are_sound(shards: Path, tmp_pa
 
 def test_few_clients_start_nothing(shards: Path, tmp_path: Path) -> None:
     plan = plan_of(shards, tmp_path, FEW_CLIENTS)
-    with brought_ahead(
+    with prefetched(
         shards, plan, tmp_path / "plan.json", tmp_path / "cache", 10**9, tmp_path / "log"
     ):
         assert bringers() == []
@@ -75,7 +75,7 @@ def test_few_clients_start_nothing(shards: Path, tmp_path: Path) -> None:
 def test_what_it_cannot_do_is_in_its_log_and_harms_nobody(shards: Path, tmp_path: Path) -> None:
     plan = plan_of(shards, tmp_path, CLIENTS)
     (tmp_path / "plan.json").write_text("no plan")
-    with brought_ahead(
+    with prefetched(
         shards, plan, tmp_path / "plan.json", tmp_path / "cache", 10**9, tmp_path / "log"
     ):
         limit = time.monotonic() + 60
@@ -87,11 +87,11 @@ def test_what_it_cannot_do_is_in_its_log_and_harms_nobody(shards: Path, tmp_path
 def test_it_ends_with_a_run_that_is_killed(shards: Path, tmp_path: Path) -> None:
     plan_of(shards, tmp_path, CLIENTS)
     code = (
-        "import sys, time; from pathlib import Path; from fedpipe.data.prefetch import brought_ahead; from fedpipe.types import CohortPlan\n"
+        "import sys, time; from pathlib import Path; from fedpipe.data.prefetch import prefetched; from fedpipe.types import CohortPlan\n"
         f"here = Path({str(tmp_path)!r}); plan = CohortPlan.from_json((here / 'plan.json').read_text())\n"
         f"plan = CohortPlan(plan.strategy, plan.seed, plan.cohorts * 2000)\n"
         "(here / 'long.json').write_text(plan.to_json())\n"
-        f"with brought_ahead(Path({str(shards)!r}), plan, here / 'long.json', here / 'cache', 10**9, here / 'log'):\n"
+        f"with prefetched(Path({str(shards)!r}), plan, here / 'long.json', here / 'cache', 10**9, here / 'log'):\n"
         "    print('on', flush=True); time.sleep(100)\n"
     )
     run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)

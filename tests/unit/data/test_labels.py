@@ -22,7 +22,8 @@ from fedpipe.data.manifest import Manifest
 from fedpipe.data.population import Population
 from fedpipe.data.prepare import prepare_shards
 from fedpipe.data.sources import Batch, Source
-from fedpipe.data.sources.checks import check_ids, check_labels
+from fedpipe.data.sources.label_checks import check_ids, check_labels
+from fedpipe.data.sources.places import BatchPlace
 from fedpipe.errors import DataError
 
 Prepare = Callable[..., tuple[Manifest, Population]]
@@ -323,11 +324,11 @@ def test_a_missing_id_is_refused_with_its_row(missing: Any) -> None:
         DataError,
         match=r"client ids .* found (none|0)\b.* at row 6 \(the first row is 3\)\. .*remove the row",
     ):
-        check_ids(["a", "b", "c", missing], "f", 3, counted_from=3)
+        check_ids(["a", "b", "c", missing], BatchPlace("f", 3, counted_from=3))
     with pytest.raises(
         DataError, match=r"labels in every row, found none .* at row 3 \(the first row is 0\)"
     ):
-        check_labels(["a", "b", "c", missing], "f", 0)
+        check_labels(["a", "b", "c", missing], BatchPlace("f"))
 
 
 @pytest.mark.parametrize(
@@ -344,7 +345,7 @@ def test_a_missing_id_is_refused_with_its_row(missing: Any) -> None:
 )
 def test_what_is_no_id_is_refused_with_its_row(bad: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        check_ids(["a", bad, "c"], "f", 0)
+        check_ids(["a", bad, "c"], BatchPlace("f"))
 
 
 def test_ids_that_look_missing_are_noted(prepare: Prepare) -> None:

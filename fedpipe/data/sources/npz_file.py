@@ -11,15 +11,9 @@ import numpy as np
 
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Batch, Source
-from fedpipe.data.sources.checks import (
-    BATCH_ROWS,
-    check_features,
-    check_ids,
-    check_labels,
-    check_marks,
-    own_path,
-    unreadable,
-)
+from fedpipe.data.sources.feature_checks import check_features
+from fedpipe.data.sources.label_checks import checked_batch
+from fedpipe.data.sources.places import BATCH_ROWS, BatchPlace, own_path, unreadable
 from fedpipe.errors import DataError, shorten
 
 FEATURES = "x"
@@ -41,37 +35,35 @@ def open_npz(config: DataConfig, project: Path) -> Source:
 
 
 def read_features(config: DataConfig, path: Path) -> Any:
-    """Return the array `x` of an NPZ file, whatever else is in it. Raises DataError as `open_npz`
+    """Return the array `x` of an NPZ file, which needs no other. Raises DataError as `open_npz`
     and its batches do.
     """
     x = _read(config, path, [FEATURES])[FEATURES]
-    return check_features(x, path, 0, config.feature_dtype, tokens=True)
+    return check_features(x, BatchPlace(path), config.feature_dtype, tokens=True)
 
 
 def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
-    arrays = _read(
-        config,
-        path,
-        [FEATURES, config.label_column, *([config.client_column] if config.client_column else [])],
-    )
-    x = arrays[FEATURES]
-    y = arrays[config.label_column]
-    clients = arrays[config.client_column] if config.client_column else None
-    tests = arrays.get(TESTS)
+    names = [FEATURES, config.label_column]
+    if config.client_column:
+        names.append(config.client_column)
+    arrays = _read(config, path, names)
     lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if len(set(lengths.values())) != 1:
         raise DataError(f"{path}: expected arrays of one length, found {lengths}. Save them again.")
-    for start in range(0, len(x), BATCH_ROWS):
-        part = slice(start, start + BATCH_ROWS)
-        yield Batch(
-            check_features(x[part], path, start, config.feature_dtype, tokens=True),
-            check_labels(y[part], path, start),
-            None if clients is None else check_ids(clients[part], path, start),
-            None if tests is None else check_marks(tests[part], path, start),
+    for start in range(0, lengths[FEATURES], BATCH_ROWS):
+        rows = slice(start, start + BATCH_ROWS)
+        place = BatchPlace(path, start)
+        part = {name: array[rows] for name, array in arrays.items()}
+        yield checked_batch(
+            check_features(part[FEATURES], place, config.feature_dtype, tokens=True),
+            part[config.label_column],
+            part.get(config.client_column or ""),
+            part.get(TESTS),
+            place,
         )
 
 
-def _read(config: DataConfig, path: Path, wanted: list[str]) -> dict[str, Any]:
+def _read(config: DataConfig, path: Path, names: list[str]) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
@@ -82,15 +74,12 @@ def _read(config: DataConfig, path: Path, wanted: list[str]) -> dict[str, Any]:
                 "unpacked. Raise the limit, or use parquet, which is read in parts."
             )
         with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in wanted if name not in file.files]
-            if missing:
+            if not set(names) <= set(file.files):
                 raise DataError(
-                    f"{path}: expected the arrays {shorten(wanted)}, found {shorten(file.files)}. "
+                    f"{path}: expected the arrays {shorten(names)}, found {shorten(file.files)}. "
                     "Name yours in data.client_column and data.label_column."
                 )
-            return {
-                name: file[name] for name in [*wanted, *([TESTS] if TESTS in file.files else [])]
-            }
+            return {name: file[name] for name in [*names, TESTS] if name in file.files}
     except (
         OSError,
         EOFError,
@@ -108,7 +97,7 @@ def _read(config: DataConfig, path: Path, wanted: list[str]) -> dict[str, Any]:
                 "object. Save it as numbers, or as texts with astype(str)."
             ) from err
         raise unreadable(path, "an NPZ file without pickled objects", err) from err
-    except Exception as err:  # zlib.error, lzma.LZMAError, tokenize.TokenError: what a damaged member makes of NumPy's reader
-        if isinstance(err, DataError):
-            raise
+    except DataError:
+        raise
+    except Exception as err:  # zlib.error, LZMAError, TokenError: NumPy, of a damaged member
         raise unreadable(path, "an NPZ file", err) from err
