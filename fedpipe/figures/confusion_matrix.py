@@ -38,7 +38,7 @@ def confusion_matrix(confusion: Confusion, names: Sequence[str], title: str = "C
     if classes <= _MOST_WRITTEN:
         shown_names = [drawn(names[label], _LONGEST_IN_TOOLTIP) for label in shown.tolist()]
         names_room = room(shown_names)
-        grid = Grid(classes, classes, 34.0, 34.0, 40.0 + names_room, 12.0 + names_room)
+        grid = Grid(classes, classes, 34.0, 34.0, 40.0 + names_room, max(12.0, names_room))
         body = [
             _written_cells(grid, matrix, shares, shown_names),
             grid.row_names(shown_names),

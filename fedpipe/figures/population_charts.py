@@ -30,7 +30,7 @@ def label_skew(table: PopulationTable) -> Chart:
     largest = float(shares.max(initial=0)) or 1.0
     height = min(_TALLEST_ROW, max(2.0, _HEIGHT / rows))
     names = table.labels if columns <= _MOST_NAMES else ()
-    grid = Grid(rows, columns, _WIDTH / columns, height, foot=12.0 + room(names))
+    grid = Grid(rows, columns, _WIDTH / columns, height, foot=max(12.0, room(names)))
     title = f"Share of {_labels(table)} at {shown_of(rows, table.all_clients)} clients"
     return grid.chart(
         title,
