@@ -149,12 +149,7 @@ class ClientWork:
             if self.local_gradient is not None:
                 gradients = self.local_gradient(gradients, current, weights)
             state, current = self.optimizer.next(state, current, gradients)
-            return (
-                i + 1,
-                current,
-                state,
-                [sum_ + count for sum_, count in zip(counts, batch_counts, strict=True)],
-            )
+            return i + 1, current, state, tf.nest.map_structure(tf.add, counts, batch_counts)
 
         specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in weights]
         state = tf.nest.map_structure(tf.convert_to_tensor, self.optimizer.initialize(specs))
@@ -165,7 +160,7 @@ class ClientWork:
         _, trained, _, counts = tf.while_loop(
             lambda i, *_: i < steps, step, start, parallel_iterations=1
         )
-        update = [new - old for new, old in zip(trained, weights, strict=True)]
+        update = tf.nest.map_structure(tf.subtract, trained, weights)
         update_weight = (
             tf.cast(count, tf.float32) if self.weighting == "examples" else tf.constant(1.0)
         )

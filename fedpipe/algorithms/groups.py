@@ -139,7 +139,7 @@ def group_work(
             weights, refs["data"][i], refs["count"][i], refs["seed"][i], refs["rate"][i], server
         )
         update = _times_weight(result, weighted)
-        total = [left + right for left, right in zip(total, update, strict=True)]
+        total = tf.nest.map_structure(tf.add, total, list(update))
         return i + 1, total, total_weight + result.update_weight, add(sums, result.sums)
 
     start = (0, work.zero_update(weights), 0.0, zero_sums())

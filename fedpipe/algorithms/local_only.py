@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from fedpipe.algorithms.aggregation import mean
 from fedpipe.algorithms.base import Algorithm, AlgorithmWrapper, RoundResult
@@ -101,7 +102,7 @@ def train(
 ) -> tuple[ClientResult, list[Any]]:
     """Return the result of a client's steps from its own model, and its model after them."""
     result = work(model, ref["data"], ref["count"], ref["seed"], ref["rate"])
-    return result, [old + update for old, update in zip(model, result.update, strict=True)]
+    return result, tf.nest.map_structure(tf.add, model, result.update)
 
 
 def build(run: Run) -> Recipe:

@@ -51,10 +51,7 @@ def personalized_accuracies(
     start = [tf.constant(weights[name]) for name in model.tensor_names]
 
     def fine_tuned(start: Any, data: Any, count: Any, seed: Any) -> Any:
-        return [
-            old + change
-            for old, change in zip(start, work(start, data, count, seed).update, strict=True)
-        ]
+        return tf.nest.map_structure(tf.add, start, work(start, data, count, seed).update)
 
     train = tf.function(fine_tuned)
     trainable = population.client_ids("train")

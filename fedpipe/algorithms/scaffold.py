@@ -44,7 +44,7 @@ def train(
     def corrected(
         gradients: list[Any], _weights: list[Any], _server_weights: list[Any]
     ) -> list[Any]:
-        return [gradient + change for gradient, change in zip(gradients, correction, strict=True)]
+        return tf.nest.map_structure(tf.add, gradients, correction)  # type: ignore[no-any-return]
 
     work = replace(work, local_gradient=corrected)
     result = work(weights, ref["data"], ref["count"], ref["seed"], ref["rate"])

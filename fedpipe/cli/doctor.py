@@ -158,9 +158,8 @@ def show_checks(checks: "Iterable[Check]", as_json: bool, quiet: bool) -> None:
     done = []
     pending = iter(checks)
     while True:
-        with contextlib.redirect_stdout(
-            sys.stderr
-        ):  # what libraries and the user's code print is no result
+        # What libraries and the user's code print is no result.
+        with contextlib.redirect_stdout(sys.stderr):
             check = next(pending, None)
         if check is None:
             break

@@ -80,9 +80,8 @@ class RoundBar:
             refused = error is not None and not self._progress.tasks[0].started
             self._live.transient = refused
             self._live.stop()
-            if (
-                not refused and not console.is_interactive
-            ):  # Rich leaves the line open where nobody watches; what comes next has its own
+            # Rich leaves the line open where nobody watches; what comes next has its own.
+            if not refused and not console.is_interactive:
                 console.line()
 
 

@@ -70,9 +70,8 @@ class _FirstStart:
         self._stack = ExitStack()
         self._locked = False
         self._mark = home / f".fedpipe-tables-{__version__}" if home is not None else None
-        if home is None or self._done(
-            home
-        ):  # None: a database that the user named, whose own locks must do
+        # None: a database that the user named, whose own locks must do.
+        if home is None or self._done(home):
             return
         with suppress(OSError, Timeout):  # a home that cannot be written: Prefect says so itself
             self._stack.enter_context(
@@ -272,9 +271,8 @@ def require_server(url: str) -> None:
         raise EnvironmentProblem(problem)
     client = get_client(sync_client=True)
     reason: object = client.api_healthcheck()
-    if (
-        reason is None and client.server_type is ServerType.SERVER
-    ):  # a page of something else answers too
+    # A page of something else answers too.
+    if reason is None and client.server_type is ServerType.SERVER:
         try:
             client.api_version()
         except Exception as err:

@@ -145,9 +145,8 @@ def _write_files(folder: Path, name: str, place: Origin) -> set[str]:
         for path in sorted(_TEMPLATES.rglob(f"*{_SUFFIX}"))
     }
     texts = {file: Template(text).substitute(values) for file, text in texts.items()}
-    texts[PLOTS_PAGE] = (_TEMPLATES / PLOTS_PAGE.replace(".", _DOT, 1)).read_text(
-        encoding="utf-8"
-    )  # its scripts are full of `$`
+    # Its scripts are full of `$`.
+    texts[PLOTS_PAGE] = (_TEMPLATES / PLOTS_PAGE.replace(".", _DOT, 1)).read_text(encoding="utf-8")
     texts["params.yaml"] = as_params(settings(name), _HEAD)
     for file, text in texts.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)

@@ -185,9 +185,8 @@ def _dvc(root: Path, *arguments: str) -> str:
     """
     settings = {} if can_lock(root) else {"hardlink_lock": "true"}
     done = _run_dvc(root, arguments, settings)
-    if (
-        done.returncode and _NO_GIT in done.stderr
-    ):  # a tarball: DVC works without git when it is told so
+    # A tarball: DVC works without git when it is told so.
+    if done.returncode and _NO_GIT in done.stderr:
         done = _run_dvc(root, arguments, settings | {"no_scm": "true"})
     if done.returncode:
         raise DataError(_reason(arguments, done))
@@ -205,9 +204,8 @@ def _run_dvc(
         "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}",
         "DVC_NO_ANALYTICS": "true",
     }
-    environment.pop(
-        "PYTHONSAFEPATH", None
-    )  # a stage of the user's, such as `python make.py`, runs as in their shell
+    # A stage of the user's, such as `python make.py`, runs as in their shell.
+    environment.pop("PYTHONSAFEPATH", None)
     # -P: a file of the user's called like a module of Python's or DVC's is not imported in its
     # place.
     command = [sys.executable, "-P", "-m", "dvc", *arguments]

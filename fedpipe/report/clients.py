@@ -1,5 +1,6 @@
 """The clients of a run: their accuracy, their examples and labels, and which of them took part."""
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -66,7 +67,7 @@ def participation(run: RunFacts) -> Section | None:
     if not run.clients:
         return None
     clients = totals(run.clients)
-    drawn = [clients[index] for index in evenly_spaced(len(clients), _MOST_DRAWN).tolist()]
+    drawn = evenly_spaced(clients, _MOST_DRAWN)
     reported = {client.client_id: client.rounds for client in drawn}
     chart = participation_chart(
         f"Rounds of {shown_of(len(drawn), len(clients))} clients",
@@ -89,9 +90,9 @@ def _missed_rounds(
     rows: Sequence[ClientRound], client_ids: Collection[str]
 ) -> dict[str, list[int]]:
     """Return the rounds in which each of these clients was asked and did not report."""
-    missed: dict[str, list[int]] = {client_id: [] for client_id in client_ids}
+    missed = defaultdict(list)
     for row in sorted(rows):
-        if row.status != REPORTED and row.client_id in missed:
+        if row.status != REPORTED and row.client_id in client_ids:
             missed[row.client_id].append(row.round_num)
     return missed
 

@@ -123,9 +123,8 @@ def write_preset(run: RunState, path: Path, header: str) -> None:
     """Write a run's settings as a params file, with a comment that says where they come from."""
     values = run.config.model_dump(mode="json")
     groups = noted_groups(run.folder)
-    if (
-        values["runtime"]["groups"] is None and groups is not None
-    ):  # so that a run with these settings has the trial's bits
+    # So that a run with these settings has the trial's bits.
+    if values["runtime"]["groups"] is None and groups is not None:
         values["runtime"]["groups"] = groups
     text = yaml.safe_dump(values, sort_keys=False)
     write_atomic(path, f"# {header}\n{text}")

@@ -165,9 +165,8 @@ class Search:
         """
         import optuna
 
-        if (
-            round_num in self._of(number).intermediate_values
-        ):  # a resumed trial sends its last round again
+        # A resumed trial sends its last round again.
+        if round_num in self._of(number).intermediate_values:
             return None
         trial = optuna.trial.Trial(self._study, self._of(number)._trial_id)
         trial.report(value, round_num)

@@ -54,9 +54,8 @@ def load(
     base = read_base(sweep, project.root / sweep.params, path.name, overrides)
     check_space(sweep, base)
     common = first_trial(sweep, base)
-    if (
-        common.runtime.set_groups is None
-    ):  # it belongs to the result, and would follow the machine's cores
+    # It belongs to the result, and would follow the machine's cores.
+    if common.runtime.set_groups is None:
         groups = max(sweep.cores_per_child, common.runtime.workers)
         base = replace(base, groups=groups)
         common = common.model_copy(

@@ -126,9 +126,8 @@ class Trials:
         self._tell("begun", str(sweep.name), sweep.trial_count, len(search.numbers()) - len(queue))
         with self._pool or self._processes() as pool:
             while True:
-                while (
-                    pool.has_room() and not self._left
-                ):  # what stopped one trial, such as a full disk, would stop the next
+                # What stopped one trial, such as a full disk, would stop the next.
+                while pool.has_room() and not self._left:
                     drawn = queue.pop(0) if queue else search.draw()
                     if drawn is None:
                         break
@@ -177,9 +176,8 @@ class Trials:
             )
             asked = {"metric": self._sweep.metric, "tags": tags, "sweep": self._sweep.name}
             state = begin(self._project, self._name(number), config, "sweep", **asked)
-            if (
-                self._base.groups is not None
-            ):  # of an algorithm that alone knows whether it computes in groups
+            # Of an algorithm that alone knows whether it computes in groups.
+            if self._base.groups is not None:
                 note_groups(state.folder, self._base.groups)
             self.search.note_run(number, state.folder.name)
         if state.has_ended:  # and this process's predecessor did not hear of it

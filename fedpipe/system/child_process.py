@@ -68,9 +68,8 @@ def main(command: list[str]) -> int:
     """Run a command in a process group of its own until it ends or stdin does; return its exit
     code, 128 and more for a signal.
     """
-    signal.pthread_sigmask(
-        signal.SIG_BLOCK, [signal.SIGTERM]
-    )  # until there is someone to pass it on to
+    # Until there is someone to pass it on to.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     child = os.fork()
     if child == 0:
         try:

@@ -89,10 +89,11 @@ def _run(
 ) -> bytes:
     command = ["git", "-C", str(folder), *arguments]
     try:
+        # Its reasons are recorded, and some are looked for.
         english = {
             **environment,
             "LC_ALL": "C",
-        }  # its reasons are recorded, and some are looked for
+        }
         done = subprocess.run(
             command,
             input=stdin,

@@ -225,9 +225,8 @@ def own_frame(err: BaseException) -> tuple[str, int, str] | None:
     frames = [
         (frame.filename, frame.lineno or 1) for frame in traceback.extract_tb(err.__traceback__)
     ]
-    frames += [
-        (file, int(number)) for file, number in _FILE_LINE.findall(str(err))
-    ]  # AutoGraph's, in the message
+    # AutoGraph's, in the message.
+    frames += [(file, int(number)) for file, number in _FILE_LINE.findall(str(err))]
     for file, number in reversed(frames):
         if _is_own(file):
             return file, number, linecache.getline(file, number).strip()

@@ -96,12 +96,11 @@ def write_mistakes(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    labels = predictions.labels[chosen].tolist()
-    predicted = predictions.predicted[chosen].tolist()
     rows = predictions.rows[chosen].tolist()
+    names_by_label = np.array(names, object)
     columns = {
-        "actual": pa.array([names[label] for label in labels], pa.string()),
-        "predicted": pa.array([names[label] for label in predicted], pa.string()),
+        "actual": pa.array(names_by_label[predictions.labels[chosen]], pa.string()),
+        "predicted": pa.array(names_by_label[predictions.predicted[chosen]], pa.string()),
         "confidence": pa.array(predictions.confidences[chosen], pa.float64()),
         "x": pa.array([examples.x[row].tobytes() for row in rows], pa.binary()),
     }
