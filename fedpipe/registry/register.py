@@ -18,7 +18,7 @@ from fedpipe.lineage.queries import forgotten_of
 from fedpipe.project.paths import Project
 from fedpipe.registry.promotion import Holder, decide
 from fedpipe.runs.lineage import LINEAGE
-from fedpipe.runs.refs import RegisteredRef
+from fedpipe.runs.step_results import RegisteredRef
 from fedpipe.system.locks import file_lock
 from fedpipe.tracking.model_registry import (
     CHAMPION,

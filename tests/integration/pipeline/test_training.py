@@ -14,8 +14,8 @@ from fedpipe.pipeline.sample_clients import sample_clients
 from fedpipe.pipeline.train import train
 from fedpipe.project.paths import Project
 from fedpipe.runs.context import RunContext
-from fedpipe.runs.parts import LINEAGE_PART
-from fedpipe.runs.refs import DataRef, TrainRef
+from fedpipe.runs.optional_parts import LINEAGE_PART
+from fedpipe.runs.step_results import DataRef, TrainRef
 
 Train = Callable[[str, dict[str, Any]], tuple[RunContext, DataRef, TrainRef]]
 
