@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import Config
 from fedpipe.errors import ModelError, TrackingError
+from fedpipe.lineage.forgotten_versions import forgotten_of
 from fedpipe.lineage.privacy_total import total_with_run
-from fedpipe.lineage.queries import forgotten_of
 from fedpipe.project.paths import Project
 from fedpipe.registry.promotion import Holder, decide
 from fedpipe.runs.lineage import LINEAGE
