@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fedpipe.errors import DataError
 from fedpipe.lineage.privacy_total import PrivacyTotal, total_with_run
 from fedpipe.project.paths import Project
-from fedpipe.runs.data import data_of
+from fedpipe.runs.find_data import data_of
 from fedpipe.runs.lineage import TagLineage, lineage_of_tags, population_key
 from fedpipe.tracking.client_runs import ClientRun, runs_of_client
 from fedpipe.tracking.lookup import (

@@ -18,7 +18,7 @@ from fedpipe.lineage.privacy_total import total_with_run
 from fedpipe.project.paths import Project
 from fedpipe.registry.promotion import Holder, decide
 from fedpipe.runs.lineage import LINEAGE
-from fedpipe.runs.refs import RegisteredRef
+from fedpipe.runs.step_results import RegisteredRef
 from fedpipe.system.locks import file_lock
 from fedpipe.tracking.model_registry import (
     CHAMPION,
