@@ -27,7 +27,7 @@ from fedpipe.data.manifest import (
 )
 from fedpipe.data.pool import Pool, read_pool
 from fedpipe.data.pool_clients import PoolClients, clients_of
-from fedpipe.data.replace import replaced_folder
+from fedpipe.data.replace_folder import replaced_folder
 from fedpipe.data.shards import SplitRows, SplitWriter, write_split
 from fedpipe.data.sources import PixelConvention, open_source
 from fedpipe.data.splits import (

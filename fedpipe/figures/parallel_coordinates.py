@@ -66,7 +66,7 @@ def parallel_coordinates(
         "table has the figures"
     )
     return Chart(
-        "Settings and what came of them",
+        "Searched settings and results",
         description,
         columns[-1] + _RIGHT,
         _TOP + _HEIGHT + 12,

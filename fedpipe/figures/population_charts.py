@@ -19,7 +19,7 @@ _HEIGHT = 250.0
 def client_sizes(table: PopulationTable) -> Chart:
     """Return the histogram of training examples per client."""
     starts, ends, clients = zip(*table.figures["histogram"], strict=True)
-    title = "Training examples a client"
+    title = "Training examples per client"
     return bars(title, starts, ends, clients, "training examples", "clients")
 
 

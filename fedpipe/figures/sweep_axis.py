@@ -1,4 +1,4 @@
-"""The axes of a sweep's chart: where a setting's value is, and what is written beside it."""
+"""Axes of a sweep's chart: places and ticks of the values of a setting."""
 
 import math
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class ChoiceAxis:
 
 @dataclass(frozen=True)
 class NumberAxis:
-    """An axis of numbers, linear or logarithmic; below it the place of what has no number, if any.
+    """An axis of numbers, linear or logarithmic; trials without the setting are at its foot.
 
     Attributes:
         numbers: the values, rising.

@@ -54,10 +54,10 @@ def population(run: RunFacts) -> Section | None:
     lines = [
         f"{figures['clients']} clients, {figures['held_out']} of them held out; {examples} "
         "examples",
-        f"training examples a client: {figures['size_min']} to {figures['size_max']}, median "
+        f"training examples per client: {figures['size_min']} to {figures['size_max']}, median "
         f"{figures['size_median']:g}, Gini {figures['size_gini']:.2f}",
         f"mean distance of a client's labels from the mix of all: {figures['label_tv_mean']:.2f} "
-        f"(0: all alike); {figures['labels_per_client_mean']:.1f} labels a client",
+        f"(0: all alike); {figures['labels_per_client_mean']:.1f} labels per client",
     ]
     return Section(charts=[client_sizes(table), label_skew(table)], lines=lines)
 
@@ -78,7 +78,7 @@ def participation(run: RunFacts) -> Section | None:
     examples = sum(client.examples for client in clients)
     rounds = [len(client.rounds) for client in clients]
     lines = [
-        f"{np.count_nonzero(rounds)} clients reported; rounds a client: {min(rounds)} to "
+        f"{np.count_nonzero(rounds)} clients reported; rounds per client: {min(rounds)} to "
         f"{max(rounds)}, median {np.median(rounds):g}",
         f"{examples:,} examples processed, each epoch counted; "
         f"{sum(client.failed for client in clients)} times a client was asked and did not report",

@@ -1,4 +1,4 @@
-"""What a report knows of a run. Values alone: `gather.py` reads them."""
+"""Facts of a run, which a report shows. Values alone: `gather.py` reads them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,5 +1,5 @@
-"""Gathers what a report says of a run: from the MLflow store, and from the run's files wherever
-they are. What is missing is named with the reason.
+"""Reads the facts of a run from the MLflow store and from the run's files; names what is missing,
+with the reason.
 """
 
 import json
@@ -83,7 +83,7 @@ class _Reader:
 
 
 def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
-    """Return what is known of a run; of what is not, why.
+    """Return the facts of a run, and why some of them are missing.
 
     Raises:
         TrackingError: the store does not answer.

@@ -49,17 +49,19 @@ def environment(run: RunFacts) -> dict[str, str]:
 
 
 def _commit_link(git: GitLineage) -> Link:
-    notes = [f"branch {git.branch}"] if git.branch else []
+    notes = []
+    if git.branch:
+        notes.append(f"branch {git.branch}")
     if git.dirty:
-        patch = ", kept as lineage/dirty.patch" if git.patch else ""
-        notes.append(f"with uncommitted changes{patch}")
+        notes.append("with uncommitted changes")
+    if git.dirty and git.patch:
+        notes[-1] += ", kept as lineage/dirty.patch"
     return Link("git commit", None if git.commit == "none" else git.commit, notes)
 
 
 def _data_links(lineage: RunLineage) -> list[Link]:
-    source = lineage.data.source
     place = "in dvc.lock" if lineage.dvc.data_in_lock else "not in dvc.lock"
-    notes = [source, place] if source else [place]
+    notes = list(filter(None, [lineage.data.source, place]))
     links = [Link("data (DVC md5)", lineage.dvc.data_md5, notes)]
     if lineage.dvc.experiment:
         links.append(Link("DVC experiment", lineage.dvc.experiment, []))

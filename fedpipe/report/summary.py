@@ -161,7 +161,7 @@ def _privacy(tags: Mapping[str, str]) -> str:
 
 
 def _sweep_summary(sweep: SweepView, params: Mapping[str, str]) -> dict[str, str]:
-    """Return what a sweep searches, how, by which metric it judges, and its best trial."""
+    """Return the searched settings of a sweep, its metric and its best trial."""
     searched = ", ".join(sweep.keys)
     if "sweep.search" in params:
         searched = f"{searched} ({params['sweep.search']})"

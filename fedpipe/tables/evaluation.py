@@ -46,7 +46,8 @@ def labels_csv(confusion: Confusion, names: Sequence[str]) -> str:
     """Return a line `label,examples,accuracy` for each label; the accuracy of one without examples
     is empty.
 
-    >>> labels_csv(Confusion.count(np.array([0, 0, 0, 0]), np.array([0, 1, 0, 0]), 2), ["a", "b"])
+    >>> confusion = Confusion.count(np.array([0, 0, 0, 0]), np.array([0, 1, 0, 0]), 2)
+    >>> labels_csv(confusion, ["a", "b"])
     'label,examples,accuracy\\na,4,0.75\\nb,0,\\n'
     """
     columns = zip(names, confusion.examples().tolist(), confusion.hits().tolist(), strict=True)
@@ -138,4 +139,6 @@ def accuracy_groups(clients: Sequence[ClientAccuracy]) -> tuple[dict[str, Floats
     groups = {"participating": accuracies[~held_out], "held out": accuracies[held_out]}
     gains = [client.gain for client in clients if client.gain is not None]
     present = {name: values for name, values in groups.items() if len(values)}
-    return present, np.array(gains, np.float64) if gains else None
+    if not gains:
+        return present, None
+    return present, np.array(gains, np.float64)

@@ -15,7 +15,8 @@ def rounds_csv(rows: Sequence[Row]) -> str:
     The column of `train/loss` is `train_loss`. Numbers are written so that reading them gives the
     same float again.
 
-    >>> rounds_csv([{"round": 0, "test/loss": 2.5}, {"round": 1, "test/loss": 2.0, "train/loss": 0.1}])
+    >>> first = {"round": 0, "test/loss": 2.5}
+    >>> rounds_csv([first, {"round": 1, "test/loss": 2.0, "train/loss": 0.1}])
     'round,test_loss,train_loss\\n0,2.5,\\n1,2.0,0.1\\n'
     """
     keys = sorted(set().union(*rows) - {"round"})

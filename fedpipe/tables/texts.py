@@ -43,7 +43,9 @@ def number(value: float) -> str:
 
 def optional_number(value: float | None) -> str:
     """Return a number in short; of no number an empty text."""
-    return "" if value is None else number(value)
+    if value is None:
+        return ""
+    return number(value)
 
 
 def setting_text(value: Any) -> str:
