@@ -45,3 +45,10 @@ def test_lists_in_lists_are_arrays(tmp_path: Path) -> None:
             match="expected lists in lists of the same size in every row of x, found sizes 2, 1 from row 1 on",
         ):
             opened(tmp_path / "t.parquet", "parquet")
+
+
+def test_a_null_far_below_is_named_with_its_row(tmp_path: Path) -> None:
+    columns = {"client": ["c"] * 5001, "label": [0] * 5001, "a": [1.0] * 5000 + [None]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="row 5001, column a: expected a value, found none"):
+        opened(tmp_path / "t.parquet", "parquet")

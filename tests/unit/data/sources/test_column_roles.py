@@ -134,3 +134,11 @@ def test_features_are_found_by_name_without_labels(tmp_path: Path) -> None:
         DataError, match="expected the 2 columns that the model was trained on, found no c"
     ):
         open_features(DataConfig(source="csv"), tmp_path / "t.csv", ("a", "c"))
+
+
+def test_a_column_that_folders_name_takes_its_place_among_features(tmp_path: Path) -> None:
+    for k in (7, 8):
+        (tmp_path / "t" / f"k={k}").mkdir(parents=True)
+        (tmp_path / "t" / f"k={k}" / "a.csv").write_text("a,b\n1,2\n")
+    features = open_features(DataConfig(source="csv"), tmp_path / "t", ("b", "k", "a"))
+    assert [np.asarray(rows.x).tolist() for rows in features.rows()] == [[[2, 7, 1]], [[2, 8, 1]]]

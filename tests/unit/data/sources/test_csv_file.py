@@ -92,3 +92,10 @@ def test_a_header_without_rows_is_refused_where_only_some_columns_are_read(tmp_p
     features = open_features(DataConfig(source="csv"), tmp_path / "t.csv", ("a",))
     with pytest.raises(DataError, match="expected rows below the header, found none"):
         list(features.rows())
+
+
+def test_rows_that_grow_come_once_each(table: Any) -> None:
+    notes = ["n"] * 300 + ["n" * 4000] * 3000
+    text = "".join(f"c0,l0,{i},{note}\n" for i, note in enumerate(notes))
+    rows, _ = table("client,label,a,note\n" + text, ignore_columns=["note"], memory_limit_mb=64)
+    assert [x for _, _, x in rows] == [[float(i)] for i in range(3300)]

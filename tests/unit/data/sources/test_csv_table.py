@@ -109,3 +109,14 @@ def test_one_column_of_numbers_with_leading_zeros_is_one_of_numbers(table: Any) 
     assert [x for _, _, x in rows] == [[float(number)] for number in range(0, 900, 7)]
     assert summary.features.startswith("1 column of numbers: a")
     assert text_of(table(text, feature_dtype="int32")[0][1][2]) == "00007"
+
+
+def test_a_wrong_cell_far_below_is_named_with_its_row(table: Any) -> None:
+    text = HEADER + "c0,0,1,2\n" * 5000 + "c0,0,x,2\n"
+    assert "row 5001 (line 5002), column a: expected a number, found 'x'" in refusal(table, text)
+
+
+def test_a_column_that_begins_with_true_and_false_takes_no_numbers(table: Any) -> None:
+    text = HEADER + "c0,0,true,1\nc0,1,false,1\n" * 32 + "c0,0,1,1\n" * 5000
+    message = "row 65 (line 66), column a: expected true or false, found '1'"
+    assert message in refusal(table, text)
