@@ -77,7 +77,7 @@ clients, so that every example is in exactly as many epochs of both."""
 def config_of(algorithm: str, model: str, data: Mapping[str, Any], seed: int, rounds: int) -> Any:
     """Return the settings of one training."""
     from benchmarks.lib.training import settings
-    from fedpipe.config.algorithms import ALGORITHMS
+    from fedpipe.config.algorithm_table import ALGORITHMS
 
     common = {
         **COMMON,
@@ -104,7 +104,7 @@ def config_of(algorithm: str, model: str, data: Mapping[str, Any], seed: int, ro
 def bar_config(algorithm: str, data: Mapping[str, Any], seed: int) -> Any:
     """Return the settings of one training for the bar; `centralized` has all clients in each of so many fewer rounds."""
     from benchmarks.lib.training import settings
-    from fedpipe.config.algorithms import ALGORITHMS
+    from fedpipe.config.algorithm_table import ALGORITHMS
 
     common = {**COMMON, **data, **BAR}
     if algorithm == "centralized":

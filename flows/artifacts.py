@@ -17,8 +17,8 @@ from prefect.artifacts import (
 )
 
 from fedpipe.runs.lineage import TrainingLineage
-from fedpipe.runs.parts import Parts
-from fedpipe.runs.refs import RecordRef, RegisteredRef
+from fedpipe.runs.optional_parts import Parts
+from fedpipe.runs.step_results import RecordRef, RegisteredRef
 from fedpipe.tables.texts import markdown, markdown_code
 from fedpipe.types import RoundReport
 

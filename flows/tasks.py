@@ -18,8 +18,8 @@ from fedpipe.pipeline.full_run import Steps, plain_steps
 from fedpipe.pipeline.load_data import may_pass
 from fedpipe.runs.context import RunContext
 from fedpipe.runs.lineage import read_lineage
-from fedpipe.runs.parts import Parts
-from fedpipe.runs.refs import DataRef, EvalRef, PlanRef, RecordRef, TrainRef
+from fedpipe.runs.optional_parts import Parts
+from fedpipe.runs.step_results import DataRef, EvalRef, PlanRef, RecordRef, TrainRef
 from fedpipe.system.log_redaction import scrubbed
 from flows.artifacts import RoundArtifacts, link_to_mlflow, show_lineage, show_registered
 

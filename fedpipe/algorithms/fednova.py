@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from fedpipe.algorithms.client_work import ClientResult, ClientWork
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
-from fedpipe.config.used import MOMENTUM, or_default
+from fedpipe.config.defaults import MOMENTUM, or_default
 from fedpipe.errors import ConfigError
 
 

@@ -19,7 +19,7 @@ sqrt(v) + tau and at least that over sqrt(2).
 
 from fedpipe.algorithms.optimizers import build_optimizer
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
-from fedpipe.config.used import ADAPTIVE_SERVER, or_default
+from fedpipe.config.defaults import ADAPTIVE_SERVER, or_default
 
 TAU, BETA_1, BETA_2 = (ADAPTIVE_SERVER[name] for name in ("epsilon", "beta_1", "beta_2"))
 

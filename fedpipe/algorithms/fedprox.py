@@ -16,7 +16,7 @@ from typing import Any
 
 from fedpipe.algorithms.client_work import LocalGradient
 from fedpipe.algorithms.recipe import Recipe, Run, averaging
-from fedpipe.config.used import PROXIMAL_MU, or_default
+from fedpipe.config.defaults import PROXIMAL_MU, or_default
 
 
 def proximal(mu: float) -> LocalGradient:

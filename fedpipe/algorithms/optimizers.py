@@ -4,8 +4,8 @@ from typing import Any
 
 import tensorflow_federated as tff
 
+from fedpipe.config.defaults import MOMENTUM, or_default
 from fedpipe.config.schema import ServerConfig
-from fedpipe.config.used import MOMENTUM, or_default
 
 
 def build_optimizer(

@@ -24,7 +24,7 @@ from fedpipe.algorithms.noise import (
     SeededTreeNoise,
 )
 from fedpipe.config import Config
-from fedpipe.config.used import FIRST_CLIP, TARGET_QUANTILE
+from fedpipe.config.defaults import FIRST_CLIP, TARGET_QUANTILE
 
 CLIP_LEARNING_RATE = 0.2
 

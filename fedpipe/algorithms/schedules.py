@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedpipe.config import Config
+from fedpipe.config.defaults import DECAY_RATE, DECAY_ROUNDS, FINAL_FRACTION, or_default
 from fedpipe.config.schema import ClientConfig, Scheduled, ServerConfig
-from fedpipe.config.used import DECAY_RATE, DECAY_ROUNDS, FINAL_FRACTION, or_default
 
 
 def rate_of_round(side: ClientConfig | ServerConfig, rounds: int, round_num: int) -> float:

@@ -50,7 +50,7 @@ def describe(
     from fedpipe.data.skew import describe as figures_of
     from fedpipe.pipeline.describe import understood_lines, write_pictures
     from fedpipe.project.paths import find_project
-    from fedpipe.runs.data import data_of, find_run_shards
+    from fedpipe.runs.find_data import data_of, find_run_shards
 
     project = find_project(Path.cwd())
     data = data_of(project, run)

@@ -184,7 +184,7 @@ def _show_client(lineage: "ClientLineage") -> None:
 
 
 def _marks(version: "ModelVersion") -> str:
-    from fedpipe.lineage.queries import forgotten_of
+    from fedpipe.lineage.forgotten_versions import forgotten_of
 
     clients = forgotten_of(version)
     marks = [f"trained on forgotten clients {', '.join(clients)}"] if clients else []

@@ -65,17 +65,17 @@ def train(
     """
     project, config = _load(params, set_)
     from fedpipe.cli.progress import RoundBar
-    from fedpipe.pipeline.resume import run_of_stage
+    from fedpipe.pipeline.find_run import run_of_stage
     from fedpipe.pipeline.sample_clients import sample_clients
     from fedpipe.pipeline.train import train as train_step
     from fedpipe.runs.context import RunContext
     from fedpipe.runs.lineage import LINEAGE, LINEAGE_NAME
-    from fedpipe.runs.refs import TRAINED_NAME
-    from fedpipe.runs.shards import load_data
+    from fedpipe.runs.shards import ensure_shards
+    from fedpipe.runs.step_results import TRAINED_NAME
     from fedpipe.runs.summary import new_run_name
     from fedpipe.status import RunStatus
 
-    data = load_data(config, project)
+    data = ensure_shards(config, project)
     state = run_of_stage(project, new_run_name(), config, data.md5)
     with (
         stoppable("Continue with: dvc repro"),
@@ -113,11 +113,11 @@ def evaluate(
     from fedpipe.pipeline.evaluate import evaluate as evaluate_step
     from fedpipe.pipeline.record import read_trained, record
     from fedpipe.runs.context import RunContext
-    from fedpipe.runs.parts import INCOMPLETE_EXIT_CODE
-    from fedpipe.runs.shards import load_data
+    from fedpipe.runs.optional_parts import INCOMPLETE_EXIT_CODE
+    from fedpipe.runs.shards import ensure_shards
     from fedpipe.runs.state import read_state
 
-    data = load_data(config, project)
+    data = ensure_shards(config, project)
     trained = read_trained(project.outputs / "train")
     run = RunContext(project, config, Path(trained.run_dir))
     evaluated = evaluate_step(run, data, trained, project.outputs / "evaluate")

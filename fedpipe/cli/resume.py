@@ -47,7 +47,7 @@ def resume(
 ) -> None:
     """Continue an interrupted run from its last checkpoint, to the same weights."""
     start = time.perf_counter()
-    from fedpipe.pipeline.resume import find_interrupted, own_params
+    from fedpipe.pipeline.find_run import find_interrupted, own_params
     from fedpipe.project.paths import find_project
     from fedpipe.runs.state import refuse_changes, settings_now
 
@@ -112,7 +112,7 @@ def record(
     quiet: Quiet = False,
 ) -> None:
     """Complete a finished run: make the figures, tables, model or uploads that failed."""
-    from fedpipe.pipeline.resume import find_trained
+    from fedpipe.pipeline.find_run import find_trained
     from fedpipe.project.paths import find_project
 
     project = find_project(Path.cwd())
@@ -130,7 +130,7 @@ def show_recorded(project: "Project", state: "RunState", as_json: bool, quiet: b
     """Record a finished run again and print its summary; exit with code 3 if parts are still
     missing.
     """
-    from fedpipe.pipeline.resume import record_again
+    from fedpipe.pipeline.record_again import record_again
 
     with contextlib.redirect_stdout(sys.stderr):
         summary = record_again(project, state)
@@ -155,7 +155,7 @@ def tell(project: "Project", summary: "dict[str, Any]", as_json: bool, quiet: bo
 
 def sync(as_json: Json = False, quiet: Quiet = False) -> None:
     """Send to MLflow what runs of this project could not send while the store was away."""
-    from fedpipe.pipeline.resume import send_journals
+    from fedpipe.pipeline.sync import send_journals
     from fedpipe.project.paths import find_project
 
     sent = send_journals(find_project(Path.cwd()))

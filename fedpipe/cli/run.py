@@ -129,7 +129,7 @@ def train_here(
 
 def exit_if_incomplete(summary: "Mapping[str, Any]") -> None:
     """Exit with code 3 if parts of the run are missing."""
-    from fedpipe.runs.parts import INCOMPLETE_EXIT_CODE
+    from fedpipe.runs.optional_parts import INCOMPLETE_EXIT_CODE
 
     if summary["incomplete"]:
         raise typer.Exit(INCOMPLETE_EXIT_CODE)

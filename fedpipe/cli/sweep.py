@@ -50,7 +50,7 @@ def sweep(
     from fedpipe.cli.output import doubts
     from fedpipe.cli.run import quiet_prefect
     from fedpipe.project.paths import find_project
-    from fedpipe.runs.parts import INCOMPLETE_EXIT_CODE
+    from fedpipe.runs.optional_parts import INCOMPLETE_EXIT_CODE
     from fedpipe.sweep.sweep import load
 
     project = find_project(Path.cwd())

@@ -1,13 +1,13 @@
 """`fedpipe worker`: one port, behind mutual TLS, through which a run on another machine uses a TFF
 worker of this one.
 
-    connection --TLS 1.3, certificate of the CA required--> ALPN h2        spliced to the TFF
-    worker's Unix socket (gRPC)
-                                                            ALPN http/1.1  the control connection
+    connection --TLS 1.3, certificate of the CA required--+-- ALPN h2: spliced to the TFF worker's
+                                                          |   Unix socket (gRPC)
+                                                          +-- ALPN http/1.1: control connection
 
 The TFF worker lives in a namespace of its own, as that of a local run does; nothing here listens
-without TLS. A worker serves one run at a
-time: its session begins with a new TFF worker and ends with the connection that began it.
+without TLS. A worker serves one run at a time: its session begins with a new TFF worker and ends
+with the connection that began it.
 """
 
 import contextlib

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fedpipe.config.choices import switch_choices, without_ignored
+from fedpipe.config.ignored_settings import switch_choices, without_ignored
 from fedpipe.config.remote import PLACES
 from fedpipe.config.schema import Config, flatten, known_settings
 from fedpipe.config.yaml_file import parse_yaml, read_yaml

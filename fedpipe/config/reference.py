@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from fedpipe.config.choices import CHOICES
+from fedpipe.config.ignored_settings import CHOICES
 from fedpipe.config.schema import Config, known_settings
 
 _HEAD = """# Settings: `params.yaml`

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from fedpipe.config.algorithms import ALGORITHMS
-from fedpipe.config.groups import each_client_by
+from fedpipe.config.algorithm_table import ALGORITHMS
+from fedpipe.config.group_settings import each_client_by
 
 REMOTE_GROUPS = 12
 """Groups of a round's clients where `runtime.remote` is set and `runtime.groups` is not. A

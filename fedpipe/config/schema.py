@@ -11,14 +11,14 @@ from typing import Any
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from pydantic.fields import FieldInfo
 
-from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.algorithm_table import ALGORITHMS
 from fedpipe.config.base import PositiveInt, Section
-from fedpipe.config.choices import fields_of, problem_of_ignored, without_ignored
 from fedpipe.config.cohort import CohortConfig as CohortConfig
 from fedpipe.config.data import SOURCE_NAMES as SOURCE_NAMES
 from fedpipe.config.data import DataConfig as DataConfig
 from fedpipe.config.evaluation import EvalConfig as EvalConfig
-from fedpipe.config.groups import each_client_by
+from fedpipe.config.group_settings import each_client_by
+from fedpipe.config.ignored_settings import fields_of, problem_of_ignored, without_ignored
 from fedpipe.config.model import ModelConfig as ModelConfig
 from fedpipe.config.privacy import NoPrivacy, Privacy, problem_of, problem_of_release
 from fedpipe.config.remote import problem_of_remote

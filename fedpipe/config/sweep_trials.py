@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fedpipe.config.choices import switch_choices, without_ignored
-from fedpipe.config.groups import computes_in_groups
+from fedpipe.config.group_settings import computes_in_groups
+from fedpipe.config.ignored_settings import switch_choices, without_ignored
 from fedpipe.config.load import (
     explain,
     key_of,

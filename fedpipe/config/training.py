@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from fedpipe.config.algorithms import ALGORITHMS, ServerOptimizer
+from fedpipe.config.algorithm_table import ALGORITHMS, ServerOptimizer
 from fedpipe.config.base import (
     OWN_FUNCTION,
     Fraction,

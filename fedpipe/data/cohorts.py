@@ -10,7 +10,7 @@ import numpy as np
 
 from fedpipe.config.cohort import CohortConfig
 from fedpipe.data.participation import availability, clients_to_ask, is_simulated, turn_out
-from fedpipe.data.samplers import ask
+from fedpipe.data.samplers import sample_each_round
 from fedpipe.errors import PlanError, shorten
 from fedpipe.types import CohortPlan
 
@@ -71,7 +71,7 @@ def plan_cohorts(
         order = np.argsort(np.array(client_ids, object), kind="stable")
         sizes = np.array(examples, np.int64)[order]
     available = availability(config, population, seed)
-    asked = ask(config, count, len(population), sizes, rounds, seed, available)
+    asked = sample_each_round(config, count, len(population), sizes, rounds, seed, available)
     if not is_simulated(config):
         known: dict[bytes, tuple[str, ...]] = {}  # a cohort that comes again is one object
         cohorts = (

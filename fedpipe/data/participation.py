@@ -16,7 +16,7 @@ from math import ceil, sqrt
 import numpy as np
 
 from fedpipe.config.cohort import CohortConfig
-from fedpipe.config.used import AVAILABLE_FRACTION, LATENCY_SIGMA
+from fedpipe.config.defaults import AVAILABLE_FRACTION, LATENCY_SIGMA
 from fedpipe.data.array_types import Bools, Floats
 from fedpipe.seeding import derive_seed
 from fedpipe.types import Turnout

@@ -1,5 +1,5 @@
-"""Partitions a pool of examples among clients: pure functions of labels, settings and seed. Each
-partition is a file in `partitions/`.
+"""Partitions a pool of examples among clients: pure functions of labels, settings and seed. The
+partitions are in `partitions/`; `iid` and `quantity` stand beside what all of them share.
 """
 
 from collections.abc import Sequence

@@ -160,12 +160,10 @@ class _Columns:
 
     def add(self, batch: Batch) -> None:
         """Append a batch's columns."""
-        codes = self.label_codes
-        self.labels.append(
-            codes.add_texts([str(y) for y in batch.y])
-            if is_text(batch.y)
-            else codes.add_numbers(np.asarray(batch.y))
-        )
+        if is_text(batch.y):
+            self.labels.append(self.label_codes.add_texts(list(map(str, batch.y))))
+        else:
+            self.labels.append(self.label_codes.add_numbers(np.asarray(batch.y)))
         if batch.clients is not None:
             self.clients.append(self.client_codes.add_texts(batch.clients))
         if batch.is_test is not None:
@@ -298,11 +296,10 @@ def _refuse_too_much(where: str, columns: _Columns, examples_in_memory: int, lim
 def _features_of(batch: Batch) -> tuple[np.dtype[Any], tuple[int, ...]]:
     """Return dtype and shape of an example's features; -1 stands for a variable length."""
     if isinstance(batch.x, list):
-        kinds = {
-            sequence.dtype if sequence.ndim == 1 and len(sequence) else np.dtype(object)
-            for sequence in batch.x
-        }
-        return (kinds.pop() if len(kinds) == 1 else np.dtype(object)), (-1,)
+        dtypes = {sequence.dtype for sequence in batch.x}
+        if len(dtypes) > 1 or not all(sequence.ndim == 1 and len(sequence) for sequence in batch.x):
+            return np.dtype(object), (-1,)
+        return dtypes.pop(), (-1,)
     return batch.x.dtype, batch.x.shape[1:]
 
 

@@ -27,7 +27,7 @@ from fedpipe.data.manifest import (
 )
 from fedpipe.data.pool import Pool, read_pool
 from fedpipe.data.pool_clients import PoolClients, clients_of
-from fedpipe.data.replace import replaced_folder
+from fedpipe.data.replace_folder import replaced_folder
 from fedpipe.data.shards import SplitRows, SplitWriter, write_split
 from fedpipe.data.sources import PixelConvention, open_source
 from fedpipe.data.splits import (
@@ -167,11 +167,7 @@ def _split_sizes(config: DataConfig, pool: Pool, clients: PoolClients) -> dict[S
     """Return int64 [clients] for each split, how many of each client's examples it will have."""
     tests = clients.tests if pool.has_split else test_counts(clients.sizes, config.test_fraction)
     trains = clients.sizes - tests
-    validations = (
-        test_counts(trains, config.validation_fraction)
-        if config.validation_fraction
-        else np.zeros_like(trains)
-    )
+    validations = test_counts(trains, config.validation_fraction)
     return {"train": trains - validations, "validation": validations, "test": tests}
 
 
@@ -270,11 +266,9 @@ def _refuse_unusable(
             "data.partition=iid makes some."
         )
     if held_out_clients.all():
-        held = (
-            "that are not held out by data.held_out_fraction"
-            if (counts["train"] > 0).any()
-            else "in the source's training split"
-        )
+        held = "in the source's training split"
+        if counts["train"].any():
+            held = "that are not held out by data.held_out_fraction"
         raise DataError(
             f"{where}: expected clients with training examples {held}, found none of {clients} "
             "clients. Lower data.held_out_fraction, or correct the marks of the test split."

@@ -22,7 +22,7 @@ Available = Callable[[int], Bools | None]
 _CERTAIN = 1 - 1e-9
 
 
-def ask(
+def sample_each_round(
     config: CohortConfig,
     count: int,
     clients: int,

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import grpc
 
     from fedpipe.config.schema import RuntimeConfig
+    from fedpipe.engine.local.call_deadline import Guard, WorkerFaultError
     from fedpipe.engine.local.context import WorkersContext
-    from fedpipe.engine.local.guard import Guard, WorkerFaultError
     from fedpipe.engine.remote.machines import Machines
 
 Result = TypeVar("Result")
@@ -165,7 +165,7 @@ class Runtime:
     def _call_until_done(
         self, fn: Callable[..., Result], args: tuple[Any, ...], label: str
     ) -> Result:
-        from fedpipe.engine.local.guard import WorkerFaultError
+        from fedpipe.engine.local.call_deadline import WorkerFaultError
 
         while True:
             try:
@@ -224,7 +224,7 @@ class Runtime:
         """Return the connection to live workers. Raises WorkerLostError if one ended since the last
         call.
         """
-        from fedpipe.engine.local.guard import Guard, WorkerLostError
+        from fedpipe.engine.local.call_deadline import Guard, WorkerLostError
 
         self.start()
         workers = self.workers  # `close` may empty the list meanwhile
@@ -296,7 +296,7 @@ class Runtime:
         )
 
     def _give_up(self, label: str, fault: "WorkerFaultError") -> NoReturn:
-        from fedpipe.engine.local.guard import RoundTimeoutError
+        from fedpipe.engine.local.call_deadline import RoundTimeoutError
 
         config = self._config
         self._closed = f"gave up at {label}"

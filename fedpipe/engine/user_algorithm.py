@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, Self
 
 from fedpipe.algorithms.base import RoundResult
-from fedpipe.engine.local.guard import WorkerFaultError
+from fedpipe.engine.local.call_deadline import WorkerFaultError
 from fedpipe.errors import ConfigError, FedpipeError, RoundError
 from fedpipe.system.user_code import describe_error
 from fedpipe.types import Weights

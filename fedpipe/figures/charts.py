@@ -35,29 +35,30 @@ class Curve:
         even steps.
         """
         finite = [(float(x), float(y)) for x, y in self.points if math.isfinite(y)]
-        shown = evenly_spaced(len(finite), _MOST_POINTS).tolist()
-        return replace(self, points=[finite[index] for index in shown])
+        return replace(self, points=evenly_spaced(finite, _MOST_POINTS))
 
 
 def curves(
     title: str, named_curves: Iterable[Curve], y_label: str, floor: float | None = None
 ) -> Chart | None:
     """Return curves over the rounds; None if there is no point."""
-    drawn = [curve for curve in (curve.thinned() for curve in named_curves) if curve.points]
+    drawn = [curve for curve in map(Curve.thinned, named_curves) if curve.points]
     if not drawn:
         return None
-    rounds, values = zip(*(point for curve in drawn for point in curve.points), strict=True)
+    rounds, values = np.concatenate([curve.points for curve in drawn]).T.tolist()
     low, high = limits_around(values, floor)
     frame = Frame(0, max(*rounds, 1), low, high)
-    legend = tuple(zip(series_classes(), (curve.name for curve in drawn), strict=False))
-    lines = [_line(frame, css, curve) for (css, _), curve in zip(legend, drawn, strict=True)]
-    ranges = "; ".join(
-        f"{curve.name} from {number(curve.points[0][1])} to {number(curve.points[-1][1])}"
-        for curve in drawn
-    )
-    axes = frame.axes("round (0: before training)", y_label, whole_x=True)
-    description = f"{title}, by round: {ranges}"
-    return Chart(title, description, frame.width, frame.height, joined([axes, *lines]), legend)
+    lines = []
+    legend = []
+    ranges = []
+    for css, curve in zip(series_classes(), drawn, strict=False):
+        lines.append(_line(frame, css, curve))
+        legend.append((css, curve.name))
+        first = number(curve.points[0][1])
+        ranges.append(f"{curve.name} from {first} to {number(curve.points[-1][1])}")
+    description = f"{title}, by round: {'; '.join(ranges)}"
+    labels = ("round (0: before training)", y_label)
+    return frame.chart(title, description, lines, labels, legend, filled=False)
 
 
 def histogram(
@@ -66,32 +67,30 @@ def histogram(
     """Return how the clients' values are distributed, a fraction of the clients for each group,
     with a line at each group's mean.
     """
-    counts = {name: np.histogram(values, _BINS, limits)[0] for name, values in groups.items()}
-    shares = {name: count / max(len(groups[name]), 1) for name, count in counts.items()}
-    highest = max((float(share.max()) for share in shares.values()), default=0)
+    shares = {}
+    for name, values in groups.items():
+        counts, _ = np.histogram(values, _BINS, limits)
+        shares[name] = counts / max(len(values), 1)
+    highest = float(max(map(np.max, shares.values()), default=0))
     frame = Frame(*limits, 0, highest * _HEADROOM or 1.0)
     edges = np.linspace(*limits, _BINS + 1).tolist()
-    series = list(zip(series_classes(), groups.items(), strict=False))
-    body = [frame.axes(x_label, "fraction of the clients")]
-    for css, (name, _) in series:
+    drawn_bars = []
+    means = []
+    legend = []
+    for css, (name, values) in zip(series_classes(), groups.items(), strict=False):
         for start, end, share in zip(edges[:-1], edges[1:], shares[name].tolist(), strict=True):
             tooltip = f"{name}: {share:.1%} in {start:.2f} to {end:.2f}"
-            body.append(bar(frame, start, end, share, f"fill {css}", tooltip))
-    legend = []
-    for css, (name, values) in series:
+            drawn_bars.append(bar(frame, start, end, share, f"fill {css}", tooltip))
         mean = float(values.mean())
-        low = float(np.percentile(values, 10))
-        x = frame.x(min(max(mean, limits[0]), limits[1]))
-        tooltip = f"{name}: mean {mean:.3f}"
-        body.append(
-            element("line", f"mean {css}", tooltip, x1=x, x2=x, y1=frame.top, y2=frame.y(0))
-        )
+        x = frame.x(float(np.clip(mean, *limits)))
+        ends = {"x1": x, "x2": x, "y1": frame.top, "y2": frame.y(0)}
+        means.append(element("line", f"mean {css}", f"{name}: mean {mean:.3f}", **ends))
+        low = np.percentile(values, 10)
         label = f"{name} ({len(values)}): mean {mean:.3f}, 10th percentile {low:.3f}"
         legend.append((css, label))
     description = f"{title}. {'; '.join(label for _, label in legend)}"
-    return Chart(
-        title, description, frame.width, frame.height, joined(body), tuple(legend), filled=True
-    )
+    labels = (x_label, "fraction of the clients")
+    return frame.chart(title, description, drawn_bars + means, labels, legend)
 
 
 def bars(
@@ -109,12 +108,12 @@ def bars(
         right = left + 1
     highest = max(heights, default=0)
     frame = Frame(left, right, 0, highest * _HEADROOM or 1.0)
-    body = [frame.axes(x_label, y_label)]
+    drawn_bars = []
     for start, end, height in zip(starts, ends, heights, strict=True):
         tooltip = f"{number(start)} to {number(end)}: {number(height)}"
-        body.append(bar(frame, start, end, height, "fill s0", tooltip))
+        drawn_bars.append(bar(frame, start, end, height, "fill s0", tooltip))
     description = f"{title}: {len(heights)} bars, the highest {number(highest)}"
-    return Chart(title, description, frame.width, frame.height, joined(body))
+    return frame.chart(title, description, drawn_bars, (x_label, y_label))
 
 
 def bar(frame: Frame, start: float, end: float, height: float, css: str, tooltip: str) -> Markup:

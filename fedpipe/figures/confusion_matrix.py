@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from fedpipe.figures.grid import Grid, room_below, room_beside
-from fedpipe.figures.svg import Chart, element, heat_cells, joined, text
+from fedpipe.figures.grid import Grid, room
+from fedpipe.figures.svg import Chart, element, joined, text
 from fedpipe.models.confusion import Confusion
 from fedpipe.tables.texts import drawn
 
@@ -37,8 +37,8 @@ def confusion_matrix(confusion: Confusion, names: Sequence[str], title: str = "C
     shares = matrix / np.maximum(confusion.examples()[shown], 1)[:, np.newaxis]
     if classes <= _MOST_WRITTEN:
         shown_names = [drawn(names[label], _LONGEST_IN_TOOLTIP) for label in shown.tolist()]
-        left = 40.0 + room_beside(shown_names)
-        grid = Grid(classes, classes, 34.0, 34.0, left, room_below(shown_names))
+        names_room = room(shown_names)
+        grid = Grid(classes, classes, 34.0, 34.0, 40.0 + names_room, max(12.0, names_room))
         body = [
             _written_cells(grid, matrix, shares, shown_names),
             grid.row_names(shown_names),
@@ -47,8 +47,7 @@ def confusion_matrix(confusion: Confusion, names: Sequence[str], title: str = "C
     else:
         cell = max(2.0, 560.0 / classes)
         grid = Grid(classes, classes, cell, cell, 40.0)
-        cells = [(int(y), int(x), float(shares[x, y])) for x, y in np.argwhere(matrix)]
-        body = [heat_cells(cells, grid.left, grid.y(0), cell, cell)]
+        body = [grid.heat_cells(shares)]
     description = (
         f"{title}: {confusion.right} of {confusion.total} predictions are right; the pairs most "
         "often confused are listed beside it"

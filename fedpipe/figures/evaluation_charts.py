@@ -6,7 +6,7 @@ import numpy as np
 
 from fedpipe.figures.charts import Floats, bar, bars, histogram, mark
 from fedpipe.figures.frame import Frame
-from fedpipe.figures.svg import Chart, element, joined
+from fedpipe.figures.svg import Chart, element
 
 
 def client_accuracies(groups: Mapping[str, Floats], gains: Floats | None = None) -> list[Chart]:
@@ -47,24 +47,18 @@ def reliability_diagram(
     error = float(np.abs(accuracy - confidence) @ shares)
     title = f"Reliability: calibration error {error:.3f}"
     frame = Frame(0, 1, 0, 1)
-    body = [frame.axes("confidence", "accuracy")]
-    limits = zip(start.tolist(), end.tolist(), accuracy.tolist(), strict=True)
-    for low, high, height in limits:
+    bins = (start.tolist(), end.tolist())
+    shapes = []
+    for low, high, height in zip(*bins, accuracy.tolist(), strict=True):
         tooltip = f"confidence {low:.2f} to {high:.2f}: accuracy {height:.3f}"
-        body.append(bar(frame, low, high, height, "fill s0", tooltip))
-    corners = {"x1": frame.x(0), "y1": frame.y(0), "x2": frame.x(1), "y2": frame.y(1)}
-    body.append(element("line", "mean s5", "perfect", **corners))
+        shapes.append(bar(frame, low, high, height, "fill s0", tooltip))
+    diagonal = {"x1": frame.x(0), "y1": frame.y(0), "x2": frame.x(1), "y2": frame.y(1)}
+    shapes.append(element("line", "mean s5", "perfect", **diagonal))
     for x, y in zip(confidence.tolist(), accuracy.tolist(), strict=True):
-        body.append(mark(frame, x, y, "s1", f"mean confidence {x:.3f}: accuracy {y:.3f}"))
+        shapes.append(mark(frame, x, y, "s1", f"mean confidence {x:.3f}: accuracy {y:.3f}"))
+    description = f"{title}; accuracy by confidence in {len(start)} bins"
     legend = (("s0", "accuracy"), ("s5", "perfect"), ("s1", "at the mean confidence"))
-    diagram = Chart(
-        title,
-        f"{title}; accuracy by confidence in {len(start)} bins",
-        frame.width,
-        frame.height,
-        joined(body),
-        legend,
-        filled=True,
-    )
-    columns = (start.tolist(), end.tolist(), shares.tolist())
-    return [diagram, bars("Predictions by confidence", *columns, "confidence", "fraction")]
+    return [
+        frame.chart(title, description, shapes, ("confidence", "accuracy"), legend),
+        bars("Predictions by confidence", *bins, shares.tolist(), "confidence", "fraction"),
+    ]

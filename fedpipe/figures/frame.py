@@ -1,12 +1,12 @@
 """A chart's horizontal and vertical axis of numbers: limits, ticks, grid."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from fedpipe.figures.svg import element, joined, text, vertical_text
+from fedpipe.figures.svg import Chart, element, joined, text, vertical_text
 from fedpipe.tables.texts import number
 
 
@@ -35,7 +35,22 @@ class Frame:
         fraction = (value - self.y_low) / (self.y_high - self.y_low)
         return self.height - self.bottom - fraction * (self.height - self.top - self.bottom)
 
-    def axes(self, x_label: str, y_label: str, whole_x: bool = False) -> Markup:
+    def chart(
+        self,
+        title: str,
+        description: str,
+        shapes: Iterable[Markup],
+        labels: tuple[str, str],
+        legend: Sequence[tuple[str, str]] = (),
+        filled: bool = True,
+    ) -> Chart:
+        """Return the chart of shapes in this frame; `labels` are of the horizontal and the vertical
+        axis.
+        """
+        body = joined([self._axes(*labels, whole_x=not filled), *shapes])
+        return Chart(title, description, self.width, self.height, body, tuple(legend), filled)
+
+    def _axes(self, x_label: str, y_label: str, whole_x: bool) -> Markup:
         """Return grid, ticks and labels."""
         foot = self.height - self.bottom
         right = self.width - self.right

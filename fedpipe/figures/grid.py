@@ -3,16 +3,18 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 from markupsafe import Markup
 
-from fedpipe.figures.svg import Chart, element, joined, text, vertical_text
+from fedpipe.figures.svg import Chart, coordinate, element, joined, text, vertical_text
 from fedpipe.tables.texts import drawn
 
 _LONGEST_NAME = 14
 _LETTER = 7.0
 """Pixels of a letter of a name."""
-_LONGEST_UPRIGHT = 3
-"""Names of columns that have more letters are turned."""
+_LONGEST_UPRIGHT = 3 * _LETTER
+"""Longer names of columns are turned."""
 _TOP = 4.0
 _RIGHT = 16.0
 _X_LABEL = 28.0
@@ -57,6 +59,25 @@ class Grid:
         """Return the upper edge of a row; of 0.5 more, its center."""
         return _TOP + row * self.cell_height
 
+    def heat_cells(self, shares: npt.NDArray[np.float64]) -> Markup:
+        """Return the cells of a heat map in few elements: cells of about the same share are one
+        path.
+
+        Args:
+            shares: float64 [rows, columns], in 0..1; cells of share 0 are not drawn.
+        """
+        levels = np.ceil(shares * 10 - 1e-9).clip(1) * (shares > 0)
+        paths = []
+        for level in np.unique(levels[levels > 0]).tolist():
+            places = np.argwhere(levels == level).tolist()
+            path = "".join(f"M{column} {row}h1v1h-1z" for row, column in places)
+            paths.append(element("path", "heat", fill_opacity=level / 10, d=path))
+        group = Markup('<g transform="translate({} {}) scale({:.5g} {:.5g})">{}</g>')
+        left = coordinate(self.left)
+        return group.format(
+            left, coordinate(_TOP), self.cell_width, self.cell_height, joined(paths)
+        )
+
     def row_names(self, names: Iterable[str]) -> Markup:
         """Return the names beside the rows."""
         return joined(
@@ -67,12 +88,15 @@ class Grid:
     def column_names(self, names: Sequence[str]) -> Markup:
         """Return the names below the columns, turned if one of them is long."""
         foot = self.y(self.rows)
-        centers = [(self.x(column + 0.5), short_name(name)) for column, name in enumerate(names)]
-        if longest(names) > _LONGEST_UPRIGHT:
-            return joined(
-                vertical_text(x + 4, foot + 6, name, "end", "tick") for x, name in centers
-            )
-        return joined(text(x, foot + 16, name, "middle") for x, name in centers)
+        is_turned = room(names) > _LONGEST_UPRIGHT
+        elements = []
+        for column, name in enumerate(map(short_name, names)):
+            x = self.x(column + 0.5)
+            if is_turned:
+                elements.append(vertical_text(x + 4, foot + 6, name, "end", "tick"))
+            else:
+                elements.append(text(x, foot + 16, name, "middle"))
+        return joined(elements)
 
     def chart(
         self,
@@ -95,22 +119,9 @@ class Grid:
         return Chart(title, description, width, height, joined(elements), legend, filled=True)
 
 
-def longest(names: Iterable[str]) -> int:
-    """Return the number of letters of the longest name, as drawn."""
-    return max((len(short_name(name)) for name in names), default=1)
-
-
-def room_beside(names: Iterable[str]) -> float:
-    """Return the pixels that the names of rows need."""
-    return _LETTER * longest(names)
-
-
-def room_below(names: Iterable[str]) -> float:
-    """Return the pixels that the names of columns need."""
-    letters = longest(names)
-    if letters > _LONGEST_UPRIGHT:
-        return _LETTER * letters
-    return 12.0
+def room(names: Iterable[str]) -> float:
+    """Return the pixels that the longest name needs, as drawn."""
+    return _LETTER * max(map(len, map(short_name, names)), default=1)
 
 
 def short_name(name: str) -> str:

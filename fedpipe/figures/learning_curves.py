@@ -22,15 +22,13 @@ def learning_curves(rows: Sequence[Row]) -> list[Chart]:
     Args:
         rows: one per round, with metrics by key such as `train/loss`.
     """
-    charts = (
-        curves(
-            metric.capitalize(),
-            (Curve(label, points(rows, f"{split}/{metric}")) for split, label in SPLITS.items()),
-            unit,
+    charts = []
+    for metric, unit in UNITS.items():
+        by_split = (
+            Curve(label, points(rows, f"{split}/{metric}")) for split, label in SPLITS.items()
         )
-        for metric, unit in UNITS.items()
-    )
-    return [chart for chart in charts if chart is not None]
+        charts.append(curves(metric.capitalize(), by_split, unit))
+    return list(filter(None, charts))
 
 
 def points(rows: Sequence[Row], key: str) -> list[tuple[float, float]]:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from fedpipe.figures.svg import Chart, element, joined, polyline, text
 from fedpipe.figures.sweep_axis import ChoiceAxis, NumberAxis, sweep_axis
-from fedpipe.tables.sweep import ABSENT
+from fedpipe.tables.sweep import searched_values
 from fedpipe.tables.texts import drawn, number, setting_text
 from fedpipe.tracking.sweeps import SweepTrial
 
@@ -38,55 +38,62 @@ def parallel_coordinates(
         metric: key of the metric that judges.
         direction: `maximize` or `minimize`.
     """
-    values = [float(trial.value) for trial in trials if trial.value is not None]
-    axes = [sweep_axis([trial.params.get(key, ABSENT) for trial in trials]) for key in keys]
+    values = [trial.value for trial in trials if trial.value is not None]
+    ranked = sorted(values, reverse=direction == "maximize")
+    rows = [searched_values(trial, keys) for trial in trials]
+    axes = [sweep_axis(column) for column in zip(*rows, strict=True)] or [sweep_axis([])] * len(
+        keys
+    )
     axes.append(sweep_axis(values, may_be_logarithmic=False))
     gap = min(max(_WIDEST / max(len(keys), 1), _NARROWEST_GAP), _WIDEST_GAP)
-    best = (max if direction == "maximize" else min)(values, default=None)
-    worst = (min if direction == "maximize" else max)(values, default=None)
+    columns = [_LEFT + index * gap for index in range(len(axes))]
+    best = ranked[:1]
     body = []
-    for trial in sorted(trials, key=lambda trial: (trial.value is not None, trial.value == best)):
-        settings = [trial.params.get(key, ABSENT) for key in keys]
-        coordinates = settings if trial.value is None else [*settings, trial.value]
-        places = zip(axes, coordinates, strict=False)
-        path = polyline(
-            (_LEFT + index * gap, _y(axis.place(value)))
-            for index, (axis, value) in enumerate(places)
-        )
-        css, opacity = _style(trial.value, best, worst)
+    for trial in sorted(trials, key=lambda trial: (trial.value is not None, trial.value in best)):
+        coordinates = searched_values(trial, keys)
+        if trial.value is not None:
+            coordinates.append(trial.value)
+        places = zip(columns, axes, coordinates, strict=False)
+        path = polyline((x, _y(axis.place(value))) for x, axis, value in places)
+        css, opacity = _style(trial.value, ranked)
         tooltip = _tooltip(trial, keys, metric)
         body.append(element("path", css, tooltip, d=path, stroke_opacity=opacity))
-    for index, (name, axis) in enumerate(zip([*keys, metric], axes, strict=True)):
-        body.append(_drawn_axis(_LEFT + index * gap, name, axis))
+    for x, name, axis in zip(columns, [*keys, metric], axes, strict=True):
+        body.append(_drawn_axis(x, name, axis))
     without_value = len(trials) - len(values)
     description = (
         f"{len(values)} of {len(trials)} trials with a value across {', '.join(keys)}; the "
         "table has the figures"
     )
     return Chart(
-        "Settings and what came of them",
+        "Searched settings and results",
         description,
-        _LEFT + len(keys) * gap + _RIGHT,
+        columns[-1] + _RIGHT,
         _TOP + _HEIGHT + 12,
         joined(body),
         _LEGEND if without_value else _LEGEND[:2],
     )
 
 
-def _style(value: float | None, best: float | None, worst: float | None) -> tuple[str, float]:
-    """Return the CSS classes and the opacity of a trial's line."""
-    if value is None or best is None or worst is None:
+def _style(value: float | None, ranked: Sequence[float]) -> tuple[str, float]:
+    """Return the CSS classes and the opacity of a trial's line; all values, the best first, are
+    `ranked`.
+    """
+    if value is None:
         return "curve s5 dashed thin", 0.6
+    best = ranked[0]
+    worst = ranked[-1]
     if value == best:
         return "curve s1", 1.0
     return "curve s0 thin", 0.25 + 0.65 * (value - worst) / (best - worst)
 
 
 def _tooltip(trial: SweepTrial, keys: Sequence[str], metric: str) -> str:
-    settings = ", ".join(f"{key} {setting_text(trial.params.get(key, ABSENT))}" for key in keys)
+    texts = map(setting_text, searched_values(trial, keys))
+    settings = ", ".join(map(" ".join, zip(keys, texts, strict=True)))
     result = trial.state
     if trial.value is not None:
-        result = f"{metric} {number(float(trial.value))}"
+        result = f"{metric} {number(trial.value)}"
     return f"{trial.name or trial.number}: {settings}; {result}"
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from fedpipe.figures.charts import bars
-from fedpipe.figures.grid import Grid, room_below
-from fedpipe.figures.svg import Chart, heat_cells
+from fedpipe.figures.grid import Grid, room
+from fedpipe.figures.svg import Chart
 from fedpipe.tables.population import PopulationTable
 from fedpipe.tables.texts import shown_of
 
@@ -19,7 +19,7 @@ _HEIGHT = 250.0
 def client_sizes(table: PopulationTable) -> Chart:
     """Return the histogram of training examples per client."""
     starts, ends, clients = zip(*table.figures["histogram"], strict=True)
-    title = "Training examples a client"
+    title = "Training examples per client"
     return bars(title, starts, ends, clients, "training examples", "clients")
 
 
@@ -30,19 +30,12 @@ def label_skew(table: PopulationTable) -> Chart:
     largest = float(shares.max(initial=0)) or 1.0
     height = min(_TALLEST_ROW, max(2.0, _HEIGHT / rows))
     names = table.labels if columns <= _MOST_NAMES else ()
-    grid = Grid(rows, columns, _WIDTH / columns, height, foot=room_below(names))
-    cells = [
-        (column, row, float(shares[row, column]) / largest)
-        for row, column in np.argwhere(table.counts).tolist()
-    ]
+    grid = Grid(rows, columns, _WIDTH / columns, height, foot=max(12.0, room(names)))
     title = f"Share of {_labels(table)} at {shown_of(rows, table.all_clients)} clients"
     return grid.chart(
         title,
         f"{title}; the darkest cell is a share of {largest:.0%}",
-        [
-            heat_cells(cells, grid.left, grid.y(0), grid.cell_width, height),
-            grid.column_names(names),
-        ],
+        [grid.heat_cells(shares / largest), grid.column_names(names)],
         ("label", "client"),
     )
 

@@ -5,8 +5,7 @@ Colours are classes of `chart.css`: `s0` to `s7` for series, `heat` for shares; 
 follow the reader's colours, light or dark. All text is escaped.
 """
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
@@ -110,30 +109,3 @@ def coordinate(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.2f}".rstrip("0").rstrip(".")
     return str(value)
-
-
-def heat_cells(
-    cells: Sequence[tuple[int, int, float]], left: float, top: float, width: float, height: float
-) -> Markup:
-    """Return the cells of a heat map in few elements: cells of about the same share are one path.
-
-    Args:
-        cells: (column, row, share in 0..1); those of share 0 are not drawn.
-        left: of the first column, in pixels.
-        top: of the first row, in pixels.
-        width: of each cell, in pixels.
-        height: of each cell, in pixels.
-    """
-    paths: dict[int, list[str]] = {}
-    for column, row, share in cells:
-        if share > 0:
-            level = max(1, math.ceil(share * 10 - 1e-9))
-            paths.setdefault(level, []).append(f"M{column} {row}h1v1h-1z")
-    levels = (
-        element("path", "heat", fill_opacity=level / 10, d="".join(path))
-        for level, path in sorted(paths.items())
-    )
-    group = Markup('<g transform="translate({} {}) scale({} {})">{}</g>')
-    return group.format(
-        coordinate(left), coordinate(top), f"{width:.5g}", f"{height:.5g}", joined(levels)
-    )

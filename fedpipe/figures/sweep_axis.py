@@ -1,9 +1,11 @@
-"""The axes of a sweep's chart: where a setting's value is, and what is written beside it."""
+"""Axes of a sweep's chart: places and ticks of the values of a setting."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from fedpipe.figures.frame import ticks
 from fedpipe.tables.sweep import ABSENT
@@ -40,7 +42,7 @@ class ChoiceAxis:
 
 @dataclass(frozen=True)
 class NumberAxis:
-    """An axis of numbers, linear or logarithmic; below it the place of what has no number, if any.
+    """An axis of numbers, linear or logarithmic; trials without the setting are at its foot.
 
     Attributes:
         numbers: the values, rising.
@@ -89,12 +91,12 @@ def sweep_axis(values: Sequence[Any], may_be_logarithmic: bool = True) -> Choice
     else of choices.
     """
     present = [value for value in values if value != ABSENT]
-    numbers = sorted({float(value) for value in present if _is_number(value)})
-    if not numbers or not all(map(_is_number, present)):
-        return ChoiceAxis(tuple(sorted({setting_text(value) for value in values})))
+    if not present or not all(map(_is_number, present)):
+        return ChoiceAxis(tuple(sorted(set(map(setting_text, values)))))
+    numbers = tuple(sorted(set(map(float, present))))
     low = numbers[0]
     logarithmic = may_be_logarithmic and low > 0 and numbers[-1] / low > _LOG_RATIO
-    return NumberAxis(tuple(numbers), logarithmic, len(present) < len(values))
+    return NumberAxis(numbers, logarithmic, len(present) < len(values))
 
 
 def _is_number(value: Any) -> bool:
@@ -107,9 +109,9 @@ def _round_ratios(low: float, high: float) -> list[float]:
     >>> _round_ratios(0.01, 0.4)
     [0.01, 0.02, 0.05, 0.1, 0.2]
     """
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    round_values = [round(factor * 10.0**power, 12) for power in powers for factor in (1, 2, 5)]
-    inside = [value for value in round_values if low <= value <= high]
-    if len(inside) <= 7:
-        return inside
-    return [value for value in inside if math.log10(value) == round(math.log10(value))]
+    powers = np.arange(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    values = np.outer(10.0**powers, (1, 2, 5)).round(12).ravel()
+    inside = values[(values >= low) & (values <= high)]
+    if len(inside) > 7:
+        inside = inside[np.log10(inside) % 1 == 0]
+    return list(map(float, inside))

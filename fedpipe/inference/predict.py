@@ -132,7 +132,7 @@ def _predictions(
 
 def warn_if_forgotten(fetched: "FetchedModel") -> None:
     """Warn if a registered version was trained on clients that were forgotten since."""
-    from fedpipe.lineage.queries import forgotten_of
+    from fedpipe.lineage.forgotten_versions import forgotten_of
 
     if fetched.version and (clients := forgotten_of(fetched.version)):
         logger.warning(

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedpipe.errors import DataError, TrackingError, shorten
-from fedpipe.lineage.queries import forgotten_champions, mark_versions
+from fedpipe.lineage.forgotten_versions import forgotten_champions, mark_versions
 from fedpipe.project.paths import Project
-from fedpipe.runs.data import RunData, data_of, population_of
+from fedpipe.runs.find_data import RunData, data_of, population_of
 from fedpipe.runs.lineage import population_key
 from fedpipe.runs.shards import current_shards, settings_of_stage
 from fedpipe.runs.state import all_states

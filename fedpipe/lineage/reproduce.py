@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.algorithm_table import ALGORITHMS
 from fedpipe.config.load import read_params
-from fedpipe.config.write import leave_out_ignored
+from fedpipe.config.params_file import leave_out_ignored
 from fedpipe.errors import ConfigError, DataError
 from fedpipe.lineage.git_worktree import file_at, worktree_of
 from fedpipe.lineage.rerun import Rerun, bring_data, run_again

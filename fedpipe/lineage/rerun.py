@@ -12,7 +12,7 @@ from pathlib import Path
 from fedpipe.errors import DataError, RoundError, program_error
 from fedpipe.project import dvc
 from fedpipe.project.paths import Project
-from fedpipe.runs.parts import INCOMPLETE_EXIT_CODE
+from fedpipe.runs.optional_parts import INCOMPLETE_EXIT_CODE
 from fedpipe.system.git import repository_environment
 
 _END_SECONDS = 30

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import Config, DataConfig, load_config
-from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.algorithm_table import ALGORITHMS
 from fedpipe.config.model import MODEL_NAMES
 from fedpipe.errors import ConfigError, DataError, FedpipeError, ModelError
 from fedpipe.maintenance.check import Check, failed, passed
@@ -223,7 +223,7 @@ def _first_steps(
     config: Config, project: Project, population: "Population", folder: Path, with_round: bool
 ) -> Any:
     """Return the result of round 1, None without it."""
-    from fedpipe.algorithms.catalog import build_algorithm
+    from fedpipe.algorithms.build import build_algorithm
     from fedpipe.engine.user_algorithm import UserAlgorithm
     from fedpipe.models import build_model
     from fedpipe.models.federated import training_clients

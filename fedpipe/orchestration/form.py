@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.algorithm_table import ALGORITHMS
 from fedpipe.config.data import SOURCE_NAMES
 from fedpipe.config.model import MODEL_NAMES
 from fedpipe.errors import ConfigError

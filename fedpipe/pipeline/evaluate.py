@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from fedpipe.config import Config
 from fedpipe.runs.context import RunContext
-from fedpipe.runs.parts import Parts
-from fedpipe.runs.refs import DataRef, EvalRef, TrainRef
+from fedpipe.runs.optional_parts import Parts
+from fedpipe.runs.step_results import DataRef, EvalRef, TrainRef
 from fedpipe.system.atomic_files import write_atomic
 
 if TYPE_CHECKING:

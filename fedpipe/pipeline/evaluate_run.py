@@ -57,13 +57,13 @@ def evaluate_run(project: Project, run_name: str | None, name: str) -> dict[str,
     """
     from fedpipe.pipeline.evaluate import CENTRAL, evaluate
     from fedpipe.pipeline.record import read_trained
-    from fedpipe.runs.shards import load_data
+    from fedpipe.runs.shards import ensure_shards
     from fedpipe.tracking.run import TrackedRun
     from fedpipe.tracking.store import open_store
 
     state = finished_run(project, run_name)
     config = state.config
-    data = load_data(config, project)
+    data = ensure_shards(config, project)
     trained = read_trained(state.folder)
     context = RunContext.of_state(project, state, config)
     evaluated = evaluate(context, data, trained, project.private / "evaluations" / name)

@@ -12,7 +12,7 @@ from typing import Any
 
 from fedpipe.pipeline import load_data, sample_clients
 from fedpipe.runs.context import RunContext
-from fedpipe.runs.refs import DataRef, EvalRef, PlanRef, RecordRef, TrainRef
+from fedpipe.runs.step_results import DataRef, EvalRef, PlanRef, RecordRef, TrainRef
 from fedpipe.runs.summary import summarize
 from fedpipe.status import RunStatus
 

@@ -7,14 +7,14 @@ no Prefect server, no flow run and no folder of a run; then the user's own code 
 from pathlib import Path
 
 from fedpipe.config import Config
-from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.algorithm_table import ALGORITHMS
 from fedpipe.config.model import MODEL_NAMES
 from fedpipe.errors import ConfigError, FedpipeError
 from fedpipe.pipeline.sample_clients import draw_plan
 from fedpipe.project.paths import Project
 from fedpipe.runs import shards
 from fedpipe.runs.context import RunContext
-from fedpipe.runs.refs import DataRef
+from fedpipe.runs.step_results import DataRef
 from fedpipe.system.user_code import import_own
 
 _NEVER_PASSES = (
@@ -39,9 +39,9 @@ def load_data(run: RunContext) -> DataRef:
     are brought up to date now.
 
     Raises:
-        DataError, ModelError: see `fedpipe.runs.shards.load_data`.
+        DataError, ModelError: see `fedpipe.runs.shards.ensure_shards`.
     """
-    return run.data or shards.load_data(run.config, run.project)
+    return run.data or shards.ensure_shards(run.config, run.project)
 
 
 def load_early(config: Config, project: Project) -> DataRef | None:
@@ -56,7 +56,7 @@ def load_early(config: Config, project: Project) -> DataRef | None:
     from fedpipe.data.population import Population
 
     try:
-        data = shards.load_data(config, project, own_model=False)
+        data = shards.ensure_shards(config, project, own_model=False)
     except FedpipeError as err:
         if not may_pass(err):
             raise

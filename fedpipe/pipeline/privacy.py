@@ -47,7 +47,7 @@ def accounted(algorithm: "Algorithm", accountant: "Accountant | None") -> "Algor
     """
     if accountant is None:
         return algorithm
-    from fedpipe.algorithms.accounted import Accounted
+    from fedpipe.algorithms.epsilon_metric import Accounted
 
     return Accounted(algorithm, accountant)
 

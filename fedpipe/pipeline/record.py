@@ -1,7 +1,7 @@
 """Step `record`: completes the MLflow run with the final model, pictures and figures, and marks it
 as finished.
 
-Each of these is a part that may fail without the others (`fedpipe.runs.parts`). What fails is named
+Each of these is a part that may fail without the others (`fedpipe.runs.optional_parts`). What fails is named
 in the run's tag `fedpipe.incomplete`, in its report and in what this step returns. Made again, a
 part replaces itself: the saved model is known by `model.json` in the run's folder and is not
 written twice.
@@ -20,8 +20,8 @@ from fedpipe.pipeline.run_warnings import RunWarning, find_warnings
 from fedpipe.pipeline.sample_clients import PLAN_NAME
 from fedpipe.runs.context import WORKER_LOG_NAME, RunContext
 from fedpipe.runs.lineage import LINEAGE, write_lineage
-from fedpipe.runs.parts import LINEAGE_PART, PARTICIPATION, UPLOADS, Parts, incomplete_text
-from fedpipe.runs.refs import (
+from fedpipe.runs.optional_parts import LINEAGE_PART, PARTICIPATION, UPLOADS, Parts, incomplete_text
+from fedpipe.runs.step_results import (
     TRAINED_NAME,
     DataRef,
     EvalRef,
@@ -175,7 +175,7 @@ class _Recording:
         from fedpipe.types import weights_sha256
 
         path = self.folder / _MODEL_FILE
-        weights = load_weights(Path(self.trained.chosen))
+        weights = load_weights(Path(self.trained.result_weights))
         identity = {"run_id": self.mlflow_run.run_id, "weights_sha256": weights_sha256(weights)}
         if path.exists():
             earlier = json.loads(path.read_text(encoding="utf-8"))
@@ -187,7 +187,7 @@ class _Recording:
             self.model,
             weights,
             self.population.central_test().x[:2],
-            round_num=self.trained.chosen_round,
+            round_num=self.trained.result_round,
             about=InputFacts.of(
                 self.population.manifest, self.model, self.run.config.data
             ).to_json(),
@@ -280,7 +280,7 @@ class _Recording:
         if best is None:
             return final
         rows = {row["round"]: row for row in _rows(Path(self.trained.rounds_table))}
-        row = rows.get(self.trained.chosen_round, {})
+        row = rows.get(self.trained.result_round, {})
         of_training = {key: row[key] for key in row if key.startswith(_TRAINING)}
         of_model = of_training | best
         self.mlflow_run.log_final_metrics(of_model, "best", model_id=model_id)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from fedpipe.errors import shorten
 from fedpipe.metric_names import ALLOWED
-from fedpipe.runs.refs import EvalRef, TrainRef
+from fedpipe.runs.step_results import EvalRef, TrainRef
 
 if TYPE_CHECKING:
     from fedpipe.data.manifest import Manifest

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fedpipe.config import Config
 from fedpipe.errors import PlanError
 from fedpipe.runs.context import RunContext
-from fedpipe.runs.refs import DataRef, PlanRef
+from fedpipe.runs.step_results import DataRef, PlanRef
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.types import CohortPlan
 

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.cluster.machines import machines_of
 from fedpipe.config import flatten_result
-from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.algorithm_table import ALGORITHMS
 from fedpipe.errors import ModelError, PlanError, shorten
 from fedpipe.metric_names import ALLOWED, why_refused
 from fedpipe.pipeline.runtime import runtime_of
 from fedpipe.pipeline.sample_clients import read_plan
+from fedpipe.runs.bit_exact import bit_exact
 from fedpipe.runs.context import RunContext
-from fedpipe.runs.exact import bit_exact
-from fedpipe.runs.groups import keep_groups
 from fedpipe.runs.lineage import LINEAGE, write_lineage
-from fedpipe.runs.parts import LINEAGE_PART, UPLOADS, Parts
-from fedpipe.runs.refs import TRAINED_NAME, DataRef, PlanRef, TrainRef
+from fedpipe.runs.noted_groups import keep_groups
+from fedpipe.runs.optional_parts import LINEAGE_PART, UPLOADS, Parts
+from fedpipe.runs.step_results import TRAINED_NAME, DataRef, PlanRef, TrainRef
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.tracking.tags import BIT_EXACT, PLAN_SHA256, STOPPED_EARLY
 from fedpipe.types import CohortPlan, Weights, weights_sha256
@@ -169,7 +169,7 @@ def _prepare(run: RunContext, data: DataRef, plan: PlanRef) -> _Training:
 
 def _build(run: RunContext, training: _Training, runtime: "AnyRuntime") -> _Built:
     """Build the model, the algorithm and the evaluation."""
-    from fedpipe.algorithms.catalog import build_algorithm
+    from fedpipe.algorithms.build import build_algorithm
     from fedpipe.engine.user_algorithm import UserAlgorithm
     from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator
@@ -221,7 +221,7 @@ def _run_rounds(
     """Run the rounds under the run's MLflow run, and send there what training leaves."""
     from fedpipe.engine.loop import run_rounds
     from fedpipe.runs.history import History, logged
-    from fedpipe.runs.tracked import tracked
+    from fedpipe.runs.mlflow_run import tracked
 
     config = run.config
     recorder = training.recorder

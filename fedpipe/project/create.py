@@ -19,7 +19,7 @@ from string import Template
 
 import fedpipe
 from fedpipe.config import Config, parse_config
-from fedpipe.config.write import as_params
+from fedpipe.config.params_file import as_params
 from fedpipe.errors import ConfigError, EnvironmentProblem, shorten
 from fedpipe.project.installed import Origin, installed_versions, origin
 from fedpipe.redact import hide

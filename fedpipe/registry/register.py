@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import Config
 from fedpipe.errors import ModelError, TrackingError
+from fedpipe.lineage.forgotten_versions import forgotten_of
 from fedpipe.lineage.privacy_total import total_with_run
-from fedpipe.lineage.queries import forgotten_of
 from fedpipe.project.paths import Project
 from fedpipe.registry.promotion import Holder, decide
 from fedpipe.runs.lineage import LINEAGE
-from fedpipe.runs.refs import RegisteredRef
+from fedpipe.runs.step_results import RegisteredRef
 from fedpipe.system.locks import file_lock
 from fedpipe.tracking.model_registry import (
     CHAMPION,

@@ -1,5 +1,6 @@
 """The clients of a run: their accuracy, their examples and labels, and which of them took part."""
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -53,10 +54,10 @@ def population(run: RunFacts) -> Section | None:
     lines = [
         f"{figures['clients']} clients, {figures['held_out']} of them held out; {examples} "
         "examples",
-        f"training examples a client: {figures['size_min']} to {figures['size_max']}, median "
+        f"training examples per client: {figures['size_min']} to {figures['size_max']}, median "
         f"{figures['size_median']:g}, Gini {figures['size_gini']:.2f}",
         f"mean distance of a client's labels from the mix of all: {figures['label_tv_mean']:.2f} "
-        f"(0: all alike); {figures['labels_per_client_mean']:.1f} labels a client",
+        f"(0: all alike); {figures['labels_per_client_mean']:.1f} labels per client",
     ]
     return Section(charts=[client_sizes(table), label_skew(table)], lines=lines)
 
@@ -66,7 +67,7 @@ def participation(run: RunFacts) -> Section | None:
     if not run.clients:
         return None
     clients = totals(run.clients)
-    drawn = [clients[index] for index in evenly_spaced(len(clients), _MOST_DRAWN).tolist()]
+    drawn = evenly_spaced(clients, _MOST_DRAWN)
     reported = {client.client_id: client.rounds for client in drawn}
     chart = participation_chart(
         f"Rounds of {shown_of(len(drawn), len(clients))} clients",
@@ -77,7 +78,7 @@ def participation(run: RunFacts) -> Section | None:
     examples = sum(client.examples for client in clients)
     rounds = [len(client.rounds) for client in clients]
     lines = [
-        f"{np.count_nonzero(rounds)} clients reported; rounds a client: {min(rounds)} to "
+        f"{np.count_nonzero(rounds)} clients reported; rounds per client: {min(rounds)} to "
         f"{max(rounds)}, median {np.median(rounds):g}",
         f"{examples:,} examples processed, each epoch counted; "
         f"{sum(client.failed for client in clients)} times a client was asked and did not report",
@@ -89,9 +90,9 @@ def _missed_rounds(
     rows: Sequence[ClientRound], client_ids: Collection[str]
 ) -> dict[str, list[int]]:
     """Return the rounds in which each of these clients was asked and did not report."""
-    missed: dict[str, list[int]] = {client_id: [] for client_id in client_ids}
+    missed = defaultdict(list)
     for row in sorted(rows):
-        if row.status != REPORTED and row.client_id in missed:
+        if row.status != REPORTED and row.client_id in client_ids:
             missed[row.client_id].append(row.round_num)
     return missed
 

@@ -1,9 +1,10 @@
-"""What a report knows of a run. Values alone: `gather.py` reads them."""
+"""Facts of a run, which a report shows. Values alone: `gather.py` reads them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import chain
 
+from fedpipe.lineage.queries import RunLineage
 from fedpipe.models.confusion import Confusion
 from fedpipe.tables.evaluation import ClientAccuracy
 from fedpipe.tables.mistakes import Mistake
@@ -37,7 +38,7 @@ class RunFacts:
         params: MLflow's params.
         tags: MLflow's tags.
         metrics: the last values of MLflow's metrics.
-        chain: its lineage, as `lineage.queries.RunLineage.to_json` returns it.
+        lineage: where it comes from, and its model versions.
         rounds: one row per round.
         accuracies: one row per client; None if not known, as all below.
         labels: names of the classes.
@@ -59,7 +60,7 @@ class RunFacts:
     params: Mapping[str, str]
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
-    chain: Mapping[str, Any]
+    lineage: RunLineage
     rounds: Sequence[Row] = ()
     accuracies: Sequence[ClientAccuracy] | None = None
     labels: Sequence[str] = ()
@@ -124,15 +125,22 @@ def differing(runs: Sequence[RunFacts]) -> list[tuple[str, list[str | None]]]:
 
     A setting that nothing reads because another is off differs all the same: it was set.
     """
-    rows = side_by_side([run.params for run in runs])
-    return [(key, values) for key, values in rows if len(set(values)) > 1]
+    return [(key, values) for key, values in settings(runs) if len(set(values)) > 1]
+
+
+def settings(runs: Sequence[RunFacts]) -> list[tuple[str, list[str | None]]]:
+    """Return the settings in alphabetical order, with each run's value."""
+    return sorted(side_by_side([run.params for run in runs]))
 
 
 def side_by_side(columns: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str | None]]]:
-    """Return each key, in alphabetical order, with its value in every column.
+    """Return each key with its value in every column, in the order in which keys occur first.
 
     >>> side_by_side([{"b": "1"}, {"b": "2", "a": "3"}])
-    [('a', [None, '3']), ('b', ['1', '2'])]
+    [('b', ['1', '2']), ('a', [None, '3'])]
     """
-    keys = sorted({key for column in columns for key in column})
-    return [(key, [column.get(key) for column in columns]) for key in keys]
+
+    def values(key: str) -> list[str | None]:
+        return [column.get(key) for column in columns]
+
+    return [(key, values(key)) for key in dict.fromkeys(chain.from_iterable(columns))]

@@ -1,11 +1,12 @@
-"""Gathers what a report says of a run: from the MLflow store, and from the run's files wherever
-they are. What is missing is named with the reason.
+"""Reads the facts of a run from the MLflow store and from the run's files; names what is missing,
+with the reason.
 """
 
 import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -82,7 +83,7 @@ class _Reader:
 
 
 def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
-    """Return what is known of a run; of what is not, why.
+    """Return the facts of a run, and why some of them are missing.
 
     Raises:
         TrackingError: the store does not answer.
@@ -99,13 +100,13 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
         run_id=info.run_id,
         name=str(info.run_name or info.run_id),
         status=info.status,
-        start_ms=int(info.start_time),
-        end_ms=int(info.end_time) if info.end_time else None,
+        start_ms=info.start_time,
+        end_ms=info.end_time or None,
         url=run_url(store, info.experiment_id, info.run_id),
         params=dict(run.data.params),
         tags=dict(run.data.tags),
         metrics=dict(run.data.metrics),
-        chain=lineage_of_run(store, run).to_json(),
+        lineage=lineage_of_run(store, run),
         rounds=rounds,
         accuracies=reader.read(facts.ACCURACIES, read_clients),
         labels=labels,
@@ -165,7 +166,9 @@ def _read_sweep(store: "Store", reader: _Reader) -> SweepView | None:
     if reader.files.find(_TRIALS) is None:
         return sweep
     trials = reader.read(facts.SWEEP, _read_trials, _TRIALS)
-    return sweep if trials is None else replace(sweep, trials=trials)
+    if trials is None:
+        return sweep
+    return replace(sweep, trials=trials)
 
 
 def _why_missing(status: str, name: str) -> str:
@@ -183,9 +186,9 @@ def _why_missing(status: str, name: str) -> str:
 
 
 def _read_trials(path: Path) -> tuple[SweepTrial, ...]:
-    names = ("name", "state", "value", "params")
+    column = itemgetter("name", "state", "value", "params")
     return tuple(
-        SweepTrial(row["number"], row.get("run_id", ""), *(row[name] for name in names))
+        SweepTrial(row["number"], row.get("run_id", ""), *column(row))
         for row in json.loads(path.read_text(encoding="utf-8"))
     )
 

@@ -3,16 +3,15 @@ by keyboard and on paper.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from fedpipe import __version__
 from fedpipe.figures.picture_file import chart_style
-from fedpipe.report.chain import Link, chain, environment
 from fedpipe.report.clients import accuracies, participation, population
 from fedpipe.report.confusion import confusion
-from fedpipe.report.facts import RunFacts, differing, side_by_side
-from fedpipe.report.section import Section, Table
+from fedpipe.report.facts import RunFacts, differing, settings, side_by_side
+from fedpipe.report.lineage_links import environment, lineage_links
 from fedpipe.report.summary import summary, tiles, warnings
 from fedpipe.report.sweep import sweep
 from fedpipe.report.training import compared_curves, round_table, run_curves, timing
@@ -21,20 +20,18 @@ from fedpipe.tracking.tags import DVC_DATA_MD5
 _ID_LETTERS = 8
 
 
-@dataclass(frozen=True)
-class _RunSections:
-    """The sections of one run; None for a section that is missing."""
-
-    name: str
-    facts: RunFacts
-    chain: list[Link]
-    sweep: Section | None
-    rounds: Table | None
-    accuracies: Section | None
-    confusion: Section | None
-    population: Section | None
-    participation: Section | None
-    timing: Section
+_SECTIONS: dict[str, Callable[[RunFacts], Any]] = {
+    "warnings": warnings,
+    "lineage_links": lineage_links,
+    "sweep": sweep,
+    "rounds": round_table,
+    "accuracies": accuracies,
+    "confusion": confusion,
+    "population": population,
+    "participation": participation,
+    "timing": timing,
+}
+"""What the template shows of each run, by the names that it uses; None for what is missing."""
 
 
 def render(runs: Sequence[RunFacts]) -> str:
@@ -51,24 +48,17 @@ def render(runs: Sequence[RunFacts]) -> str:
         lstrip_blocks=True,
     )
     names = labels(runs)
-    sections = [_sections(run, name) for run, name in zip(runs, names, strict=True)]
-    summaries = [summary(run) for run in runs]
-    by_key = dict(side_by_side(summaries))
-    order = dict.fromkeys(key for rows in summaries for key in rows)
     return jinja.get_template("report.html").render(
         version=__version__,
         chart_style=chart_style(),
         names=names,
         tiles=tiles(runs[0]),
         differs=differing(runs),
-        settings=side_by_side([run.params for run in runs]),
-        environment=side_by_side([environment(run) for run in runs]),
-        warnings=[(name, warnings(run)) for run, name in zip(runs, names, strict=True)],
-        summary=[(key, by_key[key]) for key in order],
+        settings=settings(runs),
+        environment=sorted(side_by_side(list(map(environment, runs)))),
+        summary=side_by_side(list(map(summary, runs))),
         curves=run_curves(runs[0]) if len(runs) == 1 else compared_curves(runs, names),
-        runs=sections,
-        sweeps=[run for run in sections if run.sweep],
-        trained=[run for run in sections if not run.sweep],
+        runs=list(map(_sections, runs, names)),
         same_data=_same_data([run for run in runs if run.sweep is None]),
     )
 
@@ -82,19 +72,9 @@ def labels(runs: Sequence[RunFacts]) -> list[str]:
     ]
 
 
-def _sections(run: RunFacts, name: str) -> _RunSections:
-    return _RunSections(
-        name=name,
-        facts=run,
-        chain=chain(run),
-        sweep=sweep(run),
-        rounds=round_table(run),
-        accuracies=accuracies(run),
-        confusion=confusion(run),
-        population=population(run),
-        participation=participation(run),
-        timing=timing(run),
-    )
+def _sections(run: RunFacts, name: str) -> dict[str, Any]:
+    sections = {key: section_of(run) for key, section_of in _SECTIONS.items()}
+    return {"name": name, "facts": run, **sections}
 
 
 def _same_data(runs: Sequence[RunFacts]) -> bool:

@@ -1,5 +1,5 @@
-"""What a section of the report consists of: charts, lines of text, a table. Nothing here is HTML;
-`templates/report.html` makes it.
+"""A section of the report: charts, lines of text, a table. `templates/report.html` makes HTML of
+it.
 """
 
 from collections.abc import Sequence

@@ -51,9 +51,8 @@ def tiles(run: RunFacts) -> list[tuple[str, str, str]]:
     rows = []
     for key, name in (("test/accuracy", "test accuracy"), ("test/loss", "test loss")):
         value = run.result(key)
-        before = run.before(key)
         if value is not None:
-            note = "" if before is None else f"before training {before:.4f}"
+            note = _filled("before training {:.4f}", run.before(key))
             rows.append((name, f"{value:.4f}", note))
     worst = run.result(_WORST_CLIENTS)
     mean = run.result(_MEAN_CLIENT)
@@ -126,10 +125,8 @@ def _result_summary(run: RunFacts) -> dict[str, str]:
     rows = {}
     for key, name in (("test/accuracy", "test accuracy"), ("test/loss", "test loss (nats)")):
         value = run.result(key)
-        before = run.before(key)
         if value is not None:
-            note = "" if before is None else f", {before:.4f} before training"
-            rows[name] = f"{value:.4f}{note}"
+            rows[name] = f"{value:.4f}" + _filled(", {:.4f} before training", run.before(key))
     if run.chosen == "best":
         best_round = run.tags.get(BEST_ROUND, "?")
         rows["result of"] = f"round {best_round}, which validation chose"
@@ -144,11 +141,16 @@ def _tag_summary(run: RunFacts) -> dict[str, str]:
     rows = {}
     if PRIVACY_EPSILON in run.tags:
         rows["privacy"] = _privacy(run.tags)
-        rows |= {name: run.tags[tag] for tag, name in _PRIVACY.items() if tag in run.tags}
-        total = run.chain.get("privacy_total")
+        rows |= _named(run.tags, _PRIVACY)
+        total = run.lineage.privacy_total
         if total:
-            rows["privacy of all runs on these clients"] = total["text"]
-    return rows | {name: run.tags[tag] for tag, name in _IDENTITY.items() if tag in run.tags}
+            rows["privacy of all runs on these clients"] = total.sentence()
+    return rows | _named(run.tags, _IDENTITY)
+
+
+def _named(tags: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags that have names, under these names."""
+    return {name: tags[tag] for tag, name in names.items() if tag in tags}
 
 
 def _privacy(tags: Mapping[str, str]) -> str:
@@ -159,7 +161,7 @@ def _privacy(tags: Mapping[str, str]) -> str:
 
 
 def _sweep_summary(sweep: SweepView, params: Mapping[str, str]) -> dict[str, str]:
-    """Return what a sweep searches, how, by which metric it judges, and its best trial."""
+    """Return the searched settings of a sweep, its metric and its best trial."""
     searched = ", ".join(sweep.keys)
     if "sweep.search" in params:
         searched = f"{searched} ({params['sweep.search']})"
@@ -177,6 +179,11 @@ def _sweep_summary(sweep: SweepView, params: Mapping[str, str]) -> dict[str, str
             f"{best.name or best.number}: {sweep.metric} {number(best.value)} with {settings}"
         )
     return rows
+
+
+def _filled(template: str, value: float | None) -> str:
+    """Return a template with a number in it; without a number an empty text."""
+    return "" if value is None else template.format(value)
 
 
 def _rounds(run: RunFacts) -> str:

@@ -5,8 +5,8 @@ from collections import Counter
 from fedpipe.figures.parallel_coordinates import parallel_coordinates
 from fedpipe.report.facts import RunFacts
 from fedpipe.report.section import Section, Table
-from fedpipe.tables.sweep import ABSENT
-from fedpipe.tables.texts import number, setting_text
+from fedpipe.tables.sweep import searched_values
+from fedpipe.tables.texts import optional_number, setting_text
 from fedpipe.tracking.sweeps import SweepTrial
 
 _MOST_ROWS = 200
@@ -20,7 +20,7 @@ def sweep(run: RunFacts) -> Section | None:
     metric = run.sweep.metric
     keys = run.sweep.keys
     direction = run.sweep.direction
-    sign = -1.0 if direction == "maximize" else 1.0
+    sign = {"maximize": -1, "minimize": 1}[direction]
     ranked = sorted(
         trials,
         key=lambda trial: (trial.value is None, sign * (trial.value or 0.0), trial.number),
@@ -39,6 +39,5 @@ def sweep(run: RunFacts) -> Section | None:
 
 
 def _row(trial: SweepTrial, keys: tuple[str, ...]) -> list[str]:
-    value = "" if trial.value is None else number(float(trial.value))
-    settings = [setting_text(trial.params.get(key, ABSENT)) for key in keys]
-    return [str(trial.name or trial.number), trial.state, value, *settings]
+    settings = map(setting_text, searched_values(trial, keys))
+    return [str(trial.name or trial.number), trial.state, optional_number(trial.value), *settings]

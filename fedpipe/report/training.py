@@ -11,7 +11,7 @@ from fedpipe.report.facts import RunFacts
 from fedpipe.report.section import Section, Table
 from fedpipe.report.summary import duration
 from fedpipe.tables.rounds import Row
-from fedpipe.tables.texts import number
+from fedpipe.tables.texts import optional_number
 from fedpipe.tables.thinning import evenly_spaced
 
 _MOST_ROWS = 100
@@ -31,21 +31,21 @@ def compared_curves(runs: Sequence[RunFacts], names: Sequence[str]) -> list[Char
     """Return a chart for each split and metric, with one curve per run; `names` are of the
     curves.
     """
-    charts = [
-        _compared(runs, names, f"{metric.capitalize()}, {label}", f"{split}/{metric}", unit)
-        for split, label in _COMPARED_SPLITS.items()
-        for metric, unit in UNITS.items()
-    ]
-    return [chart for chart in charts if chart is not None] + _epsilons(runs, names)
+    charts = []
+    for split, label in _COMPARED_SPLITS.items():
+        for metric, unit in UNITS.items():
+            title = f"{metric.capitalize()}, {label}"
+            charts.append(_compared(runs, names, title, f"{split}/{metric}", unit))
+    return list(filter(None, charts)) + _epsilons(runs, names)
 
 
 def round_table(run: RunFacts) -> Table | None:
     """Return the table of rounds; of more than 100 rounds as many at even steps."""
     if not run.rounds:
         return None
-    keys = ["round", *sorted({key for row in run.rounds for key in row} - {"round"})]
-    shown = evenly_spaced(len(run.rounds), _MOST_ROWS).tolist()
-    return Table(keys, [_cells(run.rounds[index], keys) for index in shown], len(run.rounds))
+    keys = ["round", *sorted(set().union(*run.rounds) - {"round"})]
+    shown = evenly_spaced(run.rounds, _MOST_ROWS)
+    return Table(keys, [_cells(row, keys) for row in shown], len(run.rounds))
 
 
 def timing(run: RunFacts) -> Section:
@@ -59,16 +59,14 @@ def timing(run: RunFacts) -> Section:
     if run.seconds_taken is not None:
         rows.append(["the MLflow run, from start to end", duration(run.seconds_taken)])
     chart = curves("Seconds per round", [Curve("seconds", by_round)], "seconds", 0)
-    return Section(
-        charts=[chart] if chart else [],
-        table=Table(["phase", "wall time"], rows, len(rows)) if rows else None,
-    )
+    table = Table(["phase", "wall time"], rows, len(rows))
+    return Section(charts=list(filter(None, [chart])), table=table)
 
 
 def _epsilons(runs: Sequence[RunFacts], names: Sequence[str]) -> list[Chart]:
     """Return the chart of epsilon by round; none if no run is private."""
     chart = _compared(runs, names, "Epsilon spent", "privacy/epsilon", "epsilon", floor=0)
-    return [chart] if chart else []
+    return list(filter(None, [chart]))
 
 
 def _compared(
@@ -86,4 +84,4 @@ def _compared(
 
 
 def _cells(row: Row, keys: list[str]) -> list[str]:
-    return [number(row[key]) if key in row else "" for key in keys]
+    return [optional_number(row.get(key)) for key in keys]

@@ -41,11 +41,11 @@ class Report:
     @property
     def missing(self) -> list[str]:
         """Return the sections that are missing, one line each."""
-        return [
-            f"{name}: {section}: {reason}"
-            for run, name in zip(self.runs, labels(self.runs), strict=True)
-            for section, reason in run.missing_sections.items()
-        ]
+        lines = []
+        for run, name in zip(self.runs, labels(self.runs), strict=True):
+            for section, reason in run.missing_sections.items():
+                lines.append(f"{name}: {section}: {reason}")
+        return lines
 
     def to_json(self) -> str:
         """Return the path, the runs, the settings in which they differ and what is missing."""
@@ -87,16 +87,18 @@ def report(project: Project, names: Sequence[str], out: Path | None = None) -> R
     if out is not None:
         require_place(out, "the report")
     store = read_store(project.root)
-    found_runs = (find_run(store, name) for name in names)
-    runs = {run.info.run_id: run for run in found_runs}
-    facts = tuple(
-        _facts(store, run, folder_of_run(project, run_id)) for run_id, run in runs.items()
-    )
+    facts: dict[str, RunFacts] = {}
+    for name in names:
+        run = find_run(store, name)
+        run_id = run.info.run_id
+        if run_id not in facts:
+            facts[run_id] = _facts(store, run, folder_of_run(project, run_id))
     if out is None:
-        ids = "-".join(run_id[:_ID_LETTERS] for run_id in runs)
+        ids = "-".join(run_id[:_ID_LETTERS] for run_id in facts)
         out = project.outputs / "reports" / f"report-{ids}.html"
-    write_atomic(out, render(facts))
-    return Report(out, facts)
+    runs = tuple(facts.values())
+    write_atomic(out, render(runs))
+    return Report(out, runs)
 
 
 def log_report(run: "TrackedRun", run_dir: Path) -> Path:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import Config
 from fedpipe.project.paths import Project
-from fedpipe.runs.refs import DataRef
 from fedpipe.runs.state import RunState, all_states, begin, refuse_changes
+from fedpipe.runs.step_results import DataRef
 from fedpipe.types import RoundSink
 
 if TYPE_CHECKING:

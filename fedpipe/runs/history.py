@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.config.schema import ClientConfig
 from fedpipe.runs.lineage import LINEAGE
-from fedpipe.runs.parts import PARTICIPATION, Parts
+from fedpipe.runs.optional_parts import PARTICIPATION, Parts
 from fedpipe.system.background_writer import BackgroundWriter
 from fedpipe.system.json_lines import append_line, repaired_lines
 from fedpipe.tracking.participation import (
@@ -28,7 +28,7 @@ from fedpipe.tracking.participation import (
 from fedpipe.types import CohortPlan, RoundReport, weights_sha256
 
 if TYPE_CHECKING:
-    from fedpipe.tracking.journaled import JournaledRun
+    from fedpipe.tracking.journal_sink import JournaledRun
 
 WEIGHTS_NAME = "weights.jsonl"
 

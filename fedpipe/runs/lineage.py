@@ -19,7 +19,7 @@ import yaml
 from fedpipe.config import Config, DataConfig
 from fedpipe.project.dvc import locked_md5
 from fedpipe.project.paths import Project
-from fedpipe.runs.refs import DataRef
+from fedpipe.runs.step_results import DataRef
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.tables.texts import markdown, markdown_code
 from fedpipe.tracking.tags import (

@@ -1,4 +1,4 @@
-"""Step `load_data`: the shards that the settings ask for are there, verified, and known by DVC's
+"""Makes sure that the shards of the settings are there, verified, and known by DVC's
 md5.
 """
 
@@ -14,14 +14,14 @@ from fedpipe.config.model import MODEL_NAMES
 from fedpipe.errors import ConfigError
 from fedpipe.project import dvc
 from fedpipe.project.paths import Project
-from fedpipe.runs.refs import DataRef
+from fedpipe.runs.step_results import DataRef
 from fedpipe.system.locks import file_lock
 
 if TYPE_CHECKING:
     from fedpipe.data.manifest import Manifest
 
 
-def load_data(config: Config, project: Project, own_model: bool = True) -> DataRef:
+def ensure_shards(config: Config, project: Project, own_model: bool = True) -> DataRef:
     """Bring the shards up to date, verify them against their manifest, and return where they are
     and their md5.
 
@@ -74,7 +74,7 @@ def current_shards(config: DataConfig, project: Project) -> Path:
     The caller holds `prepare.lock`.
 
     Raises:
-        ConfigError, DataError: see `load_data`.
+        ConfigError, DataError: see `ensure_shards`.
     """
     return _bring_up_to_date(config, project)[0]
 

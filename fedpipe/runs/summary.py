@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fedpipe.project.paths import Project
-from fedpipe.runs.refs import DataRef, EvalRef, RecordRef, TrainRef
+from fedpipe.runs.step_results import DataRef, EvalRef, RecordRef, TrainRef
 from fedpipe.tracking.tags import GIT_COMMIT
 
 

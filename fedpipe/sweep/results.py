@@ -14,8 +14,8 @@ import yaml
 from fedpipe.config.sweep import SweepConfig
 from fedpipe.errors import DataError, RoundError
 from fedpipe.project.paths import Project
-from fedpipe.runs.groups import noted_groups
-from fedpipe.runs.parts import Parts, incomplete_text
+from fedpipe.runs.noted_groups import noted_groups
+from fedpipe.runs.optional_parts import Parts, incomplete_text
 from fedpipe.runs.state import RunState, read_state
 from fedpipe.status import RunStatus
 from fedpipe.sweep.search import Search

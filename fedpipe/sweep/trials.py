@@ -12,7 +12,7 @@ from fedpipe.config.sweep import SweepConfig
 from fedpipe.config.sweep_trials import SweepBase, trial_config
 from fedpipe.errors import ConfigError, EnvironmentProblem, shorten
 from fedpipe.project.paths import Project
-from fedpipe.runs.groups import note_groups
+from fedpipe.runs.noted_groups import note_groups
 from fedpipe.runs.state import RunState, begin, read_state
 from fedpipe.status import RunStatus
 from fedpipe.sweep.search import Search
@@ -92,13 +92,13 @@ class Trials:
 
     def open(self, tags: Mapping[str, str]) -> None:
         """Bring the data up to date once for all trials, and open the parent run."""
-        from fedpipe.runs.shards import load_data
+        from fedpipe.runs.shards import ensure_shards
         from fedpipe.sweep.results import parent_facts
         from fedpipe.tracking.store import open_store
         from fedpipe.tracking.sweeps import reopen_sweep, start_sweep
 
         self.store = open_store(self._project.root, self._common.tracking.experiment)
-        load_data(self._common, self._project)
+        ensure_shards(self._common, self._project)
         if self._state.parent is None:
             params, known = parent_facts(self._project, self._sweep)
             run_id = start_sweep(

@@ -45,7 +45,8 @@ def confusion_csv(confusion: Confusion, names: Sequence[str]) -> str:
 def confusion_counts_csv(confusion: Confusion, names: Sequence[str]) -> str:
     """Return a line `actual,predicted,count` for each pair of classes that occurs.
 
-    >>> confusion_counts_csv(Confusion.count(np.array([0, 1, 0]), np.array([1, 1, 1]), 2), ["a", "b"])
+    >>> confusion = Confusion.count(np.array([0, 1, 0]), np.array([1, 1, 1]), 2)
+    >>> confusion_counts_csv(confusion, ["a", "b"])
     'actual,predicted,count\\na,b,2\\nb,b,1\\n'
     """
     lines = (

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,9 @@ from fedpipe.models.calibration import Calibration
 from fedpipe.models.confusion import Confusion
 from fedpipe.models.federated import ClientScores
 from fedpipe.tables.csv_text import csv_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Floats = npt.NDArray[np.float64]
 
@@ -42,7 +46,8 @@ def labels_csv(confusion: Confusion, names: Sequence[str]) -> str:
     """Return a line `label,examples,accuracy` for each label; the accuracy of one without examples
     is empty.
 
-    >>> labels_csv(Confusion.count(np.array([0, 0, 0, 0]), np.array([0, 1, 0, 0]), 2), ["a", "b"])
+    >>> confusion = Confusion.count(np.array([0, 0, 0, 0]), np.array([0, 1, 0, 0]), 2)
+    >>> labels_csv(confusion, ["a", "b"])
     'label,examples,accuracy\\na,4,0.75\\nb,0,\\n'
     """
     columns = zip(names, confusion.examples().tolist(), confusion.hits().tolist(), strict=True)
@@ -67,9 +72,7 @@ def read_reliability(path: Path) -> tuple[Floats, ...]:
     """Return the columns of the table that `reliability_csv` wrote: from, to, predictions, mean
     confidence, accuracy.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return tuple(np.array([row[name] for row in rows], np.float64) for name in _RELIABILITY)
+    return tuple(np.loadtxt(path, np.float64, delimiter=",", skiprows=1, ndmin=2).T)
 
 
 def write_clients(
@@ -89,25 +92,29 @@ def write_clients(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    both = (participating, held_out)
-    accuracies = np.concatenate([scores.accuracies for scores in both])
-    columns = {
-        "client_id": pa.array([*participating.client_ids, *held_out.client_ids], pa.string()),
-        "held_out": pa.array(
-            np.repeat([False, True], [len(scores.client_ids) for scores in both]), pa.bool_()
-        ),
-        "predictions": pa.array(
-            np.concatenate([scores.predictions for scores in both]), pa.int64()
-        ),
-        "loss": pa.array(np.concatenate([scores.losses for scores in both]), pa.float64()),
-        "accuracy": pa.array(accuracies, pa.float64()),
-    }
+    table = pa.concat_tables(
+        [_table_of_clients(participating, False), _table_of_clients(held_out, True)]
+    ).combine_chunks()
     if personalized is not None:
-        gains = personalized - accuracies
-        columns["personalized_accuracy"] = pa.array(personalized, pa.float64(), from_pandas=True)
-        columns["gain"] = pa.array(gains, pa.float64(), from_pandas=True)  # NaN becomes null
+        gains = personalized - np.concatenate([participating.accuracies, held_out.accuracies])
+        for name, values in (("personalized_accuracy", personalized), ("gain", gains)):
+            # from_pandas: NaN becomes null
+            table = table.append_column(name, pa.array(values, pa.float64(), from_pandas=True))
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), path, compression="zstd")
+    pq.write_table(table, path, compression="zstd")
+
+
+def _table_of_clients(scores: ClientScores, is_held_out: bool) -> "pa.Table":
+    import pyarrow as pa
+
+    columns = {
+        "client_id": pa.array(scores.client_ids, pa.string()),
+        "held_out": pa.array([is_held_out] * len(scores.client_ids), pa.bool_()),
+        "predictions": pa.array(scores.predictions, pa.int64()),
+        "loss": pa.array(scores.losses, pa.float64()),
+        "accuracy": pa.array(scores.accuracies, pa.float64()),
+    }
+    return pa.table(columns)
 
 
 def read_clients(path: Path) -> list[ClientAccuracy]:
@@ -132,4 +139,6 @@ def accuracy_groups(clients: Sequence[ClientAccuracy]) -> tuple[dict[str, Floats
     groups = {"participating": accuracies[~held_out], "held out": accuracies[held_out]}
     gains = [client.gain for client in clients if client.gain is not None]
     present = {name: values for name, values in groups.items() if len(values)}
-    return present, np.array(gains, np.float64) if gains else None
+    if not gains:
+        return present, None
+    return present, np.array(gains, np.float64)

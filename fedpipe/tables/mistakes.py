@@ -42,8 +42,10 @@ def is_image(shape: tuple[int, ...], dtype: str) -> bool:
     """Return whether features of this shape and dtype are images small enough to show: grey or in
     three colours.
 
-    >>> is_image((28, 28), "uint8"), is_image((32, 32, 3), "float32"), is_image((784,), "uint8"), is_image((80, 1), "int32")
-    (True, True, False, False)
+    >>> is_image((28, 28), "uint8"), is_image((32, 32, 3), "float32")
+    (True, True)
+    >>> is_image((784,), "uint8"), is_image((80, 1), "int32")
+    (False, False)
     """
     if dtype not in ("uint8", "float32") or len(shape) not in (2, 3):
         return False
@@ -96,12 +98,11 @@ def write_mistakes(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    labels = predictions.labels[chosen].tolist()
-    predicted = predictions.predicted[chosen].tolist()
     rows = predictions.rows[chosen].tolist()
+    names_by_label = np.array(names, object)
     columns = {
-        "actual": pa.array([names[label] for label in labels], pa.string()),
-        "predicted": pa.array([names[label] for label in predicted], pa.string()),
+        "actual": pa.array(names_by_label[predictions.labels[chosen]], pa.string()),
+        "predicted": pa.array(names_by_label[predictions.predicted[chosen]], pa.string()),
         "confidence": pa.array(predictions.confidences[chosen], pa.float64()),
         "x": pa.array([examples.x[row].tobytes() for row in rows], pa.binary()),
     }

@@ -49,8 +49,8 @@ def population_table(
         label_counts: of the training split.
         names: names of all labels.
     """
-    trained = np.flatnonzero(label_counts.sizes())
-    clients = trained[evenly_spaced(len(trained), MOST_CLIENTS)]
+    trained = np.flatnonzero(label_counts.sizes()).tolist()
+    clients = np.array(evenly_spaced(trained, MOST_CLIENTS), np.int64)
     frequent = label_counts.most_frequent(MOST_LABELS)
     return PopulationTable(
         asdict(figures),

@@ -15,12 +15,14 @@ def rounds_csv(rows: Sequence[Row]) -> str:
     The column of `train/loss` is `train_loss`. Numbers are written so that reading them gives the
     same float again.
 
-    >>> rounds_csv([{"round": 0, "test/loss": 2.5}, {"round": 1, "test/loss": 2.0, "train/loss": 0.1}])
+    >>> first = {"round": 0, "test/loss": 2.5}
+    >>> rounds_csv([first, {"round": 1, "test/loss": 2.0, "train/loss": 0.1}])
     'round,test_loss,train_loss\\n0,2.5,\\n1,2.0,0.1\\n'
     """
-    keys = sorted({key for row in rows for key in row} - {"round"})
-    lines = (
-        [int(row["round"]), *(float(row[key]) if key in row else "" for key in keys)]
-        for row in rows
-    )
-    return csv_text(["round", *(key.replace("/", "_") for key in keys)], lines)
+    keys = sorted(set().union(*rows) - {"round"})
+    header = ["round", *(key.replace("/", "_") for key in keys)]
+    return csv_text(header, (_cells(row, keys) for row in rows))
+
+
+def _cells(row: Row, keys: Sequence[str]) -> list[object]:
+    return [int(row["round"]), *(float(row[key]) if key in row else "" for key in keys)]

@@ -1,12 +1,18 @@
 """The trials of a sweep as a table, the form that spreadsheets and DVC's plots read."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from fedpipe.tables.csv_text import csv_text
 from fedpipe.tracking.sweeps import SweepTrial
 
 ABSENT = "-"
 """Written for a setting that does not apply to a trial."""
+
+
+def searched_values(trial: SweepTrial, keys: Sequence[str]) -> list[Any]:
+    """Return a trial's values of the searched settings; `ABSENT` where one does not apply."""
+    return [trial.params.get(key, ABSENT) for key in keys]
 
 
 def trials_csv(trials: Sequence[SweepTrial], keys: Sequence[str], metric: str) -> str:
@@ -19,10 +25,16 @@ def trials_csv(trials: Sequence[SweepTrial], keys: Sequence[str], metric: str) -
     """
     rows = []
     for trial in trials:
-        value = "" if trial.value is None else float(trial.value)
-        settings = [trial.params.get(key, ABSENT) for key in keys]
-        texts = ["null" if setting is None else setting for setting in settings]
+        values = ["null" if value is None else value for value in searched_values(trial, keys)]
         rows.append(
-            [trial.number, trial.state, value, *texts, trial.run_id, trial.name, trial.reason]
+            [
+                trial.number,
+                trial.state,
+                trial.value,
+                *values,
+                trial.run_id,
+                trial.name,
+                trial.reason,
+            ]
         )
     return csv_text(["number", "state", metric, *keys, "run_id", "name", "reason"], rows)

@@ -21,18 +21,9 @@ def drawn(name: str, longest: int = LONGEST) -> str:
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
         for letter in name[: longest + 1]
     )
-    return shortened(printable, longest)
-
-
-def shortened(text: str, longest: int) -> str:
-    """Return a text cut at `longest` characters.
-
-    >>> shortened("abc", 3), shortened("abcd", 3)
-    ('abc', 'ab…')
-    """
-    if len(text) <= longest:
-        return text
-    return f"{text[: longest - 1]}…"
+    if len(printable) <= longest:
+        return printable
+    return f"{printable[: longest - 1]}…"
 
 
 def number(value: float) -> str:
@@ -48,6 +39,13 @@ def number(value: float) -> str:
     if value == int(value) and abs(value) < 1e9:
         return f"{int(value):,}"
     return f"{value:.4g}"
+
+
+def optional_number(value: float | None) -> str:
+    """Return a number in short; of no number an empty text."""
+    if value is None:
+        return ""
+    return number(value)
 
 
 def setting_text(value: Any) -> str:

@@ -1,13 +1,18 @@
 """Which rows of a long table are shown."""
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import numpy as np
-import numpy.typing as npt
+
+Item = TypeVar("Item")
 
 
-def evenly_spaced(total: int, most: int) -> npt.NDArray[np.int64]:
-    """Return the indices of at most `most` of `total` rows, the first and the last among them.
+def evenly_spaced(items: Sequence[Item], most: int) -> list[Item]:
+    """Return at most `most` items at even steps, the first and the last among them.
 
-    >>> evenly_spaced(3, 10).tolist(), evenly_spaced(101, 5).tolist()
-    ([0, 1, 2], [0, 25, 50, 75, 100])
+    >>> evenly_spaced("abc", 10), evenly_spaced(range(101), 5)
+    (['a', 'b', 'c'], [0, 25, 50, 75, 100])
     """
-    return np.unique(np.linspace(0, total - 1, min(most, total)).astype(np.int64))
+    indices = np.linspace(0, len(items) - 1, min(most, len(items))).astype(int)
+    return [items[index] for index in indices.tolist()]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 from fedpipe.tracking.lookup import ModelVersion, model_versions, version_named
-from fedpipe.tracking.records import MAX_VERSION_TAG, fit
+from fedpipe.tracking.mlflow_limits import MAX_VERSION_TAG, fit
 from fedpipe.tracking.store import Store
 from fedpipe.tracking.tags import (
     MODEL_ROUND,

@@ -21,7 +21,14 @@ from typing import Any
 from fedpipe.errors import TrackingError
 from fedpipe.redact import hide
 from fedpipe.status import MlflowStatus
-from fedpipe.tracking.records import MAX_PARAM, MAX_TAG, DataRecord, batches, dataset_inputs, fit
+from fedpipe.tracking.mlflow_limits import (
+    MAX_PARAM,
+    MAX_TAG,
+    DataRecord,
+    batches,
+    dataset_inputs,
+    fit,
+)
 from fedpipe.tracking.store import Store, run_url
 from fedpipe.tracking.tags import DVC_DATA_MD5, RUN_KEY, STATUS_REASON
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedpipe.errors import TrackingError
-from fedpipe.tracking.records import batches
+from fedpipe.tracking.mlflow_limits import batches
 from fedpipe.tracking.store import Store
 
 _REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")

@@ -16,7 +16,7 @@ from fedpipe.errors import TrackingError
 from fedpipe.redact import hide
 from fedpipe.status import MlflowStatus, RunStatus
 from fedpipe.tracking.lookup import find_run, pages
-from fedpipe.tracking.records import MAX_PARAM, batches, fit
+from fedpipe.tracking.mlflow_limits import MAX_PARAM, batches, fit
 from fedpipe.tracking.run import run_with_key
 from fedpipe.tracking.store import Store
 from fedpipe.tracking.tags import (

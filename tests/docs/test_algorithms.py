@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedpipe.algorithms.catalog import build_algorithm
+from fedpipe.algorithms.build import build_algorithm
 from fedpipe.config import Config, load_config
-from fedpipe.config.algorithms import ALGORITHMS
-from fedpipe.config.choices import CHOICES
+from fedpipe.config.algorithm_table import ALGORITHMS
+from fedpipe.config.ignored_settings import CHOICES
 from fedpipe.data.population import Population
 from fedpipe.data.prepare import prepare_shards
 from fedpipe.errors import ConfigError

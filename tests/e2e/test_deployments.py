@@ -10,7 +10,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.algorithm_table import ALGORITHMS
 from fedpipe.orchestration.form import KEYS
 from tests.e2e.prefect_server import Server
 from tests.e2e.test_prefect import none_left

@@ -11,7 +11,7 @@ import pytest
 
 from fedpipe.config import Config
 from fedpipe.data.download import publish
-from fedpipe.data.replace import replaced_folder
+from fedpipe.data.replace_folder import replaced_folder
 from fedpipe.engine.checkpoint import Checkpoints
 from fedpipe.inference.export import export
 from fedpipe.models import exports
@@ -130,7 +130,7 @@ def test_the_files_of_a_folder_are_synced_before_it_takes_its_place(
     if exists:
         out.mkdir()
         # The kernel's exchange of two names is no `os.rename`; without it the folder is renamed as any other is.
-        monkeypatch.setattr("fedpipe.data.replace._exchange", lambda *_: False)
+        monkeypatch.setattr("fedpipe.data.replace_folder._exchange", lambda *_: False)
     with replaced_folder(out) as new:
         (new / "a").write_text("a")
         (new / "b").write_text("b")

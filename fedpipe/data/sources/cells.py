@@ -113,7 +113,7 @@ def values_of_cells(
     cells: npt.NDArray[np.object_], kind: CellKind, decimal: str = ".", as_text: bool = False
 ) -> tuple[list[Any], int | None]:
     """Return the cells of a column as Python values, and the place of the first that is missing, or
-    None.
+    None; if one is missing, the values are texts.
 
     Args:
         cells: texts [n].
@@ -125,22 +125,26 @@ def values_of_cells(
     import pandas as pd
 
     codes, distinct = pd.factorize(cells)
-    if kind in (CellKind.TEXT, CellKind.MISSING):
-        missing = [text == "" or kind is CellKind.MISSING for text in distinct]
-        values: list[Any] = list(distinct)
-    else:
-        missing = [kind_of_cell(text, decimal) is CellKind.MISSING for text in distinct]
-        values = [
-            None if gap else text if as_text else _value(text, kind, decimal)
-            for text, gap in zip(distinct, missing, strict=True)
-        ]
+    missing = [_is_missing(text, kind, decimal) for text in distinct]
     first = None
     if any(missing):
         first = int(np.flatnonzero(np.array(missing)[codes])[0])
+    values: list[Any] = list(distinct)
+    if first is None and not as_text:
+        values = [_value(text, kind, decimal) for text in distinct]
     return [values[code] for code in codes.tolist()], first
 
 
-def _value(text: str, kind: CellKind, decimal: str) -> int | float | bool:
+def _is_missing(text: str, kind: CellKind, decimal: str) -> bool:
+    """Return whether a cell of a column of this kind holds no value."""
+    if kind is CellKind.TEXT:
+        return text == ""
+    return kind is CellKind.MISSING or kind_of_cell(text, decimal) is CellKind.MISSING
+
+
+def _value(text: str, kind: CellKind, decimal: str) -> str | int | float | bool:
+    if kind is CellKind.TEXT:
+        return text
     plain = text.strip()
     if kind is CellKind.FLAG:
         return plain.lower() == "true"

@@ -256,18 +256,16 @@ def _convert(image: Any) -> DecodedImage:
     if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
         conversions.append("turned upright as their EXIF orientation says")
     upright = ImageOps.exif_transpose(image)
-    target = "L" if upright.mode in _GREY else "RGB"
+    is_grey = upright.mode in _GREY
     if upright.mode in _ALPHA or "transparency" in upright.info:
         upright, transparent = _over_white(upright)
-        conversions += ["with transparent pixels, blended onto white"] if transparent else []
-    pixels = np.asarray(
-        upright.convert("RGB")
-        if target == "RGB" or upright.mode == "RGBA"
-        else upright.convert("L")
-    )
-    return DecodedImage(
-        pixels[..., 0] if target == "L" and pixels.ndim == 3 else pixels, tuple(conversions)
-    )
+        if transparent:
+            conversions.append("with transparent pixels, blended onto white")
+    mode = "L" if is_grey and upright.mode != "RGBA" else "RGB"
+    pixels = np.asarray(upright.convert(mode))
+    if is_grey and pixels.ndim == 3:
+        pixels = pixels[..., 0]
+    return DecodedImage(pixels, tuple(conversions))
 
 
 def _over_white(image: Any) -> tuple[Any, bool]:

@@ -19,7 +19,7 @@ from typing import Any
 import grpc
 import tensorflow_federated as tff
 
-from fedpipe.engine.local.guard import Guard, raising_failed_computations
+from fedpipe.engine.local.call_deadline import Guard, raising_failed_computations
 from fedpipe.engine.local.spread import compile_mergeable, share_out, takes_clients_gives_server
 from fedpipe.engine.local.wire import RemoteCalls, count_clients
 

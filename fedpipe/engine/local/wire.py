@@ -25,7 +25,7 @@ from tensorflow_federated.proto.v0 import array_pb2, computation_pb2, executor_p
 from tensorflow_federated.python.common_libs import tracing
 from tensorflow_federated.python.core.impl.types import dtype_utils, type_serialization
 
-from fedpipe.engine.local.guard import CallGuard
+from fedpipe.engine.local.call_deadline import CallGuard
 
 KEPT_COMPUTATIONS = 64
 _DISPOSE_AT = 20

@@ -22,14 +22,14 @@ import grpc
 import numpy as np
 import tensorflow_federated as tff
 
-from fedpipe.engine.local.context import WorkersContext, compile_native
-from fedpipe.engine.local.guard import (
+from fedpipe.engine.local.call_deadline import (
     Guard,
     RoundTimeoutError,
     WorkerFaultError,
     WorkerLostError,
     raising_failed_computations,
 )
+from fedpipe.engine.local.context import WorkersContext, compile_native
 from fedpipe.engine.local.spread import (
     at_clients,
     compile_mergeable,

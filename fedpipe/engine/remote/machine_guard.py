@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from fedpipe.engine.local.guard import RoundTimeoutError, WorkerLostError, seconds_left
+from fedpipe.engine.local.call_deadline import RoundTimeoutError, WorkerLostError, seconds_left
 
 _BROKEN = re.compile(r"stream removed|rst_stream", re.IGNORECASE)
 

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from fedpipe.runs.parts import INCOMPLETE_EXIT_CODE
+from fedpipe.runs.optional_parts import INCOMPLETE_EXIT_CODE
 from tests.e2e.faults.clone import LIMIT_SECONDS, Clone, Outcome
 from tests.e2e.faults.machine import mounted
 

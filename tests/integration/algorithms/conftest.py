@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from fedpipe.algorithms.aggregation import Aggregation, mean
-from fedpipe.algorithms.catalog import load, run_recipe
+from fedpipe.algorithms.build import load, run_recipe
 from fedpipe.algorithms.debug_algorithm import DebugAlgorithm
 from fedpipe.algorithms.recipe import Recipe, Run, build_client_work
 from fedpipe.algorithms.recipe_algorithm import RecipeAlgorithm
 from fedpipe.config import Config
-from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.algorithm_table import ALGORITHMS
 from fedpipe.data.resident import ResidentCache
 from fedpipe.engine.runtime import Runtime
 from fedpipe.models import ModelSpec, build_model

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedpipe.algorithms.catalog import run_recipe
+from fedpipe.algorithms.build import run_recipe
 from fedpipe.algorithms.debug_algorithm import DebugAlgorithm
-from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.algorithm_table import ALGORITHMS
 from fedpipe.data.resident import ResidentCache
 from fedpipe.models import ModelSpec
 

@@ -1,4 +1,4 @@
-"""The laws of every algorithm that is a recipe; a new one joins with its entry in `fedpipe.config.algorithms`."""
+"""The laws of every algorithm that is a recipe; a new one joins with its entry in `fedpipe.config.algorithm_table`."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from fedpipe.algorithms.debug_algorithm import DebugAlgorithm
-from fedpipe.config.algorithms import ALGORITHMS
-from fedpipe.config.choices import CHOICES
+from fedpipe.config.algorithm_table import ALGORITHMS
+from fedpipe.config.ignored_settings import CHOICES
 from fedpipe.engine.server_state import flatten, restore
 from fedpipe.types import weights_sha256
 

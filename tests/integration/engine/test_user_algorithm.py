@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from fedpipe.algorithms.base import RoundResult
-from fedpipe.engine.local.guard import WorkerLostError
+from fedpipe.engine.local.call_deadline import WorkerLostError
 from fedpipe.engine.user_algorithm import UserAlgorithm
 from fedpipe.errors import ConfigError, RoundError
 from fedpipe.system.user_code import import_own

@@ -12,7 +12,7 @@ from fedpipe.data.population import Population
 from fedpipe.errors import TrackingError
 from fedpipe.lineage.queries import client_lineage
 from fedpipe.project.paths import Project
-from fedpipe.runs.data import data_of, find_run_shards
+from fedpipe.runs.find_data import data_of, find_run_shards
 from fedpipe.runs.shards import current_shards
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import Store, open_store

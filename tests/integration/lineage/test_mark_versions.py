@@ -8,7 +8,8 @@ import pytest
 
 from fedpipe.config import load_config
 from fedpipe.data.manifest import read_manifest
-from fedpipe.lineage.queries import client_lineage, mark_versions
+from fedpipe.lineage.forgotten_versions import mark_versions
+from fedpipe.lineage.queries import client_lineage
 from fedpipe.project.paths import Project
 from fedpipe.runs.lineage import population_key
 from fedpipe.runs.shards import prepare

@@ -25,7 +25,7 @@ from fedpipe.pipeline.train import train
 from fedpipe.project.paths import Project, find_project
 from fedpipe.registry.register import register
 from fedpipe.runs.context import RunContext
-from fedpipe.runs.refs import DataRef, TrainRef
+from fedpipe.runs.step_results import DataRef, TrainRef
 from fedpipe.tracking.run import TrackedRun
 from fedpipe.tracking.store import open_store
 from fedpipe.types import RoundReport

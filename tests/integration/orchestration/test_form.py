@@ -8,7 +8,7 @@ from prefect.exceptions import ParameterTypeError
 from prefect.utilities.callables import parameter_schema
 
 from fedpipe.config import Config, flatten, load_config
-from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.algorithm_table import ALGORITHMS
 from fedpipe.config.data import SOURCE_NAMES
 from fedpipe.config.model import MODEL_NAMES
 from fedpipe.errors import ConfigError

@@ -29,7 +29,7 @@ from fedpipe.pipeline.sample_clients import sample_clients
 from fedpipe.pipeline.train import train
 from fedpipe.project.paths import Project
 from fedpipe.runs.context import RunContext
-from fedpipe.runs.refs import DataRef, EvalRef, RecordRef, TrainRef
+from fedpipe.runs.step_results import DataRef, EvalRef, RecordRef, TrainRef
 from fedpipe.tables.confusion import confusion_counts_csv, confusion_csv
 from fedpipe.tables.evaluation import labels_csv, reliability_csv
 from fedpipe.tables.mistakes import write_mistakes
@@ -169,8 +169,8 @@ def test_each_split_is_measured_on_its_own_examples(run: Run) -> None:
 def test_validation_chooses_the_round(run: Run) -> None:
     scores = {number: float(row["validation_accuracy"]) for number, row in run.rows().items()}
     assert run.trained.best_round == max(scores, key=lambda number: scores[number])
-    assert run.trained.chosen_round == run.trained.best_round
-    assert Path(run.trained.chosen) == run.folder / "best.safetensors"
+    assert run.trained.result_round == run.trained.best_round
+    assert Path(run.trained.result_weights) == run.folder / "best.safetensors"
     assert run.trained.weights_sha256 == weights_sha256(run.weights("final"))
 
 
@@ -255,7 +255,7 @@ def test_each_clients_row_is_its_own(run: Run) -> None:
 
 def test_metrics_of_the_run_are_of_the_weights_that_they_name(run: Run) -> None:
     rows = run.rows()
-    chosen = rows[run.trained.chosen_round]
+    chosen = rows[run.trained.result_round]
     for key in ("train_loss", "validation_accuracy", "validation_loss"):
         assert run.metrics[f"best/{key.replace('_', '/')}"] == pytest.approx(float(chosen[key])), (
             key

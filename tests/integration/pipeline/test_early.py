@@ -73,14 +73,14 @@ def test_data_that_were_loaded_early_are_those_of_a_run_with_the_same_settings(
     config = load_config(here.params, ["cohort.size=2"])
     few = load_config(here.params, ["cohort.size=6"])
     (project / "short.csv").write_text("client,label,x\na,0,1\na,1,2\nb,0,3\nb,1,4\n")
-    loaded = shards.load_data(load_config(here.params, [*TABLES, "data.path=short.csv"]), here)
-    monkeypatch.setattr(shards, "load_data", lambda *_args, **_options: loaded)
+    loaded = shards.ensure_shards(load_config(here.params, [*TABLES, "data.path=short.csv"]), here)
+    monkeypatch.setattr(shards, "ensure_shards", lambda *_args, **_options: loaded)
     assert load_early(config, here) == loaded
     run = RunContext(here, config, here.run_dir("run"), data=loaded)
-    monkeypatch.setattr(shards, "load_data", lambda *_args, **_options: "loaded again")
+    monkeypatch.setattr(shards, "ensure_shards", lambda *_args, **_options: "loaded again")
     assert load_data(run.with_settings(load_config(here.params, ["cohort.size=2"]))) == loaded
     assert load_data(run.with_settings(load_config(here.params))) == "loaded again"
-    monkeypatch.setattr(shards, "load_data", lambda *_args, **_options: loaded)
+    monkeypatch.setattr(shards, "ensure_shards", lambda *_args, **_options: loaded)
     with pytest.raises(
         PlanError, match=r"cohort\.size=6: expected at most the population, found 2 clients"
     ):
@@ -95,7 +95,7 @@ def test_a_remote_that_is_away_is_left_to_the_flow_which_tries_again(
     def away(*_args: object, **_options: object) -> None:
         raise DataError("the download did not answer") from ConnectionResetError("reset")
 
-    monkeypatch.setattr(shards, "load_data", away)
+    monkeypatch.setattr(shards, "ensure_shards", away)
     assert load_early(load_config(here.params), here) is None
 
 

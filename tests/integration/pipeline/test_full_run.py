@@ -10,8 +10,8 @@ from fedpipe.config import Config
 from fedpipe.pipeline.full_run import Steps, mark_finished, run_pipeline
 from fedpipe.project.paths import Project
 from fedpipe.runs.context import RunContext
-from fedpipe.runs.refs import DataRef, EvalRef, PlanRef, RecordRef, TrainRef
 from fedpipe.runs.state import begin, read_state
+from fedpipe.runs.step_results import DataRef, EvalRef, PlanRef, RecordRef, TrainRef
 from fedpipe.tracking.store import Store, open_store
 
 DATA = DataRef("shards", "0" * 32, "made", 0.5)

@@ -14,7 +14,8 @@ from fedpipe.data.population import Population
 from fedpipe.errors import ConfigError, DataError, ModelError, TrackingError
 from fedpipe.inference.export import export
 from fedpipe.inference.predict import predict
-from fedpipe.lineage.queries import forgotten_champions, run_lineage
+from fedpipe.lineage.forgotten_versions import forgotten_champions
+from fedpipe.lineage.queries import run_lineage
 from fedpipe.models import build_model
 from fedpipe.models.evaluate import Evaluator
 from fedpipe.models.federated import choose_clients, pooled

@@ -23,14 +23,14 @@ from fedpipe.pipeline.record import record
 from fedpipe.project.paths import Project
 from fedpipe.runs.context import RunContext
 from fedpipe.runs.history import History
-from fedpipe.runs.parts import Parts
-from fedpipe.runs.refs import DataRef, RecordRef, TrainRef
+from fedpipe.runs.optional_parts import Parts
 from fedpipe.runs.shards import prepare
 from fedpipe.runs.state import begin
+from fedpipe.runs.step_results import DataRef, RecordRef, TrainRef
 from fedpipe.status import RunStatus
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.tables.rounds import rounds_csv
-from fedpipe.tracking.journaled import JournaledRun
+from fedpipe.tracking.journal_sink import JournaledRun
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import open_store
 from fedpipe.tracking.tags import INCOMPLETE
@@ -210,7 +210,7 @@ def test_a_run_without_any_of_its_parts_is_recorded_and_made_whole_later(
     }
 
     monkeypatch.chdir(place.project.root)
-    monkeypatch.setattr("fedpipe.runs.shards.load_data", lambda _config, _project: place.data)
+    monkeypatch.setattr("fedpipe.runs.shards.ensure_shards", lambda _config, _project: place.data)
     done = CliRunner().invoke(app, ["record", "--json"])
     assert done.exit_code == 0, done.output
     summary = json.loads(done.stdout)
@@ -330,7 +330,7 @@ def test_the_commands_exit_with_3_and_name_what_is_missing(
     place: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place.project.root)
-    monkeypatch.setattr("fedpipe.runs.shards.load_data", lambda _config, _project: place.data)
+    monkeypatch.setattr("fedpipe.runs.shards.ensure_shards", lambda _config, _project: place.data)
     with monkeypatch.context() as patch:
         patch.setattr("fedpipe.figures.learning_curves.learning_curves", fail)
         done = CliRunner().invoke(app, ["record", "trained"])
@@ -350,7 +350,7 @@ def test_a_run_that_could_not_print_its_summary_is_told_by_resume(
     place: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place.project.root)
-    monkeypatch.setattr("fedpipe.runs.shards.load_data", lambda _config, _project: place.data)
+    monkeypatch.setattr("fedpipe.runs.shards.ensure_shards", lambda _config, _project: place.data)
     CliRunner().invoke(app, ["record", "trained", "--json"])
     place.state.values = json.loads((place.state.folder / "run_state.json").read_text())
     place.state.update(told=False)  # as a kill after the last step leaves it

@@ -15,7 +15,7 @@ import pytest
 
 from fedpipe.errors import TrackingError
 from fedpipe.tracking.journal import Journal, read_records, read_refused, send_journal, unsent
-from fedpipe.tracking.journaled import JournaledRun
+from fedpipe.tracking.journal_sink import JournaledRun
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.send import send
 from fedpipe.tracking.store import open_store

@@ -160,7 +160,7 @@ def test_outside_of_a_project(
 
 
 def test_a_run_is_found_by_the_beginning_of_its_id(here: Path) -> None:
-    from fedpipe.pipeline.resume import run_named
+    from fedpipe.pipeline.find_run import run_named
     from fedpipe.project.paths import Project
     from fedpipe.runs.state import all_states
 

@@ -258,7 +258,7 @@ def test_dvc_sets_a_value_in_params_yaml_and_changes_no_other_line(tmp_path: Pat
     """`dvc exp run -S` writes the whole file anew: a `null` would become nothing, in every line that has one."""
     from dvc.utils.serialize import modify_yaml
 
-    from fedpipe.config.write import as_params
+    from fedpipe.config.params_file import as_params
 
     for name, text in (
         ("own.yaml", (ROOT / "params.yaml").read_text()),

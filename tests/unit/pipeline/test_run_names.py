@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedpipe.config import Config
-from fedpipe.pipeline.resume import find_interrupted
+from fedpipe.pipeline.find_run import find_interrupted
 from fedpipe.project.paths import Project
 from fedpipe.runs.state import begin
 

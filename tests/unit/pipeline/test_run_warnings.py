@@ -12,7 +12,7 @@ from fedpipe.pipeline.run_warnings import (
     loss_warnings,
     not_a_number_warnings,
 )
-from fedpipe.runs.refs import EvalRef
+from fedpipe.runs.step_results import EvalRef
 
 NAN, INF = float("nan"), float("inf")
 

@@ -12,7 +12,7 @@ from fedpipe.pipeline.sample_clients import read_plan, sample_clients
 from fedpipe.pipeline.train import _refuse_strangers
 from fedpipe.project.paths import Project
 from fedpipe.runs.context import RunContext
-from fedpipe.runs.refs import DataRef
+from fedpipe.runs.step_results import DataRef
 
 
 def test_a_plan_that_names_a_forgotten_client_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from fedpipe.config import load_config
-from fedpipe.config.write import as_params
+from fedpipe.config.params_file import as_params
 from fedpipe.errors import ConfigError, EnvironmentProblem
 from fedpipe.project import create as new_project
 from fedpipe.project.create import init_project, settings

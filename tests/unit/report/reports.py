@@ -3,11 +3,14 @@
 import numpy as np
 
 from fedpipe.data.skew import PopulationFigures
+from fedpipe.lineage.queries import DataLineage, RunLineage, StoredRunLineage
 from fedpipe.models.confusion import Confusion
 from fedpipe.report.facts import RunFacts
+from fedpipe.runs.lineage import DvcLineage, GitLineage, PrefectLineage
 from fedpipe.tables.evaluation import ClientAccuracy
 from fedpipe.tables.mistakes import Mistake
 from fedpipe.tables.population import PopulationTable
+from fedpipe.tracking.lookup import ModelVersion
 from fedpipe.tracking.participation import ClientRound
 
 HOSTILE = "<script>alert('x')</script>\"'&<img src=https://evil.example/x onerror=alert(1)>"
@@ -62,17 +65,29 @@ def run_facts(name: str = "first", run_id: str = "a" * 32, **changes: object) ->
         },
         "tags": tags,
         "metrics": {"final/test/accuracy": 0.8, "final/test/loss": 0.7},
-        "chain": {
-            "git": {"commit": "c" * 40, "branch": "main", "dirty": False, "patch": None},
-            "dvc": {"data_md5": tags["dvc.data_md5"], "data_in_lock": True, "experiment": None},
-            "prefect": {
-                "flow_run_id": "1234-5678",
-                "flow_run_name": name,
-                "url": "http://127.0.0.1:4200/runs/flow-run/1234-5678",
-            },
-            "data": {"source": "mnist5k"},
-            "versions": [{"name": "digits", "version": "2", "aliases": ["champion"], "tags": {}}],
-        },
+        "lineage": RunLineage(
+            git=GitLineage(commit="c" * 40, branch="main", dirty=False, patch=None),
+            dvc=DvcLineage(data_md5=tags["dvc.data_md5"], data_in_lock=True, experiment=None),
+            prefect=PrefectLineage(
+                flow_run_id="1234-5678",
+                flow_run_name=name,
+                url="http://127.0.0.1:4200/runs/flow-run/1234-5678",
+            ),
+            plan_sha256=None,
+            mlflow=StoredRunLineage(run_id, name, "FINISHED", 0, "sqlite:///mlflow.db", "http://x"),
+            data=DataLineage("mnist5k", None),
+            weights_sha256=tags["weights.last_sha256"],
+            rounds=3,
+            algorithm="fedavg",
+            model="softmax",
+            final={},
+            best={},
+            versions=[ModelVersion("digits", "2", run_id, ("champion",), {})],
+            privacy_total=None,
+            of="the last round",
+            round=3,
+            figures={},
+        ),
         "rounds": [
             {"round": 0.0, "test/accuracy": 0.1, "test/loss": 2.3},
             *(

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 
 from fedpipe.report.page import labels, render
+from fedpipe.runs.lineage import GitLineage, PrefectLineage
 from fedpipe.tables.evaluation import ClientAccuracy
 from fedpipe.tables.mistakes import Mistake
 from fedpipe.tables.population import PopulationTable
+from fedpipe.tracking.lookup import ModelVersion
 from fedpipe.tracking.participation import ClientRound
 from fedpipe.tracking.sweeps import SweepTrial, SweepView
 from tests.unit.report.reports import HOSTILE, confusion_of, run_facts
@@ -147,21 +150,13 @@ def test_everyone_can_read_it() -> None:
 
 
 def hostile_run() -> Any:
-    chain = dict(run_facts().chain)
-    chain["prefect"] = {
-        "flow_run_id": HOSTILE,
-        "flow_run_name": HOSTILE,
-        "url": "javascript:alert(1)",
-    }
-    chain["git"] = {"commit": HOSTILE, "branch": HOSTILE, "dirty": True, "patch": HOSTILE}
-    chain["versions"] = [
-        {
-            "name": HOSTILE,
-            "version": "1",
-            "aliases": [HOSTILE],
-            "tags": {"fedpipe.forgotten_clients": f'["{HOSTILE}"]'},
-        }
-    ]
+    forgotten = {"fedpipe.forgotten_clients": f'["{HOSTILE}"]'}
+    lineage = replace(
+        run_facts().lineage,
+        prefect=PrefectLineage(HOSTILE, HOSTILE, "javascript:alert(1)"),
+        git=GitLineage(commit=HOSTILE, branch=HOSTILE, dirty=True, patch=HOSTILE),
+        versions=[ModelVersion(HOSTILE, "1", "", (HOSTILE,), forgotten)],
+    )
     return run_facts(
         HOSTILE,
         params={
@@ -179,7 +174,7 @@ def hostile_run() -> Any:
         },
         status=HOSTILE,
         url=f"https://mlflow.example/{HOSTILE}",
-        chain=chain,
+        lineage=lineage,
         rounds=[
             {"round": 0.0, HOSTILE: 1.0, "test/loss": float("nan")},
             {"round": 1.0, "test/loss": float("inf"), "test/accuracy": 0.5},

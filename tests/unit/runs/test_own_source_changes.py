@@ -10,7 +10,7 @@ from fedpipe.config import parse_config
 from fedpipe.data.population import Population
 from fedpipe.errors import ConfigError
 from fedpipe.project.paths import Project
-from fedpipe.runs.shards import load_data
+from fedpipe.runs.shards import ensure_shards
 
 SOURCE = """import numpy as np
 from fedpipe.data.sources import Batch, Source
@@ -42,7 +42,7 @@ def test_overridden_sources_have_shards_by_their_code(project: Project) -> None:
         )  # Python imports a module once in a process, and a run is one
         importlib.invalidate_caches()
         config = parse_config({"data": {"source": "changing:give", "clients": None}}, "a test")
-        data = load_data(config, project)
+        data = ensure_shards(config, project)
         seen.append((data.md5, float(Population.open(Path(data.path)).examples("a").x[0, 0])))
     assert [value for _, value in seen] == [1.0, 22.0, 1.0]
     assert seen[0] == seen[2]
@@ -57,4 +57,4 @@ def test_a_source_that_dvc_does_not_watch_is_refused(project: Project) -> None:
         ConfigError,
         match=r"data\.source=changing:give: DVC does not see changing\.py change, as it is not among the deps of the stage prepare",
     ):
-        load_data(config, project)
+        ensure_shards(config, project)

@@ -10,10 +10,9 @@ import pytest
 
 from fedpipe.config import Config, load_config
 from fedpipe.errors import ConfigError, DataError, PlanError
-from fedpipe.pipeline.resume import find_interrupted, run_of_stage
+from fedpipe.pipeline.find_run import find_interrupted, run_of_stage
 from fedpipe.project.paths import Project
 from fedpipe.runs.context import RunContext, handed_to_flow, run_of_flow
-from fedpipe.runs.refs import DataRef
 from fedpipe.runs.state import (
     all_states,
     begin,
@@ -21,6 +20,7 @@ from fedpipe.runs.state import (
     removed_if_refused,
     settings_now,
 )
+from fedpipe.runs.step_results import DataRef
 from fedpipe.status import RunStatus
 
 

@@ -11,7 +11,7 @@ from fedpipe.config.schema import Config
 from fedpipe.config.sweep import SweepConfig
 from fedpipe.errors import ConfigError
 from fedpipe.pipeline.evaluate_run import finished_run
-from fedpipe.pipeline.resume import find_interrupted
+from fedpipe.pipeline.find_run import find_interrupted
 from fedpipe.project.paths import Project
 from fedpipe.runs.state import begin
 from fedpipe.sweep.state import begin_sweep

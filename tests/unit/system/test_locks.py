@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from filelock import Timeout
 
-from fedpipe.data.replace import replaced_folder
+from fedpipe.data.replace_folder import replaced_folder
 from fedpipe.system import locks
 from fedpipe.system.locks import can_lock, file_lock, lock_help, lock_if_free
 

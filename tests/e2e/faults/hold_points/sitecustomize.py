@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 POINTS = {
-    "fedpipe.runs.shards": {"load_data": "load_data"},
+    "fedpipe.runs.shards": {"ensure_shards": "load_data"},
     "fedpipe.pipeline.train": {"train": "train"},
     "fedpipe.pipeline.evaluate": {"evaluate": "evaluate"},
     "fedpipe.pipeline.record": {"record": "record"},

@@ -78,3 +78,9 @@ def test_each_file_of_a_folder_may_have_a_byte_order_mark(tmp_path: Path) -> Non
     (tmp_path / "t" / "0.csv").write_text(HEADER + ROWS)
     (tmp_path / "t" / "1.csv").write_text("\ufeff" + HEADER + ROWS, encoding="utf-8")
     assert opened(tmp_path / "t")[0] == GOOD * 2
+
+
+def test_a_row_that_the_sample_cuts_does_not_choose_the_separator(table: Any) -> None:
+    rows = "".join(f"c0,l0,1;2,{'n' * 2000},{i}\n" for i in range(40))
+    read, _ = table("client,label,a;b,note,x\n" + rows, ignore_columns=["a;b", "note"])
+    assert [x for _, _, x in read] == [[float(i)] for i in range(40)]

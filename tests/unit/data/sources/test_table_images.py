@@ -12,6 +12,7 @@ from PIL import Image
 
 from fedpipe.config import DataConfig
 from fedpipe.data.prepare import prepare_shards
+from fedpipe.data.sources import open_source
 from fedpipe.errors import DataError
 from tests.unit.data.sources.tables import opened
 
@@ -98,3 +99,17 @@ def test_colour_images_may_begin_with_one_that_looks_grey(tmp_path: Path) -> Non
     assert "the texts in image look like names of image files" in " ".join(
         opened(tmp_path / "t.parquet", "parquet")[1].notes
     )
+
+
+def test_labels_stay_with_their_images_over_batches(tmp_path: Path) -> None:
+    # 20 images of a million bytes: 8 MB at once under the lowest limit
+    table = {"image": [encoded(i, (1000, 1000)) for i in range(20)], "label": list(range(20))}
+    pq.write_table(pa.table(table), tmp_path / "t.parquet")
+    config = DataConfig(
+        source="parquet", path="t.parquet", client_column=None, clients=2, memory_limit_mb=64
+    )
+    batches = list(open_source(config, tmp_path).batches())
+    assert len(batches) == 3
+    for batch in batches:
+        assert [image[0, 0] for image in np.asarray(batch.x)] == list(batch.y)
+    assert [y for batch in batches for y in batch.y] == list(range(20))

@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.algorithm_table import ALGORITHMS
 from fedpipe.config.base import OWN_FUNCTION
 from fedpipe.config.cohort import CohortConfig
 from fedpipe.config.data import SOURCE_NAMES, DataConfig

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from fedpipe.config.choices import ignored_settings, without_ignored
+from fedpipe.config.ignored_settings import ignored_settings, without_ignored
 from fedpipe.config.load import read_params
 from fedpipe.config.schema import Config
 from fedpipe.system.atomic_files import write_atomic

@@ -7,7 +7,7 @@ from here.
 
 from typing import Any, TypeVar
 
-from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.algorithm_table import ALGORITHMS
 from fedpipe.config.schema import Config, flatten
 
 PROXIMAL_MU = 0.01

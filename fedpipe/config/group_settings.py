@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.algorithm_table import ALGORITHMS
 
 
 def computes_in_groups(config: Any) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fedpipe.config.schema import RuntimeConfig
-from fedpipe.runs.groups import keep_groups, note_groups, noted_groups
+from fedpipe.runs.noted_groups import keep_groups, note_groups, noted_groups
 
 
 class Grouped:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fedpipe.data import replace
-from fedpipe.data.replace import replaced_folder
+from fedpipe.data import replace_folder
+from fedpipe.data.replace_folder import replaced_folder
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -39,7 +39,7 @@ def test_the_folder_is_made_and_then_replaced_wholly(out: Path) -> None:
 def test_where_names_cannot_be_exchanged_the_old_folder_is_moved_away(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replace, "_exchange", lambda *_: False)
+    monkeypatch.setattr(replace_folder, "_exchange", lambda *_: False)
     replace_with(out, "new")
     assert contents(out) == {"a": "new"}
     assert os.listdir(out.parent) == ["out"]
@@ -48,7 +48,7 @@ def test_where_names_cannot_be_exchanged_the_old_folder_is_moved_away(
 def test_this_system_exchanges_names(out: Path) -> None:
     other = out.with_name("other")
     other.mkdir()
-    assert replace._exchange(other, out)
+    assert replace_folder._exchange(other, out)
     assert contents(other) == {"a": "old", "b": "old"}
 
 
@@ -66,7 +66,7 @@ def test_an_error_leaves_the_old_folder_and_nothing_else(out: Path) -> None:
 
 def test_a_kill_half_way_leaves_the_old_folder_and_the_next_cleans_up(out: Path) -> None:
     script = (
-        "import os, signal, sys, pathlib; from fedpipe.data.replace import replaced_folder\n"
+        "import os, signal, sys, pathlib; from fedpipe.data.replace_folder import replaced_folder\n"
         "with replaced_folder(pathlib.Path(sys.argv[1])) as new:\n"
         "    (new / 'a').write_text('half'); os.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fedpipe.config import Config, flatten
-from fedpipe.config.used import used_settings
+from fedpipe.config.defaults import used_settings
 
 CASES = [
     ({"algorithm": {"name": "fedprox"}}, {"algorithm.mu": 0.01}),

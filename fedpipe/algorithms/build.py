@@ -1,4 +1,4 @@
-"""Builds the algorithm that `algorithm.name` names: one of `fedpipe.config.algorithms`, or a user's
+"""Builds the algorithm that `algorithm.name` names: one of `fedpipe.config.algorithm_table`, or a user's
 own. Its module is imported when it is asked for.
 """
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.algorithms.base import Algorithm
 from fedpipe.config import Config
-from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.algorithm_table import ALGORITHMS
 from fedpipe.errors import ConfigError
 from fedpipe.models import ModelSpec
 from fedpipe.system.user_code import import_own, own_code

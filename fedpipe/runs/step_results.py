@@ -72,14 +72,14 @@ class TrainRef:
     missing: dict[str, str] = field(default_factory=dict)
 
     @property
-    def chosen(self) -> str:
+    def result_weights(self) -> str:
         """Return the file of the weights that the run's result is: the best where validation chose,
         else the last.
         """
         return self.best_weights or self.final_weights
 
     @property
-    def chosen_round(self) -> int:
+    def result_round(self) -> int:
         """Return the round of these weights."""
         if self.best_round is None:
             return self.rounds

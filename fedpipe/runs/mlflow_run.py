@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedpipe.config.used import used_settings
+from fedpipe.config.defaults import used_settings
 from fedpipe.errors import DataError, reason_of
 from fedpipe.runs.context import RunContext
 from fedpipe.runs.lineage import (
@@ -17,12 +17,12 @@ from fedpipe.runs.lineage import (
     reproduction_files,
     write_reproduction_files,
 )
-from fedpipe.runs.refs import DataRef
+from fedpipe.runs.step_results import DataRef
 from fedpipe.status import RunStatus
 
 if TYPE_CHECKING:
     from fedpipe.data.population import Population
-    from fedpipe.tracking.journaled import JournaledRun
+    from fedpipe.tracking.journal_sink import JournaledRun
     from fedpipe.tracking.store import Store
 
 _FAILED_SECONDS = 5.0
@@ -40,7 +40,7 @@ def tracked(
         DataError: the run was started with other data.
         TrackingError: the store cannot be reached or written.
     """
-    from fedpipe.tracking.journaled import JournaledRun
+    from fedpipe.tracking.journal_sink import JournaledRun
     from fedpipe.tracking.store import open_store
 
     tracking = run.config.tracking

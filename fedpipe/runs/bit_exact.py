@@ -5,7 +5,7 @@ tag `fedpipe.bit_exact`.
 from collections.abc import Mapping
 
 from fedpipe.config import Config
-from fedpipe.config.algorithms import ALGORITHMS
+from fedpipe.config.algorithm_table import ALGORITHMS
 from fedpipe.tracking.tags import ALGORITHM_GROUPS
 
 

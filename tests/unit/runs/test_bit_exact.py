@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fedpipe.config import Config
-from fedpipe.runs.exact import bit_exact
+from fedpipe.runs.bit_exact import bit_exact
 
 CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"runtime": {"groups": 2}}, "2", "yes"),

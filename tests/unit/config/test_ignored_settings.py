@@ -11,10 +11,10 @@ import yaml
 from pydantic import ValidationError
 
 from fedpipe.config import Config, flatten, flatten_result, load_config, parse_recorded
-from fedpipe.config.choices import CHOICES
+from fedpipe.config.ignored_settings import CHOICES
+from fedpipe.config.params_file import leave_out_ignored
 from fedpipe.config.sweep import SweepConfig
 from fedpipe.config.sweep_trials import SweepBase, read_base, trial_config
-from fedpipe.config.write import leave_out_ignored
 from fedpipe.errors import ConfigError
 from fedpipe.runs.lineage import population_key
 

@@ -1,15 +1,13 @@
-"""Find the run to resume, and send journals that are left."""
+"""Find the run to resume, to record again, or of a DVC stage."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from fedpipe.config import Config, flatten_result
-from fedpipe.errors import ConfigError, DataError, did_you_mean, shorten
+from fedpipe.errors import ConfigError, did_you_mean, shorten
 from fedpipe.project.paths import Project
-from fedpipe.runs.context import RunContext
 from fedpipe.runs.state import RunState, all_states, begin
 from fedpipe.system.atomic_files import write_atomic
 
@@ -115,49 +113,6 @@ def find_trained(project: Project, name: str | None) -> RunState | None:
     return state
 
 
-def record_again(project: Project, state: RunState) -> dict[str, Any]:
-    """Evaluate and record a run whose rounds are done once more; return its summary, whose
-    `incomplete` names what is still missing.
-
-    What is recorded already is replaced by the same; the saved model and the registered version
-    stay.
-
-    Raises:
-        DataError: the data are others than those of the run, or cannot be brought back.
-        TrackingError: the store cannot be reached or written.
-    """
-    from fedpipe.pipeline.evaluate import evaluate
-    from fedpipe.pipeline.load_data import load_data
-    from fedpipe.pipeline.record import read_trained, record
-    from fedpipe.runs.summary import summarize
-
-    run = RunContext.of_state(project, state)
-    with state.alive():
-        data = load_data(run)
-        if state.values.get("data_md5", data.md5) != data.md5:
-            raise DataError(
-                f"run {state.name}: expected the data that it was trained on, md5 "
-                f"{state.values['data_md5']}, found {data.md5}. Bring these back (`dvc checkout`) "
-                "first."
-            )
-        trained = read_trained(state.folder)
-        evaluated = evaluate(run, data, trained)
-        recorded = record(run, data, trained, evaluated)
-        earlier = state.values.get("summary") or {}
-        summary = summarize(
-            project,
-            data,
-            trained,
-            evaluated,
-            recorded,
-            state.values.get("flow_run_id"),
-            trained.seconds,
-        )
-        summary |= {key: earlier[key] for key in ("git_commit", "seconds") if key in earlier}
-        state.update(summary=summary, incomplete=summary["incomplete"])
-    return summary
-
-
 def own_params(state: RunState, remote: Sequence[str] | None = None) -> Path:
     """Return a params file with the settings that the run was started with, computed on the
     machines `remote` if that is given.
@@ -186,26 +141,3 @@ def _same_settings(state: RunState, config: Config) -> bool:
         return flatten_result(state.config) == flatten_result(config)
     except ConfigError:  # those of another version
         return False
-
-
-def send_journals(project: Project) -> dict[str, int]:
-    """Send what is left in the journals of runs that have ended; return the records by run.
-
-    Raises:
-        TrackingError: the store is still away, or does not take a record.
-    """
-    from fedpipe.tracking.journal import send_journal, unsent
-    from fedpipe.tracking.store import open_store
-
-    sent = {}
-    for state in reversed(all_states(project)):
-        left = 0 if state.is_alive() else unsent(state.folder)
-        if left and "mlflow_run_id" in state.values:
-            with state.alive():
-                tracking = state.config.tracking
-                store = open_store(project.root, tracking.experiment)
-                send_journal(
-                    store, state.values["mlflow_run_id"], state.folder, tracking.wait_seconds
-                )
-            sent[state.name] = left
-    return sent

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from fedpipe.config import DataConfig, load_config
-from fedpipe.config.choices import without_ignored
+from fedpipe.config.ignored_settings import without_ignored
 from fedpipe.config.load import apply_overrides, read_params
 from fedpipe.data.manifest import MANIFEST_NAME
 from fedpipe.errors import ConfigError, DataError, TrackingError

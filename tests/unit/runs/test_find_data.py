@@ -17,7 +17,7 @@ from fedpipe.data.population import Population
 from fedpipe.errors import DataError
 from fedpipe.lineage.forget import forget
 from fedpipe.project.paths import Project
-from fedpipe.runs.data import data_of, find_run_shards, how_to_make
+from fedpipe.runs.find_data import data_of, find_run_shards, how_to_make
 from fedpipe.runs.shards import current_shards, prepare
 from fedpipe.runs.state import RunState, begin
 
