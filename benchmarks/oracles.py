@@ -301,7 +301,7 @@ def run_fedpipe(
 ) -> tuple[dict[str, list[list[Any]]], dict[str, Any]]:
     """Return the weights of each case by round, and what the oracles need: clients, cohorts by case, the test set."""
     from benchmarks.lib.training import Bench, settings
-    from fedpipe.data.cohorts import plan_cohorts
+    from fedpipe.data.cohort_plan import plan_cohorts
     from fedpipe.engine.loop import run_rounds
     from fedpipe.engine.runtime import Runtime
 

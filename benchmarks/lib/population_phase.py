@@ -71,7 +71,7 @@ def train(clients: int, folder: Path) -> dict[str, float]:
     """Run rounds of uniform cohorts as the flow does; memory is of this process and its worker, sampled after each round."""
     import os
 
-    from fedpipe.data.cohorts import plan_cohorts
+    from fedpipe.data.cohort_plan import plan_cohorts
     from fedpipe.data.population import Population
     from fedpipe.data.prefetch import prefetched
     from fedpipe.engine.loop import run_rounds

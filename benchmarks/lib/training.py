@@ -8,7 +8,7 @@ from typing import Any
 
 from fedpipe.algorithms.build import build_algorithm
 from fedpipe.config import Config
-from fedpipe.data.cohorts import plan_cohorts
+from fedpipe.data.cohort_plan import plan_cohorts
 from fedpipe.data.population import Population
 from fedpipe.data.prepare import prepare_shards
 from fedpipe.engine.loop import run_rounds

@@ -27,7 +27,7 @@ from typing import Any
 
 import dp_accounting
 
-from fedpipe.algorithms.loss_distributions import ACCOUNTANTS, Mechanism, epsilon_of
+from fedpipe.algorithms.epsilon_composition import ACCOUNTANTS, Mechanism, epsilon_of
 from fedpipe.config import Config
 from fedpipe.config.cohort import CohortConfig
 from fedpipe.types import CohortPlan

@@ -13,7 +13,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from fedpipe.config.ignored_settings import switch_choices, without_ignored
-from fedpipe.config.remote import PLACES
 from fedpipe.config.schema import Config, flatten, known_settings
 from fedpipe.config.yaml_file import parse_yaml, read_yaml
 from fedpipe.errors import ConfigError, shorten
@@ -85,15 +84,6 @@ def parse_recorded(values: Mapping[str, Any], where: str) -> Config:
     their choice reads. Arguments and errors as those of `parse_config`.
     """
     return parse_config(without_ignored(values), where)
-
-
-def flatten_result(config: Config) -> dict[str, Any]:
-    """Return the settings by dotted key that a run's result may depend on: without those that only
-    say where it is computed.
-    """
-    return {key: value for key, value in flatten(config).items() if key not in PLACES} | {
-        "runtime.groups": config.runtime.set_groups
-    }
 
 
 def known_keys() -> list[str]:

@@ -14,9 +14,6 @@ constant, so that the result does not depend on how many machines there are or o
 twelve can be shared out evenly to 2, 3, 4 and 6.
 """
 
-PLACES = ("runtime.remote", "runtime.certs")
-"""Settings that say where a run computes, and nothing about what: a resumed run may have others."""
-
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})", re.ASCII)
 
 

@@ -7,7 +7,7 @@ from unicodedata import normalize
 import numpy as np
 
 from fedpipe.data.array_types import Array, Int32s
-from fedpipe.data.sources.cells import MISSING
+from fedpipe.data.sources.cell_kinds import MISSING
 from fedpipe.errors import DataError, shorten
 
 _MANY_CLASSES = 100

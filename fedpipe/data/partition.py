@@ -1,5 +1,5 @@
-"""Partitions a pool of examples among clients: pure functions of labels, settings and seed. The
-partitions are in `partitions/`; `iid` and `quantity` stand beside what all of them share.
+"""Partitions a pool of examples among clients: pure functions of labels, settings and seed. Each
+partition is a file in `partitions/`.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,10 @@ import numpy as np
 from fedpipe.config import DataConfig
 from fedpipe.data.array_types import Bools, Int32s
 from fedpipe.data.partitions.dirichlet import dirichlet_partition
+from fedpipe.data.partitions.iid import iid_partition
 from fedpipe.data.partitions.pathological import pathological_partition
-from fedpipe.data.partitions.sizes import MIN_EXAMPLES, fill_up, iid_partition, quantity_partition
+from fedpipe.data.partitions.quantity import quantity_partition
+from fedpipe.data.partitions.sizes import MIN_EXAMPLES, fill_up
 from fedpipe.errors import DataError
 from fedpipe.seeding import generator
 

@@ -14,7 +14,7 @@ from fedpipe.tracking.tags import POPULATION, PRIVACY_DELTA, PRIVACY_RELEASED
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from fedpipe.algorithms.loss_distributions import Mechanism
+    from fedpipe.algorithms.epsilon_composition import Mechanism
     from fedpipe.tracking.store import Store
 
 NEIGHBOURS = "one client whose updates are zero"
@@ -73,7 +73,7 @@ def released_of(tags: Mapping[str, str]) -> "list[tuple[Mechanism, int]] | None"
     Raises:
         TrackingError: the tag is not what fedpipe writes.
     """
-    from fedpipe.algorithms.loss_distributions import Mechanism
+    from fedpipe.algorithms.epsilon_composition import Mechanism
 
     text = tags.get(PRIVACY_RELEASED)
     if text is None:
@@ -115,7 +115,7 @@ def privacy_total(
     Raises:
         TrackingError: the store cannot be read.
     """
-    from fedpipe.algorithms.loss_distributions import epsilon_of
+    from fedpipe.algorithms.epsilon_composition import epsilon_of
     from fedpipe.tracking.lookup import model_versions, runs_of_population
 
     runs = {

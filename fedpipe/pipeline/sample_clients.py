@@ -36,7 +36,7 @@ def draw_plan(config: Config, population: "Population", rounds: int) -> CohortPl
     """Return the cohorts of the first `rounds` rounds. Raises PlanError if a cohort is larger than
     the population.
     """
-    from fedpipe.data.cohorts import plan_cohorts
+    from fedpipe.data.cohort_plan import plan_cohorts
     from fedpipe.models.federated import training_clients
 
     clients = training_clients(config, population)

@@ -28,7 +28,7 @@ from fedpipe.tracking.participation import (
 from fedpipe.types import CohortPlan, RoundReport, weights_sha256
 
 if TYPE_CHECKING:
-    from fedpipe.tracking.journal_sink import JournaledRun
+    from fedpipe.tracking.journaled_run import JournaledRun
 
 WEIGHTS_NAME = "weights.jsonl"
 

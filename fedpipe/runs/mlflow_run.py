@@ -22,7 +22,7 @@ from fedpipe.status import RunStatus
 
 if TYPE_CHECKING:
     from fedpipe.data.population import Population
-    from fedpipe.tracking.journal_sink import JournaledRun
+    from fedpipe.tracking.journaled_run import JournaledRun
     from fedpipe.tracking.store import Store
 
 _FAILED_SECONDS = 5.0
@@ -40,7 +40,7 @@ def tracked(
         DataError: the run was started with other data.
         TrackingError: the store cannot be reached or written.
     """
-    from fedpipe.tracking.journal_sink import JournaledRun
+    from fedpipe.tracking.journaled_run import JournaledRun
     from fedpipe.tracking.store import open_store
 
     tracking = run.config.tracking

@@ -25,7 +25,7 @@ from fedpipe.config.sweep import SweepConfig, load_sweep
 from fedpipe.config.sweep_trials import SweepBase, check_space, first_trial, read_base
 from fedpipe.errors import ConfigError, reason_of
 from fedpipe.project.paths import Project
-from fedpipe.sweep.results import conclude, summary_of
+from fedpipe.sweep.result_files import conclude, summary_of
 from fedpipe.sweep.state import begin_sweep
 from fedpipe.sweep.trials import SweepWatcher, TrialPool, Trials
 from fedpipe.system.atomic_files import require_place

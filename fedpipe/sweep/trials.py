@@ -93,7 +93,7 @@ class Trials:
     def open(self, tags: Mapping[str, str]) -> None:
         """Bring the data up to date once for all trials, and open the parent run."""
         from fedpipe.runs.shards import ensure_shards
-        from fedpipe.sweep.results import parent_facts
+        from fedpipe.sweep.result_files import parent_facts
         from fedpipe.tracking.store import open_store
         from fedpipe.tracking.sweeps import reopen_sweep, start_sweep
 

@@ -27,7 +27,7 @@ from fedpipe.redact import hide
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.system.json_lines import append_line, json_line, whole_lines
 from fedpipe.tracking.mlflow_limits import MAX_TAG, fit
-from fedpipe.tracking.send import send_accepted
+from fedpipe.tracking.send_record import send_accepted
 from fedpipe.tracking.store import Store
 
 JOURNAL_NAME = "journal.jsonl"

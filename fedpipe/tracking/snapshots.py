@@ -1,4 +1,4 @@
-"""Policy which rounds' weights a run keeps; `journal_sink.py` writes them."""
+"""Policy which rounds' weights a run keeps; `journaled_run.py` writes them."""
 
 import math
 from collections.abc import Mapping

@@ -75,7 +75,7 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
         time.sleep(0.1)
     left = [" ".join(psutil.Process(pid).cmdline()) for pid in family if psutil.pid_exists(pid)]
     # Prefect's temporary server sees that its flow is gone and ends by itself a little later.
-    assert not [line for line in left if "worker_binary" in line or "supervisor" in line], left
+    assert not [line for line in left if "worker_binary" in line or "worker_owner" in line], left
 
 
 def check(user: Any, summary: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fedpipe.config import DataConfig
 from fedpipe.data.array_types import Array, Bools, Floats
-from fedpipe.data.sources.cells import (
+from fedpipe.data.sources.cell_kinds import (
     CellKind,
     hint_of_cell,
     is_misread_number,

@@ -11,7 +11,7 @@ import numpy as np
 
 from fedpipe.config import DataConfig
 from fedpipe.data.array_types import Array, Bools
-from fedpipe.data.sources.cells import (
+from fedpipe.data.sources.cell_kinds import (
     NUMBER_KINDS,
     CellKind,
     is_misread_number,

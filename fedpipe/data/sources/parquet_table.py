@@ -10,7 +10,7 @@ import numpy as np
 
 from fedpipe.config import DataConfig
 from fedpipe.data.sources.arrow_types import type_family
-from fedpipe.data.sources.cells import CellKind, kind_of_cell, kind_of_column, values_of_cells
+from fedpipe.data.sources.cell_kinds import CellKind, kind_of_cell, kind_of_column, values_of_cells
 from fedpipe.data.sources.parquet_batches import parquet_batches
 from fedpipe.data.sources.places import unreadable
 from fedpipe.data.sources.table import Table, differing_columns, number_rows

@@ -12,7 +12,7 @@ from fedpipe.data.array_types import Array, Int32s
 from fedpipe.data.sources.arrow_features import features_of
 from fedpipe.data.sources.arrow_types import is_image, is_number, is_text
 from fedpipe.data.sources.base import Batch, SourceSummary
-from fedpipe.data.sources.cells import CellKind
+from fedpipe.data.sources.cell_kinds import CellKind
 from fedpipe.data.sources.column_roles import Roles
 from fedpipe.data.sources.csv_table import CsvTable
 from fedpipe.data.sources.decode import image_size

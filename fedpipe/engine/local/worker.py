@@ -1,7 +1,7 @@
 """Starts and ends one TFF worker process. Imports neither TensorFlow nor TFF, so that the worker
 starts while they load.
 
-The worker is TFF's own C++ server, shipped in its wheel. What owns it is `supervisor.py`; this is
+The worker is TFF's own C++ server, shipped in its wheel. What owns it is `worker_owner.py`; this is
 the run's end of the line.
 """
 
@@ -27,7 +27,7 @@ Isolation = Literal["auto", "required", "off"]
 
 logger = logging.getLogger("fedpipe.engine")
 
-SUPERVISOR = Path(__file__).with_name("supervisor.py")
+SUPERVISOR = Path(__file__).with_name("worker_owner.py")
 CLOSE_SECONDS = 2.0
 SOCKET_PATH_BYTES = 107  # sockaddr_un holds 108 with the final zero
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TF_CPP_MIN_LOG_LEVEL")

@@ -30,7 +30,7 @@ from fedpipe.tables.confusion import confusion_counts_csv
 from fedpipe.tables.evaluation import labels_csv, write_clients
 from fedpipe.tables.mistakes import write_mistakes
 from fedpipe.tables.population import population_json
-from fedpipe.tracking.journal_sink import JournaledRun
+from fedpipe.tracking.journaled_run import JournaledRun
 from fedpipe.tracking.participation import ClientRound
 from fedpipe.tracking.participation import write_clients as write_participation
 from fedpipe.tracking.run import DataRecord, TrackedRun

@@ -30,7 +30,7 @@ from fedpipe.runs.step_results import DataRef, RecordRef, TrainRef
 from fedpipe.status import RunStatus
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.tables.rounds import rounds_csv
-from fedpipe.tracking.journal_sink import JournaledRun
+from fedpipe.tracking.journaled_run import JournaledRun
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import open_store
 from fedpipe.tracking.tags import INCOMPLETE

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fedpipe.tracking.journal_sink import JournaledRun
+from fedpipe.tracking.journaled_run import JournaledRun
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import open_store
 from fedpipe.types import RoundReport

@@ -15,9 +15,9 @@ import pytest
 
 from fedpipe.errors import TrackingError
 from fedpipe.tracking.journal import Journal, read_records, read_refused, send_journal, unsent
-from fedpipe.tracking.journal_sink import JournaledRun
+from fedpipe.tracking.journaled_run import JournaledRun
 from fedpipe.tracking.run import DataRecord, TrackedRun
-from fedpipe.tracking.send import send
+from fedpipe.tracking.send_record import send
 from fedpipe.tracking.store import open_store
 
 DATA = DataRecord("d", "p", "m", "s")
@@ -77,7 +77,7 @@ def test_what_the_store_confirmed_is_not_sent_again(
         sent.append(record["step"])
         send(store, run_id, record)
 
-    monkeypatch.setattr("fedpipe.tracking.send.send", noting_send)
+    monkeypatch.setattr("fedpipe.tracking.send_record.send", noting_send)
     again = Journal(store, run_id, tmp_path)
     again.metrics({"train/loss": 2.0}, 1)
     again.flush(30)
@@ -103,7 +103,7 @@ def test_a_record_is_on_the_disk_before_it_is_sent(
         send(store, run_id, record)
 
     monkeypatch.setattr(os, "fsync", noting_sync)
-    monkeypatch.setattr("fedpipe.tracking.send.send", noting_send)
+    monkeypatch.setattr("fedpipe.tracking.send_record.send", noting_send)
     journal = Journal(store, run_id, tmp_path)
     for step in (1, 2):
         journal.metrics({"train/loss": 1.0}, step)

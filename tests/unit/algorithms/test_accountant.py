@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import norm
 
 from fedpipe.algorithms.accountant import Accountant, split_noise
-from fedpipe.algorithms.loss_distributions import Mechanism, epsilon_of
+from fedpipe.algorithms.epsilon_composition import Mechanism, epsilon_of
 from fedpipe.algorithms.privacy_budget import account, within_budget
 from fedpipe.config import Config
 from fedpipe.errors import ConfigError, PlanError

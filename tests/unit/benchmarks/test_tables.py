@@ -23,7 +23,7 @@ from benchmarks.accuracy import (  # noqa: E402 - benchmarks are no installed pa
 from benchmarks.cost import VARIANTS  # noqa: E402
 from benchmarks.tables import accuracy_section, cost_section, joined, lineage_section, with_section  # noqa: E402
 from fedpipe.config.algorithm_table import ALGORITHMS  # noqa: E402
-from fedpipe.data.cohorts import plan_cohorts  # noqa: E402
+from fedpipe.data.cohort_plan import plan_cohorts  # noqa: E402
 
 MACHINE = {"cores": 2, "cpu": "a CPU"}
 

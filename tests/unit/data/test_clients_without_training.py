@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedpipe.config import Config, DataConfig
-from fedpipe.data.cohorts import plan_cohorts
+from fedpipe.data.cohort_plan import plan_cohorts
 from fedpipe.data.manifest import Manifest
 from fedpipe.data.population import Population
 from fedpipe.data.prepare import prepare_shards

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedpipe.config.schema import CohortConfig
-from fedpipe.data.cohorts import plan_cohorts
+from fedpipe.data.cohort_plan import plan_cohorts
 from fedpipe.errors import PlanError
 
 IDS = [f"c{i:03d}" for i in range(100)]

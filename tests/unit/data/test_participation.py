@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fedpipe.config import Config
 from fedpipe.config.cohort import CohortConfig
-from fedpipe.data.cohorts import plan_cohorts
+from fedpipe.data.cohort_plan import plan_cohorts
 from fedpipe.data.participation import latencies, turn_out
 from fedpipe.errors import PlanError
 from fedpipe.types import CohortPlan

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedpipe.config.cohort import CohortConfig
-from fedpipe.data.cohorts import plan_cohorts
-from fedpipe.data.samplers import inclusion_probabilities, systematic
+from fedpipe.data.cohort_plan import plan_cohorts
+from fedpipe.data.cohort_strategies import inclusion_probabilities, systematic
 from fedpipe.errors import PlanError
 from fedpipe.seeding import generator
 

@@ -23,7 +23,7 @@ POINTS = {
     "fedpipe.runs.recorder": {"Recorder.round_done": "done"},
     "fedpipe.engine.runtime": {"Runtime.call": "call"},
     "fedpipe.system.atomic_files": {"os.replace": "checkpoint"},
-    "fedpipe.tracking.send": {"send": "send"},
+    "fedpipe.tracking.send_record": {"send": "send"},
 }
 """By module: which of its functions are points, and what they are called."""
 

@@ -9,8 +9,8 @@ from operator import lt
 import numpy as np
 
 from fedpipe.config.cohort import CohortConfig
+from fedpipe.data.cohort_strategies import sample_each_round
 from fedpipe.data.participation import availability, clients_to_ask, is_simulated, turn_out
-from fedpipe.data.samplers import sample_each_round
 from fedpipe.errors import PlanError, shorten
 from fedpipe.types import CohortPlan
 

@@ -18,7 +18,7 @@ from fedpipe.models.weights_io import load_weights, save_weights
 from fedpipe.status import MlflowStatus
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.tracking.journal import Journal, read_records
-from fedpipe.tracking.send import send
+from fedpipe.tracking.send_record import send
 from fedpipe.tracking.snapshots import Snapshot, SnapshotPolicy, index_body, index_entry
 from fedpipe.tracking.store import Store
 from fedpipe.tracking.tags import STATUS_REASON
