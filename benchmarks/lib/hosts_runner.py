@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fedpipe.algorithms.build import build_algorithm
+from fedpipe.algorithms.catalog import build_algorithm
 from fedpipe.cluster.machines import machines_of
 from fedpipe.config import Config
 from fedpipe.data.digest import dvc_md5

@@ -98,7 +98,7 @@ def train(clients: int, folder: Path) -> dict[str, float]:
         )
         runtime = stack.enter_context(Runtime(config.runtime, here / "worker.log"))
         runtime.start()
-        from fedpipe.algorithms.build import (
+        from fedpipe.algorithms.catalog import (
             build_algorithm,
         )  # TensorFlow is imported after the worker has started, as in a run
 

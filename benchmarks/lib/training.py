@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedpipe.algorithms.build import build_algorithm
+from fedpipe.algorithms.catalog import build_algorithm
 from fedpipe.config import Config
 from fedpipe.data.cohort_plan import plan_cohorts
 from fedpipe.data.population import Population

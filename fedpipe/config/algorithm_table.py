@@ -2,7 +2,7 @@
 entry here.
 
 The table is light, so that a params file is checked before TensorFlow is imported; the files that
-it names are imported when a run needs them (`fedpipe.algorithms.build`). A user's own,
+it names are imported when a run needs them (`fedpipe.algorithms.catalog`). A user's own,
 `mypackage.module:build`, needs no entry: every setting is taken.
 """
 

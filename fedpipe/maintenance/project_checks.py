@@ -223,7 +223,7 @@ def _first_steps(
     config: Config, project: Project, population: "Population", folder: Path, with_round: bool
 ) -> Any:
     """Return the result of round 1, None without it."""
-    from fedpipe.algorithms.build import build_algorithm
+    from fedpipe.algorithms.catalog import build_algorithm
     from fedpipe.engine.user_algorithm import UserAlgorithm
     from fedpipe.models import build_model
     from fedpipe.models.federated import training_clients

@@ -169,7 +169,7 @@ def _prepare(run: RunContext, data: DataRef, plan: PlanRef) -> _Training:
 
 def _build(run: RunContext, training: _Training, runtime: "AnyRuntime") -> _Built:
     """Build the model, the algorithm and the evaluation."""
-    from fedpipe.algorithms.build import build_algorithm
+    from fedpipe.algorithms.catalog import build_algorithm
     from fedpipe.engine.user_algorithm import UserAlgorithm
     from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator

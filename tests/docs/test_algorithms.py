@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedpipe.algorithms.build import build_algorithm
+from fedpipe.algorithms.catalog import build_algorithm
 from fedpipe.config import Config, load_config
 from fedpipe.config.algorithm_table import ALGORITHMS
 from fedpipe.config.ignored_settings import CHOICES

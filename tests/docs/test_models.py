@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fedpipe.algorithms.build import build_algorithm
+from fedpipe.algorithms.catalog import build_algorithm
 from fedpipe.config import load_config
 from fedpipe.config.model import MODEL_NAMES
 from fedpipe.data.population import Population

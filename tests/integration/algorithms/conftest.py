@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedpipe.algorithms.aggregation import Aggregation, mean
-from fedpipe.algorithms.build import load, run_recipe
+from fedpipe.algorithms.catalog import load, run_recipe
 from fedpipe.algorithms.debug_algorithm import DebugAlgorithm
 from fedpipe.algorithms.recipe import Recipe, Run, build_client_work
 from fedpipe.algorithms.recipe_algorithm import RecipeAlgorithm

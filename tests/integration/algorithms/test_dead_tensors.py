@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedpipe.algorithms.build import run_recipe
+from fedpipe.algorithms.catalog import run_recipe
 from fedpipe.algorithms.debug_algorithm import DebugAlgorithm
 from fedpipe.config.algorithm_table import ALGORITHMS
 from fedpipe.data.resident import ResidentCache

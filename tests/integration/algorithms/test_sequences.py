@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fedpipe.algorithms.build import build_algorithm
+from fedpipe.algorithms.catalog import build_algorithm
 from fedpipe.config import Config
 from fedpipe.data.population import Population
 from fedpipe.data.prepare import prepare_shards

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from fedpipe.algorithms.build import build_algorithm
+from fedpipe.algorithms.catalog import build_algorithm
 from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.optimizers import build_optimizer
 from fedpipe.config import Config

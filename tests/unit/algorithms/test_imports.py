@@ -19,7 +19,7 @@ OPENERS = {
     "fedpipe.engine",
 }
 BINDS_THE_RUN = {
-    "fedpipe.algorithms.build",  # makes the clients' files from a folder, and finds a user's module
+    "fedpipe.algorithms.catalog",  # makes the clients' files from a folder, and finds a user's module
     "fedpipe.algorithms.recipe",  # `Run.cache_dir`, which an algorithm of the user's own may want
 }
 
@@ -46,4 +46,4 @@ def test_client_files_are_made_where_an_algorithm_is_bound() -> None:
         if "fedpipe.data.resident" in GRAPH.find_modules_directly_imported_by(module)
     }
     # `personalize` takes the bytes of examples in memory.
-    assert importers == {"fedpipe.algorithms.build", "fedpipe.algorithms.personalize"}
+    assert importers == {"fedpipe.algorithms.catalog", "fedpipe.algorithms.personalize"}

@@ -9,6 +9,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -30,6 +31,7 @@ POINTS = {
 _HELD = set(filter(None, os.environ.get("FEDPIPE_HOLD", "").split(",")))
 _FOLDER = Path(os.environ.get("FEDPIPE_HOLD_FOLDER", "."))
 _PAUSE_SECONDS = 0.005
+_CHECKPOINT = re.compile(r"round_(\d+)_")
 
 
 def _round_of(arguments, keywords):
@@ -44,10 +46,9 @@ def _round_of(arguments, keywords):
             number is None and isinstance(value, dict) and value.get("kind") == "metrics"
         ):  # a record of the journal
             number = value["step"]
-        if (
-            number is None and isinstance(value, Path) and value.name.startswith("round_")
-        ):  # the file of a checkpoint
-            number = value.name.split("_")[1]
+        if number is None and isinstance(value, Path):
+            match = _CHECKPOINT.match(value.name)
+            number = match and match[1]
         if number is not None:
             return int(number)
     return None

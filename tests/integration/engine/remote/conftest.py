@@ -150,7 +150,7 @@ class Runner:
 
     def open(self, config: Config, name: str = "test") -> tuple[Any, Any]:
         """Return the algorithm, and a runtime that uses the machines; nothing is connected yet."""
-        from fedpipe.algorithms.build import build_algorithm
+        from fedpipe.algorithms.catalog import build_algorithm
         from fedpipe.engine.runtime import Runtime
         from fedpipe.models import build_model
 
