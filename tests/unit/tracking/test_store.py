@@ -40,7 +40,7 @@ def test_what_the_user_set_is_kept(monkeypatch):
 
 
 def test_importing_tracking_and_report_imports_nothing_heavy():
-    modules = "environment, model, records, run, snapshots, store, ui"
+    modules = "environment, mlflow_limits, model, run, snapshots, store, ui"
     script = (
         f"import sys; from fedpipe.tracking import {modules}; from fedpipe.figures import picture_file; "
         "from fedpipe.tables import confusion; "
