@@ -13,7 +13,13 @@ from fedpipe.data.resident import ResidentCache
 from fedpipe.models import ModelSpec
 
 PRIVATE = {
-    "privacy": {"mechanism": "gaussian", "clip_norm": 1.0, "noise_multiplier": 0.0, "delta": 1e-5},
+    "privacy": {
+        "mechanism": "gaussian",
+        "clip_norm": 1.0,
+        "noise_multiplier": 0.0,
+        "delta": 1e-5,
+        "repeatable": True,
+    },
     "cohort": {"strategy": "uniform"},
     "runtime": {},
 }
