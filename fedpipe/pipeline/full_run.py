@@ -29,7 +29,7 @@ class Steps:
 
 
 def plain_steps() -> Steps:
-    """Return the steps as functions of this process. Imports TensorFlow and TFF."""
+    """Return the steps as functions of this process. A step imports TensorFlow when it runs."""
     from fedpipe.pipeline.evaluate import evaluate
     from fedpipe.pipeline.record import record
     from fedpipe.pipeline.train import train

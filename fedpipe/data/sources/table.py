@@ -1,6 +1,7 @@
 """What CSV and Parquet tables have in common."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -30,7 +31,7 @@ class TableRows:
     values: dict[int, list[Any]] = field(default_factory=dict)
 
 
-class Table:
+class Table(ABC):
     """A file, or a folder of files with the same columns.
 
     Attributes:
@@ -59,11 +60,11 @@ class Table:
         """Return the name of a row of one of the files as the user counts it."""
         return f"row {row}"
 
+    @abstractmethod
     def numbers_rows(self, place: int, gaps: bool) -> bool:
         """Return whether a column numbers the rows of all files, in any order; with `gaps`, numbers
         may be missing.
         """
-        raise NotImplementedError
 
 
 def number_rows(columns: Iterator[Any], max_bytes: int, gaps: bool) -> bool:

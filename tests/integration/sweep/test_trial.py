@@ -1,4 +1,4 @@
-"""What a trial leaves when it fails: its own state, and the error for whoever started it."""
+"""A trial that fails notes the reason in its state and raises the error."""
 
 import socket
 from pathlib import Path
