@@ -1,7 +1,7 @@
 """The settings of the data: where the examples come from, and how they become clients."""
 
 import codecs
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -87,6 +87,15 @@ class DataConfig(Section):
         min_length=1,
         description="Columns (`parquet`, `csv`) that are left out; names or patterns such as "
         "`name_*`.",
+    )
+    preprocess: list[dict[str, Any]] = Field(
+        [],
+        description="Steps that are fitted on the training examples of participating clients and applied to all, "
+        "such as `[{name: standardize}]`; docs/preprocess.md lists them.",
+    )
+    options: dict[str, Any] = Field(
+        {},
+        description="Settings of your own for a source of your own, by the names of its function's arguments.",
     )
     partition: Literal["auto", "natural", "iid", "dirichlet", "pathological", "quantity"] = Field(
         "auto",

@@ -1,6 +1,6 @@
 """The settings of the model: its name, and what the models of sequences want to know."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -30,6 +30,28 @@ class ModelConfig(Section):
         description="What is predicted. `last`: the example's label, from the whole sequence; "
         "`all`: after each token the next one, the label after the last, as McMahan "
         "et al. 2017 have it; loss and accuracy are over the tokens, without padding.",
+    )
+
+    batch_norm: Literal["refused", "frozen", "local"] = Field(
+        "refused",
+        description="What becomes of batch normalization in a Keras model. `refused`: an error that names "
+        "group normalization; `frozen`: it keeps its first statistics; `local`: each client keeps its own "
+        "(FedBN, Li et al. 2021).",
+    )
+    initial: Name | None = Field(
+        None,
+        description="Weights that training starts from: the id or name of a run, `NAME@ALIAS` of a registered "
+        "model, or a file `.safetensors`, `.keras` or a SavedModel. `null`: the model's own initial weights.",
+    )
+    trainable: list[Name] | None = Field(
+        None,
+        min_length=1,
+        description="Names or patterns, such as `dense/*`, of the tensors that are trained, sent and aggregated; "
+        "the others stay as they are. `null`: all.",
+    )
+    options: dict[str, Any] = Field(
+        {},
+        description="Settings of your own for a model of your own, by the names of its function's arguments.",
     )
 
     @field_validator("name")

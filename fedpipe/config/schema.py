@@ -23,6 +23,7 @@ from fedpipe.config.model import ModelConfig as ModelConfig
 from fedpipe.config.privacy import NoPrivacy, Privacy, problem_of, problem_of_release
 from fedpipe.config.remote import problem_of_remote
 from fedpipe.config.runtime import RuntimeConfig as RuntimeConfig
+from fedpipe.config.task import TaskConfig as TaskConfig
 from fedpipe.config.tracking import TrackingConfig as TrackingConfig
 from fedpipe.config.training import Aggregator, MeanAggregator
 from fedpipe.config.training import AlgorithmConfig as AlgorithmConfig
@@ -39,6 +40,7 @@ class Config(Section):
     )
     rounds: PositiveInt = Field(15, description="Rounds of training.")
     data: DataConfig = Field(default_factory=DataConfig, description=DataConfig.__doc__)
+    task: TaskConfig = Field(default_factory=TaskConfig, description=TaskConfig.__doc__)
     cohort: CohortConfig = Field(default_factory=CohortConfig, description=CohortConfig.__doc__)
     model: ModelConfig = Field(default_factory=ModelConfig, description=ModelConfig.__doc__)
     algorithm: AlgorithmConfig = Field(

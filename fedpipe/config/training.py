@@ -2,7 +2,7 @@
 aggregated.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -34,6 +34,10 @@ class AlgorithmConfig(Section):
         None,
         description="Strength of the term mu/2 |w - w_server|^2 in each client's loss, at least "
         "0; `null` is 0.01.",
+    )
+    options: dict[str, Any] = Field(
+        {},
+        description="Settings of your own for an algorithm of your own, by the names of its function's arguments.",
     )
 
     @field_validator("name")
@@ -93,6 +97,11 @@ class ClientConfig(Scheduled):
         False,
         description="Draw the order of a client's examples anew each epoch, from `seed`, round "
         "and client id. Off, as in the tutorial: the order of the shards.",
+    )
+    augment: list[dict[str, Any]] = Field(
+        [],
+        description="Changes that each client draws anew for each example it trains on, from `seed`, round and "
+        "client id, such as `[{name: flip}]`; docs/preprocess.md lists them.",
     )
     optimizer: Literal["sgd", "momentum", "adam"] = Field(
         "sgd",

@@ -46,6 +46,26 @@ class ShardFile(_Part):
     sha256: Sha256
 
 
+class Targets(_Part):
+    """What the labels are where they are no classes.
+
+    The column `y` of the shards and the counts of labels then hold a group of each example, which
+    partitions use: of binary the class; of multilabel the first label that it has, or none; of regression the
+    tenth of the training and test examples that its first target is in; of tokens one group for all. The column
+    `target` holds the targets themselves.
+
+    Attributes:
+        kind: `task.kind`.
+        names: of the targets or labels; of binary the two classes; empty of tokens.
+        outputs: size of the last axis of a model's outputs: 1 of binary, the targets, the labels, or
+            the tokens with padding.
+    """
+
+    kind: Literal["binary", "multilabel", "regression", "tokens"]
+    names: tuple[str, ...]
+    outputs: Annotated[int, Field(ge=1)]
+
+
 class Manifest(_Part):
     """What a folder of shards holds.
 
@@ -83,6 +103,8 @@ class Manifest(_Part):
             left out, or may not be meant. Absent from the JSON if there is nothing.
         understood: what the source understood of its files; None where it said nothing. Absent from
             the JSON then.
+        targets: what the labels are where they are no classes; None of classification. Absent from
+            the JSON then.
     """
 
     schema_version: Literal[2]
@@ -113,6 +135,14 @@ class Manifest(_Part):
     written_by: str
     notes: tuple[str, ...] = ()
     understood: SourceSummary | None = None
+    targets: Targets | None = None
+
+    @property
+    def outputs(self) -> int:
+        """Return the size of the last axis of a model's outputs."""
+        if self.targets is None:
+            return self.num_classes
+        return self.targets.outputs
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Manifest":
@@ -142,8 +172,9 @@ class Manifest(_Part):
         """
         body = self.model_dump(mode="json")
         files = body.pop("files")
-        if body["understood"] is None:
-            del body["understood"]
+        for key in ("understood", "targets"):
+            if body[key] is None:
+                del body[key]
         if not body["notes"]:
             del body["notes"]
         lines = [f"{_json(key)}: {_json(value)}" for key, value in body.items()]

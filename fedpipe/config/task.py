@@ -1,0 +1,104 @@
+"""The settings of the task: what the labels are, the loss, the metrics, and the metric that chooses."""
+
+import re
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, field_validator
+
+from fedpipe.config.base import OWN_FUNCTION, Name, PositiveFloat, Section
+
+TaskKind = Literal["classification", "binary", "multilabel", "regression", "tokens"]
+TASK_KINDS: tuple[TaskKind, ...] = get_args(TaskKind)
+
+LOSSES: dict[str, tuple[TaskKind, ...]] = {
+    "cross_entropy": ("classification", "tokens"),
+    "focal": ("classification", "binary", "multilabel"),
+    "binary_cross_entropy": ("binary", "multilabel"),
+    "mse": ("regression",),
+    "mae": ("regression",),
+    "huber": ("regression",),
+}
+"""The named losses, and the kinds of task that each is of. Beside them a loss may be one of Keras'
+(`CamelCase`, as in `tf.keras.losses`) or `module:function`.
+"""
+
+DEFAULT_LOSS: dict[TaskKind, str] = {
+    "classification": "cross_entropy",
+    "binary": "binary_cross_entropy",
+    "multilabel": "binary_cross_entropy",
+    "regression": "mse",
+    "tokens": "cross_entropy",
+}
+
+DEFAULT_CHOOSE_BY: dict[TaskKind, str] = {
+    "classification": "accuracy",
+    "binary": "accuracy",
+    "multilabel": "f1_macro",
+    "regression": "rmse",
+    "tokens": "accuracy",
+}
+"""The metric that chooses where `task.choose_by` is not set."""
+
+_KERAS = re.compile(r"[A-Z][A-Za-z0-9]*")
+
+
+class TaskConfig(Section):
+    """What is learned: the kind of the labels, the loss, and the metrics."""
+
+    kind: TaskKind = Field(
+        "classification",
+        description="What the labels are. `classification`: one of several classes; `binary`: one of "
+        "two, the second of them in their order is the positive one; `multilabel`: any number of several "
+        "labels; `regression`: one or several numbers; `tokens`: the features themselves, each token is "
+        "predicted from those before it. docs/tasks.md has each.",
+    )
+    loss: Name | None = Field(
+        None,
+        description="The loss that clients minimize: `cross_entropy`, `focal`, `binary_cross_entropy`, "
+        "`mse`, `mae`, `huber`; a class of `tf.keras.losses` by its name, such as `LogCosh`; or "
+        "`mypackage.module:function`. `null`: the kind's own.",
+    )
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Part of each label's weight that `cross_entropy` and `binary_cross_entropy` spread evenly "
+        "over all classes.",
+    )
+    class_weights: (
+        Literal["balanced"] | Annotated[list[PositiveFloat], Field(min_length=2)] | None
+    ) = Field(
+        None,
+        description="Weight of each class in the loss, in the order of the classes; `balanced`: "
+        "inversely to the number of its training examples of participating clients; `null`: all alike.",
+    )
+    gamma: float = Field(
+        2.0, ge=0, le=20, description="Focusing parameter of `focal` (Lin et al. 2017)."
+    )
+    delta: PositiveFloat = Field(
+        1.0, description="Error above which `huber` is linear, in units of the target."
+    )
+    metrics: list[Name] = Field(
+        [],
+        description="Metrics beside the kind's own, such as `auroc` or `top_5_accuracy`; a class of "
+        "`tf.keras.metrics` by its name; or `mypackage.module:function`.",
+    )
+    choose_by: Name | None = Field(
+        None,
+        description="Metric of the validation examples that chooses the best round, stops a training "
+        "early, prunes a sweep and makes a champion. `loss` or one of the task's metrics; `null`: the kind's own.",
+    )
+    options: dict[str, Any] = Field(
+        {},
+        description="Settings of your own for `task.loss` and `task.metrics` of your own, by name.",
+    )
+
+    @field_validator("loss")
+    @classmethod
+    def _known_loss(cls, loss: str | None) -> str | None:
+        if loss is None or loss in LOSSES or _KERAS.fullmatch(loss) or OWN_FUNCTION.fullmatch(loss):
+            return loss
+        raise ValueError(
+            f"task.loss: expected one of {', '.join(LOSSES)}, a class of tf.keras.losses, or "
+            f"mypackage.module:function, found {loss!r}"
+        )
