@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from sklearn.datasets import load_breast_cancer
+
 from fedpipe.config import DataConfig
 from fedpipe.data.sources import Batch, Source
 from fedpipe.seeding import generator
-from sklearn.datasets import load_breast_cancer
 
 HOSPITALS = 20
 

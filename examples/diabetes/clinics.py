@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from sklearn.datasets import load_diabetes
+
 from fedpipe.config import DataConfig
 from fedpipe.data.sources import Batch, Source
 from fedpipe.seeding import generator
-from sklearn.datasets import load_diabetes
 
 CLINICS = 20
 
