@@ -74,23 +74,34 @@ def histogram(
     highest = float(max(map(np.max, shares.values()), default=0))
     frame = Frame(*limits, 0, highest * _HEADROOM or 1.0)
     edges = np.linspace(*limits, _BINS + 1).tolist()
+    digits = _digits(limits)
     drawn_bars = []
     means = []
     legend = []
     for css, (name, values) in zip(series_classes(), groups.items(), strict=False):
         for start, end, share in zip(edges[:-1], edges[1:], shares[name].tolist(), strict=True):
-            tooltip = f"{name}: {share:.1%} in {start:.2f} to {end:.2f}"
+            tooltip = f"{name}: {share:.1%} in {start:.{digits - 1}f} to {end:.{digits - 1}f}"
             drawn_bars.append(bar(frame, start, end, share, f"fill {css}", tooltip))
         mean = float(values.mean())
         x = frame.x(float(np.clip(mean, *limits)))
         ends = {"x1": x, "x2": x, "y1": frame.top, "y2": frame.y(0)}
-        means.append(element("line", f"mean {css}", f"{name}: mean {mean:.3f}", **ends))
+        means.append(element("line", f"mean {css}", f"{name}: mean {mean:.{digits}f}", **ends))
         low = np.percentile(values, 10)
-        label = f"{name} ({len(values)}): mean {mean:.3f}, 10th percentile {low:.3f}"
+        label = f"{name} ({len(values)}): mean {mean:.{digits}f}, 10th percentile {low:.{digits}f}"
         legend.append((css, label))
     description = f"{title}. {'; '.join(label for _, label in legend)}"
     labels = (x_label, "fraction of the clients")
     return frame.chart(title, description, drawn_bars + means, labels, legend)
+
+
+def _digits(limits: tuple[float, float]) -> int:
+    """Return the digits after the point that tell values between two limits apart, 3 of a fraction.
+
+    >>> _digits((0, 1)), _digits((0, 500)), _digits((0, 0.002))
+    (3, 1, 6)
+    """
+    power = math.floor(math.log10(max(limits[1] - limits[0], 1e-9)))
+    return max(3 - power, 1)
 
 
 def bars(
