@@ -19,9 +19,11 @@ def client_values(
     Args:
         metric: its name, such as `accuracy`.
         groups: by name (`participating`, `held out`), float64 [clients]: the metric of each client
-            on its own test examples; at least one client.
+            on its own test examples.
         gains: float64 [clients], by how much the metric is better after personalization.
     """
+    if not groups:
+        return []
     words = metric_words(metric)
     clients = sum(map(len, groups.values()))
     title = f"{metric_title(metric)} of {clients} clients on their own test examples"

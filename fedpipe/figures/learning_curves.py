@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fedpipe.figures.charts import Curve, curves
 from fedpipe.figures.svg import Chart
 from fedpipe.tables.rounds import Row
-from fedpipe.tables.shown_task import ShownTask, metric_title
+from fedpipe.tables.shown_task import CLASSIFICATION, ShownTask, metric_title
 
 SPLITS = {
     "train": "train (cohort, while training)",
@@ -15,7 +15,7 @@ SPLITS = {
 """Labels of the curves by split."""
 
 
-def learning_curves(rows: Sequence[Row], task: ShownTask) -> list[Chart]:
+def learning_curves(rows: Sequence[Row], task: ShownTask = CLASSIFICATION) -> list[Chart]:
     """Return metrics of training, validation and test by round: first the one that chooses, then the
     loss; a metric that no round has is left out.
 

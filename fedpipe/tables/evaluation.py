@@ -147,7 +147,8 @@ def write_clients(
     ).combine_chunks()
     if personalized is not None:
         before = table.column(score.metric).to_numpy(zero_copy_only=False)
-        gains = score.gain(personalized, before)
+        sign = 1 if score.higher_is_better else -1
+        gains = sign * (personalized - before)
         for name, values in ((f"personalized_{score.metric}", personalized), ("gain", gains)):
             table = table.append_column(name, _column(values))
     facts = {_METRIC: score.metric, _HIGHER: json.dumps(score.higher_is_better)}

@@ -97,12 +97,11 @@ class ShownTask:
                 `rmse_NAME` beside `rmse`, have no curves.
         """
         names = sorted({key.partition("/")[2] for key in keys if key.startswith("test/")})
-        others = [
-            name
-            for name in names
-            if name not in _NOT_DRAWN and not _is_part(name, names)
-        ]
+        others = [name for name in names if name not in _NOT_DRAWN and not _is_part(name, names)]
         return list(dict.fromkeys((*self.main_metrics, *others)))[:_MOST_METRICS]
+
+
+CLASSIFICATION = ShownTask()
 
 
 def metric_words(metric: str) -> str:
