@@ -68,7 +68,7 @@ def check_input(
     shape = tuple(manifest.feature_shape)
     takes: tuple[str, ...] = ("int32",) if name == "lstm" else ("uint8", "float32")
     if name not in MODEL_NAMES:
-        takes = build_model(config, shape, manifest.num_classes, project).takes
+        takes = build_model(config, shape, manifest.outputs, project).takes
     tokens = "int32" in takes
     if manifest.feature_dtype not in takes or (manifest.variable_length and not tokens):
         expected = f"{' or '.join(takes)} features of one shape"
@@ -82,7 +82,7 @@ def check_input(
             f"{manifest.feature_dtype} {kind} {list(shape)}. Choose a model that takes them, or "
             f"{advice}."
         )
-    model = build_model(config, shape, manifest.num_classes, project)
+    model = build_model(config, shape, manifest.outputs, project)
     if (
         model.tokens is not None
         and highest_token is not None

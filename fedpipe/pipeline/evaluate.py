@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedpipe.config import Config
+from fedpipe.config.task import TaskConfig
+from fedpipe.config.task_metrics import metric_key
 from fedpipe.runs.context import RunContext
 from fedpipe.runs.optional_parts import Parts
 from fedpipe.runs.step_results import DataRef, EvalRef, TrainRef
@@ -29,10 +31,17 @@ CLIENTS = "evaluation of each client"
 PERSONALIZED = "evaluation of personalization"
 """Names of the parts of an evaluation; tables are called `table NAME`."""
 
-SUMMARY_KEYS = ("test/accuracy", "test/loss")
-"""Figures of the chosen weights in `summary.json`, which is what `dvc metrics diff` compares;
-`metrics.json` has all.
-"""
+
+def summary_keys(task: TaskConfig) -> tuple[str, ...]:
+    """Return the figures of the chosen weights in `summary.json`, which is what `dvc metrics diff`
+    compares: the metric that chooses, the loss, and the metrics that were asked for; `metrics.json`
+    has all.
+
+    >>> summary_keys(TaskConfig())
+    ('test/accuracy', 'test/loss')
+    """
+    names = (task.choice, "loss", *map(metric_key, task.metrics))
+    return tuple(dict.fromkeys(f"test/{name}" for name in names))
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,8 @@ def evaluate(run: RunContext, data: DataRef, trained: TrainRef, out: Path | None
         figures = {name: result.metrics("test") for name, result in central.results.items()}
         _evaluate_clients(run.config, parts, central, figures[chosen], chosen, paths["clients"])
         _write_tables(parts, central, chosen, paths)
-    summary = {key: figures[chosen][key] for key in SUMMARY_KEYS if key in figures.get(chosen, {})}
+    of_chosen = figures.get(chosen, {})
+    summary = {key: of_chosen[key] for key in summary_keys(run.config.task) if key in of_chosen}
     for name, body in (("metrics", figures), ("summary", summary)):
         text = json.dumps(body, indent=1) + "\n"
         parts.attempt(
@@ -106,14 +116,16 @@ def _evaluate_centrally(run: RunContext, data: DataRef, trained: TrainRef) -> _C
     from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator, Predictor
     from fedpipe.models.weights_io import load_weights
+    from fedpipe.tasks import task_of
 
     population = Population.open(Path(data.path), verify=False)
     manifest = population.manifest
     model = build_model(
-        run.config, tuple(manifest.feature_shape), manifest.num_classes, run.project.root
+        run.config, tuple(manifest.feature_shape), manifest.outputs, run.project.root
     )
+    task = task_of(run.config, population, run.project.root)
     examples = population.central_test()
-    evaluator = Evaluator(model, examples)
+    evaluator = Evaluator(model, examples, task=task)
     files = {
         "initial": trained.initial_weights,
         "final": trained.final_weights,
@@ -121,7 +133,7 @@ def _evaluate_centrally(run: RunContext, data: DataRef, trained: TrainRef) -> _C
     }
     weights = {name: load_weights(Path(file)) for name, file in files.items() if file is not None}
     results = {name: evaluator.evaluate(values) for name, values in weights.items()}
-    return _Central(population, examples, Predictor(model), weights, results)
+    return _Central(population, examples, Predictor(model, task=task), weights, results)
 
 
 def _figures_of_training(trained: TrainRef) -> dict[str, dict[str, float]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import Config
+from fedpipe.config.task import TaskKind
 from fedpipe.errors import ModelError, TrackingError
 from fedpipe.lineage.forgotten_versions import forgotten_of
 from fedpipe.lineage.privacy_total import total_with_run
@@ -20,6 +21,7 @@ from fedpipe.registry.promotion import Holder, decide
 from fedpipe.runs.lineage import LINEAGE
 from fedpipe.runs.step_results import RegisteredRef
 from fedpipe.system.locks import file_lock
+from fedpipe.tasks.score import score_of
 from fedpipe.tracking.model_registry import (
     CHAMPION,
     champion_of,
@@ -36,7 +38,6 @@ from fedpipe.tracking.tags import (
     VERSION_METRIC_PREFIX,
     VERSION_MODEL_ID,
 )
-from fedpipe.types import VALIDATION_SCORE
 
 if TYPE_CHECKING:
     from fedpipe.data.population import Population
@@ -85,7 +86,8 @@ def register(
         return None
     name = config.tracking.model_name
     min_improvement = config.tracking.min_improvement
-    score = metrics.get(VALIDATION_SCORE, math.nan)
+    by = score_of(config.task, project.root)
+    score = metrics.get(by.validation, math.nan)
     tags = {VERSION_METRIC_PREFIX + key: repr(value) for key, value in metrics.items()}
     tags[VERSION_MODEL_ID] = model_id
     project.private.mkdir(parents=True, exist_ok=True)
@@ -103,8 +105,8 @@ def register(
             reason = "it is champion already"
         else:
             if champion is not None:
-                holder = _holder(config, population, model, run.store, champion)
-            alias, reason = decide(score, tuple(forgotten), holder, min_improvement)
+                holder = _holder(config, population, model, run.store, champion, project)
+            alias, reason = decide(score, tuple(forgotten), holder, min_improvement, by)
         move_alias(run.store, alias, version)
         tag_version(run.store, version, {DECISION: f"{alias}: {reason}"})
         if champion is not None and alias == CHAMPION and champion.version != version.version:
@@ -142,33 +144,39 @@ def _holder(
     model: "ModelSpec",
     store: "Store",
     champion: "ModelVersion",
+    project: Project,
 ) -> Holder:
     label = f"{champion.name}/{champion.version}"
     forgotten = forgotten_of(champion)
     if forgotten:
         return Holder(label, forgotten, None)
     try:
-        return Holder(label, (), _accuracy_of(config, population, model, store, label))
+        score = _score_of_version(config, population, model, store, label, project)
+        return Holder(label, (), score)
     except (ModelError, TrackingError) as err:
         logger.warning("the champion cannot be compared: %s", err)
         return Holder(label, (), None, str(err).rstrip("."))
 
 
-def _accuracy_of(
-    config: Config, population: "Population", model: "ModelSpec", store: "Store", label: str
+def _score_of_version(
+    config: Config,
+    population: "Population",
+    model: "ModelSpec",
+    store: "Store",
+    label: str,
+    project: Project,
 ) -> float:
-    """Return the `validation/accuracy` of a registered version on this run's validation examples,
+    """Return the metric that chooses of a registered version on this run's validation examples,
     which need not be those of its own run.
 
     Raises:
         ModelError: it takes other features, or has other classes.
         TrackingError: its files cannot be fetched.
     """
-    import tensorflow as tf
-
     from fedpipe.models.evaluate import Evaluator
     from fedpipe.models.federated import validation_examples
     from fedpipe.models.saved import SavedClassifier
+    from fedpipe.tasks import task_of
     from fedpipe.tracking.fetch import fetch_model
 
     manifest = population.manifest
@@ -180,7 +188,7 @@ def _accuracy_of(
             and fetched.facts.feature_dtype is not None
         )
         if other_labels or not champion.fits(
-            tuple(manifest.feature_shape), manifest.num_classes, manifest.feature_dtype
+            tuple(manifest.feature_shape), manifest.outputs, manifest.feature_dtype
         ):
             raise ModelError(
                 f"{label} takes other features or tells other classes apart. Set another "
@@ -188,13 +196,31 @@ def _accuracy_of(
             )
 
         def logits(_: Any, features: Any) -> Any:  # its weights are in the graph
-            return tf.math.log(tf.maximum(champion(features), 1e-38))
+            return logits_of(config.task.kind, champion(features))
 
         spec = replace(model, tensor_names=(), logits=logits)
         examples = validation_examples(config, population)
         if examples is None:
             raise ModelError("this run has no validation examples to compare it on.")
-        return Evaluator(spec, examples).evaluate({}).accuracy
+        task = task_of(config, population, project.root)
+        score = Evaluator(spec, examples, task=task).evaluate({}).score
+        if math.isnan(score):
+            raise ModelError(f"it has no {task.score.validation} there.")
+        return score
+
+
+def logits_of(kind: TaskKind, answers: Any) -> Any:
+    """Return the outputs that a saved model's answers were made of: logits of probabilities, of
+    classes up to a constant; of regression the numbers themselves.
+    """
+    import tensorflow as tf
+
+    if kind == "regression":
+        return answers
+    logs = tf.math.log(tf.maximum(answers, 1e-38))
+    if kind in ("binary", "multilabel"):
+        return logs - tf.math.log(tf.maximum(1.0 - answers, 1e-38))
+    return logs
 
 
 def _forgotten_since(project: Project, run_dir: Path) -> list[str]:
