@@ -164,8 +164,8 @@ class TaskConfig(Section):
         names = (loss, *self.metrics)
         if self.options and not any(map(is_own_metric, names)):
             return (
-                f"task.options: {', '.join(self.options)} is set but neither task.loss nor "
-                "task.metrics is a function of your own. Remove it."
+                f"task.options={self.options} is set but neither task.loss nor task.metrics has a "
+                "function of your own. Remove it or choose mypackage.module:function."
             )
         return None
 

@@ -27,6 +27,7 @@ from fedpipe.engine.server_state import Leaves, flatten
 from fedpipe.errors import CheckpointError
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.system.background_writer import BackgroundWriter
+from fedpipe.tasks.score import ACCURACY, Score
 from fedpipe.types import RoundReport
 
 SCHEMA = "checkpoint-1"

@@ -63,7 +63,13 @@ class ClientScores:
     @property
     def accuracies(self) -> npt.NDArray[np.float64]:
         """Return float64 [clients], the fraction that is right; NaN of a task without accuracy."""
-        return self.values.get("accuracy", np.full(len(self.client_ids), np.nan))
+        return self.of("accuracy")
+
+    def of(self, metric: str) -> npt.NDArray[np.float64]:
+        """Return a metric, or `loss`, of each client, float64 [clients]; NaN where there is none."""
+        if metric == "loss":
+            return self.losses
+        return self.values.get(metric, np.full(len(self.client_ids), np.nan))
 
     def metrics(self, group: str) -> dict[str, float]:
         """Return the figures of a group of clients by key, such as `participating/accuracy_mean`;

@@ -156,13 +156,14 @@ def _figures_of_training(trained: TrainRef) -> dict[str, dict[str, float]]:
 
 
 def _write_tables(parts: Parts, central: _Central, chosen: str, paths: dict[str, Path]) -> None:
-    from fedpipe.pipeline.describe import label_names
     from fedpipe.tables.confusion import confusion_counts_csv, confusion_csv
     from fedpipe.tables.evaluation import labels_csv, reliability_csv
     from fedpipe.tables.mistakes import write_mistakes
 
     result = central.results[chosen]
-    names = label_names(central.population)
+    if not result.task.has_classes:
+        return
+    names = result.task.output_names
     texts = {
         "confusion": lambda: confusion_csv(result.confusion, names),
         "confusion_counts": lambda: confusion_counts_csv(result.confusion, names),
@@ -216,13 +217,14 @@ def _evaluate_clients(
     figures |= participating.metrics("participating") | held_out.metrics("held_out")
     personalized = None
     if config.eval.personalize_steps:
-        before = np.concatenate([participating.accuracies, held_out.accuracies])
+        by = predictor.task.choose_by
+        before = np.concatenate([participating.of(by), held_out.of(by)])
         personalized = parts.attempt(
             PERSONALIZED, lambda: _personalize(config, central, weights, groups, before, figures)
         )
     parts.attempt(
         f"table {_TABLES['clients']}",
-        lambda: write_clients(table, participating, held_out, personalized),
+        lambda: write_clients(table, participating, held_out, personalized, predictor.task.score),
     )
 
 
@@ -234,31 +236,34 @@ def _personalize(
     before: npt.NDArray[np.float64],
     figures: dict[str, float],
 ) -> npt.NDArray[np.float64]:
-    """Return the accuracy of each client after personalization, float64 [clients], NaN where it has
-    nothing to train on; add figures.
+    """Return the metric that chooses of each client after personalization, float64 [clients], NaN
+    where it has nothing to train on or the metric does not exist; add figures.
     """
-    from fedpipe.algorithms.personalize import personalized_accuracies
+    from fedpipe.algorithms.personalize import personalized_scores
     from fedpipe.models.federated import spread, worst_decile
 
     participating, held_out = groups
-    after = personalized_accuracies(
+    score = central.predictor.task.score
+    name = score.metric
+    after = personalized_scores(
         config, central.predictor, weights, central.population, [*participating, *held_out]
     )
-    gains = after - before
-    known = ~np.isnan(after)
+    gains = after - before if score.higher_is_better else before - after
+    known = ~np.isnan(gains)
     if known.any():
+        worst = worst_decile(after[known], higher_is_better=score.higher_is_better)
         values = {
-            **spread("accuracy", after[known]),
-            "accuracy_worst_decile": worst_decile(after[known]),
+            **spread(name, after[known]),
+            f"{name}_worst_decile": worst,
             **spread("gain", gains[known]),
             "improved_fraction": float((gains[known] > 0).mean()),
         }
-        figures |= {f"personalized/{name}": value for name, value in values.items()}
+        figures |= {f"personalized/{key}": value for key, value in values.items()}
     for kind, of_kind in (
         ("participating", slice(0, len(participating))),
         ("held_out", slice(len(participating), None)),
     ):
         if (there := known[of_kind]).any():
-            figures[f"personalized/{kind}/accuracy_mean"] = float(after[of_kind][there].mean())
+            figures[f"personalized/{kind}/{name}_mean"] = float(after[of_kind][there].mean())
             figures[f"personalized/{kind}/gain_mean"] = float(gains[of_kind][there].mean())
     return after

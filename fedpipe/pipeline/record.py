@@ -188,6 +188,7 @@ class _Recording:
             weights,
             self.population.central_test().x[:2],
             round_num=self.trained.result_round,
+            kind=self.run.config.task.kind,
             about=InputFacts.of(
                 self.population.manifest, self.model, self.run.config.data
             ).to_json(),
@@ -222,6 +223,8 @@ class _Recording:
                 *accuracy_groups(read_clients(Path(evaluated.clients_table)))
             ),
         }
+        if self.run.config.task.kind in ("multilabel", "regression"):
+            pictures = {"learning_curves": pictures["learning_curves"]}
 
         def draw_and_log(name: str) -> None:
             log_picture(self.mlflow_run, pictures[name](), f"plots/{name}.svg", self.folder)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.config import Config
-from fedpipe.config.task import TaskKind
 from fedpipe.errors import ModelError, TrackingError
 from fedpipe.lineage.forgotten_versions import forgotten_of
 from fedpipe.lineage.privacy_total import total_with_run
@@ -175,18 +174,21 @@ def _score_of_version(
     """
     from fedpipe.models.evaluate import Evaluator
     from fedpipe.models.federated import validation_examples
+    from fedpipe.models.input_facts import kind_of, output_names
     from fedpipe.models.saved import SavedClassifier
     from fedpipe.tasks import task_of
+    from fedpipe.tasks.saved_outputs import outputs_of
     from fedpipe.tracking.fetch import fetch_model
 
     manifest = population.manifest
     with tempfile.TemporaryDirectory(prefix="fedpipe-model-") as scratch:
         fetched = fetch_model(store, label, Path(scratch))
         champion = SavedClassifier.load(fetched.saved_model, label)
+        facts = fetched.facts
+        kind = kind_of(manifest)
         other_labels = (
-            fetched.facts.labels != (manifest.vocabulary or ())
-            and fetched.facts.feature_dtype is not None
-        )
+            facts.labels != output_names(manifest) and facts.feature_dtype is not None
+        ) or facts.kind != kind
         if other_labels or not champion.fits(
             tuple(manifest.feature_shape), manifest.outputs, manifest.feature_dtype
         ):
@@ -196,7 +198,7 @@ def _score_of_version(
             )
 
         def logits(_: Any, features: Any) -> Any:  # its weights are in the graph
-            return logits_of(config.task.kind, champion(features))
+            return outputs_of(kind, champion(features))
 
         spec = replace(model, tensor_names=(), logits=logits)
         examples = validation_examples(config, population)
@@ -207,20 +209,6 @@ def _score_of_version(
         if math.isnan(score):
             raise ModelError(f"it has no {task.score.validation} there.")
         return score
-
-
-def logits_of(kind: TaskKind, answers: Any) -> Any:
-    """Return the outputs that a saved model's answers were made of: logits of probabilities, of
-    classes up to a constant; of regression the numbers themselves.
-    """
-    import tensorflow as tf
-
-    if kind == "regression":
-        return answers
-    logs = tf.math.log(tf.maximum(answers, 1e-38))
-    if kind in ("binary", "multilabel"):
-        return logs - tf.math.log(tf.maximum(1.0 - answers, 1e-38))
-    return logs
 
 
 def _forgotten_since(project: Project, run_dir: Path) -> list[str]:

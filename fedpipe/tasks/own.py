@@ -1,6 +1,5 @@
 """Losses and metrics of the user's own, `mypackage.module:function`, and metrics of Keras."""
 
-import inspect
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from fedpipe.config.task_metrics import is_higher_better, is_own_metric, metric_
 from fedpipe.errors import ConfigError, did_you_mean
 from fedpipe.seeding import generator
 from fedpipe.system.user_code import import_own, own_code
+from fedpipe.system.user_options import OptionsReader, read_options
 from fedpipe.tasks.metrics import OfAllExamples
 from fedpipe.tasks.scores import probabilities
 from fedpipe.tasks.task import Loss
@@ -92,8 +92,7 @@ def own_loss(where: str, task: TaskConfig, outputs: int, project: Path | None) -
     import tensorflow as tf
 
     setting = "task.loss"
-    function = import_own(where, project, setting, ConfigError)
-    options = options_of(function, where, setting, task)
+    function, options = _function_and_options(where, task, project)
 
     def loss(values: Any, targets: Any) -> Any:
         return tf.cast(function(values, targets, **options), tf.float32)
@@ -131,8 +130,7 @@ def own_metric(where: str, task: TaskConfig, outputs: int, project: Path | None)
         ConfigError: it cannot be imported, raises, takes no such options, or returns no number.
     """
     setting = "task.metrics"
-    function = import_own(where, project, setting, ConfigError)
-    options = options_of(function, where, setting, task)
+    function, options = _function_and_options(where, task, project)
     name = f"{setting}={where}"
 
     def value(values: npt.NDArray[Any], targets: npt.NDArray[Any]) -> float | None:
@@ -183,41 +181,22 @@ def keras_metric(name: str, task: TaskConfig, outputs: int) -> OfAllExamples:
     return OfAllExamples(name, is_higher_better(name), value)
 
 
-def options_of(function: Any, where: str, setting: str, task: TaskConfig) -> Mapping[str, Any]:
-    """Return those of `task.options` that a function takes, by name; its first two arguments are
+def _function_and_options(
+    where: str, task: TaskConfig, project: Path | None
+) -> tuple[Any, Mapping[str, Any]]:
+    """Return a function of the user's own, and those of `task.options` that it takes by name beside
     outputs and targets.
 
     Raises:
-        ConfigError: none of the task's functions takes an option, or one that has no default is
-            missing.
+        ConfigError: it cannot be imported; or none of the task's functions takes an option, or one
+            that has no default is missing, or is of another type.
     """
-    parameters = list(inspect.signature(function).parameters.values())[2:]
-    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    names = [
-        parameter.name
-        for parameter in parameters
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    ]
-    missing = [
-        parameter.name
-        for parameter in parameters
-        if parameter.name in names
-        and parameter.default is parameter.empty
-        and parameter.name not in task.options
-    ]
-    if missing:
-        raise ConfigError(
-            f"{setting}={where}: expected options for {', '.join(missing)}, found none. Set "
-            f"task.options: {{{missing[0]}: ...}}."
-        )
-    own = [name for name in (task.loss_name, *task.metrics) if is_own_metric(name)]
-    unknown = [name for name in task.options if name not in names]
-    if unknown and not takes_all and len(own) == 1:
-        raise ConfigError(
-            f"task.options: {where} takes {', '.join(names) or 'no options'}, found "
-            f"'{unknown[0]}'. {did_you_mean(unknown[0], names)}".rstrip()
-        )
-    return {name: value for name, value in task.options.items() if takes_all or name in names}
+    settings = {task.loss_name: "task.loss"} | dict.fromkeys(task.metrics, "task.metrics")
+    own = {name: of for name, of in settings.items() if is_own_metric(name)}
+    functions = {name: import_own(name, project, of, ConfigError) for name, of in own.items()}
+    readers = [OptionsReader(f"{own[name]}={name}", functions[name], 2) for name in own]
+    options = read_options("task.options", task.options, readers, ConfigError)
+    return functions[where], dict(zip(own, options, strict=True))[where]
 
 
 def example_targets(
