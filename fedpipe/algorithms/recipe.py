@@ -21,6 +21,7 @@ from fedpipe.algorithms.stateful_clients import StatefulClients
 from fedpipe.config import Config
 from fedpipe.data.population import Population
 from fedpipe.models import ModelSpec
+from fedpipe.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Run:
         cache_dir: folder for resident client files.
         noise_key: 32 secret bytes that a private run draws its noise from; None of other runs and
             with `privacy.repeatable`.
+        task: what is learned: kind, loss and metrics; None: to tell classes apart.
     """
 
     config: Config
@@ -41,6 +43,7 @@ class Run:
     population: Population
     cache_dir: Path
     noise_key: bytes | None = field(default=None, repr=False)
+    task: Task | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,11 @@ def averaging(run: Run, server_optimizer: Any = None) -> Recipe:
     """
     manifest = run.population.manifest
     work = build_client_work(
-        run.config, run.model, np.dtype(manifest.feature_dtype), manifest.variable_length
+        run.config,
+        run.model,
+        np.dtype(manifest.feature_dtype),
+        manifest.variable_length,
+        task=run.task,
     )
     if run.config.privacy.on:
         from fedpipe.algorithms.private import (
@@ -90,7 +97,11 @@ def averaging(run: Run, server_optimizer: Any = None) -> Recipe:
 
 
 def build_client_work(
-    config: Config, model: ModelSpec, feature_dtype: np.dtype[Any], variable_length: bool = False
+    config: Config,
+    model: ModelSpec,
+    feature_dtype: np.dtype[Any],
+    variable_length: bool = False,
+    task: Task | None = None,
 ) -> ClientWork:
     """Return the client work of a run's settings, for features of a dtype (uint8, float32 or
     int32).
@@ -107,4 +118,5 @@ def build_client_work(
         client.weighting,
         by_value=config.runtime.data == "by_value",
         variable_length=variable_length,
+        task=task,
     )

@@ -146,9 +146,8 @@ def write_clients(
         [_table_of_clients(participating, False), _table_of_clients(held_out, True)]
     ).combine_chunks()
     if personalized is not None:
-        before = table.column(score.metric).to_numpy(zero_copy_only=False)
-        sign = 1 if score.higher_is_better else -1
-        gains = sign * (personalized - before)
+        before = np.concatenate([participating.of(score.metric), held_out.of(score.metric)])
+        gains = personalized - before if score.higher_is_better else before - personalized
         for name, values in ((f"personalized_{score.metric}", personalized), ("gain", gains)):
             table = table.append_column(name, _column(values))
     facts = {_METRIC: score.metric, _HIGHER: json.dumps(score.higher_is_better)}

@@ -21,7 +21,6 @@ from fedpipe.data.label_counts import LabelCounts
 from fedpipe.data.skew import PopulationFigures
 from fedpipe.errors import ConfigError, TrackingError
 from fedpipe.models.confusion import Confusion
-from fedpipe.models.evaluate import Predictions
 from fedpipe.models.federated import ClientScores
 from fedpipe.project.paths import Project
 from fedpipe.report.write import log_report, report
@@ -30,6 +29,7 @@ from fedpipe.tables.confusion import confusion_counts_csv
 from fedpipe.tables.evaluation import labels_csv, write_clients
 from fedpipe.tables.mistakes import write_mistakes
 from fedpipe.tables.population import population_json
+from fedpipe.tasks import Predictions
 from fedpipe.tracking.journaled_run import JournaledRun
 from fedpipe.tracking.participation import ClientRound
 from fedpipe.tracking.participation import write_clients as write_participation
