@@ -73,6 +73,8 @@ def reliability_diagram(
     shares = predictions / predictions.sum()
     error = float(np.abs(accuracy - confidence) @ shares)
     title = f"Reliability: calibration error {error:.3f}"
+    if positive is not None:
+        title = f"Reliability: mean difference from the probability {error:.3f}"
     frame = Frame(0, 1, 0, 1)
     bins = (start.tolist(), end.tolist())
     shapes = []

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedpipe.errors import DataError, ModelError
 from fedpipe.pipeline.run_warnings import RunWarning, find_warnings
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fedpipe.data.population import Population
     from fedpipe.figures.svg import Chart
     from fedpipe.models import ModelSpec
+    from fedpipe.tables.kinds import KindTables
     from fedpipe.tracking.run import TrackedRun
 
 MODEL = "saved model"
@@ -199,30 +200,45 @@ class _Recording:
     def log_pictures(self) -> None:
         """Draw the pictures of the rounds, of the evaluation and of the population."""
         from fedpipe.figures.confusion_matrix import confusion_matrix
-        from fedpipe.figures.evaluation_charts import client_accuracies, reliability_diagram
+        from fedpipe.figures.evaluation_charts import client_values, reliability_diagram
+        from fedpipe.figures.kind_charts import KIND_PICTURES, kind_charts
         from fedpipe.figures.learning_curves import learning_curves
-        from fedpipe.pipeline.describe import label_names
+        from fedpipe.models.input_facts import shown_names
         from fedpipe.runs.pictures import log_picture
         from fedpipe.tables.confusion import read_confusion
-        from fedpipe.tables.evaluation import accuracy_groups, read_clients, read_reliability
+        from fedpipe.tables.evaluation import read_clients, read_reliability
+        from fedpipe.tables.shown_task import ShownTask
 
         evaluated = self.evaluated
+        task = ShownTask.of(self.run.config.task)
+        names = shown_names(self.population.manifest)
 
         def confusion() -> "list[Chart]":
-            names = label_names(self.population)
             counts = read_confusion(Path(evaluated.confusion_counts), names)
             return [confusion_matrix(counts, names)]
 
+        def clients() -> "list[Chart]":
+            values = read_clients(Path(evaluated.clients_table))
+            return client_values(values.metric, *values.groups())
+
         pictures: dict[str, Callable[[], list[Chart]]] = {
-            "learning_curves": lambda: learning_curves(_rows(Path(self.trained.rounds_table))),
-            "confusion_matrix": confusion,
-            "reliability": lambda: reliability_diagram(
-                *read_reliability(Path(evaluated.reliability_table))
-            ),
-            "client_accuracies": lambda: client_accuracies(
-                *accuracy_groups(read_clients(Path(evaluated.clients_table)))
+            "learning_curves": lambda: learning_curves(
+                _rows(Path(self.trained.rounds_table)), task
             ),
         }
+        if task.has_classes:
+            pictures["confusion_matrix"] = confusion
+            pictures["reliability"] = lambda: reliability_diagram(
+                *read_reliability(Path(evaluated.reliability_table))
+            )
+        pictures |= {
+            picture: lambda picture=picture: kind_charts(  # type: ignore[misc]
+                picture, self.kind_tables, names
+            )
+            for picture in KIND_PICTURES[task.kind]
+        }
+        metrics = "accuracies" if task.metric == "accuracy" else "scores"
+        pictures[f"client_{metrics}"] = clients
         if self.run.config.task.kind in ("multilabel", "regression"):
             pictures = {"learning_curves": pictures["learning_curves"]}
 
@@ -232,6 +248,15 @@ class _Recording:
         for name in pictures:
             self.parts.attempt(f"picture {name}", partial(draw_and_log, name))
         self.parts.attempt("pictures of the population", self._log_population)
+
+    @cached_property
+    def kind_tables(self) -> "KindTables":
+        from fedpipe.tables.kinds import KindTables, read_kind_table
+
+        tables: dict[str, Any] = {}
+        for path in map(Path, self.evaluated.kind_tables):
+            tables |= read_kind_table(path.name, path)
+        return KindTables(**tables)
 
     def _log_population(self) -> None:
         from fedpipe.pipeline.describe import write_pictures

@@ -157,13 +157,13 @@ def one_class_warnings(evaluated: EvalRef, population: "Population") -> Iterator
     """Yield a warning where the model gives one answer to all test examples, though they have
     several.
     """
-    from fedpipe.pipeline.describe import label_names
+    from fedpipe.models.input_facts import shown_names
     from fedpipe.tables.confusion import read_confusion
     from fedpipe.tables.texts import drawn
 
     if not Path(evaluated.confusion_counts).exists():
         return
-    names = label_names(population)
+    names = shown_names(population.manifest)
     confusion = read_confusion(Path(evaluated.confusion_counts), names)
     predicted = confusion.predicted_classes()
     if (

@@ -187,5 +187,5 @@ def read_clients(path: Path) -> ClientValues:
     clients = []
     for row in table.to_pylist():
         names = (row["client_id"], row["held_out"], row["predictions"])
-        clients.append(ClientValue(*names, row[metric], row.get("gain")))
+        clients.append(ClientValue(*names, row.get(metric), row.get("gain")))
     return ClientValues(metric, json.loads(facts.get(_HIGHER, b"true")), clients)
