@@ -14,6 +14,7 @@ import typer
 from fedpipe.cli.interrupted import again, stoppable
 from fedpipe.cli.options import Json, Overrides, ParamsFile, Quiet
 from fedpipe.cli.output import doubts
+from fedpipe.tables.shown_task import metric_words
 
 
 def _load(params: Path | None, overrides: list[str] | None) -> tuple[Any, Any]:
@@ -80,7 +81,7 @@ def train(
     with (
         stoppable("Continue with: dvc repro"),
         state.alive(),
-        RoundBar(config.rounds, quiet or as_json) as bar,
+        RoundBar(config.rounds, quiet or as_json, config.task.choice) as bar,
     ):
         run = replace(RunContext.of_state(project, state, config), sinks=(bar,))
         plan = sample_clients(run, data)
@@ -130,10 +131,11 @@ def evaluate(
         print(json.dumps(asdict(evaluated)))
     elif not quiet:
         before, after = (
-            f"{figures.get('test/accuracy', math.nan):.4f}"
+            f"{figures.get(f'test/{evaluated.metric}', math.nan):.4f}"
             for figures in (evaluated.initial, evaluated.final)
         )
-        typer.echo(f"accuracy on the central test set: {before} before, {after} after")
+        words = metric_words(evaluated.metric)
+        typer.echo(f"{words} on the central test set: {before} before, {after} after")
         if registered is not None:
             typer.echo(
                 f"model {registered.name}/{registered.version} is {registered.alias}: "

@@ -78,7 +78,7 @@ def resume(
     with (
         stoppable("") as next_step,
         contextlib.redirect_stdout(sys.stderr),
-        RoundBar(state.config.rounds, quiet or as_json) as bar,
+        RoundBar(state.config.rounds, quiet or as_json, state.config.task.choice) as bar,
     ):
         next_step.resume(state.folder.name)
         summary = launch(

@@ -102,7 +102,7 @@ def train_here(
     with (
         stoppable(f"Nothing was trained. Run it again with: {again()}") as next_step,
         contextlib.redirect_stdout(sys.stderr),
-        RoundBar(config.rounds, quiet) as bar,
+        RoundBar(config.rounds, quiet, config.task.choice) as bar,
         watched(bar.downloads),
     ):
         summary = launch(

@@ -95,6 +95,7 @@ def evaluate(run: RunContext, data: DataRef, trained: TrainRef, out: Path | None
         clients_table=str(paths["clients"]),
         mistakes_table=str(paths["mistakes"]),
         kind_tables=tuple(str(folder / name) for name in KIND_TABLES[run.config.task.kind]),
+        metric=run.config.task.choice,
         initial=figures["initial"],
         final=figures["final"],
         best=figures.get("best"),

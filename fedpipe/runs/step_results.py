@@ -114,6 +114,7 @@ class EvalRef:
         kind_tables: CSV files that the kind of the task has (`tables.kinds`): ranking curves,
             labels, targets. Of tasks without classes the files of confusion, labels and reliability
             above are not there.
+        metric: the metric that chooses (`task.choose_by`).
     """
 
     metrics: str
@@ -129,6 +130,7 @@ class EvalRef:
     seconds: float
     missing: dict[str, str] = field(default_factory=dict)
     kind_tables: tuple[str, ...] = ()
+    metric: str = "accuracy"
 
     @property
     def tables(self) -> tuple[str, ...]:
