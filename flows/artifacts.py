@@ -106,10 +106,10 @@ def _champion_sentence(registered: RegisteredRef) -> str:
     return f"moves from {registered.name}/{before} to {version}"
 
 
-def _accuracy(accuracy: float | None) -> str:
-    if accuracy is None:
+def _score(score: float | None) -> str:
+    if score is None:
         return "not measured"
-    return f"{accuracy:.4f}"
+    return f"{score:.4f}"
 
 
 def show_registered(registered: RegisteredRef) -> None:
@@ -123,10 +123,10 @@ def show_registered(registered: RegisteredRef) -> None:
         "alias": markdown_code(registered.alias),
         "alias `champion`": markdown(_champion_sentence(registered)),
         "reason": markdown(registered.reason),
-        "validation/accuracy": _accuracy(registered.validation_accuracy),
+        f"validation/{registered.metric}": _score(registered.validation_score),
         "the champion's before, on the same examples": "there was none"
         if before is None
-        else _accuracy(registered.champion_accuracy),
+        else _score(registered.champion_score),
         "tracking.min_improvement": f"{registered.min_improvement:g}",
     }
     table = "\n".join(

@@ -9,6 +9,7 @@ written twice.
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
@@ -45,6 +46,8 @@ REGISTERED = "registered model"
 REPORT = "report"
 """Names of parts. Pictures are called `picture NAME`, uploaded files `upload of NAME`."""
 _MODEL_FILE = "model.json"
+_PICTURES = "plots"
+"""Folder of the pictures, in the run's folder and among its artifacts."""
 _SECOND_WAIT = 5.0
 """Seconds that what training could not send is tried again."""
 _TRAINING = ("train/", "validation/")
@@ -243,7 +246,7 @@ class _Recording:
             pictures = {"learning_curves": pictures["learning_curves"]}
 
         def draw_and_log(name: str) -> None:
-            log_picture(self.mlflow_run, pictures[name](), f"plots/{name}.svg", self.folder)
+            log_picture(self.mlflow_run, pictures[name](), f"{_PICTURES}/{name}.svg", self.folder)
 
         for name in pictures:
             self.parts.attempt(f"picture {name}", partial(draw_and_log, name))
@@ -335,7 +338,8 @@ class _Recording:
 
     def find_warnings(self) -> list[RunWarning]:
         """Return what makes the result doubtful."""
-        return find_warnings(self.trained, self.evaluated, lambda: self.population)
+        kind = self.run.config.task.kind
+        return find_warnings(self.trained, self.evaluated, lambda: self.population, kind)
 
 
 def _tag(mlflow_run: "TrackedRun", key: str, text: str) -> None:
@@ -344,6 +348,16 @@ def _tag(mlflow_run: "TrackedRun", key: str, text: str) -> None:
         mlflow_run.set_tags({key: text})
     else:
         mlflow_run.remove_tag(key)
+
+
+def copy_pictures(folder: Path, out: Path) -> None:
+    """Copy the pictures of the run in `folder` to the folder `out`, where DVC's plots show them; no
+    others are left there.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    for picture in sorted((folder / _PICTURES).glob("*.svg")):
+        shutil.copyfile(picture, out / picture.name)
 
 
 def read_trained(folder: Path) -> TrainRef:

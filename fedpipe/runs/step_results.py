@@ -155,12 +155,15 @@ class RegisteredRef:
         version: its number.
         alias: `champion` or `challenger`: what this version is now.
         champion_before: number of the version that was champion before, None if there was none.
-        validation_accuracy: of this version, on the run's validation examples; a fraction. None
-            where it was no number.
-        champion_accuracy: of the champion before, on the same examples; None where it was not
-            measured.
+        validation_accuracy: `validation_score` where the accuracy chooses; None otherwise.
+        champion_accuracy: `champion_score` where the accuracy chooses; None otherwise.
         min_improvement: `tracking.min_improvement`.
         reason: why, in words.
+        metric: the metric that chooses.
+        validation_score: the metric of this version, on the run's validation examples; None where
+            it was no number.
+        champion_score: the metric of the champion before, on the same examples; None where it was
+            not measured.
     """
 
     name: str
@@ -171,6 +174,9 @@ class RegisteredRef:
     champion_accuracy: float | None
     min_improvement: float
     reason: str
+    metric: str = "accuracy"
+    validation_score: float | None = None
+    champion_score: float | None = None
 
 
 @dataclass(frozen=True)
