@@ -207,11 +207,10 @@ def _table(values: Any, place: BatchPlace, convert: Any) -> Array:
 
 def _listed(values: Any) -> list[Any]:
     if isinstance(values, np.ma.MaskedArray):
-        return list(
-            np.ndarray.tolist(values.filled(np.nan))
-            if False
-            else values.astype(object).filled(None)
-        )
+        mask = np.ma.getmaskarray(values)  # type: ignore[no-untyped-call]
+        plain = values.data.astype(object)
+        plain[mask] = None
+        return list(plain.tolist())
     if isinstance(values, np.ndarray) and values.dtype.kind in "mM":
         return list(values.astype("datetime64[us]" if values.dtype.kind == "M" else values.dtype))
     return values.tolist() if isinstance(values, np.ndarray) else list(values)
