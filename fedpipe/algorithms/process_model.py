@@ -35,27 +35,25 @@ def functional_model(model: ModelSpec, batch_spec: Any, seed: int) -> Any:
 
     @tf.function
     def initialize() -> Any:
-        return OrderedDict(loss=[0.0, 0.0], accuracy=[0.0, 0.0], num_examples=0)
+        return OrderedDict(loss=0.0, correct=0.0, num_examples=0)
 
     @tf.function
     def update(state: Any, labels: Any, batch_output: Any, sample_weight: Any = None) -> Any:
         del sample_weight
         hits = tf.equal(tf.argmax(batch_output.predictions, -1, tf.int32), labels)
-        count = tf.cast(batch_output.num_examples, tf.float32)
+        count = batch_output.num_examples
         return OrderedDict(
-            loss=[state["loss"][0] + batch_output.loss * count, state["loss"][1] + count],
-            accuracy=[
-                state["accuracy"][0] + tf.reduce_sum(tf.cast(hits, tf.float32)),
-                state["accuracy"][1] + count,
-            ],
-            num_examples=state["num_examples"] + batch_output.num_examples,
+            loss=state["loss"] + batch_output.loss * tf.cast(count, tf.float32),
+            correct=state["correct"] + tf.reduce_sum(tf.cast(hits, tf.float32)),
+            num_examples=state["num_examples"] + count,
         )
 
     @tf.function
     def finalize(state: Any) -> Any:
+        count = tf.cast(state["num_examples"], tf.float32)
         return OrderedDict(
-            loss=tf.math.divide_no_nan(*state["loss"]),
-            accuracy=tf.math.divide_no_nan(*state["accuracy"]),
+            loss=tf.math.divide_no_nan(state["loss"], count),
+            accuracy=tf.math.divide_no_nan(state["correct"], count),
             num_examples=state["num_examples"],
         )
 

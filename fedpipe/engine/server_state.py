@@ -61,9 +61,12 @@ def restore(template: Any, leaves: Leaves, path: str = "") -> Any:
         if hasattr(template, "_fields"):
             return type(template)(*items)
         return type(template)(items)
-    if (names := _field_names(template)) is not None:
+    if (fields := _field_names(template)) is not None:
         return type(template)(
-            **{name: restore(getattr(template, name), leaves, _below(path, name)) for name in names}
+            **{
+                name: restore(getattr(template, name), leaves, _below(path, name))
+                for name in fields
+            }
         )
     return _checked_leaf(np.asarray(template), leaves.get(path), path)
 
