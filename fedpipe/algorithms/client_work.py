@@ -126,12 +126,12 @@ class ClientWork:
         """
         del server
         weights = list(weights)
-        x, y = self._examples(data, count)
+        x, y = self.examples(data, count)
         steps_per_epoch = (count + self.batch_size - 1) // self.batch_size
         steps = steps_per_epoch * self.epochs
         if self.max_steps is not None:
             steps = tf.minimum(steps, tf.constant(self.max_steps, tf.int64))
-        orders = self._orders(count, seed) if self.shuffle else None
+        orders = self.orders(count, seed) if self.shuffle else None
 
         def step(i: Any, current: list[Any], state: Any, counts: list[Any]) -> Any:
             start = (i % steps_per_epoch if self.epochs > 1 else i) * self.batch_size
@@ -183,7 +183,7 @@ class ClientWork:
             return ("loss", "correct")
         return ("loss", "correct", "predictions")
 
-    def _examples(self, data: Any, count: Any) -> tuple[Any, Any]:
+    def examples(self, data: Any, count: Any) -> tuple[Any, Any]:
         """Return features [count, *shape] as the model takes them and labels, int32 [count] or
         float32 [count, target_width], from bytes as `data.resident` lays them out.
         """
@@ -206,7 +206,7 @@ class ClientWork:
             return x, tf.bitcast(tf.reshape(y, (-1, 4)), tf.int32)
         return x, tf.bitcast(tf.reshape(y, (-1, self.target_width, 4)), tf.float32)
 
-    def _orders(self, count: Any, seed: Any) -> Any:
+    def orders(self, count: Any, seed: Any) -> Any:
         """Return int32 [epochs, count]: an order of the examples for each epoch, a pure function of
         the seed.
         """

@@ -17,6 +17,8 @@ from fedpipe.algorithms.aggregation import Aggregation, build_aggregation
 from fedpipe.algorithms.base import Algorithm
 from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.optimizers import build_optimizer, build_server_optimizer
+from fedpipe.algorithms.process_batches import ExampleSpec, example_spec
+from fedpipe.algorithms.process_model import functional_model
 from fedpipe.algorithms.stateful_clients import StatefulClients
 from fedpipe.config import Config
 from fedpipe.data.population import Population
@@ -41,6 +43,22 @@ class Run:
     population: Population
     cache_dir: Path
     noise_key: bytes | None = field(default=None, repr=False)
+
+    @property
+    def example_spec(self) -> ExampleSpec:
+        """Return what an example's features and label are."""
+        return example_spec(self.population.manifest)
+
+    @property
+    def batch_spec(self) -> tuple[Any, Any]:
+        """Return the `tf.TensorSpec` of features and labels of a batch: float32 (or int32 tokens)
+        [None, *feature_shape] and int32 [None]; the `input_spec` of a model for TFF.
+        """
+        return self.example_spec.batch
+
+    def tff_model(self) -> Any:
+        """Return the run's model as a `tff.learning.models.FunctionalModel`, with its loss."""
+        return functional_model(self.model, self.batch_spec, self.config.seed)
 
 
 @dataclass(frozen=True)
