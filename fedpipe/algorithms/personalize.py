@@ -51,6 +51,7 @@ def personalized_scores(
         model,
         np.dtype(manifest.feature_dtype),
         manifest.variable_length,
+        manifest.target_width,
         task=without_metrics(predictor.task),
     )
     work = replace(work, epochs=steps, max_steps=steps, by_value=True, local_gradient=None)

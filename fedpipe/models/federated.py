@@ -7,7 +7,7 @@ spread) beside the mean over clients and the mean over examples.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -56,7 +56,7 @@ class ClientScores:
     predictions: npt.NDArray[np.int64]
     losses: npt.NDArray[np.float64]
     values: Mapping[str, npt.NDArray[np.float64]]
-    pooled: Mapping[str, float]
+    pooled: Mapping[str, float] = field(default_factory=dict)
     lower_is_better: frozenset[str] = frozenset()
     may_be_absent: frozenset[str] = frozenset()
 
