@@ -242,8 +242,6 @@ class _Recording:
         }
         metrics = "accuracies" if task.metric == "accuracy" else "scores"
         pictures[f"client_{metrics}"] = clients
-        if self.run.config.task.kind in ("multilabel", "regression"):
-            pictures = {"learning_curves": pictures["learning_curves"]}
 
         def draw_and_log(name: str) -> None:
             log_picture(self.mlflow_run, pictures[name](), f"{_PICTURES}/{name}.svg", self.folder)
