@@ -119,6 +119,7 @@ def register(
         champion_accuracy=holder.score if holder else None,
         min_improvement=min_improvement,
         reason=reason,
+        metric=by.validation,
     )
 
 
