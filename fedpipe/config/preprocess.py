@@ -35,7 +35,8 @@ class StepSettings(Section):
         return {
             key: value
             for key, value in serialize(self).items()
-            if key == "name" or getattr(self, key) != fields[key].default
+            if key == "name"
+            or getattr(self, key) != fields[key].get_default(call_default_factory=True)
         }
 
     @property
@@ -263,7 +264,7 @@ class OwnStepSettings(StepSettings):
     """
 
     name: Annotated[str, Field(pattern=OWN_FUNCTION.pattern)]
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def fitted(self) -> bool:

@@ -46,6 +46,8 @@ def understood_lines(manifest: "Manifest") -> list[str]:
         f"{rows:,} examples, {manifest.clients:,} clients ({manifest.partition}), "
         f"{manifest.num_classes:,} classes: {shown}{more}"
     )
+    steps = manifest.steps
+    lines += [f"step {line}" for line in (steps.lines() if steps is not None else ())]
     left_out = understood.left_out if understood else ()
     notes = (*(understood.notes if understood else ()), *manifest.notes)
     for title, texts in (("left out", left_out), ("note", notes)):

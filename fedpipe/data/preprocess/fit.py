@@ -9,8 +9,9 @@ the examples.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -50,6 +51,11 @@ from fedpipe.data.preprocess.steps import FittedSteps, refuse_gaps
 from fedpipe.errors import DataError, shorten
 from fedpipe.system.user_code import own_code
 
+_DTYPES: dict[str, Literal["uint8", "int32", "float32"]] = {
+    "uint8": "uint8",
+    "int32": "int32",
+    "float32": "float32",
+}
 _PASS_SHARE = 32
 """Examples that are taken at once may take the memory limit divided by this."""
 
@@ -87,7 +93,10 @@ class TrainingRows:
         """Yield each client's number and rows, of those that have some."""
         ends = np.cumsum(self.counts)
         for client in np.flatnonzero(self.counts).tolist():
-            yield client, self._rows.read(int(ends[client] - self.counts[client]), int(ends[client]))
+            yield (
+                client,
+                self._rows.read(int(ends[client] - self.counts[client]), int(ends[client])),
+            )
 
 
 @dataclass
@@ -111,7 +120,7 @@ class Preprocessor:
     shape: tuple[int, ...]
     columns: tuple[str, ...]
     texts: Mapping[str, Sequence[str]]
-    owners: StoredRows | None = None
+    owners: DiskColumn | None = None
     steps: list[AnyFitted] = field(default_factory=list)
     own_scales: dict[int, StoredRows] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -122,7 +131,7 @@ class Preprocessor:
         for place, step in enumerate(self.steps):
             scales = self.own_scales.get(place)
             if isinstance(step, Scaled) and scales is not None and self.owners is not None:
-                owner = self.owners.take(rows)[:, 0].astype(np.int64)
+                owner = self.owners.take(rows).astype(np.int64)
                 shift, scale = np.split(scales.take(owner), 2, axis=1)
                 examples = step.scaled(examples, shift, scale)
             else:
@@ -145,10 +154,11 @@ class Preprocessor:
                 f"{{name: drop, columns: [{', '.join(left[:5])}]}}."
             )
         return FittedSteps(
-            dtype=self.dtype.name,
+            dtype=_DTYPES[self.dtype.name],
             shape=self.shape,
             columns=self.columns,
             texts=tuple(name for name in self.columns if name in self.texts),
+            skipped=tuple(name for name in self.columns if self.texts.get(name) == [""]),
             steps=tuple(self.steps),
             result=result.columns,
         )
@@ -299,7 +309,7 @@ class _Fit:
         next_client = 0
         for client, rows in self.training.by_client():
             numbers = step.selected(self.before.examples(rows))
-            shift, scale = _figures(step.name, lambda numbers=numbers: [numbers])
+            shift, scale = _figures(step.name, partial(list, [numbers]))
             file.write(zeros * (client - next_client))
             file.write(shift.astype("<f4").tobytes())
             file.write(np.where(scale == 0, 1, scale).astype("<f4").tobytes())
@@ -431,9 +441,7 @@ class _Fit:
                 f"{type(arrays).__name__}. Correct it."
             )
         try:
-            stored = {
-                str(name): OwnArray.of(np.asarray(array)) for name, array in arrays.items()
-            }
+            stored = {str(name): OwnArray.of(np.asarray(array)) for name, array in arrays.items()}
         except ValueError as err:
             raise DataError(
                 f"{where}: expected fit to return arrays of float32, float64, int32, int64 or "

@@ -205,7 +205,9 @@ class Categories(FittedStep):
             categories = self.categories[name]
             blocks.append((numbers == np.arange(len(categories))).astype(np.float32))
             names.extend(f"{name}={category}" for category in categories)
-        texts = {name: examples.texts[name] for name in examples.texts if name not in self.categories}
+        texts = {
+            name: examples.texts[name] for name in examples.texts if name not in self.categories
+        }
         x = np.concatenate(blocks, axis=1).astype(np.float32, copy=False)
         return Examples(x, tuple(names), texts)
 
@@ -231,9 +233,7 @@ class Days(FittedStep):
         """Return the examples with numbers in the place of these columns' dates."""
         x = examples.numbers()
         texts = dict(examples.texts)
-        for place, name in zip(
-            examples.places(self.columns).tolist(), self.columns, strict=True
-        ):
+        for place, name in zip(examples.places(self.columns).tolist(), self.columns, strict=True):
             codes = x[:, place]
             known = ~np.isnan(codes)
             used = np.unique(codes[known]).astype(np.int64)
@@ -248,7 +248,7 @@ class Days(FittedStep):
             if self.format is None:
                 moment = datetime.datetime.fromisoformat(text.strip())
             else:
-                moment = datetime.datetime.strptime(text.strip(), self.format)  # noqa: DTZ007
+                moment = datetime.datetime.strptime(text.strip(), self.format)
         except ValueError as err:
             form = self.format or "ISO 8601, such as 2024-12-31"
             raise DataError(

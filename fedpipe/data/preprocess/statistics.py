@@ -55,7 +55,8 @@ class Moments:
         variance = self.squares / count
         epsilon = np.finfo(np.float64).eps
         traces = count * epsilon * variance + (count * self.mean * epsilon) ** 2
-        return np.sqrt(np.where(variance <= traces, 0, variance))
+        std: Floats = np.sqrt(np.where(variance <= traces, 0, variance))
+        return std
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,7 @@ class Extremes:
 
     def merged(self, extremes: "Extremes") -> "Extremes":
         """Return those of both sets of examples together."""
-        return Extremes(
-            np.minimum(self.low, extremes.low), np.maximum(self.high, extremes.high)
-        )
+        return Extremes(np.minimum(self.low, extremes.low), np.maximum(self.high, extremes.high))
 
 
 def quantiles(
@@ -121,7 +120,7 @@ def _keys_at(batches: Callable[[], Iterable[Array]], ranks: Ints) -> Array:
         ends = np.cumsum(histogram.reshape(targets, width, _DIGITS), axis=2)
         digit = np.minimum((ends <= left[:, :, None]).sum(axis=2), _DIGITS - 1)
         before = np.take_along_axis(ends, np.maximum(digit - 1, 0)[:, :, None], 2)[:, :, 0]
-        left -= np.where(digit > 0, before, 0)
+        left = left - np.where(digit > 0, before, 0)
         prefixes = (prefixes << np.uint32(_DIGIT_BITS)) | digit.astype(np.uint32)
     return prefixes
 

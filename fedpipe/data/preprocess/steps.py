@@ -21,6 +21,7 @@ class FittedSteps(BaseModel):
         dtype, shape: of one example before the steps.
         columns: names of the table's columns before the steps; empty where features are no table.
         texts: those of them that hold texts.
+        skipped: those of `texts` that a step leaves out without a look at them.
         steps: in their order.
         result: names of the columns after the steps; empty where features are no table then.
     """
@@ -31,6 +32,7 @@ class FittedSteps(BaseModel):
     shape: tuple[int, ...]
     columns: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
     steps: tuple[AnyFitted, ...]
     result: tuple[str, ...] = ()
 

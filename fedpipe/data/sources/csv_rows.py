@@ -93,9 +93,7 @@ class CsvRows:
             raise self._cell_error(texts.index(None), place, "", "a text")
         return texts
 
-    def numbers(
-        self, places: Sequence[int], flags: Bools, gaps: Collection[int] = ()
-    ) -> Array:
+    def numbers(self, places: Sequence[int], flags: Bools, gaps: Collection[int] = ()) -> Array:
         """Return features as float64 [n, columns]; a column of true and false, and nothing else, is
         1 and 0.
 
@@ -158,7 +156,7 @@ class CsvRows:
             f"{self.file.path}: expected features that are numbers, found {len(examples)} "
             f"column{'s' if len(examples) > 1 else ''} of texts: {shown}, from row "
             f"{self.first_row} on. Leave them out with {ignore_setting(examples)}, or encode them "
-            "as numbers."
+            "as numbers: data.preprocess=[{name: one_hot}]."
         )
 
     def _is_word(self, text: str) -> bool:

@@ -4,13 +4,16 @@ cells.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
 from fedpipe.config import DataConfig
 from fedpipe.config.preprocess import (
+    ChooseSettings,
     DatesSettings,
+    DropSettings,
     MissingSettings,
     OneHotSettings,
     OrdinalSettings,
@@ -36,11 +39,13 @@ class RawColumns:
         texts: columns that are read as texts.
         gaps: columns whose cells may be empty: they become NaN.
         dropped: those of them whose rows are left out then.
+        skipped: columns of texts that a step leaves out: their texts are not kept.
     """
 
     texts: frozenset[str] = frozenset()
     gaps: frozenset[str] = frozenset()
     dropped: frozenset[str] = frozenset()
+    skipped: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.texts or self.gaps)
@@ -63,17 +68,28 @@ class RawColumns:
         texts: set[str] = set()
         gaps: set[str] = set()
         dropped: set[str] = set()
+        skipped: set[str] = set()
         for step in config.preprocess:
             if isinstance(step, OneHotSettings | OrdinalSettings) and step.columns is None:
-                texts.update(holding_texts())
+                texts.update(set(names) & set(holding_texts()))
             elif isinstance(step, OneHotSettings | OrdinalSettings | DatesSettings):
                 texts.update(matching_columns(step.columns, names, step.name))
+            elif isinstance(step, ChooseSettings | DropSettings):
+                is_drop = isinstance(step, DropSettings)
+                left_out = [name for name in names if _names(step, name) == is_drop]
+                skipped.update(set(left_out) & set(holding_texts()) - texts)
+                names = [name for name in names if name not in left_out]
             elif isinstance(step, MissingSettings):
                 columns = matching_columns(step.columns, names, step.name)
                 gaps.update(columns)
                 if step.by == "drop":
                     dropped.update(columns)
-        raw = cls(frozenset(texts), frozenset(gaps), frozenset(dropped))
+        raw = cls(
+            frozenset(texts | skipped),
+            frozenset(gaps | skipped),
+            frozenset(dropped),
+            frozenset(skipped),
+        )
         if raw and config.feature_dtype not in ("auto", "float32"):
             raise DataError(
                 f"data.feature_dtype={config.feature_dtype}: expected float32, as "
@@ -91,7 +107,7 @@ class RawColumns:
         """Return what the steps of a model ask for; rows with an empty cell are not left out."""
         if steps is None:
             return cls()
-        return cls(frozenset(steps.texts), steps.gaps)
+        return cls(frozenset(steps.texts), steps.gaps, skipped=frozenset(steps.skipped))
 
 
 @dataclass
@@ -128,6 +144,7 @@ class TextCodes:
 
 def checked_rows(
     config: DataConfig,
+    raw: RawColumns,
     names: Sequence[str],
     x: Array,
     words: Mapping[str, Sequence[str | None]],
@@ -138,6 +155,7 @@ def checked_rows(
 
     Args:
         config: the settings.
+        raw: what is unusual in the columns.
         names: of the columns.
         x: float64 [n, columns]; NaN for an empty cell, and in columns of texts.
         words: the cells of the columns of texts, None for an empty one.
@@ -149,7 +167,8 @@ def checked_rows(
     numbers[empty] = np.nan
     for number, name in enumerate(names):
         if name in words:
-            numbers[:, number] = codes.encode(name, words[name])
+            cells = [""] * len(x) if name in raw.skipped else words[name]
+            numbers[:, number] = codes.encode(name, cells)
     return numbers
 
 
@@ -207,6 +226,10 @@ def _texts_of(name: str, values: Any, place: BatchPlace) -> list[str | None]:
             f"out: {ignore_setting([name])}."
         ) from err
     return texts
+
+
+def _names(step: ChooseSettings | DropSettings, column: str) -> bool:
+    return any(column == pattern or fnmatchcase(column, pattern) for pattern in step.columns)
 
 
 def without_gaps(raw: RawColumns, names: Sequence[str], x: Array) -> Bools:

@@ -127,9 +127,9 @@ class TableReader:
         """Yield the rows with their features. Raises DataError."""
         rows = None
         for rows in self._read(self._table):
-            is_table = isinstance(rows.x, np.ndarray) and rows.x.shape[1:] == (len(self._names),)
-            if is_table and not self.raw:
-                self._numbering.add(rows.x)
+            x = rows.x
+            if isinstance(x, np.ndarray) and x.shape[1:] == (len(self._names),) and not self.raw:
+                self._numbering.add(x)
             yield rows
         if rows is None:
             raise DataError(
@@ -173,7 +173,7 @@ class TableReader:
     def _raw_rows(
         self, x: Array, words: Mapping[str, Sequence[str | None]], place: BatchPlace
     ) -> Array:
-        return checked_rows(self._config, self._names, x, words, self._codes, place)
+        return checked_rows(self._config, self.raw, self._names, x, words, self._codes, place)
 
     def _stays(self, x: Array | list[Int32s]) -> Bools | None:
         if not self.raw.dropped or isinstance(x, list):

@@ -41,9 +41,7 @@ def open_table_source(config: DataConfig, project: Path) -> Source:
         readers[:] = [reader]
         yield from reader.batches()
 
-    return Source(
-        batches, summary=lambda: readers[0].summary(), texts=lambda: readers[0].texts
-    )
+    return Source(batches, summary=lambda: readers[0].summary(), texts=lambda: readers[0].texts)
 
 
 def open_table(config: DataConfig, path: Path) -> CsvTable | ParquetTable:
