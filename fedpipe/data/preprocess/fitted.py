@@ -17,6 +17,7 @@ from fedpipe.data.array_types import Array
 from fedpipe.data.preprocess.examples import Examples
 from fedpipe.errors import ConfigError, DataError, shorten
 from fedpipe.system.user_code import import_own, own_code
+from fedpipe.system.user_options import OptionsReader, read_options
 
 _UNKNOWN = -1
 _FLOATS = Annotated[float, Field(allow_inf_nan=False)]
@@ -355,8 +356,10 @@ def build_own_step(name: str, options: Mapping[str, Any], project: Path | None) 
         DataError: it cannot be imported, raises, or its result has no `fit` and `apply`.
     """
     function = import_own(name, project, "data.preprocess", ConfigError)
+    reader = OptionsReader(f"data.preprocess, step {name}", function, given=0)
+    (arguments,) = read_options("options", options, [reader], DataError)
     with own_code(f"data.preprocess, step {name}", DataError, "calling it"):
-        step = function(**options)
+        step = function(**arguments)
     if not callable(getattr(step, "fit", None)) or not callable(getattr(step, "apply", None)):
         raise DataError(
             f"data.preprocess, step {name}: expected an object with fit(x) and apply(x, fitted), "

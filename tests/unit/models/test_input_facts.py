@@ -15,6 +15,7 @@ def test_facts_are_those_of_the_shards_and_the_model() -> None:
         source="images",
         pixel_convention="ink",
         understood=SimpleNamespace(columns=("height", "width")),
+        preprocess=None,
     )
     model: Any = SimpleNamespace(tokens=7)
     facts = InputFacts.of(
@@ -39,6 +40,7 @@ def test_other_shards_have_other_facts() -> None:
         source="csv",
         pixel_convention=None,
         understood=None,
+        preprocess=None,
     )
     model: Any = SimpleNamespace(tokens=None)
     assert InputFacts.of(manifest, model) == InputFacts(feature_dtype="float32", source="csv")
