@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 
 from fedpipe.config import DataConfig
+from fedpipe.config.task import TaskKind
 from fedpipe.data.array_types import Array, Bools, Int32s
 from fedpipe.data.sources.arrow_features import features_of
 from fedpipe.data.sources.arrow_types import is_image, is_number, is_text
 from fedpipe.data.sources.base import Batch, SourceSummary
-from fedpipe.data.sources.cell_kinds import CellKind
+from fedpipe.data.sources.cell_kinds import CellKind, number_of_cell
 from fedpipe.data.sources.column_roles import Roles
 from fedpipe.data.sources.csv_table import CsvTable
 from fedpipe.data.sources.decode import image_size
 from fedpipe.data.sources.feature_checks import check_columns, check_sequences
-from fedpipe.data.sources.label_checks import check_ids, check_labels, check_split_names
+from fedpipe.data.sources.label_checks import check_ids, check_split_names
 from fedpipe.data.sources.parquet_table import ParquetTable
 from fedpipe.data.sources.places import BatchPlace
 from fedpipe.data.sources.raw_columns import (
@@ -33,6 +34,7 @@ from fedpipe.data.sources.raw_columns import (
 from fedpipe.data.sources.row_numbers import RowNumberColumns
 from fedpipe.data.sources.table import TableRows, ignore_setting
 from fedpipe.data.sources.table_images import ImageColumn
+from fedpipe.data.sources.target_checks import check_flags, joined_columns, labels_of_kind
 from fedpipe.errors import DataError, shorten
 
 _IMAGE_FILE = re.compile(r".{1,1000}\.(png|jpe?g|gif|bmp|webp|tiff?)", re.I)
@@ -47,6 +49,7 @@ class TableReader:
         config: DataConfig,
         table: CsvTable | ParquetTable,
         roles: Roles,
+        kind: TaskKind = "classification",
         raw: RawColumns | None = None,
     ) -> None:
         """Take a table.
@@ -55,10 +58,12 @@ class TableReader:
             config: the settings under `data`.
             table: the table.
             roles: of its columns.
+            kind: of the labels.
             raw: which columns of features hold texts or may have empty cells; None: as the steps
                 in `data.preprocess` say.
         """
         self._config = config
+        self._kind = kind
         self._raw = raw
         self._codes = TextCodes()
         self._dropped = 0
@@ -76,7 +81,7 @@ class TableReader:
         for rows in self.rows():
             batch = Batch(
                 rows.x,
-                self._checked(check_labels, rows, roles.label),
+                self._labels(rows),
                 self._checked(check_ids, rows, roles.client),
                 self._checked(check_split_names, rows, roles.split),
             )
@@ -107,6 +112,35 @@ class TableReader:
 
     def _places_in(self, names: Collection[str]) -> list[int]:
         return [place for place in self._roles.features if self._table.names[place] in names]
+
+    def _labels(self, rows: TableRows) -> Any:
+        """Return the labels of the kind, of several columns side by side; None without labels."""
+        check: Callable[[Any, BatchPlace], Any] = partial(labels_of_kind, kind=self._kind)
+        places = self._roles.labels
+        if len(places) > 1 and self._kind == "multilabel":
+            check = check_flags
+        if self._kind == "regression" and isinstance(self._table, CsvTable):
+            rows = replace(rows, values=rows.values | self._numbers(rows))
+        columns = [self._checked(check, rows, place) for place in places]
+        if len(columns) > 1:
+            return joined_columns(columns)
+        return columns[0] if columns else None
+
+    def _numbers(self, rows: TableRows) -> dict[int, list[Any]]:
+        """Return the labels of a CSV in which texts that are numbers, such as 007, are numbers."""
+        decimal = self._config.decimal
+        columns = {}
+        for place in self._roles.labels:
+            values = rows.values[place]
+            numbers = [
+                number_of_cell(value, decimal) if isinstance(value, str) else value
+                for value in values
+            ]
+            columns[place] = [
+                value if number is None else number
+                for value, number in zip(values, numbers, strict=True)
+            ]
+        return columns
 
     def _checked(
         self, check: Callable[[Any, BatchPlace], Any], rows: TableRows, place: int | None
@@ -246,10 +280,15 @@ class TableReader:
         if self.raw.texts:
             columns += f" and {len(self.raw.texts):,} of texts or dates"
         features = [self._form or f"{columns}: {shorten(self._names, 5)}"]
-        for title, place in (("label", roles.label), ("client", roles.client)):
-            if place is not None:
-                name = self._table.names[place]
-                features.append(f"{title} from {name}{self._type_of(place)}")
+        if len(roles.labels) > 1:
+            names = [self._table.names[place] for place in roles.labels]
+            features.append(f"{len(names)} labels from {shorten(names, 5)}")
+        elif roles.labels:
+            place = roles.labels[0]
+            features.append(f"label from {self._table.names[place]}{self._type_of(place)}")
+        if roles.client is not None:
+            name = self._table.names[roles.client]
+            features.append(f"client from {name}{self._type_of(roles.client)}")
         return SourceSummary(
             format=self._table.format,
             features="; ".join(features),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedpipe.config import DataConfig
+from fedpipe.config.task import TaskKind
 from fedpipe.data.preprocess.steps import FittedSteps
 from fedpipe.data.sources.base import Batch, Source
 from fedpipe.data.sources.column_roles import SPLIT_COLUMN, Roles, assign_roles
@@ -24,7 +25,9 @@ from fedpipe.data.sources.table_reader import TableReader
 from fedpipe.errors import DataError, shorten
 
 
-def open_table_source(config: DataConfig, project: Path) -> Source:
+def open_table_source(
+    config: DataConfig, project: Path, kind: TaskKind = "classification"
+) -> Source:
     """Return the rows of a CSV or Parquet file, or of a folder of them; a client's name stays as it
     is written, so `007` is not 7.
 
@@ -37,7 +40,7 @@ def open_table_source(config: DataConfig, project: Path) -> Source:
 
     def batches() -> Iterator[Batch]:
         table = open_table(config, path)
-        reader = TableReader(config, table, assign_roles(config, table))
+        reader = TableReader(config, table, assign_roles(config, table), kind)
         readers[:] = [reader]
         yield from reader.batches()
 
@@ -110,11 +113,11 @@ def open_features(
     table = open_table(config, path)
     if not columns:
         roles = assign_roles(config, table, labelled=False)
-        roles = replace(roles, label=None, client=None, split=None)
+        roles = replace(roles, labels=(), client=None, split=None)
         surplus: tuple[str, ...] = ()
     else:
         counts = Counter(table.names)
-        known = {*columns, "", config.label_column, config.client_column, SPLIT_COLUMN}
+        known = {*columns, "", *config.label_columns, config.client_column, SPLIT_COLUMN}
         surplus = tuple(name for name in counts if name not in known)
         missing = [name for name in columns if name not in counts]
         if missing:
@@ -131,8 +134,8 @@ def open_features(
                 "remove one."
             )
         places = {name: place for place, name in enumerate(table.names)}
-        roles = Roles(None, None, None, tuple(places[name] for name in columns))
-    reader = TableReader(config, table, roles, RawColumns.of_fitted(steps))
+        roles = Roles((), None, None, tuple(places[name] for name in columns))
+    reader = TableReader(config, table, roles, raw=RawColumns.of_fitted(steps))
     return TableFeatures(
         tuple(table.names[place] for place in roles.features),
         surplus,
