@@ -32,7 +32,6 @@ from fedpipe.config.preprocess import (
 )
 from fedpipe.data.array_types import Array, Bools, Floats, Int32s, Int64s
 from fedpipe.data.disk_columns import DiskColumn, Scratch
-from fedpipe.data.pool import StoredRows
 from fedpipe.data.preprocess.examples import Examples, matching_columns
 from fedpipe.data.preprocess.fitted import (
     AnyFitted,
@@ -48,6 +47,7 @@ from fedpipe.data.preprocess.fitted import (
 )
 from fedpipe.data.preprocess.statistics import Extremes, Moments, quantiles
 from fedpipe.data.preprocess.steps import FittedSteps, refuse_gaps
+from fedpipe.data.stored_rows import StoredRows
 from fedpipe.errors import DataError, shorten
 from fedpipe.system.user_code import own_code
 

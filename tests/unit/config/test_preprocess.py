@@ -51,7 +51,9 @@ def test_steps_are_recorded_as_they_were_written() -> None:
 
 
 PRIVATE = (
-    "privacy={mechanism: gaussian, clip_norm: 0.1, noise_multiplier: 1.0, delta: 1e-3}",
+    "privacy.mechanism=gaussian",
+    "privacy.clip_norm=0.1",
+    "privacy.noise_multiplier=1.0",
     "cohort.strategy=poisson",
 )
 

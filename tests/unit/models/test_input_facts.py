@@ -56,6 +56,7 @@ def test_the_kind_and_the_names_of_the_outputs_are_those_of_the_targets() -> Non
         source="csv",
         pixel_convention=None,
         understood=None,
+        preprocess=None,
         targets=SimpleNamespace(kind="regression", names=("price", "area")),
     )
     model: Any = SimpleNamespace(tokens=None)
