@@ -35,7 +35,7 @@ def seeded_building(seed: int) -> Iterator[None]:
 
     with _lock:
         python = random.getstate()
-        numpy = np.random.get_state()  # noqa: NPY002 # the state that the user's code may draw from
+        numpy = np.random.get_state()  # the state that the user's code may draw from
         keras = getattr(backend._SEED_GENERATOR, "generator", None)
         tf.keras.utils.set_random_seed(derive_seed(seed, "weights") % 2**32)
         tf.keras.backend.reset_uids()
@@ -43,7 +43,7 @@ def seeded_building(seed: int) -> Iterator[None]:
             yield
         finally:
             random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
+            np.random.set_state(numpy)
             backend._SEED_GENERATOR.generator = keras
 
 
@@ -200,7 +200,11 @@ def _fix_batch_norm(request: ModelRequest, layers: list[Any]) -> None:
             " Use GroupNormalization, or set model.batch_norm=frozen."
         )
     for norm in norms:
-        norm._get_training_value = lambda training=None: False
+        norm._get_training_value = _never_training
+
+
+def _never_training(_training: Any = None) -> bool:
+    return False
 
 
 def _with_softmax(request: ModelRequest, takes_tokens: bool) -> Any:

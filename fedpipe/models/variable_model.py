@@ -112,15 +112,14 @@ def traced(
     infer = _trace(request, code, kind, training=False)
     train = _trace(request, code, kind, training=True)
     same = _definition(infer) == _definition(train)
-    outputs = infer.structured_outputs
-    by_token = len(outputs.shape) == 3
+    by_token = len(infer.structured_outputs.shape) == 3
     longest = request.feature_shape[0] if takes_tokens else None
 
     def compute(function: Any, weights: Sequence[Any], x: Any, seed: Any) -> Any:
         tensors = [tf.convert_to_tensor(tensor, tf.float32) for tensor in weights]
         x = tf.convert_to_tensor(x)
-        length = tf.shape(x)[1] if len(x.shape) > 1 else None
         if longest is not None:
+            length = tf.shape(x)[1]
             # The model sees sequences as long as in the shards, whatever the others of a batch are.
             x = tf.pad(x, [[0, 0], [0, longest - length]])
             x = tf.ensure_shape(x, (None, longest))
@@ -128,10 +127,10 @@ def traced(
             # As bits: TensorFlow would also differentiate by the features, which nothing needs and
             # some layers cannot.
             x = tf.bitcast(x, tf.int32)
-        result = function(tensors, x, seed)
+        outputs = function(tensors, x, seed)
         if by_token and longest is not None:
-            return result[:, :length]
-        return result
+            return outputs[:, :length]
+        return outputs
 
     def logits(weights: Sequence[Any], x: Any) -> Any:
         return compute(infer, weights, x, tf.zeros((2,), tf.int64))

@@ -45,7 +45,7 @@ def _values() -> dict[int, Any]:
 
 
 @cache
-def _swappable(kind: type[Any]) -> type[Any]:
+def _swappable(kind: Any) -> Any:
     """Return a subclass of a class of variables that can be swapped; else it is the same class."""
     import tensorflow as tf
 
