@@ -91,7 +91,7 @@ def _checked_spec(request: ModelRequest) -> ModelSpec:
     if not isinstance(spec, ModelSpec):
         kind_of_result = f"{type(spec).__module__}.{type(spec).__name__}"
         raise ModelError(
-            f"{where}: expected it to return a tf.keras.Model, a model of tff.learning.models or a "
+            f"{where}: expected it to return a tf.keras.Model or a "
             f"fedpipe.models.ModelSpec, found {kind_of_result.removeprefix('builtins.')}."
         )
     feature_shape = request.feature_shape

@@ -18,7 +18,7 @@ from fedpipe.errors import ModelError, shorten
 from fedpipe.models.keras_draws import seeded_draws, unseeded_draws
 from fedpipe.models.lstm import next_tokens
 from fedpipe.models.spec import ModelSpec
-from fedpipe.models.variable_swap import AssignedError, swapped
+from fedpipe.models.variable_swap import swapped
 from fedpipe.system.user_code import own_code
 from fedpipe.types import Weights
 
@@ -172,9 +172,11 @@ def _trace(request: ModelRequest, code: VariableCode, kind: Any, training: bool)
         tf.TensorSpec((2,), tf.int64),
     )
 
+    assigned: list[str] = []
+
     def compute(weights: Any, x: Any, seed: Any) -> Any:
         features = x if kind == tf.int32 else tf.bitcast(x, tf.float32)
-        with swapped(code.variables, weights), seeded_draws(seed):
+        with swapped(code.variables, weights, assigned), seeded_draws(seed):
             outputs = code.call(features, training)
             _refuse_added_losses(where, code)
         return _checked_outputs(request, outputs)
@@ -184,12 +186,9 @@ def _trace(request: ModelRequest, code: VariableCode, kind: Any, training: bool)
             function = tf.function(compute, autograph=False)
             concrete = function.get_concrete_function(*specs)
     except ModelError as err:
-        cause: BaseException | None = err
-        while cause is not None and not isinstance(cause, AssignedError):
-            cause = cause.__cause__ or cause.__context__
-        if cause is None:
+        if not assigned:
             raise
-        raise _assigned(where, str(cause)) from err
+        raise _assigned(where, assigned[0]) from err
     draws = unseeded_draws(concrete.graph)
     if draws:
         raise ModelError(

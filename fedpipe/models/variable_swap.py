@@ -13,35 +13,41 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+_State = tuple[dict[int, Any], list[str]]
 _active = threading.local()
 
 
-class AssignedError(Exception):
-    """The model's code assigns to one of its variables; the text is the variable's name."""
+class _AssignedError(Exception):
+    """The model's code assigns to one of its variables."""
 
 
 @contextmanager
-def swapped(variables: Sequence[Any], tensors: Sequence[Any]) -> Iterator[None]:
+def swapped(
+    variables: Sequence[Any], tensors: Sequence[Any], assigned: list[str]
+) -> Iterator[None]:
     """Let each variable read as the tensor beside it, in this thread, while a graph is traced.
 
-    Raises:
-        AssignedError: out of the block, where its code assigns to one of the variables.
+    Args:
+        variables: those to swap.
+        tensors: of each what it reads as.
+        assigned: gets the name of a variable that code in the block assigns to, which raises there.
     """
     for variable in variables:
         if not hasattr(type(variable), "is_swappable"):
-            variable.__class__ = _swappable(type(variable))
-    before = _values()
-    _active.values = before | {
-        id(variable): tensor for variable, tensor in zip(variables, tensors, strict=True)
-    }
+            kind: Any = type(variable)
+            variable.__class__ = _swappable(kind)
+    before: _State = getattr(_active, "state", ({}, []))
+    values = {id(variable): tensor for variable, tensor in zip(variables, tensors, strict=True)}
+    _active.state = (before[0] | values, assigned)
     try:
         yield
     finally:
-        _active.values = before
+        _active.state = before
 
 
 def _values() -> dict[int, Any]:
-    return getattr(_active, "values", {})
+    values: dict[int, Any] = getattr(_active, "state", ({}, []))[0]
+    return values
 
 
 @cache
@@ -84,7 +90,8 @@ def _swappable(kind: Any) -> Any:
 
         def assign(self: Any, *args: Any, **kwargs: Any) -> Any:
             if id(self) in _values():
-                raise AssignedError(self.name.partition(":")[0])
+                _active.state[1].append(self.name.partition(":")[0])
+                raise _AssignedError
             return original(self, *args, **kwargs)
 
         return assign
