@@ -17,7 +17,7 @@ from fedpipe.config.task import TaskKind
 from fedpipe.errors import ModelError
 from fedpipe.models.saved import SavedClassifier
 from fedpipe.seeding import generator
-from fedpipe.tasks.predictions import PREDICTION_NAMES
+from fedpipe.tasks.saved_outputs import PREDICTION_NAMES
 
 TOLERANCE = 1e-5
 """Largest difference of a probability that the same prediction may have; of a number of a regression

@@ -168,7 +168,7 @@ def _accuracy_of(
     from fedpipe.models.federated import validation_examples
     from fedpipe.models.input_facts import kind_of, output_names
     from fedpipe.models.saved import SavedClassifier
-    from fedpipe.tasks.predictions import outputs_of
+    from fedpipe.tasks.saved_outputs import outputs_of
     from fedpipe.tracking.fetch import fetch_model
 
     manifest = population.manifest

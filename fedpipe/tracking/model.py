@@ -22,7 +22,7 @@ from fedpipe.config.task import TaskKind
 from fedpipe.errors import ModelError
 from fedpipe.models import ModelSpec
 from fedpipe.models.evaluate import to_input
-from fedpipe.tasks.predictions import PREDICTION_NAMES, predicted
+from fedpipe.tasks.saved_outputs import PREDICTION_NAMES, predicted
 from fedpipe.tracking.run import TrackedRun
 from fedpipe.tracking.store import Store
 from fedpipe.tracking.tags import MODEL_ARCHITECTURE, MODEL_ROUND, MODEL_WEIGHTS_SHA256

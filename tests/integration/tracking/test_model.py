@@ -117,7 +117,7 @@ def test_the_outputs_of_a_model_follow_the_kind_of_its_task(start, kind, tmp_pat
         write_savedmodel,
     )
     from fedpipe.models.saved import SavedClassifier
-    from fedpipe.tasks.predictions import outputs_of
+    from fedpipe.tasks.saved_outputs import outputs_of
 
     name, expected = KINDS[kind]
     run = start()
