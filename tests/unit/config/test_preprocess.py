@@ -54,6 +54,7 @@ PRIVATE = (
     "privacy.mechanism=gaussian",
     "privacy.clip_norm=0.1",
     "privacy.noise_multiplier=1.0",
+    "privacy.delta=1e-3",
     "cohort.strategy=poisson",
 )
 
