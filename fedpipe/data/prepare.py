@@ -273,7 +273,9 @@ def _write_shards(
     if preprocessor is not None:
         features = preprocessor.features
     targets = None if pool.targets is None else pool.targets.rows.take
-    sums = TargetSums(pool.targets.rows.shape[0]) if pool.targets and targets else None
+    sums = None
+    if pool.targets is not None and pool.kind == "regression":
+        sums = TargetSums(pool.targets.rows)
     writers = {
         name: SplitWriter(folder, name, ids, counts[name], config.shard_rows, features, targets)
         for name in SPLITS
@@ -289,8 +291,8 @@ def _write_shards(
             labels[name].add(
                 LabelCounts.count(number, split_rows.y, group.end - group.first, pool.num_classes)
             )
-            if name == "train" and sums is not None and targets is not None:
-                sums.add(targets(split_rows.row[~out[split_rows.owner]]))
+            if name == "train" and sums is not None:
+                sums.add(split_rows.row[~out[split_rows.owner]])
             if name == "test":
                 central.append(split_rows.take(chosen[tests : tests + len(rows)]))
                 tests += len(rows)
@@ -304,7 +306,7 @@ def _write_shards(
     index = ClientIndex(ClientIds.of(ids), out, {}, examples)
     write_index(folder / INDEX_NAME, index, lambda name, first, end: labels[name].read(first, end))
     totals = {name: int(counts[name].sum()) for name in SPLITS}
-    ranges = sums.ranges() if sums is not None and pool.kind == "regression" else ()
+    ranges = sums.ranges() if sums is not None else ()
     return _Shards(files, totals, len(owner), int(out.sum()), _split_notes(counts), ranges)
 
 
