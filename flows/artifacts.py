@@ -106,10 +106,10 @@ def _champion_sentence(registered: RegisteredRef) -> str:
     return f"moves from {registered.name}/{before} to {version}"
 
 
-def _score(score: float | None) -> str:
-    if score is None:
+def _figure(value: float | None) -> str:
+    if value is None:
         return "not measured"
-    return f"{score:.4f}"
+    return f"{value:.4f}"
 
 
 def show_registered(registered: RegisteredRef) -> None:
@@ -123,10 +123,10 @@ def show_registered(registered: RegisteredRef) -> None:
         "alias": markdown_code(registered.alias),
         "alias `champion`": markdown(_champion_sentence(registered)),
         "reason": markdown(registered.reason),
-        f"validation/{registered.metric}": _score(registered.validation_score),
+        registered.metric: _figure(registered.validation_accuracy),
         "the champion's before, on the same examples": "there was none"
         if before is None
-        else _score(registered.champion_score),
+        else _figure(registered.champion_accuracy),
         "tracking.min_improvement": f"{registered.min_improvement:g}",
     }
     table = "\n".join(

@@ -14,7 +14,6 @@ import typer
 from fedpipe.cli.interrupted import again, stoppable
 from fedpipe.cli.options import Json, Overrides, ParamsFile, Quiet
 from fedpipe.cli.output import doubts
-from fedpipe.tables.shown_task import metric_words
 
 
 def _load(params: Path | None, overrides: list[str] | None) -> tuple[Any, Any]:
@@ -84,7 +83,7 @@ def train(
     with (
         stoppable("Continue with: dvc repro"),
         state.alive(),
-        RoundBar(config.rounds, quiet or as_json, config.task.choice) as bar,
+        RoundBar(config.rounds, quiet or as_json, config.task.shown_metric) as bar,
     ):
         run = replace(RunContext.of_state(project, state, config), sinks=(bar,))
         plan = sample_clients(run, data)
@@ -136,12 +135,12 @@ def evaluate(
     if as_json:
         print(json.dumps(asdict(evaluated)))
     elif not quiet:
+        metric = config.task.shown_metric
         before, after = (
-            f"{figures.get(f'test/{evaluated.metric}', math.nan):.4f}"
+            f"{figures.get(f'test/{metric}', math.nan):.4f}"
             for figures in (evaluated.initial, evaluated.final)
         )
-        words = metric_words(evaluated.metric)
-        typer.echo(f"{words} on the central test set: {before} before, {after} after")
+        typer.echo(f"{metric} on the central test set: {before} before, {after} after")
         if registered is not None:
             typer.echo(
                 f"model {registered.name}/{registered.version} is {registered.alias}: "

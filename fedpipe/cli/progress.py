@@ -1,7 +1,7 @@
 """The progress bar of a run, on stderr, and the table of its result, on stdout."""
 
+import math
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,25 +13,29 @@ from rich.table import Table
 
 from fedpipe.cli.downloads import DownloadBar
 from fedpipe.cli.output import doubts, result_console, shown_path
-from fedpipe.tables.shown_task import metric_words
 from fedpipe.types import RoundReport
 
 console = Console(stderr=True, markup=False, emoji=False)
 
 
 class RoundBar:
-    """A `RoundSink` that shows round, test loss, the metric that chooses and clients per second; above
-    it a download, if there is one.
+    """A `RoundSink` that shows round, test loss, a metric of the test examples and clients per
+    second; above it a download, if there is one.
     """
 
     def __init__(self, rounds: int, quiet: bool, metric: str = "accuracy") -> None:
-        """Take the number of rounds and the metric that chooses; a quiet bar shows nothing."""
-        self._metrics = tuple(dict.fromkeys(("loss", metric)))
+        """Take the number of rounds and the metric to show (`TaskConfig.shown_metric`); a quiet bar
+        shows nothing.
+        """
+        self._metric = metric
         self._progress = Progress(
             TextColumn("{task.description}"),
             MofNCompleteColumn(),
             BarColumn(),
-            TextColumn("{task.fields[figures]}  {task.fields[rate]} clients/s"),
+            TextColumn(
+                f"loss {{task.fields[loss]}}  {metric} {{task.fields[score]}}  "
+                "{task.fields[rate]} clients/s"
+            ),
             TimeElapsedColumn(),
             console=console,
             disable=quiet,
@@ -42,7 +46,7 @@ class RoundBar:
             group = Group(self.downloads.progress, self._progress)
             self._live = Live(group, console=console, refresh_per_second=10)
         self._task = self._progress.add_task(
-            "starting", total=rounds, start=False, figures=self._figures({}), rate="-"
+            "starting", total=rounds, start=False, loss="-", score="-", rate="-"
         )
         self._last = time.perf_counter()
 
@@ -61,16 +65,13 @@ class RoundBar:
         self._last = now
         fields: dict[str, Any] = {}
         if "test/loss" in report.metrics:
-            fields["figures"] = self._figures(report.metrics)
+            fields = {
+                "loss": f"{report.metrics['test/loss']:.4f}",
+                "score": f"{report.metrics.get(f'test/{self._metric}', math.nan):.4f}",
+            }
         if report.round_num:
             fields["rate"] = f"{len(report.cohort) / max(now - before, 1e-9):.0f}"
         self._progress.update(self._task, completed=report.round_num, description="round", **fields)
-
-    def _figures(self, metrics: Mapping[str, float]) -> str:
-        """Return loss and metric of the test examples in short."""
-        return "  ".join(
-            f"{metric_words(name)} {_figure(metrics, f'test/{name}')}" for name in self._metrics
-        )
 
     def __exit__(
         self,
@@ -88,13 +89,14 @@ class RoundBar:
                 console.line()
 
 
-def show_summary(summary: dict[str, Any], root: Path) -> None:
+def show_summary(summary: dict[str, Any], root: Path, metric: str = "accuracy") -> None:
     """Print the result of a finished run to stdout: figures before and after, where it is, and the
     command that opens it.
 
     Args:
         summary: of the run.
         root: folder of the project.
+        metric: shown beside the loss (`TaskConfig.shown_metric`).
     """
     from fedpipe.tracking.store import tracking_uri
     from fedpipe.tracking.ui_address import ui_address
@@ -107,14 +109,14 @@ def show_summary(summary: dict[str, Any], root: Path) -> None:
         title_justify="left",
     )
     table.add_column("central test set")
-    metrics = tuple(dict.fromkeys(("loss", summary.get("choose_by", "accuracy"))))
-    for name in metrics:
-        table.add_column(metric_words(name), justify="right")
+    table.add_column("loss", justify="right")
+    table.add_column(metric, justify="right")
     rows = [("before", summary["initial"]), ("after", summary["final"])]
     if summary.get("best"):
         rows.append((f"round {summary['best_round']}, which validation chose", summary["best"]))
     for label, figures in rows:
-        table.add_row(label, *(_figure(figures, f"test/{name}") for name in metrics))
+        keys = ("test/loss", f"test/{metric}")
+        table.add_row(label, *(f"{figures[key]:.4f}" if key in figures else "-" for key in keys))
     console.print(table)
     commit = f"commit {summary['git_commit'][:12]}"
     if summary["git_commit"] == "none":
@@ -148,12 +150,6 @@ def show_summary(summary: dict[str, Any], root: Path) -> None:
         summary.get("warnings", ()), summary.get("incomplete", {}), str(summary.get("run_id", ""))
     )
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
-
-
-def _figure(figures: Mapping[str, float], key: str) -> str:
-    if key not in figures:
-        return "-"
-    return f"{figures[key]:.4f}"
 
 
 def show_timings(seconds: dict[str, float]) -> None:

@@ -140,6 +140,15 @@ class TaskConfig(Section):
         """Return the metric that chooses, as it is called after the split."""
         return metric_key(self.choose_by or DEFAULT_CHOOSE_BY[self.kind])
 
+    @property
+    def shown_metric(self) -> str:
+        """Return the metric that is shown beside the loss: the one that chooses, or the kind's own
+        where the loss chooses.
+        """
+        if self.choice == "loss":
+            return DEFAULT_CHOOSE_BY[self.kind]
+        return self.choice
+
     def _problem_of_loss(self) -> str | None:
         loss = self.loss_name
         kinds = LOSSES.get(loss, (self.kind,))

@@ -10,7 +10,6 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
 from fedpipe.redact import hide
-from fedpipe.tables.shown_task import metric_words
 
 _EMPTY = "Finished in state Completed()"
 
@@ -49,23 +48,22 @@ def say(text: str) -> None:
 def figures_line(
     before: Mapping[str, float], after: Mapping[str, float], metric: str = "accuracy"
 ) -> str:
-    """Return the metric that chooses and the loss before and after as one line, without those that
-    are missing.
+    """Return a metric and loss before and after as one line, without those that are missing.
 
     >>> figures_line({"test/accuracy": 0.1}, {"test/accuracy": 0.9, "test/loss": 0.5})
     'test accuracy 0.1000 before, test accuracy 0.9000 after, test loss 0.5000 after'
     """
     return ", ".join(
-        f"{_words(key)} {values[key]:.4f} {when}"
-        for key in _keys(metric)
+        f"{key.replace('/', ' ')} {values[key]:.4f} {when}"
+        for key in (f"test/{metric}", "test/loss")
         for when, values in (("before", before), ("after", after))
         if key in values
     )
 
 
-def result_line(summary: Mapping[str, Any]) -> str:
-    """Return the result of a training as one line: the metric that chooses and the loss before and
-    after, and the best round's.
+def result_line(summary: Mapping[str, Any], metric: str = "accuracy") -> str:
+    """Return the result of a training as one line: a metric and loss before and after, and the best
+    round's.
 
     >>> figures = {"test/accuracy": 0.1, "test/loss": 2.3026}
     >>> result_line({"rounds": 3, "initial": figures, "final": {"test/accuracy": 0.9, "test/loss": 0.5}})
@@ -73,26 +71,16 @@ def result_line(summary: Mapping[str, Any]) -> str:
     """
     before = summary["initial"]
     after = summary["final"]
-    metric = summary.get("choose_by", "accuracy")
     shown = [
-        f"{_words(key)} {before[key]:.4f} -> {after[key]:.4f}"
-        for key in _keys(metric)
+        f"{key.replace('/', ' ')} {before[key]:.4f} -> {after[key]:.4f}"
+        for key in (f"test/{metric}", "test/loss")
         if key in after and key in before
     ]
     line = f"result after {summary['rounds']} rounds: {', '.join(shown)}"
     best = summary.get("best")
     key = f"test/{metric}"
     if best and key in best:
-        line += f"; best round {summary['best_round']}: {_words(key)} {best[key]:.4f}"
+        line += f"; best round {summary['best_round']}: test {metric} {best[key]:.4f}"
     if summary.get("incomplete"):
         line += f"; missing: {', '.join(summary['incomplete'])}"
     return line
-
-
-def _keys(metric: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((f"test/{metric}", "test/loss")))
-
-
-def _words(key: str) -> str:
-    split, _, metric = key.partition("/")
-    return f"{split} {metric_words(metric)}"

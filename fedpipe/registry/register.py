@@ -110,21 +110,16 @@ def register(
         tag_version(run.store, version, {DECISION: f"{alias}: {reason}"})
         if champion is not None and alias == CHAMPION and champion.version != version.version:
             tag_version(run.store, champion, {REPLACED_BY: f"{name}/{version.version}"})
-    validation_score = None if math.isnan(score) else score
-    champion_score = holder.score if holder else None
-    is_accuracy = by.metric == "accuracy"
     return RegisteredRef(
         name=name,
         version=version.version,
         alias=alias,
         champion_before=champion.version if champion else None,
-        validation_accuracy=validation_score if is_accuracy else None,
-        champion_accuracy=champion_score if is_accuracy else None,
+        validation_accuracy=None if math.isnan(score) else score,
+        champion_accuracy=holder.score if holder else None,
         min_improvement=min_improvement,
         reason=reason,
-        metric=by.metric,
-        validation_score=validation_score,
-        champion_score=champion_score,
+        metric=by.validation,
     )
 
 

@@ -155,15 +155,14 @@ class RegisteredRef:
         version: its number.
         alias: `champion` or `challenger`: what this version is now.
         champion_before: number of the version that was champion before, None if there was none.
-        validation_accuracy: `validation_score` where the accuracy chooses; None otherwise.
-        champion_accuracy: `champion_score` where the accuracy chooses; None otherwise.
+        validation_accuracy: the metric that chooses, of this version, on the run's validation
+            examples; of other tasks than the default it need not be an accuracy. None where it was
+            no number.
+        champion_accuracy: the same of the champion before, on the same examples; None where it was not
+            measured.
         min_improvement: `tracking.min_improvement`.
         reason: why, in words.
-        metric: the metric that chooses.
-        validation_score: the metric of this version, on the run's validation examples; None where
-            it was no number.
-        champion_score: the metric of the champion before, on the same examples; None where it was
-            not measured.
+        metric: key of the metric that chooses.
     """
 
     name: str
@@ -174,9 +173,7 @@ class RegisteredRef:
     champion_accuracy: float | None
     min_improvement: float
     reason: str
-    metric: str = "accuracy"
-    validation_score: float | None = None
-    champion_score: float | None = None
+    metric: str = "validation/accuracy"
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,6 @@ def summarize(
         "initial": evaluated.initial,
         "final": evaluated.final,
         "best": evaluated.best,
-        "choose_by": evaluated.metric,
         "weights_sha256": trained.weights_sha256,
         "seconds": {
             "prepare": data.seconds,

@@ -170,26 +170,27 @@ def _class_weights(
 
 
 def _build_metric(
-    task: TaskConfig, name: str, outputs: tuple[str, ...], project: Path | None
+    task: TaskConfig, name: str, names: tuple[str, ...], project: Path | None
 ) -> NamedMetric:
+    outputs = 1 if task.kind == "binary" else len(names)
     if is_own_metric(name):
         from fedpipe.tasks.own import own_metric
 
-        return own_metric(name, task, len(outputs), project)
+        return own_metric(name, task, outputs, project)
     if is_keras_metric(name):
         from fedpipe.tasks.own import keras_metric
 
-        return keras_metric(name, task, len(outputs))
+        return keras_metric(name, task, outputs)
     if top_of(name) is not None or name in ("accuracy", "log_loss", "brier", "perplexity"):
-        return _mean_metric(task, name, len(outputs))
+        return _mean_metric(task, name, outputs)
     if name == "calibration_error":
         asked = name in task.metrics
         return metrics.CalibrationError(training.calibration_sums(task.kind) if asked else None)
     if name in ("auroc", "auprc"):
-        return _ranking_metric(task, name, len(outputs))
+        return _ranking_metric(task, name, outputs)
     if name in ("rmse", "mae", "r2"):
-        return metrics.Regression(name, _plain_names(outputs), training.error_sums(len(outputs)))
-    return _counted_metric(task, name, len(outputs))
+        return metrics.Regression(name, _plain_names(names), training.error_sums(outputs))
+    return _counted_metric(task, name, outputs)
 
 
 def _mean_metric(task: TaskConfig, name: str, outputs: int) -> NamedMetric:

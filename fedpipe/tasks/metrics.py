@@ -286,6 +286,9 @@ def _area_under_roc(positives: Floats, negatives: Floats) -> float:
 
 def _average_precision(positives: Floats, negatives: Floats) -> float:
     """Return the sum over falling scores of (gain in recall) x precision."""
+    is_used = positives + negatives > 0
+    positives = positives[is_used]
+    negatives = negatives[is_used]
     right = np.cumsum(positives[::-1])
     all_above = right + np.cumsum(negatives[::-1])
     return float(positives[::-1] @ (right / all_above) / right[-1])

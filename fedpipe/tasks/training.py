@@ -32,7 +32,7 @@ def mean_sums(name: str, values: Any) -> TrainingSums:
         weight = tf.ones_like(each) if counts is None else tf.cast(counts, tf.float64)
         return tf.stack([tf.reduce_sum(each * weight), tf.reduce_sum(weight)])
 
-    return TrainingSums(f"mean of {name}", (2,), "float64", of_batch, np.asarray)
+    return TrainingSums(f"mean_of_{name}", (2,), "float64", of_batch, np.asarray)
 
 
 def count_sums(kind: TaskKind, classes: int) -> TrainingSums:
