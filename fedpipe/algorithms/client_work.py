@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 import tensorflow as tf
 
+from fedpipe.algorithms.augment import Augment
 from fedpipe.algorithms.batch_gradients import gradients_and_counts
 from fedpipe.models import ModelSpec
 from fedpipe.models.evaluate import to_input
@@ -74,6 +75,7 @@ class ClientWork:
             longest.
         target_width: float32 targets of an example (multilabel, regression); `None`: its label is
             an int32.
+        augment: changes that are drawn for each batch; `None` changes nothing.
         local_gradient: what an algorithm makes of each batch's gradient before the optimizer takes
             it; `None` leaves it.
     """
@@ -90,6 +92,7 @@ class ClientWork:
     variable_length: bool = False
     local_gradient: LocalGradient | None = None
     target_width: int | None = None
+    augment: Augment | None = None
 
     reads_server: ClassVar[bool] = False
     """Whether the server's optimizer state is sent with its weights."""
@@ -146,6 +149,8 @@ class ClientWork:
                 batch_y = tf.gather(y, chosen)
             if self.variable_length:
                 batch_x = without_padding(batch_x)
+            if self.augment is not None:
+                batch_x = self.augment(batch_x, seed, i)
             gradients, batch_counts = gradients_and_counts(
                 self.model, current, batch_x, batch_y, seed, i
             )
