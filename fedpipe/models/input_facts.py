@@ -1,5 +1,5 @@
-"""Facts that a SavedModel's graph does not say: how inputs are made from examples, and the names of
-the classes.
+"""Facts that a SavedModel's graph does not say: how inputs are made from examples, and what its
+outputs are called.
 """
 
 import json
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from fedpipe.config.task import TASK_KINDS, TaskKind
+from fedpipe.data.preprocess.steps import FittedSteps
 from fedpipe.errors import shorten
 
 if TYPE_CHECKING:
@@ -25,14 +27,14 @@ files are read alike.
 
 @dataclass(frozen=True)
 class InputFacts:
-    """Facts that a new example needs: how a model's inputs are made, and the names of its classes.
+    """Facts that a new example needs: how a model's inputs are made, and what its outputs are.
 
     Attributes:
         feature_dtype: `uint8`: 0..255, divided by 255; `float32`: as it is; `int32`: tokens. None:
             the model does not say.
         inverted: whether the training data were turned from ink into background, or the reverse:
             new examples have to be too.
-        labels: name of each class; empty where they are numbers.
+        labels: name of each class, label or target; empty where classes are numbers, and of tokens.
         tokens: tokens are 0..tokens - 1; None where features are no tokens.
         source: of the training data. None: the model does not say.
         pixel_convention: what 1.0 meant in the training data, after `inverted` was applied; None
@@ -40,6 +42,9 @@ class InputFacts:
         columns: names of the table's columns that are the features, in their order; empty where the
             source had no columns, or the model does not say.
         reading: the settings `READING` of the training data, as far as the model says.
+        kind: of the task; that of earlier versions is `classification`.
+        preprocess: the fitted steps of the training data as JSON (`data.preprocess.steps`); empty
+            if there are none. New examples go through them before the model sees them.
     """
 
     feature_dtype: str | None = None
@@ -50,6 +55,15 @@ class InputFacts:
     pixel_convention: str | None = None
     columns: tuple[str, ...] = ()
     reading: Mapping[str, Any] = field(default_factory=dict)
+    kind: TaskKind = "classification"
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> FittedSteps | None:
+        """Return the steps of preprocessing. Raises DataError if they cannot be read."""
+        if not self.preprocess:
+            return None
+        return FittedSteps.parse(self.preprocess, "the model")
 
     @classmethod
     def of(
@@ -61,12 +75,14 @@ class InputFacts:
         return cls(
             manifest.feature_dtype,
             manifest.inverted,
-            manifest.vocabulary or (),
+            output_names(manifest),
             model.tokens,
             manifest.source,
             manifest.pixel_convention,
             manifest.understood.columns if manifest.understood else (),
             data.model_dump(include=set(READING)) if data is not None else {},
+            kind_of(manifest),
+            manifest.preprocess or {},
         )
 
     @classmethod
@@ -77,6 +93,7 @@ class InputFacts:
         dtype = values.get("feature_dtype")
         labels = _only(list, values.get("labels")) or ()
         reading = _only(dict, values.get("reading")) or {}
+        kind = values.get("kind")
         return cls(
             dtype if dtype in ("uint8", "float32", "int32") else None,
             values.get("inverted") is True,
@@ -86,6 +103,8 @@ class InputFacts:
             _only(str, values.get("pixel_convention")),
             _names_of(values.get("columns")),
             {str(key): value for key, value in reading.items() if key in READING},
+            kind if kind in TASK_KINDS else "classification",
+            _object_of(values.get("preprocess")),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -97,7 +116,11 @@ class InputFacts:
             "columns": json.dumps(self.columns),
             "reading": dict(self.reading),
         }
-        return asdict(self) | lists
+        facts = asdict(self) | lists
+        if self.preprocess:
+            return facts | {"preprocess": json.dumps(self.preprocess)}
+        del facts["preprocess"]
+        return facts
 
     def differences(self, manifest: "Manifest", invert: bool = False) -> list[str]:
         """Return how shards differ in kind from the model's training data, one text for each
@@ -112,6 +135,7 @@ class InputFacts:
             convention = "background=1.0" if convention == "ink=1.0" else "ink=1.0"
         columns = manifest.understood.columns if manifest.understood else ()
         pairs: list[tuple[str, Any, Any]] = [
+            ("task", self.kind, kind_of(manifest)),
             ("dtype", self.feature_dtype, manifest.feature_dtype),
             (
                 "source",
@@ -124,14 +148,36 @@ class InputFacts:
                 ("pixel convention", self.pixel_convention, convention),
                 ("columns", self.columns, columns),
             ]
-            pairs += [("labels", self.labels, manifest.vocabulary or ())]
+            pairs += [("labels", self.labels, output_names(manifest))]
+            if dict(self.preprocess) != (manifest.preprocess or {}):
+                pairs.append(("preprocessing", _steps_in(self.preprocess), "of other figures"))
         elif self.labels:
-            pairs += [("labels", self.labels, manifest.vocabulary or ())]
+            pairs += [("labels", self.labels, output_names(manifest))]
         return [
             f"{name} {_short(theirs)}, the model's {_short(own)}"
             for name, own, theirs in pairs
             if own is not None and own != theirs
         ]
+
+
+def _steps_in(preprocess: Mapping[str, Any]) -> str:
+    return shorten([step.get("name") for step in preprocess.get("steps", ())]) or "none"
+
+
+def kind_of(manifest: "Manifest") -> TaskKind:
+    """Return the kind of the task that shards are of."""
+    if manifest.targets is None:
+        return "classification"
+    return manifest.targets.kind
+
+
+def output_names(manifest: "Manifest") -> tuple[str, ...]:
+    """Return the names of classes, labels or targets; empty where classes are numbers, and of
+    tokens.
+    """
+    if manifest.targets is not None:
+        return manifest.targets.names
+    return manifest.vocabulary or ()
 
 
 _TABLE = {"csv": "table", "parquet": "table"}
@@ -144,6 +190,14 @@ def _names_of(text: Any) -> tuple[str, ...]:
     except ValueError:
         return ()
     return tuple(map(str, _only(list, names) or ()))
+
+
+def _object_of(text: Any) -> dict[str, Any]:
+    try:
+        values = json.loads(_only(str, text) or "{}")
+    except ValueError:
+        return {}
+    return _only(dict, values) or {}
 
 
 def _only(kind: type[Kind], value: object) -> Kind | None:
