@@ -72,6 +72,8 @@ class ClientWork:
             worker can read.
         variable_length: features are sequences that end in padding: each batch is cut to its
             longest.
+        target_width: float32 targets of an example (multilabel, regression); `None`: its label is
+            an int32.
         local_gradient: what an algorithm makes of each batch's gradient before the optimizer takes
             it; `None` leaves it.
     """
@@ -87,6 +89,7 @@ class ClientWork:
     by_value: bool = False
     variable_length: bool = False
     local_gradient: LocalGradient | None = None
+    target_width: int | None = None
 
     reads_server: ClassVar[bool] = False
     """Whether the server's optimizer state is sent with its weights."""
@@ -181,8 +184,8 @@ class ClientWork:
         return ("loss", "correct", "predictions")
 
     def examples(self, data: Any, count: Any) -> tuple[Any, Any]:
-        """Return features [count, *shape] as the model takes them and int32 labels [count] from
-        bytes as `data.resident` lays them out.
+        """Return features [count, *shape] as the model takes them and labels, int32 [count] or
+        float32 [count, target_width], from bytes as `data.resident` lays them out.
         """
         return self._decoded(*self._bytes(data, count), count)
 
@@ -190,7 +193,7 @@ class ClientWork:
         """Return the bytes of a client's features and of its labels, uint8 each."""
         raw = tf.io.decode_raw(data if self.by_value else tf.io.read_file(data), tf.uint8)
         end_x = count * (prod(self.model.feature_shape) * self.feature_dtype.itemsize)
-        return raw[:end_x], raw[end_x : end_x + 4 * count]
+        return raw[:end_x], raw[end_x : end_x + 4 * (self.target_width or 1) * count]
 
     def _decoded(self, x: Any, y: Any, count: Any) -> tuple[Any, Any]:
         shape = self.model.feature_shape
@@ -198,9 +201,10 @@ class ClientWork:
         if size > 1:
             x = tf.bitcast(tf.reshape(x, (-1, size)), tf.as_dtype(self.feature_dtype))
         x = tf.reshape(x, tf.stack([count, *shape]))
-        return to_input(tf.ensure_shape(x, (None, *shape))), tf.bitcast(
-            tf.reshape(y, (-1, 4)), tf.int32
-        )
+        x = to_input(tf.ensure_shape(x, (None, *shape)))
+        if self.target_width is None:
+            return x, tf.bitcast(tf.reshape(y, (-1, 4)), tf.int32)
+        return x, tf.bitcast(tf.reshape(y, (-1, self.target_width, 4)), tf.float32)
 
     def orders(self, count: Any, seed: Any) -> Any:
         """Return int32 [epochs, count]: an order of the examples for each epoch, a pure function of

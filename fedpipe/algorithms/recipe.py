@@ -90,7 +90,11 @@ def averaging(run: Run, server_optimizer: Any = None) -> Recipe:
     """
     manifest = run.population.manifest
     work = build_client_work(
-        run.config, run.model, np.dtype(manifest.feature_dtype), manifest.variable_length
+        run.config,
+        run.model,
+        np.dtype(manifest.feature_dtype),
+        manifest.variable_length,
+        manifest.target_width,
     )
     if run.config.privacy.on:
         from fedpipe.algorithms.private import (
@@ -108,10 +112,20 @@ def averaging(run: Run, server_optimizer: Any = None) -> Recipe:
 
 
 def build_client_work(
-    config: Config, model: ModelSpec, feature_dtype: np.dtype[Any], variable_length: bool = False
+    config: Config,
+    model: ModelSpec,
+    feature_dtype: np.dtype[Any],
+    variable_length: bool = False,
+    target_width: int | None = None,
 ) -> ClientWork:
-    """Return the client work of a run's settings, for features of a dtype (uint8, float32 or
-    int32).
+    """Return the client work of a run's settings.
+
+    Args:
+        config: the settings.
+        model: the model.
+        feature_dtype: uint8, float32 or int32.
+        variable_length: whether features are sequences that end in padding.
+        target_width: float32 targets of an example; None: its label is an int32.
     """
     client = config.client
     return ClientWork(
@@ -125,4 +139,5 @@ def build_client_work(
         client.weighting,
         by_value=config.runtime.data == "by_value",
         variable_length=variable_length,
+        target_width=target_width,
     )
