@@ -78,7 +78,7 @@ def resume(
     with (
         stoppable("") as next_step,
         contextlib.redirect_stdout(sys.stderr),
-        RoundBar(state.config.rounds, quiet or as_json) as bar,
+        RoundBar(state.config.rounds, quiet or as_json, state.config.task.shown_metric) as bar,
     ):
         next_step.resume(state.folder.name)
         summary = launch(
@@ -143,12 +143,14 @@ def tell(project: "Project", summary: "dict[str, Any]", as_json: bool, quiet: bo
     """
     from fedpipe.cli.progress import show_summary
     from fedpipe.cli.run import exit_if_incomplete
-    from fedpipe.runs.state import mark_told
+    from fedpipe.runs.state import mark_told, read_state
 
     if as_json:
         print(json.dumps(summary), flush=True)
     elif not quiet:
-        show_summary(summary, project.root)
+        state = read_state(Path(summary["run_dir"]))
+        metric = state.config.task.shown_metric if state else "accuracy"
+        show_summary(summary, project.root, metric)
     mark_told(summary)
     exit_if_incomplete(summary)
 

@@ -102,7 +102,7 @@ def train_here(
     with (
         stoppable(f"Nothing was trained. Run it again with: {again()}") as next_step,
         contextlib.redirect_stdout(sys.stderr),
-        RoundBar(config.rounds, quiet) as bar,
+        RoundBar(config.rounds, quiet, config.task.shown_metric) as bar,
         watched(bar.downloads),
     ):
         summary = launch(
@@ -118,7 +118,7 @@ def train_here(
         )
     summary["seconds"]["total"] = time.perf_counter() - start
     if not quiet:
-        show_summary(summary, project.root)
+        show_summary(summary, project.root, config.task.shown_metric)
     if timings:
         summary["timings"] = spent.seconds
         show_timings(spent.seconds)
