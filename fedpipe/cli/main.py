@@ -27,6 +27,7 @@ from fedpipe.cli import (
     report,
     resume,
     run,
+    runs,
     serve,
     store,
     sweep,
@@ -57,7 +58,7 @@ PANELS = {
     "Train": ("run", "resume", "record", "sweep"),
     "Data": ("sources", "describe", "forget", "cache"),
     "Models": ("predict", "export"),
-    "Lineage": ("ui", "report", "lineage", "reproduce"),
+    "Lineage": ("ui", "runs", "report", "lineage", "reproduce"),
     "Team": ("sync", "store", "serve", "pool", "worker"),
     "DVC stages": ("prepare", "train", "evaluate"),
 }
@@ -73,6 +74,7 @@ app = typer.Typer(
 run.register(app)
 pipeline.register(app)
 resume.register(app)
+runs.register(app)
 serve.register(app)
 cache.register(app)
 clean.register(app)

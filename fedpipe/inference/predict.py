@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fedpipe.config import load_config
 from fedpipe.errors import DataError
@@ -114,11 +115,7 @@ def predict(project: Project, name: str, files: Sequence[Path], invert: bool = F
 def _predictions(
     model: "SavedClassifier", batch: InputBatch, labels: Sequence[str]
 ) -> Iterator[Prediction]:
-    probabilities = model.predict(batch.x)
-    if probabilities.ndim == 3:
-        last = np.maximum((batch.x != 0).sum(axis=1) - 1, 0)
-        probabilities = probabilities[np.arange(len(probabilities)), last]
-    for index, row in enumerate(probabilities):
+    for index, row in enumerate(outputs_of(model, batch)):
         best = int(row.argmax())
         yield Prediction(
             file=str(batch.file),
@@ -128,6 +125,17 @@ def _predictions(
             probability=float(row[best]),
             probabilities=row.tolist(),
         )
+
+
+def outputs_of(model: "SavedClassifier", batch: InputBatch) -> npt.NDArray[np.float32]:
+    """Return the outputs of a model for some examples, float32 [n, outputs]; of a model that
+    predicts after each token those after the last one.
+    """
+    outputs = model.predict(batch.x)
+    if outputs.ndim < 3:
+        return outputs
+    last = np.maximum((batch.x != 0).sum(axis=1) - 1, 0)
+    return np.asarray(outputs[np.arange(len(outputs)), last])
 
 
 def warn_if_forgotten(fetched: "FetchedModel") -> None:

@@ -6,6 +6,7 @@ It is the same program with the same flags; it ends with this process, however t
 listens on 127.0.0.1 alone.
 """
 
+import atexit
 import ctypes
 import os
 import signal
@@ -189,6 +190,10 @@ class TemporaryServer:
             "or PREFECT_API_URL to a server."
         )
 
+    def alive(self) -> bool:
+        """Return whether its process runs."""
+        return self._process.poll() is None
+
     def close(self, hurry: bool = False) -> None:
         """End the server, once it has what Prefect's client still holds back; returns when it is
         gone.
@@ -223,11 +228,16 @@ def send_what_is_held_back(seconds: float) -> None:
 
 
 @contextmanager
-def prefect_api(log_path: Path, own_folder: Path) -> Iterator[TemporaryServer | None]:
+def prefect_api(
+    log_path: Path, own_folder: Path, keep: bool = False
+) -> Iterator[TemporaryServer | None]:
     """Point Prefect at an API for the block: the configured one, or else a temporary server, which
     is given to wait for.
 
-    `own_folder`: for a database of the temporary server's own, should it need one.
+    Args:
+        log_path: for the output of a temporary server.
+        own_folder: for a database of the temporary server's own, should it need one.
+        keep: the temporary server ends with this process, and later blocks use it again.
 
     Raises:
         EnvironmentProblem: the configured one does not answer.
@@ -246,15 +256,35 @@ def prefect_api(log_path: Path, own_folder: Path) -> Iterator[TemporaryServer | 
             raise
         return
     _reach_this_machine_directly()
-    server = TemporaryServer(log_path, own_folder)
+    server = _kept_server(log_path, own_folder) if keep else TemporaryServer(log_path, own_folder)
     try:
         # Its pages are those that `prefect server start` shows of the same database.
         with temporary_settings({PREFECT_API_URL: server.api_url, PREFECT_UI_URL: LOCAL_UI}):
             yield server
     except BaseException as err:
-        server.close(hurry=not isinstance(err, Exception))
+        if not keep:
+            server.close(hurry=not isinstance(err, Exception))
         raise
-    server.close()
+    if not keep:
+        server.close()
+
+
+_kept: list[TemporaryServer] = []
+"""The server that later runs of this process use again, if there is one."""
+
+
+def _kept_server(log_path: Path, own_folder: Path) -> TemporaryServer:
+    """Return the server that an earlier run of this process left running, or start one that ends
+    with the process. It ends with the thread that started it, too; then another is started.
+    """
+    if _kept and not _kept[0].alive():
+        _kept.pop().close()
+    if not _kept:
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        server = TemporaryServer(log_path, own_folder)
+        _kept.append(server)
+        atexit.register(server.close)
+    return _kept[0]
 
 
 def require_server(url: str) -> None:
