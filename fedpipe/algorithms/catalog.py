@@ -12,6 +12,7 @@ from fedpipe.config.algorithm_table import ALGORITHMS
 from fedpipe.errors import ConfigError
 from fedpipe.models import ModelSpec
 from fedpipe.system.user_code import import_own, own_code
+from fedpipe.system.user_options import OptionsReader, read_options
 
 if TYPE_CHECKING:
     from fedpipe.algorithms.client_refs import ClientFiles
@@ -110,7 +111,11 @@ def _build_own(run: Any, project: Path | None) -> Any:
     from fedpipe.algorithms.recipe import Recipe
 
     name = run.config.algorithm.name
-    built = import_own(name, project, "algorithm.name", ConfigError)(run)
+    build = import_own(name, project, "algorithm.name", ConfigError)
+    reader = OptionsReader(f"algorithm.name={name}", build, given=1)
+    settings = run.config.algorithm.options
+    (options,) = read_options("algorithm.options", settings, [reader], ConfigError)
+    built = build(run, **options)
     if isinstance(built, Recipe):
         return built
     members = ("info", "initialize", "expect", "next", "weights")

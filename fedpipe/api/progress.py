@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from fedpipe.api.own_thread import StopRequest
+from fedpipe.system.lasting_thread import StopRequest
 from fedpipe.types import RoundReport
 
 _SECONDS_BETWEEN = 0.1

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedpipe.api.own_thread import StopRequest, outside_event_loop
 from fedpipe.api.progress import ProgressLine
 from fedpipe.api.recorded_run import Run
 from fedpipe.api.settings import Overrides, Params, given_settings
@@ -16,6 +15,7 @@ from fedpipe.api.train import MakeDisplay, train
 from fedpipe.api.train import resume as resume_run
 from fedpipe.errors import ConfigError
 from fedpipe.project.paths import Project, find_project
+from fedpipe.system.lasting_thread import StopRequest, outside_event_loop
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ def run(
 
     def call(make_display: MakeDisplay, begun: "Callable[[RunState], None]") -> dict[str, Any]:
         with given_settings(here, params, overrides) as (path, texts):
-            return train(here, path, texts, name, make_display, begun=begun, keep_server=True)
+            return train(here, path, texts, name, make_display, begun=begun)
 
     return Run(here, _call_to_the_end(here, call, quiet)["run_id"])
 
@@ -63,7 +63,7 @@ def resume(project: Project, state: "RunState", quiet: bool) -> None:
 
     def call(make_display: MakeDisplay, begun: "Callable[[RunState], None]") -> dict[str, Any]:
         begun(state)
-        return resume_run(project, state, make_display, keep_server=True)
+        return resume_run(project, state, make_display)
 
     _call_to_the_end(project, call, quiet)
 

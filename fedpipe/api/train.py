@@ -50,7 +50,6 @@ def train(
     timings: "Timings | None" = None,
     retrain_of: str | None = None,
     begun: "Callable[[RunState], None] | None" = None,
-    keep_server: bool = False,
 ) -> dict[str, Any]:
     """Train a new run and return its summary; the caller reports it and calls `mark_told`.
 
@@ -64,7 +63,6 @@ def train(
         timings: counts where the seconds go.
         retrain_of: the registered version that the run replaces.
         begun: is told of the run once it can be resumed.
-        keep_server: leave Prefect's temporary server running for the next run of this process.
 
     Raises:
         FedpipeError: settings, data or code are not as they have to be, or a step failed.
@@ -86,7 +84,6 @@ def train(
             retrain_of=retrain_of,
             caller_tells=True,
             begun=begun,
-            keep_server=keep_server,
         )
     summary["seconds"]["total"] = time.perf_counter() - start
     return summary
@@ -100,7 +97,6 @@ def resume(
     as_started: bool = False,
     remote: Sequence[str] = (),
     start: float | None = None,
-    keep_server: bool = False,
 ) -> dict[str, Any]:
     """Continue an interrupted run from its last checkpoint and return its summary; the caller
     reports it and calls `mark_told`.
@@ -112,7 +108,6 @@ def resume(
         as_started: use the settings of then, even if the params file has changed.
         remote: remote workers to continue on, in place of the settings; `none` alone: this machine.
         start: as in `train`.
-        keep_server: as in `train`.
 
     Raises:
         ConfigError: the settings have changed.
@@ -140,7 +135,6 @@ def resume(
             sinks=(display,),
             resumed=state,
             caller_tells=True,
-            keep_server=keep_server,
         )
     summary["seconds"]["total"] = time.perf_counter() - start
     return summary

@@ -13,6 +13,8 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 OWN_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
 """`mypackage.module:function`: something of the user's own."""
+OWN = "mypackage.module:function"
+"""How anything of the user's own is written where choices are listed."""
 
 
 class Section(BaseModel):

@@ -8,7 +8,7 @@ from here.
 from typing import Any, TypeVar
 
 from fedpipe.config.algorithm_table import ALGORITHMS
-from fedpipe.config.schema import Config, flatten
+from fedpipe.config.schema import Config, expand_options, flatten
 
 PROXIMAL_MU = 0.01
 MOMENTUM = 0.9
@@ -47,7 +47,7 @@ def or_default(value: Setting | None, default: Setting) -> Setting:
 
 def used_settings(config: Config) -> dict[str, Any]:
     """Return all settings by dotted key; one that is unset and that the run reads has the value
-    that the run uses.
+    that the run uses. Settings of the user's own are keys like all others.
 
     A setting that stays None is one that the run does not read, or whose absence is its meaning,
     such as a limit that is not set.
@@ -60,6 +60,7 @@ def used_settings(config: Config) -> dict[str, Any]:
     for key, value in _defaults(config).items():
         if used[key] is None:
             used[key] = value
+    used = expand_options(used)
     brought = _brought_optimizer(config)
     if brought is None:
         return used

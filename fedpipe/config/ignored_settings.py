@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from fedpipe.config.algorithm_table import ALGORITHMS
-from fedpipe.config.base import OWN_FUNCTION
+from fedpipe.config.base import OWN, OWN_FUNCTION
 from fedpipe.config.cohort import CohortConfig
 from fedpipe.config.data import SOURCE_NAMES, DataConfig
 from fedpipe.config.model import MODEL_NAMES, ModelConfig
@@ -36,7 +36,8 @@ class Choice:
         section: its section.
         setting: its name in the section.
         fields: all settings of the section.
-        readers: of each setting that not every value reads, the values that do.
+        readers: of each setting that not every value reads, the values that do; `OWN` among them
+            is any function of the user's own.
         values: those that are known; of an unknown one nothing is refused here.
         own_reads: whether a function of the user's own, as the value, may read every setting.
     """
@@ -52,6 +53,13 @@ class Choice:
     def key(self) -> str:
         """Return the dotted key of the setting, such as `aggregator.name`."""
         return f"{self.section}.{self.setting}"
+
+    def reads(self, value: str, setting: str) -> bool:
+        """Return whether a known value reads a setting of the section."""
+        if setting not in self.readers:
+            return True
+        is_own = value not in self.values and OWN_FUNCTION.fullmatch(value) is not None
+        return (OWN if is_own else value) in self.readers[setting]
 
     def knows(self, value: Any) -> bool:
         """Return whether the table says which settings a value reads."""
@@ -122,8 +130,10 @@ def _of_literal(section: str, setting: str, model: type[BaseModel], readers: Rea
     return Choice(section, setting, fields, readers, get_args(fields[setting].annotation))
 
 
-_SOURCE = dict.fromkeys(("separator", "encoding", "decimal", "column_names"), ("csv",))
-_ALGORITHM = {"mu": tuple(name for name in ALGORITHMS if "mu" in ALGORITHMS[name].own)}
+_OPTIONS = {"options": (OWN,)}
+_SOURCE = _OPTIONS | dict.fromkeys(("separator", "encoding", "decimal", "column_names"), ("csv",))
+_ALGORITHM = _OPTIONS | {"mu": tuple(name for name in ALGORITHMS if "mu" in ALGORITHMS[name].own)}
+_MODEL = _OPTIONS | {"batch_norm": (OWN,)} | dict.fromkeys(("tokens", "positions"), ("lstm",))
 _MOMENTUM = {"momentum": ("momentum",)}
 _SERVER_OPTIMIZER = _MOMENTUM | {
     "beta_1": ("adam", "yogi"),
@@ -149,7 +159,7 @@ CHOICES = (
         "model",
         "name",
         ModelConfig.model_fields,
-        dict.fromkeys(("tokens", "positions"), ("lstm",)),
+        _MODEL,
         MODEL_NAMES,
         own_reads=False,
     ),
@@ -180,7 +190,7 @@ def ignored_settings(values: Mapping[str, Any]) -> Iterator[IgnoredSetting]:
         if not choice.knows(chosen):
             continue
         for name_in_section, value in settings.items():
-            if chosen not in choice.readers.get(name_in_section, (chosen,)):
+            if not choice.reads(chosen, name_in_section):
                 is_default = value in (None, choice.fields[name_in_section].default)
                 key = f"{choice.section}.{name_in_section}"
                 yield IgnoredSetting(key, value, is_default, choice, cause)
@@ -262,6 +272,7 @@ def switch_choices(
     if "algorithm.name" in choices:
         choices.add("server.optimizer")  # some algorithms bring it
     for setting in list(ignored_settings(values)):
-        if setting.choice.key in choices and setting.key not in overridden:
+        is_overridden = any(f"{key}.".startswith(f"{setting.key}.") for key in overridden)
+        if setting.choice.key in choices and not is_overridden:
             section, _, name = setting.key.partition(".")
             del values[section][name]

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fedpipe.config.ignored_settings import switch_choices, without_ignored
-from fedpipe.config.schema import Config, flatten, known_settings
+from fedpipe.config.schema import OPTIONS, Config, flatten, is_option, known_settings
 from fedpipe.config.yaml_file import parse_yaml, read_yaml
 from fedpipe.errors import ConfigError, shorten
 from fedpipe.redact import hide
@@ -131,6 +131,15 @@ def set_overrides(
                 f"{where} {by_key[key]} and {where} {override}: the same setting twice. Leave one "
                 "of them out."
             )
+        section = key.rpartition(".")[0]
+        whole = by_key.get(section) if section in OPTIONS else None
+        if whole is None and key in OPTIONS:
+            whole = next((by_key[one] for one in by_key if one.startswith(f"{key}.")), None)
+        if whole is not None:
+            raise ConfigError(
+                f"{where} {whole} and {where} {override}: both set the same options. Leave one of "
+                "them out."
+            )
         by_key[key] = override
         _apply_override(values, override, where)
     return by_key
@@ -142,7 +151,7 @@ def _apply_override(values: dict[str, Any], override: str, where: str) -> None:
         raise ConfigError(
             f"{where} {override}: expected KEY=VALUE, for example client.learning_rate=0.05."
         )
-    if key not in known_keys():
+    if key not in known_keys() and not is_option(key):
         raise ConfigError(f"{where} {override}: unknown key '{key}'{nearest(key)}")
     is_sign = (
         len(text) == 1 and not text.isalnum() and text != "~"
@@ -157,10 +166,13 @@ def set_setting(values: dict[str, Any], key: str, value: Any) -> None:
     """Set the setting with a dotted key in `values`, sections within. Raises TypeError if its
     section holds no mapping.
     """
-    section, _, name = key.rpartition(".")
-    settings = values.setdefault(section, {}) if section else values
-    if not isinstance(settings, dict):
-        raise TypeError(f"'{section}' holds {settings!r} in the params file, expected a mapping.")
+    *sections, name = key.split(".")
+    settings: Any = values
+    for number, section in enumerate(sections):
+        settings = settings.setdefault(section, {})
+        if not isinstance(settings, dict):
+            where = ".".join(sections[: number + 1])
+            raise TypeError(f"'{where}' holds {settings!r} in the params file, expected a mapping.")
     settings[name] = value
 
 

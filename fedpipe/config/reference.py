@@ -67,7 +67,7 @@ def _row(key: str, field: FieldInfo) -> str:
         values = choice.readers.get(name, choice.values)
         if choice.key == key:
             kind = _names(choice.values)
-        elif key.startswith(f"{choice.section}.") and set(values) < set(choice.values):
+        elif key.startswith(f"{choice.section}.") and set(values) != set(choice.values):
             readers = f" `{choice.setting}: {'` or `'.join(values)}` only."
     return f"| `{key}` | {kind} | `{default}` | {field.description}{readers} |"
 

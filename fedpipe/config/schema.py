@@ -217,6 +217,35 @@ def known_settings() -> dict[str, FieldInfo]:
     return settings
 
 
+OPTIONS = ("data.options", "task.options", "model.options", "algorithm.options")
+"""Settings that hold settings of the user's own, `model.options.width`."""
+
+
+def is_option(key: str) -> bool:
+    """Return whether a dotted key is that of a setting of the user's own.
+
+    >>> is_option("model.options.width"), is_option("model.options")
+    (True, False)
+    """
+    section, _, name = key.rpartition(".")
+    return section in OPTIONS and name.isidentifier()
+
+
+def expand_options(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by dotted key with those of the user's own as keys like all others.
+
+    >>> expand_options({"seed": 1, "model.options": {"width": 8}, "data.options": {}})
+    {'seed': 1, 'model.options.width': 8}
+    """
+    expanded: dict[str, Any] = {}
+    for key, value in flat.items():
+        if key in OPTIONS:
+            expanded |= {f"{key}.{name}": option for name, option in value.items()}
+        else:
+            expanded[key] = value
+    return expanded
+
+
 def flatten(config: Config) -> dict[str, Any]:
     """Return all settings by dotted key, in the order of the schema: `{"seed": 1, ...,
     "data.source": "mnist5k", ...}`. One that the choices of `config` do not read has its default.

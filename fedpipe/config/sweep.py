@@ -18,7 +18,7 @@ from pydantic import (
 
 from fedpipe.config.base import Name, PositiveInt, Section
 from fedpipe.config.load import known_keys, nearest, read_params
-from fedpipe.config.schema import Config
+from fedpipe.config.schema import Config, is_option
 from fedpipe.config.sweep_space import (
     Dimension,
     SpaceValue,
@@ -123,7 +123,7 @@ class SweepConfig(Section):
                 f"space: expected at least one setting, found none. Add one, such as {_EXAMPLE}."
             )
         for key, dimension in space.items():
-            if key not in known_keys():
+            if key not in known_keys() and not is_option(key):
                 raise ValueError(f"space: unknown setting '{key}'{nearest(key)}")
             for prefix, why in _NOT_SEARCHED.items():
                 if key.startswith(prefix):

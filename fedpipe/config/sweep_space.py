@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from fedpipe.config.base import Section
-from fedpipe.config.schema import known_settings
+from fedpipe.config.schema import is_option, known_settings
 
 Value = bool | int | float | str | None
 Point = dict[str, Value]
@@ -284,7 +284,11 @@ def ends_of(key: str, dimension: Dimension) -> list[Value]:
 
 
 def number_of(key: str) -> type[int] | type[float] | None:
-    """Return whether a setting is a number, and which kind."""
+    """Return whether a setting is a number, and which kind; a range of one of the user's own has
+    floats: whole numbers of it are `choices`.
+    """
+    if is_option(key):
+        return float
     kinds = set(_kinds(known_settings()[key].annotation))
     if float in kinds:
         return float

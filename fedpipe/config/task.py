@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from fedpipe.config.base import OWN_FUNCTION, Name, PositiveFloat, Section
 
@@ -102,3 +102,13 @@ class TaskConfig(Section):
             f"task.loss: expected one of {', '.join(LOSSES)}, a class of tf.keras.losses, or "
             f"mypackage.module:function, found {loss!r}"
         )
+
+    @model_validator(mode="after")
+    def _options_have_a_reader(self) -> "TaskConfig":
+        named = (self.loss, *self.metrics)
+        if self.options and not any(OWN_FUNCTION.fullmatch(name or "") for name in named):
+            raise ValueError(
+                f"task.options={self.options} is set but neither task.loss nor task.metrics has a "
+                "function of your own. Remove it or choose mypackage.module:function."
+            )
+        return self

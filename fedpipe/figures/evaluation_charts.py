@@ -7,6 +7,7 @@ import numpy as np
 from fedpipe.figures.charts import Floats, bar, bars, histogram, mark
 from fedpipe.figures.frame import Frame
 from fedpipe.figures.svg import Chart, element
+from fedpipe.tables.texts import drawn
 
 
 def client_accuracies(groups: Mapping[str, Floats], gains: Floats | None = None) -> list[Chart]:
@@ -31,18 +32,34 @@ def client_accuracies(groups: Mapping[str, Floats], gains: Floats | None = None)
 
 
 def reliability_diagram(
-    start: Floats, end: Floats, predictions: Floats, confidence: Floats, accuracy: Floats
+    start: Floats,
+    end: Floats,
+    predictions: Floats,
+    confidence: Floats,
+    accuracy: Floats,
+    *,
+    positive: str | None = None,
 ) -> list[Chart]:
     """Return the reliability diagram (Guo et al. 2017): accuracy by confidence, where the diagonal
-    is perfect; and how many predictions have which confidence.
+    is perfect; and how many predictions have which confidence. Of two classes: how often the
+    positive one occurs, by its predicted probability.
 
     Args:
         start: float64 [bins], lower limit of each bin of confidence.
         end: float64 [bins], upper limit of each bin.
         predictions: float64 [bins], number of predictions in each bin.
         confidence: float64 [bins], their mean confidence.
-        accuracy: float64 [bins], the fraction of them that is right.
+        accuracy: float64 [bins], the fraction of them that is right, or of the positive class.
+        positive: name of the positive class of two; None where confidence is that of the predicted
+            class.
     """
+    x_name = "confidence"
+    y_name = "accuracy"
+    x_label = x_name
+    if positive is not None:
+        x_name = "probability"
+        y_name = "fraction"
+        x_label = f"predicted probability of {drawn(positive)}"
     shares = predictions / predictions.sum()
     error = float(np.abs(accuracy - confidence) @ shares)
     title = f"Reliability: calibration error {error:.3f}"
@@ -50,15 +67,15 @@ def reliability_diagram(
     bins = (start.tolist(), end.tolist())
     shapes = []
     for low, high, height in zip(*bins, accuracy.tolist(), strict=True):
-        tooltip = f"confidence {low:.2f} to {high:.2f}: accuracy {height:.3f}"
+        tooltip = f"{x_name} {low:.2f} to {high:.2f}: {y_name} {height:.3f}"
         shapes.append(bar(frame, low, high, height, "fill s0", tooltip))
     diagonal = {"x1": frame.x(0), "y1": frame.y(0), "x2": frame.x(1), "y2": frame.y(1)}
     shapes.append(element("line", "mean s5", "perfect", **diagonal))
     for x, y in zip(confidence.tolist(), accuracy.tolist(), strict=True):
-        shapes.append(mark(frame, x, y, "s1", f"mean confidence {x:.3f}: accuracy {y:.3f}"))
-    description = f"{title}; accuracy by confidence in {len(start)} bins"
-    legend = (("s0", "accuracy"), ("s5", "perfect"), ("s1", "at the mean confidence"))
+        shapes.append(mark(frame, x, y, "s1", f"mean {x_name} {x:.3f}: {y_name} {y:.3f}"))
+    description = f"{title}; {y_name} by {x_name} in {len(start)} bins"
+    legend = (("s0", y_name), ("s5", "perfect"), ("s1", f"at the mean {x_name}"))
     return [
-        frame.chart(title, description, shapes, ("confidence", "accuracy"), legend),
-        bars("Predictions by confidence", *bins, shares.tolist(), "confidence", "fraction"),
+        frame.chart(title, description, shapes, (x_label, y_name), legend),
+        bars(f"Predictions by {x_name}", *bins, shares.tolist(), x_label, "fraction"),
     ]

@@ -1,47 +1,26 @@
-"""Step `predict`: predicts the labels of a user's examples with a recorded model."""
+"""Step `predict`: predicts labels or numbers of a user's examples with a recorded model."""
 
 import logging
 import shlex
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fedpipe.config import load_config
+from fedpipe.config.task import TaskKind
 from fedpipe.errors import DataError
-from fedpipe.inference.input_reader import InputBatch, Reader
+from fedpipe.inference.input_reader import Reader
+from fedpipe.inference.predictions import Example, predictions_of
 from fedpipe.project.paths import Project
 
 if TYPE_CHECKING:
-    from fedpipe.models.saved import SavedClassifier
     from fedpipe.tracking.fetch import FetchedModel
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Prediction for one example.
-
-    Attributes:
-        file: as it was named.
-        row: number of the example in a table, from 0; None of an image.
-        label: name of the most probable class; its number where classes have no names.
-        number: number of that class.
-        probability: probability of that class.
-        probabilities: of all classes.
-    """
-
-    file: str
-    row: int | None
-    label: str
-    number: int
-    probability: float
-    probabilities: list[float]
 
 
 @dataclass(frozen=True)
@@ -51,12 +30,14 @@ class Answer:
     Attributes:
         model: `NAME/VERSION @alias`, or `run ID`.
         run_id: the run that trained it.
-        predictions: in the order of files and rows.
+        kind: of the task.
+        predictions: in the order of files and rows; their class follows from the kind.
     """
 
     model: str
     run_id: str
-    predictions: list[Prediction]
+    kind: TaskKind
+    predictions: Sequence[Example]
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON-able values."""
@@ -104,38 +85,10 @@ def predict(project: Project, name: str, files: Sequence[Path], invert: bool = F
             project=project.root,
             num_classes=model.num_classes,
         )
-        predictions = [
-            prediction
-            for batch in reader.batches(files)
-            for prediction in _predictions(model, batch, fetched.facts.labels)
-        ]
-    return Answer(fetched.label, fetched.run_id, predictions)
-
-
-def _predictions(
-    model: "SavedClassifier", batch: InputBatch, labels: Sequence[str]
-) -> Iterator[Prediction]:
-    for index, row in enumerate(outputs_of(model, batch)):
-        best = int(row.argmax())
-        yield Prediction(
-            file=str(batch.file),
-            row=None if batch.first_row is None else batch.first_row + index,
-            label=labels[best] if best < len(labels) else str(best),
-            number=best,
-            probability=float(row[best]),
-            probabilities=row.tolist(),
-        )
-
-
-def outputs_of(model: "SavedClassifier", batch: InputBatch) -> npt.NDArray[np.float32]:
-    """Return the outputs of a model for some examples, float32 [n, outputs]; of a model that
-    predicts after each token those after the last one.
-    """
-    outputs = model.predict(batch.x)
-    if outputs.ndim < 3:
-        return outputs
-    last = np.maximum((batch.x != 0).sum(axis=1) - 1, 0)
-    return np.asarray(outputs[np.arange(len(outputs)), last])
+        predictions: list[Example] = []
+        for batch in reader.batches(files):
+            predictions += predictions_of(model.predict(batch.x), batch, fetched.facts)
+    return Answer(fetched.label, fetched.run_id, fetched.facts.kind, predictions)
 
 
 def warn_if_forgotten(fetched: "FetchedModel") -> None:

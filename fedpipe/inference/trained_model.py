@@ -29,6 +29,7 @@ class TrainedModel:
 
     Attributes:
         label: `NAME/VERSION @alias`, or `run ID`.
+        kind: of the task.
         names: of the columns of a prediction: classes, labels or targets.
     """
 
@@ -37,6 +38,7 @@ class TrainedModel:
     ) -> None:
         """Use `load`."""
         self.label = label
+        self.kind = facts.kind
         self.names = output_names(facts, model.num_classes)
         self._model = model
         self._reader = reader
@@ -70,8 +72,8 @@ class TrainedModel:
         return cls(fetched.label, model, fetched.facts, reader)
 
     def __call__(self, examples: Any) -> "pd.DataFrame":
-        """Return one row per example and one column per output: the probability of each class or
-        label, or the number predicted for each target.
+        """Return one row per example: the probability of each class, or of each label, or the
+        number predicted for each target, in a column with its name.
 
         Args:
             examples: array [n, *features] or list of sequences as the source of the training data
@@ -100,25 +102,34 @@ class TrainedModel:
         """Return outputs [n, outputs] of examples that go through a file: what is done to a file's
         examples is done to these.
         """
-        from fedpipe.inference.predict import outputs_of
+        from fedpipe.inference.predictions import of_last_token
 
         with tempfile.TemporaryDirectory(prefix="fedpipe-input-") as folder:
             path = Path(folder) / file_name
             write(examples, path)
             try:
-                parts = [outputs_of(self._model, batch) for batch in self._reader.batches([path])]
+                parts = [
+                    of_last_token(self._model.predict(batch.x), batch)
+                    for batch in self._reader.batches([path])
+                ]
             except DataError as err:
                 raise DataError(str(err).replace(str(path), label)) from err
         if not parts:
             return np.zeros((0, len(self.names)), np.float32)
-        return np.concatenate(parts)
+        outputs = np.concatenate(parts)
+        if self.kind == "binary":
+            return np.concatenate([1 - outputs, outputs], axis=1)
+        return outputs
 
 
 def output_names(facts: "InputFacts", outputs: int) -> tuple[str, ...]:
-    """Return the name of each output of a model; its number where it has none."""
-    if len(facts.labels) == outputs:
+    """Return the names of a prediction's columns: of classes, labels or targets; numbers where they
+    have none. `outputs`: of the model; a binary one has a single output and two classes.
+    """
+    columns = 2 if facts.kind == "binary" else outputs
+    if len(facts.labels) == columns:
         return facts.labels
-    return tuple(map(str, range(outputs)))
+    return tuple(map(str, range(columns)))
 
 
 def _write_frame(frame: "pd.DataFrame", path: Path) -> None:

@@ -61,7 +61,6 @@ def launch(
     retrain_of: str | None = None,
     caller_tells: bool = False,
     begun: Callable[[RunState], None] | None = None,
-    keep_server: bool = False,
 ) -> dict[str, Any]:
     """Run `federated_training`, or a flow around it, here and return its summary.
 
@@ -80,7 +79,6 @@ def launch(
         caller_tells: the caller prints the summary and notes it with `mark_told`; until then
             `fedpipe resume` would print it.
         begun: is told of the run once it has a folder, from which it can be resumed.
-        keep_server: leave Prefect's temporary server running for the next run of this process.
 
     Raises:
         FedpipeError: bad data or settings, before anything is started; bad code of the user's own,
@@ -110,18 +108,14 @@ def launch(
         def call_flow(flow_in_process: Flow) -> dict[str, Any]:
             return (flow or flow_in_process)(str(params), list(overrides), state.name)
 
-        summary = _run_flow(run, state, call_flow, timings, keep_server)
+        summary = _run_flow(run, state, call_flow, timings)
         if not caller_tells:
             state.update(told=True)
         return summary
 
 
 def _run_flow(
-    run: RunContext,
-    state: RunState,
-    call: Callable[[Flow], dict[str, Any]],
-    timings: Timings,
-    keep_server: bool,
+    run: RunContext, state: RunState, call: Callable[[Flow], dict[str, Any]], timings: Timings
 ) -> dict[str, Any]:
     """Start the worker and Prefect's server, import TensorFlow beside them, and run the flow."""
     project = run.project
@@ -135,8 +129,8 @@ def _run_flow(
             from fedpipe.orchestration.server import prefect_api
 
             warn_of_open_ports()
-        server_log = (project.private if keep_server else run.folder) / "prefect-server.log"
-        with prefect_api(server_log, project.private / PREFECT_HOME, keep_server) as server:
+        server_log = run.folder / "prefect-server.log"
+        with prefect_api(server_log, project.private / PREFECT_HOME) as server:
             with timings.phase("import tensorflow, tff"):
                 import tensorflow_federated  # noqa: F401
             with timings.phase("import the user's code"):

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from fedpipe.config.model import ModelConfig
 from fedpipe.errors import ModelError
 from fedpipe.models.spec import ModelSpec
 from fedpipe.system.user_code import import_own, own_code
+from fedpipe.system.user_options import OptionsReader, read_options
 from fedpipe.types import Weights
 
 _TENSOR_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_./-]{0,199}")
@@ -29,7 +31,10 @@ class _VariableMade(Exception):
 
 
 def build_own(
-    name: str, feature_shape: tuple[int, ...], num_classes: int, project: Path | None = None
+    config: ModelConfig,
+    feature_shape: tuple[int, ...],
+    num_classes: int,
+    project: Path | None = None,
 ) -> ModelSpec:
     """Return what the user's function returns for these features and classes, once it is known to
     be a model.
@@ -37,10 +42,12 @@ def build_own(
     Raises:
         ModelError: it cannot be imported, raises, or returns something else; the cause is kept.
     """
-    build = import_own(name, project, "model.name", ModelError)
-    where = f"model.name={name}"
+    build = import_own(config.name, project, "model.name", ModelError)
+    where = f"model.name={config.name}"
+    reader = OptionsReader(where, build, given=2)
+    (options,) = read_options("model.options", config.options, [reader], ModelError)
     with own_code(where, ModelError, "building the model"):
-        spec = build(feature_shape, num_classes)
+        spec = build(feature_shape, num_classes, **options)
     if not isinstance(spec, ModelSpec):
         kind = f"{type(spec).__module__}.{type(spec).__name__}"
         keras = (

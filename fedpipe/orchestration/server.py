@@ -3,7 +3,7 @@
 Where no Prefect API is configured, Prefect starts a server of its own at the first call and waits
 for it: seven seconds of another process. Started here first, it boots while this process imports.
 It is the same program with the same flags; it ends with this process, however that ends, and it
-listens on 127.0.0.1 alone.
+listens on 127.0.0.1 alone. Later runs of this process use it again.
 """
 
 import atexit
@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from pydantic import SecretStr
 
 from fedpipe.errors import EnvironmentProblem, program_error
 from fedpipe.orchestration.database import choose_database
+from fedpipe.system.lasting_thread import lasts
 from fedpipe.system.locks import file_lock
 from fedpipe.tracking.addresses import address_problem, why_no_prefect
 
@@ -106,12 +108,10 @@ class TemporaryServer:
             own_folder: folder for a database of its own, made if the user's cannot be used.
         """
         import prefect
-        from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
 
         self._log_path = log_path
-        url = PREFECT_API_DATABASE_CONNECTION_URL.value()
-        text = str(url.get_secret_value() if isinstance(url, SecretStr) else url)
-        database = choose_database(Path(PREFECT_HOME.value()), text, own_folder)
+        self.settings = _database_settings(own_folder)
+        database = choose_database(*self.settings)
         self._first = _FirstStart(database.folder)
         self._port = _free_port()
         self.api_url = f"http://127.0.0.1:{self._port}/api"
@@ -162,6 +162,10 @@ class TemporaryServer:
                 start_new_session=True,
             )
 
+    def alive(self) -> bool:
+        """Return whether the server still runs."""
+        return self._process.poll() is None
+
     def wait(self) -> None:
         """Return when the server answers. Raises EnvironmentProblem if it ends or does not answer
         in time.
@@ -189,10 +193,6 @@ class TemporaryServer:
             f"{self._log_path}. Set PREFECT_HOME to an empty folder to start with a new database, "
             "or PREFECT_API_URL to a server."
         )
-
-    def alive(self) -> bool:
-        """Return whether its process runs."""
-        return self._process.poll() is None
 
     def close(self, hurry: bool = False) -> None:
         """End the server, once it has what Prefect's client still holds back; returns when it is
@@ -228,16 +228,11 @@ def send_what_is_held_back(seconds: float) -> None:
 
 
 @contextmanager
-def prefect_api(
-    log_path: Path, own_folder: Path, keep: bool = False
-) -> Iterator[TemporaryServer | None]:
+def prefect_api(log_path: Path, own_folder: Path) -> Iterator[TemporaryServer | None]:
     """Point Prefect at an API for the block: the configured one, or else a temporary server, which
     is given to wait for.
 
-    Args:
-        log_path: for the output of a temporary server.
-        own_folder: for a database of the temporary server's own, should it need one.
-        keep: the temporary server ends with this process, and later blocks use it again.
+    `own_folder`: for a database of the temporary server's own, should it need one.
 
     Raises:
         EnvironmentProblem: the configured one does not answer.
@@ -256,35 +251,59 @@ def prefect_api(
             raise
         return
     _reach_this_machine_directly()
-    server = _kept_server(log_path, own_folder) if keep else TemporaryServer(log_path, own_folder)
-    try:
+    server = _shared_server(log_path, own_folder)
+    settings = {
+        PREFECT_API_URL: server.api_url,
         # Its pages are those that `prefect server start` shows of the same database.
-        with temporary_settings({PREFECT_API_URL: server.api_url, PREFECT_UI_URL: LOCAL_UI}):
+        PREFECT_UI_URL: LOCAL_UI,
+        # Nothing there looks for runs that crashed, and the thread that sends it ends up to a
+        # second after its run.
+        "flows.heartbeat_frequency": None,
+    }
+    try:
+        with temporary_settings(settings):
             yield server
     except BaseException as err:
-        if not keep:
-            server.close(hurry=not isinstance(err, Exception))
+        end_shared_server(hurry=not isinstance(err, Exception))
         raise
-    if not keep:
-        server.close()
+    if lasts(threading.current_thread()):
+        send_what_is_held_back(_STOP_TIMEOUT_SECONDS)
+    else:  # the kernel ends the server with the thread that started it
+        end_shared_server()
 
 
-_kept: list[TemporaryServer] = []
-"""The server that later runs of this process use again, if there is one."""
+_shared: TemporaryServer | None = None
+"""The server of this process's runs, until the process ends or a run fails."""
 
 
-def _kept_server(log_path: Path, own_folder: Path) -> TemporaryServer:
-    """Return the server that an earlier run of this process left running, or start one that ends
-    with the process. It ends with the thread that started it, too; then another is started.
-    """
-    if _kept and not _kept[0].alive():
-        _kept.pop().close()
-    if not _kept:
-        log_path.parent.mkdir(parents=True, exist_ok=True)
-        server = TemporaryServer(log_path, own_folder)
-        _kept.append(server)
-        atexit.register(server.close)
-    return _kept[0]
+def _shared_server(log_path: Path, own_folder: Path) -> TemporaryServer:
+    """Return the server of an earlier run if it still runs on the same database, or a new one."""
+    global _shared
+    if _shared is not None:
+        if _shared.alive() and _shared.settings == _database_settings(own_folder):
+            return _shared
+        end_shared_server()
+    _shared = TemporaryServer(log_path, own_folder)
+    return _shared
+
+
+@atexit.register
+def end_shared_server(hurry: bool = False) -> None:
+    """End the server of this process's runs, if there is one; see `TemporaryServer.close`."""
+    global _shared
+    server = _shared
+    _shared = None
+    if server is not None:
+        server.close(hurry)
+
+
+def _database_settings(own_folder: Path) -> tuple[Path, str, Path]:
+    """Return Prefect's home, the address of its database, and the folder for one of its own."""
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
+
+    url = PREFECT_API_DATABASE_CONNECTION_URL.value()
+    text = str(url.get_secret_value() if isinstance(url, SecretStr) else url)
+    return Path(PREFECT_HOME.value()), text, own_folder
 
 
 def require_server(url: str) -> None:

@@ -95,8 +95,8 @@ def handed_run() -> RunContext | None:
 def run_of_flow(
     project: Project, name: str, config: Config, flow_run_id: str, **origin: Any
 ) -> Iterator[RunContext]:
-    """Give the run of a flow run: the one that was handed to it, that of an earlier try of the same
-    flow run, or a new one. This process holds the lock on its folder.
+    """Give the run of a flow run: the one that was handed to it and is not finished, that of an
+    earlier try of the same flow run, or a new one. This process holds the lock on its folder.
 
     Args:
         project: where.
@@ -109,7 +109,7 @@ def run_of_flow(
         ConfigError: an earlier try had other settings, or another process runs it.
     """
     run = handed_run()
-    if run is not None and run.state is not None:
+    if run is not None and run.state is not None and not run.state.finished:
         run.state.update(flow_run_id=flow_run_id)
         yield run.with_settings(config)
         return

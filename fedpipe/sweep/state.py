@@ -12,6 +12,7 @@ from typing import Any
 from filelock import Timeout
 
 from fedpipe.config import Config, flatten
+from fedpipe.config.schema import expand_options
 from fedpipe.config.sweep import SweepConfig
 from fedpipe.errors import ConfigError
 from fedpipe.project.paths import Project
@@ -112,8 +113,8 @@ def _refuse_changes(state: SweepState, sweep: SweepConfig, base: Config) -> None
     ]
     if (then.get("trials") or 0) < (now.get("trials") or 0):
         changed = [text for text in changed if not text.startswith("trials=")]
-    before = flatten(Config()) | _flat(state.values["base"])
-    after = flatten(base)
+    before = expand_options(flatten(Config())) | _flat(state.values["base"])
+    after = expand_options(flatten(base))
     changed += [
         f"{key}={before.get(key)} then, {value} now"
         for key, value in after.items()

@@ -7,6 +7,7 @@ from fedpipe.tracking.lookup import ModelVersion, model_versions, version_named
 from fedpipe.tracking.mlflow_limits import MAX_VERSION_TAG, fit
 from fedpipe.tracking.store import Store
 from fedpipe.tracking.tags import (
+    FORGOTTEN_CLIENTS,
     MODEL_ROUND,
     MODEL_WEIGHTS_SHA256,
     VERSION_LINEAGE_PREFIXES,
@@ -25,7 +26,7 @@ def register_version(
     earlier try of the same run.
 
     The registered model is created if it does not exist. The version has the run's lineage tags,
-    and `tags`.
+    and `tags`. The list of forgotten clients is never cut: it is read again.
 
     Raises:
         TrackingError: the store does not take it.
@@ -57,7 +58,7 @@ def register_version(
             VERSION_ROUND: str(logged.tags.get(MODEL_ROUND, "")),
         }
         texts = {
-            key: fit(value, MAX_VERSION_TAG)
+            key: value if key == FORGOTTEN_CLIENTS else fit(value, MAX_VERSION_TAG)
             for key, value in {**lineage, **weights, **tags}.items()
             if value
         }

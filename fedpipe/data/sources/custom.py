@@ -17,6 +17,7 @@ from fedpipe.data.sources.label_checks import checked_batch
 from fedpipe.data.sources.places import BatchPlace
 from fedpipe.errors import DataError
 from fedpipe.system.user_code import import_own, own_code
+from fedpipe.system.user_options import OptionsReader, read_options
 
 _END = object()
 
@@ -31,8 +32,10 @@ def open_custom(config: DataConfig, project: Path) -> Source:
             the cause is kept.
     """
     build = import_own(config.source, project, "data.source", DataError)
+    reader = OptionsReader(f"data.source={config.source}", build, given=2)
+    (options,) = read_options("data.options", config.options, [reader], DataError)
     with _own(config, "opening the source"):
-        source = build(config, project)
+        source = build(config, project, **options)
     if not isinstance(source, Source):
         raise DataError(
             f"data.source={config.source}: expected it to return a fedpipe.data.sources.Source, "

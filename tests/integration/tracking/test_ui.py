@@ -13,6 +13,7 @@ import pytest
 from fedpipe.errors import TrackingError
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import open_store
+from fedpipe.tracking.tags import FORGOTTEN_CLIENTS
 from fedpipe.tracking.ui import ui_command, ui_environment
 
 
@@ -148,9 +149,12 @@ def test_a_model_is_registered_and_fetched_through_a_server(server, tmp_path, mo
         run, softmax((2,), 3), weights, np.zeros((1, 2), np.float32), round_num=1, about=about
     )
     run.log_final_metrics({"validation/accuracy": 0.5}, "best", model_id=model_id)
-    version = register_version(
-        store, "over http", model_id, run.run_id, {"metric.validation/accuracy": "0.5"}
-    )
+    forgotten = json.dumps([f"client{number:05}" for number in range(1000)])
+    tags = {"metric.validation/accuracy": "0.5", FORGOTTEN_CLIENTS: forgotten, "long": "x" * 9000}
+    version = register_version(store, "over http", model_id, run.run_id, tags)
+    kept = store.client.get_model_version("over http", "1").tags
+    assert kept[FORGOTTEN_CLIENTS] == forgotten, "read again, so never cut"
+    assert len(kept["long"]) == 5000
     move_alias(store, CHAMPION, version)
     assert champion_of(store, "over http").version == version.version == "1"
     assert register_version(store, "over http", model_id, run.run_id, {}).version == "1"

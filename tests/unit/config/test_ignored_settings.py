@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from fedpipe.config import Config, flatten, flatten_result, load_config, parse_recorded
+from fedpipe.config.base import OWN
 from fedpipe.config.ignored_settings import CHOICES
 from fedpipe.config.params_file import leave_out_ignored
 from fedpipe.config.sweep import SweepConfig
@@ -175,7 +176,7 @@ def test_flat_settings_are_those_of_all_choices() -> None:
     for choice in CHOICES:
         assert flat[choice.key] in choice.values
         assert {f"{choice.section}.{name}" for name in choice.readers} <= set(flat)
-        assert all(set(readers) <= set(choice.values) for readers in choice.readers.values())
+        assert all(set(readers) <= {*choice.values, OWN} for readers in choice.readers.values())
 
 
 @pytest.mark.parametrize(

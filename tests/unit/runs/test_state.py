@@ -71,6 +71,18 @@ def test_the_flow_gets_the_run_that_its_caller_hands_it(project: Project) -> Non
         assert own.folder == project.run_dir("own")
 
 
+def test_a_second_training_in_a_flow_has_a_run_and_data_of_its_own(project: Project) -> None:
+    config = Config()
+    state = begin(project, "first", config, "run")
+    data = DataRef("shards", "md5", "made", 0.0)
+    with handed_to_flow(RunContext(project, config, state.folder, "first", state, data=data)):
+        with run_of_flow(project, "first", config, "id-1") as first:
+            assert (first.folder, first.data) == (state.folder, data)
+            state.update(status=RunStatus.FINISHED)
+        with run_of_flow(project, "second", config, "id-1") as second:
+            assert (second.folder, second.data) == (project.run_dir("second"), None)
+
+
 def test_a_retry_with_other_settings_is_refused_with_the_difference(project: Project) -> None:
     with run_of_flow(project, "run", Config(), "id"):
         pass

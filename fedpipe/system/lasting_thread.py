@@ -38,6 +38,11 @@ _start = threading.Lock()
 _threads: list[threading.Thread] = []
 
 
+def lasts(thread: threading.Thread) -> bool:
+    """Return whether a thread lives as long as the process: the main one, or that of this module."""
+    return thread is threading.main_thread() or thread in _threads
+
+
 def outside_event_loop(call: Callable[[], Result], stop: StopRequest) -> Result:
     """Return `call()`, called in this thread if no event loop runs in it, else in one without.
 

@@ -1,0 +1,62 @@
+"""The examples train as their folders stand, and reach what a pooled model of scikit-learn reaches on the same examples."""
+
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import roc_auc_score
+
+from fedpipe.data.population import Population
+from fedpipe.types import Examples
+from tests.e2e.conftest import User
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+Reader = Callable[[str], tuple[dict[str, Any], Population]]
+
+
+@pytest.fixture
+def trained_example(tmp_path: Path) -> Reader:
+    def train(name: str) -> tuple[dict[str, Any], Population]:
+        folder = tmp_path / name
+        shutil.copytree(EXAMPLES / name, folder)
+        summary = User(folder, tmp_path / "home").train()
+        (shards,) = (folder / ".fedpipe" / "shards").iterdir()
+        return summary, Population.open(shards)
+
+    return train
+
+
+def pooled_training(population: Population) -> Examples:
+    examples = [population.examples(client_id) for client_id in population.participating()]
+    return Examples(
+        np.concatenate([client.x for client in examples]),
+        np.concatenate([client.y for client in examples]),
+    )
+
+
+def test_tumours_of_20_hospitals_are_told_apart_as_by_pooled_logistic_regression(
+    trained_example: Reader,
+) -> None:
+    summary, population = trained_example("breast_cancer")
+    pooled = pooled_training(population)
+    test = population.central_test()
+    model = LogisticRegression(max_iter=1000).fit(pooled.x, pooled.y)
+    reference = roc_auc_score(test.y, model.decision_function(test.x))
+    assert summary["best"]["test/auroc"] == pytest.approx(reference, abs=0.01)
+    assert population.manifest.clients == 20
+    assert reference > 0.97, "the data can be told apart"
+
+
+def test_diabetes_of_20_clinics_is_predicted_as_by_pooled_ridge(trained_example: Reader) -> None:
+    summary, population = trained_example("diabetes")
+    pooled = pooled_training(population)
+    test = population.central_test()
+    predicted = Ridge().fit(pooled.x, pooled.y[:, 0]).predict(test.x)
+    reference = math.sqrt(np.mean((predicted - test.y[:, 0]) ** 2))
+    assert summary["final"]["test/rmse"] == pytest.approx(reference, rel=0.03)
+    assert summary["final"]["test/rmse"] < np.std(test.y[:, 0]), "better than the mean"
