@@ -16,6 +16,8 @@ from fedpipe.api.train import resume as resume_run
 from fedpipe.errors import ConfigError
 from fedpipe.project.paths import Project, find_project
 from fedpipe.system.lasting_thread import StopRequest, outside_event_loop
+from fedpipe.system.log_warnings import warnings_shown
+from fedpipe.system.user_modules import forget_changed_modules
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,7 +140,9 @@ def _call_to_the_end(
             lambda state: names.append(state.folder.name),
         )
 
-    with _one_at_a_time, _same_folder_after(), _fresh_own_modules(project):
+    with _one_at_a_time, _same_folder_after(), warnings_shown():
+        # As their files are now, not as an earlier run or a cell of a notebook imported them.
+        forget_changed_modules(project.root)
         try:
             summary = outside_event_loop(one_run, stop)
         except KeyboardInterrupt as err:
@@ -158,14 +162,3 @@ def _same_folder_after() -> Iterator[None]:
         yield
     finally:
         os.chdir(folder)
-
-
-@contextmanager
-def _fresh_own_modules(project: Project) -> Iterator[None]:
-    """Have the user's modules imported as their files are now, not as an earlier run of this
-    process, or a cell of a notebook, imported them.
-    """
-    from fedpipe.system.user_modules import forget_changed_modules
-
-    forget_changed_modules(project.root)
-    yield

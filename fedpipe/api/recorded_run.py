@@ -70,11 +70,11 @@ class Run:
     def params(self) -> dict[str, Any]:
         """Return the settings that the run used, by dotted key."""
         from fedpipe.config.load import parse_recorded, read_params
-        from fedpipe.config.schema import flatten
+        from fedpipe.config.schema import expand_options, flatten
         from fedpipe.runs.lineage import LINEAGE, PARAMS_NAME
 
         def read(path: Path) -> dict[str, Any]:
-            return flatten(parse_recorded(read_params(path), str(path)))
+            return expand_options(flatten(parse_recorded(read_params(path), str(path))))
 
         return self._read(f"{LINEAGE}/{PARAMS_NAME}", read, "its settings")
 

@@ -70,7 +70,7 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
     {'client': {'learning_rate': 0.1, 'epochs': 2}, 'rounds': 3}
     """
     values: dict[str, Any] = {}
-    for key, value in _by_dotted_key(settings):
+    for key, value in _by_dotted_key(settings, _WHERE):
         set_setting(values, key, value)
     return values
 
@@ -91,10 +91,10 @@ def override_texts(overrides: Overrides) -> list[str]:
         )
     if not isinstance(overrides, Mapping):
         return list(overrides)
-    return [f"{key}={_text(key, value)}" for key, value in _by_dotted_key(overrides)]
+    return [f"{key}={_text(key, value)}" for key, value in _by_dotted_key(overrides, "overrides")]
 
 
-def _by_dotted_key(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _by_dotted_key(settings: Mapping[str, Any], where: str) -> list[tuple[str, Any]]:
     """Return each setting's dotted key and its plain value."""
     known = set(known_keys())
     pairs: dict[str, Any] = {}
@@ -102,19 +102,19 @@ def _by_dotted_key(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
         is_section = name in Config.model_fields and name not in known
         if is_section and not isinstance(value, Mapping):
             raise ConfigError(
-                f"{_WHERE}: '{name}': expected a mapping of settings, found {value!r}."
+                f"{where}: '{name}': expected a mapping of settings, found {value!r}."
             )
         inner = {f"{name}.{key}": member for key, member in value.items()} if is_section else None
         for key, member in ({name: value} if inner is None else inner).items():
             if key in pairs:
-                raise ConfigError(f"{_WHERE}: '{key}' stands twice. Leave one of them out.")
+                raise ConfigError(f"{where}: '{key}' stands twice. Leave one of them out.")
             if key not in known and key.split(".")[0] not in Config.model_fields:
-                raise ConfigError(f"{_WHERE}: unknown key '{key}'{nearest(str(key))}")
-            pairs[str(key)] = _plain(str(key), member)
+                raise ConfigError(f"{where}: unknown key '{key}'{nearest(str(key))}")
+            pairs[str(key)] = _plain(f"{where}: '{key}'", member)
     return list(pairs.items())
 
 
-def _plain(key: str, value: Any) -> Any:
+def _plain(place: str, value: Any) -> Any:
     """Return a setting's value as YAML has it: NumPy's numbers and arrays, paths and tuples
     become plain ones.
     """
@@ -123,14 +123,14 @@ def _plain(key: str, value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(name): _plain(key, member) for name, member in value.items()}
+        return {str(name): _plain(place, member) for name, member in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(key, member) for member in value]
+        return [_plain(place, member) for member in value]
     if value is None or isinstance(value, str | bool | int | float):
         return value
     hint = " Write `module:function` as text." if callable(value) else ""
     raise ConfigError(
-        f"{_WHERE}: '{key}': expected text, a number, a truth value, a list or a mapping, found "
+        f"{place}: expected text, a number, a truth value, a list or a mapping, found "
         f"{type(value).__name__}.{hint}"
     )
 

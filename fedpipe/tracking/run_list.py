@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fedpipe.config.load import known_keys, nearest
-from fedpipe.config.schema import Config
+from fedpipe.config.schema import is_option
 from fedpipe.errors import ConfigError, did_you_mean
 from fedpipe.tracking.lookup import experiment_ids, pages
 from fedpipe.tracking.store import Store
@@ -242,8 +242,7 @@ def _reader(condition: str, key: str) -> Callable[[ListedRun], Any]:
         return FIELDS[key]
     if "/" in key:
         return lambda run: run.metric(key)
-    section = key.partition(".")[0]
-    if key in known_keys() or (key.count(".") > 1 and section in Config.model_fields):
+    if key in known_keys() or is_option(key):
         return lambda run: run.params.get(key)
     hint = did_you_mean(key, [*FIELDS, *known_keys()]) or nearest(key).lstrip("; ").capitalize()
     raise ConfigError(
