@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from fedpipe.config import DataConfig
+from fedpipe.config.task import TaskKind
 from fedpipe.data.array_types import Array, Bools, Int32s, Int64s
 from fedpipe.data.client_ids import ClientIds
 from fedpipe.data.disk_columns import ClientRows, Scratch, rows_by_client
@@ -24,6 +25,8 @@ from fedpipe.data.manifest import (
     Manifest,
     ShardFile,
     Split,
+    TargetRange,
+    Targets,
 )
 from fedpipe.data.pool import Pool, read_pool
 from fedpipe.data.pool_clients import PoolClients, clients_of
@@ -39,6 +42,7 @@ from fedpipe.data.splits import (
     split_off,
     test_counts,
 )
+from fedpipe.data.targets import TargetSums
 from fedpipe.errors import DataError, shorten
 
 _DTYPES: dict[str, Literal["uint8", "int32", "float32"]] = {
@@ -56,7 +60,11 @@ _SORTING_SHARE = 4
 
 
 def prepare_shards(
-    config: DataConfig, out: Path, project: Path, forgotten: Collection[str] = ()
+    config: DataConfig,
+    out: Path,
+    project: Path,
+    forgotten: Collection[str] = (),
+    kind: TaskKind = "classification",
 ) -> Manifest:
     """Write the shards and the manifest of `config` into the folder `out`, and return the manifest.
 
@@ -68,6 +76,7 @@ def prepare_shards(
         out: folder to make or replace; a folder that holds anything but shards is refused.
         project: folder that `data.path` and `data.cache_dir` are relative to.
         forgotten: ids of clients whose examples are left out.
+        kind: `task.kind`, by which the labels are read.
 
     Raises:
         DataError: the source cannot be read or does not fit the settings, or `out` cannot be
@@ -75,11 +84,19 @@ def prepare_shards(
     """
     _refuse_foreign(out)
     where = f"data.source={config.source}"
-    source = open_source(config, project)
+    source = open_source(config, project, kind)
     makes_clients = config.partition not in ("auto", "natural")
     try:
         with replaced_folder(out) as folder, Scratch(folder) as scratch:
-            pool = read_pool(source, where, scratch, config.memory_limit_mb, makes_clients)
+            pool = read_pool(
+                source,
+                where,
+                scratch,
+                config.memory_limit_mb,
+                makes_clients,
+                kind,
+                config.label_columns,
+            )
             if config.invert and pool.x.dtype == np.int32:
                 raise DataError(
                     f"data.invert=true: expected features that are drawings, {where} has int32 "
@@ -102,7 +119,7 @@ def prepare_shards(
 @dataclass(frozen=True)
 class _Shards:
     """What was written: the files, the examples of each split and of the central test set, how many
-    clients never train, notes.
+    clients never train, notes, the ranges of the targets of regression.
     """
 
     files: list[ShardFile]
@@ -110,6 +127,7 @@ class _Shards:
     central: int
     held_out: int
     notes: tuple[str, ...]
+    ranges: tuple[TargetRange, ...]
 
 
 def _write_shards(
@@ -131,8 +149,12 @@ def _write_shards(
     def columns(start: int, end: int) -> tuple[Int32s, Int32s, Bools | None]:
         return clients.owner(start, end), pool.y(start, end), pool.is_test(start, end)
 
+    targets = None if pool.targets is None else pool.targets.rows.take
+    sums = None
+    if pool.targets is not None and pool.kind == "regression":
+        sums = TargetSums(pool.targets.rows)
     writers = {
-        name: SplitWriter(folder, name, ids, counts[name], config.shard_rows, features)
+        name: SplitWriter(folder, name, ids, counts[name], config.shard_rows, features, targets)
         for name in SPLITS
     }
     labels = {name: LabelCountsOnDisk(scratch, pool.num_classes) for name in SPLITS}
@@ -147,20 +169,23 @@ def _write_shards(
             labels[name].add(
                 LabelCounts.count(number, split_rows.y, group.end - group.first, pool.num_classes)
             )
+            if name == "train" and sums is not None:
+                sums.add(split_rows.row[~out[split_rows.owner]])
             if name == "test":
                 central.append(split_rows.take(chosen[tests : tests + len(rows)]))
                 tests += len(rows)
     owner, y, source_row = (
         np.concatenate([getattr(rows, name) for rows in central]) for name in ("owner", "y", "row")
     )
-    central_rows = SplitRows(ids, owner, y, source_row, features)
+    central_rows = SplitRows(ids, owner, y, source_row, features, targets)
     files = [file for name in SPLITS for file in writers[name].files]
     files += write_split(folder, "central", central_rows, config.shard_rows)
     examples = {name: counts[name].astype(np.int32) for name in SPLITS}
     index = ClientIndex(ClientIds.of(ids), out, {}, examples)
     write_index(folder / INDEX_NAME, index, lambda name, first, end: labels[name].read(first, end))
     totals = {name: int(counts[name].sum()) for name in SPLITS}
-    return _Shards(files, totals, len(owner), int(out.sum()), _split_notes(counts))
+    ranges = sums.ranges() if sums is not None else ()
+    return _Shards(files, totals, len(owner), int(out.sum()), _split_notes(counts), ranges)
 
 
 def _split_sizes(config: DataConfig, pool: Pool, clients: PoolClients) -> dict[Split, Int64s]:
@@ -247,7 +272,22 @@ def _manifest(
         files=tuple(shards.files),
         written_by=f"pyarrow {pa.__version__}",
         notes=(*pool.notes, *clients.notes, *shards.notes),
+        targets=_targets(pool, shards),
     )
+
+
+def _targets(pool: Pool, shards: _Shards) -> Targets | None:
+    """Return what the labels are; None of classification."""
+    match pool.kind:
+        case "classification":
+            return None
+        case "binary":
+            return Targets(kind="binary", names=pool.vocabulary or ("0", "1"), outputs=1)
+        case "tokens":
+            return Targets(kind="tokens", names=(), outputs=max(2, pool.tokens or 0))
+        case kind:
+            names = pool.targets.names if pool.targets is not None else ()
+            return Targets(kind=kind, names=names, outputs=len(names), ranges=shards.ranges)
 
 
 def _refuse_unusable(

@@ -83,7 +83,7 @@ class Reader:
         self._config = _settings(facts, config).model_copy(
             update={"feature_dtype": dtype, "feature_shape": None}
         )
-        columns = {self._config.label_column, self._config.client_column, "split", None}
+        columns = {*self._config.label_columns, self._config.client_column, "split", None}
         not_features = tuple(sorted(filter(None, columns)))
         self._input = ModelInput(facts, shape, tokens, invert, not_features)
 

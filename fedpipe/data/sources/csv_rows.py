@@ -180,7 +180,7 @@ class CsvRows:
         hint = hint_of_cell(cell, self.config.decimal, yaml_text(name))
         if cell.strip() == name:
             hint = _SECOND_HEADER
-        elif name in (self.config.label_column, self.config.client_column):
+        elif name in (*self.config.label_columns, self.config.client_column):
             hint = "Fill in the value or remove the row."
         return DataError(
             f"{self.file.path}: row {row}{line}, column {name or place + 1}: expected {expected}, "

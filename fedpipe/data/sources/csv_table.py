@@ -163,7 +163,7 @@ class CsvTable(Table):
         if len(header) == 1:
             for sign in (*SEPARATORS, " "):
                 names = [name.strip() for name in header[0].split(sign)]
-                if self._config.label_column in names and sign != self._dialect.separator:
+                if set(self._config.label_columns) & set(names) and sign != self._dialect.separator:
                     return f"{one_column}={'tab' if sign == chr(9) else repr(sign)}"
         row = next(self._files[0].records(), None)
         if row is not None and len(row[2]) > self._width:
@@ -176,7 +176,7 @@ class CsvTable(Table):
             return one_column
         kinds = [kind_of_cell(name, self._config.decimal) for name in header if name]
         if sum(kind in NUMBER_KINDS for kind in kinds) * 2 > len(kinds):
-            examples = (self._config.client_column, self._config.label_column, "a", "b")
+            examples = (self._config.client_column, *self._config.label_columns, "a", "b")
             return (
                 f"Line {line} looks like a row and no header: set data.column_names "
                 f"to a list of {self._width} names, such as [{', '.join(filter(None, examples))}]"

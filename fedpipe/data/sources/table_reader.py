@@ -2,27 +2,30 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fedpipe.config import DataConfig
+from fedpipe.config.task import TaskKind
 from fedpipe.data.array_types import Array, Int32s
 from fedpipe.data.sources.arrow_features import features_of
 from fedpipe.data.sources.arrow_types import is_image, is_number, is_text
 from fedpipe.data.sources.base import Batch, SourceSummary
-from fedpipe.data.sources.cell_kinds import CellKind
+from fedpipe.data.sources.cell_kinds import CellKind, number_of_cell
 from fedpipe.data.sources.column_roles import Roles
 from fedpipe.data.sources.csv_table import CsvTable
 from fedpipe.data.sources.decode import image_size
 from fedpipe.data.sources.feature_checks import check_columns, check_sequences
-from fedpipe.data.sources.label_checks import check_ids, check_labels, check_split_names
+from fedpipe.data.sources.label_checks import check_ids, check_split_names
 from fedpipe.data.sources.parquet_table import ParquetTable
 from fedpipe.data.sources.places import BatchPlace
 from fedpipe.data.sources.row_numbers import RowNumberColumns
 from fedpipe.data.sources.table import TableRows, ignore_setting
 from fedpipe.data.sources.table_images import ImageColumn
+from fedpipe.data.sources.target_checks import check_flags, joined_columns, labels_of_kind
 from fedpipe.errors import DataError, shorten
 
 _IMAGE_FILE = re.compile(r".{1,1000}\.(png|jpe?g|gif|bmp|webp|tiff?)", re.I)
@@ -32,8 +35,16 @@ _NUMBER_LIST = re.compile(r"[\[(]?\s*-?[\d.]+([\s,;]+-?[\d.]+)+\s*[\])]?")
 class TableReader:
     """Reads the rows of a table whose columns have their roles."""
 
-    def __init__(self, config: DataConfig, table: CsvTable | ParquetTable, roles: Roles) -> None:
+    def __init__(
+        self,
+        config: DataConfig,
+        table: CsvTable | ParquetTable,
+        roles: Roles,
+        kind: TaskKind = "classification",
+    ) -> None:
+        """Take a table, what its columns are, and the kind of the labels."""
         self._config = config
+        self._kind = kind
         self._table = table
         self._roles = roles
         self._names = [table.names[place] for place in roles.features]
@@ -48,10 +59,39 @@ class TableReader:
         for rows in self.rows():
             yield Batch(
                 rows.x,
-                self._checked(check_labels, rows, roles.label),
+                self._labels(rows),
                 self._checked(check_ids, rows, roles.client),
                 self._checked(check_split_names, rows, roles.split),
             )
+
+    def _labels(self, rows: TableRows) -> Any:
+        """Return the labels of the kind, of several columns side by side; None without labels."""
+        check: Callable[[Any, BatchPlace], Any] = partial(labels_of_kind, kind=self._kind)
+        places = self._roles.labels
+        if len(places) > 1 and self._kind == "multilabel":
+            check = check_flags
+        if self._kind == "regression" and isinstance(self._table, CsvTable):
+            rows = replace(rows, values=rows.values | self._numbers(rows))
+        columns = [self._checked(check, rows, place) for place in places]
+        if len(columns) > 1:
+            return joined_columns(columns)
+        return columns[0] if columns else None
+
+    def _numbers(self, rows: TableRows) -> dict[int, list[Any]]:
+        """Return the labels of a CSV in which texts that are numbers, such as 007, are numbers."""
+        decimal = self._config.decimal
+        columns = {}
+        for place in self._roles.labels:
+            values = rows.values[place]
+            numbers = [
+                number_of_cell(value, decimal) if isinstance(value, str) else value
+                for value in values
+            ]
+            columns[place] = [
+                value if number is None else number
+                for value, number in zip(values, numbers, strict=True)
+            ]
+        return columns
 
     def _checked(
         self, check: Callable[[Any, BatchPlace], Any], rows: TableRows, place: int | None
@@ -162,10 +202,15 @@ class TableReader:
         count = len(roles.features)
         columns = f"{count:,} column{'s' if count != 1 else ''} of numbers"
         features = [self._form or f"{columns}: {shorten(self._names, 5)}"]
-        for title, place in (("label", roles.label), ("client", roles.client)):
-            if place is not None:
-                name = self._table.names[place]
-                features.append(f"{title} from {name}{self._type_of(place)}")
+        if len(roles.labels) > 1:
+            names = [self._table.names[place] for place in roles.labels]
+            features.append(f"{len(names)} labels from {shorten(names, 5)}")
+        elif roles.labels:
+            place = roles.labels[0]
+            features.append(f"label from {self._table.names[place]}{self._type_of(place)}")
+        if roles.client is not None:
+            name = self._table.names[roles.client]
+            features.append(f"client from {name}{self._type_of(roles.client)}")
         return SourceSummary(
             format=self._table.format,
             features="; ".join(features),

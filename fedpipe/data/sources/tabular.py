@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedpipe.config import DataConfig
+from fedpipe.config.task import TaskKind
 from fedpipe.data.sources.base import Batch, Source
 from fedpipe.data.sources.column_roles import SPLIT_COLUMN, Roles, assign_roles
 from fedpipe.data.sources.csv_table import CsvTable
@@ -22,7 +23,9 @@ from fedpipe.data.sources.table_reader import TableReader
 from fedpipe.errors import DataError, shorten
 
 
-def open_table_source(config: DataConfig, project: Path) -> Source:
+def open_table_source(
+    config: DataConfig, project: Path, kind: TaskKind = "classification"
+) -> Source:
     """Return the rows of a CSV or Parquet file, or of a folder of them; a client's name stays as it
     is written, so `007` is not 7.
 
@@ -35,7 +38,7 @@ def open_table_source(config: DataConfig, project: Path) -> Source:
 
     def batches() -> Iterator[Batch]:
         table = open_table(config, path)
-        reader = TableReader(config, table, assign_roles(config, table))
+        reader = TableReader(config, table, assign_roles(config, table), kind)
         readers[:] = [reader]
         yield from reader.batches()
 
@@ -102,11 +105,11 @@ def open_features(config: DataConfig, path: Path, columns: Sequence[str] = ()) -
     table = open_table(config, path)
     if not columns:
         roles = assign_roles(config, table, labelled=False)
-        roles = replace(roles, label=None, client=None, split=None)
+        roles = replace(roles, labels=(), client=None, split=None)
         surplus: tuple[str, ...] = ()
     else:
         counts = Counter(table.names)
-        known = {*columns, "", config.label_column, config.client_column, SPLIT_COLUMN}
+        known = {*columns, "", *config.label_columns, config.client_column, SPLIT_COLUMN}
         surplus = tuple(name for name in counts if name not in known)
         missing = [name for name in columns if name not in counts]
         if missing:
@@ -123,7 +126,7 @@ def open_features(config: DataConfig, path: Path, columns: Sequence[str] = ()) -
                 "remove one."
             )
         places = {name: place for place, name in enumerate(table.names)}
-        roles = Roles(None, None, None, tuple(places[name] for name in columns))
+        roles = Roles((), None, None, tuple(places[name] for name in columns))
     return TableFeatures(
         tuple(table.names[place] for place in roles.features),
         surplus,
