@@ -107,13 +107,16 @@ def require_dependencies(config: DataConfig, project: Project) -> None:
     """Raise ConfigError if DVC's stage `prepare` would not see the user's data or source change."""
     from fedpipe.data.sources.custom import module_file
 
-    for setting, file in (
-        ("path", config.path),
-        ("source", module_file(config.source, project.root)),
-    ):
+    files = [("path", config.path, config.path)]
+    files.append(("source", config.source, module_file(config.source, project.root)))
+    files += [
+        ("preprocess", step.name, module_file(step.name, project.root))
+        for step in config.preprocess
+    ]
+    for setting, value, file in files:
         if file is not None and not dvc.depends_on(project.root, "prepare", file):
             raise ConfigError(
-                f"data.{setting}={getattr(config, setting)}: DVC does not see {file} change, as "
+                f"data.{setting}={value}: DVC does not see {file} change, as "
                 f"it is not among the deps of the stage prepare in {project.root / 'dvc.yaml'}. "
                 f"Add the line `- {file}` there."
             )
@@ -164,5 +167,12 @@ def _key(settings: ShardSettings, project: Project) -> str:
     module = module_file(config.source, project.root)
     if module is not None:
         parts["module"] = dvc_md5(project.root / module)
+    own_steps = {
+        file: dvc_md5(project.root / file)
+        for step in config.preprocess
+        if (file := module_file(step.name, project.root)) is not None
+    }
+    if own_steps:
+        parts["steps"] = own_steps
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
