@@ -5,6 +5,7 @@ terminal.
 import html
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,8 +21,13 @@ class ProgressLine:
     watches: quiet, or in a log file.
     """
 
-    def __init__(self, rounds: int, quiet: bool, stop: StopRequest) -> None:
-        """Take the number of rounds; `stop` ends the training at the next round."""
+    def __init__(
+        self, rounds: int, quiet: bool, stop: StopRequest, metric: str = "accuracy"
+    ) -> None:
+        """Take the number of rounds and the metric that is shown beside the loss; `stop` ends the
+        training at the next round.
+        """
+        self._metric = metric
         self._rounds = rounds
         self._stop = stop
         self._show = _no_line if quiet else _line_writer()
@@ -44,7 +50,8 @@ class ProgressLine:
         now = time.perf_counter()
         rate = len(report.cohort) / max(now - self._last_round, 1e-9)
         self._last_round = now
-        figures = [f"{key} {value:.4f}" for key, value in shown_figures(report.metrics).items()]
+        shown = shown_figures(report.metrics, self._metric)
+        figures = [f"{key} {value:.4f}" for key, value in shown.items()]
         if report.round_num:
             figures.append(f"{rate:.0f} clients/s")
         text = "  ".join([f"round {report.round_num}/{self._rounds}", *figures])
@@ -67,16 +74,18 @@ class ProgressLine:
             self._show(text, False)
 
 
-def shown_figures(metrics: Any) -> dict[str, float]:
-    """Return the figures of the first split that a round has: test, validation or train.
+def shown_figures(metrics: Mapping[str, float], metric: str) -> dict[str, float]:
+    """Return loss and one more metric of the first split that a round has: test, validation or
+    train.
 
-    >>> shown_figures({"train/loss": 1.0, "test/loss": 2.0, "test/accuracy": 0.5, "x/y": 3.0})
-    {'test/loss': 2.0, 'test/accuracy': 0.5}
+    >>> shown_figures({"train/loss": 1.0, "test/loss": 2.0, "test/auroc": 0.5}, "auroc")
+    {'test/loss': 2.0, 'test/auroc': 0.5}
     """
     for split in ("test", "validation", "train"):
-        figures = {key: value for key, value in metrics.items() if key.startswith(f"{split}/")}
+        keys = (f"{split}/loss", f"{split}/{metric}")
+        figures = {key: metrics[key] for key in keys if key in metrics}
         if figures:
-            return dict(list(figures.items())[:2])
+            return figures
     return {}
 
 

@@ -136,7 +136,7 @@ def _call_to_the_end(
 
     def one_run() -> dict[str, Any]:
         return call(
-            lambda rounds: ProgressLine(rounds, quiet, stop),
+            lambda config: ProgressLine(config.rounds, quiet, stop, config.task.shown_metric),
             lambda state: names.append(state.folder.name),
         )
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fedpipe.config import load_config
+from fedpipe.config import Config, load_config
 from fedpipe.project.paths import Project
 from fedpipe.types import RoundReport
 
@@ -28,8 +28,8 @@ class ProgressDisplay(AbstractContextManager["ProgressDisplay"], Protocol):
         """Show a round."""
 
 
-MakeDisplay = Callable[[int], ProgressDisplay]
-"""Takes the number of rounds."""
+MakeDisplay = Callable[[Config], ProgressDisplay]
+"""Takes the settings of the run."""
 
 
 def quiet_prefect() -> None:
@@ -73,7 +73,7 @@ def train(
     from fedpipe.data.download import watched
     from fedpipe.launch.train import launch
 
-    with make_display(config.rounds) as display, watched(display.downloads):
+    with make_display(config) as display, watched(display.downloads):
         summary = launch(
             project,
             params,
@@ -128,7 +128,7 @@ def resume(
     quiet_prefect()
     from fedpipe.launch.train import launch
 
-    with make_display(state.config.rounds) as display:
+    with make_display(state.config) as display:
         summary = launch(
             project,
             own_params(state, machines),

@@ -69,7 +69,7 @@ def resume(
         summary = resume_run(
             project,
             state,
-            lambda rounds: RoundBar(rounds, quiet or as_json),
+            lambda config: RoundBar(config.rounds, quiet or as_json, config.task.shown_metric),
             as_started=as_started,
             remote=remote or (),
             start=start,
@@ -132,12 +132,14 @@ def tell(project: "Project", summary: "dict[str, Any]", as_json: bool, quiet: bo
     """
     from fedpipe.cli.progress import show_summary
     from fedpipe.cli.run import exit_if_incomplete
-    from fedpipe.runs.state import mark_told
+    from fedpipe.runs.state import mark_told, read_state
 
     if as_json:
         print(json.dumps(summary), flush=True)
     elif not quiet:
-        show_summary(summary, project.root)
+        state = read_state(Path(summary["run_dir"]))
+        metric = state.config.task.shown_metric if state else "accuracy"
+        show_summary(summary, project.root, metric)
     mark_told(summary)
     exit_if_incomplete(summary)
 

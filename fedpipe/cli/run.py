@@ -81,9 +81,11 @@ def train_here(
     """
     from fedpipe.api.train import train
     from fedpipe.cli.progress import RoundBar, show_summary, show_timings
+    from fedpipe.config import load_config
     from fedpipe.launch.train import Timings
     from fedpipe.runs.state import mark_told
 
+    config = load_config(params, overrides)
     spent = Timings()
     # Whatever a library prints goes to stderr: stdout carries the result alone.
     with (
@@ -95,14 +97,14 @@ def train_here(
             params,
             overrides,
             name,
-            lambda rounds: RoundBar(rounds, quiet),
+            lambda config: RoundBar(config.rounds, quiet, config.task.shown_metric),
             start=start,
             timings=spent,
             retrain_of=retrain_of,
             begun=lambda run: next_step.resume(run.folder.name),
         )
     if not quiet:
-        show_summary(summary, project.root)
+        show_summary(summary, project.root, config.task.shown_metric)
     if timings:
         summary["timings"] = spent.seconds
         show_timings(spent.seconds)

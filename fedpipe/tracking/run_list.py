@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.config.load import known_keys, nearest
 from fedpipe.config.schema import is_option
+from fedpipe.config.task import DEFAULT_CHOOSE_BY, metric_key
 from fedpipe.errors import ConfigError, did_you_mean
 from fedpipe.tracking.lookup import experiment_ids, pages
 from fedpipe.tracking.store import Store
@@ -156,8 +157,11 @@ def chosen_metric(
     >>> chosen_metric({"task.choose_by": "auroc"}, {"best/validation/auroc": 0.9})
     ('validation/auroc', 0.9)
     """
+    kind: Any = params.get("task.kind", "classification")
     asked = params.get("task.choose_by", "None")
-    names = [*([] if asked in ("None", "") else [asked]), "accuracy", "auroc", "rmse", "loss"]
+    if asked in ("None", ""):
+        asked = DEFAULT_CHOOSE_BY.get(kind, "loss")
+    names = (metric_key(asked), "loss")
     for name in names:
         for prefix, split in (("best/", "validation"), ("final/", "test"), ("", "test")):
             key = f"{split}/{name}"

@@ -97,7 +97,10 @@ def test_the_metric_that_chooses() -> None:
         "test/loss",
         1.0,
     )
-    assert chosen_metric({}, {"final/test/rmse": 55.0}) == ("test/rmse", 55.0)
+    assert chosen_metric({"task.kind": "regression"}, {"final/test/rmse": 55.0}) == (
+        "test/rmse",
+        55.0,
+    )
     assert chosen_metric({}, {"test/accuracy": 0.1}) == ("test/accuracy", 0.1)
     assert chosen_metric({}, {}) is None
 
