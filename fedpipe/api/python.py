@@ -1,32 +1,20 @@
 """The functions of `import fedpipe`: train a run, list runs, open a recorded run."""
 
-import logging
-import os
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedpipe.api.progress import ProgressLine
-from fedpipe.api.recorded_run import Run
+from fedpipe.api.in_process import call_to_the_end
+from fedpipe.api.recorded_run import Run, find_recorded
 from fedpipe.api.settings import Overrides, Params, given_settings
 from fedpipe.api.train import MakeDisplay, train
-from fedpipe.api.train import resume as resume_run
 from fedpipe.errors import ConfigError
 from fedpipe.project.paths import Project, find_project
-from fedpipe.system.lasting_thread import StopRequest, outside_event_loop
-from fedpipe.system.log_warnings import warnings_shown
-from fedpipe.system.user_modules import forget_changed_modules
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from fedpipe.runs.state import RunState
-
-logger = logging.getLogger(__name__)
-
-_one_at_a_time = threading.Lock()
 
 
 def run(
@@ -57,17 +45,7 @@ def run(
         with given_settings(here, params, overrides) as (path, texts):
             return train(here, path, texts, name, make_display, begun=begun)
 
-    return Run(here, _call_to_the_end(here, call, quiet)["run_id"])
-
-
-def resume(project: Project, state: "RunState", quiet: bool) -> None:
-    """Continue an interrupted run; errors as those of `run`."""
-
-    def call(make_display: MakeDisplay, begun: "Callable[[RunState], None]") -> dict[str, Any]:
-        begun(state)
-        return resume_run(project, state, make_display)
-
-    _call_to_the_end(project, call, quiet)
+    return Run(here, call_to_the_end(here, call, quiet)["run_id"])
 
 
 def runs(
@@ -110,8 +88,6 @@ def load_run(run: str, project: Path | str | None = None) -> Run:
     Raises:
         fedpipe.errors.TrackingError: the store cannot be read, or has no such run.
     """
-    from fedpipe.api.recorded_run import find_recorded
-
     return find_recorded(project_at(project), run)
 
 
@@ -121,44 +97,3 @@ def project_at(folder: Path | str | None) -> Project:
     if not start.is_dir():
         raise ConfigError(f"project: expected a folder, found none at {start}.")
     return find_project(start)
-
-
-def _call_to_the_end(
-    project: Project,
-    call: "Callable[[MakeDisplay, Callable[[RunState], None]], dict[str, Any]]",
-    quiet: bool,
-) -> dict[str, Any]:
-    """Return the summary of a training that `call` starts, outside of any event loop."""
-    from fedpipe.runs.state import mark_told
-
-    stop = StopRequest()
-    names: list[str] = []
-
-    def one_run() -> dict[str, Any]:
-        return call(
-            lambda config: ProgressLine(config.rounds, quiet, stop, config.task.shown_metric),
-            lambda state: names.append(state.folder.name),
-        )
-
-    with _one_at_a_time, _same_folder_after(), warnings_shown():
-        # As their files are now, not as an earlier run or a cell of a notebook imported them.
-        forget_changed_modules(project.root)
-        try:
-            summary = outside_event_loop(one_run, stop)
-        except KeyboardInterrupt as err:
-            text = f"Continue with fedpipe.load_run({names[0]!r}).resume()." if names else ""
-            raise KeyboardInterrupt(f"interrupted. {text}".strip()) from err
-    mark_told(summary)
-    for part, reason in summary["incomplete"].items():
-        logger.warning("run %s lacks a part: %s: %s", summary["run_id"], part, reason)
-    return summary
-
-
-@contextmanager
-def _same_folder_after() -> Iterator[None]:
-    """Return to the current folder after the block: a run works in the project's."""
-    folder = Path.cwd()
-    try:
-        yield
-    finally:
-        os.chdir(folder)

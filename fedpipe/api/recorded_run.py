@@ -199,7 +199,7 @@ class Run:
             ConfigError: it is not on this machine, still running, or its settings have changed.
             FedpipeError: a step failed.
         """
-        from fedpipe.api.python import resume
+        from fedpipe.api.in_process import resume
         from fedpipe.pipeline.find_run import find_interrupted
         from fedpipe.pipeline.record_again import record_again
         from fedpipe.runs.state import mark_told
