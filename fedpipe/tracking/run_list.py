@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from fedpipe.config.load import known_keys, nearest
 from fedpipe.config.schema import is_option
-from fedpipe.config.task import DEFAULT_CHOOSE_BY, metric_key
+from fedpipe.config.task import DEFAULT_CHOOSE_BY
+from fedpipe.config.task_metrics import metric_key
 from fedpipe.errors import ConfigError, did_you_mean
 from fedpipe.tracking.lookup import experiment_ids, pages
 from fedpipe.tracking.store import Store
