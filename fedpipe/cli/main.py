@@ -224,6 +224,9 @@ def _leave(code: int) -> NoReturn:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     _remove_generated_code()
+    prefect = sys.modules.get("fedpipe.orchestration.server")
+    if prefect is not None:  # of a run without some of its parts
+        prefect.end_shared_server()
     os._exit(code)
 
 

@@ -13,8 +13,11 @@ from fedpipe.cli.options import Json, Quiet
 
 if TYPE_CHECKING:
     from fedpipe.inference.predict import Answer
+    from fedpipe.inference.predictions import Example
 
 _SHOWN = 100
+_SHOWN_COLUMNS = 8
+"""Columns of a prediction in the table; of many labels or targets the first ones."""
 
 Model = Annotated[
     str,
@@ -41,20 +44,29 @@ def predict(
         ),
     ] = False,
     as_json: Json = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print a table as CSV, one line per example.")
+    ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print only the labels, one per line.")
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="Print only the labels or numbers, one line per example."
+        ),
     ] = False,
 ) -> None:
-    """Predict labels of images or table rows with a recorded model."""
+    """Predict labels or numbers of images or table rows with a recorded model."""
     from fedpipe.inference.predict import predict as predict_step
+    from fedpipe.inference.predictions import predictions_csv
     from fedpipe.project.paths import find_project
 
     answer = predict_step(find_project(Path.cwd()), model, files, invert)
     if as_json:
         print(json.dumps(answer.to_json()))
+    elif as_csv:
+        print(predictions_csv(answer.predictions), end="")
     elif quiet:
         for prediction in answer.predictions:
-            print(prediction.label)
+            print(prediction.text)
     else:
         _show(answer)
 
@@ -83,7 +95,7 @@ def export(
     elif not quiet:
         typer.echo(
             f"{done.path}: {done.model} as {done.format}, {done.size_bytes / 1e6:.2f} MB; "
-            f"{done.examples} examples predicted by both, probabilities differ by at most "
+            f"{done.examples} examples predicted by both, predictions differ by at most "
             f"{done.max_difference:.1e}"
         )
 
@@ -91,24 +103,29 @@ def export(
 def _show(answer: "Answer") -> None:
     from fedpipe.cli.output import print_table
 
-    rows = [
-        (
-            prediction.file,
-            "" if prediction.row is None else prediction.row,
-            prediction.label,
-            f"{prediction.probability:.4f}",
-        )
-        for prediction in answer.predictions[:_SHOWN]
-    ]
-    print_table(
-        ("file", "row", "label", "probability"),
-        rows,
-        title=answer.model,
-        right=("row", "probability"),
-    )
+    shown = answer.predictions[:_SHOWN]
+    columns = list(shown[0].columns)[:_SHOWN_COLUMNS] if shown else []
+    rows = [_cells(prediction) for prediction in shown]
+    right = [name for name in columns if name not in ("label", "labels")]
+    print_table(("file", "row", *columns), rows, title=answer.model, right=("row", *right))
     left = len(answer.predictions) - _SHOWN
     if left > 0:
-        typer.echo(f"and {left} more; --json has all of them, --quiet their labels")
+        typer.echo(f"and {left} more; --json has all of them, --csv too")
+
+
+def _cells(prediction: "Example") -> list[str | int]:
+    """Return file, row and the first columns of a prediction."""
+    values = list(prediction.columns.values())[:_SHOWN_COLUMNS]
+    row = "" if prediction.row is None else prediction.row
+    return [prediction.file, row, *map(_cell, values)]
+
+
+def _cell(value: str | float) -> str:
+    if isinstance(value, str):
+        return value
+    if abs(value) < 1:
+        return f"{value:.4f}"
+    return f"{value:.6g}"
 
 
 def register(app: typer.Typer) -> None:

@@ -23,7 +23,7 @@ class Exported:
         path: folder of a SavedModel, file of TensorFlow Lite.
         size_bytes: of all its files.
         examples: number of examples that both models predicted.
-        max_difference: largest difference between their probabilities.
+        max_difference: largest difference between their predictions.
     """
 
     model: str
@@ -79,7 +79,7 @@ def export(project: Project, name: str, form: str, out: Path) -> Exported:
             raise ConfigError(f"{out}: cannot be written: {err.strerror or err}.") from err
         new = folder / "new"
         try:
-            write(model, new)
+            write(model, new, fetched.facts.kind)
             difference = exports.largest_difference(model, read(new), examples)
             files = (path for path in [new, *new.rglob("*")] if path.is_file())
             size_bytes = sum(path.stat().st_size for path in files)

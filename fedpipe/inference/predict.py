@@ -1,9 +1,9 @@
-"""Step `predict`: predicts the labels of a user's examples with a recorded model."""
+"""Step `predict`: predicts labels or numbers of a user's examples with a recorded model."""
 
 import logging
 import shlex
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,36 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedpipe.config import load_config
+from fedpipe.config.task import TaskKind
 from fedpipe.errors import DataError
-from fedpipe.inference.input_reader import InputBatch, Reader
+from fedpipe.inference.input_reader import Reader
+from fedpipe.inference.predictions import Example, predictions_of
 from fedpipe.project.paths import Project
 
 if TYPE_CHECKING:
-    from fedpipe.models.saved import SavedClassifier
     from fedpipe.tracking.fetch import FetchedModel
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Prediction for one example.
-
-    Attributes:
-        file: as it was named.
-        row: number of the example in a table, from 0; None of an image.
-        label: name of the most probable class; its number where classes have no names.
-        number: number of that class.
-        probability: probability of that class.
-        probabilities: of all classes.
-    """
-
-    file: str
-    row: int | None
-    label: str
-    number: int
-    probability: float
-    probabilities: list[float]
 
 
 @dataclass(frozen=True)
@@ -50,12 +30,14 @@ class Answer:
     Attributes:
         model: `NAME/VERSION @alias`, or `run ID`.
         run_id: the run that trained it.
-        predictions: in the order of files and rows.
+        kind: of the task.
+        predictions: in the order of files and rows; their class follows from the kind.
     """
 
     model: str
     run_id: str
-    predictions: list[Prediction]
+    kind: TaskKind
+    predictions: Sequence[Example]
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON-able values."""
@@ -103,31 +85,10 @@ def predict(project: Project, name: str, files: Sequence[Path], invert: bool = F
             project=project.root,
             num_classes=model.num_classes,
         )
-        predictions = [
-            prediction
-            for batch in reader.batches(files)
-            for prediction in _predictions(model, batch, fetched.facts.labels)
-        ]
-    return Answer(fetched.label, fetched.run_id, predictions)
-
-
-def _predictions(
-    model: "SavedClassifier", batch: InputBatch, labels: Sequence[str]
-) -> Iterator[Prediction]:
-    probabilities = model.predict(batch.x)
-    if probabilities.ndim == 3:
-        last = np.maximum((batch.x != 0).sum(axis=1) - 1, 0)
-        probabilities = probabilities[np.arange(len(probabilities)), last]
-    for index, row in enumerate(probabilities):
-        best = int(row.argmax())
-        yield Prediction(
-            file=str(batch.file),
-            row=None if batch.first_row is None else batch.first_row + index,
-            label=labels[best] if best < len(labels) else str(best),
-            number=best,
-            probability=float(row[best]),
-            probabilities=row.tolist(),
-        )
+        predictions: list[Example] = []
+        for batch in reader.batches(files):
+            predictions += predictions_of(model.predict(batch.x), batch, fetched.facts)
+    return Answer(fetched.label, fetched.run_id, fetched.facts.kind, predictions)
 
 
 def warn_if_forgotten(fetched: "FetchedModel") -> None:

@@ -1,8 +1,9 @@
 """A model in the forms that other programs run: a SavedModel with a serving signature, and
 TensorFlow Lite.
 
-Both hold the same function: `features`, a batch, to `probabilities`. What was written is read back
-and compared before it counts.
+Both hold the same function: `features`, a batch, to `probabilities`, or by the kind of the task to
+`probability` of the positive class or `predictions` of each target. What was written is read back and
+compared before it counts.
 """
 
 from collections.abc import Callable
@@ -12,23 +13,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fedpipe.config.task import TaskKind
 from fedpipe.errors import ModelError
 from fedpipe.models.saved import SavedClassifier
 from fedpipe.seeding import generator
+from fedpipe.tasks.saved_outputs import PREDICTION_NAMES
 
 TOLERANCE = 1e-5
-"""Largest difference of a probability that the same prediction may have."""
+"""Largest difference of a probability that the same prediction may have; of a number of a regression
+relative to the largest one, where that is more than 1.
+"""
 
 Array = npt.NDArray[Any]
 
 
-def write_savedmodel(model: SavedClassifier, out: Path) -> None:
+def write_savedmodel(model: SavedClassifier, out: Path, kind: TaskKind = "classification") -> None:
     """Write the model to the folder `out`, with the signature `serving_default` that TensorFlow
     Serving asks for.
     """
     import tensorflow as tf
 
-    tf.saved_model.save(*_exportable(model, str(out)))
+    tf.saved_model.save(*_exportable(model, str(out), kind))
 
 
 def read_savedmodel(path: Path) -> Callable[[Array], Array]:
@@ -40,12 +45,13 @@ def read_savedmodel(path: Path) -> Callable[[Array], Array]:
 
     def run(x: Array) -> Array:
         _ = loaded  # its variables live as long as it does
-        return np.asarray(serve(features=tf.convert_to_tensor(x))["probabilities"])
+        (predictions,) = serve(features=tf.convert_to_tensor(x)).values()
+        return np.asarray(predictions)
 
     return run
 
 
-def write_tflite(model: SavedClassifier, out: Path) -> None:
+def write_tflite(model: SavedClassifier, out: Path, kind: TaskKind = "classification") -> None:
     """Write the model to the file `out`, float32 throughout: nothing is quantized.
 
     Raises:
@@ -53,7 +59,7 @@ def write_tflite(model: SavedClassifier, out: Path) -> None:
     """
     import tensorflow as tf
 
-    module, _, signatures = _exportable(model, "")
+    module, _, signatures = _exportable(model, "", kind)
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [signatures["serving_default"]], module
     )
@@ -110,8 +116,8 @@ def examples_for(model: SavedClassifier, tokens: int | None, count: int = 64) ->
 def largest_difference(
     model: SavedClassifier, exported: Callable[[Array], Array], x: Array
 ) -> float:
-    """Return by how much a probability of the exported model differs from the model's own, at most,
-    over the examples `x`.
+    """Return by how much a prediction of the exported model differs from the model's own, at most,
+    over the examples `x`; of numbers above 1 relative to the largest.
 
     Raises:
         ModelError: by more than `TOLERANCE`, or one of them is no number, or the shapes differ.
@@ -123,7 +129,8 @@ def largest_difference(
             f"{model.where}: expected exported predictions of shape {list(expected.shape)}, found "
             f"{list(actual.shape)}."
         )
-    worst = float(np.abs(actual.astype(np.float64) - expected).max(initial=0.0))
+    scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
+    worst = float(np.abs(actual.astype(np.float64) - expected).max(initial=0.0)) / scale
     if not worst <= TOLERANCE:  # also of a NaN
         raise ModelError(
             f"{model.where}: expected the exported model to predict the same within "
@@ -133,7 +140,9 @@ def largest_difference(
     return worst
 
 
-def _exportable(model: SavedClassifier, where: str) -> tuple[Any, str, dict[str, Any]]:
+def _exportable(
+    model: SavedClassifier, where: str, kind: TaskKind
+) -> tuple[Any, str, dict[str, Any]]:
     """Return the arguments of `tf.saved_model.save`: a module that names its input and its
     output.
     """
@@ -148,7 +157,7 @@ def _exportable(model: SavedClassifier, where: str) -> tuple[Any, str, dict[str,
             input_signature=[tf.TensorSpec((None, *model.shape), model.dtype, name="features")]
         )  # type: ignore[untyped-decorator]
         def serve(self, features: Any) -> Any:
-            return {"probabilities": self.model(features)}
+            return {PREDICTION_NAMES[kind]: self.model(features)}
 
     module = Exported()
     return module, where, {"serving_default": module.serve.get_concrete_function()}

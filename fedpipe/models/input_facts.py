@@ -1,5 +1,5 @@
-"""Facts that a SavedModel's graph does not say: how inputs are made from examples, and the names of
-the classes.
+"""Facts that a SavedModel's graph does not say: how inputs are made from examples, and what its
+outputs are called.
 """
 
 import json
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from fedpipe.config.task import TASK_KINDS, TaskKind
 from fedpipe.errors import shorten
 
 if TYPE_CHECKING:
@@ -25,14 +26,14 @@ files are read alike.
 
 @dataclass(frozen=True)
 class InputFacts:
-    """Facts that a new example needs: how a model's inputs are made, and the names of its classes.
+    """Facts that a new example needs: how a model's inputs are made, and what its outputs are.
 
     Attributes:
         feature_dtype: `uint8`: 0..255, divided by 255; `float32`: as it is; `int32`: tokens. None:
             the model does not say.
         inverted: whether the training data were turned from ink into background, or the reverse:
             new examples have to be too.
-        labels: name of each class; empty where they are numbers.
+        labels: name of each class, label or target; empty where classes are numbers, and of tokens.
         tokens: tokens are 0..tokens - 1; None where features are no tokens.
         source: of the training data. None: the model does not say.
         pixel_convention: what 1.0 meant in the training data, after `inverted` was applied; None
@@ -40,6 +41,7 @@ class InputFacts:
         columns: names of the table's columns that are the features, in their order; empty where the
             source had no columns, or the model does not say.
         reading: the settings `READING` of the training data, as far as the model says.
+        kind: of the task; that of earlier versions is `classification`.
     """
 
     feature_dtype: str | None = None
@@ -50,6 +52,7 @@ class InputFacts:
     pixel_convention: str | None = None
     columns: tuple[str, ...] = ()
     reading: Mapping[str, Any] = field(default_factory=dict)
+    kind: TaskKind = "classification"
 
     @classmethod
     def of(
@@ -61,12 +64,13 @@ class InputFacts:
         return cls(
             manifest.feature_dtype,
             manifest.inverted,
-            manifest.vocabulary or (),
+            output_names(manifest),
             model.tokens,
             manifest.source,
             manifest.pixel_convention,
             manifest.understood.columns if manifest.understood else (),
             data.model_dump(include=set(READING)) if data is not None else {},
+            kind_of(manifest),
         )
 
     @classmethod
@@ -77,6 +81,7 @@ class InputFacts:
         dtype = values.get("feature_dtype")
         labels = _only(list, values.get("labels")) or ()
         reading = _only(dict, values.get("reading")) or {}
+        kind = values.get("kind")
         return cls(
             dtype if dtype in ("uint8", "float32", "int32") else None,
             values.get("inverted") is True,
@@ -86,6 +91,7 @@ class InputFacts:
             _only(str, values.get("pixel_convention")),
             _names_of(values.get("columns")),
             {str(key): value for key, value in reading.items() if key in READING},
+            kind if kind in TASK_KINDS else "classification",
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -112,6 +118,7 @@ class InputFacts:
             convention = "background=1.0" if convention == "ink=1.0" else "ink=1.0"
         columns = manifest.understood.columns if manifest.understood else ()
         pairs: list[tuple[str, Any, Any]] = [
+            ("task", self.kind, kind_of(manifest)),
             ("dtype", self.feature_dtype, manifest.feature_dtype),
             (
                 "source",
@@ -124,14 +131,30 @@ class InputFacts:
                 ("pixel convention", self.pixel_convention, convention),
                 ("columns", self.columns, columns),
             ]
-            pairs += [("labels", self.labels, manifest.vocabulary or ())]
+            pairs += [("labels", self.labels, output_names(manifest))]
         elif self.labels:
-            pairs += [("labels", self.labels, manifest.vocabulary or ())]
+            pairs += [("labels", self.labels, output_names(manifest))]
         return [
             f"{name} {_short(theirs)}, the model's {_short(own)}"
             for name, own, theirs in pairs
             if own is not None and own != theirs
         ]
+
+
+def kind_of(manifest: "Manifest") -> TaskKind:
+    """Return the kind of the task that shards are of."""
+    if manifest.targets is None:
+        return "classification"
+    return manifest.targets.kind
+
+
+def output_names(manifest: "Manifest") -> tuple[str, ...]:
+    """Return the names of classes, labels or targets; empty where classes are numbers, and of
+    tokens.
+    """
+    if manifest.targets is not None:
+        return manifest.targets.names
+    return manifest.vocabulary or ()
 
 
 _TABLE = {"csv": "table", "parquet": "table"}

@@ -1,4 +1,4 @@
-"""A trained model read back from its SavedModel: probabilities for examples, without a pickle and
+"""A trained model read back from its SavedModel: predictions for examples, without a pickle and
 without the code that made it.
 
 A SavedModel is a graph of TensorFlow's own operations and its weights. Beside it lies what the
@@ -17,7 +17,9 @@ _BATCH = 1000
 
 
 class SavedClassifier:
-    """A loaded SavedModel of one function, from features to class probabilities."""
+    """A loaded SavedModel of one function, from features to probabilities, or to the numbers of a
+    regression.
+    """
 
     def __init__(self, module: Any, where: str) -> None:
         """Use `load`. Raises ModelError if the module is no such function."""
@@ -64,12 +66,12 @@ class SavedClassifier:
         return self._module
 
     def __call__(self, features: Any) -> Any:
-        """Return the probabilities of a batch, as a tensor; may stand in a graph."""
+        """Return the predictions for a batch, as a tensor; may stand in a graph."""
         return self._module(features)
 
     def fits(self, feature_shape: tuple[int, ...], num_classes: int, dtype: str) -> bool:
-        """Return whether the model takes such features and tells so many classes apart; `dtype` as
-        in the shards.
+        """Return whether the model takes such features and has so many outputs; `dtype` as in the
+        shards.
         """
         same = len(self.shape) == len(feature_shape) and all(
             size in (None, given) for size, given in zip(self.shape, feature_shape, strict=True)
@@ -81,8 +83,8 @@ class SavedClassifier:
         )
 
     def predict(self, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return probabilities, float32 [n, classes], or [n, length, classes] of a model that
-        predicts after each token.
+        """Return predictions, float32 [n, outputs], or [n, length, outputs] of a model that
+        predicts after each token: probabilities, or the numbers of a regression.
 
         Args:
             x: float32 or int32 [n, *shape], ready for the model.

@@ -3,15 +3,17 @@
 Where no Prefect API is configured, Prefect starts a server of its own at the first call and waits
 for it: seven seconds of another process. Started here first, it boots while this process imports.
 It is the same program with the same flags; it ends with this process, however that ends, and it
-listens on 127.0.0.1 alone.
+listens on 127.0.0.1 alone. Later runs of this process use it again.
 """
 
+import atexit
 import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -105,12 +107,10 @@ class TemporaryServer:
             own_folder: folder for a database of its own, made if the user's cannot be used.
         """
         import prefect
-        from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
 
         self._log_path = log_path
-        url = PREFECT_API_DATABASE_CONNECTION_URL.value()
-        text = str(url.get_secret_value() if isinstance(url, SecretStr) else url)
-        database = choose_database(Path(PREFECT_HOME.value()), text, own_folder)
+        self.settings = _database_settings(own_folder)
+        database = choose_database(*self.settings)
         self._first = _FirstStart(database.folder)
         self._port = _free_port()
         self.api_url = f"http://127.0.0.1:{self._port}/api"
@@ -160,6 +160,10 @@ class TemporaryServer:
                 # the server
                 start_new_session=True,
             )
+
+    def alive(self) -> bool:
+        """Return whether the server still runs."""
+        return self._process.poll() is None
 
     def wait(self) -> None:
         """Return when the server answers. Raises EnvironmentProblem if it ends or does not answer
@@ -246,15 +250,59 @@ def prefect_api(log_path: Path, own_folder: Path) -> Iterator[TemporaryServer | 
             raise
         return
     _reach_this_machine_directly()
-    server = TemporaryServer(log_path, own_folder)
-    try:
+    server = _shared_server(log_path, own_folder)
+    settings = {
+        PREFECT_API_URL: server.api_url,
         # Its pages are those that `prefect server start` shows of the same database.
-        with temporary_settings({PREFECT_API_URL: server.api_url, PREFECT_UI_URL: LOCAL_UI}):
+        PREFECT_UI_URL: LOCAL_UI,
+        # Nothing there looks for runs that crashed, and the thread that sends it ends up to a
+        # second after its run.
+        "flows.heartbeat_frequency": None,
+    }
+    try:
+        with temporary_settings(settings):
             yield server
     except BaseException as err:
-        server.close(hurry=not isinstance(err, Exception))
+        end_shared_server(hurry=not isinstance(err, Exception))
         raise
-    server.close()
+    if threading.current_thread() is threading.main_thread():
+        send_what_is_held_back(_STOP_TIMEOUT_SECONDS)
+    else:  # the kernel ends the server with the thread that started it
+        end_shared_server()
+
+
+_shared: TemporaryServer | None = None
+"""The server of this process's runs, until the process ends or a run fails."""
+
+
+def _shared_server(log_path: Path, own_folder: Path) -> TemporaryServer:
+    """Return the server of an earlier run if it still runs on the same database, or a new one."""
+    global _shared
+    if _shared is not None:
+        if _shared.alive() and _shared.settings == _database_settings(own_folder):
+            return _shared
+        end_shared_server()
+    _shared = TemporaryServer(log_path, own_folder)
+    return _shared
+
+
+@atexit.register
+def end_shared_server(hurry: bool = False) -> None:
+    """End the server of this process's runs, if there is one; see `TemporaryServer.close`."""
+    global _shared
+    server = _shared
+    _shared = None
+    if server is not None:
+        server.close(hurry)
+
+
+def _database_settings(own_folder: Path) -> tuple[Path, str, Path]:
+    """Return Prefect's home, the address of its database, and the folder for one of its own."""
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
+
+    url = PREFECT_API_DATABASE_CONNECTION_URL.value()
+    text = str(url.get_secret_value() if isinstance(url, SecretStr) else url)
+    return Path(PREFECT_HOME.value()), text, own_folder
 
 
 def require_server(url: str) -> None:

@@ -188,6 +188,7 @@ class _Recording:
             weights,
             self.population.central_test().x[:2],
             round_num=self.trained.result_round,
+            kind=self.run.config.task.kind,
             about=InputFacts.of(
                 self.population.manifest, self.model, self.run.config.data
             ).to_json(),

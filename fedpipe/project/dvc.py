@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -65,22 +65,24 @@ def stage_is_current(root: Path, stage: str) -> bool:
 
 
 def _settings_of(root: Path, listed: list[str | dict[str, list[str]]]) -> dict[str, dict[str, Any]]:
-    """Return the values of a stage's params, by file and name: groups of `params.yaml`, and dotted
-    names of TOML files.
+    """Return the values of a stage's params, by file and name: dotted names of `params.yaml` and
+    of TOML files.
     """
     settings: dict[str, dict[str, Any]] = {}
     groups = [name for name in listed if isinstance(name, str)]
     if groups:
         params = read_params(root / "params.yaml")
-        settings["params.yaml"] = {name: params.get(name) for name in groups}
+        settings["params.yaml"] = {name: _value_at(params, name) for name in groups}
     for entry in listed:
         for file, names in entry.items() if isinstance(entry, dict) else ():
             values = tomllib.loads((root / file).read_text(encoding="utf-8"))
-            settings[file] = {
-                name: reduce(lambda table, key: table[key], name.split("."), values)
-                for name in names
-            }
+            settings[file] = {name: _value_at(values, name) for name in names}
     return settings
+
+
+def _value_at(values: Mapping[str, Any], name: str) -> Any:
+    """Return the value of a dotted name. Raises KeyError if a key of it is missing."""
+    return reduce(lambda table, key: table[key], name.split("."), values)
 
 
 def locked_md5(root: Path, stage: str, out: str) -> str | None:

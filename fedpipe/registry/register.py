@@ -164,23 +164,24 @@ def _accuracy_of(
         ModelError: it takes other features, or has other classes.
         TrackingError: its files cannot be fetched.
     """
-    import tensorflow as tf
-
     from fedpipe.models.evaluate import Evaluator
     from fedpipe.models.federated import validation_examples
+    from fedpipe.models.input_facts import kind_of, output_names
     from fedpipe.models.saved import SavedClassifier
+    from fedpipe.tasks.saved_outputs import outputs_of
     from fedpipe.tracking.fetch import fetch_model
 
     manifest = population.manifest
     with tempfile.TemporaryDirectory(prefix="fedpipe-model-") as scratch:
         fetched = fetch_model(store, label, Path(scratch))
         champion = SavedClassifier.load(fetched.saved_model, label)
+        facts = fetched.facts
+        kind = kind_of(manifest)
         other_labels = (
-            fetched.facts.labels != (manifest.vocabulary or ())
-            and fetched.facts.feature_dtype is not None
-        )
+            facts.labels != output_names(manifest) and facts.feature_dtype is not None
+        ) or facts.kind != kind
         if other_labels or not champion.fits(
-            tuple(manifest.feature_shape), manifest.num_classes, manifest.feature_dtype
+            tuple(manifest.feature_shape), manifest.outputs, manifest.feature_dtype
         ):
             raise ModelError(
                 f"{label} takes other features or tells other classes apart. Set another "
@@ -188,7 +189,7 @@ def _accuracy_of(
             )
 
         def logits(_: Any, features: Any) -> Any:  # its weights are in the graph
-            return tf.math.log(tf.maximum(champion(features), 1e-38))
+            return outputs_of(kind, champion(features))
 
         spec = replace(model, tensor_names=(), logits=logits)
         examples = validation_examples(config, population)

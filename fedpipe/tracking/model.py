@@ -2,8 +2,9 @@
 a pickle.
 
 `mlflow.pyfunc.load_model(f"models:/{model_id}").predict(x)` takes float32 [n, *feature_shape],
-pixels already in 0..1, or int32 tokens [n, length], padded with 0, and gives class probabilities,
-float32 [n, num_classes], or [n, length, num_classes] where each token is followed by a prediction.
+pixels already in 0..1, or int32 tokens [n, length], padded with 0, and gives float32 [n, outputs]:
+class probabilities, the probability of the positive class, a probability for each label, or a number
+for each target; or [n, length, tokens] where each token is followed by a prediction.
 It also loads with `MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false`.
 """
 
@@ -17,9 +18,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from fedpipe.config.task import TaskKind
 from fedpipe.errors import ModelError
 from fedpipe.models import ModelSpec
 from fedpipe.models.evaluate import to_input
+from fedpipe.tasks.saved_outputs import PREDICTION_NAMES, predicted
 from fedpipe.tracking.run import TrackedRun
 from fedpipe.tracking.store import Store
 from fedpipe.tracking.tags import MODEL_ARCHITECTURE, MODEL_ROUND, MODEL_WEIGHTS_SHA256
@@ -27,6 +30,8 @@ from fedpipe.types import Weights, weights_sha256
 
 ABOUT = "fedpipe"
 """Key of the model's metadata that holds the facts of its input beyond its signature."""
+_MLFLOW_TYPES: dict[TaskKind, str] = {"regression": "regressor"}
+"""MLflow's name for models of a kind, by which its evaluation chooses; else `classifier`."""
 
 
 def log_model(
@@ -37,6 +42,7 @@ def log_model(
     *,
     round_num: int,
     name: str = "model",
+    kind: TaskKind = "classification",
     about: Mapping[str, Any] | None = None,
 ) -> str:
     """Write `model` with `weights` to the store as an output of `run`, in about 1 s.
@@ -45,10 +51,11 @@ def log_model(
         run: the run that trained it.
         model: the architecture.
         weights: of all tensors of the model.
-            example: uint8, float32 or int32 [n, *feature_shape], n at least 1: the model's input
+        example: uint8, float32 or int32 [n, *feature_shape], n at least 1: the model's input
             example.
         round_num: the round of the weights.
         name: the model's name in `runs:/<run_id>/<name>`.
+        kind: of the task: what the model's outputs are.
         about: facts of the model's input (`models.input_facts.InputFacts`), JSON-able.
 
     Returns:
@@ -77,7 +84,11 @@ def log_model(
     }
     with store.guard(doing):
         logged = client.create_logged_model(
-            store.experiment_id, name, run.run_id, tags=tags, model_type="classifier"
+            store.experiment_id,
+            name,
+            run.run_id,
+            tags=tags,
+            model_type=_MLFLOW_TYPES.get(kind, "classifier"),
         )
     described = Model(
         artifact_path=logged.artifact_location,
@@ -89,7 +100,7 @@ def log_model(
     status: Literal["READY", "FAILED"] = "FAILED"
     try:
         with TemporaryDirectory() as folder:
-            _save(Path(folder) / "model", described, model, weights, example)
+            _save(Path(folder) / "model", described, model, weights, example, kind)
             with store.guard(doing):
                 client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
         status = "READY"
@@ -115,7 +126,12 @@ def has_model(store: Store, model_id: str) -> bool:
 
 
 def _save(
-    path: Path, described: Any, model: ModelSpec, weights: Weights, example: npt.NDArray[np.generic]
+    path: Path,
+    described: Any,
+    model: ModelSpec,
+    weights: Weights,
+    example: npt.NDArray[np.generic],
+    kind: TaskKind,
 ) -> None:
     import mlflow.tensorflow
     from mlflow.models import ModelSignature
@@ -127,7 +143,8 @@ def _save(
         np.dtype(np.int32 if model.tokens else np.float32),
         (-1, *(size or -1 for size in _feature_shape(model))),
     )
-    signature = ModelSignature(Schema([features]), Schema([TensorSpec(float32, shape)]))
+    name = None if kind == "classification" else PREDICTION_NAMES[kind]
+    signature = ModelSignature(Schema([features]), Schema([TensorSpec(float32, shape, name)]))
     # Without requirements MLflow would load the model in another process to see what it imports,
     # and look for a pip.
     requirements = [
@@ -139,7 +156,7 @@ def _save(
         "dependencies": [f"python={platform.python_version()}", "pip", {"pip": requirements}],
     }
     mlflow.tensorflow.save_model(
-        classifier(model, weights),
+        classifier(model, weights, kind),
         str(path),
         mlflow_model=described,
         signature=signature,
@@ -148,9 +165,9 @@ def _save(
     )
 
 
-def classifier(model: ModelSpec, weights: Weights) -> Any:
+def classifier(model: ModelSpec, weights: Weights, kind: TaskKind = "classification") -> Any:
     """Return the model with its weights as a TensorFlow module of one function, from features to
-    probabilities.
+    what it predicts: probabilities, or the numbers of a regression.
     """
     import tensorflow as tf
 
@@ -170,7 +187,7 @@ def classifier(model: ModelSpec, weights: Weights) -> Any:
 
         @tf.function(input_signature=[features])  # type: ignore[untyped-decorator]
         def __call__(self, features: Any) -> Any:
-            return tf.nn.softmax(model.logits(self.tensors, features))
+            return predicted(kind, model.logits(self.tensors, features))
 
     return Classifier()
 

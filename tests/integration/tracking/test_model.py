@@ -96,3 +96,45 @@ def test_a_model_of_tokens_takes_sequences_of_any_length(start, monkeypatch):
     found = mlflow.pyfunc.load_model(f"models:/{model_id}").predict(x)
     logits = np.asarray(model.logits(list(weights.values()), x))
     np.testing.assert_allclose(found, np.exp(logits) / np.exp(logits).sum(), rtol=1e-5)
+
+
+KINDS = {
+    # of the logits ln 2 and ln 3
+    "binary": ("probability", [2 / 3, 3 / 4]),
+    "multilabel": ("probabilities", [2 / 3, 3 / 4]),
+    "regression": ("predictions", [np.log(2), np.log(3)]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_outputs_of_a_model_follow_the_kind_of_its_task(start, kind, tmp_path):
+    import mlflow
+
+    from fedpipe.models.exports import (
+        examples_for,
+        largest_difference,
+        read_savedmodel,
+        write_savedmodel,
+    )
+    from fedpipe.models.saved import SavedClassifier
+    from fedpipe.tasks.saved_outputs import outputs_of
+
+    name, expected = KINDS[kind]
+    run = start()
+    weights = {"kernel": np.zeros((2, 2), np.float32), "bias": np.log([2, 3]).astype(np.float32)}
+    example = np.ones((2, 2), np.float32)
+    model_id = log_model(run, softmax((2,), 2), weights, example, round_num=1, kind=kind)
+    run.finish()
+    mlflow.set_tracking_uri(run.store.uri)
+    model = mlflow.pyfunc.load_model(f"models:/{model_id}")
+    np.testing.assert_allclose(model.predict(example), [expected, expected], rtol=1e-6)
+    (output,) = model.metadata.signature.outputs.inputs
+    assert (output.name, output.shape) == (name, (-1, 2))
+    folder = mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=str(tmp_path))
+    saved = SavedClassifier.load(next(iter((tmp_path / folder).glob("**/saved_model.pb"))).parent)
+    logits = np.log([[2, 3]]).astype(np.float32)
+    predicted = saved.predict(example[:1])
+    np.testing.assert_allclose(outputs_of(kind, predicted), logits, rtol=1e-5)
+    write_savedmodel(saved, tmp_path / "served", kind)
+    x = examples_for(saved, None)
+    assert largest_difference(saved, read_savedmodel(tmp_path / "served"), x) == 0

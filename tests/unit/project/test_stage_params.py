@@ -4,7 +4,14 @@ from pathlib import Path
 
 from fedpipe.project.dvc import stage_is_current
 
-STAGE = "stages:\n  prepare:\n    cmd: fedpipe prepare\n    params:\n      - data\n      - pyproject.toml: [project.dependencies]\n"
+STAGE = """stages:
+  prepare:
+    cmd: fedpipe prepare
+    params:
+      - data
+      - task.kind
+      - pyproject.toml: [project.dependencies]
+"""
 LOCK = """schema: '2.0'
 stages:
   prepare:
@@ -12,6 +19,7 @@ stages:
     params:
       params.yaml:
         data: {seed: 1}
+        task.kind: binary
       pyproject.toml:
         project.dependencies: [fedpipe==0.1.0]
 """
@@ -21,7 +29,7 @@ def project(folder: Path, packages: str = '[project]\ndependencies = ["fedpipe==
     for name, text in {
         "dvc.yaml": STAGE,
         "dvc.lock": LOCK,
-        "params.yaml": "data: {seed: 1}\n",
+        "params.yaml": "data: {seed: 1}\ntask: {kind: binary}\n",
         "pyproject.toml": packages,
     }.items():
         (folder / name).write_text(text)
@@ -42,5 +50,10 @@ def test_other_packages_are_not(tmp_path: Path) -> None:
 
 def test_other_settings_are_not(tmp_path: Path) -> None:
     project(tmp_path)
-    (tmp_path / "params.yaml").write_text("data: {seed: 2}\n")
-    assert not stage_is_current(tmp_path, "prepare")
+    for settings in (
+        "data: {seed: 2}\ntask: {kind: binary}\n",
+        "data: {seed: 1}\ntask: {kind: regression}\n",
+        "data: {seed: 1}\n",
+    ):
+        (tmp_path / "params.yaml").write_text(settings)
+        assert not stage_is_current(tmp_path, "prepare")
