@@ -29,6 +29,7 @@ from fedpipe.cli import (
     run,
     serve,
     store,
+    study,
     sweep,
     worker,
 )
@@ -54,7 +55,7 @@ _OF_TFF = (
 
 PANELS = {
     "Project": ("init", "doctor", "clean"),
-    "Train": ("run", "resume", "record", "sweep"),
+    "Train": ("run", "resume", "record", "sweep", "study"),
     "Data": ("sources", "describe", "forget", "cache"),
     "Models": ("predict", "export"),
     "Lineage": ("ui", "report", "lineage", "reproduce"),
@@ -80,6 +81,7 @@ data.register(app)
 lineage.register(app)
 models.register(app)
 sweep.register(app)
+study.register(app)
 store.register(app)
 report.register(app)
 doctor.register(app)

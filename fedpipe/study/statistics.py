@@ -100,7 +100,9 @@ def difference(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Differe
     (0.1, 0.125)
     """
     if len(a) != len(b) or len(a) < FEWEST_SEEDS:
-        raise ValueError(f"expected {FEWEST_SEEDS} pairs or more, found {len(a)} and {len(b)} scores")
+        raise ValueError(
+            f"expected {FEWEST_SEEDS} pairs or more, found {len(a)} and {len(b)} scores"
+        )
     pairs = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     std = float(pairs.std(ddof=1))
     # Rounding makes differences of equal scores vary in their last bits.
@@ -149,9 +151,11 @@ def mean_ranks(scores: Floats, higher_is_better: bool) -> tuple[list[float], flo
 def _interval(values: Floats) -> Interval:
     from scipy.stats import t
 
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * float(
-        values.std(ddof=1)
-    ) / math.sqrt(len(values))
+    half = (
+        float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+        * float(values.std(ddof=1))
+        / math.sqrt(len(values))
+    )
     return float(values.mean()) - half, float(values.mean()) + half
 
 
