@@ -25,11 +25,13 @@ class Examples:
         x: uint8, float32 or int32 [n, *feature_shape]; uint8 pixels are 0..255 and become floats
             (`/ 255`) in the computation; int32 are tokens, and 0 pads a sequence of variable
             length.
-        y: int32 [n], class numbers from 0.
+        y: int32 [n], class numbers from 0: of classification, binary (1 is positive) and tokens (0
+            for all); float32 [n, targets] of regression, and of multilabel (1 where an example has
+            the label, else 0).
     """
 
     x: npt.NDArray[np.generic]
-    y: npt.NDArray[np.int32]
+    y: npt.NDArray[np.int32] | npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.y)

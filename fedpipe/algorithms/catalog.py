@@ -16,7 +16,7 @@ from fedpipe.system.user_options import OptionsReader, read_options
 
 if TYPE_CHECKING:
     from fedpipe.algorithms.client_refs import ClientFiles
-    from fedpipe.algorithms.recipe import Recipe
+    from fedpipe.algorithms.recipe import Recipe, Run
 
 
 def build_algorithm(
@@ -47,15 +47,25 @@ def build_algorithm(
     run = Run(config, model, population, cache_dir, noise_key)
     named = ALGORITHMS.get(config.algorithm.name)
     if named:
-        return _finished(load(named.where)(run), config, population, cache_dir)
+        return _finished(load(named.where)(run), run)
     with own_code(f"algorithm.name={config.algorithm.name}", ConfigError, "building the algorithm"):
-        return _finished(_build_own(run, project), config, population, cache_dir)
+        return _finished(_build_own(run, project), run)
 
 
-def _finished(built: Any, config: Config, population: Any, cache_dir: Path) -> Algorithm:
-    """Return the algorithm that a recipe describes, or the whole algorithm itself."""
+def _finished(built: Any, run: "Run") -> Algorithm:
+    """Return the algorithm that a recipe or a TFF process describes, or the whole algorithm
+    itself.
+    """
+    from fedpipe.algorithms.own_process import OwnProcess
     from fedpipe.algorithms.recipe import Recipe
+    from fedpipe.data.resident import ResidentCache
 
+    config = run.config
+    cache = ResidentCache.of(run.population, run.cache_dir, config.runtime.cache_max_bytes)
+    if isinstance(built, OwnProcess):
+        from fedpipe.algorithms.tff_process import ProcessAlgorithm
+
+        return ProcessAlgorithm(run, built, cache)
     if config.privacy.on and not (isinstance(built, Recipe) and built.aggregation.private):
         raise ConfigError(
             f"algorithm.name={config.algorithm.name}: expected a Recipe with the aggregation of "
@@ -69,9 +79,6 @@ def _finished(built: Any, config: Config, population: Any, cache_dir: Path) -> A
                 "spread over runtime.remote, found a whole algorithm. Set runtime.remote: []."
             )
         return built  # type: ignore[no-any-return] # a whole algorithm
-    from fedpipe.data.resident import ResidentCache
-
-    cache = ResidentCache.of(population, cache_dir, config.runtime.cache_max_bytes)
     if config.runtime.debug:
         if built.clients is not None:
             raise ConfigError(
@@ -105,9 +112,10 @@ def load(where: str) -> Any:
 
 
 def _build_own(run: Any, project: Path | None) -> Any:
-    """Return what the user's function returns: a `Recipe`, or an `Algorithm`. The contract:
-    docs/algorithms.md.
+    """Return what the user's function returns: a `Recipe`, an `OwnProcess` or an `Algorithm`. The
+    contract: docs/algorithms.md.
     """
+    from fedpipe.algorithms.own_process import OwnProcess, repeatable_draws
     from fedpipe.algorithms.recipe import Recipe
 
     name = run.config.algorithm.name
@@ -115,15 +123,21 @@ def _build_own(run: Any, project: Path | None) -> Any:
     reader = OptionsReader(f"algorithm.name={name}", build, given=1)
     settings = run.config.algorithm.options
     (options,) = read_options("algorithm.options", settings, [reader], ConfigError)
-    built = build(run, **options)
+    with repeatable_draws(run.config.seed):
+        built = build(run, **options)
     if isinstance(built, Recipe):
         return built
+    process = OwnProcess.of(built)
+    if process is not None:
+        process.check_settings(run.config)
+        return process
     members = ("info", "initialize", "expect", "next", "weights")
     missing = [name for name in members if not hasattr(built, name)]
     if missing:
         raise ConfigError(
-            f"algorithm.name={name}: expected a fedpipe.algorithms.recipe.Recipe or an Algorithm, "
-            f"found {type(built).__name__} without {', '.join(missing)}. See docs/algorithms.md."
+            f"algorithm.name={name}: expected a fedpipe.algorithms.recipe.Recipe, a TFF process or "
+            f"an Algorithm, found {type(built).__name__} without {', '.join(missing)}. See "
+            "docs/algorithms.md."
         )
     if run.config.runtime.debug:
         raise ConfigError(

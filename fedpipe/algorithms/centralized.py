@@ -26,7 +26,8 @@ class PooledWork(ClientWork):
 
     pools = True
 
-    def _examples(self, data: Any, count: Any) -> tuple[Any, Any]:
+    def examples(self, data: Any, count: Any) -> tuple[Any, Any]:
+        """Return the examples of all clients, one after the other."""
         paths, counts = data
         clients = tf.size(counts)
 

@@ -72,6 +72,8 @@ class ClientWork:
             worker can read.
         variable_length: features are sequences that end in padding: each batch is cut to its
             longest.
+        target_width: float32 targets of an example (multilabel, regression); `None`: its label is
+            an int32.
         local_gradient: what an algorithm makes of each batch's gradient before the optimizer takes
             it; `None` leaves it.
     """
@@ -87,6 +89,7 @@ class ClientWork:
     by_value: bool = False
     variable_length: bool = False
     local_gradient: LocalGradient | None = None
+    target_width: int | None = None
 
     reads_server: ClassVar[bool] = False
     """Whether the server's optimizer state is sent with its weights."""
@@ -123,12 +126,12 @@ class ClientWork:
         """
         del server
         weights = list(weights)
-        x, y = self._examples(data, count)
+        x, y = self.examples(data, count)
         steps_per_epoch = (count + self.batch_size - 1) // self.batch_size
         steps = steps_per_epoch * self.epochs
         if self.max_steps is not None:
             steps = tf.minimum(steps, tf.constant(self.max_steps, tf.int64))
-        orders = self._orders(count, seed) if self.shuffle else None
+        orders = self.orders(count, seed) if self.shuffle else None
 
         def step(i: Any, current: list[Any], state: Any, counts: list[Any]) -> Any:
             start = (i % steps_per_epoch if self.epochs > 1 else i) * self.batch_size
@@ -180,9 +183,9 @@ class ClientWork:
             return ("loss", "correct")
         return ("loss", "correct", "predictions")
 
-    def _examples(self, data: Any, count: Any) -> tuple[Any, Any]:
-        """Return features [count, *shape] as the model takes them and int32 labels [count] from
-        bytes as `data.resident` lays them out.
+    def examples(self, data: Any, count: Any) -> tuple[Any, Any]:
+        """Return features [count, *shape] as the model takes them and labels, int32 [count] or
+        float32 [count, target_width], from bytes as `data.resident` lays them out.
         """
         return self._decoded(*self._bytes(data, count), count)
 
@@ -190,7 +193,7 @@ class ClientWork:
         """Return the bytes of a client's features and of its labels, uint8 each."""
         raw = tf.io.decode_raw(data if self.by_value else tf.io.read_file(data), tf.uint8)
         end_x = count * (prod(self.model.feature_shape) * self.feature_dtype.itemsize)
-        return raw[:end_x], raw[end_x : end_x + 4 * count]
+        return raw[:end_x], raw[end_x : end_x + 4 * (self.target_width or 1) * count]
 
     def _decoded(self, x: Any, y: Any, count: Any) -> tuple[Any, Any]:
         shape = self.model.feature_shape
@@ -198,11 +201,12 @@ class ClientWork:
         if size > 1:
             x = tf.bitcast(tf.reshape(x, (-1, size)), tf.as_dtype(self.feature_dtype))
         x = tf.reshape(x, tf.stack([count, *shape]))
-        return to_input(tf.ensure_shape(x, (None, *shape))), tf.bitcast(
-            tf.reshape(y, (-1, 4)), tf.int32
-        )
+        x = to_input(tf.ensure_shape(x, (None, *shape)))
+        if self.target_width is None:
+            return x, tf.bitcast(tf.reshape(y, (-1, 4)), tf.int32)
+        return x, tf.bitcast(tf.reshape(y, (-1, self.target_width, 4)), tf.float32)
 
-    def _orders(self, count: Any, seed: Any) -> Any:
+    def orders(self, count: Any, seed: Any) -> Any:
         """Return int32 [epochs, count]: an order of the examples for each epoch, a pure function of
         the seed.
         """

@@ -50,7 +50,7 @@ class MimeWork(ClientWork):
         )
 
     def _full_gradient(self, weights: list[Any], data: Any, count: Any, seed: Any) -> list[Any]:
-        x, y = self._examples(data, count)
+        x, y = self.examples(data, count)
 
         def add_batch(start: Any, total: list[Any]) -> Any:
             batch_x = x[start : start + self.batch_size]

@@ -45,7 +45,11 @@ def personalized_accuracies(
     manifest = population.manifest
     steps = config.eval.personalize_steps
     work = build_client_work(
-        config, model, np.dtype(manifest.feature_dtype), manifest.variable_length
+        config,
+        model,
+        np.dtype(manifest.feature_dtype),
+        manifest.variable_length,
+        manifest.target_width,
     )
     work = replace(work, epochs=steps, max_steps=steps, by_value=True, local_gradient=None)
     start = [tf.constant(weights[name]) for name in model.tensor_names]

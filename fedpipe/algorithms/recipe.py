@@ -17,6 +17,8 @@ from fedpipe.algorithms.aggregation import Aggregation, build_aggregation
 from fedpipe.algorithms.base import Algorithm
 from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.optimizers import build_optimizer, build_server_optimizer
+from fedpipe.algorithms.process_batches import ExampleSpec, example_spec
+from fedpipe.algorithms.process_model import functional_model
 from fedpipe.algorithms.stateful_clients import StatefulClients
 from fedpipe.config import Config
 from fedpipe.data.population import Population
@@ -41,6 +43,22 @@ class Run:
     population: Population
     cache_dir: Path
     noise_key: bytes | None = field(default=None, repr=False)
+
+    @property
+    def example_spec(self) -> ExampleSpec:
+        """Return what an example's features and label are."""
+        return example_spec(self.population.manifest)
+
+    @property
+    def batch_spec(self) -> tuple[Any, Any]:
+        """Return the `tf.TensorSpec` of features and labels of a batch: float32 (or int32 tokens)
+        [None, *feature_shape] and int32 [None]; the `input_spec` of a model for TFF.
+        """
+        return self.example_spec.batch
+
+    def tff_model(self) -> Any:
+        """Return the run's model as a `tff.learning.models.FunctionalModel`, with its loss."""
+        return functional_model(self.model, self.batch_spec, self.config.seed)
 
 
 @dataclass(frozen=True)
@@ -72,7 +90,11 @@ def averaging(run: Run, server_optimizer: Any = None) -> Recipe:
     """
     manifest = run.population.manifest
     work = build_client_work(
-        run.config, run.model, np.dtype(manifest.feature_dtype), manifest.variable_length
+        run.config,
+        run.model,
+        np.dtype(manifest.feature_dtype),
+        manifest.variable_length,
+        manifest.target_width,
     )
     if run.config.privacy.on:
         from fedpipe.algorithms.private import (
@@ -90,10 +112,20 @@ def averaging(run: Run, server_optimizer: Any = None) -> Recipe:
 
 
 def build_client_work(
-    config: Config, model: ModelSpec, feature_dtype: np.dtype[Any], variable_length: bool = False
+    config: Config,
+    model: ModelSpec,
+    feature_dtype: np.dtype[Any],
+    variable_length: bool = False,
+    target_width: int | None = None,
 ) -> ClientWork:
-    """Return the client work of a run's settings, for features of a dtype (uint8, float32 or
-    int32).
+    """Return the client work of a run's settings.
+
+    Args:
+        config: the settings.
+        model: the model.
+        feature_dtype: uint8, float32 or int32.
+        variable_length: whether features are sequences that end in padding.
+        target_width: float32 targets of an example; None: its label is an int32.
     """
     client = config.client
     return ClientWork(
@@ -107,4 +139,5 @@ def build_client_work(
         client.weighting,
         by_value=config.runtime.data == "by_value",
         variable_length=variable_length,
+        target_width=target_width,
     )

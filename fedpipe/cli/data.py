@@ -17,7 +17,7 @@ from fedpipe.errors import ConfigError, shorten
 
 _SHOWN_LABELS = 12
 """Labels that `describe` lists in full; of more it says how many there are."""
-_NOT_IN_TABLE = ("histogram", "data_of", "run_id", "path")
+_NOT_IN_TABLE = ("histogram", "data_of", "run_id", "path", "targets")
 
 
 def sources(as_json: Json = False) -> None:
@@ -68,6 +68,8 @@ def describe(
         "feature_shape": list(manifest.feature_shape),
         "feature_dtype": manifest.feature_dtype,
         "labels": manifest.vocabulary or manifest.num_classes,
+        "kind": manifest.kind,
+        "targets": manifest.targets.model_dump() if manifest.targets else None,
         "forgotten": len(manifest.forgotten),
     }
     if as_json:

@@ -63,7 +63,8 @@ def _show_data(
     from fedpipe.maintenance.data_check import check_data
     from fedpipe.maintenance.data_report import report_lines
 
-    report = check_data(path, load_config(params, overrides).data, project.root)
+    config = load_config(params, overrides)
+    report = check_data(path, config.data, project.root, config.task.kind)
     if as_json:
         print(json.dumps(asdict(report) | {"command": report.command}))
     else:

@@ -32,6 +32,7 @@ def prepare(
     from rich.console import Console
 
     from fedpipe.cli.downloads import DownloadBar
+    from fedpipe.config.shard_settings import ShardSettings
     from fedpipe.data.download import watched
     from fedpipe.data.population import Population
     from fedpipe.pipeline.describe import understood_lines, write_tables
@@ -43,7 +44,7 @@ def prepare(
         bar.progress,
         watched(bar),
     ):
-        manifest = prepare_step(config.data, project.shards, project)
+        manifest = prepare_step(ShardSettings.of(config), project.shards, project)
     write_tables(Population.open(project.shards, verify=False), project.outputs / "prepare")
     if as_json:
         print(json.dumps(manifest.model_dump(mode="json")))

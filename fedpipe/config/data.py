@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from fedpipe.config.base import OWN_FUNCTION, Name, PositiveInt, Section
+from fedpipe.config.preprocess import PreprocessStep
 
 SOURCE_NAMES = (
     *(
@@ -39,8 +40,11 @@ class DataConfig(Section):
         "`null`: there are no clients, `partition` makes them; a folder of `images` "
         "is then `label/image` instead of `client/label/image`.",
     )
-    label_column: Name = Field(
-        "label", description="Column (`parquet`, `csv`) or array (`npz`) with each example's label."
+    label_column: Name | Annotated[list[Name], Field(min_length=1)] | None = Field(
+        "label",
+        description="Column (`parquet`, `csv`) or array (`npz`) with each example's label; a list "
+        "of them for `task.kind=regression` with several targets, or for `multilabel`; `null` for "
+        "`tokens`, which have none.",
     )
     feature_dtype: Literal["auto", "uint8", "int32", "float32"] = Field(
         "auto",
@@ -88,7 +92,7 @@ class DataConfig(Section):
         description="Columns (`parquet`, `csv`) that are left out; names or patterns such as "
         "`name_*`.",
     )
-    preprocess: list[dict[str, Any]] = Field(
+    preprocess: list[PreprocessStep] = Field(
         [],
         description="Steps that are fitted on the training examples of participating clients and applied to all, "
         "such as `[{name: standardize}]`; docs/preprocess.md lists them.",
@@ -172,6 +176,15 @@ class DataConfig(Section):
         description="Folder for downloaded sources (`emnist`), relative to the project; `null` is "
         "the user's cache.",
     )
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """Return the names in `label_column`, none where it is null."""
+        if self.label_column is None:
+            return ()
+        if isinstance(self.label_column, str):
+            return (self.label_column,)
+        return tuple(self.label_column)
 
     @field_validator("separator")
     @classmethod

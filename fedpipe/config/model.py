@@ -32,11 +32,10 @@ class ModelConfig(Section):
         "et al. 2017 have it; loss and accuracy are over the tokens, without padding.",
     )
 
-    batch_norm: Literal["refused", "frozen", "local"] = Field(
+    batch_norm: Literal["refused", "frozen"] = Field(
         "refused",
         description="What becomes of batch normalization in a Keras model. `refused`: an error that names "
-        "group normalization; `frozen`: it keeps its first statistics; `local`: each client keeps its own "
-        "(FedBN, Li et al. 2021).",
+        "group normalization; `frozen`: it keeps its first statistics, and its scale and offset are trained.",
     )
     initial: Name | None = Field(
         None,

@@ -60,6 +60,11 @@ class DiskColumn:
     def __len__(self) -> int:
         return self._count
 
+    def file(self) -> IO[bytes]:
+        """Return the file with all numbers that were added, little-endian if the dtype is."""
+        self._file.flush()
+        return self._file
+
     def append(self, values: Array) -> None:
         """Add numbers [n]."""
         self._file.write(np.ascontiguousarray(values, self._dtype).data)
@@ -70,6 +75,17 @@ class DiskColumn:
         self._file.flush()
         values = np.empty((self._count if end is None else end) - start, self._dtype)
         read_fully(self._file.fileno(), values, start * self._dtype.itemsize)
+        return values
+
+    def take(self, rows: Int64s) -> Array:
+        """Return the numbers at `rows`, in their order."""
+        values = np.empty(len(rows), self._dtype)
+        order = np.argsort(rows, kind="stable")
+        for start, end in chunk_bounds(self._count):
+            first, last = np.searchsorted(rows[order], (start, end))
+            if last > first:
+                chosen = order[first:last]
+                values[chosen] = self.read(start, end)[rows[chosen] - start]
         return values
 
     def chunks(self) -> Iterator[Array]:
@@ -146,10 +162,11 @@ def rows_by_client(
         yield _sorted(records, first, end)
 
 
-def chunk_bounds(count: int) -> Iterator[tuple[int, int]]:
-    """Yield start and end of the parts in which `count` rows are read."""
-    for start in range(0, count, CHUNK_ROWS):
-        yield start, min(start + CHUNK_ROWS, count)
+def chunk_bounds(count: int, width: int = 1) -> Iterator[tuple[int, int]]:
+    """Yield start and end of the parts in which `count` rows of `width` numbers are read."""
+    rows = max(1, CHUNK_ROWS // max(1, width))
+    for start in range(0, count, rows):
+        yield start, min(start + rows, count)
 
 
 def read_fully(descriptor: int, values: Array, offset: int) -> None:

@@ -153,8 +153,8 @@ def _size_notes(values: tuple[Any, ...], examples: int, num_classes: int | None)
     if not isinstance(values[0], str) and (classes >= _MANY_CLASSES or few):
         return [
             f"the labels are {classes:,} whole numbers from {values[0]} to {values[-1]}, and each "
-            "became a class: if they are a quantity to predict, make a few classes of it (bins), "
-            "or name another column in data.label_column"
+            "became a class: if they are a quantity to predict, set task.kind=regression or make "
+            "a few classes of it (bins); else name another column in data.label_column"
         ]
     if isinstance(values[0], str) and examples < 2 * classes:
         return [
@@ -185,3 +185,16 @@ def id_notes(client_ids: Sequence[str]) -> list[str]:
         f"a client is called {', '.join(suspect)}: if its examples are those without a client, "
         "name or remove them in the source",
     ]
+
+
+def require_two_labels(values: tuple[Any, ...], where: str) -> None:
+    """Raise DataError if there are not exactly two labels, as `task.kind=binary` needs."""
+    if len(values) == 2:
+        return
+    advice = "Set task.kind=classification"
+    if len(values) < 2:
+        advice = "Bring examples of both"
+    raise DataError(
+        f"{where}: expected two different labels for task.kind=binary, found {len(values):,}: "
+        f"{shorten(values, 5)}. {advice}, or name another column in data.label_column."
+    )

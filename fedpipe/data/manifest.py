@@ -4,12 +4,16 @@ file.
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fedpipe.config.task import TaskKind
 from fedpipe.data.sources.base import SourceSummary
 from fedpipe.errors import DataError
+
+if TYPE_CHECKING:
+    from fedpipe.data.preprocess.steps import FittedSteps
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION: Literal[2] = 2
@@ -46,24 +50,48 @@ class ShardFile(_Part):
     sha256: Sha256
 
 
-class Targets(_Part):
-    """What the labels are where they are no classes.
+class TargetRange(_Part):
+    """The values of one target of regression over the training examples of participating clients.
 
-    The column `y` of the shards and the counts of labels then hold a group of each example, which
-    partitions use: of binary the class; of multilabel the first label that it has, or none; of regression the
-    tenth of the training and test examples that its first target is in; of tokens one group for all. The column
-    `target` holds the targets themselves.
+    Attributes:
+        mean, std: mean and standard deviation (divisor n).
+        min, max: smallest and largest value.
+    """
+
+    mean: float
+    std: Annotated[float, Field(ge=0)]
+    min: float
+    max: float
+
+
+class Targets(_Part):
+    """What the labels are, where `task.kind` is not `classification`.
+
+    The column `y` of the shards and the counts of labels hold a group of each example, which
+    partitions use: of binary the class; of multilabel the first label that it has, or the last
+    group, of the examples without a label; of regression the tenth of all examples that its first
+    target is in, fewer than ten groups where targets are equal; of tokens one group for all. The
+    shards of multilabel and regression have the targets in a column `target` beside it.
 
     Attributes:
         kind: `task.kind`.
         names: of the targets or labels; of binary the two classes; empty of tokens.
-        outputs: size of the last axis of a model's outputs: 1 of binary, the targets, the labels, or
-            the tokens with padding.
+        outputs: size of the last axis of a model's outputs: 1 of binary, the targets, the labels,
+            or the tokens with padding.
+        ranges: of regression the values of each target; else empty.
     """
 
     kind: Literal["binary", "multilabel", "regression", "tokens"]
     names: tuple[str, ...]
     outputs: Annotated[int, Field(ge=1)]
+    ranges: tuple[TargetRange, ...] = ()
+
+    @property
+    def width(self) -> int | None:
+        """Return the number of float32 targets of an example; None where `y` is its label."""
+        if self.kind in ("multilabel", "regression"):
+            return self.outputs
+        return None
 
 
 class Manifest(_Part):
@@ -87,7 +115,7 @@ class Manifest(_Part):
         feature_dtype: dtype of the features in the shards.
         variable_length: whether features are sequences of differing length, padded with 0 to the
             longest, `feature_shape`.
-        num_classes: classes are 0..num_classes - 1.
+        num_classes: classes, or the groups of `Targets`, are 0..num_classes - 1.
         vocabulary: the labels' names in the order of their classes, texts sorted as texts, numbers
             as numbers; None where the labels are the classes themselves.
         clients: number of clients.
@@ -103,8 +131,9 @@ class Manifest(_Part):
             left out, or may not be meant. Absent from the JSON if there is nothing.
         understood: what the source understood of its files; None where it said nothing. Absent from
             the JSON then.
-        targets: what the labels are where they are no classes; None of classification. Absent from
-            the JSON then.
+        targets: what the labels are; None of classification. Absent from the JSON then.
+        preprocess: the fitted steps as JSON (`data.preprocess.steps`); None if there are none.
+            Absent from the JSON then.
     """
 
     schema_version: Literal[2]
@@ -136,6 +165,16 @@ class Manifest(_Part):
     notes: tuple[str, ...] = ()
     understood: SourceSummary | None = None
     targets: Targets | None = None
+    preprocess: dict[str, Any] | None = None
+
+    @property
+    def steps(self) -> "FittedSteps | None":
+        """Return the fitted steps of preprocessing. Raises DataError if they cannot be read."""
+        if self.preprocess is None:
+            return None
+        from fedpipe.data.preprocess.steps import FittedSteps
+
+        return FittedSteps.parse(self.preprocess, MANIFEST_NAME)
 
     @property
     def outputs(self) -> int:
@@ -143,6 +182,33 @@ class Manifest(_Part):
         if self.targets is None:
             return self.num_classes
         return self.targets.outputs
+
+    @property
+    def kind(self) -> TaskKind:
+        """Return the kind of the labels, `task.kind` when the shards were made."""
+        if self.targets is None:
+            return "classification"
+        return self.targets.kind
+
+    @property
+    def target_width(self) -> int | None:
+        """Return the number of float32 targets of an example; None where its label is an int32."""
+        if self.targets is None:
+            return None
+        return self.targets.width
+
+    @property
+    def labels_in_words(self) -> str:
+        """Return how many of what the labels are, such as `10 classes` or `2 targets`."""
+        match self.kind:
+            case "regression":
+                return f"{self.outputs:,} target{'s' if self.outputs > 1 else ''}"
+            case "multilabel":
+                return f"{self.outputs:,} labels"
+            case "tokens":
+                return f"{self.outputs:,} tokens"
+            case _:
+                return f"{self.num_classes:,} classes"
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Manifest":
@@ -172,7 +238,7 @@ class Manifest(_Part):
         """
         body = self.model_dump(mode="json")
         files = body.pop("files")
-        for key in ("understood", "targets"):
+        for key in ("understood", "targets", "preprocess"):
             if body[key] is None:
                 del body[key]
         if not body["notes"]:

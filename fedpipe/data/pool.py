@@ -8,17 +8,26 @@ the number of examples nor with their size.
 """
 
 import hashlib
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from fedpipe.data.array_types import Array, Bools, Int32s, Int64s
-from fedpipe.data.disk_columns import DiskColumn, Scratch, chunk_bounds, read_fully
-from fedpipe.data.labels import Codes, classes_of, id_notes, is_text, label_notes
+from fedpipe.config.task import TaskKind
+from fedpipe.data.array_types import Bools, Int32s, Int64s
+from fedpipe.data.disk_columns import DiskColumn, Scratch, chunk_bounds
+from fedpipe.data.labels import (
+    Codes,
+    classes_of,
+    id_notes,
+    is_text,
+    label_notes,
+    require_two_labels,
+)
 from fedpipe.data.sources.base import Batch, PixelConvention, Source
+from fedpipe.data.stored_rows import StoredRows
+from fedpipe.data.targets import StoredTargets, TargetColumn, stored_targets, target_notes
 from fedpipe.errors import DataError, shorten
 
 ROW_BYTES = 64
@@ -32,73 +41,18 @@ number, its counts.
 
 
 @dataclass(frozen=True)
-class StoredRows:
-    """The features of all examples, in a file.
-
-    Attributes:
-        file: the open file, which has no name.
-        dtype: uint8, int32 or float32.
-        shape: shape of one example's features; of sequences the longest one's.
-        count: number of examples.
-        starts: of sequences of variable length where each begins, in values, and where the last one
-            ends; else None.
-    """
-
-    file: IO[bytes]
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    count: int
-    starts: DiskColumn | None = None
-
-    def take(self, rows: Int64s) -> Array:
-        """Return the features of `rows` [n, *shape], in their order; shorter sequences end in
-        zeros.
-
-        Read, not mapped: of a mapped file the kernel counts sixteen pages for each that is touched
-        as this process's memory.
-        """
-        if self.starts is not None:
-            return self._take_sequences(rows, self.starts)
-        order = np.argsort(rows, kind="stable")
-        ordered = rows[order]
-        values = np.empty((len(rows), *self.shape), self.dtype)
-        size = values[:1].nbytes
-        bytes_of = values.reshape(-1).view(np.uint8).data
-        starts = np.flatnonzero(np.diff(ordered, prepend=-2) != 1)
-        for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True):
-            read = os.preadv(
-                self.file.fileno(),
-                [bytes_of[start * size : end * size]],
-                int(ordered[start]) * size,
-            )
-            if read != (end - start) * size:
-                raise OSError(
-                    f"the scratch file ended after {read} of {(end - start) * size} bytes"
-                )
-        result = np.empty_like(values)
-        result[order] = values
-        return result
-
-    def _take_sequences(self, rows: Int64s, starts: DiskColumn) -> Array:
-        result = np.zeros((len(rows), *self.shape), self.dtype)
-        for place, row in enumerate(rows.tolist()):
-            start, end = starts.read(row, row + 2).tolist()
-            read_fully(
-                self.file.fileno(), result[place, : end - start], start * self.dtype.itemsize
-            )
-        return result
-
-
-@dataclass(frozen=True)
 class Pool:
     """All examples of a source; example `i` of each column is the same example, and `i` is its
     `source_row` in the shards.
 
     Attributes:
         x: the features.
-        num_classes: number of classes.
+        num_classes: number of classes, or of the groups of `manifest.Targets`.
         vocabulary: the labels' names in the order of their classes, or None where the labels are
             the classes.
+        kind: `task.kind`.
+        targets: of multilabel and regression; else None.
+        tokens: of tokens the highest token and 1; else None.
         client_ids: sorted ids of the source's own clients, or None.
         pixel_convention: what 1.0 means, or None.
         sha256: of features, labels, clients and test split.
@@ -113,6 +67,9 @@ class Pool:
     x: StoredRows
     num_classes: int
     vocabulary: tuple[str, ...] | None
+    kind: TaskKind
+    targets: StoredTargets | None
+    tokens: int | None
     client_ids: tuple[str, ...] | None
     pixel_convention: PixelConvention | None
     sha256: str
@@ -128,7 +85,9 @@ class Pool:
         return self.x.count
 
     def y(self, start: int = 0, end: int | None = None) -> Int32s:
-        """Return int32 [n], the classes of these rows; of all in memory at once without a range."""
+        """Return int32 [n], the classes or groups of these rows; of all in memory at once without
+        a range.
+        """
         classes: Int32s = self.class_of[self.columns.labels.read(start, end)]
         return classes
 
@@ -149,7 +108,10 @@ class Pool:
 class _Columns:
     """Labels, clients, test marks and sequence lengths of all examples, on disk."""
 
-    def __init__(self, scratch: Scratch) -> None:
+    def __init__(self, scratch: Scratch, kind: TaskKind) -> None:
+        self._kind = kind
+        self.targets = TargetColumn(scratch)
+        self.highest_token = 0
         self.labels = DiskColumn(scratch, np.int32)
         self.clients = DiskColumn(scratch, np.int32)
         self.tests = DiskColumn(scratch, np.bool_)
@@ -160,10 +122,7 @@ class _Columns:
 
     def add(self, batch: Batch) -> None:
         """Append a batch's columns."""
-        if is_text(batch.y):
-            self.labels.append(self.label_codes.add_texts(list(map(str, batch.y))))
-        else:
-            self.labels.append(self.label_codes.add_numbers(np.asarray(batch.y)))
+        self._add_labels(batch)
         if batch.clients is not None:
             self.clients.append(self.client_codes.add_texts(batch.clients))
         if batch.is_test is not None:
@@ -175,9 +134,29 @@ class _Columns:
             self.starts.append(ends)
             self._end = int(ends[-1])
 
+    def _add_labels(self, batch: Batch) -> None:
+        y: Any = batch.y
+        if self._kind == "tokens":
+            sequences = batch.x if isinstance(batch.x, list) else [batch.x]
+            highest = max(int(sequence.max(initial=0)) for sequence in sequences)
+            self.highest_token = max(self.highest_token, highest)
+            self.labels.append(np.zeros(len(batch.x), np.int32))
+        elif self._kind in ("multilabel", "regression"):
+            self.targets.add(y)
+        elif is_text(y):
+            self.labels.append(self.label_codes.add_texts(list(map(str, y))))
+        else:
+            self.labels.append(self.label_codes.add_numbers(np.asarray(y)))
+
 
 def read_pool(
-    source: Source, where: str, scratch: Scratch, memory_limit_mb: int, makes_clients: bool
+    source: Source,
+    where: str,
+    scratch: Scratch,
+    memory_limit_mb: int,
+    makes_clients: bool,
+    kind: TaskKind = "classification",
+    label_columns: Sequence[str] = (),
 ) -> Pool:
     """Read all batches of a source.
 
@@ -190,23 +169,25 @@ def read_pool(
             would pass it; with `makes_clients`, or if the source has no clients, one with so many
             examples.
         makes_clients: whether `data.partition` makes the clients.
+        kind: `task.kind`.
+        label_columns: names of the targets or labels, where the source says none.
 
     Raises:
-        DataError: the source is empty or damaged, its batches do not agree, or it is too large for
-            the memory limit.
+        DataError: the source is empty or damaged, its batches do not agree, its labels do not fit
+            the kind, or it is too large for the memory limit.
         OSError: the columns cannot be written.
     """
     first: Batch | None = None
     digest = hashlib.sha256()
     count = 0
     limit = memory_limit_mb * 1_000_000
-    columns = _Columns(scratch)
+    columns = _Columns(scratch, kind)
     file = scratch.file()
     for batch in source.batches():
         if not len(batch.x):
             continue
         first = first or batch
-        _refuse_disagreement(batch, first, where, count)
+        _refuse_disagreement(batch, first, where, count, kind)
         joined = np.concatenate(batch.x) if isinstance(batch.x, list) else batch.x
         features = np.ascontiguousarray(joined, dtype=joined.dtype.newbyteorder("<"))
         file.write(features.data)
@@ -219,30 +200,77 @@ def read_pool(
     if first is None or not count:
         raise DataError(f"{where}: expected examples, found none.")
     file.flush()
-    values, label_rank = columns.label_codes.finish()
-    num_classes, vocabulary, classes = classes_of(values, source.num_classes, where)
+    labels = _labels_of(columns, source, where, kind, count, label_columns)
     ids, client_of = columns.client_codes.finish()
     client_ids = ids if first.clients is not None else None
     dtype, shape = _features_of(first)
     starts = columns.starts if isinstance(first.x, list) else None
     if starts is not None:
         shape = (max(int(lengths.max()) for lengths in _lengths(starts)),)
-    notes = (*label_notes(values, count, source.num_classes), *id_notes(client_ids or ()))
+    notes = (*labels.notes, *id_notes(client_ids or ()))
     rows = StoredRows(file, dtype.newbyteorder("<"), shape, count, starts)
     pool = Pool(
         x=rows,
-        num_classes=num_classes,
-        vocabulary=vocabulary,
+        num_classes=labels.num_classes,
+        vocabulary=labels.vocabulary,
+        kind=kind,
+        targets=labels.targets,
+        tokens=columns.highest_token + 1 if kind == "tokens" else None,
         client_ids=client_ids,
         pixel_convention=source.pixel_convention,
         sha256="",
         notes=notes,
         has_split=first.is_test is not None,
         columns=columns,
-        class_of=classes[label_rank],
+        class_of=labels.class_of,
         client_of=client_of,
     )
     return replace(pool, sha256=_sha256(digest, pool, dtype))
+
+
+@dataclass(frozen=True)
+class _PoolLabels:
+    """What the labels of all batches are; the attributes are those of `Pool`."""
+
+    num_classes: int
+    vocabulary: tuple[str, ...] | None
+    class_of: Int32s
+    notes: Sequence[str]
+    targets: StoredTargets | None = None
+
+
+def _labels_of(
+    columns: _Columns,
+    source: Source,
+    where: str,
+    kind: TaskKind,
+    count: int,
+    label_columns: Sequence[str],
+) -> _PoolLabels:
+    """Return the labels once all batches are read; targets get their groups in `columns.labels`."""
+    if kind == "tokens":
+        return _PoolLabels(1, None, np.zeros(1, np.int32), ())
+    if kind in ("multilabel", "regression"):
+        targets, groups = stored_targets(
+            columns.targets, kind, source.target_names or label_columns, where
+        )
+        for part in groups:
+            columns.labels.append(part)
+        number = len(targets.groups)
+        notes = target_notes(targets, kind)
+        class_of = np.arange(number, dtype=np.int32)
+        return _PoolLabels(number, targets.groups, class_of, notes, targets)
+    values, rank = columns.label_codes.finish()
+    if kind == "binary":
+        require_two_labels(values, where)
+    num_classes, vocabulary, classes = classes_of(values, source.num_classes, where)
+    notes = label_notes(values, count, source.num_classes)
+    if kind == "binary" and num_classes != 2:
+        raise DataError(
+            f"{where}: expected the source's num_classes to be 2 for task.kind=binary, found "
+            f"{num_classes}. Correct it or leave it out."
+        )
+    return _PoolLabels(num_classes, vocabulary, classes[rank], notes)
 
 
 def _sha256(digest: Any, pool: Pool, dtype: np.dtype[Any]) -> str:
@@ -264,6 +292,10 @@ def _sha256(digest: Any, pool: Pool, dtype: np.dtype[Any]) -> str:
     if pool.x.starts is not None:
         for lengths in _lengths(pool.x.starts):
             digest.update(lengths.astype("<i8").data)
+    if pool.targets is not None:
+        digest.update(f"{pool.kind}:{pool.targets.names}:".encode())
+        for targets in pool.targets.chunks():
+            digest.update(np.ascontiguousarray(targets, "<f4").data)
     return str(digest.hexdigest())
 
 
@@ -284,7 +316,7 @@ def _refuse_too_much(where: str, columns: _Columns, examples_in_memory: int, lim
         )
     for kind, number in (
         ("clients", len(columns.client_codes)),
-        ("different labels", len(columns.label_codes)),
+        ("different labels", len(columns.label_codes) + len(columns.targets.codes)),
     ):
         if number * NAME_BYTES * 2 > limit:
             raise DataError(
@@ -303,29 +335,47 @@ def _features_of(batch: Batch) -> tuple[np.dtype[Any], tuple[int, ...]]:
     return batch.x.dtype, batch.x.shape[1:]
 
 
-def _kinds_of_columns(batch: Batch) -> dict[str, str]:
+def _kind_of_labels(batch: Batch, kind: TaskKind) -> str:
+    """Return what the labels are, in words."""
+    y: Any = batch.y
+    if y is None:
+        return "none"
+    if kind not in ("multilabel", "regression"):
+        return "texts" if is_text(y) else "whole numbers"
+    if isinstance(y, np.ndarray):
+        return f"rows of {y.shape[1]}"
+    return "lists of labels"
+
+
+def _kinds_of_columns(batch: Batch, kind: TaskKind) -> dict[str, str]:
     """Return what each column holds, in words."""
     dtype, shape = _features_of(batch)
     presence = {True: "none", False: "given"}
     return {
         "feature dtype": str(dtype),
         "feature shape": str(shape),
-        "labels": "texts" if is_text(batch.y) else "whole numbers",
+        "labels": _kind_of_labels(batch, kind),
         "clients": presence[batch.clients is None],
         "test split": presence[batch.is_test is None],
     }
 
 
-def _refuse_disagreement(batch: Batch, first: Batch, where: str, row: int) -> None:
+def _refuse_disagreement(batch: Batch, first: Batch, where: str, row: int, kind: TaskKind) -> None:
     """Refuse a batch whose columns are not what the first one's are, or differ in length."""
     dtype, shape = _features_of(batch)
+    if kind == "tokens" and (dtype != np.int32 or len(shape) != 1):
+        raise DataError(
+            f"{where}: expected sequences of tokens for task.kind=tokens, found {dtype} features "
+            f"of shape {list(shape)}. Set data.feature_dtype=int32 if they are tokens, or another "
+            "task.kind."
+        )
     if dtype not in (np.uint8, np.int32, np.float32) or 0 in shape:
         raise DataError(
             f"{where}: expected uint8, int32 or float32 features with values, found {dtype} "
             f"{shape} from row {row} on."
         )
-    expected = _kinds_of_columns(first)
-    kinds = _kinds_of_columns(batch)
+    expected = _kinds_of_columns(first, kind)
+    kinds = _kinds_of_columns(batch, kind)
     differing = [
         f"{name} {kind} after {expected[name]}"
         for name, kind in kinds.items()

@@ -98,7 +98,14 @@ def _made_clients(config: DataConfig, pool: Pool) -> tuple[Int32s, Partition, tu
             f"data.clients=null: expected a number, as data.source={config.source} has no clients "
             "of its own. Set one."
         )
-    method = "dirichlet" if config.partition == "auto" else config.partition
+    method = config.partition
+    if method == "auto":
+        method = "iid" if pool.kind == "tokens" else "dirichlet"
+    if pool.kind == "tokens" and method in ("dirichlet", "pathological"):
+        raise DataError(
+            f"data.partition={method}: expected labels by which examples are given to clients, "
+            "task.kind=tokens has none. Set data.partition=iid or quantity."
+        )
     owners = partition_pool(pool.y(), config, method, pool.vocabulary)
     is_test = pool.is_test()
     if is_test is None:

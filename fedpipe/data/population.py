@@ -113,14 +113,16 @@ class Population:
         return end - start
 
     def examples(self, client_id: str, split: Split = "train") -> Examples:
-        """Return a client's examples: x uint8 or float32 [n, *feature_shape], y int32 [n], in the
-        shards' order.
+        """Return a client's examples, in the shards' order: x uint8, int32 or float32 [n,
+        *feature_shape], y int32 [n] or float32 [n, targets].
 
         Raises:
             DataError: the split does not have the client, its file is damaged or not the
                 manifest's, or a label is no class.
         """
         examples = self._splits[split].read(client_id)
+        if self.manifest.target_width is not None:
+            return examples
         classes = self.manifest.num_classes
         y = examples.y
         if len(y) and not 0 <= y.min() <= y.max() < classes:

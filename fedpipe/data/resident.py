@@ -5,7 +5,7 @@ clients that a run samples, when it first needs them. Without it each round woul
 client's examples through Python and gRPC: at 200 clients that is most of the round.
 
 A file is x, then y, then a check: `x.tobytes()` (uint8 stays uint8: a quarter of float32), `y` as
-int32, little-endian, and the SHA-256 of both. It is found by content: `ROOT/<key of the
+int32, or as float32 targets, little-endian, and the SHA-256 of both. It is found by content: `ROOT/<key of the
 shards>/<SHA-256 of the client id>`, so other data are other files, two runs share what is equal,
 and a client id never becomes a path. Its mtime is when it was last used.
 
@@ -267,11 +267,12 @@ def to_bytes(examples: Examples, client_id: str) -> bytes:
     """
     x = examples.x
     y = examples.y
-    if x.dtype not in (np.uint8, np.int32, np.float32) or y.dtype != np.int32 or len(x) != len(y):
+    is_known = (y.dtype.name, y.ndim) in (("int32", 1), ("float32", 2))
+    if x.dtype not in (np.uint8, np.int32, np.float32) or not is_known or len(x) != len(y):
         raise DataError(
             f"client {client_id}: expected uint8, int32 or float32 features and as many int32 "
-            f"labels, found {x.dtype} of {len(x)} and {y.dtype} of {len(y)}. Prepare the data "
-            "again."
+            f"labels or rows of float32 targets, found {x.dtype} of {len(x)} and {y.dtype} of "
+            f"{list(y.shape)}. Prepare the data again."
         )
     body = np.ascontiguousarray(x).tobytes() + np.ascontiguousarray(y).tobytes()
     return body + hashlib.sha256(body).digest()

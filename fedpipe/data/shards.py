@@ -33,6 +33,8 @@ class SplitRows:
         y: int32 [n].
         source_row: int64 [n], number of the example in the source.
         features: gives the features [k, *shape] of k source rows.
+        targets: gives the targets float32 [k, targets] of k source rows; None where `y` is the
+            label.
     """
 
     client_ids: Sequence[str]
@@ -40,6 +42,7 @@ class SplitRows:
     y: Int32s
     source_row: Int64s
     features: Callable[[Int64s], Array]
+    targets: Callable[[Int64s], Array] | None = None
 
     def between(self, start: int, end: int | None) -> "SplitRows":
         """Return the rows from `start` to before `end`."""
@@ -49,9 +52,12 @@ class SplitRows:
         )
 
 
-def shard_schema(feature_bytes: int) -> Any:
-    """Return the Arrow schema of the files; `feature_bytes` is the size of one example's
-    features.
+def shard_schema(feature_bytes: int, target_width: int | None = None) -> Any:
+    """Return the Arrow schema of the files.
+
+    Args:
+        feature_bytes: size of one example's features.
+        target_width: float32 targets of an example; None: the files have no column of targets.
     """
     import pyarrow as pa
 
@@ -61,6 +67,8 @@ def shard_schema(feature_bytes: int) -> Any:
         ("y", pa.int32()),
         ("source_row", pa.int64()),
     ]
+    if target_width is not None:
+        columns.append(("target", pa.binary(4 * target_width)))
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns])
 
 
@@ -75,7 +83,7 @@ def write_split(folder: Path, split: ShardSplit, rows: SplitRows, most: int) -> 
         most: most rows of a file, unless one client has more.
     """
     counts = np.bincount(rows.owner, minlength=len(rows.client_ids))
-    writer = SplitWriter(folder, split, rows.client_ids, counts, most, rows.features)
+    writer = SplitWriter(folder, split, rows.client_ids, counts, most, rows.features, rows.targets)
     writer.add(rows.owner, rows.y, rows.source_row)
     return writer.files
 
@@ -93,6 +101,7 @@ class SplitWriter:
         counts: Ints,
         most: int,
         features: Callable[[Int64s], Array],
+        targets: Callable[[Int64s], Array] | None = None,
     ) -> None:
         """Plan the files.
 
@@ -102,12 +111,13 @@ class SplitWriter:
             client_ids: sorted ids of all clients.
             counts: int [clients], rows of each that will come.
             most: most rows of a file, unless one client has more.
-            features: gives the features [k, *shape] of k source rows.
+            features, targets: as of `SplitRows`.
         """
         self._folder = folder
         self._split = split
         self._client_ids = client_ids
         self._features = features
+        self._targets = targets
         self._bounds = list(file_bounds(client_ids, counts, most))
         self._waiting_rows: list[SplitRows] = []
         self._waiting = 0
@@ -115,7 +125,7 @@ class SplitWriter:
 
     def add(self, owner: Int32s, y: Int32s, source_row: Int64s) -> None:
         """Take the rows of the clients that come next; their columns are those of `SplitRows`."""
-        self._waiting_rows.append(SplitRows(self._client_ids, owner, y, source_row, self._features))
+        self._waiting_rows.append(self._rows(owner, y, source_row))
         self._waiting += len(owner)
         rows = None
         start = 0
@@ -135,7 +145,10 @@ class SplitWriter:
             np.concatenate([getattr(rows, name) for rows in self._waiting_rows])
             for name in ("owner", "y", "source_row")
         )
-        return SplitRows(self._client_ids, owner, y, source_row, self._features)
+        return self._rows(owner, y, source_row)
+
+    def _rows(self, owner: Int32s, y: Int32s, source_row: Int64s) -> SplitRows:
+        return SplitRows(self._client_ids, owner, y, source_row, self._features, self._targets)
 
     def _write(self, rows: SplitRows) -> None:
         import pyarrow.parquet as pq
@@ -207,11 +220,15 @@ def _table(rows: SplitRows) -> Any:
     source_row = np.ascontiguousarray(rows.source_row)
     x = rows.features(source_row)
     x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("<"))
-    schema = shard_schema(x[0].nbytes)
+    arrays = [x, np.ascontiguousarray(rows.y, "<i4"), source_row]
+    width = None
+    if rows.targets is not None:
+        targets = np.ascontiguousarray(rows.targets(source_row), "<f4")
+        width = targets.shape[1]
+        arrays.append(targets)
+    schema = shard_schema(x[0].nbytes, width)
     columns = [_strings(rows.client_ids, rows.owner)]
-    for field, values in zip(
-        list(schema)[1:], (x, np.ascontiguousarray(rows.y, "<i4"), source_row), strict=True
-    ):
+    for field, values in zip(list(schema)[1:], arrays, strict=True):
         columns.append(pa.Array.from_buffers(field.type, len(x), [None, pa.py_buffer(values)]))
     return pa.Table.from_arrays(columns, schema=schema)
 

@@ -55,6 +55,7 @@ class SplitReader:
         self._folder = folder
         self._shape = manifest.feature_shape
         self._dtype = np.dtype(manifest.feature_dtype).newbyteorder("<")
+        self._target_width = manifest.target_width
         self._lock = threading.Lock()
         self._file = lru_cache(maxsize=open_files or _CACHED_FILES)(self._read_metadata)
         self._group = lru_cache(maxsize=_CACHED_GROUPS)(self._read_group)
@@ -120,10 +121,10 @@ class SplitReader:
             )
 
     def _join(self, tables: list[Any]) -> Examples:
-        return Examples(
-            shard_column(tables, "x", self._dtype, self._shape),
-            shard_column(tables, "y", np.dtype("<i4"), ()),
-        )
+        x = shard_column(tables, "x", self._dtype, self._shape)
+        if self._target_width is None:
+            return Examples(x, shard_column(tables, "y", np.dtype("<i4"), ()))
+        return Examples(x, shard_column(tables, "target", np.dtype("<f4"), (self._target_width,)))
 
     def _read_metadata(self, number: int) -> tuple[Any, Int64s]:
         """Return a file's metadata and the first rows of its row groups, with its end. No file
@@ -140,7 +141,8 @@ class SplitReader:
                 schema = file.schema_arrow
         except (pa.ArrowException, OSError) as err:
             raise self._unfit(number, "a Parquet file", " ".join(str(err).split())) from err
-        expected = shard_schema(self._dtype.itemsize * int(np.prod(self._shape)))
+        feature_bytes = self._dtype.itemsize * int(np.prod(self._shape))
+        expected = shard_schema(feature_bytes, self._target_width)
         if not schema.equals(expected):
             raise self._unfit(number, f"columns {_columns(expected)}", _columns(schema))
         if metadata.num_rows != entry.rows:
@@ -152,8 +154,9 @@ class SplitReader:
         import pyarrow as pa
 
         try:
+            label = "y" if self._target_width is None else "target"
             return self._parquet(number).read_row_group(
-                group, columns=["client_id", "x", "y"], use_threads=False
+                group, columns=["client_id", "x", label], use_threads=False
             )
         except (pa.ArrowException, OSError) as err:
             raise self._unfit(number, f"row group {group}", " ".join(str(err).split())) from err

@@ -25,6 +25,8 @@ def flatten(state: Any, path: str = "") -> dict[str, npt.NDArray[Any]]:
         items = state.items()
     elif isinstance(state, list | tuple):
         items = enumerate(state)
+    elif (names := _field_names(state)) is not None:
+        items = ((name, getattr(state, name)) for name in names)
     else:
         return {path: np.array(state)}
     leaves: dict[str, npt.NDArray[Any]] = {}
@@ -59,7 +61,25 @@ def restore(template: Any, leaves: Leaves, path: str = "") -> Any:
         if hasattr(template, "_fields"):
             return type(template)(*items)
         return type(template)(items)
+    if (fields := _field_names(template)) is not None:
+        return type(template)(
+            **{
+                name: restore(getattr(template, name), leaves, _below(path, name))
+                for name in fields
+            }
+        )
     return _checked_leaf(np.asarray(template), leaves.get(path), path)
+
+
+def _field_names(value: Any) -> list[str] | None:
+    """Return the names of the fields of an instance of a dataclass or an attrs class."""
+    of_dataclass = getattr(value, "__dataclass_fields__", None)
+    if of_dataclass is not None:
+        return list(of_dataclass)
+    of_attrs = getattr(value, "__attrs_attrs__", None)
+    if of_attrs is None:
+        return None
+    return [field.name for field in of_attrs]
 
 
 def _checked_leaf(
@@ -69,9 +89,11 @@ def _checked_leaf(
     expected = f"checkpoint: expected {template.dtype}{list(template.shape)} at {path!r}"
     if leaf is None:
         raise CheckpointError(f"{expected}, found nothing. Start a new run.")
-    # What an aggregator keeps, such as the levels of a tree of noise, may grow from round to round.
+    # What an aggregator keeps, such as the levels of a tree of noise, may grow from round to round;
+    # a TFF process says in its type which of its tensors may.
     fixed = slice(1 if path.startswith("aggregator/") else 0, None)
     same_shape = leaf.ndim == template.ndim and leaf.shape[fixed] == template.shape[fixed]
+    same_shape = same_shape or path.startswith("varying/")
     if leaf.dtype != template.dtype or not same_shape:
         raise CheckpointError(f"{expected}, found {leaf.dtype}{list(leaf.shape)}. Start a new run.")
     return leaf

@@ -89,7 +89,7 @@ def forget(
     data = data_of(project, run)
     new_ids = set(client_ids)
     with file_lock(project.private / "prepare.lock"):
-        shards = current_shards(data.settings, project)
+        shards = current_shards(data.shard_settings, project)
         before = Population.open(shards)
         positions = _positions(project, before, new_ids, data.title)
         examples = sum(int(before.index.counts(split)[positions].sum()) for split in SPLITS)
@@ -164,7 +164,7 @@ def _prepare_without(
     old_text = path.read_text(encoding="utf-8") if path.exists() else None
     write_atomic(path, forgotten_json(read_forgotten(project.root) | client_ids))
     try:
-        population = Population.open(current_shards(data.settings, project))
+        population = Population.open(current_shards(data.shard_settings, project))
         if population.path == project.shards:
             return population, True
         return population, _forget_in_stage(project, client_ids, key)
@@ -203,7 +203,7 @@ def _forget_in_stage(project: Project, client_ids: set[str], key: str) -> bool:
     population = Population.open(project.shards, verify=False)
     if (
         not _holds_one(population, client_ids)
-        or population_key(settings, population.manifest.partition) != key
+        or population_key(settings.data, population.manifest.partition) != key
     ):
         return False
     return current_shards(settings, project) == project.shards

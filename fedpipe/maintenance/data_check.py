@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fedpipe.config import DataConfig
+from fedpipe.config.task import TaskConfig, TaskKind
 from fedpipe.errors import DataError, shorten
 from fedpipe.maintenance.data_columns import look_at_table
 from fedpipe.maintenance.data_report import DataReport
@@ -17,6 +18,13 @@ from fedpipe.maintenance.data_report import DataReport
 _MAX_TRIES = 4
 _MAX_FILES = 5000
 """Entries of a folder that are looked at to tell what it holds."""
+_WORDS: dict[TaskKind, str] = {
+    "classification": "labels",
+    "binary": "labels",
+    "multilabel": "values of labels",
+    "regression": "values of the first target",
+    "tokens": "labels",
+}
 _OF_THE_FILE = (
     "separator",
     "encoding",
@@ -30,7 +38,9 @@ _OF_THE_FILE = (
 """Settings of the project that hold for a file read by the project's own source."""
 
 
-def check_data(path: Path, config: DataConfig, project: Path) -> DataReport:
+def check_data(
+    path: Path, config: DataConfig, project: Path, kind: TaskKind = "classification"
+) -> DataReport:
     """Return what a file or folder is, reading all of it as `prepare` would.
 
     Args:
@@ -38,6 +48,7 @@ def check_data(path: Path, config: DataConfig, project: Path) -> DataReport:
         config: the project's settings under `data`; those that name columns and how a CSV is
             written are tried first.
         project: folder that paths in settings are relative to.
+        kind: `task.kind`, by which the labels are read.
     """
     report = DataReport(str(path))
     if not path.exists():
@@ -58,14 +69,15 @@ def check_data(path: Path, config: DataConfig, project: Path) -> DataReport:
     of_the_file = _OF_THE_FILE if config.source == report.source else ()
     for key in (*of_the_file, "client_column", "label_column"):
         settings[key] = getattr(config, key)
-    report.refused, _ = _read(DataConfig(**settings), project)
+    report.refused, _ = _read(DataConfig(**settings), project, kind)
     if report.source in ("csv", "parquet"):
         look_at_table(report, path, settings)
     elif report.source == "images":
-        _drop_clients_if_refused(report, settings, project)
-    _read_with_proposals(report, settings, project)
+        _drop_clients_if_refused(report, settings, project, kind)
+    fitting_kind = _read_with_proposals(report, settings, project, kind)
     defaults = DataConfig()
-    report.settings = [
+    kinds = [f"task.kind={fitting_kind}"] if fitting_kind != TaskConfig().kind else []
+    report.settings = kinds + [
         f"data.{key}={_text(value)}"
         for key, value in settings.items()
         if value != getattr(defaults, key) or key in ("source", "path")
@@ -120,40 +132,58 @@ def _text(value: Any) -> str:
     return {"\t": "tab", None: "null"}.get(value, str(value))
 
 
-def _read(config: DataConfig, project: Path) -> tuple[str | None, list[str]]:
+def _read(config: DataConfig, project: Path, kind: TaskKind) -> tuple[str | None, list[str]]:
     """Read all examples; return the refusal, or None and what was understood."""
-    from fedpipe.data.labels import label_notes
+    from fedpipe.data.labels import label_notes, require_two_labels
     from fedpipe.data.sources import open_source
 
     try:
-        source = open_source(config, project)
+        source = open_source(config, project, kind)
         rows = 0
         labels: set[Any] = set()
         clients: set[str] = set()
         for batch in source.batches():
-            rows += len(batch.y)
-            labels.update(batch.y.tolist() if isinstance(batch.y, np.ndarray) else batch.y)
+            rows += len(batch.x)
+            labels.update(_labels_of(batch.y))
             clients.update(batch.clients or ())
         if not rows:
             return f"{config.path}: expected examples, found none.", []
+        if kind == "binary":
+            require_two_labels(tuple(sorted(labels)), str(config.path))
     except DataError as err:
         return str(err), []
     shown = shorten(sorted(labels, key=lambda label: (isinstance(label, str), label)), 5)
     counted = f"{len(clients):,} clients" if config.client_column else "no clients"
-    lines = [f"{rows:,} examples, {counted}, {len(labels):,} labels: {shown}"]
+    lines = [f"{rows:,} examples, {counted}, {len(labels):,} {_WORDS[kind]}: {shown}"]
+    if kind == "tokens":
+        lines = [f"{rows:,} examples, {counted}, no labels (task.kind=tokens)"]
     if source.summary is not None:
         summary = source.summary()
         lines = [summary.format, f"features: {summary.features}", *lines]
         lines += [f"left out: {text}" for text in summary.left_out]
         lines += [f"note: {text}" for text in summary.notes]
-    if len({isinstance(label, str) for label in labels}) == 1:
+    is_class = kind in ("classification", "binary")
+    if is_class and len({isinstance(label, str) for label in labels}) == 1:
         lines += [f"note: {text}" for text in label_notes(tuple(sorted(labels)), rows, None)]
     return None, lines
 
 
-def _drop_clients_if_refused(report: DataReport, settings: dict[str, Any], project: Path) -> None:
+def _labels_of(y: Any) -> set[Any]:
+    """Return the different labels of a batch; of rows of targets the different first ones, of lists
+    of labels each.
+    """
+    if y is None:
+        return set()
+    if isinstance(y, np.ndarray):
+        return set((y if y.ndim == 1 else y[:, 0]).tolist())
+    return {label for labels in y for label in (labels if isinstance(labels, list) else [labels])}
+
+
+def _drop_clients_if_refused(
+    report: DataReport, settings: dict[str, Any], project: Path, kind: TaskKind
+) -> None:
     if report.refused and "data.client_column=null" in report.refused:
-        refused, _ = _read(DataConfig(**{**settings, "client_column": None}), project)
+        refused, _ = _read(DataConfig(**{**settings, "client_column": None}), project, kind)
         if refused is None:
             settings["client_column"] = None
             report.doubts.append(
@@ -161,23 +191,35 @@ def _drop_clients_if_refused(report: DataReport, settings: dict[str, Any], proje
             )
 
 
-def _read_with_proposals(report: DataReport, settings: dict[str, Any], project: Path) -> None:
-    """Read with the settings, then with what the refusals propose, a few times."""
+def _read_with_proposals(
+    report: DataReport, settings: dict[str, Any], project: Path, kind: TaskKind
+) -> TaskKind:
+    """Read with the settings, then with what the refusals propose, a few times; return the kind of
+    the labels that was tried last.
+    """
     for _ in range(_MAX_TRIES):
-        refused, lines = _read(DataConfig(**settings), project)
+        refused, lines = _read(DataConfig(**settings), project, kind)
         if refused is None:
             report.lines = lines
             report.readable = True
-            return
+            return kind
         report.refused = report.refused or refused
+        if kind == "classification" and "set task.kind=regression" in refused:
+            kind = "regression"
+            report.doubts.append(
+                "the labels are numbers with fractions: they are taken to be a quantity to predict "
+                "(task.kind=regression); name another column in data.label_column if they are not"
+            )
+            continue
         key, value = _proposed(refused) or ("", None)
         if not key or settings.get(key) == value:
             if refused != report.refused:
                 report.lines = [refused]
-            return
+            return kind
         if key == "ignore_columns":
             value = sorted({*(settings.get(key) or []), *map(str, value or ())})
         settings[key] = value
+    return kind
 
 
 def _proposed(refused: str) -> tuple[str, Any] | None:

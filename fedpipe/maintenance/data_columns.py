@@ -45,7 +45,8 @@ def look_at_table(report: DataReport, path: Path, settings: dict[str, Any]) -> N
     if table.header_hint() is not None:
         return  # the names are not those of the columns
     names = [column.name for column in report.columns if len(column.name) <= _MAX_NAME]
-    if settings["label_column"] not in names:
+    labels = DataConfig(**settings).label_columns
+    if len(labels) == 1 and labels[0] not in names:
         label = _likely_label(report.columns)
         if label is not None:
             settings["label_column"] = label
@@ -56,7 +57,8 @@ def look_at_table(report: DataReport, path: Path, settings: dict[str, Any]) -> N
         like_clients = (
             column.name
             for column in report.columns
-            if _names(_CLIENT, column.name) and column.name != settings["label_column"]
+            if _names(_CLIENT, column.name)
+            and column.name not in DataConfig(**settings).label_columns
         )
         client = next(like_clients, None)
         settings["client_column"] = client

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fedpipe.config import Config, DataConfig, load_config
 from fedpipe.config.algorithm_table import ALGORITHMS
 from fedpipe.config.model import MODEL_NAMES
+from fedpipe.config.shard_settings import ShardSettings
 from fedpipe.errors import ConfigError, DataError, FedpipeError, ModelError
 from fedpipe.maintenance.check import Check, failed, passed
 from fedpipe.project import dvc
@@ -133,7 +134,8 @@ def trying_data(config: Config, project: Project) -> Iterator[TriedData]:
     from fedpipe.data.population import Population
 
     data = config.data
-    of_stage = settings_of_stage(project) == data
+    settings = ShardSettings.of(config)
+    of_stage = settings_of_stage(project) == settings
     if of_stage:
         require_dependencies(data, project)
         if dvc.stage_is_current(project.root, "prepare"):
@@ -149,11 +151,11 @@ def trying_data(config: Config, project: Project) -> Iterator[TriedData]:
         return
     size = _size_of(data, project)
     if size > _READ_WHOLE_BYTES:
-        yield TriedData(None, _read_first_batch(data, project, size))
+        yield TriedData(None, _read_first_batch(settings, project, size))
         return
     with tempfile.TemporaryDirectory(prefix="fedpipe-doctor-") as folder:
         shards = Path(folder) / "shards"
-        prepare(data, shards, project)
+        prepare(settings, shards, project)
         population = Population.open(shards)
         yield TriedData(shards, _data_check(population, f"{_place(data)} can be read"))
 
@@ -272,20 +274,21 @@ def _data_check(population: "Population", place: str) -> Check:
     clients = len(population.index.client_ids)
     return passed(
         "data",
-        f"{place}: {clients} clients, {manifest.num_classes} classes, features "
+        f"{place}: {clients} clients, {manifest.labels_in_words}, features "
         f"{list(manifest.feature_shape)}",
     )
 
 
-def _read_first_batch(data: DataConfig, project: Project, size: int) -> Check:
+def _read_first_batch(settings: ShardSettings, project: Project, size: int) -> Check:
     from fedpipe.data.sources import open_source
 
-    batch = next(iter(open_source(data, project.root).batches()), None)
+    data = settings.data
+    batch = next(iter(open_source(data, project.root, settings.kind).batches()), None)
     if batch is None:
         raise DataError(f"data.path={data.path}: the source has no examples.")
     return passed(
         "data",
-        f"{_place(data)}: its first {len(batch.y)} examples can be read, of {size / 2**30:.1f} "
+        f"{_place(data)}: its first {len(batch.x)} examples can be read, of {size / 2**30:.1f} "
         "GiB; `fedpipe prepare` reads the rest",
     )
 

@@ -84,6 +84,7 @@ def _later_versions(project: Project, runs: Sequence[RunFiles]) -> dict[Path, st
     """Return the shards that the settings of the runs that stay make now, after clients were
     forgotten, and whose they are.
     """
+    from fedpipe.config.shard_settings import ShardSettings
     from fedpipe.runs.shards import shards_folder
 
     staying = {run.folder for run in runs if not run.remove}
@@ -92,7 +93,7 @@ def _later_versions(project: Project, runs: Sequence[RunFiles]) -> dict[Path, st
         if str(state.folder) in staying:
             # Settings of another version of fedpipe, or of a source that is gone, make no shards.
             with suppress(ConfigError, DataError):
-                versions[shards_folder(state.config.data, project)] = state.name
+                versions[shards_folder(ShardSettings.of(state.config), project)] = state.name
     return versions
 
 

@@ -47,7 +47,7 @@ def build_model(
         return MODELS[chosen.name](feature_shape, num_classes)
     from fedpipe.models.user_model import build_own
 
-    return build_own(chosen, feature_shape, num_classes, project)
+    return build_own(chosen, feature_shape, num_classes, project, config.task.kind)
 
 
 def check_input(

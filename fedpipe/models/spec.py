@@ -38,6 +38,8 @@ class ModelSpec:
             them count), for a model whose logits are float32 [n, length, num_classes]. None: one
             prediction for each example.
         tokens: tokens are 0..tokens - 1; None where features are no tokens.
+        trainable: names of the tensors that are trained, in the order of `tensor_names`; the others
+            stay as they are initially. None: all.
     """
 
     name: str
@@ -51,3 +53,4 @@ class ModelSpec:
     train_logits: Callable[[Sequence[Any], Any, Any], Any] | None = None
     targets: Callable[[Any, Any], tuple[Any, Any]] | None = None
     tokens: int | None = None
+    trainable: tuple[str, ...] | None = None

@@ -5,14 +5,19 @@ docs/models.md.
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fedpipe.config.model import ModelConfig
+from fedpipe.config.task import TaskKind
 from fedpipe.errors import ModelError
+from fedpipe.models.keras_model import is_keras_model, keras_spec, seeded_building
 from fedpipe.models.spec import ModelSpec
+from fedpipe.models.variable_model import ModelRequest
 from fedpipe.system.user_code import import_own, own_code
 from fedpipe.system.user_options import OptionsReader, read_options
 from fedpipe.types import Weights
@@ -22,8 +27,14 @@ _TENSOR_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_./-]{0,199}")
 _NO_VARIABLES = (
     "expected logits to be a function of the weights alone, found that it {does} a "
     "tf.Variable{which}, as Keras layers do: it would not be trained. Declare its tensors in "
-    "tensor_names and initial_weights, and compute with tf operations (docs/models.md)."
+    "tensor_names and initial_weights, or return the Keras model itself (docs/models.md)."
 )
+
+
+_built: dict[tuple[Any, ...], tuple[Any, ModelSpec]] = {}
+"""By the function's id and what it was asked for: the function, so that its id stays taken, and
+the model.
+"""
 
 
 class _VariableMade(Exception):
@@ -35,9 +46,17 @@ def build_own(
     feature_shape: tuple[int, ...],
     num_classes: int,
     project: Path | None = None,
+    kind: TaskKind = "classification",
 ) -> ModelSpec:
-    """Return what the user's function returns for these features and classes, once it is known to
-    be a model.
+    """Return what the user's function returns for these features and classes, as a `ModelSpec`,
+    once it is known to be a model. The same function and settings give the same object again.
+
+    Args:
+        config: the settings under `model`.
+        feature_shape: of one example.
+        num_classes: size of the last axis of the outputs.
+        project: folder in which the module is looked for.
+        kind: `task.kind`.
 
     Raises:
         ModelError: it cannot be imported, raises, or returns something else; the cause is kept.
@@ -46,20 +65,37 @@ def build_own(
     where = f"model.name={config.name}"
     reader = OptionsReader(where, build, given=2)
     (options,) = read_options("model.options", config.options, [reader], ModelError)
-    with own_code(where, ModelError, "building the model"):
-        spec = build(feature_shape, num_classes, **options)
+    key = (id(build), kind, tuple(feature_shape), num_classes, config.model_dump_json())
+    if key in _built:
+        return _built[key][1]
+    request = ModelRequest(
+        where,
+        tuple(feature_shape),
+        num_classes,
+        partial(build, feature_shape, num_classes, **options),
+        config,
+        kind,
+    )
+    spec = _checked_spec(request)
+    _built[key] = (build, spec)
+    return spec
+
+
+def _checked_spec(request: ModelRequest) -> ModelSpec:
+    where = request.where
+    with own_code(where, ModelError, "building the model"), seeded_building(1):
+        built = request.make()
+    if is_keras_model(built):
+        return _remembering(keras_spec(built, request))
+    spec = built
     if not isinstance(spec, ModelSpec):
-        kind = f"{type(spec).__module__}.{type(spec).__name__}"
-        keras = (
-            " A Keras model cannot be trained here: write its logits with tf operations "
-            "(docs/models.md)."
-            if "keras" in kind
-            else ""
-        )
+        kind_of_result = f"{type(spec).__module__}.{type(spec).__name__}"
         raise ModelError(
-            f"{where}: expected it to return a fedpipe.models.ModelSpec, found "
-            f"{kind.removeprefix('builtins.')}.{keras}"
+            f"{where}: expected it to return a tf.keras.Model or a "
+            f"fedpipe.models.ModelSpec, found {kind_of_result.removeprefix('builtins.')}."
         )
+    feature_shape = request.feature_shape
+    num_classes = request.num_classes
     if (tuple(spec.feature_shape), spec.num_classes) != (tuple(feature_shape), num_classes):
         raise ModelError(
             f"{where}: expected a model for features of shape {list(feature_shape)} and "
@@ -69,6 +105,21 @@ def build_own(
     weights = _check_weights(where, spec)
     _check_logits(where, spec, list(weights.values()))
     return spec
+
+
+def _remembering(spec: ModelSpec) -> ModelSpec:
+    """Return a model whose function builds it anew for initial weights: they are checked once, and
+    drawn once for each seed.
+    """
+    _check_weights(f"model.name={spec.name}", spec)
+    drawn: dict[int, Weights] = {}
+
+    def initial_weights(seed: int) -> Weights:
+        if seed not in drawn:
+            drawn[seed] = spec.initial_weights(seed)
+        return dict(drawn[seed])
+
+    return replace(spec, initial_weights=initial_weights)
 
 
 def _check_weights(where: str, spec: ModelSpec) -> Weights:

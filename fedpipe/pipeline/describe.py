@@ -39,19 +39,49 @@ def understood_lines(manifest: "Manifest") -> list[str]:
     features = understood.features if understood and understood.features else "features"
     lines.append(f"features: {features} ({size}, {manifest.feature_dtype})")
     rows = sum(manifest.examples.values())
-    names = manifest.vocabulary or tuple(map(str, range(manifest.num_classes)))
-    shown = ", ".join(name if len(name) <= 30 else f"{name[:27]}..." for name in names[:5])
-    more = f" (+{len(names) - 5})" if len(names) > 5 else ""
     lines.append(
         f"{rows:,} examples, {manifest.clients:,} clients ({manifest.partition}), "
-        f"{manifest.num_classes:,} classes: {shown}{more}"
+        f"{manifest.labels_in_words}{_names_of_labels(manifest)}"
     )
+    lines += target_lines(manifest)
+    steps = manifest.steps
+    lines += [f"step {line}" for line in (steps.lines() if steps is not None else ())]
     left_out = understood.left_out if understood else ()
     notes = (*(understood.notes if understood else ()), *manifest.notes)
     for title, texts in (("left out", left_out), ("note", notes)):
         lines += [f"{title}: {text}" for text in texts[:_MOST_LINES]]
         if len(texts) > _MOST_LINES:
             lines.append(f"{title}: {len(texts) - _MOST_LINES} more, see manifest.json")
+    return lines
+
+
+def _names_of_labels(manifest: "Manifest") -> str:
+    """Return the first names of the labels after a colon; nothing of tokens."""
+    names = manifest.vocabulary or tuple(map(str, range(manifest.num_classes)))
+    if manifest.targets is not None:
+        names = manifest.targets.names
+    if not names:
+        return ""
+    shown = ", ".join(name if len(name) <= 30 else f"{name[:27]}..." for name in names[:5])
+    more = f" (+{len(names) - 5})" if len(names) > 5 else ""
+    positive = f" (positive: {names[1]})" if manifest.kind == "binary" else ""
+    return f": {shown}{more}{positive}"
+
+
+def target_lines(manifest: "Manifest") -> list[str]:
+    """Return one line for each target of regression, its values over the training examples; none of
+    other kinds.
+    """
+    if manifest.targets is None:
+        return []
+    pairs = list(zip(manifest.targets.names, manifest.targets.ranges, strict=False))
+    lines = [
+        f"target {name}: mean {values.mean:.6g}, std {values.std:.6g}, {values.min:.6g} to "
+        f"{values.max:.6g} (training examples)"
+        for name, values in pairs[:_MOST_LINES]
+    ]
+    if len(pairs) > _MOST_LINES:
+        lines.append(f"target: {len(pairs) - _MOST_LINES} more, see manifest.json")
     return lines
 
 

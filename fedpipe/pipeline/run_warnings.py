@@ -209,10 +209,14 @@ def feature_warnings(x: npt.NDArray[np.generic], names: Sequence[str] = ()) -> I
     )
 
 
-def label_warnings(manifest: "Manifest", labels: npt.NDArray[np.int32]) -> Iterator[RunWarning]:
+def label_warnings(
+    manifest: "Manifest", labels: npt.NDArray[np.int32] | npt.NDArray[np.float32]
+) -> Iterator[RunWarning]:
     """Yield a warning where classes look like a number to predict: hundreds of whole numbers, few
-    examples each.
+    examples each. Of other kinds than classification there is none.
     """
+    if manifest.kind != "classification":
+        return
     names = manifest.vocabulary or ()
     is_number = all(name.lstrip("-").isdecimal() for name in names)
     examples = sum(manifest.examples.values())
@@ -226,6 +230,6 @@ def label_warnings(manifest: "Manifest", labels: npt.NDArray[np.int32]) -> Itera
             f"The labels are whole numbers, {manifest.num_classes} classes with "
             f"{examples / manifest.num_classes:.1f} examples each: they look like a quantity, and "
             "the model tells classes apart.",
-            "Name another data.label_column, or put the numbers into a few ranges before `fedpipe "
-            "prepare`.",
+            "Set task.kind=regression, name another data.label_column, or put the numbers into a "
+            "few ranges before `fedpipe prepare`.",
         )

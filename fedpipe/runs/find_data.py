@@ -19,6 +19,8 @@ from pydantic import ValidationError
 from fedpipe.config import DataConfig, load_config
 from fedpipe.config.ignored_settings import without_ignored
 from fedpipe.config.load import apply_overrides, read_params
+from fedpipe.config.shard_settings import ShardSettings
+from fedpipe.config.task import TaskConfig, TaskKind
 from fedpipe.data.manifest import MANIFEST_NAME
 from fedpipe.errors import ConfigError, DataError, TrackingError
 from fedpipe.project import dvc
@@ -46,6 +48,7 @@ class RunData:
         run_id: the MLflow run; empty where there is none.
         population: key of the clients (`runs.lineage.population_key`); empty where the run does
             not say.
+        kind: `task.kind`, by which the labels were read.
     """
 
     title: str
@@ -54,6 +57,12 @@ class RunData:
     path: Path | None = None
     run_id: str = ""
     population: str = ""
+    kind: TaskKind = "classification"
+
+    @property
+    def shard_settings(self) -> ShardSettings:
+        """Return all settings that made them."""
+        return ShardSettings(self.settings, self.kind)
 
 
 def data_of(project: Project, name: str | None = None, of_runs: bool = False) -> RunData:
@@ -85,13 +94,13 @@ def find_run_shards(project: Project, data: RunData) -> Path:
         if not (project.shards / MANIFEST_NAME).is_file():
             raise DataError(
                 f"{project.shards}: expected shards, found none. "
-                f"{how_to_make(project, data.settings)}"
+                f"{how_to_make(project, data.shard_settings)}"
             )
         return project.shards
     for folder in _candidates(project, data.path):
         if _has_md5(folder, data.md5):
             return folder
-    later = shards_folder(data.settings, project)
+    later = shards_folder(data.shard_settings, project)
     if (later / MANIFEST_NAME).is_file():
         logger.warning(
             "%s: these are a later version than the run trained on, made after clients were "
@@ -106,16 +115,16 @@ def find_run_shards(project: Project, data: RunData) -> Path:
     )
     raise DataError(
         f"{data.title}: expected its shards (DVC md5 {data.md5}) on this machine, found none. "
-        f"{there}{how_to_make(project, data.settings, data.md5)}"
+        f"{there}{how_to_make(project, data.shard_settings, data.md5)}"
     )
 
 
-def how_to_make(project: Project, settings: DataConfig, md5: str | None = None) -> str:
+def how_to_make(project: Project, settings: ShardSettings, md5: str | None = None) -> str:
     """Return the command that makes the shards of these settings, as a sentence.
 
     Args:
         project: where.
-        settings: the group `data`.
+        settings: those that make them.
         md5: of a version that `dvc.lock` may name.
     """
     if md5 is not None and dvc.locked_md5(project.root, "prepare", "data/shards") == md5:
@@ -129,11 +138,18 @@ def how_to_make(project: Project, settings: DataConfig, md5: str | None = None) 
     )
 
 
-def overrides(project: Project, settings: DataConfig) -> list[str]:
-    """Return the settings that differ from the project's `params.yaml`, as `data.key=value`."""
-    here = load_config(project.params).data.model_dump()
-    then = without_ignored({"data": settings.model_dump()})["data"]
-    return [f"data.{key}={_yaml(value)}" for key, value in then.items() if here.get(key) != value]
+def overrides(project: Project, settings: ShardSettings) -> list[str]:
+    """Return the settings that differ from the project's `params.yaml`, as `data.key=value`, and
+    `task.kind`.
+    """
+    config = load_config(project.params)
+    here = config.data.model_dump()
+    then = without_ignored({"data": settings.data.model_dump()})["data"]
+    kind = [f"task.kind={settings.kind}"] if settings.kind != config.task.kind else []
+    return [
+        *kind,
+        *(f"data.{key}={_yaml(value)}" for key, value in then.items() if here.get(key) != value),
+    ]
 
 
 def population_of(data: RunData, manifest: "Manifest") -> str:
@@ -159,7 +175,8 @@ def _newest(project: Project, of_runs: bool) -> RunData:
 
 
 def _of_params(project: Project) -> RunData:
-    return RunData("data/shards", load_config(project.params).data)
+    config = load_config(project.params)
+    return RunData("data/shards", config.data, kind=config.task.kind)
 
 
 def _named(project: Project, name: str) -> RunData:
@@ -186,7 +203,7 @@ def _named(project: Project, name: str) -> RunData:
                 "Name another run."
             )
         values = read_params(params)
-    described = _described(str(run.info.run_name), values.get("data") or {})
+    described = _described(str(run.info.run_name), values)
     return replace(
         described,
         md5=str(tags[DVC_DATA_MD5]),
@@ -198,7 +215,7 @@ def _named(project: Project, name: str) -> RunData:
 def _of_state(state: RunState) -> RunData:
     path = state.values.get("data_path")
     md5 = str(state.values["data_md5"])
-    described = _described(state.name, state.values["config"].get("data") or {})
+    described = _described(state.name, state.values["config"])
     try:
         tags = json.loads((state.folder / LINEAGE / TAGS_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -214,7 +231,8 @@ def _of_state(state: RunState) -> RunData:
 
 def _described(name: str, values: dict[str, Any]) -> RunData:
     try:
-        settings = DataConfig.model_validate(values)
+        settings = DataConfig.model_validate(values.get("data") or {})
+        kind = TaskConfig.model_validate(values.get("task") or {}).kind
     except ValidationError as err:
         first = err.errors()[0]
         place = ".".join(map(str, first["loc"]))
@@ -223,7 +241,7 @@ def _described(name: str, values: dict[str, Any]) -> RunData:
             f"data.{place}: {first['msg']}. Use the version of the run's commit."
         ) from err
     source = settings.source if settings.path is None else f"{settings.source} {settings.path}"
-    return RunData(f"run {name} ({source})", settings)
+    return RunData(f"run {name} ({source})", settings, kind=kind)
 
 
 def _candidates(project: Project, first: Path | None) -> Iterator[Path]:

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from fedpipe.config import DataConfig
+from fedpipe.config.task import TaskKind
 from fedpipe.data.sources import file_sources as own
 from fedpipe.data.sources import mnist5k, shakespeare, tff_sets
 from fedpipe.data.sources.base import Batch, PixelConvention, Source, SourceSummary
 from fedpipe.data.sources.custom import open_custom
+from fedpipe.data.sources.label_columns import check_label_columns
 from fedpipe.data.sources.shape import with_feature_shape
+from fedpipe.data.sources.target_checks import with_labels_of_kind
 from fedpipe.data.tff_files import FILES, fetch
 
 __all__ = [
@@ -25,7 +28,7 @@ __all__ = [
     "open_source",
 ]
 
-SOURCES: dict[str, Callable[[DataConfig, Path], Source]] = {
+SOURCES: dict[str, Callable[..., Source]] = {
     "mnist5k": mnist5k.open_mnist5k,
     "synthetic": tff_sets.open_synthetic,
     "emnist": tff_sets.open_emnist,
@@ -34,8 +37,9 @@ SOURCES: dict[str, Callable[[DataConfig, Path], Source]] = {
     "shakespeare": shakespeare.open_shakespeare,
     **own.OWN_SOURCES,
 }
-"""Opener by `data.source`: (settings, project folder) -> source. Raises DataError where the source
-cannot be read.
+"""Opener by `data.source`: (settings, project folder) -> source, of the user's own files
+(settings, project folder, kind of the labels) -> source. Raises DataError where the source cannot
+be read.
 """
 
 NEEDS: dict[str, str] = {**mnist5k.NEEDS, **tff_sets.NEEDS, **shakespeare.NEEDS, **own.NEEDS}
@@ -61,9 +65,24 @@ def downloaded_file(config: DataConfig, project: Path) -> Path:
     return tff_sets.cache_dir(config, project) / FILES[_DOWNLOADS[config.source]]
 
 
-def open_source(config: DataConfig, project: Path) -> Source:
-    """Return the source that `data.source` names. Raises DataError where it cannot be read."""
-    source = SOURCES.get(config.source, open_custom)(config, project)
+def open_source(config: DataConfig, project: Path, kind: TaskKind = "classification") -> Source:
+    """Return the source that `data.source` names.
+
+    Args:
+        config: the settings under `data`.
+        project: folder that paths are relative to.
+        kind: `task.kind`, by which the labels are read.
+
+    Raises:
+        DataError: it cannot be read, or `data.label_column` does not fit the kind.
+    """
+    check_label_columns(config, kind)
+    if config.source in SOURCES and config.source not in own.OWN_SOURCES:
+        source = SOURCES[config.source](config, project)
+        if kind != "classification":
+            source = with_labels_of_kind(source, f"data.source={config.source}", kind)
+    else:
+        source = SOURCES.get(config.source, open_custom)(config, project, kind)
     if config.feature_shape is None:
         return source
     return with_feature_shape(source, config)

@@ -1,14 +1,18 @@
 """Interface of sources: batches of examples as columns, with or without clients of their own."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from fedpipe.data.array_types import Bools, Int32s
+from fedpipe.data.array_types import Array, Bools, Int32s
 
+Labels = Array | Sequence[str] | Sequence[Sequence[str | int]]
+"""Labels of n examples: whole numbers [n] or texts; of regression numbers [n] or [n, targets]; of
+multilabel 0 and 1 [n, labels], or n lists of labels.
+"""
 PixelConvention = Literal["ink=1.0", "background=1.0"]
 
 
@@ -21,7 +25,9 @@ class Batch:
             int32 (tokens) [n, *feature_shape]; dtype and shape are the same in all batches. Or, for
             sequences of variable length, a list of n arrays int32 [length], tokens from 1: they are
             padded with 0 to the longest.
-        y: labels [n]: whole numbers, or texts. Of one kind in all batches.
+        y: labels [n]: whole numbers, or texts; of `task.kind=regression` and `multilabel` what
+            `Labels` says. Of one kind in all batches. None in all batches if there are none, which
+            `task.kind=tokens` alone allows.
         clients: the id of each example's client, n texts; None in all batches if the source has no
             clients.
         is_test: bool [n], whether the source has the example in its test split; None in all batches
@@ -29,7 +35,7 @@ class Batch:
     """
 
     x: npt.NDArray[np.generic] | list[Int32s]
-    y: npt.NDArray[np.generic] | Sequence[str]
+    y: Labels | None = None
     clients: Sequence[str] | None = None
     is_test: Bools | None = None
 
@@ -77,9 +83,16 @@ class Source:
         summary: returns what the source understood of its files; called once, after all batches of
             one call of `batches` were taken, so that it can count what was left out. None: nothing
             to say.
+        texts: returns the distinct texts of each column of texts beside numbers, in whose columns
+            the batches have the places of the texts; called as `summary`. None: there are no such
+            columns.
+        target_names: of regression and multilabel the names of the targets or labels, in the order
+            of the columns of `Batch.y`; None: `data.label_column`.
     """
 
     batches: Callable[[], Iterable[Batch]]
     num_classes: int | None = None
     pixel_convention: PixelConvention | None = None
     summary: Callable[[], SourceSummary] | None = None
+    texts: Callable[[], Mapping[str, Sequence[str]]] | None = None
+    target_names: Sequence[str] | None = None

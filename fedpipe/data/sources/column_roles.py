@@ -36,13 +36,14 @@ class Roles:
     """What each column of a table is, by its place.
 
     Attributes:
-        label, client, split: places, or None.
+        labels: places, in the order of `data.label_column`.
+        client, split: places, or None.
         features: places, in the table's order.
         left_out: why other columns are not read, in words.
         notes: what was guessed, in words.
     """
 
-    label: int | None
+    labels: tuple[int, ...]
     client: int | None
     split: int | None
     features: tuple[int, ...]
@@ -51,8 +52,9 @@ class Roles:
 
     @property
     def given(self) -> list[int]:
-        """Places of label, client and split, those that there are."""
-        return [place for place in (self.label, self.client, self.split) if place is not None]
+        """Places of labels, client and split, those that there are."""
+        others = [place for place in (self.client, self.split) if place is not None]
+        return [*self.labels, *others]
 
     @property
     def named(self) -> list[int]:
@@ -80,17 +82,17 @@ def assign_roles(
     places = {name: place for place, name in enumerate(names) if place not in ignored}
     if labelled:
         _refuse_missing(config, table, places)
-    label = places.get(config.label_column)
+    labels = tuple(places[name] for name in config.label_columns if name in places)
     client = None
     if config.client_column is not None:
         client = places.get(config.client_column)
-    if label is not None and label == client:
+    if client in labels:
         raise DataError(
-            f"data.label_column and data.client_column are both {config.label_column}. Name two "
+            f"data.label_column and data.client_column are both {config.client_column}. Name two "
             "columns."
         )
     split = places.get(SPLIT_COLUMN)
-    taken = {label, client, split}
+    taken = {*labels, client, split}
     left_out = [*table.left_out]
     if ignored:
         shown = shorten(names[place] for place in ignored)
@@ -113,7 +115,7 @@ def assign_roles(
     notes = [*table.notes]
     if split is not None:
         notes.append(f"the column {SPLIT_COLUMN} says which rows train and which test")
-    return Roles(label, client, split, tuple(features), tuple(left_out), tuple(notes))
+    return Roles(labels, client, split, tuple(features), tuple(left_out), tuple(notes))
 
 
 def _matching(
@@ -182,14 +184,14 @@ def _refuse_missing(
     """Raise DataError if the table has not the columns of label and client, with the settings that
     may have been meant.
     """
-    settings = {"label_column": config.label_column}
+    columns = [("label_column", name) for name in config.label_columns]
     if config.client_column is not None:
-        settings["client_column"] = config.client_column
-    missing = {setting: name for setting, name in settings.items() if name not in places}
+        columns.append(("client_column", config.client_column))
+    missing = [(setting, name) for setting, name in columns if name not in places]
     if not missing:
         return
     remedies = []
-    for setting, name in missing.items():
+    for setting, name in missing:
         if name in table.names:
             raise DataError(
                 f"{table.path}: data.{setting}={name} is left out by data.ignore_columns. Correct "
@@ -205,7 +207,7 @@ def _refuse_missing(
         else:
             remedies.append("Name the column of labels in data.label_column.")
     hint = table.header_hint()
-    expected = " and ".join(f"{name} (data.{setting})" for setting, name in missing.items())
+    expected = " and ".join(f"{name} (data.{setting})" for setting, name in missing)
     shown = shorten(name[:60] or _UNNAMED for name in table.names)
     remedy = f"{hint}." if hint else " ".join(remedies)
     raise DataError(f"{table.path}: expected a column {expected}, found {shown}. {remedy}")

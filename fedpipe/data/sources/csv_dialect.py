@@ -196,7 +196,7 @@ def _separator(config: DataConfig, sample: str) -> str:
     """Return the separator that gives the first rows one number of cells; where several do, the one
     that gives more cells.
     """
-    given_names = {name.lower() for name in (config.label_column, config.client_column) if name}
+    given_names = {name.lower() for name in (*config.label_columns, config.client_column) if name}
     scores: list[tuple[bool, bool, bool, float, int, str]] = []
     for separator in (*SEPARATORS, " "):
         records = _first_records(sample, separator)

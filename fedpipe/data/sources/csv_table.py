@@ -49,12 +49,15 @@ class CsvChunk:
         first_row: number of the first of them in the file; the first row below the header is 1.
         values: by place of the column, the values of the columns that were asked for as values.
         x: float64 [n, features], or texts if the only feature is a column of texts.
+        words: by place of the column, the texts of columns of texts beside numbers, None for an
+            empty cell; `x` is NaN there.
     """
 
     path: Path
     first_row: int
     values: dict[int, list[Any]]
     x: Array | list[str]
+    words: dict[int, list[str | None]] = field(default_factory=dict)
 
 
 @dataclass
@@ -163,7 +166,7 @@ class CsvTable(Table):
         if len(header) == 1:
             for sign in (*SEPARATORS, " "):
                 names = [name.strip() for name in header[0].split(sign)]
-                if self._config.label_column in names and sign != self._dialect.separator:
+                if set(self._config.label_columns) & set(names) and sign != self._dialect.separator:
                     return f"{one_column}={'tab' if sign == chr(9) else repr(sign)}"
         row = next(self._files[0].records(), None)
         if row is not None and len(row[2]) > self._width:
@@ -176,7 +179,7 @@ class CsvTable(Table):
             return one_column
         kinds = [kind_of_cell(name, self._config.decimal) for name in header if name]
         if sum(kind in NUMBER_KINDS for kind in kinds) * 2 > len(kinds):
-            examples = (self._config.client_column, self._config.label_column, "a", "b")
+            examples = (self._config.client_column, *self._config.label_columns, "a", "b")
             return (
                 f"Line {line} looks like a row and no header: set data.column_names "
                 f"to a list of {self._width} names, such as [{', '.join(filter(None, examples))}]"
@@ -241,6 +244,8 @@ class CsvTable(Table):
         features: Sequence[int],
         kinds: Mapping[int, CellKind],
         names: Sequence[int] = (),
+        words: Sequence[int] = (),
+        gaps: Sequence[int] = (),
     ) -> Iterator[CsvChunk]:
         """Yield all rows.
 
@@ -250,19 +255,23 @@ class CsvTable(Table):
             kinds: what `kinds` returns of `given`, and of the feature if there is only one.
             names: those of `given` that are names: whole floats become whole numbers, all else
                 stays as it is written.
+            words: those of `features` that are texts beside numbers.
+            gaps: those of `features` whose cells may be empty: NaN, or None among `words`.
 
         Raises:
-            DataError: a cell is missing, or a feature is no number; a row has too many or too few
+            DataError: another cell is missing, or a feature is no number; a row has too many or too few
                 cells; the file is damaged.
         """
         as_text = {place for place in names if kinds[place] is not CellKind.WHOLE_FLOAT}
-        feature = self._text_feature(features, kinds)
-        numbers = set(features) - {feature}
+        feature = None
+        if not words and not gaps:
+            feature = self._text_feature(features, kinds)
+        numbers = set(features) - {feature, *words}
         texts = [place for place in range(self._width) if place not in numbers]
         if feature is not None:
             self._refuse_numbers_with_words(feature)
         flags: Bools | None = None
-        inside = [place for place in features if place < self._width]
+        inside = [place for place in features if place < self._width and place not in words]
         for file in self._files:
             columns = self._columns(file)
             constants = {}
@@ -270,8 +279,9 @@ class CsvTable(Table):
                 constants = {
                     place: self._constant_feature(file, place)
                     for place in features
-                    if place >= self._width
+                    if place >= self._width and place not in words
                 }
+                constants |= dict.fromkeys(words, np.nan)
             for row, frame in file.frames([columns[place] for place in texts]):
                 rows = self._rows(file, columns, row, frame)
                 if feature is not None:
@@ -282,10 +292,11 @@ class CsvTable(Table):
                 values = rows.values(given, kinds, as_text)
                 if flags is None:
                     flags = rows.flags(inside)
-                x = rows.numbers(inside, flags)
-                for place, number in constants.items():
-                    x = np.insert(x, features.index(place), number, axis=1)
-                yield CsvChunk(file.path, row, values, x)
+                x = rows.numbers(inside, flags, gaps)
+                for place in sorted(constants, key=features.index):
+                    x = np.insert(x, features.index(place), constants[place], axis=1)
+                texts_of = {place: rows.words(place, gaps) for place in words}
+                yield CsvChunk(file.path, row, values, x, texts_of)
 
     def _text_feature(self, features: Sequence[int], kinds: Mapping[int, CellKind]) -> int | None:
         """Return the place of the only feature if it is a column of texts, else None."""

@@ -11,10 +11,11 @@ from typing import Any, get_args
 import numpy as np
 
 from fedpipe.config import DataConfig
+from fedpipe.config.task import TaskKind
 from fedpipe.data.sources.base import Batch, PixelConvention, Source, SourceSummary
 from fedpipe.data.sources.feature_checks import check_features, check_sequences
-from fedpipe.data.sources.label_checks import checked_batch
 from fedpipe.data.sources.places import BatchPlace
+from fedpipe.data.sources.target_checks import checked_batch
 from fedpipe.errors import DataError
 from fedpipe.system.user_code import import_own, own_code
 from fedpipe.system.user_options import OptionsReader, read_options
@@ -22,7 +23,7 @@ from fedpipe.system.user_options import OptionsReader, read_options
 _END = object()
 
 
-def open_custom(config: DataConfig, project: Path) -> Source:
+def open_custom(config: DataConfig, project: Path, kind: TaskKind = "classification") -> Source:
     """Import the function, from the project's folder if it is there, and return what it returns for
     these settings.
 
@@ -45,7 +46,7 @@ def open_custom(config: DataConfig, project: Path) -> Source:
     summary = source.summary
     return replace(
         source,
-        batches=lambda: _batches(config, source),
+        batches=lambda: _batches(config, source, kind),
         summary=(lambda: _summary(config, summary)) if summary is not None else None,
     )
 
@@ -77,7 +78,7 @@ def module_file(source: str, project: Path) -> str | None:
     return next((file for file in files if colon and (project / file).is_file()), None)
 
 
-def _batches(config: DataConfig, source: Source) -> Iterable[Batch]:
+def _batches(config: DataConfig, source: Source, kind: TaskKind) -> Iterable[Batch]:
     row = 0
     with _own(config, "reading its batches"):
         batches = iter(source.batches())
@@ -93,13 +94,13 @@ def _batches(config: DataConfig, source: Source) -> Iterable[Batch]:
             )
         place = BatchPlace(f"data.source={config.source}", row)
         with _own(config, f"checking the batch from {place.row()} on"):
-            checked = _checked(config, batch, place)
+            checked = _checked(config, batch, place, kind)
         if checked is not None:
             yield checked
             row += len(checked.x)
 
 
-def _checked(config: DataConfig, batch: Batch, place: BatchPlace) -> Batch | None:
+def _checked(config: DataConfig, batch: Batch, place: BatchPlace, kind: TaskKind) -> Batch | None:
     """Return a batch whose columns are what `Batch` says, converted where nothing is lost; None if
     it has no examples.
 
@@ -121,14 +122,14 @@ def _checked(config: DataConfig, batch: Batch, place: BatchPlace) -> Batch | Non
     if not lengths["x"]:
         return None
     x = _features(config, columns["x"], place)
-    return checked_batch(x, columns["y"], columns["clients"], columns["is_test"], place)
+    return checked_batch(x, columns["y"], columns["clients"], columns["is_test"], place, kind)
 
 
 def _column(values: Any, name: str, place: BatchPlace) -> Any:
     """Return a column as a list or an array of at least one dimension; data frames' columns and
     tensors as arrays.
     """
-    if values is None and name in ("clients", "is_test"):
+    if values is None and name != "x":
         return None
     if isinstance(values, list | tuple):
         return list(values)

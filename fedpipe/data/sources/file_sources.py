@@ -1,9 +1,7 @@
 """The sources that read users' own files, by name."""
 
 from collections.abc import Callable
-from pathlib import Path
 
-from fedpipe.config import DataConfig
 from fedpipe.data.sources.base import Source
 from fedpipe.data.sources.image_folder import open_images
 from fedpipe.data.sources.leaf import open_leaf
@@ -11,7 +9,7 @@ from fedpipe.data.sources.npz_file import open_npz
 from fedpipe.data.sources.sqlite_file import open_sqlite
 from fedpipe.data.sources.tabular import open_table_source
 
-OWN_SOURCES: dict[str, Callable[[DataConfig, Path], Source]] = {
+OWN_SOURCES: dict[str, Callable[..., Source]] = {
     "parquet": open_table_source,
     "csv": open_table_source,
     "npz": open_npz,
@@ -22,7 +20,7 @@ OWN_SOURCES: dict[str, Callable[[DataConfig, Path], Source]] = {
 
 NEEDS = {
     "parquet": "a Parquet file at data.path: a row an example; data.client_column, "
-    "data.label_column, the others are features",
+    "data.label_column (one or a list), the others are features",
     "csv": "a CSV file at data.path with a header, otherwise as parquet",
     "npz": "a NumPy file at data.path: arrays x, data.label_column, data.client_column and, if "
     "wanted, is_test",

@@ -5,15 +5,18 @@ clients.
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fedpipe.config import DataConfig
+from fedpipe.config.task import TaskKind
 from fedpipe.data.array_types import Array, Pixels
 from fedpipe.data.sources.base import Batch, Source, SourceSummary
+from fedpipe.data.sources.cell_kinds import number_of_cell
 from fedpipe.data.sources.decode import (
     DecodedImage,
     decode_image_file,
@@ -23,8 +26,8 @@ from fedpipe.data.sources.decode import (
     looks_like_image,
     without_equal_channels,
 )
-from fedpipe.data.sources.label_checks import checked_batch
 from fedpipe.data.sources.places import BatchPlace, own_path
+from fedpipe.data.sources.target_checks import checked_batch
 from fedpipe.errors import DataError, shorten
 
 _BATCH_IMAGES = 1024
@@ -99,12 +102,12 @@ class _Folder:
             collected.clear()
 
 
-def open_images(config: DataConfig, project: Path) -> Source:
+def open_images(config: DataConfig, project: Path, kind: TaskKind = "classification") -> Source:
     """Return the images below `data.path`: grey ones as uint8 [h, w], colour ones as uint8 [h, w,
     3], all of one size and kind.
 
     Clients and labels are the names of the folders in Unicode's form NFC; labels are numbers if all
-    of them are written as numbers without leading zeros. Examples come in the order of the sorted
+    of them are written as numbers without leading zeros; of regression they are numbers. Examples come in the order of the sorted
     names. Hidden and system files are left out, and so is what is no image; `summary` counts them.
 
     Raises:
@@ -123,7 +126,7 @@ def open_images(config: DataConfig, project: Path) -> Source:
     def batches() -> Iterator[Batch]:
         read.clear()
         _list_images(read, config)
-        return _batches(read, int(config.memory_limit_mb * 1_000_000 * _BATCH_SHARE))
+        return _batches(read, int(config.memory_limit_mb * 1_000_000 * _BATCH_SHARE), kind)
 
     return Source(batches, summary=lambda: _summary(read, config))
 
@@ -246,10 +249,12 @@ def _refuse_link_outside(path: Path, root: Path) -> None:
         )
 
 
-def _batches(folder: _Folder, batch_bytes: int) -> Iterator[Batch]:
+def _batches(folder: _Folder, batch_bytes: int, kind: TaskKind) -> Iterator[Batch]:
     all_labels = {_nfc(names[-2]) for names in folder.names}
     is_number = all(label.isdecimal() and str(int(label)) == label for label in all_labels)
-    label_type = int if is_number else str
+    label_type: Callable[[str], Any] = int if is_number else str
+    if kind == "regression":
+        label_type = _number_or_text
     first_names = folder.names[0]
     first = _read(folder, first_names, batch_bytes)
     grey = without_equal_channels(first)
@@ -269,7 +274,12 @@ def _batches(folder: _Folder, batch_bytes: int) -> Iterator[Batch]:
         if len(first_names) == 3:
             clients = [_nfc(names[0]) for names in batch_names]
         place = BatchPlace(folder.root, start)
-        yield checked_batch(np.stack(images), list(labels), clients, None, place)
+        yield checked_batch(np.stack(images), list(labels), clients, None, place, kind)
+
+
+def _number_or_text(label: str) -> float | str:
+    number = number_of_cell(label)
+    return label if number is None else number
 
 
 def _nfc(name: str) -> str:

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fedpipe.data.array_types import Array, Bools, Int32s
-from fedpipe.data.sources.base import Batch
+from fedpipe.data.array_types import Array, Bools
 from fedpipe.data.sources.places import BatchPlace
 from fedpipe.errors import DataError
 
@@ -23,7 +22,8 @@ _MAX_EXACT_FLOAT = 2**53
 _TEXT_TYPES = (datetime.date, datetime.time, datetime.timedelta, uuid.UUID)
 _REGRESSION_HINT = (
     "A label is a class: a whole number, a text or true/false. If it is a quantity to predict, "
-    "make classes of it (bins), or name another column in data.label_column."
+    "set task.kind=regression; else make classes of it (bins), or name another column in "
+    "data.label_column."
 )
 
 Values = Sequence[Any] | Array
@@ -31,35 +31,6 @@ Values = Sequence[Any] | Array
 
 class _RefusedValueError(Exception):
     """A value that is no id or no label; the message says what it is."""
-
-
-def checked_batch(
-    x: Array | list[Int32s],
-    labels: Values,
-    clients: Values | None,
-    marks: Values | bool | None,
-    place: BatchPlace,
-) -> Batch:
-    """Return a batch whose labels, client ids and marks are checked.
-
-    Args:
-        x: features, which are checked already.
-        labels: one for each example.
-        clients: the ids of the examples' clients, or None.
-        marks: of the test split; one value for all examples, or None.
-        place: where they come from, for errors.
-
-    Raises:
-        DataError: one is missing, or is none of its kind.
-    """
-    if isinstance(marks, bool):
-        marks = np.full(len(labels), marks)
-    return Batch(
-        x,
-        check_labels(labels, place),
-        None if clients is None else check_ids(clients, place),
-        None if marks is None else check_marks(marks, place),
-    )
 
 
 def check_ids(ids: Values, place: BatchPlace) -> list[str]:
@@ -168,14 +139,14 @@ def _max_exact(dtype: np.dtype[Any]) -> int:
 
 
 def _remedy(kind: str, value: Any) -> str:
-    if _is_missing(value):
+    if is_missing(value):
         return "Fill in the value or remove the row."
     if kind == "labels" and isinstance(value, float | decimal.Decimal):
         return _REGRESSION_HINT
     return "Correct it."
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     """Return whether a value means "missing": None, NaN, NaT, pandas' NA, a text or bytes of
     length 0.
     """
@@ -206,7 +177,7 @@ def _plain(value: Any, max_exact: int) -> str | int | bool | float | None:
         value = None if np.isnat(value) else str(value)
     elif isinstance(value, np.generic):
         value = value.item()
-    if _is_missing(value):
+    if is_missing(value):
         raise _RefusedValueError("in every row, found none (an empty cell, null or NaN)")
     if isinstance(value, bytes | bytearray | memoryview):
         try:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from fedpipe.config import DataConfig
+from fedpipe.config.task import TaskKind
 from fedpipe.data.sources.base import Batch, Source
 from fedpipe.data.sources.feature_checks import check_features, check_sequences
-from fedpipe.data.sources.label_checks import checked_batch
 from fedpipe.data.sources.places import BatchPlace, own_path, unreadable
+from fedpipe.data.sources.target_checks import checked_batch
 from fedpipe.errors import DataError, shorten
 
 _JSON_FACTOR = 8
@@ -24,7 +25,7 @@ characters.
 """
 
 
-def open_leaf(config: DataConfig, project: Path) -> Source:
+def open_leaf(config: DataConfig, project: Path, kind: TaskKind = "classification") -> Source:
     """Return the users of a file `{users, num_samples, user_data: {user: {x, y}}}`, of a folder of
     such files, or of a folder with `train/*.json` and `test/*.json`, which gives the test split.
 
@@ -34,10 +35,10 @@ def open_leaf(config: DataConfig, project: Path) -> Source:
         DataError: nothing is there, a file is not LEAF's, or its counts do not agree.
     """
     path = own_path(config, project)
-    return Source(lambda: _batches(config, path))
+    return Source(lambda: _batches(config, path, kind))
 
 
-def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
+def _batches(config: DataConfig, path: Path, kind: TaskKind) -> Iterator[Batch]:
     folders: dict[Path, bool | None] = {path: None}
     if (path / "train").is_dir() and (path / "test").is_dir():
         folders = {path / "train": False, path / "test": True}
@@ -67,14 +68,19 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
                 )
             seen.add((user, is_test))
             if data["y"]:
-                yield _batch(config, file, user, data, is_test)
+                yield _batch(config, file, user, data, is_test, kind)
 
 
 def _batch(
-    config: DataConfig, file: Path, user: str, data: dict[str, Any], is_test: bool | None
+    config: DataConfig,
+    file: Path,
+    user: str,
+    data: dict[str, Any],
+    is_test: bool | None,
+    kind: TaskKind,
 ) -> Batch:
     place = BatchPlace(f"{file} (user {user[:50]!r})")
-    batch = checked_batch([], data["y"], [user] * len(data["y"]), is_test, place)
+    batch = checked_batch([], data["y"], [user] * len(data["y"]), is_test, place, kind)
     return replace(batch, x=_features(config, data["x"], place))
 
 

@@ -10,19 +10,22 @@ from typing import Any
 import numpy as np
 
 from fedpipe.config import DataConfig
+from fedpipe.config.task import TaskKind
 from fedpipe.data.sources.base import Batch, Source
 from fedpipe.data.sources.feature_checks import check_features
-from fedpipe.data.sources.label_checks import checked_batch
 from fedpipe.data.sources.places import BATCH_ROWS, BatchPlace, own_path, unreadable
+from fedpipe.data.sources.target_checks import checked_batch
 from fedpipe.errors import DataError, shorten
 
 FEATURES = "x"
 TESTS = "is_test"
 
 
-def open_npz(config: DataConfig, project: Path) -> Source:
+def open_npz(config: DataConfig, project: Path, kind: TaskKind = "classification") -> Source:
     """Return the examples of an NPZ file: `x` [n, ...], `data.label_column` [n],
     `data.client_column` [n], `is_test` bool [n].
+
+    Of regression and multilabel the labels are [n, targets], or several arrays [n].
 
     The arrays are read whole: a file that unpacks to more than `data.memory_limit_mb` is refused
     before it is unpacked.
@@ -31,7 +34,7 @@ def open_npz(config: DataConfig, project: Path) -> Source:
         DataError: the file is not there, is no NPZ file, lacks an array, or is too large.
     """
     path = own_path(config, project)
-    return Source(lambda: _batches(config, path))
+    return Source(lambda: _batches(config, path, kind))
 
 
 def read_features(config: DataConfig, path: Path) -> Any:
@@ -42,8 +45,8 @@ def read_features(config: DataConfig, path: Path) -> Any:
     return check_features(x, BatchPlace(path), config.feature_dtype, tokens=True)
 
 
-def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
-    names = [FEATURES, config.label_column]
+def _batches(config: DataConfig, path: Path, kind: TaskKind) -> Iterator[Batch]:
+    names = [FEATURES, *config.label_columns]
     if config.client_column:
         names.append(config.client_column)
     arrays = _read(config, path, names)
@@ -56,11 +59,27 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
         part = {name: array[rows] for name, array in arrays.items()}
         yield checked_batch(
             check_features(part[FEATURES], place, config.feature_dtype, tokens=True),
-            part[config.label_column],
+            _labels(config, part, path),
             part.get(config.client_column or ""),
             part.get(TESTS),
             place,
+            kind,
         )
+
+
+def _labels(config: DataConfig, arrays: dict[str, Any], path: Path) -> Any:
+    """Return the labels, several arrays [n] side by side; None where there are none."""
+    columns = [arrays[name] for name in config.label_columns]
+    if len(columns) < 2:
+        return columns[0] if columns else None
+    wrong = [name for name in config.label_columns if arrays[name].ndim != 1]
+    if wrong:
+        raise DataError(
+            f"{path}: expected arrays [n] in data.label_column={list(config.label_columns)}, found "
+            f"{wrong[0]} of shape {list(arrays[wrong[0]].shape)}. Name one array [n, targets], or "
+            "arrays of one number for each example."
+        )
+    return np.stack(columns, axis=1)
 
 
 def _read(config: DataConfig, path: Path, names: list[str]) -> dict[str, Any]:

@@ -5,11 +5,11 @@ text that stands once in the file and in every row. The file's footer tells what
 to at most before anything is decoded.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedpipe.data.sources.arrow_types import is_image
+from fedpipe.data.sources.arrow_types import is_image, is_list
 from fedpipe.data.sources.places import BATCH_ROWS
 from fedpipe.errors import DataError, shorten
 
@@ -35,13 +35,19 @@ the file as they are.
 """
 
 
-def parquet_batches(path: Path, limit: int, names: Sequence[str] | None = None) -> Iterator[Any]:
+def parquet_batches(
+    path: Path,
+    limit: int,
+    names: Sequence[str] | None = None,
+    text_lists: Collection[str] = (),
+) -> Iterator[Any]:
     """Return the file's rows as Arrow record batches.
 
     Args:
         path: the file.
         limit: bytes that reading it may take, `data.memory_limit_mb`.
         names: columns that are read; all if None.
+        text_lists: those of them that may hold lists of texts.
 
     Raises:
         DataError: a row group may decode to more than half of `limit`, or a column is no number,
@@ -52,7 +58,7 @@ def parquet_batches(path: Path, limit: int, names: Sequence[str] | None = None) 
 
     with pq.ParquetFile(path) as file:
         chosen = set(file.schema_arrow.names if names is None else names)
-        text_columns = _text_columns(path, file, chosen)
+        text_columns = _text_columns(path, file, chosen, text_lists)
     with pq.ParquetFile(path, read_dictionary=text_columns, pre_buffer=False) as file:
         leaves = _leaves(file, chosen)
         columns = None
@@ -87,23 +93,28 @@ def _top_name(leaf: Any) -> str:
     return str(leaf.path.split(".")[0])
 
 
-def _text_columns(path: Path, file: Any, chosen: set[str]) -> list[str]:
+def _text_columns(
+    path: Path, file: Any, chosen: set[str], text_lists: Collection[str]
+) -> list[str]:
     """Return the columns of texts, which are read as words and numbers of words. Refuses texts
-    inside of lists and structures.
+    inside of other lists and structures.
     """
     leaves = _leaves(file, chosen).values()
     texts = [leaf for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
     names = set(file.schema_arrow.names)
     images = {field.name for field in file.schema_arrow if is_image(field.type)}
     nested = [
-        leaf.path for leaf in texts if leaf.path not in names and _top_name(leaf) not in images
+        leaf.path
+        for leaf in texts
+        if leaf.path not in names and _top_name(leaf) not in images | set(text_lists)
     ]
     if nested:
         raise DataError(
             f"{path}: expected columns of numbers, texts, images or lists of numbers, found texts "
             f"in {shorten(nested, 3)}. Leave them out with data.ignore_columns."
         )
-    return [leaf.path for leaf in texts if leaf.path in names]
+    listed = set(text_lists) - images
+    return [leaf.path for leaf in texts if leaf.path in names or _top_name(leaf) in listed]
 
 
 def _decoded_bytes(chunk: Any, leaf: Any) -> int:
@@ -125,6 +136,11 @@ def _decoded_texts(batch: Any, max_bytes: int) -> Iterator[Any]:
     for column in coded:
         if not pa.types.is_primitive(column.type.value_type):
             longest = max(longest, pc.max(pc.binary_length(column.dictionary)).as_py() or 0)
+    for column in batch.columns:
+        if is_list(column.type) and pa.types.is_dictionary(column.type.value_type):
+            words = pc.binary_length(column.flatten().dictionary)
+            most_words = pc.max(pc.list_value_length(column)).as_py() or 0
+            longest = max(longest, (pc.max(words).as_py() or 0) * most_words)
     rows = max(1, max_bytes // longest)
     for start in range(0, batch.num_rows, rows):
         columns = [

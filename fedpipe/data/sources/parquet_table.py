@@ -54,6 +54,7 @@ class ParquetTable(Table):
         self.path = path
         self.notes = []
         self._max_bytes = config.memory_limit_mb * 1_000_000
+        self._label_columns = config.label_columns
         self._parts, self.left_out = table_parts(path, "parquet")
         self._leave_out_empty()
         first = _footer(self._parts[0]).schema.to_arrow_schema()
@@ -128,7 +129,9 @@ class ParquetTable(Table):
         for file in self._parts:
             row = 1
             with _readable(file.path):
-                for batch in parquet_batches(file.path, self._max_bytes, inside):
+                for batch in parquet_batches(
+                    file.path, self._max_bytes, inside, self._label_columns
+                ):
                     if not batch.num_rows:
                         continue
                     numbers = {name: number for number, name in enumerate(batch.schema.names)}

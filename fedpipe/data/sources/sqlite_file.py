@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 
 from fedpipe.config import DataConfig
+from fedpipe.config.task import TaskKind
 from fedpipe.data.sources.base import Batch, Source
 from fedpipe.data.sources.feature_checks import check_features
-from fedpipe.data.sources.label_checks import checked_batch
 from fedpipe.data.sources.places import BATCH_ROWS, BatchPlace, own_path, unreadable
+from fedpipe.data.sources.target_checks import checked_batch
 from fedpipe.data.tff_files import refuse_cut_short
-from fedpipe.errors import DataError
+from fedpipe.errors import DataError, shorten
 
 
-def open_sqlite(config: DataConfig, project: Path) -> Source:
+def open_sqlite(config: DataConfig, project: Path, kind: TaskKind = "classification") -> Source:
     """Return the examples of the file: the label is the feature `data.label_column`, all others are
     joined to a vector.
 
@@ -31,10 +32,10 @@ def open_sqlite(config: DataConfig, project: Path) -> Source:
     """
     path = own_path(config, project)
     refuse_cut_short("sqlite", path, "Replace the file, or correct data.path or data.source.")
-    return Source(lambda: _batches(config, path))
+    return Source(lambda: _batches(config, path, kind))
 
 
-def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
+def _batches(config: DataConfig, path: Path, kind: TaskKind) -> Iterator[Batch]:
     try:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         try:
@@ -58,9 +59,8 @@ def _batches(config: DataConfig, path: Path) -> Iterator[Batch]:
                 where = f"{path} (split {str(name)[:50]!r}, in the order of rowid)"
                 row = 0
                 while rows := cursor.fetchmany(BATCH_ROWS):
-                    yield _batch(
-                        config, where, rows, row, is_test if len(set(tests)) == 2 else None, shape
-                    )
+                    marks = is_test if len(set(tests)) == 2 else None
+                    yield _batch(config, where, rows, row, marks, shape, kind)
                     row += len(rows)
         finally:
             connection.close()
@@ -75,6 +75,7 @@ def _batch(
     first: int,
     is_test: bool | None,
     shape: dict[str, tuple[bool, int]],
+    kind: TaskKind,
 ) -> Batch:
     """Return some rows; `shape` says of each feature of the first example whether it is numbers and
     how many, and is filled by it.
@@ -82,6 +83,7 @@ def _batch(
     import tensorflow as tf
     from google.protobuf.message import DecodeError
 
+    needed = set(config.label_columns)
     examples = []
     for row, (_, proto) in enumerate(rows, first):
         try:
@@ -91,14 +93,18 @@ def _batch(
                 f"{path}: expected a tf.train.Example at row {row}, found other bytes. Make the "
                 "file again."
             ) from err
-        if examples[-1].keys() != examples[0].keys() or config.label_column not in examples[-1]:
+        if examples[-1].keys() != examples[0].keys() or not needed <= examples[-1].keys():
             raise DataError(
-                f"{path}: expected the feature {config.label_column} and the same others in each "
+                f"{path}: expected the feature {shorten(config.label_columns)} and the same others in each "
                 f"example, found {sorted(examples[-1])} at row {row}. Name yours in "
                 "data.label_column."
             )
-    labels = [example.pop(config.label_column) for example in examples]
-    if any(len(label) != 1 for label in labels):
+    labels = [
+        [value for name in config.label_columns for value in example.pop(name)]
+        for example in examples
+    ]
+    has_one = kind in ("classification", "binary")
+    if has_one and any(len(label) != 1 for label in labels):
         raise DataError(
             f"{path}: expected one label in each example, found another number from row {first} "
             "on. Correct them."
@@ -125,7 +131,8 @@ def _batch(
     place = BatchPlace(path, first)
     x = check_features(np.array(vectors, np.float64), place, config.feature_dtype)
     clients = [client for client, _ in rows]
-    return checked_batch(x, [label[0] for label in labels], clients, is_test, place)
+    values: list[Any] | None = [label[0] for label in labels] if has_one else labels
+    return checked_batch(x, values, clients, is_test, place, kind)
 
 
 def _values(example: Any) -> dict[str, list[Any]]:

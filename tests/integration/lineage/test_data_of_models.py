@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from fedpipe.config import load_config
+from fedpipe.config.shard_settings import ShardSettings
 from fedpipe.data.digest import dvc_md5
 from fedpipe.data.population import Population
 from fedpipe.errors import TrackingError
@@ -45,7 +46,7 @@ def test_a_model_leads_to_the_data_of_its_run(
     config = load_config(
         project.params, ["data.source=npz", "data.path=f.npz", "data.clients=null"]
     )
-    folder = current_shards(config.data, project)
+    folder = current_shards(ShardSettings.of(config), project)
     store = open_store(tmp_path, "digits")
     run = start_run(store, "far away", {"dvc.data_md5": dvc_md5(folder), "data.population": "who"})
     (tmp_path / "kept").mkdir()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedpipe.config import load_config
+from fedpipe.config.shard_settings import ShardSettings
 from fedpipe.data.manifest import read_manifest
 from fedpipe.lineage.forgotten_versions import mark_versions
 from fedpipe.lineage.queries import client_lineage
@@ -26,7 +27,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copy2(ROOT / "params.yaml", tmp_path)
     made = Project(tmp_path)
-    prepare(load_config(made.params).data, made.shards, made)
+    prepare(ShardSettings.of(load_config(made.params)), made.shards, made)
     return made
 
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from fedpipe.cli.main import app
 from fedpipe.config import Config, DataConfig
+from fedpipe.config.shard_settings import ShardSettings
 from fedpipe.data.digest import dvc_md5
 from fedpipe.data.population import Population
 from fedpipe.data.resident import ResidentCache
@@ -283,7 +284,7 @@ def test_of_a_sweep_the_best_and_its_own_run_stay_unless_it_is_named(
 def test_shards_and_caches_go_when_no_run_uses_them(project: Project, store: Store) -> None:
     used, orphan = (project.private / "shards" / name for name in ("used", "orphan"))
     for folder, clients in ((used, 10), (orphan, 20)):
-        prepare(DataConfig(source="mnist5k", clients=clients), folder, project)
+        prepare(ShardSettings(DataConfig(source="mnist5k", clients=clients)), folder, project)
         population = Population.open(folder)
         ResidentCache.of(population, project.client_cache, 10**9).clients(
             population.client_ids()[:2]
@@ -314,8 +315,8 @@ def test_the_version_of_a_runs_data_without_a_forgotten_client_stays(
     state = add_run(project, store, "mine")
     state.update(config=config.model_dump(mode="json"))
     (project.root / "forgotten.json").write_text('["c003"]\n')
-    folder = shards_folder(config.data, project)
-    prepare(config.data, folder, project)
+    folder = shards_folder(ShardSettings.of(config), project)
+    prepare(ShardSettings.of(config), folder, project)
     (shards,) = [
         files for files in plan_cleaning(project, Selection()).shared if files.what == "shards"
     ]

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from fedpipe.config import load_config
+from fedpipe.config.shard_settings import ShardSettings
 from fedpipe.data.forgotten import FORGOTTEN_NAME, forgotten_json
 from fedpipe.data.population import Population
 from fedpipe.errors import ConfigError, DataError, ModelError, TrackingError
@@ -45,7 +46,7 @@ class Place:
     def __init__(self, root: Path) -> None:
         shutil.copy2(ROOT / "params.yaml", root)
         self.project, self.config = Project(root), load_config(root / "params.yaml", SETTINGS)
-        prepare(self.config.data, self.project.shards, self.project)
+        prepare(ShardSettings.of(self.config), self.project.shards, self.project)
         self.store = open_store(root, "fedpipe")
         self.population = Population.open(self.project.shards)
         manifest = self.population.manifest

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from fedpipe.cli.main import app
 from fedpipe.config import load_config
+from fedpipe.config.shard_settings import ShardSettings
 from fedpipe.data.population import Population
 from fedpipe.errors import TrackingError
 from fedpipe.models import build_model
@@ -55,7 +56,7 @@ class Trained:
     def __init__(self, root: Path) -> None:
         shutil.copy2(ROOT / "params.yaml", root)
         self.project, self.config = Project(root), load_config(root / "params.yaml", SETTINGS)
-        prepare(self.config.data, self.project.shards, self.project)
+        prepare(ShardSettings.of(self.config), self.project.shards, self.project)
         self.store = open_store(root, self.config.tracking.experiment)
         self.population = Population.open(self.project.shards)
         self.data = DataRef(str(self.project.shards), "0" * 32 + ".dir", "made", 0.1)

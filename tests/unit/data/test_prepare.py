@@ -138,7 +138,7 @@ def rows_of(folder: Path, split: str, clients: set[str] | None = None) -> list[i
     ]
 
 
-def clients_source(config: DataConfig, project: Path) -> Source:  # noqa: ARG001 - the contract of a source
+def clients_source(config: DataConfig, project: Path, kind: str) -> Source:  # noqa: ARG001 - the contract of a source
     """400 clients of 10 examples with names for labels; `data.seed` 2 adds one in the middle and one at the end."""
 
     def batches() -> Iterator[Batch]:
@@ -179,7 +179,7 @@ def test_the_seed_reaches_every_draw(
 ) -> None:
     """The clients are the source's own, and so is its test split if it has one: a draw that differs, differs by its own seed."""
 
-    def source(config: DataConfig, project: Path) -> Source:  # noqa: ARG001 - the contract of a source
+    def source(config: DataConfig, project: Path, kind: str) -> Source:  # noqa: ARG001 - the contract of a source
         owners = [f"k{number:02}" for number in range(40) for _ in range(10)]
         is_test = np.arange(400) % 5 == 0 if has_test_split else None
         return Source(

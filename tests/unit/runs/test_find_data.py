@@ -11,6 +11,7 @@ import pytest
 
 from fedpipe.cli.data import describe
 from fedpipe.config import load_config
+from fedpipe.config.shard_settings import ShardSettings
 from fedpipe.data.digest import dvc_md5
 from fedpipe.data.manifest import read_manifest
 from fedpipe.data.population import Population
@@ -40,7 +41,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     (tmp_path / "forgotten.json").write_text("[]\n")
     monkeypatch.chdir(tmp_path)
     project = Project(tmp_path)
-    prepare(load_config(project.params).data, project.shards, project)
+    prepare(ShardSettings.of(load_config(project.params)), project.shards, project)
     os.utime(project.shards / "manifest.json", (1_000_000_000, 1_000_000_000))
     return project
 
@@ -49,7 +50,7 @@ def run_on(project: Project, name: str, path: str, **values: Any) -> tuple[RunSt
     """Make what a run with overridden data leaves before its first round."""
     config = load_config(project.params, [f"data.path={path}"])
     project.private.mkdir(exist_ok=True)
-    folder = current_shards(config.data, project)
+    folder = current_shards(ShardSettings.of(config), project)
     state = begin(project, name, config, "run")
     state.update(
         data_md5=dvc_md5(folder), data_path=str(folder), mlflow_run_id=f"{name}-id", **values
@@ -139,7 +140,7 @@ def test_forget_works_on_the_data_of_the_run(
     assert json.loads((project.root / "forgotten.json").read_text()) == ["o2"]
     config = load_config(project.params, ["data.path=other.npz"])
     assert (
-        current_shards(config.data, project) == after.path
+        current_shards(ShardSettings.of(config), project) == after.path
     )  # what the next run with these settings trains on
     assert read_manifest(project.shards).clients == 3
     later = described(capsys, "first")
@@ -195,7 +196,7 @@ def test_the_command_that_makes_shards_can_be_pasted_into_a_shell(project: Proje
         "data.separator=;",
     ]
     settings = load_config(project.params, ["data.source=csv", *overrides]).data
-    command = how_to_make(project, settings).split("`")[1]
+    command = how_to_make(project, ShardSettings(settings)).split("`")[1]
     words = shlex.split(command)
     assert words[:2] == ["fedpipe", "run"]
     assert (
@@ -211,7 +212,7 @@ def test_the_command_for_another_source_names_no_settings_of_the_source_of_now(
         "data: {source: csv, path: a.csv, separator: ';', partition: iid, clients: 3}\n"
         "cohort: {size: 1}\n"
     )
-    command = how_to_make(project, settings).split("`")[1]
+    command = how_to_make(project, ShardSettings(settings)).split("`")[1]
     words = [word for word in shlex.split(command)[2:] if word != "-S"]
     assert not any(word.startswith("data.separator") for word in words)
     assert load_config(project.params, words).data == settings
