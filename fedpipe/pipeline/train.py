@@ -141,6 +141,7 @@ def _prepare(run: RunContext, data: DataRef, plan: PlanRef) -> _Training:
     from fedpipe.models.federated import training_clients
     from fedpipe.pipeline.privacy import account_of, noise_key_of, require_budget
     from fedpipe.runs.recorder import Recorder
+    from fedpipe.tasks.score import score_of
 
     config = run.config
     cohorts = read_plan(plan)
@@ -150,7 +151,10 @@ def _prepare(run: RunContext, data: DataRef, plan: PlanRef) -> _Training:
     identity = {"settings": _sha256(flatten_result(config)), "plan": plan.sha256, "data": data.md5}
     folder = run.folder / "checkpoints"
     runtime = config.runtime
-    checkpoints = Checkpoints(folder, identity, runtime.checkpoint_every, runtime.checkpoints_keep)
+    score = score_of(config.task, run.project.root)
+    checkpoints = Checkpoints(
+        folder, identity, runtime.checkpoint_every, runtime.checkpoints_keep, score
+    )
     accountant, cohorts = account_of(config, len(clients), cohorts)
     noise_key = noise_key_of(config, folder)
     if accountant and config.privacy.total_epsilon is not None:
@@ -163,7 +167,7 @@ def _prepare(run: RunContext, data: DataRef, plan: PlanRef) -> _Training:
         runtime.cache_max_bytes,
         run.folder / "bring.log",
     )
-    recorder = Recorder(run.folder, config.eval.patience)
+    recorder = Recorder(run.folder, config.eval.patience, score)
     return _Training(population, cohorts, recorder, checkpoints, accountant, noise_key, prefetch)
 
 
@@ -175,12 +179,14 @@ def _build(run: RunContext, training: _Training, runtime: "AnyRuntime") -> _Buil
     from fedpipe.models.evaluate import Evaluator
     from fedpipe.models.federated import validation_examples
     from fedpipe.pipeline.privacy import accounted
+    from fedpipe.tasks import task_of
 
     config = run.config
     project = run.project
     population = training.population
     manifest = population.manifest
-    model = build_model(config, tuple(manifest.feature_shape), manifest.num_classes, project.root)
+    model = build_model(config, tuple(manifest.feature_shape), manifest.outputs, project.root)
+    task = task_of(config, population, project.root)
     settings = training.accountant.config if training.accountant else config
     arguments = (
         settings,
@@ -189,16 +195,17 @@ def _build(run: RunContext, training: _Training, runtime: "AnyRuntime") -> _Buil
         project.client_cache,
         project.root,
         training.noise_key,
+        task,
     )
     if config.algorithm.name in ALGORITHMS:
         algorithm: Any = build_algorithm(*arguments)
     else:
         algorithm = UserAlgorithm.build(config.algorithm.name, runtime, build_algorithm, *arguments)
     keep_groups(config.runtime, algorithm, run.folder)
-    evaluators = {"test": Evaluator(model, population.central_test())}
+    evaluators = {"test": Evaluator(model, population.central_test(), task=task)}
     validation = validation_examples(config, population)
     if validation is not None:
-        evaluators["validation"] = Evaluator(model, validation)
+        evaluators["validation"] = Evaluator(model, validation, task=task)
 
     def evaluate(weights: Weights) -> dict[str, float]:
         metrics: dict[str, float] = {}
