@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fedpipe.algorithms.aggregation import Aggregation, build_aggregation
+from fedpipe.algorithms.augment import build_augment
 from fedpipe.algorithms.base import Algorithm
 from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.optimizers import build_optimizer, build_server_optimizer
@@ -147,5 +148,6 @@ def build_client_work(
         by_value=config.runtime.data == "by_value",
         variable_length=variable_length,
         target_width=target_width,
+        augment=build_augment(client.augment),
         task=task,
     )
