@@ -25,10 +25,11 @@ _HEADROOM = 1.06
 
 @dataclass(frozen=True)
 class Curve:
-    """A name, and values by round as points (round, value)."""
+    """A name, values by round as points (round, value), and a band around them as (round, low, high)."""
 
     name: str
     points: Sequence[tuple[float, float]]
+    band: Sequence[tuple[float, float, float]] = ()
 
     def thinned(self) -> "Curve":
         """Return the curve without values that are not finite; of more than 1000 points as many at
@@ -46,7 +47,8 @@ def curves(
     if not drawn:
         return None
     rounds, values = np.concatenate([curve.points for curve in drawn]).T.tolist()
-    low, high = limits_around(values, floor)
+    edges = [edge for curve in drawn for _, *ends in curve.band for edge in ends]
+    low, high = limits_around(values + edges, floor)
     frame = Frame(0, max(*rounds, 1), low, high)
     lines = []
     legend = []
@@ -145,6 +147,11 @@ def mark(frame: Frame, x: float, y: float, css: str, tooltip: str) -> Markup:
 def _line(frame: Frame, css: str, curve: Curve) -> Markup:
     path = polyline((frame.x(x), frame.y(y)) for x, y in curve.points)
     elements = [element("path", f"curve {css}", d=path)]
+    if curve.band:
+        rim = [(x, high) for x, _, high in curve.band]
+        rim += [(x, low) for x, low, _ in reversed(curve.band)]
+        around = polyline((frame.x(x), frame.y(y)) for x, y in rim)
+        elements.insert(0, element("path", f"band fill {css}", d=f"{around}Z"))
     if len(curve.points) <= _MOST_MARKED:
         elements += [
             mark(frame, x, y, css, f"{curve.name}, round {x:g}: {y:.4g}") for x, y in curve.points

@@ -35,7 +35,7 @@ from fedpipe.tracking.participation import ClientRound
 from fedpipe.tracking.participation import write_clients as write_participation
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import open_store
-from fedpipe.tracking.sweeps import note_trial, start_sweep, trial_tags
+from fedpipe.tracking.sweeps import note_trial, start_parent, trial_tags
 from fedpipe.types import Examples, RoundReport
 
 ROOT = Path(__file__).parents[3]
@@ -222,7 +222,7 @@ def test_a_run_that_is_about_to_end_gets_its_own(project: Project, tmp_path: Pat
 def test_the_parent_of_a_sweep_shows_its_children(project: Project, tmp_path: Path) -> None:
     store = open_store(project.root, "reports")
     params = {"sweep.metric": "validation/accuracy", "sweep.direction": "maximize"}
-    parent = start_sweep(
+    parent = start_parent(
         store, "search", params, {"fedpipe.sweep_space": '["client.learning_rate"]'}, "ab12"
     )
     trial = start(project, "search-0")
