@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     AnyRuntime = Runtime | InProcess
 
 
+FROZEN_NAME = "frozen.safetensors"
+"""File in the folder of a run with the weights that it does not train, if there are such."""
+
+
 def train(
     run: RunContext, data: DataRef, plan: PlanRef, tags: Mapping[str, str] | None = None
 ) -> TrainRef:
@@ -170,10 +174,13 @@ def _prepare(run: RunContext, data: DataRef, plan: PlanRef) -> _Training:
 def _build(run: RunContext, training: _Training, runtime: "AnyRuntime") -> _Built:
     """Build the model, the algorithm and the evaluation."""
     from fedpipe.algorithms.catalog import build_algorithm
+    from fedpipe.algorithms.frozen import WithFrozen
     from fedpipe.engine.user_algorithm import UserAlgorithm
     from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator
     from fedpipe.models.federated import validation_examples
+    from fedpipe.models.trainable import frozen_weights, trained_part
+    from fedpipe.models.weights_io import save_weights
     from fedpipe.pipeline.privacy import accounted
 
     config = run.config
@@ -182,9 +189,10 @@ def _build(run: RunContext, training: _Training, runtime: "AnyRuntime") -> _Buil
     manifest = population.manifest
     model = build_model(config, tuple(manifest.feature_shape), manifest.num_classes, project.root)
     settings = training.accountant.config if training.accountant else config
+    first_weights = model.initial_weights(config.seed)
     arguments = (
         settings,
-        model,
+        trained_part(model, first_weights),
         population,
         project.client_cache,
         project.root,
@@ -195,6 +203,10 @@ def _build(run: RunContext, training: _Training, runtime: "AnyRuntime") -> _Buil
     else:
         algorithm = UserAlgorithm.build(config.algorithm.name, runtime, build_algorithm, *arguments)
     keep_groups(config.runtime, algorithm, run.folder)
+    if model.trainable is not None:
+        frozen = frozen_weights(model, first_weights)
+        save_weights(run.folder / FROZEN_NAME, frozen)
+        algorithm = WithFrozen(algorithm, model, frozen)
     evaluators = {"test": Evaluator(model, population.central_test())}
     validation = validation_examples(config, population)
     if validation is not None:
