@@ -199,7 +199,6 @@ def _build(run: RunContext, training: _Training, runtime: "AnyRuntime") -> _Buil
     config = run.config
     project = run.project
     population = training.population
-    manifest = population.manifest
     model = training.start.model
     settings = training.accountant.config if training.accountant else config
     first_weights = model.initial_weights(config.seed)

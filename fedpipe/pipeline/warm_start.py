@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedpipe.errors import ModelError
+from fedpipe.errors import ModelError, TrackingError
 from fedpipe.models.read_weights import Tensors, fitted, read_tensors
 from fedpipe.models.weights_io import load_weights, save_weights
 from fedpipe.runs.context import RunContext
@@ -99,7 +99,10 @@ def _brought(run: RunContext, initial: str, where: str) -> tuple[Tensors, str]:
     from fedpipe.tracking.store import read_store
 
     with tempfile.TemporaryDirectory(prefix="fedpipe-initial-") as scratch:
-        fetched = fetch_model(read_store(run.project.root), initial, Path(scratch))
+        try:
+            fetched = fetch_model(read_store(run.project.root), initial, Path(scratch))
+        except TrackingError as err:
+            raise TrackingError(f"{where}: {err}") from err
         tensors = read_tensors(fetched.saved_model, where)
     label = fetched.label
     if fetched.run_id and fetched.run_id not in label:
