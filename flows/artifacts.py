@@ -2,6 +2,7 @@
 link to the MLflow run.
 """
 
+import time
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
@@ -22,10 +23,13 @@ from fedpipe.runs.step_results import RecordRef, RegisteredRef
 from fedpipe.tables.texts import markdown, markdown_code
 from fedpipe.types import RoundReport
 
+_BAR_SECONDS = 0.5
+"""Least time between two moves of the progress bar: each is a request that a round waits for."""
+
 
 class RoundArtifacts:
-    """A `RoundSink`: moves a progress artifact each round, and at the end, also of a failed
-    training, writes the table.
+    """A `RoundSink`: moves a progress artifact with the rounds, and at the end, also of a failed
+    training, moves it to the last round and writes the table.
     """
 
     def __init__(self, rounds: int) -> None:
@@ -33,6 +37,8 @@ class RoundArtifacts:
         self._rounds = rounds
         self._progress: UUID | None = None
         self._rows: list[dict[str, Any]] = []
+        self._shown = 0  # round at which the bar stands
+        self._moved_at = time.monotonic()
 
     def __enter__(self) -> "RoundArtifacts":
         """Create the progress artifact at 0 %."""
@@ -43,17 +49,23 @@ class RoundArtifacts:
         return self
 
     def round_done(self, report: RoundReport) -> None:
-        """Move the bar to this round and keep its row."""
+        """Keep the round's row, and move the bar if it stands for half a second."""
         row = {"round": report.round_num} | {
             key: round(value, 4) for key, value in report.all_metrics().items()
         }
         self._rows.append(row)
-        if self._progress is not None and report.round_num:
+        if time.monotonic() - self._moved_at >= _BAR_SECONDS:
+            self._move()
+
+    def _move(self) -> None:
+        """Move the bar to the last round, if it stands elsewhere."""
+        last = self._rows[-1]["round"] if self._rows else 0
+        if self._progress is not None and last != self._shown:
             update_progress_artifact(
-                self._progress,
-                100.0 * report.round_num / self._rounds,
-                f"{report.round_num} of {self._rounds} rounds",
+                self._progress, 100.0 * last / self._rounds, f"{last} of {self._rounds} rounds"
             )
+            self._shown = last
+            self._moved_at = time.monotonic()
 
     def __exit__(
         self,
@@ -61,9 +73,10 @@ class RoundArtifacts:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Write the table of the rounds that were reported. That it cannot be written is a warning:
-        the rounds are done.
+        """Move the bar, and write the table of the rounds that were reported. That they cannot be
+        written is a warning: the rounds are done.
         """
+        Parts().attempt("Prefect's progress bar", self._move)
         if self._rows:
             Parts().attempt(
                 "Prefect's table of rounds",
@@ -106,10 +119,10 @@ def _champion_sentence(registered: RegisteredRef) -> str:
     return f"moves from {registered.name}/{before} to {version}"
 
 
-def _accuracy(accuracy: float | None) -> str:
-    if accuracy is None:
+def _figure(value: float | None) -> str:
+    if value is None:
         return "not measured"
-    return f"{accuracy:.4f}"
+    return f"{value:.4f}"
 
 
 def show_registered(registered: RegisteredRef) -> None:
@@ -123,10 +136,10 @@ def show_registered(registered: RegisteredRef) -> None:
         "alias": markdown_code(registered.alias),
         "alias `champion`": markdown(_champion_sentence(registered)),
         "reason": markdown(registered.reason),
-        "validation/accuracy": _accuracy(registered.validation_accuracy),
+        registered.metric: _figure(registered.validation_accuracy),
         "the champion's before, on the same examples": "there was none"
         if before is None
-        else _accuracy(registered.champion_accuracy),
+        else _figure(registered.champion_accuracy),
         "tracking.min_improvement": f"{registered.min_improvement:g}",
     }
     table = "\n".join(

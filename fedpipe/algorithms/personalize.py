@@ -22,22 +22,24 @@ from fedpipe.models.evaluate import Predictor
 from fedpipe.models.federated import evaluate_clients
 from fedpipe.models.trainable import frozen_weights, trained_part, with_frozen
 from fedpipe.seeding import derive_seed
+from fedpipe.tasks import Task
 from fedpipe.types import Weights
 
 
-def personalized_accuracies(
+def personalized_scores(
     config: Config,
     predictor: Predictor,
     weights: Weights,
     population: Population,
     client_ids: Sequence[str],
 ) -> npt.NDArray[np.float64]:
-    """Return float64 [clients], the test accuracy of each client after `eval.personalize_steps`
-    steps; NaN for one that has nothing to train on.
+    """Return float64 [clients], the metric that chooses of each client's test examples after
+    `eval.personalize_steps` steps; NaN for one that has nothing to train on, or where the metric
+    does not exist.
 
     Args:
         config: settings under `client`, `eval.personalize_steps` and `seed`.
-        predictor: of the model.
+        predictor: of the model and its task.
         weights: from which each client starts.
         population: the clients.
         client_ids: whose; each has test examples.
@@ -53,6 +55,7 @@ def personalized_accuracies(
         np.dtype(manifest.feature_dtype),
         manifest.variable_length,
         manifest.target_width,
+        task=without_metrics(predictor.task),
     )
     work = replace(work, epochs=steps, max_steps=steps, by_value=True, local_gradient=None)
     start = [tf.constant(weights[name]) for name in part.tensor_names]
@@ -62,7 +65,7 @@ def personalized_accuracies(
 
     train = tf.function(fine_tuned)
     trainable = population.client_ids("train")
-    accuracies = np.full(len(client_ids), np.nan)
+    values = np.full(len(client_ids), np.nan)
     for number, client_id in enumerate(client_ids):
         if client_id in trainable:
             examples = population.examples(client_id, "train")
@@ -76,5 +79,10 @@ def personalized_accuracies(
             arrays = [tensor.numpy() for tensor in tensors]
             tuned = with_frozen(model, dict(zip(part.tensor_names, arrays, strict=True)), frozen)
             scores = evaluate_clients(predictor, tuned, population, [client_id])
-            accuracies[number] = scores.accuracies[0]
-    return accuracies
+            values[number] = scores.of(predictor.task.choose_by)[0]
+    return values
+
+
+def without_metrics(task: Task) -> Task:
+    """Return the task without metrics, which nobody reads of this training."""
+    return replace(task, metrics=())

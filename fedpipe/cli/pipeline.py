@@ -81,7 +81,7 @@ def train(
     with (
         stoppable("Continue with: dvc repro"),
         state.alive(),
-        RoundBar(config.rounds, quiet or as_json) as bar,
+        RoundBar(config.rounds, quiet or as_json, config.task.shown_metric) as bar,
     ):
         run = replace(RunContext.of_state(project, state, config), sinks=(bar,))
         plan = sample_clients(run, data)
@@ -130,11 +130,12 @@ def evaluate(
     if as_json:
         print(json.dumps(asdict(evaluated)))
     elif not quiet:
+        metric = config.task.shown_metric
         before, after = (
-            f"{figures.get('test/accuracy', math.nan):.4f}"
+            f"{figures.get(f'test/{metric}', math.nan):.4f}"
             for figures in (evaluated.initial, evaluated.final)
         )
-        typer.echo(f"accuracy on the central test set: {before} before, {after} after")
+        typer.echo(f"{metric} on the central test set: {before} before, {after} after")
         if registered is not None:
             typer.echo(
                 f"model {registered.name}/{registered.version} is {registered.alias}: "

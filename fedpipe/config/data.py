@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from fedpipe.config.base import OWN_FUNCTION, Name, PositiveInt, Section
+from fedpipe.config.preprocess import PreprocessStep
 
 SOURCE_NAMES = (
     *(
@@ -91,7 +92,7 @@ class DataConfig(Section):
         description="Columns (`parquet`, `csv`) that are left out; names or patterns such as "
         "`name_*`.",
     )
-    preprocess: list[dict[str, Any]] = Field(
+    preprocess: list[PreprocessStep] = Field(
         [],
         description="Steps that are fitted on the training examples of participating clients and applied to all, "
         "such as `[{name: standardize}]`; docs/preprocess.md lists them.",

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from fedpipe.config.base import PositiveFloat, PositiveInt, Section, with_default
 from fedpipe.config.data import DataConfig
+from fedpipe.config.preprocess import problem_of_private
 
 TREE_STRATEGIES = ("fixed", "shuffled", "min_separation")
 """Sampling strategies whose rounds of a client are known beforehand: what accounting without
@@ -226,4 +227,4 @@ def problem_of_release(privacy: Privacy, data: DataConfig, register: bool) -> st
             else "nothing is validated"
         )
         return f"privacy.public_validation=True is set but {reason}. Remove it."
-    return None
+    return problem_of_private(data.preprocess)

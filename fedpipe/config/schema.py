@@ -254,5 +254,8 @@ def flatten(config: Config) -> dict[str, Any]:
     for key, field in known_settings().items():
         section, _, name = key.partition(".")
         settings = getattr(config, section)
-        flat[key] = getattr(settings, name, field.default) if name else settings
+        value = getattr(settings, name, field.default) if name else settings
+        if isinstance(value, list):
+            value = [item.model_dump() if isinstance(item, Section) else item for item in value]
+        flat[key] = value
     return flat

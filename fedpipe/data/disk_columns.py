@@ -77,6 +77,17 @@ class DiskColumn:
         read_fully(self._file.fileno(), values, start * self._dtype.itemsize)
         return values
 
+    def take(self, rows: Int64s) -> Array:
+        """Return the numbers at `rows`, in their order."""
+        values = np.empty(len(rows), self._dtype)
+        order = np.argsort(rows, kind="stable")
+        for start, end in chunk_bounds(self._count):
+            first, last = np.searchsorted(rows[order], (start, end))
+            if last > first:
+                chosen = order[first:last]
+                values[chosen] = self.read(start, end)[rows[chosen] - start]
+        return values
+
     def chunks(self) -> Iterator[Array]:
         """Yield all numbers in order, some at a time."""
         for start, end in chunk_bounds(self._count):

@@ -4,13 +4,16 @@ file.
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fedpipe.config.task import TaskKind
 from fedpipe.data.sources.base import SourceSummary
 from fedpipe.errors import DataError
+
+if TYPE_CHECKING:
+    from fedpipe.data.preprocess.steps import FittedSteps
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION: Literal[2] = 2
@@ -129,6 +132,8 @@ class Manifest(_Part):
         understood: what the source understood of its files; None where it said nothing. Absent from
             the JSON then.
         targets: what the labels are; None of classification. Absent from the JSON then.
+        preprocess: the fitted steps as JSON (`data.preprocess.steps`); None if there are none.
+            Absent from the JSON then.
     """
 
     schema_version: Literal[2]
@@ -160,6 +165,16 @@ class Manifest(_Part):
     notes: tuple[str, ...] = ()
     understood: SourceSummary | None = None
     targets: Targets | None = None
+    preprocess: dict[str, Any] | None = None
+
+    @property
+    def steps(self) -> "FittedSteps | None":
+        """Return the fitted steps of preprocessing. Raises DataError if they cannot be read."""
+        if self.preprocess is None:
+            return None
+        from fedpipe.data.preprocess.steps import FittedSteps
+
+        return FittedSteps.parse(self.preprocess, MANIFEST_NAME)
 
     @property
     def outputs(self) -> int:
@@ -223,7 +238,7 @@ class Manifest(_Part):
         """
         body = self.model_dump(mode="json")
         files = body.pop("files")
-        for key in ("understood", "targets"):
+        for key in ("understood", "targets", "preprocess"):
             if body[key] is None:
                 del body[key]
         if not body["notes"]:

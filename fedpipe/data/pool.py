@@ -344,8 +344,7 @@ def _kind_of_labels(batch: Batch, kind: TaskKind) -> str:
         return "texts" if is_text(y) else "whole numbers"
     if isinstance(y, np.ndarray):
         return f"rows of {y.shape[1]}"
-    kinds = {type(label).__name__ for labels in y for label in labels}
-    return f"lists of {'texts' if 'str' in kinds else 'whole numbers'}"
+    return "lists of labels"
 
 
 def _kinds_of_columns(batch: Batch, kind: TaskKind) -> dict[str, str]:

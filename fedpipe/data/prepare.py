@@ -3,18 +3,27 @@ docs/data.md describes it for users.
 """
 
 import hashlib
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from fedpipe.config import DataConfig
+from fedpipe.config.preprocess import ScaleSettings
 from fedpipe.config.task import TaskKind
 from fedpipe.data.array_types import Array, Bools, Int32s, Int64s
 from fedpipe.data.client_ids import ClientIds
-from fedpipe.data.disk_columns import ClientRows, Scratch, rows_by_client
+from fedpipe.data.disk_columns import (
+    ClientRows,
+    DiskColumn,
+    Scratch,
+    chunk_bounds,
+    rows_by_client,
+)
 from fedpipe.data.index import INDEX_NAME, ClientIndex, write_index
 from fedpipe.data.label_counts import LabelCounts, LabelCountsOnDisk
 from fedpipe.data.manifest import (
@@ -30,6 +39,7 @@ from fedpipe.data.manifest import (
 )
 from fedpipe.data.pool import Pool, read_pool
 from fedpipe.data.pool_clients import PoolClients, clients_of
+from fedpipe.data.preprocess.fit import Preprocessor, TrainingRows, fit_steps
 from fedpipe.data.replace_folder import replaced_folder
 from fedpipe.data.shards import SplitRows, SplitWriter, write_split
 from fedpipe.data.sources import PixelConvention, open_source
@@ -103,10 +113,21 @@ def prepare_shards(
                     "tokens. Set it to false."
                 )
             clients = clients_of(config, pool, forgotten)
-            shards = _write_shards(config, where, pool, clients, folder, scratch)
+            understood = source.summary() if source.summary is not None else None
+            preprocessor = None
+            if config.preprocess:
+                texts = source.texts() if source.texts is not None else {}
+                columns = understood.columns if understood is not None else ()
+                preprocessor = _preprocessor(
+                    config, pool, clients, columns=columns, texts=texts, scratch=scratch
+                )
+                _fit(config, where, pool, clients, preprocessor, scratch, project)
+            shards = _write_shards(config, where, pool, clients, folder, scratch, preprocessor)
             manifest = _manifest(config, pool, clients, shards, sorted(forgotten), folder)
-            if source.summary is not None:
-                manifest = manifest.model_copy(update={"understood": source.summary()})
+            if preprocessor is not None:
+                manifest = _with_steps(manifest, preprocessor)
+            if understood is not None:
+                manifest = manifest.model_copy(update={"understood": understood})
             (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="ascii")
     except OSError as err:
         raise DataError(
@@ -130,27 +151,131 @@ class _Shards:
     ranges: tuple[TargetRange, ...]
 
 
-def _write_shards(
-    config: DataConfig, where: str, pool: Pool, clients: PoolClients, folder: Path, scratch: Scratch
-) -> _Shards:
-    """Sort the examples by client, split each client's, and write the files and the index."""
-    ids = clients.client_ids
-    counts = _split_sizes(config, pool, clients)
-    out = held_out(ids, config.held_out_fraction, config.seed) | (counts["train"] == 0)
-    _refuse_unusable(config, where, counts, out)
-    chosen = draw_central(int(counts["test"].sum()), config.central_test_examples, config.seed)
+def _raw_features(config: DataConfig, pool: Pool, rows: Rows) -> Array:
+    """Return the features of rows of the source, before any step of preprocessing."""
+    x = pool.x.take(rows)
+    if config.invert:
+        return np.subtract(x.dtype.type(255 if x.dtype == np.uint8 else 1), x)
+    return x
 
-    def features(rows: Rows) -> Array:
-        x = pool.x.take(rows)
-        if config.invert:
-            return np.subtract(x.dtype.type(255 if x.dtype == np.uint8 else 1), x)
-        return x
+
+def _groups(
+    config: DataConfig, pool: Pool, clients: PoolClients, scratch: Scratch
+) -> Iterator[ClientRows]:
+    """Yield all examples that have a client, sorted by client, some clients at a time."""
 
     def columns(start: int, end: int) -> tuple[Int32s, Int32s, Bools | None]:
         return clients.owner(start, end), pool.y(start, end), pool.is_test(start, end)
 
+    most_bytes = config.memory_limit_mb * 1_000_000 // _SORTING_SHARE
+    return rows_by_client(columns, pool.count, clients.sizes, most_bytes, scratch)
+
+
+def _never_trains(config: DataConfig, clients: PoolClients, counts: dict[Split, Int64s]) -> Bools:
+    """Return bool [clients]: held out, or without training examples."""
+    chosen = held_out(clients.client_ids, config.held_out_fraction, config.seed)
+    never: Bools = chosen | (counts["train"] == 0)
+    return never
+
+
+def _preprocessor(
+    config: DataConfig,
+    pool: Pool,
+    clients: PoolClients,
+    *,
+    columns: tuple[str, ...],
+    texts: Mapping[str, Sequence[str]],
+    scratch: Scratch,
+) -> Preprocessor:
+    """Return what preprocesses the examples of a pool; no step is fitted yet."""
+    if pool.x.shape != (len(columns),):
+        columns = ()  # data.feature_shape made an array of them
+    owners = None
+    if any(isinstance(step, ScaleSettings) and step.per == "client" for step in config.preprocess):
+        column = DiskColumn(scratch, np.int32)
+        for start, end in chunk_bounds(pool.count):
+            column.append(clients.owner(start, end))
+        owners = column
+    return Preprocessor(
+        raw=partial(_raw_features, config, pool),
+        dtype=pool.x.dtype,
+        shape=pool.x.shape,
+        columns=columns,
+        texts=texts,
+        owners=owners,
+    )
+
+
+def _fit(
+    config: DataConfig,
+    where: str,
+    pool: Pool,
+    clients: PoolClients,
+    preprocessor: Preprocessor,
+    scratch: Scratch,
+    project: Path,
+) -> None:
+    """Fit the steps on the training examples of participating clients.
+
+    A client without training examples scales by all its examples, where each client scales by its
+    own.
+    """
+    ids = clients.client_ids
+    counts = _split_sizes(config, pool, clients)
+    out = _never_trains(config, clients, counts)
+    _refuse_unusable(config, where, counts, out)
+    training = TrainingRows(scratch, len(ids))
+    for group in _groups(config, pool, clients, scratch):
+        splits = _splits(config, pool, group, ids)
+        untrained = np.flatnonzero(counts["train"][group.owner] == 0)
+        places = np.concatenate([splits["train"], untrained])
+        places = places[np.argsort(group.owner[places], kind="stable")]
+        owner = group.owner[places]
+        training.add(owner, group.row[places], ~out[owner])
+    fit_steps(config.preprocess, preprocessor, training, scratch, config.memory_limit_mb, project)
+
+
+def _with_steps(manifest: Manifest, preprocessor: Preprocessor) -> Manifest:
+    """Return the manifest with the fitted steps, and the shape and dtype that they make."""
+    steps = preprocessor.fitted()
+    x = preprocessor.features(np.zeros(1, np.int64))
+    version = manifest.source_version
+    if preprocessor.texts:
+        texts = json.dumps(preprocessor.texts, sort_keys=True)
+        version = f"sha256:{hashlib.sha256((version + texts).encode()).hexdigest()}"
+    return manifest.model_copy(
+        update={
+            "source_version": version,
+            "feature_shape": x.shape[1:],
+            "feature_dtype": _DTYPES[x.dtype.name],
+            "notes": (*manifest.notes, *preprocessor.notes, *steps.notes(preprocessor.texts)),
+            "preprocess": steps.to_json(),
+        }
+    )
+
+
+def _write_shards(
+    config: DataConfig,
+    where: str,
+    pool: Pool,
+    clients: PoolClients,
+    folder: Path,
+    scratch: Scratch,
+    preprocessor: Preprocessor | None,
+) -> _Shards:
+    """Sort the examples by client, split each client's, and write the files and the index."""
+    ids = clients.client_ids
+    counts = _split_sizes(config, pool, clients)
+    out = _never_trains(config, clients, counts)
+    _refuse_unusable(config, where, counts, out)
+    chosen = draw_central(int(counts["test"].sum()), config.central_test_examples, config.seed)
+    features: Callable[[Rows], Array] = partial(_raw_features, config, pool)
+    if preprocessor is not None:
+        features = preprocessor.features
     targets = None if pool.targets is None else pool.targets.rows.take
-    sums = TargetSums(pool.targets.rows.shape[0]) if pool.targets and targets else None
+    sums = None
+    if pool.targets is not None and pool.kind == "regression":
+        sums = TargetSums(pool.targets.rows)
     writers = {
         name: SplitWriter(folder, name, ids, counts[name], config.shard_rows, features, targets)
         for name in SPLITS
@@ -158,8 +283,7 @@ def _write_shards(
     labels = {name: LabelCountsOnDisk(scratch, pool.num_classes) for name in SPLITS}
     central: list[ClientRows] = []
     tests = 0
-    most_bytes = config.memory_limit_mb * 1_000_000 // _SORTING_SHARE
-    for group in rows_by_client(columns, pool.count, clients.sizes, most_bytes, scratch):
+    for group in _groups(config, pool, clients, scratch):
         for name, rows in _splits(config, pool, group, ids).items():
             split_rows = group.take(rows)
             writers[name].add(split_rows.owner, split_rows.y, split_rows.row)
@@ -167,8 +291,8 @@ def _write_shards(
             labels[name].add(
                 LabelCounts.count(number, split_rows.y, group.end - group.first, pool.num_classes)
             )
-            if name == "train" and sums is not None and targets is not None:
-                sums.add(targets(split_rows.row[~out[split_rows.owner]]))
+            if name == "train" and sums is not None:
+                sums.add(split_rows.row[~out[split_rows.owner]])
             if name == "test":
                 central.append(split_rows.take(chosen[tests : tests + len(rows)]))
                 tests += len(rows)
@@ -182,7 +306,7 @@ def _write_shards(
     index = ClientIndex(ClientIds.of(ids), out, {}, examples)
     write_index(folder / INDEX_NAME, index, lambda name, first, end: labels[name].read(first, end))
     totals = {name: int(counts[name].sum()) for name in SPLITS}
-    ranges = sums.ranges() if sums is not None and pool.kind == "regression" else ()
+    ranges = sums.ranges() if sums is not None else ()
     return _Shards(files, totals, len(owner), int(out.sum()), _split_notes(counts), ranges)
 
 

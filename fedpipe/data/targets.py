@@ -55,8 +55,13 @@ def stored_targets(
         where: name of the source, for errors.
 
     Raises:
-        DataError: no example has a label.
+        DataError: no example has a label, or some labels are texts and some are numbers.
     """
+    if len(column.label_types) > 1:
+        raise DataError(
+            f"{where}: expected labels of one kind for task.kind=multilabel, found texts and whole "
+            "numbers. Write all labels in the same way."
+        )
     rows, names = column.finish(names)
     if not names:
         raise DataError(
@@ -72,7 +77,12 @@ def stored_targets(
 
 
 class TargetColumn:
-    """Collects the targets of a source's batches on disk: rows of numbers, or sets of labels."""
+    """Collects the targets of a source's batches on disk: rows of numbers, or sets of labels.
+
+    Attributes:
+        codes: the labels of the sets.
+        label_types: their types, int or str.
+    """
 
     def __init__(self, scratch: Scratch) -> None:
         """Make an empty column."""
@@ -82,6 +92,7 @@ class TargetColumn:
         self._ends = DiskColumn(scratch, np.int64)
         self._ends.append(np.zeros(1, np.int64))
         self.codes = Codes()
+        self.label_types: set[type] = set()
         self._width = 0
         self._count = 0
 
@@ -94,6 +105,7 @@ class TargetColumn:
             return
         flat = [label for labels in targets for label in labels]
         ends = len(self._labels) + np.cumsum([len(labels) for labels in targets], dtype=np.int64)
+        self.label_types.update(map(type, flat))
         self._labels.append(self.codes.add_texts(flat))
         self._ends.append(ends)
 
@@ -197,19 +209,23 @@ def range_names(name: str, bounds: Floats) -> tuple[str, ...]:
 class TargetSums:
     """Sums of targets, from which their ranges follow; in float64."""
 
-    def __init__(self, width: int) -> None:
-        """Start with no examples of `width` targets."""
+    def __init__(self, rows: StoredRows) -> None:
+        """Take the targets of all examples; none is summed yet."""
+        width = rows.shape[0]
+        self._rows = rows
         self._count = 0
         self._mean = np.zeros(width)
         self._squares = np.zeros(width)
         self._min = np.full(width, np.inf)
         self._max = np.full(width, -np.inf)
 
-    def add(self, targets: Array) -> None:
-        """Add targets [n, targets], by the update of Chan et al. 1979, which loses no digits."""
-        if not len(targets):
-            return
-        values = targets.astype(np.float64)
+    def add(self, rows: Int64s) -> None:
+        """Add the targets of some examples, by their numbers in the source."""
+        for start, end in chunk_bounds(len(rows), self._rows.shape[0]):
+            self._add(self._rows.take(rows[start:end]).astype(np.float64))
+
+    def _add(self, values: Floats) -> None:
+        """Add targets [n, targets] by the update of Chan et al. 1979, which loses no digits."""
         mean = values.mean(axis=0)
         count = self._count + len(values)
         shift = mean - self._mean

@@ -3,7 +3,7 @@ the model's own source.
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from fedpipe.config import DataConfig
+from fedpipe.data.preprocess.steps import refuse_gaps
 from fedpipe.errors import DataError, shorten
 from fedpipe.inference.model_input import ModelInput, size_text
 
@@ -86,6 +87,9 @@ class Reader:
         columns = {*self._config.label_columns, self._config.client_column, "split", None}
         not_features = tuple(sorted(filter(None, columns)))
         self._input = ModelInput(facts, shape, tokens, invert, not_features)
+        self._steps = facts.steps
+        if self._steps is not None:
+            self._config = self._config.model_copy(update={"feature_dtype": self._steps.dtype})
 
     @property
     def _reads_whole_files(self) -> bool:
@@ -164,11 +168,24 @@ class Reader:
             yield self._image(image)
 
     def _image(self, file: Path) -> InputBatch:
-        return InputBatch(file, None, self._input.from_image(file))
+        if self._steps is None:
+            return InputBatch(file, None, self._input.from_image(file))
+        raw = self._input.raw_image(file, self._steps)
+        prepared = self._steps.apply(raw, project=self._project)
+        return InputBatch(file, None, self._input.from_prepared(prepared, file, 0))
 
-    def _rows(self, x: Any, file: Path, row: int) -> Iterator[InputBatch]:
-        if len(x):
+    def _rows(
+        self, x: Any, file: Path, row: int, texts: Mapping[str, Sequence[str]] | None = None
+    ) -> Iterator[InputBatch]:
+        if not len(x):
+            return
+        if self._steps is None:
             yield InputBatch(file, row, self._input.from_features(x, file, row))
+            return
+        raw = self._input.raw_features(x, self._steps, file, row)
+        prepared = self._steps.apply(raw, texts, self._project)
+        refuse_gaps(prepared, self._steps.result)
+        yield InputBatch(file, row, self._input.from_prepared(prepared, file, row))
 
     def _arrays(self, file: Path) -> Iterator[InputBatch]:
         from fedpipe.data.sources.npz_file import read_features
@@ -181,7 +198,7 @@ class Reader:
 
         config = self._config.model_copy(update={"path": str(file.resolve())})
         row = 0
-        for batch in open_source(config, self._project).batches():
+        for batch in open_source(config, self._project, self._facts.kind).batches():
             yield from self._rows(batch.x, file, row)
             row += len(batch.x)
 
@@ -198,9 +215,8 @@ class Reader:
         if file.is_file() and (shards := _shard_batches(file)) is not None:
             yield from self._shards(file, shards)
             return
-        table = open_features(
-            self._config.model_copy(update={"source": kind}), file, self._facts.columns
-        )
+        config = self._config.model_copy(update={"source": kind, "preprocess": []})
+        table = open_features(config, file, self._facts.columns, self._steps)
         if table.surplus:
             logger.warning(
                 "%s: columns that the model does not know are left out: %s",
@@ -214,7 +230,7 @@ class Reader:
                 file,
             )
         for rows in table.rows():
-            yield from self._rows(rows.x, rows.file, rows.first_row - 1)
+            yield from self._rows(rows.x, rows.file, rows.first_row - 1, table.texts())
 
     def _require_same_kind(self, file: Path) -> None:
         """Raise DataError if shards are of another kind than the model's training data."""
@@ -229,8 +245,8 @@ class Reader:
             return
         manifest = read_manifest(file.parent)
         differing = self._facts.differences(manifest, self._input.invert)
-        if self._num_classes is not None and manifest.num_classes != self._num_classes:
-            differing.append(f"{manifest.num_classes} classes, the model's {self._num_classes}")
+        if self._num_classes is not None and manifest.outputs != self._num_classes:
+            differing.append(f"{manifest.labels_in_words}, the model's {self._num_classes}")
         shape = tuple(manifest.feature_shape)
         if not self._input.tokens and shape != self._input.shape:
             differing.append(

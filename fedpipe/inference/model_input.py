@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fedpipe.data.preprocess.steps import FittedSteps
 from fedpipe.data.sources.shape import shaped
 from fedpipe.errors import DataError, shorten
 
@@ -40,30 +41,53 @@ class ModelInput:
         """Return the fixed sizes of `shape`."""
         return tuple(size for size in self.shape if size is not None)
 
+    @property
+    def _image_dtype(self) -> str | None:
+        return "int32" if self.tokens else self.facts.feature_dtype
+
     def from_image(self, file: Path) -> npt.NDArray[np.float32]:
         """Return an image file as a batch of one.
 
         Raises:
             DataError: it cannot be decoded, or has another size; or the model takes no images.
         """
-        from fedpipe.data.sources.decode import decode_image_file, without_equal_channels
+        return self._numbers(
+            _pixels(file, self.shape, self._image_dtype)[None], self.facts.inverted
+        )
 
-        if self.tokens or self.facts.feature_dtype not in (None, "uint8"):
-            takes = self.facts.feature_dtype or "tokens"
+    def raw_image(self, file: Path, steps: FittedSteps) -> npt.NDArray[Any]:
+        """Return an image file as a batch of one, as the steps of preprocessing take it.
+
+        Raises:
+            DataError: as those of `from_image`.
+        """
+        return self._turned(_pixels(file, steps.shape, steps.dtype)[None])
+
+    def raw_features(self, x: Any, steps: FittedSteps, file: Path, row: int) -> npt.NDArray[Any]:
+        """Return rows of features as the steps of preprocessing take them; arguments and errors as
+        those of `from_features`.
+        """
+        if isinstance(x, list):
+            return self._sequences(x, file, row)
+        if prod(x.shape[1:]) != prod(steps.shape):
             raise DataError(
-                f"{file}: expected a table or an NPZ file: the model takes {takes}, found an image."
+                f"{file}: expected {prod(steps.shape)} numbers in a row, for features of "
+                f"{size_text(steps.shape)}, found {prod(x.shape[1:])} from row {row} on. Columns "
+                f"that are no features: {shorten(self.not_features)}."
             )
-        pixels = decode_image_file(file).pixels
-        if len(self.shape) == 2 or self.shape[2:] == (1,):
-            pixels = without_equal_channels(pixels)
-        if pixels.ndim == 2 and self.shape[2:] == (1,):
-            pixels = pixels[..., None]
-        if pixels.shape != self.shape:
-            raise DataError(
-                f"{file}: expected an image of {size_text(self.shape)}, found "
-                f"{size_text(pixels.shape)}. Resize or convert it."
-            )
-        return self._numbers(pixels[None], self.facts.inverted)
+        return self._turned(shaped(x, steps.shape, str(file)).astype(steps.dtype))
+
+    def from_prepared(self, x: npt.NDArray[Any], file: Path, row: int) -> npt.NDArray[Any]:
+        """Return rows of features that went through all steps of preprocessing."""
+        if self.tokens:
+            return self._sequences(x, file, row)
+        return self._numbers(x, inverted=False, invert=False)
+
+    def _turned(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return raw features, inverted if the training data were."""
+        if self.facts.inverted != self.invert:
+            return np.subtract(x.dtype.type(255 if x.dtype == np.uint8 else 1), x)
+        return x
 
     def from_features(self, x: Any, file: Path, row: int) -> npt.NDArray[Any]:
         """Return rows of features.
@@ -129,16 +153,47 @@ class ModelInput:
             )
         return x
 
-    def _numbers(self, x: npt.NDArray[Any], inverted: bool) -> npt.NDArray[Any]:
-        """Return float32, pixels as fractions, inverted if the training data were."""
+    def _numbers(
+        self, x: npt.NDArray[Any], inverted: bool, invert: bool | None = None
+    ) -> npt.NDArray[Any]:
+        """Return float32, pixels as fractions, inverted if the training data were.
+
+        `invert`: instead of `self.invert`.
+        """
         if x.dtype.kind == "i":
             return x.astype(np.int32)
         values = x.astype(np.float32)
         if x.dtype == np.uint8:
             values /= np.float32(255)
-        if inverted != self.invert:
+        if inverted != (self.invert if invert is None else invert):
             return np.float32(1) - values
         return values
+
+
+def _pixels(file: Path, shape: tuple[int | None, ...], dtype: str | None) -> npt.NDArray[np.uint8]:
+    """Return the pixels of an image file, uint8 of this shape.
+
+    Raises:
+        DataError: it cannot be decoded, or has another size; or the features are no pixels.
+    """
+    from fedpipe.data.sources.decode import decode_image_file, without_equal_channels
+
+    if dtype not in (None, "uint8"):
+        takes = "tokens" if dtype == "int32" else dtype
+        raise DataError(
+            f"{file}: expected a table or an NPZ file: the model takes {takes}, found an image."
+        )
+    pixels = decode_image_file(file).pixels
+    if len(shape) == 2 or shape[2:] == (1,):
+        pixels = without_equal_channels(pixels)
+    if pixels.ndim == 2 and shape[2:] == (1,):
+        pixels = pixels[..., None]
+    if pixels.shape != shape:
+        raise DataError(
+            f"{file}: expected an image of {size_text(shape)}, found {size_text(pixels.shape)}. "
+            "Resize or convert it."
+        )
+    return pixels
 
 
 def size_text(shape: tuple[int | None, ...]) -> str:

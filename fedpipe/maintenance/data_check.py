@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fedpipe.config import DataConfig
-from fedpipe.config.task import TaskKind
+from fedpipe.config.task import TaskConfig, TaskKind
 from fedpipe.errors import DataError, shorten
 from fedpipe.maintenance.data_columns import look_at_table
 from fedpipe.maintenance.data_report import DataReport
@@ -74,9 +74,10 @@ def check_data(
         look_at_table(report, path, settings)
     elif report.source == "images":
         _drop_clients_if_refused(report, settings, project, kind)
-    _read_with_proposals(report, settings, project, kind)
+    fitting_kind = _read_with_proposals(report, settings, project, kind)
     defaults = DataConfig()
-    report.settings = [
+    kinds = [f"task.kind={fitting_kind}"] if fitting_kind != TaskConfig().kind else []
+    report.settings = kinds + [
         f"data.{key}={_text(value)}"
         for key, value in settings.items()
         if value != getattr(defaults, key) or key in ("source", "path")
@@ -192,23 +193,33 @@ def _drop_clients_if_refused(
 
 def _read_with_proposals(
     report: DataReport, settings: dict[str, Any], project: Path, kind: TaskKind
-) -> None:
-    """Read with the settings, then with what the refusals propose, a few times."""
+) -> TaskKind:
+    """Read with the settings, then with what the refusals propose, a few times; return the kind of
+    the labels that was tried last.
+    """
     for _ in range(_MAX_TRIES):
         refused, lines = _read(DataConfig(**settings), project, kind)
         if refused is None:
             report.lines = lines
             report.readable = True
-            return
+            return kind
         report.refused = report.refused or refused
+        if kind == "classification" and "set task.kind=regression" in refused:
+            kind = "regression"
+            report.doubts.append(
+                "the labels are numbers with fractions: they are taken to be a quantity to predict "
+                "(task.kind=regression); name another column in data.label_column if they are not"
+            )
+            continue
         key, value = _proposed(refused) or ("", None)
         if not key or settings.get(key) == value:
             if refused != report.refused:
                 report.lines = [refused]
-            return
+            return kind
         if key == "ignore_columns":
             value = sorted({*(settings.get(key) or []), *map(str, value or ())})
         settings[key] = value
+    return kind
 
 
 def _proposed(refused: str) -> tuple[str, Any] | None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fedpipe.config.task import TASK_KINDS, TaskKind
+from fedpipe.data.preprocess.steps import FittedSteps
 from fedpipe.errors import shorten
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class InputFacts:
             source had no columns, or the model does not say.
         reading: the settings `READING` of the training data, as far as the model says.
         kind: of the task; that of earlier versions is `classification`.
+        preprocess: the fitted steps of the training data as JSON (`data.preprocess.steps`); empty
+            if there are none. New examples go through them before the model sees them.
     """
 
     feature_dtype: str | None = None
@@ -53,6 +56,14 @@ class InputFacts:
     columns: tuple[str, ...] = ()
     reading: Mapping[str, Any] = field(default_factory=dict)
     kind: TaskKind = "classification"
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> FittedSteps | None:
+        """Return the steps of preprocessing. Raises DataError if they cannot be read."""
+        if not self.preprocess:
+            return None
+        return FittedSteps.parse(self.preprocess, "the model")
 
     @classmethod
     def of(
@@ -71,6 +82,7 @@ class InputFacts:
             manifest.understood.columns if manifest.understood else (),
             data.model_dump(include=set(READING)) if data is not None else {},
             kind_of(manifest),
+            manifest.preprocess or {},
         )
 
     @classmethod
@@ -92,6 +104,7 @@ class InputFacts:
             _names_of(values.get("columns")),
             {str(key): value for key, value in reading.items() if key in READING},
             kind if kind in TASK_KINDS else "classification",
+            _object_of(values.get("preprocess")),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -103,7 +116,11 @@ class InputFacts:
             "columns": json.dumps(self.columns),
             "reading": dict(self.reading),
         }
-        return asdict(self) | lists
+        facts = asdict(self) | lists
+        if self.preprocess:
+            return facts | {"preprocess": json.dumps(self.preprocess)}
+        del facts["preprocess"]
+        return facts
 
     def differences(self, manifest: "Manifest", invert: bool = False) -> list[str]:
         """Return how shards differ in kind from the model's training data, one text for each
@@ -132,6 +149,8 @@ class InputFacts:
                 ("columns", self.columns, columns),
             ]
             pairs += [("labels", self.labels, output_names(manifest))]
+            if dict(self.preprocess) != (manifest.preprocess or {}):
+                pairs.append(("preprocessing", _steps_in(self.preprocess), "of other figures"))
         elif self.labels:
             pairs += [("labels", self.labels, output_names(manifest))]
         return [
@@ -139,6 +158,10 @@ class InputFacts:
             for name, own, theirs in pairs
             if own is not None and own != theirs
         ]
+
+
+def _steps_in(preprocess: Mapping[str, Any]) -> str:
+    return shorten([step.get("name") for step in preprocess.get("steps", ())]) or "none"
 
 
 def kind_of(manifest: "Manifest") -> TaskKind:
@@ -167,6 +190,14 @@ def _names_of(text: Any) -> tuple[str, ...]:
     except ValueError:
         return ()
     return tuple(map(str, _only(list, names) or ()))
+
+
+def _object_of(text: Any) -> dict[str, Any]:
+    try:
+        values = json.loads(_only(str, text) or "{}")
+    except ValueError:
+        return {}
+    return _only(dict, values) or {}
 
 
 def _only(kind: type[Kind], value: object) -> Kind | None:

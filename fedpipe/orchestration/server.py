@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 from urllib.request import getproxies_environment
 
@@ -27,8 +28,12 @@ from pydantic import SecretStr
 
 from fedpipe.errors import EnvironmentProblem, program_error
 from fedpipe.orchestration.database import choose_database
+from fedpipe.system.lasting_thread import lasts
 from fedpipe.system.locks import file_lock
 from fedpipe.tracking.addresses import address_problem, why_no_prefect
+
+if TYPE_CHECKING:
+    from prefect.settings import Settings
 
 _START_TIMEOUT_SECONDS = 120
 _STOP_TIMEOUT_SECONDS = 5
@@ -109,8 +114,9 @@ class TemporaryServer:
         import prefect
 
         self._log_path = log_path
-        self.settings = _database_settings(own_folder)
-        database = choose_database(*self.settings)
+        self.database_settings = _database_settings(own_folder)
+        self._client_settings: tuple[Settings, Settings] | None = None
+        database = choose_database(*self.database_settings)
         self._first = _FirstStart(database.folder)
         self._port = _free_port()
         self.api_url = f"http://127.0.0.1:{self._port}/api"
@@ -160,6 +166,25 @@ class TemporaryServer:
                 # the server
                 start_new_session=True,
             )
+
+    def client_settings(self, settings: "Settings") -> "Settings":
+        """Return Prefect's settings of this process with what a client of the server needs.
+
+        Made once, as Prefect takes 100 ms for it.
+        """
+        from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
+
+        if self._client_settings is None or self._client_settings[0] is not settings:
+            updates: dict[Any, Any] = {
+                PREFECT_API_URL: self.api_url,
+                # Its pages are those that `prefect server start` shows of the same database.
+                PREFECT_UI_URL: LOCAL_UI,
+                # Nothing there looks for runs that crashed, and the thread that sends it ends up
+                # to a second after its run.
+                "flows.heartbeat_frequency": None,
+            }
+            self._client_settings = (settings, settings.copy_with_update(updates=updates))
+        return self._client_settings[1]
 
     def alive(self) -> bool:
         """Return whether the server still runs."""
@@ -236,7 +261,8 @@ def prefect_api(log_path: Path, own_folder: Path) -> Iterator[TemporaryServer | 
     Raises:
         EnvironmentProblem: the configured one does not answer.
     """
-    from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
+    from prefect.context import SettingsContext, get_settings_context
+    from prefect.settings import PREFECT_API_URL
 
     url = PREFECT_API_URL.value()
     if url:
@@ -251,21 +277,15 @@ def prefect_api(log_path: Path, own_folder: Path) -> Iterator[TemporaryServer | 
         return
     _reach_this_machine_directly()
     server = _shared_server(log_path, own_folder)
-    settings = {
-        PREFECT_API_URL: server.api_url,
-        # Its pages are those that `prefect server start` shows of the same database.
-        PREFECT_UI_URL: LOCAL_UI,
-        # Nothing there looks for runs that crashed, and the thread that sends it ends up to a
-        # second after its run.
-        "flows.heartbeat_frequency": None,
-    }
+    context = get_settings_context()
+    settings = server.client_settings(context.settings)
     try:
-        with temporary_settings(settings):
+        with SettingsContext(profile=context.profile, settings=settings):
             yield server
     except BaseException as err:
         end_shared_server(hurry=not isinstance(err, Exception))
         raise
-    if threading.current_thread() is threading.main_thread():
+    if lasts(threading.current_thread()):
         send_what_is_held_back(_STOP_TIMEOUT_SECONDS)
     else:  # the kernel ends the server with the thread that started it
         end_shared_server()
@@ -279,7 +299,7 @@ def _shared_server(log_path: Path, own_folder: Path) -> TemporaryServer:
     """Return the server of an earlier run if it still runs on the same database, or a new one."""
     global _shared
     if _shared is not None:
-        if _shared.alive() and _shared.settings == _database_settings(own_folder):
+        if _shared.alive() and _shared.database_settings == _database_settings(own_folder):
             return _shared
         end_shared_server()
     _shared = TemporaryServer(log_path, own_folder)

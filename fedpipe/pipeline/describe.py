@@ -44,6 +44,8 @@ def understood_lines(manifest: "Manifest") -> list[str]:
         f"{manifest.labels_in_words}{_names_of_labels(manifest)}"
     )
     lines += target_lines(manifest)
+    steps = manifest.steps
+    lines += [f"step {line}" for line in (steps.lines() if steps is not None else ())]
     left_out = understood.left_out if understood else ()
     notes = (*(understood.notes if understood else ()), *manifest.notes)
     for title, texts in (("left out", left_out), ("note", notes)):

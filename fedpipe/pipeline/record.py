@@ -121,7 +121,7 @@ class _Recording:
 
         manifest = self.population.manifest
         shape = tuple(manifest.feature_shape)
-        return build_model(self.run.config, shape, manifest.num_classes, self.run.project.root)
+        return build_model(self.run.config, shape, manifest.outputs, self.run.project.root)
 
     def complete_training(self) -> None:
         """Make what training could not leave behind after its last round."""
@@ -223,6 +223,8 @@ class _Recording:
                 *accuracy_groups(read_clients(Path(evaluated.clients_table)))
             ),
         }
+        if self.run.config.task.kind in ("multilabel", "regression"):
+            pictures = {"learning_curves": pictures["learning_curves"]}
 
         def draw_and_log(name: str) -> None:
             log_picture(self.mlflow_run, pictures[name](), f"plots/{name}.svg", self.folder)

@@ -151,6 +151,7 @@ def _prepare(run: RunContext, data: DataRef, plan: PlanRef) -> _Training:
     from fedpipe.pipeline.privacy import account_of, noise_key_of, require_budget
     from fedpipe.pipeline.warm_start import warm_started
     from fedpipe.runs.recorder import Recorder
+    from fedpipe.tasks.score import score_of
 
     config = run.config
     cohorts = read_plan(plan)
@@ -158,15 +159,16 @@ def _prepare(run: RunContext, data: DataRef, plan: PlanRef) -> _Training:
     clients = training_clients(config, population)
     _refuse_strangers(cohorts, population, clients)
     manifest = population.manifest
-    model = build_model(
-        config, tuple(manifest.feature_shape), manifest.num_classes, run.project.root
-    )
+    model = build_model(config, tuple(manifest.feature_shape), manifest.outputs, run.project.root)
     start = warm_started(run, model)
     identity = {"settings": _sha256(flatten_result(config)), "plan": plan.sha256, "data": data.md5}
     identity |= start.identity
     folder = run.folder / "checkpoints"
     runtime = config.runtime
-    checkpoints = Checkpoints(folder, identity, runtime.checkpoint_every, runtime.checkpoints_keep)
+    score = score_of(config.task, run.project.root)
+    checkpoints = Checkpoints(
+        folder, identity, runtime.checkpoint_every, runtime.checkpoints_keep, score
+    )
     accountant, cohorts = account_of(config, len(clients), cohorts)
     noise_key = noise_key_of(config, folder)
     if accountant and config.privacy.total_epsilon is not None:
@@ -179,7 +181,7 @@ def _prepare(run: RunContext, data: DataRef, plan: PlanRef) -> _Training:
         runtime.cache_max_bytes,
         run.folder / "bring.log",
     )
-    recorder = Recorder(run.folder, config.eval.patience)
+    recorder = Recorder(run.folder, config.eval.patience, score)
     return _Training(
         start, population, cohorts, recorder, checkpoints, accountant, noise_key, prefetch
     )
@@ -195,11 +197,13 @@ def _build(run: RunContext, training: _Training, runtime: "AnyRuntime") -> _Buil
     from fedpipe.models.trainable import frozen_weights, trained_part
     from fedpipe.models.weights_io import save_weights
     from fedpipe.pipeline.privacy import accounted
+    from fedpipe.tasks import task_of
 
     config = run.config
     project = run.project
     population = training.population
     model = training.start.model
+    task = task_of(config, population, project.root)
     settings = training.accountant.config if training.accountant else config
     first_weights = model.initial_weights(config.seed)
     arguments = (
@@ -209,6 +213,7 @@ def _build(run: RunContext, training: _Training, runtime: "AnyRuntime") -> _Buil
         project.client_cache,
         project.root,
         training.noise_key,
+        task,
     )
     if config.algorithm.name in ALGORITHMS:
         algorithm: Any = build_algorithm(*arguments)
@@ -219,10 +224,10 @@ def _build(run: RunContext, training: _Training, runtime: "AnyRuntime") -> _Buil
         frozen = frozen_weights(model, first_weights)
         save_weights(run.folder / FROZEN_NAME, frozen)
         algorithm = WithFrozen(algorithm, model, frozen)
-    evaluators = {"test": Evaluator(model, population.central_test())}
+    evaluators = {"test": Evaluator(model, population.central_test(), task=task)}
     validation = validation_examples(config, population)
     if validation is not None:
-        evaluators["validation"] = Evaluator(model, validation)
+        evaluators["validation"] = Evaluator(model, validation, task=task)
 
     def evaluate(weights: Weights) -> dict[str, float]:
         metrics: dict[str, float] = {}

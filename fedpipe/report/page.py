@@ -2,9 +2,10 @@
 by keyboard and on paper.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedpipe import __version__
 from fedpipe.figures.picture_file import chart_style
@@ -16,6 +17,9 @@ from fedpipe.report.summary import summary, tiles, warnings
 from fedpipe.report.sweep import sweep
 from fedpipe.report.training import compared_curves, round_table, run_curves, timing
 from fedpipe.tracking.tags import DVC_DATA_MD5
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _ID_LETTERS = 8
 
@@ -38,17 +42,8 @@ def render(runs: Sequence[RunFacts]) -> str:
     """Return the page of one run, or of several side by side, the settings in which they differ
     first. The same runs give the same bytes.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    jinja = Environment(
-        loader=PackageLoader("fedpipe.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     names = labels(runs)
-    return jinja.get_template("report.html").render(
+    return _template().render(
         version=__version__,
         chart_style=chart_style(),
         names=names,
@@ -61,6 +56,21 @@ def render(runs: Sequence[RunFacts]) -> str:
         runs=list(map(_sections, runs, names)),
         same_data=_same_data([run for run in runs if run.sweep is None]),
     )
+
+
+@functools.cache
+def _template() -> "Template":
+    """Return the page's template, compiled once for all reports of this process."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    jinja = Environment(
+        loader=PackageLoader("fedpipe.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return jinja.get_template("report.html")
 
 
 def labels(runs: Sequence[RunFacts]) -> list[str]:

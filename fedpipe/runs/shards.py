@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedpipe.config import Config, DataConfig
+from fedpipe.config.augment import problem_of_augment
 from fedpipe.config.load import read_params
 from fedpipe.config.model import MODEL_NAMES
 from fedpipe.config.shard_settings import ShardSettings
@@ -39,6 +40,7 @@ def ensure_shards(config: Config, project: Project, own_model: bool = True) -> D
             its module imports.
 
     Raises:
+        ConfigError: `client.augment` does not suit the features.
         DataError: the source cannot be read, or the shards do not match their manifest.
         ModelError: the model does not take the features that the shards hold.
     """
@@ -57,6 +59,12 @@ def ensure_shards(config: Config, project: Project, own_model: bool = True) -> D
         with file_lock(project.private / "prepare.lock"):
             path, how = _bring_up_to_date(ShardSettings.of(config), project)
     population = Population.open(path)
+    manifest = population.manifest
+    problem = problem_of_augment(
+        config.client.augment, manifest.feature_dtype, manifest.feature_shape
+    )
+    if problem:
+        raise ConfigError(problem)
     if own_model or config.model.name in MODEL_NAMES:
         check_input(config, population.manifest, project.root, population.highest_token)
     return DataRef(str(path), dvc_md5(path), how, time.perf_counter() - start)
@@ -107,13 +115,16 @@ def require_dependencies(config: DataConfig, project: Project) -> None:
     """Raise ConfigError if DVC's stage `prepare` would not see the user's data or source change."""
     from fedpipe.data.sources.custom import module_file
 
-    for setting, file in (
-        ("path", config.path),
-        ("source", module_file(config.source, project.root)),
-    ):
+    files = [("path", config.path, config.path)]
+    files.append(("source", config.source, module_file(config.source, project.root)))
+    files += [
+        ("preprocess", step.name, module_file(step.name, project.root))
+        for step in config.preprocess
+    ]
+    for setting, value, file in files:
         if file is not None and not dvc.depends_on(project.root, "prepare", file):
             raise ConfigError(
-                f"data.{setting}={getattr(config, setting)}: DVC does not see {file} change, as "
+                f"data.{setting}={value}: DVC does not see {file} change, as "
                 f"it is not among the deps of the stage prepare in {project.root / 'dvc.yaml'}. "
                 f"Add the line `- {file}` there."
             )
@@ -164,5 +175,12 @@ def _key(settings: ShardSettings, project: Project) -> str:
     module = module_file(config.source, project.root)
     if module is not None:
         parts["module"] = dvc_md5(project.root / module)
+    own_steps = {
+        file: dvc_md5(project.root / file)
+        for step in config.preprocess
+        if (file := module_file(step.name, project.root)) is not None
+    }
+    if own_steps:
+        parts["steps"] = own_steps
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

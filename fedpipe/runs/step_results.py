@@ -148,12 +148,14 @@ class RegisteredRef:
         version: its number.
         alias: `champion` or `challenger`: what this version is now.
         champion_before: number of the version that was champion before, None if there was none.
-        validation_accuracy: of this version, on the run's validation examples; a fraction. None
-            where it was no number.
-        champion_accuracy: of the champion before, on the same examples; None where it was not
+        validation_accuracy: the metric that chooses, of this version, on the run's validation
+            examples; of other tasks than the default it need not be an accuracy. None where it was
+            no number.
+        champion_accuracy: the same of the champion before, on the same examples; None where it was not
             measured.
         min_improvement: `tracking.min_improvement`.
         reason: why, in words.
+        metric: key of the metric that chooses.
     """
 
     name: str
@@ -164,6 +166,7 @@ class RegisteredRef:
     champion_accuracy: float | None
     min_improvement: float
     reason: str
+    metric: str = "validation/accuracy"
 
 
 @dataclass(frozen=True)

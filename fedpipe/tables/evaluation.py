@@ -13,6 +13,7 @@ from fedpipe.models.calibration import Calibration
 from fedpipe.models.confusion import Confusion
 from fedpipe.models.federated import ClientScores
 from fedpipe.tables.csv_text import csv_text
+from fedpipe.tasks.score import ACCURACY, Score
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,18 +77,24 @@ def read_reliability(path: Path) -> tuple[Floats, ...]:
 
 
 def write_clients(
-    path: Path, participating: ClientScores, held_out: ClientScores, personalized: Floats | None
+    path: Path,
+    participating: ClientScores,
+    held_out: ClientScores,
+    personalized: Floats | None,
+    score: Score = ACCURACY,
 ) -> None:
-    """Write one row per client as Parquet: `client_id`, `held_out`, `predictions`, `loss`,
-    `accuracy`, and where clients were personalized `personalized_accuracy` and `gain`, null for a
-    client that has nothing to train on.
+    """Write one row per client as Parquet: `client_id`, `held_out`, `predictions`, `loss`, the
+    metrics of the task, such as `accuracy`, null where they do not exist, and where clients were
+    personalized the metric that chooses, as `personalized_accuracy`, and `gain`, null for a client
+    that has nothing to train on.
 
     Args:
         path: file to write; its folder is made if it is missing.
         participating: scores of clients that may train.
         held_out: scores of clients that never do.
-        personalized: float64 [clients], accuracy of the first group, then the second, after
-            personalization; NaN where there is none.
+        personalized: float64 [clients], the metric that chooses of the first group, then the
+            second, after personalization; NaN where there is none.
+        score: the metric that chooses.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -96,10 +103,13 @@ def write_clients(
         [_table_of_clients(participating, False), _table_of_clients(held_out, True)]
     ).combine_chunks()
     if personalized is not None:
-        gains = personalized - np.concatenate([participating.accuracies, held_out.accuracies])
-        for name, values in (("personalized_accuracy", personalized), ("gain", gains)):
+        name = score.metric
+        before = np.concatenate([participating.of(name), held_out.of(name)])
+        gains = personalized - before if score.higher_is_better else before - personalized
+        columns = {f"personalized_{name}": personalized, "gain": gains}
+        for column, values in columns.items():
             # from_pandas: NaN becomes null
-            table = table.append_column(name, pa.array(values, pa.float64(), from_pandas=True))
+            table = table.append_column(column, pa.array(values, pa.float64(), from_pandas=True))
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path, compression="zstd")
 
@@ -112,8 +122,9 @@ def _table_of_clients(scores: ClientScores, is_held_out: bool) -> "pa.Table":
         "held_out": pa.array([is_held_out] * len(scores.client_ids), pa.bool_()),
         "predictions": pa.array(scores.predictions, pa.int64()),
         "loss": pa.array(scores.losses, pa.float64()),
-        "accuracy": pa.array(scores.accuracies, pa.float64()),
     }
+    for name, values in scores.values.items():
+        columns[name] = pa.array(values, pa.float64(), from_pandas=True)
     return pa.table(columns)
 
 

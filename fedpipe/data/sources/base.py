@@ -1,6 +1,6 @@
 """Interface of sources: batches of examples as columns, with or without clients of their own."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,6 +83,9 @@ class Source:
         summary: returns what the source understood of its files; called once, after all batches of
             one call of `batches` were taken, so that it can count what was left out. None: nothing
             to say.
+        texts: returns the distinct texts of each column of texts beside numbers, in whose columns
+            the batches have the places of the texts; called as `summary`. None: there are no such
+            columns.
         target_names: of regression and multilabel the names of the targets or labels, in the order
             of the columns of `Batch.y`; None: `data.label_column`.
     """
@@ -91,4 +94,5 @@ class Source:
     num_classes: int | None = None
     pixel_convention: PixelConvention | None = None
     summary: Callable[[], SourceSummary] | None = None
+    texts: Callable[[], Mapping[str, Sequence[str]]] | None = None
     target_names: Sequence[str] | None = None

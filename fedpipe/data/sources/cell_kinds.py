@@ -192,8 +192,9 @@ def hint_of_cell(text: str, decimal: str, column: str) -> str:
     plain = text.strip()
     if plain.lower() in MISSING:
         return (
-            "Fill in the value, remove the row, or leave the column out: "
-            f"data.ignore_columns=[{column}]."
+            "Fill in the value, remove the row, leave the column out: "
+            f"data.ignore_columns=[{column}], or fill it in by a step: "
+            "data.preprocess=[{name: missing}]."
         )
     if _GROUPED.fullmatch(plain):
         return (

@@ -20,6 +20,7 @@ from fedpipe.data.sources.csv_file import CsvFile
 from fedpipe.data.sources.table import ignore_setting, yaml_text
 from fedpipe.errors import DataError, shorten
 
+_FLAGS = {"true": 1.0, "false": 0.0}
 _SECOND_HEADER = "Were files joined with their headers? Remove the line."
 
 
@@ -77,13 +78,29 @@ class CsvRows:
         dtypes = [self.frame[self.columns[place]].dtype for place in places]
         return np.array([dtype.kind == "b" for dtype in dtypes], np.bool_)
 
-    def numbers(self, places: Sequence[int], flags: Bools) -> Array:
+    def words(self, place: int, gaps: Collection[int]) -> list[str | None]:
+        """Return the texts of a column of features, None for an empty cell.
+
+        Args:
+            place: the column.
+            gaps: columns whose cells may be empty.
+
+        Raises:
+            DataError: a cell of another column is empty.
+        """
+        texts = [str(cell).strip() or None for cell in self._cells(place).tolist()]
+        if None in texts and place not in gaps:
+            raise self._cell_error(texts.index(None), place, "", "a text")
+        return texts
+
+    def numbers(self, places: Sequence[int], flags: Bools, gaps: Collection[int] = ()) -> Array:
         """Return features as float64 [n, columns]; a column of true and false, and nothing else, is
         1 and 0.
 
         Args:
             places: the columns; folders name none of them.
             flags: bool [columns], which are of true and false.
+            gaps: columns whose cells may be empty: NaN then.
 
         Raises:
             DataError: a cell is no number.
@@ -94,7 +111,7 @@ class CsvRows:
         if not is_doubtful.any():
             return np.asarray(selected.to_numpy(np.float64))
         parsed = {
-            number: self._parsed(places, number, flags)
+            number: self._parsed(places, number, flags, gaps)
             for number in np.flatnonzero(is_doubtful).tolist()
         }
         numbers = [
@@ -102,11 +119,15 @@ class CsvRows:
         ]
         return np.stack([np.asarray(column, np.float64) for column in numbers], axis=1)
 
-    def _parsed(self, places: Sequence[int], number: int, flags: Bools) -> Floats:
+    def _parsed(
+        self, places: Sequence[int], number: int, flags: Bools, gaps: Collection[int]
+    ) -> Floats:
         """Return the features of the column that is the `number`th of `places`."""
         texts = [str(cell) for cell in self._cells(places[number]).tolist()]
-        if flags[number]:
-            values = [{"true": 1.0, "false": 0.0}.get(text.lower()) for text in texts]
+        if places[number] in gaps:
+            values = [_number_or_gap(text, self.config.decimal) for text in texts]
+        elif flags[number]:
+            values = [_FLAGS.get(text.lower()) for text in texts]
         else:
             values = [number_of_cell(text, self.config.decimal) for text in texts]
         if None in values:
@@ -135,7 +156,7 @@ class CsvRows:
             f"{self.file.path}: expected features that are numbers, found {len(examples)} "
             f"column{'s' if len(examples) > 1 else ''} of texts: {shown}, from row "
             f"{self.first_row} on. Leave them out with {ignore_setting(examples)}, or encode them "
-            "as numbers."
+            "as numbers: data.preprocess=[{name: one_hot}]."
         )
 
     def _is_word(self, text: str) -> bool:
@@ -186,3 +207,13 @@ class CsvRows:
             f"{self.file.path}: row {row}{line}, column {name or place + 1}: expected {expected}, "
             f"found {shown}. {hint}"
         )
+
+
+def _number_or_gap(text: str, decimal: str) -> float | None:
+    """Return the number in a cell, NaN if it is empty or stands for no value, else None."""
+    if kind_of_cell(text, decimal) is CellKind.MISSING:
+        return float("nan")
+    flag = _FLAGS.get(text.strip().lower())
+    if flag is not None:
+        return flag
+    return number_of_cell(text, decimal)

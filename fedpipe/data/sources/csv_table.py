@@ -49,12 +49,15 @@ class CsvChunk:
         first_row: number of the first of them in the file; the first row below the header is 1.
         values: by place of the column, the values of the columns that were asked for as values.
         x: float64 [n, features], or texts if the only feature is a column of texts.
+        words: by place of the column, the texts of columns of texts beside numbers, None for an
+            empty cell; `x` is NaN there.
     """
 
     path: Path
     first_row: int
     values: dict[int, list[Any]]
     x: Array | list[str]
+    words: dict[int, list[str | None]] = field(default_factory=dict)
 
 
 @dataclass
@@ -241,6 +244,8 @@ class CsvTable(Table):
         features: Sequence[int],
         kinds: Mapping[int, CellKind],
         names: Sequence[int] = (),
+        words: Sequence[int] = (),
+        gaps: Sequence[int] = (),
     ) -> Iterator[CsvChunk]:
         """Yield all rows.
 
@@ -250,19 +255,23 @@ class CsvTable(Table):
             kinds: what `kinds` returns of `given`, and of the feature if there is only one.
             names: those of `given` that are names: whole floats become whole numbers, all else
                 stays as it is written.
+            words: those of `features` that are texts beside numbers.
+            gaps: those of `features` whose cells may be empty: NaN, or None among `words`.
 
         Raises:
-            DataError: a cell is missing, or a feature is no number; a row has too many or too few
+            DataError: another cell is missing, or a feature is no number; a row has too many or too few
                 cells; the file is damaged.
         """
         as_text = {place for place in names if kinds[place] is not CellKind.WHOLE_FLOAT}
-        feature = self._text_feature(features, kinds)
-        numbers = set(features) - {feature}
+        feature = None
+        if not words and not gaps:
+            feature = self._text_feature(features, kinds)
+        numbers = set(features) - {feature, *words}
         texts = [place for place in range(self._width) if place not in numbers]
         if feature is not None:
             self._refuse_numbers_with_words(feature)
         flags: Bools | None = None
-        inside = [place for place in features if place < self._width]
+        inside = [place for place in features if place < self._width and place not in words]
         for file in self._files:
             columns = self._columns(file)
             constants = {}
@@ -270,8 +279,9 @@ class CsvTable(Table):
                 constants = {
                     place: self._constant_feature(file, place)
                     for place in features
-                    if place >= self._width
+                    if place >= self._width and place not in words
                 }
+                constants |= dict.fromkeys(words, np.nan)
             for row, frame in file.frames([columns[place] for place in texts]):
                 rows = self._rows(file, columns, row, frame)
                 if feature is not None:
@@ -282,10 +292,11 @@ class CsvTable(Table):
                 values = rows.values(given, kinds, as_text)
                 if flags is None:
                     flags = rows.flags(inside)
-                x = rows.numbers(inside, flags)
-                for place, number in constants.items():
-                    x = np.insert(x, features.index(place), number, axis=1)
-                yield CsvChunk(file.path, row, values, x)
+                x = rows.numbers(inside, flags, gaps)
+                for place in sorted(constants, key=features.index):
+                    x = np.insert(x, features.index(place), constants[place], axis=1)
+                texts_of = {place: rows.words(place, gaps) for place in words}
+                yield CsvChunk(file.path, row, values, x, texts_of)
 
     def _text_feature(self, features: Sequence[int], kinds: Mapping[int, CellKind]) -> int | None:
         """Return the place of the only feature if it is a column of texts, else None."""

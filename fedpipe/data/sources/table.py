@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from fedpipe.data.array_types import Array, Int32s
+from fedpipe.data.array_types import Array, Bools, Int32s
 from fedpipe.data.sources.row_numbers import DistinctNumbers
 from fedpipe.errors import shorten
 
@@ -23,12 +23,14 @@ class TableRows:
         x: features as the source gives them: uint8, int32 or float32 [n, ...], or n sequences
             int32.
         values: of label, client and split by their place.
+        stays: bool [n], which of them are not left out; None: all stay.
     """
 
     file: Path
     first_row: int
     x: Array | list[Int32s]
     values: dict[int, list[Any]] = field(default_factory=dict)
+    stays: Bools | None = None
 
 
 class Table(ABC):

@@ -1,16 +1,17 @@
 """Rows of a table whose columns have their roles, as batches of a source; and their summary."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
+from itertools import compress
 from typing import Any
 
 import numpy as np
 
 from fedpipe.config import DataConfig
 from fedpipe.config.task import TaskKind
-from fedpipe.data.array_types import Array, Int32s
+from fedpipe.data.array_types import Array, Bools, Int32s
 from fedpipe.data.sources.arrow_features import features_of
 from fedpipe.data.sources.arrow_types import is_image, is_number, is_text
 from fedpipe.data.sources.base import Batch, SourceSummary
@@ -22,6 +23,14 @@ from fedpipe.data.sources.feature_checks import check_columns, check_sequences
 from fedpipe.data.sources.label_checks import check_ids, check_split_names
 from fedpipe.data.sources.parquet_table import ParquetTable
 from fedpipe.data.sources.places import BatchPlace
+from fedpipe.data.sources.raw_columns import (
+    RawColumns,
+    TextCodes,
+    arrow_columns,
+    checked_rows,
+    dropped_note,
+    without_gaps,
+)
 from fedpipe.data.sources.row_numbers import RowNumberColumns
 from fedpipe.data.sources.table import TableRows, ignore_setting
 from fedpipe.data.sources.table_images import ImageColumn
@@ -41,10 +50,23 @@ class TableReader:
         table: CsvTable | ParquetTable,
         roles: Roles,
         kind: TaskKind = "classification",
+        raw: RawColumns | None = None,
     ) -> None:
-        """Take a table, what its columns are, and the kind of the labels."""
+        """Take a table.
+
+        Args:
+            config: the settings under `data`.
+            table: the table.
+            roles: of its columns.
+            kind: of the labels.
+            raw: which columns of features hold texts or may have empty cells; None: as the steps
+                in `data.preprocess` say.
+        """
         self._config = config
         self._kind = kind
+        self._raw = raw
+        self._codes = TextCodes()
+        self._dropped = 0
         self._table = table
         self._roles = roles
         self._names = [table.names[place] for place in roles.features]
@@ -57,12 +79,39 @@ class TableReader:
         """Yield the rows as a source's batches. Raises DataError."""
         roles = self._roles
         for rows in self.rows():
-            yield Batch(
+            batch = Batch(
                 rows.x,
                 self._labels(rows),
                 self._checked(check_ids, rows, roles.client),
                 self._checked(check_split_names, rows, roles.split),
             )
+            if rows.stays is not None:
+                self._dropped += int((~rows.stays).sum())
+                batch = _rows_that_stay(batch, rows.stays)
+            yield batch
+
+    @property
+    def texts(self) -> dict[str, list[str]]:
+        """Return the distinct texts of each column of texts beside numbers, of the rows so far."""
+        return self._codes.texts
+
+    @cached_property
+    def raw(self) -> RawColumns:
+        """Return which columns of features hold texts or may have empty cells."""
+        if self._raw is not None:
+            return self._raw
+        return RawColumns.of_settings(self._config, self._names, self._names_of_texts)
+
+    def _names_of_texts(self) -> list[str]:
+        places = self._roles.features
+        if isinstance(self._table, ParquetTable):
+            types = self._table.types
+            return [self._table.names[place] for place in places if is_text(types[place])]
+        kinds = self._table.kinds(places)
+        return [self._table.names[place] for place in places if kinds[place] is CellKind.TEXT]
+
+    def _places_in(self, names: Collection[str]) -> list[int]:
+        return [place for place in self._roles.features if self._table.names[place] in names]
 
     def _labels(self, rows: TableRows) -> Any:
         """Return the labels of the kind, of several columns side by side; None without labels."""
@@ -112,8 +161,9 @@ class TableReader:
         """Yield the rows with their features. Raises DataError."""
         rows = None
         for rows in self._read(self._table):
-            if isinstance(rows.x, np.ndarray) and rows.x.shape[1:] == (len(self._names),):
-                self._numbering.add(rows.x)
+            x = rows.x
+            if isinstance(x, np.ndarray) and x.shape[1:] == (len(self._names),) and not self.raw:
+                self._numbering.add(x)
             yield rows
         if rows is None:
             raise DataError(
@@ -131,9 +181,14 @@ class TableReader:
 
     def _csv_rows(self, table: CsvTable) -> Iterator[TableRows]:
         roles = self._roles
-        only_feature = roles.features if len(roles.features) == 1 else ()
+        raw = self.raw
+        only_feature = roles.features if len(roles.features) == 1 and not raw else ()
         self._kinds = table.kinds([*roles.given, *only_feature])
-        for chunk in table.chunks(roles.given, roles.features, self._kinds, roles.named):
+        words = self._places_in(raw.texts)
+        gaps = self._places_in(raw.gaps)
+        for chunk in table.chunks(
+            roles.given, roles.features, self._kinds, roles.named, words, gaps
+        ):
             row_name = partial(table.row_name, chunk.path)
             place = BatchPlace(chunk.path, chunk.first_row, counted_from=1)
             x: Array | list[Int32s]
@@ -142,14 +197,34 @@ class TableReader:
                 x = check_sequences(chunk.x, place)
             else:
                 place = BatchPlace(chunk.path, chunk.first_row, row_name=row_name)
-                x = check_columns(self._config, self._names, chunk.x, place)
-            yield TableRows(chunk.path, chunk.first_row, x, chunk.values)
+                if raw:
+                    texts = {table.names[place]: cells for place, cells in chunk.words.items()}
+                    x = self._raw_rows(chunk.x, texts, place)
+                else:
+                    x = check_columns(self._config, self._names, chunk.x, place)
+            yield TableRows(chunk.path, chunk.first_row, x, chunk.values, self._stays(x))
+
+    def _raw_rows(
+        self, x: Array, words: Mapping[str, Sequence[str | None]], place: BatchPlace
+    ) -> Array:
+        return checked_rows(self._config, self.raw, self._names, x, words, self._codes, place)
+
+    def _stays(self, x: Array | list[Int32s]) -> Bools | None:
+        if not self.raw.dropped or isinstance(x, list):
+            return None
+        return without_gaps(self.raw, self._names, x)
 
     def _parquet_rows(self, table: ParquetTable) -> Iterator[TableRows]:
         roles = self._roles
         for chunk in table.chunks([*roles.given, *roles.features], roles.named):
             columns = [(table.names[place], chunk.columns[place]) for place in roles.features]
             place = BatchPlace(chunk.path, chunk.first_row, counted_from=1)
+            x: Array | list[Int32s]
+            if self.raw:
+                x = self._raw_rows(*arrow_columns(self.raw, columns, place), place)
+                values = {place: chunk.columns[place].to_pylist() for place in roles.given}
+                yield TableRows(chunk.path, chunk.first_row, x, values, self._stays(x))
+                continue
             x = features_of(self._config, columns, place)
             first = columns[0][1]
             if isinstance(x, list) and is_text(first.type):
@@ -199,8 +274,11 @@ class TableReader:
                 f"the texts in {self._names[0]} look like names of image files and were read as "
                 "characters: set data.source=images, or put the bytes of the images into Parquet"
             )
-        count = len(roles.features)
+        left_out = [dropped_note(self._dropped, self.raw)] if self._dropped else []
+        count = len(roles.features) - len(self.raw.texts)
         columns = f"{count:,} column{'s' if count != 1 else ''} of numbers"
+        if self.raw.texts:
+            columns += f" and {len(self.raw.texts):,} of texts or dates"
         features = [self._form or f"{columns}: {shorten(self._names, 5)}"]
         if len(roles.labels) > 1:
             names = [self._table.names[place] for place in roles.labels]
@@ -214,7 +292,7 @@ class TableReader:
         return SourceSummary(
             format=self._table.format,
             features="; ".join(features),
-            left_out=roles.left_out,
+            left_out=(*roles.left_out, *left_out),
             notes=tuple(notes),
             columns=() if self._form else tuple(self._names),
         )
@@ -222,3 +300,22 @@ class TableReader:
     def _type_of(self, place: int) -> str:
         types = self._table.types if isinstance(self._table, ParquetTable) else self._kinds
         return f" ({types[place]})"
+
+
+def _rows_that_stay(batch: Batch, stays: Bools) -> Batch:
+    """Return a batch without the rows that are left out."""
+
+    def chosen(values: Any) -> Any:
+        if values is None:
+            return None
+        if isinstance(values, np.ndarray):
+            return values[stays]
+        return list(compress(values, stays.tolist()))
+
+    return replace(
+        batch,
+        x=chosen(batch.x),
+        y=chosen(batch.y),
+        clients=chosen(batch.clients),
+        is_test=chosen(batch.is_test),
+    )

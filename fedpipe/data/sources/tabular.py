@@ -6,17 +6,19 @@ by their names.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedpipe.config import DataConfig
 from fedpipe.config.task import TaskKind
+from fedpipe.data.preprocess.steps import FittedSteps
 from fedpipe.data.sources.base import Batch, Source
 from fedpipe.data.sources.column_roles import SPLIT_COLUMN, Roles, assign_roles
 from fedpipe.data.sources.csv_table import CsvTable
 from fedpipe.data.sources.parquet_table import ParquetTable
 from fedpipe.data.sources.places import own_path
+from fedpipe.data.sources.raw_columns import RawColumns
 from fedpipe.data.sources.table import TableRows
 from fedpipe.data.sources.table_files import content_of
 from fedpipe.data.sources.table_reader import TableReader
@@ -42,7 +44,7 @@ def open_table_source(
         readers[:] = [reader]
         yield from reader.batches()
 
-    return Source(batches, summary=lambda: readers[0].summary())
+    return Source(batches, summary=lambda: readers[0].summary(), texts=lambda: readers[0].texts)
 
 
 def open_table(config: DataConfig, path: Path) -> CsvTable | ParquetTable:
@@ -82,14 +84,19 @@ class TableFeatures:
         surplus: columns that the table has beside them, its columns of label, client and split left
             aside.
         rows: yields the rows; raises DataError where a cell is missing or no number.
+        texts: returns the distinct texts of each column of texts beside numbers, of the rows that
+            were taken.
     """
 
     names: tuple[str, ...]
     surplus: tuple[str, ...]
     rows: Callable[[], Iterator[TableRows]]
+    texts: Callable[[], Mapping[str, Sequence[str]]] = dict
 
 
-def open_features(config: DataConfig, path: Path, columns: Sequence[str] = ()) -> TableFeatures:
+def open_features(
+    config: DataConfig, path: Path, columns: Sequence[str] = (), steps: FittedSteps | None = None
+) -> TableFeatures:
     """Open a table by the settings that a model's training data were read with, and find the
     model's features by their names.
 
@@ -98,6 +105,7 @@ def open_features(config: DataConfig, path: Path, columns: Sequence[str] = ()) -
         path: a file, or a folder of files.
         columns: names of the features in the order that the model takes them; () takes the table's
             own, as in training. The table may have them in any order.
+        steps: of the model, which say what columns hold texts and where cells may be empty.
 
     Raises:
         DataError: it cannot be read, or a column is missing or there twice.
@@ -127,8 +135,10 @@ def open_features(config: DataConfig, path: Path, columns: Sequence[str] = ()) -
             )
         places = {name: place for place, name in enumerate(table.names)}
         roles = Roles((), None, None, tuple(places[name] for name in columns))
+    reader = TableReader(config, table, roles, raw=RawColumns.of_fitted(steps))
     return TableFeatures(
         tuple(table.names[place] for place in roles.features),
         surplus,
-        lambda: TableReader(config, table, roles).rows(),
+        reader.rows,
+        lambda: reader.texts,
     )

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fedpipe.algorithms.personalize import personalized_accuracies
+from fedpipe.algorithms.personalize import personalized_scores
 from fedpipe.config import Config
 from fedpipe.data.population import Population
 from fedpipe.data.prepare import prepare_shards
@@ -248,7 +248,7 @@ def test_each_clients_row_is_its_own(run: Run) -> None:
         row = table[client]
         scores = evaluate_clients(predictor, weights, run.population, [client])
         assert row["accuracy"] == pytest.approx(scores.accuracies[0]), client
-        (after,) = personalized_accuracies(CONFIG, predictor, weights, run.population, [client])
+        (after,) = personalized_scores(CONFIG, predictor, weights, run.population, [client])
         assert row["personalized_accuracy"] == pytest.approx(after), client
         assert row["gain"] == pytest.approx(after - scores.accuracies[0]), client
 

@@ -21,7 +21,6 @@ from fedpipe.data.label_counts import LabelCounts
 from fedpipe.data.skew import PopulationFigures
 from fedpipe.errors import ConfigError, TrackingError
 from fedpipe.models.confusion import Confusion
-from fedpipe.models.evaluate import Predictions
 from fedpipe.models.federated import ClientScores
 from fedpipe.project.paths import Project
 from fedpipe.report.write import log_report, report
@@ -30,6 +29,7 @@ from fedpipe.tables.confusion import confusion_counts_csv
 from fedpipe.tables.evaluation import labels_csv, write_clients
 from fedpipe.tables.mistakes import write_mistakes
 from fedpipe.tables.population import population_json
+from fedpipe.tasks import Predictions
 from fedpipe.tracking.journaled_run import JournaledRun
 from fedpipe.tracking.participation import ClientRound
 from fedpipe.tracking.participation import write_clients as write_participation
@@ -84,8 +84,10 @@ def write_files(folder: Path) -> None:
         np.arange(2), zeros, ones, np.zeros(2, np.float32), np.full(2, 0.75, np.float32)
     )
     write_mistakes(folder / "mistakes.parquet", Examples(x, zeros), found, ["zero", "one"])
-    scores = ClientScores(("a", "<b>"), np.array([4, 4]), np.ones(2), np.array([0.5, 0.75]))
-    write_clients(folder / "clients.parquet", scores, ClientScores((), *np.zeros((3, 0))), None)
+    accuracies = {"accuracy": np.array([0.5, 0.75])}
+    scores = ClientScores(("a", "<b>"), np.array([4, 4]), np.ones(2), accuracies)
+    nobody = ClientScores((), *np.zeros((2, 0)), {"accuracy": np.zeros(0)})
+    write_clients(folder / "clients.parquet", scores, nobody, None)
     confusion = Confusion.count(np.array([0, 1]), np.array([0, 0]), 2)
     (folder / "confusion_counts.csv").write_text(confusion_counts_csv(confusion, ["zero", "one"]))
     (folder / "labels.csv").write_text(labels_csv(confusion, ["zero", "one"]))

@@ -221,3 +221,21 @@ def test_a_model_of_which_nothing_is_trained_stays_as_it_is() -> None:
     )
     assert not any(np.any(tensor) for tensor in result.update)
     assert float(result.sums["loss"]) == pytest.approx(log(2))
+
+
+def test_targets_are_read_back_as_they_were_written() -> None:
+    x = np.arange(6, dtype=np.float32).reshape(3, 2)
+    y = np.array([[0.5, -1.0, 3e38], [1, 2, 3], [1e-45, 0, -0.0]], np.float32)
+    work = ClientWork(
+        softmax((2,), 3),
+        build_optimizer("sgd", 1.0),
+        np.dtype("float32"),
+        batch_size=2,
+        by_value=True,
+        target_width=3,
+    )
+    data = tf.constant(to_bytes(Examples(x, y), "c"))
+    found_x, found_y = work.examples(data, tf.constant(3, tf.int64))
+    np.testing.assert_array_equal(found_x, x)
+    np.testing.assert_array_equal(found_y, y)
+    assert found_y.dtype == tf.float32

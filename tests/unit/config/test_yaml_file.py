@@ -185,3 +185,8 @@ def test_a_text_in_the_place_of_another_value_is_explained(
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(ConfigError, match=words):
         load_config(tmp_path / "params.yaml")
+
+
+def test_values_that_a_caller_changes_stay_its_own() -> None:
+    parse_yaml("data: {seed: 1}", "params.yaml")["data"]["seed"] = 2
+    assert parse_yaml("data: {seed: 1}", "params.yaml") == {"data": {"seed": 1}}

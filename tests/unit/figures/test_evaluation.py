@@ -22,7 +22,8 @@ from tests.unit.report.reports import confusion_of
 
 
 def scores(ids: tuple[str, ...], accuracies: list[float]) -> ClientScores:
-    return ClientScores(ids, np.full(len(ids), 4), np.ones(len(ids)), np.array(accuracies))
+    values = {"accuracy": np.array(accuracies)}
+    return ClientScores(ids, np.full(len(ids), 4), np.ones(len(ids)), values)
 
 
 def test_the_table_of_clients_survives(tmp_path: Path) -> None:

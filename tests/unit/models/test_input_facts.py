@@ -16,6 +16,7 @@ def test_facts_are_those_of_the_shards_and_the_model() -> None:
         source="images",
         pixel_convention="ink",
         understood=SimpleNamespace(columns=("height", "width")),
+        preprocess=None,
     )
     model: Any = SimpleNamespace(tokens=7)
     facts = InputFacts.of(
@@ -41,6 +42,7 @@ def test_other_shards_have_other_facts() -> None:
         source="csv",
         pixel_convention=None,
         understood=None,
+        preprocess=None,
     )
     model: Any = SimpleNamespace(tokens=None)
     assert InputFacts.of(manifest, model) == InputFacts(feature_dtype="float32", source="csv")
@@ -54,6 +56,7 @@ def test_the_kind_and_the_names_of_the_outputs_are_those_of_the_targets() -> Non
         source="csv",
         pixel_convention=None,
         understood=None,
+        preprocess=None,
         targets=SimpleNamespace(kind="regression", names=("price", "area")),
     )
     model: Any = SimpleNamespace(tokens=None)

@@ -11,10 +11,10 @@ from PIL import Image
 from fedpipe.data.label_counts import LabelCounts
 from fedpipe.data.skew import PopulationFigures
 from fedpipe.figures.png import png
-from fedpipe.models.evaluate import Predictions
 from fedpipe.tables.confusion import confusion_counts_csv, confusion_csv, read_confusion
 from fedpipe.tables.mistakes import choose_mistakes, read_mistakes, write_mistakes
 from fedpipe.tables.population import population_json, read_population
+from fedpipe.tasks import Predictions
 from fedpipe.types import Examples
 from tests.unit.report.reports import confusion_of
 
