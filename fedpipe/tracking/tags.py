@@ -56,6 +56,12 @@ TRIAL_REASON = "fedpipe.sweep_reason"
 TRIAL_ABSENT = "fedpipe.sweep_absent"
 """JSON list of the searched settings that do not apply to the trial."""
 
+# Of a study's runs.
+STUDY = "fedpipe.study"
+STUDY_ARM = "fedpipe.study_arm"
+STUDY_CONDITION = "fedpipe.study_condition"
+STUDY_SEED = "fedpipe.study_seed"
+
 # Of a logged model.
 MODEL_WEIGHTS_SHA256 = "weights_sha256"
 MODEL_ROUND = "round"
