@@ -7,13 +7,16 @@ import os
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedpipe.cli.options import Json, Quiet
 from fedpipe.cli.output import PIPE_COLUMNS, listing, print_table
 from fedpipe.errors import ConfigError, shorten
+
+if TYPE_CHECKING:
+    from fedpipe.data.manifest import Manifest
 
 _SHOWN_LABELS = 12
 """Labels that `describe` lists in full; of more it says how many there are."""
@@ -67,7 +70,7 @@ def describe(
         "partition": manifest.partition,
         "feature_shape": list(manifest.feature_shape),
         "feature_dtype": manifest.feature_dtype,
-        "labels": manifest.vocabulary or manifest.num_classes,
+        "labels": _labels(manifest),
         "kind": manifest.kind,
         "targets": manifest.targets.model_dump() if manifest.targets else None,
         "forgotten": len(manifest.forgotten),
@@ -106,6 +109,13 @@ def describe(
     print_table(("what", "value"), rows, title=path)
     for path in drawn:
         typer.echo(path)
+
+
+def _labels(manifest: "Manifest") -> tuple[str, ...] | int:
+    """Return the names of classes, labels or targets; how many where they have none."""
+    if manifest.targets is not None:
+        return manifest.targets.names or manifest.targets.outputs
+    return manifest.vocabulary or manifest.num_classes
 
 
 def _cell(value: object) -> str:

@@ -107,9 +107,17 @@ def test_pictures_and_tokens_have_no_unscaled_columns(x: np.ndarray[Any, Any]) -
     assert list(feature_warnings(x)) == []
 
 
-def manifest(classes: int, examples: int, vocabulary: tuple[str, ...] | None) -> Any:
+def manifest(
+    classes: int,
+    examples: int,
+    vocabulary: tuple[str, ...] | None,
+    kind: str = "classification",
+) -> Any:
     return SimpleNamespace(
-        num_classes=classes, examples={"train": examples, "test": 0}, vocabulary=vocabulary
+        num_classes=classes,
+        examples={"train": examples, "test": 0},
+        vocabulary=vocabulary,
+        kind=kind,
     )
 
 
@@ -129,6 +137,8 @@ def test_hundreds_of_whole_numbers_look_like_a_quantity(
     found = list(label_warnings(manifest(classes, examples, vocabulary), np.zeros(3, np.int32)))
     assert len(found) == warned
     assert all(
-        f"{classes} classes" in warning.what and "data.label_column" in warning.help
+        f"{classes} classes" in warning.what and "Set task.kind=regression" in warning.help
         for warning in found
     )
+    other = manifest(classes, examples, vocabulary, "multilabel")
+    assert list(label_warnings(other, np.zeros((3, 2), np.float32))) == []
