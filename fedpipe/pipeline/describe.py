@@ -129,15 +129,15 @@ def write_pictures(population: "Population", out: Path) -> list[Path]:
     """Write `client_sizes.svg`, `label_skew.svg` and of a regression `target_ranges.svg` into the
     folder `out` and return their paths. Tokens have no labels.
     """
+    from fedpipe.figures import population_charts
     from fedpipe.figures.picture_file import write_picture
-    from fedpipe.figures.population_charts import client_sizes, label_skew, target_ranges
 
     table = _table(population)
-    charts = {out / "client_sizes.svg": [client_sizes(table)]}
+    charts = {out / "client_sizes.svg": [population_charts.client_sizes(table)]}
     if table.groups:
-        charts[out / "label_skew.svg"] = [label_skew(table)]
+        charts[out / "label_skew.svg"] = [population_charts.label_skew(table)]
     if table.targets:
-        charts[out / "target_ranges.svg"] = target_ranges(table)
+        charts[out / "target_ranges.svg"] = population_charts.target_ranges(table)
     for path, pictures in charts.items():
         write_picture(pictures, path)
     return list(charts)
@@ -161,12 +161,12 @@ def _table(population: "Population") -> "PopulationTable":
         describe(index),
         counts,
         label_names(population),
-        _group_words(population.manifest),
-        _target_ranges(population),
+        group_words(population.manifest),
+        target_ranges(population),
     )
 
 
-def _group_words(manifest: "Manifest") -> str:
+def group_words(manifest: "Manifest") -> str:
     """Return what the groups are that are counted at each client."""
     match manifest.kind:
         case "regression" if manifest.targets is not None:
@@ -179,7 +179,7 @@ def _group_words(manifest: "Manifest") -> str:
             return "labels"
 
 
-def _target_ranges(population: "Population") -> "list[TargetRanges]":
+def target_ranges(population: "Population") -> "list[TargetRanges]":
     """Return the training values of the first targets of a regression at the shown clients; of other
     kinds none.
     """
