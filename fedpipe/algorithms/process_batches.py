@@ -63,9 +63,12 @@ class ExampleSpec:
 def example_spec(manifest: Manifest) -> ExampleSpec:
     """Return what the clients of these shards have."""
     tokens = manifest.feature_dtype == "int32"
+    label = tf.TensorSpec((), tf.int32)
+    if manifest.target_width is not None:
+        label = tf.TensorSpec((manifest.target_width,), tf.float32)
     return ExampleSpec(
         tf.TensorSpec(manifest.feature_shape, tf.int32 if tokens else tf.float32),
-        tf.TensorSpec((), tf.int32),
+        label,
         pixels=manifest.feature_dtype == "uint8",
         variable_length=manifest.variable_length,
         largest=2**31 - 1 if tokens else max(255, manifest.num_classes - 1),

@@ -55,8 +55,9 @@ class Run:
 
     @property
     def batch_spec(self) -> tuple[Any, Any]:
-        """Return the `tf.TensorSpec` of features and labels of a batch: float32 (or int32 tokens)
-        [None, *feature_shape] and int32 [None]; the `input_spec` of a model for TFF.
+        """Return the `tf.TensorSpec` of features and labels of a batch, the `input_spec` of a model
+        for TFF: float32, or int32 of tokens, [None, *feature_shape], and int32 [None], or float32
+        [None, targets] of multilabel and regression.
         """
         return self.example_spec.batch
 

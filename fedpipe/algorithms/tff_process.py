@@ -86,7 +86,11 @@ class ProcessAlgorithm:
         spec = run.example_spec
         manifest = run.population.manifest
         self._work = build_client_work(
-            config, run.model, np.dtype(manifest.feature_dtype), manifest.variable_length
+            config,
+            run.model,
+            np.dtype(manifest.feature_dtype),
+            manifest.variable_length,
+            manifest.target_width,
         )
         self._refs = ClientRefs(config.seed, self._work.by_value, remote=False)
         try:

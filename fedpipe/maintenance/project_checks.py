@@ -229,6 +229,7 @@ def _first_steps(
     from fedpipe.engine.user_algorithm import UserAlgorithm
     from fedpipe.models import build_model
     from fedpipe.models.federated import training_clients
+    from fedpipe.models.trainable import trained_part
     from fedpipe.pipeline.privacy import account_of, noise_key_of
     from fedpipe.pipeline.runtime import started_runtime
     from fedpipe.pipeline.sample_clients import draw_plan
@@ -246,6 +247,7 @@ def _first_steps(
     settings = accountant.config if accountant else local
     with started_runtime(local.runtime, folder) as runtime:
         model = build_model(local, tuple(manifest.feature_shape), manifest.outputs, project.root)
+        model = trained_part(model, model.initial_weights(local.seed))
         key = noise_key_of(local, folder / "checkpoints")
         arguments = (settings, model, population, folder / "cache", project.root, key)
         if local.algorithm.name in ALGORITHMS:

@@ -15,6 +15,7 @@ from fedpipe.models.mlp import mlp
 from fedpipe.models.resnet import resnet18_gn
 from fedpipe.models.softmax import softmax
 from fedpipe.models.spec import ModelSpec
+from fedpipe.models.trainable import restrict
 
 MODELS: dict[str, Callable[[tuple[int, ...], int], ModelSpec]] = {
     "softmax": softmax,
@@ -44,6 +45,15 @@ def build_model(
         ModelError: the model does not take such features; or the user's own cannot be imported,
             raises, or is not what it should be.
     """
+    model = _whole_model(config, feature_shape, num_classes, project)
+    if config.model.trainable is None:
+        return model
+    return restrict(model, config.model.trainable)
+
+
+def _whole_model(
+    config: Config, feature_shape: tuple[int, ...], num_classes: int, project: Path | None
+) -> ModelSpec:
     chosen = config.model
     if config.task.kind == "tokens":
         return _of_tokens(config, feature_shape, num_classes, project)
@@ -75,7 +85,7 @@ def _of_tokens(
         )
     from fedpipe.models.user_model import build_own
 
-    model = build_own(chosen, feature_shape, tokens, project)
+    model = build_own(chosen, feature_shape, tokens, project, "tokens")
     if model.targets is None:
         return replace(model, targets=following_tokens)
     return model

@@ -16,6 +16,7 @@ from fedpipe.config.model import ModelConfig
 from fedpipe.config.task import TaskKind
 from fedpipe.errors import ModelError
 from fedpipe.models.keras_model import is_keras_model, keras_spec, seeded_building
+from fedpipe.models.lstm import following_tokens
 from fedpipe.models.spec import ModelSpec
 from fedpipe.models.variable_model import ModelRequest
 from fedpipe.system.user_code import import_own, own_code
@@ -102,6 +103,8 @@ def _checked_spec(request: ModelRequest) -> ModelSpec:
             f"{num_classes} classes, found feature_shape={list(spec.feature_shape)} and "
             f"num_classes={spec.num_classes}. Return the two that the function is given."
         )
+    if request.kind == "tokens" and spec.targets is None:
+        spec = replace(spec, targets=following_tokens)
     weights = _check_weights(where, spec)
     _check_logits(where, spec, list(weights.values()))
     return spec
