@@ -66,7 +66,7 @@ class ClientScores:
         return self.of("accuracy")
 
     def of(self, metric: str) -> npt.NDArray[np.float64]:
-        """Return a metric, or `loss`, of each client, float64 [clients]; NaN where there is none."""
+        """Return a metric, or `loss`, float64 [clients]; NaN where there is none."""
         if metric == "loss":
             return self.losses
         return self.values.get(metric, np.full(len(self.client_ids), np.nan))

@@ -1,4 +1,4 @@
-"""The named metrics: sums of examples, and what follows from them. docs/tasks.md has the formulas."""
+"""The named metrics: sums of examples, and what follows from them (docs/tasks.md)."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -147,7 +147,7 @@ class CalibrationError:
     needs: frozenset[str] = NOTHING
 
     def sums(self, predictions: Predictions) -> Floats:
-        """Return float64 [3, 15]: predictions, right ones, and the sum of confidences of each bin."""
+        """Return float64 [3, 15]: predictions, right ones, sum of confidences of each bin."""
         values = predictions.confidences.astype(np.float64)
         bins = np.clip(
             np.ceil(values * CALIBRATION_BINS).astype(np.int64) - 1, 0, CALIBRATION_BINS - 1
@@ -232,9 +232,9 @@ class Ranking:
             return parts[0]
         return [
             _histogram(
-                np.concatenate([one.scores for one in column]),
-                np.concatenate([one.positives for one in column]),
-                np.concatenate([one.negatives for one in column]),
+                np.concatenate([histogram.scores for histogram in column]),
+                np.concatenate([histogram.positives for histogram in column]),
+                np.concatenate([histogram.negatives for histogram in column]),
             )
             for column in zip(*parts, strict=True)
         ]
@@ -243,13 +243,15 @@ class Ranking:
         """Return the metric; None where no class or label has both kinds of examples, NaN where an
         output is NaN.
         """
-        if any(np.isnan(one.scores[-1:]).any() for one in sums):  # NaN is sorted to the end
+        if any(
+            np.isnan(histogram.scores[-1:]).any() for histogram in sums
+        ):  # NaN is sorted to the end
             return math.nan
         area = _area_under_roc if self.name == "auroc" else _average_precision
         values = [
-            area(one.positives.astype(np.float64), one.negatives.astype(np.float64))
-            for one in sums
-            if one.positives.any() and one.negatives.any()
+            area(histogram.positives.astype(np.float64), histogram.negatives.astype(np.float64))
+            for histogram in sums
+            if histogram.positives.any() and histogram.negatives.any()
         ]
         if not values:
             return None
