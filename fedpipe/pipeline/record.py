@@ -193,6 +193,7 @@ class _Recording:
             self.population.central_test().x[:2],
             round_num=self.trained.result_round,
             kind=self.run.config.task.kind,
+            steps=self.population.manifest.steps,
             about=InputFacts.of(
                 self.population.manifest, self.model, self.run.config.data
             ).to_json(),
