@@ -156,7 +156,19 @@ def write_population(population: "Population", path: Path) -> Path:
     return path
 
 
+def class_names(population: "Population") -> tuple[str, ...]:
+    """Return the names of the classes that a model tells apart: those of the labels, or the numbers
+    of the tokens.
+    """
+    manifest = population.manifest
+    if manifest.kind == "tokens":
+        return tuple(map(str, range(manifest.outputs)))
+    return label_names(population)
+
+
 def label_names(population: "Population") -> tuple[str, ...]:
-    """Return the labels' names: the vocabulary, or their numbers."""
+    """Return the names of the labels, or of the groups that stand for them: the vocabulary, or
+    their numbers.
+    """
     manifest = population.manifest
     return manifest.vocabulary or tuple(map(str, range(manifest.num_classes)))
