@@ -176,22 +176,6 @@ class CohortPlan:
         )
 
 
-VALIDATION_SCORE = "validation/accuracy"
-TEST_SCORE = "test/accuracy"
-
-
-def best_by(metrics: Mapping[str, float]) -> str:
-    """Return the metric by which a run's best round is known: of the validation examples where
-    there are any.
-
-    Else it is the test set's, and the best is a record and no more: chosen there, its accuracy
-    there says too much of it.
-    """
-    if VALIDATION_SCORE in metrics:
-        return VALIDATION_SCORE
-    return TEST_SCORE
-
-
 @dataclass(frozen=True)
 class RoundReport:
     """What one round did; round 0 is the initial state, with evaluation metrics alone.

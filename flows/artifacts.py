@@ -119,10 +119,10 @@ def _champion_sentence(registered: RegisteredRef) -> str:
     return f"moves from {registered.name}/{before} to {version}"
 
 
-def _accuracy(accuracy: float | None) -> str:
-    if accuracy is None:
+def _figure(value: float | None) -> str:
+    if value is None:
         return "not measured"
-    return f"{accuracy:.4f}"
+    return f"{value:.4f}"
 
 
 def show_registered(registered: RegisteredRef) -> None:
@@ -136,10 +136,10 @@ def show_registered(registered: RegisteredRef) -> None:
         "alias": markdown_code(registered.alias),
         "alias `champion`": markdown(_champion_sentence(registered)),
         "reason": markdown(registered.reason),
-        "validation/accuracy": _accuracy(registered.validation_accuracy),
+        registered.metric: _figure(registered.validation_accuracy),
         "the champion's before, on the same examples": "there was none"
         if before is None
-        else _accuracy(registered.champion_accuracy),
+        else _figure(registered.champion_accuracy),
         "tracking.min_improvement": f"{registered.min_improvement:g}",
     }
     table = "\n".join(

@@ -79,7 +79,8 @@ def evaluate(run: RunContext, data: DataRef, trained: TrainRef) -> EvalRef:
     """Evaluate the weights before and after on the central test set."""
     with scrubbed():
         evaluated = _PLAIN.evaluate(run, data, trained)
-        say(figures_line(evaluated.initial, evaluated.final))
+        metric = run.config.task.shown_metric
+        say(figures_line(evaluated.initial, evaluated.final, metric))
         return evaluated
 
 

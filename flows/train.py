@@ -132,6 +132,6 @@ def federated_training(
             run, STEPS, ids | retrain_tags(run.state), ids[PREFECT_FLOW_RUN_ID], start
         )
         mark_finished(run, summary, told=called_by_runner)
-    say(result_line(summary))
+    say(result_line(summary, config.task.shown_metric))
     say(f"files: {summary['run_dir']}; MLflow: {summary['url']}")
     return summary

@@ -13,6 +13,7 @@ from fedpipe.errors import ConfigError
 from fedpipe.models import ModelSpec
 from fedpipe.system.user_code import import_own, own_code
 from fedpipe.system.user_options import OptionsReader, read_options
+from fedpipe.tasks import Task
 
 if TYPE_CHECKING:
     from fedpipe.algorithms.client_refs import ClientFiles
@@ -26,6 +27,7 @@ def build_algorithm(
     cache_dir: Path,
     project: Path | None = None,
     noise_key: bytes | None = None,
+    task: Task | None = None,
 ) -> Algorithm:
     """Return the algorithm `config.algorithm.name`, bound to its model and population.
 
@@ -37,6 +39,7 @@ def build_algorithm(
         cache_dir: folder for resident client files.
         project: folder that is put on the path for an algorithm of the user's own.
         noise_key: what a private run draws its noise from (`Run.noise_key`).
+        task: what is learned; None: to tell classes apart.
 
     Raises:
         ConfigError: the user's own cannot be imported, raises, or returns something else; or a
@@ -44,7 +47,7 @@ def build_algorithm(
     """
     from fedpipe.algorithms.recipe import Run
 
-    run = Run(config, model, population, cache_dir, noise_key)
+    run = Run(config, model, population, cache_dir, noise_key, task)
     named = ALGORITHMS.get(config.algorithm.name)
     if named:
         return _finished(load(named.where)(run), run)
@@ -115,15 +118,16 @@ def _build_own(run: Any, project: Path | None) -> Any:
     """Return what the user's function returns: a `Recipe`, an `OwnProcess` or an `Algorithm`. The
     contract: docs/algorithms.md.
     """
-    from fedpipe.algorithms.own_process import OwnProcess, repeatable_draws
+    from fedpipe.algorithms.own_process import OwnProcess
     from fedpipe.algorithms.recipe import Recipe
+    from fedpipe.models.keras_model import seeded_building
 
     name = run.config.algorithm.name
     build = import_own(name, project, "algorithm.name", ConfigError)
     reader = OptionsReader(f"algorithm.name={name}", build, given=1)
     settings = run.config.algorithm.options
     (options,) = read_options("algorithm.options", settings, [reader], ConfigError)
-    with repeatable_draws(run.config.seed):
+    with seeded_building(run.config.seed):
         built = build(run, **options)
     if isinstance(built, Recipe):
         return built

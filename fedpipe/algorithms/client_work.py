@@ -11,7 +11,7 @@ same function runs inside a TFF computation and, eagerly, outside of one.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import prod
 from typing import Any, ClassVar, Literal, NamedTuple, Self
@@ -19,15 +19,17 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 import tensorflow as tf
 
+from fedpipe.algorithms.augment import Augment
 from fedpipe.algorithms.batch_gradients import gradients_and_counts
 from fedpipe.models import ModelSpec
 from fedpipe.models.evaluate import to_input
+from fedpipe.tasks import Task
 
 SUMS = OrderedDict(
     loss=tf.float32, correct=tf.int64, examples=tf.int64, steps=tf.int64, predictions=tf.int64
 )
 """Measurements of a client, with their dtypes. All are sums, so that clients merge by adding in any
-order.
+order. Those of the task's metrics (`Task.training_sums`) follow, tensors by their names.
 """
 
 LocalGradient = Callable[[list[Any], list[Any], list[Any]], list[Any]]
@@ -43,10 +45,10 @@ class ClientResult(NamedTuple):
         update: trained minus initial weights, one float32 tensor for each of the model's; an
             algorithm may add tensors at the end.
         update_weight: float32, the client's weight in a weighted mean.
-        sums: by the names of `SUMS`: cross-entropy (nats) and correct predictions over all examples
+        sums: by the names of `SUMS`: the task's loss and correct predictions over all examples
             processed, each batch under the weights before its step; examples processed, each epoch
             counted; gradient steps; predictions, which are the examples, or the tokens where each
-            is followed by a prediction.
+            is followed by a prediction; then the sums of the task's metrics.
     """
 
     update: list[Any]
@@ -59,8 +61,8 @@ class ClientWork:
     """The settings of client work, and the work itself.
 
     Attributes:
-        model: its logits are differentiated; the loss is the mean cross-entropy of a batch, over
-            its predictions.
+        model: its outputs are differentiated; the loss is the mean of the task's over a batch's
+            predictions.
         optimizer: a `tff.learning.optimizers.Optimizer`, started afresh each round.
         feature_dtype: dtype of the resident features, uint8, float32 or int32.
         batch_size: examples per step; the last batch of an epoch may be smaller and is kept.
@@ -74,8 +76,10 @@ class ClientWork:
             longest.
         target_width: float32 targets of an example (multilabel, regression); `None`: its label is
             an int32.
+        augment: changes that are drawn for each batch; `None` changes nothing.
         local_gradient: what an algorithm makes of each batch's gradient before the optimizer takes
             it; `None` leaves it.
+        task: what is learned; `None`: to tell classes apart, by their cross-entropy.
     """
 
     model: ModelSpec
@@ -90,6 +94,8 @@ class ClientWork:
     variable_length: bool = False
     local_gradient: LocalGradient | None = None
     target_width: int | None = None
+    augment: Augment | None = None
+    task: Task | None = None
 
     reads_server: ClassVar[bool] = False
     """Whether the server's optimizer state is sent with its weights."""
@@ -146,8 +152,10 @@ class ClientWork:
                 batch_y = tf.gather(y, chosen)
             if self.variable_length:
                 batch_x = without_padding(batch_x)
+            if self.augment is not None:
+                batch_x = self.augment(batch_x, seed, i)
             gradients, batch_counts = gradients_and_counts(
-                self.model, current, batch_x, batch_y, seed, i
+                self.model, current, batch_x, batch_y, seed, i, self.task
             )
             if self.local_gradient is not None:
                 gradients = self.local_gradient(gradients, current, weights)
@@ -158,7 +166,8 @@ class ClientWork:
         state = tf.nest.map_structure(tf.convert_to_tensor, self.optimizer.initialize(specs))
         if rate is not None:
             state["learning_rate"] = rate
-        counts = [tf.zeros((), SUMS[name]) for name in self._counted]
+        zeros = self.zero_sums()
+        counts = [zeros[name] for name in self._counted]
         start = (tf.constant(0, tf.int64), weights, state, counts)
         _, trained, _, counts = tf.while_loop(
             lambda i, *_: i < steps, step, start, parallel_iterations=1
@@ -174,14 +183,25 @@ class ClientWork:
         sums = OrderedDict(examples=examples, steps=steps, predictions=examples) | dict(
             zip(self._counted, counts, strict=True)
         )
-        return ClientResult(update, update_weight, OrderedDict((name, sums[name]) for name in SUMS))
+        return ClientResult(
+            update, update_weight, OrderedDict((name, sums[name]) for name in zeros)
+        )
+
+    def zero_sums(self) -> "OrderedDict[str, Any]":
+        """Return the sums of no client."""
+        sums = OrderedDict((name, tf.zeros((), dtype)) for name, dtype in SUMS.items())
+        for of_metric in self.task.training_sums if self.task else ():
+            sums[of_metric.name] = tf.zeros(of_metric.shape, of_metric.dtype)
+        return sums
 
     @property
     def _counted(self) -> tuple[str, ...]:
-        """Return the sums that are counted step by step."""
-        if self.model.targets is None:
-            return ("loss", "correct")
-        return ("loss", "correct", "predictions")
+        """Return the sums that are counted step by step, as `gradients_and_counts` returns them."""
+        counted: tuple[str, ...] = ("loss", "correct")
+        if self.model.targets is not None:
+            counted = ("loss", "correct", "predictions")
+        of_metrics = self.task.training_sums if self.task else ()
+        return counted + tuple(of_metric.name for of_metric in of_metrics)
 
     def examples(self, data: Any, count: Any) -> tuple[Any, Any]:
         """Return features [count, *shape] as the model takes them and labels, int32 [count] or
@@ -225,11 +245,26 @@ def without_padding(x: Any) -> Any:
     return x[:, : tf.maximum(used, 1)]
 
 
-def zero_sums() -> "OrderedDict[str, Any]":
-    """Return the sums of no client."""
-    return OrderedDict((name, tf.zeros((), dtype)) for name, dtype in SUMS.items())
-
-
 def add(left: "OrderedDict[str, Any]", right: "OrderedDict[str, Any]") -> "OrderedDict[str, Any]":
     """Return the sums of two sets of examples that have none in common."""
-    return OrderedDict((name, left[name] + right[name]) for name in SUMS)
+    return OrderedDict((name, left[name] + right[name]) for name in left)
+
+
+def train_metrics(sums: Mapping[str, Any], task: Task | None = None) -> dict[str, float]:
+    """Return the figures of a round's training by key, from the sums of its clients: `train/loss`,
+    `train/steps`, and those metrics of the task that training has; without predictions the steps
+    alone.
+    """
+    metrics = {"train/steps": float(sums["steps"])}
+    predictions = int(sums["predictions"])
+    if not predictions:
+        return metrics
+    figures = {"train/loss": float(sums["loss"]) / predictions}
+    if task is None or task.has_classes:
+        figures["train/accuracy"] = int(sums["correct"]) / predictions
+    for metric in task.metrics if task else ():
+        if metric.training is not None:
+            value = metric.value(metric.training.to_sums(np.asarray(sums[metric.training.name])))
+            if value is not None:
+                figures[f"train/{metric.name}"] = value
+    return figures | metrics

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from fedpipe.algorithms.base import RoundResult
 from fedpipe.algorithms.client_refs import ClientFile, ClientFiles, ClientRefs
-from fedpipe.algorithms.client_work import ClientResult, ClientWork, add, zero_sums
+from fedpipe.algorithms.client_work import ClientResult, ClientWork, add, train_metrics
 from fedpipe.algorithms.failures import NOT_FINITE, not_finite, readable, require_reports
 from fedpipe.algorithms.optimizers import build_server_optimizer
 from fedpipe.algorithms.schedules import rate_metrics, rates_of_round
@@ -87,7 +87,7 @@ class DebugAlgorithm:
             optimizer_state = optimizer_state | {"learning_rate": rates.server}
         total = self._work.zero_update(weights)
         total_weight = tf.constant(0.0)
-        sums = zero_sums()
+        sums = self._work.zero_sums()
         clients, failed = readable(self._files, cohort)
         for client_id, client in clients.items():
             result = self._client(
@@ -111,12 +111,7 @@ class DebugAlgorithm:
         gradient = [-tensor / total_weight for tensor in total]
         optimizer_state, weights = self._optimizer.next(optimizer_state, weights, gradient)
         examples = int(sums["examples"])
-        metrics = {
-            "train/loss": float(sums["loss"]) / int(sums["predictions"]),
-            "train/accuracy": int(sums["correct"]) / int(sums["predictions"]),
-            "train/steps": float(sums["steps"]),
-        }
-        metrics |= rate_metrics(self._config, rates)
+        metrics = train_metrics(sums, self._work.task) | rate_metrics(self._config, rates)
         return RoundResult((weights, optimizer_state), metrics, examples, tuple(sorted(failed)))
 
     def weights(self, state: Any) -> Weights:

@@ -24,7 +24,7 @@ from typing import Any
 import tensorflow as tf
 
 from fedpipe.algorithms.aggregation import Aggregation
-from fedpipe.algorithms.client_work import ClientResult, ClientWork, add, zero_sums
+from fedpipe.algorithms.client_work import ClientResult, ClientWork, add
 from fedpipe.config.schema import RuntimeConfig
 from fedpipe.errors import ConfigError
 from fedpipe.system.resources import usable_cores
@@ -142,7 +142,7 @@ def group_work(
         total = tf.nest.map_structure(tf.add, total, list(update))
         return i + 1, total, total_weight + result.update_weight, add(sums, result.sums)
 
-    start = (0, work.zero_update(weights), 0.0, zero_sums())
+    start = (0, work.zero_update(weights), 0.0, work.zero_sums())
     _, total, total_weight, sums = tf.while_loop(
         lambda i, *_: i < clients, client, start, parallel_iterations=1
     )

@@ -63,25 +63,31 @@ class LocalOnly(AlgorithmWrapper):
         return self._by_name(state["mean"])
 
     def _local_metrics(self, result: RoundResult, cohort: tuple[str, ...]) -> dict[str, float]:
-        scores: dict[str, list[tuple[float, float]]] = {"central": [], "test": []}
+        scores: dict[str, list[dict[str, float]]] = {"central": [], "test": []}
         for client_id in sorted(set(cohort) - set(result.failed)):
             weights = self._by_name(result.state["clients"].of(client_id))
             test_split = self.population.examples(client_id, "test")
-            scores["central"].append(self._score(weights, self.central_test))
+            scores["central"].append(self._scores(weights, self.central_test))
             if len(test_split):
-                scores["test"].append(self._score(weights, test_split))
+                scores["test"].append(self._scores(weights, test_split))
         metrics: dict[str, float] = {}
-        for name, pairs in scores.items():
-            if pairs:
-                loss, accuracy = np.mean(pairs, axis=0)
-                metrics[f"local/{name}_loss"] = float(loss)
-                metrics[f"local/{name}_accuracy"] = float(accuracy)
+        for name, clients in scores.items():
+            for figure in dict.fromkeys(key for client in clients for key in client):
+                values = [client[figure] for client in clients if figure in client]
+                metrics[f"local/{name}_{figure}"] = float(np.mean(values))
         return metrics
 
-    def _score(self, weights: Weights, examples: Examples) -> tuple[float, float]:
-        """Return loss in nats per prediction and accuracy."""
-        predicted = self.predictor.predict(weights, examples)
-        return float(predicted.losses.mean()), float(predicted.hits.mean())
+    def _scores(self, weights: Weights, examples: Examples) -> dict[str, float]:
+        """Return the mean of the task's loss, and its metrics that are told over clients."""
+        task = self.predictor.task
+        predictions = self.predictor.predict(weights, examples)
+        scores = {"loss": float(predictions.losses.mean())}
+        for metric in task.metrics:
+            if metric.name in task.over_clients:
+                value = metric.value(metric.sums(predictions))
+                if value is not None:
+                    scores[metric.name] = value
+        return scores
 
     def _by_name(self, tensors: Tensors) -> Weights:
         return dict(zip(self.model.tensor_names, map(np.asarray, tensors), strict=True))
@@ -121,7 +127,7 @@ def build(run: Run) -> Recipe:
             run.config,
             run.model,
             run.population,
-            Predictor(run.model),
+            Predictor(run.model, task=run.task),
             run.population.central_test(),
         )
 

@@ -56,7 +56,7 @@ class MimeWork(ClientWork):
             batch_x = x[start : start + self.batch_size]
             batch_y = y[start : start + self.batch_size]
             gradients, _ = gradients_and_counts(
-                self.model, weights, batch_x, batch_y, seed, -2 - start
+                self.model, weights, batch_x, batch_y, seed, -2 - start, self.task
             )  # no step's draws of what is dropped
             here = tf.cast(tf.shape(batch_y)[0], tf.float32)
             return start + self.batch_size, [

@@ -20,23 +20,26 @@ from fedpipe.data.population import Population
 from fedpipe.data.resident import to_bytes
 from fedpipe.models.evaluate import Predictor
 from fedpipe.models.federated import evaluate_clients
+from fedpipe.models.trainable import frozen_weights, trained_part, with_frozen
 from fedpipe.seeding import derive_seed
+from fedpipe.tasks import Task
 from fedpipe.types import Weights
 
 
-def personalized_accuracies(
+def personalized_scores(
     config: Config,
     predictor: Predictor,
     weights: Weights,
     population: Population,
     client_ids: Sequence[str],
 ) -> npt.NDArray[np.float64]:
-    """Return float64 [clients], the test accuracy of each client after `eval.personalize_steps`
-    steps; NaN for one that has nothing to train on.
+    """Return float64 [clients], the metric that chooses of each client's test examples after
+    `eval.personalize_steps` steps; NaN for one that has nothing to train on, or where the metric
+    does not exist.
 
     Args:
         config: settings under `client`, `eval.personalize_steps` and `seed`.
-        predictor: of the model.
+        predictor: of the model and its task.
         weights: from which each client starts.
         population: the clients.
         client_ids: whose; each has test examples.
@@ -44,22 +47,25 @@ def personalized_accuracies(
     model = predictor.model
     manifest = population.manifest
     steps = config.eval.personalize_steps
+    part = trained_part(model, weights)
+    frozen = frozen_weights(model, weights)
     work = build_client_work(
         config,
-        model,
+        part,
         np.dtype(manifest.feature_dtype),
         manifest.variable_length,
         manifest.target_width,
+        task=without_metrics(predictor.task),
     )
     work = replace(work, epochs=steps, max_steps=steps, by_value=True, local_gradient=None)
-    start = [tf.constant(weights[name]) for name in model.tensor_names]
+    start = [tf.constant(weights[name]) for name in part.tensor_names]
 
     def fine_tuned(start: Any, data: Any, count: Any, seed: Any) -> Any:
         return tf.nest.map_structure(tf.add, start, work(start, data, count, seed).update)
 
     train = tf.function(fine_tuned)
     trainable = population.client_ids("train")
-    accuracies = np.full(len(client_ids), np.nan)
+    values = np.full(len(client_ids), np.nan)
     for number, client_id in enumerate(client_ids):
         if client_id in trainable:
             examples = population.examples(client_id, "train")
@@ -71,7 +77,12 @@ def personalized_accuracies(
                 seed,
             )
             arrays = [tensor.numpy() for tensor in tensors]
-            tuned = dict(zip(model.tensor_names, arrays, strict=True))
+            tuned = with_frozen(model, dict(zip(part.tensor_names, arrays, strict=True)), frozen)
             scores = evaluate_clients(predictor, tuned, population, [client_id])
-            accuracies[number] = scores.accuracies[0]
-    return accuracies
+            values[number] = scores.of(predictor.task.choose_by)[0]
+    return values
+
+
+def without_metrics(task: Task) -> Task:
+    """Return the task without metrics, which nobody reads of this training."""
+    return replace(task, metrics=())

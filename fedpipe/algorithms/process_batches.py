@@ -63,9 +63,12 @@ class ExampleSpec:
 def example_spec(manifest: Manifest) -> ExampleSpec:
     """Return what the clients of these shards have."""
     tokens = manifest.feature_dtype == "int32"
+    label = tf.TensorSpec((), tf.int32)
+    if manifest.target_width is not None:
+        label = tf.TensorSpec((manifest.target_width,), tf.float32)
     return ExampleSpec(
         tf.TensorSpec(manifest.feature_shape, tf.int32 if tokens else tf.float32),
-        tf.TensorSpec((), tf.int32),
+        label,
         pixels=manifest.feature_dtype == "uint8",
         variable_length=manifest.variable_length,
         largest=2**31 - 1 if tokens else max(255, manifest.num_classes - 1),
@@ -118,7 +121,7 @@ def dataset_types(parameter: Any) -> list[Any]:
             return [parameter.member.element]
         return []
     if isinstance(parameter, tff.StructType):
-        return [found for inner in parameter for found in dataset_types(inner)]
+        return [element for inner in parameter for element in dataset_types(inner)]
     return []
 
 
@@ -143,73 +146,94 @@ def plan_batches(element: Any, spec: ExampleSpec, batch_size: int) -> BatchPlan:
 
 
 def build_dataset_computation(plan: BatchPlan, work: ClientWork, spec: ExampleSpec) -> Any:
-    """Return the TFF computation (`REF_TYPE` -> the client's dataset).
-
-    Args:
-        plan: what the elements are.
-        work: reads the client's file; its `batch_size`, `epochs`, `max_steps` and `shuffle` hold.
-        spec: what the client has.
-    """
-
-    def element(x: Any, y: Any) -> Any:
-        if spec.variable_length and None in plan.x_shape:
-            x = without_padding(x)
-        x = _as(x, plan.x_shape, plan.x_dtype, spec.pixels)
-        y = _as(y, plan.y_shape, plan.y_dtype)
-        pair = (y, x) if plan.labels_first else (x, y)
-        return pair if plan.names is None else OrderedDict(zip(plan.names, pair, strict=True))
+    """Return the TFF computation (`REF_TYPE` -> the client's dataset); see `client_dataset`."""
 
     @tff.tensorflow.computation(tff.types.to_type(REF_TYPE))
     def dataset(ref: Any) -> Any:
-        count = ref["count"]
-        x, y = work.examples(ref["data"], count)
-        per_epoch = plan.steps_per_epoch(count, work.batch_size)
-        steps = per_epoch * work.epochs
-        if work.max_steps is not None:
-            steps = tf.minimum(steps, tf.constant(work.max_steps, tf.int64))
-        orders = work.orders(count, ref["seed"]) if work.shuffle else None
-
-        def batch(i: Any) -> Any:
-            start = (i % per_epoch) * work.batch_size
-            stop = start + work.batch_size  # past the end in a smaller last batch
-            if orders is None:
-                return element(x[start:stop], y[start:stop])
-            chosen = orders[i // per_epoch, start:stop]
-            return element(tf.gather(x, chosen), tf.gather(y, chosen))
-
-        batches = tf.data.Dataset.range(steps).map(batch)
-        return batches.unbatch() if plan.batch == "none" else batches
+        return client_dataset(plan, work, spec, ref)
 
     return dataset
 
 
+def client_dataset(plan: BatchPlan, work: ClientWork, spec: ExampleSpec, ref: Any) -> Any:
+    """Return a client's `tf.data.Dataset` of a round.
+
+    Args:
+        plan: what its elements are.
+        work: reads the client's file; its `batch_size`, `epochs`, `max_steps` and `shuffle` hold.
+        spec: what the client has.
+        ref: tensors by the names of `REF_TYPE`.
+    """
+    count = ref["count"]
+    x, y = work.examples(ref["data"], count)
+    per_epoch = plan.steps_per_epoch(count, work.batch_size)
+    steps = per_epoch * work.epochs
+    if work.max_steps is not None:
+        steps = tf.minimum(steps, tf.constant(work.max_steps, tf.int64))
+    orders = work.orders(count, ref["seed"]) if work.shuffle else None
+
+    def batch(i: Any) -> Any:
+        start = (i % per_epoch) * work.batch_size
+        stop = start + work.batch_size  # past the end in a smaller last batch
+        if orders is None:
+            batch_x = x[start:stop]
+            batch_y = y[start:stop]
+        else:
+            chosen = orders[i // per_epoch, start:stop]
+            batch_x = tf.gather(x, chosen)
+            batch_y = tf.gather(y, chosen)
+        if work.augment is not None:
+            batch_x = work.augment(batch_x, ref["seed"], i)
+        return _element(plan, work, spec, batch_x, batch_y)
+
+    batches = tf.data.Dataset.range(steps).map(batch)
+    if plan.batch == "none":
+        return batches.unbatch()
+    return batches
+
+
+def _element(plan: BatchPlan, work: ClientWork, spec: ExampleSpec, x: Any, y: Any) -> Any:
+    """Return features [n, ...] and labels [n, ...] as an element of the dataset."""
+    if spec.variable_length and None in plan.x_shape:
+        x = without_padding(x)
+    size = work.batch_size if plan.batch == "whole" else -1
+    x = _converted(x, (size, *plan.x_shape), plan.x_dtype, spec.pixels)
+    y = _converted(y, (size, *plan.y_shape), plan.y_dtype)
+    pair = (y, x) if plan.labels_first else (x, y)
+    if plan.names is None:
+        return pair
+    return OrderedDict(zip(plan.names, pair, strict=True))
+
+
 def _pair(element: Any) -> tuple[tuple[str, str] | None, list[Any]]:
     """Return names and types of the two tensors of an element."""
-    parts = list(tff.structure.iter_elements(element)) if _is_struct(element) else []
-    if len(parts) != 2 or not all(isinstance(kind, tff.TensorType) for _, kind in parts):
+    tensors = []
+    if isinstance(element, tff.StructType):
+        tensors = list(tff.structure.iter_elements(element))
+    if len(tensors) != 2 or not all(isinstance(kind, tff.TensorType) for _, kind in tensors):
         raise BatchTypeError("an element must have two tensors, features and labels")
-    (first, x), (second, y) = parts
-    return (None if first is None or second is None else (first, second)), [x, y]
+    (first, x), (second, y) = tensors
+    if first is None or second is None:
+        return None, [x, y]
+    return (first, second), [x, y]
 
 
-def _is_struct(kind: Any) -> bool:
-    return isinstance(kind, tff.StructType)
-
-
-def _dtype(what: str, dtype: Any, kind: Any, spec: ExampleSpec) -> np.dtype[Any]:
+def _dtype(tensor_name: str, dtype: Any, kind: Any, spec: ExampleSpec) -> np.dtype[Any]:
     """Return the dtype of a tensor of the process. Raises BatchTypeError if values would change."""
     own = np.dtype(dtype)
-    wanted = np.dtype(kind.dtype.type if hasattr(kind.dtype, "type") else kind.dtype)
-    lossless = np.can_cast(own, wanted, "safe")
-    if own.kind == "i" and wanted.kind == "f":
-        lossless = lossless or spec.largest <= _LARGEST_WHOLE.get(wanted, -1)
-    if own.kind == "i" and wanted.kind in "iu":
-        lossless = lossless or spec.largest <= np.iinfo(wanted).max
-    if what == "features" and spec.pixels and wanted.kind in "iu":
-        lossless = np.iinfo(wanted).max >= 255  # the stored 0..255
+    target = np.dtype(getattr(kind.dtype, "type", kind.dtype))
+    lossless = np.can_cast(own, target, "safe")
+    if own.kind == "i" and target.kind == "f":
+        lossless = lossless or spec.largest <= _LARGEST_WHOLE.get(target, -1)
+    if own.kind == "i" and target.kind in "iu":
+        lossless = lossless or spec.largest <= np.iinfo(target).max
+    if tensor_name == "features" and spec.pixels and target.kind in "iu":
+        lossless = np.iinfo(target).max >= 255  # the stored 0..255
     if not lossless:
-        raise BatchTypeError(f"{what} of {own.name} cannot become {wanted.name} without a loss")
-    return wanted
+        raise BatchTypeError(
+            f"{tensor_name} of {own.name} cannot become {target.name} without a loss"
+        )
+    return target
 
 
 def _shapes(
@@ -235,7 +259,7 @@ def _shapes(
     if _fits((x_shape, y_shape), own, spec):
         return "none", x_shape, y_shape
     raise BatchTypeError(
-        f"the features of an example have shape {_shown(own[0])} and its label has {_shown(own[1])}"
+        f"the features of an example have shape {list(own[0])} and its label has {list(own[1])}"
     )
 
 
@@ -253,16 +277,12 @@ def _same(shape: Sequence[int | None], own: Sequence[int]) -> bool:
     return [size for size in shape if size != 1] == [size for size in own if size != 1]
 
 
-def _as(
+def _converted(
     values: Any, shape: tuple[int | None, ...], dtype: np.dtype[Any], pixels: bool = False
 ) -> Any:
-    """Return values [n, ...] of one example's shape and dtype."""
+    """Return a batch in a shape and dtype of the process; -1 is the number of its examples."""
     if None not in shape:
-        values = tf.reshape(values, (-1, *shape))
+        values = tf.reshape(values, shape)
     if pixels and dtype.kind in "iu":
         values = tf.round(values * 255.0)
     return tf.cast(values, tf.as_dtype(dtype))
-
-
-def _shown(shape: Sequence[int | None]) -> str:
-    return str(list(shape))

@@ -24,6 +24,7 @@ VARYING = "varying"
 _WEIGHTS_IN_STATE = ("global_model_weights", "model_weights", "model", "weights")
 """Where a state that is more than the weights has them, the first that is there."""
 _ACCURACIES = ("sparse_categorical_accuracy", "categorical_accuracy", "binary_accuracy")
+_TRAIN_ACCURACIES = tuple(f"train/{name}" for name in _ACCURACIES)
 _OWN_SPLITS = ("test", "validation", "participating", "held_out", "clients", "best", "final")
 """Prefixes of fedpipe's own metrics, which a process's metrics do not replace."""
 
@@ -253,10 +254,8 @@ def metric_name(path: str, paths: Sequence[str] = ()) -> str:
         name = f"train/{name}"
     elif name.split("/")[0] in _OWN_SPLITS:
         name = f"process/{name}"
-    folder, _, last = name.rpartition("/")
-    siblings = [posixpath.basename(other) for other in paths]
-    if folder == "train" and last in _ACCURACIES and "accuracy" not in siblings:
-        others = [other for other in siblings if other in _ACCURACIES]
-        if len(others) <= 1:
-            return "train/accuracy"
+    siblings = [posixpath.basename(path) for path in paths]
+    accuracies = [sibling for sibling in siblings if sibling in _ACCURACIES]
+    if name in _TRAIN_ACCURACIES and len(accuracies) <= 1 and "accuracy" not in siblings:
+        return "train/accuracy"
     return name

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fedpipe.algorithms.aggregation import Aggregation, build_aggregation
+from fedpipe.algorithms.augment import build_augment
 from fedpipe.algorithms.base import Algorithm
 from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.optimizers import build_optimizer, build_server_optimizer
@@ -23,6 +24,7 @@ from fedpipe.algorithms.stateful_clients import StatefulClients
 from fedpipe.config import Config
 from fedpipe.data.population import Population
 from fedpipe.models import ModelSpec
+from fedpipe.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Run:
         cache_dir: folder for resident client files.
         noise_key: 32 secret bytes that a private run draws its noise from; None of other runs and
             with `privacy.repeatable`.
+        task: what is learned: kind, loss and metrics; None: to tell classes apart.
     """
 
     config: Config
@@ -43,6 +46,7 @@ class Run:
     population: Population
     cache_dir: Path
     noise_key: bytes | None = field(default=None, repr=False)
+    task: Task | None = None
 
     @property
     def example_spec(self) -> ExampleSpec:
@@ -51,8 +55,9 @@ class Run:
 
     @property
     def batch_spec(self) -> tuple[Any, Any]:
-        """Return the `tf.TensorSpec` of features and labels of a batch: float32 (or int32 tokens)
-        [None, *feature_shape] and int32 [None]; the `input_spec` of a model for TFF.
+        """Return the `tf.TensorSpec` of features and labels of a batch, the `input_spec` of a model
+        for TFF: float32, or int32 of tokens, [None, *feature_shape], and int32 [None], or float32
+        [None, targets] of multilabel and regression.
         """
         return self.example_spec.batch
 
@@ -95,6 +100,7 @@ def averaging(run: Run, server_optimizer: Any = None) -> Recipe:
         np.dtype(manifest.feature_dtype),
         manifest.variable_length,
         manifest.target_width,
+        task=run.task,
     )
     if run.config.privacy.on:
         from fedpipe.algorithms.private import (
@@ -117,6 +123,7 @@ def build_client_work(
     feature_dtype: np.dtype[Any],
     variable_length: bool = False,
     target_width: int | None = None,
+    task: Task | None = None,
 ) -> ClientWork:
     """Return the client work of a run's settings.
 
@@ -126,6 +133,7 @@ def build_client_work(
         feature_dtype: uint8, float32 or int32.
         variable_length: whether features are sequences that end in padding.
         target_width: float32 targets of an example; None: its label is an int32.
+        task: what is learned; None: to tell classes apart.
     """
     client = config.client
     return ClientWork(
@@ -140,4 +148,6 @@ def build_client_work(
         by_value=config.runtime.data == "by_value",
         variable_length=variable_length,
         target_width=target_width,
+        augment=build_augment(client.augment),
+        task=task,
     )

@@ -12,6 +12,7 @@ import numpy as np
 from fedpipe.algorithms.aggregation import Aggregation
 from fedpipe.algorithms.base import ComputationError, RoundResult
 from fedpipe.algorithms.client_refs import ClientFile, ClientFiles, ClientRefs
+from fedpipe.algorithms.client_work import train_metrics
 from fedpipe.algorithms.failures import NOT_FINITE, failing, readable, require_reports
 from fedpipe.algorithms.groups import arrange
 from fedpipe.algorithms.optimizers import build_server_optimizer
@@ -97,7 +98,7 @@ class RecipeAlgorithm:
     def next(self, state: Any, round_num: int, cohort: tuple[str, ...]) -> RoundResult:
         """Run one round; clients that fail take no part (see `failures`).
 
-        `train/loss` and `train/accuracy` are over all predictions that were made, each batch under
+        `train/loss` and the task's metrics, such as `train/accuracy`, are over all predictions that were made, each batch under
         the client's weights before its step; `train/steps` is the cohort's number of gradient
         steps; `traffic/*` is what clients and server would send each other; `aggregator/*` is what
         the aggregator measures.
@@ -130,7 +131,7 @@ class RecipeAlgorithm:
             failed |= unreadable
         sums = measured["clients"]
         metrics = {
-            **_train_metrics(sums),
+            **train_metrics(sums, self._work.task),
             **rate_metrics(self._config, rates),
             **self._traffic_metrics(len(clients)),
             **_scalars(measured["aggregator"], "aggregator"),
@@ -195,18 +196,6 @@ class RecipeAlgorithm:
             "traffic/up_bytes": float(up * clients),
             "traffic/down_bytes": float(down * clients),
         }
-
-
-def _train_metrics(sums: Mapping[str, Any]) -> dict[str, float]:
-    metrics = {"train/steps": float(sums["steps"])}
-    predictions = int(sums["predictions"])
-    if not predictions:
-        return metrics
-    return {
-        "train/loss": float(sums["loss"]) / predictions,
-        "train/accuracy": int(sums["correct"]) / predictions,
-        **metrics,
-    }
 
 
 def _scalars(values: Any, prefix: str) -> dict[str, float]:

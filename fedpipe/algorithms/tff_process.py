@@ -9,6 +9,7 @@ TFF composes the two computations (`tff.simulation.compose_dataset_computation_w
 the process itself is not changed.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from fedpipe.algorithms.process_batches import (
     dataset_types,
     plan_batches,
 )
+from fedpipe.algorithms.process_draws import stateful_draws
 from fedpipe.algorithms.process_values import (
     MetricNames,
     ProcessValueError,
@@ -42,8 +44,12 @@ from fedpipe.algorithms.recipe import Run, build_client_work
 from fedpipe.errors import ConfigError, RoundError, shorten
 from fedpipe.types import Weights
 
+DRAWS = "algorithm.draws"
+"""Ops of the process whose draws the run's seed does not determine, or `none`."""
 REJECTED = "finalizer/update_non_finite"
 """TFF's count of updates that its server left out because they are not finite."""
+
+logger = logging.getLogger("fedpipe.algorithms")
 
 
 class ProcessAlgorithm:
@@ -80,7 +86,11 @@ class ProcessAlgorithm:
         spec = run.example_spec
         manifest = run.population.manifest
         self._work = build_client_work(
-            config, run.model, np.dtype(manifest.feature_dtype), manifest.variable_length
+            config,
+            run.model,
+            np.dtype(manifest.feature_dtype),
+            manifest.variable_length,
+            manifest.target_width,
         )
         self._refs = ClientRefs(config.seed, self._work.by_value, remote=False)
         try:
@@ -98,6 +108,15 @@ class ProcessAlgorithm:
         self._initial = process.initialize()
         self._set_initial_weights(run)
         self._read_weights = self._weights_reader(own.weights_of_state)
+        self._draws = ", ".join(
+            sorted({*stateful_draws(process.initialize), *stateful_draws(process.next)})
+        )
+        if self._draws:
+            logger.warning(
+                "%s: the process draws with %s, which the run's seed does not determine: a run "
+                "that is repeated or resumed has other numbers.",
+                *(self._where, self._draws),
+            )
 
     @property
     def info(self) -> Mapping[str, str]:
@@ -108,6 +127,7 @@ class ProcessAlgorithm:
             "algorithm.process": type(self._process).__name__,
             "algorithm.arrangement": "one value per client: a TFF process sees each client",
             "algorithm.groups": "none",
+            DRAWS: self._draws or "none",
             "algorithm.data": f"{data}; the worker builds the clients' datasets",
             "algorithm.batches": datasets[0].compact_representation(),
         }

@@ -7,13 +7,17 @@ import os
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedpipe.cli.options import Json, Quiet
 from fedpipe.cli.output import PIPE_COLUMNS, listing, print_table
 from fedpipe.errors import ConfigError, shorten
+
+if TYPE_CHECKING:
+    from fedpipe.data.manifest import Manifest
+    from fedpipe.data.population import Population
 
 _SHOWN_LABELS = 12
 """Labels that `describe` lists in full; of more it says how many there are."""
@@ -41,7 +45,7 @@ def describe(
     ] = None,
     pictures: Annotated[
         Path | None,
-        typer.Option(help="Folder for two figures: client sizes, and labels by client."),
+        typer.Option(help="Folder for the figures: client sizes, and labels or targets by client."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -67,7 +71,7 @@ def describe(
         "partition": manifest.partition,
         "feature_shape": list(manifest.feature_shape),
         "feature_dtype": manifest.feature_dtype,
-        "labels": manifest.vocabulary or manifest.num_classes,
+        "labels": _labels(manifest),
         "kind": manifest.kind,
         "targets": manifest.targets.model_dump() if manifest.targets else None,
         "forgotten": len(manifest.forgotten),
@@ -95,6 +99,7 @@ def describe(
         for name, value in {**about, **figures}.items()
         if name not in _NOT_IN_TABLE
     ]
+    rows += _target_rows(population)
     widest = max(clients for _, _, clients in figures["histogram"])
     for start, end, clients in figures["histogram"]:
         rows.append(
@@ -106,6 +111,26 @@ def describe(
     print_table(("what", "value"), rows, title=path)
     for path in drawn:
         typer.echo(path)
+
+
+def _target_rows(population: "Population") -> list[tuple[str, str]]:
+    """Return between which values the medians of clients are, of each target of a regression."""
+    from fedpipe.pipeline.describe import target_ranges
+    from fedpipe.tables.texts import number
+
+    rows = []
+    for ranges in target_ranges(population):
+        medians = ranges.quantiles[:, 2].tolist()
+        text = f"{number(min(medians))} to {number(max(medians))}"
+        rows.append((f"medians of {ranges.target} at clients", text))
+    return rows
+
+
+def _labels(manifest: "Manifest") -> tuple[str, ...] | int:
+    """Return the names of classes, labels or targets; how many where they have none."""
+    if manifest.targets is not None:
+        return manifest.targets.names or manifest.targets.outputs
+    return manifest.vocabulary or manifest.num_classes
 
 
 def _cell(value: object) -> str:

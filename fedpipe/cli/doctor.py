@@ -77,7 +77,7 @@ def _show_data(
 def _all_checks(
     project: "Project", params: Path, overrides: Sequence[str], with_round: bool
 ) -> "Iterator[Check]":
-    from fedpipe.cli.run import quiet_prefect
+    from fedpipe.api.train import quiet_prefect
     from fedpipe.maintenance.check import failed, tried
     from fedpipe.maintenance.machine_checks import machine_checks, worker_checks
     from fedpipe.maintenance.project_checks import (

@@ -1,7 +1,6 @@
 """The entry point: the commands, and how an error ends a program."""
 
 import contextlib
-import copy
 import errno
 import logging
 import os
@@ -27,8 +26,10 @@ from fedpipe.cli import (
     report,
     resume,
     run,
+    runs,
     serve,
     store,
+    study,
     sweep,
     worker,
 )
@@ -38,26 +39,19 @@ from fedpipe.project.paths import find_project
 from fedpipe.redact import hide
 from fedpipe.system.home import ensure_home
 from fedpipe.system.log_redaction import watch_outlets
+from fedpipe.system.log_warnings import warnings_handler
 from fedpipe.system.open_files import open_files_problem, raise_open_files_limit
 from fedpipe.system.user_code import describe_error, own_frame
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """What the kernel says when a file system or a user's share of it is full."""
 
-_OF_TFF = (
-    # Secure sums: assertions that are not among a graph's dependencies. Of others, perhaps a user's
-    # own, TensorFlow is heard.
-    "Object was never used (type <class "
-    "'tensorflow.python.framework.ops.Operation'>):\n<tf.Operation 'assert_less_equal",
-    "This code path can temporarily allocate extra memory",  # compression: packing of bits
-)
-
 PANELS = {
     "Project": ("init", "doctor", "clean"),
-    "Train": ("run", "resume", "record", "sweep"),
+    "Train": ("run", "resume", "record", "sweep", "study"),
     "Data": ("sources", "describe", "forget", "cache"),
     "Models": ("predict", "export"),
-    "Lineage": ("ui", "report", "lineage", "reproduce"),
+    "Lineage": ("ui", "runs", "report", "lineage", "reproduce"),
     "Team": ("sync", "store", "serve", "pool", "worker"),
     "DVC stages": ("prepare", "train", "evaluate"),
 }
@@ -73,6 +67,7 @@ app = typer.Typer(
 run.register(app)
 pipeline.register(app)
 resume.register(app)
+runs.register(app)
 serve.register(app)
 cache.register(app)
 clean.register(app)
@@ -80,6 +75,7 @@ data.register(app)
 lineage.register(app)
 models.register(app)
 sweep.register(app)
+study.register(app)
 store.register(app)
 report.register(app)
 doctor.register(app)
@@ -242,40 +238,7 @@ def _remove_generated_code() -> None:
 
 
 def _show_warnings(debug: bool) -> None:
-    """Show warnings of all loggers on stderr, once. A library that finds no handler would install
-    one that shows everything.
-
-    Prefect logs an exception of a flow with its traceback; the error line says it already, so that
-    is for `debug` alone. So are what TensorFlow says of how TFF's aggregators are written, dozens
-    of lines, which nobody who runs them can change.
-    """
-    handler = logging.StreamHandler()
-    handler.setLevel(logging.WARNING)
-    if not debug:
-        handler.addFilter(
-            lambda record: (
-                not (
-                    record.name.startswith("prefect")
-                    or any(text in str(record.msg) for text in _OF_TFF)
-                )
-            )
-        )
-    handler.setFormatter(
-        (logging.Formatter if debug else _WithoutTraceback)("%(levelname)s %(name)s: %(message)s")
-    )
-    logging.basicConfig(handlers=[handler])
-
-
-class _WithoutTraceback(logging.Formatter):
-    """Leaves out the traceback of a log record: the message says what went wrong, `--debug` shows
-    where.
-    """
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record's message on one line."""
-        plain = copy.copy(record)
-        plain.exc_info = plain.exc_text = plain.stack_info = None
-        return super().format(plain)
+    logging.basicConfig(handlers=[warnings_handler(debug)])
 
 
 def _say(message: str, code: int) -> int:

@@ -75,13 +75,15 @@ def train(
     from fedpipe.runs.step_results import TRAINED_NAME
     from fedpipe.runs.summary import new_run_name
     from fedpipe.status import RunStatus
+    from fedpipe.system.atomic_files import write_atomic
+    from fedpipe.tables.rounds import score_csv
 
     data = ensure_shards(config, project)
     state = run_of_stage(project, new_run_name(), config, data.md5)
     with (
         stoppable("Continue with: dvc repro"),
         state.alive(),
-        RoundBar(config.rounds, quiet or as_json) as bar,
+        RoundBar(config.rounds, quiet or as_json, config.task.shown_metric) as bar,
     ):
         run = replace(RunContext.of_state(project, state, config), sinks=(bar,))
         plan = sample_clients(run, data)
@@ -101,6 +103,7 @@ def train(
         # the lineage may be one of the run's missing parts
         if path is not None and Path(path).exists():
             shutil.copy2(path, out)
+    write_atomic(out / "score.csv", score_csv(Path(trained.rounds_table), config.task.choice))
     (out / TRAINED_NAME).write_text(json.dumps(asdict(trained), indent=1) + "\n", encoding="utf-8")
     if as_json:
         print(json.dumps(asdict(trained)))
@@ -112,7 +115,7 @@ def evaluate(
     """Stage `evaluate`: evaluate the weights in outputs/train and complete their MLflow run."""
     project, config = _load(params, set_)
     from fedpipe.pipeline.evaluate import evaluate as evaluate_step
-    from fedpipe.pipeline.record import read_trained, record
+    from fedpipe.pipeline.record import copy_pictures, read_trained, record
     from fedpipe.runs.context import RunContext
     from fedpipe.runs.optional_parts import INCOMPLETE_EXIT_CODE
     from fedpipe.runs.shards import ensure_shards
@@ -121,8 +124,10 @@ def evaluate(
     data = ensure_shards(config, project)
     trained = read_trained(project.outputs / "train")
     run = RunContext(project, config, Path(trained.run_dir))
-    evaluated = evaluate_step(run, data, trained, project.outputs / "evaluate")
+    out = project.outputs / "evaluate"
+    evaluated = evaluate_step(run, data, trained, out)
     recorded = record(run, data, trained, evaluated)
+    copy_pictures(run.folder, out / "pictures")
     state = read_state(run.folder)
     registered = recorded.registered
     if state is not None:  # not on another machine than the one that trained
@@ -130,11 +135,12 @@ def evaluate(
     if as_json:
         print(json.dumps(asdict(evaluated)))
     elif not quiet:
+        metric = config.task.shown_metric
         before, after = (
-            f"{figures.get('test/accuracy', math.nan):.4f}"
+            f"{figures.get(f'test/{metric}', math.nan):.4f}"
             for figures in (evaluated.initial, evaluated.final)
         )
-        typer.echo(f"accuracy on the central test set: {before} before, {after} after")
+        typer.echo(f"{metric} on the central test set: {before} before, {after} after")
         if registered is not None:
             typer.echo(
                 f"model {registered.name}/{registered.version} is {registered.alias}: "

@@ -1,5 +1,6 @@
 """The progress bar of a run, on stderr, and the table of its result, on stdout."""
 
+import math
 import time
 from pathlib import Path
 from types import TracebackType
@@ -18,19 +19,22 @@ console = Console(stderr=True, markup=False, emoji=False)
 
 
 class RoundBar:
-    """A `RoundSink` that shows round, test loss, test accuracy and clients per second; above it a
-    download, if there is one.
+    """A `RoundSink` that shows round, test loss, a metric of the test examples and clients per
+    second; above it a download, if there is one.
     """
 
-    def __init__(self, rounds: int, quiet: bool) -> None:
-        """Take the number of rounds; a quiet bar shows nothing."""
+    def __init__(self, rounds: int, quiet: bool, metric: str = "accuracy") -> None:
+        """Take the number of rounds and the metric to show (`TaskConfig.shown_metric`); a quiet bar
+        shows nothing.
+        """
+        self._metric = metric
         self._progress = Progress(
             TextColumn("{task.description}"),
             MofNCompleteColumn(),
             BarColumn(),
             TextColumn(
-                "loss {task.fields[loss]}  accuracy {task.fields[accuracy]}  {task.fields[rate]} "
-                "clients/s"
+                f"loss {{task.fields[loss]}}  {metric} {{task.fields[score]}}  "
+                "{task.fields[rate]} clients/s"
             ),
             TimeElapsedColumn(),
             console=console,
@@ -42,7 +46,7 @@ class RoundBar:
             group = Group(self.downloads.progress, self._progress)
             self._live = Live(group, console=console, refresh_per_second=10)
         self._task = self._progress.add_task(
-            "starting", total=rounds, start=False, loss="-", accuracy="-", rate="-"
+            "starting", total=rounds, start=False, loss="-", score="-", rate="-"
         )
         self._last = time.perf_counter()
 
@@ -63,7 +67,7 @@ class RoundBar:
         if "test/loss" in report.metrics:
             fields = {
                 "loss": f"{report.metrics['test/loss']:.4f}",
-                "accuracy": f"{report.metrics['test/accuracy']:.4f}",
+                "score": f"{report.metrics.get(f'test/{self._metric}', math.nan):.4f}",
             }
         if report.round_num:
             fields["rate"] = f"{len(report.cohort) / max(now - before, 1e-9):.0f}"
@@ -85,13 +89,14 @@ class RoundBar:
                 console.line()
 
 
-def show_summary(summary: dict[str, Any], root: Path) -> None:
+def show_summary(summary: dict[str, Any], root: Path, metric: str = "accuracy") -> None:
     """Print the result of a finished run to stdout: figures before and after, where it is, and the
     command that opens it.
 
     Args:
         summary: of the run.
         root: folder of the project.
+        metric: shown beside the loss (`TaskConfig.shown_metric`).
     """
     from fedpipe.tracking.store import tracking_uri
     from fedpipe.tracking.ui_address import ui_address
@@ -105,12 +110,12 @@ def show_summary(summary: dict[str, Any], root: Path) -> None:
     )
     table.add_column("central test set")
     table.add_column("loss", justify="right")
-    table.add_column("accuracy", justify="right")
+    table.add_column(metric, justify="right")
     rows = [("before", summary["initial"]), ("after", summary["final"])]
     if summary.get("best"):
         rows.append((f"round {summary['best_round']}, which validation chose", summary["best"]))
     for label, figures in rows:
-        keys = ("test/loss", "test/accuracy")
+        keys = ("test/loss", f"test/{metric}")
         table.add_row(label, *(f"{figures[key]:.4f}" if key in figures else "-" for key in keys))
     console.print(table)
     commit = f"commit {summary['git_commit'][:12]}"

@@ -47,9 +47,8 @@ def resume(
 ) -> None:
     """Continue an interrupted run from its last checkpoint, to the same weights."""
     start = time.perf_counter()
-    from fedpipe.pipeline.find_run import find_interrupted, own_params
+    from fedpipe.pipeline.find_run import find_interrupted
     from fedpipe.project.paths import find_project
-    from fedpipe.runs.state import refuse_changes, settings_now
 
     project = find_project(Path.cwd())
     state = find_interrupted(project, run_id)
@@ -62,29 +61,19 @@ def resume(
     if state is None or state.finished:
         _say_finished(state, as_json, quiet)
         return
-    machines = None
-    now = None if as_started else settings_now(state)
-    if now is not None:
-        refuse_changes(state, now)
-        if now.runtime.remote != state.config.runtime.remote:
-            machines = list(now.runtime.remote)
-    if remote:
-        machines = [] if remote == ["none"] else remote
+    from fedpipe.api.train import resume as resume_run
     from fedpipe.cli.progress import RoundBar
-    from fedpipe.cli.run import quiet_prefect
-    from fedpipe.launch.train import launch
 
-    quiet_prefect()
-    with (
-        stoppable("") as next_step,
-        contextlib.redirect_stdout(sys.stderr),
-        RoundBar(state.config.rounds, quiet or as_json) as bar,
-    ):
+    with stoppable("") as next_step, contextlib.redirect_stdout(sys.stderr):
         next_step.resume(state.folder.name)
-        summary = launch(
-            project, own_params(state, machines), sinks=(bar,), resumed=state, caller_tells=True
+        summary = resume_run(
+            project,
+            state,
+            lambda config: RoundBar(config.rounds, quiet or as_json, config.task.shown_metric),
+            as_started=as_started,
+            remote=remote or (),
+            start=start,
         )
-    summary["seconds"]["total"] = time.perf_counter() - start
     tell(project, summary, as_json, quiet)
 
 
@@ -143,12 +132,14 @@ def tell(project: "Project", summary: "dict[str, Any]", as_json: bool, quiet: bo
     """
     from fedpipe.cli.progress import show_summary
     from fedpipe.cli.run import exit_if_incomplete
-    from fedpipe.runs.state import mark_told
+    from fedpipe.runs.state import mark_told, read_state
 
     if as_json:
         print(json.dumps(summary), flush=True)
     elif not quiet:
-        show_summary(summary, project.root)
+        state = read_state(Path(summary["run_dir"]))
+        metric = state.config.task.shown_metric if state else "accuracy"
+        show_summary(summary, project.root, metric)
     mark_told(summary)
     exit_if_incomplete(summary)
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,13 +15,6 @@ from fedpipe.cli.options import Json, Overrides, ParamsFile, Quiet
 
 if TYPE_CHECKING:
     from fedpipe.project.paths import Project
-
-
-def quiet_prefect() -> None:
-    """Keep Prefect's log lines from running through the progress bar; its warnings reach stderr
-    through the root logger.
-    """
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
 
 def run(
@@ -87,38 +79,32 @@ def train_here(
         tell: nothing but the table says what became of the run; else the caller prints the summary
             and calls `mark_told`.
     """
-    start = start or time.perf_counter()
+    from fedpipe.api.train import train
     from fedpipe.cli.progress import RoundBar, show_summary, show_timings
     from fedpipe.config import load_config
+    from fedpipe.launch.train import Timings
     from fedpipe.runs.state import mark_told
 
     config = load_config(params, overrides)
-    quiet_prefect()
-    from fedpipe.data.download import watched
-    from fedpipe.launch.train import Timings, launch
-
     spent = Timings()
     # Whatever a library prints goes to stderr: stdout carries the result alone.
     with (
         stoppable(f"Nothing was trained. Run it again with: {again()}") as next_step,
         contextlib.redirect_stdout(sys.stderr),
-        RoundBar(config.rounds, quiet) as bar,
-        watched(bar.downloads),
     ):
-        summary = launch(
+        summary = train(
             project,
             params,
             overrides,
             name,
-            sinks=(bar,),
+            lambda config: RoundBar(config.rounds, quiet, config.task.shown_metric),
+            start=start,
             timings=spent,
             retrain_of=retrain_of,
-            caller_tells=True,
             begun=lambda run: next_step.resume(run.folder.name),
         )
-    summary["seconds"]["total"] = time.perf_counter() - start
     if not quiet:
-        show_summary(summary, project.root)
+        show_summary(summary, project.root, config.task.shown_metric)
     if timings:
         summary["timings"] = spent.seconds
         show_timings(spent.seconds)

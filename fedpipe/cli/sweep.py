@@ -47,8 +47,8 @@ def sweep(
 
     The same command continues a sweep that was interrupted.
     """
+    from fedpipe.api.train import quiet_prefect
     from fedpipe.cli.output import doubts
-    from fedpipe.cli.run import quiet_prefect
     from fedpipe.project.paths import find_project
     from fedpipe.runs.optional_parts import INCOMPLETE_EXIT_CODE
     from fedpipe.sweep.sweep import load

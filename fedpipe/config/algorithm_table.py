@@ -71,8 +71,15 @@ ALGORITHMS: dict[str, NamedAlgorithm] = {
             "runtime.data",
             "runtime.cache_max_bytes",
             "runtime.debug",
+            "task.*",
         ),
-        reads=("client.batch_size", "client.epochs", "client.learning_rate"),
+        reads=(
+            "client.batch_size",
+            "client.epochs",
+            "client.learning_rate",
+            "task.metrics",
+            "task.choose_by",
+        ),
         because="its clients take plain SGD steps, its server the unweighted mean of their weights",
     ),
     "fedprox": NamedAlgorithm(

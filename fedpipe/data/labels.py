@@ -192,6 +192,8 @@ def require_two_labels(values: tuple[Any, ...], where: str) -> None:
     if len(values) == 2:
         return
     advice = "Set task.kind=classification"
+    if not isinstance(values[0], str):
+        advice = "Set task.kind=classification, or regression if they are a quantity"
     if len(values) < 2:
         advice = "Bring examples of both"
     raise DataError(

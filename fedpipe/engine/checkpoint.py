@@ -27,6 +27,7 @@ from fedpipe.engine.server_state import Leaves, flatten
 from fedpipe.errors import CheckpointError
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.system.background_writer import BackgroundWriter
+from fedpipe.tasks.score import ACCURACY, Score
 from fedpipe.types import RoundReport
 
 SCHEMA = "checkpoint-1"
@@ -61,7 +62,14 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints of one run, in a folder of their own."""
 
-    def __init__(self, folder: Path, identity: Mapping[str, str], every: int, keep: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        identity: Mapping[str, str],
+        every: int,
+        keep: int,
+        score: Score = ACCURACY,
+    ) -> None:
         """Name the folder; nothing is read or written yet.
 
         Args:
@@ -70,13 +78,15 @@ class Checkpoints:
                 checkpoint of another is refused.
             every: rounds between checkpoints, at least 1; round 0 and the last are always saved.
             keep: how many of the last to keep, at least 1, besides the first and the best.
+            score: the metric that chooses the best.
         """
         self._folder = folder
         self._identity = dict(identity)
         self._every = every
         self._keep = keep
         self._writer = BackgroundWriter("fedpipe-checkpoint")
-        self._best = BestRound()
+        self._score = score
+        self._best = BestRound(by=score)
 
     def save(self, state: Any, report: RoundReport, last: bool) -> None:
         """Have the state after a round written, if it is its turn; returns before it is on the
@@ -153,7 +163,7 @@ class Checkpoints:
                 )
             if checkpoint.best:
                 score, round_num, score_name = checkpoint.best
-                self._best = BestRound(round_num, score, score_name)
+                self._best = BestRound(round_num, score, score_name, self._score)
             return checkpoint
         return None
 

@@ -1,14 +1,14 @@
 """The best round of a training, and when training stops early.
 
-The best round is the earliest with the highest score of validation examples. Without any, it is
-that of the highest test score: a record and no more, which neither chooses weights nor stops a
-training (`fedpipe.types.best_by`).
+The best round is the earliest with the best score of validation examples. Without any, it is
+that of the best test score: a record and no more, which neither chooses weights nor stops a
+training. Which metric is the score: `fedpipe.tasks.score`.
 """
 
 import math
 from collections.abc import Mapping
 
-from fedpipe.types import TEST_SCORE, VALIDATION_SCORE, best_by
+from fedpipe.tasks.score import ACCURACY, Score
 
 
 class BestRound:
@@ -16,7 +16,7 @@ class BestRound:
 
     Attributes:
         round_num: of the best round; None before a round has a score.
-        score: of that round; the higher, the better.
+        score: of that round.
         score_name: key of the score among the metrics; None where an earlier version wrote the
             score without it.
 
@@ -31,13 +31,18 @@ class BestRound:
     def __init__(
         self,
         round_num: int | None = None,
-        score: float = -math.inf,
-        score_name: str | None = TEST_SCORE,
+        score: float | None = None,
+        score_name: str | None = None,
+        by: Score = ACCURACY,
     ) -> None:
-        """Start without a round, or with the best of the rounds that an earlier try ran."""
+        """Start without a round, or with the best of the rounds that an earlier try ran.
+
+        `by`: the metric that chooses.
+        """
         self.round_num = round_num
-        self.score = score
-        self.score_name = score_name
+        self.score = by.worst if score is None else score
+        self.score_name = by.test if round_num is None else score_name
+        self._by = by
         self._chosen_after: dict[int, int | None] = {}
 
     def add(self, round_num: int, metrics: Mapping[str, float]) -> bool:
@@ -47,18 +52,23 @@ class BestRound:
             round_num: 0 for the initial state.
             metrics: of the round; one without a score, or with one that is no number, is not best.
         """
-        name = best_by(metrics)
+        name = self._by.best_by(metrics)
         score = metrics.get(name, math.nan)
         # Any validation score is better than a test score.
-        is_best = math.isfinite(score) and score > self.score
+        is_best = math.isfinite(score) and self._by.is_better(score, self.score)
         if math.isfinite(score) and self.score_name not in (name, None):
-            is_best = name == VALIDATION_SCORE
+            is_best = name == self._by.validation
         if is_best:
             self.round_num = round_num
             self.score = score
             self.score_name = name
         self._chosen_after[round_num] = self.chosen
         return is_best
+
+    @property
+    def key(self) -> str:
+        """Return the key of the score of validation examples."""
+        return self._by.validation
 
     @property
     def chosen(self) -> int | None:
@@ -69,7 +79,7 @@ class BestRound:
 
     @property
     def _is_chosen(self) -> bool:
-        return self.score_name == VALIDATION_SCORE
+        return self.score_name == self._by.validation
 
     def chosen_after(self, round_num: int) -> int | None:
         """Return what `chosen` was after this round was added."""
@@ -100,7 +110,7 @@ class EarlyStopping:
             metrics: of all rounds so far, by their number.
         """
         best = self._best.chosen_after(round_num)
-        if self._patience is None or best is None or VALIDATION_SCORE not in metrics[round_num]:
+        if self._patience is None or best is None or self._best.key not in metrics[round_num]:
             return False
         since = range(best + 1, round_num + 1)
         trained = [number for number in since if not metrics.get(number, {}).get("cohort/skipped")]

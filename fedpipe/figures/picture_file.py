@@ -35,6 +35,11 @@ def _resolved(css: str) -> Markup:
 
 def write_picture(charts: Sequence[Chart], path: Path) -> None:
     """Write charts, side by side, to an SVG file. The same charts give the same bytes."""
+    write_atomic(path, picture(charts))
+
+
+def picture(charts: Sequence[Chart]) -> str:
+    """Return charts, side by side, as an SVG file's text."""
     x = _GAP
     columns = []
     for chart in charts:
@@ -49,7 +54,7 @@ def write_picture(charts: Sequence[Chart], path: Path) -> None:
     head = opening.format(coordinate(x), coordinate(height), description, _resolved(chart_style()))
     page = element("rect", "page", width="100%", height="100%")
     svg = joined([head, page, *columns, Markup("</svg>\n")])
-    write_atomic(path, _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", svg))
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", svg)
 
 
 def _width(chart: Chart) -> float:

@@ -198,7 +198,7 @@ class Reader:
 
         config = self._config.model_copy(update={"path": str(file.resolve())})
         row = 0
-        for batch in open_source(config, self._project).batches():
+        for batch in open_source(config, self._project, self._facts.kind).batches():
             yield from self._rows(batch.x, file, row)
             row += len(batch.x)
 
@@ -245,8 +245,8 @@ class Reader:
             return
         manifest = read_manifest(file.parent)
         differing = self._facts.differences(manifest, self._input.invert)
-        if self._num_classes is not None and manifest.num_classes != self._num_classes:
-            differing.append(f"{manifest.num_classes} classes, the model's {self._num_classes}")
+        if self._num_classes is not None and manifest.outputs != self._num_classes:
+            differing.append(f"{manifest.labels_in_words}, the model's {self._num_classes}")
         shape = tuple(manifest.feature_shape)
         if not self._input.tokens and shape != self._input.shape:
             differing.append(

@@ -149,9 +149,7 @@ def predictions_of(
         batch: the examples.
         facts: of the model.
     """
-    if predicted.ndim == 3:
-        last = np.maximum((batch.x != 0).sum(axis=1) - 1, 0)
-        predicted = predicted[np.arange(len(predicted)), last]
+    predicted = of_last_token(predicted, batch)
     makers: dict[TaskKind, Callable[..., Example]] = {
         "binary": _binary,
         "multilabel": _multilabel,
@@ -165,6 +163,16 @@ def predictions_of(
             row = batch.first_row + index
         predictions.append(make(str(batch.file), row, values, facts.labels))
     return predictions
+
+
+def of_last_token(predicted: npt.NDArray[np.float32], batch: InputBatch) -> npt.NDArray[np.float32]:
+    """Return what is predicted for each example, float32 [n, outputs]; arguments as those of
+    `predictions_of`.
+    """
+    if predicted.ndim < 3:
+        return predicted
+    last = np.maximum((batch.x != 0).sum(axis=1) - 1, 0)
+    return np.asarray(predicted[np.arange(len(predicted)), last])
 
 
 def predictions_csv(predictions: Sequence[Example]) -> str:

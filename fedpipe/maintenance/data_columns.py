@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _CLIENT = re.compile(
     r"(client|user|writer|device|patient|subject|site|hospital|customer|person|participant|member"
-    r"|account|speaker|author|group)s?",
+    r"|account|speaker|author|group|clinic|school|store|shop)s?",
     re.I,
 )
 _LABEL = re.compile(

@@ -1,6 +1,7 @@
 """The named models, what features each takes, and a user's own."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from fedpipe.config import Config
@@ -9,11 +10,12 @@ from fedpipe.data.manifest import Manifest
 from fedpipe.errors import ModelError
 from fedpipe.models.cnn import cnn
 from fedpipe.models.cnn_dropout import cnn_dropout
-from fedpipe.models.lstm import lstm
+from fedpipe.models.lstm import following_tokens, lstm
 from fedpipe.models.mlp import mlp
 from fedpipe.models.resnet import resnet18_gn
 from fedpipe.models.softmax import softmax
 from fedpipe.models.spec import ModelSpec
+from fedpipe.models.trainable import restrict
 
 MODELS: dict[str, Callable[[tuple[int, ...], int], ModelSpec]] = {
     "softmax": softmax,
@@ -28,19 +30,33 @@ MODELS: dict[str, Callable[[tuple[int, ...], int], ModelSpec]] = {
 def build_model(
     config: Config, feature_shape: tuple[int, ...], num_classes: int, project: Path | None = None
 ) -> ModelSpec:
-    """Return the model `config.model.name`, sized for the data's features and classes.
+    """Return the model `config.model.name`, sized for the data's features and outputs.
+
+    A model of `task.kind=tokens` that says nothing of targets predicts the token after each.
 
     Args:
         config: the settings under `model` are read.
         feature_shape: of one example.
-        num_classes: number of labels.
+        num_classes: size of the last axis of the outputs: classes, tokens, labels or targets; 1 of
+            binary.
         project: folder in which a model of the user's own is looked for.
 
     Raises:
         ModelError: the model does not take such features; or the user's own cannot be imported,
             raises, or is not what it should be.
     """
+    model = _whole_model(config, feature_shape, num_classes, project)
+    if config.model.trainable is None:
+        return model
+    return restrict(model, config.model.trainable)
+
+
+def _whole_model(
+    config: Config, feature_shape: tuple[int, ...], num_classes: int, project: Path | None
+) -> ModelSpec:
     chosen = config.model
+    if config.task.kind == "tokens":
+        return _of_tokens(config, feature_shape, num_classes, project)
     if chosen.name == "lstm":
         return lstm(feature_shape, num_classes, chosen.tokens, chosen.positions)
     if chosen.name in MODELS:
@@ -48,6 +64,31 @@ def build_model(
     from fedpipe.models.user_model import build_own
 
     return build_own(chosen, feature_shape, num_classes, project, config.task.kind)
+
+
+def _of_tokens(
+    config: Config, feature_shape: tuple[int, ...], tokens: int, project: Path | None
+) -> ModelSpec:
+    """Return a model that predicts the token after each token."""
+    chosen = config.model
+    if chosen.name == "lstm":
+        if chosen.tokens not in (None, tokens):
+            raise ModelError(
+                f"model.tokens={chosen.tokens}: expected the number of tokens of the data, padding "
+                f"included, which is {tokens}. Remove it."
+            )
+        return replace(lstm(feature_shape, tokens, tokens, "all"), targets=following_tokens)
+    if chosen.name in MODELS:
+        raise ModelError(
+            f"model.name={chosen.name}: expected a model of tokens for task.kind=tokens. Choose "
+            "lstm or one of your own."
+        )
+    from fedpipe.models.user_model import build_own
+
+    model = build_own(chosen, feature_shape, tokens, project, "tokens")
+    if model.targets is None:
+        return replace(model, targets=following_tokens)
+    return model
 
 
 def check_input(
@@ -68,7 +109,7 @@ def check_input(
     shape = tuple(manifest.feature_shape)
     takes: tuple[str, ...] = ("int32",) if name == "lstm" else ("uint8", "float32")
     if name not in MODEL_NAMES:
-        takes = build_model(config, shape, manifest.num_classes, project).takes
+        takes = build_model(config, shape, manifest.outputs, project).takes
     tokens = "int32" in takes
     if manifest.feature_dtype not in takes or (manifest.variable_length and not tokens):
         expected = f"{' or '.join(takes)} features of one shape"
@@ -82,7 +123,7 @@ def check_input(
             f"{manifest.feature_dtype} {kind} {list(shape)}. Choose a model that takes them, or "
             f"{advice}."
         )
-    model = build_model(config, shape, manifest.num_classes, project)
+    model = build_model(config, shape, manifest.outputs, project)
     if (
         model.tokens is not None
         and highest_token is not None

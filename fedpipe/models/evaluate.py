@@ -2,6 +2,8 @@
 that is worth on pooled examples.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +15,9 @@ from fedpipe.errors import ModelError
 from fedpipe.models.calibration import Calibration, calibrate
 from fedpipe.models.confusion import Confusion
 from fedpipe.models.spec import ModelSpec
+from fedpipe.tasks import Task, plain_task
+from fedpipe.tasks.columns import columns_of, no_predictions
+from fedpipe.tasks.predictions import Predictions, joined
 from fedpipe.types import Examples, Weights
 
 _BATCH = 1000
@@ -34,73 +39,55 @@ def to_input(x: Any) -> Any:
     return tf.convert_to_tensor(x)
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """Predictions for examples, one each, or one for each of their tokens; all arrays
-    [predictions].
-
-    Attributes:
-        rows: int64, number of the example.
-        labels: int32.
-        predicted: int32, the class of the largest logit.
-        losses: float32, cross-entropy in nats.
-        confidences: float32, the largest probability.
-    """
-
-    rows: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int32]
-    predicted: npt.NDArray[np.int32]
-    losses: npt.NDArray[np.float32]
-    confidences: npt.NDArray[np.float32]
-
-    @property
-    def hits(self) -> npt.NDArray[np.bool_]:
-        """Return which are right."""
-        hits: npt.NDArray[np.bool_] = self.predicted == self.labels
-        return hits
-
-
 class Predictor:
     """A model, its graph traced once; weights and examples are given to each call."""
 
-    def __init__(self, model: ModelSpec, batch_size: int | None = None) -> None:
-        """Take the model; `batch_size` examples at a time, at most 1,000 or 100 sequences if not
-        given.
+    def __init__(
+        self, model: ModelSpec, batch_size: int | None = None, task: Task | None = None
+    ) -> None:
+        """Take the model.
+
+        Args:
+            model: whose outputs are predictions.
+            batch_size: examples at a time; if not given at most 1,000, or 100 sequences.
+            task: what it was trained for; if not given to tell classes apart.
         """
+        self.model = model
+        self.task = task or plain_task(model.num_classes)
+        self._batch_size = batch_size
+        self._columns: tuple[str, ...] = ()
+        self._step: Any = None
+
+    def _trace(self, tensors: Any, x: Any, y: Any) -> Any:
         import tensorflow as tf
 
-        self.model = model
-        self._batch_size = batch_size
-        self._step: Any = None
+        model = self.model
 
         def step(weights: Any, x: Any, y: Any) -> Any:
             features = to_input(x)
-            logits = model.logits(weights, features)
-            labels = y
-            real = tf.ones_like(y, tf.bool)
+            outputs = model.logits(weights, features)
+            targets = y
+            real = tf.ones_like(y[:, 0] if y.shape.rank > 1 else y, tf.bool)
             if model.targets is not None:
-                labels, real = model.targets(features, y)
-            labels = tf.reshape(labels, [-1])
-            flat = tf.reshape(logits, (-1, model.num_classes))
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=flat)
-            confidences = tf.exp(tf.reduce_max(flat, axis=-1) - tf.reduce_logsumexp(flat, axis=-1))
-            return real, labels, tf.argmax(flat, axis=-1, output_type=tf.int32), losses, confidences
+                targets, real = model.targets(features, y)
+                targets = tf.reshape(targets, [-1])
+            flat = tf.reshape(outputs, (-1, model.num_classes))
+            columns = columns_of(self.task, flat, targets)
+            self._columns = tuple(columns)
+            return real, *columns.values()
 
-        def trace(tensors: Any, x: Any, y: Any) -> Any:
-            # As many examples as there will be: a trace for each number would take longer than the
-            # arithmetic, and TensorFlow warns of it.
-            sizes = [None] * x.ndim if model.tokens is not None else [None, *x.shape[1:]]
-            weights = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
-            return tf.function(
-                step,
-                input_signature=[
-                    weights,
-                    tf.TensorSpec(sizes, x.dtype),
-                    tf.TensorSpec([None] * y.ndim, y.dtype),
-                ],
-            )
-
-        self._trace = trace
+        # As many examples as there will be: a trace for each number would take longer than the
+        # arithmetic, and TensorFlow warns of it.
+        sizes = [None] * x.ndim if model.tokens is not None else [None, *x.shape[1:]]
+        weights = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
+        return tf.function(
+            step,
+            input_signature=[
+                weights,
+                tf.TensorSpec(sizes, x.dtype),
+                tf.TensorSpec([None, *y.shape[1:]], y.dtype),
+            ],
+        )
 
     def predict(self, weights: Weights, examples: Examples) -> Predictions:
         """Return the predictions for the examples, in their order.
@@ -117,19 +104,17 @@ class Predictor:
             if self.model.tokens is not None:
                 x = _used(x, self.model.tokens)
             self._step = self._step or self._trace(tensors, x, y)
-            real, *columns = (column.numpy() for column in self._step(tensors, x, y))
+            real, *values = (column.numpy() for column in self._step(tensors, x, y))
             rows = start + np.nonzero(real)[0]
-            parts.append((rows, *(column[real.reshape(-1)] for column in columns)))
+            is_real = real.reshape(-1)
+            columns = {
+                name: column[is_real] if len(column) else column
+                for name, column in zip(self._columns, values, strict=True)
+            }
+            parts.append(Predictions(rows, **columns))
         if not parts:
-            empty = np.zeros(0, np.int32)
-            return Predictions(
-                empty.astype(np.int64),
-                empty,
-                empty,
-                empty.astype(np.float32),
-                empty.astype(np.float32),
-            )
-        return Predictions(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+            return no_predictions(self.task)
+        return joined(parts)
 
     def _examples_at_a_time(self, examples: Examples) -> int:
         most = _BATCH_OF_SEQUENCES if self.model.tokens else _BATCH
@@ -144,62 +129,98 @@ class Evaluation:
     """The result of one evaluation on pooled examples.
 
     Attributes:
-        loss: mean cross-entropy in nats per prediction.
-        accuracy: fraction of predictions that are the label.
-        calibration: confidence and accuracy.
+        loss: mean of the task's loss; of classes cross-entropy in nats per prediction, if no other
+            was chosen.
+        values: the task's metrics by name, and of several targets that of each, `rmse_NAME`;
+            without those that do not exist for these examples.
         predictions: what was predicted of each example.
-        num_classes: number of classes.
+        task: what the model was trained for.
     """
 
     loss: float
-    accuracy: float
-    calibration: Calibration
+    values: Mapping[str, float]
     predictions: Predictions
-    num_classes: int
+    task: Task
+
+    @property
+    def num_classes(self) -> int:
+        """Return the number of classes; of binary 2."""
+        return 2 if self.task.kind == "binary" else self.task.outputs
+
+    @property
+    def accuracy(self) -> float:
+        """Return the fraction of predictions that are the label; of several labels and of numbers
+        NaN.
+        """
+        if not len(self.predictions.labels):
+            return math.nan
+        return float(self.predictions.hits.mean())
+
+    @property
+    def score(self) -> float:
+        """Return the metric that chooses; NaN where it does not exist."""
+        if self.task.choose_by == "loss":
+            return self.loss
+        return self.values.get(self.task.choose_by, math.nan)
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """Return confidence and accuracy, of a task with classes."""
+        return calibrate(self.predictions.confidences, self.predictions.hits)
 
     @cached_property
     def confusion(self) -> Confusion:
-        """Return which class was taken for which, and how often."""
+        """Return which class was taken for which, and how often, of a task with classes."""
         return Confusion.count(
             self.predictions.labels, self.predictions.predicted, self.num_classes
         )
 
     def metrics(self, split: str) -> dict[str, float]:
         """Return the figures by key, such as `test/accuracy`."""
-        return {
-            f"{split}/loss": self.loss,
-            f"{split}/accuracy": self.accuracy,
-            f"{split}/calibration_error": self.calibration.error,
-        }
+        figures = {"loss": self.loss, **self.values}
+        return {f"{split}/{name}": value for name, value in figures.items()}
+
+
+def evaluation_of(task: Task, predictions: Predictions) -> Evaluation:
+    """Return what these predictions say of a model."""
+    values: dict[str, float] = {}
+    for metric in task.metrics:
+        sums = metric.sums(predictions)
+        value = metric.value(sums)
+        if value is not None:
+            values[metric.name] = value
+        values |= metric.parts(sums)
+    loss = float(predictions.losses.astype(np.float64).mean())
+    return Evaluation(loss, values, predictions, task)
 
 
 class Evaluator:
     """Evaluates weights on a fixed set of examples; the graph is traced once."""
 
-    def __init__(self, model: ModelSpec, examples: Examples, batch_size: int | None = None) -> None:
+    def __init__(
+        self,
+        model: ModelSpec,
+        examples: Examples,
+        batch_size: int | None = None,
+        task: Task | None = None,
+    ) -> None:
         """Take the examples; they are evaluated `batch_size` at a time. Raises ModelError if there
         are none.
+
+        `task`: what the model was trained for; if not given to tell classes apart.
         """
         if not len(examples):
             raise ModelError(
                 "evaluation: expected at least one example, found none. Raise "
                 "data.central_test_examples."
             )
-        self._predictor = Predictor(model, batch_size)
+        self._predictor = Predictor(model, batch_size, task)
         self._examples = examples
 
     def evaluate(self, weights: Weights) -> Evaluation:
-        """Return loss, accuracy, confusion and calibration of `weights`."""
+        """Return loss and metrics of `weights`."""
         predictions = self._predictor.predict(weights, self._examples)
-        hits = predictions.hits
-        losses = predictions.losses.astype(np.float64)
-        return Evaluation(
-            loss=float(losses.mean()),
-            accuracy=float(hits.mean()),
-            calibration=calibrate(predictions.confidences, hits),
-            predictions=predictions,
-            num_classes=self._predictor.model.num_classes,
-        )
+        return evaluation_of(self._predictor.task, predictions)
 
 
 def _used(x: npt.NDArray[Any], tokens: int) -> npt.NDArray[Any]:

@@ -6,9 +6,9 @@ spread) beside the mean over clients and the mean over examples.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from fedpipe.data.index import ClientIndex
 from fedpipe.data.manifest import Split
 from fedpipe.models.evaluate import Predictor
 from fedpipe.seeding import generator
+from fedpipe.tasks import Metric, Predictions
 from fedpipe.types import Examples, Weights
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 1000
 """Examples that are predicted together: of many small clients at once."""
+_MERGED_AT_ONCE = 256
+"""Clients whose sums are kept before they are merged."""
 
 
 class ClientExamples(Protocol):
@@ -37,35 +40,64 @@ class ClientExamples(Protocol):
 
 @dataclass(frozen=True)
 class ClientScores:
-    """Losses and accuracies of a model on the examples of some clients.
+    """Figures of a model on the examples of some clients.
 
     Attributes:
         client_ids: whose.
         predictions: int64 [clients], examples, or tokens where each is followed by a prediction.
-        losses: float64 [clients], mean cross-entropy in nats.
-        accuracies: float64 [clients], fraction that is right.
+        losses: float64 [clients], mean of the task's loss.
+        values: metric -> float64 [clients], NaN where it does not exist for a client.
+        pooled: metric -> its value for the examples of all clients together, where it exists.
+        lower_is_better: the metrics of which a lower value is better.
+        may_be_absent: the metrics that need not exist for a client.
     """
 
     client_ids: tuple[str, ...]
     predictions: npt.NDArray[np.int64]
     losses: npt.NDArray[np.float64]
-    accuracies: npt.NDArray[np.float64]
+    values: Mapping[str, npt.NDArray[np.float64]]
+    pooled: Mapping[str, float] = field(default_factory=dict)
+    lower_is_better: frozenset[str] = frozenset()
+    may_be_absent: frozenset[str] = frozenset()
+
+    @property
+    def accuracies(self) -> npt.NDArray[np.float64]:
+        """Return float64 [clients], the fraction that is right; NaN of a task without accuracy."""
+        return self.of("accuracy")
+
+    def of(self, metric: str) -> npt.NDArray[np.float64]:
+        """Return a metric, or `loss`, float64 [clients]; NaN where there is none."""
+        if metric == "loss":
+            return self.losses
+        return self.values.get(metric, np.full(len(self.client_ids), np.nan))
 
     def metrics(self, group: str) -> dict[str, float]:
         """Return the figures of a group of clients by key, such as `participating/accuracy_mean`;
         none if there are no clients.
+
+        Mean, spread and worst tenth are over the clients for which a metric exists; where it need
+        not exist `NAME_clients` is their number.
         """
         if not self.client_ids:
             return {}
-        weights = self.predictions / self.predictions.sum()
+        weights = self.predictions / max(1, self.predictions.sum())
         figures = {
             "clients": float(len(self.client_ids)),
             "loss": float(self.losses @ weights),
             "loss_mean": float(self.losses.mean()),
-            "accuracy": float(self.accuracies @ weights),
-            **spread("accuracy", self.accuracies),
-            "accuracy_worst_decile": worst_decile(self.accuracies),
         }
+        for name, values in self.values.items():
+            if name in self.pooled:
+                figures[name] = self.pooled[name]
+            if name in self.may_be_absent:
+                known = values[~np.isnan(values)]
+                figures[f"{name}_clients"] = float(len(known))
+            else:  # NaN is that of a model that diverged, and is told
+                known = values[self.predictions > 0]
+            if len(known):
+                figures |= spread(name, known)
+                higher = name not in self.lower_is_better
+                figures[f"{name}_worst_decile"] = worst_decile(known, higher_is_better=higher)
         return {f"{group}/{name}": value for name, value in figures.items()}
 
 
@@ -86,13 +118,17 @@ def spread(name: str, values: npt.NDArray[np.float64]) -> dict[str, float]:
     return {f"{name}_{key}": value for key, value in figures.items()}
 
 
-def worst_decile(values: npt.NDArray[np.float64]) -> float:
-    """Return the mean of the lowest tenth of the values, rounded up to whole clients.
+def worst_decile(values: npt.NDArray[np.float64], higher_is_better: bool = True) -> float:
+    """Return the mean of the worst tenth of the values, rounded up to whole clients: the lowest, or
+    the highest where lower is better.
 
-    >>> worst_decile(np.arange(11.0))
-    0.5
+    >>> worst_decile(np.arange(11.0)), worst_decile(np.arange(11.0), higher_is_better=False)
+    (0.5, 9.5)
     """
-    return float(np.sort(values)[: -(-len(values) // 10)].mean())
+    ordered = np.sort(values)
+    if not higher_is_better:
+        ordered = ordered[::-1]
+    return float(ordered[: -(-len(values) // 10)].mean())
 
 
 def choose_clients(
@@ -129,32 +165,91 @@ def evaluate_clients(
         DataError: a client's examples cannot be read.
         ModelError: the model does not take them.
     """
-    sums = np.zeros((3, len(client_ids)))
+    task = predictor.task
+    spread_metrics = [metric for metric in task.metrics if metric.name in task.over_clients]
+    counts = np.zeros(len(client_ids))
+    losses = np.zeros(len(client_ids))
+    totals = {metric.name: _Total(metric, len(client_ids)) for metric in spread_metrics}
     waiting: list[Examples] = []
-    owners: list[npt.NDArray[np.int64]] = []
+    numbers: list[int] = []
 
     def flush() -> None:
         predictions = predictor.predict(weights, concatenated(waiting))
-        owner = np.concatenate(owners)
-        clients = owner[predictions.rows]
-        for row, values in enumerate(
-            (None, predictions.losses.astype(np.float64), predictions.hits.astype(np.float64))
-        ):
-            sums[row] += np.bincount(clients, values, minlength=len(client_ids))
+        owner = np.repeat(numbers, list(map(len, waiting)))[predictions.rows]
+        counts[:] += np.bincount(owner, minlength=len(client_ids))
+        losses[:] += np.bincount(
+            owner, predictions.losses.astype(np.float64), minlength=len(client_ids)
+        )
+        for total in totals.values():
+            total.add(predictions, owner, numbers)
         waiting.clear()
-        owners.clear()
+        numbers.clear()
 
     for number, client_id in enumerate(client_ids):
         waiting.append(population.examples(client_id, split))
-        owners.append(np.full(len(waiting[-1]), number))
+        numbers.append(number)
         if sum(map(len, waiting)) >= _AT_ONCE:
             flush()
     if waiting:
         flush()
-    counts = np.maximum(sums[0], 1)
     return ClientScores(
-        tuple(client_ids), sums[0].astype(np.int64), sums[1] / counts, sums[2] / counts
+        tuple(client_ids),
+        counts.astype(np.int64),
+        losses / np.maximum(counts, 1),
+        values={name: total.values for name, total in totals.items()},
+        pooled={
+            name: value for name, total in totals.items() if (value := total.pooled()) is not None
+        },
+        lower_is_better=frozenset(
+            metric.name for metric in spread_metrics if not metric.higher_is_better
+        ),
+        may_be_absent=frozenset(
+            metric.name for metric in spread_metrics if not metric.always_exists
+        ),
     )
+
+
+class _Total:
+    """A metric of each client, and its sums over all."""
+
+    def __init__(self, metric: Metric, clients: int) -> None:
+        """Start without predictions."""
+        self._metric = metric
+        self._parts: list[Any] = []
+        self.values = np.full(clients, np.nan)
+
+    def add(
+        self, predictions: Predictions, owner: npt.NDArray[np.int64], numbers: Sequence[int]
+    ) -> None:
+        """Add the predictions of the clients `numbers`, which follow one another in `owner`."""
+        if self._metric.name == "accuracy" and len(predictions.labels):
+            self._add_accuracies(predictions, owner)
+            return
+        starts = np.searchsorted(owner, numbers)
+        ends = np.searchsorted(owner, numbers, side="right")
+        for number, start, end in zip(numbers, starts.tolist(), ends.tolist(), strict=True):
+            sums = self._metric.sums(predictions.between(start, end))
+            value = self._metric.value(sums)
+            if value is not None:
+                self.values[number] = value
+            self._parts.append(sums)
+            if len(self._parts) >= _MERGED_AT_ONCE:
+                self._parts = [self._metric.merge(self._parts)]
+
+    def pooled(self) -> float | None:
+        """Return the metric of all predictions together; None where it does not exist."""
+        if not self._parts:
+            return None
+        return self._metric.value(self._metric.merge(self._parts))
+
+    def _add_accuracies(self, predictions: Predictions, owner: npt.NDArray[np.int64]) -> None:
+        """Add accuracies of all clients at once, as there are many small ones."""
+        clients = len(self.values)
+        counts = np.bincount(owner, minlength=clients)
+        hits = np.bincount(owner, predictions.hits.astype(np.float64), minlength=clients)
+        present = counts > 0
+        self.values[present] = hits[present] / counts[present]
+        self._parts.append(np.array([hits.sum(), counts.sum()]))
 
 
 def validating_clients(config: Config, population: "Population") -> tuple[str, ...]:

@@ -115,6 +115,17 @@ def next_tokens(x: Any, y: Any) -> tuple[Any, Any]:
     return tf.where(is_last, y[:, tf.newaxis], shifted), tf.not_equal(x, 0)
 
 
+def following_tokens(x: Any, y: Any) -> tuple[Any, Any]:
+    """Return what follows each token of int32 [n, length], and bool [n, length], where something
+    does: not after the last token, nor at padding, which is 0.
+    """
+    import tensorflow as tf
+
+    del y
+    shifted = tf.concat([x[:, 1:], tf.zeros_like(x[:, :1])], axis=1)
+    return shifted, tf.not_equal(shifted, 0)
+
+
 def _layer(x: Any, kernel: Any, recurrent: Any, bias: Any) -> Any:
     """Return float32 [n, length, units], the outputs of an LSTM layer; gates in Keras' order:
     input, forget, cell, output.

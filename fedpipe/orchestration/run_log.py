@@ -11,7 +11,6 @@ from prefect.logging import get_run_logger
 
 from fedpipe.redact import hide
 
-FIGURES = ("test/accuracy", "test/loss")
 _EMPTY = "Finished in state Completed()"
 
 
@@ -46,22 +45,24 @@ def say(text: str) -> None:
     logger.info("%s", hide(text))
 
 
-def figures_line(before: Mapping[str, float], after: Mapping[str, float]) -> str:
-    """Return accuracy and loss before and after as one line, without those that are missing.
+def figures_line(
+    before: Mapping[str, float], after: Mapping[str, float], metric: str = "accuracy"
+) -> str:
+    """Return a metric and loss before and after as one line, without those that are missing.
 
     >>> figures_line({"test/accuracy": 0.1}, {"test/accuracy": 0.9, "test/loss": 0.5})
     'test accuracy 0.1000 before, test accuracy 0.9000 after, test loss 0.5000 after'
     """
     return ", ".join(
         f"{key.replace('/', ' ')} {values[key]:.4f} {when}"
-        for key in FIGURES
+        for key in (f"test/{metric}", "test/loss")
         for when, values in (("before", before), ("after", after))
         if key in values
     )
 
 
-def result_line(summary: Mapping[str, Any]) -> str:
-    """Return the result of a training as one line: accuracy and loss before and after, and the best
+def result_line(summary: Mapping[str, Any], metric: str = "accuracy") -> str:
+    """Return the result of a training as one line: a metric and loss before and after, and the best
     round's.
 
     >>> figures = {"test/accuracy": 0.1, "test/loss": 2.3026}
@@ -72,13 +73,14 @@ def result_line(summary: Mapping[str, Any]) -> str:
     after = summary["final"]
     shown = [
         f"{key.replace('/', ' ')} {before[key]:.4f} -> {after[key]:.4f}"
-        for key in FIGURES
+        for key in (f"test/{metric}", "test/loss")
         if key in after and key in before
     ]
     line = f"result after {summary['rounds']} rounds: {', '.join(shown)}"
     best = summary.get("best")
-    if best and "test/accuracy" in best:
-        line += f"; best round {summary['best_round']}: test accuracy {best['test/accuracy']:.4f}"
+    key = f"test/{metric}"
+    if best and key in best:
+        line += f"; best round {summary['best_round']}: test {metric} {best[key]:.4f}"
     if summary.get("incomplete"):
         line += f"; missing: {', '.join(summary['incomplete'])}"
     return line

@@ -28,6 +28,7 @@ from pydantic import SecretStr
 
 from fedpipe.errors import EnvironmentProblem, program_error
 from fedpipe.orchestration.database import choose_database
+from fedpipe.system.lasting_thread import lasts
 from fedpipe.system.locks import file_lock
 from fedpipe.tracking.addresses import address_problem, why_no_prefect
 
@@ -284,7 +285,7 @@ def prefect_api(log_path: Path, own_folder: Path) -> Iterator[TemporaryServer | 
     except BaseException as err:
         end_shared_server(hurry=not isinstance(err, Exception))
         raise
-    if threading.current_thread() is threading.main_thread():
+    if lasts(threading.current_thread()):
         send_what_is_held_back(_STOP_TIMEOUT_SECONDS)
     else:  # the kernel ends the server with the thread that started it
         end_shared_server()

@@ -13,10 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fedpipe.config import Config
+from fedpipe.config.task import TaskConfig
+from fedpipe.config.task_metrics import metric_key
 from fedpipe.runs.context import RunContext
 from fedpipe.runs.optional_parts import Parts
 from fedpipe.runs.step_results import DataRef, EvalRef, TrainRef
 from fedpipe.system.atomic_files import write_atomic
+from fedpipe.tables.kinds import KIND_TABLES
 
 if TYPE_CHECKING:
     from fedpipe.data.population import Population
@@ -29,10 +32,17 @@ CLIENTS = "evaluation of each client"
 PERSONALIZED = "evaluation of personalization"
 """Names of the parts of an evaluation; tables are called `table NAME`."""
 
-SUMMARY_KEYS = ("test/accuracy", "test/loss")
-"""Figures of the chosen weights in `summary.json`, which is what `dvc metrics diff` compares;
-`metrics.json` has all.
-"""
+
+def summary_keys(task: TaskConfig) -> tuple[str, ...]:
+    """Return the figures of the chosen weights in `summary.json`, which is what `dvc metrics diff`
+    compares: the metric that chooses, the loss, and the metrics that were asked for; `metrics.json`
+    has all.
+
+    >>> summary_keys(TaskConfig())
+    ('test/accuracy', 'test/loss')
+    """
+    names = (task.choice, "loss", *map(metric_key, task.metrics))
+    return tuple(dict.fromkeys(f"test/{name}" for name in names))
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,8 @@ def evaluate(run: RunContext, data: DataRef, trained: TrainRef, out: Path | None
     start = time.perf_counter()
     parts = Parts()
     chosen = "final" if trained.best_weights is None else "best"
-    paths = {name: (out or run.folder) / file for name, file in _TABLES.items()}
+    folder = out or run.folder
+    paths = {name: folder / file for name, file in _TABLES.items()}
     central = parts.attempt(CENTRAL, lambda: _evaluate_centrally(run, data, trained))
     if central is None:
         figures = parts.attempt(
@@ -66,7 +77,9 @@ def evaluate(run: RunContext, data: DataRef, trained: TrainRef, out: Path | None
         figures = {name: result.metrics("test") for name, result in central.results.items()}
         _evaluate_clients(run.config, parts, central, figures[chosen], chosen, paths["clients"])
         _write_tables(parts, central, chosen, paths)
-    summary = {key: figures[chosen][key] for key in SUMMARY_KEYS if key in figures.get(chosen, {})}
+        _write_kind_tables(parts, central.results[chosen], run.config, folder)
+    of_chosen = figures.get(chosen, {})
+    summary = {key: of_chosen[key] for key in summary_keys(run.config.task) if key in of_chosen}
     for name, body in (("metrics", figures), ("summary", summary)):
         text = json.dumps(body, indent=1) + "\n"
         parts.attempt(
@@ -81,6 +94,8 @@ def evaluate(run: RunContext, data: DataRef, trained: TrainRef, out: Path | None
         reliability_table=str(paths["reliability"]),
         clients_table=str(paths["clients"]),
         mistakes_table=str(paths["mistakes"]),
+        kind_tables=tuple(str(folder / name) for name in KIND_TABLES[run.config.task.kind]),
+        metric=run.config.task.choice,
         initial=figures["initial"],
         final=figures["final"],
         best=figures.get("best"),
@@ -106,14 +121,16 @@ def _evaluate_centrally(run: RunContext, data: DataRef, trained: TrainRef) -> _C
     from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator, Predictor
     from fedpipe.models.weights_io import load_weights
+    from fedpipe.tasks import task_of
 
     population = Population.open(Path(data.path), verify=False)
     manifest = population.manifest
     model = build_model(
-        run.config, tuple(manifest.feature_shape), manifest.num_classes, run.project.root
+        run.config, tuple(manifest.feature_shape), manifest.outputs, run.project.root
     )
+    task = task_of(run.config, population, run.project.root)
     examples = population.central_test()
-    evaluator = Evaluator(model, examples)
+    evaluator = Evaluator(model, examples, task=task)
     files = {
         "initial": trained.initial_weights,
         "final": trained.final_weights,
@@ -121,7 +138,7 @@ def _evaluate_centrally(run: RunContext, data: DataRef, trained: TrainRef) -> _C
     }
     weights = {name: load_weights(Path(file)) for name, file in files.items() if file is not None}
     results = {name: evaluator.evaluate(values) for name, values in weights.items()}
-    return _Central(population, examples, Predictor(model), weights, results)
+    return _Central(population, examples, Predictor(model, task=task), weights, results)
 
 
 def _figures_of_training(trained: TrainRef) -> dict[str, dict[str, float]]:
@@ -144,19 +161,21 @@ def _figures_of_training(trained: TrainRef) -> dict[str, dict[str, float]]:
 
 
 def _write_tables(parts: Parts, central: _Central, chosen: str, paths: dict[str, Path]) -> None:
-    from fedpipe.pipeline.describe import label_names
     from fedpipe.tables.confusion import confusion_counts_csv, confusion_csv
     from fedpipe.tables.evaluation import labels_csv, reliability_csv
     from fedpipe.tables.mistakes import write_mistakes
 
     result = central.results[chosen]
-    names = label_names(central.population)
+    if not result.task.has_classes:
+        return
+    names = result.task.output_names
     texts = {
         "confusion": lambda: confusion_csv(result.confusion, names),
         "confusion_counts": lambda: confusion_counts_csv(result.confusion, names),
         "labels": lambda: labels_csv(result.confusion, names),
-        "reliability": lambda: reliability_csv(result.calibration),
     }
+    if result.task.kind != "binary":  # which has that of the positive class
+        texts["reliability"] = lambda: reliability_csv(result.calibration)
     for name, make in texts.items():
         parts.attempt(
             f"table {_TABLES[name]}",
@@ -166,6 +185,16 @@ def _write_tables(parts: Parts, central: _Central, chosen: str, paths: dict[str,
         f"table {_TABLES['mistakes']}",
         lambda: write_mistakes(paths["mistakes"], central.examples, result.predictions, names),
     )
+
+
+def _write_kind_tables(parts: Parts, result: "Evaluation", config: Config, folder: Path) -> None:
+    from fedpipe.pipeline.kind_tables import kind_tables
+
+    for name, make in kind_tables(result, config.seed).items():
+        parts.attempt(
+            f"table {name}",
+            lambda name=name, make=make: write_atomic(folder / name, make()),  # type: ignore[misc]
+        )
 
 
 def _evaluate_clients(
@@ -204,13 +233,14 @@ def _evaluate_clients(
     figures |= participating.metrics("participating") | held_out.metrics("held_out")
     personalized = None
     if config.eval.personalize_steps:
-        before = np.concatenate([participating.accuracies, held_out.accuracies])
+        by = predictor.task.choose_by
+        before = np.concatenate([participating.of(by), held_out.of(by)])
         personalized = parts.attempt(
             PERSONALIZED, lambda: _personalize(config, central, weights, groups, before, figures)
         )
     parts.attempt(
         f"table {_TABLES['clients']}",
-        lambda: write_clients(table, participating, held_out, personalized),
+        lambda: write_clients(table, participating, held_out, personalized, predictor.task.score),
     )
 
 
@@ -222,31 +252,34 @@ def _personalize(
     before: npt.NDArray[np.float64],
     figures: dict[str, float],
 ) -> npt.NDArray[np.float64]:
-    """Return the accuracy of each client after personalization, float64 [clients], NaN where it has
-    nothing to train on; add figures.
+    """Return the metric that chooses of each client after personalization, float64 [clients], NaN
+    where it has nothing to train on or the metric does not exist; add figures.
     """
-    from fedpipe.algorithms.personalize import personalized_accuracies
+    from fedpipe.algorithms.personalize import personalized_scores
     from fedpipe.models.federated import spread, worst_decile
 
     participating, held_out = groups
-    after = personalized_accuracies(
+    score = central.predictor.task.score
+    name = score.metric
+    after = personalized_scores(
         config, central.predictor, weights, central.population, [*participating, *held_out]
     )
-    gains = after - before
-    known = ~np.isnan(after)
+    gains = after - before if score.higher_is_better else before - after
+    known = ~np.isnan(gains)
     if known.any():
+        worst = worst_decile(after[known], higher_is_better=score.higher_is_better)
         values = {
-            **spread("accuracy", after[known]),
-            "accuracy_worst_decile": worst_decile(after[known]),
+            **spread(name, after[known]),
+            f"{name}_worst_decile": worst,
             **spread("gain", gains[known]),
             "improved_fraction": float((gains[known] > 0).mean()),
         }
-        figures |= {f"personalized/{name}": value for name, value in values.items()}
+        figures |= {f"personalized/{key}": value for key, value in values.items()}
     for kind, of_kind in (
         ("participating", slice(0, len(participating))),
         ("held_out", slice(len(participating), None)),
     ):
         if (there := known[of_kind]).any():
-            figures[f"personalized/{kind}/accuracy_mean"] = float(after[of_kind][there].mean())
+            figures[f"personalized/{kind}/{name}_mean"] = float(after[of_kind][there].mean())
             figures[f"personalized/{kind}/gain_mean"] = float(gains[of_kind][there].mean())
     return after

@@ -20,6 +20,7 @@ from fedpipe.registry.promotion import Holder, decide
 from fedpipe.runs.lineage import LINEAGE
 from fedpipe.runs.step_results import RegisteredRef
 from fedpipe.system.locks import file_lock
+from fedpipe.tasks.score import score_of
 from fedpipe.tracking.model_registry import (
     CHAMPION,
     champion_of,
@@ -36,7 +37,6 @@ from fedpipe.tracking.tags import (
     VERSION_METRIC_PREFIX,
     VERSION_MODEL_ID,
 )
-from fedpipe.types import VALIDATION_SCORE
 
 if TYPE_CHECKING:
     from fedpipe.data.population import Population
@@ -85,7 +85,8 @@ def register(
         return None
     name = config.tracking.model_name
     min_improvement = config.tracking.min_improvement
-    score = metrics.get(VALIDATION_SCORE, math.nan)
+    by = score_of(config.task, project.root)
+    score = metrics.get(by.validation, math.nan)
     tags = {VERSION_METRIC_PREFIX + key: repr(value) for key, value in metrics.items()}
     tags[VERSION_MODEL_ID] = model_id
     project.private.mkdir(parents=True, exist_ok=True)
@@ -103,8 +104,8 @@ def register(
             reason = "it is champion already"
         else:
             if champion is not None:
-                holder = _holder(config, population, model, run.store, champion)
-            alias, reason = decide(score, tuple(forgotten), holder, min_improvement)
+                holder = _holder(config, population, model, run.store, champion, project)
+            alias, reason = decide(score, tuple(forgotten), holder, min_improvement, by)
         move_alias(run.store, alias, version)
         tag_version(run.store, version, {DECISION: f"{alias}: {reason}"})
         if champion is not None and alias == CHAMPION and champion.version != version.version:
@@ -118,6 +119,7 @@ def register(
         champion_accuracy=holder.score if holder else None,
         min_improvement=min_improvement,
         reason=reason,
+        metric=by.validation,
     )
 
 
@@ -142,22 +144,29 @@ def _holder(
     model: "ModelSpec",
     store: "Store",
     champion: "ModelVersion",
+    project: Project,
 ) -> Holder:
     label = f"{champion.name}/{champion.version}"
     forgotten = forgotten_of(champion)
     if forgotten:
         return Holder(label, forgotten, None)
     try:
-        return Holder(label, (), _accuracy_of(config, population, model, store, label))
+        score = _score_of_version(config, population, model, store, label, project)
+        return Holder(label, (), score)
     except (ModelError, TrackingError) as err:
         logger.warning("the champion cannot be compared: %s", err)
         return Holder(label, (), None, str(err).rstrip("."))
 
 
-def _accuracy_of(
-    config: Config, population: "Population", model: "ModelSpec", store: "Store", label: str
+def _score_of_version(
+    config: Config,
+    population: "Population",
+    model: "ModelSpec",
+    store: "Store",
+    label: str,
+    project: Project,
 ) -> float:
-    """Return the `validation/accuracy` of a registered version on this run's validation examples,
+    """Return the metric that chooses of a registered version on this run's validation examples,
     which need not be those of its own run.
 
     Raises:
@@ -168,6 +177,7 @@ def _accuracy_of(
     from fedpipe.models.federated import validation_examples
     from fedpipe.models.input_facts import kind_of, output_names
     from fedpipe.models.saved import SavedClassifier
+    from fedpipe.tasks import task_of
     from fedpipe.tasks.saved_outputs import outputs_of
     from fedpipe.tracking.fetch import fetch_model
 
@@ -195,7 +205,11 @@ def _accuracy_of(
         examples = validation_examples(config, population)
         if examples is None:
             raise ModelError("this run has no validation examples to compare it on.")
-        return Evaluator(spec, examples).evaluate({}).accuracy
+        task = task_of(config, population, project.root)
+        score = Evaluator(spec, examples, task=task).evaluate({}).score
+        if math.isnan(score):
+            raise ModelError(f"it has no {task.score.validation} there.")
+        return score
 
 
 def _forgotten_since(project: Project, run_dir: Path) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from fedpipe.config import Config
 from fedpipe.config.algorithm_table import ALGORITHMS
-from fedpipe.tracking.tags import ALGORITHM_GROUPS
+from fedpipe.tracking.tags import ALGORITHM_DRAWS, ALGORITHM_GROUPS
 
 
 def bit_exact(config: Config, info: Mapping[str, str]) -> str:
@@ -18,13 +18,17 @@ def bit_exact(config: Config, info: Mapping[str, str]) -> str:
 
     Args:
         config: the run's settings.
-        info: what the algorithm says of itself; `algorithm.groups` is read.
+        info: what the algorithm says of itself; `algorithm.groups` is read, and of a TFF process
+            `algorithm.draws`.
 
     >>> bit_exact(Config(), {"algorithm.groups": "2"})
     'yes, with as many cores (runtime.groups is not set and was 2; set it for the same bits on any number of cores)'
     """
-    if config.algorithm.name not in ALGORITHMS:
+    draws = info.get(ALGORITHM_DRAWS)
+    if config.algorithm.name not in ALGORITHMS and draws is None:
         return f"not known: algorithm.name={config.algorithm.name} is no algorithm of fedpipe's"
+    if draws not in (None, "none"):
+        return f"no: the TFF process draws with {draws}, which the run's seed does not determine"
     runtime = config.runtime
     groups = info.get(ALGORITHM_GROUPS, "none")
     conditions = []

@@ -19,6 +19,7 @@ from fedpipe.runs.lineage import (
 )
 from fedpipe.runs.step_results import DataRef
 from fedpipe.status import RunStatus
+from fedpipe.tasks.score import score_of
 
 if TYPE_CHECKING:
     from fedpipe.data.population import Population
@@ -55,7 +56,8 @@ def tracked(
             f"{state.values['data_md5']}, found {data.md5}. Bring these back (`dvc checkout`), or "
             "start a new run."
         )
-    mlflow_run = JournaledRun(store, run_id, run.folder, tracking.save_every)
+    score = score_of(run.config.task, run.project.root)
+    mlflow_run = JournaledRun(store, run_id, run.folder, tracking.save_every, score)
     try:
         for path in reproduction_files(run.folder / LINEAGE):
             mlflow_run.log_file(path, LINEAGE)

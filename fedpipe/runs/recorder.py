@@ -9,6 +9,7 @@ from fedpipe.models.weights_io import save_weights
 from fedpipe.system.atomic_files import write_atomic
 from fedpipe.system.json_lines import append_line, repaired_lines
 from fedpipe.tables.rounds import rounds_csv
+from fedpipe.tasks.score import ACCURACY, Score
 from fedpipe.types import RoundReport
 
 
@@ -16,14 +17,17 @@ class Recorder:
     """A `RoundSink` that keeps the rounds' metrics, a line each on disk, and writes the files of a
     finished training.
 
-    Where there are validation examples they choose: the best round is the earliest with the highest
-    `validation/accuracy`.
+    Where there are validation examples they choose: the best round is the earliest with the best
+    score (`task.choose_by`).
     """
 
-    def __init__(self, run_dir: Path, patience: int | None = None) -> None:
+    def __init__(self, run_dir: Path, patience: int | None = None, score: Score = ACCURACY) -> None:
         """Take the run's folder; rounds that an earlier try of the run left there are kept.
 
-        `patience`: rounds without a better one after which training stops; None never stops it.
+        Args:
+            run_dir: the folder.
+            patience: rounds without a better one after which training stops; None never stops it.
+            score: the metric that chooses.
         """
         self.initial_weights = run_dir / "initial.safetensors"
         self.best_weights = run_dir / "best.safetensors"
@@ -34,7 +38,7 @@ class Recorder:
             int(row["round"]): row for row in repaired_lines(self._lines)
         }
         self._last: RoundReport | None = None
-        self._best = BestRound()
+        self._best = BestRound(by=score)
         self._early_stopping = EarlyStopping(self._best, patience)
         for number in sorted(self._rows):
             self._best.add(number, self._rows[number])

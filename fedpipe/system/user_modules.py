@@ -7,7 +7,9 @@ refused with the file that has to be renamed.
 """
 
 import importlib.machinery
+import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +17,7 @@ from types import ModuleType
 from fedpipe.errors import ConfigError
 
 _FEDPIPE = Path(__file__).parents[1]
+_PREFIX = Path(sys.prefix).resolve()
 
 
 class _ProjectFinder:
@@ -86,3 +89,38 @@ def _other_owner(name: str, folder: Path) -> str | None:
     if origin is None or Path(origin).resolve().is_relative_to(folder):
         return None
     return f"an installed package ({Path(origin).parent})"
+
+
+def forget_changed_modules(project: Path) -> None:
+    """Have the project's own modules imported anew if the file of one was changed since this
+    process began: a notebook's process outlives many changes.
+
+    All of them are forgotten, not the changed one alone: they import each other. Modules that the
+    user's own code still holds stay as they are.
+    """
+    folder = project.resolve()
+    own: dict[str, Path] = {}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name != "__main__" and file and _is_of_project(Path(file), folder):
+            own[name] = Path(file)
+    began = _process_start()
+    if any(file.is_file() and file.stat().st_mtime > began for file in own.values()):
+        for name in own:
+            del sys.modules[name]
+
+
+def _is_of_project(file: Path, folder: Path) -> bool:
+    path = file.resolve()
+    if not path.is_relative_to(folder):
+        return False
+    installed = path.is_relative_to(_FEDPIPE) or path.is_relative_to(_FEDPIPE.parent / "flows")
+    return not installed and "site-packages" not in path.parts and not path.is_relative_to(_PREFIX)
+
+
+def _process_start() -> float:
+    """Return when this process began, in seconds since 1970."""
+    after_name = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2]
+    ticks_after_boot = int(after_name.split()[19])
+    uptime = float(Path("/proc/uptime").read_text(encoding="utf-8").split()[0])
+    return time.time() - uptime + ticks_after_boot / os.sysconf("SC_CLK_TCK")

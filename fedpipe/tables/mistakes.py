@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedpipe.models.confusion import Confusion
-from fedpipe.models.evaluate import Predictions
+from fedpipe.tasks import Predictions
 from fedpipe.types import Examples
 
 MOST_PAIRS = 6

@@ -1,46 +1,75 @@
-"""A task as fedpipe sees it: the kind of its labels, a loss to minimize, and metrics to judge by."""
+"""A task: the kind of its labels, a loss to minimize, and metrics to judge by."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from fedpipe.config.task import TaskKind
+from fedpipe.tasks.predictions import Predictions
+from fedpipe.tasks.score import Score
 
 Loss = Callable[[Any, Any], Any]
-"""(outputs float32 [n, outputs], targets) -> loss of each example float32 [n], in TensorFlow ops that
-can be differentiated by the outputs. Targets are int32 [n] of classification and tokens, int32 [n]
-(0 or 1) of binary, float32 [n, outputs] of multilabel (0 or 1) and of regression.
+"""(outputs float32 [n, outputs], targets) -> loss of each example float32 [n], in TensorFlow ops
+that can be differentiated by the outputs. Targets are int32 [n] of classification and tokens, int32
+[n] (0 or 1) of binary, float32 [n, outputs] of multilabel (0 or 1) and of regression.
 """
 
 
-class Metric(Protocol):
-    """What some examples say of a model, computed from sums, so that it merges exactly over clients.
+@dataclass(frozen=True)
+class TrainingSums:
+    """Sums of a metric that clients add up in training, step by step.
 
     Attributes:
-        name: key of the metric after the split, such as `auroc`.
-        higher_is_better: which way is better.
+        name: of the sums; metrics that share them have the same.
+        shape, dtype: of the tensor, the dtype as TensorFlow names it.
+        of_batch: (outputs [n, outputs], targets, which of the predictions count [n] or None) -> the
+            sums of a batch, in TensorFlow ops.
+        to_sums: the tensor -> what `Metric.value` takes.
     """
 
     name: str
-    higher_is_better: bool
+    shape: tuple[int, ...]
+    dtype: str
+    of_batch: Callable[[Any, Any, Any], Any]
+    to_sums: Callable[[Any], Any]
 
-    def sums(self, outputs: npt.NDArray[np.float32], targets: npt.NDArray[Any]) -> Any:
-        """Return sums of examples that are all that `value` needs; those of two sets of examples are
-        joined by `merge`.
 
-        Args:
-            outputs: float32 [n, outputs], of the model: logits or predicted numbers.
-            targets: as those of a `Loss`.
+class Metric(Protocol):
+    """A figure of some examples, computed from sums, so that it merges exactly over clients."""
+
+    @property
+    def name(self) -> str:
+        """Return its key after the split, such as `auroc`."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Return which way is better."""
+
+    @property
+    def always_exists(self) -> bool:
+        """Return whether any examples have it; one of which this is false may be absent."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Return the columns of `Predictions` that it reads beside those that are always there:
+        `outputs`, `log_losses`, `ranks`, `briers`.
         """
 
-    def merge(self, left: Any, right: Any) -> Any:
-        """Return the sums of two sets of examples together."""
+    @property
+    def training(self) -> TrainingSums | None:
+        """Return its sums while clients train; None of a metric that training does not have."""
+
+    def sums(self, predictions: Predictions) -> Any:
+        """Return sums of examples that are all that `value` needs."""
+
+    def merge(self, parts: Sequence[Any]) -> Any:
+        """Return the sums of several sets of examples together; there is at least one."""
 
     def value(self, sums: Any) -> float | None:
-        """Return the metric; None where it does not exist for these examples, as an AUC of one class."""
+        """Return the metric; None where these examples have none, as an AUC of one class."""
+
+    def parts(self, sums: Any) -> Mapping[str, float]:
+        """Return the metric of each of several targets by name, `rmse_NAME`."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +82,12 @@ class Task:
             multilabel; targets of regression; tokens.
         output_names: name of each output; of binary the two classes'.
         loss: the loss that clients minimize.
-        is_cross_entropy: whether `loss` is the plain cross-entropy of classes, which has an op of its own.
-        metrics: the kind's own and those of `task.metrics`, in this order; `loss` is not among them.
-        choose_by: name of the metric that chooses, or `loss`.
-        higher_is_better: which way of it is better.
+        is_cross_entropy: whether `loss` is the plain cross-entropy of classes, which has an op of
+            its own.
+        metrics: the kind's own and those of `task.metrics`, in this order; `loss` is not among
+            them.
+        over_clients: names of those of which the spread over clients is told.
+        score: the metric that chooses.
     """
 
     kind: TaskKind
@@ -65,5 +96,31 @@ class Task:
     loss: Loss
     is_cross_entropy: bool
     metrics: tuple[Metric, ...]
-    choose_by: str
-    higher_is_better: bool
+    over_clients: frozenset[str]
+    score: Score
+
+    @property
+    def choose_by(self) -> str:
+        """Return the name of the metric that chooses, or `loss`."""
+        return self.score.metric
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Return which way of the metric that chooses is better."""
+        return self.score.higher_is_better
+
+    @property
+    def has_classes(self) -> bool:
+        """Return whether each prediction is one of several classes."""
+        return self.kind in ("classification", "binary", "tokens")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Return the columns of `Predictions` that its metrics read."""
+        return frozenset().union(*(metric.needs for metric in self.metrics))
+
+    @property
+    def training_sums(self) -> tuple[TrainingSums, ...]:
+        """Return the sums of its metrics that clients add up in training, each once."""
+        sums = [metric.training for metric in self.metrics if metric.training is not None]
+        return tuple({of_metric.name: of_metric for of_metric in sums}.values())

@@ -17,12 +17,13 @@ from fedpipe.errors import ModelError, TrackingError
 from fedpipe.models.weights_io import load_weights, save_weights
 from fedpipe.status import MlflowStatus
 from fedpipe.system.atomic_files import write_atomic
+from fedpipe.tasks.score import ACCURACY, Score
 from fedpipe.tracking.journal import Journal, read_records
 from fedpipe.tracking.send_record import send
 from fedpipe.tracking.snapshots import Snapshot, SnapshotPolicy, index_body, index_entry
 from fedpipe.tracking.store import Store
 from fedpipe.tracking.tags import STATUS_REASON
-from fedpipe.types import TEST_SCORE, RoundReport
+from fedpipe.types import RoundReport
 
 logger = logging.getLogger("fedpipe.tracking")
 
@@ -30,7 +31,14 @@ logger = logging.getLogger("fedpipe.tracking")
 class JournaledRun:
     """The rounds of one run, sent through its journal."""
 
-    def __init__(self, store: Store, run_id: str, folder: Path, save_every: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        run_id: str,
+        folder: Path,
+        save_every: int,
+        score: Score = ACCURACY,
+    ) -> None:
         """Continue the run where its journal ends.
 
         Args:
@@ -38,7 +46,9 @@ class JournaledRun:
             run_id: a run in it, with its lineage.
             folder: the run's folder; files that are logged stay there.
             save_every: rounds between saved weights, at least 1.
+            score: the metric that chooses the best weights.
         """
+        self._score = score
         self._store = store
         self.run_id = run_id
         self._weights = folder / "weights"
@@ -50,8 +60,8 @@ class JournaledRun:
         if last is not None:
             store.client.update_run(run_id, status=MlflowStatus.RUNNING)
             self._index = _read_index(self._weights)
-        best = None if last is None else _best_so_far(self._journal.path, self._weights)
-        self._policy = SnapshotPolicy(save_every, best)
+        best = None if last is None else _best_so_far(self._journal.path, self._weights, score)
+        self._policy = SnapshotPolicy(save_every, best, score)
 
     @property
     def store(self) -> Store:
@@ -129,7 +139,7 @@ class JournaledRun:
             return
         path = self._weights / f"{name}.safetensors"
         self._index[path.name] = index_entry(snapshot, save_weights(path, snapshot.weights))
-        body = index_body(self._index, self._policy.best)
+        body = index_body(self._index, self._policy.best, self._score)
         index = self._weights / "index.json"
         write_atomic(index, json.dumps(body, indent=1) + "\n")
         self._journal.file(path, "weights")
@@ -143,9 +153,9 @@ def _read_index(folder: Path) -> dict[str, Any]:
         return {}  # only people read it; later rounds add their files
 
 
-def _best_so_far(journal: Path, folder: Path) -> Snapshot | None:
+def _best_so_far(journal: Path, folder: Path, score: Score) -> Snapshot | None:
     """Return the best round in a journal with its weights, as `SnapshotPolicy` chooses it."""
-    best = BestRound()
+    best = BestRound(by=score)
     for record in read_records(journal):
         if record["kind"] == "metrics" and not record["final"]:
             best.add(record["step"], record["values"])
@@ -158,4 +168,4 @@ def _best_so_far(journal: Path, folder: Path) -> Snapshot | None:
             "the weights of the best round so far, %d, are lost: %s", best.round_num, err
         )
         return None
-    return Snapshot(best.round_num, best.score, weights, best.score_name or TEST_SCORE)
+    return Snapshot(best.round_num, best.score, weights, best.score_name or score.test)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedpipe.engine.early_stopping import BestRound
-from fedpipe.types import TEST_SCORE, RoundReport, Weights, best_by
+from fedpipe.tasks.score import ACCURACY, Score
+from fedpipe.types import RoundReport, Weights
 
 
 @dataclass(frozen=True)
@@ -16,28 +17,34 @@ class Snapshot:
     round_num: int
     score: float | None
     weights: Weights
-    score_name: str = TEST_SCORE
+    score_name: str = ACCURACY.test
 
 
 class SnapshotPolicy:
     """Chooses the weights to keep: round 0, every `save_every` rounds, the best and the last.
 
-    The best is the earliest round with the highest `validation/accuracy`, and results are reported
-    for it. Without validation examples it is that of the highest `test/accuracy`: a record and no
+    The best is the earliest round with the best score of the validation examples, and results are
+    reported for it. Without validation examples it is that of the best test score: a record and no
     more, results are reported for the last round.
     """
 
-    def __init__(self, save_every: int, best: Snapshot | None = None) -> None:
+    def __init__(
+        self, save_every: int, best: Snapshot | None = None, score: Score = ACCURACY
+    ) -> None:
         """Start before round 0, or with the best of the rounds that an earlier try ran.
 
-        `save_every`: rounds, at least 1.
+        Args:
+            save_every: rounds, at least 1.
+            best: of an earlier try.
+            score: the metric that chooses.
         """
+        self._score = score
         self._save_every = save_every
         self.best = best
         self.last: Snapshot | None = None
-        self._best_round = BestRound()
+        self._best_round = BestRound(by=score)
         if best is not None and best.score is not None:
-            self._best_round = BestRound(best.round_num, best.score, best.score_name)
+            self._best_round = BestRound(best.round_num, best.score, best.score_name, score)
 
     def take(self, report: RoundReport) -> bool:
         """Note the report's weights as last, and as best if they are; return whether the round is
@@ -45,7 +52,7 @@ class SnapshotPolicy:
 
         The weights are not copied: the maker of a report must not write into its arrays again.
         """
-        name = best_by(report.metrics)
+        name = self._score.best_by(report.metrics)
         score = report.metrics.get(name)
         if score is not None and math.isnan(score):
             score = None  # A diverged model is not the best, and JSON has no NaN.
@@ -60,8 +67,10 @@ def index_entry(snapshot: Snapshot, sha256: str) -> Mapping[str, Any]:
     return {"round": snapshot.round_num, snapshot.score_name: snapshot.score, "sha256": sha256}
 
 
-def index_body(files: Mapping[str, Any], best: Snapshot | None) -> Mapping[str, Any]:
+def index_body(
+    files: Mapping[str, Any], best: Snapshot | None, score: Score = ACCURACY
+) -> Mapping[str, Any]:
     """Return the content of `weights/index.json`: the files, and the score of the best."""
-    name = best.score_name if best else TEST_SCORE
-    why = ", a record only: the test set chose it" if name == TEST_SCORE else ""
+    name = best.score_name if best else score.test
+    why = ", a record only: the test set chose it" if name == score.test else ""
     return {"best_by": name + why, "files": files}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedpipe.algorithms.personalize import personalized_accuracies
+from fedpipe.algorithms.personalize import personalized_scores
 from fedpipe.algorithms.recipe import build_client_work
 from fedpipe.config import Config
 from fedpipe.data.population import Population
@@ -36,7 +36,7 @@ def test_a_client_trains_on_from_the_servers_weights_for_so_many_steps(
     )
     model = build_model(config, (28, 28), 10)
     weights, client = model.initial_weights(1), population.client_ids("test")[0]
-    found = personalized_accuracies(config, Predictor(model), weights, population, [client])
+    found = personalized_scores(config, Predictor(model), weights, population, [client])
     examples = population.examples(client)
     work = replace(
         build_client_work(config, model, np.dtype("uint8")),
@@ -70,11 +70,11 @@ def test_clients_of_few_labels_gain_and_repeat_bit_for_bit(population: Populatio
     model = build_model(config, (28, 28), 10)
     weights, clients = model.initial_weights(1), population.client_ids("test")
     before = evaluate_clients(Predictor(model), weights, population, clients).accuracies
-    after = personalized_accuracies(config, Predictor(model), weights, population, clients)
+    after = personalized_scores(config, Predictor(model), weights, population, clients)
     assert (after - before).mean() > 0.3  # two labels a client: to know these is worth a lot
     assert (
         after.tolist()
-        == personalized_accuracies(config, Predictor(model), weights, population, clients).tolist()
+        == personalized_scores(config, Predictor(model), weights, population, clients).tolist()
     )
 
 
@@ -87,7 +87,5 @@ def test_one_that_has_nothing_to_train_on_has_no_figure(
     monkeypatch.setattr(
         population, "client_ids", lambda split="train": ids[1:] if split == "train" else ids
     )
-    found = personalized_accuracies(
-        config, Predictor(model), model.initial_weights(1), population, ids
-    )
+    found = personalized_scores(config, Predictor(model), model.initial_weights(1), population, ids)
     assert np.isnan(found).tolist() == [True, False]

@@ -235,7 +235,7 @@ def test_a_run_without_any_of_its_parts_is_recorded_and_made_whole_later(
 
 ONE_PART = {
     "evaluation of each client": "fedpipe.models.federated.evaluate_clients",
-    "evaluation of personalization": "fedpipe.algorithms.personalize.personalized_accuracies",
+    "evaluation of personalization": "fedpipe.algorithms.personalize.personalized_scores",
     "table mistakes.parquet": "fedpipe.tables.mistakes.write_mistakes",
     "picture reliability": "fedpipe.figures.evaluation_charts.reliability_diagram",
     "registered model": "fedpipe.registry.register.move_alias",

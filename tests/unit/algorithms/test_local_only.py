@@ -9,6 +9,7 @@ import pytest
 from fedpipe.algorithms.base import RoundResult
 from fedpipe.algorithms.local_only import LocalOnly
 from fedpipe.config import Config
+from fedpipe.tasks import Predictions, plain_task
 from fedpipe.types import PerClient
 
 MODELS = PerClient(
@@ -29,10 +30,14 @@ class Nothing:
 class Scorer:
     """Scores model w on examples: a loss of w, ten times that on the central test set; all right for a."""
 
-    def predict(self, weights: Any, examples: str) -> Any:
+    task = plain_task(2)
+
+    def predict(self, weights: Any, examples: str) -> Predictions:
         w = float(weights["w"][0])
-        losses = np.array([10 * w if examples == "central" else w])
-        return SimpleNamespace(losses=losses, hits=np.array([w == 1]))
+        losses = np.array([10 * w if examples == "central" else w], np.float32)
+        labels = np.array([1], np.int32)
+        predicted = np.array([w == 1], np.int32)
+        return Predictions(np.zeros(1, np.int64), labels, predicted, losses, losses)
 
 
 @pytest.fixture

@@ -132,3 +132,27 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert report["refused"] is None
     assert CliRunner().invoke(app, ["doctor", "no.csv"]).exit_code == 1
+
+
+def test_labels_with_fractions_are_taken_to_be_a_quantity(tmp_path: Path) -> None:
+    rows = "".join(f"p{i % 4},{i % 7},{i / 8}\n" for i in range(40))
+    (tmp_path / "beats.csv").write_text("patient,pulse,target\n" + rows)
+    report = checked(tmp_path / "beats.csv")
+    assert report.readable
+    assert report.settings[0] == "task.kind=regression"
+    assert any("a quantity to predict (task.kind=regression)" in doubt for doubt in report.doubts)
+    assert "40 examples, 4 clients, 40 values of the first target" in " ".join(report.lines)
+    (tmp_path / "params.yaml").write_text("{}\n")
+    config = load_config(tmp_path / "params.yaml", report.settings)
+    manifest = prepare_shards(config.data, tmp_path / "shards", tmp_path, (), config.task.kind)
+    assert manifest.kind == "regression"
+
+
+def test_labels_are_read_by_the_kind_of_the_project(tmp_path: Path) -> None:
+    rows = "".join(f"p{i % 4},{i % 7},{i % 3}\n" for i in range(40))
+    (tmp_path / "beats.csv").write_text("patient,pulse,target\n" + rows)
+    settings = DataConfig(client_column="patient", label_column="target")
+    report = check_data(tmp_path / "beats.csv", settings, tmp_path, "binary")
+    assert not report.readable
+    assert report.refused is not None
+    assert "two different labels for task.kind=binary, found 3: 0, 1, 2" in report.refused

@@ -29,3 +29,11 @@ def test_what_the_last_bits_depend_on_is_said(
 ) -> None:
     found = bit_exact(Config.model_validate(settings), {"algorithm.groups": groups})
     assert found == said if said == "yes" else found.startswith(said)
+
+
+def test_a_process_says_what_it_draws() -> None:
+    config = Config.model_validate({"algorithm": {"name": "mine:build"}})
+    assert bit_exact(config, {"algorithm.groups": "none", "algorithm.draws": "none"}) == "yes"
+    assert bit_exact(config, {"algorithm.draws": "RandomUniform"}) == (
+        "no: the TFF process draws with RandomUniform, which the run's seed does not determine"
+    )

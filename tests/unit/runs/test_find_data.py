@@ -19,7 +19,7 @@ from fedpipe.errors import DataError
 from fedpipe.lineage.forget import forget
 from fedpipe.project.paths import Project
 from fedpipe.runs.find_data import data_of, find_run_shards, how_to_make
-from fedpipe.runs.shards import current_shards, prepare
+from fedpipe.runs.shards import current_shards, prepare, shards_folder
 from fedpipe.runs.state import RunState, begin
 
 
@@ -216,3 +216,34 @@ def test_the_command_for_another_source_names_no_settings_of_the_source_of_now(
     words = [word for word in shlex.split(command)[2:] if word != "-S"]
     assert not any(word.startswith("data.separator") for word in words)
     assert load_config(project.params, words).data == settings
+
+
+def test_the_kind_of_the_task_is_part_of_what_makes_shards(project: Project) -> None:
+    config = load_config(project.params, ["task.kind=regression"])
+    settings = ShardSettings.of(config)
+    assert settings.kind == "regression"
+    folder = current_shards(settings, project)
+    assert read_manifest(folder).kind == "regression"
+    classes = current_shards(ShardSettings(config.data), project)
+    assert classes != folder
+    assert read_manifest(classes).kind == "classification"
+    assert shards_folder(ShardSettings(config.data, "binary"), project) != folder
+    words = shlex.split(how_to_make(project, settings).split("`")[1])
+    overrides = [word for word in words[2:] if word != "-S"]
+    assert ShardSettings.of(load_config(project.params, overrides)) == settings
+
+
+def test_the_kind_of_a_run_finds_its_later_shards(project: Project) -> None:
+    config = load_config(project.params, ["task.kind=regression"])
+    project.private.mkdir(exist_ok=True)
+    folder = current_shards(ShardSettings.of(config), project)
+    state = begin(project, "numbers", config, "run")
+    state.update(data_md5=dvc_md5(folder), data_path=str(folder), mlflow_run_id="numbers-id")
+    data = data_of(project, "numbers")
+    assert data.shard_settings == ShardSettings.of(config)
+    result = forget(project, ["m1"], run="numbers")
+    assert find_run_shards(project, data) == current_shards(ShardSettings.of(config), project)
+    later = Population.open(find_run_shards(project, data))
+    assert list(later.index.client_ids) == ["m2", "m3"]
+    assert later.manifest.kind == "regression"
+    assert result.examples > 0
