@@ -179,6 +179,18 @@ class DataConfig(Section):
         "the user's cache.",
     )
 
+    @field_validator("label_column", mode="before")
+    @classmethod
+    def _names_of_columns(cls, column: object) -> object:
+        names = column if isinstance(column, list) else [column]
+        is_names = bool(names) and all(isinstance(name, str) and name for name in names)
+        if column is not None and not is_names:
+            raise ValueError(
+                "data.label_column: expected the name of a column, a list of names, or null, found "
+                f"{column!r:.60}"
+            )
+        return column
+
     @property
     def label_columns(self) -> tuple[str, ...]:
         """Return the names in `label_column`, none where it is null."""

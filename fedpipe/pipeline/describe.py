@@ -151,6 +151,16 @@ def write_population(population: "Population", path: Path) -> Path:
     return path
 
 
+def class_names(population: "Population") -> tuple[str, ...]:
+    """Return the names of the classes that a model tells apart: those of the labels, or the numbers
+    of the tokens.
+    """
+    manifest = population.manifest
+    if manifest.kind == "tokens":
+        return tuple(map(str, range(manifest.outputs)))
+    return label_names(population)
+
+
 def _table(population: "Population") -> "PopulationTable":
     from fedpipe.data.skew import describe
     from fedpipe.tables.population import population_table
@@ -199,6 +209,8 @@ def target_ranges(population: "Population") -> "list[TargetRanges]":
 
 
 def label_names(population: "Population") -> tuple[str, ...]:
-    """Return the labels' names: the vocabulary, or their numbers."""
+    """Return the names of the labels, or of the groups that stand for them: the vocabulary, or
+    their numbers.
+    """
     manifest = population.manifest
     return manifest.vocabulary or tuple(map(str, range(manifest.num_classes)))
