@@ -125,7 +125,9 @@ class _Recording:
 
         manifest = self.population.manifest
         shape = tuple(manifest.feature_shape)
-        return build_model(self.run.config, shape, manifest.outputs, self.run.project.root)
+        return build_model(
+            self.run.config, shape, manifest.outputs, self.run.project.root, manifest.tokens
+        )
 
     def complete_training(self) -> None:
         """Make what training could not leave behind after its last round."""
@@ -193,6 +195,7 @@ class _Recording:
             self.population.central_test().x[:2],
             round_num=self.trained.result_round,
             kind=self.run.config.task.kind,
+            steps=self.population.manifest.steps,
             about=InputFacts.of(
                 self.population.manifest, self.model, self.run.config.data
             ).to_json(),
