@@ -118,15 +118,16 @@ def _build_own(run: Any, project: Path | None) -> Any:
     """Return what the user's function returns: a `Recipe`, an `OwnProcess` or an `Algorithm`. The
     contract: docs/algorithms.md.
     """
-    from fedpipe.algorithms.own_process import OwnProcess, repeatable_draws
+    from fedpipe.algorithms.own_process import OwnProcess
     from fedpipe.algorithms.recipe import Recipe
+    from fedpipe.models.keras_model import seeded_building
 
     name = run.config.algorithm.name
     build = import_own(name, project, "algorithm.name", ConfigError)
     reader = OptionsReader(f"algorithm.name={name}", build, given=1)
     settings = run.config.algorithm.options
     (options,) = read_options("algorithm.options", settings, [reader], ConfigError)
-    with repeatable_draws(run.config.seed):
+    with seeded_building(run.config.seed):
         built = build(run, **options)
     if isinstance(built, Recipe):
         return built

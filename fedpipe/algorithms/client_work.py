@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 import tensorflow as tf
 
+from fedpipe.algorithms.augment import Augment
 from fedpipe.algorithms.batch_gradients import gradients_and_counts
 from fedpipe.models import ModelSpec
 from fedpipe.models.evaluate import to_input
@@ -75,6 +76,7 @@ class ClientWork:
             longest.
         target_width: float32 targets of an example (multilabel, regression); `None`: its label is
             an int32.
+        augment: changes that are drawn for each batch; `None` changes nothing.
         local_gradient: what an algorithm makes of each batch's gradient before the optimizer takes
             it; `None` leaves it.
         task: what is learned; `None`: to tell classes apart, by their cross-entropy.
@@ -92,6 +94,7 @@ class ClientWork:
     variable_length: bool = False
     local_gradient: LocalGradient | None = None
     target_width: int | None = None
+    augment: Augment | None = None
     task: Task | None = None
 
     reads_server: ClassVar[bool] = False
@@ -149,6 +152,8 @@ class ClientWork:
                 batch_y = tf.gather(y, chosen)
             if self.variable_length:
                 batch_x = without_padding(batch_x)
+            if self.augment is not None:
+                batch_x = self.augment(batch_x, seed, i)
             gradients, batch_counts = gradients_and_counts(
                 self.model, current, batch_x, batch_y, seed, i, self.task
             )

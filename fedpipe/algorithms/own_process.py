@@ -2,19 +2,14 @@
 that it cannot have.
 """
 
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numpy as np
-import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedpipe.config import Config
 from fedpipe.errors import ConfigError
-from fedpipe.seeding import derive_seed
 
 
 @dataclass(frozen=True)
@@ -77,21 +72,3 @@ class OwnProcess:
                 f"client.augment is set but {kind}, whose client work is its own. Augment in the "
                 "process's model, or remove it."
             )
-
-
-@contextmanager
-def repeatable_draws(seed: int) -> Iterator[None]:
-    """Seed what the user's function draws from Python, NumPy and Keras, such as initial weights of
-    layers; afterwards Python and NumPy draw as if nothing had happened.
-
-    Args:
-        seed: the run's.
-    """
-    of_python = random.getstate()
-    of_numpy = np.random.get_state()
-    tf.keras.utils.set_random_seed(derive_seed(seed, "process") % 2**32)
-    try:
-        yield
-    finally:
-        random.setstate(of_python)
-        np.random.set_state(of_numpy)

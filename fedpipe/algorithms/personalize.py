@@ -20,6 +20,7 @@ from fedpipe.data.population import Population
 from fedpipe.data.resident import to_bytes
 from fedpipe.models.evaluate import Predictor
 from fedpipe.models.federated import evaluate_clients
+from fedpipe.models.trainable import frozen_weights, trained_part, with_frozen
 from fedpipe.seeding import derive_seed
 from fedpipe.tasks import Task
 from fedpipe.types import Weights
@@ -46,16 +47,18 @@ def personalized_scores(
     model = predictor.model
     manifest = population.manifest
     steps = config.eval.personalize_steps
+    part = trained_part(model, weights)
+    frozen = frozen_weights(model, weights)
     work = build_client_work(
         config,
-        model,
+        part,
         np.dtype(manifest.feature_dtype),
         manifest.variable_length,
         manifest.target_width,
         task=without_metrics(predictor.task),
     )
     work = replace(work, epochs=steps, max_steps=steps, by_value=True, local_gradient=None)
-    start = [tf.constant(weights[name]) for name in model.tensor_names]
+    start = [tf.constant(weights[name]) for name in part.tensor_names]
 
     def fine_tuned(start: Any, data: Any, count: Any, seed: Any) -> Any:
         return tf.nest.map_structure(tf.add, start, work(start, data, count, seed).update)
@@ -74,7 +77,7 @@ def personalized_scores(
                 seed,
             )
             arrays = [tensor.numpy() for tensor in tensors]
-            tuned = dict(zip(model.tensor_names, arrays, strict=True))
+            tuned = with_frozen(model, dict(zip(part.tensor_names, arrays, strict=True)), frozen)
             scores = evaluate_clients(predictor, tuned, population, [client_id])
             values[number] = scores.of(predictor.task.choose_by)[0]
     return values

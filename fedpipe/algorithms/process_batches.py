@@ -63,9 +63,12 @@ class ExampleSpec:
 def example_spec(manifest: Manifest) -> ExampleSpec:
     """Return what the clients of these shards have."""
     tokens = manifest.feature_dtype == "int32"
+    label = tf.TensorSpec((), tf.int32)
+    if manifest.target_width is not None:
+        label = tf.TensorSpec((manifest.target_width,), tf.float32)
     return ExampleSpec(
         tf.TensorSpec(manifest.feature_shape, tf.int32 if tokens else tf.float32),
-        tf.TensorSpec((), tf.int32),
+        label,
         pixels=manifest.feature_dtype == "uint8",
         variable_length=manifest.variable_length,
         largest=2**31 - 1 if tokens else max(255, manifest.num_classes - 1),
@@ -173,9 +176,15 @@ def client_dataset(plan: BatchPlan, work: ClientWork, spec: ExampleSpec, ref: An
         start = (i % per_epoch) * work.batch_size
         stop = start + work.batch_size  # past the end in a smaller last batch
         if orders is None:
-            return _element(plan, work, spec, x[start:stop], y[start:stop])
-        chosen = orders[i // per_epoch, start:stop]
-        return _element(plan, work, spec, tf.gather(x, chosen), tf.gather(y, chosen))
+            batch_x = x[start:stop]
+            batch_y = y[start:stop]
+        else:
+            chosen = orders[i // per_epoch, start:stop]
+            batch_x = tf.gather(x, chosen)
+            batch_y = tf.gather(y, chosen)
+        if work.augment is not None:
+            batch_x = work.augment(batch_x, ref["seed"], i)
+        return _element(plan, work, spec, batch_x, batch_y)
 
     batches = tf.data.Dataset.range(steps).map(batch)
     if plan.batch == "none":

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fedpipe.algorithms.aggregation import Aggregation, build_aggregation
+from fedpipe.algorithms.augment import build_augment
 from fedpipe.algorithms.base import Algorithm
 from fedpipe.algorithms.client_work import ClientWork
 from fedpipe.algorithms.optimizers import build_optimizer, build_server_optimizer
@@ -54,14 +55,17 @@ class Run:
 
     @property
     def batch_spec(self) -> tuple[Any, Any]:
-        """Return the `tf.TensorSpec` of features and labels of a batch: float32 (or int32 tokens)
-        [None, *feature_shape] and int32 [None]; the `input_spec` of a model for TFF.
+        """Return the `tf.TensorSpec` of features and labels of a batch, the `input_spec` of a model
+        for TFF: float32, or int32 of tokens, [None, *feature_shape], and int32 [None], or float32
+        [None, targets] of multilabel and regression.
         """
         return self.example_spec.batch
 
     def tff_model(self) -> Any:
-        """Return the run's model as a `tff.learning.models.FunctionalModel`, with its loss."""
-        return functional_model(self.model, self.batch_spec, self.config.seed)
+        """Return the run's model as a `tff.learning.models.FunctionalModel`, with the loss of its
+        task.
+        """
+        return functional_model(self.model, self.batch_spec, self.config.seed, self.task)
 
 
 @dataclass(frozen=True)
@@ -146,5 +150,6 @@ def build_client_work(
         by_value=config.runtime.data == "by_value",
         variable_length=variable_length,
         target_width=target_width,
+        augment=build_augment(client.augment),
         task=task,
     )

@@ -130,6 +130,9 @@ def _show_run(lineage: "RunLineage") -> None:
     node = flow.add(f"MLflow run {run.name}, {run.run_id} ({run.status}, {_day(run.start_time)})")
     node.add(run.url)
     node.add(f"{lineage.algorithm} on {lineage.model}, {lineage.rounds} rounds")
+    if lineage.initial.sha256:
+        sha256 = lineage.initial.sha256[:_SHORT]
+        node.add(f"started from {lineage.initial.source}: weights sha256 {sha256}")
     is_version = lineage.of != OF_LAST_ROUND
     after = f", after round {lineage.round}" if is_version and lineage.round is not None else ""
     weights = node.add(

@@ -29,6 +29,7 @@ from fedpipe.cli import (
     runs,
     serve,
     store,
+    study,
     sweep,
     worker,
 )
@@ -47,7 +48,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 PANELS = {
     "Project": ("init", "doctor", "clean"),
-    "Train": ("run", "resume", "record", "sweep"),
+    "Train": ("run", "resume", "record", "sweep", "study"),
     "Data": ("sources", "describe", "forget", "cache"),
     "Models": ("predict", "export"),
     "Lineage": ("ui", "runs", "report", "lineage", "reproduce"),
@@ -74,6 +75,7 @@ data.register(app)
 lineage.register(app)
 models.register(app)
 sweep.register(app)
+study.register(app)
 store.register(app)
 report.register(app)
 doctor.register(app)

@@ -75,6 +75,8 @@ def train(
     from fedpipe.runs.step_results import TRAINED_NAME
     from fedpipe.runs.summary import new_run_name
     from fedpipe.status import RunStatus
+    from fedpipe.system.atomic_files import write_atomic
+    from fedpipe.tables.rounds import score_csv
 
     data = ensure_shards(config, project)
     state = run_of_stage(project, new_run_name(), config, data.md5)
@@ -101,6 +103,7 @@ def train(
         # the lineage may be one of the run's missing parts
         if path is not None and Path(path).exists():
             shutil.copy2(path, out)
+    write_atomic(out / "score.csv", score_csv(Path(trained.rounds_table), config.task.choice))
     (out / TRAINED_NAME).write_text(json.dumps(asdict(trained), indent=1) + "\n", encoding="utf-8")
     if as_json:
         print(json.dumps(asdict(trained)))
@@ -112,7 +115,7 @@ def evaluate(
     """Stage `evaluate`: evaluate the weights in outputs/train and complete their MLflow run."""
     project, config = _load(params, set_)
     from fedpipe.pipeline.evaluate import evaluate as evaluate_step
-    from fedpipe.pipeline.record import read_trained, record
+    from fedpipe.pipeline.record import copy_pictures, read_trained, record
     from fedpipe.runs.context import RunContext
     from fedpipe.runs.optional_parts import INCOMPLETE_EXIT_CODE
     from fedpipe.runs.shards import ensure_shards
@@ -121,8 +124,10 @@ def evaluate(
     data = ensure_shards(config, project)
     trained = read_trained(project.outputs / "train")
     run = RunContext(project, config, Path(trained.run_dir))
-    evaluated = evaluate_step(run, data, trained, project.outputs / "evaluate")
+    out = project.outputs / "evaluate"
+    evaluated = evaluate_step(run, data, trained, out)
     recorded = record(run, data, trained, evaluated)
+    copy_pictures(run.folder, out / "pictures")
     state = read_state(run.folder)
     registered = recorded.registered
     if state is not None:  # not on another machine than the one that trained

@@ -21,8 +21,8 @@ class EvalConfig(Section):
     )
     patience: PositiveInt | None = Field(
         None,
-        description="Rounds without a higher `validation/accuracy` after which training stops; "
-        "`null` trains all rounds. Needs `data.validation_fraction`.",
+        description="Rounds without a better validation score (`task.choose_by`) after which "
+        "training stops; `null` trains all rounds. Needs `data.validation_fraction`.",
     )
     personalize_steps: int = Field(
         0,

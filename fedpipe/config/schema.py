@@ -121,6 +121,12 @@ class Config(Section):
         self._refuse_what_the_algorithm_ignores()
         plain = self.aggregator == MeanAggregator()
         debug = self.runtime.debug
+        if self.privacy.on and self.task.class_weights == "balanced":
+            raise ValueError(
+                f"task.class_weights=balanced counts the clients' labels, which "
+                f"privacy.mechanism={self.privacy.mechanism} does not cover. Give the weights as a "
+                "list."
+            )
         problem = (
             problem_of(self.privacy, self.cohort, self.client.weighting, plain, debug)
             or problem_of_release(self.privacy, self.data, self.tracking.register)

@@ -26,22 +26,28 @@ from fedpipe.config.sweep_space import (
     number_of,
     problem_of_conditions,
 )
+from fedpipe.config.task_metrics import METRICS, is_higher_better, is_keras_metric, top_of
 from fedpipe.errors import ConfigError
-
-METRICS = {
-    "validation/accuracy": "maximize",
-    "validation/loss": "minimize",
-    "validation/calibration_error": "minimize",
-}
-"""What a trial may be judged by, and which way is better."""
 
 MAX_TRIALS = 10_000
 _NOT_SEARCHED = {
     "data.": "trials would be judged by other examples",
+    "task.kind": "trials would be judged by other labels",
+    "task.metrics": "trials are judged by one metric",
+    "task.choose_by": "trials are judged by one metric",
     "eval.clients": "trials would be judged by other examples",
     "tracking.": "it changes no result",
     "runtime.": "it changes no result, or its last bits alone",
 }
+
+_OF_THE_LOSS = (
+    "task.loss",
+    "task.label_smoothing",
+    "task.class_weights",
+    "task.gamma",
+    "task.delta",
+    "task.options",
+)
 
 _EXAMPLE = "`client.learning_rate: {min: 0.01, max: 1.0, log: true}`"
 
@@ -75,7 +81,8 @@ class SweepConfig(Section):
     metric: Name = Field(
         "validation/accuracy",
         description="What trials are judged by, at the round that validation chose: "
-        "`validation/accuracy`, `validation/loss` or `validation/calibration_error`.",
+        "`validation/accuracy`, `validation/loss` or another metric of the task. Not set: the one "
+        "that `task.choose_by` names.",
     )
     direction: Literal["maximize", "minimize"] | None = Field(
         None, description="Which way is better; `null` is the metric's own."
@@ -149,19 +156,28 @@ class SweepConfig(Section):
 
     @model_validator(mode="after")
     def _refuse_what_cannot_be(self) -> "SweepConfig":
-        if self.metric not in METRICS:
+        split, _, name = self.metric.partition("/")
+        if split != "validation" or not name:
             test = (
                 " Test data never choose anything."
                 if self.metric.startswith(("test", "final", "best"))
                 else ""
             )
             raise ValueError(
-                f"metric: expected one of {', '.join(METRICS)}, found '{self.metric}'.{test}"
+                "metric: expected one of validation/accuracy, validation/loss and the other "
+                f"metrics of the validation examples, found '{self.metric}'.{test}"
             )
-        if self.direction not in (None, METRICS[self.metric]):
+        is_known = name == "loss" or name in METRICS or top_of(name) or is_keras_metric(name)
+        if is_known and self.direction not in (None, _direction_of(name)):
             raise ValueError(
                 f"direction={self.direction}: {self.metric} is better the other way. Remove "
                 "direction."
+            )
+        other_losses = [key for key in self.space if key in _OF_THE_LOSS]
+        if name == "loss" and other_losses:
+            raise ValueError(
+                f"metric={self.metric}: trials with another {other_losses[0]} have another loss, "
+                "which cannot be compared. Choose another metric."
             )
         if self.search == "grid":
             for key, dimension in self.space.items():
@@ -200,12 +216,16 @@ class SweepConfig(Section):
     @property
     def better(self) -> str:
         """Return `maximize` or `minimize`."""
-        return METRICS[self.metric]
+        return self.direction or _direction_of(self.metric.partition("/")[2])
 
     @property
     def trial_count(self) -> int:
         """Return how many trials the sweep has in the end."""
         return self.trials or count_points(self.space, MAX_TRIALS)
+
+
+def _direction_of(metric: str) -> Literal["maximize", "minimize"]:
+    return "maximize" if is_higher_better(metric) else "minimize"
 
 
 def load_sweep(path: Path) -> SweepConfig:

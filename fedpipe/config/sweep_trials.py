@@ -55,6 +55,7 @@ class SweepBase:
             it.
         where: the sweep's file, for errors.
         params: the params file, for errors.
+        called: what a training is called in errors.
     """
 
     values: Mapping[str, Any]
@@ -62,6 +63,7 @@ class SweepBase:
     groups: int | None = None
     where: str = "sweep.yaml"
     params: str = "params.yaml"
+    called: str = "trial"
 
 
 def read_base(
@@ -129,7 +131,7 @@ def trial_config(base: SweepBase, point: Mapping[str, Value]) -> Config:
         set_setting(values, key, value)
     switch_choices(values, base.values, {*point, *base.overridden})
     settings = ", ".join(f"{key}={as_yaml(value)}" for key, value in point.items())
-    config = parse_config(values, f"{base.where}: trial with {settings}")
+    config = parse_config(values, f"{base.where}: {base.called} with {settings}")
     if (
         base.groups is None
         or config.runtime.set_groups is not None

@@ -1,4 +1,4 @@
-"""The settings of the task: what the labels are, the loss, the metrics, and the metric that chooses."""
+"""The settings of the task: the kind of the labels, the loss, the metrics, which one chooses."""
 
 import re
 from typing import Annotated, Any, Literal, get_args
@@ -62,30 +62,33 @@ class TaskConfig(Section):
 
     kind: TaskKind = Field(
         "classification",
-        description="What the labels are. `classification`: one of several classes; `binary`: one of "
-        "two, the second of them in their order is the positive one; `multilabel`: any number of several "
-        "labels; `regression`: one or several numbers; `tokens`: the features themselves, each token is "
-        "predicted from those before it. docs/tasks.md has each.",
+        description="What the labels are. `classification`: one of several classes; `binary`: one "
+        "of two, the second of them in their order is the positive one; `multilabel`: any number "
+        "of "
+        "several labels; `regression`: one or several numbers; `tokens`: the features themselves, "
+        "each token is predicted from those before it. docs/tasks.md has each.",
     )
     loss: Name | None = Field(
         None,
-        description="The loss that clients minimize: `cross_entropy`, `focal`, `binary_cross_entropy`, "
-        "`mse`, `mae`, `huber`; a class of `tf.keras.losses` by its name, such as `LogCosh`; or "
+        description="The loss that clients minimize: `cross_entropy`, `focal`, "
+        "`binary_cross_entropy`, `mse`, `mae`, `huber`; a class of `tf.keras.losses` by its name, "
+        "such as `LogCosh`; or "
         "`mypackage.module:function`. `null`: the kind's own.",
     )
     label_smoothing: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="Part of each label's weight that `cross_entropy` and `binary_cross_entropy` spread evenly "
-        "over all classes.",
+        description="Part of each label's weight that `cross_entropy` and `binary_cross_entropy` "
+        "spread evenly over all classes.",
     )
     class_weights: (
         Literal["balanced"] | Annotated[list[PositiveFloat], Field(min_length=2)] | None
     ) = Field(
         None,
         description="Weight of each class in the loss, in the order of the classes; `balanced`: "
-        "inversely to the number of its training examples of participating clients; `null`: all alike.",
+        "inversely to the number of its training examples of participating clients; `null`: all "
+        "alike.",
     )
     gamma: float = Field(
         2.0, ge=0, le=20, description="Focusing parameter of `focal` (Lin et al. 2017)."
@@ -95,13 +98,14 @@ class TaskConfig(Section):
     )
     metrics: list[Name] = Field(
         [],
-        description="Metrics beside the kind's own, such as `auroc` or `top_5_accuracy`; a class of "
-        "`tf.keras.metrics` by its name; or `mypackage.module:function`.",
+        description="Metrics beside the kind's own, such as `auroc` or `top_5_accuracy`; a class "
+        "of `tf.keras.metrics` by its name; or `mypackage.module:function`.",
     )
     choose_by: Name | None = Field(
         None,
-        description="Metric of the validation examples that chooses the best round, stops a training "
-        "early, prunes a sweep and makes a champion. `loss` or one of the task's metrics; `null`: the kind's own.",
+        description="Metric of the validation examples that chooses the best round, stops a "
+        "training early, prunes a sweep and makes a champion. `loss` or one of the task's metrics; "
+        "`null`: the kind's own.",
     )
     options: dict[str, Any] = Field(
         {},

@@ -57,7 +57,7 @@ _LOWER_OF_KERAS = re.compile(
 
 
 def metric_key(name: str) -> str:
-    """Return what a metric is called after the split: its name, of `module:function` the function's.
+    """Return what a metric is called after the split: its name, or the function's.
 
     >>> metric_key("auroc"), metric_key("hospital.scores:cost")
     ('auroc', 'cost')
@@ -82,7 +82,7 @@ def top_of(name: str) -> int | None:
 
 
 def is_higher_better(name: str) -> bool:
-    """Return which way of a metric is better, by its name; of `module:function` the function says it.
+    """Return which way of a metric is better, by its name; a user's function says it itself.
 
     >>> is_higher_better("auroc"), is_higher_better("rmse"), is_higher_better("MeanSquaredError")
     (True, False, False)

@@ -35,11 +35,11 @@ with warnings.catch_warnings():
             "fedpipe",
             description="Registered model that `register` adds a version to; no `/`, `:` or `@`.",
         )
-        min_improvement: Annotated[float, Field(ge=0, le=1)] = Field(
+        min_improvement: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
             0.0,
-            description="Minimum improvement of `validation/accuracy` over the champion, as a "
-            "fraction, for the alias `champion` to move to the new version; with 0 any "
-            "improvement.",
+            description="Minimum improvement of the validation score (`task.choose_by`) over the "
+            "champion, in its units (of accuracy a fraction), for the alias `champion` to move to "
+            "the new version; with 0 any improvement.",
         )
 
         @field_validator("model_name")

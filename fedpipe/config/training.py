@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from fedpipe.config.algorithm_table import ALGORITHMS, ServerOptimizer
+from fedpipe.config.augment import Augmentation
 from fedpipe.config.base import (
     OWN_FUNCTION,
     Fraction,
@@ -37,7 +38,8 @@ class AlgorithmConfig(Section):
     )
     options: dict[str, Any] = Field(
         {},
-        description="Settings of your own for an algorithm of your own, by the names of its function's arguments.",
+        description="Settings of your own for an algorithm of your own, by the names of its "
+        "function's arguments.",
     )
 
     @field_validator("name")
@@ -98,9 +100,10 @@ class ClientConfig(Scheduled):
         description="Draw the order of a client's examples anew each epoch, from `seed`, round "
         "and client id. Off, as in the tutorial: the order of the shards.",
     )
-    augment: list[dict[str, Any]] = Field(
+    augment: list[Augmentation] = Field(
         [],
-        description="Changes that each client draws anew for each example it trains on, from `seed`, round and "
+        description="Changes that each client draws anew for each example it trains on, from "
+        "`seed`, round and "
         "client id, such as `[{name: flip}]`; docs/preprocess.md lists them.",
     )
     optimizer: Literal["sgd", "momentum", "adam"] = Field(

@@ -35,8 +35,9 @@ class BestRound:
         score_name: str | None = None,
         by: Score = ACCURACY,
     ) -> None:
-        """Start without a round, or with the best of the rounds that an earlier try ran; `by` is the
-        metric that chooses.
+        """Start without a round, or with the best of the rounds that an earlier try ran.
+
+        `by`: the metric that chooses.
         """
         self.round_num = round_num
         self.score = by.worst if score is None else score

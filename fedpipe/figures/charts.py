@@ -25,10 +25,11 @@ _HEADROOM = 1.06
 
 @dataclass(frozen=True)
 class Curve:
-    """A name, and values by round as points (round, value)."""
+    """A name, values by round as points (round, value), and a band around them as (round, low, high)."""
 
     name: str
     points: Sequence[tuple[float, float]]
+    band: Sequence[tuple[float, float, float]] = ()
 
     def thinned(self) -> "Curve":
         """Return the curve without values that are not finite; of more than 1000 points as many at
@@ -46,7 +47,8 @@ def curves(
     if not drawn:
         return None
     rounds, values = np.concatenate([curve.points for curve in drawn]).T.tolist()
-    low, high = limits_around(values, floor)
+    edges = [edge for curve in drawn for _, *ends in curve.band for edge in ends]
+    low, high = limits_around(values + edges, floor)
     frame = Frame(0, max(*rounds, 1), low, high)
     lines = []
     legend = []
@@ -74,23 +76,34 @@ def histogram(
     highest = float(max(map(np.max, shares.values()), default=0))
     frame = Frame(*limits, 0, highest * _HEADROOM or 1.0)
     edges = np.linspace(*limits, _BINS + 1).tolist()
+    digits = _digits(limits)
     drawn_bars = []
     means = []
     legend = []
     for css, (name, values) in zip(series_classes(), groups.items(), strict=False):
         for start, end, share in zip(edges[:-1], edges[1:], shares[name].tolist(), strict=True):
-            tooltip = f"{name}: {share:.1%} in {start:.2f} to {end:.2f}"
+            tooltip = f"{name}: {share:.1%} in {start:.{digits - 1}f} to {end:.{digits - 1}f}"
             drawn_bars.append(bar(frame, start, end, share, f"fill {css}", tooltip))
         mean = float(values.mean())
         x = frame.x(float(np.clip(mean, *limits)))
         ends = {"x1": x, "x2": x, "y1": frame.top, "y2": frame.y(0)}
-        means.append(element("line", f"mean {css}", f"{name}: mean {mean:.3f}", **ends))
+        means.append(element("line", f"mean {css}", f"{name}: mean {mean:.{digits}f}", **ends))
         low = np.percentile(values, 10)
-        label = f"{name} ({len(values)}): mean {mean:.3f}, 10th percentile {low:.3f}"
+        label = f"{name} ({len(values)}): mean {mean:.{digits}f}, 10th percentile {low:.{digits}f}"
         legend.append((css, label))
     description = f"{title}. {'; '.join(label for _, label in legend)}"
     labels = (x_label, "fraction of the clients")
     return frame.chart(title, description, drawn_bars + means, labels, legend)
+
+
+def _digits(limits: tuple[float, float]) -> int:
+    """Return the digits after the point that tell values between two limits apart, 3 of a fraction.
+
+    >>> _digits((0, 1)), _digits((0, 500)), _digits((0, 0.002))
+    (3, 1, 6)
+    """
+    power = math.floor(math.log10(max(limits[1] - limits[0], 1e-9)))
+    return max(3 - power, 1)
 
 
 def bars(
@@ -134,6 +147,11 @@ def mark(frame: Frame, x: float, y: float, css: str, tooltip: str) -> Markup:
 def _line(frame: Frame, css: str, curve: Curve) -> Markup:
     path = polyline((frame.x(x), frame.y(y)) for x, y in curve.points)
     elements = [element("path", f"curve {css}", d=path)]
+    if curve.band:
+        rim = [(x, high) for x, _, high in curve.band]
+        rim += [(x, low) for x, low, _ in reversed(curve.band)]
+        around = polyline((frame.x(x), frame.y(y)) for x, y in rim)
+        elements.insert(0, element("path", f"band fill {css}", d=f"{around}Z"))
     if len(curve.points) <= _MOST_MARKED:
         elements += [
             mark(frame, x, y, css, f"{curve.name}, round {x:g}: {y:.4g}") for x, y in curve.points

@@ -1,30 +1,40 @@
-"""Charts of an evaluation: accuracy over clients, and whether confidence is accuracy."""
+"""Charts of an evaluation: a metric over clients, and whether confidence is accuracy."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
 from fedpipe.figures.charts import Floats, bar, bars, histogram, mark
-from fedpipe.figures.frame import Frame
+from fedpipe.figures.frame import Frame, limits_around
 from fedpipe.figures.svg import Chart, element
+from fedpipe.tables.shown_task import is_fraction, metric_title, metric_words
 from fedpipe.tables.texts import drawn
 
 
-def client_accuracies(groups: Mapping[str, Floats], gains: Floats | None = None) -> list[Chart]:
-    """Return the histogram of accuracy over clients for each group, and that of the gains, if any.
+def client_values(
+    metric: str, groups: Mapping[str, Floats], gains: Floats | None = None
+) -> list[Chart]:
+    """Return the histogram of a metric over clients for each group, and that of the gains, if any.
 
     Args:
-        groups: by name (`participating`, `held out`), float64 [clients]: accuracy of each client on
-            its own test examples, in 0..1.
-        gains: float64 [clients], accuracy after personalization minus accuracy before, in -1..1.
+        metric: its name, such as `accuracy`.
+        groups: by name (`participating`, `held out`), float64 [clients]: the metric of each client
+            on its own test examples.
+        gains: float64 [clients], by how much the metric is better after personalization.
     """
+    if not groups:
+        return []
+    words = metric_words(metric)
     clients = sum(map(len, groups.values()))
-    title = f"Accuracy of {clients} clients on their own test examples"
-    charts = [histogram(title, groups, "accuracy")]
+    title = f"{metric_title(metric)} of {clients} clients on their own test examples"
+    limits = (0.0, 1.0)
+    if not is_fraction(metric):
+        limits = limits_around(np.concatenate(list(groups.values())).tolist())
+    charts = [histogram(title, groups, words, limits)]
     if gains is not None and len(gains):
         limit = max(float(np.abs(gains).max()), 0.01)
         title = (
-            f"Gain in accuracy by personalization: better for {np.mean(gains > 0):.0%}, "
+            f"Gain in {words} by personalization: better for {np.mean(gains > 0):.0%}, "
             f"worse for {np.mean(gains < 0):.0%}"
         )
         charts.append(histogram(title, {"gain": gains}, "gain", (-limit, limit)))
@@ -63,6 +73,8 @@ def reliability_diagram(
     shares = predictions / predictions.sum()
     error = float(np.abs(accuracy - confidence) @ shares)
     title = f"Reliability: calibration error {error:.3f}"
+    if positive is not None:
+        title = f"Reliability: mean difference from the probability {error:.3f}"
     frame = Frame(0, 1, 0, 1)
     bins = (start.tolist(), end.tolist())
     shapes = []

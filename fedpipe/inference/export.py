@@ -1,14 +1,18 @@
 """Step `export`: writes a model in another format, and checks that it predicts the same."""
 
+import json
+import logging
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedpipe.errors import ConfigError, ModelError
+from fedpipe.errors import ConfigError, ModelError, shorten
 from fedpipe.inference.predict import warn_if_forgotten
 from fedpipe.project.paths import Project
 from fedpipe.system.atomic_files import publish, require_place
+
+logger = logging.getLogger(__name__)
 
 FORMATS = ("savedmodel", "tflite")
 
@@ -73,6 +77,17 @@ def export(project: Project, name: str, form: str, out: Path) -> Exported:
         warn_if_forgotten(fetched)
         model = SavedClassifier.load(fetched.saved_model, fetched.label)
         examples = exports.examples_for(model, fetched.facts.tokens)
+        steps = fetched.facts.steps
+        prepared = examples
+        if steps is not None and model.raw_shape is not None:
+            prepared = steps.apply(examples)
+        elif steps is not None:
+            logger.warning(
+                "%s takes features after the steps of data.preprocess, which a graph cannot do: "
+                "%s. They are not part of the export.",
+                fetched.label,
+                shorten(step.name for step in steps.steps),
+            )
         try:
             folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
         except OSError as err:
@@ -80,7 +95,13 @@ def export(project: Project, name: str, form: str, out: Path) -> Exported:
         new = folder / "new"
         try:
             write(model, new, fetched.facts.kind)
-            difference = exports.largest_difference(model, read(new), examples)
+            difference = exports.largest_difference(model, read(new), examples, prepared)
+            if steps is not None and new.is_dir():
+                extra = new / "assets.extra"
+                extra.mkdir()
+                (extra / "preprocess.json").write_text(
+                    json.dumps(steps.to_json(), indent=1), encoding="utf-8"
+                )
             files = (path for path in [new, *new.rglob("*")] if path.is_file())
             size_bytes = sum(path.stat().st_size for path in files)
             publish(new, out)

@@ -28,7 +28,7 @@ from fedpipe.lineage.weight_diff import (
 )
 from fedpipe.project.paths import Project
 from fedpipe.runs.history import WEIGHTS_NAME
-from fedpipe.runs.lineage import LINEAGE, PARAMS_NAME, PATCH_NAME, TAGS_NAME
+from fedpipe.runs.lineage import INITIAL_NAME, LINEAGE, PARAMS_NAME, PATCH_NAME, TAGS_NAME
 from fedpipe.status import MlflowStatus
 from fedpipe.tracking.artifacts import artifact_names, read_artifact
 from fedpipe.tracking.lookup import find_run
@@ -112,6 +112,7 @@ def reproduce(project: Project, name: str, say: Callable[[str], None]) -> Reprod
         scratch = Path(folder)
         params, weights = _required_files(store, run, scratch)
         patch = read_artifact(store, run, f"{LINEAGE}/{PATCH_NAME}", scratch)
+        initial = read_artifact(store, run, f"{LINEAGE}/{INITIAL_NAME}", scratch)
         notes = _notes(project, tags, commit, patch)
         changes = " and the changes that the run had" if patch else ""
         say(f"commit {commit[:12]}{changes}, in a work tree of its own")
@@ -126,7 +127,7 @@ def reproduce(project: Project, name: str, say: Callable[[str], None]) -> Reprod
                 scratch,
                 params=params,
                 name=str(run.info.run_name),
-                options=_machine_options(tags, params),
+                options=[*_machine_options(tags, params), *_initial_options(initial)],
                 verified=verified,
             )
             if rerun.data_md5 != tags[DVC_DATA_MD5]:
@@ -234,6 +235,15 @@ def _machine_options(tags: Mapping[str, str], params: Path) -> list[str]:
     if settings.get("runtime", {}).get("remote"):
         options += ["-S", "runtime.remote=[]"]
     return options
+
+
+def _initial_options(initial: Path | None) -> list[str]:
+    """Return the option that starts from the very weights that the run started from: an alias may
+    have moved since.
+    """
+    if initial is None:
+        return []
+    return ["-S", f"model.initial={initial}"]
 
 
 def _compare_weights(

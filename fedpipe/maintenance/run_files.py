@@ -1,7 +1,5 @@
 """Which files does each run have, here and in the store, and how large are they?"""
 
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedpipe.errors import shorten
@@ -9,6 +7,7 @@ from fedpipe.maintenance.cleaning_plan import RunFiles
 from fedpipe.project.paths import Project
 from fedpipe.runs.state import RunState, all_states
 from fedpipe.status import MlflowStatus, RunStatus
+from fedpipe.system.folder_size import size_of
 
 if TYPE_CHECKING:
     from fedpipe.tracking.removal import StoredRun
@@ -100,13 +99,3 @@ def _pending(state: RunState) -> str:
     if state.finished and state.values.get("told") is False:
         return "it was killed before it showed its result; `fedpipe resume` shows it"
     return ""
-
-
-def size_of(folder: Path) -> int:
-    """Return the bytes of all files in a folder."""
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # a run that is running replaces its files
-            if not path.is_dir():
-                total += path.lstat().st_size
-    return total

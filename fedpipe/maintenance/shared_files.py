@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from fedpipe.errors import ConfigError, DataError
 from fedpipe.maintenance.cleaning_plan import RunFiles, Selection, SharedFiles
-from fedpipe.maintenance.run_files import size_of
 from fedpipe.project.paths import Project
 from fedpipe.runs.state import all_states
 from fedpipe.status import RunStatus
+from fedpipe.system.folder_size import size_of
 
 if TYPE_CHECKING:
     from fedpipe.tracking.removal import StoredRun

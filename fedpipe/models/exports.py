@@ -104,7 +104,7 @@ def examples_for(model: SavedClassifier, tokens: int | None, count: int = 64) ->
     `tokens`: the model's tokens are below; as many as classes if not given.
     """
     draw = generator(0, "export")
-    shape = tuple(size or 20 for size in model.shape)
+    shape = tuple(size or 20 for size in model.raw_shape or model.shape)
     if model.dtype != np.int32:
         return draw.random((count, *shape), np.float32)
     x = draw.integers(1, tokens or model.num_classes, (count, *shape), np.int32)
@@ -114,15 +114,19 @@ def examples_for(model: SavedClassifier, tokens: int | None, count: int = 64) ->
 
 
 def largest_difference(
-    model: SavedClassifier, exported: Callable[[Array], Array], x: Array
+    model: SavedClassifier,
+    exported: Callable[[Array], Array],
+    x: Array,
+    prepared: Array | None = None,
 ) -> float:
     """Return by how much a prediction of the exported model differs from the model's own, at most,
-    over the examples `x`; of numbers above 1 relative to the largest.
+    over the examples `x`; of numbers above 1 relative to the largest. `prepared`: they after the
+    steps of preprocessing, where the exported model takes them before the steps.
 
     Raises:
         ModelError: by more than `TOLERANCE`, or one of them is no number, or the shapes differ.
     """
-    expected = model.predict(x)
+    expected = model.predict(x if prepared is None else prepared)
     actual = exported(x)
     if actual.shape != expected.shape:
         raise ModelError(
@@ -148,14 +152,14 @@ def _exportable(
     """
     import tensorflow as tf
 
+    served = model.raw_shape or model.shape
+
     class Exported(tf.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.model = model.module
 
-        @tf.function(
-            input_signature=[tf.TensorSpec((None, *model.shape), model.dtype, name="features")]
-        )  # type: ignore[untyped-decorator]
+        @tf.function(input_signature=[tf.TensorSpec((None, *served), model.dtype, name="features")])  # type: ignore[untyped-decorator]
         def serve(self, features: Any) -> Any:
             return {PREDICTION_NAMES[kind]: self.model(features)}
 

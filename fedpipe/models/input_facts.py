@@ -180,6 +180,11 @@ def output_names(manifest: "Manifest") -> tuple[str, ...]:
     return manifest.vocabulary or ()
 
 
+def shown_names(manifest: "Manifest") -> tuple[str, ...]:
+    """Return the names of classes, labels or targets; numbers where they have none."""
+    return output_names(manifest) or tuple(map(str, range(manifest.outputs)))
+
+
 _TABLE = {"csv": "table", "parquet": "table"}
 Kind = TypeVar("Kind")
 

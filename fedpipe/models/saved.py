@@ -19,13 +19,22 @@ _BATCH = 1000
 class SavedClassifier:
     """A loaded SavedModel of one function, from features to probabilities, or to the numbers of a
     regression.
+
+    Attributes:
+        where: names the model in errors.
+        shape: of one example's features after the steps of preprocessing; None where any size is
+            allowed.
+        dtype: of the features, float32 or int32.
+        num_classes: size of the last axis of the outputs.
+        function: TensorFlow's function of features.
+        raw_shape: where `module` itself takes the features before the steps, their shape, else
+            None.
     """
 
     def __init__(self, module: Any, where: str) -> None:
         """Use `load`. Raises ModelError if the module is no such function."""
-        functions: list[Any] = (
-            getattr(vars(module).get("__call__"), "concrete_functions", None) or []
-        )
+        takes_raw = "prepared" in vars(module)
+        functions = _functions(module, "prepared" if takes_raw else "__call__")
         inputs: tuple[Any, ...] = (
             functions[0].structured_input_signature[0] if len(functions) == 1 else ()
         )
@@ -35,11 +44,16 @@ class SavedClassifier:
                 "a model that fedpipe made."
             )
         self._module = module
+        self._prepared = module.prepared if takes_raw else module
         self.where = where
         self.shape: tuple[int | None, ...] = tuple(inputs[0].shape.as_list()[1:])
         self.dtype = np.dtype(inputs[0].dtype.name)
         self.num_classes = int(functions[0].structured_outputs.shape[-1])
         self.function = functions[0]
+        self.raw_shape: tuple[int, ...] | None = None
+        if takes_raw:
+            (served,) = _functions(module, "__call__")
+            self.raw_shape = tuple(served.structured_input_signature[0][0].shape.as_list()[1:])
 
     @classmethod
     def load(cls, folder: Path, where: str = "") -> "SavedClassifier":
@@ -67,7 +81,7 @@ class SavedClassifier:
 
     def __call__(self, features: Any) -> Any:
         """Return the predictions for a batch, as a tensor; may stand in a graph."""
-        return self._module(features)
+        return self._prepared(features)
 
     def fits(self, feature_shape: tuple[int, ...], num_classes: int, dtype: str) -> bool:
         """Return whether the model takes such features and has so many outputs; `dtype` as in the
@@ -105,3 +119,8 @@ class SavedClassifier:
 
 def _text(shape: tuple[int | None, ...]) -> str:
     return "[" + ", ".join("any" if size is None else str(size) for size in shape) + "]"
+
+
+def _functions(module: Any, name: str) -> list[Any]:
+    """Return TensorFlow's functions of one name in a loaded module."""
+    return getattr(vars(module).get(name), "concrete_functions", None) or []

@@ -16,7 +16,16 @@ from fedpipe.config.model import ModelConfig
 from fedpipe.config.task import TaskKind
 from fedpipe.errors import ModelError
 from fedpipe.models.keras_model import is_keras_model, keras_spec, seeded_building
+from fedpipe.models.lstm import following_tokens
 from fedpipe.models.spec import ModelSpec
+from fedpipe.models.tff_model import (
+    functional_spec,
+    is_functional_model,
+    is_variable_model,
+    makes_model,
+    unwrapped,
+    variable_spec,
+)
 from fedpipe.models.variable_model import ModelRequest
 from fedpipe.system.user_code import import_own, own_code
 from fedpipe.system.user_options import OptionsReader, read_options
@@ -31,6 +40,11 @@ _NO_VARIABLES = (
 )
 
 
+_FORMS = (
+    (is_keras_model, keras_spec),
+    (is_functional_model, functional_spec),
+    (is_variable_model, variable_spec),
+)
 _built: dict[tuple[Any, ...], tuple[Any, ModelSpec]] = {}
 """By the function's id and what it was asked for: the function, so that its id stays taken, and
 the model.
@@ -85,13 +99,17 @@ def _checked_spec(request: ModelRequest) -> ModelSpec:
     where = request.where
     with own_code(where, ModelError, "building the model"), seeded_building(1):
         built = request.make()
-    if is_keras_model(built):
-        return _remembering(keras_spec(built, request))
+        if makes_model(built) and not is_keras_model(built):
+            request = unwrapped(request)
+            built = built()
+    for is_kind, spec_of in _FORMS:
+        if is_kind(built):
+            return _remembering(spec_of(built, request))
     spec = built
     if not isinstance(spec, ModelSpec):
         kind_of_result = f"{type(spec).__module__}.{type(spec).__name__}"
         raise ModelError(
-            f"{where}: expected it to return a tf.keras.Model or a "
+            f"{where}: expected it to return a tf.keras.Model, a model of tff.learning.models or a "
             f"fedpipe.models.ModelSpec, found {kind_of_result.removeprefix('builtins.')}."
         )
     feature_shape = request.feature_shape
@@ -102,6 +120,8 @@ def _checked_spec(request: ModelRequest) -> ModelSpec:
             f"{num_classes} classes, found feature_shape={list(spec.feature_shape)} and "
             f"num_classes={spec.num_classes}. Return the two that the function is given."
         )
+    if request.kind == "tokens" and spec.targets is None:
+        spec = replace(spec, targets=following_tokens)
     weights = _check_weights(where, spec)
     _check_logits(where, spec, list(weights.values()))
     return spec

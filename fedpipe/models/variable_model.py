@@ -16,7 +16,6 @@ from fedpipe.config.model import ModelConfig
 from fedpipe.config.task import TaskKind
 from fedpipe.errors import ModelError, shorten
 from fedpipe.models.keras_draws import seeded_draws, unseeded_draws
-from fedpipe.models.lstm import next_tokens
 from fedpipe.models.spec import ModelSpec
 from fedpipe.models.variable_swap import swapped
 from fedpipe.system.user_code import own_code
@@ -152,7 +151,6 @@ def traced(
         keras=keras,
         takes=("int32",) if takes_tokens else ("uint8", "float32"),
         train_logits=None if same else train_logits,
-        targets=next_tokens if by_token else None,
         tokens=tokens,
         trainable=None if trained == names else trained,
     )

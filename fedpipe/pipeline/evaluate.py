@@ -19,6 +19,7 @@ from fedpipe.runs.context import RunContext
 from fedpipe.runs.optional_parts import Parts
 from fedpipe.runs.step_results import DataRef, EvalRef, TrainRef
 from fedpipe.system.atomic_files import write_atomic
+from fedpipe.tables.kinds import KIND_TABLES
 
 if TYPE_CHECKING:
     from fedpipe.data.population import Population
@@ -65,7 +66,8 @@ def evaluate(run: RunContext, data: DataRef, trained: TrainRef, out: Path | None
     start = time.perf_counter()
     parts = Parts()
     chosen = "final" if trained.best_weights is None else "best"
-    paths = {name: (out or run.folder) / file for name, file in _TABLES.items()}
+    folder = out or run.folder
+    paths = {name: folder / file for name, file in _TABLES.items()}
     central = parts.attempt(CENTRAL, lambda: _evaluate_centrally(run, data, trained))
     if central is None:
         figures = parts.attempt(
@@ -75,6 +77,7 @@ def evaluate(run: RunContext, data: DataRef, trained: TrainRef, out: Path | None
         figures = {name: result.metrics("test") for name, result in central.results.items()}
         _evaluate_clients(run.config, parts, central, figures[chosen], chosen, paths["clients"])
         _write_tables(parts, central, chosen, paths)
+        _write_kind_tables(parts, central.results[chosen], run.config, folder)
     of_chosen = figures.get(chosen, {})
     summary = {key: of_chosen[key] for key in summary_keys(run.config.task) if key in of_chosen}
     for name, body in (("metrics", figures), ("summary", summary)):
@@ -91,6 +94,8 @@ def evaluate(run: RunContext, data: DataRef, trained: TrainRef, out: Path | None
         reliability_table=str(paths["reliability"]),
         clients_table=str(paths["clients"]),
         mistakes_table=str(paths["mistakes"]),
+        kind_tables=tuple(str(folder / name) for name in KIND_TABLES[run.config.task.kind]),
+        metric=run.config.task.choice,
         initial=figures["initial"],
         final=figures["final"],
         best=figures.get("best"),
@@ -121,7 +126,11 @@ def _evaluate_centrally(run: RunContext, data: DataRef, trained: TrainRef) -> _C
     population = Population.open(Path(data.path), verify=False)
     manifest = population.manifest
     model = build_model(
-        run.config, tuple(manifest.feature_shape), manifest.outputs, run.project.root
+        run.config,
+        tuple(manifest.feature_shape),
+        manifest.outputs,
+        run.project.root,
+        manifest.tokens,
     )
     task = task_of(run.config, population, run.project.root)
     examples = population.central_test()
@@ -168,8 +177,9 @@ def _write_tables(parts: Parts, central: _Central, chosen: str, paths: dict[str,
         "confusion": lambda: confusion_csv(result.confusion, names),
         "confusion_counts": lambda: confusion_counts_csv(result.confusion, names),
         "labels": lambda: labels_csv(result.confusion, names),
-        "reliability": lambda: reliability_csv(result.calibration),
     }
+    if result.task.kind != "binary":  # which has that of the positive class
+        texts["reliability"] = lambda: reliability_csv(result.calibration)
     for name, make in texts.items():
         parts.attempt(
             f"table {_TABLES[name]}",
@@ -179,6 +189,16 @@ def _write_tables(parts: Parts, central: _Central, chosen: str, paths: dict[str,
         f"table {_TABLES['mistakes']}",
         lambda: write_mistakes(paths["mistakes"], central.examples, result.predictions, names),
     )
+
+
+def _write_kind_tables(parts: Parts, result: "Evaluation", config: Config, folder: Path) -> None:
+    from fedpipe.pipeline.kind_tables import kind_tables
+
+    for name, make in kind_tables(result, config.seed).items():
+        parts.attempt(
+            f"table {name}",
+            lambda name=name, make=make: write_atomic(folder / name, make()),  # type: ignore[misc]
+        )
 
 
 def _evaluate_clients(

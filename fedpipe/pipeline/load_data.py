@@ -66,15 +66,21 @@ def load_early(config: Config, project: Project) -> DataRef | None:
 
 
 def check_own_code(config: Config, project: Project, data: DataRef | None) -> None:
-    """Import the model and the algorithm of the user's own, and build the model; fedpipe's own need
-    no check.
+    """Build the task; import the model and the algorithm of the user's own, and build the model;
+    fedpipe's own need no check.
 
-    Imports TensorFlow and TFF, if the user's code does.
+    Imports TensorFlow and TFF, if the user's code does, and for losses and metrics of Keras.
 
     Raises:
         ModelError: the model cannot be built, or does not take the data's features.
-        ConfigError: the module of the algorithm cannot be imported.
+        ConfigError: the module of the algorithm cannot be imported; or a loss or a metric does not
+            fit the labels, see `fedpipe.tasks.build_task`.
     """
+    if data is not None:
+        from fedpipe.data.population import Population
+        from fedpipe.tasks import task_of
+
+        task_of(config, Population.open(Path(data.path), verify=False), project.root)
     if config.model.name not in MODEL_NAMES and data is not None:
         from fedpipe.data.population import Population
         from fedpipe.models import check_input

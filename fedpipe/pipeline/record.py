@@ -9,11 +9,12 @@ written twice.
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedpipe.errors import DataError, ModelError
 from fedpipe.pipeline.run_warnings import RunWarning, find_warnings
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from fedpipe.data.population import Population
     from fedpipe.figures.svg import Chart
     from fedpipe.models import ModelSpec
+    from fedpipe.tables.kinds import KindTables
     from fedpipe.tracking.run import TrackedRun
 
 MODEL = "saved model"
@@ -44,6 +46,8 @@ REGISTERED = "registered model"
 REPORT = "report"
 """Names of parts. Pictures are called `picture NAME`, uploaded files `upload of NAME`."""
 _MODEL_FILE = "model.json"
+_PICTURES = "plots"
+"""Folder of the pictures, in the run's folder and among its artifacts."""
 _SECOND_WAIT = 5.0
 """Seconds that what training could not send is tried again."""
 _TRAINING = ("train/", "validation/")
@@ -121,7 +125,9 @@ class _Recording:
 
         manifest = self.population.manifest
         shape = tuple(manifest.feature_shape)
-        return build_model(self.run.config, shape, manifest.outputs, self.run.project.root)
+        return build_model(
+            self.run.config, shape, manifest.outputs, self.run.project.root, manifest.tokens
+        )
 
     def complete_training(self) -> None:
         """Make what training could not leave behind after its last round."""
@@ -189,6 +195,7 @@ class _Recording:
             self.population.central_test().x[:2],
             round_num=self.trained.result_round,
             kind=self.run.config.task.kind,
+            steps=self.population.manifest.steps,
             about=InputFacts.of(
                 self.population.manifest, self.model, self.run.config.data
             ).to_json(),
@@ -199,39 +206,61 @@ class _Recording:
     def log_pictures(self) -> None:
         """Draw the pictures of the rounds, of the evaluation and of the population."""
         from fedpipe.figures.confusion_matrix import confusion_matrix
-        from fedpipe.figures.evaluation_charts import client_accuracies, reliability_diagram
+        from fedpipe.figures.evaluation_charts import client_values, reliability_diagram
+        from fedpipe.figures.kind_charts import KIND_PICTURES, kind_charts
         from fedpipe.figures.learning_curves import learning_curves
-        from fedpipe.pipeline.describe import label_names
+        from fedpipe.models.input_facts import shown_names
         from fedpipe.runs.pictures import log_picture
         from fedpipe.tables.confusion import read_confusion
-        from fedpipe.tables.evaluation import accuracy_groups, read_clients, read_reliability
+        from fedpipe.tables.evaluation import read_clients, read_reliability
+        from fedpipe.tables.shown_task import ShownTask
 
         evaluated = self.evaluated
+        task = ShownTask.of(self.run.config.task)
+        names = shown_names(self.population.manifest)
 
         def confusion() -> "list[Chart]":
-            names = label_names(self.population)
             counts = read_confusion(Path(evaluated.confusion_counts), names)
             return [confusion_matrix(counts, names)]
 
+        def clients() -> "list[Chart]":
+            values = read_clients(Path(evaluated.clients_table))
+            return client_values(values.metric, *values.groups())
+
         pictures: dict[str, Callable[[], list[Chart]]] = {
-            "learning_curves": lambda: learning_curves(_rows(Path(self.trained.rounds_table))),
-            "confusion_matrix": confusion,
-            "reliability": lambda: reliability_diagram(
-                *read_reliability(Path(evaluated.reliability_table))
-            ),
-            "client_accuracies": lambda: client_accuracies(
-                *accuracy_groups(read_clients(Path(evaluated.clients_table)))
+            "learning_curves": lambda: learning_curves(
+                _rows(Path(self.trained.rounds_table)), task
             ),
         }
-        if self.run.config.task.kind in ("multilabel", "regression"):
-            pictures = {"learning_curves": pictures["learning_curves"]}
+        if task.has_classes:
+            pictures["confusion_matrix"] = confusion
+            pictures["reliability"] = lambda: reliability_diagram(
+                *read_reliability(Path(evaluated.reliability_table))
+            )
+        pictures |= {
+            picture: lambda picture=picture: kind_charts(  # type: ignore[misc]
+                picture, self.kind_tables, names
+            )
+            for picture in KIND_PICTURES[task.kind]
+        }
+        metrics = "accuracies" if task.metric == "accuracy" else "scores"
+        pictures[f"client_{metrics}"] = clients
 
         def draw_and_log(name: str) -> None:
-            log_picture(self.mlflow_run, pictures[name](), f"plots/{name}.svg", self.folder)
+            log_picture(self.mlflow_run, pictures[name](), f"{_PICTURES}/{name}.svg", self.folder)
 
         for name in pictures:
             self.parts.attempt(f"picture {name}", partial(draw_and_log, name))
         self.parts.attempt("pictures of the population", self._log_population)
+
+    @cached_property
+    def kind_tables(self) -> "KindTables":
+        from fedpipe.tables.kinds import KindTables, read_kind_table
+
+        tables: dict[str, Any] = {}
+        for path in map(Path, self.evaluated.kind_tables):
+            tables |= read_kind_table(path.name, path)
+        return KindTables(**tables)
 
     def _log_population(self) -> None:
         from fedpipe.pipeline.describe import write_pictures
@@ -310,7 +339,8 @@ class _Recording:
 
     def find_warnings(self) -> list[RunWarning]:
         """Return what makes the result doubtful."""
-        return find_warnings(self.trained, self.evaluated, lambda: self.population)
+        kind = self.run.config.task.kind
+        return find_warnings(self.trained, self.evaluated, lambda: self.population, kind)
 
 
 def _tag(mlflow_run: "TrackedRun", key: str, text: str) -> None:
@@ -319,6 +349,16 @@ def _tag(mlflow_run: "TrackedRun", key: str, text: str) -> None:
         mlflow_run.set_tags({key: text})
     else:
         mlflow_run.remove_tag(key)
+
+
+def copy_pictures(folder: Path, out: Path) -> None:
+    """Copy the pictures of the run in `folder` to the folder `out`, where DVC's plots show them; no
+    others are left there.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    for picture in sorted((folder / _PICTURES).glob("*.svg")):
+        shutil.copyfile(picture, out / picture.name)
 
 
 def read_trained(folder: Path) -> TrainRef:

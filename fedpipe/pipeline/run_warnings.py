@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from fedpipe.config.task import TaskKind
 from fedpipe.errors import shorten
 from fedpipe.metric_names import ALLOWED
 from fedpipe.runs.step_results import EvalRef, TrainRef
@@ -61,14 +62,19 @@ class RunWarning:
 
 
 def find_warnings(
-    trained: TrainRef, evaluated: EvalRef, population: "Callable[[], Population]"
+    trained: TrainRef,
+    evaluated: EvalRef,
+    population: "Callable[[], Population]",
+    kind: TaskKind = "classification",
 ) -> list[RunWarning]:
     """Return what makes the result of a finished run doubtful, the gravest first.
 
     Args:
         trained: its training; the table of rounds is read.
-        evaluated: its evaluation; the table of confusion is read where it was made.
+        evaluated: its evaluation; the tables of confusion, labels and targets are read where they
+            were made.
         population: opens its data.
+        kind: of the task.
 
     Raises:
         OSError, ValueError, DataError: a table or the data cannot be read.
@@ -91,7 +97,12 @@ def find_warnings(
             )
         )
     data = population()
-    warnings += one_class_warnings(evaluated, data)
+    if kind == "regression":
+        warnings += target_warnings(evaluated)
+    elif kind == "multilabel":
+        warnings += never_predicted_warnings(evaluated)
+    else:
+        warnings += one_class_warnings(evaluated, data)
     examples = data.central_test()
     understood = data.manifest.understood
     warnings += feature_warnings(examples.x, understood.columns if understood else ())
@@ -133,15 +144,16 @@ def loss_warnings(rows: Sequence[Row]) -> Iterator[RunWarning]:
 
 
 def not_a_number_warnings(rows: Sequence[Row], evaluated: EvalRef) -> Iterator[RunWarning]:
-    """Yield a warning where a loss or an accuracy is no finite number."""
+    """Yield a warning where a loss or the metric that chooses is no finite number."""
+    names = ("loss", evaluated.metric)
     broken: dict[str, int] = {}
     for row in rows:
         for key, value in row.items():
-            if key.endswith(("_loss", "_accuracy")) and not math.isfinite(value):
+            if key.endswith(tuple(f"_{name}" for name in names)) and not math.isfinite(value):
                 broken.setdefault(key.replace("_", "/", 1), int(row["round"]))
     for which, figures in (("final", evaluated.final), ("best", evaluated.best or {})):
         for key, value in figures.items():
-            if key.endswith(("/loss", "/accuracy")) and not math.isfinite(value):
+            if key.endswith(tuple(f"/{name}" for name in names)) and not math.isfinite(value):
                 broken.setdefault(f"{which}/{key}", -1)
     if broken:
         places = [
@@ -157,13 +169,13 @@ def one_class_warnings(evaluated: EvalRef, population: "Population") -> Iterator
     """Yield a warning where the model gives one answer to all test examples, though they have
     several.
     """
-    from fedpipe.pipeline.describe import label_names
+    from fedpipe.models.input_facts import shown_names
     from fedpipe.tables.confusion import read_confusion
     from fedpipe.tables.texts import drawn
 
     if not Path(evaluated.confusion_counts).exists():
         return
-    names = label_names(population)
+    names = shown_names(population.manifest)
     confusion = read_confusion(Path(evaluated.confusion_counts), names)
     predicted = confusion.predicted_classes()
     if (
@@ -176,6 +188,66 @@ def one_class_warnings(evaluated: EvalRef, population: "Population") -> Iterator
             f"{confusion.total} test examples."
         )
         yield RunWarning(text, f"Train for more rounds, change {_RATES}, or scale the features.")
+
+
+def target_warnings(evaluated: EvalRef) -> Iterator[RunWarning]:
+    """Yield a warning where the predictions of a target are all alike, or worse than its mean."""
+    from fedpipe.tables.kinds import TARGETS
+    from fedpipe.tables.regression import read_target_scores
+    from fedpipe.tables.texts import drawn
+
+    path = _kind_table(evaluated, TARGETS)
+    if path is None:
+        return
+    constant = []
+    worse = []
+    for score in read_target_scores(path):
+        if score.predicted_std <= _NOISE * score.std:
+            constant.append(f"'{drawn(score.target)}' ({score.predicted_mean:.4g})")
+        elif score.r2 is not None and score.r2 < 0:
+            worse.append(f"'{drawn(score.target)}' (R2 {score.r2:.3f})")
+    help_text = f"Train for more rounds, change {_RATES}, or scale features and targets."
+    if constant:
+        yield RunWarning(
+            f"The model predicts the same number for all test examples: {shorten(constant, 4)}.",
+            help_text,
+        )
+    if worse:
+        yield RunWarning(
+            "The predictions for the test examples are worse than the mean of the target: "
+            f"{shorten(worse, 4)}.",
+            help_text,
+        )
+
+
+def never_predicted_warnings(evaluated: EvalRef) -> Iterator[RunWarning]:
+    """Yield a warning where labels that test examples have are predicted of none of them."""
+    from fedpipe.tables.kinds import LABELS
+    from fedpipe.tables.multilabel import read_label_scores
+    from fedpipe.tables.texts import drawn
+
+    path = _kind_table(evaluated, LABELS)
+    if path is None:
+        return
+    scores = read_label_scores(path)
+    never = [
+        f"'{drawn(score.label)}'" for score in scores if score.examples and not score.predicted
+    ]
+    if never:
+        yield RunWarning(
+            f"{len(never)} of {len(scores)} labels are predicted of no test example: "
+            f"{shorten(never, 4)}.",
+            f"Train for more rounds, change {_RATES}, or weigh rare labels with "
+            "task.class_weights.",
+        )
+
+
+def _kind_table(evaluated: EvalRef, name: str) -> Path | None:
+    """Return the path of a table of the kind; None if it was not made."""
+    for path in map(Path, evaluated.kind_tables):
+        if path.name == name and path.exists():
+            return path
+    return None
 
 
 def feature_warnings(x: npt.NDArray[np.generic], names: Sequence[str] = ()) -> Iterator[RunWarning]:
@@ -204,8 +276,8 @@ def feature_warnings(x: npt.NDArray[np.generic], names: Sequence[str] = ()) -> I
     both = shown(high) if high == low else f"{shown(low)}, {shown(high)}"
     yield RunWarning(
         f"Features are unscaled, by the largest |x| of a column of the test examples: {both}.",
-        "Scale every column to about -1..1 before `fedpipe prepare`, leave columns out with "
-        "data.ignore_columns, or lower client.learning_rate.",
+        "Set data.preprocess=[{name: standardize}], leave columns out with data.ignore_columns, or "
+        "lower client.learning_rate.",
     )
 
 

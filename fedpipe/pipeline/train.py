@@ -35,9 +35,14 @@ if TYPE_CHECKING:
     from fedpipe.engine.in_process import InProcess
     from fedpipe.engine.loop import Evaluate, LoopResult
     from fedpipe.engine.runtime import Runtime
+    from fedpipe.pipeline.warm_start import WarmStart
     from fedpipe.runs.recorder import Recorder
 
     AnyRuntime = Runtime | InProcess
+
+
+FROZEN_NAME = "frozen.safetensors"
+"""File in the folder of a run with the weights that it does not train, if there are such."""
 
 
 def train(
@@ -71,6 +76,7 @@ def train(
             PLAN_SHA256: plan.sha256,
             BIT_EXACT: bit_exact(run.config, built.algorithm.info),
             **_texts(built.algorithm.info),
+            **training.start.tags,
             **(tags or {}),
         }
         rounds = _run_rounds(run, data, plan, training, built, runtime, facts)
@@ -101,11 +107,13 @@ class _Training:
     """What the rounds of a run need, before TensorFlow computes anything.
 
     Attributes:
+        start: the model, with the weights that it starts from.
         cohorts: of each round; fewer than planned where the privacy budget ends the run.
         noise_key: 32 secret bytes; None without privacy, and in a repeatable run.
         prefetch: brings the clients of later rounds into the cache while the block runs.
     """
 
+    start: "WarmStart"
     population: "Population"
     cohorts: CohortPlan
     recorder: "Recorder"
@@ -138,8 +146,10 @@ def _prepare(run: RunContext, data: DataRef, plan: PlanRef) -> _Training:
     from fedpipe.data.population import Population
     from fedpipe.data.prefetch import prefetched
     from fedpipe.engine.checkpoint import Checkpoints
+    from fedpipe.models import build_model
     from fedpipe.models.federated import training_clients
     from fedpipe.pipeline.privacy import account_of, noise_key_of, require_budget
+    from fedpipe.pipeline.warm_start import warm_started
     from fedpipe.runs.recorder import Recorder
     from fedpipe.tasks.score import score_of
 
@@ -148,7 +158,13 @@ def _prepare(run: RunContext, data: DataRef, plan: PlanRef) -> _Training:
     population = Population.open(Path(data.path), verify=False)
     clients = training_clients(config, population)
     _refuse_strangers(cohorts, population, clients)
+    manifest = population.manifest
+    model = build_model(
+        config, tuple(manifest.feature_shape), manifest.outputs, run.project.root, manifest.tokens
+    )
+    start = warm_started(run, model)
     identity = {"settings": _sha256(flatten_result(config)), "plan": plan.sha256, "data": data.md5}
+    identity |= start.identity
     folder = run.folder / "checkpoints"
     runtime = config.runtime
     score = score_of(config.task, run.project.root)
@@ -168,29 +184,33 @@ def _prepare(run: RunContext, data: DataRef, plan: PlanRef) -> _Training:
         run.folder / "bring.log",
     )
     recorder = Recorder(run.folder, config.eval.patience, score)
-    return _Training(population, cohorts, recorder, checkpoints, accountant, noise_key, prefetch)
+    return _Training(
+        start, population, cohorts, recorder, checkpoints, accountant, noise_key, prefetch
+    )
 
 
 def _build(run: RunContext, training: _Training, runtime: "AnyRuntime") -> _Built:
     """Build the model, the algorithm and the evaluation."""
     from fedpipe.algorithms.catalog import build_algorithm
+    from fedpipe.algorithms.frozen import WithFrozen
     from fedpipe.engine.user_algorithm import UserAlgorithm
-    from fedpipe.models import build_model
     from fedpipe.models.evaluate import Evaluator
     from fedpipe.models.federated import validation_examples
+    from fedpipe.models.trainable import frozen_weights, trained_part
+    from fedpipe.models.weights_io import save_weights
     from fedpipe.pipeline.privacy import accounted
     from fedpipe.tasks import task_of
 
     config = run.config
     project = run.project
     population = training.population
-    manifest = population.manifest
-    model = build_model(config, tuple(manifest.feature_shape), manifest.outputs, project.root)
+    model = training.start.model
     task = task_of(config, population, project.root)
     settings = training.accountant.config if training.accountant else config
+    first_weights = model.initial_weights(config.seed)
     arguments = (
         settings,
-        model,
+        trained_part(model, first_weights),
         population,
         project.client_cache,
         project.root,
@@ -202,6 +222,10 @@ def _build(run: RunContext, training: _Training, runtime: "AnyRuntime") -> _Buil
     else:
         algorithm = UserAlgorithm.build(config.algorithm.name, runtime, build_algorithm, *arguments)
     keep_groups(config.runtime, algorithm, run.folder)
+    if model.trainable is not None:
+        frozen = frozen_weights(model, first_weights)
+        save_weights(run.folder / FROZEN_NAME, frozen)
+        algorithm = WithFrozen(algorithm, model, frozen)
     evaluators = {"test": Evaluator(model, population.central_test(), task=task)}
     validation = validation_examples(config, population)
     if validation is not None:

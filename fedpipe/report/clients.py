@@ -1,17 +1,19 @@
-"""The clients of a run: their accuracy, their examples and labels, and which of them took part."""
+"""The clients of a run: what the model is worth to them, their examples and labels, and which of them
+took part.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from fedpipe.figures.evaluation_charts import client_accuracies
+from fedpipe.figures.evaluation_charts import client_values
 from fedpipe.figures.participation_chart import participation as participation_chart
-from fedpipe.figures.population_charts import client_sizes, label_skew
+from fedpipe.figures.population_charts import client_sizes, label_skew, target_ranges
 from fedpipe.report.facts import RunFacts
 from fedpipe.report.section import Section, Table
-from fedpipe.tables.evaluation import accuracy_groups
-from fedpipe.tables.texts import shown_of
+from fedpipe.tables.shown_task import is_fraction, metric_words
+from fedpipe.tables.texts import number, shown_of
 from fedpipe.tables.thinning import evenly_spaced
 from fedpipe.tracking.participation import REPORTED, ClientRound, ClientTotal, spans, totals
 
@@ -21,24 +23,29 @@ _MOST_DRAWN = 100
 
 
 def accuracies(run: RunFacts) -> Section | None:
-    """Return how accuracy and the gains of personalization are distributed over clients, and the
-    clients with the lowest accuracy.
+    """Return how the metric that chooses and the gains of personalization are distributed over
+    clients, and the clients for which the model is worst.
     """
-    if not run.accuracies:
+    values = run.accuracies
+    if values is None or not values.clients:
         return None
-    worst = sorted(run.accuracies, key=lambda client: (client.accuracy, client.client_id))
-    rows = [
-        [
-            client.client_id,
-            "held out" * client.held_out,
-            str(client.predictions),
-            f"{client.accuracy:.3f}",
-        ]
-        for client in worst[:_MOST_ROWS]
-    ]
+    worst = values.worst_first()
+    rows = []
+    for client in worst[:_MOST_ROWS]:
+        value = client.value or 0.0
+        shown = f"{value:.3f}" if is_fraction(values.metric) else number(value)
+        held_out = "held out" * client.held_out
+        rows.append([client.client_id, held_out, str(client.predictions), shown])
+    words = metric_words(values.metric)
+    lines = []
+    absent = len(values.clients) - len(worst)
+    if absent:
+        lines.append(f"{absent} of {len(values.clients)} clients have no {words} of their own")
+    groups, gains = values.groups()
     return Section(
-        charts=client_accuracies(*accuracy_groups(run.accuracies)),
-        table=Table(["client", "", "test examples", "accuracy"], rows, len(run.accuracies)),
+        charts=client_values(values.metric, groups, gains),
+        lines=lines,
+        table=Table(["client", "", "test examples", words], rows, len(values.clients)),
     )
 
 
@@ -56,10 +63,16 @@ def population(run: RunFacts) -> Section | None:
         "examples",
         f"training examples per client: {figures['size_min']} to {figures['size_max']}, median "
         f"{figures['size_median']:g}, Gini {figures['size_gini']:.2f}",
-        f"mean distance of a client's labels from the mix of all: {figures['label_tv_mean']:.2f} "
-        f"(0: all alike); {figures['labels_per_client_mean']:.1f} labels per client",
     ]
-    return Section(charts=[client_sizes(table), label_skew(table)], lines=lines)
+    charts = [client_sizes(table)]
+    if table.groups:
+        lines.append(
+            f"mean distance of a client's {table.groups} from the mix of all: "
+            f"{figures['label_tv_mean']:.2f} (0: all alike); "
+            f"{figures['labels_per_client_mean']:.1f} {table.groups} per client"
+        )
+        charts.append(label_skew(table))
+    return Section(charts=[*charts, *target_ranges(table)], lines=lines)
 
 
 def participation(run: RunFacts) -> Section | None:

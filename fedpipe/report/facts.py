@@ -2,20 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 
 from fedpipe.lineage.queries import RunLineage
 from fedpipe.models.confusion import Confusion
-from fedpipe.tables.evaluation import ClientAccuracy
+from fedpipe.tables.evaluation import ClientValues
+from fedpipe.tables.kinds import KIND_TABLES, KindTables
 from fedpipe.tables.mistakes import Mistake
 from fedpipe.tables.population import PopulationTable
 from fedpipe.tables.rounds import Row
+from fedpipe.tables.shown_task import ShownTask, metric_words
 from fedpipe.tracking.participation import ClientRound
 from fedpipe.tracking.sweeps import SweepView
 
 ROUNDS = "learning curves"
 ACCURACIES = "accuracy of each client"
 CONFUSION = "confusion"
+PREDICTIONS = "predictions"
 MISTAKES = "pictures of mistakes"
 POPULATION = "population"
 CLIENTS = "participation"
@@ -40,9 +44,10 @@ class RunFacts:
         metrics: the last values of MLflow's metrics.
         lineage: where it comes from, and its model versions.
         rounds: one row per round.
-        accuracies: one row per client; None if not known, as all below.
+        accuracies: the metric that chooses, of each client; None if not known, as all below.
         labels: names of the classes.
-        confusion: counts on the central test set.
+        confusion: counts on the central test set; None of tasks without classes.
+        kind_tables: what the kind of the task says of its predictions; None of classes.
         mistakes: examples of the worst pairs; empty where there are no images to show.
         population: the clients and their labels.
         clients: one row per client and round.
@@ -62,9 +67,10 @@ class RunFacts:
     metrics: Mapping[str, float]
     lineage: RunLineage
     rounds: Sequence[Row] = ()
-    accuracies: Sequence[ClientAccuracy] | None = None
+    accuracies: ClientValues | None = None
     labels: Sequence[str] = ()
     confusion: Confusion | None = None
+    kind_tables: KindTables | None = None
     mistakes: Sequence[Mistake] = ()
     population: PopulationTable | None = None
     clients: Sequence[ClientRound] | None = None
@@ -75,9 +81,27 @@ class RunFacts:
     @property
     def chosen(self) -> str:
         """Return which weights the results are of: `best` where validation chose, else `final`."""
-        if "best/test/accuracy" in self.metrics:
+        if any(key.startswith("best/test/") for key in self.metrics):
             return "best"
         return "final"
+
+    @cached_property
+    def task(self) -> ShownTask:
+        """Return the task, by the run's params."""
+        return ShownTask.of_params(self.params)
+
+    @property
+    def worst_words(self) -> str:
+        """Return what the clients for which the model is worst have, such as `lowest accuracy`."""
+        if self.accuracies is None:
+            return "lowest accuracy"
+        extreme = "lowest" if self.accuracies.higher_is_better else "highest"
+        return f"{extreme} {metric_words(self.accuracies.metric)}"
+
+    @property
+    def has_kind_tables(self) -> bool:
+        """Return whether the kind of the task has tables of its own."""
+        return bool(KIND_TABLES[self.task.kind])
 
     @property
     def seconds_taken(self) -> float | None:
@@ -107,8 +131,9 @@ class RunFacts:
         """Return why sections of the report are missing, by their names."""
         is_known = {
             ROUNDS: bool(self.rounds),
-            ACCURACIES: bool(self.accuracies),
-            CONFUSION: self.confusion is not None,
+            ACCURACIES: self.accuracies is not None and bool(self.accuracies.clients),
+            CONFUSION: self.confusion is not None or not self.task.has_classes,
+            PREDICTIONS: self.kind_tables is not None or not self.has_kind_tables,
             POPULATION: self.population is not None,
             CLIENTS: bool(self.clients),
             TIMING: bool(self.seconds),

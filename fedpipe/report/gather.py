@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,8 +20,10 @@ from fedpipe.runs.files import RunFiles
 from fedpipe.status import MlflowStatus
 from fedpipe.tables.confusion import read_confusion
 from fedpipe.tables.evaluation import read_clients, read_labels
+from fedpipe.tables.kinds import KIND_TABLES, KindTables, read_kind_table
 from fedpipe.tables.mistakes import Mistake, read_mistakes
 from fedpipe.tables.population import read_population
+from fedpipe.tables.shown_task import ShownTask
 from fedpipe.tracking.participation import CLIENTS_NAME
 from fedpipe.tracking.participation import read_clients as read_participation
 from fedpipe.tracking.rounds import rounds_of
@@ -95,7 +98,10 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
         reader.missing[facts.ROUNDS] = (
             f"The run, {info.status.lower()}, has no metrics of any round in {store.label}."
         )
-    labels = reader.read(facts.CONFUSION, read_labels, _LABELS) or []
+    task = ShownTask.of_params(run.data.params)
+    labels: list[str] = []
+    if task.has_classes:
+        labels = reader.read(facts.CONFUSION, read_labels, _LABELS) or []
     return RunFacts(
         run_id=info.run_id,
         name=str(info.run_name or info.run_id),
@@ -111,6 +117,7 @@ def gather(store: "Store", run: "Run", files: RunFiles) -> RunFacts:
         accuracies=reader.read(facts.ACCURACIES, read_clients),
         labels=labels,
         confusion=_read_confusion(reader, labels),
+        kind_tables=_read_kind_tables(reader, task),
         mistakes=_read_mistakes(reader),
         population=reader.read(facts.POPULATION, read_population),
         clients=reader.read(facts.CLIENTS, read_participation),
@@ -141,6 +148,18 @@ def _read_confusion(reader: _Reader, labels: list[str]) -> Confusion | None:
     if confusion is None:
         reader.missing[facts.CONFUSION] = reason
     return confusion
+
+
+def _read_kind_tables(reader: _Reader, task: ShownTask) -> KindTables | None:
+    """Return the tables that the kind of the task has; None if one of them is missing."""
+    names = KIND_TABLES[task.kind]
+    tables: dict[str, Any] = {}
+    for name in names:
+        table = reader.read(facts.PREDICTIONS, partial(read_kind_table, name), f"tables/{name}")
+        if table is None:
+            return None
+        tables |= table
+    return KindTables(**tables) if names else None
 
 
 def _read_mistakes(reader: _Reader) -> list[Mistake]:

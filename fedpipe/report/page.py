@@ -13,9 +13,11 @@ from fedpipe.report.clients import accuracies, participation, population
 from fedpipe.report.confusion import confusion
 from fedpipe.report.facts import RunFacts, differing, settings, side_by_side
 from fedpipe.report.lineage_links import environment, lineage_links
+from fedpipe.report.predictions import predictions
 from fedpipe.report.summary import summary, tiles, warnings
 from fedpipe.report.sweep import sweep
 from fedpipe.report.training import compared_curves, round_table, run_curves, timing
+from fedpipe.tables.shown_task import metric_words
 from fedpipe.tracking.tags import DVC_DATA_MD5
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ _SECTIONS: dict[str, Callable[[RunFacts], Any]] = {
     "rounds": round_table,
     "accuracies": accuracies,
     "confusion": confusion,
+    "predictions": predictions,
     "population": population,
     "participation": participation,
     "timing": timing,
@@ -54,6 +57,7 @@ def render(runs: Sequence[RunFacts]) -> str:
         summary=side_by_side(list(map(summary, runs))),
         curves=run_curves(runs[0]) if len(runs) == 1 else compared_curves(runs, names),
         runs=list(map(_sections, runs, names)),
+        client_metrics=_client_metrics(runs),
         same_data=_same_data([run for run in runs if run.sweep is None]),
     )
 
@@ -85,6 +89,14 @@ def labels(runs: Sequence[RunFacts]) -> list[str]:
 def _sections(run: RunFacts, name: str) -> dict[str, Any]:
     sections = {key: section_of(run) for key, section_of in _SECTIONS.items()}
     return {"name": name, "facts": run, **sections}
+
+
+def _client_metrics(runs: Sequence[RunFacts]) -> str:
+    """Return what the metric of each client is called: that of all runs, if they have the same."""
+    metrics = {run.task.metric for run in runs}
+    if len(metrics) > 1:
+        return "metric that chooses"
+    return metric_words(metrics.pop())
 
 
 def _same_data(runs: Sequence[RunFacts]) -> bool:

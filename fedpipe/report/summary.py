@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from fedpipe.report.facts import RunFacts
+from fedpipe.tables.shown_task import metric_words
 from fedpipe.tables.texts import number, setting_text
 from fedpipe.tracking.sweeps import SweepView
 from fedpipe.tracking.tags import (
@@ -29,8 +30,6 @@ _IDENTITY = {
     LAST_SHA256: "weights (SHA-256)",
     BIT_EXACT: "repeats to the bit",
 }
-_WORST_CLIENTS = "participating/accuracy_worst_decile"
-_MEAN_CLIENT = "participating/accuracy_mean"
 
 
 def summary(run: RunFacts) -> dict[str, str]:
@@ -49,15 +48,14 @@ def summary(run: RunFacts) -> dict[str, str]:
 def tiles(run: RunFacts) -> list[tuple[str, str, str]]:
     """Return the few figures that a reader looks for first: name, value, note."""
     rows = []
-    for key, name in (("test/accuracy", "test accuracy"), ("test/loss", "test loss")):
-        value = run.result(key)
+    for metric in run.task.main_metrics:
+        value = run.result(f"test/{metric}")
         if value is not None:
-            note = _filled("before training {:.4f}", run.before(key))
-            rows.append((name, f"{value:.4f}", note))
-    worst = run.result(_WORST_CLIENTS)
-    mean = run.result(_MEAN_CLIENT)
+            note = _filled("before training {:.4f}", run.before(f"test/{metric}"))
+            rows.append((f"test {metric_words(metric)}", f"{value:.4f}", note))
+    worst, mean = _over_clients(run)
     if worst is not None and mean is not None:
-        note = f"accuracy; mean over clients {mean:.4f}"
+        note = f"{metric_words(run.task.metric)}; mean over clients {mean:.4f}"
         rows.append(("worst tenth of the clients", f"{worst:.4f}", note))
     if run.rounds:
         note = f"of {run.params.get('rounds', '?')}"
@@ -123,18 +121,31 @@ def _training_summary(run: RunFacts) -> dict[str, str]:
 
 def _result_summary(run: RunFacts) -> dict[str, str]:
     rows = {}
-    for key, name in (("test/accuracy", "test accuracy"), ("test/loss", "test loss (nats)")):
+    task = run.task
+    for metric in task.main_metrics:
+        key = f"test/{metric}"
         value = run.result(key)
         if value is not None:
+            name = f"test {metric_words(metric)}"
+            if metric == "loss" and task.unit(metric).endswith("(nats)"):
+                name = f"{name} (nats)"
             rows[name] = f"{value:.4f}" + _filled(", {:.4f} before training", run.before(key))
     if run.chosen == "best":
         best_round = run.tags.get(BEST_ROUND, "?")
         rows["result of"] = f"round {best_round}, which validation chose"
-    worst = run.result(_WORST_CLIENTS)
-    mean = run.result(_MEAN_CLIENT)
+    worst, mean = _over_clients(run)
     if worst is not None and mean is not None:
-        rows["accuracy over clients"] = f"mean {mean:.4f}, worst tenth {worst:.4f}"
+        name = f"{metric_words(task.metric)} over clients"
+        rows[name] = f"mean {mean:.4f}, worst tenth {worst:.4f}"
     return rows
+
+
+def _over_clients(run: RunFacts) -> tuple[float | None, float | None]:
+    """Return the metric that chooses of the worst tenth of the participating clients, and its
+    mean.
+    """
+    key = f"participating/{run.task.metric}"
+    return run.result(f"{key}_worst_decile"), run.result(f"{key}_mean")
 
 
 def _tag_summary(run: RunFacts) -> dict[str, str]:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from fedpipe.figures.charts import Curve, curves
-from fedpipe.figures.learning_curves import UNITS, learning_curves, points
+from fedpipe.figures.learning_curves import learning_curves, metric_keys, points
 from fedpipe.figures.svg import Chart
 from fedpipe.report.facts import RunFacts
 from fedpipe.report.section import Section, Table
 from fedpipe.report.summary import duration
 from fedpipe.tables.rounds import Row
+from fedpipe.tables.shown_task import metric_title
 from fedpipe.tables.texts import optional_number
 from fedpipe.tables.thinning import evenly_spaced
 
@@ -23,18 +24,24 @@ _COMPARED_SPLITS = {
 
 
 def run_curves(run: RunFacts) -> list[Chart]:
-    """Return accuracy, loss and, of private runs, epsilon by round."""
-    return learning_curves(run.rounds) + _epsilons([run], ["epsilon"])
+    """Return the metric that chooses, the loss, other metrics and, of private runs, epsilon by
+    round.
+    """
+    return learning_curves(run.rounds, run.task) + _epsilons([run], ["epsilon"])
 
 
 def compared_curves(runs: Sequence[RunFacts], names: Sequence[str]) -> list[Chart]:
     """Return a chart for each split and metric, with one curve per run; `names` are of the
     curves.
     """
+    units: dict[str, str] = {}
+    for run in runs:
+        for metric in run.task.drawn_metrics(metric_keys(run.rounds)):
+            units.setdefault(metric, run.task.unit(metric))
     charts = []
     for split, label in _COMPARED_SPLITS.items():
-        for metric, unit in UNITS.items():
-            title = f"{metric.capitalize()}, {label}"
+        for metric, unit in units.items():
+            title = f"{metric_title(metric)}, {label}"
             charts.append(_compared(runs, names, title, f"{split}/{metric}", unit))
     return list(filter(None, charts)) + _epsilons(runs, names)
 

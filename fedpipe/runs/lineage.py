@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ from fedpipe.tracking.tags import (
     GIT_DIRTY,
     GIT_NOTE,
     GIT_PATCH,
+    INITIAL_FROM,
+    INITIAL_SHA256,
     PLAN_SHA256,
     POPULATION,
     PREFECT_FLOW_RUN_ID,
@@ -47,6 +49,8 @@ LINEAGE_NAME = "lineage.json"
 PARAMS_NAME = "params.yaml"
 PATCH_NAME = "dirty.patch"
 TAGS_NAME = "origin.json"
+INITIAL_NAME = "initial.safetensors"
+"""The weights that `model.initial` named when the run was started."""
 _WHO = ("clients", "alpha", "labels_per_client", "sigma", "seed")
 
 logger = logging.getLogger(__name__)
@@ -84,6 +88,16 @@ class PrefectLineage:
 
 
 @dataclass(frozen=True)
+class InitialLineage:
+    """The weights that the run started from: where they were brought from, and their SHA-256; None
+    where the model drew them.
+    """
+
+    source: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
 class TagLineage:
     """The lineage that a run's tags name; None where one is missing."""
 
@@ -91,6 +105,7 @@ class TagLineage:
     dvc: DvcLineage
     prefect: PrefectLineage
     plan_sha256: str | None
+    initial: InitialLineage = field(default=InitialLineage(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -193,8 +208,10 @@ def write_reproduction_files(
 
 
 def reproduction_files(folder: Path) -> list[Path]:
-    """Return the files that `write_reproduction_files` wrote."""
-    paths = (folder / name for name in (PARAMS_NAME, PATCH_NAME, TAGS_NAME))
+    """Return the files that reproduce a run: those that `write_reproduction_files` wrote, and the
+    weights that it started from, if they were brought.
+    """
+    paths = (folder / name for name in (PARAMS_NAME, PATCH_NAME, TAGS_NAME, INITIAL_NAME))
     return [path for path in paths if path.exists()]
 
 
@@ -229,6 +246,7 @@ def read_lineage(run_dir: Path) -> TrainingLineage:
         dvc=DvcLineage(**values["dvc"]),
         prefect=PrefectLineage(**values["prefect"]),
         plan_sha256=values["plan_sha256"],
+        initial=InitialLineage(**values.get("initial", {})),
         mlflow=MlflowLineage(**values["mlflow"]),
         weights_sha256=values["weights_sha256"],
     )
@@ -269,4 +287,5 @@ def lineage_of_tags(tags: Mapping[str, str]) -> TagLineage:
             url=tags.get(PREFECT_URL),
         ),
         plan_sha256=tags.get(PLAN_SHA256),
+        initial=InitialLineage(tags.get(INITIAL_FROM), tags.get(INITIAL_SHA256)),
     )

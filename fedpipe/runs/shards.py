@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedpipe.config import Config, DataConfig
+from fedpipe.config.augment import problem_of_augment
 from fedpipe.config.load import read_params
 from fedpipe.config.model import MODEL_NAMES
 from fedpipe.config.shard_settings import ShardSettings
@@ -39,6 +40,7 @@ def ensure_shards(config: Config, project: Project, own_model: bool = True) -> D
             its module imports.
 
     Raises:
+        ConfigError: `client.augment` does not suit the features.
         DataError: the source cannot be read, or the shards do not match their manifest.
         ModelError: the model does not take the features that the shards hold.
     """
@@ -57,6 +59,12 @@ def ensure_shards(config: Config, project: Project, own_model: bool = True) -> D
         with file_lock(project.private / "prepare.lock"):
             path, how = _bring_up_to_date(ShardSettings.of(config), project)
     population = Population.open(path)
+    manifest = population.manifest
+    problem = problem_of_augment(
+        config.client.augment, manifest.feature_dtype, manifest.feature_shape
+    )
+    if problem:
+        raise ConfigError(problem)
     if own_model or config.model.name in MODEL_NAMES:
         check_input(config, population.manifest, project.root, population.highest_token)
     return DataRef(str(path), dvc_md5(path), how, time.perf_counter() - start)

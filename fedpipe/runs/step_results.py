@@ -96,7 +96,7 @@ class EvalRef:
 
     Attributes:
         metrics: JSON file with `initial`, `final` and, where validation chose, `best`, each with
-            `test/loss` and `test/accuracy`.
+            `test/loss` and the task's metrics, such as `test/accuracy`.
         confusion_table: CSV file of the confusion on the central test set, in the form of DVC's
             template.
         confusion_counts: CSV file, how often each label was taken for which.
@@ -111,6 +111,10 @@ class EvalRef:
         best: the figures of the best weights, or None.
         seconds: wall time.
         missing: parts of the evaluation that failed, and why; their files are not there.
+        kind_tables: CSV files that the kind of the task has (`tables.kinds`): ranking curves,
+            labels, targets. Of tasks without classes the files of confusion, labels and reliability
+            above are not there.
+        metric: the metric that chooses (`task.choose_by`).
     """
 
     metrics: str
@@ -125,6 +129,8 @@ class EvalRef:
     best: dict[str, float] | None
     seconds: float
     missing: dict[str, str] = field(default_factory=dict)
+    kind_tables: tuple[str, ...] = ()
+    metric: str = "accuracy"
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -136,6 +142,7 @@ class EvalRef:
             self.labels_table,
             self.reliability_table,
             self.clients_table,
+            *self.kind_tables,
         )
 
 

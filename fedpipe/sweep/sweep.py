@@ -23,12 +23,14 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from fedpipe.config import Config
 from fedpipe.config.sweep import SweepConfig, load_sweep
 from fedpipe.config.sweep_trials import SweepBase, check_space, first_trial, read_base
-from fedpipe.errors import ConfigError, reason_of
+from fedpipe.config.task_metrics import metric_key
+from fedpipe.errors import ConfigError, did_you_mean, reason_of
 from fedpipe.project.paths import Project
 from fedpipe.sweep.result_files import conclude, summary_of
 from fedpipe.sweep.state import begin_sweep
 from fedpipe.sweep.trials import SweepWatcher, TrialPool, Trials
 from fedpipe.system.atomic_files import require_place
+from fedpipe.tasks.score import score_of
 
 if TYPE_CHECKING:
     from fedpipe.tracking.store import Store
@@ -54,6 +56,7 @@ def load(
     base = read_base(sweep, project.root / sweep.params, path.name, overrides)
     check_space(sweep, base)
     common = first_trial(sweep, base)
+    sweep = judged_by_the_task(sweep, common, path.name, project)
     # It belongs to the result, and would follow the machine's cores.
     if common.runtime.set_groups is None:
         groups = max(sweep.cores_per_child, common.runtime.workers)
@@ -70,6 +73,28 @@ def load(
             )
         sweep = sweep.model_copy(update={"max_parallel": 1})
     return sweep, base, common
+
+
+def judged_by_the_task(
+    sweep: SweepConfig, common: Config, where: str, project: Project
+) -> SweepConfig:
+    """Return the sweep with its metric and direction; where none is set those that the task chooses
+    by. Raises ConfigError if the task does not have the metric.
+    """
+    score = score_of(common.task, project.root)
+    if "metric" not in sweep.model_fields_set and sweep.metric != score.validation:
+        return sweep.model_copy(update={"metric": score.validation, "direction": score.better})
+    name = sweep.metric.partition("/")[2]
+    if name == score.metric and sweep.better != score.better:
+        return sweep.model_copy(update={"direction": score.better})
+    known = ["loss", *map(metric_key, common.task.metric_names)]
+    if name not in known:
+        raise ConfigError(
+            f"{where}: metric: expected one of the task's, "
+            f"{', '.join(f'validation/{key}' for key in known)}, found '{sweep.metric}'. "
+            f"{did_you_mean(name, known)} Add `task.metrics=[{name}]` to overrides."
+        )
+    return sweep
 
 
 class SweepOptions(TypedDict, total=False):

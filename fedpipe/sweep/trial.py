@@ -104,8 +104,10 @@ def _train(project: Project, state: RunState, sink: Line) -> None:
 
         run = replace(run, sinks=(sink,), runtime=runtime)
         summary = run_pipeline(run, plain_steps(), state.values["tags"])
-    value = score(run.folder, summary["best_round"], state.values["metric"])
-    mark_finished(run, summary, value=value)
+    values = {}
+    if state.values["entry"] == "sweep":
+        values["value"] = score(run.folder, summary["best_round"], state.values["metric"])
+    mark_finished(run, summary, **values)
 
 
 def score(folder: Path, best_round: int | None, metric: str) -> float:

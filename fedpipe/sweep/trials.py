@@ -95,13 +95,13 @@ class Trials:
         from fedpipe.runs.shards import ensure_shards
         from fedpipe.sweep.result_files import parent_facts
         from fedpipe.tracking.store import open_store
-        from fedpipe.tracking.sweeps import reopen_sweep, start_sweep
+        from fedpipe.tracking.sweeps import reopen_sweep, start_parent
 
         self.store = open_store(self._project.root, self._common.tracking.experiment)
         ensure_shards(self._common, self._project)
         if self._state.parent is None:
             params, known = parent_facts(self._project, self._sweep)
-            run_id = start_sweep(
+            run_id = start_parent(
                 self.store,
                 str(self._sweep.name),
                 params,

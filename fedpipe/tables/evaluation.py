@@ -1,6 +1,8 @@
 """Tables of an evaluation: each label, each bin of confidence, each client."""
 
 import csv
+import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,27 +22,69 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
+_METRIC = b"metric"
+_HIGHER = b"higher_is_better"
+"""Keys of a table of clients: the metric that chooses, and which way of it is better."""
 _RELIABILITY = ["from", "to", "predictions", "confidence", "accuracy"]
 
 
 @dataclass(frozen=True)
-class ClientAccuracy:
-    """Accuracy of the model on one client's own test examples.
+class ClientValue:
+    """What the model is worth on one client's own test examples.
 
     Attributes:
         client_id: the client.
         held_out: whether it never trains.
         predictions: number of its test examples.
-        accuracy: in 0..1.
-        gain: accuracy after personalization minus accuracy before, in -1..1; None if the client was
-            not personalized.
+        value: the metric that chooses; None where it does not exist for these examples.
+        gain: by how much it is better after personalization; None if the client was not
+            personalized.
     """
 
     client_id: str
     held_out: bool
     predictions: int
-    accuracy: float
+    value: float | None
     gain: float | None
+
+
+@dataclass(frozen=True)
+class ClientValues:
+    """A metric of the clients.
+
+    Attributes:
+        metric: its name, such as `accuracy`.
+        higher_is_better: which way is better.
+        clients: each client.
+    """
+
+    metric: str
+    higher_is_better: bool
+    clients: Sequence[ClientValue]
+
+    def worst_first(self) -> list[ClientValue]:
+        """Return the clients for which the metric exists, the worst first."""
+        sign = 1 if self.higher_is_better else -1
+        known = [(client.value, client) for client in self.clients if client.value is not None]
+        ranked = sorted(known, key=lambda pair: (sign * pair[0], pair[1].client_id))
+        return [client for _, client in ranked]
+
+    def groups(self) -> tuple[dict[str, Floats], Floats | None]:
+        """Return the values of participating and of held-out clients by these names, and the gains
+        of personalization, if any; without those that are no finite number.
+        """
+        groups: dict[str, list[float]] = {"participating": [], "held out": []}
+        gains = []
+        for client in self.clients:
+            if client.value is not None and math.isfinite(client.value):
+                name = "held out" if client.held_out else "participating"
+                groups[name].append(client.value)
+            if client.gain is not None and math.isfinite(client.gain):
+                gains.append(client.gain)
+        present = {name: np.array(values) for name, values in groups.items() if values}
+        if not gains:
+            return present, None
+        return present, np.array(gains)
 
 
 def labels_csv(confusion: Confusion, names: Sequence[str]) -> str:
@@ -83,18 +127,17 @@ def write_clients(
     personalized: Floats | None,
     score: Score = ACCURACY,
 ) -> None:
-    """Write one row per client as Parquet: `client_id`, `held_out`, `predictions`, `loss`, the
-    metrics of the task, such as `accuracy`, null where they do not exist, and where clients were
-    personalized the metric that chooses, as `personalized_accuracy`, and `gain`, null for a client
-    that has nothing to train on.
+    """Write one row per client as Parquet: `client_id`, `held_out`, `predictions`, `loss`, a column
+    for each metric of clients, and where clients were personalized `personalized_METRIC` and `gain`
+    of the metric that chooses. A figure that does not exist for a client is null.
 
     Args:
         path: file to write; its folder is made if it is missing.
         participating: scores of clients that may train.
         held_out: scores of clients that never do.
-        personalized: float64 [clients], the metric that chooses of the first group, then the
-            second, after personalization; NaN where there is none.
-        score: the metric that chooses.
+        personalized: float64 [clients], the metric that chooses after personalization, of the first
+            group, then the second; NaN where there is none.
+        score: the metric that chooses; the file names it.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -103,15 +146,13 @@ def write_clients(
         [_table_of_clients(participating, False), _table_of_clients(held_out, True)]
     ).combine_chunks()
     if personalized is not None:
-        name = score.metric
-        before = np.concatenate([participating.of(name), held_out.of(name)])
+        before = np.concatenate([participating.of(score.metric), held_out.of(score.metric)])
         gains = personalized - before if score.higher_is_better else before - personalized
-        columns = {f"personalized_{name}": personalized, "gain": gains}
-        for column, values in columns.items():
-            # from_pandas: NaN becomes null
-            table = table.append_column(column, pa.array(values, pa.float64(), from_pandas=True))
+        for name, values in ((f"personalized_{score.metric}", personalized), ("gain", gains)):
+            table = table.append_column(name, _column(values))
+    facts = {_METRIC: score.metric, _HIGHER: json.dumps(score.higher_is_better)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path, compression="zstd")
+    pq.write_table(table.replace_schema_metadata(facts), path, compression="zstd")
 
 
 def _table_of_clients(scores: ClientScores, is_held_out: bool) -> "pa.Table":
@@ -124,32 +165,27 @@ def _table_of_clients(scores: ClientScores, is_held_out: bool) -> "pa.Table":
         "loss": pa.array(scores.losses, pa.float64()),
     }
     for name, values in scores.values.items():
-        columns[name] = pa.array(values, pa.float64(), from_pandas=True)
+        columns[name] = _column(values)
     return pa.table(columns)
 
 
-def read_clients(path: Path) -> list[ClientAccuracy]:
-    """Return the rows of the table that `write_clients` wrote."""
+def _column(values: Floats) -> "pa.Array":
+    import pyarrow as pa
+
+    return pa.array(values, pa.float64(), from_pandas=True)  # from_pandas: NaN becomes null
+
+
+def read_clients(path: Path) -> ClientValues:
+    """Return the metric that chooses of the table that `write_clients` wrote; of an earlier version
+    the accuracy.
+    """
     import pyarrow.parquet as pq
 
-    rows = pq.ParquetFile(path).read(use_threads=False).to_pylist()
-    return [
-        ClientAccuracy(
-            row["client_id"], row["held_out"], row["predictions"], row["accuracy"], row.get("gain")
-        )
-        for row in rows
-    ]
-
-
-def accuracy_groups(clients: Sequence[ClientAccuracy]) -> tuple[dict[str, Floats], Floats | None]:
-    """Return the accuracies of participating and of held-out clients by these names, and the gains
-    of personalization, if any.
-    """
-    held_out = np.array([client.held_out for client in clients], np.bool_)
-    accuracies = np.array([client.accuracy for client in clients], np.float64)
-    groups = {"participating": accuracies[~held_out], "held out": accuracies[held_out]}
-    gains = [client.gain for client in clients if client.gain is not None]
-    present = {name: values for name, values in groups.items() if len(values)}
-    if not gains:
-        return present, None
-    return present, np.array(gains, np.float64)
+    table = pq.ParquetFile(path).read(use_threads=False)
+    facts = table.schema.metadata or {}
+    metric = facts.get(_METRIC, b"accuracy").decode()
+    clients = []
+    for row in table.to_pylist():
+        names = (row["client_id"], row["held_out"], row["predictions"])
+        clients.append(ClientValue(*names, row.get(metric), row.get("gain")))
+    return ClientValues(metric, json.loads(facts.get(_HIGHER, b"true")), clients)

@@ -1,9 +1,12 @@
 """The table of rounds as CSV, the form that DVC's plots read."""
 
+import csv
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from fedpipe.tables.csv_text import csv_text
 
+SPLITS = ("train", "validation", "test")
 Row = Mapping[str, float]
 """One round: `round` and its metrics by key, such as `train/loss`."""
 
@@ -22,6 +25,22 @@ def rounds_csv(rows: Sequence[Row]) -> str:
     keys = sorted(set().union(*rows) - {"round"})
     header = ["round", *(key.replace("/", "_") for key in keys)]
     return csv_text(header, (_cells(row, keys) for row in rows))
+
+
+def score_csv(table: Path, metric: str) -> str:
+    """Return the metric that chooses by round: columns `round`, `train`, `validation` and `test`,
+    whatever the metric is, so that one plot of DVC shows it; empty where a round has none.
+
+    Args:
+        table: the file with the text of `rounds_csv`.
+        metric: such as `accuracy`.
+    """
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = [
+            [row["round"], *(row.get(f"{split}_{metric}", "") for split in SPLITS)]
+            for row in csv.DictReader(file)
+        ]
+    return csv_text(["round", *SPLITS], rows)
 
 
 def _cells(row: Row, keys: Sequence[str]) -> list[object]:

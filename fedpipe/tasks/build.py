@@ -67,7 +67,7 @@ def build_task(
         and not task.label_smoothing
         and task.class_weights is None
     )
-    built = tuple(_build_metric(task, name, names, project) for name in task.metric_names)
+    built = tuple(build_metric_of(task, name, names, project) for name in task.metric_names)
     if config.privacy.on:  # epsilon does not cover sums of training: no more of them than ever
         built = tuple(replace(metric, training=None) for metric in built)
     listed = {metric_key(name) for name in task.metrics}
@@ -169,9 +169,17 @@ def _class_weights(
     return task.class_weights
 
 
-def _build_metric(
-    task: TaskConfig, name: str, names: tuple[str, ...], project: Path | None
+def build_metric_of(
+    task: TaskConfig, name: str, names: tuple[str, ...], project: Path | None = None
 ) -> NamedMetric:
+    """Return a metric of `task.metrics` or of the kind's own.
+
+    Args:
+        task: the settings.
+        name: as in the settings.
+        names: of the outputs; of binary of the two classes.
+        project: folder in which one of the user's own is looked for.
+    """
     outputs = 1 if task.kind == "binary" else len(names)
     if is_own_metric(name):
         from fedpipe.tasks.own import own_metric
@@ -228,6 +236,7 @@ def _mean_metric(task: TaskConfig, name: str, outputs: int) -> NamedMetric:
             needs=needs,
             training=sums_of_logs,
             of_mean=lambda mean: float(np.exp(mean)),
+            sums_of="log_loss",
         )
     sums = training.mean_sums(
         name, lambda logits, targets: training.briers_of(kind, logits, targets)

@@ -120,8 +120,8 @@ def mae(outputs: Any, targets: Any) -> Any:
 
 
 def huber(delta: float) -> Loss:
-    """Return the loss of Huber 1964, the mean over targets: e^2 / 2 of an error up to `delta`, delta
-    (|e| - delta / 2) above.
+    """Return the loss of Huber 1964, the mean over targets: e^2 / 2 of an error up to `delta`,
+    delta (|e| - delta / 2) above.
     """
 
     def loss(outputs: Any, targets: Any) -> Any:
@@ -135,7 +135,8 @@ def huber(delta: float) -> Loss:
 
 
 def keras_loss(name: str, task: TaskConfig, outputs: int) -> Loss:
-    """Return a class of `tf.keras.losses` as a loss of each example, from logits where it takes them.
+    """Return a class of `tf.keras.losses` as a loss of each example, from logits where it takes
+    them.
 
     Raises:
         ConfigError: there is no such class, or it is no loss of such labels.

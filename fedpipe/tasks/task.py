@@ -1,6 +1,6 @@
-"""A task as fedpipe sees it: the kind of its labels, a loss to minimize, and metrics to judge by."""
+"""A task: the kind of its labels, a loss to minimize, and metrics to judge by."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,9 +9,9 @@ from fedpipe.tasks.predictions import Predictions
 from fedpipe.tasks.score import Score
 
 Loss = Callable[[Any, Any], Any]
-"""(outputs float32 [n, outputs], targets) -> loss of each example float32 [n], in TensorFlow ops that
-can be differentiated by the outputs. Targets are int32 [n] of classification and tokens, int32 [n]
-(0 or 1) of binary, float32 [n, outputs] of multilabel (0 or 1) and of regression.
+"""(outputs float32 [n, outputs], targets) -> loss of each example float32 [n], in TensorFlow ops
+that can be differentiated by the outputs. Targets are int32 [n] of classification and tokens, int32
+[n] (0 or 1) of binary, float32 [n, outputs] of multilabel (0 or 1) and of regression.
 """
 
 
@@ -35,11 +35,15 @@ class TrainingSums:
 
 
 class Metric(Protocol):
-    """What some examples say of a model, computed from sums, so that it merges exactly over clients."""
+    """A figure of some examples, computed from sums, so that it merges exactly over clients."""
 
     @property
     def name(self) -> str:
         """Return its key after the split, such as `auroc`."""
+
+    @property
+    def family(self) -> str:
+        """Return the name of its sums: metrics of one family have the same."""
 
     @property
     def higher_is_better(self) -> bool:
@@ -66,10 +70,10 @@ class Metric(Protocol):
         """Return the sums of several sets of examples together; there is at least one."""
 
     def value(self, sums: Any) -> float | None:
-        """Return the metric; None where it does not exist for these examples, as an AUC of one class."""
+        """Return the metric; None where these examples have none, as an AUC of one class."""
 
     def parts(self, sums: Any) -> Mapping[str, float]:
-        """Return the metric of each target or label by name, `rmse_NAME`; none where there is one."""
+        """Return the metric of each of several targets by name, `rmse_NAME`."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +86,10 @@ class Task:
             multilabel; targets of regression; tokens.
         output_names: name of each output; of binary the two classes'.
         loss: the loss that clients minimize.
-        is_cross_entropy: whether `loss` is the plain cross-entropy of classes, which has an op of its own.
-        metrics: the kind's own and those of `task.metrics`, in this order; `loss` is not among them.
+        is_cross_entropy: whether `loss` is the plain cross-entropy of classes, which has an op of
+            its own.
+        metrics: the kind's own and those of `task.metrics`, in this order; `loss` is not among
+            them.
         over_clients: names of those of which the spread over clients is told.
         score: the metric that chooses.
     """
@@ -117,8 +123,16 @@ class Task:
         """Return the columns of `Predictions` that its metrics read."""
         return frozenset().union(*(metric.needs for metric in self.metrics))
 
+    def families(self, names: Collection[str] | None = None) -> list[list[Metric]]:
+        """Return the metrics, or those of some names, by family."""
+        groups: dict[str, list[Metric]] = {}
+        for metric in self.metrics:
+            if names is None or metric.name in names:
+                groups.setdefault(metric.family, []).append(metric)
+        return list(groups.values())
+
     @property
     def training_sums(self) -> tuple[TrainingSums, ...]:
         """Return the sums of its metrics that clients add up in training, each once."""
         sums = [metric.training for metric in self.metrics if metric.training is not None]
-        return tuple({one.name: one for one in sums}.values())
+        return tuple({of_metric.name: of_metric for of_metric in sums}.values())

@@ -36,7 +36,7 @@ def mean_sums(name: str, values: Any) -> TrainingSums:
 
 
 def count_sums(kind: TaskKind, classes: int) -> TrainingSums:
-    """Return int64 [3, classes]: right predictions, predictions and labels of each class or label."""
+    """Return int64 [3, classes]: right predictions, predictions and labels of each class."""
 
     def of_batch(outputs: Any, targets: Any, counts: Any) -> Any:
         import tensorflow as tf
@@ -51,11 +51,11 @@ def count_sums(kind: TaskKind, classes: int) -> TrainingSums:
             ]
             return tf.stack(rows)
         guesses = predicted_classes(kind, outputs)
-        one = tf.ones_like(targets) if counts is None else tf.cast(counts, tf.int32)
-        right = one * tf.cast(tf.equal(guesses, targets), tf.int32)
+        weight = tf.ones_like(targets) if counts is None else tf.cast(counts, tf.int32)
+        right = weight * tf.cast(tf.equal(guesses, targets), tf.int32)
         rows = [
-            tf.math.unsorted_segment_sum(weight, values, classes)
-            for weight, values in ((right, targets), (one, guesses), (one, targets))
+            tf.math.unsorted_segment_sum(weights, values, classes)
+            for weights, values in ((right, targets), (weight, guesses), (weight, targets))
         ]
         return tf.cast(tf.stack(rows), tf.int64)
 
@@ -98,7 +98,7 @@ def ranking_sums(kind: TaskKind, columns: int) -> TrainingSums:
 
 
 def error_sums(targets: int) -> TrainingSums:
-    """Return float64 [5, targets]: examples, targets, their squares, squared and absolute errors."""
+    """Return float64 [5, targets]: examples, targets, squares of them, squared and absolute errors."""
 
     def of_batch(outputs: Any, values: Any, counts: Any) -> Any:
         import tensorflow as tf
@@ -126,14 +126,14 @@ def calibration_sums(kind: TaskKind) -> TrainingSums:
         import tensorflow as tf
 
         confidences = tf.cast(confidences_of(kind, outputs), tf.float64)
-        one = tf.ones_like(confidences) if counts is None else tf.cast(counts, tf.float64)
-        hits = one * tf.cast(tf.equal(predicted_classes(kind, outputs), targets), tf.float64)
+        weight = tf.ones_like(confidences) if counts is None else tf.cast(counts, tf.float64)
+        hits = weight * tf.cast(tf.equal(predicted_classes(kind, outputs), targets), tf.float64)
         bins = tf.cast(tf.math.ceil(confidences * CALIBRATION_BINS), tf.int32) - 1
         bins = tf.clip_by_value(bins, 0, CALIBRATION_BINS - 1)
         return tf.stack(
             [
                 tf.math.unsorted_segment_sum(row, bins, CALIBRATION_BINS)
-                for row in (one, hits, one * confidences)
+                for row in (weight, hits, weight * confidences)
             ]
         )
 

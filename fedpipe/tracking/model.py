@@ -2,7 +2,8 @@
 a pickle.
 
 `mlflow.pyfunc.load_model(f"models:/{model_id}").predict(x)` takes float32 [n, *feature_shape],
-pixels already in 0..1, or int32 tokens [n, length], padded with 0, and gives float32 [n, outputs]:
+pixels already in 0..1, or int32 tokens [n, length], padded with 0; of a model whose steps of
+preprocessing all work on numbers the raw ones, before the steps. It gives float32 [n, outputs]:
 class probabilities, the probability of the positive class, a probability for each label, or a number
 for each target; or [n, length, tokens] where each token is followed by a prediction.
 It also loads with `MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false`.
@@ -19,9 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fedpipe.config.task import TaskKind
+from fedpipe.data.preprocess.steps import FittedSteps
 from fedpipe.errors import ModelError
 from fedpipe.models import ModelSpec
 from fedpipe.models.evaluate import to_input
+from fedpipe.models.preprocess_graph import preprocess_graph
 from fedpipe.tasks.saved_outputs import PREDICTION_NAMES, predicted
 from fedpipe.tracking.run import TrackedRun
 from fedpipe.tracking.store import Store
@@ -44,6 +47,7 @@ def log_model(
     name: str = "model",
     kind: TaskKind = "classification",
     about: Mapping[str, Any] | None = None,
+    steps: FittedSteps | None = None,
 ) -> str:
     """Write `model` with `weights` to the store as an output of `run`, in about 1 s.
 
@@ -57,6 +61,7 @@ def log_model(
         name: the model's name in `runs:/<run_id>/<name>`.
         kind: of the task: what the model's outputs are.
         about: facts of the model's input (`models.input_facts.InputFacts`), JSON-able.
+        steps: of preprocessing; where all of them work on numbers, the model takes raw numbers.
 
     Returns:
         The id of the MLflow model.
@@ -100,7 +105,8 @@ def log_model(
     status: Literal["READY", "FAILED"] = "FAILED"
     try:
         with TemporaryDirectory() as folder:
-            _save(Path(folder) / "model", described, model, weights, example, kind)
+            module = classifier(model, weights, kind, steps)
+            _save(Path(folder) / "model", described, model, module, example, kind)
             with store.guard(doing):
                 client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
         status = "READY"
@@ -129,7 +135,7 @@ def _save(
     path: Path,
     described: Any,
     model: ModelSpec,
-    weights: Weights,
+    module: Any,
     example: npt.NDArray[np.generic],
     kind: TaskKind,
 ) -> None:
@@ -139,9 +145,13 @@ def _save(
 
     float32 = np.dtype(np.float32)
     shape = (-1, model.num_classes) if model.targets is None else (-1, -1, model.num_classes)
+    sizes = list(_feature_shape(model))
+    given = to_input(example).numpy()
+    if hasattr(module, "prepared"):
+        sizes = module.raw_sizes
+        given = np.zeros((len(example), *sizes), np.float32)
     features = TensorSpec(
-        np.dtype(np.int32 if model.tokens else np.float32),
-        (-1, *(size or -1 for size in _feature_shape(model))),
+        np.dtype(np.int32 if model.tokens else np.float32), (-1, *[size or -1 for size in sizes])
     )
     name = None if kind == "classification" else PREDICTION_NAMES[kind]
     signature = ModelSignature(Schema([features]), Schema([TensorSpec(float32, shape, name)]))
@@ -156,18 +166,26 @@ def _save(
         "dependencies": [f"python={platform.python_version()}", "pip", {"pip": requirements}],
     }
     mlflow.tensorflow.save_model(
-        classifier(model, weights, kind),
+        module,
         str(path),
         mlflow_model=described,
         signature=signature,
-        input_example=to_input(example).numpy(),
+        input_example=given,
         conda_env=environment,
     )
 
 
-def classifier(model: ModelSpec, weights: Weights, kind: TaskKind = "classification") -> Any:
-    """Return the model with its weights as a TensorFlow module of one function, from features to
-    what it predicts: probabilities, or the numbers of a regression.
+def classifier(
+    model: ModelSpec,
+    weights: Weights,
+    kind: TaskKind = "classification",
+    steps: FittedSteps | None = None,
+) -> Any:
+    """Return the model with its weights as a TensorFlow module, a function from features to what it
+    predicts: probabilities, or the numbers of a regression.
+
+    Where all steps of preprocessing work on numbers, the function takes raw numbers, and another,
+    `prepared`, the features after the steps.
     """
     import tensorflow as tf
 
@@ -189,7 +207,29 @@ def classifier(model: ModelSpec, weights: Weights, kind: TaskKind = "classificat
         def __call__(self, features: Any) -> Any:
             return predicted(kind, model.logits(self.tensors, features))
 
-    return Classifier()
+    prepared_model = Classifier()
+    graph = preprocess_graph(steps)
+    if graph is None:
+        return prepared_model
+    raw = tf.TensorSpec((None, *graph.shape), tf.float32, name="features")
+    raw_sizes = list(graph.shape)
+    apply_steps = graph.apply
+
+    class RawClassifier(tf.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = prepared_model
+            self.raw_sizes = raw_sizes
+
+        @tf.function(input_signature=[raw])  # type: ignore[untyped-decorator]
+        def __call__(self, features: Any) -> Any:
+            return self.model(apply_steps(features))
+
+        @tf.function(input_signature=[features])  # type: ignore[untyped-decorator]
+        def prepared(self, features: Any) -> Any:
+            return self.model(features)
+
+    return RawClassifier()
 
 
 def _feature_shape(model: ModelSpec) -> tuple[int | None, ...]:

@@ -92,11 +92,18 @@ def best_trial(
     return None
 
 
-def start_sweep(
-    store: Store, name: str, params: Mapping[str, Any], tags: Mapping[str, str], key: str
+def start_parent(
+    store: Store,
+    name: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    key: str,
+    kind: str = SWEEP,
 ) -> str:
     """Return the id of the parent run with this key (hexadecimal), which is created if it does not
     exist.
+
+    `kind`: tag that has the name: `fedpipe.sweep` or `fedpipe.study`.
 
     Raises:
         TrackingError: the store cannot be written.
@@ -104,7 +111,7 @@ def start_sweep(
     from mlflow.entities import Param, RunTag
 
     with store.guard(f"create the run '{name}'"):
-        run_id = run_with_key(store, name, key, reuse=True, tags={SWEEP: name})
+        run_id = run_with_key(store, name, key, reuse=True, tags={kind: name})
         for batch in batches(
             Param(k, fit(hide(str(value)), MAX_PARAM)) for k, value in params.items()
         ):

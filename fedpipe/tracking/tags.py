@@ -20,6 +20,9 @@ PREFECT_FLOW_RUN_NAME = "prefect.flow_run_name"
 PREFECT_URL = "prefect.url"
 POPULATION = "data.population"
 PLAN_SHA256 = "fedpipe.plan_sha256"
+INITIAL_FROM = "initial.from"
+"""Where the weights of `model.initial` were brought from."""
+INITIAL_SHA256 = "initial.sha256"
 
 # Of a run: what became of it.
 RUN_KEY = "fedpipe.run_key"
@@ -53,6 +56,12 @@ TRIAL_REASON = "fedpipe.sweep_reason"
 TRIAL_ABSENT = "fedpipe.sweep_absent"
 """JSON list of the searched settings that do not apply to the trial."""
 
+# Of a study's runs.
+STUDY = "fedpipe.study"
+STUDY_ARM = "fedpipe.study_arm"
+STUDY_CONDITION = "fedpipe.study_condition"
+STUDY_SEED = "fedpipe.study_seed"
+
 # Of a logged model.
 MODEL_WEIGHTS_SHA256 = "weights_sha256"
 MODEL_ROUND = "round"
@@ -83,5 +92,7 @@ VERSION_LINEAGE_PREFIXES = (
     PLAN_SHA256,
     BIT_EXACT,
     RETRAIN_OF,
+    INITIAL_FROM,
+    INITIAL_SHA256,
 )
 """Beginnings of a run's tags that its registered version has, too."""

@@ -28,7 +28,7 @@ from fedpipe.status import RunStatus
 from fedpipe.tracking.participation import ClientRound, write_clients
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import Store, open_store
-from fedpipe.tracking.sweeps import start_sweep, trial_tags
+from fedpipe.tracking.sweeps import start_parent, trial_tags
 from fedpipe.tracking.tags import SWEEP_SPACE
 
 ROOT = Path(__file__).parents[3]
@@ -250,7 +250,7 @@ def test_a_run_that_is_resumed_after_the_plan_was_made_stays(
 def test_of_a_sweep_the_best_and_its_own_run_stay_unless_it_is_named(
     project: Project, store: Store
 ) -> None:
-    parent = start_sweep(store, "rates", {}, {SWEEP_SPACE: "[]"}, "ab")
+    parent = start_parent(store, "rates", {}, {SWEEP_SPACE: "[]"}, "ab")
     trials = [
         add_run(
             project,

@@ -59,7 +59,7 @@ PICTURES = {
     "learning_curves": "fedpipe.figures.learning_curves",
     "confusion_matrix": "fedpipe.figures.confusion_matrix",
     "reliability_diagram": "fedpipe.figures.evaluation_charts",
-    "client_accuracies": "fedpipe.figures.evaluation_charts",
+    "client_values": "fedpipe.figures.evaluation_charts",
 }
 """Functions that draw, and their modules."""
 
@@ -117,7 +117,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
     def noted(name: str, draw: Any) -> Any:
         def note_and_draw(*arguments: Any) -> Any:
-            drawn[name] = arguments
+            drawn.setdefault(name, arguments)  # the report draws them again
             return draw(*arguments)
 
         return note_and_draw
@@ -216,10 +216,10 @@ def test_pictures_are_drawn_from_the_tables_that_they_name(run: Run) -> None:
         "learning_curves",
         "confusion_matrix",
         "reliability_diagram",
-        "client_accuracies",
+        "client_values",
     }
     best = run.measure("best", run.population.central_test())
-    (curves,) = run.drawn["learning_curves"]
+    curves, _ = run.drawn["learning_curves"]
     assert [row["validation/accuracy"] for row in curves] == [
         float(row["validation_accuracy"]) for row in run.rows().values()
     ]
@@ -228,7 +228,8 @@ def test_pictures_are_drawn_from_the_tables_that_they_name(run: Run) -> None:
     bins = np.array(list(best.calibration.rows())).T
     np.testing.assert_allclose(np.array(run.drawn["reliability_diagram"]), bins)
     table = pq.read_table(run.folder / "clients.parquet").to_pylist()
-    accuracies, gains = run.drawn["client_accuracies"]
+    metric, accuracies, gains = run.drawn["client_values"]
+    assert metric == "accuracy"
     for kind, held_out in (("participating", False), ("held out", True)):
         assert accuracies[kind].tolist() == [
             row["accuracy"] for row in table if row["held_out"] is held_out

@@ -28,14 +28,14 @@ from fedpipe.runs.state import begin
 from fedpipe.tables.confusion import confusion_counts_csv
 from fedpipe.tables.evaluation import labels_csv, write_clients
 from fedpipe.tables.mistakes import write_mistakes
-from fedpipe.tables.population import population_json
+from fedpipe.tables.population import population_json, population_table
 from fedpipe.tasks import Predictions
 from fedpipe.tracking.journaled_run import JournaledRun
 from fedpipe.tracking.participation import ClientRound
 from fedpipe.tracking.participation import write_clients as write_participation
 from fedpipe.tracking.run import DataRecord, TrackedRun
 from fedpipe.tracking.store import open_store
-from fedpipe.tracking.sweeps import note_trial, start_sweep, trial_tags
+from fedpipe.tracking.sweeps import note_trial, start_parent, trial_tags
 from fedpipe.types import Examples, RoundReport
 
 ROOT = Path(__file__).parents[3]
@@ -84,15 +84,20 @@ def write_files(folder: Path) -> None:
         np.arange(2), zeros, ones, np.zeros(2, np.float32), np.full(2, 0.75, np.float32)
     )
     write_mistakes(folder / "mistakes.parquet", Examples(x, zeros), found, ["zero", "one"])
-    accuracies = {"accuracy": np.array([0.5, 0.75])}
-    scores = ClientScores(("a", "<b>"), np.array([4, 4]), np.ones(2), accuracies)
-    nobody = ClientScores((), *np.zeros((2, 0)), {"accuracy": np.zeros(0)})
+    scores = ClientScores(
+        ("a", "<b>"), np.array([4, 4]), np.ones(2), {"accuracy": np.array([0.5, 0.75])}, {}
+    )
+    nobody = ClientScores((), *np.zeros((2, 0)), {"accuracy": np.zeros(0)}, {})
     write_clients(folder / "clients.parquet", scores, nobody, None)
     confusion = Confusion.count(np.array([0, 1]), np.array([0, 0]), 2)
     (folder / "confusion_counts.csv").write_text(confusion_counts_csv(confusion, ["zero", "one"]))
     (folder / "labels.csv").write_text(labels_csv(confusion, ["zero", "one"]))
     (folder / "population.json").write_text(
-        population_json(FIGURES, LabelCounts.of_dense(np.array([[1, 0], [1, 1]])), ["zero", "one"])
+        population_json(
+            population_table(
+                FIGURES, LabelCounts.of_dense(np.array([[1, 0], [1, 1]])), ["zero", "one"]
+            )
+        )
     )
     (folder / "timing.json").write_text('{"data": 0.5, "training": 2.0}')
     write_participation(
@@ -221,7 +226,7 @@ def test_a_run_that_is_about_to_end_gets_its_own(project: Project, tmp_path: Pat
 def test_the_parent_of_a_sweep_shows_its_children(project: Project, tmp_path: Path) -> None:
     store = open_store(project.root, "reports")
     params = {"sweep.metric": "validation/accuracy", "sweep.direction": "maximize"}
-    parent = start_sweep(
+    parent = start_parent(
         store, "search", params, {"fedpipe.sweep_space": '["client.learning_rate"]'}, "ab12"
     )
     trial = start(project, "search-0")

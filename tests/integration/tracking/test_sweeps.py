@@ -4,7 +4,7 @@ import pytest
 
 from fedpipe.errors import TrackingError
 from fedpipe.tracking.run import TrackedRun
-from fedpipe.tracking.sweeps import note_trial, read_sweep, reopen_sweep, start_sweep, trial_tags
+from fedpipe.tracking.sweeps import note_trial, read_sweep, reopen_sweep, start_parent, trial_tags
 from fedpipe.tracking.tags import SWEEP_SPACE
 
 PARAMS = {"sweep.metric": "validation/loss", "sweep.direction": "minimize"}
@@ -12,7 +12,7 @@ TAGS = {SWEEP_SPACE: '["client.learning_rate", "client.momentum", "model.name"]'
 
 
 def begun(store, key):
-    return start_sweep(store, f"sweep {key}", PARAMS, TAGS, key)
+    return start_parent(store, f"sweep {key}", PARAMS, TAGS, key)
 
 
 def test_a_sweep_that_died_before_it_knew_its_run_finds_it_again(store):

@@ -1,14 +1,12 @@
 """What a function of the user's own returns as a TFF process, and what a run may not ask of it."""
 
-import random
 from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import tensorflow_federated as tff
 
-from fedpipe.algorithms.own_process import OwnProcess, repeatable_draws
+from fedpipe.algorithms.own_process import OwnProcess
 from fedpipe.config import Config
 from fedpipe.errors import ConfigError
 
@@ -61,18 +59,3 @@ def test_settings_that_a_process_cannot_have_are_refused(process: Any, settings:
         ConfigError, match=rf"^{section}\.\S+ is set but algorithm\.name=mine:build"
     ):
         OwnProcess(process).check_settings(config)
-
-
-def test_what_is_drawn_while_it_is_built_follows_from_the_runs_seed() -> None:
-    def draw(seed: int) -> Any:
-        with repeatable_draws(seed):
-            layer = tf.keras.layers.Dense(3)
-            layer.build((None, 2))
-            return layer.kernel.numpy().tolist(), random.random(), np.random.rand()  # noqa: S311
-
-    random.seed(5)
-    expected = random.Random(5).random()  # noqa: S311
-    first = draw(1)
-    assert random.random() == expected  # noqa: S311 - the program's own draws are as they were
-    assert draw(1) == first
-    assert draw(2)[0] != first[0]

@@ -107,3 +107,22 @@ def test_the_result_of_a_sweep_is_on_stdout_the_best_first(
     ]
     assert numbers == ["2", "0", "1"]
     assert "        uv run fedpipe run --params best.yaml" in lines
+
+
+def test_the_result_of_a_regression_is_shown_by_its_metric(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    summary: dict[str, Any] = {
+        "rounds": 3,
+        "initial": {"test/loss": 9.0, "test/rmse": 3.0},
+        "final": {"test/loss": 4.0, "test/rmse": 2.0},
+        "git_commit": "none",
+        "data_md5": "d" * 32,
+        "weights_sha256": "e" * 64,
+        "run_dir": "/somewhere",
+        "url": "http://127.0.0.1:5000/#/runs/1",
+    }
+    show_summary(summary, tmp_path, "rmse")
+    lines = printed(capsys)
+    assert any("loss" in line and "rmse" in line for line in lines)
+    assert any("after" in line and "4.0000" in line and "2.0000" in line for line in lines)

@@ -6,11 +6,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fedpipe.figures.evaluation_charts import client_accuracies, reliability_diagram
+from fedpipe.figures.evaluation_charts import client_values, reliability_diagram
 from fedpipe.models.calibration import calibrate
 from fedpipe.models.federated import ClientScores
 from fedpipe.tables.evaluation import (
-    accuracy_groups,
     labels_csv,
     read_clients,
     read_reliability,
@@ -23,7 +22,7 @@ from tests.unit.report.reports import confusion_of
 
 def scores(ids: tuple[str, ...], accuracies: list[float]) -> ClientScores:
     values = {"accuracy": np.array(accuracies)}
-    return ClientScores(ids, np.full(len(ids), 4), np.ones(len(ids)), values)
+    return ClientScores(ids, np.full(len(ids), 4), np.ones(len(ids)), values, {})
 
 
 def test_the_table_of_clients_survives(tmp_path: Path) -> None:
@@ -37,14 +36,14 @@ def test_the_table_of_clients_survives(tmp_path: Path) -> None:
         ("b", False, 1.0, None),
         ("h", True, 0.25, 0.0),
     ]
-    groups, gains = accuracy_groups(read_clients(path))
+    groups, gains = read_clients(path).groups()
     assert {name: values.tolist() for name, values in groups.items()} == {
         "participating": [0.5, 1.0],
         "held out": [0.25],
     }
     assert gains is not None
     assert gains.tolist() == [0.25, 0.0]
-    accuracy, gain = client_accuracies(groups, gains)
+    accuracy, gain = client_values("accuracy", groups, gains)
     assert "of 3 clients" in accuracy.title
     assert gain.title.endswith("better for 50%, worse for 0%")
     assert [label for _, label in accuracy.legend] == [
@@ -56,9 +55,9 @@ def test_the_table_of_clients_survives(tmp_path: Path) -> None:
 
 def test_without_held_out_clients_and_personalization_there_is_one_group(tmp_path: Path) -> None:
     write_clients(tmp_path / "c.parquet", scores(("a",), [0.5]), scores((), []), None)
-    groups, gains = accuracy_groups(read_clients(tmp_path / "c.parquet"))
+    groups, gains = read_clients(tmp_path / "c.parquet").groups()
     assert (list(groups), gains) == (["participating"], None)
-    assert len(client_accuracies(groups)) == 1
+    assert len(client_values("accuracy", groups)) == 1
 
 
 def test_the_reliability_diagram_shows_the_calibration_error(tmp_path: Path) -> None:
@@ -96,6 +95,6 @@ def test_accuracy_of_each_label() -> None:
 
 @pytest.mark.parametrize("values", [[0.0], [1.0, 1.0]])
 def test_all_alike_is_a_picture_too(values: list[float]) -> None:
-    accuracy, gain = client_accuracies({"participating": np.array(values)}, np.array([0.0]))
+    accuracy, gain = client_values("accuracy", {"participating": np.array(values)}, np.array([0.0]))
     assert {"0", "0.2", "0.8", "1"} <= set(texts(accuracy, "tick")), "the axis is 0 to 1"
     assert {"-0.01", "0", "0.01"} <= set(texts(gain, "tick"))

@@ -7,7 +7,7 @@ from fedpipe.lineage.queries import DataLineage, RunLineage, StoredRunLineage
 from fedpipe.models.confusion import Confusion
 from fedpipe.report.facts import RunFacts
 from fedpipe.runs.lineage import DvcLineage, GitLineage, PrefectLineage
-from fedpipe.tables.evaluation import ClientAccuracy
+from fedpipe.tables.evaluation import ClientValue, ClientValues
 from fedpipe.tables.mistakes import Mistake
 from fedpipe.tables.population import PopulationTable
 from fedpipe.tracking.lookup import ModelVersion
@@ -100,10 +100,14 @@ def run_facts(name: str = "first", run_id: str = "a" * 32, **changes: object) ->
                 for n in (1, 2, 3)
             ),
         ],
-        "accuracies": [
-            ClientAccuracy("c001", False, 6, 0.5, None),
-            ClientAccuracy("c002", True, 6, 1.0, None),
-        ],
+        "accuracies": ClientValues(
+            "accuracy",
+            True,
+            [
+                ClientValue("c001", False, 6, 0.5, None),
+                ClientValue("c002", True, 6, 1.0, None),
+            ],
+        ),
         "labels": ["zero", "one", "two"],
         "confusion": confusion,
         "mistakes": [Mistake("two", "one", 0.91, rng.integers(0, 256, (28, 28), np.uint8))],

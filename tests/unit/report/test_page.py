@@ -11,7 +11,7 @@ import pytest
 
 from fedpipe.report.page import labels, render
 from fedpipe.runs.lineage import GitLineage, PrefectLineage
-from fedpipe.tables.evaluation import ClientAccuracy
+from fedpipe.tables.evaluation import ClientValue, ClientValues
 from fedpipe.tables.mistakes import Mistake
 from fedpipe.tables.population import PopulationTable
 from fedpipe.tracking.lookup import ModelVersion
@@ -179,7 +179,7 @@ def hostile_run() -> Any:
             {"round": 0.0, HOSTILE: 1.0, "test/loss": float("nan")},
             {"round": 1.0, "test/loss": float("inf"), "test/accuracy": 0.5},
         ],
-        accuracies=[ClientAccuracy(HOSTILE, False, 1, 0.0, 0.5)],
+        accuracies=ClientValues("accuracy", True, [ClientValue(HOSTILE, False, 1, 0.0, 0.5)]),
         labels=[HOSTILE, "b", "c"],
         mistakes=[Mistake(HOSTILE, "b", 0.5, np.ones((2, 2, 3), np.float32))],
         population=PopulationTable(

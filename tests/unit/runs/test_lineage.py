@@ -37,6 +37,7 @@ def test_each_tag_has_its_place_in_the_file(tmp_path: Path) -> None:
             },
         ),
         ("plan_sha256", "9a"),
+        ("initial", {"source": None, "sha256": None}),
         ("mlflow", {"run_id": "run-1", "store": "sqlite:///mlflow.db"}),
         ("weights_sha256", "77"),
     ]

@@ -1,0 +1,167 @@
+"""The runs of a study: each arm in each condition with each seed, checked before the first is
+started."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedpipe.config import Config
+from fedpipe.config.ignored_settings import switch_choices
+from fedpipe.config.load import read_params, set_overrides
+from fedpipe.config.result_settings import flatten_result
+from fedpipe.config.study import StudyConfig, load_study
+from fedpipe.config.sweep_trials import SweepBase, trial_config
+from fedpipe.errors import ConfigError
+from fedpipe.project.paths import Project
+
+SPLITS = ("test", "validation", "participating", "held_out", "personalized")
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a study.
+
+    Attributes:
+        arm: its name.
+        condition: values of the conditions by dotted key.
+        seed: of the study's seeds.
+        config: its settings.
+        name: of the run; made of the study, the arm, the seed and what the result depends on, so
+        that a run
+            that is there is found again.
+    """
+
+    arm: str
+    condition: dict[str, Any]
+    seed: int
+    config: Config
+    name: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study and all of its runs, in the order in which they are started: seed by seed.
+
+    Attributes:
+        metric: key of what is compared.
+        runs: see there.
+    """
+
+    study: StudyConfig
+    metric: str
+    runs: tuple[PlannedRun, ...]
+
+    @property
+    def conditions(self) -> list[dict[str, Any]]:
+        """Return all combinations of the conditions' values; one that is empty if there are
+        none."""
+        keys = self.study.conditions
+        return [
+            dict(zip(keys, values, strict=True)) for values in itertools.product(*keys.values())
+        ]
+
+
+def plan(project: Project, path: Path, overrides: Sequence[str] = ()) -> Plan:
+    """Return the runs of the study in a file.
+
+    Args:
+        project: where.
+        path: of the study's file.
+        overrides: more overrides, over the file's.
+
+    Raises:
+        ConfigError: the file is not valid; settings of an arm do not go together; two arms are the
+        same; or
+            no run would have the metric.
+    """
+    study = load_study(path)
+    base = _base(project, study, path.name, overrides)
+    combinations = Plan(study, "", ()).conditions
+    runs = []
+    for seed, condition in itertools.product(study.seed_list, combinations):
+        seen: dict[str, str] = {}
+        for arm, settings in study.arms.items():
+            point = {**condition, **settings, **study.seed_settings(seed)}
+            config = trial_config(base, point)
+            identity = _identity(config)
+            if identity in seen:
+                raise ConfigError(
+                    f"{path.name}: the arms {seen[identity]} and {arm} have the same settings"
+                    f"{_in(condition)}: they cannot differ. Change one of them, or remove it."
+                )
+            seen[identity] = arm
+            runs.append(
+                PlannedRun(arm, condition, seed, config, f"{study.name}-{arm}-s{seed}-{identity}")
+            )
+    metric = study.metric or default_metric(runs[0].config)
+    _refuse_unknown_metric(path.name, metric, runs)
+    return Plan(study, metric, tuple(runs))
+
+
+def default_metric(config: Config) -> str:
+    """Return the test metric that a study compares where it names none."""
+    from fedpipe.config.task import DEFAULT_CHOOSE_BY
+
+    return f"test/{config.task.choose_by or DEFAULT_CHOOSE_BY[config.task.kind]}"
+
+
+def _base(project: Project, study: StudyConfig, where: str, overrides: Sequence[str]) -> SweepBase:
+    """Return the settings under all arms; they are judged with those of an arm in them."""
+    params = project.root / study.params
+    values = read_params(params)
+    before = deepcopy(values)
+    overridden: dict[str, str] = {}
+    for place, texts in ((f"{where}: overrides:", study.overrides), ("-S", overrides)):
+        for key, text in set_overrides(values, texts, place).items():
+            users = [name for name, settings in study.arms.items() if key in settings]
+            if key in study.conditions:
+                users.append("conditions")
+            if users:
+                raise ConfigError(
+                    f"{place} {text} is set, and {where} sets '{key}' in {', '.join(users)}. "
+                    f"Remove one "
+                    "of the two."
+                )
+            overridden[key] = text
+    switch_choices(values, before, overridden)
+    return SweepBase(
+        values, frozenset(overridden), study.cores_per_run, where, params.name, called="run"
+    )
+
+
+def _identity(config: Config) -> str:
+    """Return eight letters of what the result of a run depends on."""
+    text = json.dumps(flatten_result(config), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _in(condition: dict[str, Any]) -> str:
+    if not condition:
+        return ""
+    return " where " + ", ".join(f"{key}={value}" for key, value in condition.items())
+
+
+def _refuse_unknown_metric(where: str, metric: str, runs: Sequence[PlannedRun]) -> None:
+    split, slash, _ = metric.partition("/")
+    if not slash or split not in SPLITS:
+        raise ConfigError(
+            f"{where}: metric: expected a metric of {', '.join(SPLITS)}, such as test/accuracy, "
+            f"found "
+            f"'{metric}'."
+        )
+    config = runs[0].config
+    needs = {
+        "validation": ("data.validation_fraction=0.2", config.validates),
+        "held_out": ("data.held_out_fraction=0.2", bool(config.data.held_out_fraction)),
+        "personalized": ("eval.personalize_steps=5", bool(config.eval.personalize_steps)),
+    }
+    setting, there = needs.get(split, ("", True))
+    if not there:
+        raise ConfigError(
+            f"{where}: metric={metric}: no run would have it. Add `{setting}` to overrides."
+        )
