@@ -94,12 +94,14 @@ class DataConfig(Section):
     )
     preprocess: list[PreprocessStep] = Field(
         [],
-        description="Steps that are fitted on the training examples of participating clients and applied to all, "
+        description="Steps that are fitted on the training examples of participating clients and "
+        "applied to all, "
         "such as `[{name: standardize}]`; docs/preprocess.md lists them.",
     )
     options: dict[str, Any] = Field(
         {},
-        description="Settings of your own for a source of your own, by the names of its function's arguments.",
+        description="Settings of your own for a source of your own, by the names of its function's "
+        "arguments.",
     )
     partition: Literal["auto", "natural", "iid", "dirichlet", "pathological", "quantity"] = Field(
         "auto",
