@@ -6,6 +6,7 @@ evaluations, and records nothing.
 """
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -61,6 +62,10 @@ def untracked(project: Project) -> str:
 
 def main() -> None:
     """Run as often as asked, and write each run's wall seconds, CPU seconds of this process, and hash."""
+    # As `fedpipe` sets them.
+    os.environ.setdefault("WRAPT_DISABLE_EXTENSIONS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     kind, runs, result = sys.argv[1:]
     run: Callable[[Project], str] = {"tracked": tracked, "untracked": untracked}[kind]
     project = find_project(Path.cwd())

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -65,6 +66,23 @@ class User:
         )
         figures: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
         return seconds, figures
+
+    def many_runs(self, kind: str, runs: int) -> dict[str, Any]:
+        """Run as often in one process; return its wall seconds as `wall`, those of the `first_run`, the median of the later ones as
+        `later_run`, and the `weights`' hashes."""
+        result = self._home / "many_runs.json"
+        script = Path(__file__).with_name("many_runs.py")
+        command = [str(self._python), str(script), kind, str(runs), str(result)]
+        wall, _ = self.timed(command, f"{runs} {kind} runs")
+        figures: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        first, *later = figures["seconds"]
+        later_run = statistics.median(later or [first])
+        return {
+            "wall": wall,
+            "first_run": first,
+            "later_run": later_run,
+            "weights": figures["weights"],
+        }
 
     def timed(self, command: Sequence[str], what: str) -> tuple[float, str]:
         """Run a command and return its wall seconds and its stdout; then end what it left behind. Raises BenchmarkError."""

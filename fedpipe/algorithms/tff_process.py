@@ -265,6 +265,17 @@ class ProcessAlgorithm:
         _, *rest = tff.structure.iter_elements(self._process.next.type_signature.result)
         return rest[0][1] if len(rest) == 1 else tff.StructType(rest)
 
+    def start_from(self, weights: Weights) -> None:
+        """Let round 0 have these weights of the run's model, in the state of a `LearningProcess`.
+
+        Raises:
+            ConfigError: the process's weights are not those of the run's model.
+        """
+        kind = self._process.get_model_weights.type_signature.result
+        names = self._names(list(tensors_of(kind)))
+        values = pack(kind, iter([weights[name] for name in names.names]))
+        self._initial = self._process.set_model_weights(self._initial, values)
+
     def _set_initial_weights(self, run: Run) -> None:
         """Start from `model.initial` where it is set."""
         if run.config.model.initial is None:
@@ -275,12 +286,7 @@ class ProcessAlgorithm:
                 f"{type(self._process).__name__}, whose initial weights cannot be set. Start it "
                 "from run.model.initial_weights(run.config.seed), and remove model.initial."
             )
-        process = self._process
-        kind = process.get_model_weights.type_signature.result
-        initial = run.model.initial_weights(run.config.seed)
-        names = self._names(list(tensors_of(kind)))
-        weights = pack(kind, iter([initial[name] for name in names.names]))
-        self._initial = process.set_model_weights(self._initial, weights)
+        self.start_from(run.model.initial_weights(run.config.seed))
 
     def _names(self, tensors: Sequence[Tensor]) -> WeightNames:
         """Match weights to the model's. Raises ConfigError if they are others."""

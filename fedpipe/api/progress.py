@@ -3,6 +3,7 @@ terminal.
 """
 
 import html
+import importlib
 import sys
 import time
 from collections.abc import Mapping
@@ -120,10 +121,10 @@ class _NotebookLine:
         self._handle: Any = None
 
     def __call__(self, text: str, _last: bool) -> None:
-        from IPython.display import HTML, display  # type: ignore[import-not-found]
+        display: Any = importlib.import_module("IPython.display")
 
-        shown = HTML(f"<code>{html.escape(text)}</code>")
+        shown = display.HTML(f"<code>{html.escape(text)}</code>")
         if self._handle is None:
-            self._handle = display(shown, display_id=True)
+            self._handle = display.display(shown, display_id=True)
         else:
             self._handle.update(shown)

@@ -17,6 +17,7 @@ from fedpipe.errors import ConfigError, shorten
 
 if TYPE_CHECKING:
     from fedpipe.data.manifest import Manifest
+    from fedpipe.data.population import Population
 
 _SHOWN_LABELS = 12
 """Labels that `describe` lists in full; of more it says how many there are."""
@@ -44,7 +45,7 @@ def describe(
     ] = None,
     pictures: Annotated[
         Path | None,
-        typer.Option(help="Folder for two figures: client sizes, and labels by client."),
+        typer.Option(help="Folder for the figures: client sizes, and labels or targets by client."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -98,6 +99,7 @@ def describe(
         for name, value in {**about, **figures}.items()
         if name not in _NOT_IN_TABLE
     ]
+    rows += _target_rows(population)
     widest = max(clients for _, _, clients in figures["histogram"])
     for start, end, clients in figures["histogram"]:
         rows.append(
@@ -109,6 +111,19 @@ def describe(
     print_table(("what", "value"), rows, title=path)
     for path in drawn:
         typer.echo(path)
+
+
+def _target_rows(population: "Population") -> list[tuple[str, str]]:
+    """Return between which values the medians of clients are, of each target of a regression."""
+    from fedpipe.pipeline.describe import target_ranges
+    from fedpipe.tables.texts import number
+
+    rows = []
+    for ranges in target_ranges(population):
+        medians = ranges.quantiles[:, 2].tolist()
+        text = f"{number(min(medians))} to {number(max(medians))}"
+        rows.append((f"medians of {ranges.target} at clients", text))
+    return rows
 
 
 def _labels(manifest: "Manifest") -> tuple[str, ...] | int:

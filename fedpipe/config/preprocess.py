@@ -254,6 +254,79 @@ class DropSettings(StepSettings):
     columns: ColumnNames
 
 
+ImageSize = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
+
+
+class ResizeSettings(StepSettings):
+    """Images in another size, `[height, width]`."""
+
+    name: Literal["resize"]
+    size: ImageSize
+
+
+class CropSettings(StepSettings):
+    """The middle of each image, `[height, width]`."""
+
+    name: Literal["crop"]
+    size: ImageSize
+
+
+class GreySettings(StepSettings):
+    """Colour images in grey."""
+
+    name: Literal["grey"]
+
+
+class NormalizeSettings(ScaleSettings):
+    """(x - mean) / std of each channel of images."""
+
+    name: Literal["normalize"]
+    columns: None = None
+    per: Literal["all"] = "all"
+    mean: Numbers | None = None
+    std: PositiveNumbers | None = None
+
+    def _constants(self) -> dict[str, Any]:
+        return {"mean": self.mean, "std": self.std}
+
+
+class TokenizeSettings(StepSettings):
+    """Texts, the one feature, as tokens.
+
+    Attributes:
+        unit: what a token is.
+        lower: put texts into lower case first.
+        size: entries of a vocabulary that is fitted, the most frequent ones.
+        length: tokens of an example; None: of the longest.
+        vocabulary: characters or words; None: those of the training examples of participating
+            clients.
+    """
+
+    name: Literal["tokenize"]
+    unit: Literal["bytes", "characters", "words"] = "words"
+    lower: bool = False
+    size: PositiveInt = 10_000
+    length: PositiveInt | None = None
+    vocabulary: Annotated[list[str], Field(min_length=1)] | None = None
+
+    @property
+    def fitted(self) -> bool:
+        """Return whether the vocabulary comes from the examples."""
+        return self.unit != "bytes" and self.vocabulary is None
+
+    @model_validator(mode="after")
+    def _vocabulary_of_unit(self) -> "TokenizeSettings":
+        if self.unit == "bytes" and self.vocabulary is not None:
+            raise ValueError(
+                "data.preprocess, step tokenize: unit=bytes ignores vocabulary. Remove one of them."
+            )
+        if self.vocabulary is not None and len(set(self.vocabulary)) < len(self.vocabulary):
+            raise ValueError(
+                "data.preprocess, step tokenize: expected each entry of vocabulary once. Correct it."
+            )
+        return self
+
+
 class OwnStepSettings(StepSettings):
     """A step of the user's own.
 
@@ -283,6 +356,11 @@ _NAMED: dict[str, type[StepSettings]] = {
     "dates": DatesSettings,
     "choose": ChooseSettings,
     "drop": DropSettings,
+    "resize": ResizeSettings,
+    "crop": CropSettings,
+    "grey": GreySettings,
+    "normalize": NormalizeSettings,
+    "tokenize": TokenizeSettings,
 }
 STEP_NAMES = tuple(_NAMED)
 
@@ -324,6 +402,11 @@ PreprocessStep = Annotated[
     | Annotated[DatesSettings, Tag("dates")]
     | Annotated[ChooseSettings, Tag("choose")]
     | Annotated[DropSettings, Tag("drop")]
+    | Annotated[ResizeSettings, Tag("resize")]
+    | Annotated[CropSettings, Tag("crop")]
+    | Annotated[GreySettings, Tag("grey")]
+    | Annotated[NormalizeSettings, Tag("normalize")]
+    | Annotated[TokenizeSettings, Tag("tokenize")]
     | Annotated[OwnStepSettings, Tag("own")],
     Discriminator(_tag),
     BeforeValidator(_known),

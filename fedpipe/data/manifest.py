@@ -177,6 +177,14 @@ class Manifest(_Part):
         return FittedSteps.parse(self.preprocess, MANIFEST_NAME)
 
     @property
+    def tokens(self) -> int | None:
+        """Return the number of different tokens that a step of preprocessing makes, padding
+        included; None where no step makes tokens.
+        """
+        steps = self.steps
+        return None if steps is None else steps.tokens
+
+    @property
     def outputs(self) -> int:
         """Return the size of the last axis of a model's outputs."""
         if self.targets is None:

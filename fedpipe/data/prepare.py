@@ -40,6 +40,7 @@ from fedpipe.data.manifest import (
 from fedpipe.data.pool import Pool, read_pool
 from fedpipe.data.pool_clients import PoolClients, clients_of
 from fedpipe.data.preprocess.fit import Preprocessor, TrainingRows, fit_steps
+from fedpipe.data.preprocess.image_settings import reading_steps
 from fedpipe.data.replace_folder import replaced_folder
 from fedpipe.data.shards import SplitRows, SplitWriter, write_split
 from fedpipe.data.sources import PixelConvention, open_source
@@ -202,6 +203,8 @@ def _preprocessor(
         shape=pool.x.shape,
         columns=columns,
         texts=texts,
+        count=pool.count,
+        images=reading_steps(config.preprocess) if config.source == "images" else (),
         owners=owners,
     )
 
@@ -250,8 +253,16 @@ def _with_steps(manifest: Manifest, preprocessor: Preprocessor) -> Manifest:
             "feature_dtype": _DTYPES[x.dtype.name],
             "notes": (*manifest.notes, *preprocessor.notes, *steps.notes(preprocessor.texts)),
             "preprocess": steps.to_json(),
+            "targets": _with_tokens(manifest.targets, steps.tokens),
         }
     )
+
+
+def _with_tokens(targets: Targets | None, tokens: int | None) -> Targets | None:
+    """Return the targets, of `tokens` those that the steps make."""
+    if targets is None or targets.kind != "tokens" or tokens is None:
+        return targets
+    return targets.model_copy(update={"outputs": tokens})
 
 
 def _write_shards(

@@ -2,6 +2,7 @@
 pixels to 0..1, inverts drawings, pads sequences.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fedpipe.data.preprocess.steps import FittedSteps
+from fedpipe.data.preprocess.fitted import AnyFitted
+from fedpipe.data.preprocess.steps import FittedSteps, read_images
 from fedpipe.data.sources.shape import shaped
 from fedpipe.errors import DataError, shorten
 
@@ -61,14 +63,16 @@ class ModelInput:
         Raises:
             DataError: as those of `from_image`.
         """
-        return self._turned(_pixels(file, steps.shape, steps.dtype)[None])
+        return self._turned(_pixels(file, steps.shape, steps.dtype, steps.images)[None])
 
     def raw_features(self, x: Any, steps: FittedSteps, file: Path, row: int) -> npt.NDArray[Any]:
         """Return rows of features as the steps of preprocessing take them; arguments and errors as
         those of `from_features`.
         """
         if isinstance(x, list):
-            return self._sequences(x, file, row)
+            return padded(x)
+        if steps.images and x.dtype == np.uint8 and x.ndim > 2:
+            x = read_images(steps.images, x)
         if prod(x.shape[1:]) != prod(steps.shape):
             raise DataError(
                 f"{file}: expected {prod(steps.shape)} numbers in a row, for features of "
@@ -142,9 +146,7 @@ class ModelInput:
                 f"{file}: expected sequences (texts or tokens), found {rows.dtype} numbers from "
                 f"row {row} on. Name another file."
             )
-        x = np.zeros((len(rows), max(map(len, rows), default=1)), np.int32)
-        for number, tokens in enumerate(rows):
-            x[number, : len(tokens)] = tokens
+        x = padded(rows)
         largest = int(x.max(initial=0))
         if self.facts.tokens is not None and largest >= self.facts.tokens:
             raise DataError(
@@ -170,7 +172,20 @@ class ModelInput:
         return values
 
 
-def _pixels(file: Path, shape: tuple[int | None, ...], dtype: str | None) -> npt.NDArray[np.uint8]:
+def padded(rows: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.int32]:
+    """Return sequences as int32 [n, length of the longest], padded with 0."""
+    x = np.zeros((len(rows), max(map(len, rows), default=1)), np.int32)
+    for number, tokens in enumerate(rows):
+        x[number, : len(tokens)] = tokens
+    return x
+
+
+def _pixels(
+    file: Path,
+    shape: tuple[int | None, ...],
+    dtype: str | None,
+    images: Sequence[AnyFitted] = (),
+) -> npt.NDArray[Any]:
     """Return the pixels of an image file, uint8 of this shape.
 
     Raises:
@@ -183,7 +198,9 @@ def _pixels(file: Path, shape: tuple[int | None, ...], dtype: str | None) -> npt
         raise DataError(
             f"{file}: expected a table or an NPZ file: the model takes {takes}, found an image."
         )
-    pixels = decode_image_file(file).pixels
+    pixels: npt.NDArray[Any] = decode_image_file(file).pixels
+    if images:
+        pixels = read_images(images, pixels[None])[0]
     if len(shape) == 2 or shape[2:] == (1,):
         pixels = without_equal_channels(pixels)
     if pixels.ndim == 2 and shape[2:] == (1,):

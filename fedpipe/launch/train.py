@@ -23,6 +23,7 @@ from fedpipe.registry.retrain import STATE_KEY
 from fedpipe.runs.context import RunContext, handed_to_flow
 from fedpipe.runs.state import RunState, begin, removed_if_refused
 from fedpipe.runs.summary import new_run_name
+from fedpipe.system.deferred_imports import defer_imports
 from fedpipe.system.log_redaction import watch_outlets
 from fedpipe.system.open_files import raise_open_files_limit
 from fedpipe.tracking.store import check_reachable
@@ -89,6 +90,7 @@ def launch(
     # As the command line does; without it a program of the user's own could not save models.
     os.environ.setdefault("WRAPT_DISABLE_EXTENSIONS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    defer_imports()
     timings = timings or Timings()
     config = load_config(params, overrides)
     asked: dict[str, Any] = {"params": str(params.resolve()), "overrides": list(overrides)}

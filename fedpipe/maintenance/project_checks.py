@@ -183,7 +183,9 @@ def check_model(config: Config, project: Project, population: "Population | None
         return passed("model", f"{name} can be imported; it is built once the data are there")
     manifest = population.manifest
     check_input(config, manifest, project.root, population.highest_token)
-    model = build_model(config, tuple(manifest.feature_shape), manifest.outputs, project.root)
+    model = build_model(
+        config, tuple(manifest.feature_shape), manifest.outputs, project.root, manifest.tokens
+    )
     numbers = sum(int(tensor.size) for tensor in model.initial_weights(config.seed).values())
     shape = " x ".join(map(str, manifest.feature_shape))
     return passed(
@@ -246,7 +248,9 @@ def _first_steps(
     accountant, plan = account_of(local, len(training_clients(local, population)), plan)
     settings = accountant.config if accountant else local
     with started_runtime(local.runtime, folder) as runtime:
-        model = build_model(local, tuple(manifest.feature_shape), manifest.outputs, project.root)
+        model = build_model(
+            local, tuple(manifest.feature_shape), manifest.outputs, project.root, manifest.tokens
+        )
         model = trained_part(model, model.initial_weights(local.seed))
         key = noise_key_of(local, folder / "checkpoints")
         arguments = (settings, model, population, folder / "cache", project.root, key)

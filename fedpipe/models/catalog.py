@@ -28,7 +28,11 @@ MODELS: dict[str, Callable[[tuple[int, ...], int], ModelSpec]] = {
 
 
 def build_model(
-    config: Config, feature_shape: tuple[int, ...], num_classes: int, project: Path | None = None
+    config: Config,
+    feature_shape: tuple[int, ...],
+    num_classes: int,
+    project: Path | None = None,
+    tokens: int | None = None,
 ) -> ModelSpec:
     """Return the model `config.model.name`, sized for the data's features and outputs.
 
@@ -40,25 +44,31 @@ def build_model(
         num_classes: size of the last axis of the outputs: classes, tokens, labels or targets; 1 of
             binary.
         project: folder in which a model of the user's own is looked for.
+        tokens: number of different tokens that a step of preprocessing makes; `model.tokens` where
+            that is not set.
 
     Raises:
         ModelError: the model does not take such features; or the user's own cannot be imported,
             raises, or is not what it should be.
     """
-    model = _whole_model(config, feature_shape, num_classes, project)
+    model = _whole_model(config, feature_shape, num_classes, project, tokens)
     if config.model.trainable is None:
         return model
     return restrict(model, config.model.trainable)
 
 
 def _whole_model(
-    config: Config, feature_shape: tuple[int, ...], num_classes: int, project: Path | None
+    config: Config,
+    feature_shape: tuple[int, ...],
+    num_classes: int,
+    project: Path | None,
+    tokens: int | None,
 ) -> ModelSpec:
     chosen = config.model
     if config.task.kind == "tokens":
         return _of_tokens(config, feature_shape, num_classes, project)
     if chosen.name == "lstm":
-        return lstm(feature_shape, num_classes, chosen.tokens, chosen.positions)
+        return lstm(feature_shape, num_classes, chosen.tokens or tokens, chosen.positions)
     if chosen.name in MODELS:
         return MODELS[chosen.name](feature_shape, num_classes)
     from fedpipe.models.user_model import build_own
@@ -109,7 +119,7 @@ def check_input(
     shape = tuple(manifest.feature_shape)
     takes: tuple[str, ...] = ("int32",) if name == "lstm" else ("uint8", "float32")
     if name not in MODEL_NAMES:
-        takes = build_model(config, shape, manifest.outputs, project).takes
+        takes = build_model(config, shape, manifest.outputs, project, manifest.tokens).takes
     tokens = "int32" in takes
     if manifest.feature_dtype not in takes or (manifest.variable_length and not tokens):
         expected = f"{' or '.join(takes)} features of one shape"
@@ -123,7 +133,7 @@ def check_input(
             f"{manifest.feature_dtype} {kind} {list(shape)}. Choose a model that takes them, or "
             f"{advice}."
         )
-    model = build_model(config, shape, manifest.outputs, project)
+    model = build_model(config, shape, manifest.outputs, project, manifest.tokens)
     if (
         model.tokens is not None
         and highest_token is not None

@@ -12,7 +12,10 @@ import numpy as np
 
 from fedpipe.data.array_types import Array
 from fedpipe.data.preprocess.fitted import Chosen, Clipped, Filled, FittedStep, Scaled
+from fedpipe.data.preprocess.image_steps import Cropped, Normalized
 from fedpipe.data.preprocess.steps import FittedSteps
+
+_IN_GRAPH = (Scaled, Clipped, Filled, Chosen, Normalized, Cropped)
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ def preprocess_graph(steps: FittedSteps | None) -> PreprocessGraph | None:
     """
     if steps is None or steps.texts or steps.per_client or steps.dtype == "int32":
         return None
-    if not all(isinstance(step, Scaled | Clipped | Filled | Chosen) for step in steps.steps):
+    if not all(isinstance(step, _IN_GRAPH) for step in steps.steps):
         return None
 
     def apply(x: Any) -> Any:
@@ -59,6 +62,16 @@ def _applied(step: FittedStep, x: Any, columns: tuple[str, ...]) -> tuple[Any, t
             for limit, beyond in ((step.low, -np.inf), (step.high, np.inf))
         )
         return tf.minimum(tf.maximum(x, low), high), columns
+    if isinstance(step, Normalized):
+        mean, std = (np.array(values, np.float32) for values in (step.mean, step.std))
+        if len(x.shape) == 3:
+            return (x - mean[0]) / std[0], columns
+        return (x - mean) / std, columns
+    if isinstance(step, Cropped):
+        top, left = (
+            (size - inner) // 2 for size, inner in zip(x.shape[1:3], step.size, strict=True)
+        )
+        return x[:, top : top + step.size[0], left : left + step.size[1]], columns
     if isinstance(step, Chosen):
         return tf.gather(x, _places(step.columns, columns), axis=1), step.columns
     if not isinstance(step, Filled):

@@ -13,6 +13,7 @@ from fedpipe.system.atomic_files import write_atomic
 if TYPE_CHECKING:
     from fedpipe.data.manifest import Manifest
     from fedpipe.data.population import Population
+    from fedpipe.tables.population import PopulationTable, TargetRanges
 
 _TABLE_CLIENTS = 100
 """Clients in the table of labels, taken at even steps: what DVC's heat map can show."""
@@ -125,38 +126,91 @@ def write_tables(population: "Population", out: Path) -> None:
 
 
 def write_pictures(population: "Population", out: Path) -> list[Path]:
-    """Write `client_sizes.svg` and `label_skew.svg` into the folder `out` and return their
-    paths.
+    """Write `client_sizes.svg`, `label_skew.svg` and of a regression `target_ranges.svg` into the
+    folder `out` and return their paths. Tokens have no labels.
     """
-    from fedpipe.data.skew import describe
+    from fedpipe.figures import population_charts
     from fedpipe.figures.picture_file import write_picture
-    from fedpipe.figures.population_charts import client_sizes, label_skew
-    from fedpipe.tables.population import population_table
 
-    index = population.index
-    table = population_table(describe(index), index.label_counts["train"], label_names(population))
-    charts = {
-        out / "client_sizes.svg": client_sizes(table),
-        out / "label_skew.svg": label_skew(table),
-    }
-    for path, chart in charts.items():
-        write_picture([chart], path)
+    table = _table(population)
+    charts = {out / "client_sizes.svg": [population_charts.client_sizes(table)]}
+    if table.groups:
+        charts[out / "label_skew.svg"] = [population_charts.label_skew(table)]
+    if table.targets:
+        charts[out / "target_ranges.svg"] = population_charts.target_ranges(table)
+    for path, pictures in charts.items():
+        write_picture(pictures, path)
     return list(charts)
 
 
 def write_population(population: "Population", path: Path) -> Path:
     """Write what a report shows of the population, as JSON, and return the path."""
-    from fedpipe.data.skew import describe
     from fedpipe.tables.population import population_json
 
-    index = population.index
-    write_atomic(
-        path, population_json(describe(index), index.label_counts["train"], label_names(population))
-    )
+    write_atomic(path, population_json(_table(population)))
     return path
 
 
+def class_names(population: "Population") -> tuple[str, ...]:
+    """Return the names of the classes that a model tells apart: those of the labels, or the numbers
+    of the tokens.
+    """
+    manifest = population.manifest
+    if manifest.kind == "tokens":
+        return tuple(map(str, range(manifest.outputs)))
+    return label_names(population)
+
+
+def _table(population: "Population") -> "PopulationTable":
+    from fedpipe.data.skew import describe
+    from fedpipe.tables.population import population_table
+
+    index = population.index
+    counts = index.label_counts["train"]
+    return population_table(
+        describe(index),
+        counts,
+        label_names(population),
+        group_words(population.manifest),
+        target_ranges(population),
+    )
+
+
+def group_words(manifest: "Manifest") -> str:
+    """Return what the groups are that are counted at each client."""
+    match manifest.kind:
+        case "regression" if manifest.targets is not None:
+            return f"tenths of {manifest.targets.names[0]}"
+        case "multilabel":
+            return "first labels"
+        case "tokens":
+            return ""
+        case _:
+            return "labels"
+
+
+def target_ranges(population: "Population") -> "list[TargetRanges]":
+    """Return the training values of the first targets of a regression at the shown clients; of other
+    kinds none.
+    """
+    from fedpipe.tables.population import MOST_TARGETS, QUANTILES, TargetRanges, shown_clients
+
+    targets = population.manifest.targets
+    if targets is None or targets.kind != "regression":
+        return []
+    index = population.index
+    names = targets.names[:MOST_TARGETS]
+    quantiles = []
+    for number in shown_clients(index.label_counts["train"]).tolist():
+        values = population.examples(index.client_ids[number], "train").y
+        quantiles.append(np.quantile(values[:, : len(names)], QUANTILES, axis=0))
+    columns = np.array(quantiles, np.float64).transpose(2, 0, 1)
+    return [TargetRanges(name, column) for name, column in zip(names, columns, strict=True)]
+
+
 def label_names(population: "Population") -> tuple[str, ...]:
-    """Return the labels' names: the vocabulary, or their numbers."""
+    """Return the names of the labels, or of the groups that stand for them: the vocabulary, or
+    their numbers.
+    """
     manifest = population.manifest
     return manifest.vocabulary or tuple(map(str, range(manifest.num_classes)))

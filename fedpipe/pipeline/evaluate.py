@@ -126,7 +126,11 @@ def _evaluate_centrally(run: RunContext, data: DataRef, trained: TrainRef) -> _C
     population = Population.open(Path(data.path), verify=False)
     manifest = population.manifest
     model = build_model(
-        run.config, tuple(manifest.feature_shape), manifest.outputs, run.project.root
+        run.config,
+        tuple(manifest.feature_shape),
+        manifest.outputs,
+        run.project.root,
+        manifest.tokens,
     )
     task = task_of(run.config, population, run.project.root)
     examples = population.central_test()

@@ -125,7 +125,9 @@ class _Recording:
 
         manifest = self.population.manifest
         shape = tuple(manifest.feature_shape)
-        return build_model(self.run.config, shape, manifest.outputs, self.run.project.root)
+        return build_model(
+            self.run.config, shape, manifest.outputs, self.run.project.root, manifest.tokens
+        )
 
     def complete_training(self) -> None:
         """Make what training could not leave behind after its last round."""

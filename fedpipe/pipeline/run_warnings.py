@@ -276,8 +276,8 @@ def feature_warnings(x: npt.NDArray[np.generic], names: Sequence[str] = ()) -> I
     both = shown(high) if high == low else f"{shown(low)}, {shown(high)}"
     yield RunWarning(
         f"Features are unscaled, by the largest |x| of a column of the test examples: {both}.",
-        "Scale every column to about -1..1 before `fedpipe prepare`, leave columns out with "
-        "data.ignore_columns, or lower client.learning_rate.",
+        "Set data.preprocess=[{name: standardize}], leave columns out with data.ignore_columns, or "
+        "lower client.learning_rate.",
     )
 
 

@@ -159,7 +159,9 @@ def _prepare(run: RunContext, data: DataRef, plan: PlanRef) -> _Training:
     clients = training_clients(config, population)
     _refuse_strangers(cohorts, population, clients)
     manifest = population.manifest
-    model = build_model(config, tuple(manifest.feature_shape), manifest.outputs, run.project.root)
+    model = build_model(
+        config, tuple(manifest.feature_shape), manifest.outputs, run.project.root, manifest.tokens
+    )
     start = warm_started(run, model)
     identity = {"settings": _sha256(flatten_result(config)), "plan": plan.sha256, "data": data.md5}
     identity |= start.identity

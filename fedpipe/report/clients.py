@@ -9,7 +9,7 @@ import numpy as np
 
 from fedpipe.figures.evaluation_charts import client_values
 from fedpipe.figures.participation_chart import participation as participation_chart
-from fedpipe.figures.population_charts import client_sizes, label_skew
+from fedpipe.figures.population_charts import client_sizes, label_skew, target_ranges
 from fedpipe.report.facts import RunFacts
 from fedpipe.report.section import Section, Table
 from fedpipe.tables.shown_task import is_fraction, metric_words
@@ -63,10 +63,16 @@ def population(run: RunFacts) -> Section | None:
         "examples",
         f"training examples per client: {figures['size_min']} to {figures['size_max']}, median "
         f"{figures['size_median']:g}, Gini {figures['size_gini']:.2f}",
-        f"mean distance of a client's labels from the mix of all: {figures['label_tv_mean']:.2f} "
-        f"(0: all alike); {figures['labels_per_client_mean']:.1f} labels per client",
     ]
-    return Section(charts=[client_sizes(table), label_skew(table)], lines=lines)
+    charts = [client_sizes(table)]
+    if table.groups:
+        lines.append(
+            f"mean distance of a client's {table.groups} from the mix of all: "
+            f"{figures['label_tv_mean']:.2f} (0: all alike); "
+            f"{figures['labels_per_client_mean']:.1f} {table.groups} per client"
+        )
+        charts.append(label_skew(table))
+    return Section(charts=[*charts, *target_ranges(table)], lines=lines)
 
 
 def participation(run: RunFacts) -> Section | None:

@@ -4,6 +4,7 @@ change.
 
 import copy
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -44,6 +45,8 @@ def warnings_handler(debug: bool = False) -> logging.Handler:
 @contextmanager
 def warnings_shown() -> Iterator[None]:
     """Show warnings during the block, unless the program has set up logging itself."""
+    # tqdm's, in every notebook without its widgets; no run draws its bars.
+    warnings.filterwarnings("ignore", message="IProgress not found")
     root = logging.getLogger()
     if root.handlers:
         yield

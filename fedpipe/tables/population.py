@@ -17,6 +17,24 @@ from fedpipe.tables.thinning import evenly_spaced
 
 MOST_CLIENTS = 100
 MOST_LABELS = 60
+MOST_TARGETS = 4
+"""Targets of a regression of which the values at each client are kept: the first ones."""
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+_LABELS = "labels"
+
+
+@dataclass(frozen=True)
+class TargetRanges:
+    """The training values of one target of a regression at each client.
+
+    Attributes:
+        target: its name.
+        quantiles: float64 [clients, 5]: least value, 25th percentile, median, 75th percentile,
+            largest value, in the order of the clients of the table.
+    """
+
+    target: str
+    quantiles: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -30,6 +48,9 @@ class PopulationTable:
         all_clients: how many clients have training examples.
         counts: int64 [clients, labels], training examples; of more than 100 clients as many at even
             steps through the sorted ids.
+        groups: what `labels` are: `labels`, of a regression `tenths of TARGET`; empty of tokens,
+            which have none.
+        targets: of a regression.
     """
 
     figures: dict[str, Any]
@@ -37,10 +58,24 @@ class PopulationTable:
     all_labels: int
     all_clients: int
     counts: npt.NDArray[np.int64]
+    groups: str = _LABELS
+    targets: tuple[TargetRanges, ...] = ()
+
+
+def shown_clients(label_counts: LabelCounts) -> npt.NDArray[np.int64]:
+    """Return the numbers of the clients of the table, int64 [clients], rising: of those with training
+    examples at most 100, at even steps.
+    """
+    trained = np.flatnonzero(label_counts.sizes()).tolist()
+    return np.array(evenly_spaced(trained, MOST_CLIENTS), np.int64)
 
 
 def population_table(
-    figures: PopulationFigures, label_counts: LabelCounts, names: Sequence[str]
+    figures: PopulationFigures,
+    label_counts: LabelCounts,
+    names: Sequence[str],
+    groups: str = _LABELS,
+    targets: Sequence[TargetRanges] = (),
 ) -> PopulationTable:
     """Return the table of a population.
 
@@ -48,25 +83,30 @@ def population_table(
         figures: of the population.
         label_counts: of the training split.
         names: names of all labels.
+        groups: what they are.
+        targets: of `shown_clients`.
     """
-    trained = np.flatnonzero(label_counts.sizes()).tolist()
-    clients = np.array(evenly_spaced(trained, MOST_CLIENTS), np.int64)
     frequent = label_counts.most_frequent(MOST_LABELS)
     return PopulationTable(
         asdict(figures),
         tuple(names[label] for label in frequent.tolist()),
         len(names),
-        len(trained),
-        label_counts.rows(clients).dense(frequent).astype(np.int64),
+        int(np.count_nonzero(label_counts.sizes())),
+        label_counts.rows(shown_clients(label_counts)).dense(frequent).astype(np.int64),
+        groups,
+        tuple(targets),
     )
 
 
-def population_json(
-    figures: PopulationFigures, label_counts: LabelCounts, names: Sequence[str]
-) -> str:
-    """Return the table of a population as JSON; arguments as of `population_table`."""
-    body = vars(population_table(figures, label_counts, names))
-    return json.dumps(body | {"counts": body["counts"].tolist()}) + "\n"
+def population_json(table: PopulationTable) -> str:
+    """Return the table of a population as JSON; what is as of a classification is left out."""
+    body = vars(table) | {"counts": table.counts.tolist()}
+    body["targets"] = {ranges.target: ranges.quantiles.tolist() for ranges in table.targets}
+    if table.groups == _LABELS:
+        del body["groups"]
+    if not table.targets:
+        del body["targets"]
+    return json.dumps(body) + "\n"
 
 
 def read_population(path: Path) -> PopulationTable:
@@ -86,5 +126,14 @@ def read_population(path: Path) -> PopulationTable:
     if missing := [field.name for field in fields(PopulationFigures) if field.name not in figures]:
         raise KeyError(f"expected the figures of a population, found none of {', '.join(missing)}")
     return PopulationTable(
-        figures, labels, int(body["all_labels"]), int(body["all_clients"]), counts
+        figures,
+        labels,
+        int(body["all_labels"]),
+        int(body["all_clients"]),
+        counts,
+        str(body.get("groups", _LABELS)),
+        tuple(
+            TargetRanges(str(name), np.array(quantiles, np.float64).reshape(-1, len(QUANTILES)))
+            for name, quantiles in body.get("targets", {}).items()
+        ),
     )

@@ -7,6 +7,7 @@ come some thousand at a time, and a statistic has the size of the columns: memor
 the examples.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
@@ -18,17 +19,22 @@ import numpy as np
 from fedpipe.config.preprocess import (
     ChooseSettings,
     ClipSettings,
+    CropSettings,
     DatesSettings,
     DropSettings,
+    GreySettings,
     MinMaxSettings,
     MissingSettings,
+    NormalizeSettings,
     OneHotSettings,
     OrdinalSettings,
     OwnStepSettings,
     PreprocessStep,
+    ResizeSettings,
     RobustSettings,
     ScaleSettings,
     StandardizeSettings,
+    TokenizeSettings,
 )
 from fedpipe.data.array_types import Array, Bools, Floats, Int32s, Int64s
 from fedpipe.data.disk_columns import DiskColumn, Scratch
@@ -45,8 +51,11 @@ from fedpipe.data.preprocess.fitted import (
     Scaled,
     build_own_step,
 )
+from fedpipe.data.preprocess.image_settings import image_step, refuse_no_images
+from fedpipe.data.preprocess.image_steps import Normalized, channels
 from fedpipe.data.preprocess.statistics import Extremes, Moments, quantiles
 from fedpipe.data.preprocess.steps import FittedSteps, refuse_gaps
+from fedpipe.data.preprocess.token_steps import Tokenized, texts_of, units_of
 from fedpipe.data.stored_rows import StoredRows
 from fedpipe.errors import DataError, shorten
 from fedpipe.system.user_code import own_code
@@ -56,6 +65,8 @@ _DTYPES: dict[str, Literal["uint8", "int32", "float32"]] = {
     "int32": "int32",
     "float32": "float32",
 }
+_TEXTS = 1000
+"""Texts that are measured at once."""
 _PASS_SHARE = 32
 """Examples that are taken at once may take the memory limit divided by this."""
 
@@ -108,6 +119,8 @@ class Preprocessor:
         dtype, shape: of these.
         columns: names of the table's columns; empty where features are no table.
         texts: the distinct texts of each column of texts.
+        count: number of rows of the source.
+        images: steps that the source itself applied to each image as it read it.
         owners: int32, the client of each row of the source, on disk; None where no step asks.
         steps: the fitted steps.
         own_scales: by the place of a step that scales within clients, float32 [clients, 2 *
@@ -120,6 +133,8 @@ class Preprocessor:
     shape: tuple[int, ...]
     columns: tuple[str, ...]
     texts: Mapping[str, Sequence[str]]
+    count: int
+    images: tuple[AnyFitted, ...] = ()
     owners: DiskColumn | None = None
     steps: list[AnyFitted] = field(default_factory=list)
     own_scales: dict[int, StoredRows] = field(default_factory=dict)
@@ -159,6 +174,7 @@ class Preprocessor:
             columns=self.columns,
             texts=tuple(name for name in self.columns if name in self.texts),
             skipped=tuple(name for name in self.columns if self.texts.get(name) == [""]),
+            images=self.images,
             steps=tuple(self.steps),
             result=result.columns,
         )
@@ -185,7 +201,7 @@ def fit_steps(
     Raises:
         DataError: a step does not fit the features.
     """
-    for step in settings:
+    for step in settings[len(preprocessor.images) :]:
         fit = _Fit(preprocessor, training, scratch, memory_limit_mb * 1_000_000, project)
         preprocessor.steps.append(fit.step(step))
 
@@ -214,11 +230,15 @@ class _Fit:
     def step(self, step: PreprocessStep) -> AnyFitted:
         """Return the fitted step."""
         sample = self.sample()
+        if isinstance(step, TokenizeSettings):
+            return self._tokenized(step, sample)
         if sample.x.dtype == np.int32 and not isinstance(step, OwnStepSettings):
             raise DataError(
                 f"data.preprocess, step {step.name}: expected numbers or pixels, found int32 "
                 "tokens. Remove the step."
             )
+        if isinstance(step, NormalizeSettings):
+            return self._normalized(step, sample)
         if isinstance(step, ScaleSettings):
             return self._scaled(step, self._numbers(step.columns, sample, step.name))
         if isinstance(step, ClipSettings):
@@ -226,6 +246,8 @@ class _Fit:
             return Clipped(name="clip", low=step.low, high=step.high, columns=columns)
         if isinstance(step, OwnStepSettings):
             return self._own(step)
+        if isinstance(step, ResizeSettings | CropSettings | GreySettings):
+            return image_step(step, sample.x)
         if not sample.columns:
             raise DataError(
                 f"data.preprocess, step {step.name}: expected columns of a table (csv or parquet), "
@@ -416,6 +438,68 @@ class _Fit:
                 "columns."
             )
         return Chosen(name=settings.name, columns=columns)
+
+    def _normalized(self, settings: NormalizeSettings, sample: Examples) -> Normalized:
+        refuse_no_images("normalize", sample.x)
+        width = channels(sample.x).shape[-1]
+        if settings.mean is not None and settings.std is not None:
+            if len(settings.mean) != width:
+                raise DataError(
+                    f"data.preprocess, step normalize: expected {width} numbers, one for each "
+                    f"channel, found {len(settings.mean)}. Correct its constants."
+                )
+            return Normalized(name="normalize", mean=tuple(settings.mean), std=tuple(settings.std))
+
+        def values() -> Iterator[Array]:
+            for examples in self.batches():
+                yield channels(examples.numbers()).reshape(-1, width)
+
+        mean, std = _figures("standardize", values)
+        if constant := [str(number) for number in np.flatnonzero(std == 0)]:
+            self.before.notes.append(
+                "data.preprocess, step normalize: constant in the training examples, divided by "
+                f"1: channel {shorten(constant)}"
+            )
+        return Normalized(
+            name="normalize",
+            mean=tuple(mean.tolist()),
+            std=tuple(np.where(std == 0, 1, std).tolist()),
+        )
+
+    def _tokenized(self, settings: TokenizeSettings, sample: Examples) -> Tokenized:
+        if sample.x.dtype != np.int32 or self.before.steps:
+            raise DataError(
+                "data.preprocess, step tokenize: expected texts as the one feature and no step "
+                f"before it, found {sample.x.dtype} features of shape {list(sample.x.shape[1:])}. "
+                "Remove the step; columns of texts are for {name: one_hot}."
+            )
+        unit = settings.unit
+        vocabulary = tuple(settings.vocabulary or ())
+        if settings.fitted:
+            counts: Counter[str] = Counter()
+            for examples in self.batches():
+                for text in texts_of(examples.x):
+                    counts.update(units_of(text, unit, settings.lower))
+            frequent = sorted(counts, key=lambda entry: (-counts[entry], entry))
+            vocabulary = tuple(frequent[: settings.size])
+        length = settings.length or self._longest(unit, settings.lower)
+        return Tokenized(
+            name="tokenize",
+            unit=unit,
+            lower=settings.lower,
+            length=length,
+            vocabulary=vocabulary,
+        )
+
+    def _longest(self, unit: str, lower: bool) -> int:
+        """Return the tokens of the longest text of the source."""
+        longest = 1
+        for start in range(0, self.before.count, _TEXTS):
+            rows = np.arange(start, min(start + _TEXTS, self.before.count))
+            for text in texts_of(self.before.raw(rows)):
+                size = len(text.encode()) if unit == "bytes" else len(units_of(text, unit, lower))
+                longest = max(longest, size)
+        return longest
 
     def _own(self, settings: OwnStepSettings) -> OwnFitted:
         step = build_own_step(settings.name, settings.options, self.project)

@@ -14,27 +14,16 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from fedpipe.data.array_types import Array
+from fedpipe.data.preprocess.base import FittedStep as FittedStep
 from fedpipe.data.preprocess.examples import Examples
+from fedpipe.data.preprocess.image_steps import Cropped, Grey, Normalized, Resized
+from fedpipe.data.preprocess.token_steps import Tokenized
 from fedpipe.errors import ConfigError, DataError, shorten
 from fedpipe.system.user_code import import_own, own_code
 from fedpipe.system.user_options import OptionsReader, read_options
 
 _UNKNOWN = -1
 _FLOATS = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class FittedStep(BaseModel):
-    """A step with its figures."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-    def apply(self, examples: Examples) -> Examples:
-        """Return the examples after this step. Raises DataError where they do not fit it."""
-        raise NotImplementedError
-
-    def lines(self) -> list[str]:
-        """Return what was fitted, in words, a line for each subject."""
-        raise NotImplementedError
 
 
 class Scaled(FittedStep):
@@ -315,8 +304,8 @@ class OwnFitted(FittedStep):
     """
 
     name: str
-    options: dict[str, Any] = {}
-    arrays: dict[str, OwnArray] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
+    arrays: dict[str, OwnArray] = Field(default_factory=dict)
 
     def built(self, project: Path | None) -> Any:
         """Return the object that the function makes. Raises DataError if it cannot."""
@@ -380,6 +369,11 @@ _TAGS = {
     "clip": "clip",
     "missing": "missing",
     "dates": "dates",
+    "resize": "resize",
+    "crop": "crop",
+    "grey": "grey",
+    "normalize": "normalize",
+    "tokenize": "tokenize",
 }
 
 
@@ -395,6 +389,11 @@ AnyFitted = Annotated[
     | Annotated[Categories, Tag("categories")]
     | Annotated[Days, Tag("dates")]
     | Annotated[Chosen, Tag("chosen")]
+    | Annotated[Resized, Tag("resize")]
+    | Annotated[Cropped, Tag("crop")]
+    | Annotated[Grey, Tag("grey")]
+    | Annotated[Normalized, Tag("normalize")]
+    | Annotated[Tokenized, Tag("tokenize")]
     | Annotated[OwnFitted, Tag("own")],
     Discriminator(_tag),
 ]

@@ -1,6 +1,6 @@
 """All fitted steps of a data version or a model: applied in order, and kept as JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from fedpipe.data.array_types import Array
 from fedpipe.data.preprocess.examples import Examples
 from fedpipe.data.preprocess.fitted import AnyFitted, Categories, Filled, OwnFitted, Scaled
+from fedpipe.data.preprocess.token_steps import Tokenized
 from fedpipe.errors import DataError
 
 
@@ -22,7 +23,9 @@ class FittedSteps(BaseModel):
         columns: names of the table's columns before the steps; empty where features are no table.
         texts: those of them that hold texts.
         skipped: those of `texts` that a step leaves out without a look at them.
-        steps: in their order.
+        images: steps that a source of images applies to each image as it reads it; `dtype` and
+            `shape` are those after them.
+        steps: the others, in their order.
         result: names of the columns after the steps; empty where features are no table then.
     """
 
@@ -33,6 +36,7 @@ class FittedSteps(BaseModel):
     columns: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    images: tuple[AnyFitted, ...] = ()
     steps: tuple[AnyFitted, ...]
     result: tuple[str, ...] = ()
 
@@ -64,6 +68,14 @@ class FittedSteps(BaseModel):
             if isinstance(step, Filled) and step.by != "drop"
             for name in step.columns
         )
+
+    @property
+    def tokens(self) -> int | None:
+        """Return the number of different tokens after the steps; None where no step makes
+        tokens.
+        """
+        made = [step.tokens for step in self.steps if isinstance(step, Tokenized)]
+        return made[-1] if made else None
 
     @property
     def per_client(self) -> bool:
@@ -112,7 +124,17 @@ class FittedSteps(BaseModel):
 
     def lines(self) -> list[str]:
         """Return what was fitted, in words, a line for each subject."""
-        return [line for step in self.steps for line in step.lines()]
+        return [line for step in (*self.images, *self.steps) for line in step.lines()]
+
+
+def read_images(steps: Iterable[AnyFitted], pixels: Array) -> Array:
+    """Return uint8 images [n, height, width(, 3)] after the steps that a source of images applies
+    as it reads them.
+    """
+    examples = Examples(pixels)
+    for step in steps:
+        examples = step.apply(examples)
+    return examples.x
 
 
 def refuse_gaps(x: Array, columns: tuple[str, ...]) -> None:

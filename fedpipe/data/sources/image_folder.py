@@ -15,6 +15,9 @@ import numpy as np
 from fedpipe.config import DataConfig
 from fedpipe.config.task import TaskKind
 from fedpipe.data.array_types import Array, Pixels
+from fedpipe.data.preprocess.fitted import AnyFitted
+from fedpipe.data.preprocess.image_settings import reading_steps
+from fedpipe.data.preprocess.steps import read_images
 from fedpipe.data.sources.base import Batch, Source, SourceSummary
 from fedpipe.data.sources.cell_kinds import number_of_cell
 from fedpipe.data.sources.decode import (
@@ -86,6 +89,7 @@ class _Folder:
         empty: folders of clients and labels without images, relative to `root`.
         conversions: number of images by what was done to them.
         shape: of the first image.
+        steps: of preprocessing that each image goes through as it is read.
     """
 
     root: Path
@@ -95,6 +99,7 @@ class _Folder:
     empty: list[str] = field(default_factory=list)
     conversions: Counter[str] = field(default_factory=Counter)
     shape: tuple[int, ...] = ()
+    steps: tuple[AnyFitted, ...] = ()
 
     def clear(self) -> None:
         """Forget what an earlier reading found."""
@@ -121,7 +126,7 @@ def open_images(config: DataConfig, project: Path, kind: TaskKind = "classificat
             f"{path}: expected a folder of images, {_layout(config)}, found a file. Correct "
             "data.path."
         )
-    read = _Folder(path)
+    read = _Folder(path, steps=reading_steps(config.preprocess))
 
     def batches() -> Iterator[Batch]:
         read.clear()
@@ -292,7 +297,8 @@ def _nfc(name: str) -> str:
 def _read(folder: _Folder, names: tuple[str, ...], most_bytes: int) -> Pixels:
     image: DecodedImage = decode_image_file(folder.root.joinpath(*names), most_bytes)
     folder.conversions.update(image.conversions)
-    return image.pixels
+    pixels: Pixels = read_images(folder.steps, image.pixels[None])[0]
+    return pixels
 
 
 def _any_grey(folder: _Folder) -> bool:

@@ -172,8 +172,10 @@ def check_flags(values: Values, place: BatchPlace) -> Array:
 def _table(values: Any, place: BatchPlace, convert: Any) -> Array:
     """Return `convert` of each value as float32 [n, width]."""
     table = values
-    is_plain = isinstance(values, np.ndarray) and not isinstance(values, np.ma.MaskedArray)
-    if not is_plain or values.dtype.kind not in "biuf":
+    if isinstance(values, list) and set(map(type, values)) <= {float, bool}:
+        table = np.array(values, np.float64)
+    is_plain = isinstance(table, np.ndarray) and not isinstance(table, np.ma.MaskedArray)
+    if not is_plain or table.dtype.kind not in "biuf":
         rows = [_cells(row) for row in _listed(values)]
         widths = [len(row) for row in rows]
         if len(set(widths)) > 1:

@@ -15,17 +15,42 @@ import json, sys
 from pathlib import Path
 from fedpipe.launch.train import launch
 from fedpipe.project.paths import find_project
+from fedpipe.tracking.store import prepare_environment
 
-commands = []
+prepare_environment()
+from mlflow.utils import environment, requirements_utils
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+commands, calls = [], []
 sys.addaudithook(
     lambda event, arguments: event == "subprocess.Popen" and commands.append(str(arguments[1]))
 )
+
+def counted(owner, name):
+    original = getattr(owner, name)
+    def call(*arguments, **options):
+        calls.append(name)
+        return original(*arguments, **options)
+    setattr(owner, name, call)
+
+counted(SqlAlchemyStore, "__init__")
+counted(environment, "_infer_requirements")
+counted(requirements_utils, "_init_modules_to_packages_map")
 project = find_project(Path.cwd())
 runs = []
 for _ in range(2):
     commands.clear()
+    calls.clear()
     summary = launch(project, project.params, ["rounds=2"])
-    runs.append({"commands": list(commands), "weights": summary["weights_sha256"]})
+    runs.append(
+        {
+            "commands": list(commands),
+            "weights": summary["weights_sha256"],
+            "stores": calls.count("__init__"),
+            "looked_up": len(calls) - calls.count("__init__"),
+            "tensorflow_probability": "tensorflow_probability.python" in sys.modules,
+        }
+    )
 print(json.dumps(runs))
 """
 
@@ -34,7 +59,7 @@ print(json.dumps(runs))
 def runs(
     tmp_path_factory: pytest.TempPathFactory, clone: Callable[..., Path]
 ) -> list[dict[str, Any]]:
-    """Two runs in one process: the programs that each started, and the hash of its weights."""
+    """Two runs in one process: what each started and called, and the hash of its weights."""
     folder = tmp_path_factory.mktemp("twice")
     project = clone(folder / "project")
     environment = {
@@ -72,3 +97,15 @@ def test_dvc_is_not_started_for_data_that_are_up_to_date(runs: list[dict[str, An
 def test_each_run_has_a_worker_of_its_own_and_the_same_bits(runs: list[dict[str, Any]]) -> None:
     assert [started(run, "worker_owner.py") for run in runs] == [1, 1]
     assert runs[0]["weights"] == runs[1]["weights"]
+
+
+def test_no_run_imports_what_only_discrete_noise_needs(runs: list[dict[str, Any]]) -> None:
+    assert [run["tensorflow_probability"] for run in runs] == [False, False]
+
+
+def test_mlflow_opens_the_store_once_for_all_runs(runs: list[dict[str, Any]]) -> None:
+    assert [run["stores"] for run in runs] == [1, 0]
+
+
+def test_the_models_requirements_are_given_and_not_looked_up(runs: list[dict[str, Any]]) -> None:
+    assert [run["looked_up"] for run in runs] == [0, 0]

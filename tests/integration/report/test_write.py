@@ -28,7 +28,7 @@ from fedpipe.runs.state import begin
 from fedpipe.tables.confusion import confusion_counts_csv
 from fedpipe.tables.evaluation import labels_csv, write_clients
 from fedpipe.tables.mistakes import write_mistakes
-from fedpipe.tables.population import population_json
+from fedpipe.tables.population import population_json, population_table
 from fedpipe.tasks import Predictions
 from fedpipe.tracking.journaled_run import JournaledRun
 from fedpipe.tracking.participation import ClientRound
@@ -93,7 +93,11 @@ def write_files(folder: Path) -> None:
     (folder / "confusion_counts.csv").write_text(confusion_counts_csv(confusion, ["zero", "one"]))
     (folder / "labels.csv").write_text(labels_csv(confusion, ["zero", "one"]))
     (folder / "population.json").write_text(
-        population_json(FIGURES, LabelCounts.of_dense(np.array([[1, 0], [1, 1]])), ["zero", "one"])
+        population_json(
+            population_table(
+                FIGURES, LabelCounts.of_dense(np.array([[1, 0], [1, 1]])), ["zero", "one"]
+            )
+        )
     )
     (folder / "timing.json").write_text('{"data": 0.5, "training": 2.0}')
     write_participation(

@@ -269,7 +269,7 @@ def test_ten_thousand_classes_and_many_clients_take_the_memory_of_their_examples
     """A table of 500 clients and 10,000 classes would take 60 MB for the three splits, and its shares 40 MB more."""
     from fedpipe.data.skew import describe
     from fedpipe.pipeline.describe import label_names, write_tables
-    from fedpipe.tables.population import population_json
+    from fedpipe.tables.population import population_json, population_table
 
     def wide(*_: Any) -> Source:
         y = np.arange(10_000) * 7 % 10_000
@@ -294,7 +294,11 @@ def test_ten_thousand_classes_and_many_clients_take_the_memory_of_their_examples
         population = Population.open(tmp_path / "shards")
         figures = describe(population.index)
         write_tables(population, tmp_path / "tables")
-        population_json(figures, population.index.label_counts["train"], label_names(population))
+        population_json(
+            population_table(
+                figures, population.index.label_counts["train"], label_names(population)
+            )
+        )
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -1,11 +1,16 @@
 """Charts of binary, multilabel and regression tasks show their tables' figures."""
 
+import re
+
 import numpy as np
+import pytest
 
 from fedpipe.figures.evaluation_charts import reliability_diagram
+from fedpipe.figures.population_charts import label_skew, target_ranges
 from fedpipe.figures.ranking_charts import label_bars, precision_recall_chart, roc_chart
 from fedpipe.figures.regression_charts import predicted_against_true, residual_charts
 from fedpipe.tables.multilabel import LabelScore
+from fedpipe.tables.population import PopulationTable, TargetRanges
 from fedpipe.tables.ranking import RankingCurve
 from fedpipe.tables.regression import TargetErrors, TargetPairs
 from tests.unit.figures.parsed import elements, path_points, texts, tooltips
@@ -74,3 +79,24 @@ def test_the_reliability_of_two_classes_names_the_positive_one() -> None:
     assert texts(diagram, "label") == ["predicted probability of malignant", "fraction"]
     assert tooltips(diagram, "fill") == ["probability 0.00 to 0.07: fraction 0.250"]
     assert shares.title == "Predictions by probability"
+
+
+def test_ranges_of_a_target_have_a_bar_for_each_client() -> None:
+    quantiles = np.array([[0.0, 1, 2, 3, 4], [2, 2, 2, 2, 2]])
+    ranges = (TargetRanges("price", quantiles),)
+    counts = np.array([[1, 0], [0, 1]])
+    groups = "tenths of price"
+    table = PopulationTable({}, ("low", "high"), 2, 5, counts, groups, ranges)
+    (chart,) = target_ranges(table)
+    assert chart.title == "price at 2 of 5 clients"
+    whole, middle, median = elements(chart, "solid")
+    assert [path.attrib["d"].count("M") for path in (whole, middle, median)] == [2, 2, 2]
+
+    spans = re.findall(r"h([\d.]+)v", whole.attrib["d"]) + re.findall(
+        r"h([\d.]+)v", middle.attrib["d"]
+    )
+    first, point, half, _ = map(float, spans)
+    assert (first, point) == (pytest.approx(2 * half, abs=0.02), 1.5)
+    assert "from 0 to 4" in chart.description
+    assert texts(label_skew(table), "label") == ["tenths of price", "client"]
+    assert label_skew(table).title == "Share of tenths of price at 2 of 5 clients"

@@ -1,5 +1,6 @@
 """Which finished runs are doubtful, and what is said of them."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,9 +11,13 @@ from fedpipe.pipeline.run_warnings import (
     feature_warnings,
     label_warnings,
     loss_warnings,
+    never_predicted_warnings,
     not_a_number_warnings,
+    target_warnings,
 )
 from fedpipe.runs.step_results import EvalRef
+from fedpipe.tables.multilabel import label_scores, label_scores_csv
+from fedpipe.tables.regression import target_scores, target_scores_csv
 
 NAN, INF = float("nan"), float("inf")
 
@@ -142,3 +147,42 @@ def test_hundreds_of_whole_numbers_look_like_a_quantity(
     )
     other = manifest(classes, examples, vocabulary, "multilabel")
     assert list(label_warnings(other, np.zeros((3, 2), np.float32))) == []
+
+
+def shown(tmp_path: Path, name: str, text: str, metric: str = "accuracy") -> EvalRef:
+    path = tmp_path / name
+    path.write_text(text)
+    files = (str(tmp_path / "absent.csv"), str(path))
+    return EvalRef(*[""] * 7, {}, {}, None, 0.0, kind_tables=files, metric=metric)
+
+
+def test_targets_that_are_not_learned_are_named(tmp_path: Path) -> None:
+    scores = target_scores(
+        np.array([[1.0, 9.0, 1.0], [1.0, -9.0, 2.1]]),
+        np.array([[1.0, 1.0, 1.0], [3.0, 2.0, 2.0]]),
+        ["flat", "bad", "good"],
+    )
+    evaluation = shown(tmp_path, "targets.csv", target_scores_csv(scores))
+    constant, worse = target_warnings(evaluation)
+    assert constant.what.endswith("the same number for all test examples: 'flat' (1).")
+    assert worse.what.startswith("The predictions for the test examples are worse than the mean")
+    assert "'bad' (R2" in worse.what
+    assert "good" not in worse.what
+    assert "learning_rate" in worse.help
+    assert list(target_warnings(EvalRef(*[""] * 7, {}, {}, None, 0.0))) == []
+
+
+def test_labels_that_are_never_predicted_are_named(tmp_path: Path) -> None:
+    has_label = np.array([[1, 1, 0], [0, 1, 0]])
+    scores = label_scores(np.array([[-1, 1, -1], [-2, 1, -1]]), has_label, ["rare", "all", "none"])
+    evaluation = shown(tmp_path, "labels.csv", label_scores_csv(scores))
+    (warning,) = never_predicted_warnings(evaluation)
+    assert warning.what == "1 of 3 labels are predicted of no test example: 'rare'."
+    assert "task.class_weights" in warning.help
+
+
+def test_the_metric_that_chooses_is_checked_to_be_a_number(tmp_path: Path) -> None:
+    evaluation = shown(tmp_path, "targets.csv", "", metric="rmse")
+    rounds = [{"round": 2.0, "test_rmse": INF, "test_accuracy": NAN}]
+    (warning,) = not_a_number_warnings(rounds, evaluation)
+    assert warning.what == "Not a finite number: test/rmse (first in round 2)."

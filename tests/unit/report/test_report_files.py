@@ -13,7 +13,7 @@ from fedpipe.data.skew import PopulationFigures
 from fedpipe.figures.png import png
 from fedpipe.tables.confusion import confusion_counts_csv, confusion_csv, read_confusion
 from fedpipe.tables.mistakes import choose_mistakes, read_mistakes, write_mistakes
-from fedpipe.tables.population import population_json, read_population
+from fedpipe.tables.population import population_json, population_table, read_population
 from fedpipe.tasks import Predictions
 from fedpipe.types import Examples
 from tests.unit.report.reports import confusion_of
@@ -88,7 +88,9 @@ def test_the_population_comes_back_with_its_most_frequent_labels(tmp_path: Path)
     counts[:, :60], counts[:, 65] = 1, 9
     counts[7] = 0
     (tmp_path / "p.json").write_text(
-        population_json(FIGURES, LabelCounts.of_dense(counts), [f"l{i}" for i in range(70)])
+        population_json(
+            population_table(FIGURES, LabelCounts.of_dense(counts), [f"l{i}" for i in range(70)])
+        )
     )
     table = read_population(tmp_path / "p.json")
     assert (table.all_clients, table.all_labels, table.counts.shape) == (299, 70, (100, 60))
@@ -102,7 +104,11 @@ def test_the_population_comes_back_with_its_most_frequent_labels(tmp_path: Path)
 )
 def test_a_damaged_population_is_refused(tmp_path: Path, changed: dict[str, object]) -> None:
     body = json.loads(
-        population_json(FIGURES, LabelCounts.of_dense(np.array([[1, 2]], np.int32)), ["a", "b"])
+        population_json(
+            population_table(
+                FIGURES, LabelCounts.of_dense(np.array([[1, 2]], np.int32)), ["a", "b"]
+            )
+        )
     )
     (tmp_path / "p.json").write_text(json.dumps(body | changed))
     with pytest.raises((ValueError, KeyError)):
