@@ -202,7 +202,50 @@ def _trace(request: ModelRequest, code: VariableCode, kind: Any, training: bool)
             "float32."
         )
     _refuse_activation(request, concrete)
-    return concrete
+    return _without_captures(concrete, specs)
+
+
+def _without_captures(concrete: Any, specs: Any) -> Any:
+    """Return the function of its arguments alone: a client's work is computed in another process.
+
+    Large constants become part of the graph. An embedding names its variable as the place where its
+    lookup should run, though it reads the weights that are given: that goes.
+    """
+    import tensorflow as tf
+
+    captures = concrete.graph.captures
+    if not captures:
+        return concrete
+    result = concrete.graph.outputs[0]
+    needed: set[str] = set()
+    waiting = [result.op]
+    while waiting:
+        operation = waiting.pop()
+        if operation.name not in needed:
+            needed.add(operation.name)
+            waiting += [tensor.op for tensor in operation.inputs] + operation.control_inputs
+    definition = concrete.graph.as_graph_def()
+    nodes = [node for node in definition.node if node.name in needed]
+    for node in nodes:
+        node.attr.pop("_class", None)  # the place
+    del definition.node[:]
+    definition.node.extend(nodes)
+    arguments = concrete.graph.inputs[: -len(captures)]
+
+    def compute(weights: Any, x: Any, seed: Any) -> Any:
+        tensors = list(zip(arguments, [*weights, x, seed], strict=True))
+        tensors += [
+            (inner, tf.constant(outer.numpy()))
+            for outer, inner in captures
+            if inner.op.name in needed
+        ]
+        given = {inner.name: tensor for inner, tensor in tensors if inner.op.name in needed}
+        (outputs,) = tf.graph_util.import_graph_def(
+            definition, input_map=given, return_elements=[result.name], name=""
+        )
+        return outputs
+
+    return tf.function(compute, autograph=False).get_concrete_function(*specs)
 
 
 def _assigned(where: str, name: str) -> ModelError:
