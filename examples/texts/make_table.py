@@ -9,56 +9,13 @@ import sysconfig
 from pathlib import Path
 
 SUBJECTS = {
-    "network": (
-        "email",
-        "http",
-        "urllib",
-        "xmlrpc",
-        "asyncio",
-        "wsgiref",
-        "smtplib.py",
-        "ftplib.py",
-        "imaplib.py",
-        "socketserver.py",
-    ),
-    "text": (
-        "json",
-        "html",
-        "xml",
-        "re",
-        "csv.py",
-        "string.py",
-        "textwrap.py",
-        "configparser.py",
-        "encodings",
-        "argparse.py",
-        "gettext.py",
-    ),
-    "python": (
-        "importlib",
-        "unittest",
-        "ast.py",
-        "inspect.py",
-        "dis.py",
-        "typing.py",
-        "dataclasses.py",
-        "pydoc.py",
-        "doctest.py",
-        "pdb.py",
-    ),
-    "system": (
-        "multiprocessing",
-        "concurrent",
-        "ctypes",
-        "subprocess.py",
-        "shutil.py",
-        "pathlib.py",
-        "tempfile.py",
-        "os.py",
-        "tarfile.py",
-        "zipfile.py",
-    ),
+    "network": "email http urllib xmlrpc asyncio wsgiref smtplib ftplib imaplib socketserver",
+    "text": "json html xml re csv string textwrap configparser encodings argparse gettext",
+    "python": "importlib unittest ast inspect dis typing dataclasses pydoc doctest pdb",
+    "system": "multiprocessing concurrent ctypes subprocess shutil pathlib tempfile os tarfile zipfile",
 }
+"""Modules and packages of each subject."""
+
 SHORTEST = 40
 
 
@@ -77,16 +34,18 @@ def paragraphs(file: Path) -> list[str]:
 def main() -> None:
     """Write the table beside this file."""
     library = Path(sysconfig.get_path("stdlib"))
-    with Path(__file__).with_name("texts.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
+    with Path(__file__).with_name("texts.csv").open("w", encoding="utf-8", newline="") as table:
+        writer = csv.writer(table)
         writer.writerow(["text", "label", "client"])
-        for subject, places in SUBJECTS.items():
-            for place in places:
-                path = library / place
-                files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
-                for module in files:
-                    for text in paragraphs(module):
-                        writer.writerow([text, subject, place.removesuffix(".py")])
+        for subject, names in SUBJECTS.items():
+            for name in names.split():
+                folder = library / name
+                files = (
+                    sorted(folder.rglob("*.py")) if folder.is_dir() else [library / f"{name}.py"]
+                )
+                for file in files:
+                    for text in paragraphs(file):
+                        writer.writerow([text, subject, name])
 
 
 if __name__ == "__main__":

@@ -110,6 +110,7 @@ def traced(
     kind = tf.int32 if takes_tokens else tf.float32
     infer = _trace(request, code, kind, training=False)
     train = _trace(request, code, kind, training=True)
+    constants = {function: _constants(request, function) for function in (infer, train)}
     same = _definition(infer) == _definition(train)
     by_token = len(infer.structured_outputs.shape) == 3
     longest = request.feature_shape[0] if takes_tokens else None
@@ -126,6 +127,8 @@ def traced(
             # As bits: TensorFlow would also differentiate by the features, which nothing needs and
             # some layers cannot.
             x = tf.bitcast(x, tf.int32)
+        # The constants that the code made before: a graph of another process has none of them.
+        function.set_external_captures([tf.constant(value) for value in constants[function]])
         outputs = function(tensors, x, seed)
         if by_token and longest is not None:
             return outputs[:, :length]
@@ -202,50 +205,20 @@ def _trace(request: ModelRequest, code: VariableCode, kind: Any, training: bool)
             "float32."
         )
     _refuse_activation(request, concrete)
-    return _without_captures(concrete, specs)
+    return concrete
 
 
-def _without_captures(concrete: Any, specs: Any) -> Any:
-    """Return the function of its arguments alone: a client's work is computed in another process.
-
-    Large constants become part of the graph. An embedding names its variable as the place where its
-    lookup should run, though it reads the weights that are given: that goes.
-    """
+def _constants(request: ModelRequest, concrete: Any) -> list[Any]:
+    """Return the values of the tensors that the code made before, such as a table of positions."""
     import tensorflow as tf
 
-    captures = concrete.graph.captures
-    if not captures:
-        return concrete
-    result = concrete.graph.outputs[0]
-    needed: set[str] = set()
-    waiting = [result.op]
-    while waiting:
-        operation = waiting.pop()
-        if operation.name not in needed:
-            needed.add(operation.name)
-            waiting += [tensor.op for tensor in operation.inputs] + operation.control_inputs
-    definition = concrete.graph.as_graph_def()
-    nodes = [node for node in definition.node if node.name in needed]
-    for node in nodes:
-        node.attr.pop("_class", None)  # the place
-    del definition.node[:]
-    definition.node.extend(nodes)
-    arguments = concrete.graph.inputs[: -len(captures)]
-
-    def compute(weights: Any, x: Any, seed: Any) -> Any:
-        tensors = list(zip(arguments, [*weights, x, seed], strict=True))
-        tensors += [
-            (inner, tf.constant(outer.numpy()))
-            for outer, inner in captures
-            if inner.op.name in needed
-        ]
-        given = {inner.name: tensor for inner, tensor in tensors if inner.op.name in needed}
-        (outputs,) = tf.graph_util.import_graph_def(
-            definition, input_map=given, return_elements=[result.name], name=""
+    captured = concrete.captured_inputs
+    if any(tensor.dtype in (tf.resource, tf.variant) for tensor in captured):
+        raise ModelError(
+            f"{request.where}: expected a model of tensors and variables, found a table or another "
+            "resource, such as a lookup. Do that in data.preprocess."
         )
-        return outputs
-
-    return tf.function(compute, autograph=False).get_concrete_function(*specs)
+    return [tensor.numpy() for tensor in captured]
 
 
 def _assigned(where: str, name: str) -> ModelError:
