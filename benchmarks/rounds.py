@@ -66,6 +66,7 @@ def commands_for(work: Work, short: bool, torch_python: str | None) -> dict[str,
     commands = {"fedpipe": module_command("fedpipe"), "tutorial": module_command("tff_tutorial")}
     if not short:
         commands["weighted_fed_avg"] = module_command("tff_weighted_fed_avg")
+        commands["learning_process"] = module_command("learning_process")
     if work.model == "softmax":
         commands["numpy"] = module_command("numpy_loop")
     elif torch_python:
@@ -143,6 +144,7 @@ def result_of(work: Work, found: Mapping[str, Measured]) -> dict[str, Any]:
         "rounds_timed": {name: len(measured.seconds) for name, measured in found.items()},
         "ratio_to_tutorial": seconds["tutorial"] / seconds["fedpipe"],
         "ratio_to_floor": seconds["fedpipe"] / floor if floor else None,
+        "times_tutorial": {name: seconds["tutorial"] / value for name, value in seconds.items()},
     }
 
 
@@ -168,11 +170,14 @@ def show(work: Work, result: Mapping[str, Any]) -> None:
             name,
             f"{seconds:.4f}",
             f"{seconds / fedpipe:.2f}",
+            f"{result['times_tutorial'][name]:.2f}",
             f"{result['first_round_seconds'][name]:.2f}",
         ]
         rows.append([*row, f"{memory}", f"{accuracy:.3f}", f"{count}"])
     show_table(
-        work.title, ["system", "median s", "/ fedpipe", "first s", "MB", "accuracy", "rounds"], rows
+        work.title,
+        ["system", "median s", "/ fedpipe", "tutorial /", "first s", "MB", "accuracy", "rounds"],
+        rows,
     )
 
 

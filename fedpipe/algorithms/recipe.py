@@ -62,8 +62,10 @@ class Run:
         return self.example_spec.batch
 
     def tff_model(self) -> Any:
-        """Return the run's model as a `tff.learning.models.FunctionalModel`, with its loss."""
-        return functional_model(self.model, self.batch_spec, self.config.seed)
+        """Return the run's model as a `tff.learning.models.FunctionalModel`, with the loss of its
+        task.
+        """
+        return functional_model(self.model, self.batch_spec, self.config.seed, self.task)
 
 
 @dataclass(frozen=True)

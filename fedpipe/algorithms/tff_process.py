@@ -208,7 +208,8 @@ class ProcessAlgorithm:
         failed = [
             client_id
             for client_id in sorted(clients)
-            if not self._finite(*self._compute(state, round_num, {client_id: clients[client_id]}))
+            if clients[client_id].count
+            and not self._finite(*self._compute(state, round_num, {client_id: clients[client_id]}))
         ]
         # If it is nobody, the process's own arithmetic fails, and the loop refuses the weights.
         return result, dict.fromkeys(failed, NOT_FINITE)
@@ -263,7 +264,20 @@ class ProcessAlgorithm:
         if self._state_is_result:
             return None
         _, *rest = tff.structure.iter_elements(self._process.next.type_signature.result)
-        return rest[0][1] if len(rest) == 1 else tff.StructType(rest)
+        if len(rest) == 1:
+            return rest[0][1]
+        return tff.StructType(rest)
+
+    def start_from(self, weights: Weights) -> None:
+        """Let round 0 have these weights of the run's model, in the state of a `LearningProcess`.
+
+        Raises:
+            ConfigError: the process's weights are not those of the run's model.
+        """
+        kind = self._process.get_model_weights.type_signature.result
+        names = self._names(list(tensors_of(kind)))
+        values = pack(kind, iter([weights[name] for name in names.names]))
+        self._initial = self._process.set_model_weights(self._initial, values)
 
     def _set_initial_weights(self, run: Run) -> None:
         """Start from `model.initial` where it is set."""
@@ -275,12 +289,7 @@ class ProcessAlgorithm:
                 f"{type(self._process).__name__}, whose initial weights cannot be set. Start it "
                 "from run.model.initial_weights(run.config.seed), and remove model.initial."
             )
-        process = self._process
-        kind = process.get_model_weights.type_signature.result
-        initial = run.model.initial_weights(run.config.seed)
-        names = self._names(list(tensors_of(kind)))
-        weights = pack(kind, iter([initial[name] for name in names.names]))
-        self._initial = process.set_model_weights(self._initial, weights)
+        self.start_from(run.model.initial_weights(run.config.seed))
 
     def _names(self, tensors: Sequence[Tensor]) -> WeightNames:
         """Match weights to the model's. Raises ConfigError if they are others."""

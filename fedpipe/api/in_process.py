@@ -14,6 +14,7 @@ from fedpipe.api.train import resume as resume_run
 from fedpipe.project.paths import Project
 from fedpipe.system.lasting_thread import StopRequest, outside_event_loop
 from fedpipe.system.log_warnings import warnings_shown
+from fedpipe.system.stock_context import drop_stock_context_at_exit
 from fedpipe.system.user_modules import forget_changed_modules
 
 if TYPE_CHECKING:
@@ -24,14 +25,14 @@ logger = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
 
 
-def resume(project: Project, state: "RunState", quiet: bool) -> None:
-    """Continue an interrupted run; errors as those of `fedpipe.run`."""
+def resume(project: Project, state: "RunState", quiet: bool) -> str:
+    """Continue an interrupted run and return its MLflow id; errors as those of `fedpipe.run`."""
 
     def call(make_display: MakeDisplay, begun: "Callable[[RunState], None]") -> dict[str, Any]:
         begun(state)
         return resume_run(project, state, make_display)
 
-    call_to_the_end(project, call, quiet)
+    return str(call_to_the_end(project, call, quiet)["run_id"])
 
 
 def call_to_the_end(
@@ -64,6 +65,7 @@ def call_to_the_end(
     with _one_at_a_time, _same_folder_after(), warnings_shown():
         # As their files are now, not as an earlier run or a cell of a notebook imported them.
         forget_changed_modules(project.root)
+        drop_stock_context_at_exit()
         try:
             summary = outside_event_loop(one_run, stop)
         except KeyboardInterrupt as err:

@@ -3,6 +3,7 @@ terminal.
 """
 
 import html
+import importlib
 import sys
 import time
 from collections.abc import Mapping
@@ -92,8 +93,7 @@ def shown_figures(metrics: Mapping[str, float], metric: str) -> dict[str, float]
 def in_notebook() -> bool:
     """Return whether this process is a notebook's kernel."""
     ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return shell is not None and hasattr(shell, "kernel")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 def _line_writer() -> Any:
@@ -120,10 +120,10 @@ class _NotebookLine:
         self._handle: Any = None
 
     def __call__(self, text: str, _last: bool) -> None:
-        from IPython.display import HTML, display  # type: ignore[import-not-found]
+        display: Any = importlib.import_module("IPython.display")
 
-        shown = HTML(f"<code>{html.escape(text)}</code>")
+        shown = display.HTML(f"<code>{html.escape(text)}</code>")
         if self._handle is None:
-            self._handle = display(shown, display_id=True)
+            self._handle = display.display(shown, display_id=True)
         else:
             self._handle.update(shown)

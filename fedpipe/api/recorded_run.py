@@ -34,15 +34,27 @@ class Run:
     What is read from the store is read once; after `resume` it is read again.
     """
 
-    def __init__(self, project: Project, run_id: str) -> None:
-        """Name a run by its MLflow id; nothing is read yet."""
+    def __init__(self, project: Project, run_id: str, state: "RunState | None" = None) -> None:
+        """Name a run by its MLflow id; nothing is read yet.
+
+        `state`: of a run of this machine that was interrupted before it had an id, which is then
+        empty; it can be resumed, and nothing else.
+        """
         self._project = project
-        self._run_id = run_id
+        self._known_id = run_id
+        self._without_id = state
 
     @property
     def id(self) -> str:
-        """Return the MLflow run id."""
-        return self._run_id
+        """Return the MLflow run id. Raises ConfigError if the run was interrupted before it had
+        one.
+        """
+        if not self._known_id and self._without_id is not None:
+            raise ConfigError(
+                f"run {self._without_id.name}: it was interrupted before it was recorded. Finish "
+                "it with resume()."
+            )
+        return self._known_id
 
     @property
     def name(self) -> str:
@@ -57,14 +69,14 @@ class Run:
     @property
     def folder(self) -> Path | None:
         """Return the folder of the run's files on this machine, None if it ran elsewhere."""
-        return folder_of_run(self._project, self._run_id)
+        return folder_of_run(self._project, self.id)
 
     @property
     def url(self) -> str:
         """Return the address of the run's page in MLflow."""
         from fedpipe.tracking.store import run_url
 
-        return run_url(self._store, self._entity.info.experiment_id, self._run_id)
+        return run_url(self._store, self._entity.info.experiment_id, self.id)
 
     @cached_property
     def params(self) -> dict[str, Any]:
@@ -175,7 +187,7 @@ class Run:
         """
         from fedpipe.inference.trained_model import TrainedModel
 
-        return TrainedModel.load(self._project, self._run_id)
+        return TrainedModel.load(self._project, self.id)
 
     def report(self, *others: "Run | str", out: Path | str | None = None) -> "ReportFile":
         """Write the HTML report of the run, or of several side by side, and return the file; a
@@ -188,8 +200,12 @@ class Run:
         from fedpipe.api.report_file import ReportFile
         from fedpipe.report.write import report
 
-        names = [self._run_id, *(run.id if isinstance(run, Run) else run for run in others)]
-        place = Path(out).resolve() if out is not None else None
+        names = [self.id]
+        for run in others:
+            names.append(run.id if isinstance(run, Run) else run)
+        place = None
+        if out is not None:
+            place = Path(out).resolve()
         return ReportFile(report(self._project, names, place).path)
 
     def resume(self, quiet: bool = False) -> "Run":
@@ -204,11 +220,12 @@ class Run:
         from fedpipe.pipeline.record_again import record_again
         from fedpipe.runs.state import mark_told
 
-        state = find_interrupted(self._project, self._run_id)
+        pending = self._without_id
+        state = find_interrupted(self._project, pending.folder.name if pending else self.id)
         if state is not None and state.finished and state.incomplete:
             mark_told(record_again(self._project, state))
         elif state is not None and not state.finished:
-            resume(self._project, state, quiet)
+            self._known_id = resume(self._project, state, quiet)
         self._forget()
         return self
 
@@ -226,14 +243,14 @@ class Run:
         """
         from fedpipe.lineage.reproduce import reproduce
 
-        return reproduce(self._project, self._run_id, say)
+        return reproduce(self._project, self.id, say)
 
     def __repr__(self) -> str:
         """Return name, status, rounds and the metric that chooses."""
         try:
             listed = self._listed
         except FedpipeError as err:
-            return f"Run({self._run_id}: {err})"
+            return f"Run({err})"
         return f"Run({', '.join(_facts(listed))})"
 
     def _repr_html_(self) -> str:
@@ -252,7 +269,7 @@ class Run:
     def _entity(self) -> "MlflowRun":
         from fedpipe.tracking.lookup import find_run
 
-        return find_run(self._store, self._run_id)
+        return find_run(self._store, self.id)
 
     @cached_property
     def _listed(self) -> "ListedRun":
@@ -264,8 +281,9 @@ class Run:
     def _state(self) -> "RunState | None":
         from fedpipe.runs.state import read_state
 
-        folder = self.folder
-        return None if folder is None else read_state(folder)
+        if self.folder is None:
+            return None
+        return read_state(self.folder)
 
     def _forget(self) -> None:
         """Read all again when it is asked for."""
@@ -297,11 +315,20 @@ class Run:
 
 
 def find_recorded(project: Project, name: str) -> Run:
-    """Return a run by its id or name, see `fedpipe.api.python.load_run`."""
+    """Return a run by its id or name, see `fedpipe.api.python.load_run`; also one of this machine
+    that was interrupted before it was recorded, which can be resumed.
+    """
+    from fedpipe.runs.state import all_states
     from fedpipe.tracking.lookup import find_run
     from fedpipe.tracking.store import read_store
 
-    return Run(project, find_run(read_store(project.root), name).info.run_id)
+    try:
+        return Run(project, find_run(read_store(project.root), name).info.run_id)
+    except TrackingError:
+        for state in all_states(project):
+            if state.is_called(name) and "mlflow_run_id" not in state.values:
+                return Run(project, "", state)
+        raise
 
 
 def _facts(run: "ListedRun") -> list[str]:

@@ -1,4 +1,4 @@
-"""`fedpipe study`: arms under the same conditions and seeds, and how sure a difference between them is."""
+"""`fedpipe study`: arms under the same conditions and seeds, and how sure a difference is."""
 
 import contextlib
 import json
@@ -147,14 +147,14 @@ def show_study(result: dict[str, Any]) -> None:
     print_table(columns, cells, title=title, right=columns[2:])
     differences = [
         (
-            condition_text(one["condition"]),
-            f"{one['a']} - {one['b']}",
-            f"{one['difference']:+.4f}",
-            "{:+.4f} to {:+.4f}".format(*one["ci95"]),
-            f"{one['p_corrected']:.4f}",
-            one["verdict"],
+            condition_text(pair["condition"]),
+            f"{pair['a']} - {pair['b']}",
+            f"{pair['difference']:+.4f}",
+            "{:+.4f} to {:+.4f}".format(*pair["ci95"]),
+            f"{pair['p_corrected']:.4f}",
+            pair["verdict"],
         )
-        for one in result["comparisons"]
+        for pair in result["comparisons"]
     ]
     if differences:
         columns = ("condition", "a - b", "difference", "95 % interval", "p, corrected", "verdict")

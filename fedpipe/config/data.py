@@ -94,12 +94,14 @@ class DataConfig(Section):
     )
     preprocess: list[PreprocessStep] = Field(
         [],
-        description="Steps that are fitted on the training examples of participating clients and applied to all, "
+        description="Steps that are fitted on the training examples of participating clients and "
+        "applied to all, "
         "such as `[{name: standardize}]`; docs/preprocess.md lists them.",
     )
     options: dict[str, Any] = Field(
         {},
-        description="Settings of your own for a source of your own, by the names of its function's arguments.",
+        description="Settings of your own for a source of your own, by the names of its function's "
+        "arguments.",
     )
     partition: Literal["auto", "natural", "iid", "dirichlet", "pathological", "quantity"] = Field(
         "auto",
@@ -176,6 +178,18 @@ class DataConfig(Section):
         description="Folder for downloaded sources (`emnist`), relative to the project; `null` is "
         "the user's cache.",
     )
+
+    @field_validator("label_column", mode="before")
+    @classmethod
+    def _names_of_columns(cls, column: object) -> object:
+        names = column if isinstance(column, list) else [column]
+        is_names = bool(names) and all(isinstance(name, str) and name for name in names)
+        if column is not None and not is_names:
+            raise ValueError(
+                "data.label_column: expected the name of a column, a list of names, or null, found "
+                f"{column!r:.60}"
+            )
+        return column
 
     @property
     def label_columns(self) -> tuple[str, ...]:

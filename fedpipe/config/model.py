@@ -34,23 +34,29 @@ class ModelConfig(Section):
 
     batch_norm: Literal["refused", "frozen"] = Field(
         "refused",
-        description="What becomes of batch normalization in a Keras model. `refused`: an error that names "
-        "group normalization; `frozen`: it keeps its first statistics, and its scale and offset are trained.",
+        description="What becomes of batch normalization in a Keras model. `refused`: an error "
+        "that names "
+        "group normalization; `frozen`: it keeps its first statistics, and its scale and offset "
+        "are trained.",
     )
     initial: Name | None = Field(
         None,
-        description="Weights that training starts from: the id or name of a run, `NAME@ALIAS` of a registered "
-        "model, or a file `.safetensors`, `.keras` or a SavedModel. `null`: the model's own initial weights.",
+        description="Weights that training starts from: the id or name of a run, `NAME@ALIAS` of a "
+        "registered "
+        "model, or a file `.safetensors`, `.keras` or a SavedModel. `null`: the model's own "
+        "initial weights.",
     )
     trainable: list[Name] | None = Field(
         None,
         min_length=1,
-        description="Names or patterns, such as `dense/*`, of the tensors that are trained, sent and aggregated; "
+        description="Names or patterns, such as `dense/*`, of the tensors that are trained, sent "
+        "and aggregated; "
         "the others stay as they are. `null`: all.",
     )
     options: dict[str, Any] = Field(
         {},
-        description="Settings of your own for a model of your own, by the names of its function's arguments.",
+        description="Settings of your own for a model of your own, by the names of its function's "
+        "arguments.",
     )
 
     @field_validator("name")

@@ -1,4 +1,5 @@
-"""The settings of a study, and its file: arms, conditions and seeds. docs/study.md describes it for users."""
+"""The settings of a study, and its file: arms, conditions and seeds. docs/study.md describes it for
+users."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,15 +22,18 @@ class StudyConfig(Section):
 
     name: SweepName | None = Field(
         None,
-        description="Name of the study and of its folder; `null` is the file's, without its ending.",
+        description="Name of the study and of its folder; `null` is the file's, without its "
+        "ending.",
     )
     arms: Annotated[dict[SweepName, Settings], Field(min_length=1)] = Field(
-        description="The methods that are compared: for each name its settings, by dotted key, laid over "
+        description="The methods that are compared: for each name its settings, by dotted key, "
+        "laid over "
         "the params file."
     )
     conditions: dict[Name, Annotated[list[Any], Field(min_length=1)]] = Field(
         {},
-        description="Settings that are crossed: each dotted key with its values; all arms meet all of them.",
+        description="Settings that are crossed: each dotted key with its values; all arms meet all "
+        "of them.",
     )
     seeds: PositiveInt | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field(
         10, description="Number of seeds, 1 and up, or a list of them."
@@ -37,13 +41,16 @@ class StudyConfig(Section):
     fixed: list[Literal["data", "training"]] = Field(
         [],
         max_length=1,
-        description="What has the same seed in all runs: `data` (partition and splits) or `training` "
+        description="What has the same seed in all runs: `data` (partition and splits) or "
+        "`training` "
         "(cohorts, initial weights, shuffles). The other follows the seeds of the study.",
     )
     metric: Name | None = Field(
         None,
-        description="What is compared, such as `test/accuracy` or `participating/accuracy_worst_decile`: of the "
-        "round that validation chose, else the last. `null`: the test metric that chooses (`task.choose_by`).",
+        description="What is compared, such as `test/accuracy` or "
+        "`participating/accuracy_worst_decile`: of the "
+        "round that validation chose, else the last. `null`: the test metric that chooses "
+        "(`task.choose_by`).",
     )
     contrasts: Name = Field(
         "all",
@@ -51,7 +58,8 @@ class StudyConfig(Section):
     )
     target: float | None = Field(
         None,
-        description="A value of the metric: rounds, bytes and seconds until a round reaches it are given.",
+        description="A value of the metric: rounds, bytes and seconds until a round reaches it are "
+        "given.",
     )
     params: Name = Field(
         "params.yaml", description="Params file under all arms, relative to the project."
@@ -81,7 +89,8 @@ class StudyConfig(Section):
                     )
                 if place != "conditions" and key in self.conditions:
                     raise ValueError(
-                        f"{place}: '{key}' is a condition, which an arm cannot override. Remove one of "
+                        f"{place}: '{key}' is a condition, which an arm cannot override. Remove "
+                        f"one of "
                         "the two."
                     )
         if self.contrasts != "all" and self.contrasts not in self.arms:
@@ -104,7 +113,7 @@ class StudyConfig(Section):
 
     def seed_settings(self, seed: int) -> Settings:
         """Return the settings that a seed of the study sets."""
-        return {key: seed for what, key in _SEEDS.items() if what not in self.fixed}
+        return {key: seed for side, key in _SEEDS.items() if side not in self.fixed}
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return the arms that are compared, as (a, b)."""

@@ -63,14 +63,16 @@ class TaskConfig(Section):
     kind: TaskKind = Field(
         "classification",
         description="What the labels are. `classification`: one of several classes; `binary`: one "
-        "of two, the second of them in their order is the positive one; `multilabel`: any number of "
+        "of two, the second of them in their order is the positive one; `multilabel`: any number "
+        "of "
         "several labels; `regression`: one or several numbers; `tokens`: the features themselves, "
         "each token is predicted from those before it. docs/tasks.md has each.",
     )
     loss: Name | None = Field(
         None,
         description="The loss that clients minimize: `cross_entropy`, `focal`, "
-        "`binary_cross_entropy`, `mse`, `mae`, `huber`; a class of `tf.keras.losses` by its name, such as `LogCosh`; or "
+        "`binary_cross_entropy`, `mse`, `mae`, `huber`; a class of `tf.keras.losses` by its name, "
+        "such as `LogCosh`; or "
         "`mypackage.module:function`. `null`: the kind's own.",
     )
     label_smoothing: float = Field(

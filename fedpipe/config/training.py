@@ -38,7 +38,8 @@ class AlgorithmConfig(Section):
     )
     options: dict[str, Any] = Field(
         {},
-        description="Settings of your own for an algorithm of your own, by the names of its function's arguments.",
+        description="Settings of your own for an algorithm of your own, by the names of its "
+        "function's arguments.",
     )
 
     @field_validator("name")
@@ -101,7 +102,8 @@ class ClientConfig(Scheduled):
     )
     augment: list[Augmentation] = Field(
         [],
-        description="Changes that each client draws anew for each example it trains on, from `seed`, round and "
+        description="Changes that each client draws anew for each example it trains on, from "
+        "`seed`, round and "
         "client id, such as `[{name: flip}]`; docs/preprocess.md lists them.",
     )
     optimizer: Literal["sgd", "momentum", "adam"] = Field(

@@ -87,6 +87,7 @@ class Predictor:
                 tf.TensorSpec(sizes, x.dtype),
                 tf.TensorSpec([None, *y.shape[1:]], y.dtype),
             ],
+            autograph=False,  # it would rewrite all code below in 0.5 s; TFF does not either
         )
 
     def predict(self, weights: Weights, examples: Examples) -> Predictions:
@@ -184,14 +185,19 @@ class Evaluation:
 def evaluation_of(task: Task, predictions: Predictions) -> Evaluation:
     """Return what these predictions say of a model."""
     values: dict[str, float] = {}
-    for metric in task.metrics:
-        sums = metric.sums(predictions)
-        value = metric.value(sums)
-        if value is not None:
-            values[metric.name] = value
-        values |= metric.parts(sums)
+    parts: dict[str, float] = {}
+    for family in task.families():
+        sums = family[0].sums(predictions)
+        for metric in family:
+            value = metric.value(sums)
+            if value is not None:
+                values[metric.name] = value
+            parts |= metric.parts(sums)
+    in_order = {
+        metric.name: values[metric.name] for metric in task.metrics if metric.name in values
+    }
     loss = float(predictions.losses.astype(np.float64).mean())
-    return Evaluation(loss, values, predictions, task)
+    return Evaluation(loss, in_order | parts, predictions, task)
 
 
 class Evaluator:

@@ -169,7 +169,7 @@ def evaluate_clients(
     spread_metrics = [metric for metric in task.metrics if metric.name in task.over_clients]
     counts = np.zeros(len(client_ids))
     losses = np.zeros(len(client_ids))
-    totals = {metric.name: _Total(metric, len(client_ids)) for metric in spread_metrics}
+    totals = [_Total(family, len(client_ids)) for family in task.families(task.over_clients)]
     waiting: list[Examples] = []
     numbers: list[int] = []
 
@@ -180,7 +180,7 @@ def evaluate_clients(
         losses[:] += np.bincount(
             owner, predictions.losses.astype(np.float64), minlength=len(client_ids)
         )
-        for total in totals.values():
+        for total in totals:
             total.add(predictions, owner, numbers)
         waiting.clear()
         numbers.clear()
@@ -192,14 +192,17 @@ def evaluate_clients(
             flush()
     if waiting:
         flush()
+    values: dict[str, npt.NDArray[np.float64]] = {}
+    pooled: dict[str, float] = {}
+    for total in totals:
+        values |= total.values
+        pooled |= total.pooled()
     return ClientScores(
         tuple(client_ids),
         counts.astype(np.int64),
         losses / np.maximum(counts, 1),
-        values={name: total.values for name, total in totals.items()},
-        pooled={
-            name: value for name, total in totals.items() if (value := total.pooled()) is not None
-        },
+        values={metric.name: values[metric.name] for metric in spread_metrics},
+        pooled=pooled,
         lower_is_better=frozenset(
             metric.name for metric in spread_metrics if not metric.higher_is_better
         ),
@@ -210,45 +213,49 @@ def evaluate_clients(
 
 
 class _Total:
-    """A metric of each client, and its sums over all."""
+    """Metrics of one family for each client, and their sums over all."""
 
-    def __init__(self, metric: Metric, clients: int) -> None:
+    def __init__(self, family: Sequence[Metric], clients: int) -> None:
         """Start without predictions."""
-        self._metric = metric
+        self._family = family
         self._parts: list[Any] = []
-        self.values = np.full(clients, np.nan)
+        self.values = {metric.name: np.full(clients, np.nan) for metric in family}
 
     def add(
         self, predictions: Predictions, owner: npt.NDArray[np.int64], numbers: Sequence[int]
     ) -> None:
         """Add the predictions of the clients `numbers`, which follow one another in `owner`."""
-        if self._metric.name == "accuracy" and len(predictions.labels):
+        first = self._family[0]
+        if first.name == "accuracy" and len(predictions.labels):
             self._add_accuracies(predictions, owner)
             return
-        starts = np.searchsorted(owner, numbers)
-        ends = np.searchsorted(owner, numbers, side="right")
-        for number, start, end in zip(numbers, starts.tolist(), ends.tolist(), strict=True):
-            sums = self._metric.sums(predictions.between(start, end))
-            value = self._metric.value(sums)
-            if value is not None:
-                self.values[number] = value
+        starts = np.searchsorted(owner, numbers).tolist()
+        ends = np.searchsorted(owner, numbers, side="right").tolist()
+        for number, start, end in zip(numbers, starts, ends, strict=True):
+            sums = first.sums(predictions.between(start, end))
+            for metric in self._family:
+                value = metric.value(sums)
+                if value is not None:
+                    self.values[metric.name][number] = value
             self._parts.append(sums)
             if len(self._parts) >= _MERGED_AT_ONCE:
-                self._parts = [self._metric.merge(self._parts)]
+                self._parts = [first.merge(self._parts)]
 
-    def pooled(self) -> float | None:
-        """Return the metric of all predictions together; None where it does not exist."""
+    def pooled(self) -> dict[str, float]:
+        """Return the metrics of all predictions together, those that exist."""
         if not self._parts:
-            return None
-        return self._metric.value(self._metric.merge(self._parts))
+            return {}
+        sums = self._family[0].merge(self._parts)
+        values = {metric.name: metric.value(sums) for metric in self._family}
+        return {name: value for name, value in values.items() if value is not None}
 
     def _add_accuracies(self, predictions: Predictions, owner: npt.NDArray[np.int64]) -> None:
         """Add accuracies of all clients at once, as there are many small ones."""
-        clients = len(self.values)
-        counts = np.bincount(owner, minlength=clients)
-        hits = np.bincount(owner, predictions.hits.astype(np.float64), minlength=clients)
+        values = self.values["accuracy"]
+        counts = np.bincount(owner, minlength=len(values))
+        hits = np.bincount(owner, predictions.hits.astype(np.float64), minlength=len(values))
         present = counts > 0
-        self.values[present] = hits[present] / counts[present]
+        values[present] = hits[present] / counts[present]
         self._parts.append(np.array([hits.sum(), counts.sum()]))
 
 

@@ -225,8 +225,8 @@ class TemporaryServer:
         In a hurry it is killed, which its database survives: a terminated run has ten
         seconds for all of it.
         """
-        if not hurry:
-            send_what_is_held_back(_STOP_TIMEOUT_SECONDS)
+        # In a hurry, too: a later run of this process needs senders that know its own server.
+        send_what_is_held_back(_HURRY_SECONDS if hurry else _STOP_TIMEOUT_SECONDS)
         self._first.over(done=False)
         if hurry:
             self._process.kill()

@@ -1,4 +1,5 @@
-"""The runs of a study: each arm in each condition with each seed, checked before the first is started."""
+"""The runs of a study: each arm in each condition with each seed, checked before the first is
+started."""
 
 import hashlib
 import itertools
@@ -30,7 +31,8 @@ class PlannedRun:
         condition: values of the conditions by dotted key.
         seed: of the study's seeds.
         config: its settings.
-        name: of the run; made of the study, the arm, the seed and what the result depends on, so that a run
+        name: of the run; made of the study, the arm, the seed and what the result depends on, so
+        that a run
             that is there is found again.
     """
 
@@ -56,7 +58,8 @@ class Plan:
 
     @property
     def conditions(self) -> list[dict[str, Any]]:
-        """Return all combinations of the conditions' values; one that is empty if there are none."""
+        """Return all combinations of the conditions' values; one that is empty if there are
+        none."""
         keys = self.study.conditions
         return [
             dict(zip(keys, values, strict=True)) for values in itertools.product(*keys.values())
@@ -72,7 +75,8 @@ def plan(project: Project, path: Path, overrides: Sequence[str] = ()) -> Plan:
         overrides: more overrides, over the file's.
 
     Raises:
-        ConfigError: the file is not valid; settings of an arm do not go together; two arms are the same; or
+        ConfigError: the file is not valid; settings of an arm do not go together; two arms are the
+        same; or
             no run would have the metric.
     """
     study = load_study(path)
@@ -119,7 +123,8 @@ def _base(project: Project, study: StudyConfig, where: str, overrides: Sequence[
                 users.append("conditions")
             if users:
                 raise ConfigError(
-                    f"{place} {text} is set, and {where} sets '{key}' in {', '.join(users)}. Remove one "
+                    f"{place} {text} is set, and {where} sets '{key}' in {', '.join(users)}. "
+                    f"Remove one "
                     "of the two."
                 )
             overridden[key] = text
@@ -145,7 +150,8 @@ def _refuse_unknown_metric(where: str, metric: str, runs: Sequence[PlannedRun]) 
     split, slash, _ = metric.partition("/")
     if not slash or split not in SPLITS:
         raise ConfigError(
-            f"{where}: metric: expected a metric of {', '.join(SPLITS)}, such as test/accuracy, found "
+            f"{where}: metric: expected a metric of {', '.join(SPLITS)}, such as test/accuracy, "
+            f"found "
             f"'{metric}'."
         )
     config = runs[0].config

@@ -84,7 +84,8 @@ class StudyRecord:
         }
 
     def conclude(self, result: StudyResult, files: Mapping[str, Path]) -> None:
-        """Log the result to the parent run, the mean of each arm to its run, and mark them as finished.
+        """Log the result to the parent run, the mean of each arm to its run, and mark them as
+        finished.
 
         Raises:
             TrackingError: the store cannot be written.

@@ -50,18 +50,18 @@ def comparisons_csv(result: StudyResult) -> str:
     keys = _keys(result.comparisons)
     rows = [
         [
-            one.a,
-            one.b,
-            *(one.condition[key] for key in keys),
-            one.difference.mean,
-            *one.difference.ci95,
-            one.difference.p,
-            one.p_corrected,
-            one.difference.effect_size,
-            one.difference.detectable,
-            one.verdict,
+            pair.a,
+            pair.b,
+            *(pair.condition[key] for key in keys),
+            pair.difference.mean,
+            *pair.difference.ci95,
+            pair.difference.p,
+            pair.p_corrected,
+            pair.difference.effect_size,
+            pair.difference.detectable,
+            pair.verdict,
         ]
-        for one in result.comparisons
+        for pair in result.comparisons
     ]
     names = [
         "difference",
@@ -77,16 +77,19 @@ def comparisons_csv(result: StudyResult) -> str:
 
 
 def latex(result: StudyResult) -> str:
-    """Return the cells as a table of LaTeX with booktabs: a row for each condition, a column for each arm.
+    """Return the cells as a table of LaTeX with booktabs: a row for each condition, a column for
+    each arm.
 
-    Mean and standard deviation; an arm that is better than another in a corrected test has the number of
+    Mean and standard deviation; an arm that is better than another in a corrected test has the
+    number of
     those that it is better than in a superscript.
     """
     arms = list(dict.fromkeys(cell.arm for cell in result.cells))
     conditions = list(dict.fromkeys(condition_text(cell.condition) for cell in result.cells))
     cells = {(cell.arm, condition_text(cell.condition)): cell for cell in result.cells}
     lines = [
-        f"% {_escaped(result.metric)}: mean and standard deviation of {len(result.seeds)} seeds; the superscript "
+        f"% {_escaped(result.metric)}: mean and standard deviation of {len(result.seeds)} seeds; "
+        f"the superscript "
         "counts the arms that this one is better than (corrected p < 0.05).",
         f"\\begin{{tabular}}{{l{'r' * len(arms)}}}",
         "\\toprule",
@@ -98,8 +101,8 @@ def latex(result: StudyResult) -> str:
         for arm in arms:
             summary = cells[arm, condition].summary
             wins = sum(
-                one.verdict == f"{arm} is better" and condition_text(one.condition) == condition
-                for one in result.comparisons
+                pair.verdict == f"{arm} is better" and condition_text(pair.condition) == condition
+                for pair in result.comparisons
             )
             spread = f" \\pm {summary.std:.4f}" if summary.std is not None else ""
             row.append(f"${summary.mean:.4f}{spread}{f'^{{{wins}}}' if wins else ''}$")

@@ -77,7 +77,8 @@ class FinishedRun:
     def reached(
         self, metric: str, target: float, higher_is_better: bool
     ) -> tuple[int, float, float] | None:
-        """Return the first round whose metric reaches a target, and the bytes and seconds until then;
+        """Return the first round whose metric reaches a target, and the bytes and seconds until
+        then;
         None if no round does.
         """
         sent = 0.0
@@ -95,7 +96,8 @@ class Cell:
 
     Attributes:
         scores: one for each seed, in the order of the study's seeds.
-        rounds_to_target, bytes_to_target, seconds_to_target: medians over the seeds that reach the target;
+        rounds_to_target, bytes_to_target, seconds_to_target: medians over the seeds that reach the
+        target;
             None where none does, or there is none.
         reached: how many seeds reach it.
     """
@@ -163,7 +165,8 @@ class StudyResult:
             return ""
         needed = next(n for n in range(3, 64) if 2.0 ** (1 - n) * tests < ALPHA)
         return (
-            f"With {len(self.seeds)} seeds and {tests} tests no difference can be shown, however large: the smallest "
+            f"With {len(self.seeds)} seeds and {tests} tests no difference can be shown, however "
+            f"large: the smallest "
             f"corrected p-value is {min(1.0, smallest * tests):.3f}. Set seeds to {needed} or more."
         )
 
@@ -195,20 +198,20 @@ class StudyResult:
             ],
             "comparisons": [
                 {
-                    "a": one.a,
-                    "b": one.b,
-                    "condition": one.condition,
-                    "difference": one.difference.mean,
-                    "ci95": one.difference.ci95,
-                    "p": one.difference.p,
-                    "p_corrected": one.p_corrected,
-                    "significant": one.significant,
-                    "verdict": one.verdict,
-                    "effect_size": one.difference.effect_size,
-                    "detectable": one.difference.detectable,
-                    "test": one.difference.test,
+                    "a": pair.a,
+                    "b": pair.b,
+                    "condition": pair.condition,
+                    "difference": pair.difference.mean,
+                    "ci95": pair.difference.ci95,
+                    "p": pair.difference.p,
+                    "p_corrected": pair.p_corrected,
+                    "significant": pair.significant,
+                    "verdict": pair.verdict,
+                    "effect_size": pair.difference.effect_size,
+                    "detectable": pair.difference.detectable,
+                    "test": pair.difference.test,
                 }
-                for one in self.comparisons
+                for pair in self.comparisons
             ],
             "ranks": self.ranks,
             "friedman_p": self.friedman_p,
@@ -281,7 +284,7 @@ def _cell(
     if target is None:
         return Cell(arm, condition, summarize(scores), scores)
     reached = [
-        found for run in runs if (found := run.reached(planned.metric, target, higher)) is not None
+        stop for run in runs if (stop := run.reached(planned.metric, target, higher)) is not None
     ]
     medians: list[float | None] = [None] * 3
     if reached:
@@ -292,15 +295,15 @@ def _cell(
 def _comparisons(
     planned: Plan, cells: Mapping[tuple[str, str], Cell], higher: bool
 ) -> list[Comparison]:
-    found = []
+    tested = []
     for condition in planned.conditions:
         text = condition_text(condition)
         for a, b in planned.study.pairs():
-            found.append(
+            tested.append(
                 (a, b, condition, difference(cells[a, text].scores, cells[b, text].scores))
             )
-    p_values = corrected([one[3].p for one in found])
-    return [Comparison(*one, p, higher) for one, p in zip(found, p_values, strict=True)]
+    p_values = corrected([row[-1].p for row in tested])
+    return [Comparison(*row, p, higher) for row, p in zip(tested, p_values, strict=True)]
 
 
 def _curve(runs: Sequence[FinishedRun], metric: str) -> tuple[tuple[float, float, float], ...]:

@@ -1,8 +1,11 @@
 """What scores of several seeds say: intervals, and paired tests of differences.
 
-All arms of a seed have the same data, cohorts and initial weights, so differences are taken seed by seed. SciPy and
-statsmodels compute. An interval is that of Student's t at 95 %; the test is a permutation test of the mean of paired
-differences, whose signs are flipped in all ways (Fisher 1935) or, above 16 seeds, in 99,999 drawn ones; p-values of a
+All arms of a seed have the same data, cohorts and initial weights, so differences are taken seed by
+seed. SciPy and
+statsmodels compute. An interval is that of Student's t at 95 %; the test is a permutation test of
+the mean of paired
+differences, whose signs are flipped in all ways (Fisher 1935) or, above 16 seeds, in 99,999 drawn
+ones; p-values of a
 study are corrected together by Holm (1979).
 """
 
@@ -53,9 +56,11 @@ class Difference:
         ci95: its interval.
         p: of the permutation test, two-sided.
         test: how p was computed.
-        effect_size: the mean in standard deviations of the differences, with Hedges' correction; None
+        effect_size: the mean in standard deviations of the differences, with Hedges' correction;
+        None
             where they do not vary.
-        detectable: smallest mean difference that a test of so many seeds would find in 80 % of studies, at
+        detectable: smallest mean difference that a test of so many seeds would find in 80 % of
+        studies, at
             5 % and without correction, if differences vary as these do.
     """
 
@@ -132,8 +137,10 @@ def corrected(p_values: Sequence[float]) -> list[float]:
 
 
 def mean_ranks(scores: Floats, higher_is_better: bool) -> tuple[list[float], float | None]:
-    """Return the mean rank of each arm over conditions, 1 is best, and the p-value of Friedman's test
-    that all arms are alike; None with fewer than three arms or conditions, of which it says nothing.
+    """Return the mean rank of each arm over conditions, 1 is best, and the p-value of Friedman's
+    test
+    that all arms are alike; None with fewer than three arms or conditions, of which it says
+    nothing.
 
     Args:
         scores: float64 [conditions, arms].
@@ -165,7 +172,7 @@ def _permutation_test(pairs: Floats, seed: int) -> tuple[float, str]:
     from scipy.stats import permutation_test
 
     exact = len(pairs) <= _MOST_EXACT
-    found = permutation_test(
+    result = permutation_test(
         (pairs,),
         lambda values, axis: np.mean(values, axis=axis),
         permutation_type="samples",
@@ -175,7 +182,7 @@ def _permutation_test(pairs: Floats, seed: int) -> tuple[float, str]:
         random_state=np.random.default_rng(seed),
     )
     name = "exact permutation test" if exact else f"permutation test, {_DRAWN:,} drawn"
-    return min(1.0, float(found.pvalue)), name
+    return min(1.0, float(result.pvalue)), name
 
 
 def _detectable(seeds: int, std: float) -> float:

@@ -4,6 +4,7 @@ change.
 
 import copy
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ _OF_TFF = (
     "Object was never used (type <class "
     "'tensorflow.python.framework.ops.Operation'>):\n<tf.Operation 'assert_less_equal",
     "This code path can temporarily allocate extra memory",  # compression: packing of bits
+    "<function Predictor._trace",  # each run of a process traces its own model
 )
 
 
@@ -44,6 +46,8 @@ def warnings_handler(debug: bool = False) -> logging.Handler:
 @contextmanager
 def warnings_shown() -> Iterator[None]:
     """Show warnings during the block, unless the program has set up logging itself."""
+    # tqdm's, in every notebook without its widgets; no run draws its bars.
+    warnings.filterwarnings("ignore", message="IProgress not found")
     root = logging.getLogger()
     if root.handlers:
         yield

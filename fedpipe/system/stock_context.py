@@ -7,6 +7,7 @@ another context for calls outside of the runtime: one that refuses them. Imports
 somebody else did, or does.
 """
 
+import atexit
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -35,6 +36,20 @@ def refuse_stock_context(place_of_caller: Callable[[], str]) -> None:
         _install(place_of_caller)
     else:
         sys.meta_path.insert(0, _WhenImported(place_of_caller))
+
+
+def drop_stock_context_at_exit() -> None:
+    """Have TFF's stock context, which has no worker, go before the interpreter takes modules down:
+    it would then complain on stderr. A second call changes nothing.
+    """
+    atexit.unregister(_drop_stock_context)
+    atexit.register(_drop_stock_context)
+
+
+def _drop_stock_context() -> None:
+    tff = sys.modules.get(_TFF)
+    if tff is not None:
+        tff.framework.get_context_stack()._stack.clear()
 
 
 def _install(place_of_caller: Callable[[], str]) -> None:

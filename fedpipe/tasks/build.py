@@ -236,6 +236,7 @@ def _mean_metric(task: TaskConfig, name: str, outputs: int) -> NamedMetric:
             needs=needs,
             training=sums_of_logs,
             of_mean=lambda mean: float(np.exp(mean)),
+            sums_of="log_loss",
         )
     sums = training.mean_sums(
         name, lambda logits, targets: training.briers_of(kind, logits, targets)

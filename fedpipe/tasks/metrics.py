@@ -28,6 +28,7 @@ class Mean:
         name, higher_is_better, needs, training: as a `Metric` has them.
         values: predictions -> one value each, [n].
         of_mean: the metric from the mean.
+        sums_of: name of the metric that has the same values, if it is another.
     """
 
     name: str
@@ -36,7 +37,13 @@ class Mean:
     needs: frozenset[str] = NOTHING
     training: TrainingSums | None = None
     of_mean: Callable[[float], float] = float
+    sums_of: str = ""
     always_exists: bool = True
+
+    @property
+    def family(self) -> str:
+        """Return the name of its sums."""
+        return f"mean_of_{self.sums_of or self.name}"
 
     def sums(self, predictions: Predictions) -> Floats:
         """Return the sum and the number of values, float64 [2]."""
@@ -82,6 +89,11 @@ class Counted:
     only_labelled: bool = False
     higher_is_better: bool = True
     always_exists: bool = False
+
+    @property
+    def family(self) -> str:
+        """Return the name of its sums."""
+        return "counts"
 
     @property
     def needs(self) -> frozenset[str]:
@@ -146,6 +158,11 @@ class CalibrationError:
     always_exists: bool = True
     needs: frozenset[str] = NOTHING
 
+    @property
+    def family(self) -> str:
+        """Return the name of its sums."""
+        return "calibration"
+
     def sums(self, predictions: Predictions) -> Floats:
         """Return float64 [3, 15]: predictions, right ones, sum of confidences of each bin."""
         values = predictions.confidences.astype(np.float64)
@@ -207,6 +224,11 @@ class Ranking:
     always_exists: bool = False
     needs: frozenset[str] = OUTPUTS
 
+    @property
+    def family(self) -> str:
+        """Return the name of its sums."""
+        return "ranking"
+
     def sums(self, predictions: Predictions) -> list[Histogram]:
         """Return the histogram of each class or label; of binary that of the positive class."""
         outputs = predictions.outputs
@@ -221,23 +243,24 @@ class Ranking:
             is_positive = (predictions.labels == 1)[:, np.newaxis]
         else:
             is_positive = predictions.labels[:, np.newaxis] == np.arange(scores.shape[1])
+        order = np.argsort(scores, axis=0, kind="stable")
         return [
-            _histogram(scores[:, column], is_positive[:, column], ~is_positive[:, column])
-            for column in range(scores.shape[1])
+            _histogram(scores[rows, column], is_positive[rows, column], ~is_positive[rows, column])
+            for column, rows in enumerate(order.T)
         ]
 
     def merge(self, parts: Sequence[list[Histogram]]) -> list[Histogram]:
         """Return the histograms of all examples together."""
         if len(parts) == 1:
             return parts[0]
-        return [
-            _histogram(
-                np.concatenate([histogram.scores for histogram in column]),
-                np.concatenate([histogram.positives for histogram in column]),
-                np.concatenate([histogram.negatives for histogram in column]),
-            )
-            for column in zip(*parts, strict=True)
-        ]
+        merged = []
+        for column in zip(*parts, strict=True):
+            scores = np.concatenate([histogram.scores for histogram in column])
+            positives = np.concatenate([histogram.positives for histogram in column])
+            negatives = np.concatenate([histogram.negatives for histogram in column])
+            order = np.argsort(scores, kind="stable")
+            merged.append(_histogram(scores[order], positives[order], negatives[order]))
+        return merged
 
     def value(self, sums: list[Histogram]) -> float | None:
         """Return the metric; None where no class or label has both kinds of examples, NaN where an
@@ -266,15 +289,12 @@ class Ranking:
 def _histogram(
     scores: npt.NDArray[Any], positives: npt.NDArray[Any], negatives: npt.NDArray[Any]
 ) -> Histogram:
+    """Return the histogram of ascending scores, each of which may be there several times."""
     if not len(scores):
         return Histogram(scores, np.zeros(0, np.int64), np.zeros(0, np.int64))
-    order = np.argsort(scores, kind="stable")
-    ordered = scores[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    counts = [
-        np.add.reduceat(values[order].astype(np.int64), starts) for values in (positives, negatives)
-    ]
-    return Histogram(ordered[starts], *counts)
+    starts = np.flatnonzero(np.concatenate([[True], scores[1:] != scores[:-1]]))
+    counts = [np.add.reduceat(values.astype(np.int64), starts) for values in (positives, negatives)]
+    return Histogram(scores[starts], *counts)
 
 
 def _area_under_roc(positives: Floats, negatives: Floats) -> float:
@@ -313,6 +333,11 @@ class Regression:
     names: tuple[str, ...]
     training: TrainingSums | None = None
     needs: frozenset[str] = OUTPUTS
+
+    @property
+    def family(self) -> str:
+        """Return the name of its sums."""
+        return "errors"
 
     @property
     def higher_is_better(self) -> bool:
@@ -405,6 +430,11 @@ class OfAllExamples:
     training: TrainingSums | None = None
     always_exists: bool = False
     needs: frozenset[str] = OUTPUTS
+
+    @property
+    def family(self) -> str:
+        """Return the name of its sums."""
+        return "all examples"
 
     def sums(self, predictions: Predictions) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return outputs and targets."""

@@ -1,6 +1,6 @@
 """A task: the kind of its labels, a loss to minimize, and metrics to judge by."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -40,6 +40,10 @@ class Metric(Protocol):
     @property
     def name(self) -> str:
         """Return its key after the split, such as `auroc`."""
+
+    @property
+    def family(self) -> str:
+        """Return the name of its sums: metrics of one family have the same."""
 
     @property
     def higher_is_better(self) -> bool:
@@ -118,6 +122,14 @@ class Task:
     def needs(self) -> frozenset[str]:
         """Return the columns of `Predictions` that its metrics read."""
         return frozenset().union(*(metric.needs for metric in self.metrics))
+
+    def families(self, names: Collection[str] | None = None) -> list[list[Metric]]:
+        """Return the metrics, or those of some names, by family."""
+        groups: dict[str, list[Metric]] = {}
+        for metric in self.metrics:
+            if names is None or metric.name in names:
+                groups.setdefault(metric.family, []).append(metric)
+        return list(groups.values())
 
     @property
     def training_sums(self) -> tuple[TrainingSums, ...]:

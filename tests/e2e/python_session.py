@@ -5,7 +5,9 @@ import contextlib
 import io
 import json
 import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,36 @@ def frame_rows(frame: Any) -> list[dict[str, Any]]:
         frame.reset_index().to_json(orient="records", double_precision=15)
     )
     return rows
+
+
+def interrupted_run(project: Path) -> dict[str, Any]:
+    """Stop a run as a notebook's stop button does, and resume it."""
+    lines = project / ".fedpipe" / "runs" / "stopped" / "rounds.jsonl"
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def stop_after_three_rounds() -> None:
+        while not lines.exists() or lines.read_bytes().count(b"\n") < 3:
+            time.sleep(0.01)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=stop_after_three_rounds, daemon=True).start()
+    message = "no interrupt"
+    try:
+        fedpipe.run(overrides={"rounds": 400}, name="stopped", project=project, quiet=True)
+    except KeyboardInterrupt as err:
+        message = str(err)
+    run = fedpipe.load_run("stopped", project)
+    done = lines.read_bytes().count(b"\n")
+    return {
+        "message": message,
+        "status": run.status,
+        "rounds": done,
+        "summary": error_of(lambda: run.summary),
+        "resumed": run.resume(quiet=True).status,
+        "rows": len(run.metrics),
+    }
 
 
 async def session(project: Path, home: Path) -> dict[str, Any]:
@@ -98,6 +130,7 @@ async def session(project: Path, home: Path) -> dict[str, Any]:
         ),
     }
     answers["errors"] = {case: error_of(call) for case, call in errors.items()}
+    answers["interrupted"] = interrupted_run(project)
     answers["shapes"] = []
     code = (project / "fedpipe/templates/own/model.py.template").read_text()
     for hidden in ("16", "5"):

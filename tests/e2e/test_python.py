@@ -130,3 +130,14 @@ def test_the_folder_stays_and_nothing_is_left(session: dict[str, Any]) -> None:
 
 def test_a_finished_run_is_resumed_to_itself(session: dict[str, Any]) -> None:
     assert session["resumed"] == session["id"]
+
+
+def test_a_stopped_run_says_how_to_continue_and_is_resumed(session: dict[str, Any]) -> None:
+    stopped = session["interrupted"]
+    assert stopped["message"] == (
+        "interrupted. Continue with fedpipe.load_run('stopped').resume()."
+    )
+    assert 3 <= stopped["rounds"] < 400
+    assert stopped["status"] == "killed"
+    assert "Finish it with resume()" in stopped["summary"]
+    assert (stopped["resumed"], stopped["rows"]) == ("finished", 401)

@@ -135,7 +135,8 @@ def check_label_sets(values: Values, place: BatchPlace) -> Array | list[list[str
     for number, row in enumerate(rows):
         if is_missing(row):
             raise _error(place, number, "labels in every row, found none (an empty cell or null)")
-        if not isinstance(row, list | tuple | np.ndarray) or np.ndim(row) != 1:
+        is_list = isinstance(row, list | tuple) or (isinstance(row, np.ndarray) and row.ndim == 1)
+        if not is_list:
             shown = f"{row!r:.60}"
             raise _error(
                 place,
@@ -172,8 +173,10 @@ def check_flags(values: Values, place: BatchPlace) -> Array:
 def _table(values: Any, place: BatchPlace, convert: Any) -> Array:
     """Return `convert` of each value as float32 [n, width]."""
     table = values
-    is_plain = isinstance(values, np.ndarray) and not isinstance(values, np.ma.MaskedArray)
-    if not is_plain or values.dtype.kind not in "biuf":
+    if isinstance(values, list) and set(map(type, values)) <= {float, bool}:
+        table = np.array(values, np.float64)
+    is_plain = isinstance(table, np.ndarray) and not isinstance(table, np.ma.MaskedArray)
+    if not is_plain or table.dtype.kind not in "biuf":
         rows = [_cells(row) for row in _listed(values)]
         widths = [len(row) for row in rows]
         if len(set(widths)) > 1:

@@ -273,3 +273,21 @@ def test_dvc_sets_a_value_in_params_yaml_and_changes_no_other_line(tmp_path: Pat
         before, after = text.splitlines(), path.read_text().splitlines()
         changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
         assert changed == [("  learning_rate: 0.01", "  learning_rate: 0.25")]
+
+
+@pytest.mark.parametrize("column", ["[]", "[1]", "5", "[a, null]", "{a: b}", "['']"])
+def test_a_label_column_is_a_name_or_a_list_of_names(tmp_path: Path, column: str) -> None:
+    (tmp_path / "params.yaml").write_text("{}\n")
+    with pytest.raises(
+        ConfigError, match="expected the name of a column, a list of names, or null"
+    ):
+        load_config(tmp_path / "params.yaml", [f"data.label_column={column}"])
+
+
+@pytest.mark.parametrize(
+    ("column", "names"), [("y", ("y",)), ("[a, b]", ("a", "b")), ("[y]", ("y",)), ("null", ())]
+)
+def test_names_of_label_columns(tmp_path: Path, column: str, names: tuple[str, ...]) -> None:
+    (tmp_path / "params.yaml").write_text("{}\n")
+    config = load_config(tmp_path / "params.yaml", [f"data.label_column={column}"])
+    assert config.data.label_columns == names
