@@ -87,6 +87,7 @@ class Predictor:
                 tf.TensorSpec(sizes, x.dtype),
                 tf.TensorSpec([None, *y.shape[1:]], y.dtype),
             ],
+            autograph=False,  # it would rewrite all code below in 0.5 s; TFF does not either
         )
 
     def predict(self, weights: Weights, examples: Examples) -> Predictions:

@@ -10,7 +10,9 @@ It also loads with `MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false`.
 """
 
 import platform
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,6 +33,7 @@ from fedpipe.tracking.store import Store
 from fedpipe.tracking.tags import MODEL_ARCHITECTURE, MODEL_ROUND, MODEL_WEIGHTS_SHA256
 from fedpipe.types import Weights, weights_sha256
 
+_saving = threading.Lock()
 ABOUT = "fedpipe"
 """Key of the model's metadata that holds the facts of its input beyond its signature."""
 _MLFLOW_TYPES: dict[TaskKind, str] = {"regression": "regressor"}
@@ -165,14 +168,32 @@ def _save(
         "channels": ["conda-forge"],
         "dependencies": [f"python={platform.python_version()}", "pip", {"pip": requirements}],
     }
-    mlflow.tensorflow.save_model(
-        module,
-        str(path),
-        mlflow_model=described,
-        signature=signature,
-        input_example=given,
-        conda_env=environment,
-    )
+    with _without_scan_of_packages():
+        mlflow.tensorflow.save_model(
+            module,
+            str(path),
+            mlflow_model=described,
+            signature=signature,
+            input_example=given,
+            conda_env=environment,
+        )
+
+
+@contextmanager
+def _without_scan_of_packages() -> Iterator[None]:
+    """Keep MLflow from comparing the requirements with what is installed, which is where they come
+    from: it would list the files of all packages, in 0.8 s.
+    """
+    from mlflow.utils import environment
+
+    name = "warn_dependency_requirement_mismatches"
+    with _saving:
+        original = getattr(environment, name)
+        setattr(environment, name, lambda _: None)
+        try:
+            yield
+        finally:
+            setattr(environment, name, original)
 
 
 def classifier(
@@ -203,7 +224,7 @@ def classifier(
                 for name in model.tensor_names
             ]
 
-        @tf.function(input_signature=[features])  # type: ignore[untyped-decorator]
+        @tf.function(input_signature=[features], autograph=False)  # type: ignore[untyped-decorator]
         def __call__(self, features: Any) -> Any:
             return predicted(kind, model.logits(self.tensors, features))
 
