@@ -53,25 +53,31 @@ class ExampleSpec:
     @property
     def batch(self) -> tuple[tf.TensorSpec, tf.TensorSpec]:
         """Return the specs of a batch of any size."""
-        shape = [None] * len(self.x.shape) if self.variable_length else self.x.shape
+        x_shape = tuple(self.x.shape)
+        if self.variable_length:
+            x_shape = (None,) * len(x_shape)
         return (
-            tf.TensorSpec([None, *shape], self.x.dtype),
+            tf.TensorSpec([None, *x_shape], self.x.dtype),
             tf.TensorSpec([None, *self.y.shape], self.y.dtype),
         )
 
 
 def example_spec(manifest: Manifest) -> ExampleSpec:
     """Return what the clients of these shards have."""
-    tokens = manifest.feature_dtype == "int32"
+    x_dtype = tf.float32
+    largest = max(255, manifest.num_classes - 1)
+    if manifest.feature_dtype == "int32":
+        x_dtype = tf.int32
+        largest = 2**31 - 1
     label = tf.TensorSpec((), tf.int32)
     if manifest.target_width is not None:
         label = tf.TensorSpec((manifest.target_width,), tf.float32)
     return ExampleSpec(
-        tf.TensorSpec(manifest.feature_shape, tf.int32 if tokens else tf.float32),
+        tf.TensorSpec(manifest.feature_shape, x_dtype),
         label,
         pixels=manifest.feature_dtype == "uint8",
         variable_length=manifest.variable_length,
-        largest=2**31 - 1 if tokens else max(255, manifest.num_classes - 1),
+        largest=largest,
     )
 
 
@@ -138,7 +144,9 @@ def plan_batches(element: Any, spec: ExampleSpec, batch_size: int) -> BatchPlan:
     """
     names, tensors = _pair(element)
     labels_first = names is not None and names[0] in LABEL_NAMES and names[1] not in LABEL_NAMES
-    x, y = reversed(tensors) if labels_first else tensors
+    x, y = tensors
+    if labels_first:
+        y, x = tensors
     x_dtype = _dtype("features", spec.x.dtype.as_numpy_dtype, x, spec)
     y_dtype = _dtype("labels", spec.y.dtype.as_numpy_dtype, y, spec)
     batch, x_shape, y_shape = _shapes(x, y, spec, batch_size)
@@ -199,7 +207,9 @@ def _element(plan: BatchPlan, work: ClientWork, spec: ExampleSpec, x: Any, y: An
     size = work.batch_size if plan.batch == "whole" else -1
     x = _converted(x, (size, *plan.x_shape), plan.x_dtype, spec.pixels)
     y = _converted(y, (size, *plan.y_shape), plan.y_dtype)
-    pair = (y, x) if plan.labels_first else (x, y)
+    pair = (x, y)
+    if plan.labels_first:
+        pair = (y, x)
     if plan.names is None:
         return pair
     return OrderedDict(zip(plan.names, pair, strict=True))

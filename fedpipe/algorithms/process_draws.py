@@ -44,8 +44,10 @@ def _graphs(message: Any) -> Iterator[tf.compat.v1.GraphDef]:
             value.Unpack(graph)
             yield graph
             continue
-        repeated = field.label == field.LABEL_REPEATED
-        for inner in value if repeated else [value]:
+        messages = [value]
+        if field.label == field.LABEL_REPEATED:
+            messages = list(value)
+        for inner in messages:
             if hasattr(inner, "ListFields"):
                 yield from _graphs(inner)
 

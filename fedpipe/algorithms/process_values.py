@@ -51,8 +51,9 @@ class Tensor:
     @property
     def key(self) -> str:
         """Return the path in a checkpoint."""
-        varying = self.shape is None or None in self.shape
-        return posixpath.join(VARYING if varying else "state", self.path)
+        if self.shape is None or None in self.shape:
+            return posixpath.join(VARYING, self.path)
+        return posixpath.join("state", self.path)
 
 
 def tensors_of(kind: Any, path: str = "") -> Iterator[Tensor]:
@@ -116,7 +117,7 @@ def pack(kind: Any, values: Iterator[Any]) -> Any:
         return pack(kind.member, values)
     if isinstance(kind, tff.TensorType):
         return next(values)
-    inner = [(name, pack(part, values)) for name, part in tff.structure.iter_elements(kind)]
+    inner = [(name, pack(element, values)) for name, element in tff.structure.iter_elements(kind)]
     return tff.types.type_to_py_container(tff.structure.Struct(inner), kind)
 
 
@@ -164,7 +165,9 @@ class WeightNames:
         """
         last = [posixpath.basename(tensor.path) for tensor in tensors]
         by_name = sorted(last) == sorted(model.tensor_names)
-        names = tuple(last) if by_name else tuple(model.tensor_names)
+        names = tuple(model.tensor_names)
+        if by_name:
+            names = tuple(last)
         alike = len(tensors) == len(names) and all(
             tensor.shape == initial[name].shape and tensor.dtype == initial[name].dtype
             for tensor, name in zip(tensors, names, strict=True)
@@ -174,10 +177,12 @@ class WeightNames:
                 str(Tensor(name, initial[name].dtype, initial[name].shape))
                 for name in model.tensor_names
             )
-            found = ", ".join(str(Tensor("", tensor.dtype, tensor.shape)) for tensor in tensors)
+            of_process = ", ".join(
+                str(Tensor("", tensor.dtype, tensor.shape)) for tensor in tensors
+            )
             raise ProcessValueError(
                 f"expected weights of the process that are those of model.name={model.name} "
-                f"({own}), found {found or 'none'}"
+                f"({own}), found {of_process or 'none'}"
             )
         return cls(names)
 
@@ -202,7 +207,9 @@ class MetricNames:
         for tensor in tensors:
             name = metric_name(tensor.path, paths)
             is_number = tensor.shape == () and tensor.dtype.kind in "fiub"
-            self._names.append(name if is_number else None)
+            self._names.append(name)
+            if not is_number:
+                self._names[-1] = None
         for name in self.recorded:
             reason = why_refused(name)
             if reason is not None:
@@ -249,7 +256,8 @@ def metric_name(path: str, paths: Sequence[str] = ()) -> str:
     name = path or "metric"
     if name.startswith("client_work/"):
         name = name.removeprefix("client_work/")
-        name = name if name.startswith("train/") else f"train/{name}"
+        if not name.startswith("train/"):
+            name = f"train/{name}"
     elif "/" not in name:
         name = f"train/{name}"
     elif name.split("/")[0] in _OWN_SPLITS:

@@ -208,7 +208,8 @@ class ProcessAlgorithm:
         failed = [
             client_id
             for client_id in sorted(clients)
-            if not self._finite(*self._compute(state, round_num, {client_id: clients[client_id]}))
+            if clients[client_id].count
+            and not self._finite(*self._compute(state, round_num, {client_id: clients[client_id]}))
         ]
         # If it is nobody, the process's own arithmetic fails, and the loop refuses the weights.
         return result, dict.fromkeys(failed, NOT_FINITE)
@@ -263,7 +264,9 @@ class ProcessAlgorithm:
         if self._state_is_result:
             return None
         _, *rest = tff.structure.iter_elements(self._process.next.type_signature.result)
-        return rest[0][1] if len(rest) == 1 else tff.StructType(rest)
+        if len(rest) == 1:
+            return rest[0][1]
+        return tff.StructType(rest)
 
     def start_from(self, weights: Weights) -> None:
         """Let round 0 have these weights of the run's model, in the state of a `LearningProcess`.

@@ -93,8 +93,7 @@ def shown_figures(metrics: Mapping[str, float], metric: str) -> dict[str, float]
 def in_notebook() -> bool:
     """Return whether this process is a notebook's kernel."""
     ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return shell is not None and hasattr(shell, "kernel")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 def _line_writer() -> Any:

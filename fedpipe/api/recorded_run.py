@@ -200,8 +200,12 @@ class Run:
         from fedpipe.api.report_file import ReportFile
         from fedpipe.report.write import report
 
-        names = [self.id, *(run.id if isinstance(run, Run) else run for run in others)]
-        place = Path(out).resolve() if out is not None else None
+        names = [self.id]
+        for run in others:
+            names.append(run.id if isinstance(run, Run) else run)
+        place = None
+        if out is not None:
+            place = Path(out).resolve()
         return ReportFile(report(self._project, names, place).path)
 
     def resume(self, quiet: bool = False) -> "Run":
@@ -277,8 +281,9 @@ class Run:
     def _state(self) -> "RunState | None":
         from fedpipe.runs.state import read_state
 
-        folder = self.folder
-        return None if folder is None else read_state(folder)
+        if self.folder is None:
+            return None
+        return read_state(self.folder)
 
     def _forget(self) -> None:
         """Read all again when it is asked for."""

@@ -104,8 +104,10 @@ def _by_dotted_key(settings: Mapping[str, Any], where: str) -> list[tuple[str, A
             raise ConfigError(
                 f"{where}: '{name}': expected a mapping of settings, found {value!r}."
             )
-        inner = {f"{name}.{key}": member for key, member in value.items()} if is_section else None
-        for key, member in ({name: value} if inner is None else inner).items():
+        inner = {name: value}
+        if is_section:
+            inner = {f"{name}.{key}": member for key, member in value.items()}
+        for key, member in inner.items():
             if key in pairs:
                 raise ConfigError(f"{where}: '{key}' stands twice. Leave one of them out.")
             if key not in known and key.split(".")[0] not in Config.model_fields:

@@ -1,5 +1,6 @@
 """The entry point: the commands, and how an error ends a program."""
 
+import atexit
 import contextlib
 import errno
 import logging
@@ -145,6 +146,7 @@ def main() -> NoReturn:
     ensure_home(_private_folder())
     _show_warnings(debug)
     signal.signal(signal.SIGTERM, _terminated)
+    teardown = _Teardown()
     try:
         code = app(args=arguments, prog_name="fedpipe", standalone_mode=False)
         if code == INTERRUPTED:  # typer's answer to Ctrl-C
@@ -187,6 +189,7 @@ def main() -> NoReturn:
                 1,
             )
     if not isinstance(code, int) or code == 0:
+        teardown.skip = True
         sys.exit(0)
     _leave(code)
 
@@ -209,6 +212,27 @@ def _hint(arguments: list[str]) -> str:
         return f"See `fedpipe {typed} --help`."
     meant = did_you_mean(typed, commands - {"sweep-child"}) if typed else ""
     return f"{meant} See `fedpipe --help`.".strip()
+
+
+class _Teardown:
+    """Python's taking apart of all modules at the end, which with TensorFlow takes a second and
+    is for nothing: the process is gone afterwards.
+
+    Made before the libraries are imported, so that what they do at exit is done before.
+    """
+
+    def __init__(self) -> None:
+        """Do not skip it, unless told to."""
+        self.skip = False
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        if self.skip and not hasattr(sys, "last_type"):  # an exception of a caller of `main`
+            logging.shutdown()
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(0)
 
 
 def _leave(code: int) -> NoReturn:

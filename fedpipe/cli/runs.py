@@ -59,7 +59,9 @@ def _print_table(listed: "list[ListedRun]") -> None:
 
     rows = []
     for run in listed:
-        metric = "" if run.chosen is None else "{} {:.4f}".format(*run.chosen)
+        metric = ""
+        if run.chosen is not None:
+            metric = "{} {:.4f}".format(*run.chosen)
         rows.append(
             (
                 run.name,
@@ -68,7 +70,7 @@ def _print_table(listed: "list[ListedRun]") -> None:
                 run.data[:_SHORT],
                 run.algorithm,
                 run.model,
-                "" if run.rounds is None else run.rounds,
+                run.as_row()["rounds"] or "",
                 metric,
                 f"{run.started:%Y-%m-%d %H:%M} UTC",
             )

@@ -165,9 +165,11 @@ class TaskConfig(Section):
         for name, readers in READERS.items():
             value = getattr(self, name)
             if loss not in readers and value != type(self).model_fields[name].default:
+                fitting = [reader for reader in readers if self.kind in LOSSES[reader]]
+                advice = f" or choose task.loss={' or '.join(fitting)}" if fitting else ""
                 return (
-                    f"task.{name}={value} is set but task.loss={loss} ignores it. Remove it or "
-                    f"choose task.loss={' or '.join(readers)}."
+                    f"task.{name}={value} is set but task.loss={loss} ignores it. Remove "
+                    f"it{advice}."
                 )
         if self.kind == "multilabel" and self.class_weights == "balanced":
             return (

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fedpipe.models.input_facts import InputFacts
 
 _SHARD_COLUMNS = ["client_id", "x", "y", "source_row"]
+_TARGET_COLUMN = "target"
+"""Another column of the shards of multilabel and regression, the last one."""
 _ARRAYS = (".npz",)
 _TABLES = (".parquet", ".csv")
 _WHOLE_SOURCES = ("sqlite", "leaf")
@@ -288,7 +290,8 @@ def _shard_batches(file: Path) -> Iterable[Any] | None:
             schema = opened.schema_arrow
     except (pa.ArrowException, OSError):
         return None
-    if schema.names != _SHARD_COLUMNS or not pa.types.is_fixed_size_binary(schema.field("x").type):
+    names = [name for name in schema.names if name != _TARGET_COLUMN]
+    if names != _SHARD_COLUMNS or not pa.types.is_fixed_size_binary(schema.field("x").type):
         return None
 
     def batches() -> Iterator[Any]:

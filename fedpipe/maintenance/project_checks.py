@@ -190,7 +190,7 @@ def check_model(config: Config, project: Project, population: "Population | None
     shape = " x ".join(map(str, manifest.feature_shape))
     return passed(
         "model",
-        f"{name} takes features of {shape}, {manifest.num_classes} classes; {numbers:,} weights",
+        f"{name} takes features of {shape}, {manifest.labels_in_words}; {numbers:,} weights",
     )
 
 

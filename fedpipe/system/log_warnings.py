@@ -14,6 +14,7 @@ _OF_TFF = (
     "Object was never used (type <class "
     "'tensorflow.python.framework.ops.Operation'>):\n<tf.Operation 'assert_less_equal",
     "This code path can temporarily allocate extra memory",  # compression: packing of bits
+    "<function Predictor._trace",  # each run of a process traces its own model
 )
 
 

@@ -72,6 +72,25 @@ def test_the_worked_algorithm_clips_each_step(
     )
 
 
+def test_the_worked_tff_process_is_federated_averaging(
+    tmp_path: Path, population: Population, tff_runtime: Any
+) -> None:
+    (block,) = [
+        block
+        for block in re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)
+        if block.startswith("# keras_fedavg.py")
+    ]
+    (tmp_path / "keras_fedavg.py").write_text(block)
+    (command,) = re.findall(r"uv run fedpipe run (-S algorithm\.name=keras_fedavg:build.*)", DOC)
+    config = load_config(ROOT / "params.yaml", command.replace("-S ", "").split())
+    of_process = tff_runtime.call(one_round, config, population, tmp_path, lambda f, *a: f(*a), 3)
+    fedavg = load_config(ROOT / "params.yaml", ["client.weighting=examples"])
+    expected = one_round(fedavg, population, tmp_path, tff_runtime.call, 3)
+    for name, tensor in expected.items():
+        np.testing.assert_allclose(of_process[name], tensor, rtol=0, atol=1e-6)
+        assert np.abs(tensor).max() > 1e-3
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

@@ -135,7 +135,8 @@ def check_label_sets(values: Values, place: BatchPlace) -> Array | list[list[str
     for number, row in enumerate(rows):
         if is_missing(row):
             raise _error(place, number, "labels in every row, found none (an empty cell or null)")
-        if not isinstance(row, list | tuple | np.ndarray) or np.ndim(row) != 1:
+        is_list = isinstance(row, list | tuple) or (isinstance(row, np.ndarray) and row.ndim == 1)
+        if not is_list:
             shown = f"{row!r:.60}"
             raise _error(
                 place,

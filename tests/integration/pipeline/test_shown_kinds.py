@@ -216,3 +216,10 @@ def test_predictions_of_a_recorded_run_follow_its_kind(
     assert answer.kind == kind
     assert len(answer.predictions) == EXAMPLES
     assert list(answer.predictions[0].columns) == columns
+    (shards,) = run.project.shards.glob("central-*.parquet")
+    of_shards = predict(run.project, run.recorded.run_id, [shards]).predictions
+    outputs, _ = run.outputs()
+    if kind == "regression":
+        values = [list(prediction.columns.values()) for prediction in of_shards]
+        np.testing.assert_allclose(np.array(values, float), outputs, rtol=1e-5)
+    assert len(of_shards) == len(outputs)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from sklearn.datasets import load_breast_cancer, load_diabetes
 
 from fedpipe.config import DataConfig
 from fedpipe.data.label_counts import LabelCounts
@@ -420,3 +421,36 @@ def test_forgetting_a_client_keeps_the_targets_of_the_others(
     after = Population.open(tmp_path / "less" / "shards")
     assert after.examples("c3").y.tolist() == expected
     assert list(after.client_ids()) == ["c0", "c2", "c3"]
+
+
+def test_breast_cancer_from_a_csv_of_20_hospitals(prepare: Prepare, tmp_path: Path) -> None:
+    frame = load_breast_cancer(as_frame=True).frame
+    frame["hospital"] = [f"h{row % 20:02}" for row in range(len(frame))]
+    frame.to_csv(tmp_path / "cancer.csv", index=False)
+    columns = {"client_column": "hospital", "label_column": "target"}
+    manifest, population = prepare("binary", source="csv", path="cancer.csv", **columns)
+    totals = sum(population.index.label_counts[split].totals() for split in ("train", "test"))
+    assert np.asarray(totals).tolist() == [212, 357], "malignant and benign, as scikit-learn says"
+    assert (manifest.clients, manifest.feature_shape, manifest.notes) == (20, (30,), ())
+    lines = understood_lines(manifest)
+    assert "569 examples, 20 clients (natural), 2 classes: 0, 1 (positive: 1)" in lines
+
+
+def test_diabetes_with_two_targets_from_parquet(prepare: Prepare, tmp_path: Path) -> None:
+    frame = load_diabetes(as_frame=True).frame
+    frame["clinic"] = [f"h{row % 20:02}" for row in range(len(frame))]
+    frame.to_parquet(tmp_path / "diabetes.parquet")
+    columns = {"client_column": "clinic", "label_column": ["target", "bp"]}
+    manifest, population = prepare(
+        "regression", source="parquet", path="diabetes.parquet", **columns
+    )
+    found = [
+        population.examples(client_id, split)  # type: ignore[arg-type]
+        for split in ("train", "test")
+        for client_id in population.client_ids()
+    ]
+    targets = np.concatenate([examples.y for examples in found])
+    expected = frame[["target", "bp"]].to_numpy(np.float32)
+    assert sorted(map(tuple, targets.tolist())) == sorted(map(tuple, expected.tolist()))
+    assert manifest.feature_shape == (9,)
+    assert "442 examples, 20 clients (natural), 2 targets: target, bp" in understood_lines(manifest)

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedpipe.report.facts import PREDICTIONS, RunFacts
 from fedpipe.report.page import labels, render
 from fedpipe.runs.lineage import GitLineage, PrefectLineage
 from fedpipe.tables.evaluation import ClientValue, ClientValues
+from fedpipe.tables.kinds import KindTables
 from fedpipe.tables.mistakes import Mistake
 from fedpipe.tables.population import PopulationTable
+from fedpipe.tables.regression import TargetErrors, TargetPairs, target_scores
 from fedpipe.tracking.lookup import ModelVersion
 from fedpipe.tracking.participation import ClientRound
 from fedpipe.tracking.sweeps import SweepTrial, SweepView
@@ -329,3 +332,61 @@ def test_any_number_of_classes_and_clients_fits(classes: int) -> None:
     html = render([run])
     assert len(html) < 1_500_000
     assert "10 of 3000 clients" in Page(html).text
+
+
+def regression_facts() -> RunFacts:
+    """Return a run of a regression, beside the usual one."""
+    true = np.array([[1.0], [2.0], [4.0]])
+    scores = target_scores(true + 0.5, true, ["price"])
+    pairs = [TargetPairs("price", true[:, 0], true[:, 0] + 0.5)]
+    errors = [TargetErrors("price", np.array([0.0, 1.0]), np.array([3]))]
+    clients = [
+        ClientValue("c001", False, 2, 0.5, None),
+        ClientValue("c002", False, 1, 0.25, None),
+        ClientValue("c003", False, 1, None, None),
+    ]
+    return run_facts(
+        "prices",
+        "b" * 32,
+        params={"rounds": "3", "task.kind": "regression", "task.loss": "None"},
+        metrics={"best/test/rmse": 0.5, "best/test/loss": 0.25},
+        rounds=[{"round": 0.0, "test/rmse": 2.5, "test/loss": 6.25}],
+        labels=(),
+        confusion=None,
+        accuracies=ClientValues("rmse", False, clients),
+        kind_tables=KindTables(targets=scores, residuals=errors, predicted=pairs),
+        mistakes=(),
+    )
+
+
+def test_a_regression_is_shown_by_its_own_metric_and_tables() -> None:
+    run = regression_facts()
+    page = render([run])
+    assert run.missing_sections == {}
+    assert ">RMSE of each client</h2>" in page
+    assert "The 2 of 3 clients with the highest RMSE" in page
+    assert "1 of 3 clients have no RMSE of their own" in page
+    assert "<dt>test RMSE</dt><dd><b>0.5000</b><span>before training 2.5000</span>" in page
+    assert "Errors of price" in page
+    assert "Predicted against true: price" in page
+    assert "#confusion" not in page
+    assert ">squared error</text>" in page
+
+
+def test_runs_of_two_kinds_have_the_sections_of_both() -> None:
+    page = render([run_facts(), regression_facts()])
+    assert ">Metric that chooses of each client</h2>" in page
+    assert page.count("clients with the lowest accuracy</summary>") == 1
+    assert page.count("clients with the highest RMSE</summary>") == 1
+    assert 'id="confusion"' in page
+    assert 'id="predictions"' in page
+    assert "RMSE, central test set" in page
+    assert "Accuracy, central test set" in page
+
+
+def test_tables_of_a_kind_that_are_missing_are_named() -> None:
+    run = replace(
+        regression_facts(), kind_tables=None, missing={PREDICTIONS: "targets.csv was deleted."}
+    )
+    assert run.missing_sections == {PREDICTIONS: "targets.csv was deleted."}
+    assert "Missing: predictions.</strong> targets.csv was deleted." in render([run])

@@ -104,6 +104,7 @@ def test_rows_of_flags_and_lists_of_labels(values: Any, expected: list[list[Any]
         ([["a"], "b"], "found 'b' at row 11"),
         ([["a", 1]], "labels of one kind, found texts and numbers in a list at row 10"),
         ([[0.5]], "found 0.5 in a list at row 10"),
+        ([[["a"], ["b", "c"]]], "found ['a'] in a list at row 10"),
         (["a,b"], "labels with ; or | between them (task.kind=multilabel), found 'a,b' at row 10"),
         (["a", "a;b|c"], "found 'a;b|c' at row 11"),
         (["a;"], "found '' in a list at row 10"),
