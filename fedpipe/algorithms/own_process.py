@@ -62,11 +62,6 @@ class OwnProcess:
                 f"runtime.debug=True is set but {kind}, which only a TFF worker can compute. "
                 "Remove it."
             )
-        if config.runtime.groups is not None:
-            raise ConfigError(
-                f"runtime.groups={config.runtime.groups} is set but {kind}, which takes one value "
-                "per client. Remove it."
-            )
         if config.client.augment:
             raise ConfigError(
                 f"client.augment is set but {kind}, whose client work is its own. Augment in the "

@@ -81,8 +81,9 @@ class DiskColumn:
         """Return the numbers at `rows`, in their order."""
         values = np.empty(len(rows), self._dtype)
         order = np.argsort(rows, kind="stable")
+        ascending = rows[order]
         for start, end in chunk_bounds(self._count):
-            first, last = np.searchsorted(rows[order], (start, end))
+            first, last = np.searchsorted(ascending, (start, end))
             if last > first:
                 chosen = order[first:last]
                 values[chosen] = self.read(start, end)[rows[chosen] - start]

@@ -79,7 +79,15 @@ class ModelInput:
                 f"{size_text(steps.shape)}, found {prod(x.shape[1:])} from row {row} on. Columns "
                 f"that are no features: {shorten(self.not_features)}."
             )
-        return self._turned(shaped(x, steps.shape, str(file)).astype(steps.dtype))
+        raw = shaped(x, steps.shape, str(file))
+        if steps.dtype == "uint8" and raw.dtype.kind == "f":
+            if raw.min(initial=0) < 0 or raw.max(initial=0) > 1:
+                raise DataError(
+                    f"{file}: expected pixels as whole numbers 0..255 or fractions 0..1, found "
+                    f"others from row {row} on. Convert them."
+                )
+            raw = np.rint(raw * 255)
+        return self._turned(raw.astype(steps.dtype))
 
     def from_prepared(self, x: npt.NDArray[Any], file: Path, row: int) -> npt.NDArray[Any]:
         """Return rows of features that went through all steps of preprocessing."""

@@ -48,7 +48,6 @@ def test_a_process_alone_or_with_its_weights_is_taken(process: Any) -> None:
         },
         {"runtime": {"remote": ["10.0.0.1:7000"]}},
         {"runtime": {"debug": True}},
-        {"runtime": {"groups": 2}},
         {"client": {"augment": [{"name": "flip"}]}},
     ],
 )
@@ -59,3 +58,8 @@ def test_settings_that_a_process_cannot_have_are_refused(process: Any, settings:
         ConfigError, match=rf"^{section}\.\S+ is set but algorithm\.name=mine:build"
     ):
         OwnProcess(process).check_settings(config)
+
+
+def test_groups_which_a_sweep_sets_are_no_error(process: Any) -> None:
+    config = Config.model_validate({"algorithm": {"name": "mine:build"}, "runtime": {"groups": 1}})
+    OwnProcess(process).check_settings(config)

@@ -14,6 +14,7 @@ from fedpipe.data.manifest import read_manifest
 from fedpipe.data.prepare import prepare_shards
 from fedpipe.errors import DataError
 from fedpipe.inference.input_reader import Reader
+from fedpipe.inference.model_input import ModelInput
 from fedpipe.models.input_facts import InputFacts
 
 OWN_STEP = """
@@ -150,3 +151,11 @@ def test_pixels_are_scaled_alike(tmp_path: Path) -> None:
     np.testing.assert_allclose(x, (raw - raw.mean(0)) / raw.std(0), atol=1e-5)
     read = read_all(facts, manifest, tmp_path / "rows.npz", tmp_path)
     assert read[rows].tobytes() == x.tobytes()
+    assert len(read) == 120
+    model_input = ModelInput(facts, (4, 3), tokens=False, invert=False)
+    steps = facts.steps
+    assert steps is not None
+    fractions = model_input.raw_features(pixels / np.float32(255), steps, tmp_path, 0)
+    np.testing.assert_array_equal(fractions, 255 - pixels)
+    with pytest.raises(DataError, match="or fractions 0"):
+        model_input.raw_features(pixels.astype(np.float32), steps, tmp_path, 0)

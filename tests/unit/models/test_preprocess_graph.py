@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from fedpipe.data.preprocess.fitted import Categories, Chosen, Clipped, Filled, Scaled
+from fedpipe.data.preprocess.image_steps import Cropped, Normalized
 from fedpipe.data.preprocess.steps import FittedSteps
 from fedpipe.models.exports import largest_difference, read_savedmodel, write_savedmodel
 from fedpipe.models.preprocess_graph import preprocess_graph
@@ -45,11 +46,20 @@ PIXELS = FittedSteps(
     ),
 )
 
+COLOURS = FittedSteps(
+    dtype="float32",
+    shape=(7, 6, 3),
+    steps=(
+        Cropped(name="crop", size=(4, 3)),
+        Normalized(name="normalize", mean=(0.1, 0.3, 0.2), std=(0.3, 0.25, 0.1)),
+    ),
+)
+
 
 def raw(steps: FittedSteps, rows: int = 200):
     draw = np.random.default_rng(1)
-    if steps is PIXELS:
-        return draw.random((rows, 4, 3), np.float32)
+    if steps is not TABLE:
+        return draw.random((rows, *steps.shape), np.float32)
     x = np.stack(
         [draw.normal(60, 15, rows), draw.exponential(1e4, rows), draw.normal(size=rows)], 1
     )
@@ -58,7 +68,7 @@ def raw(steps: FittedSteps, rows: int = 200):
     return x.astype(np.float32)
 
 
-@pytest.mark.parametrize("steps", [TABLE, PIXELS])
+@pytest.mark.parametrize("steps", [TABLE, PIXELS, COLOURS])
 def test_the_graph_gives_the_bits_of_the_steps(steps):
     graph = preprocess_graph(steps)
     x = raw(steps)
@@ -67,7 +77,7 @@ def test_the_graph_gives_the_bits_of_the_steps(steps):
     assert graph.apply(tf.constant(x)).numpy().tobytes() == expected.tobytes()
 
 
-@pytest.mark.parametrize("steps", [TABLE, PIXELS])
+@pytest.mark.parametrize("steps", [TABLE, PIXELS, COLOURS])
 def test_saved_and_exported_models_take_raw_numbers(steps, tmp_path: Path):
     x = raw(steps)
     prepared = steps.apply(x)

@@ -243,3 +243,11 @@ def test_what_does_not_fit_is_refused(
     with pytest.raises(DataError, match=message) as caught:
         prepared(tmp_path, hospital_rows(), [dict(step) for step in steps])
     assert "\n" not in str(caught.value)
+
+
+def test_a_column_of_texts_may_be_the_only_one(tmp_path: Path) -> None:
+    frame = hospital_rows()[["client", "city", "label"]]
+    result = prepared(tmp_path, frame, [{"name": "one_hot"}])
+    x = result.x()
+    cities = frame.iloc[result.rows]["city"].to_numpy()
+    np.testing.assert_array_equal(x, cities[:, None] == np.array(CITIES))
