@@ -1,5 +1,6 @@
 """The settings of a study, and its file: arms, conditions and seeds. docs/study.md describes it for
-users."""
+users.
+"""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal

@@ -1,5 +1,6 @@
 """The runs of a study: each arm in each condition with each seed, checked before the first is
-started."""
+started.
+"""
 
 import hashlib
 import itertools
@@ -32,8 +33,7 @@ class PlannedRun:
         seed: of the study's seeds.
         config: its settings.
         name: of the run; made of the study, the arm, the seed and what the result depends on, so
-        that a run
-            that is there is found again.
+            that a run that is there is found again.
     """
 
     arm: str
@@ -58,8 +58,7 @@ class Plan:
 
     @property
     def conditions(self) -> list[dict[str, Any]]:
-        """Return all combinations of the conditions' values; one that is empty if there are
-        none."""
+        """Return all combinations of the conditions' values; one that is empty if there are none."""
         keys = self.study.conditions
         return [
             dict(zip(keys, values, strict=True)) for values in itertools.product(*keys.values())
@@ -76,8 +75,7 @@ def plan(project: Project, path: Path, overrides: Sequence[str] = ()) -> Plan:
 
     Raises:
         ConfigError: the file is not valid; settings of an arm do not go together; two arms are the
-        same; or
-            no run would have the metric.
+            same; or no run would have the metric.
     """
     study = load_study(path)
     base = _base(project, study, path.name, overrides)

@@ -81,8 +81,7 @@ def latex(result: StudyResult) -> str:
     each arm.
 
     Mean and standard deviation; an arm that is better than another in a corrected test has the
-    number of
-    those that it is better than in a superscript.
+    number of those that it is better than in a superscript.
     """
     arms = list(dict.fromkeys(cell.arm for cell in result.cells))
     conditions = list(dict.fromkeys(condition_text(cell.condition) for cell in result.cells))

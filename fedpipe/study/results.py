@@ -79,8 +79,7 @@ class FinishedRun:
         self, metric: str, target: float, higher_is_better: bool
     ) -> tuple[int, float, float] | None:
         """Return the first round whose metric reaches a target, and the bytes and seconds until
-        then;
-        None if no round does.
+        then; None if no round does.
         """
         sent = 0.0
         for row in self.rows:
@@ -98,8 +97,7 @@ class Cell:
     Attributes:
         scores: one for each seed, in the order of the study's seeds.
         rounds_to_target, bytes_to_target, seconds_to_target: medians over the seeds that reach the
-        target;
-            None where none does, or there is none.
+            target; None where none does, or there is none.
         reached: how many seeds reach it.
     """
 

@@ -1,12 +1,10 @@
 """What scores of several seeds say: intervals, and paired tests of differences.
 
 All arms of a seed have the same data, cohorts and initial weights, so differences are taken seed by
-seed. SciPy and
-statsmodels compute. An interval is that of Student's t at 95 %; the test is a permutation test of
-the mean of paired
-differences, whose signs are flipped in all ways (Fisher 1935) or, above 16 seeds, in 99,999 drawn
-ones; p-values of a
-study are corrected together by Holm (1979).
+seed. SciPy and statsmodels compute. An interval is that of Student's t at 95 %; the test is a
+permutation test of the mean of paired differences, whose signs are flipped in all ways (Fisher
+1935) or, above 16 seeds, in 99,999 drawn ones; p-values of a study are corrected together by Holm
+(1979).
 """
 
 import math
@@ -57,11 +55,9 @@ class Difference:
         p: of the permutation test, two-sided.
         test: how p was computed.
         effect_size: the mean in standard deviations of the differences, with Hedges' correction;
-        None
-            where they do not vary.
+            None where they do not vary.
         detectable: smallest mean difference that a test of so many seeds would find in 80 % of
-        studies, at
-            5 % and without correction, if differences vary as these do.
+            studies, at 5 % and without correction, if differences vary as these do.
     """
 
     seeds: int
@@ -138,8 +134,7 @@ def corrected(p_values: Sequence[float]) -> list[float]:
 
 def mean_ranks(scores: Floats, higher_is_better: bool) -> tuple[list[float], float | None]:
     """Return the mean rank of each arm over conditions, 1 is best, and the p-value of Friedman's
-    test
-    that all arms are alike; None with fewer than three arms or conditions, of which it says
+    test that all arms are alike; None with fewer than three arms or conditions, of which it says
     nothing.
 
     Args:

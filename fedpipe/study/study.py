@@ -1,14 +1,12 @@
 """A study: the same conditions and seeds for each arm, in processes beside each other, and what the
 differences say.
 
-    plan      all runs are known and checked before the first starts
-    data      shards that runs share are prepared once
-    run       what has finished is not run again; what was interrupted is resumed
-    conclude  intervals, tests and figures go to files, and to a parent run in MLflow
+    plan      all runs are known and checked before the first starts data      shards that runs
+    share are prepared once run       what has finished is not run again; what was interrupted is
+    resumed conclude  intervals, tests and figures go to files, and to a parent run in MLflow
 
 A study has no state but its runs and the id of its parent: the same file continues it, and more
-seeds, arms or conditions add
-to what is there.
+seeds, arms or conditions add to what is there.
 """
 
 import json
@@ -59,7 +57,7 @@ class Estimate:
         runs: number of all runs.
         finished: of those that need not be run.
         seconds: wall time of the others, from the median of finished ones; None before any has
-        finished.
+            finished.
         disk_bytes: of the others' folders; None likewise.
     """
 
@@ -179,8 +177,7 @@ class _Runs:
         self._retried: set[int] = set()
 
     def run(self) -> list[FinishedRun]:
-        """Run all that is not finished; return all runs. Raises EnvironmentProblem if some are
-        not."""
+        """Run all that is not finished; return all runs. Raises EnvironmentProblem if some are not."""
         runs = self._plan.runs
         waiting = [n for n, run in enumerate(runs) if self._checked_state(run) is None]
         self.finished_before = {r.name for r in runs} - {runs[n].name for n in waiting}
@@ -209,8 +206,7 @@ class _Runs:
         return [self._result(run) for run in runs]
 
     def _checked_state(self, run: PlannedRun) -> RunState | None:
-        """Return the state of a finished run. Raises ConfigError if it was trained on other
-        data."""
+        """Return the state of a finished run. Raises ConfigError if it was trained on other data."""
         state = _finished(self._project, run)
         version = self._versions[_key(run.config.data)]
         if state is not None and state.values["summary"]["data_md5"] != version:
