@@ -80,7 +80,9 @@ def _of_task(
     sums = [total, correct]
     if counts is not None:
         sums.append(tf.cast(predictions, tf.int64))
-    return gradients, sums + [one.of_batch(flat, targets, counts) for one in task.training_sums]
+    return gradients, sums + [
+        metric.of_batch(flat, targets, counts) for metric in task.training_sums
+    ]
 
 
 def _training_logits(model: ModelSpec, weights: list[Any], x: Any, seed: Any, step: Any) -> Any:

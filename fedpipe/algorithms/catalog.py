@@ -1,5 +1,5 @@
-"""Builds the algorithm that `algorithm.name` names: one of `fedpipe.config.algorithm_table`, or a user's
-own. Its module is imported when it is asked for.
+"""Builds the algorithm that `algorithm.name` names: one of `fedpipe.config.algorithm_table`, or a
+user's own. Its module is imported when it is asked for.
 """
 
 import importlib

@@ -98,10 +98,10 @@ class RecipeAlgorithm:
     def next(self, state: Any, round_num: int, cohort: tuple[str, ...]) -> RoundResult:
         """Run one round; clients that fail take no part (see `failures`).
 
-        `train/loss` and the task's metrics, such as `train/accuracy`, are over all predictions that were made, each batch under
-        the client's weights before its step; `train/steps` is the cohort's number of gradient
-        steps; `traffic/*` is what clients and server would send each other; `aggregator/*` is what
-        the aggregator measures.
+        `train/loss` and the task's metrics, such as `train/accuracy`, are over all predictions that
+        were made, each batch under the client's weights before its step; `train/steps` is the
+        cohort's number of gradient steps; `traffic/*` is what clients and server would send each
+        other; `aggregator/*` is what the aggregator measures.
 
         Raises:
             RoundError: fewer than `cohort.min_reports` clients reported, or they have no examples,

@@ -322,7 +322,8 @@ class TokenizeSettings(StepSettings):
             )
         if self.vocabulary is not None and len(set(self.vocabulary)) < len(self.vocabulary):
             raise ValueError(
-                "data.preprocess, step tokenize: expected each entry of vocabulary once. Correct it."
+                "data.preprocess, step tokenize: expected each entry of vocabulary once. Correct "
+                "it."
             )
         return self
 

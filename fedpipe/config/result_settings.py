@@ -27,8 +27,8 @@ ADDED = (
     "algorithm.options",
     "client.augment",
 )
-"""Settings that came after version 0.1.0. One that has its default is left out, so that runs of before are
-resumed and reproduced.
+"""Settings that came after version 0.1.0. One that has its default is left out, so that runs of
+before are resumed and reproduced.
 """
 
 

@@ -5,9 +5,9 @@ clients that a run samples, when it first needs them. Without it each round woul
 client's examples through Python and gRPC: at 200 clients that is most of the round.
 
 A file is x, then y, then a check: `x.tobytes()` (uint8 stays uint8: a quarter of float32), `y` as
-int32, or as float32 targets, little-endian, and the SHA-256 of both. It is found by content: `ROOT/<key of the
-shards>/<SHA-256 of the client id>`, so other data are other files, two runs share what is equal,
-and a client id never becomes a path. Its mtime is when it was last used.
+int32, or as float32 targets, little-endian, and the SHA-256 of both. It is found by content:
+`ROOT/<key of the shards>/<SHA-256 of the client id>`, so other data are other files, two runs share
+what is equal, and a client id never becomes a path. Its mtime is when it was last used.
 
 Two processes may make the same file at once: each writes its own temporary file and renames it;
 what a kill or a power cut leaves behind fails the check and is made again.

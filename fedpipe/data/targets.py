@@ -259,10 +259,10 @@ def target_notes(targets: StoredTargets, kind: str) -> list[str]:
     ]
     if not constant:
         return []
-    what = "labels that every example has (1) or none has (0)"
+    problem = "labels that every example has (1) or none has (0)"
     if kind == "regression":
-        what = "targets that are the same in all examples"
-    return [f"{what}, so that there is nothing to learn: {shorten(constant, 5)}"]
+        problem = "targets that are the same in all examples"
+    return [f"{problem}, so that there is nothing to learn: {shorten(constant, 5)}"]
 
 
 def _chunks(rows: StoredRows) -> Iterator[Array]:

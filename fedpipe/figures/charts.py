@@ -25,7 +25,9 @@ _HEADROOM = 1.06
 
 @dataclass(frozen=True)
 class Curve:
-    """A name, values by round as points (round, value), and a band around them as (round, low, high)."""
+    """A name, values by round as points (round, value), and a band around them as (round, low,
+    high).
+    """
 
     name: str
     points: Sequence[tuple[float, float]]

@@ -16,8 +16,8 @@ SPLITS = {
 
 
 def learning_curves(rows: Sequence[Row], task: ShownTask = CLASSIFICATION) -> list[Chart]:
-    """Return metrics of training, validation and test by round: first the one that chooses, then the
-    loss; a metric that no round has is left out.
+    """Return metrics of training, validation and test by round: first the one that chooses, then
+    the loss; a metric that no round has is left out.
 
     Args:
         rows: one per round, with metrics by key such as `train/loss`.

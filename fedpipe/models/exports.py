@@ -2,8 +2,8 @@
 TensorFlow Lite.
 
 Both hold the same function: `features`, a batch, to `probabilities`, or by the kind of the task to
-`probability` of the positive class or `predictions` of each target. What was written is read back and
-compared before it counts.
+`probability` of the positive class or `predictions` of each target. What was written is read back
+and compared before it counts.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,8 @@ from fedpipe.seeding import generator
 from fedpipe.tasks.saved_outputs import PREDICTION_NAMES
 
 TOLERANCE = 1e-5
-"""Largest difference of a probability that the same prediction may have; of a number of a regression
-relative to the largest one, where that is more than 1.
+"""Largest difference of a probability that the same prediction may have; of a number of a
+regression relative to the largest one, where that is more than 1.
 """
 
 Array = npt.NDArray[Any]
@@ -81,8 +81,9 @@ def write_tflite(model: SavedClassifier, out: Path, kind: TaskKind = "classifica
 
 
 def read_tflite(path: Path) -> Callable[[Array], Array]:
-    """Return the function of a file that `write_tflite` wrote. It raises ModelError where TensorFlow
-    Lite cannot run an operation that its converter took, such as Keras' GroupNormalization.
+    """Return the function of a file that `write_tflite` wrote. It raises ModelError where
+    TensorFlow Lite cannot run an operation that its converter took, such as Keras'
+    GroupNormalization.
     """
     import tensorflow as tf
 

@@ -261,7 +261,8 @@ def _checked_outputs(request: ModelRequest, outputs: Any) -> Any:
         )
     if outputs.dtype != tf.float32:
         raise ModelError(
-            f"{where}: expected outputs of float32, found {outputs.dtype.name}. fedpipe computes in "
+            f"{where}: expected outputs of float32, found {outputs.dtype.name}. fedpipe computes "
+            f"in "
             "float32; do not set mixed precision."
         )
     return outputs

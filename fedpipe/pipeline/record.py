@@ -1,10 +1,10 @@
 """Step `record`: completes the MLflow run with the final model, pictures and figures, and marks it
 as finished.
 
-Each of these is a part that may fail without the others (`fedpipe.runs.optional_parts`). What fails is named
-in the run's tag `fedpipe.incomplete`, in its report and in what this step returns. Made again, a
-part replaces itself: the saved model is known by `model.json` in the run's folder and is not
-written twice.
+Each of these is a part that may fail without the others (`fedpipe.runs.optional_parts`). What fails
+is named in the run's tag `fedpipe.incomplete`, in its report and in what this step returns. Made
+again, a part replaces itself: the saved model is known by `model.json` in the run's folder and is
+not written twice.
 """
 
 import csv

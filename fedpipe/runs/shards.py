@@ -30,8 +30,8 @@ def ensure_shards(config: Config, project: Project, own_model: bool = True) -> D
 
     Three cases. The settings are those of `params.yaml`: DVC's stage `prepare` owns the shards and
     is brought up to date. DVC itself runs this process: the shards are verified, DVC has made them.
-    The settings under `data`, or `task.kind`, are overridden: the shards go to a folder of their own, named by the
-    settings, and `params.yaml`'s shards stay as they are.
+    The settings under `data`, or `task.kind`, are overridden: the shards go to a folder of their
+    own, named by the settings, and `params.yaml`'s shards stay as they are.
 
     Args:
         config: the settings.

@@ -158,8 +158,8 @@ class RegisteredRef:
         validation_accuracy: the metric that chooses, of this version, on the run's validation
             examples; of other tasks than the default it need not be an accuracy. None where it was
             no number.
-        champion_accuracy: the same of the champion before, on the same examples; None where it was not
-            measured.
+        champion_accuracy: the same of the champion before, on the same examples; None where it was
+            not measured.
         min_improvement: `tracking.min_improvement`.
         reason: why, in words.
         metric: key of the metric that chooses.

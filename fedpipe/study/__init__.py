@@ -1,1 +1,2 @@
-"""A study: methods under the same conditions and seeds, and how sure a difference between them is."""
+"""A study: methods under the same conditions and seeds, and how sure a difference between them
+is."""

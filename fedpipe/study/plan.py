@@ -58,7 +58,8 @@ class Plan:
 
     @property
     def conditions(self) -> list[dict[str, Any]]:
-        """Return all combinations of the conditions' values; one that is empty if there are none."""
+        """Return all combinations of the conditions' values; one that is empty if there are
+        none."""
         keys = self.study.conditions
         return [
             dict(zip(keys, values, strict=True)) for values in itertools.product(*keys.values())

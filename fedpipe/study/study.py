@@ -177,7 +177,8 @@ class _Runs:
         self._retried: set[int] = set()
 
     def run(self) -> list[FinishedRun]:
-        """Run all that is not finished; return all runs. Raises EnvironmentProblem if some are not."""
+        """Run all that is not finished; return all runs. Raises EnvironmentProblem if some are
+        not."""
         runs = self._plan.runs
         waiting = [n for n, run in enumerate(runs) if self._checked_state(run) is None]
         self.finished_before = {r.name for r in runs} - {runs[n].name for n in waiting}
@@ -206,7 +207,8 @@ class _Runs:
         return [self._result(run) for run in runs]
 
     def _checked_state(self, run: PlannedRun) -> RunState | None:
-        """Return the state of a finished run. Raises ConfigError if it was trained on other data."""
+        """Return the state of a finished run. Raises ConfigError if it was trained on other
+        data."""
         state = _finished(self._project, run)
         version = self._versions[_key(run.config.data)]
         if state is not None and state.values["summary"]["data_md5"] != version:

@@ -39,7 +39,8 @@ _threads: list[threading.Thread] = []
 
 
 def lasts(thread: threading.Thread) -> bool:
-    """Return whether a thread lives as long as the process: the main one, or that of this module."""
+    """Return whether a thread lives as long as the process: the main one, or that of this
+    module."""
     return thread is threading.main_thread() or thread in _threads
 
 

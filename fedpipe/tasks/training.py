@@ -97,7 +97,8 @@ def ranking_sums(kind: TaskKind, columns: int) -> TrainingSums:
 
 
 def error_sums(targets: int) -> TrainingSums:
-    """Return float64 [5, targets]: examples, targets, squares of them, squared and absolute errors."""
+    """Return float64 [5, targets]: examples, targets, squares of them, squared and absolute
+    errors."""
 
     def of_batch(outputs: Any, values: Any, counts: Any) -> Any:
         import tensorflow as tf

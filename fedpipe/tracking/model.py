@@ -4,9 +4,9 @@ a pickle.
 `mlflow.pyfunc.load_model(f"models:/{model_id}").predict(x)` takes float32 [n, *feature_shape],
 pixels already in 0..1, or int32 tokens [n, length], padded with 0; of a model whose steps of
 preprocessing all work on numbers the raw ones, before the steps. It gives float32 [n, outputs]:
-class probabilities, the probability of the positive class, a probability for each label, or a number
-for each target; or [n, length, tokens] where each token is followed by a prediction.
-It also loads with `MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false`.
+class probabilities, the probability of the positive class, a probability for each label, or a
+number for each target; or [n, length, tokens] where each token is followed by a prediction. It also
+loads with `MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false`.
 """
 
 import platform

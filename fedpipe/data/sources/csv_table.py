@@ -259,8 +259,8 @@ class CsvTable(Table):
             gaps: those of `features` whose cells may be empty: NaN, or None among `words`.
 
         Raises:
-            DataError: another cell is missing, or a feature is no number; a row has too many or too few
-                cells; the file is damaged.
+            DataError: another cell is missing, or a feature is no number; a row has too many or too
+                few cells; the file is damaged.
         """
         as_text = {place for place in names if kinds[place] is not CellKind.WHOLE_FLOAT}
         feature = None

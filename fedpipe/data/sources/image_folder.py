@@ -112,8 +112,9 @@ def open_images(config: DataConfig, project: Path, kind: TaskKind = "classificat
     3], all of one size and kind.
 
     Clients and labels are the names of the folders in Unicode's form NFC; labels are numbers if all
-    of them are written as numbers without leading zeros; of regression they are numbers. Examples come in the order of the sorted
-    names. Hidden and system files are left out, and so is what is no image; `summary` counts them.
+    of them are written as numbers without leading zeros; of regression they are numbers. Examples
+    come in the order of the sorted names. Hidden and system files are left out, and so is what is
+    no image; `summary` counts them.
 
     Raises:
         DataError: the folder is not there or has no images; an image stands at another depth,

@@ -95,7 +95,8 @@ def _batch(
             ) from err
         if examples[-1].keys() != examples[0].keys() or not needed <= examples[-1].keys():
             raise DataError(
-                f"{path}: expected the feature {shorten(config.label_columns)} and the same others in each "
+                f"{path}: expected the feature {shorten(config.label_columns)} and the same others "
+                f"in each "
                 f"example, found {sorted(examples[-1])} at row {row}. Name yours in "
                 "data.label_column."
             )

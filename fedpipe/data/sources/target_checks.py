@@ -276,7 +276,7 @@ def _labels_in_text(text: str, place: BatchPlace, number: int) -> list[str | int
             "Write the same sign between all labels, or name several columns of 0 and 1 in "
             "data.label_column.",
         )
-    parts = [part.strip() for part in (text.split(signs[0]) if signs else [text])]
+    parts = list(map(str.strip, text.split(signs[0]) if signs else [text]))
     return _labels_in_list(parts, place, number)
 
 

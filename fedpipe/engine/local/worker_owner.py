@@ -1,8 +1,8 @@
 """Owns one TFF worker, so that the worker ends with its run, however that run ends.
 
-Run by `worker.py` as `python -I -S worker_owner.py PARENT_PID ISOLATION SOCKET BINARY [ARGUMENT...]`.
-It imports the standard library alone, without asyncio and subprocess, because a run waits for these
-imports (40 ms, 11 MB; 120 ms and 20 MB with them).
+Run by `worker.py` as `python -I -S worker_owner.py PARENT_PID ISOLATION SOCKET BINARY
+[ARGUMENT...]`. It imports the standard library alone, without asyncio and subprocess, because a run
+waits for these imports (40 ms, 11 MB; 120 ms and 20 MB with them).
 
 A process of its own, because nothing inside the run survives a SIGKILL of the run, and because
 Linux's "signal me when my parent dies" looks at the *thread* that made the child: wrong under a
