@@ -58,7 +58,7 @@ def test_raw_rows_are_predicted_as_those_that_were_prepared(user: User, with_tex
 
     raw = frame.iloc[stored["source_row"].to_numpy()].drop(columns=["client", "label"])
     raw[list(reversed(raw.columns))].to_csv(user.project / "new.csv", index=False)
-    run_id = summary["mlflow_run_id"]
+    run_id = summary["run_id"]
     out = user.run("fedpipe", "predict", run_id, "new.csv", "--json").stdout
     predictions = [row["probabilities"] for row in json.loads(out)["predictions"]]
     np.testing.assert_allclose(predictions, expected, atol=1e-6)
