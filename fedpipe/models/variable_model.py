@@ -151,7 +151,7 @@ def traced(
         tensor_names=names,
         initial_weights=initial_weights,
         logits=logits,
-        keras=keras,
+        keras=keras if same else None,  # Keras draws dropout from no seed of ours
         takes=("int32",) if takes_tokens else ("uint8", "float32"),
         train_logits=None if same else train_logits,
         tokens=tokens,

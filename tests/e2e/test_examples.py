@@ -56,6 +56,26 @@ def test_tumours_of_20_hospitals_are_told_apart_as_by_pooled_logistic_regression
     assert reference > 0.97, "the data can be told apart"
 
 
+def test_digits_are_told_apart_by_a_keras_model_as_by_the_same_one_trained_on_pooled_examples(
+    trained_example: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tensorflow as tf
+
+    summary, population = trained_example("keras_cnn")
+    pooled = pooled_training(population)
+    test = population.central_test()
+    monkeypatch.syspath_prepend(str(EXAMPLES / "keras_cnn"))
+    tf.keras.utils.set_random_seed(1)
+    model = __import__("digits").cnn((28, 28), 10)
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(tf.keras.optimizers.SGD(0.02), loss, ["accuracy"])
+    # 15 rounds of 2 epochs of 10 of 50 clients are 6 epochs of all examples.
+    model.fit(pooled.x / np.float32(255), pooled.y, batch_size=20, epochs=6, verbose=0)
+    reference = model.evaluate(test.x / np.float32(255), test.y, verbose=0)[1]
+    assert reference > 0.93, "the model can learn it"
+    assert summary["final"]["test/accuracy"] > reference - 0.07
+
+
 def test_diabetes_of_20_clinics_is_predicted_as_by_pooled_ridge(trained_example: Reader) -> None:
     summary, population = trained_example("diabetes")
     pooled = pooled_training(population)
