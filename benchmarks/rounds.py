@@ -64,6 +64,8 @@ SHORT_TURNS = {"A": 5, "B": 1, "C": 2}
 def commands_for(work: Work, short: bool, torch_python: str | None) -> dict[str, list[str]]:
     """Return the commands of the systems that take part, by name."""
     commands = {"fedpipe": module_command("fedpipe"), "tutorial": module_command("tff_tutorial")}
+    if work.model == "cnn":
+        commands["fedpipe_keras"] = module_command("fedpipe_keras")
     if not short:
         commands["weighted_fed_avg"] = module_command("tff_weighted_fed_avg")
         commands["learning_process"] = module_command("learning_process")
@@ -144,8 +146,15 @@ def result_of(work: Work, found: Mapping[str, Measured]) -> dict[str, Any]:
         "rounds_timed": {name: len(measured.seconds) for name, measured in found.items()},
         "ratio_to_tutorial": seconds["tutorial"] / seconds["fedpipe"],
         "ratio_to_floor": seconds["fedpipe"] / floor if floor else None,
+        **_keras_ratio(seconds),
         "times_tutorial": {name: seconds["tutorial"] / value for name, value in seconds.items()},
     }
+
+
+def _keras_ratio(seconds: Mapping[str, float]) -> dict[str, float]:
+    if "fedpipe_keras" not in seconds:
+        return {}
+    return {"keras_ratio": seconds["fedpipe_keras"] / seconds["fedpipe"]}
 
 
 def missed_bars(results: Mapping[str, Any], fraction: float) -> list[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fedpipe.project.paths import Project, find_project
+from fedpipe.system.deferred_imports import defer_imports
 
 
 def tracked(project: Project) -> str:
@@ -66,6 +67,7 @@ def main() -> None:
     os.environ.setdefault("WRAPT_DISABLE_EXTENSIONS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    defer_imports()
     kind, runs, result = sys.argv[1:]
     run: Callable[[Project], str] = {"tracked": tracked, "untracked": untracked}[kind]
     project = find_project(Path.cwd())

@@ -47,6 +47,9 @@ from fedpipe.system.user_code import describe_error, own_frame
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """What the kernel says when a file system or a user's share of it is full."""
 
+_NOT_WRITTEN = 120
+"""Python's own exit code where the last of the output could not be written."""
+
 PANELS = {
     "Project": ("init", "doctor", "clean"),
     "Train": ("run", "resume", "record", "sweep", "study"),
@@ -229,9 +232,11 @@ class _Teardown:
     def _end(self) -> None:
         if self.skip and not hasattr(sys, "last_type"):  # an exception of a caller of `main`
             logging.shutdown()
-            for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(OSError, ValueError):
-                    stream.flush()
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+            except OSError:  # a full disk, or a reader that is gone
+                os._exit(_NOT_WRITTEN)
             os._exit(0)
 
 

@@ -171,10 +171,10 @@ class TaskConfig(Section):
                     f"task.{name}={value} is set but task.loss={loss} ignores it. Remove "
                     f"it{advice}."
                 )
-        if self.kind == "multilabel" and self.class_weights == "balanced":
+        if self.kind in ("multilabel", "tokens") and self.class_weights == "balanced":
             return (
-                "task.class_weights=balanced is set but task.kind=multilabel has labels that are "
-                "not exclusive. Give the weight of each label."
+                f"task.class_weights=balanced is set but task.kind={self.kind} has no classes that "
+                "are counted. Give the weight of each label or token."
             )
         names = (loss, *self.metrics)
         if self.options and not any(map(is_own_metric, names)):

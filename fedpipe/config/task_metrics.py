@@ -82,14 +82,15 @@ def top_of(name: str) -> int | None:
 
 
 def is_higher_better(name: str) -> bool:
-    """Return which way of a metric is better, by its name; a user's function says it itself.
+    """Return which way of a metric is better, by its name, which may end in what it is over clients
+    or of which target; a user's function says it itself.
 
-    >>> is_higher_better("auroc"), is_higher_better("rmse"), is_higher_better("MeanSquaredError")
+    >>> is_higher_better("auroc"), is_higher_better("rmse_mean"), is_higher_better("MeanSquaredError")
     (True, False, False)
     """
-    if is_keras_metric(name):
+    if name[:1].isupper():
         return _LOWER_OF_KERAS.search(name) is None
-    return name not in _LOWER
+    return not any(name == lower or name.startswith(f"{lower}_") for lower in _LOWER)
 
 
 def metric_names(kind: TaskKind, listed: Iterable[str]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The charts of predictions that only some kinds of tasks have, by name of their picture."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from fedpipe.config.task import TaskKind
 from fedpipe.figures.evaluation_charts import reliability_diagram
@@ -8,6 +9,8 @@ from fedpipe.figures.ranking_charts import label_bars, precision_recall_chart, r
 from fedpipe.figures.regression_charts import predicted_against_true, residual_charts
 from fedpipe.figures.svg import Chart
 from fedpipe.tables.kinds import KindTables
+
+Row = TypeVar("Row")
 
 ROC = "roc"
 PRECISION_RECALL = "precision_recall"
@@ -34,18 +37,22 @@ def kind_charts(picture: str, tables: KindTables, names: Sequence[str]) -> list[
         tables: of the run.
         names: of binary the two classes.
     """
-    if picture == ROC:
-        return [roc_chart(tables.roc)] if tables.roc else []
-    if picture == PRECISION_RECALL:
-        curves = tables.precision_recall
-        return [precision_recall_chart(curves)] if curves else []
-    if picture == RELIABILITY:
-        return _reliability(tables, names)
-    if picture == LABELS:
-        return [label_bars(tables.labels)] if tables.labels else []
-    if picture == RESIDUALS:
-        return residual_charts(tables.residuals, tables.predicted)
-    return predicted_against_true(tables.predicted)
+    makers: dict[str, Callable[[], list[Chart]]] = {
+        ROC: lambda: _chart(roc_chart, tables.roc),
+        PRECISION_RECALL: lambda: _chart(precision_recall_chart, tables.precision_recall),
+        RELIABILITY: lambda: _reliability(tables, names),
+        LABELS: lambda: _chart(label_bars, tables.labels),
+        RESIDUALS: lambda: residual_charts(tables.residuals, tables.predicted),
+        PREDICTED: lambda: predicted_against_true(tables.predicted),
+    }
+    return makers[picture]()
+
+
+def _chart(draw: Callable[[Sequence[Row]], Chart], rows: Sequence[Row]) -> list[Chart]:
+    """Return the chart of rows; none if there are no rows."""
+    if not rows:
+        return []
+    return [draw(rows)]
 
 
 def _reliability(tables: KindTables, names: Sequence[str]) -> list[Chart]:

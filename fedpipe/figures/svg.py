@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 SERIES_COLORS = 8
 """Colours of series; the ninth has the first's again, dashed."""
@@ -50,12 +50,14 @@ class Chart:
 
 def element(name: str, css: str, tooltip: str = "", **attributes: object) -> Markup:
     """Return an SVG element; `tooltip` is shown while a pointer rests on it."""
-    pairs = (
-        Markup(' {}="{}"').format(key.replace("_", "-"), coordinate(value))
+    # Not by `Markup.format`, which takes ten times as long; a report has hundreds of elements.
+    pairs = "".join(
+        f' {key.replace("_", "-")}="{escape(coordinate(value))}"'
         for key, value in attributes.items()
     )
-    title = tooltip and Markup("<title>{}</title>").format(tooltip)
-    return Markup('<{} class="{}"{}>{}</{}>').format(name, css, joined(pairs), title, name)
+    title = f"<title>{escape(tooltip)}</title>" if tooltip else ""
+    # escaped above
+    return Markup(f'<{name} class="{escape(css)}"{pairs}>{title}</{name}>')  # noqa: S704
 
 
 def text(x: float, y: float, words: str, anchor: str, css: str = "tick") -> Markup:

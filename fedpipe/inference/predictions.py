@@ -144,8 +144,8 @@ def predictions_of(
     """Return the prediction for each example of a batch.
 
     Args:
-        predicted: float32 [n, outputs] of the batch, as `SavedClassifier.predict` returns them; of a
-            model that predicts after each token [n, length, outputs], of which the last one counts.
+        predicted: float32 [n, outputs] of the batch, as `SavedClassifier.predict` returns them; of
+            a model that predicts after each token [n, length, outputs], the last of which counts.
         batch: the examples.
         facts: of the model.
     """

@@ -81,17 +81,26 @@ def write_tflite(model: SavedClassifier, out: Path, kind: TaskKind = "classifica
 
 
 def read_tflite(path: Path) -> Callable[[Array], Array]:
-    """Return the function of a file that `write_tflite` wrote."""
+    """Return the function of a file that `write_tflite` wrote. It raises ModelError where TensorFlow
+    Lite cannot run an operation that its converter took, such as Keras' GroupNormalization.
+    """
     import tensorflow as tf
 
     interpreter = tf.lite.Interpreter(model_path=str(path))
 
     def run(x: Array) -> Array:
         index = interpreter.get_input_details()[0]["index"]
-        interpreter.resize_tensor_input(index, x.shape)
-        interpreter.allocate_tensors()
-        interpreter.set_tensor(index, x)
-        interpreter.invoke()
+        try:
+            interpreter.resize_tensor_input(index, x.shape)
+            interpreter.allocate_tensors()
+            interpreter.set_tensor(index, x)
+            interpreter.invoke()
+        except RuntimeError as err:
+            message = " ".join(str(err).split())[:300]
+            raise ModelError(
+                f"--format tflite: expected a model that TensorFlow Lite can run, its interpreter "
+                f"says: {message} Export it with --format savedmodel."
+            ) from err
         return np.array(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
 
     return run

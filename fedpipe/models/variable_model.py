@@ -110,6 +110,7 @@ def traced(
     kind = tf.int32 if takes_tokens else tf.float32
     infer = _trace(request, code, kind, training=False)
     train = _trace(request, code, kind, training=True)
+    constants = {function: _constants(request, function) for function in (infer, train)}
     same = _definition(infer) == _definition(train)
     by_token = len(infer.structured_outputs.shape) == 3
     longest = request.feature_shape[0] if takes_tokens else None
@@ -126,6 +127,8 @@ def traced(
             # As bits: TensorFlow would also differentiate by the features, which nothing needs and
             # some layers cannot.
             x = tf.bitcast(x, tf.int32)
+        # The constants that the code made before: a graph of another process has none of them.
+        function.set_external_captures([tf.constant(value) for value in constants[function]])
         outputs = function(tensors, x, seed)
         if by_token and longest is not None:
             return outputs[:, :length]
@@ -148,7 +151,7 @@ def traced(
         tensor_names=names,
         initial_weights=initial_weights,
         logits=logits,
-        keras=keras,
+        keras=keras if same else None,  # Keras draws dropout from no seed of ours
         takes=("int32",) if takes_tokens else ("uint8", "float32"),
         train_logits=None if same else train_logits,
         tokens=tokens,
@@ -203,6 +206,19 @@ def _trace(request: ModelRequest, code: VariableCode, kind: Any, training: bool)
         )
     _refuse_activation(request, concrete)
     return concrete
+
+
+def _constants(request: ModelRequest, concrete: Any) -> list[Any]:
+    """Return the values of the tensors that the code made before, such as a table of positions."""
+    import tensorflow as tf
+
+    captured = concrete.captured_inputs
+    if any(tensor.dtype in (tf.resource, tf.variant) for tensor in captured):
+        raise ModelError(
+            f"{request.where}: expected a model of tensors and variables, found a table or another "
+            "resource, such as a lookup. Do that in data.preprocess."
+        )
+    return [tensor.numpy() for tensor in captured]
 
 
 def _assigned(where: str, name: str) -> ModelError:

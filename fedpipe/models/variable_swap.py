@@ -73,6 +73,12 @@ def _swappable(kind: Any) -> Any:
             return kind.read_value(self)
         return tf.identity(tensor)
 
+    def handle(self: Any) -> Any:  # where an embedding's lookup is placed
+        tensor = _values().get(id(self))
+        if tensor is None:
+            return kind.handle.fget(self)
+        return tensor
+
     def sparse_read(self: Any, indices: Any, name: str | None = None) -> Any:
         tensor = _values().get(id(self))
         if tensor is None:
@@ -101,6 +107,7 @@ def _swappable(kind: Any) -> Any:
         "value": read,
         "_read_variable_op": read_op,
         "read_value": read_value,
+        "handle": property(handle),
         "sparse_read": sparse_read,
         "gather_nd": gather_nd,
     } | {name: assigning(name) for name in ("assign", "assign_add", "assign_sub")}

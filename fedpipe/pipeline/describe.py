@@ -190,8 +190,8 @@ def group_words(manifest: "Manifest") -> str:
 
 
 def target_ranges(population: "Population") -> "list[TargetRanges]":
-    """Return the training values of the first targets of a regression at the shown clients; of other
-    kinds none.
+    """Return the training values of the first targets of a regression at the shown clients; of
+    other kinds none.
     """
     from fedpipe.tables.population import MOST_TARGETS, QUANTILES, TargetRanges, shown_clients
 

@@ -1,5 +1,5 @@
-"""The clients of a run: what the model is worth to them, their examples and labels, and which of them
-took part.
+"""The clients of a run: what the model is worth to them, their examples and labels, and which of
+them took part.
 """
 
 from collections import defaultdict

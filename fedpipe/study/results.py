@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from fedpipe.config.task_metrics import is_higher_better
 from fedpipe.errors import ConfigError
 from fedpipe.runs.state import RunState
 from fedpipe.study.plan import Plan, PlannedRun
@@ -222,7 +223,7 @@ class StudyResult:
 def conclude(planned: Plan, runs: Sequence[FinishedRun]) -> StudyResult:
     """Return what the runs of a study say."""
     study = planned.study
-    higher = is_higher_better(planned.metric)
+    higher = is_higher_better(planned.metric.rpartition("/")[2])
     by_cell: dict[tuple[str, str], list[FinishedRun]] = {}
     for run in runs:
         by_cell.setdefault((run.planned.arm, condition_text(run.planned.condition)), []).append(run)
@@ -262,18 +263,6 @@ def condition_text(condition: Mapping[str, Any]) -> str:
     'data.alpha=0.1, cohort.size=5'
     """
     return ", ".join(f"{key}={value}" for key, value in condition.items())
-
-
-def is_higher_better(metric: str) -> bool:
-    """Return whether a higher value of a metric is better.
-
-    >>> is_higher_better("test/accuracy"), is_higher_better("participating/loss_mean")
-    (True, False)
-    """
-    name = metric.rpartition("/")[2]
-    return not name.startswith(
-        ("loss", "rmse", "mae", "log_loss", "brier", "calibration_error", "perplexity")
-    )
 
 
 def _cell(

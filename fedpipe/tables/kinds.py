@@ -1,4 +1,4 @@
-"""The tables of an evaluation that only some kinds of tasks have: ranking curves, labels, targets."""
+"""Tables of an evaluation that only some kinds of tasks have: ranking curves, labels, targets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

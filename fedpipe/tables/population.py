@@ -63,8 +63,8 @@ class PopulationTable:
 
 
 def shown_clients(label_counts: LabelCounts) -> npt.NDArray[np.int64]:
-    """Return the numbers of the clients of the table, int64 [clients], rising: of those with training
-    examples at most 100, at even steps.
+    """Return the numbers of the clients of the table, int64 [clients], rising: of those with
+    training examples at most 100, at even steps.
     """
     trained = np.flatnonzero(label_counts.sizes()).tolist()
     return np.array(evenly_spaced(trained, MOST_CLIENTS), np.int64)

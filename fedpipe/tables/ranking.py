@@ -141,7 +141,7 @@ def _counts_above(scores: npt.NDArray[Any], is_positive: npt.NDArray[Any]) -> tu
 
 
 def _thinned(points: Floats) -> Floats:
-    """Return at most 200 points at even steps along the curve, the first and the last among them."""
+    """Return at most 200 points at even steps along the curve, with the first and the last."""
     if len(points) <= _MOST_POINTS:
         return points
     steps = np.abs(np.diff(points, axis=0)).sum(axis=1)

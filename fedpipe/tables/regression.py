@@ -180,8 +180,8 @@ def read_residuals(path: Path) -> list[TargetErrors]:
 
 
 def predicted_csv(predicted: Floats, true: Floats, names: Sequence[str], seed: int) -> str:
-    """Return `target,true,predicted` of the first 4 targets, of at most 1,000 examples, which `seed`
-    draws.
+    """Return `target,true,predicted` of the first 4 targets, of at most 1,000 examples, which
+    `seed` draws.
     """
     examples = len(true)
     rows = np.arange(examples)

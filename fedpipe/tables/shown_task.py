@@ -137,7 +137,7 @@ def is_fraction(metric: str) -> bool:
 
 def _is_part(name: str, names: Iterable[str]) -> bool:
     """Return whether a metric is another one's, of a single label or target."""
-    return not is_fraction(name) and any(name.startswith(f"{other}_") for other in names)
+    return not is_fraction(name) and any(name.startswith(f"{whole}_") for whole in names)
 
 
 def _key(metric: str) -> str:

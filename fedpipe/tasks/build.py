@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedpipe.config import Config
-from fedpipe.config.task import LOSSES, TaskConfig
+from fedpipe.config.task import LOSSES, TaskConfig, TaskKind
 from fedpipe.config.task_metrics import (
     OWN_METRICS,
     is_keras_metric,
@@ -21,7 +21,7 @@ from fedpipe.data.manifest import Manifest
 from fedpipe.data.population import Population
 from fedpipe.errors import ConfigError
 from fedpipe.tasks import metrics, training
-from fedpipe.tasks.losses import cross_entropy, keras_loss, named_loss
+from fedpipe.tasks.losses import classes_of, cross_entropy, keras_loss, named_loss
 from fedpipe.tasks.score import ACCURACY, score_of
 from fedpipe.tasks.task import Loss, Task
 
@@ -154,7 +154,7 @@ def _class_weights(
     """
     if task.class_weights is None:
         return None
-    classes = 2 if task.kind == "binary" else outputs
+    classes = classes_of(task, outputs)
     if task.class_weights == "balanced":
         if label_counts is None:
             return [1.0] * classes
@@ -225,7 +225,7 @@ def _mean_metric(task: TaskConfig, name: str, outputs: int) -> NamedMetric:
     sums_of_logs = training.mean_sums(
         "log_loss", lambda logits, targets: training.log_losses_of(kind, logits, targets)
     )
-    needs = metrics.OUTPUTS if kind in ("binary", "multilabel") else frozenset({"log_losses"})
+    needs = _needs(kind, "log_losses")
     if name == "log_loss":
         return metrics.Mean(name, False, metrics.log_losses_of, needs=needs, training=sums_of_logs)
     if name == "perplexity":
@@ -241,8 +241,15 @@ def _mean_metric(task: TaskConfig, name: str, outputs: int) -> NamedMetric:
     sums = training.mean_sums(
         name, lambda logits, targets: training.briers_of(kind, logits, targets)
     )
-    needs = metrics.OUTPUTS if kind in ("binary", "multilabel") else frozenset({"briers"})
+    needs = _needs(kind, "briers")
     return metrics.Mean(name, False, metrics.briers_of, needs=needs, training=sums)
+
+
+def _needs(kind: TaskKind, column: str) -> frozenset[str]:
+    """Return a column of predictions of classes; labels follow from the outputs."""
+    if kind in ("binary", "multilabel"):
+        return metrics.OUTPUTS
+    return frozenset({column})
 
 
 def _ranking_metric(task: TaskConfig, name: str, outputs: int) -> NamedMetric:
@@ -258,7 +265,7 @@ def _ranking_metric(task: TaskConfig, name: str, outputs: int) -> NamedMetric:
 
 
 def _counted_metric(task: TaskConfig, name: str, outputs: int) -> NamedMetric:
-    classes = 2 if task.kind == "binary" else outputs
+    classes = classes_of(task, outputs)
     sums = training.count_sums(task.kind, classes)
     if name == "balanced_accuracy":
         return metrics.Counted(name, "recall", "macro", classes, sums, only_labelled=True)

@@ -184,6 +184,13 @@ def named_loss(task: TaskConfig, outputs: int, class_weights: Sequence[float] | 
     return losses[task.loss_name]()
 
 
+def classes_of(task: TaskConfig, outputs: int) -> int:
+    """Return the number of classes, labels or targets; of binary 2."""
+    if task.kind == "binary":
+        return 2
+    return outputs
+
+
 def _as_column(targets: Any) -> Any:
     """Return float32 targets [n, outputs]: labels 0 or 1 [n] as one column."""
     import tensorflow as tf

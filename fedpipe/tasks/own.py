@@ -14,6 +14,7 @@ from fedpipe.errors import ConfigError, did_you_mean
 from fedpipe.seeding import generator
 from fedpipe.system.user_code import import_own, own_code
 from fedpipe.system.user_options import OptionsReader, read_options
+from fedpipe.tasks.losses import classes_of
 from fedpipe.tasks.metrics import OfAllExamples
 from fedpipe.tasks.scores import probabilities
 from fedpipe.tasks.task import Loss
@@ -210,5 +211,5 @@ def example_targets(
     alternating = np.arange(_TRIED) % 2
     if task.kind == "multilabel":
         return values, np.repeat(alternating[:, np.newaxis], outputs, 1).astype(np.float32)
-    classes = 2 if task.kind == "binary" else outputs
+    classes = classes_of(task, outputs)
     return values, (np.arange(_TRIED) % classes).astype(np.int32)

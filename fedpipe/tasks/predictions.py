@@ -69,6 +69,6 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
     """Return the predictions one after another; there is at least one set of them."""
     columns: dict[str, Any] = {}
     for field in fields(Predictions):
-        values = [getattr(part, field.name) for part in parts]
+        values = [getattr(predictions, field.name) for predictions in parts]
         columns[field.name] = None if values[0] is None else np.concatenate(values)
     return Predictions(**columns)

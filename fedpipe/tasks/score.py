@@ -36,7 +36,7 @@ class Score:
     @property
     def worst(self) -> float:
         """Return a value that any other is better than."""
-        return -math.inf if self.higher_is_better else math.inf
+        return -math.inf * self._sign
 
     @property
     def better(self) -> str:
@@ -54,17 +54,23 @@ class Score:
             return self.validation
         return self.test
 
-    def is_better(self, value: float, other: float) -> bool:
+    def is_better(self, value: float, than: float) -> bool:
         """Return whether a value is better than another.
 
         >>> Score("rmse", higher_is_better=False).is_better(1.0, 2.0)
         True
         """
-        return self.gain(value, other) > 0
+        return self.gain(value, than) > 0
 
-    def gain(self, value: float, other: float) -> float:
+    def gain(self, value: float, than: float) -> float:
         """Return by how much a value is better than another; negative if it is worse."""
-        return value - other if self.higher_is_better else other - value
+        return self._sign * (value - than)
+
+    @property
+    def _sign(self) -> int:
+        if self.higher_is_better:
+            return 1
+        return -1
 
 
 ACCURACY = Score()

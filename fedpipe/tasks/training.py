@@ -29,7 +29,7 @@ def mean_sums(name: str, values: Any) -> TrainingSums:
         import tensorflow as tf
 
         each = tf.cast(values(outputs, targets), tf.float64)
-        weight = tf.ones_like(each) if counts is None else tf.cast(counts, tf.float64)
+        weight = _weight(counts, each, tf.float64)
         return tf.stack([tf.reduce_sum(each * weight), tf.reduce_sum(weight)])
 
     return TrainingSums(f"mean_of_{name}", (2,), "float64", of_batch, np.asarray)
@@ -51,7 +51,7 @@ def count_sums(kind: TaskKind, classes: int) -> TrainingSums:
             ]
             return tf.stack(rows)
         guesses = predicted_classes(kind, outputs)
-        weight = tf.ones_like(targets) if counts is None else tf.cast(counts, tf.int32)
+        weight = _weight(counts, targets, tf.int32)
         right = weight * tf.cast(tf.equal(guesses, targets), tf.int32)
         rows = [
             tf.math.unsorted_segment_sum(weights, values, classes)
@@ -74,8 +74,7 @@ def ranking_sums(kind: TaskKind, columns: int) -> TrainingSums:
             positive = tf.cast(tf.one_hot(targets, columns), tf.int64)
         else:
             scores = tf.sigmoid(outputs)
-            column = targets if kind == "multilabel" else targets[:, tf.newaxis]
-            positive = tf.cast(column, tf.int64)
+            positive = _labels(kind, targets, tf.int64)
         # NaN has no bin: a negative number is left out of the sums.
         bins = tf.where(tf.math.is_nan(scores), -1.0, scores * SCORE_BINS)
         bins = tf.minimum(tf.cast(tf.floor(bins), tf.int32), SCORE_BINS - 1)
@@ -126,7 +125,7 @@ def calibration_sums(kind: TaskKind) -> TrainingSums:
         import tensorflow as tf
 
         confidences = tf.cast(confidences_of(kind, outputs), tf.float64)
-        weight = tf.ones_like(confidences) if counts is None else tf.cast(counts, tf.float64)
+        weight = _weight(counts, confidences, tf.float64)
         hits = weight * tf.cast(tf.equal(predicted_classes(kind, outputs), targets), tf.float64)
         bins = tf.cast(tf.math.ceil(confidences * CALIBRATION_BINS), tf.int32) - 1
         bins = tf.clip_by_value(bins, 0, CALIBRATION_BINS - 1)
@@ -163,7 +162,7 @@ def log_losses_of(kind: TaskKind, outputs: Any, targets: Any) -> Any:
     import tensorflow as tf
 
     if kind in ("binary", "multilabel"):
-        labels = tf.cast(targets if kind == "multilabel" else targets[:, tf.newaxis], tf.float32)
+        labels = _labels(kind, targets, tf.float32)
         losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=outputs)
         return tf.reduce_mean(losses, axis=-1)
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=outputs)
@@ -174,7 +173,7 @@ def briers_of(kind: TaskKind, outputs: Any, targets: Any) -> Any:
     import tensorflow as tf
 
     if kind in ("binary", "multilabel"):
-        labels = tf.cast(targets if kind == "multilabel" else targets[:, tf.newaxis], tf.float32)
+        labels = _labels(kind, targets, tf.float32)
         return tf.reduce_mean(tf.math.squared_difference(tf.sigmoid(outputs), labels), axis=-1)
     shares = tf.nn.softmax(outputs)
     of_label = tf.gather(shares, targets, batch_dims=1)
@@ -197,3 +196,21 @@ def ranks_of(outputs: Any, targets: Any) -> Any:
     of_label = tf.gather(outputs, targets, batch_dims=1)
     above = tf.reduce_sum(tf.cast(outputs > of_label[:, tf.newaxis], tf.int32), axis=-1)
     return tf.where(tf.math.is_nan(of_label), tf.shape(outputs)[1], above)
+
+
+def _weight(counts: Any, like: Any, dtype: Any) -> Any:
+    """Return 1 for each prediction that counts, else 0; without `counts` all do."""
+    import tensorflow as tf
+
+    if counts is None:
+        return tf.ones_like(like, dtype)
+    return tf.cast(counts, dtype)
+
+
+def _labels(kind: TaskKind, targets: Any, dtype: Any) -> Any:
+    """Return labels 0 or 1 [n, labels]; those of binary are one column."""
+    import tensorflow as tf
+
+    if kind == "binary":
+        targets = targets[:, tf.newaxis]
+    return tf.cast(targets, dtype)

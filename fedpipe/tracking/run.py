@@ -13,7 +13,7 @@ Contents of a run, by kind:
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,11 @@ class TrackedRun:
     the rounds are written by `journaled.JournaledRun`.
     """
 
-    def __init__(self, store: Store, run_id: str) -> None:
-        """Use `start` or `attach`."""
+    def __init__(self, store: Store, run_id: str, tags: Iterable[str] = ()) -> None:
+        """Use `start` or `attach`; `tags` are the names of those that it has already."""
         self._store = store
         self.run_id = run_id
+        self._tags = set(tags)
 
     @classmethod
     def start(
@@ -86,8 +87,8 @@ class TrackedRun:
         final metrics to it.
         """
         with store.guard(f"find the run {run_id}"):
-            store.client.get_run(run_id)
-        return cls(store, run_id)
+            tags = store.client.get_run(run_id).data.tags
+        return cls(store, run_id, tags)
 
     @property
     def store(self) -> Store:
@@ -137,12 +138,15 @@ class TrackedRun:
                 RunTag(key, fit(hide(str(value)), MAX_TAG)) for key, value in tags.items()
             ):
                 self._store.client.log_batch(self.run_id, tags=batch)
+        self._tags |= tags.keys()
 
     def remove_tag(self, key: str) -> None:
-        """Remove a tag, if the run has it."""
+        """Remove a tag, if the run had it when it was attached, or was given it here."""
+        if key not in self._tags:
+            return
         with self._store.guard(f"remove the tag {key} of run {self.run_id}"):
-            if key in self._store.client.get_run(self.run_id).data.tags:
-                self._store.client.delete_tag(self.run_id, key)
+            self._store.client.delete_tag(self.run_id, key)
+        self._tags.discard(key)
 
     def log_file(self, path: Path, artifact_path: str | None = None) -> None:
         """Copy the file at `path` to the run's artifacts, into the folder `artifact_path`."""

@@ -19,6 +19,7 @@ from fedpipe.config import Config
 from fedpipe.data.resident import ResidentCache
 from fedpipe.engine.loop import run_rounds
 from fedpipe.engine.runtime import Runtime
+from fedpipe.models import ModelSpec
 from fedpipe.types import CohortPlan, Examples, RoundReport
 
 MANY_ROUNDS = 1_000_000
@@ -55,8 +56,8 @@ class LineSink:
         self._line.step(lambda: self._evaluate(list(report.weights.values())))
 
 
-def main() -> None:
-    """Run rounds as asked."""
+def run(build: Callable[[Job], ModelSpec]) -> None:
+    """Run rounds as asked, of the model that is built for the job."""
     job, line = read_job(), Line()
     clients = JobClients(job)
     config = Config.model_validate(
@@ -67,7 +68,7 @@ def main() -> None:
             "client": {"batch_size": job.batch_size, "learning_rate": job.learning_rate},
         }
     )
-    work = build_client_work(config, model_of(job), np.dtype(job.x.dtype))
+    work = build_client_work(config, build(job), np.dtype(job.x.dtype))
     with (
         tempfile.TemporaryDirectory() as folder,
         Runtime(config.runtime, Path(folder) / "worker.log") as runtime,
@@ -84,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(model_of)

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -285,6 +286,31 @@ def test_initial_weights_that_a_layer_draws_follow_from_the_seed(build: Build) -
     assert first["kernel"].tobytes() == again["kernel"].tobytes()
     assert first["kernel"].any()
     assert not np.array_equal(first["kernel"], other.weights(other.initialize())["kernel"])
+
+
+def test_a_learning_process_starts_from_model_initial(
+    place: Path, population: Population, tff_runtime: Runtime
+) -> None:
+    warm = {
+        "kernel": np.full((784, 10), 0.5, np.float32),
+        "bias": np.arange(10, dtype=np.float32),
+    }
+
+    def build_named(name: str) -> Any:
+        settings = {"algorithm": {"name": name}, "model": {"initial": "warm.safetensors"}}
+        config = Config.model_validate(settings)
+        model = replace(build_model(config, (28, 28), 10), initial_weights=lambda _seed: warm)
+        arguments = (config, model, population, place / "cache", place)
+        return UserAlgorithm.build(name, tff_runtime, build_algorithm, *arguments)
+
+    algorithm = build_named("processes:learning")
+    weights = algorithm.weights(algorithm.initialize())
+    for name, tensor in warm.items():
+        np.testing.assert_array_equal(weights[name], tensor)
+    with pytest.raises(
+        ConfigError, match=r"model\.initial=warm\.safetensors is set but .* cannot be set"
+    ):
+        build_named("processes:tuple_state")
 
 
 def test_what_a_run_records_of_it(build: Build) -> None:

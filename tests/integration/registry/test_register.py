@@ -234,8 +234,8 @@ def test_an_export_that_predicts_something_else_is_not_there(place, history, tmp
     write = exports.write_tflite
     other = place.weights(1)
 
-    def wrong(model, out):
-        write(model, out)
+    def wrong(model, out, *rest):
+        write(model, out, *rest)
         content = out.read_bytes()
         kernel = place.weights(8)["kernel"].tobytes()
         assert kernel in content or place.weights(8)["kernel"].T.tobytes() in content

@@ -40,3 +40,12 @@ def test_an_exception_after_it_still_counts() -> None:
     done = run("raise ValueError('later')")
     assert done.returncode == 1
     assert "later" in done.stderr
+
+
+def test_output_that_cannot_be_written_is_no_success() -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "fedpipe", "--version"]
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.DEVNULL, timeout=60, check=False
+        )
+    assert done.returncode not in (0, -6)

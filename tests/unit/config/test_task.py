@@ -32,6 +32,7 @@ from fedpipe.config.task_metrics import METRICS, OWN_METRICS, is_higher_better
             "task.loss=mse ignores it. Remove it.",
         ),
         ({"kind": "multilabel", "class_weights": "balanced"}, "Give the weight of each label"),
+        ({"kind": "tokens", "class_weights": "balanced"}, "task.kind=tokens has no classes"),
         ({"options": {"share": 1}}, "has a function of your own"),
     ],
 )

@@ -5,10 +5,13 @@ import re
 import numpy as np
 import pytest
 
+from fedpipe.config.task import TaskKind
 from fedpipe.figures.evaluation_charts import reliability_diagram
+from fedpipe.figures.kind_charts import KIND_PICTURES, kind_charts
 from fedpipe.figures.population_charts import label_skew, target_ranges
 from fedpipe.figures.ranking_charts import label_bars, precision_recall_chart, roc_chart
 from fedpipe.figures.regression_charts import predicted_against_true, residual_charts
+from fedpipe.tables.kinds import KindTables
 from fedpipe.tables.multilabel import LabelScore
 from fedpipe.tables.population import PopulationTable, TargetRanges
 from fedpipe.tables.ranking import RankingCurve
@@ -100,3 +103,10 @@ def test_ranges_of_a_target_have_a_bar_for_each_client() -> None:
     assert "from 0 to 4" in chart.description
     assert texts(label_skew(table), "label") == ["tenths of price", "client"]
     assert label_skew(table).title == "Share of tenths of price at 2 of 5 clients"
+
+
+@pytest.mark.parametrize("kind", KIND_PICTURES)
+def test_pictures_of_empty_tables_have_no_charts(kind: TaskKind) -> None:
+    assert [kind_charts(name, KindTables(), ()) for name in KIND_PICTURES[kind]] == [
+        [] for _ in KIND_PICTURES[kind]
+    ]

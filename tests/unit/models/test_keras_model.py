@@ -50,6 +50,20 @@ def lstm(shape, classes):
 def gru(shape, classes):
     return S([L.Embedding(20, 4, mask_zero=True), L.Bidirectional(L.GRU(5)), L.Dense(classes)])
 
+def bag(shape, classes):
+    x = L.Input(shape, dtype="int32")
+    y = L.GlobalAveragePooling1D()(L.Embedding(20, 4, mask_zero=True)(x))
+    return tf.keras.Model(x, L.Dense(classes)(y))
+
+class Adds(tf.keras.layers.Layer):
+    def build(self, shape):
+        self.table = tf.constant([float(i) for i in range(shape[-1])])
+    def call(self, x):
+        return x + self.table
+
+def large_constant(shape, classes):
+    return S([L.Input(shape), L.Flatten(), L.Dense(200), Adds(), L.Dense(classes)])
+
 def attention(shape, classes):
     x = L.Input(shape)
     y = L.MultiHeadAttention(2, 4, dropout=0.1)(x, x)
@@ -190,6 +204,34 @@ def test_sequences(project: Path, name: str, shape: tuple[int, ...]) -> None:
         padded = tf.concat([x[:, :4], tf.zeros((6, 3), tf.int32)], 1)
         np.testing.assert_array_equal(
             model.logits(weights, x[:, :4]), model.logits(weights, padded)
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("bag", (7,)), ("gru", (7,)), ("large_constant", (3,)), ("dropout", (3,))]
+)
+def test_a_graph_holds_all_that_it_computes_with(
+    project: Path, name: str, shape: tuple[int, ...]
+) -> None:
+    """TFF computes it in another process, which has none of this one's tensors."""
+    model = build(project, name, shape)
+    weights = tensors(model)
+    x = examples(model)
+
+    def train(weights: Any, x: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            logits = (model.train_logits or (lambda w, x, _: model.logits(w, x)))(
+                weights, x, tf.constant([1, 2], tf.int64)
+            )
+            loss = tf.reduce_sum(logits**2)
+        return logits, tape.gradient(loss, weights)
+
+    graph = tf.function(train).get_concrete_function(weights, x)
+    assert graph.captured_inputs == []
+    for alone, here in zip(graph(weights, x)[1], train(weights, x)[1], strict=True):
+        np.testing.assert_allclose(
+            tf.convert_to_tensor(alone), tf.convert_to_tensor(here), rtol=1e-5, atol=1e-6
         )
 
 
