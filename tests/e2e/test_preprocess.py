@@ -27,7 +27,7 @@ def table(rows: int = 600) -> pd.DataFrame:
             "city": draw.choice(["Bern", "Kyiv", "Oslo"], rows),
         }
     )
-    score = (frame["age"] - 60) / 15 + 2 * (frame["city"] == "Oslo")
+    score = (frame["age"] - 60) / 15 + 0.5 * (frame["city"] == "Oslo")
     frame["label"] = np.where(score > 0.5, "sick", "well")
     frame.loc[draw.random(rows) < 0.1, "age"] = np.nan
     return frame
@@ -44,21 +44,21 @@ def test_raw_rows_are_predicted_as_those_that_were_prepared(user: User, with_tex
     frame.to_csv(user.project / "rows.csv", index=False)
     options = (
         *("data.source=csv", "data.path=rows.csv", "data.clients=null", "cohort.size=10"),
-        *("model.name=softmax", "client.learning_rate=0.5", "rounds=4"),
+        *("model.name=softmax", "client.learning_rate=1.0", "rounds=6"),
         f"data.preprocess=[{steps}]",
     )
     summary = user.train(*[text for option in options for text in ("-S", option)])
-    assert summary["final"]["test/accuracy"] > 0.75
+    assert summary["final"]["test/accuracy"] > 0.7
     (shards,) = (user.project / ".fedpipe" / "shards").iterdir()
     stored = pq.read_table(shards / "test-00000.parquet")
     x = np.frombuffer(b"".join(stored["x"].to_pylist()), np.float32).reshape(len(stored), -1)
-    (file,) = (user.project / ".fedpipe" / "runs").glob("*/weights/final.safetensors")
+    (file,) = (user.project / ".fedpipe" / "runs").glob("*/final.safetensors")
     kernel, bias = load_weights(file).values()
     expected = tf.nn.softmax(x @ kernel + bias).numpy()
 
     raw = frame.iloc[stored["source_row"].to_numpy()].drop(columns=["client", "label"])
     raw[list(reversed(raw.columns))].to_csv(user.project / "new.csv", index=False)
-    run_id = summary["mlflow_run_id"]
+    run_id = summary["run_id"]
     out = user.run("fedpipe", "predict", run_id, "new.csv", "--json").stdout
     predictions = [row["probabilities"] for row in json.loads(out)["predictions"]]
     np.testing.assert_allclose(predictions, expected, atol=1e-6)
