@@ -100,7 +100,7 @@ def test_the_worked_tff_process_is_federated_averaging(
         ),
         (
             "def make(run): return 3",
-            r"expected a fedpipe.algorithms.recipe.Recipe or an Algorithm, found int without info, initialize",
+            r"expected a fedpipe.algorithms.recipe.Recipe, a TFF process or an Algorithm, found int without info, initialize",
         ),
         ("", r"expected a function 'make' in \S*broken\d\.py, found none; it has no function\."),
     ],
