@@ -215,15 +215,14 @@ class Run:
             ConfigError: it is not on this machine, still running, or its settings have changed.
             FedpipeError: a step failed.
         """
-        from fedpipe.api.in_process import resume
+        from fedpipe.api.in_process import call_to_the_end, resume
         from fedpipe.pipeline.find_run import find_interrupted
         from fedpipe.pipeline.record_again import record_again
-        from fedpipe.runs.state import mark_told
 
         pending = self._without_id
         state = find_interrupted(self._project, pending.folder.name if pending else self.id)
         if state is not None and state.finished and state.incomplete:
-            mark_told(record_again(self._project, state))
+            call_to_the_end(self._project, lambda *_: record_again(self._project, state), quiet)
         elif state is not None and not state.finished:
             self._known_id = resume(self._project, state, quiet)
         self._forget()

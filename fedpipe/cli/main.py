@@ -251,7 +251,10 @@ def _leave(code: int) -> NoReturn:
     _remove_generated_code()
     prefect = sys.modules.get("fedpipe.orchestration.server")
     if prefect is not None:  # of a run without some of its parts
-        prefect.end_shared_server()
+        try:
+            prefect.end_shared_server()
+        finally:
+            os._exit(code)
     os._exit(code)
 
 

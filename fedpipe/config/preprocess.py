@@ -297,7 +297,8 @@ class TokenizeSettings(StepSettings):
         unit: what a token is.
         lower: put texts into lower case first.
         size: entries of a vocabulary that is fitted, the most frequent ones.
-        length: tokens of an example; None: of the longest.
+        length: tokens of an example, longer ones are cut; None: of the longest training text of a
+            participating client.
         vocabulary: characters or words; None: those of the training examples of participating
             clients.
     """
@@ -310,9 +311,14 @@ class TokenizeSettings(StepSettings):
     vocabulary: Annotated[list[str], Field(min_length=1)] | None = None
 
     @property
-    def fitted(self) -> bool:
+    def fits_vocabulary(self) -> bool:
         """Return whether the vocabulary comes from the examples."""
         return self.unit != "bytes" and self.vocabulary is None
+
+    @property
+    def fitted(self) -> bool:
+        """Return whether the vocabulary or the length comes from the examples."""
+        return self.fits_vocabulary or self.length is None
 
     @model_validator(mode="after")
     def _vocabulary_of_unit(self) -> "TokenizeSettings":

@@ -241,7 +241,7 @@ def _fit(
 def _with_steps(manifest: Manifest, preprocessor: Preprocessor) -> Manifest:
     """Return the manifest with the fitted steps, and the shape and dtype that they make."""
     steps = preprocessor.fitted()
-    x = preprocessor.features(np.zeros(1, np.int64))
+    x = preprocessor.features(preprocessor.first_row)
     version = manifest.source_version
     if preprocessor.texts:
         texts = json.dumps(preprocessor.texts, sort_keys=True)
@@ -251,6 +251,7 @@ def _with_steps(manifest: Manifest, preprocessor: Preprocessor) -> Manifest:
             "source_version": version,
             "feature_shape": x.shape[1:],
             "feature_dtype": _DTYPES[x.dtype.name],
+            "variable_length": manifest.variable_length and x.dtype == np.int32,
             "notes": (*manifest.notes, *preprocessor.notes, *steps.notes(preprocessor.texts)),
             "preprocess": steps.to_json(),
             "targets": _with_tokens(manifest.targets, steps.tokens),

@@ -113,7 +113,7 @@ def keras_spec(model: Any, request: ModelRequest) -> ModelSpec:
     keras = None
     if len(trained) == len(variables) and request.kind == "classification":
         keras = _with_softmax(request, takes_tokens)
-    return traced(request, code, initial_weights, _tokens(layers), takes_tokens, keras)
+    return traced(request, code, initial_weights, _tokens(model, layers), takes_tokens, keras)
 
 
 def _refuse_other_inputs(where: str, model: Any) -> None:
@@ -136,11 +136,24 @@ def _takes_tokens(model: Any) -> bool:
     return any(isinstance(layer, tf.keras.layers.Embedding) for layer in model._flatten_layers())
 
 
-def _tokens(layers: list[Any]) -> int | None:
+def _tokens(model: Any, layers: list[Any]) -> int | None:
+    """Return the number of tokens: of the Embedding of the features; None where that is not known."""
     import tensorflow as tf
 
-    sizes = [layer.input_dim for layer in layers if isinstance(layer, tf.keras.layers.Embedding)]
-    return max(sizes, default=None)
+    embeddings = [layer for layer in layers if isinstance(layer, tf.keras.layers.Embedding)]
+    if len(embeddings) > 1:  # one may be of positions
+        inputs = getattr(model, "inputs", None) or []
+        embeddings = [
+            layer
+            for layer in embeddings
+            if any(
+                layer.get_input_at(node) is tensor
+                for tensor in inputs
+                for node in range(len(layer.inbound_nodes))
+            )
+        ]
+    sizes = {layer.input_dim for layer in embeddings}
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def _build(request: ModelRequest, model: Any, takes_tokens: bool) -> None:

@@ -34,15 +34,22 @@ def read_tensors(path: Path, where: str) -> Tensors:
     return _of_safetensors(path, where)
 
 
+class UnorderedTensors(dict[str, npt.NDArray[Any]]):
+    """Tensors of a file that has them in the order of their names, whatever that of the layers is."""
+
+
 def fitted(model: ModelSpec, tensors: Mapping[str, npt.NDArray[Any]], where: str) -> Weights:
     """Return tensors as the weights of a model: by their names or, where all names are others, as
-    Keras numbers its layers anew, by their order, if all shapes are the model's.
+    Keras numbers its layers anew, by their order, if all shapes are the model's; where the file
+    has no order, by their shapes, if these tell them apart.
 
     Raises:
         ModelError: a tensor is missing, is one too many, or has another shape.
     """
     expected = {name: value.shape for name, value in model.initial_weights(0).items()}
     if not set(tensors) & set(expected):
+        if isinstance(tensors, UnorderedTensors):
+            tensors = _ordered(model, tensors, expected, where)
         if [value.shape for value in tensors.values()] != list(expected.values()):
             raise ModelError(
                 f"{where}: expected the tensors of model.name={model.name}, "
@@ -65,11 +72,32 @@ def fitted(model: ModelSpec, tensors: Mapping[str, npt.NDArray[Any]], where: str
                 f"{where}: expected '{name}' of shape {list(shape)}, as model.name={model.name} "
                 f"has it, found {list(tensors[name].shape)}. Choose weights of this model."
             )
-    weights = {name: np.ascontiguousarray(tensors[name], np.float32) for name in expected}
+    weights = {name: np.asarray(tensors[name], np.float32, order="C") for name in expected}
     for name, value in weights.items():
         if not np.isfinite(value).all():
             raise ModelError(f"{where}: expected finite weights, '{name}' has NaN or infinity.")
     return weights
+
+
+def _ordered(
+    model: ModelSpec,
+    tensors: UnorderedTensors,
+    expected: Mapping[str, tuple[int, ...]],
+    where: str,
+) -> Tensors:
+    """Return the tensors in the order of the model's shapes. Raises ModelError if two of these are
+    the same.
+    """
+    shapes = list(expected.values())
+    same = sorted(shapes) == sorted(value.shape for value in tensors.values())
+    if same and len(set(shapes)) < len(shapes):
+        raise ModelError(
+            f"{where}: expected the names of model.name={model.name}, {_listed(expected)}, found "
+            f"{_listed(_shapes(tensors))}: shapes do not tell which is which. Rename the tensors."
+        )
+    if not same:
+        return tensors
+    return dict(sorted(tensors.items(), key=lambda item: shapes.index(item[1].shape)))
 
 
 def _shapes(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, tuple[int, ...]]:
@@ -89,7 +117,8 @@ def _of_safetensors(path: Path, where: str) -> Tensors:
         with safe_open(path, framework="np") as file:
             if "fedpipe" in (file.metadata() or {}):
                 return dict(load_weights(path))
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = list(file.keys())
+            return UnorderedTensors((name, file.get_tensor(name)) for name in names)
     except (SafetensorError, OSError, ValueError, TypeError) as err:
         raise ModelError(
             f"{where}: expected a safetensors file, cannot read {path}: {err}. Name another file."

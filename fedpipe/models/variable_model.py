@@ -121,7 +121,8 @@ def traced(
         if longest is not None:
             length = tf.shape(x)[1]
             # The model sees sequences as long as in the shards, whatever the others of a batch are.
-            x = tf.pad(x, [[0, 0], [0, longest - length]])
+            # Of a longer one, which training had none of, the end is cut off.
+            x = tf.pad(x[:, :longest], [[0, 0], [0, tf.maximum(longest - length, 0)]])
             x = tf.ensure_shape(x, (None, longest))
         else:
             # As bits: TensorFlow would also differentiate by the features, which nothing needs and

@@ -104,10 +104,18 @@ def find_warnings(
     else:
         warnings += one_class_warnings(evaluated, data)
     examples = data.central_test()
-    understood = data.manifest.understood
-    warnings += feature_warnings(examples.x, understood.columns if understood else ())
+    warnings += feature_warnings(examples.x, _feature_names(data.manifest))
     warnings += label_warnings(data.manifest, examples.y)
     return warnings
+
+
+def _feature_names(manifest: "Manifest") -> tuple[str, ...]:
+    """Return the names of the columns that a model takes; none where features are no columns."""
+    if manifest.steps is not None:
+        return manifest.steps.result
+    if manifest.understood is not None:
+        return manifest.understood.columns
+    return ()
 
 
 def loss_warnings(rows: Sequence[Row]) -> Iterator[RunWarning]:
@@ -127,14 +135,14 @@ def loss_warnings(rows: Sequence[Row]) -> Iterator[RunWarning]:
             continue
         (_, first), (_, last) = losses[0], losses[-1]
         worst_round, worst = max(losses, key=lambda pair: pair[1])
-        if last > first * (1 + _NOISE):
+        if last > first + _NOISE * abs(first):
             text = (
                 f"The {split} loss ended above where it began: {first:.4g} before training, "
                 f"{last:.4g} after the last round."
             )
             yield RunWarning(text, f"Lower {_RATES}, or scale the features.")
             return
-        if worst > _EXPLODED * max(first, 1e-9):
+        if first > 0 and worst > _EXPLODED * first:
             text = (
                 f"The {split} loss exploded on the way: {first:.4g} before training, {worst:.4g} "
                 f"after round {worst_round}."

@@ -37,7 +37,7 @@ def decide(
     The first rule that applies decides:
 
     1. A version that was trained on forgotten clients is never champion.
-    2. Nor is one without a score.
+    2. Nor is one without a finite score.
     3. If there is no champion, the new version is.
     4. A champion that was trained on forgotten clients is replaced.
     5. The new version is champion if its score is better, by at least `min_improvement`.
@@ -59,7 +59,7 @@ def decide(
     """
     if forgotten:
         return CHALLENGER, f"it trained on clients that are forgotten: {', '.join(forgotten)}"
-    if math.isnan(score):
+    if not math.isfinite(score):
         return CHALLENGER, f"it has no {by.validation}"
     measured = f"{by.validation} {score:.4f}"
     if holder is None:

@@ -197,6 +197,11 @@ def _score_of_version(
                 f"{label} takes other features or tells other classes apart. Set another "
                 "tracking.model_name for another task."
             )
+        if dict(facts.preprocess) != (manifest.preprocess or {}):
+            raise ModelError(
+                f"{label} was trained with other steps or figures of data.preprocess, so that it "
+                "takes other features. Set another tracking.model_name, or give the steps constants."
+            )
 
         def logits(_: Any, features: Any) -> Any:  # its weights are in the graph
             return outputs_of(kind, champion(features))

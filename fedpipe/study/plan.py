@@ -17,8 +17,10 @@ from fedpipe.config.load import read_params, set_overrides
 from fedpipe.config.result_settings import flatten_result
 from fedpipe.config.study import StudyConfig, load_study
 from fedpipe.config.sweep_trials import SweepBase, trial_config
-from fedpipe.errors import ConfigError
+from fedpipe.config.task_metrics import is_higher_better, is_own_metric, metric_key
+from fedpipe.errors import ConfigError, did_you_mean
 from fedpipe.project.paths import Project
+from fedpipe.tasks.score import score_of
 
 SPLITS = ("test", "validation", "participating", "held_out", "personalized")
 
@@ -49,12 +51,14 @@ class Plan:
 
     Attributes:
         metric: key of what is compared.
+        higher_is_better: which way of it is better.
         runs: see there.
     """
 
     study: StudyConfig
     metric: str
     runs: tuple[PlannedRun, ...]
+    higher_is_better: bool = True
 
     @property
     def conditions(self) -> list[dict[str, Any]]:
@@ -99,14 +103,25 @@ def plan(project: Project, path: Path, overrides: Sequence[str] = ()) -> Plan:
             )
     metric = study.metric or default_metric(runs[0].config)
     _refuse_unknown_metric(path.name, metric, runs)
-    return Plan(study, metric, tuple(runs))
+    higher_is_better = _is_higher_better(metric, runs[0].config, project)
+    return Plan(study, metric, tuple(runs), higher_is_better)
 
 
 def default_metric(config: Config) -> str:
     """Return the test metric that a study compares where it names none."""
-    from fedpipe.config.task import DEFAULT_CHOOSE_BY
+    return f"test/{config.task.choice}"
 
-    return f"test/{config.task.choose_by or DEFAULT_CHOOSE_BY[config.task.kind]}"
+
+def _is_higher_better(metric: str, config: Config, project: Project) -> bool:
+    """Return which way of a metric is better; a function of the user's own says it itself."""
+    name = metric.rpartition("/")[2]
+    if name.endswith("_std"):  # what differs less between clients is better
+        return False
+    for own in filter(is_own_metric, config.task.metric_names):
+        if name == metric_key(own) or name.startswith(f"{metric_key(own)}_"):
+            task = config.task.model_copy(update={"choose_by": metric_key(own)})
+            return score_of(task, project.root).higher_is_better
+    return is_higher_better(name)
 
 
 def _base(project: Project, study: StudyConfig, where: str, overrides: Sequence[str]) -> SweepBase:
@@ -146,7 +161,7 @@ def _in(condition: dict[str, Any]) -> str:
 
 
 def _refuse_unknown_metric(where: str, metric: str, runs: Sequence[PlannedRun]) -> None:
-    split, slash, _ = metric.partition("/")
+    split, slash, name = metric.partition("/")
     if not slash or split not in SPLITS:
         raise ConfigError(
             f"{where}: metric: expected a metric of {', '.join(SPLITS)}, such as test/accuracy, "
@@ -154,6 +169,14 @@ def _refuse_unknown_metric(where: str, metric: str, runs: Sequence[PlannedRun]) 
             f"'{metric}'."
         )
     config = runs[0].config
+    known = ["loss", *map(metric_key, config.task.metric_names)]
+    if split != "personalized" and not any(
+        name == key or name.startswith((f"{key}_", f"{key}/")) for key in known
+    ):
+        raise ConfigError(
+            f"{where}: metric={metric}: expected loss or one of the task's metrics, "
+            f"{', '.join(known[1:])}, found '{name}'. {did_you_mean(name, known)} Add it to task.metrics."
+        )
     needs = {
         "validation": ("data.validation_fraction=0.2", config.validates),
         "held_out": ("data.held_out_fraction=0.2", bool(config.data.held_out_fraction)),

@@ -1,5 +1,6 @@
 """A study in MLflow: a parent run, under it a run for each arm, and under these the arm's runs."""
 
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,16 @@ from fedpipe.project.paths import Project
 from fedpipe.study.plan import Plan, PlannedRun
 from fedpipe.study.results import StudyResult, condition_text
 from fedpipe.system.atomic_files import write_atomic
-from fedpipe.tracking.tags import PARENT, STUDY, STUDY_ARM, STUDY_CONDITION, STUDY_SEED
+from fedpipe.tracking.tags import (
+    PARENT,
+    STUDY,
+    STUDY_ARM,
+    STUDY_CONDITION,
+    STUDY_CONDITIONS,
+    STUDY_METRIC,
+    STUDY_SEED,
+    STUDY_SEEDS,
+)
 
 if TYPE_CHECKING:
     from fedpipe.tracking.store import Store
@@ -57,14 +67,14 @@ class StudyRecord:
             write_atomic(path, uuid.uuid4().hex)
         key = path.read_text(encoding="utf-8")
         store = open_store(project.root, planned.runs[0].config.tracking.experiment)
-        params = {
-            "study.metric": planned.metric,
-            "study.seeds": study.seed_list,
-            "study.conditions": study.conditions,
-            "study.contrasts": study.contrasts,
+        # Tags, as a study may grow: MLflow's params cannot be changed.
+        tags = {
+            **environment_tags(project.root),
+            STUDY_METRIC: planned.metric,
+            STUDY_SEEDS: json.dumps(study.seed_list),
+            STUDY_CONDITIONS: json.dumps(study.conditions),
         }
-        tags = environment_tags(project.root)
-        parent = start_parent(store, str(study.name), params, tags, key, STUDY)
+        parent = start_parent(store, str(study.name), {}, tags, key, STUDY)
         arms = {}
         for arm, settings in study.arms.items():
             about = {STUDY_ARM: arm, PARENT: parent}

@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from fedpipe.config.task_metrics import is_higher_better
 from fedpipe.errors import ConfigError
 from fedpipe.runs.state import RunState
 from fedpipe.study.plan import Plan, PlannedRun
@@ -36,6 +35,7 @@ class FinishedRun:
         score: the metric, of the round that validation chose, else of the last.
         rows: metrics of each round by key, with `round`.
         weights_sha256: of the final weights.
+        commit: of the code.
         round_seconds: median wall time of a round, without its evaluation.
     """
 
@@ -45,6 +45,7 @@ class FinishedRun:
     rows: tuple[dict[str, float], ...]
     weights_sha256: str
     round_seconds: float
+    commit: str = "none"
 
     @classmethod
     def read(cls, planned: PlannedRun, state: RunState, metric: str) -> Self:
@@ -73,6 +74,7 @@ class FinishedRun:
             rows,
             summary["weights_sha256"],
             summary["seconds"]["round_median"],
+            summary["git_commit"],
         )
 
     def reached(
@@ -151,23 +153,32 @@ class StudyResult:
     curves: dict[str, dict[str, tuple[tuple[float, float, float], ...]]]
     runs_finished: int
     target: float | None
+    commits: tuple[str, ...] = ()
 
     @property
     def note(self) -> str:
-        """Return why no difference can be shown whatever the scores are; empty if one can.
+        """Return what is to be known of the result: that no difference can be shown whatever the
+        scores are, or that runs are of other code than others; empty if there is nothing.
 
         The smallest p-value of an exact permutation test of n pairs is 2 / 2**n.
         """
         tests = len(self.comparisons)
         smallest = 2.0 ** (1 - len(self.seeds))
+        mixed = ""
+        if len(self.commits) > 1:
+            mixed = (
+                f"The runs are of {len(self.commits)} commits, {', '.join(c[:12] for c in self.commits)}: a "
+                "difference may be one of the code. Give the study another name to run all again."
+            )
         if not tests or smallest * tests < ALPHA:
-            return ""
+            return mixed
         needed = next(n for n in range(3, 64) if 2.0 ** (1 - n) * tests < ALPHA)
         return (
             f"With {len(self.seeds)} seeds and {tests} tests no difference can be shown, however "
             f"large: the smallest "
-            f"corrected p-value is {min(1.0, smallest * tests):.3f}. Set seeds to {needed} or more."
-        )
+            f"corrected p-value is {min(1.0, smallest * tests):.3f}. Set seeds to {needed} or more. "
+            f"{mixed}"
+        ).strip()
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as `fedpipe study --json` prints it."""
@@ -221,7 +232,7 @@ class StudyResult:
 def conclude(planned: Plan, runs: Sequence[FinishedRun]) -> StudyResult:
     """Return what the runs of a study say."""
     study = planned.study
-    higher = is_higher_better(planned.metric.rpartition("/")[2])
+    higher = planned.higher_is_better
     by_cell: dict[tuple[str, str], list[FinishedRun]] = {}
     for run in runs:
         by_cell.setdefault((run.planned.arm, condition_text(run.planned.condition)), []).append(run)
@@ -251,6 +262,7 @@ def conclude(planned: Plan, runs: Sequence[FinishedRun]) -> StudyResult:
         curves,
         len(runs),
         study.target,
+        tuple(sorted({run.commit for run in runs})),
     )
 
 

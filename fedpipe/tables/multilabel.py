@@ -19,7 +19,7 @@ class LabelScore:
     Attributes:
         label: its name.
         examples: number of examples that have it.
-        predicted: number of examples of which it is predicted, with a probability of at least 0.5.
+        predicted: number of examples of which it is predicted, with a probability above 0.5.
         precision: fraction of the predicted ones that have it; None if none is predicted.
         recall: fraction of those that have it of which it is predicted; None if none has it.
         f1: harmonic mean of precision and recall; None if none has it and none is predicted.
@@ -54,7 +54,7 @@ def label_scores(
 
 
 def _score(name: str, logits: npt.NDArray[Any], has_label: npt.NDArray[Any]) -> LabelScore:
-    is_predicted = logits >= 0
+    is_predicted = logits > 0
     examples = int(has_label.sum())
     predicted = int(is_predicted.sum())
     hits = int((has_label & is_predicted).sum())

@@ -79,7 +79,7 @@ def build_task(
         loss=loss,
         is_cross_entropy=plain,
         metrics=built,
-        over_clients=frozenset(own | listed),
+        over_clients=frozenset(own | listed | ({task.choice} - {"loss"})),
         score=score_of(task, project),
     )
 

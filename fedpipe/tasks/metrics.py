@@ -387,6 +387,8 @@ class Regression:
 
     def value(self, sums: Floats) -> float | None:
         """Return the mean over targets; None where there is none, as R2 of equal targets."""
+        if np.isnan(sums[3:]).any():  # outputs that are no numbers
+            return math.nan
         values = self._of_targets(sums)
         values = values[~np.isnan(values)]
         if not len(values):

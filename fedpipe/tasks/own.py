@@ -170,7 +170,10 @@ def keras_metric(name: str, task: TaskConfig, outputs: int) -> OfAllExamples:
     def value(values: npt.NDArray[Any], targets: npt.NDArray[Any]) -> float | None:
         import tensorflow as tf
 
-        metric = getattr(tf.keras.metrics, name)()
+        arguments = {}
+        if name in ("F1Score", "FBetaScore") and task.kind in ("binary", "multilabel"):
+            arguments["threshold"] = 0.5  # else the largest label alone is predicted
+        metric = getattr(tf.keras.metrics, name)(**arguments)
         if one_hot:
             targets = np.eye(outputs, dtype=np.float32)[targets]
         elif targets.ndim == 1 and task.kind == "binary":

@@ -154,7 +154,8 @@ def _save(
         sizes = module.raw_sizes
         given = np.zeros((len(example), *sizes), np.float32)
     features = TensorSpec(
-        np.dtype(np.int32 if model.tokens else np.float32), (-1, *[size or -1 for size in sizes])
+        np.dtype(np.int32 if "int32" in model.takes else np.float32),
+        (-1, *[size or -1 for size in sizes]),
     )
     name = None if kind == "classification" else PREDICTION_NAMES[kind]
     signature = ModelSignature(Schema([features]), Schema([TensorSpec(float32, shape, name)]))
@@ -211,7 +212,9 @@ def classifier(
     import tensorflow as tf
 
     features = tf.TensorSpec(
-        (None, *_feature_shape(model)), tf.int32 if model.tokens else tf.float32, name="features"
+        (None, *_feature_shape(model)),
+        tf.int32 if "int32" in model.takes else tf.float32,
+        name="features",
     )
 
     class Classifier(tf.Module):  # type: ignore[misc]
@@ -255,6 +258,6 @@ def classifier(
 
 def _feature_shape(model: ModelSpec) -> tuple[int | None, ...]:
     """Return the shape of the features; of tokens the length is free: None."""
-    if model.tokens:
+    if "int32" in model.takes:
         return (None,)
     return model.feature_shape

@@ -74,6 +74,8 @@ class TrackedRun:
         with store.guard(f"create the run '{name}'"):
             run_id = run_with_key(store, name, key, reuse=begun)
         run = cls(store, run_id)
+        if begun:
+            run = cls.attach(store, run_id)  # it may have tags
         try:
             run._log_lineage(params, tags, data)
         except BaseException as err:

@@ -112,8 +112,11 @@ def start_parent(
 
     with store.guard(f"create the run '{name}'"):
         run_id = run_with_key(store, name, key, reuse=True, tags={kind: name})
+        known = store.client.get_run(run_id).data.params  # which cannot be changed
         for batch in batches(
-            Param(k, fit(hide(str(value)), MAX_PARAM)) for k, value in params.items()
+            Param(k, fit(hide(str(value)), MAX_PARAM))
+            for k, value in params.items()
+            if k not in known
         ):
             store.client.log_batch(run_id, params=batch)
         for tag_batch in batches(RunTag(k, hide(value)) for k, value in tags.items()):

@@ -61,6 +61,9 @@ STUDY = "fedpipe.study"
 STUDY_ARM = "fedpipe.study_arm"
 STUDY_CONDITION = "fedpipe.study_condition"
 STUDY_SEED = "fedpipe.study_seed"
+STUDY_METRIC = "fedpipe.study_metric"
+STUDY_SEEDS = "fedpipe.study_seeds"
+STUDY_CONDITIONS = "fedpipe.study_conditions"
 
 # Of a logged model.
 MODEL_WEIGHTS_SHA256 = "weights_sha256"

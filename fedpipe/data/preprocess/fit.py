@@ -126,6 +126,7 @@ class Preprocessor:
         own_scales: by the place of a step that scales within clients, float32 [clients, 2 *
             values] on disk: shift and scale of each.
         notes: what of the fit may not be meant.
+        first_row: int64 [1], an example of a client that trains, which shows shape and dtype.
     """
 
     raw: Callable[[Int64s], Array]
@@ -139,6 +140,7 @@ class Preprocessor:
     steps: list[AnyFitted] = field(default_factory=list)
     own_scales: dict[int, StoredRows] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    first_row: Int64s = field(default_factory=lambda: np.zeros(1, np.int64))
 
     def examples(self, rows: Int64s) -> Examples:
         """Return the examples of these rows after the steps so far."""
@@ -161,7 +163,7 @@ class Preprocessor:
 
     def fitted(self) -> FittedSteps:
         """Return the steps as manifest and model keep them."""
-        result = self.examples(np.zeros(1, np.int64))
+        result = self.examples(self.first_row)
         if left := [name for name in result.columns if name in result.texts]:
             raise DataError(
                 f"data.preprocess: expected numbers after the steps, found texts in "
@@ -201,6 +203,7 @@ def fit_steps(
     Raises:
         DataError: a step does not fit the features.
     """
+    preprocessor.first_row = next(training.batches(1 << 16))[:1]
     for step in settings[len(preprocessor.images) :]:
         fit = _Fit(preprocessor, training, scratch, memory_limit_mb * 1_000_000, project)
         preprocessor.steps.append(fit.step(step))
@@ -475,7 +478,7 @@ class _Fit:
             )
         unit = settings.unit
         vocabulary = tuple(settings.vocabulary or ())
-        if settings.fitted:
+        if settings.fits_vocabulary:
             counts: Counter[str] = Counter()
             for examples in self.batches():
                 for text in texts_of(examples.x):
@@ -492,10 +495,9 @@ class _Fit:
         )
 
     def _longest(self, unit: str, lower: bool) -> int:
-        """Return the tokens of the longest text of the source."""
+        """Return the tokens of the longest training text of a participating client."""
         longest = 1
-        for start in range(0, self.before.count, _TEXTS):
-            rows = np.arange(start, min(start + _TEXTS, self.before.count))
+        for rows in self.training.batches(_TEXTS):
             for text in texts_of(self.before.raw(rows)):
                 size = len(text.encode()) if unit == "bytes" else len(units_of(text, unit, lower))
                 longest = max(longest, size)

@@ -103,7 +103,9 @@ def recipe(softmax: ModelSpec, tmp_path: Path) -> Callable[..., tuple[Config, Re
         model: ModelSpec | None = None,
     ) -> tuple[Config, Recipe]:
         population: Any = SimpleNamespace(
-            manifest=SimpleNamespace(feature_dtype="uint8", variable_length=False),
+            manifest=SimpleNamespace(
+                feature_dtype="uint8", variable_length=False, target_width=None
+            ),
             participating=lambda: sorted(clients.data if clients else SIZES),
             examples=lambda client_id, _split: clients.examples(
                 client_id

@@ -1,5 +1,6 @@
 """Weights to start from: files of fedpipe, of Keras and of others, and weights of other models."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +81,28 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
         read_tensors(tmp_path / "a.keras", WHERE)
     with pytest.raises(ModelError, match=r"expected a file .*b\.keras, found none"):
         read_tensors(tmp_path / "b.keras", WHERE)
+
+
+def test_a_file_without_an_order_is_read_by_shapes_or_refused(
+    model: ModelSpec, tmp_path: Path
+) -> None:
+    weights = drawn(model)
+    path = tmp_path / "file.safetensors"
+    save_file({"a": weights["bias"], "b": weights["kernel"]}, path)
+    read = fitted(model, read_tensors(path, WHERE), WHERE)
+    for name, value in weights.items():
+        np.testing.assert_array_equal(read[name], value)
+    square = build_model(Config.model_validate({"model": {"name": "mlp"}}), (200,), 200)
+    values = list(drawn(square).values())
+    save_file({f"t{number}": value for number, value in enumerate(values)}, path)
+    with pytest.raises(ModelError, match="shapes do not tell which is which"):
+        fitted(square, read_tensors(path, WHERE), WHERE)
+
+
+def test_a_scalar_stays_one(model: ModelSpec) -> None:
+    scalar = replace(
+        model,
+        tensor_names=("scale",),
+        initial_weights=lambda _seed: {"scale": np.zeros((), np.float32)},
+    )
+    assert fitted(scalar, {"scale": np.ones((), np.float64)}, WHERE)["scale"].shape == ()

@@ -76,6 +76,7 @@ def test_the_metric_is_the_test_metric_that_chooses(planned: Any) -> None:
             {"metric": "validation/accuracy"},
             "no run would have it. Add `data.validation_fraction=0.2`",
         ),
+        ({"metric": "test/acuracy"}, "found 'acuracy'. Did you mean 'accuracy'"),
         ({"metric": "accuracy"}, "expected a metric of test, validation"),
         ({"overrides": ["algorithm.name=fedsgd"]}, "sets 'algorithm.name' in prox. Remove one"),
         ({"arm": {}}, "unknown key 'arm'. Known keys: name, arms"),
@@ -97,3 +98,21 @@ def test_a_study_without_arms_is_refused(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text("seeds: 3\n")
     with pytest.raises(ConfigError, match="expected 'arms', found none"):
         plan(Project(tmp_path), tmp_path / "study.yaml")
+
+
+def test_a_metric_of_ones_own_says_which_way_is_better(planned: Any, tmp_path: Path) -> None:
+    (tmp_path / "study_scores.py").write_text(
+        "def cost(outputs, targets):\n    return 1.0\ncost.higher_is_better = False\n"
+        "def loss_ratio(outputs, targets):\n    return 1.0\n"
+    )
+    own = "task.metrics=[study_scores:cost,study_scores:loss_ratio]"
+    chosen = planned(overrides=(own, "task.choose_by=cost"))
+    assert (chosen.metric, chosen.higher_is_better) == ("test/cost", False)
+    for metric, higher in (
+        ("participating/cost_mean", False),
+        ("test/loss_ratio", True),
+        ("test/loss", False),
+        ("participating/accuracy_std", False),
+        ("participating/accuracy_worst_decile", True),
+    ):
+        assert planned(overrides=(own,), metric=metric).higher_is_better is higher, metric

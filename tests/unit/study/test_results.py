@@ -73,6 +73,12 @@ def test_too_few_seeds_for_any_difference_are_said_with_how_many_are_needed() ->
     assert 2 * 2 / 2**7 < 0.05 < 2 * 2 / 2**6
 
 
+def test_runs_of_several_commits_are_said() -> None:
+    assert result_of(0.2).commits == ("none",)
+    mixed = replace(result_of(0.2), commits=("a" * 40, "b" * 40))
+    assert mixed.note.startswith(f"The runs are of 2 commits, {'a' * 12}, {'b' * 12}:")
+
+
 def test_rounds_bytes_and_seconds_to_a_target_are_those_of_the_first_round_there() -> None:
     result = result_of(0.2)
     cell = next(cell for cell in result.cells if cell.arm == "a_b")

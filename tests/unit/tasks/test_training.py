@@ -17,6 +17,7 @@ from fedpipe.models.evaluate import Evaluator, Predictor
 from fedpipe.models.federated import evaluate_clients
 from fedpipe.models.softmax import softmax
 from fedpipe.tasks import Task, build_task
+from fedpipe.tasks.predictions import Predictions
 from fedpipe.types import Examples
 from tests.unit.tasks.manifests import manifest_of
 
@@ -300,3 +301,15 @@ def test_metrics_of_keras_are_those_of_all_examples() -> None:
     )
     assert "RootMeanSquaredError" in scores.lower_is_better
     assert scores.pooled["R2Score"] == pytest.approx(scores.pooled["r2"], rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["F1Score", "FBetaScore"])
+def test_f1_of_keras_is_that_of_probabilities_above_one_half(name: str) -> None:
+    task = task_of_kind("binary", metrics=[name])
+    (metric,) = [metric for metric in task.metrics if metric.name == name]
+    outputs = np.array([[2.0], [-1.0], [-3.0], [1.0]], np.float32)
+    labels = np.array([1, 1, 0, 0], np.int32)
+    zeros = np.zeros(4, np.float32)
+    predicted = (outputs[:, 0] > 0).astype(np.int32)
+    predictions = Predictions(np.arange(4), labels, predicted, zeros, zeros, outputs)
+    assert metric.value(metric.sums(predictions)) == pytest.approx(0.5)

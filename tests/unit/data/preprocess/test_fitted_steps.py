@@ -251,3 +251,12 @@ def test_a_column_of_texts_may_be_the_only_one(tmp_path: Path) -> None:
     x = result.x()
     cities = frame.iloc[result.rows]["city"].to_numpy()
     np.testing.assert_array_equal(x, cities[:, None] == np.array(CITIES))
+
+
+def test_the_first_row_may_be_of_a_client_that_is_left_out(tmp_path: Path) -> None:
+    frame = hospital_rows().drop(columns=["city", "still"])
+    frame.loc[0, "client"] = "zz"  # the last of the ids, of which the first ones are taken
+    steps = [{"name": "standardize", "per": "client"}]
+    result = prepared(tmp_path, frame, steps, clients=4)
+    assert 0 not in result.x().shape
+    assert "zz" not in list(Population.open(result.folder).index.client_ids)

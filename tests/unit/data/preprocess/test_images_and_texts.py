@@ -198,3 +198,14 @@ def test_images_are_no_texts_or_columns(tmp_path: Path, step: Any, message: str)
     np.savez(tmp_path / "rows.npz", x=x, label=np.arange(20) % 2, client=np.arange(20) // 5)
     with pytest.raises(DataError, match=message):
         prepared(tmp_path, source="npz", path="rows.npz", preprocess=[step])
+
+
+def test_the_length_is_that_of_training_texts_of_clients_that_take_part(tmp_path: Path) -> None:
+    lines = [f'c{number % 4},"one two",{number % 2}' for number in range(40)]
+    lines += [f'z{number},"{"word " * 500}",1' for number in range(3)]
+    (tmp_path / "rows.csv").write_text("\n".join(["client,text,label", *lines]))
+    step = {"name": "tokenize", "unit": "words"}
+    settings = {"source": "csv", "path": "rows.csv", "preprocess": [step], "clients": 4}
+    manifest, _, _ = prepared(tmp_path, **settings)
+    assert manifest.clients == 4
+    assert manifest.feature_shape == (2,)
