@@ -157,7 +157,10 @@ def test_an_exported_model_is_synced_whole_before_it_is_renamed(
         (path / "variables" / "all").write_text("numbers")
 
     version = SimpleNamespace(
-        saved_model=None, label="digits/1", version=None, facts=SimpleNamespace(tokens=None)
+        saved_model=None,
+        label="digits/1",
+        version=None,
+        facts=SimpleNamespace(tokens=None, steps=None, kind="classification"),
     )
     monkeypatch.setattr("fedpipe.tracking.store.read_store", lambda _: None)
     monkeypatch.setattr("fedpipe.tracking.fetch.fetch_model", lambda *_: version)

@@ -29,7 +29,7 @@ def offences(source: str) -> list[str]:
         named: list[str] = []
         if isinstance(node, ast.Import):
             named = [alias.name for alias in node.names if alias.name.split(".")[0] in MODULES]
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and node.module != "importlib.abc":
             parts = {*(node.module or "").split("."), *(alias.name for alias in node.names)}
             named = sorted(parts & (MODULES | NAMES))
         elif isinstance(node, ast.Attribute):
