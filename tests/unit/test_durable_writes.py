@@ -148,7 +148,7 @@ def test_the_files_of_a_folder_are_synced_before_it_takes_its_place(
 def test_an_exported_model_is_synced_whole_before_it_is_renamed(
     form: str, tmp_path: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write(_: object, path: Path) -> None:
+    def write(_model: object, path: Path, _kind: str) -> None:
         if form == "tflite":
             path.write_text("graph")
             return
