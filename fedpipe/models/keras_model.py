@@ -137,7 +137,8 @@ def _takes_tokens(model: Any) -> bool:
 
 
 def _tokens(model: Any, layers: list[Any]) -> int | None:
-    """Return the number of tokens: of the Embedding of the features; None where that is not known."""
+    """Return the number of tokens: of the Embedding of the features; None where that is not
+    known."""
     import tensorflow as tf
 
     embeddings = [layer for layer in layers if isinstance(layer, tf.keras.layers.Embedding)]

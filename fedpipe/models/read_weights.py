@@ -35,7 +35,8 @@ def read_tensors(path: Path, where: str) -> Tensors:
 
 
 class UnorderedTensors(dict[str, npt.NDArray[Any]]):
-    """Tensors of a file that has them in the order of their names, whatever that of the layers is."""
+    """Tensors of a file that has them in the order of their names, whatever that of the layers
+    is."""
 
 
 def fitted(model: ModelSpec, tensors: Mapping[str, npt.NDArray[Any]], where: str) -> Weights:

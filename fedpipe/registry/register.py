@@ -200,7 +200,8 @@ def _score_of_version(
         if dict(facts.preprocess) != (manifest.preprocess or {}):
             raise ModelError(
                 f"{label} was trained with other steps or figures of data.preprocess, so that it "
-                "takes other features. Set another tracking.model_name, or give the steps constants."
+                "takes other features. Set another tracking.model_name, or give the steps "
+                "constants."
             )
 
         def logits(_: Any, features: Any) -> Any:  # its weights are in the graph

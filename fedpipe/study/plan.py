@@ -175,7 +175,8 @@ def _refuse_unknown_metric(where: str, metric: str, runs: Sequence[PlannedRun]) 
     ):
         raise ConfigError(
             f"{where}: metric={metric}: expected loss or one of the task's metrics, "
-            f"{', '.join(known[1:])}, found '{name}'. {did_you_mean(name, known)} Add it to task.metrics."
+            f"{', '.join(known[1:])}, found '{name}'. {did_you_mean(name, known)} Add it to "
+            f"task.metrics."
         )
     needs = {
         "validation": ("data.validation_fraction=0.2", config.validates),

@@ -167,7 +167,8 @@ class StudyResult:
         mixed = ""
         if len(self.commits) > 1:
             mixed = (
-                f"The runs are of {len(self.commits)} commits, {', '.join(c[:12] for c in self.commits)}: a "
+                f"The runs are of {len(self.commits)} commits, "
+                f"{', '.join(c[:12] for c in self.commits)}: a "
                 "difference may be one of the code. Give the study another name to run all again."
             )
         if not tests or smallest * tests < ALPHA:
@@ -176,7 +177,8 @@ class StudyResult:
         return (
             f"With {len(self.seeds)} seeds and {tests} tests no difference can be shown, however "
             f"large: the smallest "
-            f"corrected p-value is {min(1.0, smallest * tests):.3f}. Set seeds to {needed} or more. "
+            f"corrected p-value is {min(1.0, smallest * tests):.3f}. Set seeds to {needed} or "
+            f"more. "
             f"{mixed}"
         ).strip()
 
