@@ -1,5 +1,6 @@
 """The TFF processes in `examples/`, as they are: their weights are those of fedpipe's own algorithms."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,13 @@ from fedpipe.types import Weights
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 ROUNDS = 3
+
+
+@pytest.fixture(autouse=True)
+def _own_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another test of this process may have imported modules of these names."""
+    for path in EXAMPLES.glob("*/*.py"):
+        monkeypatch.delitem(sys.modules, path.stem, raising=False)
 
 
 @pytest.fixture(scope="module")
