@@ -5,11 +5,11 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated, Any
 
 import typer
 
+from fedpipe.cli.bars import Bars
 from fedpipe.cli.interrupted import again, stoppable
 from fedpipe.cli.options import Json, Overrides, Quiet
 
@@ -65,45 +65,15 @@ def _in_words(expected: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-class StudyBars:
+class StudyBars(Bars):
     """A `StudyWatcher`: a bar for the study, and one for each run that is running."""
 
     def __init__(self, quiet: bool) -> None:
         """Show nothing if `quiet`."""
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-        )
-
-        from fedpipe.cli.progress import console
-
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            MofNCompleteColumn(),
-            BarColumn(),
-            TimeElapsedColumn(),
-        )
-        self._progress = Progress(*columns, console=console, disable=quiet)
+        super().__init__(quiet)
         self._whole = self._progress.add_task("runs", total=None)
         self._tasks: dict[int, Any] = {}
         self._names: dict[int, str] = {}
-
-    def __enter__(self) -> "StudyBars":
-        """Show the bars."""
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Leave the bars as they stand."""
-        self._progress.stop()
 
     def begun(self, name: str, runs: int, finished: int) -> None:
         """Show how many runs there are."""

@@ -7,11 +7,11 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated, Any
 
 import typer
 
+from fedpipe.cli.bars import Bars
 from fedpipe.cli.interrupted import again, stoppable
 from fedpipe.cli.options import Json, Overrides, Quiet
 
@@ -98,46 +98,15 @@ def sweep_trial(
     run_trial(find_project(Path.cwd()), folder, line)
 
 
-class SweepBars:
+class SweepBars(Bars):
     """A `SweepWatcher`: a bar for the sweep, and one for each trial that is running."""
 
     def __init__(self, quiet: bool) -> None:
         """Show nothing if `quiet`."""
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-        )
-
-        from fedpipe.cli.progress import console
-
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            MofNCompleteColumn(),
-            BarColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-            TimeElapsedColumn(),
-        )
-        self._progress = Progress(*columns, console=console, disable=quiet)
+        super().__init__(quiet, "{task.fields[note]}")
         self._whole = self._progress.add_task("trials", total=None, note="")
         self._tasks: dict[int, Any] = {}
         self._counts: dict[str, int] = {}
-
-    def __enter__(self) -> "SweepBars":
-        """Show the bars."""
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Leave the bars as they stand."""
-        self._progress.stop()
 
     def begun(self, name: str, trials: int, ended: int) -> None:
         """Show how many trials there are."""

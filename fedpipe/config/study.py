@@ -28,8 +28,7 @@ class StudyConfig(Section):
     )
     arms: Annotated[dict[SweepName, Settings], Field(min_length=1)] = Field(
         description="The methods that are compared: for each name its settings, by dotted key, "
-        "laid over "
-        "the params file."
+        "laid over the params file."
     )
     conditions: dict[Name, Annotated[list[Any], Field(min_length=1)]] = Field(
         {},
@@ -43,15 +42,13 @@ class StudyConfig(Section):
         [],
         max_length=1,
         description="What has the same seed in all runs: `data` (partition and splits) or "
-        "`training` "
-        "(cohorts, initial weights, shuffles). The other follows the seeds of the study.",
+        "`training` (cohorts, initial weights, shuffles). The other follows the study's seeds.",
     )
     metric: Name | None = Field(
         None,
         description="What is compared, such as `test/accuracy` or "
-        "`participating/accuracy_worst_decile`: of the "
-        "round that validation chose, else the last. `null`: the test metric that chooses "
-        "(`task.choose_by`).",
+        "`participating/accuracy_worst_decile`: of the round that validation chose, else the "
+        "last. `null`: the test metric that chooses (`task.choose_by`).",
     )
     contrasts: Name = Field(
         "all",
@@ -91,8 +88,7 @@ class StudyConfig(Section):
                 if place != "conditions" and key in self.conditions:
                     raise ValueError(
                         f"{place}: '{key}' is a condition, which an arm cannot override. Remove "
-                        f"one of "
-                        "the two."
+                        "one of the two."
                     )
         if self.contrasts != "all" and self.contrasts not in self.arms:
             raise ValueError(

@@ -82,8 +82,8 @@ def top_of(name: str) -> int | None:
 
 
 def is_higher_better(name: str) -> bool:
-    """Return which way of a metric is better, by its name, which may end in what it is over clients
-    or of which target; a user's function says it itself.
+    """Return whether a higher value of a metric is better, judged by its name. The name may have an
+    ending, such as `_mean` or a target. A function of the user's own says it itself.
 
     >>> is_higher_better("auroc"), is_higher_better("rmse_mean"), is_higher_better("MeanSquaredError")
     (True, False, False)

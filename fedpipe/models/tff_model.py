@@ -183,8 +183,7 @@ def _refuse_batch_norm(request: ModelRequest) -> None:
     if request.config.batch_norm != "refused":
         raise ModelError(
             f"model.batch_norm={request.config.batch_norm} is set but {request.where} is a model "
-            f"of "
-            "TFF. Return the Keras model itself, or remove the setting."
+            "of TFF. Return the Keras model itself, or remove the setting."
         )
 
 

@@ -263,8 +263,7 @@ def _checked_outputs(request: ModelRequest, outputs: Any) -> Any:
     if outputs.dtype != tf.float32:
         raise ModelError(
             f"{where}: expected outputs of float32, found {outputs.dtype.name}. fedpipe computes "
-            f"in "
-            "float32; do not set mixed precision."
+            "in float32; do not set mixed precision."
         )
     return outputs
 

@@ -12,7 +12,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,10 @@ from fedpipe.errors import ConfigError, ModelError, PlanError
 from fedpipe.project.paths import Project
 from fedpipe.status import ENDED, RunStatus
 from fedpipe.system.atomic_files import write_atomic
-from fedpipe.system.locks import file_lock, lock_help
+from fedpipe.system.locks import file_lock, held
+
+LONGEST_FOLDER_NAME = 100
+"""Letters of a run's name in that of its folder."""
 
 STATE_NAME = "run_state.json"
 
@@ -92,15 +95,7 @@ class RunState:
     def alive(self) -> Iterator[None]:
         """Hold the run while the block runs. Raises ConfigError if another process does."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = self.folder / "lock"
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(file_lock(lock, 1))  # who asks `is_alive` holds it for a moment
-            except Timeout as err:
-                raise ConfigError(
-                    f"run {self.name}: it is still running. Wait for it to finish. "
-                    f"{lock_help(lock)}".rstrip()
-                ) from err
+        with held(self.folder / "lock", f"run {self.name}"):
             yield
 
 
@@ -140,7 +135,7 @@ def _folder_name(name: str) -> str:
     """Return a name for a run's folder: a run may be called `../x` or have a name of a thousand
     characters.
     """
-    return re.sub(r"[^\w.+=@ -]", "_", name).lstrip(".")[:100] or "run"
+    return re.sub(r"[^\w.+=@ -]", "_", name).lstrip(".")[:LONGEST_FOLDER_NAME] or "run"
 
 
 def read_state(folder: Path) -> RunState | None:

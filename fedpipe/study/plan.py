@@ -20,6 +20,7 @@ from fedpipe.config.sweep_trials import SweepBase, trial_config
 from fedpipe.config.task_metrics import is_higher_better, is_own_metric, metric_key
 from fedpipe.errors import ConfigError, did_you_mean
 from fedpipe.project.paths import Project
+from fedpipe.runs.state import LONGEST_FOLDER_NAME
 from fedpipe.tasks.score import score_of
 
 SPLITS = ("test", "validation", "participating", "held_out", "personalized")
@@ -98,9 +99,13 @@ def plan(project: Project, path: Path, overrides: Sequence[str] = ()) -> Plan:
                     f"{_in(condition)}: they cannot differ. Change one of them, or remove it."
                 )
             seen[identity] = arm
-            runs.append(
-                PlannedRun(arm, condition, seed, config, f"{study.name}-{arm}-s{seed}-{identity}")
-            )
+            name = f"{study.name}-{arm}-s{seed}-{identity}"
+            if len(name) > LONGEST_FOLDER_NAME:
+                raise ConfigError(
+                    f"{path.name}: the name of the run {name} is longer than {LONGEST_FOLDER_NAME} "
+                    "letters. Shorten that of the study or the arm."
+                )
+            runs.append(PlannedRun(arm, condition, seed, config, name))
     metric = study.metric or default_metric(runs[0].config)
     _refuse_unknown_metric(path.name, metric, runs)
     higher_is_better = _is_higher_better(metric, runs[0].config, project)
@@ -138,8 +143,7 @@ def _base(project: Project, study: StudyConfig, where: str, overrides: Sequence[
             if users:
                 raise ConfigError(
                     f"{place} {text} is set, and {where} sets '{key}' in {', '.join(users)}. "
-                    f"Remove one "
-                    "of the two."
+                    "Remove one of the two."
                 )
             overridden[key] = text
     switch_choices(values, before, overridden)
@@ -165,8 +169,7 @@ def _refuse_unknown_metric(where: str, metric: str, runs: Sequence[PlannedRun]) 
     if not slash or split not in SPLITS:
         raise ConfigError(
             f"{where}: metric: expected a metric of {', '.join(SPLITS)}, such as test/accuracy, "
-            f"found "
-            f"'{metric}'."
+            f"found '{metric}'."
         )
     config = runs[0].config
     known = ["loss", *map(metric_key, config.task.metric_names)]

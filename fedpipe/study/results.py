@@ -178,8 +178,7 @@ class StudyResult:
             f"With {len(self.seeds)} seeds and {tests} tests no difference can be shown, however "
             f"large: the smallest "
             f"corrected p-value is {min(1.0, smallest * tests):.3f}. Set seeds to {needed} or "
-            f"more. "
-            f"{mixed}"
+            f"more. {mixed}"
         ).strip()
 
     def to_json(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
-from fedpipe.config.data import DataConfig
+from fedpipe.config import Config
 from fedpipe.errors import ConfigError, EnvironmentProblem, shorten
 from fedpipe.project.paths import Project
 from fedpipe.runs.noted_groups import note_groups
@@ -27,8 +27,9 @@ from fedpipe.study.plan import Plan, PlannedRun, plan
 from fedpipe.study.records import StudyRecord
 from fedpipe.study.result_files import write_results
 from fedpipe.study.results import FinishedRun, conclude
+from fedpipe.sweep.sweep import failing_with_its_run
 from fedpipe.sweep.trial_processes import Ended, Pool, Round, how_it_ended, most_trials
-from fedpipe.system.locks import file_lock
+from fedpipe.system.locks import held
 
 logger = logging.getLogger(__name__)
 
@@ -105,14 +106,15 @@ def run_study(
     planned = plan(project, path, overrides)
     folder = project.private / "studies" / str(planned.study.name)
     folder.mkdir(parents=True, exist_ok=True)
-    with file_lock(folder / "lock", 1):
+    with held(folder / "lock", f"study {planned.study.name}", "or choose another name"):
         versions = _prepare_data(project, planned)
         record = StudyRecord.open(project, planned, folder)
-        runs = _Runs(project, planned, record, versions, watcher)
-        finished = runs.run()
-        result = conclude(planned, finished)
-        files = write_results(result, folder / "result")
-        record.conclude(result, files)
+        with failing_with_its_run(record.store, record.run_id):
+            runs = _Runs(project, planned, record, versions, watcher)
+            finished = runs.run()
+            result = conclude(planned, finished)
+            files = write_results(result, folder / "result")
+            record.conclude(result, files)
     return result.to_json() | {
         "seconds": time.perf_counter() - start,
         "runs_started": len(runs.started),
@@ -128,14 +130,15 @@ def _prepare_data(project: Project, planned: Plan) -> dict[str, str]:
 
     versions: dict[str, str] = {}
     for run in planned.runs:
-        key = _key(run.config.data)
+        key = _key(run.config)
         if key not in versions:
             versions[key] = ensure_shards(run.config, project).md5
     return versions
 
 
-def _key(config: DataConfig) -> str:
-    return json.dumps(config.model_dump(mode="json"), sort_keys=True)
+def _key(config: Config) -> str:
+    """Return the settings that the shards of a run are made by."""
+    return json.dumps([config.data.model_dump(mode="json"), config.task.kind], sort_keys=True)
 
 
 def _finished(project: Project, run: PlannedRun) -> RunState | None:
@@ -210,13 +213,12 @@ class _Runs:
         """Return the state of a finished run. Raises ConfigError if it was trained on other
         data."""
         state = _finished(self._project, run)
-        version = self._versions[_key(run.config.data)]
+        version = self._versions[_key(run.config)]
         if state is not None and state.values["summary"]["data_md5"] != version:
             raise ConfigError(
                 f"study {self._plan.study.name}: the data have changed since the run {run.name}: "
-                f"{state.values['summary']['data_md5']} then, {version} now. Give the study "
-                f"another "
-                "name."
+                f"{state.values['summary']['data_md5']} then, {version} now. Give the "
+                "study another name."
             )
         return state
 

@@ -5,11 +5,9 @@ search, and a lock while it runs.
 import json
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from filelock import Timeout
 
 from fedpipe.config import Config, flatten
 from fedpipe.config.schema import expand_options
@@ -17,7 +15,7 @@ from fedpipe.config.sweep import SweepConfig
 from fedpipe.errors import ConfigError
 from fedpipe.project.paths import Project
 from fedpipe.system.atomic_files import write_atomic
-from fedpipe.system.locks import file_lock, lock_help
+from fedpipe.system.locks import held
 
 STATE_NAME = "sweep.json"
 JOURNAL_NAME = "search.jsonl"
@@ -74,15 +72,7 @@ def begin_sweep(
             "it without --resume."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    lock = folder / "lock"
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(file_lock(lock, 1))
-        except Timeout as err:
-            raise ConfigError(
-                f"sweep {sweep.name}: it is still running. Wait for it to finish, or choose "
-                f"another name. {lock_help(lock)}".rstrip()
-            ) from err
+    with held(folder / "lock", f"sweep {sweep.name}", "or choose another name"):
         settings = {"sweep": sweep.model_dump(mode="json"), "base": base.model_dump(mode="json")}
         if not path.exists():
             state = SweepState(folder, {"key": uuid.uuid4().hex, **settings}, is_new=True)

@@ -150,7 +150,7 @@ def run_sweep(
         )
         if not concluded or not preset.exists():
             trials.open(tags or {})
-            with _failing_with_its_run(trials.store, str(state.parent)):
+            with failing_with_its_run(trials.store, str(state.parent)):
                 ran = trials.run()
                 missing = conclude(trials.search, project, trials.store, state, sweep, preset)
             state.update(concluded=sweep.trial_count, incomplete=missing)
@@ -160,7 +160,7 @@ def run_sweep(
 
 
 @contextmanager
-def _failing_with_its_run(store: "Store", run_id: str) -> Iterator[None]:
+def failing_with_its_run(store: "Store", run_id: str) -> Iterator[None]:
     """Mark the parent run as failed, or as killed, if the block raises."""
     from fedpipe.tracking.run import TrackedRun
 

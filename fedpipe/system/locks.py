@@ -16,6 +16,8 @@ from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
 
+from fedpipe.errors import ConfigError
+
 _HELD_BY_ANOTHER = (errno.EACCES, errno.EAGAIN)
 _PATIENCE_SECONDS = 10.0
 
@@ -112,3 +114,26 @@ def _owner(marker: Path) -> str:
     if len(lines) > 1:
         return f"process {lines[0]} on {lines[1]}"
     return "owner unknown"
+
+
+@contextmanager
+def held(lock: Path, name: str, otherwise: str = "") -> Iterator[None]:
+    """Hold a lock while the block runs; it may be held elsewhere for a moment by who asks about it.
+
+    Args:
+        lock: its file.
+        name: whose it is, such as `run a`, for the error.
+        otherwise: what can be done beside waiting.
+
+    Raises:
+        ConfigError: another process holds it.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(file_lock(lock, 1))
+        except Timeout as err:
+            wait = ", ".join(filter(None, ("Wait for it to finish", otherwise)))
+            raise ConfigError(
+                f"{name}: it is still running. {wait}. {lock_help(lock)}".rstrip()
+            ) from err
+        yield

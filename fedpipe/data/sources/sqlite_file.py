@@ -96,8 +96,7 @@ def _batch(
         if examples[-1].keys() != examples[0].keys() or not needed <= examples[-1].keys():
             raise DataError(
                 f"{path}: expected the feature {shorten(config.label_columns)} and the same others "
-                f"in each "
-                f"example, found {sorted(examples[-1])} at row {row}. Name yours in "
+                f"in each example, found {sorted(examples[-1])} at row {row}. Name yours in "
                 "data.label_column."
             )
     labels = [

@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 import yaml
 
+from fedpipe.config import Config
 from fedpipe.errors import ConfigError
 from fedpipe.project.paths import Project
 from fedpipe.study.plan import Plan, plan
+from fedpipe.study.study import _key, run_study
+from fedpipe.system.locks import held
 
 ARMS = {"fedavg": {}, "prox": {"algorithm.name": "fedprox"}}
 
@@ -79,6 +82,7 @@ def test_the_metric_is_the_test_metric_that_chooses(planned: Any) -> None:
         ({"metric": "test/acuracy"}, "found 'acuracy'. Did you mean 'accuracy'"),
         ({"metric": "accuracy"}, "expected a metric of test, validation"),
         ({"overrides": ["algorithm.name=fedsgd"]}, "sets 'algorithm.name' in prox. Remove one"),
+        ({"name": "n" * 60, "arms": {"a" * 40: {}}}, "longer than 100 letters"),
         ({"arm": {}}, "unknown key 'arm'. Known keys: name, arms"),
         (
             {"arms": {"a": {"algorithm.mu": 3.0}}, "seeds": 1},
@@ -116,3 +120,19 @@ def test_a_metric_of_ones_own_says_which_way_is_better(planned: Any, tmp_path: P
         ("participating/accuracy_worst_decile", True),
     ):
         assert planned(overrides=(own,), metric=metric).higher_is_better is higher, metric
+
+
+def test_a_study_that_runs_already_is_refused(planned: Any, tmp_path: Path) -> None:
+    planned()
+    lock = tmp_path / ".fedpipe" / "studies" / "which" / "lock"
+    lock.parent.mkdir(parents=True)
+    with (
+        held(lock, "the other process"),
+        pytest.raises(ConfigError, match=r"study which: it is still running\. Wait for it"),
+    ):
+        run_study(Project(tmp_path), tmp_path / "which.yaml")
+
+
+def test_data_of_other_kinds_of_labels_are_other_data() -> None:
+    kinds = [Config.model_validate({"task": {"kind": kind}}) for kind in ("binary", "regression")]
+    assert len({_key(config) for config in [*kinds, *kinds]}) == 2
